@@ -223,13 +223,17 @@ def _write_files(
     import pandas
 
     hashes = np.array([*digests, ""], object)
-    # A row of the data set means nothing to a reader of results: its content hash does. -1, no image, is the last.
-    columns = {
-        name: hashes[values] if is_image(name, values) else values for name, values in evaluation.samples.items()
-    }
     files = {"samples": f"samples/{stem}.parquet"}
-    with atomic_file(folder / files["samples"]) as file:
-        pandas.DataFrame(columns).to_parquet(file, index=False)
+    if len(evaluation.neighbours.get("sample_id", ())):
+        files["neighbours"] = f"samples/{stem}-neighbours.parquet"
+    for name, path in files.items():
+        # A row of the data set means nothing to a reader of results: its content hash does. -1, no image, is the last.
+        columns = {
+            column: hashes[values] if is_image(column, values) else values
+            for column, values in getattr(evaluation, name).items()
+        }
+        with atomic_file(folder / path) as file:
+            pandas.DataFrame(columns).to_parquet(file, index=False)
     kept_rows = _kept_rows(evaluation.vectors, options)
     vectors = {  # all rows are taken as they are: indexing would copy them
         name: rows if len(kept_rows) == len(rows) else rows[kept_rows] for name, rows in evaluation.vectors.items()
@@ -277,5 +281,9 @@ def _write_images(
     if has_points:
         points = point_rows(samples, _kept_rows(evaluation.vectors, options), budget)
         write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, kept=default_root(), side=SMALL_SIDE)
+    chosen = gallery_rows(samples, len(dataset), budget)
     if not has_points or any(name.endswith("margin") for name in samples):
-        write_thumbnails(dataset, digests, gallery_rows(samples, len(dataset), budget), folder, kept=default_root())
+        write_thumbnails(dataset, digests, chosen, folder, kept=default_root())
+    if budget and "image" in evaluation.neighbours:
+        near = sorted(set(evaluation.neighbours["image"].tolist()) - {-1, *chosen})
+        write_thumbnails(dataset, digests, near, folder / SMALL, kept=default_root(), side=SMALL_SIDE)

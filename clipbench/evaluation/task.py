@@ -36,6 +36,10 @@ class Evaluation:
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Arrays of equal length whose rows belong together, such as the vectors of pairs. The run keeps a seeded sample
     of their rows, or all of them with ``--keep-arrays``."""
+    neighbours: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """A row for each of the few texts or images that were nearest to a listed failure: ``sample_id``, ``place`` from 1,
+    ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there are
+    several. Empty where a task has none."""
     notes: tuple[str, ...] = ()
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets that metric names begin with, beside those that the data set gives."""

@@ -119,6 +119,23 @@ class Run:
         """
         return self._table(self.evaluation(evaluation) if isinstance(evaluation, str) else evaluation, "samples")
 
+    def neighbours(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
+        """Return the texts or images that were nearest to the worst failures of an evaluation, the nearest first.
+
+        A row has ``sample_id``, ``place`` from 1, ``text``, ``image`` (a content hash, empty for none), ``cosine`` and
+        ``is_right``; ``label_set`` where there are several. It is empty where the task keeps none.
+
+        Raises:
+            UsageError: the run has no such evaluation.
+            ClipbenchError: it was not measured, or the table is damaged.
+        """
+        import pandas
+
+        record = self.evaluation(evaluation) if isinstance(evaluation, str) else evaluation
+        if "neighbours" not in record.files:
+            return pandas.DataFrame(columns=["sample_id", "place", "text", "image", "cosine", "is_right"])
+        return self._table(record, "neighbours")
+
     def slices(self) -> "pandas.DataFrame":
         """Return a tidy table of metrics by slice, one row a group and metric; summaries are the groups ``(mean)``,
         ``(worst)`` and ``(distance)``.

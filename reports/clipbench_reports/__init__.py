@@ -25,7 +25,16 @@ from clipbench_reports.drawing.marks import (
     nice_axis,
 )
 from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
-from clipbench_reports.galleries.gallery import Fact, Failing, Gallery, GalleryImage, gallery, images, one_image
+from clipbench_reports.galleries.gallery import (
+    Fact,
+    Failing,
+    Gallery,
+    GalleryImage,
+    gallery,
+    images,
+    nearest,
+    one_image,
+)
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, read_each
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
@@ -74,6 +83,7 @@ __all__ = [
     "gallery",
     "headline_findings",
     "images",
+    "nearest",
     "nice_axis",
     "one_image",
     "read_each",

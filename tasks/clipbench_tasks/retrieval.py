@@ -37,6 +37,7 @@ from clipbench.results.record import Curve
 from clipbench.stats.clusters import joined, sharing
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
+from clipbench_tasks.neighbours import Asked, Items, neighbours
 from clipbench_tasks.tables import stacked
 
 DIRECTIONS = {
@@ -71,6 +72,8 @@ class Direction(NamedTuple):
     n_gallery: int
     columns: Mapping[str, np.ndarray]
     """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
+    neighbours: Mapping[str, np.ndarray]
+    """What was nearest to the worst failures."""
 
     @property
     def ranks(self) -> Ranks:
@@ -121,6 +124,7 @@ class Retrieval:
                 name: control for direction in directions for name, control in _controls(direction, self.ks).items()
             },
             arrays={} if texts is None else {"similarity": _shown_similarity(dataset, images, texts, rng)},
+            neighbours=stacked(*map(_named_neighbours, directions)),
         )
 
     def _measures(self, direction: Direction) -> dict[str, Measure]:
@@ -178,12 +182,14 @@ def _directions(
         names = np.array(dataset.image_ids, object)
         by_image, by_text = cross_answers(images, texts, owner)
         ones = np.ones(len(texts), np.int64)
+        rows, image_ids = np.arange(len(images)), _image_ids(dataset)
+        near = _nearest(Asked(ids, texts, owner), by_text, Items(images, rows, _image_texts(dataset), rows))
         columns = {"caption": captions, "chosen_image": by_text.first}
-        yield Direction("image_retrieval", ids, owner, names[owner], by_text, ones, len(images), columns)
+        yield Direction("image_retrieval", ids, owner, names[owner], by_text, ones, len(images), columns, near)
+        near = _nearest(Asked(image_ids, images, rows), by_image, Items(texts, owner, dataset.captions))
         n_captions = np.bincount(owner, minlength=len(images))
         columns = {"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]}
-        rows = np.arange(len(images))
-        yield Direction("text_retrieval", _image_ids(dataset), rows, names, by_image, n_captions, len(texts), columns)
+        yield Direction("text_retrieval", image_ids, rows, names, by_image, n_captions, len(texts), columns, near)
         if (n_captions > 1).any():
             queries, answers, n_positives = group_answers(texts, owner)
             query_ids = [ids[row] for row in queries]
@@ -195,7 +201,10 @@ def _directions(
             of_queries = owner[queries]
             # Two equal captions of different images come first for each other: both miss.
             clusters = names[sharing(owner, captions, len(images))[of_queries]]
-            yield Direction("text_text", query_ids, of_queries, clusters, answers, n_positives, len(texts) - 1, columns)
+            items = Items(texts, owner, dataset.captions)
+            near = _nearest(Asked(query_ids, texts[queries], of_queries, queries), answers, items)
+            n_others = len(texts) - 1
+            yield Direction("text_text", query_ids, of_queries, clusters, answers, n_positives, n_others, columns, near)
     per_class = np.bincount([] if dataset.labels is None else dataset.labels)
     if dataset.labels is not None and per_class.max() > 1 and (per_class > 0).sum() > 1:
         queries, answers, n_positives = group_answers(images, dataset.labels)
@@ -205,7 +214,27 @@ def _directions(
         columns = {"right_image": answers.right, "chosen_image": answers.first, **classes}
         # Two images that are each other's best right answer are found, or missed, together.
         clusters = np.array(dataset.image_ids, object)[joined(queries, answers.right, len(images))[queries]]
-        yield Direction("image_image", query_ids, queries, clusters, answers, n_positives, len(images) - 1, columns)
+        items = Items(images, dataset.labels, _image_texts(dataset), np.arange(len(images)))
+        near = _nearest(Asked(query_ids, images[queries], dataset.labels[queries], queries), answers, items)
+        yield Direction(
+            "image_image", query_ids, queries, clusters, answers, n_positives, len(images) - 1, columns, near
+        )
+
+
+def _nearest(asked: Asked, answers: Answers, items: Items) -> dict[str, np.ndarray]:
+    """Return what was nearest to the queries that failed by the widest margins."""
+    margin = answers.right_score.astype(np.float64) - answers.first_score
+    return neighbours(asked, items, margin=margin, is_failure=expected_rank(answers.ranks) > 1)
+
+
+def _image_texts(dataset: Dataset) -> list[str]:
+    """Return the first caption of each image, or else its class; empty where it has neither."""
+    if dataset.captions is not None and dataset.caption_image is not None:
+        first = dict(zip(reversed(dataset.caption_image.tolist()), reversed(dataset.captions), strict=True))
+        return [first.get(row, "") for row in range(len(dataset))]
+    if dataset.labels is not None and dataset.class_names is not None:
+        return [dataset.class_names[label] for label in dataset.labels.tolist()]
+    return [""] * len(dataset)
 
 
 def _classes(
@@ -239,6 +268,12 @@ def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[
         f"{name}_margin": right - chosen,
         **_columns(direction, ks),
     }
+
+
+def _named_neighbours(direction: Direction) -> dict[str, np.ndarray]:
+    """Return the neighbours of a direction with the ids of its rows in the table of samples."""
+    ids = [f"{direction.name}:{sample}" for sample in direction.neighbours["sample_id"].tolist()]
+    return {**direction.neighbours, "sample_id": np.array(ids, object)}
 
 
 def _controls(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:

@@ -32,7 +32,8 @@ from clipbench.stats.calibration import CalibrationError, calibration_estimate
 from clipbench.stats.intervals import trials_of_means
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Within, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
-from clipbench_tasks.tables import mean_over_parts
+from clipbench_tasks.neighbours import Asked, Items, neighbours
+from clipbench_tasks.tables import mean_over_parts, stacked
 
 METRICS = {
     "acc1": Definition(
@@ -156,6 +157,13 @@ def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
         controls=_within(by_set, "controls"),
         curves=prefixed("curves"),
         arrays=prefixed("arrays"),
+        neighbours=stacked(
+            *(
+                {**each.neighbours, "label_set": np.full(len(each.neighbours["sample_id"]), name, object)}
+                for name, each in by_set.items()
+                if each.neighbours
+            )
+        ),
         notes=tuple(f"{label_set}: {note}" for label_set, evaluation in by_set.items() for note in evaluation.notes),
     )
 
@@ -197,6 +205,12 @@ def _single_label(
     columns, recall = mean_over_parts("mean_per_class_recall", samples["acc1"], labels)
     f1 = macro_f1(scores.predicted, labels)
     samples |= columns | {"macro_f1_influence": f1.influence}
+    near = neighbours(
+        Asked(dataset.image_ids, images, labels),
+        Items(classes, np.arange(n_classes), names.tolist()),
+        margin=scores.margin.astype(np.float64),
+        is_failure=samples["acc1"] < 1,
+    )
     if n_classes <= 5:
         del samples["acc5"]
     has_confidence = logit_scale is not None
@@ -228,6 +242,7 @@ def _single_label(
             },
             METRICS,
         ),
+        neighbours=near,
         notes=notes,
     )
 

@@ -384,6 +384,7 @@ def _record(
     *,
     samples: Mapping[str, np.ndarray] | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
+    neighbours: Mapping[str, Any] | None = None,
     status: Status = "ok",
     **parts: Any,
 ) -> EvaluationRecord:
@@ -392,6 +393,9 @@ def _record(
     if samples:
         files["samples"] = f"samples/{stem}.parquet"
         pandas.DataFrame(dict(samples)).to_parquet(folder / files["samples"], index=False)
+    if neighbours:
+        files["neighbours"] = f"samples/{stem}-neighbours.parquet"
+        pandas.DataFrame(dict(neighbours)).to_parquet(folder / files["neighbours"], index=False)
     if arrays:
         files["arrays"] = f"arrays/{stem}.npz"
         np.savez(folder / files["arrays"], allow_pickle=False, **arrays)

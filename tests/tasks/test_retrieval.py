@@ -158,6 +158,25 @@ def test_the_margin_of_a_query_is_negative_where_it_failed_and_zero_where_its_ow
         np.testing.assert_array_equal(margin[rows], difference[rows])
 
 
+def test_what_was_nearest_to_a_failure_is_kept_and_nothing_of_a_success() -> None:
+    found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
+    near = {name: column.tolist() for name, column in found.neighbours.items()}
+    rows = list(zip(*(near[name] for name in ("sample_id", "place", "text", "image", "is_right")), strict=True))
+    trees = next(name for name in near["sample_id"] if name.startswith("image_retrieval"))
+    assert [row for row in rows if row[0] == trees] == [
+        (trees, 1, "waves", 0, False), (trees, 2, "trees", 1, True), (trees, 3, "a slope", 2, False)
+    ]  # fmt: skip
+    (of_text,) = {row[0] for row in rows if row[0].startswith("text_text")}
+    assert [row[1:] for row in rows if row[0] == of_text] == [
+        (1, "waves", -1, False), (2, "a beach", -1, False), (3, "leaves", -1, True), (4, "a slope", -1, False)
+    ]  # fmt: skip
+    assert not any(row[0].startswith("text_retrieval") for row in rows)  # each image found a caption of its own
+    table = dict(zip(found.samples["sample_id"], found.samples["chosen_cosine"], strict=True))
+    assert all(near["cosine"][k] == table[row[0]] for k, row in enumerate(rows) if row[1] == 1)
+    image = [row for row in rows if row[0].startswith("image_image")]
+    assert {row[0] for row in image} <= set(found.samples["sample_id"]) and image[0][2:] == ("trees", 1, False)
+
+
 def test_rows_of_images_stay_whole_numbers_through_all_directions() -> None:
     found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
     for name in ("image", "chosen_image", "right_image"):

@@ -2,21 +2,24 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from clipbench.results import numbers as fmt
+from clipbench.results.failures import NEAREST, worst
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.galleries.images import PageBudget, address
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
 
-MAX_FAILURES, N_OPEN = 24, 4
-"""Failures in a gallery, and those of them that do not have to be folded out."""
+N_OPEN = 4
+"""Failures of a gallery that do not have to be folded out."""
 MAX_LETTERS, MAX_WHOLE = 300, 2000
 """Letters of a caption that are shown on a card, and where it is opened; the whole one is in the sample table."""
+MAX_NEAR = 120
+"""Letters of a neighbour."""
 LEAD = 60
 """Letters that are left of what two long captions share before they part."""
 TERSE, WORDY = 14, 120
@@ -66,6 +69,18 @@ class Failure:
     images: list[GalleryImage]
     """Empty where no failure of the gallery has one to show."""
     facts: list[Fact]
+    nearest: list["Near"] = field(default_factory=list)
+    """What was nearest, in order; it is shown where the failure is opened."""
+
+
+class Near(NamedTuple):
+    """A text or image that was nearest to what was asked."""
+
+    words: str
+    cosine: str
+    is_right: bool
+    address: str = ""
+    """A ``data:`` address of its image, or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +126,8 @@ class Failing:
     """Images of a row."""
     ids: Sequence[str] = ()
     """Names of the rows, which are addresses in the page."""
+    nearest: Callable[[str], list[Near]] = lambda _: []
+    """What was nearest to a row, by its name."""
 
 
 MakeGallery = Callable[[Evidence, PageBudget], Gallery]
@@ -124,20 +141,22 @@ def gallery(failing: Failing, budget: PageBudget) -> Gallery:
         MissingEvidence: nothing is wrong, or there is no room for even one image.
     """
     what = f"{failing.title[0].lower()}{failing.title[1:]}"
-    rows = np.flatnonzero(failing.wrong)
-    if not len(rows):
+    n_wrong = int(failing.wrong.sum())
+    if not n_wrong:
         raise MissingEvidence(f"{what}: there are none")
     failures: list[Failure] = []
-    for row in rows[np.argsort(failing.margin[rows], kind="stable")][:MAX_FAILURES].tolist():
+    for row in worst(failing.margin, failing.wrong).tolist():
         images = [replace(image, alt=shorten(image.alt, MAX_LETTERS)) for image in failing.images(row)]
         if not budget.take(*(image.address for image in images)):
             break
         facts = [fact.cut() for fact in failing.facts(row) if any(fact[1:])]
-        failures.append(Failure(id=failing.ids[row] if failing.ids else "", images=images, facts=facts))
+        name = failing.ids[row] if failing.ids else ""
+        failures.append(Failure(id=name, images=images, facts=facts, nearest=failing.nearest(name)))
     if not failures:
         raise MissingEvidence(f"{what}: their images would make the page too large")
-    n_shown, n_wrong = fmt.count(len(failures)), fmt.count(len(rows))
-    head = f"All {n_wrong}" if n_shown == n_wrong else f"The {n_shown} worst of {n_wrong}"
+    failures = [*(_with_images(each, budget) for each in failures[:N_OPEN]), *map(_without_images, failures[N_OPEN:])]
+    n_shown, n_all = fmt.count(len(failures)), fmt.count(n_wrong)
+    head = f"All {n_all}" if n_shown == n_all else f"The {n_shown} worst of {n_all}"
     has_scores = any(fact.score for failure in failures for fact in failure.facts)
     has_images = any(image.address for failure in failures for image in failure.images)
     if not has_images:
@@ -145,6 +164,35 @@ def gallery(failing: Failing, budget: PageBudget) -> Gallery:
     gone = "" if has_images else "The run kept no small copies of their images."
     notes = [f"{head}, the worst first.", "Numbers are cosines." if has_scores else "", failing.note, gone]
     return Gallery(title=failing.title, note=" ".join(filter(None, notes)), failures=failures)
+
+
+def _with_images(failure: Failure, budget: PageBudget) -> Failure:
+    """Return a failure with the images of its neighbours that there is room for: few and small, they may take it from others."""
+    room = budget.whole or budget
+    return replace(
+        failure, nearest=[each if room.take(each.address) else each._replace(address="") for each in failure.nearest]
+    )
+
+
+def _without_images(failure: Failure) -> Failure:
+    return replace(failure, nearest=[each._replace(address="") for each in failure.nearest])
+
+
+def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
+    """Return a function of what was nearest to a row, by its name; nothing where the run kept none."""
+
+    def near(name: str) -> list[Near]:
+        return [
+            Near(
+                words=shorten(each.text, MAX_NEAR),
+                cosine=fmt.number(each.cosine, "cosine"),
+                is_right=each.is_right,
+                address=address(evidence.run, each.image, is_small=True),
+            )
+            for each in evidence.neighbours.get(name, ())[:NEAREST]
+        ]
+
+    return near
 
 
 def one_image(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[GalleryImage]]:

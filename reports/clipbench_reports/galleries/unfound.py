@@ -19,6 +19,7 @@ from clipbench_reports.galleries.gallery import (
     gallery,
     images,
     known,
+    nearest,
     note,
     one_image,
     words,
@@ -93,6 +94,7 @@ def unfound(direction: str) -> MakeGallery:
             facts=queries.facts,
             images=queries.images,
             ids=known(evidence, "sample_id"),
+            nearest=nearest(evidence),
         )
         return gallery(failing, budget)
 

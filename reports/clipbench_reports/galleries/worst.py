@@ -7,6 +7,7 @@ from clipbench_reports.galleries.gallery import (
     Failing,
     Gallery,
     gallery,
+    nearest,
     one_image,
     words,
 )
@@ -42,6 +43,7 @@ def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
         facts=facts,
         images=one_image(evidence, lambda row: f"The image of sample {ids[row]}."),
         ids=ids,
+        nearest=nearest(evidence),
     )
     return gallery(failing, budget)
 

@@ -46,6 +46,16 @@ class Damaged(MissingEvidence):
     """A file of the run is missing or cannot be read; the text names the run and what to do."""
 
 
+class Neighbour(NamedTuple):
+    """A text or image that was nearest to a failure."""
+
+    text: str
+    image: str
+    """Content hash; empty for none."""
+    cosine: float
+    is_right: bool
+
+
 class PlottedCurve(NamedTuple):
     """A curve of a result with NaN for what is undefined, as figures draw it."""
 
@@ -161,6 +171,19 @@ class Evidence:
     def curves(self, names: Iterable[str]) -> "dict[str, PlottedCurve]":
         """Return the curves of some names that the run kept, each with at least one point."""
         return {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
+
+    @cached_property
+    def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
+        """What was nearest to each of the listed failures, by sample id; empty where the run kept none that can be read."""
+        found: dict[str, list[Neighbour]] = {}
+        try:
+            for row in self.run.neighbours(self.evaluation).to_dict("records"):
+                if row.get("label_set", PLAIN) in (PLAIN, self.label_set):
+                    near = Neighbour(str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"]))
+                    found.setdefault(str(row["sample_id"]), []).append(near)
+        except (ClipbenchError, KeyError, TypeError, ValueError):
+            return {}
+        return found
 
     @property
     def _readable(self) -> Mapping[str, np.ndarray]:

@@ -16,6 +16,7 @@ from clipbench_reports.galleries.gallery import (
     Gallery,
     gallery,
     known,
+    nearest,
     note,
     one_image,
     words,
@@ -151,6 +152,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
         facts=facts,
         images=one_image(evidence, say),
         ids=known(evidence, "sample_id"),
+        nearest=nearest(evidence),
     )
     return gallery(failing, budget)
 

@@ -71,6 +71,8 @@
       const sample = make("div", {}, make("dt", {}, "Sample"), make("dd", {}, make("bdi", {}, card.item.dataset.sample)));
       if (!/\bSample\b/.test([...copy.querySelectorAll("dt")].map((each) => each.textContent).join(" "))) copy.querySelector("dl").append(sample);
       const count = this.among.length > 1 ? `, ${this.place + 1} of ${this.among.length}` : "";
+      const near = copy.querySelector("template.nearest");
+      near?.replaceWith(make("div", { className: "nearest" }, near.content.cloneNode(true)));
       this.title.textContent = `${card.gallery?.dataset.gallery ?? "Failure"}${count}`;
       this.body.replaceChildren(...copy.childNodes);
       this.said.textContent = "";

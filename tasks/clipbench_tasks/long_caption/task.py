@@ -80,6 +80,7 @@ class LongCaption:
             curves={**whole.curves, **cut.curves, **probed.curves},
             controls={**whole.controls, **cut.controls, **probed.controls},
             arrays=whole.arrays,
+            neighbours={**whole.neighbours, **_rows_of_data(whole.neighbours, captioned)},
             notes=(*cut.notes, *probed.notes),
             subsets=probed.subsets,
         )

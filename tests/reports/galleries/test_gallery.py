@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipbench.results.failures import LISTED
 from clipbench.results.run import Run
 from clipbench_reports.galleries.gallery import (
-    MAX_FAILURES,
     MAX_LETTERS,
     N_OPEN,
     Fact,
@@ -49,9 +49,40 @@ def classified(n: int = N) -> dict[str, Any]:
     }
 
 
+def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_images_of_the_open_ones(
+    make_run: MakeRun, parts: SimpleNamespace
+) -> None:
+    near = {
+        "sample_id": ["s29", "s29", "s28", "s1"],
+        "place": [1, 2, 1, 1],
+        "text": ["wrong", "right", "other " * 50, "far"],
+        "image": ["a" * 32, "", "", "b" * 32],
+        "cosine": [0.5, 0.25, 0.125, 0.1],
+        "is_right": [False, True, False, False],
+        "label_set": ["", "", "kind", ""],
+    }
+    samples = {
+        **{name: np.array(column) for name, column in classified().items()},
+        "sample_id": [f"s{k}" for k in range(N)],
+    }
+    run = make_run({"zero-shot@d": {"samples": samples, "neighbours": near}})
+    parts.write_thumbnails(run.folder, ["a" * 32, "b" * 32])
+    evidence = Evidence(run, run.result.evaluations[0])
+    found = zero_shot.misnamed(evidence, PageBudget(ROOM))
+    first, second = found.failures[0].nearest
+    assert first[:3] == ("wrong", "0.5000", False) and first.address.startswith("data:image/webp")
+    assert second == ("right", "0.2500", True, "")
+    assert found.failures[1].nearest == []  # of another label set
+    assert len(found.folded) == 20 and not any(each.address for failure in found.folded for each in failure.nearest)
+    assert zero_shot.misnamed(evidence, PageBudget(10)).failures[0].nearest[0].address == ""
+    (run.folder / run.result.evaluations[0].files["neighbours"]).write_bytes(b"PAR1")
+    damaged = zero_shot.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM))
+    assert len(damaged.failures) == LISTED and damaged.failures[0].nearest == []
+
+
 def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang: Callable[..., Gallery]) -> None:
     found = hang(zero_shot.misnamed, **classified())
-    assert len(found.failures) == MAX_FAILURES and len(found.shown) + len(found.folded) == MAX_FAILURES
+    assert len(found.failures) == LISTED and len(found.shown) + len(found.folded) == LISTED
     told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class less"
     assert found.note.startswith(told) and "Not recorded" not in found.note
     worst = found.failures[0]
@@ -92,7 +123,7 @@ def test_a_run_without_small_images_has_a_gallery_of_words(make_run: MakeRun) ->
     columns = {name: np.array(values) for name, values in classified().items()}
     run = make_run({"task@data": {"samples": columns}})
     found = zero_shot.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(0))
-    assert len(found.failures) == MAX_FAILURES and not any(failure.images for failure in found.failures)
+    assert len(found.failures) == LISTED and not any(failure.images for failure in found.failures)
     assert found.note.endswith("The run kept no small copies of their images.")
 
 
@@ -241,7 +272,7 @@ def test_the_page_holds_images_with_words_for_who_cannot_see_them(
     assert before.count("<img") == 2  # those of the first screen
     images = re.findall(r"<img [^>]*>", gallery.partition("<figure")[0].partition("</section>")[0])
     assert f'<ol class="failures terse" start="{N_OPEN + 1}">' in gallery  # those that fold out count on
-    assert len(images) == MAX_FAILURES and all(re.search(r'alt="[^"]+"', image) for image in images)
+    assert len(images) == LISTED and all(re.search(r'alt="[^"]+"', image) for image in images)
 
 
 def test_a_share_that_is_not_used_is_there_for_the_next_and_the_whole_is_never_exceeded() -> None:

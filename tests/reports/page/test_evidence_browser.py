@@ -37,6 +37,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
     folder = tmp_path_factory.mktemp("pages")
     found = parts.standard()
     found["retrieval@scenes"]["samples"]["caption"] = np.array([f"{CAPTION}Number {k}." for k in range(1000)], object)
+    found["retrieval@scenes"]["neighbours"] = {
+        "sample_id": [name for name in found["retrieval@scenes"]["samples"]["sample_id"] for _ in range(2)],
+        "place": [1, 2] * 1000,
+        "text": ["the nearest", "the next"] * 1000,
+        "image": [f"{0:032x}", ""] * 1000,
+        "cosine": [0.5, 0.25] * 1000,
+        "is_right": [False, True] * 1000,
+    }
     run = parts.write_run(folder / "run", found)
     parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(0, 2000, 5)])
     small = [
@@ -173,7 +181,10 @@ def test_a_failure_opens_large_and_gives_the_focus_back(pages: SimpleNamespace, 
     assert (
         first in told and "rank" in told and f"{CAPTION}Number" in " ".join(told.split())
     )  # whole, where the card is cut
-    assert "1 of" in viewer.get_by_role("heading").inner_text() and page.url.endswith(f"/sample/{first}")
+    near = " ".join(told.split("Nearest, by cosine")[1].split())
+    assert near.startswith("0.5000 the nearest 0.2500 the next right Previous")
+    assert viewer.locator(".nearest img").count() == 1 and not page.locator("main .nearest img").count()
+    assert "1 of" in viewer.get_by_role("heading", level=2).inner_text() and page.url.endswith(f"/sample/{first}")
     page.keyboard.press("ArrowLeft")
     assert page.url.endswith(f"/sample/{first}")
     page.keyboard.press("ArrowRight")

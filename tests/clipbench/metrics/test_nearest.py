@@ -1,0 +1,35 @@
+"""The nearest items of a query against a sort of all scores, ties and left-out items among them."""
+
+import numpy as np
+import pytest
+
+from clipbench.metrics.nearest import MOST_TIED, nearest
+from clipbench.metrics.similarity import score_blocks, unit
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("is_own", [False, True])
+def test_the_nearest_are_the_first_of_all_scores_sorted(coarse: bool, is_own: bool) -> None:
+    rng = np.random.default_rng(0)
+    for n, k in ((3, 5), (40, 5), (300, 1)):
+        raw = rng.integers(1, 3, (n, 4)) if coarse else rng.normal(size=(n, 4))
+        items = unit(raw.astype(np.float32))
+        own = np.arange(n)[: min(n, 12)] if is_own else None
+        queries = items[: min(n, 12)]
+        ((_, scores),) = score_blocks(queries, items)
+        if own is not None:
+            scores[own, own] = -np.inf
+        expected = np.argsort(-scores, axis=1, kind="stable")[:, : min(k, n - is_own)]
+        rows, found = nearest(queries, items, k, without=own)
+        np.testing.assert_array_equal(rows, expected)
+        np.testing.assert_array_equal(found, np.take_along_axis(scores, expected, axis=1))
+
+
+def test_of_very_many_that_tie_the_first_of_the_data_are_named() -> None:
+    items = np.repeat(unit(np.array([[1, 2]], np.float32)), 2 * MOST_TIED, axis=0)
+    assert nearest(items[:1], items, 3)[0].tolist() == [[0, 1, 2]]
+
+
+def test_one_item_without_itself_leaves_nothing() -> None:
+    item = np.ones((1, 1), np.float32)
+    assert nearest(item, item, 5, without=np.array([0]))[0].shape == (1, 0)
