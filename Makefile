@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
-.PHONY: help install axe demo test collect test-slow wheel-env test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims rates figures pages docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims rates figures pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -57,16 +57,10 @@ fmt: $(READY)  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-wheel-env:  ## make a clean environment with the newest versions of what the wheel needs
-	rm -rf $(WHEEL_VENV)
-	$(PYTHON) -m venv $(WHEEL_VENV)
-	$(WHEEL_VENV)/bin/pip install --quiet --no-compile .
-	$(WHEEL_VENV)/bin/pip uninstall --quiet --yes clipbench
-
 test-wheel: $(READY)  ## build the wheel, install it into a clean environment, run it, and test the packaging
-	test -d $(WHEEL_VENV) && ! test -e $(WHEEL_VENV)/bin/clipbench || $(MAKE) wheel-env
-	rm -rf dist $(GATE_VENV)
+	rm -rf dist $(WHEEL_VENV) $(GATE_VENV)
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
+	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/pip install --quiet --no-compile dist/*.whl
 	cd $(WHEEL_VENV) && bin/clipbench --help && bin/clipbench list tasks
 	cd $(WHEEL_VENV) && bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke

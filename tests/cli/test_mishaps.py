@@ -245,6 +245,7 @@ def test_leftovers_of_an_interrupted_run_are_neither_believed_nor_in_the_way(wor
         "result.json",
         "thumbs/my own.webp",
         "samples/retrieval@data.csv.parquet",
+        "samples/retrieval@data.csv-neighbours.parquet",
         "arrays/retrieval@data.csv.npz",
     }
 
