@@ -260,6 +260,7 @@ def run_as_written(program: str, arguments: list[str], *, folder: Path) -> subpr
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
 
 
+@pytest.mark.slow
 def test_the_plug_in_of_the_docs_runs_as_it_stands(tmp_path: Path) -> None:
     text = read("docs/plugins.md")
     files = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
