@@ -5,9 +5,6 @@ from jaxtyping import Float32, Int64
 
 from clipbench.metrics.similarity import product_error, scores_of
 
-MOST_TIED = 1024
-"""Items that are scored exactly for one query: of more that tie, the first in the order of the data."""
-
 
 def nearest(
     queries: Float32[np.ndarray, "n_queries dim"],
@@ -40,7 +37,7 @@ def nearest(
         if without is not None:
             products[without[place]] = -np.inf
         least = np.partition(products, -k)[-k] - 2 * error
-        open_items = np.flatnonzero(products >= least)[:MOST_TIED]
+        open_items = np.flatnonzero(products >= least)
         exact = scores_of(queries, items, (np.full(len(open_items), place), open_items))
         order = np.argsort(-exact, kind="stable")[:k]
         rows[place], scores[place] = open_items[order], exact[order]
