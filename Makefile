@@ -93,10 +93,8 @@ torture: $(READY)  ## kill, damage and fill runs, stores, trainings and download
 fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (docs/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) --found .fuzz
 
-bench: $(READY)  ## print timings: text tower, ranks, and the geometry of a million pairs
-	$(BIN)/python benchmarks/text_tower.py
-	$(BIN)/python benchmarks/ranks.py
-	$(BIN)/python benchmarks/geometry.py
+bench: $(READY)  ## time every stage beside its peer and the bare work, and write bench.json: benchmarks/README.md; BENCH=--full
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 claims: $(READY)  ## train small models for twenty minutes, and test the claims of two papers on them: docs/claims.md
 	$(BIN)/python experiments/claims.py
