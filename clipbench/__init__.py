@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from clipbench.api import compare, doctor, load_data, load_model, run
     from clipbench.checks.check import Check, CheckOutcome, NotExamined
     from clipbench.checks.subject import Subject
+    from clipbench.comparison.across import Across, across
     from clipbench.comparison.records import Comparison, Difference
     from clipbench.comparison.robustness import effective_robustness
     from clipbench.data import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": ("compare", "doctor", "load_data", "load_model", "run"),
+    "comparison.across": ("Across", "across"),
     "comparison.records": ("Comparison", "Difference"),
     "comparison.robustness": ("effective_robustness",),
     "data": (
@@ -98,6 +100,7 @@ _HOMES = {
 """The public names of each module, as type checkers see them above; a test holds the two together."""
 
 __all__ = [
+    "Across",
     "Attack",
     "BadImage",
     "Check",
@@ -153,6 +156,7 @@ __all__ = [
     "VectorError",
     "Within",
     "__version__",
+    "across",
     "compare",
     "define",
     "doctor",

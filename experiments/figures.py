@@ -86,6 +86,11 @@ ENTRIES = (
     Entry("long-caption", ("series/step-400", "tiny"), (), "long-caption-models"),
     Entry("composition", ("tiny",)),
     Entry("scorecard", ("tiny",)),
+    Entry(
+        "across",
+        ("series/step-0", "series/step-100", "series/step-200", "series/step-400", "tiny"),
+        ("--x", "gap", "--y", "retrieval/mrr"),
+    ),
     Entry("compare", ("series/step-400", "tiny")),
 )
 

@@ -22,8 +22,17 @@ from clipbench.cli.output import echo, print_note
 @click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Projection of the plot gap.  [default: pca]")  # fmt: skip
 @click.option("--baseline", metavar="standard|open_clip",
               help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models.  [default: standard]")  # fmt: skip
+@click.option("--x", metavar="METRIC",
+              help="Metric of the plot across along the x axis, such as gap or retrieval/mrr; or parameters, dimensions, step.")  # fmt: skip
+@click.option("--y", metavar="METRIC", help="Metric of the plot across along the y axis.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0, max=2**32 - 1), help="UMAP seed.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0, max=2**32 - 1),
+    help="Seed of UMAP, and of the resamples of the plot across.",
+)
 @click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="Matplotlib style file.")
 @click.option("--list", "lists", is_flag=True, help="List the plots and exit.")
 @TRACEBACK
@@ -41,6 +50,7 @@ def plot(
     clipbench plot gap runs/tiny --projection gap-axis --width full -o gap.svg
     clipbench plot gap runs/tiny --format png         (gap.png, for slides)
     clipbench plot track runs/train -o track.pdf      (a training's folder, or runs of its checkpoints)
+    clipbench plot across runs/* --x gap --y retrieval/image_retrieval_recall@1 -o across.pdf
     clipbench plot --list
     """
     from clipbench.plugins import plotter

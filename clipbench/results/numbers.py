@@ -22,7 +22,16 @@ NONE = "–"
 """Stands where there is no number; the reason is given beside it."""
 SYMBOLS = {"fraction": "%", "difference": "pp"}
 """The units that are written in hundredths, with their symbols."""
-DECIMALS = {"fraction": 1, "difference": 1, "rank": 1, "dimensions": 1, "tokens": 1, "skewness": 2}
+DECIMALS = {
+    "fraction": 1,
+    "difference": 1,
+    "rank": 1,
+    "dimensions": 1,
+    "tokens": 1,
+    "skewness": 2,
+    "correlation": 2,
+    "count": 0,
+}
 MOST_DECIMALS = 4
 """Decimals of all other units, and the most that a change has."""
 

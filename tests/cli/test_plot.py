@@ -28,6 +28,7 @@ NAMES = (
     "composition",
     "scorecard",
     "robustness",
+    "across",
     "compare",
 )
 

@@ -1,5 +1,6 @@
 """The figures, one function each, from the evidence of one model or several to a ``drawing.marks.Chart``."""
 
+from clipbench_reports.figures._across import across
 from clipbench_reports.figures._attacks import RESPONSES, SETTINGS, hijacking, response
 from clipbench_reports.figures._calibration import KINDS, reliability, similarity_calibration
 from clipbench_reports.figures._composition import by_subset, composition, twins
@@ -40,6 +41,7 @@ __all__ = [
     "RESPONSES",
     "SETTINGS",
     "WITHIN",
+    "across",
     "by_subset",
     "compare",
     "composition",

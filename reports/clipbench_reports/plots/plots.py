@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipbench.comparison.across import across
 from clipbench.comparison.compare import differences
 from clipbench.comparison.robustness import BASELINES, SOURCES, robustness_of
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
@@ -52,8 +53,12 @@ class PlotOptions:
     """The data set, where the runs hold the task on several."""
     baseline: str | None = None
     """The models that ``robustness`` is read against: ``standard`` or ``open_clip``; None is the first of them."""
+    x: str | None = None
+    """The metric of ``across``, or the fact of a model, that lies along the x axis."""
+    y: str | None = None
+    """Likewise along the y axis."""
     seed: int = 0
-    """Seed of a projection that is drawn at random."""
+    """Seed of a projection that is drawn at random, and of the resamples of ``across``."""
     format: str | None = None
     """``png`` draws with twice the pixels, for slides; other types have no pixels to speak of."""
 
@@ -134,6 +139,11 @@ def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> _Drawn:
         raise UsageError(f"--projection {options.projection}: only the plot gap is projected, {name} is not: drop it")
     if options.baseline is not None and name != "robustness":
         raise UsageError(f"--baseline {options.baseline}: only the plot robustness has one, {name} has none: drop it")
+    for axis, metric in (("x", options.x), ("y", options.y)):
+        if metric is not None and name != "across":
+            raise UsageError(
+                f"--{axis} {metric}: only the plot across takes a metric for an axis, {name} does not: drop it"
+            )
     try:
         return plot.of_runs(runs, options) if plot.of_runs else _draw_evaluations(name, plot, runs, options)
     except MissingEvidence as error:
@@ -298,6 +308,16 @@ def _robustness(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     return _Drawn(figure=figure, sources=[*_all_sources(runs), f"Reference models: {SOURCES[baseline]}."])
 
 
+def _across(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
+    if options.x is None or options.y is None:
+        raise UsageError("across draws one metric against another: give --x and --y, such as --x gap --y acc1")
+    runs = [_run(path) for path in paths]
+    found = across(*runs, x=options.x, y=options.y, data=options.data, seed=options.seed)
+    return _Drawn(
+        figure=figures.across(found, figure_labels([each.label for each in found.places])), sources=_all_sources(runs)
+    )
+
+
 def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
     """Return runs with their evaluations on one data set only, where one was named.
 
@@ -316,10 +336,15 @@ def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
     return runs_of_data
 
 
-def _all_sources(runs: Sequence[Run]) -> list[str]:
+def _all_sources(runs: Sequence[Run], evaluations: Sequence[str] | None = None) -> list[str]:
+    """Return where the numbers of each run come from: of all its evaluations, or of some."""
     sources = []
     for label, run in zip(labels(runs), runs, strict=True):
-        names = [f"{each.name} ({data_facts(each.dataset)})" for each in run.result.evaluations if each.status == "ok"]
+        names = [
+            f"{each.name} ({data_facts(each.dataset)})"
+            for each in run.result.evaluations
+            if each.status == "ok" and (evaluations is None or each.name in evaluations)
+        ]
         sources.append(f"{label}: {', '.join(names)}; {origin(run)}.")
     return sources
 
@@ -398,6 +423,10 @@ PLOTS: Mapping[str, Plot] = {
         definition="Effective robustness is the accuracy on shifted data less that of a line fitted to other models (Taori et "
         "al., 2020).",
         of_runs=_robustness,
+    ),
+    "across": Plot(
+        summary="one metric against another, a point a model, with the rank correlation",
+        of_runs=_across,
     ),
     "compare": Plot(summary="the differences of two runs, paired by sample", of_runs=_compare),
 }

@@ -11,15 +11,31 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from clipbench.comparison.across import Across, Place
 from clipbench.comparison.records import Difference, Verdict
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench.stats.intervals import wilson
+from clipbench.stats.intervals import Interval, wilson
+from clipbench.stats.rank_correlation import RankCorrelation
 from clipbench_reports import figures
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
-from clipbench_reports.drawing.marks import Bars, Boxes, Cells, Chart, Dots, Hill, Line, ModelKey, Rule, Shade, Threads
+from clipbench_reports.drawing.marks import (
+    Bars,
+    Boxes,
+    Cells,
+    Chart,
+    Dots,
+    Hill,
+    Line,
+    ModelKey,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+)
 from clipbench_reports.figures._figure import HEAD, MAX_LINES
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.page.groups import group
@@ -509,3 +525,24 @@ def test_a_curve_with_holes_is_drawn_where_it_is_known(evidence: Make) -> None:
     (line,) = marks(found, Line)
     assert (line.xs, line.ys, line.lows, line.highs) == ([1, 3], [1, 3], [0, 2], [2, 4])
     assert "from 1 to 3 over 3 points" in found.title
+
+
+def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlation_in_words() -> None:
+    metrics = [Metric(value=0.1 * k, low=0.1 * k - 0.02, high=0.1 * k + 0.02) for k in range(1, 10)]
+    places = [Place(label=f"m{k}", x=each, y=each, n_parameters=None, training=None) for k, each in enumerate(metrics)]
+    found = Across(
+        x_title="Top-1 accuracy", y_title="MRR", places=places, given_parameters=None, left_out=["m9: no mrr"],
+        correlation=RankCorrelation(1.0, Interval(0.9, 1.0, "percentile bootstrap over 9 points"), 0.0004),
+        evaluations=["zero-shot@x", "retrieval@x"], are_checkpoints=False,
+    )  # fmt: skip
+    names = [each.label for each in places]
+    many, few = figures.across(found, names), figures.across(replace(found, places=places[:3]), names[:3])
+    assert many.title == "MRR against top-1 accuracy of 9 models: rank correlation 1.00 (0.90 to 1.00)."
+    assert many.reading.endswith("p = 0.0004. Models differ in more than these two quantities: a correlation is no cause. Not drawn: m9: no mrr.")  # fmt: skip
+    upright, lying = marks(many, Ranges)
+    assert (upright.is_upright, lying.is_upright) == (True, False)
+    assert list(upright.xs) == list(upright.ys) == [each.value for each in metrics]
+    assert list(lying.lows) == [each.low for each in metrics]
+    assert sorted(each.words for each in marks(many, Words)) == names
+    assert [each.name for each in marks(few, Ranges) if each.name] == names[:3]
+    assert page.draw(many) and paper.draw(few, width=8.25)

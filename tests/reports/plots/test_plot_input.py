@@ -44,7 +44,7 @@ def refused(tmp_path: Path) -> Refused:
 def test_names_that_are_not_known_are_told_with_the_nearest(make_run: MakeRun, refused: Refused) -> None:
     run = make_run()
     refused(r"^unknown plot 'cone': did you mean 'cones'\? \(clipbench plot --list\)$", "cone", run)
-    refused(r"^unknown plot 'xyz': known: compare, composition, cones, corrections, gap, ", "xyz", run)
+    refused(r"^unknown plot 'xyz': known: across, compare, composition, cones, corrections, gap, ", "xyz", run)
     refused(r"^unknown projection 'gap_axis': did you mean 'gap-axis'\?$", "gap", run, projection="gap_axis")
     refused(r"matplotlib writes no 'doc', expected one of .*pdf.*svg", "gap", run, out="figure.doc")
     refused(r"matplotlib writes no 'csv', expected one of ", "gap", run, out="figure.csv")
@@ -311,3 +311,9 @@ def test_a_projection_of_what_is_not_projected_is_refused(make_run: MakeRun, ref
     refused("only the plot gap is projected, cones is not", "cones", make_run(), projection="svd")
     refused("only the plot robustness has one, cones has none", "cones", make_run(), baseline="open_clip")
     refused("the plot robustness draws all shifts of a run", "robustness", make_run(), data="imagenet-r")
+
+
+def test_a_metric_for_an_axis_is_for_the_plot_across_which_needs_two(make_run: MakeRun, refused: Refused) -> None:
+    refused("--x gap: only the plot across takes a metric for an axis, cones does not", "cones", make_run(), x="gap")
+    refused("give --x and --y, such as", "across", make_run(), x="gap")
+    refused("no run has 'gapp': did you mean 'gap'", "across", make_run(), x="gapp", y="pair_cosine")

@@ -1,0 +1,242 @@
+"""One quantity against another over many models: does the modality gap predict retrieval, say, beyond the size of the model?"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.results.matching import match
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run, labels, read_one_run
+from clipbench.results.titles import full_title
+from clipbench.seeding import generator
+from clipbench.stats.intervals import Interval
+from clipbench.stats.rank_correlation import RankCorrelation, rank_correlation
+
+if TYPE_CHECKING:
+    import pandas
+
+PARAMETERS = "parameters"
+FACTS: Mapping[str, tuple[str, str, float]] = {
+    PARAMETERS: ("n_parameters", "Parameters, millions", 1e6),
+    "dimensions": ("embed_dim", "Dimensions of a vector", 1),
+    "step": ("step", "Training step", 1),
+}
+"""Facts of a model that may stand in place of a metric: their names in a result, their titles and their units."""
+LEAST_MODELS = 3
+
+
+class Quantity(NamedTuple):
+    """A metric, or a fact, of one model."""
+
+    title: str
+    metric: Metric
+    record: EvaluationRecord | None
+    """The evaluation that it is of; None of a fact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One model by its two quantities."""
+
+    label: str
+    x: Metric
+    y: Metric
+    n_parameters: int | None
+    training: str | None
+    """The training that the model is a checkpoint of, where its step is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Across:
+    """Models by two quantities, and how far the order by one is the order by the other."""
+
+    x_title: str
+    y_title: str
+    places: Sequence[Place]
+    correlation: RankCorrelation
+    given_parameters: RankCorrelation | None
+    """Between models of equally many parameters; None where these are unknown, or the same for all."""
+    left_out: Sequence[str]
+    """Models without a value of both, each with its reason."""
+    evaluations: Sequence[str]
+    """The one or two evaluations that the quantities are of, as ``task@data``."""
+    are_checkpoints: bool
+    """True where several models are checkpoints of one training, which are no independent models: no interval, no test."""
+
+    def frame(self) -> "pandas.DataFrame":
+        """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``."""
+        import pandas
+
+        rows = [
+            {
+                "model": each.label,
+                **{f"{axis}{end}": getattr(metric, name) for axis, metric in (("x", each.x), ("y", each.y))
+                   for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))},
+                "parameters": each.n_parameters,
+            }
+            for each in self.places
+        ]  # fmt: skip
+        return pandas.DataFrame(rows)
+
+
+def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, seed: int = 0) -> Across:
+    """Return many models by two of their metrics, with the rank correlation of the two.
+
+    Args:
+        runs: runs of different models, or their folders, three or more.
+        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
+            ``"parameters"``, ``"dimensions"`` or ``"step"``, facts of the model.
+        y: likewise.
+        data: the data set, where runs have a task on several and the name of the metric leaves it open.
+        seed: of resamples and permutations.
+
+    Returns:
+        ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
+        models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation of models of
+        equally many parameters (interval from 10 on), since larger models may differ in both.
+
+    Raises:
+        UsageError: no such metric, or one that names several, or fewer than three models have both.
+        ClipbenchError: a run is damaged, or runs were measured on different samples.
+
+    Example:
+        >>> from clipbench import run, vectors
+        >>> turned = [np.roll(np.eye(8), k, axis=0) + np.eye(8) * weight for k, weight in ((1, 0.5), (1, 2), (2, 3))]
+        >>> runs = [run(vectors(images=np.eye(8), texts=each, name=str(k)), ["retrieval", "modality-gap"])
+        ...         for k, each in enumerate(turned)]
+        >>> found = across(*runs, x="pair_cosine", y="image_retrieval_recall@1")
+        >>> len(found.places), found.correlation.interval.low is None
+        (3, True)
+    """
+    made = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
+    names = labels(made)
+    places, left_out, found = [], [], []
+    for label, run in zip(names, made, strict=True):
+        pair = tuple(_quantity(run, name, data) for name in (x, y))
+        reason = next(
+            (_reason(each, name) for each, name in zip(pair, (x, y), strict=True) if _reason(each, name)), None
+        )
+        if reason:
+            left_out.append(f"{label}: {reason}")
+            continue
+        first, second = (each for each in pair if each is not None)
+        found.append((run, first, second))
+        places.append(
+            Place(
+                label=label, x=first.metric, y=second.metric,
+                n_parameters=run.result.model.get("n_parameters"), training=_training(run),
+            )
+        )  # fmt: skip
+    if not found:
+        raise UsageError(_nowhere(made, (x, y)))
+    if len(places) < LEAST_MODELS:
+        raise UsageError(
+            f"{len(places)} of {len(made)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
+            + (f" ({left_out[0]})" if left_out else "")
+        )
+    _check_alike([(run, first.record) for run, first, _ in found])
+    _check_alike([(run, second.record) for run, _, second in found])
+    trainings = [each.training for each in places if each.training is not None]
+    are_checkpoints = len(trainings) > len(set(trainings))
+    xs, ys = (np.array([getattr(each, axis).value for each in places], np.float64) for axis in "xy")
+    rng = generator(seed, "across", x, y)
+    correlation = rank_correlation(xs, ys, rng)
+    given = _given_parameters(places, xs, ys, rng, names=(x, y))
+    if are_checkpoints:
+        correlation, given = _of_checkpoints(correlation), None
+    return Across(
+        x_title=found[0][1].title, y_title=found[0][2].title, places=places, correlation=correlation,
+        given_parameters=given, left_out=left_out, are_checkpoints=are_checkpoints,
+        evaluations=list(dict.fromkeys(each.record.name for each in found[0][1:] if each.record is not None)),
+    )  # fmt: skip
+
+
+def _quantity(run: Run, name: str, data: str | None) -> Quantity | None:
+    """Return what a run has under a name; None where it has nothing.
+
+    Raises:
+        UsageError: the name fits metrics of several evaluations.
+    """
+    if name in FACTS:
+        key, title, unit = FACTS[name]
+        value = run.result.model.get(key)
+        return None if value is None else Quantity(title, Metric(value=value / unit, unit="count"), None)
+    fitting = [
+        (record, metric)
+        for record in run.result.evaluations
+        if record.status == "ok" and data in (None, record.dataset.id)
+        for metric in record.metrics
+        if name in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
+    ]
+    several = list(dict.fromkeys(f"{record.name}/{metric}" for record, metric in fitting))
+    if len(several) > 1:
+        raise UsageError(f"run {run.label} has '{name}' several times: name one of {', '.join(several)}")
+    if not fitting:
+        return None
+    record, metric = fitting[0]
+    return Quantity(full_title(metric, record.metrics[metric], record.subsets), record.metrics[metric], record)
+
+
+def _reason(found: Quantity | None, name: str) -> str | None:
+    """Return why a run has no place; None where it has its value."""
+    if found is None:
+        return f"no {name}"
+    return f"{name} is undefined ({found.metric.reason})" if found.metric.value is None else None
+
+
+def _nowhere(runs: Sequence[Run], names: Sequence[str]) -> str:
+    """Return the error of a name that no run has, or of two that none has both of."""
+    if not runs:
+        return "no runs: expected three or more, or their folders"
+    known = list(FACTS) + [
+        known
+        for run in runs
+        for record in run.result.evaluations
+        for metric in record.metrics
+        for known in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
+    ]
+    for name in names:
+        if name not in known:
+            return f"no run has '{name}': {did_you_mean(name, dict.fromkeys(known))}"
+    return f"no run has a value of both {names[0]} and {names[1]}"
+
+
+def _check_alike(each: Sequence[tuple[Run, EvaluationRecord | None]]) -> None:
+    first, before = each[0]
+    for run, record in each[1:]:
+        if before is None or record is None:
+            continue
+        same = match(before, record)
+        if not same.is_same:
+            raise ClipbenchError(
+                f"{record.name} has other {same.names} in {run.label} than in {first.label}: its numbers cannot stand in one"
+                " figure"
+            )
+
+
+def _training(run: Run) -> str | None:
+    """Return the folder of a checkpoint whose step is known."""
+    if run.result.model.get("step") is None:
+        return None
+    return str(Path(str(run.result.model.get("ref", ""))).parent)
+
+
+def _given_parameters(
+    places: Sequence[Place], xs: np.ndarray, ys: np.ndarray, rng: np.random.Generator, *, names: tuple[str, str]
+) -> RankCorrelation | None:
+    counts = [each.n_parameters for each in places if each.n_parameters is not None]
+    if len(counts) < len(places) or len(set(counts)) == 1 or PARAMETERS in names:
+        return None
+    found = rank_correlation(xs, ys, rng, np.array(counts, np.float64))
+    return None if math.isnan(found.value) else found
+
+
+def _of_checkpoints(found: RankCorrelation) -> RankCorrelation:
+    """Return a correlation without interval and test, which both take models for independent."""
+    reason = "checkpoints of one training are not independent models"
+    return found._replace(interval=Interval(None, None, reason), p=None)

@@ -1,0 +1,105 @@
+"""One quantity against another over many models: which numbers are found, what is left out, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import clipbench as cb
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import Run
+
+COCO = DatasetRecord(id="coco", fingerprint="f", n_samples=100)
+
+
+def run_of(name: str, gap: float | None, recall: float, *, data: DatasetRecord = COCO, **model: object) -> Run:
+    metrics = {
+        "modality-gap": {"gap": Metric(value=gap, unit="distance", title="Modality gap", reason="one pair")},
+        "retrieval": {"mrr": Metric(value=recall, low=recall - 0.01, high=recall + 0.01, title="MRR")},
+    }
+    records = [
+        EvaluationRecord(task=task, task_version=1, params={}, dataset=data, status="ok", metrics=of_task)
+        for task, of_task in metrics.items()
+    ]
+    made = Result(
+        clipbench_version="",
+        created="",
+        command=[],
+        seed=0,
+        environment={},
+        model={"ref": name, **model},
+        evaluations=records,
+    )
+    return Run(Path(f"runs/{name}"), made)
+
+
+def models(n: int) -> list[Run]:
+    rng = np.random.default_rng(0)
+    return [
+        run_of(f"m{k}", gap, 0.9 - gap / 2 + rng.normal(0, 0.05), n_parameters=int(1e6 * rng.uniform(1, 9)))
+        for k, gap in enumerate(rng.uniform(0.2, 1.2, n).tolist())
+    ]
+
+
+def test_models_are_placed_by_both_metrics_with_their_correlation() -> None:
+    runs = models(12)
+    found = cb.across(*runs, x="gap", y="retrieval/mrr")
+    frame = found.frame()
+    assert list(frame.columns) == ["model", "x", "x_low", "x_high", "y", "y_low", "y_high", "parameters"]
+    assert list(frame["model"]) == [f"m{k}" for k in range(12)]
+    assert found.correlation.value == pytest.approx(stats.spearmanr(frame["x"], frame["y"]).statistic)
+    low, high, method = found.correlation.interval
+    assert low is not None and high is not None and low < found.correlation.value < high < 0
+    assert method == "percentile bootstrap over 12 points"
+    assert found.given_parameters is not None and found.given_parameters.interval.low is not None
+    assert (found.x_title, found.y_title) == ("Modality gap", "MRR")
+    again = cb.across(*runs, x="modality-gap@coco/gap", y="mrr")
+    assert again.places == found.places
+
+
+def test_a_fact_of_the_model_may_stand_in_place_of_a_metric() -> None:
+    found = cb.across(*models(4), x="parameters", y="mrr")
+    millions = found.frame()["parameters"] / 1e6
+    assert [each.x.value for each in found.places] == pytest.approx(list(millions))
+    assert found.given_parameters is None
+    with pytest.raises(UsageError, match=r"^no run has 'paramters': did you mean 'parameters'\?$"):
+        cb.across(*models(4), x="paramters", y="mrr")
+
+
+def test_models_without_a_value_are_left_out_with_the_reason() -> None:
+    bare = run_of("bare", 0.5, 0.5)
+    bare = replace(bare, result=replace(bare.result, evaluations=bare.result.evaluations[:1]))
+    found = cb.across(*models(3), run_of("one", None, 0.5), bare, x="gap", y="mrr")
+    assert len(found.places) == 3
+    assert found.left_out == ["one: gap is undefined (one pair)", "bare: no mrr"]
+    with pytest.raises(
+        UsageError, match=r"^2 of 3 runs have both gap and mrr: expected at least 3 models \(bare: no mrr\)$"
+    ):
+        cb.across(*models(2), bare, x="gap", y="mrr")
+
+
+def test_checkpoints_of_one_training_have_no_interval_and_no_test() -> None:
+    runs = [run_of(f"training/step-{k}", 1 - k / 10, k / 10, step=k) for k in range(10)]
+    found = cb.across(*runs, x="gap", y="mrr")
+    assert found.are_checkpoints and found.correlation.value == pytest.approx(-1)
+    assert found.correlation.interval == (None, None, "checkpoints of one training are not independent models")
+    assert found.correlation.p is None and found.given_parameters is None
+
+
+def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> None:
+    other = run_of("other", 0.5, 0.5, data=replace(COCO, fingerprint="g", n_samples=90))
+    with pytest.raises(ClipbenchError, match=r"modality-gap@coco has other .* in runs/other than in runs/m0"):
+        cb.across(*models(3), other, x="gap", y="mrr")
+    runs = models(3)
+    flickr = [replace(each, dataset=replace(COCO, id="flickr")) for each in runs[0].result.evaluations]
+    two = replace(runs[0], result=replace(runs[0].result, evaluations=[*runs[0].result.evaluations, *flickr]))
+    with pytest.raises(
+        UsageError, match="has 'gap' several times: name one of modality-gap@coco/gap, modality-gap@flickr/gap"
+    ):
+        cb.across(two, *runs[1:], x="gap", y="mrr")
+    assert len(cb.across(two, *runs[1:], x="gap", y="mrr", data="coco").places) == 3
+    with pytest.raises(UsageError, match=r"^no runs: expected three or more"):
+        cb.across(x="gap", y="mrr")
