@@ -25,7 +25,7 @@ def samples(n: int, seed: int) -> pandas.DataFrame:
     """Return the samples of a model: hits, credits, ranks, cosines, confidences and influences."""
     rng = np.random.default_rng(seed)
     shared = np.random.default_rng(99).random(n)  # of both models: they are right about the same samples
-    mixed = 0.8 * shared + 0.2 * rng.random(n)
+    mixed = 0.8 * shared + 0.2 * rng.random(n) - 0.01 * seed
     table = {
         "hit": (mixed < 0.6).astype(float),
         "credit": np.round(1 - mixed, 2),

@@ -317,10 +317,12 @@ def _test_of_estimator(
 ) -> PairedTest:
     """Return a paired bootstrap's interval, and the test by exchanging the two models' samples."""
     n = len(before[estimator.columns[0]])
+    units = np.arange(n) if clusters is None else clusters
+    n_units = int(units.max()) + 1
     try:
         of_before, of_after = (estimator.of(rows) for rows in (before, after))
-        of_both = estimator.of({name: np.concatenate([before[name], after[name]]) for name in before})
-        of_both(np.ones((1, 2 * n), np.int64))
+        exchanged = estimator.difference(before, after, units)
+        exchanged(np.zeros((1, n_units), np.bool))
     except (LookupError, TypeError, ValueError) as error:
         raise ClipbenchError(f"its {estimator.name} cannot be computed ({error})") from error
     interval = intervals.bootstrap_interval(
@@ -332,8 +334,7 @@ def _test_of_estimator(
     )
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
-    n_units = n if clusters is None else int(clusters.max()) + 1
-    exchange = significance.exchange_test(of_both, n, clusters, generators.test)
+    exchange = significance.exchange_test(exchanged, n_units, generators.test)
     return PairedTest(
         n=n,
         interval=interval,

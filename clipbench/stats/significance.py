@@ -7,14 +7,14 @@ of means is tested by Student's t.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
-from clipbench.stats.clusters import NEGLIGIBLE, cluster_codes, cluster_sums, student
-from clipbench.stats.intervals import OfCounts, blocks
+from clipbench.stats.clusters import NEGLIGIBLE, cluster_sums, student
+from clipbench.stats.subsets import ByteSums
 
 N_DRAWS = 20_000
 """Sign flips of a test: no p-value is below one in as many, which leaves room for Holm's correction of a few hundred metrics."""
@@ -26,8 +26,14 @@ EXACT_UNITS = 12
 """Up to this many clusters (or samples) that differ, all sign flips are counted instead of drawn."""
 
 _BLOCK_BYTES = 1 << 18
-_SIGNS = 1.0 - 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)
-"""A row of eight signs for each value of a byte."""
+"""Random bytes of one call: the generator leaves some unused at its end, so that p-values depend on it."""
+_CALLS = 16
+"""Calls whose bytes are looked up together: one reading of the sums serves them all."""
+_BLOCK_EXCHANGES = 1 << 23
+"""Units times draws that are looked at at once."""
+
+OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Float64[np.ndarray, " draws"]]
+"""The difference of a statistic, the candidate's less the base's, when the samples of these units are exchanged between them."""
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
@@ -93,36 +99,35 @@ def permutation_p(
 
 
 def exchanged(
-    statistic: OfCounts,
-    n: int,
-    clusters: Shaped[np.ndarray, " n"] | None,
-    rng: np.random.Generator,
-    *,
-    n_draws: int = N_FIRST_EXCHANGES,
+    difference: OfExchanges, n_units: int, rng: np.random.Generator, *, n_draws: int = N_FIRST_EXCHANGES
 ) -> Float64[np.ndarray, " n_draws"]:
-    """Return the differences of a statistic when each sample's rows are given to either model at random.
+    """Return the differences of a statistic when each unit's samples are given to either model at random.
 
-    That is its distribution under the null hypothesis that the models are exchangeable, whatever bias the statistic
-    has; the rows of a cluster stay together.
+    That is its distribution under the null hypothesis that the models are exchangeable, whatever bias the statistic has.
 
     Args:
-        statistic: its values, from which of the base's n rows, and then of the candidate's, are in each draw.
-        n: number of samples.
+        n_units: number of samples, or of clusters, whose samples stay together.
 
     Example:
-        >>> last = lambda counts: counts @ np.array([0.0, 1.0, 0.0, 4.0])
-        >>> drawn = exchanged(last, 2, None, np.random.default_rng(0))
-        >>> sorted(set(drawn.tolist()))
+        >>> last = lambda is_exchanged: np.where(is_exchanged[:, 1], -3.0, 3.0)
+        >>> sorted(set(exchanged(last, 2, np.random.default_rng(0)).tolist()))
         [-3.0, 3.0]
     """
-    codes = cluster_codes(clusters)
-    if codes is None:
-        codes = np.arange(n)
     differences = np.empty(n_draws)
-    for block in blocks(differences, 2 * n):
-        is_swapped = (rng.random((len(block), int(codes.max(initial=-1)) + 1)) < 0.5)[:, codes]
-        block[:] = statistic(np.hstack([is_swapped, ~is_swapped])) - statistic(np.hstack([~is_swapped, is_swapped]))
+    n_block = max(1, _BLOCK_EXCHANGES // n_units)
+    for start in range(0, n_draws, n_block):
+        block = differences[start : start + n_block]
+        block[:] = difference(_coins(len(block), n_units, rng))
     return differences
+
+
+def _coins(n_draws: int, n_units: int, rng: np.random.Generator) -> Bool[np.ndarray, "n_draws n_units"]:
+    is_exchanged = np.empty((n_draws, n_units), np.bool)
+    n_part = max(1, (1 << 15) // n_units)  # few enough for the processor's cache
+    for start in range(0, n_draws, n_part):
+        part = is_exchanged[start : start + n_part]
+        np.less(rng.random(part.shape), 0.5, out=part)
+    return is_exchanged
 
 
 class ExchangeTest(NamedTuple):
@@ -133,9 +138,7 @@ class ExchangeTest(NamedTuple):
     """Spread of the difference under the null hypothesis; 0 where no exchange moves it, NaN where it is undefined."""
 
 
-def exchange_test(
-    statistic: OfCounts, n: int, clusters: Shaped[np.ndarray, " n"] | None, rng: np.random.Generator
-) -> ExchangeTest:
+def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generator) -> ExchangeTest:
     """Return the two-sided test of a statistic's difference, and the spread of the difference under exchange.
 
     The p-value is (1 + exchanges with a difference as large) / (1 + exchanges), never 0 (Phipson and Smyth, Stat. Appl.
@@ -144,21 +147,21 @@ def exchange_test(
     undefined are left out; where it is undefined for either model, the p-value is 1.
 
     Args:
-        statistic: as of ``exchanged``.
-        n: number of samples.
+        difference: as of ``exchanged``.
+        n_units: likewise.
 
     Example:
-        >>> first = lambda counts: counts @ np.array([0.0, 0.0, 5.0, 0.0])
-        >>> exchange_test(first, 2, None, np.random.default_rng(0))  # 5 or -5, whatever is exchanged
+        >>> first = lambda is_exchanged: np.where(is_exchanged[:, 0], -5.0, 5.0)
+        >>> exchange_test(first, 2, np.random.default_rng(0))  # 5 or -5, whatever is exchanged
         ExchangeTest(p_value=1.0, standard_error=5.0)
     """
-    observed = abs(float(np.diff(statistic(np.repeat(np.eye(2, dtype=np.bool), n, axis=1)))[0]))
+    observed = abs(float(difference(np.zeros((1, n_units), np.bool))[0]))
     if math.isnan(observed):
         return ExchangeTest(1.0, math.nan)
     reached = observed - 1e-9 * max(1.0, observed)  # an exchange that gives the same size in another order must count
-    drawn = exchanged(statistic, n, clusters, rng)
+    drawn = exchanged(difference, n_units, rng)
     if np.count_nonzero(np.abs(drawn) >= reached) < N_FIRST_EXCHANGES / 10:
-        more = exchanged(statistic, n, clusters, rng, n_draws=N_EXCHANGES - N_FIRST_EXCHANGES)
+        more = exchanged(difference, n_units, rng, n_draws=N_EXCHANGES - N_FIRST_EXCHANGES)
         drawn = np.concatenate([drawn, more])
     drawn = drawn[~np.isnan(drawn)]
     p_value = (1 + np.count_nonzero(np.abs(drawn) >= reached)) / (1 + len(drawn))
@@ -231,18 +234,15 @@ def _flipped_totals(
     """Yield the totals under random signs, a block of draws at a time.
 
     Units of equal size are drawn together, as the number of them that are plus (a binomial). Where sizes differ, units
-    are drawn eight at a time: a random byte looks up their total under the signs of its bits.
+    are drawn eight at a time: the bits of a random byte say which are minus.
     """
     sizes, repeats = np.unique(np.abs(sums), return_counts=True)
     if len(sizes) < min(len(sums) / 8, 100):
         yield (2 * rng.binomial(repeats, 0.5, size=(n_draws, len(sizes))) - repeats) @ sizes
         return
-    eights = np.zeros((-(-len(sums) // 8), 8))
-    eights.flat[: len(sums)] = sums
-    table = (eights @ _SIGNS.T).ravel()
-    first = np.arange(len(eights)) * len(_SIGNS)
-    n_block = max(1, _BLOCK_BYTES // len(eights))
-    for start in range(0, n_draws, n_block):
-        drawn = rng.integers(256, size=(min(n_block, n_draws - start), len(eights)), dtype=np.uint8)
-        for part in np.array_split(drawn, 8):  # their totals take eight times the memory
-            yield table[first + part].sum(axis=1)
+    added = ByteSums(sums)
+    n_block = max(1, _BLOCK_BYTES // added.n_bytes)
+    n_drawn = [min(n_block, n_draws - start) for start in range(0, n_draws, n_block)]
+    for start in range(0, len(n_drawn), _CALLS):
+        drawn = [rng.integers(256, size=(n, added.n_bytes), dtype=np.uint8) for n in n_drawn[start : start + _CALLS]]
+        yield sums.sum() - 2 * added.of(np.concatenate(drawn))

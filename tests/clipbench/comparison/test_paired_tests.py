@@ -139,7 +139,7 @@ def test_a_difference_beyond_the_range_of_its_unit_lies_in_its_interval() -> Non
 
 def test_a_difference_that_is_undefined_is_not_significant() -> None:
     found = significance.exchange_test(
-        lambda counts: np.where(counts[:, 0], np.nan, 1.0), 30, None, np.random.default_rng(0)
+        lambda is_exchanged: np.where(is_exchanged[:, 0], 1.0, np.nan), 30, np.random.default_rng(0)
     )
     assert found.p_value == 1 and np.isnan(found.standard_error)
 
@@ -206,8 +206,11 @@ def test_models_that_are_as_good_raise_no_more_false_alarms_than_alpha(
 
 
 def exchange_p(named: Estimator, before: pandas.DataFrame, after: pandas.DataFrame, seed: int) -> float:
-    both = {name: np.concatenate([before[name], after[name]]) for name in named.columns}
-    return significance.exchange_test(named.of(both), len(before), None, np.random.default_rng(seed)).p_value
+    one, other = ({name: table[name].to_numpy() for name in named.columns} for table in (before, after))
+    n = len(before)
+    return significance.exchange_test(
+        named.difference(one, other, np.arange(n)), n, np.random.default_rng(seed)
+    ).p_value
 
 
 # Distances ------------------------------------------------------------------------------------------------------------

@@ -72,3 +72,35 @@ def test_values_of_many_draws_are_those_of_their_rows() -> None:
     counts = np.array([np.bincount(rows, minlength=30) for rows in drawn])
     for named, of in of_rows:
         assert named.of(samples)(counts) == pytest.approx([of(rows) for rows in drawn])
+
+
+@pytest.mark.parametrize("n", [1, 7, 601])
+@pytest.mark.parametrize("size", [1, 5])
+def test_differences_under_exchange_are_those_of_the_exchanged_rows(n: int, size: int) -> None:
+    """Also where hardly anything is exchanged, so that medians lie far from the middle of all values."""
+    rng = np.random.default_rng(n)
+    units = np.arange(n) // size
+    hits = {f"at {row}": each for row, each in enumerate(np.sort(rng.integers(0, 5, (3, n, 2)) / 4, axis=0))}
+    both = {"x": rng.integers(0, 9, (n, 2)) - [0.0, 5.0], "p": rng.random((n, 2)), "y": rng.integers(0, 3, (n, 2)) / 2}
+    both |= hits
+    is_exchanged = rng.random((12, units[-1] + 1)) < np.linspace(0, 1, 12)[:, None]
+    for named in (
+        Estimator("median", ("x",)),
+        Estimator("expected_calibration_error", ("p", "y")),
+        Estimator("first_length_reaching", tuple(hits), {"lengths": [1, 2, 4], "share": 0.9}),
+    ):
+        base, candidate = ({name: columns[:, side] for name, columns in both.items()} for side in (0, 1))
+        found = named.difference(base, candidate, units)(is_exchanged)
+        for row, found_in_row in zip(is_exchanged[:, units], found, strict=True):
+            one = {name: np.where(row, candidate[name], base[name]) for name in both}
+            other = {name: np.where(row, base[name], candidate[name]) for name in both}
+            assert found_in_row == pytest.approx(named(other) - named(one), abs=1e-12, nan_ok=True)
+
+
+def test_medians_of_resamples_are_found_far_from_the_middle_too() -> None:
+    values, rng = np.random.default_rng(0).random(2000), np.random.default_rng(1)
+    order = np.argsort(values)
+    counts = rng.integers(0, 3, (3, 2000))
+    counts[0, order[:1200]], counts[1, order[1200:]] = 0, 0
+    found = Estimator("median", ("x",)).of({"x": values})(counts)
+    assert found.tolist() == [np.median(np.repeat(values, row)) for row in counts]
