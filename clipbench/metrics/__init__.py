@@ -43,9 +43,11 @@ from clipbench.metrics.ranking import (
     chance_ranks,
     chance_recall_at_k,
     cross_answers,
+    cross_part,
     cross_ranks,
     expected_rank,
     group_answers,
+    merge_parts,
     recall_at_k,
 )
 from clipbench.metrics.shift import (
@@ -105,6 +107,7 @@ __all__ = [
     "cosine_counts",
     "cosine_histogram",
     "cross_answers",
+    "cross_part",
     "cross_ranks",
     "cross_uniformity",
     "effective_rank",
@@ -121,6 +124,7 @@ __all__ = [
     "match_probabilities",
     "mean_average_precision",
     "mean_per_class_recall",
+    "merge_parts",
     "modality_gap",
     "pair_cosine",
     "pair_geometry",

@@ -4,17 +4,18 @@ Ties are never broken by position: for each query, the non-positives above its b
 score are counted, and every rank statistic is an expectation under random tie-breaking. Scores may have any sign.
 """
 
+from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import UsageError
+from clipbench.metrics._search import Search, Tile, scan, tiles
+from clipbench.metrics._threads import in_threads
 from clipbench.metrics.geometry import check_owners
-from clipbench.metrics.similarity import product_error, product_tiles, score_blocks, scores_of
-
-FEW = 32
-"""Where more than one in so many pairs of a tile needs its exact score, all of the tile's are computed."""
+from clipbench.metrics.similarity import product_error, scores_of
 
 
 class Ranks(NamedTuple):
@@ -90,7 +91,7 @@ def cross_answers(
 ) -> tuple[Answers, Answers]:
     """Return the results of image queries over all texts, and of text queries over all images, in one pass.
 
-    Arguments and errors are those of ``cross_ranks``.
+    Arguments and errors are those of ``cross_ranks``. Vectors may be memory-mapped: they are not copied.
 
     Example:
         >>> images = np.array([[1, 0], [0, 1]], np.float32)
@@ -103,7 +104,31 @@ def cross_answers(
         >>> by_text.right_score, by_text.first_score
         (array([0.8, 0.6, 0.6], dtype=float32), array([0.8, 0.8, 0.8], dtype=float32))
     """
+    return merge_parts([cross_part(images, texts, text_image, slice(0, len(images)))])
+
+
+def cross_part(
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"],
+    text_image: Int64[np.ndarray, " n_texts"],
+    rows: slice,
+) -> tuple[Answers, Answers]:
+    """Return the results of some image queries over all texts, and of all text queries over these images.
+
+    So processes can share the work of ``cross_answers``: ``merge_parts`` puts together what they return. A text's own
+    image counts in each part as its best positive, and as first until another image is ahead of it.
+
+    Args:
+        rows: the images, a slice with both ends; those of all parts name each image once.
+
+    Example:
+        >>> axes = np.eye(2, dtype=np.float32)
+        >>> by_image, by_text = cross_part(axes, axes, np.arange(2), slice(1, 2))
+        >>> by_image.first, by_text.first
+        (array([1]), array([0, 1]))
+    """
     check_owners(text_image, len(images))
+    images, texts = np.asarray(images), np.asarray(texts)  # a slice of a memmap costs more than one of an array
     order = np.argsort(text_image, kind="stable")  # the texts of an image become one slice
     starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
     own = scores_of(images, texts, (text_image, np.arange(len(texts))))
@@ -112,23 +137,34 @@ def cross_answers(
     firsts = np.searchsorted(places, starts)
     right = order[places[firsts[:-1]]]
     error = product_error(images, texts)
-    by_image = _Search(images, texts, best, right, error)
-    by_text = _Search(texts, images, own, text_image, error)
-    for rows, columns, products in product_tiles(images, texts):
-        mine = order[starts[rows.start] : starts[rows.stop]]
-        mine = mine[(columns.start <= mine) & (mine < columns.stop)]
-        positives = (text_image[mine] - rows.start, mine - columns.start)
-        products[positives] = -np.inf  # they are known
-        near = by_image.look(rows, products), by_text.look(columns, products.T)
-        if sum(each.n_pairs for each in near) <= products.size / FEW:
-            by_image.add(near[0], rows, columns)
-            by_text.add(near[1], columns, rows)
-            continue
-        scores = (images[rows].astype(np.float64) @ texts[columns].astype(np.float64).T).astype(np.float32)
-        scores[positives] = -np.inf
-        by_image.add_exact(scores, rows, columns)
-        by_text.add_exact(scores.T, columns, rows)
-    return by_image.answers(np.diff(firsts)), by_text.answers(np.ones(len(texts), np.int64))
+    by_image, by_text = Search(images, texts, best, right, error), Search(texts, images, own, text_image, error)
+
+    def scan_tile(tile: Tile) -> None:
+        mine = order[starts[tile.rows.start] : starts[tile.rows.stop]]
+        mine = mine[(tile.columns.start <= mine) & (mine < tile.columns.stop)]
+        scan(by_image, by_text, tile, (text_image[mine] - tile.rows.start, mine - tile.columns.start))
+
+    in_threads(scan_tile, tiles(rows, len(texts)))
+    of_images = Ranks(by_image.above[rows], by_image.level[rows], np.diff(firsts)[rows])
+    of_texts = Ranks(by_text.above, by_text.level, np.ones(len(texts), np.int64))
+    return (
+        Answers(of_images, right[rows], best[rows], by_image.first[rows], by_image.first_score[rows]),
+        Answers(of_texts, text_image, own, by_text.first, by_text.first_score),
+    )
+
+
+def merge_parts(parts: Iterable[tuple[Answers, Answers]]) -> tuple[Answers, Answers]:
+    """Return the results for all images from those of ``cross_part``, which come in the order of their images."""
+    by_image, by_text = zip(*parts, strict=True)
+    ranks = Ranks(*map(np.concatenate, zip(*(each.ranks for each in by_image), strict=True)))
+    of_images = Answers(ranks, *map(np.concatenate, zip(*(each[1:] for each in by_image), strict=True)))
+    first, score = by_text[0].first.copy(), by_text[0].first_score.copy()
+    for each in by_text[1:]:
+        is_ahead = (each.first_score > score) | ((each.first_score == score) & (each.first < first))
+        first[is_ahead], score[is_ahead] = each.first[is_ahead], each.first_score[is_ahead]
+    better, tied = (np.sum([getattr(each.ranks, name) for each in by_text], axis=0) for name in ("better", "tied"))
+    own = by_text[0]
+    return of_images, Answers(Ranks(better, tied, own.ranks.tied_positives), own.right, own.right_score, first, score)
 
 
 def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupAnswers:
@@ -138,7 +174,7 @@ def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarra
     gallery. Items whose group has no other member have no positive: they are no queries, but stay in the gallery.
 
     Args:
-        vectors: unit vectors (``metrics.similarity.unit``).
+        vectors: unit vectors (``metrics.similarity.unit``); may be memory-mapped: they are not copied.
         groups: any numbers, equal for items of a group.
 
     Example:
@@ -149,26 +185,33 @@ def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarra
         >>> answers.right, answers.first
         (array([2, 0]), array([1, 1]))
     """
-    order = np.argsort(groups, kind="stable")
-    starts = np.searchsorted(groups[order], groups, side="left")
-    ends = np.searchsorted(groups[order], groups, side="right")
-    members = [order[start:end] for start, end in zip(starts, ends, strict=True)]
-    counts = np.zeros((3, len(groups)), np.int64)
-    right, first = _FirstItems(len(groups)), _FirstItems(len(groups))
-    for rows, scores in score_blocks(vectors, vectors):
-        here = np.arange(len(scores))
-        scores[here, here + rows.start] = -np.inf
-        positives = [line[mates] for line, mates in zip(scores, members[rows], strict=True)]
-        right.rows[rows] = [mates[among.argmax()] for among, mates in zip(positives, members[rows], strict=True)]
-        right.scores[rows] = best = scores[here, right.rows[rows]]
-        counts[:2, rows] = _above_and_level(scores, best)
-        counts[2, rows] = [np.count_nonzero(among == top) for among, top in zip(positives, best, strict=True)]
-        first.update_rows(rows, scores)
-    n_positives = ends - starts - 1
+    vectors = np.asarray(vectors)
+    _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    codes, n_positives = codes.astype(np.int32), sizes[codes] - 1
+    error = product_error(vectors, vectors)
+    pairs = partial(tiles, slice(0, len(vectors)), len(vectors), is_upper=True)  # of two mirrored tiles one
+    # The best positive is what comes first within the group; one that is no query looks for what is above infinity.
+    nothing = np.where(n_positives > 0, -np.inf, np.inf).astype(np.float32)
+    mates = Search(vectors, vectors, nothing, np.full(len(vectors), len(vectors)), error)
+
+    def scan_mates(tile: Tile) -> None:
+        is_hidden = codes[tile.rows, None] != codes[tile.columns]
+        if tile.is_diagonal:
+            np.fill_diagonal(is_hidden, val=True)
+        if not is_hidden.all():
+            scan(mates, None if tile.is_diagonal else mates, tile, is_hidden)
+
+    in_threads(scan_mates, pairs())
+    search = Search(vectors, vectors, mates.first_score, mates.first, error, codes)
+
+    def scan_all(tile: Tile) -> None:
+        itself = np.arange(tile.rows.stop - tile.rows.start if tile.is_diagonal else 0)
+        scan(search, None if tile.is_diagonal else search, tile, (itself, itself))
+
+    in_threads(scan_all, pairs())
     queries = np.flatnonzero(n_positives)
-    above, level, tied_positives = counts[:, queries]
-    ranks = Ranks(above, level - tied_positives, tied_positives)
-    columns = (column[queries] for column in (right.rows, right.scores, first.rows, first.scores))
+    ranks = Ranks(*(each[queries] for each in (search.above, search.level - search.level_mates, search.level_mates)))
+    columns = (each[queries] for each in (search.right, search.best, search.first, search.first_score))
     return GroupAnswers(queries, Answers(ranks, *columns), n_positives[queries])
 
 
@@ -227,128 +270,3 @@ def chance_recall_at_k(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: 
     """
     credit = recall_at_k(chance_ranks(n_positives, n_gallery), k)
     return float(credit.mean()) if len(credit) else float("nan")
-
-
-class _FirstItems:
-    """The item with the highest score of each query; of equal ones, the first in the order of the data."""
-
-    def __init__(self, n_queries: int) -> None:
-        self.rows: Int64[np.ndarray, " n_queries"] = np.zeros(n_queries, np.int64)
-        self.scores: Float32[np.ndarray, " n_queries"] = np.full(n_queries, -np.inf, np.float32)
-
-    def update_rows(self, rows: slice, scores: Float32[np.ndarray, "block n_gallery"]) -> None:
-        """Add some queries with all their scores, a row each."""
-        self.rows[rows] = first = scores.argmax(axis=1)
-        self.scores[rows] = scores[np.arange(len(scores)), first]
-
-
-class _Near(NamedTuple):
-    """What a tile of products leaves open, as rows and columns of the tile."""
-
-    above: Int64[np.ndarray, " tile_queries"]
-    """Products of each query that are surely above the score of its best positive."""
-    undecided: tuple[Int64[np.ndarray, " n_undecided"], Int64[np.ndarray, " n_undecided"]]
-    """Pairs that may be above it, level or below."""
-    first: tuple[Int64[np.ndarray, " n_first"], Int64[np.ndarray, " n_first"]]
-    """Pairs that may be first in the whole gallery."""
-
-    @property
-    def n_pairs(self) -> int:
-        return len(self.undecided[0]) + len(self.first[0])
-
-
-class _Search:
-    """Queries of one side among the items that are no positives of theirs, tile by tile.
-
-    Products in float32 decide wherever they differ from the best positive's score by more than their error. The few
-    other pairs are scored exactly, so that the result is that of exact scores of all pairs, ties among them.
-    """
-
-    def __init__(
-        self,
-        queries: Float32[np.ndarray, "n_queries dim"],
-        items: Float32[np.ndarray, "n_items dim"],
-        best: Float32[np.ndarray, " n_queries"],
-        right: Int64[np.ndarray, " n_queries"],
-        error: float,
-    ) -> None:
-        self.queries, self.items, self.best, self.right = queries, items, best, right
-        self.error = np.float32(error)
-        self.low, self.high = best - self.error, best + self.error
-        self.above, self.level = np.zeros((2, len(best)), np.int64)
-        # What is first so far: the best positive, which is in no tile, until something is ahead of it.
-        self.first, self.first_score = right.copy(), best.copy()
-
-    def look(self, here: slice, products: Float32[np.ndarray, "tile_queries tile_items"]) -> _Near:
-        """Return what is open after a tile of products of the queries ``here``."""
-        low, high = self.low[here, None], self.high[here, None]
-        at_least, above = _count(products > low), _count(products > high)
-        open_rows = np.flatnonzero(at_least != above)
-        of_open = products[open_rows]
-        row, item = np.nonzero((of_open > low[open_rows]) & (of_open <= high[open_rows]))
-        highest = products.max(axis=1)
-        bound = np.maximum(self.first_score[here], highest - self.error) - self.error
-        hot = np.flatnonzero(highest >= bound)
-        hot_row, hot_item = np.nonzero(products[hot] >= bound[hot, None])
-        return _Near(above, (open_rows[row], item), (hot[hot_row], hot_item))
-
-    def add(self, near: _Near, here: slice, there: slice) -> None:
-        """Add a tile of products by what ``look`` has returned."""
-        row, item = near.undecided
-        scores, best = self._scores(row + here.start, item + there.start), self.best[here][row]
-        self.above[here] += near.above + np.bincount(row[scores > best], minlength=len(near.above))
-        self.level[here] += np.bincount(row[scores == best], minlength=len(near.above))
-        queries, items = near.first[0] + here.start, near.first[1] + there.start
-        self._put_first(queries, items, self._scores(queries, items))
-
-    def add_exact(self, scores: Float32[np.ndarray, "tile_queries tile_items"], here: slice, there: slice) -> None:
-        """Add a tile of exact scores."""
-        best = self.best[here, None]
-        above = _count(scores > best)
-        self.above[here] += above
-        self.level[here] += _count(scores >= best) - above
-        row, item = np.arange(len(scores)), scores.argmax(axis=1)
-        self._put_first(row + here.start, item + there.start, scores[row, item])
-
-    def answers(self, tied_positives: Int64[np.ndarray, " n_queries"]) -> Answers:
-        """Return the results after all tiles."""
-        ranks = Ranks(self.above, self.level, tied_positives)
-        return Answers(ranks, self.right, self.best, self.first, self.first_score)
-
-    def _scores(
-        self, queries: Int64[np.ndarray, " n_pairs"], items: Int64[np.ndarray, " n_pairs"]
-    ) -> Float32[np.ndarray, " n_pairs"]:
-        return scores_of(self.queries, self.items, (queries, items))
-
-    def _put_first(
-        self,
-        queries: Int64[np.ndarray, " n_pairs"],
-        items: Int64[np.ndarray, " n_pairs"],
-        scores: Float32[np.ndarray, " n_pairs"],
-    ) -> None:
-        """Put items first that score above what was first, or level with it and come earlier in the data."""
-        known = self.first_score[queries]
-        is_ahead = (scores > known) | ((scores == known) & (items < self.first[queries]))
-        queries, items, scores = queries[is_ahead], items[is_ahead], scores[is_ahead]
-        order = np.lexsort((-items, scores, queries))
-        order = order[np.diff(queries[order], append=-1) != 0]  # the last of each query
-        self.first[queries[order]], self.first_score[queries[order]] = items[order], scores[order]
-
-
-def _count(mask: Bool[np.ndarray, "n_queries n_items"]) -> Int64[np.ndarray, " n_queries"]:
-    """Return how many are True for each query, of a mask whose memory is ordered either way."""
-    if mask.flags.c_contiguous:  # row by row, count_nonzero is faster than a sum
-        return np.array([np.count_nonzero(line) for line in mask], np.int64)
-    columns = mask.T.view(np.uint8)
-    assert len(columns) <= 255, columns.shape  # what a byte can count: ``TILE_QUERIES`` is less
-    return np.add.reduce(columns, axis=0, dtype=np.uint8).astype(np.int64)
-
-
-def _above_and_level(
-    scores: Float32[np.ndarray, "block n_gallery"], best: Float32[np.ndarray, " block"]
-) -> Int64[np.ndarray, "2 block"]:
-    """Return the number of scores of each row above its best positive's, and of those equal to it."""
-    # Row by row, count_nonzero is faster than a sum of the whole mask along its last axis.
-    pairs = zip(scores, best, strict=True)
-    counts = [(np.count_nonzero(line > top), np.count_nonzero(line == top)) for line, top in pairs]
-    return np.array(counts, np.int64).reshape(-1, 2).T

@@ -21,12 +21,7 @@ BLOCK_QUERIES = 256
 BLOCK_COMPONENTS = 1 << 17
 """Components of vectors processed at once: 1 MiB of float64, which fits into the cache of a processor core."""
 
-TILE_QUERIES, TILE_ITEMS = 128, 4096
-"""Rows of the two sides of a tile: its 2 MiB of float32 stay in the cache of a core while they are looked at.
-
-At most 255 queries: ``ranking`` counts them in bytes.
-"""
-PAIRS_AT_ONCE = 1 << 14
+PAIRS_AT_ONCE = 1 << 12
 """Pairs whose vectors are copied at once."""
 
 _STEPS = 2.0**26
@@ -98,20 +93,6 @@ def score_blocks(
     """
     for rows, dots in dot_blocks(queries, gallery):
         yield rows, dots.astype(np.float32)
-
-
-def product_tiles(
-    queries: Float32[np.ndarray, "n_queries dim"], items: Float32[np.ndarray, "n_items dim"]
-) -> Iterator[tuple[slice, slice, Float32[np.ndarray, "tile_queries tile_items"]]]:
-    """Yield tiles of dot products in float32, with the rows of both sides: within ``product_error`` of the scores.
-
-    The caller may write into a tile.
-    """
-    for start in range(0, len(queries), TILE_QUERIES):
-        rows = slice(start, min(start + TILE_QUERIES, len(queries)))
-        for first in range(0, len(items), TILE_ITEMS):
-            columns = slice(first, min(first + TILE_ITEMS, len(items)))
-            yield rows, columns, queries[rows] @ items[columns].T
 
 
 def product_error(queries: Float32[np.ndarray, "n_queries dim"], items: Float32[np.ndarray, "n_items dim"]) -> float:

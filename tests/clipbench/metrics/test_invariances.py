@@ -280,7 +280,7 @@ TABLE = {
         chance=lambda g: 0.5,
     ),
 }
-NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers"} | {
+NOT_METRICS = {"class_scores", "cross_answers", "cross_part", "cross_ranks", "group_answers", "merge_parts"} | {
     "bin_middles",
     "confidence_bins",
     "cosine_histogram",

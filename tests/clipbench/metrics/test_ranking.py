@@ -1,7 +1,7 @@
 """Ranks against the full matrix, and rank statistics against every order that a coin could give."""
 
 import tracemalloc
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,16 +13,19 @@ from clipbench.errors import DataError, UsageError
 from clipbench.metrics import (
     Answers,
     Ranks,
+    _search,
+    _threads,
     chance_ranks,
     chance_recall_at_k,
     cross_answers,
+    cross_part,
     cross_ranks,
     expected_rank,
     group_answers,
+    merge_parts,
     ranking,
     recall_at_k,
 )
-from clipbench.metrics import similarity as arrays
 from clipbench.metrics.similarity import scores_of, unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
@@ -38,19 +41,20 @@ def smooth(n: int, dim: int, seed: int) -> np.ndarray:
 
 
 class Tiles(NamedTuple):
-    """Sizes of the tiles of products, and how many pairs of one are scored exactly by themselves."""
+    """Size of the tiles of products, how many pairs of one are listed rather than counted, and threads."""
 
-    queries: int
-    items: int
+    side: int
     few: float
+    n_threads: int = 1
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(arrays, "TILE_QUERIES", self.queries)
-        monkeypatch.setattr(arrays, "TILE_ITEMS", self.items)
-        monkeypatch.setattr(ranking, "FEW", self.few)
+        monkeypatch.setattr(_search, "TILE", self.side)
+        monkeypatch.setattr(_search, "ROW_TILES", 3)
+        monkeypatch.setattr(_search, "FEW", self.few)
+        monkeypatch.setattr(_threads, "n_threads", lambda: self.n_threads)
 
 
-TILES = [Tiles(7, 11, 32), Tiles(16, 64, 1e-9), Tiles(16, 64, 1e9), Tiles(128, 4096, 32)]
+TILES = [Tiles(7, 32), Tiles(16, 1e-9, 2), Tiles(16, 1e9), Tiles(11, 4, 3), Tiles(512, 32, 2)]
 
 
 def pairing(n_images: int, n_texts: int, seed: int) -> np.ndarray:
@@ -126,11 +130,11 @@ def test_cross_ranks_agree_with_the_full_matrix(
 
 @pytest.mark.parametrize("make", [coarse, smooth])
 @pytest.mark.parametrize(("n", "n_groups", "dim"), [(2, 1, 3), (50, 7, 4), (50, 40, 5), (120, 12, 33)])
-@pytest.mark.parametrize("block_elements", [1, 500, 1 << 23])
+@pytest.mark.parametrize("tiles", TILES)
 def test_group_ranks_agree_with_the_full_matrix(
-    make: object, n: int, n_groups: int, dim: int, block_elements: int, monkeypatch: pytest.MonkeyPatch
+    make: object, n: int, n_groups: int, dim: int, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    tiles.use(monkeypatch)
     assert callable(make)
     vectors, groups = make(n, dim, 3), np.random.default_rng(4).integers(n_groups, size=n) * 10 - 5
     found, (queries, ranks, n_positives) = group_answers(vectors, groups), naive_group_ranks(vectors, groups)
@@ -156,11 +160,11 @@ def test_what_came_first_is_what_the_sorted_matrix_has_first(
 
 
 @pytest.mark.parametrize("make", [coarse, smooth])
-@pytest.mark.parametrize("block_elements", [1, 500, 1 << 23])
+@pytest.mark.parametrize("tiles", TILES)
 def test_what_came_first_within_one_kind_is_never_the_query_itself(
-    make: object, block_elements: int, monkeypatch: pytest.MonkeyPatch
+    make: object, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    tiles.use(monkeypatch)
     assert callable(make)
     vectors, groups = make(60, 4, 3), np.random.default_rng(4).integers(25, size=60)
     scores = (vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
@@ -270,6 +274,7 @@ def test_a_positive_does_not_beat_itself_where_two_sums_differ_in_the_last_bit(m
         return np.nextafter(scores_of(left, right, pairs), np.float32(-2))
 
     monkeypatch.setattr(ranking, "scores_of", a_bit_lower)
+    monkeypatch.setattr(_search, "scores_of", a_bit_lower)
     axes = np.eye(4, dtype=np.float32)
     for found in cross_ranks(axes, axes, np.arange(4)):
         assert_same(found, Ranks(np.zeros(4, np.int64), np.zeros(4, np.int64), np.ones(4, np.int64)))
@@ -307,6 +312,7 @@ def test_one_caption_a_thousand_times_is_no_more_work_than_it_must_be(monkeypatc
         return scores_of(left, right, pairs)
 
     monkeypatch.setattr(ranking, "scores_of", counted)
+    monkeypatch.setattr(_search, "scores_of", counted)
     images = unit(smooth(50, 16, 0) + np.float32(1))
     texts = np.concatenate([unit(np.ones((1, 16), np.float32)).repeat(1000, axis=0), smooth(50, 16, 1)])
     by_image, _ = cross_ranks(images, texts, np.concatenate([np.arange(1000) % 50, np.arange(50)]))
@@ -326,7 +332,7 @@ def test_real_vectors_give_the_known_recalls() -> None:
 @pytest.mark.parametrize("few", [32, 1e-9])
 def test_what_may_be_first_is_not_gathered_over_all_tiles(few: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a constant model, every pair may be."""
-    Tiles(4, 256, few).use(monkeypatch)
+    Tiles(32, few).use(monkeypatch)
     images, texts = (unit(np.ones((n, 4), np.float32)) for n in (400, 500))
     tracemalloc.start()
     by_image, by_text = cross_answers(images, texts, np.arange(500) % 400)
@@ -342,16 +348,30 @@ def test_there_may_be_neither_images_nor_texts() -> None:
         assert not any(map(len, (*found.ranks, found.right, found.right_score, found.first, found.first_score)))
 
 
-def test_a_tile_of_more_queries_than_a_byte_can_count_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "TILE_QUERIES", 256)
-    vectors = unit(np.ones((256, 2), np.float32))
-    with pytest.raises(AssertionError, match="256"):
-        cross_ranks(vectors, vectors, np.arange(256))
+@pytest.mark.parametrize("n_parts", [1, 3, 7])
+def test_parts_that_processes_rank_make_the_whole(n_parts: int) -> None:
+    images, texts, text_image = coarse(40, 5, 0), coarse(90, 5, 1), pairing(40, 90, 2)
+    ends = np.linspace(0, 40, n_parts + 1).astype(int).tolist()
+    parts = [cross_part(images, texts, text_image, slice(*each)) for each in pairwise(ends)]
+    for found, expected in zip(merge_parts(parts), cross_answers(images, texts, text_image), strict=True):
+        assert_same(found.ranks, expected.ranks)
+        for left, right in zip(found[1:], expected[1:], strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_more_than_a_byte_can_count_are_counted() -> None:
+    """All other texts are above each image's own, and all but one of the images above each text's own."""
+    images = unit(np.array([[1, 0], *[[1, 1]] * 299], np.float32))
+    texts = unit(np.array([[0, 1], *[[1, 0]] * 299], np.float32))
+    by_image, by_text = cross_ranks(images, texts, np.arange(300))
+    expected_by_image, expected_by_text = naive_cross_ranks(images, texts, np.arange(300))
+    assert_same(by_image, expected_by_image)
+    assert_same(by_text, expected_by_text)
+    assert by_text.better[0] == by_image.better[0] == 299
 
 
 def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 20_000)
-    monkeypatch.setattr(arrays, "TILE_ITEMS", 128)
+    Tiles(128, 32, 2).use(monkeypatch)
     images, texts = smooth(600, 16, 0), smooth(2000, 16, 1)
     tracemalloc.start()
     cross_ranks(images, texts, pairing(600, 2000, 2))

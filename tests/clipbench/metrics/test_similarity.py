@@ -5,11 +5,11 @@ import pytest
 
 from clipbench.errors import VectorError
 from clipbench.metrics import similarity as arrays
+from clipbench.metrics._search import tiles
 from clipbench.metrics.similarity import (
     dot_blocks,
     pair_scores,
     product_error,
-    product_tiles,
     score_blocks,
     scores_of,
     unit,
@@ -135,7 +135,8 @@ def test_products_differ_from_scores_by_no_more_than_their_error(dim: int, lengt
     near = unit((1 + 0.01 * draws.standard_normal((40, dim))).astype(np.float32))  # sums whose terms have one sign
     vectors = np.concatenate([near, unit(draws.standard_normal((200, dim)).astype(np.float32))]) * np.float32(length)
     error, worst = product_error(vectors, vectors), 0.0
-    for rows, columns, products in product_tiles(vectors, vectors):
+    for rows, columns in tiles(slice(0, len(vectors)), len(vectors)):
+        products = vectors[rows] @ vectors[columns].T
         scores = (vectors[rows].astype(np.float64) @ vectors[columns].astype(np.float64).T).astype(np.float32)
         worst = max(worst, float(np.abs(products.astype(np.float64) - scores).max()))
     assert worst <= error < 1e-4 * length**2

@@ -1,0 +1,57 @@
+"""Work on pieces in threads: numpy lets go of the interpreter lock while it computes."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import chain, islice
+from threading import Lock
+from typing import TypeVar
+
+Piece = TypeVar("Piece")
+
+
+def n_threads() -> int:
+    """Return how many threads numpy's own products take: OPENBLAS_NUM_THREADS, OMP_NUM_THREADS, or all processors."""
+    from threadpoolctl import threadpool_info
+
+    found = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    return max(found) if found else os.cpu_count() or 1
+
+
+def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
+    """Call ``work`` with each piece, in order but several at once, and return when all are done.
+
+    Each of ``n_threads()`` threads takes the next piece when it has done one, and products in a piece take one thread:
+    numpy's own threads would stand still while a piece is looked at.
+
+    Raises:
+        Exception: what the first failing piece raised; no piece is begun after it.
+    """
+    left = iter(pieces)
+    begun = list(islice(left, 2))
+    left = chain(begun, left)
+    n = n_threads() if len(begun) == 2 else 1
+    if n == 1:
+        for piece in left:
+            work(piece)
+        return
+    from threadpoolctl import threadpool_limits
+
+    lock, has_failed = Lock(), False
+
+    def take_pieces() -> None:
+        while not has_failed:
+            with lock:
+                piece = next(left, None)
+            if piece is None:
+                return
+            work(piece)
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n) as pool:
+        running = [pool.submit(take_pieces) for _ in range(n)]
+        try:
+            for each in as_completed(running):
+                each.result()
+        except BaseException:  # an interrupt too: each thread ends after the piece in hand
+            has_failed = True
+            raise
