@@ -1,56 +1,82 @@
-"""Time retrieval ranks: `python benchmarks/ranks.py [N_IMAGES]`.
+"""Row: recall of retrieval both ways, exact and aware of ties, beside the product of the vectors alone.
 
-Random unit vectors of 512 dimensions, 5,000 images (by default) with five texts each, both directions: the streaming,
-tie-aware ranks of clipbench against the whole similarity matrix, sorted. Prints times, memory and the ratio.
+Random unit vectors of 512 dimensions, five texts an image, each text near its image. The peer's routine, as CLIP_benchmark
+publishes it: the whole matrix, and for each k and batch of 64 queries the first k of a sort as one-hot rows over the gallery.
 """
 
-import resource
-import sys
-import time
-from collections.abc import Callable
-
 import numpy as np
+import torch
+from rows import Row, count, in_turns, peak_mb, times
 
 from clipbench.metrics import cross_ranks, recall_at_k
+from clipbench.metrics._threads import n_threads
 from clipbench.metrics.similarity import unit
 
-TEXTS_PER_IMAGE, DIM = 5, 512
+TEXTS_PER_IMAGE, DIM, KS, PEER_BATCH = 5, 512, (1, 5, 10), 64
 
 
-def streaming(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> list[float]:
-    """Return recall@1 of image queries and of text queries."""
-    return [float(recall_at_k(ranks, 1).mean()) for ranks in cross_ranks(images, texts, owner)]
-
-
-def whole_matrix(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> list[float]:
-    """Return the same by sorting the full matrix, which knows no ties."""
-    scores = images @ texts.T
-    first_text = np.argsort(-scores, axis=1)[:, 0]
-    first_image = np.argsort(-scores.T, axis=1)[:, 0]
-    return [float((owner[first_text] == np.arange(len(images))).mean()), float((first_image == owner).mean())]
-
-
-def timed(work: Callable[[], list[float]]) -> tuple[list[float], float, float]:
-    """Return what the work gives, its seconds, and the peak of memory so far in MB."""
-    start = time.perf_counter()
-    result = work()
-    seconds = time.perf_counter() - start
-    return result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def main() -> None:
-    n_images = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
+def vectors(n_images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images, texts and the row of each text's image."""
     rng = np.random.default_rng(0)
     owner = np.repeat(np.arange(n_images), TEXTS_PER_IMAGE)
     images = unit(rng.standard_normal((n_images, DIM), np.float32))
-    texts = unit(images[owner] + 0.06 * rng.standard_normal((len(owner), DIM), np.float32))
-    print(f"{n_images:,} images x {len(owner):,} texts, both directions")
-    ours, fast, peak = timed(lambda: streaming(images, texts, owner))
-    print(f"streaming ranks  {fast:6.1f} s, peak {peak:6,.0f} MB, recall@1 {ours}", flush=True)
-    theirs, slow, peak = timed(lambda: whole_matrix(images, texts, owner))
-    print(f"sorted matrix    {slow:6.1f} s, peak {peak:6,.0f} MB, recall@1 {theirs}")
-    print(f"{slow / fast:.1f} times faster")
+    return images, unit(images[owner] + 0.06 * rng.standard_normal((len(owner), DIM), np.float32)), owner
 
 
-if __name__ == "__main__":
-    main()
+def recalls(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> list[float]:
+    """Return recall@k of image queries and of text queries."""
+    return [float(recall_at_k(ranks, k).mean()) for ranks in cross_ranks(images, texts, owner) for k in KS]
+
+
+def peer_recalls(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> list[float]:
+    """Return the share of queries with a positive among the first k by the peer's routine, which breaks ties by position."""
+    scores = torch.from_numpy(texts) @ torch.from_numpy(images).T
+    is_positive = torch.zeros(scores.shape, dtype=torch.bool)
+    is_positive[torch.arange(len(texts)), torch.from_numpy(owner)] = True
+    ways = ((scores.T, is_positive.T), (scores, is_positive))
+    return [_share_of_hits(way, positive, k) for way, positive in ways for k in KS]
+
+
+def _share_of_hits(scores: torch.Tensor, is_positive: torch.Tensor, k: int) -> float:
+    hits = []
+    for start in range(0, len(scores), PEER_BATCH):
+        batch = slice(start, start + PEER_BATCH)
+        first = torch.topk(scores[batch], k).indices
+        one_hot = torch.nn.functional.one_hot(first, num_classes=scores.shape[1])
+        n_found = (one_hot * is_positive[batch][:, None, :]).sum(dim=(1, 2))
+        hits.append(n_found > 0)
+    return float(torch.cat(hits).float().mean())
+
+
+def measure(size: str) -> Row:
+    images, texts, owner = vectors({"small": 500, "default": 5_000, "full": 5_000}[size])
+    torch.set_num_threads(n_threads())
+    out = np.empty((len(images), len(texts)), np.float32)
+    timed = in_turns(
+        {"ours": lambda: recalls(images, texts, owner), "product": lambda: np.matmul(images, texts.T, out=out)}
+    )
+    found = {}
+    of_peer = in_turns(  # a minute and more at full size, so once
+        {
+            "ours": lambda: found.update(ours=recalls(images, texts, owner)),
+            "peer": lambda: found.update(peer=peer_recalls(images, texts, owner)),
+        },
+        rounds=3 if size == "small" else 1,
+        warm_up=False,
+    )
+    np.testing.assert_allclose(found["ours"], found["peer"], atol=1e-3)
+    is_full = size != "small"
+    return Row(
+        what=f"recall both ways, {len(images):,} x {len(texts):,} x {DIM}",
+        ours=timed["ours"],
+        limit=timed["product"],
+        limit_is="the product in numpy, into memory that is there",
+        peer=of_peer["peer"],
+        peer_is="the published routine of CLIP_benchmark, as benchmarks/ranks.py writes it",
+        reaches=[
+            times("the bare product", timed["ours"], timed["product"], at_most=1.5 if is_full else 6),
+            times("faster than the peer", of_peer["peer"], of_peer["ours"], at_least=25 if is_full else 3),
+            count("MB above the vectors", peak_mb(lambda: recalls(images, texts, owner)), at_most=200),
+        ],
+        notes=["the results of the peer are the same to 1e-3"],
+    )
