@@ -6,11 +6,11 @@ publishes it: the whole matrix, and for each k and batch of 64 queries the first
 
 import numpy as np
 import torch
-from rows import Row, count, in_turns, peak_mb, times
 
 from clipbench.metrics import cross_ranks, recall_at_k
 from clipbench.metrics._threads import n_threads
 from clipbench.metrics.similarity import unit
+from rows import Row, count, in_turns, peak_mb, times
 
 TEXTS_PER_IMAGE, DIM, KS, PEER_BATCH = 5, 512, (1, 5, 10), 64
 
@@ -55,7 +55,7 @@ def measure(size: str) -> Row:
     timed = in_turns(
         {"ours": lambda: recalls(images, texts, owner), "product": lambda: np.matmul(images, texts.T, out=out)}
     )
-    found = {}
+    found: dict[str, list[float]] = {}
     of_peer = in_turns(  # a minute and more at full size, so once
         {
             "ours": lambda: found.update(ours=recalls(images, texts, owner)),

@@ -47,6 +47,7 @@ DEPENDENCIES = frozenset(
         "safetensors",
         "scipy",
         "sentencepiece",
+        "threadpoolctl",
         "tokenizers",
         "torch",
         "torchvision",

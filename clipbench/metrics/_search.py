@@ -227,8 +227,8 @@ def _places(mask: Bool[np.ndarray, "n_queries n_items"]) -> Pairs:
 
 def _count(mask: Bool[np.ndarray, "n_queries n_items"]) -> Int64[np.ndarray, " n_queries"]:
     """Return how many are True for each query, of a mask whose memory is ordered either way."""
-    if mask.flags.c_contiguous:  # row by row, count_nonzero is faster than a sum
-        return np.array([np.count_nonzero(line) for line in mask], np.int64)
+    if mask.flags.c_contiguous:  # of bytes, a sum along rows would take five times as long
+        return np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
     columns, total = mask.T.view(np.uint8), np.zeros(len(mask), np.int64)
     for start in range(0, len(columns), 255):  # as many as a byte can count
         total += np.add.reduce(columns[start : start + 255], axis=0, dtype=np.uint8)
