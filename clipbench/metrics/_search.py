@@ -93,7 +93,10 @@ class Search:
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
         self.error = np.float32(error)
-        self.low, self.high = best - self.error, best + self.error
+        self.low, self.high = (
+            np.nextafter(best - self.error, np.float32(-np.inf)),
+            best + self.error,
+        )  # zeros have no error
         self.above, self.level, self.level_mates = np.zeros((3, len(best)), np.int64)
         self.first, self.first_score = right.copy(), best.copy()
         self._lock = Lock()

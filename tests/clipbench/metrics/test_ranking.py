@@ -255,6 +255,14 @@ def test_a_constant_model_scores_exactly_chance(k: int) -> None:
     assert recall_at_k(groups.answers.ranks, k).mean() == chance_recall_at_k(groups.n_positives, 49, k)
 
 
+@pytest.mark.parametrize("few", [32, 1e-9])
+def test_zeros_tie_although_their_products_have_no_error(few: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    Tiles(4, few).use(monkeypatch)
+    zeros = np.zeros((9, 3), np.float32)
+    for found in (*cross_ranks(zeros, zeros, np.arange(9)), group_answers(zeros, np.arange(9) // 9).answers.ranks):
+        assert not found.better.any() and set(found.tied + found.tied_positives) <= {8, 9}
+
+
 def test_chance_with_one_positive_is_k_over_the_gallery() -> None:
     assert chance_recall_at_k(np.ones(3, np.int64), 1000, 10) == pytest.approx(0.01, abs=1e-15)
     assert np.isnan(chance_recall_at_k(np.ones(0, np.int64), 1000, 10))
