@@ -18,6 +18,11 @@ MODELS = "clipbench.models"
 REPORTS = "clipbench.reports"
 SECTIONS = "clipbench.sections"
 CHECKS = "clipbench.checks"
+OURS = "clipbench"
+"""Name of the distribution whose plug-ins are clipbench's own."""
+
+_imported: set[str] = set()
+"""Distributions that something was imported of."""
 
 
 def names(group: str) -> list[str]:
@@ -69,6 +74,11 @@ def distribution(group: str, name: str) -> str:
 def distribution_of(point: EntryPoint) -> str:
     """Return the name of the distribution that an entry point is of."""
     return point.dist.name if point.dist is not None else "an unnamed distribution"
+
+
+def has_foreign_code() -> bool:
+    """Return whether a plug-in of another distribution was imported in this process: it may have changed any library."""
+    return bool(_imported - {OURS})
 
 
 def report_writer() -> Callable[..., None]:
@@ -140,6 +150,7 @@ def _changed(folder: str) -> int:
 
 
 def _import(point: EntryPoint) -> object:
+    _imported.add(distribution_of(point))
     try:
         return point.load()
     except FOREIGN as error:  # importing a plug-in may raise anything

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def run(**given: Any) -> int:
         again=_again(click.get_current_context().obj),
         quick=_quick_command(given, click.get_current_context().obj),
     )
-    session = Session(session_options({**given, "fetches": None}), targets, printer)
+    options = replace(session_options({**given, "fetches": None}), recalls_models=True)
+    session = Session(options, targets, printer)
     try:
         with results_alone(given["as_json"]):
             runs = session.run_all()

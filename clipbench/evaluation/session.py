@@ -25,7 +25,7 @@ from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, distinct_names, slug
 from clipbench.files import alone_in, check_writable
-from clipbench.models.embedder import KnownImage, load_embedder
+from clipbench.models.embedder import KnownImage, load_embedder, remember
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
 from clipbench.models.reference import resolve
 from clipbench.plugins import report_writer
@@ -53,6 +53,8 @@ class SessionOptions:
     """Processes that decode images; None chooses."""
     checks_model: bool = True
     """Make the quick checks of each model before it is measured."""
+    recalls_models: bool = False
+    """Load a model only when something of it is not stored; where no code of the user's runs in the process."""
     writes_reports: bool = True
     fetches: bool | None = False
     """Fetch missing data sets of the catalogue; None leaves it to ``Progress.missing``."""
@@ -157,6 +159,7 @@ class Session:
             for finding in findings or ():
                 self.progress.warning(finding)
             made, left_out = self._evaluate(embedder, requests, target.folder)
+            remember(embedder, findings)
             result = replace(
                 result,
                 created=_now(),
@@ -287,6 +290,7 @@ class Session:
             workers=self.options.workers,
             show_progress=self.progress.shows_bars,
             known=self._known,
+            may_recall=self.options.recalls_models,
         )
 
     def _without_evaluations(self, info: ModelInfo) -> Result:

@@ -6,9 +6,9 @@ encoding. Vectors are committed to the store as they come; an interrupted run go
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,9 +34,11 @@ from clipbench.models.protocol import (
     PixelModel,
     count_tokens,
 )
-from clipbench.models.reference import load_with_probes
-from clipbench.models.store import MODALITIES, Shelf, default_root
+from clipbench.models.recall import Memory, Recalled, memory_of
+from clipbench.models.reference import Loaded, load_with_probes, resolve
+from clipbench.models.store import MODALITIES, TOKENS, Shelf, default_root
 from clipbench.results.numbers import counted
+from clipbench.results.record import CheckFinding
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class KnownImage(NamedTuple):
     remarks: tuple[Remark, ...]
 
 
-def load_embedder(
+def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     reference: str,
     load: LoadOptions,
     root: Path | None = None,
@@ -70,28 +72,53 @@ def load_embedder(
     workers: int | None = None,
     show_progress: bool = False,
     known: "dict[ImageRef, KnownImage] | None" = None,
+    may_recall: bool = False,
 ) -> Embedder:
     """Return the model that a reference stands for, with its store; of precomputed vectors, those.
 
     Args:
         root: folder of the store; None for the user's. The other options are those of ``StoreEmbedder``.
+        may_recall: take from the store what the model said of itself when it was last loaded (``models.recall``), and
+            load it when something is missing; for a process that runs no code of the user's.
 
     Raises:
         ClipbenchError: the reference or an option is wrong, or the weights are not here.
     """
-    loaded = load_with_probes(reference, load)
-    if isinstance(loaded.model, Embedder):
-        return loaded.model
+    root = root or default_root()
+    memory = memory_of(reference, *resolve(reference.strip(), load), load, root) if may_recall else None
+    recalled = None if memory is None else memory.recall()
+    if recalled is None:
+        with nullcontext() if memory is None else memory.loading():
+            loaded = load_with_probes(reference, load)
+        if isinstance(loaded.model, Embedder):
+            return loaded.model
+        model: Model | Unloaded = loaded.model
+    else:
+        model = Unloaded(recalled, lambda: load_with_probes(reference, load))
     embedder = StoreEmbedder(
-        loaded.model,
-        root or default_root(),
+        model,
+        root,
         batch_size=load.batch_size,
         workers=workers,
         show_progress=show_progress,
         known=known,
+        memory=memory,
     )
-    embedder.probes = loaded.probes
+    if recalled is None:
+        embedder.probes = loaded.probes
     return embedder
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """A model that is known from its last loading, and loaded when it has to encode."""
+
+    recalled: Recalled
+    load: Callable[[], Loaded]
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.recalled.info
 
 
 class StoreEmbedder:
@@ -104,19 +131,24 @@ class StoreEmbedder:
         show_progress: draw a bar on a terminal; never drawn elsewhere.
         known: what is known of images, looked up and kept there: several models share it, so that each image is read for
             its hash once.
+        memory: where what the model says of itself is kept; with one, token counts are stored too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the options of load_embedder, each by its name
         self,
-        model: Model,
+        model: Model | Unloaded,
         root: Path,
         *,
         batch_size: int = 64,
         workers: int | None = None,
         show_progress: bool = False,
         known: dict[ImageRef, KnownImage] | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        self.model = model
+        self._model = model
+        self._info = model.info
+        self._memory = memory
+        self._load_error: Exception | None = None
         self.probes: Probes | None = None
         """Vectors of the probes, where loading has encoded them."""
         self.batch_size = batch_size
@@ -131,10 +163,54 @@ class StoreEmbedder:
             modality: Shelf(root, info.fingerprint, modality, info.embed_dim, (info.ref, info.id))
             for modality in MODALITIES
         }
+        self._token_counts = None if memory is None else Shelf(root, info.fingerprint, TOKENS, 1)
 
     @property
     def info(self) -> ModelInfo:
-        return self.model.info
+        return self._info
+
+    @property
+    def model(self) -> Model:
+        """The model, which is loaded now if it was not yet.
+
+        Raises:
+            ClipbenchError: it cannot be loaded, or is another one than was recalled.
+        """
+        if isinstance(self._model, Unloaded):
+            if self._load_error is not None:
+                raise self._load_error
+            try:
+                self._model = self._loaded(self._model)
+            except Exception as error:
+                self._load_error = error
+                raise
+        return self._model
+
+    def check_loaded(self) -> None:
+        """Raise what went wrong when the model was loaded in the midst of an evaluation, which recorded it as its own."""
+        if self._load_error is not None:
+            raise self._load_error
+
+    def recalled_findings(self) -> list[CheckFinding] | None:
+        """Return what the quick checks found when the model was last loaded; None if it is loaded, or none were made."""
+        return self._model.recalled.findings if isinstance(self._model, Unloaded) else None
+
+    def remember(self, findings: list[CheckFinding] | None) -> None:
+        """Keep what the model says of itself, if it was loaded, for the next run."""
+        if self._memory is not None and not isinstance(self._model, Unloaded):
+            self._memory.keep(Recalled(info=self._info, findings=findings))
+
+    def _loaded(self, unloaded: Unloaded) -> Model:
+        assert self._memory is not None
+        with self._memory.loading():
+            loaded = unloaded.load()
+        if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self._info.fingerprint:
+            self._memory.forget()
+            raise ModelError(
+                f"model {self._info.ref} is another one than at the beginning: its files were changed meanwhile; run it again"
+            )
+        self.probes = loaded.probes
+        return loaded.model
 
     @property
     def dataset(self) -> None:
@@ -149,7 +225,7 @@ class StoreEmbedder:
             f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: the vectors were encoded again"
             for reason, n_chunks in rejected.items()
         ]
-        return (*notes, *(self.model.costs() if isinstance(self.model, CostlyModel) else ()))
+        return (*notes, *(self._model.costs() if isinstance(self._model, CostlyModel) else ()))
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
         """Return the raw vector of each image, in order.
@@ -176,7 +252,17 @@ class StoreEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off; raise NoTokenCounts where the model cannot say."""
-        return count_tokens(self.model, texts)
+        held = self._token_counts
+        if held is None:
+            return count_tokens(self.model, texts)
+        keys = [bytes.fromhex(content_digest(text.encode())) for text in texts]
+        lacking = held.missing(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key in lacking}
+        if missing:
+            counts = count_tokens(self.model, [*missing.values()])
+            held.prepare(len(counts))
+            held.put([*missing], counts[:, None].astype(np.float32))
+        return held.get(keys)[:, 0].astype(np.int64)
 
     def readable(self, dataset: Dataset) -> Dataset:
         """Encode all images that can be decoded, and return the data set without the others, with a note for each.
@@ -322,7 +408,25 @@ class StoreEmbedder:
 
 def model_behind(embedder: Embedder) -> tuple[Model | None, Probes | None]:
     """Return the model that an embedder encodes with, None where vectors were given, and the vectors of its probes."""
-    return (embedder.model, embedder.probes) if isinstance(embedder, StoreEmbedder) else (None, None)
+    if not isinstance(embedder, StoreEmbedder):
+        return None, None
+    return embedder.model, embedder.probes
+
+
+def recalled_findings(embedder: Embedder) -> list[CheckFinding] | None:
+    """Return what the quick checks of a model found when it was last loaded; None where they have to be made."""
+    return embedder.recalled_findings() if isinstance(embedder, StoreEmbedder) else None
+
+
+def remember(embedder: Embedder, findings: list[CheckFinding] | None) -> None:
+    """Keep what a model said of itself, with what its quick checks found, for the next run.
+
+    Raises:
+        ClipbenchError: it could not be loaded when something was missing in the store.
+    """
+    if isinstance(embedder, StoreEmbedder):
+        embedder.check_loaded()
+        embedder.remember(findings)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ from clipbench.untrusted.reading import array_header, open_file, user_path
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"
 MODALITIES: tuple[Modality, ...] = ("images", "texts")
+TOKENS = "tokens"
+"""Name of the folder of token counts, which are stored as vectors of one dimension."""
 MODEL_FILE = "model.json"
 """Names of the model, beside the folders of its vectors, for people; changed last when the vectors were last used."""
 DIGEST_BYTES = 16
@@ -65,12 +67,13 @@ class Shelf:
     """The vectors of one model for one modality: look up by key, add in chunks.
 
     Args:
+        modality: what the vectors are of, ``TOKENS`` for token counts.
         dim: dimension of the vectors.
         names: the reference of the model and its full name, for people.
     """
 
-    def __init__(self, root: Path, fingerprint: str, modality: Modality, dim: int, names: Sequence[str] = ()) -> None:
-        self.folder = root / "store" / _folder_name(fingerprint) / modality
+    def __init__(self, root: Path, fingerprint: str, modality: str, dim: int, names: Sequence[str] = ()) -> None:
+        self.folder = folder_of(root, fingerprint) / modality
         self.dim = dim
         self.rejected: Counter[str] = Counter()
         """How many chunks were not believed, by the reason; their vectors have to be encoded again."""
@@ -205,11 +208,12 @@ class Shelf:
         return digest.digest()
 
 
-def _folder_name(fingerprint: str) -> str:
-    """Return a fingerprint as the name of a folder: as it is, or as its hash where it could name another place."""
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", fingerprint):
-        return fingerprint
-    return hashlib.blake2b(fingerprint.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+def folder_of(root: Path, fingerprint: str) -> Path:
+    """Return the folder of a model: named by its fingerprint, or by its hash where that could name another place."""
+    name = fingerprint
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", fingerprint):
+        name = hashlib.blake2b(fingerprint.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return root / "store" / name
 
 
 class _Layout(NamedTuple):

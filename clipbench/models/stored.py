@@ -8,8 +8,12 @@ from pathlib import Path
 
 from clipbench.errors import ClipbenchError, MachineError
 from clipbench.files import HALF
-from clipbench.models.store import MODALITIES, MODEL_FILE, SUFFIX, count_vectors
+from clipbench.models.recall import is_memory
+from clipbench.models.store import MODALITIES, MODEL_FILE, SUFFIX, TOKENS, count_vectors
 from clipbench.untrusted.reading import read_json
+
+FOLDERS = (*MODALITIES, TOKENS)
+"""Folders of a model's chunks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ def remove(models: Iterable[StoredModel]) -> None:
                 continue
             except OSError as error:
                 raise MachineError(f"cannot remove {entry.path}: {error.strerror or error}") from error
-        for folder in (*(model.folder / each for each in MODALITIES), model.folder):
+        for folder in (*(model.folder / each for each in FOLDERS), model.folder):
             with suppress(OSError):  # other files lie there, or another process has just stored a vector
                 os.rmdir(folder)
 
@@ -79,24 +83,26 @@ def _stored_model(folder: Path) -> StoredModel | None:
     sizes = {Path(entry): entry.stat(follow_symlinks=False) for entry in files}
     if not sizes:
         return None
-    counts = [_n_vectors(path) for path in sizes if path.name.endswith(SUFFIX)]
+    chunks = [path for path in sizes if path.name.endswith(SUFFIX)]
+    counts = {path: _n_vectors(path) for path in chunks}
     noted = sizes.get(folder / MODEL_FILE)
     return StoredModel(
         folder=folder,
         names=_names(folder / MODEL_FILE),
-        n_vectors=sum(count or 0 for count in counts),
+        n_vectors=sum(count or 0 for path, count in counts.items() if path.parent.name != TOKENS),
         n_bytes=sum(each.st_size for each in sizes.values()),
-        n_damaged=counts.count(None),
+        n_damaged=[*counts.values()].count(None),
         last_used=noted.st_mtime if noted else max(each.st_mtime for each in sizes.values()),
     )
 
 
 def _files(folder: Path) -> Iterator["os.DirEntry[str]"]:
     """Yield the store's own files of a model; links, and files of others, are none."""
-    for inside in (*(folder / each for each in MODALITIES), folder):
+    for inside in (*(folder / each for each in FOLDERS), folder):
         with suppress(OSError):
             for entry in _entries(inside) if not inside.is_symlink() else ():
-                is_own = entry.name.endswith((SUFFIX, HALF)) if inside != folder else entry.name == MODEL_FILE
+                is_named = entry.name == MODEL_FILE or is_memory(entry.name)
+                is_own = entry.name.endswith((SUFFIX, HALF)) if inside != folder else is_named
                 if is_own and entry.is_file(follow_symlinks=False):
                     yield entry
 

@@ -1,0 +1,85 @@
+"""A run whose vectors are all stored loads no model, and imports no library of models."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clipbench import plugins
+from clipbench.models import embedder, recall
+from clipbench.models.protocol import LoadOptions
+from clipbench.models.reference import Loaded, load_with_probes
+from clipbench.results.run import read_run
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
+
+TASKS = ("--tasks", "zero-shot,retrieval,long-caption", "--suite", "scenes", "--limit", "12", "--thumbnails", "0")
+LIBRARIES = ("torch", "tokenizers", "open_clip", "transformers", "matplotlib", "scipy.optimize")
+SCRIPT = """
+import sys
+from clipbench.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print([name for name in {libraries!r} if name in sys.modules])
+"""
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    """Return the content of a result but for times, counts of work and the command."""
+    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    for name in ("created", "command"):
+        del content[name]
+    for evaluation in content["evaluations"]:
+        del evaluation["seconds"], evaluation["encoded"]
+    return content
+
+
+def test_a_run_whose_vectors_are_stored_loads_no_model(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: "Callable[..., Done]",
+    save: Callable[[Path, int], Path],
+) -> None:
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(recall, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(plugins, "_imported", set())
+    recall.surroundings.cache_clear()
+    loaded = []
+
+    def load(reference: str, options: LoadOptions) -> Loaded:
+        loaded.append(reference)
+        return load_with_probes(reference, options)
+
+    monkeypatch.setattr(embedder, "load_with_probes", load)
+    model, run = save(tmp_path / "model", 0), ("run", "--no-report", *TASKS[2:], "--tasks", "long-caption", "--model")
+    for out in ("first", "second"):
+        done = call(*run, model, "--out", tmp_path / out)
+        assert done.status == 0, done.err
+    assert loaded == [str(model)]
+    assert measured(tmp_path / "second") == measured(tmp_path / "first")
+    assert "1 file" not in call("cache").out and "tiny" not in call("cache").out
+    call("cache", "prune", "--model", str(model), "--yes")
+    assert not list((tmp_path / "cache/store").iterdir())
+    recall.surroundings.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_run_whose_vectors_are_stored_imports_no_library_of_models(tmp_path: Path) -> None:
+    environment = {**os.environ, "CLIPBENCH_CACHE": str(tmp_path / "cache")}
+    imported = []
+    for out in ("first", "second"):
+        command = [sys.executable, "-c", SCRIPT.format(libraries=LIBRARIES), "run", "--model", "tiny", *TASKS]
+        done = subprocess.run(
+            [*command, "--out", str(tmp_path / out)], env=environment, capture_output=True, text=True, check=True
+        )
+        imported.append(done.stdout.splitlines()[-1])
+        assert (read_run(tmp_path / out).folder / "report.html").is_file()
+    assert "torch" in imported[0] and imported[1] == "[]"
+    assert measured(tmp_path / "second") == measured(tmp_path / "first")

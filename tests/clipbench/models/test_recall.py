@@ -1,0 +1,383 @@
+"""A model that was loaded before is not loaded to say it again, unless anything that it may depend on has changed."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench import plugins
+from clipbench.checks import examination
+from clipbench.checks.registry import OURS
+from clipbench.errors import ModelError
+from clipbench.models import embedder as embedders
+from clipbench.models import recall
+from clipbench.models.embedder import StoreEmbedder, load_embedder, recalled_findings, remember
+from clipbench.models.protocol import LoadOptions
+from clipbench.models.reference import Loaded
+from clipbench.models.store import SUFFIX
+from clipbench.results.record import CheckFinding
+from clipbench.testing import ToyModel
+
+FINDING = CheckFinding(check="padding", status="warning", seen="something", why="why", mend="mend")
+TEXTS = ["a cat", "two words more"]
+
+
+class Counted(ToyModel):
+    """A toy model that says what it was loaded from."""
+
+    def __init__(self, fingerprint: str, device: str) -> None:
+        super().__init__(fingerprint=fingerprint)
+        self.info = replace(self.info, ref="ref", device=device, notes=("a note",), step=3, logit_scale=1 / 3)
+
+
+class World:
+    """A folder with a model, a repository in the Hub's cache, and a loader that reads both and counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "cache"
+        self.model = folder / "model"
+        self.hub = folder / "hub/models--ORG--NAME"
+        self.fingerprint = "f1"
+        self.n_loaded = 0
+        self.on_load: Callable[[], Any] = lambda: None
+        for name, text in {
+            "model/config.json": "{'a': 1}",
+            "model/weights.bin": "weights",
+            "model/1_Pooling/config.json": "{'mean': 1}",
+            "hub/models--ORG--NAME/refs/main": "commit1",
+            "hub/models--ORG--NAME/blobs/one": "tokens1",
+            "hub/models--ORG--NAME/blobs/two": "tokens2",
+            "elsewhere/merges.txt": "a b",
+        }.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        self.link = self.hub / "snapshots/commit1/tokenizer.json"
+        self.link.parent.mkdir(parents=True)
+        self.link.symlink_to("../../blobs/one")
+        self.vocabulary = folder / "elsewhere/merges.txt"
+
+    def load(self, reference: str, options: LoadOptions) -> Loaded:
+        """Load as adapters do: some files by Python, others by libraries whose reading nobody sees."""
+        self.n_loaded += 1
+        for path in (self.model / "config.json", self.hub / "refs/main", self.vocabulary):
+            path.read_text()
+        self.on_load()
+        return Loaded(Counted(self.fingerprint, options.device), None)
+
+    def ask(self, reference: str | None = None, **options: Any) -> StoreEmbedder:
+        """Return the model as a run has it."""
+        found = load_embedder(
+            reference or f"hf:{self.model}", LoadOptions(**options), self.root, workers=0, may_recall=True
+        )
+        assert isinstance(found, StoreEmbedder)
+        return found
+
+    def run(self, reference: str | None = None, **options: Any) -> StoreEmbedder:
+        """Measure: ask for vectors, and remember."""
+        embedder = self.ask(reference, **options)
+        embedder.texts(TEXTS)
+        embedder.count_tokens(TEXTS)
+        remember(embedder, [FINDING])
+        return embedder
+
+    def memories(self) -> list[Path]:
+        return sorted(self.root.glob("store/*/loaded-*.json"))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A model that was measured once, in a process that has run no code of others."""
+    made = World(tmp_path)
+    monkeypatch.setattr(embedders, "load_with_probes", made.load)
+    monkeypatch.setattr(recall, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(plugins, "_imported", set())
+    recall.surroundings.cache_clear()
+    made.run()
+    assert made.n_loaded == 1 and len(made.memories()) == 1
+    yield made
+    recall.surroundings.cache_clear()
+
+
+def replaced(path: Path, text: str) -> None:
+    """Put another file of the same size and the same times in the place of one, as ``cp -p`` and ``mv`` do."""
+    before, other = path.stat(), path.with_name("other")
+    assert len(text) == before.st_size
+    other.write_text(text)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(other, path)
+
+
+def overwritten(path: Path, text: str) -> None:
+    """Write into a file, and set its times back, as ``cp -p`` does over a file that is there."""
+    before = path.stat()
+    assert len(text) == before.st_size
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def relinked(link: Path, target: str) -> None:
+    """Let a link lead elsewhere."""
+    link.unlink()
+    link.symlink_to(target)
+
+
+def test_what_is_stored_needs_no_model(world: World) -> None:
+    again = world.ask()
+    model = Counted("f1", "auto")
+    assert again.info == model.info and again.notes == ()
+    assert recalled_findings(again) == [FINDING] == examination.preflight(again)
+    assert np.array_equal(again.texts(TEXTS), model.encode_texts(TEXTS))
+    counts = again.count_tokens([*TEXTS, TEXTS[0]])
+    assert counts.dtype == np.int64 and counts.tolist() == model.count_tokens([*TEXTS, TEXTS[0]]).tolist()
+    remember(again, [FINDING])
+    assert world.n_loaded == 1
+
+
+@pytest.mark.parametrize("ask", [lambda each: each.texts(["new"]), lambda each: each.count_tokens(["new"])])
+def test_what_is_not_stored_has_the_model_loaded_once(world: World, ask: Callable[[StoreEmbedder], object]) -> None:
+    again = world.ask()
+    ask(again)
+    ask(again)
+    assert again.model is again.model and world.n_loaded == 2
+    remember(again, [FINDING])
+    world.run()
+    assert world.n_loaded == 2
+
+
+CHANGES: dict[str, Callable[[World], object]] = {
+    "weights overwritten, size and times set back": lambda it: overwritten(it.model / "weights.bin", "WEIGHTS"),
+    "weights replaced by others of the same size and time": lambda it: replaced(it.model / "weights.bin", "WEIGHTS"),
+    "configuration edited": lambda it: (it.model / "config.json").write_text("{'a': 2}"),
+    "configuration of a part edited": lambda it: (it.model / "1_Pooling/config.json").write_text("{'mean': 0}"),
+    "file added": lambda it: (it.model / "added.json").write_text("{}"),
+    "file added below": lambda it: (it.model / "1_Pooling/added.json").write_text("{}"),
+    "file removed": lambda it: (it.model / "weights.bin").unlink(),
+    "mode changed": lambda it: (it.model / "weights.bin").chmod(0o600),
+    "vocabulary edited": lambda it: it.vocabulary.write_text("a c"),
+    "file beside the vocabulary": lambda it: it.vocabulary.with_name("vocab.json").write_text("{}"),
+    "another commit of the repository": lambda it: overwritten(it.hub / "refs/main", "commit2"),
+    "link to another blob": lambda it: relinked(it.link, "../../blobs/two"),
+    "blob overwritten": lambda it: overwritten(it.hub / "blobs/one", "tokens9"),
+    "file added to the snapshot": lambda it: it.link.with_name("config.json").write_text("{}"),
+    "linked folder, whose files nobody follows": lambda it: (it.model / "linked").symlink_to(it.hub),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_changed_file_has_the_model_loaded(world: World, change: Callable[[World], object]) -> None:
+    change(world)
+    world.fingerprint = "f2"
+    assert world.ask().info.fingerprint == "f2"
+    assert world.n_loaded == 2
+
+
+@pytest.mark.parametrize("change", [overwritten, replaced])
+def test_the_system_tells_of_a_change_that_no_block_shows(
+    world: World, change: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recall, "_sample", lambda path: b"")
+    world.run()
+    world.run()
+    assert world.n_loaded == 2
+    change(world.model / "weights.bin", "WEIGHTS")
+    world.run()
+    assert world.n_loaded == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision": "bf16"},
+        {"device": "cpu"},
+        {"arch": "ViT-B-32"},
+        {"options": {"context": "248"}},
+        {"batch_size": 1},
+        {"trust_remote_code": True},
+    ],
+)
+def test_another_way_of_loading_has_the_model_loaded(world: World, options: dict[str, Any]) -> None:
+    world.ask(**options)
+    assert world.n_loaded == 2
+    world.run()
+    assert world.n_loaded == 2
+
+
+def test_another_name_of_the_same_folder_has_the_model_loaded(world: World) -> None:
+    world.ask(f"hf:{world.model}/")
+    assert world.n_loaded == 2
+
+
+SURROUNDINGS: dict[str, Callable[[World, pytest.MonkeyPatch, Path], object]] = {
+    "environment": lambda it, patch, path: patch.setenv("HF_HUB_CACHE", str(path)),
+    "threads": lambda it, patch, path: patch.setenv("OMP_NUM_THREADS", "17"),
+    "devices that are hidden": lambda it, patch, path: patch.setenv("CUDA_VISIBLE_DEVICES", "1"),
+    "working folder": lambda it, patch, path: patch.chdir(path),
+    "accelerators": lambda it, patch, path: patch.setattr(recall, "_accelerators", lambda: ["nvidia0"]),
+    "version of Python": lambda it, patch, path: patch.setattr(sys, "version", "3.99"),
+    "version of clipbench": lambda it, patch, path: patch.setattr(recall, "__version__", "99"),
+    "path of imports": lambda it, patch, path: patch.syspath_prepend(str(path)),
+}
+
+
+@pytest.mark.parametrize("change", SURROUNDINGS.values(), ids=SURROUNDINGS)
+def test_other_surroundings_have_the_model_loaded(
+    world: World,
+    change: Callable[[World, pytest.MonkeyPatch, Path], object],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    change(world, monkeypatch, tmp_path)
+    recall.surroundings.cache_clear()
+    world.ask()
+    assert world.n_loaded == 2
+
+
+def test_another_version_of_a_library_has_the_model_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    packages = tmp_path / "packages"
+    (packages / "library-1.0.dist-info").mkdir(parents=True)
+    module = packages / "library_of_a_test.py"
+    module.write_text("x = 1")
+    monkeypatch.syspath_prepend(str(packages))
+    importlib.import_module("library_of_a_test")
+    recall.surroundings.cache_clear()
+    world.run()
+    world.run()
+    assert world.n_loaded == 2
+    replaced(module, "x = 2")
+    world.run()
+    assert world.n_loaded == 3
+    (packages / "library-1.0.dist-info").rename(packages / "library-1.1.dist-info")
+    recall.surroundings.cache_clear()
+    world.run()
+    assert world.n_loaded == 4
+
+
+def test_content_is_compared_where_the_file_system_tells_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(recall, "_state", lambda path: (0, 0, 0, 0, 0))
+    large = np.zeros(2_000_000, np.uint8)
+    large.tofile(world.model / "weights.bin")
+    world.run()
+    world.run()
+    assert world.n_loaded == 2
+    large += 1  # as every weight moves in a step of training
+    large.tofile(world.model / "weights.bin")
+    world.run()
+    assert world.n_loaded == 3
+    overwritten(world.model / "config.json", "{'a': 7}")
+    world.run()
+    assert world.n_loaded == 4
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes().replace(b'"f1"', b'"f3"')),
+        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(bytes(range(256))),
+        lambda path: path.write_bytes(recall._sum(b"[]") + b"[]"),
+        lambda path: path.unlink(),
+    ],
+)
+def test_a_damaged_or_deleted_memory_costs_a_load(world: World, damage: Callable[[Path], object]) -> None:
+    damage(world.memories()[0])
+    assert world.run().info.fingerprint == "f1"
+    world.run()
+    assert world.n_loaded == 2
+
+
+def test_a_file_that_was_changed_just_now_is_not_trusted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.on_load = lambda: (world.model / "config.json").write_text("{'a': 3}")
+    overwritten(world.model / "weights.bin", "WEIGHTS")
+    world.run()
+    world.run()
+    assert world.n_loaded == 3
+    monkeypatch.setattr(recall, "SETTLED_SECONDS", 600.0)
+    world.on_load = lambda: None
+    world.run()
+    world.run()
+    assert world.n_loaded == 5
+
+
+def test_a_model_that_was_changed_during_the_run_ends_it(world: World) -> None:
+    again = world.ask()
+    world.fingerprint = "f2"  # after the memory was believed
+    with pytest.raises(ModelError, match="ref is another one than at the beginning: its files were changed meanwhile"):
+        again.texts(["new"])
+    with pytest.raises(
+        ModelError, match="another one"
+    ):  # recorded as a failed evaluation, it ends the run all the same
+        remember(again, [])
+    assert world.memories() == [] and world.n_loaded == 2
+
+
+def test_other_weights_take_the_place_in_the_memory(world: World) -> None:
+    overwritten(world.model / "weights.bin", "WEIGHTS")
+    world.fingerprint = "f2"
+    world.run()
+    assert [path.parent.name for path in world.memories()] == ["f2"]
+
+
+def test_a_model_has_few_memories(world: World) -> None:
+    for size in range(1, 8):
+        world.run(batch_size=size)
+    assert len(world.memories()) == recall.MOST_KEPT
+    world.run(batch_size=7)
+    assert world.n_loaded == 8
+
+
+def test_code_of_others_always_has_the_model_loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = LoadOptions()
+    for adapter in ("python", "api", "pair", "embeddings", "theirs"):
+        assert recall.memory_of("ref", adapter, "body", options, world.root) is None
+    assert recall.memory_of("ref", "hf", "body", options, world.root) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(plugins, "distribution", lambda group, name: "theirs")
+        assert recall.memory_of("ref", "hf", "body", options, world.root) is None
+    monkeypatch.setattr(plugins, "_imported", {"clipbench", "theirs"})
+    world.run()
+    assert world.n_loaded == 2
+
+
+def test_checks_of_others_are_made_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = replace(OURS[0], name="theirs", is_quick=False)
+    monkeypatch.setattr(examination, "all_checks", lambda: [*OURS, theirs])
+    again = world.ask()
+    examination.preflight(again)
+    assert world.n_loaded == 2
+
+
+def test_checks_that_were_not_made_are_made_with_the_model(world: World) -> None:
+    world.memories()[0].unlink()
+    embedder = world.ask()
+    remember(embedder, None)
+    again = world.ask()
+    assert recalled_findings(again) is None and world.n_loaded == 2
+    examination.preflight(again)
+    assert world.n_loaded == 3
+
+
+def test_a_damaged_count_is_counted_again(world: World) -> None:
+    for chunk in world.root.glob(f"store/f1/tokens/*{SUFFIX}"):
+        content = bytearray(chunk.read_bytes())
+        content[-20] ^= 1
+        chunk.write_bytes(content)
+    assert world.ask().count_tokens(TEXTS).tolist() == ToyModel().count_tokens(TEXTS).tolist()
+    assert world.n_loaded == 2
+
+
+def test_a_folder_of_very_many_files_is_always_loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "MOST_FILES", 3)
+    world.run()
+    world.run()
+    assert world.n_loaded == 3
