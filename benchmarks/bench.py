@@ -88,7 +88,8 @@ def row_names() -> list[str]:
 
 
 def _has_measure(module: ast.Module) -> bool:
-    return any(isinstance(each, ast.FunctionDef) and each.name == "measure" for each in module.body)
+    functions = (each for each in module.body if isinstance(each, ast.FunctionDef) and each.name == "measure")
+    return any([argument.arg for argument in each.args.args] == ["size"] for each in functions)
 
 
 def measured_apart(name: str, size: str) -> Record:

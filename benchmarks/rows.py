@@ -105,10 +105,16 @@ def ratio(one: Rounds, other: Rounds, *, of_cpu: bool = False) -> Rounds:
 
 
 def times(
-    what: str, one: Rounds, other: Rounds, *, at_most: float | None = None, at_least: float | None = None
+    what: str,
+    one: Rounds,
+    other: Rounds,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    is_judged: bool = True,
 ) -> Reach:
     """Return a bound of a ratio of seconds: ``times("the bare product", ours, limit, at_most=1.5)``."""
-    return Reach(what=f"times {what}", found=ratio(one, other), at_most=at_most, at_least=at_least)
+    return Reach(what=f"times {what}", found=ratio(one, other), at_most=at_most, at_least=at_least, is_judged=is_judged)
 
 
 def count(

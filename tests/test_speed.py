@@ -73,7 +73,7 @@ def test_an_older_file_stands_before_and_a_busy_machine_is_told(
 def test_a_row_is_found_by_its_function(bench: ModuleType) -> None:
     names = bench.row_names()
     assert "compare" in names
-    assert not {"bench", "rows", "table", "adapters"} & set(names)
+    assert not {"bench", "rows", "table", "adapters", "store_formats"} & set(names)
 
 
 def test_works_are_timed_in_turns_back_and_forth(rows: ModuleType) -> None:
