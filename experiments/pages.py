@@ -12,7 +12,7 @@ import click
 
 from clipbench.cli.main import COMMANDS, cli
 from clipbench.stats.measures import Definition
-from clipbench_tasks import retrieval, zero_shot
+from clipbench_tasks import modalities, retrieval, zero_shot
 from clipbench_tasks.composition import task as composition
 from clipbench_tasks.long_caption import position_probe, tokens_kept
 from clipbench_tasks.long_caption.task import LongCaption
@@ -124,6 +124,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
         "zero-shot": zero_shot.METRICS,
         "retrieval": of_retrieval,
         "modality-gap": modality_gap.METRICS | of_hubs | calibration.METRICS,
+        "modalities": modalities.METRICS,
         "composition": composition.METRICS,
         "text-in-image": reading.METRICS | attacks.METRICS,
         "long-caption": of_captions | position_probe.METRICS,

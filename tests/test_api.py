@@ -308,7 +308,7 @@ BAD: dict[str, tuple[Any, str]] = {
         lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)[:2]), "retrieval"),
         "lacks text_to_image",
     ),
-    "an unknown array": (lambda: cb.vectors(images=np.eye(3), text=np.eye(3)), "call these vectors 'texts'"),
+    "an unknown array": (lambda: cb.vectors(images=np.eye(3), txt=np.eye(3)), "call these vectors 'texts'"),
     "an unknown task": (lambda: cb.run(Colours(), "retrievel", data=pairs()), "did you mean 'retrieval'"),
     "no task": (lambda: cb.run(Colours(), [], data=pairs()), "no task given"),
     "an empty list": (lambda: cb.run(Colours(), data=[]), "is empty"),

@@ -193,7 +193,7 @@ def heading(record: EvaluationRecord, *, is_precomputed: bool = True) -> str:
             that an old version did not count.
     """
     encoded = encoded_facts(record.encoded) or ("precomputed vectors" if is_precomputed else None)
-    facts = [counted(record.dataset.n_samples, "image"), encoded, duration(sum(record.seconds.values()))]
+    facts = [counted(record.dataset.n_samples, record.dataset.sample), encoded, duration(sum(record.seconds.values()))]
     return f"{record.name}  {'; '.join(filter(None, facts))}"
 
 

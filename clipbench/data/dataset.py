@@ -18,6 +18,7 @@ from clipbench.data.contrast_and_attack import (
     contrasts_within,
 )
 from clipbench.data.images import ImageRef
+from clipbench.data.modalities import IMAGE, Modalities, check_modalities
 from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_int64
 
@@ -95,6 +96,9 @@ class Dataset:
     """Questions about a few images and captions at a time."""
     attacks: Sequence[Attack] | None = None
     """Objects with and without written words on them; ``class_names`` holds objects and words."""
+    modalities: Modalities | None = None
+    """Items of modalities beside images and captions, or in place of them, and their pairs; the items of image and text,
+    where it has them, are ``images`` and ``captions``."""
     groups: Mapping[str, Groups] = field(default_factory=dict)
     """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
     label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
@@ -113,10 +117,13 @@ class Dataset:
             for name in ("labels", "multilabels", "captions", "contrasts", "attacks")
             if getattr(self, name) is not None
         ]
+        if self.modalities is not None and not len(self.images):
+            return f"<data {self.id}: {len(self):,} groups of {' and '.join(self.modalities.names)}>"
         return f"<data {self.id}: {len(self):,} images with {' and '.join(parts) or 'nothing else'}>"
 
     def __len__(self) -> int:
-        return len(self.images)
+        """Return the number of images; of data without any, that of groups of items that belong together."""
+        return len(self.images) or (0 if self.modalities is None else self.modalities.n_groups)
 
     def require(self, *parts: str) -> None:
         """Raise MissingPart unless the data set has all of these, such as ``"labels"`` and ``"class_names"``."""
@@ -127,8 +134,17 @@ class Dataset:
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
         """Return the data set of some images, in the order of ``rows``, each with all its captions.
 
-        Contrasts stay where all their images do, attacks where the attacked image does.
+        Contrasts stay where all their images do, attacks where the attacked image does, items of other modalities where
+        an image that they belong to does. Of data without images, rows are groups of items that belong together.
         """
+        if self.modalities is not None:
+            is_kept = np.zeros(self.modalities.n_groups, bool)
+            is_kept[rows if not len(self.images) else self.modalities.groups[IMAGE][rows]] = True
+            modalities = self.modalities.take(is_kept)
+            if not len(self.images):
+                return replace(self, modalities=modalities)
+            rows = np.flatnonzero(is_kept[self.modalities.groups[IMAGE]])
+            return replace(replace(self, modalities=None).take(rows), modalities=modalities)
         changes: dict[str, object] = {
             "images": [self.images[row] for row in rows.tolist()],
             "image_ids": [self.image_ids[row] for row in rows.tolist()],
@@ -219,17 +235,20 @@ class Dataset:
                 hasher.update(repr((name, value, texts)).encode() + labels.tobytes())
         for array in (self.labels, self.multilabels, self.caption_image):
             hasher.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+        if self.modalities is not None:
+            hasher.update(repr(self.modalities.parts()).encode())
         return hasher.hexdigest()
 
     def unordered_fingerprint(self, digests: Sequence[str]) -> str | None:
-        """Return a fingerprint that does not depend on the order of the samples; None where they have no ids.
+        """Return a fingerprint that does not depend on the order of the samples; None where they have no ids, or several
+        modalities.
 
         Captions without ids are told by their image and their order there, which therefore counts.
 
         Args:
             digests: of the images, in order.
         """
-        if not self.has_ids:
+        if not self.has_ids or self.modalities is not None:
             return None
         rows = sorted(range(len(self)), key=self.image_ids.__getitem__)
         dataset = self.take(np.array(rows, np.int64))
@@ -312,6 +331,8 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
         DataError: it is empty, parts differ in length, an id is repeated, a text is not Unicode, a caption is blank, an
             image has no caption, a label names no class, or (unless ``allow_partial``) a class has no samples.
     """
+    if dataset.modalities is not None:
+        check_modalities(dataset.modalities, dataset.id)
     if not len(dataset):
         raise DataError(f"data set {dataset.id} is empty: expected at least one image")
     _check_lengths(dataset)

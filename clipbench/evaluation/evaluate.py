@@ -176,6 +176,7 @@ def _dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
         revision=dataset.revision,
         split=dataset.split,
         n_samples=len(dataset),
+        sample="image" if len(dataset.images) else "group",
         fingerprint=dataset.fingerprint(digests),
         unordered_fingerprint=dataset.unordered_fingerprint(digests),
         has_ids=dataset.has_ids,
@@ -277,11 +278,12 @@ def _write_images(
     evaluation: Evaluation, dataset: Dataset, digests: list[str], folder: Path, *, options: RunOptions
 ) -> None:
     samples, budget = evaluation.samples, options.n_thumbnails
-    has_points = bool(evaluation.vectors) and len(dataset) > budget
+    n_images = len(dataset.images)
+    has_points = bool(evaluation.vectors) and n_images > budget
     if has_points:
         points = point_rows(samples, _kept_rows(evaluation.vectors, options), budget)
         write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, kept=default_root(), side=SMALL_SIDE)
-    chosen = gallery_rows(samples, len(dataset), budget)
+    chosen = gallery_rows(samples, n_images, budget)
     if not has_points or any(name.endswith("margin") for name in samples):
         write_thumbnails(dataset, digests, chosen, folder, kept=default_root())
     if budget and "image" in evaluation.neighbours:

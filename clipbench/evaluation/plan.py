@@ -1,11 +1,13 @@
 """From ``--tasks`` and ``--suite`` to the list of evaluations to make."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.resources import files
 from typing import Any, cast, get_args, get_type_hints
 
 from clipbench import plugins
+from clipbench.data.dataset import Dataset
 from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
@@ -120,7 +122,7 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
     requests: list[Request] = []
     of_suite = read_suite(suite)
     if own_samples:
-        of_suite = _with_data(of_suite, None)
+        of_suite = [*_with_data(of_suite, None), *_of_modalities()]
     for item in (part.strip() for value in asked for part in value.split(",")):
         if item:
             is_all = item.lower() == "all"
@@ -138,10 +140,41 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
     return list(distinct.values())
 
 
-def with_data(requests: Sequence[Request], data: str) -> list[Request]:
+def with_data(requests: Sequence[Request], data: str | Dataset) -> list[Request]:
     """Return the requests with the same data for each, every task once for each set of its parameters."""
-    requests = _with_data(requests, data)
+    name = data.id if isinstance(data, Dataset) else data
+    if isinstance(data, Dataset) and any(request.is_optional for request in requests):
+        requests = fitting_data([*requests, *(replace(each, is_optional=True) for each in _of_modalities())], data)
+    requests = _with_data(requests, name)
     return [request for place, request in enumerate(requests) if request not in requests[:place]]
+
+
+def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
+    """Return the requests without those that ``all`` alone asks, and that are about modalities which the data lack: images
+    with captions or labels, or others.
+
+    Example:
+        >>> images = Dataset(id="pets", images=[], image_ids=[])
+        >>> [each.task for each in fitting_data([Request(task="retrieval"), Request(task="modalities", is_optional=True)], images)]
+        ['retrieval']
+    """
+    return [each for each in requests if not each.is_optional or _fits(each, data)]
+
+
+def _fits(request: Request, data: Dataset) -> bool:
+    if getattr(task_class(request.task), "needs_modalities", False):
+        return data.modalities is not None
+    return data.modalities is None or len(data.images) > 0
+
+
+def _of_modalities() -> list[Request]:
+    """Return a request for each installed task that needs modalities; a broken plug-in has none."""
+    requests = []
+    for name in plugins.names(plugins.TASKS):
+        with suppress(ClipbenchError):
+            if getattr(task_class(name), "needs_modalities", False):
+                requests.append(Request(task=name))
+    return requests
 
 
 def _with_data(requests: Sequence[Request], data: str | None) -> list[Request]:

@@ -20,7 +20,16 @@ from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable,
 from clipbench.evaluation.average import average_of
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
-from clipbench.evaluation.plan import Request, most_bytes, plan, read_suite, task_class, with_data, with_prompts
+from clipbench.evaluation.plan import (
+    Request,
+    fitting_data,
+    most_bytes,
+    plan,
+    read_suite,
+    task_class,
+    with_data,
+    with_prompts,
+)
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.reuse import finished_run
 from clipbench.evaluation.targets import REPORT, Target, Targets, check_folder, clear_leftovers, distinct_names, slug
@@ -137,6 +146,8 @@ class Session:
         requests = self._requests[target.brings_samples]
         self._refuse_without_data(requests)
         embedder = target.embedder or self._load(target.reference)
+        if embedder.dataset is not None:
+            requests = fitting_data(requests, embedder.dataset)
         check_read()
         result = self._without_evaluations(embedder.info)
         if target.may_be_finished:
@@ -357,7 +368,7 @@ def _plan(options: SessionOptions, *, own_samples: bool) -> list[Request]:
         named = next((task for task in options.tasks if "@" in task), None)
         if named is not None:
             raise UsageError(f"'{named}' names its data, and data are given for all tasks: drop one of the two")
-        requests = with_data(requests, options.data.id if isinstance(options.data, Dataset) else options.data)
+        requests = with_data(requests, options.data)
     return requests if options.prompts is None else with_prompts(requests, read_prompts(options.prompts))
 
 

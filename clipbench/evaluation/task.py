@@ -49,9 +49,11 @@ class Evaluation:
 class Task(Protocol):
     """A question put to a model. Implementations are frozen dataclasses whose fields are the parameters.
 
-    Three more class attributes may be given. Two are texts for the report: ``question``, what is asked of a model, and
+    Four more class attributes may be given. Two are texts for the report: ``question``, what is asked of a model, and
     ``scoring``, how an answer is scored. ``needs_model`` is True where the task encodes images or texts that no data set
     holds, such as shuffled captions: precomputed vectors cannot answer it, and ``--tasks all`` leaves it out for them.
+    ``needs_modalities`` is True where it is about modalities by name: ``--tasks all`` asks it of all data that have some
+    beside images and captions, whatever the suite says, and of no others.
     """
 
     name: ClassVar[str]

@@ -21,6 +21,7 @@ from clipbench.metrics.gap_noise import GapNoise, gap_noise
 from clipbench.metrics.geometry import (
     PairGeometry,
     RelativeGaps,
+    cone,
     gap_vector,
     modality_gap,
     pair_cosine,
@@ -100,6 +101,7 @@ __all__ = [
     "chance_recall_at_k",
     "choices",
     "class_scores",
+    "cone",
     "confidence_bins",
     "contrast_scores",
     "contrastive_loss",

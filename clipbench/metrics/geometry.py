@@ -123,6 +123,17 @@ def pair_cosine(images: Images, texts: Texts) -> Float64[np.ndarray, " n"]:
     return np.einsum("ij,ij->i", images, texts, dtype=np.float64)
 
 
+def cone(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
+    """Return the mean cosine between different vectors of one modality, as ``PairGeometry.image_cone`` is.
+
+    Example:
+        >>> round(cone(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)).value, 4)  # (0 + 0.6 + 0.8) / 3
+        0.4667
+    """
+    mean = _mean(vectors)
+    return _cone(_side(vectors, mean, mean[:, None]), mean, own=0)
+
+
 def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> RelativeGaps:
     """Return the relative modality gap, in [0, 1], and its variant without the halving, at the cost of one.
 

@@ -1,5 +1,6 @@
 """The arrays of an embeddings file: read without running code, and checked before a number is made from them."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
+from clipbench.data.modalities import LINK, NAME
 from clipbench.errors import DataError, VectorError, did_you_mean
 from clipbench.untrusted.limits import check_parquet, check_zip, refuse_unpacked
 from clipbench.untrusted.reading import entries, is_folder, open_file
@@ -48,13 +50,70 @@ KINDS: Mapping[str, ArrayKind] = {
     "logit_scale": NUMBER,
     "logit_bias": NUMBER,
 }
+"""Arrays whose names have a meaning; vectors of any other name are a modality."""
 
-NAMES_OF = {"images": "image_ids", "texts": "text_ids", "class_texts": "class_names"}
+ARRAY_OF = {"image": "images", "text": "texts"}
+"""The array that holds the vectors of a modality, where it is not called as the modality is."""
 
-DESCRIBES = {"text_to_image": "texts", "labels": "images", **{names: rows for rows, names in NAMES_OF.items()}}
-"""The vectors that an array describes, one entry each."""
+IDS = "_ids"
+"""End of the name of an array with the ids of a modality."""
 
-POINTS_TO = {"text_to_image": "images", "labels": "class_texts"}
+MEANT = (
+    (re.compile(r"class|label", re.IGNORECASE), "class_texts"),
+    (re.compile(r"(ima?ge?s?|vis(ion|ual)?|photos?|pic(ture)?s?)(_|$)", re.IGNORECASE), "images"),
+    (re.compile(r"(te?xts?|cap(tion)?s?|titles?)(_|$)", re.IGNORECASE), "texts"),
+)
+"""Names under which vectors of images, texts and classes come, and what they are called here."""
+
+
+class ArrayTable(NamedTuple):
+    """The kind of each array, and what it is about."""
+
+    kinds: Mapping[str, ArrayKind]
+    describes: Mapping[str, str]
+    """The vectors that an array describes, one entry each."""
+    points_to: Mapping[str, str]
+    """The vectors whose rows an array of rows has."""
+
+    @property
+    def names_of(self) -> dict[str, str]:
+        """The array with the ids of vectors, by that of the vectors."""
+        return {rows: names for names, rows in self.describes.items() if self.kinds[names] is NAMES}
+
+
+def array_of(modality: str) -> str:
+    """Return the name of the array with the vectors of a modality."""
+    return ARRAY_OF.get(modality, modality)
+
+
+def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of the modalities that there are vectors of, in alphabetical order.
+
+    Example:
+        >>> modalities_of({"texts": np.eye(2), "audio": np.eye(2), "audio_to_text": np.arange(2)})
+        ['audio', 'text']
+    """
+    others = [name for name, array in arrays.items() if name not in KINDS and _are_vectors(array)]
+    return sorted([*others, *(name for name, array in ARRAY_OF.items() if array in arrays)])
+
+
+def _are_vectors(array: np.ndarray) -> bool:
+    return np.ndim(array) == 2 and np.asarray(array).dtype.kind == "f"
+
+
+def _table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
+    """Return what each array is, of those that have a name."""
+    modalities = modalities_of(arrays)
+    kinds = {**KINDS, **{array_of(name): VECTORS for name in modalities}}
+    describes = {"text_ids": "texts", "image_ids": "images", "class_names": "class_texts", "labels": "images"}
+    points_to = {"labels": "class_texts"}
+    for name in modalities:
+        kinds[f"{name}{IDS}"], describes[f"{name}{IDS}"] = NAMES, array_of(name)
+    for source in sorted({*modalities, "text"}):
+        for target in sorted({*modalities, "image"} - {source}):
+            link = f"{source}{LINK}{target}"
+            kinds[link], describes[link], points_to[link] = ROWS, array_of(source), array_of(target)
+    return ArrayTable(kinds, describes, points_to)
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -79,32 +138,53 @@ def checked_arrays(found: Arrays, source: str) -> Arrays:
         DataError: an unknown array, or arrays that do not fit together.
         VectorError: a vector is zero or not finite.
     """
-    for name, array in found.items():
-        if name not in KINDS:
-            raise DataError(f"{source} has an unknown array '{name}': {_hint(name, array)}")
-    if "images" not in found or not {"texts", "class_texts"} & set(found):
+    found = {array_of(name): array for name, array in _without_aliases(found, source).items()}
+    _refuse_unknown(found, source)
+    if len(modalities_of(found)) < 2 and not {"images", "class_texts"} <= set(found):
         raise DataError(
-            f"{source} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both"
+            f"{source} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both; or"
+            " vectors of two modalities or more, each under its name"
         )
-    arrays = {name: _cast(name, array, source) for name, array in found.items()}
+    table = _table(found)
+    arrays = {name: _cast(name, array, table.kinds[name], source) for name, array in found.items()}
     for name in arrays:
-        _check_size(name, arrays, source)
+        _check_size(name, arrays, table, source)
     for name in arrays:
-        _check_values(name, arrays, source)
+        _check_values(name, arrays, table, source)
     return arrays
 
 
-def _hint(name: str, array: np.ndarray) -> str:
-    """Return what an array is to be called: vectors by what they are of, anything else by the nearest name."""
-    if np.ndim(array) == 2 and np.asarray(array).dtype.kind in "fiu":
-        for words, right in (
-            (("class", "label"), "class_texts"),
-            (("im", "vis", "photo"), "images"),
-            (("t", "cap"), "texts"),
+def _without_aliases(found: Arrays, source: str) -> Arrays:
+    twice = next((name for name, array in ARRAY_OF.items() if name in found and array in found), None)
+    if twice is not None:
+        raise DataError(f"{source} has '{twice}' and '{ARRAY_OF[twice]}', which are one array: keep one")
+    return found
+
+
+def _refuse_unknown(found: Arrays, source: str) -> None:
+    """Raise DataError for an array whose name says nothing, or something else than it holds."""
+    known = _table(found).kinds
+    for name, array in found.items():
+        right = _meant(name, array)
+        if name not in known or right is not None:
+            hint = did_you_mean(name, known) if right is None else f"call these vectors '{right}'"
+            raise DataError(f"{source} has an unknown array '{name}': {hint}")
+        if (
+            name not in KINDS
+            and _are_vectors(array)
+            and (not NAME.fullmatch(name) or LINK in name or name.endswith(IDS))
         ):
-            if name.lower().startswith(words):
-                return f"call these vectors '{right}'"
-    return did_you_mean(name, KINDS)
+            raise DataError(
+                f"{source} has vectors under the name '{name}': expected the name of a modality, of letters, digits and"
+                f" underscores, without '{LINK}' and '{IDS}'"
+            )
+
+
+def _meant(name: str, array: np.ndarray) -> str | None:
+    """Return what vectors are to be called that are of images, texts or classes by their name; None for all others."""
+    if name in KINDS or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
+        return None
+    return next((right for pattern, right in MEANT if pattern.match(name)), None)
 
 
 def _read_folder(folder: Path) -> Arrays:
@@ -184,8 +264,7 @@ def _column(column: "pyarrow.Array", name: str, size: int) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
-def _cast(name: str, array: np.ndarray, source: str) -> np.ndarray:
-    kind = KINDS[name]
+def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndarray:
     fits = array.ndim in kind.n_dims and array.dtype.kind in kind.dtype_kinds and array.size
     if not fits or (kind is NUMBER and array.size != 1):
         lacking = "" if array.size else ", and it holds none: fill it, or leave it out"
@@ -212,11 +291,13 @@ def _is_unicode(names: np.ndarray) -> bool:
     return not points.size or int(points.max()) <= sys.maxunicode
 
 
-def _check_size(name: str, arrays: Arrays, source: str) -> None:
-    array, described = arrays[name], DESCRIBES.get(name)
-    if KINDS[name] is VECTORS and array.shape[1] != arrays["images"].shape[1]:
+def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:
+    array, described = arrays[name], table.describes.get(name)
+    first = next(each for each in arrays if table.kinds[each] is VECTORS)
+    first = "images" if "images" in arrays else first
+    if table.kinds[name] is VECTORS and array.shape[1] != arrays[first].shape[1]:
         raise DataError(
-            f"{source}: 'images' has dimension {arrays['images'].shape[1]} and '{name}' {array.shape[1]}: expected the same"
+            f"{source}: '{first}' has dimension {arrays[first].shape[1]} and '{name}' {array.shape[1]}: expected the same"
             " for both towers"
         )
     if described is None:
@@ -229,10 +310,10 @@ def _check_size(name: str, arrays: Arrays, source: str) -> None:
         )
 
 
-def _check_values(name: str, arrays: Arrays, source: str) -> None:
-    array, kind = arrays[name], KINDS[name]
+def _check_values(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:
+    array, kind = arrays[name], table.kinds[name]
     if kind is VECTORS:
-        _check_vectors(array, name, arrays.get(NAMES_OF[name]))
+        _check_vectors(array, name, arrays.get(table.names_of.get(name, "")))
     elif kind is NAMES:
         _check_distinct(array, name, source)
     elif kind is NUMBER:
@@ -240,7 +321,7 @@ def _check_values(name: str, arrays: Arrays, source: str) -> None:
             above = " above 0" if name == "logit_scale" else ""
             raise DataError(f"{source}: '{name}' is {array}: expected a finite number{above}")
     else:
-        _check_rows(array, name, arrays.get(POINTS_TO[name]), source)
+        _check_rows(array, name, table.points_to[name], arrays, source)
 
 
 def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:
@@ -260,10 +341,15 @@ def _check_distinct(names: Shaped[np.ndarray, " n"], array: str, source: str) ->
         raise DataError(f"{source}: '{array}' has '{distinct[counts > 1][0]}' twice: expected distinct ones")
 
 
-def _check_rows(
-    rows: Int64[np.ndarray, " n"], name: str, target: Float32[np.ndarray, "n_targets dim"] | None, source: str
-) -> None:
+def _check_rows(rows: Int64[np.ndarray, " n"], name: str, of: str, arrays: Arrays, source: str) -> None:
+    """Raise DataError unless rows are of vectors that are there; labels may be of classes without vectors."""
+    target = arrays.get(of)
+    if target is None and name != "labels":
+        raise DataError(f"{source} has '{name}' but no '{of}', whose rows it has")
     out = np.flatnonzero((rows < 0) | (target is not None and rows >= len(target)))
     if len(out):
-        expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{POINTS_TO[name]}'"
+        expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{of}'"
         raise DataError(f"{source}: '{name}' has {rows[out[0]]} in row {out[0]}: expected {expected}")
+    backwards = LINK.join(reversed(name.split(LINK))) if LINK in name else ""
+    if backwards in arrays:
+        raise DataError(f"{source} has '{name}' and '{backwards}': give the one from the modality with more items")

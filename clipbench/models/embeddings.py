@@ -1,8 +1,9 @@
 """Precomputed vectors: model and data in one, so no model, no image and no torch is needed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -10,20 +11,24 @@ from PIL import Image
 
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import ImageRef, content_digest
+from clipbench.data.modalities import IMAGE, LINK, TEXT, Modalities, pairs_of
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError
 from clipbench.models._fingerprint import array_digest, digest
-from clipbench.models._vector_arrays import Arrays, read_arrays
+from clipbench.models._vector_arrays import IDS, Arrays, array_of, modalities_of, read_arrays
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 OWN_SAMPLES = "embeddings"
 """Id of the data set in the file, whatever the file is called: files of two models hold the same samples."""
+PARTS = ("captions", "caption_image", "caption_ids", "labels", "class_names", "templates", "contrasts", "attacks")
+"""Parts of a data set that are about images."""
 TEMPLATE = "class: {c}"
 """Sets the names of classes, as prompts, apart from the names of texts."""
 
 
 @dataclass(frozen=True)
 class VectorRow:
-    """An image of which only the vector is there; its id identifies it, so that another model's file compares."""
+    """An image, or another item, of which only the vector is there; its id identifies it, so that another model's file
+    compares."""
 
     row: int
     name: str
@@ -44,8 +49,13 @@ class Embeddings:
     """Images stand for rows of ``images``, captions for rows of ``texts``, prompts for rows of ``class_texts``."""
     image_vectors: Float32[np.ndarray, "n_images dim"]
     text_vectors: Mapping[str, Float32[np.ndarray, " dim"]]
+    item_vectors: Mapping[str, Float32[np.ndarray, "n_items dim"]] = field(default_factory=dict)
+    """Of modalities beside image and text, by their names."""
 
     def __repr__(self) -> str:
+        if self.item_vectors:
+            modalities = ", ".join(f"{len(ids):,} of {name}" for name, ids in self._ids().items())
+            return f"<vectors of {modalities}, {self.info.embed_dim} dimensions>"
         n_images, dim = self.image_vectors.shape
         return f"<vectors of {n_images:,} images and {len(self.text_vectors):,} texts, {dim} dimensions>"
 
@@ -55,14 +65,21 @@ class Embeddings:
         Raises:
             DataError: an image of another data set, such as a row of another file.
         """
-        ids = self.dataset.image_ids
-        rows = [
-            image.row
-            if isinstance(image, VectorRow) and [*ids[image.row : image.row + 1]] == [image.name]
-            else self._unknown("image", image.name)
-            for image in images
-        ]
-        return np.array(self.image_vectors[np.array(rows, np.int64)])
+        return np.array(self.image_vectors[self._rows(IMAGE, images, self.dataset.image_ids)])
+
+    def items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
+        """Return the vector of each item of a modality of ``dataset``, in order.
+
+        Raises:
+            DataError: an item of another data set, or a modality that there is none of.
+        """
+        if modality == IMAGE:
+            return self.images(items)
+        if modality == TEXT:
+            return self.texts(items)
+        if modality not in self.item_vectors:
+            raise DataError(f"{self.info.id} has no vectors of {modality}: it has {', '.join(self._ids()) or 'none'}")
+        return np.array(self.item_vectors[modality][self._rows(modality, items, self._ids()[modality])])
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return the vector of each caption or prompt of ``dataset``, in order.
@@ -103,6 +120,18 @@ class Embeddings:
         """Return None: nothing is encoded."""
         return
 
+    def _ids(self) -> Mapping[str, Sequence[str]]:
+        return {} if self.dataset.modalities is None else self.dataset.modalities.ids
+
+    def _rows(self, modality: str, items: Sequence[Any], ids: Sequence[str]) -> Int64[np.ndarray, " n_items"]:
+        rows = [
+            item.row
+            if isinstance(item, VectorRow) and [*ids[item.row : item.row + 1]] == [item.name]
+            else self._unknown(modality, item.name)
+            for item in items
+        ]
+        return np.array(rows, np.int64)
+
     def _unknown(self, what: str, name: str) -> int:
         raise DataError(
             f"{self.info.id} has no vector for {what} '{name}': it holds vectors of its own samples only, so ask for a"
@@ -135,9 +164,14 @@ def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
     return Embeddings(
         info=_info(arrays, reference, holder),
         dataset=_dataset(arrays, holder),
-        image_vectors=arrays["images"],
+        image_vectors=arrays.get("images", np.empty((0, _dim(arrays)), np.float32)),
         text_vectors=_text_vectors(arrays, reference),
+        item_vectors={name: arrays[name] for name in modalities_of(arrays) if name not in (IMAGE, TEXT)},
     )
+
+
+def _dim(arrays: Arrays) -> int:
+    return int(arrays[array_of(modalities_of(arrays)[0])].shape[1])
 
 
 def _info(arrays: Arrays, reference: str, holder: str) -> ModelInfo:
@@ -148,7 +182,7 @@ def _info(arrays: Arrays, reference: str, holder: str) -> ModelInfo:
         id=reference,
         fingerprint=digest("embeddings 1", *hashes),
         family="embeddings",
-        embed_dim=arrays["images"].shape[1],
+        embed_dim=_dim(arrays),
         context_length=None,
         image_size=None,
         logit_scale=float(arrays["logit_scale"]) if "logit_scale" in arrays else None,
@@ -159,11 +193,12 @@ def _info(arrays: Arrays, reference: str, holder: str) -> ModelInfo:
 
 
 def _dataset(arrays: Arrays, holder: str) -> Dataset:
-    names = _names(arrays, "image_ids", "images", "")
+    names = _names(arrays, "image_ids", "images", "") if "images" in arrays else []
     text_to_image = _text_to_image(arrays)
     class_names = _names(arrays, "class_names", "class_texts", "class ") if "class_texts" in arrays else None
     labels = arrays.get("labels")
-    notes = [] if "image_ids" in arrays else [f"samples are identified by their row: {holder} has no image_ids"]
+    lacking = [f"{name}{IDS}" for name in modalities_of(arrays) if name != TEXT and f"{name}{IDS}" not in arrays]
+    notes = [f"samples are identified by their row: {holder} has no {' and no '.join(lacking)}"] if lacking else []
     if class_names is not None and labels is not None:
         empty = np.setdiff1d(np.arange(len(class_names)), labels)
         notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
@@ -178,17 +213,35 @@ def _dataset(arrays: Arrays, holder: str) -> Dataset:
         captions=None if text_to_image is None else _names(arrays, "text_ids", "texts", "text "),
         caption_image=text_to_image,
         caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
+        modalities=_modalities(arrays),
         notes=tuple(notes),
         missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays)},
     )
     return check(dataset, allow_partial=True)
 
 
+def _modalities(arrays: Arrays) -> Modalities | None:
+    """Return the modalities of a file that has others than image and text."""
+    names = modalities_of(arrays)
+    if set(names) <= {IMAGE, TEXT}:
+        return None
+    ids = {name: _names(arrays, f"{name}{IDS}", array_of(name), "") for name in names}
+    items: dict[str, Sequence[object]] = {
+        name: [VectorRow(row, id) for row, id in enumerate(of_name)] for name, of_name in ids.items()
+    }
+    if TEXT in items:
+        items[TEXT] = _names(arrays, "text_ids", "texts", "text ")
+    links = [(source, target) for source in names for target in names if f"{source}{LINK}{target}" in arrays]
+    given = {link: arrays[LINK.join(link)] for link in links}
+    pairs = pairs_of({name: len(each) for name, each in ids.items()}, given)
+    return Modalities(items, ids, pairs)
+
+
 def _text_to_image(arrays: Arrays) -> np.ndarray | None:
     if "text_to_image" in arrays:
         return arrays["text_to_image"]
-    n_images, n_texts = len(arrays["images"]), len(arrays.get("texts", ()))
-    return np.arange(n_images) if n_images == n_texts else None
+    n_images, n_texts = len(arrays.get("images", ())), len(arrays.get("texts", ()))
+    return np.arange(n_images) if n_images == n_texts and n_images else None
 
 
 def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
@@ -199,7 +252,11 @@ def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
 
 def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
     """Yield each part that the data set lacks, with the array that would give it."""
-    n_images, n_texts = len(arrays["images"]), len(arrays.get("texts", ()))
+    n_images, n_texts = len(arrays.get("images", ())), len(arrays.get("texts", ()))
+    if not n_images:
+        for part in PARTS:
+            yield part, "images"
+        return
     if _text_to_image(arrays) is None:
         why = f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
         for part in ("captions", "caption_image", "caption_ids"):

@@ -25,19 +25,22 @@ ONLY = "tokens"
 """Name of the tokens of a tokenizer that returns a tensor without one."""
 
 
-def vectors(*, images: object, texts: object = None, name: str = "vectors", **arrays: object) -> Embeddings:
+def vectors(*, images: object = None, texts: object = None, name: str = "vectors", **arrays: object) -> Embeddings:
     """Return vectors that are there already as a model for ``clipbench.run``, with the samples that they belong to.
 
     Every array may be a numpy array, a torch tensor or a list. Vectors are raw or unit ones; they are scaled to length 1
     where a metric asks for it.
 
     Args:
-        images: one vector an image, (n_images, dim).
-        texts: one vector a text, (n_texts, dim). Without ``text_to_image``, text i belongs to image i.
+        images: one vector an image, (n_images, dim); ``image`` is the same.
+        texts: one vector a text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to image i.
         name: the model's name in results.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
             ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and
-            ``class_names``; the numbers ``logit_scale`` and ``logit_bias``, from cosines to logits.
+            ``class_names``; the numbers ``logit_scale`` and ``logit_bias``, from cosines to logits. Floating-point arrays of any
+            other name, (n, dim), are modalities, such as ``audio``, beside images and texts or in place of them;
+            ``audio_to_text`` (n_audio,) is then the row of each recording's text, and ``audio_ids`` their names. Without
+            such rows, item i of two modalities with as many items belongs to item i.
 
     Raises:
         DataError: an array is unknown, or has another length or dimension than the others say.
@@ -48,6 +51,8 @@ def vectors(*, images: object, texts: object = None, name: str = "vectors", **ar
         >>> x = np.eye(3)
         >>> vectors(images=x, texts=x[[0, 0, 1, 2]], text_to_image=[0, 0, 1, 2]).dataset.caption_image
         array([0, 0, 1, 2])
+        >>> vectors(audio=x, text=x, video=x)
+        <vectors of 3 of audio, 3 of text, 3 of video, 3 dimensions>
     """
     given = {"images": images, "texts": texts, **arrays}
     given_arrays = {key: _as_array(key, value) for key, value in given.items() if value is not None}

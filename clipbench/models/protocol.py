@@ -193,6 +193,19 @@ def image_notes(embedder: Embedder, images: Sequence[ImageRef]) -> tuple[str, ..
     return embedder.image_notes(images) if isinstance(embedder, DecodingEmbedder) else ()
 
 
+@runtime_checkable
+class ItemEmbedder(Embedder, Protocol):
+    """An embedder of modalities beside images and texts."""
+
+    def items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
+        """Return the raw vector of each item of a data set's ``modalities``, in order; finite and not zero.
+
+        Raises:
+            Unavailable: there is no encoder of the modality.
+        """
+        ...
+
+
 class Call(NamedTuple):
     """The work of one call of an embedder; items are identified by the hash of their content."""
 

@@ -62,7 +62,11 @@ def data_facts(data: DatasetRecord) -> str:
         >>> data_facts(DatasetRecord(id="coco", split="test", n_samples=5000))
         'split test, 5,000 images'
     """
-    facts = [*_known("revision {}", data.revision), *_known("split {}", data.split), counted(data.n_samples, "image")]
+    facts = [
+        *_known("revision {}", data.revision),
+        *_known("split {}", data.split),
+        counted(data.n_samples, data.sample),
+    ]
     return ", ".join(facts)
 
 

@@ -131,6 +131,8 @@ class DatasetRecord:
     revision: str | None = None
     split: str | None = None
     n_samples: int = 0
+    sample: str = field(default="image", compare=False)
+    """What ``n_samples`` counts, in the singular: ``group`` for groups of items of several modalities."""
     fingerprint: str | None = None
     """Hash of all that scores depend on, in order: equal fingerprints, equal samples."""
     unordered_fingerprint: str | None = None

@@ -172,7 +172,9 @@ def _(mark: Cells, plane: Plane) -> Markup:
     for row, column, words in mark.words:
         (x, y), depth = plane.at(column + 0.5, row + 0.5), mark.depths[row, column]
         css = "on" if depth > 0.62 else "mid" if depth > 0.45 else ""  # read on a light and on a dark page
-        written.append(text(words, x, y + 4.5, css=css, anchor="middle"))
+        first, *below = words.split("\n")
+        written.append(text(first, x, y + 4.5 - 7 * len(below), css=css, anchor="middle"))
+        written += [text(line, x, y + 4.5 + 9, css=f"{css} small".strip(), anchor="middle") for line in below[:1]]
     return element("g", plate, cells, *written)
 
 

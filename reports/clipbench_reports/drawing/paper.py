@@ -279,8 +279,15 @@ def _thin(labels: "Sequence[Text]", apart: float, *, is_even: bool) -> None:
 
 
 def _hide_wide_words(axes: "Axes", *, n_columns: int) -> None:
-    """Hide what is written into the cells of a matrix where it is wider than a cell."""
-    if any(words.get_window_extent().width > axes.bbox.width / n_columns for words in axes.texts):
+    """Leave out of cells the second line of what is written in them where it is too wide, or else all of it."""
+
+    def are_wide() -> bool:
+        return any(words.get_window_extent().width > axes.bbox.width / n_columns for words in axes.texts)
+
+    if are_wide():
+        for words in axes.texts:
+            words.set_text(words.get_text().partition("\n")[0])
+    if are_wide():
         for words in axes.texts:
             words.set_visible(False)
 

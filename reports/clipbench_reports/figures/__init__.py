@@ -16,6 +16,7 @@ from clipbench_reports.figures._differences import (
     row_names,
 )
 from clipbench_reports.figures._gap import PROJECTIONS, gap
+from clipbench_reports.figures._modalities import modalities, modality_map, modality_matrices
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
@@ -54,6 +55,9 @@ __all__ = [
     "doubt",
     "gap",
     "hijacking",
+    "modalities",
+    "modality_map",
+    "modality_matrices",
     "most_telling",
     "positions",
     "progress",

@@ -50,18 +50,23 @@ def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int =
 
     by_model = read_each(models, read)
     flats = [flat for flat, _ in by_model.values.values()]
-    plane = Panel(
+    empty = plane(flats)
+    return chart(
+        [beside(by_model.map(lambda each: [replace(empty, marks=_cloud(*each))]), by_model)],
+        by_model.map(lambda each: _state(*each)),
+        by_model,
+        reading=flats[0].reading,
+    )
+
+
+def plane(flats: Sequence[Flat]) -> Panel:
+    """Return the plane that holds the points of all models."""
+    return Panel(
         x=_axis(flats, 0),
         y=_axis(flats, 1),
         aspect=max(map(_aspect, flats)),
         is_to_scale=flats[0].is_to_scale,
         has_grid=False,
-    )
-    return chart(
-        [beside(by_model.map(lambda each: [replace(plane, marks=_cloud(*each))]), by_model)],
-        by_model.map(lambda each: _state(*each)),
-        by_model,
-        reading=flats[0].reading,
     )
 
 

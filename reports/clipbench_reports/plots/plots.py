@@ -37,6 +37,7 @@ RunLike = Run | Path | str
 """A run, or the folder of one."""
 
 FIRST = next(iter(figures.PROJECTIONS))
+_PROJECTED: frozenset[Draw] = frozenset({figures.gap, figures.modality_map})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +136,11 @@ def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> _Drawn:
         raise UsageError(
             f"unknown projection '{options.projection}': {did_you_mean(options.projection, figures.PROJECTIONS)}"
         )
-    if options.projection is not None and figures.gap not in plot.draws:
-        raise UsageError(f"--projection {options.projection}: only the plot gap is projected, {name} is not: drop it")
+    if options.projection is not None and not _PROJECTED & set(plot.draws):
+        projected = " and ".join(each for each, other in PLOTS.items() if _PROJECTED & set(other.draws))
+        raise UsageError(
+            f"--projection {options.projection}: only the plots {projected} are projected, {name} is not: drop it"
+        )
     if options.baseline is not None and name != "robustness":
         raise UsageError(f"--baseline {options.baseline}: only the plot robustness has one, {name} has none: drop it")
     for axis, metric in (("x", options.x), ("y", options.y)):
@@ -180,8 +184,8 @@ def _draw_evaluations(name: str, plot: Plot, runs: Sequence[RunLike], options: P
     names = labels([evidence.run for evidence in evidences])
     keys = [ModelKey(label, place) for place, label in enumerate(figure_labels(names))]
     models = [ModelEvidence(*each) for each in zip(keys, evidences, strict=True)]
-    projected = partial(figures.gap, projection=options.projection or FIRST, seed=options.seed)
-    made = [drawn(projected if draw is figures.gap else draw, models) for draw in plot.draws]
+    projection = {"projection": options.projection or FIRST, "seed": options.seed}
+    made = [drawn(partial(draw, **projection) if draw in _PROJECTED else draw, models) for draw in plot.draws]
     for model, evidence in models:
         reasons = [missing[model] for _, missing in made if model in missing]
         if len(reasons) == len(made):
@@ -358,6 +362,10 @@ def _caption(drawn: _Drawn, plot: Plot) -> str:
 
 _GAP = "The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022)."
 
+_GAP_OF_MODALITIES = (
+    "The modality gap is the distance between the centroids of the vectors of two modalities (Liang et al., 2022)."
+)
+
 PLOTS: Mapping[str, Plot] = {
     "gap": Plot(
         summary="images and texts as points of a plane, pairs joined by lines",
@@ -394,6 +402,18 @@ PLOTS: Mapping[str, Plot] = {
         summary="the probability of a match by cosine, within a modality and across the two",
         tasks=("modality-gap",),
         draws=(figures.similarity_calibration,),
+    ),
+    "modalities": Plot(
+        summary="gap, cosines, recall@1 and separability of every two modalities",
+        definition=_GAP_OF_MODALITIES,
+        tasks=("modalities",),
+        draws=(figures.modality_matrices,),
+    ),
+    "modality-map": Plot(
+        summary="items of all modalities as points of a plane",
+        definition=_GAP_OF_MODALITIES,
+        tasks=("modalities",),
+        draws=(figures.modality_map,),
     ),
     "track": Plot(summary="gap, cones and recall through a training", definition=_GAP, of_runs=_track),
     "similarity-matrix": Plot(

@@ -28,7 +28,7 @@ def test_several_are_separated_by_commas_or_repeated_and_each_comes_once() -> No
 
 
 def test_a_model_that_brings_its_samples_is_asked_for_each_task_once() -> None:
-    tasks = ["zero-shot", "retrieval", "modality-gap", "composition", "text-in-image", "long-caption"]
+    tasks = ["zero-shot", "retrieval", "modality-gap", "composition", "text-in-image", "long-caption", "modalities"]
     assert names("all", own_samples=True) == tasks
     assert names("retrieval", own_samples=True) == ["retrieval"]
     assert names("retrieval@coco", own_samples=True) == ["retrieval@coco"]
@@ -39,7 +39,7 @@ def test_all_asks_vectors_for_what_they_allow_and_a_name_for_its_task() -> None:
         for asked in (["all", "composition"], ["composition", "all"]):
             requests = plan(asked, "standard", own_samples=own_samples)
             assert {each.task for each in requests if not each.is_optional} == {"composition"}
-            assert len({each.task for each in requests}) == 6
+            assert len({each.task for each in requests}) == 6 + own_samples  # modalities
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_data_of_one_s_own_are_measured_once_a_task() -> None:
         "retrieval",
         "composition",
     ]
-    assert names("all", suite="datacomp", own_samples=True) == ["zero-shot", "retrieval", "composition"]
+    assert names("all", suite="datacomp", own_samples=True) == ["zero-shot", "retrieval", "composition", "modalities"]
 
 
 def install(site: Path, package: str, suites: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from clipbench.errors import BadImage, DataError, UsageError, VectorError
 from clipbench.models.embeddings import Embeddings, VectorRow, load
-from clipbench.models.protocol import Embedder, LoadOptions
+from clipbench.models.protocol import Embedder, ItemEmbedder, LoadOptions
 from clipbench.testing import NamedImage
 
 Arrays = dict[str, Any]
@@ -342,3 +342,82 @@ def test_real_clip_vectors_are_found_again(tmp_path: Path) -> None:
     similarity = model.texts(model.dataset.captions) @ model.images(model.dataset.images).T
 
     assert (similarity.argmax(axis=1) == np.arange(500)).mean() == pytest.approx(0.506)  # text to image, R@1
+
+
+# Other modalities -----------------------------------------------------------------------------------------------------
+
+
+def others(**changes: Any) -> Arrays:
+    """Return three recordings of two texts, and as many videos as recordings; None takes an array away."""
+    rng = np.random.default_rng(0)
+    whole = {
+        **{
+            name: rng.standard_normal((n, 5)).astype(np.float32)
+            for name, n in (("audio", 3), ("text", 2), ("video", 3))
+        },
+        "audio_to_text": np.array([0, 0, 1]),
+        "audio_ids": np.array(["bark", "howl", "mew"]),
+    }
+    return {name: value for name, value in {**whole, **changes}.items() if value is not None}
+
+
+@pytest.mark.parametrize("write", [write_npz, write_npy])
+def test_vectors_of_any_name_are_a_modality(tmp_path: Path, write: Callable[[Path, Arrays], Path]) -> None:
+    content = others()
+    model = load(str(write(tmp_path, content)), LoadOptions())
+    data = model.dataset.modalities
+    assert isinstance(model, ItemEmbedder) and data is not None
+    assert {name: list(ids) for name, ids in data.ids.items()} == {
+        "audio": ["bark", "howl", "mew"], "text": ["0", "1"], "video": ["0", "1", "2"],
+    }  # fmt: skip
+    assert {link: rows.tolist() for link, rows in data.pairs.items()} == {
+        ("audio", "text"): [0, 0, 1], ("audio", "video"): [0, 1, 2],
+    }  # fmt: skip
+    for name in data.names:
+        assert np.array_equal(model.items(name, data.items[name]), content[name])
+        assert np.array_equal(model.items(name, data.items[name][1:]), content[name][1:])
+    assert len(model.dataset) == 2 and not model.dataset.images
+    assert repr(model) == "<vectors of 3 of audio, 2 of text, 3 of video, 5 dimensions>"
+
+
+def test_images_and_texts_stay_what_they_are_beside_other_modalities(tmp_path: Path) -> None:
+    alone = loaded(tmp_path)
+    beside = loaded(tmp_path, audio=np.ones((4, 5)), audio_to_image=np.array([0, 0, 1, 1]))
+    assert (beside.dataset.image_ids, beside.dataset.captions) == (alone.dataset.image_ids, alone.dataset.captions)
+    assert alone.dataset.modalities is None and beside.dataset.modalities is not None
+    assert beside.dataset.modalities.names == ["audio", "image", "text"]
+    digests = alone.digests(alone.dataset.images)
+    assert alone.dataset.fingerprint(digests) != beside.dataset.fingerprint(digests)
+    few = beside.dataset.take(np.array([1]))
+    assert few.captions == ["c", "d"] and few.modalities is not None
+    assert {name: list(ids) for name, ids in few.modalities.ids.items()} == {
+        "audio": ["2", "3"], "image": ["two.jpg"], "text": ["c", "d"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": None, "video": None, "audio_to_text": None}, r"has audio, audio_ids: expected 'images', .*; or vectors of two"),
+        ({"audio": np.ones((3, 4))}, r"'audio' has dimension 4 and 'texts' 5"),
+        ({"audio_to_text": np.array([0, 0])}, r"'audio_to_text' has 2 rows: expected 3, as 'audio' has"),
+        ({"audio_to_text": np.array([0, 0, 2])}, r"'audio_to_text' has 2 in row 2: expected 0 to 1, a row of 'texts'"),
+        ({"audio_to_speech": np.array([0, 0, 1])}, r"unknown array 'audio_to_speech': did you mean 'audio_to_text'\?"),
+        ({"text_to_audio": np.array([0, 2])}, r"has 'audio_to_text' and 'text_to_audio': give the one from the modality with more"),
+        ({"text_to_image": np.array([0, 0])}, r"has 'text_to_image' but no 'images', whose rows it has"),
+        ({"video-clip": np.ones((3, 5))}, r"vectors under the name 'video-clip': expected the name of a modality"),
+        ({"texts": np.ones((2, 5))}, r"has 'text' and 'texts', which are one array: keep one"),
+        ({"audio_ids": np.array(["a", "a", "b"])}, r"'audio_ids' has 'a' twice: expected distinct"),
+    ],
+)  # fmt: skip
+def test_arrays_of_modalities_that_do_not_fit_are_named(tmp_path: Path, changes: Arrays, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(str(write_npz(tmp_path, others(**changes))), LoadOptions())
+
+
+def test_an_item_of_other_data_has_no_vector(tmp_path: Path) -> None:
+    model = load(str(write_npz(tmp_path, others())), LoadOptions())
+    with pytest.raises(DataError, match="has no vector for audio 'purr'"):
+        model.items("audio", [VectorRow(0, "purr")])
+    with pytest.raises(DataError, match="has no vectors of depth: it has audio, text, video"):
+        model.items("depth", [VectorRow(0, "0")])

@@ -308,7 +308,7 @@ def test_what_is_beside_and_not_ours_is_not_written_over(
 
 
 def test_a_projection_of_what_is_not_projected_is_refused(make_run: MakeRun, refused: Refused) -> None:
-    refused("only the plot gap is projected, cones is not", "cones", make_run(), projection="svd")
+    refused("only the plots gap and modality-map are projected, cones is not", "cones", make_run(), projection="svd")
     refused("only the plot robustness has one, cones has none", "cones", make_run(), baseline="open_clip")
     refused("the plot robustness draws all shifts of a run", "robustness", make_run(), data="imagenet-r")
 

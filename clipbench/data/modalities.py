@@ -1,0 +1,175 @@
+"""Items of several modalities, such as audio, image and text, and which of them belong together."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from clipbench.errors import DataError
+
+IMAGE, TEXT = "image", "text"
+"""The modalities whose items are a data set's images, and captions."""
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+LINK = "_to_"
+"""Between the names of two modalities, in that of the array that pairs them."""
+
+
+@runtime_checkable
+class ItemRef(Protocol):
+    """An item that is neither image nor text."""
+
+    @property
+    def name(self) -> str:
+        """The name that tells readers which it is."""
+        ...
+
+    def digest(self) -> str:
+        """Return a hash of the content, or of the name where the content is not here."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Modalities:
+    """Items by modality, and their pairs; modalities are in alphabetical order.
+
+    Example:
+        >>> pairs = {("audio", "text"): np.array([0, 0, 1])}
+        >>> data = Modalities({"audio": ["a", "b", "c"], "text": ["dog", "cat"]}, {"audio": "abc", "text": "xy"}, pairs)
+        >>> {name: rows.tolist() for name, rows in data.groups.items()}
+        {'audio': [0, 0, 1], 'text': [0, 1]}
+    """
+
+    items: Mapping[str, Sequence[object]]
+    """Images as ``ImageRef``, texts as ``str``, all others as ``ItemRef``."""
+    ids: Mapping[str, Sequence[str]]
+    pairs: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
+    """By the names of source and target: for each item of the source, the row of its item of the target."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", dict(sorted(self.items.items())))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the modalities."""
+        return list(self.items)
+
+    @property
+    def n_groups(self) -> int:
+        """Groups of items that belong together, whatever their modality."""
+        return 1 + max(int(rows.max()) for rows in self.groups.values())
+
+    @property
+    def is_aligned(self) -> bool:
+        """True where row i of each modality belongs to row i of all others."""
+        n = {len(items) for items in self.items.values()}
+        rows = np.arange(max(n))
+        return len(n) == 1 and all(np.array_equal(each, rows) for each in self.pairs.values()) and self._is_connected()
+
+    @cached_property
+    def groups(self) -> dict[str, Int64[np.ndarray, " n"]]:
+        """The group of each item, by modality: what pairs join, over any number of them; an item may be alone."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        starts = self._starts()
+        left = [starts[source] + np.arange(len(rows)) for (source, _), rows in self.pairs.items()]
+        right = [starts[target] + rows for (_, target), rows in self.pairs.items()]
+        total = sum(map(len, self.items.values()))
+        ends = (np.concatenate(left), np.concatenate(right))
+        links = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(total, total))
+        _, group = connected_components(links, directed=False)
+        return {
+            name: group[starts[name] : starts[name] + len(items)].astype(np.int64) for name, items in self.items.items()
+        }
+
+    def take(self, is_kept: Bool[np.ndarray, " n_groups"]) -> "Modalities":
+        """Return the items of some groups, in their order."""
+        rows = {name: np.flatnonzero(is_kept[group]) for name, group in self.groups.items()}
+        new = {name: np.full(len(self.items[name]), -1, np.int64) for name in rows}
+        for name, kept in rows.items():
+            new[name][kept] = np.arange(len(kept))
+        return replace(
+            self,
+            items={name: [self.items[name][row] for row in kept.tolist()] for name, kept in rows.items()},
+            ids={name: [self.ids[name][row] for row in kept.tolist()] for name, kept in rows.items()},
+            pairs={(source, target): new[target][each[rows[source]]] for (source, target), each in self.pairs.items()},
+        )
+
+    def parts(self) -> list[object]:
+        """Return all that scores depend on, but for images, as a fingerprint takes it."""
+        of_items = [
+            (name, list(self.ids[name]), [item if isinstance(item, str) else _digest(item) for item in items])
+            for name, items in self.items.items()
+        ]
+        return [*of_items, *((link, rows.tolist()) for link, rows in sorted(self.pairs.items()))]
+
+    def _starts(self) -> dict[str, int]:
+        ends = np.cumsum([0, *map(len, self.items.values())]).tolist()
+        return dict(zip(self.items, ends, strict=False))
+
+    def _is_connected(self) -> bool:
+        """Return whether pairs lead from each modality to each other one."""
+        reached = {self.names[0]}
+        for _ in self.names:
+            reached |= {name for link in self.pairs if reached & set(link) for name in link}
+        return reached == set(self.names)
+
+
+def pairs_of(
+    counts: Mapping[str, int], given: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
+) -> dict[tuple[str, str], Int64[np.ndarray, " n_source"]]:
+    """Return the pairs that are given, and row i with row i of modalities of equal counts of which nothing is said.
+
+    Args:
+        counts: items by modality.
+
+    Example:
+        >>> {link: rows.tolist() for link, rows in pairs_of({"audio": 2, "text": 2, "video": 1}, {}).items()}
+        {('audio', 'text'): [0, 1]}
+    """
+    names = sorted(counts)
+    equal = {
+        (first, second): np.arange(counts[first])
+        for place, first in enumerate(names)
+        for second in names[place + 1 :]
+        if counts[first] == counts[second] and (first, second) not in given and (second, first) not in given
+    }
+    return {**given, **equal}
+
+
+def unpaired(modalities: Modalities, first: str, second: str) -> str:
+    """Return why nothing is known of the pairs of two modalities, and what would say it."""
+    counts = f"there are {len(modalities.items[first]):,} of {first} and {len(modalities.items[second]):,} of {second}"
+    return f"no pairs of {first} and {second}: give {first}{LINK}{second} (needed because {counts})"
+
+
+def check_modalities(modalities: Modalities, data: str) -> None:
+    """Raise DataError unless there are two modalities or more with pairs, and their parts fit together."""
+    if len(modalities.items) < 2:
+        raise DataError(f"data set {data} has {' and '.join(modalities.names)} alone: expected two modalities or more")
+    if not modalities.pairs:
+        raise DataError(f"data set {data} has {unpaired(modalities, *modalities.names[:2])}")
+    for name, items in modalities.items.items():
+        ids = modalities.ids[name]
+        if not len(items) or len(ids) != len(items):
+            raise DataError(
+                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one id for each of 1 or more"
+            )
+        if len(set(ids)) < len(ids):
+            repeated = next(id for place, id in enumerate(ids) if id in ids[:place])
+            raise DataError(f"data set {data} has the {name} id '{repeated}' twice: ids must be distinct")
+    for (source, target), rows in modalities.pairs.items():
+        n = len(modalities.items[target])
+        if len(rows) != len(modalities.items[source]) or (len(rows) and not (rows.min() >= 0 and rows.max() < n)):
+            raise DataError(
+                f"data set {data}: {source}{LINK}{target} has {len(rows)} rows from {rows.min()} to {rows.max()}: expected"
+                f" {len(modalities.items[source])}, from 0 to {n - 1}"
+            )
+
+
+def _digest(item: object) -> str:
+    return item.digest() if isinstance(item, ItemRef) else ""

@@ -1,0 +1,359 @@
+"""Several modalities: gap, cones, cosines, recall@1 and separability of every two of them.
+
+A pair of modalities, such as audio and text, is measured as ``modality-gap`` measures images and texts, and as
+``retrieval`` searches among them: each item of the one that the other points to with its first partner. Where nothing
+says which items of two modalities belong together, their pair is undefined, with the reason.
+
+Metrics are named by modality (``audio/cone``), by pair (``audio-text/gap``) and by direction (``audio-to-text/recall@1``: a
+recording looks for its text). Rows of the table of samples are items, for cones, and queries; numbers of a pair stand in
+the rows of the items that the other modality points to. What belongs together over all modalities is a cluster.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from clipbench import metrics
+from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import Modalities, unpaired
+from clipbench.errors import MissingPart, UsageError
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder, ItemEmbedder
+from clipbench.seeding import generator
+from clipbench.stats.distances import distance_interval
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
+from clipbench_tasks.tables import mean_over_parts, stacked
+
+Vectors = Float32[np.ndarray, "n dim"]
+Rows = Int64[np.ndarray, " n_rows"]
+Table = dict[str, np.ndarray]
+
+METRICS = {
+    "mean_recall@1": Definition(
+        "Mean R@1 over all directions",
+        "Mean over all ordered pairs of modalities of the share of items that find their partner first.",
+        is_headline=True,
+    ),
+    "gap": Definition("Modality gap", "Euclidean distance between the mean vectors of two modalities."),
+    "cone": Definition("Mean cosine within the modality", "Mean cosine of two different items of a modality."),
+    "pair_cosine": Definition("Mean cosine of matched pairs", "Mean cosine of an item and its partner."),
+    "cross_cosine": Definition(
+        "Mean cosine of unmatched pairs", "Mean cosine of an item and the partner of another item."
+    ),
+    "separability": Definition(
+        "Linear separability",
+        "Share of held-out vectors whose modality, of two, a linear classifier names correctly; 50 % is no gap.",
+    ),
+    "recall@1": Definition("R@1", "Share of items of the first modality whose partner in the second comes first."),
+    "tie_rate": Definition("Ties for first place", "Share of items whose partner ties with another item.", "recall@1"),
+}
+
+FEW = "it needs at least two pairs that are not all equal"
+ALONE = "every query hits, whatever the model: the gallery has only 1 item"
+
+
+class Pair(NamedTuple):
+    """Two modalities, and which of their items belong together."""
+
+    first: str
+    second: str
+    source: str
+    """The one of the two whose items each have one partner; those of the other, the target, may have several."""
+    target: str
+    sources: Rows
+    """Items of the source."""
+    targets: Rows
+    """Items of the target that have a partner."""
+    owners: Rows
+    """For each of ``sources``, the place of its partner among ``targets``."""
+
+    @property
+    def name(self) -> str:
+        """The subset of metrics of the pair, such as ``audio-text``."""
+        return f"{self.first}-{self.second}"
+
+    @property
+    def partners(self) -> Rows:
+        """The first item of the source that belongs to each of ``targets``."""
+        return self.sources[np.unique(self.owners, return_index=True)[1]]
+
+
+class Query(NamedTuple):
+    """Items of one modality that look for their partners in another."""
+
+    source: str
+    target: str
+    rows: Rows
+    """Rows of the items."""
+    gallery: Rows
+    """Rows of the items that are looked through."""
+    answers: metrics.Answers
+    n_positives: Rows
+
+    @property
+    def name(self) -> str:
+        """The subset of metrics of the direction, such as ``audio-to-text``."""
+        return f"{self.source}-to-{self.target}"
+
+
+@dataclass(frozen=True)
+class ModalitiesTask:
+    """Gap, cones, cosines, recall@1 and separability of every two modalities of the data."""
+
+    name: ClassVar[str] = "modalities"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = (
+        "gap, cones, recall@1 and separability of every two of several modalities, such as audio and text"
+    )
+    question: ClassVar[str] = (
+        "Do the modalities share one space, and do items of each find their partners in each other one?"
+    )
+    scoring: ClassVar[str] = (
+        "R@1 is the share of items whose partner comes first; a tie scores what a coin flip would. The gap is the distance"
+        " between the mean vectors of two modalities, and separability how often a linear classifier tells the two apart."
+    )
+    needs_modalities: ClassVar[bool] = True
+
+    separability_sample: int = 10_000
+    """Pairs, a seeded sample of a larger set, that separability is measured on."""
+
+    def __post_init__(self) -> None:
+        if self.separability_sample < 2:
+            raise UsageError(f"task modalities: separability_sample = {self.separability_sample}, expected 2 or more")
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row an item and a row a query. Needs modalities, with the pairs of two of them at least."""
+        if dataset.modalities is None:
+            raise MissingPart(dataset.id, "modalities")
+        data = dataset.modalities
+        vectors = {name: unit(_encoded(embedder, name, items)) for name, items in data.items.items()}
+        seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
+        tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
+        for name, own in vectors.items():
+            table, measures[f"{name}/cone"] = _cone(name, own, data)
+            tables.append(table)
+        notes = []
+        for pair in _pairs(data):
+            if isinstance(pair, Unpaired):
+                measures |= pair.measures()
+                continue
+            if len(pair.targets) > self.separability_sample:
+                notes.append(f"{pair.name}: separability on a seeded sample of {self.separability_sample:,} pairs")
+            for query in _queries(pair, vectors):
+                table, measured, ties = _recall(query, data)
+                if query.source == pair.target:
+                    of_pair, geometry = self._geometry(pair, vectors, generator(seed, pair.name))
+                    table |= of_pair
+                    measures |= geometry
+                tables.append(table)
+                measures |= measured
+                controls |= ties
+        samples = stacked(*tables)
+        overall, columns = _mean_recall(samples)
+        return Evaluation(
+            samples={**samples, **columns},
+            measures=define(overall | _by_kind(measures), METRICS),
+            controls=define(controls, METRICS),
+            vectors=_kept_vectors(data, vectors),
+            notes=(*_notes(data), *notes),
+            subsets=_titles(data),
+        )
+
+    def _geometry(
+        self, pair: Pair, vectors: Mapping[str, Vectors], rng: np.random.Generator
+    ) -> tuple[Table, dict[str, Measure]]:
+        """Return the measures of a pair, with a row for each item of its target."""
+        x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.partners]
+        geometry, noise = metrics.pair_geometry(x, y), metrics.gap_noise(x, y)
+        chosen = np.arange(len(x))
+        if len(x) > self.separability_sample:
+            chosen = np.sort(rng.choice(len(x), self.separability_sample, replace=False))
+        is_separated = np.full(len(x), np.nan)
+        is_separated[chosen] = metrics.separability(x[chosen], y[chosen], rng)
+        name, has_spread = pair.name, not isnan(noise.standard_error)
+        table = {
+            f"{name}/pair_cosine": geometry.pair_cosine,
+            f"{name}/gap_influence": geometry.modality_gap.influence,
+            f"{name}/cross_cosine_influence": geometry.cross_cosine.influence,
+            f"{name}/separability": is_separated,
+            **({f"{name}/squared_gap_influence": noise.influence} if has_spread else {}),
+        }
+        gap = geometry.modality_gap.value
+        measures: dict[str, Measure] = {
+            f"{name}/gap": Smooth(
+                value=gap,
+                influence=f"{name}/gap_influence",
+                squared_influence=f"{name}/squared_gap_influence" if has_spread else None,
+                unit="distance",
+                chance=None if isnan(noise.chance) else noise.chance,
+                interval=distance_interval(gap, noise.squared_gap, noise.standard_error, len(x)),
+            ),
+            f"{name}/pair_cosine": Mean(column=f"{name}/pair_cosine", unit="cosine", higher_is_better=None),
+            f"{name}/cross_cosine": _smooth(f"{name}/cross_cosine", geometry.cross_cosine, FEW),
+            f"{name}/separability": Mean(column=f"{name}/separability", chance=0.5, higher_is_better=None),
+        }
+        return table, measures
+
+
+class Unpaired(NamedTuple):
+    """Two modalities of which nothing says what belongs together."""
+
+    first: str
+    second: str
+    reason: str
+
+    def measures(self) -> dict[str, Measure]:
+        """Return the measures of the pair, all undefined."""
+        name = f"{self.first}-{self.second}"
+        units = {"gap": "distance", "pair_cosine": "cosine", "cross_cosine": "cosine", "separability": "fraction"}
+        undefined = {f"{name}/{kind}": Fixed(value=None, unit=unit, reason=self.reason) for kind, unit in units.items()}
+        for source, target in ((self.first, self.second), (self.second, self.first)):
+            undefined[f"{source}-to-{target}/recall@1"] = Fixed(value=None, reason=self.reason, higher_is_better=True)
+        return {**undefined}
+
+
+def _encoded(embedder: Embedder, modality: str, items: object) -> Vectors:
+    if isinstance(embedder, ItemEmbedder):
+        return embedder.items(modality, items)  # type: ignore[arg-type]
+    raise UsageError(
+        f"{embedder.info.id} encodes images and texts alone, and the data have {modality}: use another model"
+    )
+
+
+def _pairs(data: Modalities) -> Iterator[Pair | Unpaired]:
+    """Yield every two modalities, in alphabetical order."""
+    for place, first in enumerate(data.names):
+        for second in data.names[place + 1 :]:
+            link = next((link for link in ((second, first), (first, second)) if link in data.pairs), None)
+            if link is None:
+                yield Unpaired(first, second, unpaired(data, first, second))
+                continue
+            targets, owners = np.unique(data.pairs[link], return_inverse=True)
+            yield Pair(first, second, *link, np.arange(len(owners)), targets, owners)
+
+
+def _cone(name: str, vectors: Vectors, data: Modalities) -> tuple[Table, Measure]:
+    cone = metrics.cone(vectors)
+    table = _rows(name, name, np.arange(len(vectors)), data)
+    return {**table, f"{name}/cone_influence": cone.influence}, _smooth(f"{name}/cone", cone, FEW)
+
+
+def _smooth(name: str, estimate: metrics.Estimate, reason: str) -> Measure:
+    if isnan(estimate.value):
+        return Fixed(value=None, unit="cosine", reason=reason)
+    return Smooth(value=estimate.value, influence=f"{name}_influence", unit="cosine")
+
+
+def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
+    """Return the columns that tell what the rows of a table are: an item each."""
+    ids = [data.ids[modality][row] for row in rows.tolist()]
+    return {
+        "sample_id": np.array([f"{prefix}:{id}" for id in ids], object),
+        "direction": np.full(len(ids), prefix, object),
+        "cluster": data.groups[modality][rows],
+    }
+
+
+def _queries(pair: Pair, vectors: Mapping[str, Vectors]) -> tuple[Query, Query]:
+    """Return both directions of a pair: items of the target first."""
+    x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.sources]
+    by_target, by_source = metrics.cross_answers(x, y, pair.owners)
+    several, one = np.bincount(pair.owners), np.ones(len(y), np.int64)
+    return (
+        Query(pair.target, pair.source, pair.targets, pair.sources, by_target, several),
+        Query(pair.source, pair.target, pair.sources, pair.targets, by_source, one),
+    )
+
+
+def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], dict[str, Measure]]:
+    """Return a row a query, recall@1 of a direction, and its rate of ties."""
+    answers, n_gallery = query.answers, len(query.gallery)
+    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
+    hit, tied = metrics.recall_at_k(answers.ranks, 1), answers.ranks.tied > 0
+    column = f"{query.name}/recall@1"
+    table = {
+        **_rows(query.name, query.source, query.rows, data),
+        "query": _shown(data, query.source, query.rows),
+        "right": _shown(data, query.target, query.gallery[answers.right]),
+        "chosen": _shown(data, query.target, query.gallery[answers.first]),
+        "right_cosine": right,
+        "chosen_cosine": chosen,
+        "margin": right - chosen,
+    }
+    chance = metrics.chance_recall_at_k(query.n_positives, n_gallery, 1)
+    if n_gallery < 2:
+        return table, {column: Fixed(value=None, reason=ALONE, higher_is_better=True)}, {}
+    table |= {column: hit, "recall@1": hit, "chance": np.full(len(hit), chance)}
+    reason = "no interval: items that are alike tie together, not one by one"
+    ties = Fixed(value=float(tied.mean()), n=len(tied), reason=reason)
+    return table, {column: Mean(column=column, chance=chance)}, {f"{query.name}/tie_rate": ties}
+
+
+def _shown(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
+    """Return what stands for items in a table: a text itself, the id of any other."""
+    items = data.items[modality]
+    of_row = (items[row] for row in rows.tolist())
+    names = [item if isinstance(item, str) else data.ids[modality][row] for item, row in zip(of_row, rows, strict=True)]
+    return np.array(names, object)
+
+
+def _mean_recall(samples: Table) -> tuple[dict[str, Measure], Table]:
+    """Return the mean of recall@1 over all directions; those of a single gallery item are none."""
+    if "recall@1" not in samples:
+        return {"mean_recall@1": Fixed(value=None, reason=ALONE, higher_is_better=True)}, {}
+    credit: np.ndarray = samples["recall@1"]
+    columns, measure = mean_over_parts("mean_recall@1", credit, samples["direction"], chance=samples["chance"])
+    return {"mean_recall@1": measure}, columns
+
+
+def _by_kind(measures: Mapping[str, Measure]) -> dict[str, Measure]:
+    """Return the measures of one kind beside each other, in the order of ``METRICS``."""
+    kinds = list(METRICS)
+    return dict(sorted(measures.items(), key=lambda each: kinds.index(each[0].rpartition("/")[2])))
+
+
+def _kept_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
+    """Return a row for each group: the first item of each modality, NaN where a group has none of it."""
+    if data.is_aligned:
+        return {**vectors, "group_id": np.array(data.ids[data.names[0]])}
+    kept: dict[str, np.ndarray] = {}
+    ids = np.full(data.n_groups, "", object)
+    for name, own in vectors.items():
+        groups, first = np.unique(data.groups[name], return_index=True)
+        kept[name] = np.full((data.n_groups, own.shape[1]), np.nan, np.float32)
+        kept[name][groups] = own[first]
+        of_group = np.array(data.ids[name], object)[first]
+        ids[groups] = np.where(ids[groups] == "", of_group, ids[groups])
+    has_several: Bool[np.ndarray, " n_groups"] = sum(~np.isnan(own[:, 0]) for own in kept.values()) > 1
+    return {**{name: own[has_several] for name, own in kept.items()}, "group_id": ids[has_several].astype(str)}
+
+
+def _notes(data: Modalities) -> list[str]:
+    counts = ", ".join(f"{len(items):,} of {name}" for name, items in data.items.items())
+    notes = [f"items: {counts}"]
+    for (source, target), rows in data.pairs.items():
+        n_left_out = len(data.items[target]) - len(np.unique(rows))
+        if n_left_out:
+            notes.append(
+                f"{source} and {target}: {n_left_out:,} of {target} have no partner and are left out of the pair"
+            )
+    return notes
+
+
+def _titles(data: Modalities) -> dict[str, str]:
+    """Return the titles of modalities, pairs and directions."""
+    words = {name: name.replace("_", " ") for name in data.names}
+    capital = {name: f"{each[:1].upper()}{each[1:]}" for name, each in words.items()}
+    titles = dict(capital)
+    for first in data.names:
+        for second in data.names:
+            if first < second:
+                titles[f"{first}-{second}"] = f"{capital[first]} and {words[second]}"
+            if first != second:
+                titles[f"{first}-to-{second}"] = f"{capital[first]} to {words[second]}"
+    return titles
