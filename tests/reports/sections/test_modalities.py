@@ -1,0 +1,111 @@
+"""The section on several modalities: matrices, map, table and sentences, from a run."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import clipbench as cb
+from clipbench.errors import UsageError
+from clipbench.results.run import Run
+from clipbench_reports import figures
+from clipbench_reports.drawing import page
+from clipbench_reports.drawing.marks import Cells, Chart, Dots, ModelKey, Threads
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
+from clipbench_reports.plots.plots import draw_plot, write_plot
+from clipbench_reports.sections.modalities import findings, pairs_table
+
+
+@cache
+def run_of(*names: str) -> Run:
+    rng = np.random.default_rng(0)
+    shared = rng.standard_normal((40, 8))
+    vectors: dict[str, Any] = {
+        name: shared + rng.standard_normal(8) + 0.5 * rng.standard_normal((40, 8)) for name in names
+    }
+    return cb.run(cb.vectors(**vectors), "modalities")
+
+
+def evidence(*names: str) -> list[ModelEvidence]:
+    run = run_of(*names)
+    return [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
+
+
+def cells(chart: Chart) -> dict[str, Cells]:
+    return {panel.title: mark for panel in chart.panels for mark in panel.marks if isinstance(mark, Cells)}
+
+
+def test_each_matrix_has_its_metrics_in_their_places() -> None:
+    models = evidence("audio", "text", "video")
+    metrics = models[0].evidence.evaluation.metrics
+    chart = figures.modality_matrices(models)
+    found = cells(chart)
+    assert list(found) == ["Gap", "Cosine", "R@1, %", "Separability, %"]
+    gap, cosine, recall = (found[title].values for title in ("Gap", "Cosine", "R@1, %"))
+    assert gap[0, 2] == gap[2, 0] == metrics["audio-video/gap"].value and np.isnan(gap[1, 1])
+    assert cosine[1, 1] == metrics["text/cone"].value and cosine[0, 1] == metrics["audio-text/pair_cosine"].value
+    assert recall[2, 1] == metrics["video-to-text/recall@1"].value and np.isnan(recall[0, 0])
+    assert found["Gap"].words[0][2].count("\n") == 1  # the interval below the value
+    assert all(np.isfinite(each.depths).all() for each in found.values())
+    assert "each by itself" in chart.reading and "largest" not in chart.title
+    assert page.draw(chart)
+
+
+def test_of_many_modalities_cells_have_no_intervals_and_then_no_words() -> None:
+    names = ["audio", "depth", "imu", "text", "touch", "video", "voice"]
+    four, seven = (cells(figures.modality_matrices(evidence(*names[:n])))["Gap"].words for n in (4, 7))
+    assert four and not any("\n" in words for *_, words in four)
+    assert not seven
+
+
+@pytest.mark.parametrize("projection", ["pca", "svd"])
+def test_the_map_has_the_items_of_all_modalities(projection: str) -> None:
+    chart = figures.modality_map(evidence("audio", "image", "text"), projection=projection)
+    dots = [mark for mark in chart.panels[0].marks if isinstance(mark, Dots)]
+    assert [(mark.name, len(mark.xs)) for mark in dots] == [("audio", 40), ("image", 40), ("text", 40)]
+    assert {mark.role for mark in dots} == {"m1", "image", "text"}
+    assert "audio, image and text" in f"{chart.title} {chart.reading}" and "images and texts" not in chart.reading
+
+
+def test_two_modalities_have_threads_and_a_gap_axis_and_three_have_none() -> None:
+    chart = figures.modality_map(evidence("audio", "text"), projection="gap-axis")
+    assert [len(mark.starts) for mark in chart.panels[0].marks if isinstance(mark, Threads)] == [40]
+    with pytest.raises(UsageError, match="gap-axis: it lays out two modalities, and there are 3"):
+        figures.modality_map(evidence("audio", "image", "text"), projection="gap-axis")
+
+
+def test_the_table_has_a_row_for_every_two_with_intervals() -> None:
+    (_, of_run), *_ = evidence("audio", "text", "video")
+    table = pairs_table(of_run)
+    assert [row[0] for row in table.rows] == ["audio and text", "audio and video", "text and video"]
+    assert all(table.cells(row)[1].aside.startswith("[") for row in table.rows if not isinstance(row, str))
+
+
+def test_the_sentences_say_the_mean_recall_and_the_range_of_gaps() -> None:
+    said = findings(run_of("audio", "text", "video").result.evaluations[0])
+    assert (
+        said[0].text.startswith("An item of audio, text or video finds its partner first in ")
+        and said[0].mark == "good"
+    )
+    assert said[1].text.startswith("The mean vectors of every two of the 3 modalities lie ")
+    of_two = findings(run_of("audio", "text").result.evaluations[0])
+    assert of_two[1].text.startswith("The mean vectors of audio and text lie ")
+
+
+def test_both_plots_are_drawn_for_print(tmp_path: Path) -> None:
+    run = run_of("audio", "text", "video")
+    for name in ("modalities", "modality-map"):
+        files = write_plot(name, [run.folder], tmp_path / f"{name}.svg")
+        assert all(file.stat().st_size for file in files)
+    narrow = [text.get_text() for axes in draw_plot("modalities", [run]).axes for text in axes.texts]
+    assert narrow and not any("\n" in words for words in narrow)  # no room for intervals in a column
+
+
+def test_a_run_of_images_and_texts_has_no_matrix() -> None:
+    rng = np.random.default_rng(0)
+    run = cb.run(cb.vectors(images=rng.standard_normal((20, 4)), texts=rng.standard_normal((20, 4))), "retrieval")
+    models = [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
+    with pytest.raises(MissingEvidence, match="no metrics of two modalities"):
+        figures.modality_matrices(models)
