@@ -158,7 +158,7 @@ def build(folder: Path, graphs: Mapping[Modality, Path], options: LoadOptions) -
         image_graph=image_graph,
         text_graph=text_graph,
         texts=texts,
-        batch_size=options.batch_size,
+        batch_size=options.n_at_once,
     )
 
 

@@ -15,11 +15,11 @@ from sentence_transformers import SentenceTransformer
 from clipbench.data.decoding import rgb
 from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts, UsageError, did_you_mean
 from clipbench.hub import HubRequest, cache_only, cached_first
+from clipbench.models._device_batches import Placement
 from clipbench.models._fingerprint import digest, file_digest
 from clipbench.models._foreign_code import asks_for_code, check_settings, needs_code, no_foreign_code
 from clipbench.models._remote_code import Pinned, TrustedCode, only_shown, show_code, snapshot
 from clipbench.models._torch_model import (
-    Placement,
     first_line,
     freeze,
     n_parameters,

@@ -43,18 +43,17 @@ class TextTower:
     count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
     """Returns the tokens of each text before any is cut off, start and end among them."""
 
-    def vectors(
-        self, texts: Sequence[str], *, batch_size: int, device: torch.device
-    ) -> Iterator[tuple[Int64[torch.Tensor, " batch"], torch.Tensor]]:
-        """Yield rows of ``texts`` with their vectors, a batch at a time, until all texts are encoded."""
+    def batches(
+        self, texts: Sequence[str], *, batch_size: int
+    ) -> Iterator[tuple[Int64[torch.Tensor, " batch"], Tokens]]:
+        """Yield rows of ``texts`` with their tokens, as many as the longest of them has, a batch at a time."""
         window = WINDOW_BATCHES * batch_size
         for start in range(0, len(texts), window):
             tokens = self.tokenize(list(texts[start : start + window]))
-            for rows, n_tokens in self._batches(tokens, batch_size):
-                batch = {name: values[rows, :n_tokens].to(device) for name, values in tokens.items()}
-                yield rows + start, self.encode(batch)
+            for rows, n_tokens in self._sorted(tokens, batch_size):
+                yield rows + start, {name: values[rows, :n_tokens] for name, values in tokens.items()}
 
-    def _batches(self, tokens: Tokens, batch_size: int) -> Iterator[tuple[Int64[torch.Tensor, " batch"], int]]:
+    def _sorted(self, tokens: Tokens, batch_size: int) -> Iterator[tuple[Int64[torch.Tensor, " batch"], int]]:
         n_texts, n_tokens = next(iter(tokens.values())).shape
         if self.lengths is None:
             for rows in torch.split(torch.arange(n_texts), batch_size):

@@ -4,11 +4,12 @@ import hashlib
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,14 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.errors import FOREIGN, ModelError, UsageError, did_you_mean
+from clipbench.models._device_batches import Placement, batch_sizes, encode, encode_batches
 from clipbench.models._fingerprint import digest
-from clipbench.models._text_tower import TextTower
+from clipbench.models._text_tower import WINDOW_BATCHES, TextTower
 from clipbench.models.image_loading import Preprocess
 from clipbench.models.internals import Internals, Tokens
-from clipbench.models.protocol import PRECISIONS, Model, ModelInfo
+from clipbench.models.protocol import DEFAULT_BATCH_SIZE, PRECISIONS, Model, ModelInfo
 
 DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placement:
-    """Device, precision and batch size of a model."""
-
-    device: torch.device
-    dtype: torch.dtype
-    batch_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +52,14 @@ class TorchModel:
         self, pixels: Float32[np.ndarray, "n_images channels height width"]
     ) -> Float32[np.ndarray, "n_images dim"]:
         """Return one raw vector a preprocessed image, in order."""
-        place = self.placement
-        out = np.empty((len(pixels), self.info.embed_dim), np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(pixels), place.batch_size):
-                rows = slice(start, start + place.batch_size)
-                batch = torch.from_numpy(np.ascontiguousarray(pixels[rows])).to(place.device, place.dtype)
-                out[rows] = self.image_tower(batch).float().cpu().numpy()
-        return out
+        step = self.placement.batch_size
+        vectors = list(self.encode_batches(pixels[start : start + step] for start in range(0, len(pixels), step)))
+        return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
+
+    def encode_batches(self, batches: Iterable[np.ndarray]) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
+        """Yield the vectors of each batch of preprocessed images, in order; some batches late on an accelerator."""
+        tensors = ({"pixels": torch.from_numpy(np.ascontiguousarray(batch))} for batch in batches)
+        return encode_batches(lambda inputs: self.image_tower(inputs["pixels"]), tensors, self.placement)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return one raw vector a text, in order; any number of texts may be given at once."""
@@ -75,6 +68,10 @@ class TorchModel:
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them."""
         return self.text_tower.count(texts)
+
+    def costs(self) -> tuple[str, ...]:
+        """Return notes of batch sizes that were found, or had to be made smaller."""
+        return batch_notes(self.placement)
 
     def internals(self) -> Internals:
         """Return the parts behind the two methods."""
@@ -97,10 +94,9 @@ def encode_tokens(tower: TextTower, place: Placement, tokens: Tokens) -> Float32
     tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tokens.items()}
     n_texts = len(next(iter(tensors.values())))
     vectors = []
-    with torch.inference_mode():
-        for start in range(0, n_texts, place.batch_size):
-            batch = {name: each[start : start + place.batch_size].to(place.device) for name, each in tensors.items()}
-            vectors.append(tower.encode(batch).float().cpu().numpy())
+    for start in range(0, n_texts, place.batch_size):
+        batch = place.send({name: each[start : start + place.batch_size] for name, each in tensors.items()})
+        vectors.append(encode(tower.encode, batch, place, place.texts).cpu().numpy())
     return np.concatenate(vectors)
 
 
@@ -109,27 +105,42 @@ def encode_texts(
 ) -> Float32[np.ndarray, "n_texts dim"]:
     """Return the raw vectors of texts, in order, as float32."""
     out = np.empty((len(texts), dim), np.float32)
-    with torch.inference_mode():
-        for rows, vectors in tower.vectors(texts, batch_size=place.batch_size, device=place.device):
-            out[rows.numpy()] = vectors.float().cpu().numpy()
+    batches = tower.batches(texts, batch_size=place.texts.n)
+    while several := list(islice(batches, WINDOW_BATCHES)):
+        encoded = [encode(tower.encode, place.send(tokens), place, place.texts) for _, tokens in several]
+        for (rows, _), vectors in zip(several, encoded, strict=True):  # fetched when all of them have been sent
+            out[rows.numpy()] = vectors.cpu().numpy()
     return out
 
 
-def placement(device: str, precision: str, batch_size: int) -> Placement:
-    """Return device, precision and batch size; fp32 on CUDA turns TF32 off.
+def batch_notes(place: Placement) -> tuple[str, ...]:
+    """Return notes of batch sizes that were found, or had to be made smaller."""
+    return (*place.images.notes("images", place.device), *place.texts.notes("texts", place.device))
+
+
+def placement(device: str, precision: str, batch_size: int | None) -> Placement:
+    """Return device, precision and batch sizes, None for those of the device; fp32 on CUDA turns TF32 off.
 
     Raises:
         UsageError: an unknown device, precision or batch size, or a device that this machine lacks.
     """
     if precision not in DTYPES:
         raise UsageError(f"unknown precision '{precision}': {did_you_mean(precision, PRECISIONS)}")
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size is {batch_size}: expected 1 or more")
     chosen = _device(device)
     if chosen.type == "cuda" and precision == "fp32":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-    return Placement(device=chosen, dtype=DTYPES[precision], batch_size=batch_size)
+    images, texts = batch_sizes(batch_size, chosen)
+    return Placement(
+        device=chosen,
+        dtype=DTYPES[precision],
+        batch_size=batch_size or DEFAULT_BATCH_SIZE,
+        images=images,
+        texts=texts,
+        is_ahead=chosen.type == "cuda",
+    )
 
 
 def freeze(module: torch.nn.Module, place: Placement) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ from clipbench.errors import ClipbenchError, ModelError
 from clipbench.hub import HubRequest, cache_only, cached_first
 from clipbench.models._config_limits import check_weights
 from clipbench.models._context import needs_causal_tower, stretched_to
+from clipbench.models._device_batches import Placement, encode_batches
 from clipbench.models._fingerprint import digest
 from clipbench.models._foreign_code import asks_for_code, check_model, needs_code, no_foreign_code
 from clipbench.models._remote_code import Pinned, TrustedCode, only_shown, show_code, snapshot
@@ -35,8 +36,8 @@ from clipbench.models._text_tower import (
     tokenizer_identity,
 )
 from clipbench.models._torch_model import (
-    Placement,
     TorchModel,
+    batch_notes,
     encode_texts,
     encode_tokens,
     first_line,
@@ -129,19 +130,21 @@ class ManyArraysModel:
 
     def encode_pixels(self, pixels: Mapping[str, np.ndarray]) -> Float32[np.ndarray, "n_images dim"]:
         """Return one raw vector a preprocessed image, in order; each array has a row an image."""
-        place = self.placement
-        n_images = len(next(iter(pixels.values())))
-        out = np.empty((n_images, self.info.embed_dim), np.float32)
-        with torch.inference_mode():
-            for start in range(0, n_images, place.batch_size):
-                rows = slice(start, start + place.batch_size)
-                batch = {name: torch.from_numpy(values[rows]) for name, values in pixels.items()}
-                inputs = {
-                    name: each.to(place.device, place.dtype if each.is_floating_point() else None)
-                    for name, each in batch.items()
-                }
-                out[rows] = _vectors(self.module, self.module.get_image_features(**inputs)).float().cpu().numpy()
-        return out
+        n_images, step = len(next(iter(pixels.values()))), self.placement.batch_size
+        batches = (
+            {name: values[start : start + step] for name, values in pixels.items()}
+            for start in range(0, n_images, step)
+        )
+        return np.concatenate(list(self.encode_batches(batches)))
+
+    def encode_batches(
+        self, batches: Iterable[Mapping[str, np.ndarray]]
+    ) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
+        """Yield the vectors of each batch of preprocessed images, in order; some batches late on an accelerator."""
+        tensors = ({name: torch.from_numpy(values) for name, values in batch.items()} for batch in batches)
+        return encode_batches(
+            lambda inputs: _vectors(self.module, self.module.get_image_features(**inputs)), tensors, self.placement
+        )
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return one raw vector a text, in order."""
@@ -150,6 +153,10 @@ class ManyArraysModel:
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them."""
         return self.text_tower.count(texts)
+
+    def costs(self) -> tuple[str, ...]:
+        """Return notes of batch sizes that were found, or had to be made smaller."""
+        return batch_notes(self.placement)
 
     def internals(self) -> Internals:
         """Return the parts behind the two methods; several arrays an image are none that could be looked at."""

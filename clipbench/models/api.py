@@ -310,7 +310,7 @@ def _style(options: LoadOptions, modality: Modality) -> str:
 
 def _request_size(options: LoadOptions) -> dict[Modality, int]:
     """Return the inputs of a request: a batch is shared out among those that run at once."""
-    shared = max(2, options.batch_size // _concurrency(options))
+    shared = max(2, options.n_at_once // _concurrency(options))
     sizes: dict[Modality, int] = {}
     for modality in ("images", "texts"):
         sizes[modality] = 1 if _style(options, modality) == "messages" else shared

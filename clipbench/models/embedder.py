@@ -6,6 +6,7 @@ encoding. Vectors are committed to the store as they come; an interrupted run go
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -33,6 +34,7 @@ from clipbench.models.protocol import (
     ModelInfo,
     PixelModel,
     count_tokens,
+    encode_batches,
 )
 from clipbench.models.recall import Memory, Recalled, memory_of
 from clipbench.models.reference import Loaded, load_with_probes, resolve
@@ -43,6 +45,8 @@ from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+    from clipbench.models.image_loading import LoadedBatch
 
 COMMIT_VECTORS = 4096
 COMMIT_SECONDS = 10.0
@@ -98,7 +102,7 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     embedder = StoreEmbedder(
         model,
         root,
-        batch_size=load.batch_size,
+        batch_size=load.n_at_once,
         workers=workers,
         show_progress=show_progress,
         known=known,
@@ -374,18 +378,34 @@ class StoreEmbedder:
         keys, refs = list(missing), list(missing.values())
         preprocess = self.model.preprocess if isinstance(self.model, PixelModel) else None
         workers = 0 if len(refs) < 2 * self.batch_size else self.workers
-        for batch in load_batches(
-            refs, preprocess, side=self.info.image_size, batch_size=self.batch_size, workers=workers
-        ):
+        batches = load_batches(refs, preprocess, side=self.info.image_size, batch_size=self.batch_size, workers=workers)
+        for batch, vectors in self._encoded(batches):
             self._causes |= {keys[row]: error.cause for row, error in batch.bad.items()}
-            vectors = np.empty((0, self.info.embed_dim), np.float32)
-            if batch.rows:
-                encode = self.model.encode_pixels if isinstance(self.model, PixelModel) else self.model.encode_images
-                vectors = encode(batch.inputs)
-                self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
+            self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
             yield _Batch([keys[row] for row in batch.rows], vectors, len(batch.bad))
             for error in batch.bad.values() if is_strict else ():
                 raise error
+
+    def _encoded(self, batches: "Iterator[LoadedBatch]") -> "Iterator[tuple[LoadedBatch, np.ndarray]]":
+        """Yield batches, without their pixels, with their vectors; the model may be given several before the first is back."""
+        given: deque[LoadedBatch] = deque()
+
+        def inputs() -> Iterator[Any]:
+            for batch in batches:
+                given.append(batch._replace(inputs=None))
+                if batch.rows:
+                    yield batch.inputs
+
+        model = self.model
+        no_vectors = np.empty((0, self.info.embed_dim), np.float32)
+        for vectors in (
+            encode_batches(model, inputs()) if isinstance(model, PixelModel) else map(model.encode_images, inputs())
+        ):
+            while not given[0].rows:
+                yield given.popleft(), no_vectors
+            yield given.popleft(), vectors
+        for batch in given:
+            yield batch, no_vectors
 
     def _check(self, vectors: np.ndarray, names: Sequence[str]) -> None:
         expected = (len(names), self.info.embed_dim)

@@ -1,6 +1,6 @@
 """Two models as one: the image tower of the first with the text tower of the second, where both share a space."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from clipbench.models.protocol import (
     ModelInfo,
     PixelModel,
     count_tokens,
+    encode_batches,
 )
 from clipbench.models.reference import resolve
 
@@ -78,6 +79,9 @@ class PixelPairModel(PairModel):
 
     def encode_pixels(self, pixels: Any) -> Float32[np.ndarray, "n_images dim"]:
         return self.image_model.encode_pixels(pixels)
+
+    def encode_batches(self, batches: Iterable[Any]) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
+        return encode_batches(self.image_model, batches)
 
 
 def load(body: str, options: LoadOptions) -> PairModel:

@@ -1,7 +1,7 @@
 """Protocols: a model gives raw vectors and the facts that scoring needs, an embedder gives tasks their vectors."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +15,9 @@ from clipbench.errors import NoTokenCounts, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_int64
 
 Modality = Literal["images", "texts"]
+
+DEFAULT_BATCH_SIZE = 64
+"""Images or texts at a time where nobody asks for another number."""
 
 NO_LOGIT_SCALE = (
     "the model has no logit_scale, the factor from cosine to logit: give the object an attribute logit_scale, the vectors"
@@ -93,11 +96,25 @@ class PixelModel(Model, Protocol):
 
 
 @runtime_checkable
+class BatchesModel(PixelModel, Protocol):
+    """A model that is given one batch after the other, so that its device need not wait for what comes between them."""
+
+    def encode_batches(self, batches: Iterable[Any]) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
+        """Yield the vectors of each batch of preprocessed images, in order; it may have taken later batches by then."""
+        ...
+
+
+def encode_batches(model: PixelModel, batches: Iterable[Any]) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
+    """Yield the vectors of each batch of preprocessed images, in order."""
+    return model.encode_batches(batches) if isinstance(model, BatchesModel) else map(model.encode_pixels, batches)
+
+
+@runtime_checkable
 class CostlyModel(Model, Protocol):
-    """A model whose use costs more than time on this machine."""
+    """A model whose use costs more than time on this machine, or was not as it was asked for."""
 
     def costs(self) -> tuple[str, ...]:
-        """Return notes of what it has cost so far, for those who read the numbers."""
+        """Return notes of it so far, for those who read the numbers."""
         ...
 
 
@@ -263,7 +280,8 @@ class LoadOptions:
     """``auto`` (the accelerator if there is one), or a torch device name."""
     precision: str = "fp32"
     """``fp32``, ``bf16`` or ``fp16``: what the towers compute in. Vectors are float32 in any case."""
-    batch_size: int = 64
+    batch_size: int | None = None
+    """Images or texts that go through the model at once; None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a CPU."""
     arch: str | None = None
     """Architecture of a bare checkpoint file."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -273,6 +291,11 @@ class LoadOptions:
     need not look at this."""
     towers: Collection[Modality] = ("images", "texts")
     """The modalities that will be encoded; one of the two where a model lends a single tower to ``pair:``."""
+
+    @property
+    def n_at_once(self) -> int:
+        """The batch size, ``DEFAULT_BATCH_SIZE`` where none was given."""
+        return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
 
     def refuse_unknown(self, known: Iterable[str], model: str) -> None:
         """Raise UsageError when an option is not among those that the model takes."""

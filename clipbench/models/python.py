@@ -111,7 +111,7 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     else:
         fingerprint, notes = str(given), ()
     info = replace(info, fingerprint=fingerprint, notes=notes)
-    return PythonModel(info=info, encoders=encoders, batch_size=options.batch_size)
+    return PythonModel(info=info, encoders=encoders, batch_size=options.n_at_once)
 
 
 def _refuse_settings(options: LoadOptions, reference: str) -> None:

@@ -7,7 +7,7 @@ nothing of aliases, nor of the reference that led to it.
 
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +32,7 @@ from clipbench.models.protocol import (
     ModelInfo,
     PixelModel,
     count_tokens,
+    encode_batches,
 )
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
@@ -221,6 +222,9 @@ class RenamedPixelModel(RenamedModel):
 
     def encode_pixels(self, pixels: Any) -> Float32[np.ndarray, "n_images dim"]:
         return self.model.encode_pixels(pixels)
+
+    def encode_batches(self, batches: Iterable[Any]) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
+        return encode_batches(self.model, batches)
 
 
 def _form_of(prefix: str) -> str:

@@ -8,7 +8,6 @@ import torch
 from clipbench.models._text_tower import TextTower, Tokens
 from clipbench.testing import count_words
 
-CPU = torch.device("cpu")
 LENGTH = 12
 
 
@@ -33,8 +32,8 @@ def run(
 
     tower = TextTower(tokenize=tokenize, encode=encode, lengths=lengths, count=count_words)
     out = np.zeros(len(texts), np.int64)
-    for rows, vectors in tower.vectors(texts, batch_size=batch_size, device=CPU):
-        out[rows.numpy()] = vectors[:, 0].numpy()
+    for rows, tokens in tower.batches(texts, batch_size=batch_size):
+        out[rows.numpy()] = tower.encode(tokens)[:, 0].numpy()
     return out, shapes
 
 
