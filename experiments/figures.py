@@ -84,6 +84,7 @@ ENTRIES = (
     Entry("typographic", ("tiny",)),
     Entry("long-caption", ("tiny",)),
     Entry("long-caption", ("series/step-400", "tiny"), (), "long-caption-models"),
+    Entry("few-shot", ("tiny",)),
     Entry("composition", ("tiny",)),
     Entry("scorecard", ("tiny",)),
     Entry(

@@ -14,6 +14,8 @@ from clipbench.cli.main import COMMANDS, cli
 from clipbench.stats.measures import Definition
 from clipbench_tasks import modalities, retrieval, zero_shot
 from clipbench_tasks.composition import task as composition
+from clipbench_tasks.few_shot import FewShot
+from clipbench_tasks.few_shot import task as few_shot
 from clipbench_tasks.long_caption import position_probe, tokens_kept
 from clipbench_tasks.long_caption.task import LongCaption
 from clipbench_tasks.modality_gap import calibration
@@ -128,6 +130,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
         "composition": composition.METRICS,
         "text-in-image": reading.METRICS | attacks.METRICS,
         "long-caption": of_captions | position_probe.METRICS,
+        "few-shot": few_shot.definitions(FewShot().shots),
     }
 
 

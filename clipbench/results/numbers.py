@@ -1,8 +1,8 @@
 """The one way to write a number for people: in the terminal, reports, figures, Markdown and LaTeX.
 
 The unit decides the decimals, so that a value, both its bounds and the numbers above and below it in a column have the
-same. Fractions are written in percent with one decimal, their differences in percentage points (pp); ranks, tokens and
-dimensions with one decimal; cosines, distances, nats and the rest with four, since the interval of a mean cosine over
+same. Fractions are written in percent with one decimal, their differences in percentage points (pp); ranks, tokens,
+labels and dimensions with one decimal; cosines, distances, nats and the rest with four, since the interval of a mean cosine over
 some thousand pairs is a few thousandths wide, and three decimals would hide its ends. A change between two models is
 about as small as its interval, so it has a decimal more, up to four.
 
@@ -28,6 +28,7 @@ DECIMALS = {
     "rank": 1,
     "dimensions": 1,
     "tokens": 1,
+    "labels": 1,
     "skewness": 2,
     "correlation": 2,
     "count": 0,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -99,6 +100,64 @@ def first_length_reaching(
     return np.where(recall[:, -1] > 0, at[before] + part * (at[row] - at[before]), np.nan)
 
 
+def labels_reaching(
+    accuracy: Float64[np.ndarray, "draws n_numbers"],
+    target: Float64[np.ndarray, " draws"],
+    *,
+    labels: Sequence[int | float],
+) -> Float64[np.ndarray, " draws"]:
+    """Return the number of labels at which an accuracy first reaches a target, interpolated on the logarithm of the number.
+
+    Args:
+        accuracy: with each number of labels, one row for each draw of samples.
+        target: to reach.
+        labels: ascending, above 0.
+
+    Returns:
+        The first number where it reaches the target already, and the last one where none does.
+
+    Example:
+        >>> accuracy = np.array([[0.25, 0.5, 0.75]] * 3)
+        >>> labels_reaching(accuracy, np.array([0.625, 0.2, 0.9]), labels=[1, 4, 16]).round(6)  # half-way from 4 to 16 is 8
+        array([ 8.,  1., 16.])
+    """
+    draws, at = np.arange(len(accuracy)), np.log(np.array(labels, np.float64))
+    reaches = accuracy >= target[:, None]
+    row = np.where(reaches.any(axis=1), reaches.argmax(axis=1), len(at) - 1)
+    before = np.maximum(row - 1, 0)
+    rise = accuracy[draws, row] - accuracy[draws, before]
+    missing = target - accuracy[draws, before]
+    part = np.clip(missing / np.where(rise > 0, rise, 1.0), 0.0, 1.0)
+    is_inside = reaches.any(axis=1) & (row > 0)
+    return np.exp(np.where(is_inside, at[before] + part * (at[row] - at[before]), at[row]))
+
+
+def _labels(*hits: Float64[np.ndarray, " n"], labels: Sequence[int | float]) -> OfCounts:
+    """Return ``labels_reaching`` of hits, one column for each number of labels, and at last those of the target."""
+    columns = np.column_stack(hits)
+
+    def of(counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
+        return _labels_of_means(counts @ columns / counts.sum(axis=1, keepdims=True), labels)
+
+    return of
+
+
+def _labels_of_means(
+    means: Float64[np.ndarray, "draws n_columns"], labels: Sequence[int | float]
+) -> Float64[np.ndarray, " draws"]:
+    return labels_reaching(means[:, :-1], means[:, -1], labels=labels)
+
+
+def _labels_difference(
+    base: Float64[np.ndarray, "n n_columns"],
+    candidate: Float64[np.ndarray, "n n_columns"],
+    units: Int64[np.ndarray, " n"],
+    *,
+    labels: Sequence[int | float],
+) -> OfExchanges:
+    return _difference_of_means(base, candidate, units, partial(_labels_of_means, labels=labels))
+
+
 def _length(*hits: Float64[np.ndarray, " n"], lengths: Sequence[int | float], share: float) -> OfCounts:
     """Return ``first_length_reaching`` of hits, one column for each length, one row for each query."""
     columns = np.column_stack(hits)
@@ -118,14 +177,24 @@ def _length_difference(
     lengths: Sequence[int | float],
     share: float,
 ) -> OfExchanges:
-    n, n_lengths = base.shape
-    columns = np.tile(np.arange(n_lengths), n)
-    moved = SubsetSums(np.repeat(units, n_lengths), columns, (candidate - base).ravel(), n_lengths)
+    return _difference_of_means(base, candidate, units, partial(first_length_reaching, lengths=lengths, share=share))
+
+
+def _difference_of_means(
+    base: Float64[np.ndarray, "n n_columns"],
+    candidate: Float64[np.ndarray, "n n_columns"],
+    units: Int64[np.ndarray, " n"],
+    value: Callable[[Float64[np.ndarray, "draws n_columns"]], Float64[np.ndarray, " draws"]],
+) -> OfExchanges:
+    """Return the difference of a value that follows from the means of the columns."""
+    n, n_columns = base.shape
+    columns = np.tile(np.arange(n_columns), n)
+    moved = SubsetSums(np.repeat(units, n_columns), columns, (candidate - base).ravel(), n_columns)
 
     def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
         to_base = moved.of(is_exchanged)
         hits = candidate.sum(axis=0) - to_base, base.sum(axis=0) + to_base
-        one, other = (first_length_reaching(each / n, lengths=lengths, share=share) for each in hits)
+        one, other = (value(each / n) for each in hits)
         return one - other
 
     return of
@@ -264,5 +333,6 @@ ESTIMATORS: Mapping[str, _Known] = {
     "median": _Known(_median, _median_difference),
     "expected_calibration_error": _Known(_calibration_error, _calibration_difference, is_biased=True),
     "first_length_reaching": _Known(_length, _length_difference),
+    "labels_reaching": _Known(_labels, _labels_difference),
 }
 """By the name in results. Old results name them too: a function may be added, and none may change its meaning."""

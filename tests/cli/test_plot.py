@@ -25,6 +25,7 @@ NAMES = (
     "similarity-matrix",
     "typographic",
     "long-caption",
+    "few-shot",
     "composition",
     "scorecard",
     "robustness",

@@ -11,6 +11,7 @@ from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
 from clipbench.testing import INFO, GivenVectors, ToyModel
 from clipbench_tasks.composition import Composition
+from clipbench_tasks.few_shot import FewShot
 from clipbench_tasks.long_caption import LongCaption
 from clipbench_tasks.modality_gap import ModalityGap
 from clipbench_tasks.retrieval import Retrieval
@@ -18,7 +19,8 @@ from clipbench_tasks.text_in_image import TextInImage
 from clipbench_tasks.zero_shot import ZeroShot
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (ZeroShot(), Retrieval(), Composition(), TextInImage(), LongCaption(), ModalityGap())
+    task.name: task
+    for task in (ZeroShot(), Retrieval(), Composition(), TextInImage(), LongCaption(), ModalityGap(), FewShot(draws=2))
 }
 HEADLINES = {
     "zero-shot": {"kind/acc1": "Top-1 accuracy", "colour_kind/acc1": "Top-1 accuracy"},
@@ -32,6 +34,10 @@ HEADLINES = {
         "image_retrieval_recall@1": "Text-to-image R@1",
         "text_retrieval_recall@1": "Image-to-text R@1",
         "effective_length": "Effective length",
+    },
+    "few-shot": {
+        "linear_probe_acc1@all": "Linear probe accuracy, all labels",
+        "zero_shot_worth": "Labels a class that zero-shot is worth",
     },
     "modality-gap": {
         "gap": "Modality gap (distance of the centroids)",

@@ -32,7 +32,7 @@ def scenes_dataset(
     """Return the data set of a task.
 
     "zero-shot" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and
-    kind). "retrieval" and "modality-gap" have the same images, with one caption each that is true of no other; for
+    kind); "few-shot" has the same images, labelled by kind alone. "retrieval" and "modality-gap" have the same images, with one caption each that is true of no other; for
     "modality-gap" the same is said once more in other words, so that there are texts that match texts.
 
     Args:
@@ -106,6 +106,11 @@ def _portraits(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     )
 
 
+def _portraits_by_kind(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
+    """Return the images of the zero-shot set with the kind as their one label, of which there are images enough to learn from."""
+    return replace(_portraits(split, n, size=size, seed=seed), label_sets=None, subsets={})
+
+
 def _pairs(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
     pairs, n_passed = distinct_pairs(split, n, seed=seed)
     ids = [f"{split}/{index}" for index in pairs]
@@ -161,6 +166,7 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, C
 TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
     {
         "zero-shot": (_portraits, N_PORTRAITS),
+        "few-shot": (_portraits_by_kind, N_PORTRAITS),
         "retrieval": (_pairs, N_PAIRS),
         "modality-gap": (_pairs_said_twice, N_PAIRS),
         "composition": (composition_dataset, N_ITEMS),

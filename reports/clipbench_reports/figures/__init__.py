@@ -15,6 +15,7 @@ from clipbench_reports.figures._differences import (
     most_telling,
     row_names,
 )
+from clipbench_reports.figures._few_shot import BY_LABELS, few_shot
 from clipbench_reports.figures._gap import PROJECTIONS, gap
 from clipbench_reports.figures._modalities import modalities, modality_map, modality_matrices
 from clipbench_reports.figures._positions import BY_POSITION, positions
@@ -35,6 +36,7 @@ GEOMETRY = frozenset({*COSINES, *DRAWN, *MOVED, *KINDS})
 
 __all__ = [
     "ACROSS",
+    "BY_LABELS",
     "BY_POSITION",
     "GEOMETRY",
     "KEPT",
@@ -53,6 +55,7 @@ __all__ = [
     "difference_axis",
     "difference_panel",
     "doubt",
+    "few_shot",
     "gap",
     "hijacking",
     "modalities",

@@ -432,6 +432,13 @@ PLOTS: Mapping[str, Plot] = {
         tasks=("long-caption",),
         draws=(figures.tokens_kept, figures.positions),
     ),
+    "few-shot": Plot(
+        summary="accuracy by the number of labels of each class, beside zero-shot",
+        definition="k-NN: the 20 nearest vote with weights exp(cosine / 0.07) (Wu et al., 2018). Linear probe: logistic regression on "
+        "unit vectors, C = 10; the prompt-initialised one is regularised towards the logit scale times the prompts' vectors.",
+        tasks=("few-shot",),
+        draws=(figures.few_shot,),
+    ),
     "composition": Plot(
         summary="accuracy by subset, and cosines of a caption with its false twin",
         tasks=("composition",),

@@ -7,17 +7,15 @@ In image-to-text retrieval, all captions of the gallery are cut alike.
 **Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of that of
 the whole captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that one is the
 value. Only the query is cut in this direction, so a hit depends on the query's own beginning alone. Its interval holds the
-lengths at which recall cannot be told from that share of the end (``reaching``): noise lets a curve come near early, and resamples more so. It is undefined where recall@1 of the whole captions cannot be told from chance.
+lengths at which recall cannot be told from that share of the end (``crossing_interval``): noise lets a curve come near early, and resamples more so. It is undefined where recall@1 of the whole captions cannot be told from chance.
 Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a plot as the length after which
 the gain is small.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
-from jaxtyping import Float64, Shaped
 
 from clipbench.data import Dataset
 from clipbench.evaluation.task import Evaluation
@@ -27,7 +25,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import significant
 from clipbench.results.record import Curve, Metric
 from clipbench.stats import intervals
-from clipbench.stats.clusters import cluster_codes, cluster_sums, student
+from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
 from clipbench_tasks.long_caption.prefixes import Prefixes
@@ -39,8 +37,6 @@ TO_IMAGE, TO_TEXT = "image_retrieval", "text_retrieval"
 ROUNDING = 1e-12
 """Rounding error of a mean of fractions: a constant model's recall may come out that much above chance."""
 
-STEPS = 20
-"""Places between two measured lengths at which an interval may end."""
 TOKENS = "tokens"
 """Unit of lengths."""
 
@@ -57,7 +53,7 @@ METRICS = {
 
 @dataclass(frozen=True, kw_only=True)
 class EffectiveLength(Definition):
-    """The length at which a curve of recall reaches a share of its end, with the interval of ``reaching``."""
+    """The length at which a curve of recall reaches a share of its end, with that of ``crossing_interval``."""
 
     columns: tuple[str, ...]
     """Hits at each length; the last are those of the whole captions."""
@@ -75,53 +71,14 @@ class EffectiveLength(Definition):
             return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
         length = Estimator("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
         hits, clusters = zip(*(defined(samples, name) for name in self.columns), strict=True)
-        interval = reaching(np.column_stack(hits), self.lengths, share=self.share, clusters=clusters[0])
+        recall = np.column_stack(hits)
+        interval = crossing_interval(
+            recall - self.share * recall[:, -1:], self.lengths, what="recall less its share", clusters=clusters[0]
+        )
         statistic = Statistic(
             function=length, columns=self.columns, unit=TOKENS, higher_is_better=None, interval=interval
         )
         return self.define(statistic.metric(samples, rng))
-
-
-def reaching(
-    hits: Float64[np.ndarray, "n n_lengths"],
-    lengths: Sequence[float],
-    *,
-    share: float,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-) -> intervals.Interval:
-    """Return the interval of the length at which a share of the recall at the longest is reached.
-
-    It is of the lengths at which Student's interval of recall, less the share of that at the end, contains 0, as Fieller's is
-    of a ratio (JRSS B 16 (1954)).
-
-    Args:
-        hits: at each length, one row for each query.
-        lengths: ascending.
-        share: in (0, 1].
-        clusters: of the queries.
-
-    Example:
-        >>> hits = np.array([[0.0, 1.0, 1.0]] * 30 + [[0.0, 0.0, 0.0]] * 30)  # nothing at 5, all at 10
-        >>> reaching(hits, [5.0, 10.0, 20.0], share=0.5)[:2]  # half of it at 7.5, give or take a step
-        (7.25, 7.75)
-    """
-    excess, codes = hits - share * hits[:, -1:], cluster_codes(clusters)
-    mean = excess.mean(axis=0)
-    sums = np.column_stack([cluster_sums(column, codes) for column in (excess - mean).T])
-    n_units, places = len(sums), np.linspace(0, len(lengths) - 1, STEPS * (len(lengths) - 1) + 1)
-    if n_units < 2:
-        return intervals.too_few(codes)
-    # Lines between the measured lengths: of each place, the weights of the length before and of the one after.
-    weights = np.column_stack([np.interp(places, np.arange(len(lengths)), line) for line in np.eye(len(lengths))])
-    error = np.linalg.norm(sums @ weights.T, axis=0) / len(hits) * sqrt(n_units / (n_units - 1))
-    half = student((1 + intervals.CONFIDENCE) / 2, n_units) * error
-    may_reach, may_fall_short = weights @ mean + half >= 0, weights @ mean - half <= 0
-    # A step more on either side, so that the value lies within.
-    first = max(0, int(may_reach.argmax()) - 1)
-    last = min(len(places) - 1, int(np.flatnonzero(may_fall_short).max(initial=-1)) + 1)
-    low, high = np.interp(places[[first, last]], np.arange(len(lengths)), lengths).tolist()
-    unit = "samples" if codes is None else "clusters"
-    return intervals.Interval(low, high, f"Student's t of recall less its share, over {n_units} {unit}")
 
 
 def tokens_kept(

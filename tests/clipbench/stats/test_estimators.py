@@ -16,6 +16,7 @@ def test_every_statistic_is_found_again_by_its_record() -> None:
         "median": Estimator("median", ("x",)),
         "expected_calibration_error": Estimator("expected_calibration_error", ("x", "y")),
         "first_length_reaching": Estimator("first_length_reaching", ("x", "y"), {"lengths": [1, 2], "share": 0.9}),
+        "labels_reaching": Estimator("labels_reaching", ("x", "y", "z"), {"labels": [1, 2]}),
     }
     assert set(given) == set(ESTIMATORS)
     for each in given.values():
@@ -63,10 +64,16 @@ def test_values_of_many_draws_are_those_of_their_rows() -> None:
         recall = hits[:, rows].mean(axis=1)
         return float(np.interp(0.9 * recall[2], recall, [1.0, 2.0, 4.0]))
 
+    labels = Estimator("labels_reaching", ("at 0", "at 1", "at 2", "y"), {"labels": [1, 2, 4]})
+
+    def labels_of(rows: np.ndarray) -> float:
+        return float(np.exp(np.interp(y[rows].mean(), hits[:, rows].mean(axis=1), np.log([1.0, 2.0, 4.0]))))
+
     of_rows: list[tuple[Estimator, Callable[[np.ndarray], float]]] = [
         (Estimator("median", ("x",)), lambda rows: float(np.median(x[rows]))),
         (Estimator("expected_calibration_error", ("x", "y")), lambda r: expected_calibration_error(x[r], y[r])),
         (length, length_of),
+        (labels, labels_of),
     ]
     drawn = rng.integers(30, size=(50, 30))
     counts = np.array([np.bincount(rows, minlength=30) for rows in drawn])
@@ -88,6 +95,7 @@ def test_differences_under_exchange_are_those_of_the_exchanged_rows(n: int, size
         Estimator("median", ("x",)),
         Estimator("expected_calibration_error", ("p", "y")),
         Estimator("first_length_reaching", tuple(hits), {"lengths": [1, 2, 4], "share": 0.9}),
+        Estimator("labels_reaching", (*hits, "y"), {"labels": [1, 2, 4]}),
     ):
         base, candidate = ({name: columns[:, side] for name, columns in both.items()} for side in (0, 1))
         found = named.difference(base, candidate, units)(is_exchanged)

@@ -1,0 +1,214 @@
+"""few-shot: cuts and draws, known answers, and intervals that know of the draws."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from clipbench.data import Dataset, Prompts
+from clipbench.errors import DataError, MissingPart, UsageError
+from clipbench.evaluation.task import Evaluation
+from clipbench.results.record import Metric
+from clipbench.stats.intervals import mean_interval
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.few_shot import FewShot
+from clipbench_tasks.few_shot.shots import Draws, halves
+from clipbench_tasks.few_shot.worth import Worth
+
+PLAIN = Prompts(templates=("{c}",))
+
+
+def metrics(found: Evaluation) -> dict[str, Metric]:
+    return {name: each.metric(found.samples, np.random.default_rng(0)) for name, each in found.measures.items()}
+
+
+def dataset(labels: list[int], names: tuple[str, ...]) -> Dataset:
+    ids = [f"p{row:03}" for row in range(len(labels))]
+    images = [NamedImage(each) for each in ids]
+    return Dataset(id="pets", images=images, image_ids=ids, labels=np.array(labels, np.int64), class_names=names)
+
+
+def noisy(labels: list[int], names: tuple[str, ...], *, noise: float, scale: float | None = 10.0) -> FixedEmbedder:
+    """Return an embedder whose images lie around their class's axis, and whose prompts are these axes."""
+    rng, axes = np.random.default_rng(5), np.eye(len(names))
+    images = {
+        f"p{row:03}": (axes[c] + noise * rng.standard_normal(len(names))).tolist() for row, c in enumerate(labels)
+    }
+    return FixedEmbedder(images, dict(zip(names, axes.tolist(), strict=True)), logit_scale=scale)
+
+
+def evaluate(task: FewShot, data: Dataset, embedder: FixedEmbedder) -> Evaluation:
+    return task.evaluate(data, embedder, np.random.default_rng(0))
+
+
+NAMES = ("cat", "dog", "emu")
+LABELS = [row % 3 for row in range(60)]
+
+
+def test_each_class_is_cut_in_halves_that_depend_on_the_ids_alone() -> None:
+    labels, ids = np.array([0, 0, 0, 0, 1, 1, 1, 2]), list("abcdefgh")
+    cut = halves(labels, ids, np.random.default_rng(1))
+    assert np.bincount(labels[cut.training]).tolist() == [2, 2, 1]  # the larger half, and the only image
+    assert np.bincount(labels[cut.test]).tolist() == [2, 1]
+    assert sorted([*cut.training, *cut.test]) == list(range(8))
+    order = np.array([5, 0, 7, 2, 4, 1, 3, 6])
+    other = halves(labels[order], [ids[row] for row in order], np.random.default_rng(1))
+    assert sorted(order[other.training]) == cut.training.tolist()
+
+
+def test_each_test_image_is_of_one_draw_and_more_shots_hold_the_fewer() -> None:
+    labels = np.array(LABELS)
+    ids = [f"p{row:03}" for row in range(60)]
+    cut = halves(labels, ids, np.random.default_rng(1))
+    draws = Draws(labels, ids, cut, n=5, rng=np.random.default_rng(2))
+    assert np.bincount(draws.of_test).tolist() == [6] * 5
+    for draw in range(5):
+        shots = {k: set(draws.rows(draw, k).tolist()) for k in (1, 4, 99)}
+        assert shots[1] < shots[4] < shots[99] == set(cut.training.tolist())
+        assert np.bincount(labels[list(shots[4])]).tolist() == [4, 4, 4]
+        assert np.bincount(labels[cut.test][draws.of_test == draw]).tolist() == [2, 2, 2]
+    assert draws.rows(0, 4).tolist() != draws.rows(1, 4).tolist()
+    assert Draws(labels, ids, cut, n=99, rng=np.random.default_rng(2)).n == 30
+
+
+def test_images_of_one_vector_a_class_are_named_right_with_one_label() -> None:
+    found = evaluate(
+        FewShot(shots=(1, 2), draws=3, prompts=PLAIN), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0)
+    )
+    values = metrics(found)
+    names = [f"{method}_acc1@{k}" for method in ("knn", "linear_probe", "prompt_probe") for k in (1, 2, "all")]
+    assert {name: values[name].value for name in names} == dict.fromkeys(names, 1.0)
+    assert values["zero_shot_acc1"].value == 1.0 and values["zero_shot_acc1"].n == 30
+    reason = "reached with 1 label a class already: the accuracy of the probe is 100.0 %, that of the prompts 100.0 %"
+    assert values["zero_shot_worth"].value is None
+    assert values["zero_shot_worth"].reason == f"{reason}, not significantly different"
+    assert found.curves["linear_probe_acc1_by_labels"].x == [1.0, 2.0, 10.0]
+
+
+def test_a_constant_model_scores_chance_with_any_number_of_labels() -> None:
+    labels = [0] * 12 + [1] * 12 + [2] * 8
+    images = {f"p{row:03}": [1.0, 1.0] for row in range(32)}
+    embedder = FixedEmbedder(images, {name: [1.0, 1.0] for name in NAMES})
+    values = metrics(evaluate(FewShot(shots=(1, 4), draws=3, prompts=PLAIN), dataset(labels, NAMES), embedder))
+    for name in ("knn_acc1@1", "linear_probe_acc1@4", "prompt_probe_acc1@1", "zero_shot_acc1"):
+        assert values[name].value == pytest.approx(1 / 3) == values[name].chance
+    for method in ("knn", "linear_probe"):  # the two largest classes have 12 of 16 test images, and tie
+        assert values[f"{method}_acc1@all"].value == pytest.approx(12 / 16 / 2) == values[f"{method}_acc1@all"].chance
+
+
+def test_the_order_of_the_images_changes_nothing() -> None:
+    task, data = FewShot(shots=(1, 4), draws=4, prompts=PLAIN), dataset(LABELS, NAMES)
+    embedder = noisy(LABELS, NAMES, noise=0.6)
+    one = evaluate(task, data, embedder)
+    order = np.random.default_rng(9).permutation(60)
+    other = evaluate(task, data.take(order), embedder)
+    rows, others = (np.argsort(found.samples["sample_id"]) for found in (one, other))
+    for name in ("sample_id", "cluster", "linear_probe_acc1@1", "prompt_probe_acc1@4", "knn_acc1@all"):
+        np.testing.assert_array_equal(other.samples[name][others], one.samples[name][rows])
+    assert (order[other.samples["image"]][others] == one.samples["image"][rows]).all()
+
+
+def test_draws_are_clusters_of_what_they_decide_and_of_nothing_else() -> None:
+    found = evaluate(
+        FewShot(shots=(1,), draws=4, prompts=PLAIN), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6)
+    )
+    methods = {name: metric.method for name, metric in metrics(found).items() if metric.value is not None}
+    assert "over 4 clusters" in str(methods["linear_probe_acc1@1"]) and "over 4 clusters" in str(methods["knn_acc1@1"])
+    assert methods["linear_probe_acc1@all"] == methods["zero_shot_acc1"] == "Wilson"
+    of_draws = found.samples["cluster"] == "draw 1"
+    assert len(set(found.samples["sample_id"])) == 60 and of_draws.sum() in (7, 8)
+    assert np.isnan(found.samples["linear_probe_acc1@1"]).sum() == 30
+
+
+def test_no_test_image_is_trained_on() -> None:
+    found = evaluate(FewShot(prompts=PLAIN, draws=3), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6))
+    trained = set(found.neighbours["image"].tolist())
+    assert trained and not trained & set(found.samples["image"].tolist())
+    assert any(
+        note.startswith("each class cut at random: 30 images to train on (10 a class), 30 to test")
+        for note in found.notes
+    )
+
+
+def test_what_cannot_be_measured_has_a_reason() -> None:
+    found = evaluate(
+        FewShot(prompts=PLAIN, draws=3), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6, scale=None)
+    )
+    values = metrics(found)
+    assert values["linear_probe_acc1@16"].reason == "a class has only 10 training images"
+    assert values["linear_probe_acc1@8"].value is not None
+    assert "no logit_scale" in str(values["prompt_probe_acc1@all"].reason)
+    assert "prompt_probe_acc1_by_labels" not in found.curves
+    with pytest.raises(MissingPart, match="labels"):
+        FewShot().evaluate(
+            Dataset(id="x", images=[NamedImage("a")], image_ids=["a"], class_names=("cat",)),
+            FixedEmbedder({"a": [1.0]}, {}),
+            np.random.default_rng(0),
+        )
+    with pytest.raises(
+        DataError, match="pets has 4 images of 1 class: few-shot needs two classes, and two images to test"
+    ):
+        evaluate(FewShot(prompts=PLAIN), dataset([0] * 4, ("cat",)), noisy([0] * 4, ("cat",), noise=0))
+    for given, said in (
+        ({"shots": (2, 1)}, r"shots = \[2, 1\]"),
+        ({"shots": ()}, "shots"),
+        ({"draws": 1}, "draws = 1"),
+    ):
+        with pytest.raises(UsageError, match=f"task few-shot: {said}"):
+            FewShot(**given)
+
+
+def worth(columns: Mapping[str, list[float]], clusters: np.ndarray | None = None) -> Metric:
+    labels = tuple(float(name) for name in columns if name != "prompts")
+    samples = {name: np.array(column) for name, column in columns.items()}
+    if clusters is not None:
+        samples["cluster"] = clusters
+    names = tuple(name for name in columns if name != "prompts")
+    return Worth(columns=names, target="prompts", labels=labels).metric(samples, np.random.default_rng(0))
+
+
+def hits(share: float, n: int = 40) -> list[float]:
+    return [float(row < round(share * n)) for row in range(n)]
+
+
+def test_the_worth_is_interpolated_on_the_logarithm() -> None:
+    found = worth({"1": hits(0.2), "4": hits(0.4), "16": hits(0.8), "prompts": hits(0.6)})
+    assert found.value == pytest.approx(8) and found.unit == "labels" and found.n == 40  # half-way from 4 to 16
+    assert found.low is not None and found.high is not None and 1 <= found.low < 8 < found.high <= 16
+    assert found.statistic is not None and found.statistic.name == "labels_reaching"
+
+
+def test_a_worth_beyond_the_labels_is_said_in_words() -> None:
+    never = worth({"1": hits(0.2), "16": hits(0.5), "prompts": hits(0.9)})
+    assert never.value is None and never.low is None
+    assert never.reason == (
+        "not reached with up to 16 labels a class: the accuracy of the probe is 50.0 % at most, that of the prompts 90.0 %"
+    )
+    already = worth({"1": hits(0.6), "16": hits(0.9), "prompts": hits(0.2)})
+    assert already.reason == (
+        "reached with 1 label a class already: the accuracy of the probe is 60.0 %, that of the prompts 20.0 %"
+    )
+
+
+def test_bounds_at_the_ends_are_open() -> None:
+    rng = np.random.default_rng(0)
+    columns = {name: (rng.random(40) < share).tolist() for name, share in (("1", 0.5), ("16", 0.6), ("prompts", 0.55))}
+    found = worth({name: [float(each) for each in column] for name, column in columns.items()})
+    assert found.value is not None and found.low == pytest.approx(1) and (found.high or 0) < 16
+    assert found.method is not None and found.method.endswith("over 40 samples; 1 or fewer")
+
+
+def test_intervals_hold_for_other_draws_too() -> None:
+    """Draws differ by as much as images: an interval that forgets them is too narrow by half."""
+    rng, n, n_draws = np.random.default_rng(0), 200, 20
+    of_draw = np.arange(n) % n_draws
+    known: list[bool] = []
+    forgotten: list[bool] = []
+    for _ in range(200):
+        level = np.clip(0.6 + 0.12 * rng.standard_normal(n_draws), 0, 1)
+        credit = (rng.random(n) < level[of_draw]).astype(np.float64)
+        for found, clusters in ((known, of_draw), (forgotten, None)):
+            low, high, _ = mean_interval(credit, clusters=clusters)
+            found.append(low is not None and high is not None and low <= 0.6 <= high)
+    assert 0.93 <= np.mean(known) <= 0.99
+    assert np.mean(forgotten) < 0.92
