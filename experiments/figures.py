@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 RUNS, PAGE, IMAGES = ROOT / "runs" / "figures", ROOT / "docs" / "figures.md", ROOT / "docs" / "figures"
 CLIPBENCH = (sys.executable, "-m", "clipbench.cli")
 STEPS, EVERY = 400, 100
-NEED_DATA = {"robustness", "modalities", "modality-map"}
-"""Plots that need ImageNet, or other modalities: the page refers to others for them."""
+NEED_DATA = {"robustness", "relevance", "modalities", "modality-map"}
+"""Plots that need ImageNet, judgements or other modalities: the page refers to others for them."""
 
 HEAD = """# Figures
 
@@ -48,7 +48,8 @@ paired tests of `compare`. That of one model names the best or the worst of seve
 each other one ([statistics.md](statistics.md)). Bands are drawn for up to two models; the table has all of them, with a series per model.
 
 [modality-gap.md](modality-gap.md) defines what the figures of the modality gap show. `robustness` needs ImageNet, and is described in
-[datacomp.md](datacomp.md#effective-robustness); `modalities` and `modality-map` are in [tasks/modalities.md](tasks/modalities.md).
+[datacomp.md](datacomp.md#effective-robustness); `modalities` and `modality-map` are in [tasks/modalities.md](tasks/modalities.md);
+`relevance` needs [data with judgements](data.md#data-with-judgements).
 """
 
 

@@ -12,7 +12,7 @@ import click
 
 from clipbench.cli.main import COMMANDS, cli
 from clipbench.stats.measures import Definition
-from clipbench_tasks import modalities, retrieval, zero_shot
+from clipbench_tasks import judged, modalities, retrieval, zero_shot
 from clipbench_tasks.composition import task as composition
 from clipbench_tasks.few_shot import FewShot
 from clipbench_tasks.few_shot import task as few_shot
@@ -114,7 +114,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
         name: definition
         for direction in retrieval.DIRECTIONS
         for name, definition in retrieval._definitions(direction, retrieval.Retrieval().ks).items()
-    }
+    } | judged.definitions(retrieval.Retrieval().ks)
     k = modality_gap.ModalityGap().hub_k
     of_hubs = {
         name: definition

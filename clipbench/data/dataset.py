@@ -18,6 +18,7 @@ from clipbench.data.contrast_and_attack import (
     contrasts_within,
 )
 from clipbench.data.images import ImageRef
+from clipbench.data.judgements import Judgements, check_judgements
 from clipbench.data.modalities import IMAGE, Modalities, check_modalities
 from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_int64
@@ -99,6 +100,8 @@ class Dataset:
     modalities: Modalities | None = None
     """Items of modalities beside images and captions, or in place of them, and their pairs; the items of image and text,
     where it has them, are ``images`` and ``captions``."""
+    judgements: Judgements | None = None
+    """Queries, documents and how relevant a document is to a query; ``images`` holds those of both, and may be empty."""
     groups: Mapping[str, Groups] = field(default_factory=dict)
     """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
     label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
@@ -114,7 +117,7 @@ class Dataset:
     def __repr__(self) -> str:
         parts = [
             name
-            for name in ("labels", "multilabels", "captions", "contrasts", "attacks")
+            for name in ("labels", "multilabels", "captions", "contrasts", "attacks", "judgements")
             if getattr(self, name) is not None
         ]
         if self.modalities is not None and not len(self.images):
@@ -134,8 +137,9 @@ class Dataset:
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
         """Return the data set of some images, in the order of ``rows``, each with all its captions.
 
-        Contrasts stay where all their images do, attacks where the attacked image does, items of other modalities where
-        an image that they belong to does. Of data without images, rows are groups of items that belong together.
+        Contrasts stay where all their images do, attacks where the attacked image does, judged queries and documents
+        where their image does, if they have one, and items of other modalities where an image that they belong to does.
+        Of data without images, rows are groups of items that belong together.
         """
         if self.modalities is not None:
             is_kept = np.zeros(self.modalities.n_groups, bool)
@@ -145,9 +149,12 @@ class Dataset:
                 return replace(self, modalities=modalities)
             rows = np.flatnonzero(is_kept[self.modalities.groups[IMAGE]])
             return replace(replace(self, modalities=None).take(rows), modalities=modalities)
+        new_row = np.full(len(self.images), -1, np.int64)
+        new_row[rows] = np.arange(len(rows))
         changes: dict[str, object] = {
             "images": [self.images[row] for row in rows.tolist()],
             "image_ids": [self.image_ids[row] for row in rows.tolist()],
+            "judgements": None if self.judgements is None else self.judgements.within(new_row),
         }
         groups = {name: each.take(rows) for name, each in self.groups.items() if not each.of_captions}
         if self.labels is not None:
@@ -163,8 +170,6 @@ class Dataset:
             for name, sets in self.label_slices.items()
         }
         if self.captions is not None and self.caption_image is not None:
-            new_row = np.full(len(self.images), -1, np.int64)
-            new_row[rows] = np.arange(len(rows))
             kept_captions = np.flatnonzero(new_row[self.caption_image] >= 0)
             changes["captions"] = [self.captions[row] for row in kept_captions.tolist()]
             changes["caption_image"] = new_row[self.caption_image[kept_captions]]
@@ -237,6 +242,8 @@ class Dataset:
             hasher.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         if self.modalities is not None:
             hasher.update(repr(self.modalities.parts()).encode())
+        for part in () if self.judgements is None else self.judgements.content():
+            hasher.update(part)
         return hasher.hexdigest()
 
     def unordered_fingerprint(self, digests: Sequence[str]) -> str | None:
@@ -258,6 +265,8 @@ class Dataset:
             dataset = replace(dataset, contrasts=tuple(sorted(dataset.contrasts, key=lambda each: each.id)))
         if dataset.attacks is not None:
             dataset = replace(dataset, attacks=tuple(sorted(dataset.attacks, key=lambda each: each.id)))
+        if dataset.judgements is not None:
+            dataset = replace(dataset, judgements=dataset.judgements.by_id())
         return dataset.fingerprint([digests[row] for row in rows])
 
     def caption_names(self) -> list[str]:
@@ -333,7 +342,7 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     """
     if dataset.modalities is not None:
         check_modalities(dataset.modalities, dataset.id)
-    if not len(dataset):
+    if not len(dataset) and dataset.judgements is None:
         raise DataError(f"data set {dataset.id} is empty: expected at least one image")
     _check_lengths(dataset)
     _check_unicode(dataset)
@@ -345,6 +354,7 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     _check_groups(dataset)
     check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
     check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
+    check_judgements(dataset.judgements, len(dataset), dataset.id)
     return dataset
 
 
@@ -358,6 +368,7 @@ def _check_unicode(dataset: Dataset) -> None:
         "template": dataset.templates or (),
         "caption": [*(dataset.captions or ()), *contrast_captions],
         "caption id": dataset.caption_ids or (),
+        **({} if dataset.judgements is None else dataset.judgements.strings()),
     }
     for part, strings in texts.items():
         try:

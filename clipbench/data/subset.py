@@ -9,6 +9,7 @@ from jaxtyping import Int64
 
 from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset
+from clipbench.data.judgements import Judgements
 from clipbench.errors import DataError, UsageError
 
 T = TypeVar("T")
@@ -20,6 +21,7 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
     With labels the sample is stratified: every class has its share of it, and at least one image if ``n`` allows.
     Of contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions;
     attacks with labels of another style stay with the usual one on the same object.
+    Of judged data, ``n`` queries are kept, and all documents: what is searched stays as large.
     A data set that is no larger is returned unchanged.
 
     Raises:
@@ -27,6 +29,8 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
     """
     if n < 1:
         raise UsageError(f"a subset of {n} images: expected 1 or more")
+    if dataset.judgements is not None:
+        return _some_queries(dataset, dataset.judgements, n, rng)
     if dataset.contrasts or dataset.attacks:  # a few images may have many of them
         return _limited_items(dataset, n, rng)
     if n >= len(dataset):
@@ -68,6 +72,16 @@ def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Datase
     note += f" and {n} captioned images" if captioned else ""
     subset = replace(dataset, contrasts=contrasts, attacks=attacks, notes=(*dataset.notes, note))
     return subset.take(np.array(sorted(kept_rows), np.int64))
+
+
+def _some_queries(dataset: Dataset, judgements: Judgements, n: int, rng: np.random.Generator) -> Dataset:
+    """Return the data set of at most n queries in their old order, with all documents."""
+    n_queries = len(judgements.queries.ids)
+    if n >= n_queries:
+        return dataset
+    rows = np.sort(rng.choice(n_queries, n, replace=False)).astype(np.int64)
+    note = f"a seeded subset of {n} of {n_queries} queries; all documents are searched"
+    return replace(dataset, judgements=judgements.take_queries(rows), notes=(*dataset.notes, note))
 
 
 def _some_attacks(attacks: Sequence[Attack] | None, n: int, rng: np.random.Generator) -> list[Attack] | None:

@@ -78,7 +78,12 @@ def evaluate(
         load = time.monotonic() - start
         whole = dataset.whole()
         evaluation = _answer(task, whole, embedder, generator(options.seed, request.task, dataset.id))
-        record = replace(empty, dataset=_dataset_record(dataset, digests))
+        record = replace(
+            empty,
+            dataset=_dataset_record(dataset, digests),
+            question=evaluation.question or empty.question,
+            scoring=evaluation.scoring or empty.scoring,
+        )
         record = with_numbers(record, evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})

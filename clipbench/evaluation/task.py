@@ -41,6 +41,9 @@ class Evaluation:
     ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there are
     several. Empty where a task has none."""
     notes: tuple[str, ...] = ()
+    question: str = ""
+    """What was asked, where the data make it another question than the task's own; likewise ``scoring``."""
+    scoring: str = ""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets that metric names begin with, beside those that the data set gives."""
 

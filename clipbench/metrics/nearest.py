@@ -21,7 +21,7 @@ def nearest(
         queries: unit vectors (``metrics.similarity.unit``).
         items: unit vectors.
         k: fewer are returned where there are fewer items.
-        without: row of the item that is left out for each query, such as itself.
+        without: row of the item that is left out for each query, such as itself; -1 for none.
 
     Example:
         >>> rows, scores = nearest(np.array([[1, 0]], np.float32), np.array([[0, 1], [0.6, 0.8], [1, 0]], np.float32), 2)
@@ -34,7 +34,7 @@ def nearest(
     error = np.float32(product_error(queries, items))
     for place in range(len(queries) if k > 0 else 0):
         products = items @ queries[place]
-        if without is not None:
+        if without is not None and without[place] >= 0:
             products[without[place]] = -np.inf
         least = np.partition(products, -k)[-k] - 2 * error
         open_items = np.flatnonzero(products >= least)

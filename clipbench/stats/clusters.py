@@ -9,6 +9,10 @@ NEGLIGIBLE = 1e-12
 """Sums below it are rounding errors of zero: values are credits, cosines, distances or counts."""
 
 
+_ROWS_AT_ONCE = 256
+"""Rows whose things are compared with those of all others at once: every other may share some."""
+
+
 def without_rounding(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """Return values of which those that a rounding error parts from a whole number are that number.
 
@@ -69,6 +73,35 @@ def sharing(rows: Int64[np.ndarray, " pairs"], things: Shaped[np.ndarray, " pair
     """
     distinct, codes = np.unique(things, return_inverse=True)
     return joined(rows, n + codes, n + len(distinct))[:n]
+
+
+def alike(rows: Int64[np.ndarray, " pairs"], things: Int64[np.ndarray, " pairs"], n: int) -> Int64[np.ndarray, " n"]:
+    """Return, for each of n rows, the lowest row of those that share half of their things with it, directly or by others.
+
+    Of two that share, it is half of each one's that they share: the captions of an image look for the same documents and
+    are found, or missed, together, while two queries that have a few of many documents in common are not.
+
+    Args:
+        rows: row of each pair of a row and a thing, such as a query and a document that is relevant to it; each pair once.
+        things: the other part of each pair.
+
+    Example:
+        >>> alike(np.array([0, 1, 1, 2, 2, 2]), np.array([7, 7, 8, 7, 5, 6]), 4)  # 1 shares half of its own with 0, 2 a third
+        array([0, 0, 2, 3])
+    """
+    from scipy.sparse import coo_array
+
+    distinct, codes = np.unique(things, return_inverse=True)
+    incidence = coo_array((np.ones(len(rows)), (rows, codes)), shape=(n, len(distinct))).tocsr()
+    sizes = np.bincount(rows, minlength=n)
+    links = [np.zeros((2, 0), np.int64)]
+    for start in range(0, n, _ROWS_AT_ONCE):
+        shared = (incidence[start : start + _ROWS_AT_ONCE] @ incidence.T).tocoo()
+        one, other = shared.row + start, shared.col
+        is_link = (one < other) & (2 * shared.data >= np.maximum(sizes[one], sizes[other]))
+        links.append(np.stack([one[is_link], other[is_link]]).astype(np.int64))
+    one, other = np.concatenate(links, axis=1)
+    return joined(one, other, n)
 
 
 def n_equal_clusters(clusters: Shaped[np.ndarray, " n"]) -> float:

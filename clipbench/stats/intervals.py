@@ -189,15 +189,22 @@ def mean_interval(
     return _difference_interval(values, codes, within[1]).clipped(within)
 
 
-def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float | None]:
+def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float]:
     """Return the least and the most independent hits that may know as much as these credits.
 
     The least know as little as clusters which are each all right or all wrong: no credits spread more (Bhatia and Davis
-    2000). Hits have a most: that few clusters of them are less alike than chance would have it is luck.
+    2000). Hits have a most: that few clusters of them are less alike than chance would have it is luck. So have other
+    credits: as many as if one more sample, or cluster, were at the far end of the range. Of reciprocal ranks near 0 a few
+    near 1 make most of the mean, and samples without one know nothing of their spread.
     """
     n = float(len(values))
     least = n if codes is None else n_equal_clusters(codes)
-    return least, n if np.isin(values, SHARES).all() else None
+    if np.isin(values, SHARES).all():
+        return least, n
+    share, sums = float(values.mean()), cluster_sums(values - values.mean(), codes)
+    far = max(share, 1 - share) * n / len(sums)
+    variance = (float(sums @ sums) + far**2) / n**2 * len(sums) / (len(sums) - 1)
+    return least, share * (1 - share) / variance
 
 
 def unskewed(

@@ -1,6 +1,6 @@
 """What was nearest to the failures that a report lists: a table of a few rows, made from vectors that are there already."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.metrics.nearest import nearest
 from clipbench.results.failures import NEAREST, worst
+
+IsRight = Callable[[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]], Bool[np.ndarray, " pairs"]]
+"""Returns whether items are right for queries, from the rows of both."""
 
 
 class Asked(NamedTuple):
@@ -19,7 +22,7 @@ class Asked(NamedTuple):
     groups: Int64[np.ndarray, " n"]
     """Group of each: what is right has the same."""
     own: Int64[np.ndarray, " n"] | None = None
-    """The row of each among the items, where it is one of them."""
+    """The row of each among the items, where it is one of them; -1 for one that is none."""
 
 
 class Items(NamedTuple):
@@ -35,9 +38,17 @@ class Items(NamedTuple):
 
 
 def neighbours(
-    asked: Asked, items: Items, *, margin: Float64[np.ndarray, " n"], is_failure: Bool[np.ndarray, " n"]
+    asked: Asked,
+    items: Items,
+    *,
+    margin: Float64[np.ndarray, " n"],
+    is_failure: Bool[np.ndarray, " n"],
+    is_right: IsRight | None = None,
 ) -> dict[str, np.ndarray]:
     """Return ``Evaluation.neighbours`` of the worst failures: a row for each of the nearest items of each, the nearest first.
+
+    Args:
+        is_right: in place of equal groups.
 
     Example:
         >>> vectors, rows = np.eye(2, dtype=np.float32), np.arange(2)
@@ -56,5 +67,5 @@ def neighbours(
         "text": np.array([items.texts[row] for row in item.tolist()], object),
         "image": np.full(len(item), -1) if items.images is None else items.images[item],
         "cosine": scores.ravel().astype(np.float64),
-        "is_right": items.groups[item] == asked.groups[query],
+        "is_right": items.groups[item] == asked.groups[query] if is_right is None else is_right(query, item),
     }

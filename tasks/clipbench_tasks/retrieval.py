@@ -8,6 +8,8 @@ the same image, and images for images of the same label, the query itself left o
 Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine``, beside the
 ``right_cosine`` of its best right item. Of items that tie, the first in the order of the data is named.
 
+Data with judgements have queries and documents of their own, which are texts, images or both: ``judged`` measures those.
+
 A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` among the controls is recall with a tie
 counted as a miss; published numbers take ties in whatever order a sort left them.
 """
@@ -37,6 +39,7 @@ from clipbench.results.record import Curve
 from clipbench.stats.clusters import joined, sharing
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
+from clipbench_tasks import judged
 from clipbench_tasks.neighbours import Asked, Items, neighbours
 from clipbench_tasks.tables import stacked
 
@@ -87,7 +90,9 @@ class Retrieval:
 
     name: ClassVar[str] = "retrieval"
     version: ClassVar[int] = 1
-    summary: ClassVar[str] = "recall@k and median rank: text to image, image to text, image to image, text to text"
+    summary: ClassVar[str] = (
+        "recall@k and median rank: text to image, image to text, image to image, text to text; nDCG and MRR on judged data"
+    )
     question: ClassVar[str] = (
         "Does a caption find its image among all images, and an image its captions among all captions?"
     )
@@ -102,7 +107,9 @@ class Retrieval:
             raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a query. Needs captions, or labels for image-to-image retrieval."""
+        """Return a row a query. Needs captions, labels for image-to-image retrieval, or judgements."""
+        if dataset.judgements is not None:
+            return judged.evaluation(dataset, dataset.judgements, embedder, self.ks)
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
         images = unit(embedder.images(dataset.images))

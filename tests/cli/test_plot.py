@@ -23,6 +23,7 @@ NAMES = (
     "similarity-calibration",
     "track",
     "similarity-matrix",
+    "relevance",
     "typographic",
     "long-caption",
     "few-shot",

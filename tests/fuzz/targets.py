@@ -109,6 +109,40 @@ MANIFEST = Target(
 )  # fmt: skip
 
 
+def judged_beside(folder: Path) -> None:
+    images_beside(folder)
+    (folder / "qrels").mkdir(exist_ok=True)
+    files = {
+        "corpus.jsonl": lines({"_id": "d1", "text": "a"}, {"_id": "d2", "image": "a.png"}),
+        "queries.jsonl": lines({"_id": "q1", "text": "a"}),
+        "qrels/test.tsv": "query-id\tcorpus-id\tscore\nq1\td1\t1\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def load_judged(path: Path) -> None:
+    folder, content = path.parents[1] if path.parent.name == "qrels" else path.parent, path.read_bytes()
+    judged_beside(folder)  # an input before this one may have been another of the files
+    path.write_bytes(content)
+    for allow_partial in (False, True):
+        with suppress(ClipbenchError):
+            dataset = clipbench.load_data(folder, task="retrieval", allow_partial=allow_partial)
+            dataset.unordered_fingerprint([image.digest() for image in dataset.images])
+
+
+JUDGED = Target(
+    reads=dict.fromkeys(("qrels/test.tsv", "corpus.jsonl", "queries.jsonl"), load_judged),
+    seeds=(
+        seed("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\n"),
+        seed("qrels/test.tsv", "q1 0 d1 2\nq1 0 d2 -1\n"),
+        seed("corpus.jsonl", lines({"_id": "d1", "title": "t", "text": "a", "image": "b.png"}, {"_id": "d2", "text": ""})),
+        seed("queries.jsonl", lines({"query_id": "q1", "text": None, "image": "a.png"}, {"query_id": 7, "text": "b"})),
+    ),
+    furnish=judged_beside,
+)  # fmt: skip
+
+
 def shard_of(path: Path) -> None:
     """Read a tar shard whose members a JSON object names; texts are their contents."""
     members = {}
@@ -616,6 +650,7 @@ HF = Target(
 
 TARGETS: Mapping[str, Target] = {
     "manifest": MANIFEST,
+    "judged": JUDGED,
     "shards": SHARDS,
     "prompts": PROMPTS,
     "catalogue": CATALOGUE,

@@ -21,6 +21,7 @@ from clipbench_reports.figures._modalities import modalities, modality_map, moda
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
+from clipbench_reports.figures._relevance import JUDGED, relevance
 from clipbench_reports.figures._robustness import robustness
 from clipbench_reports.figures._scorecard import scorecard
 from clipbench_reports.figures._shift import MOVED, corrections, shift
@@ -39,6 +40,7 @@ __all__ = [
     "BY_LABELS",
     "BY_POSITION",
     "GEOMETRY",
+    "JUDGED",
     "KEPT",
     "PROJECTIONS",
     "RESPONSES",
@@ -68,6 +70,7 @@ __all__ = [
     "reading",
     "recall",
     "recall_within",
+    "relevance",
     "reliability",
     "response",
     "robustness",

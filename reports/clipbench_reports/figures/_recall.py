@@ -8,6 +8,7 @@ from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.figures._figure import CHANCE, curve_line, lines_of, points_in_words
+from clipbench_reports.figures._relevance import refuse_judged
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 
@@ -60,6 +61,7 @@ def recall_within(models: Sequence[ModelEvidence]) -> Chart:
 
 def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
     def read(evidence: Evidence) -> Layer:
+        refuse_judged(evidence)
         drawable = {name: _on_log_axis(curve) for name, curve in evidence.curves(ways).items()}
         curves = {name: curve for name, curve in drawable.items() if curve.x}
         if not curves:

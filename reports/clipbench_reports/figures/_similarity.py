@@ -10,6 +10,7 @@ from clipbench.models.protocol import NO_LOGIT_SCALE
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.drawing.models import Statement, beside, chart
+from clipbench_reports.figures._relevance import refuse_judged
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 
 TITLES = ("Cosine", "By row", "By column")
@@ -38,6 +39,7 @@ def similarity(models: Sequence[ModelEvidence]) -> Chart:
 
 
 def _read(evidence: Evidence) -> _Similarity:
+    refuse_judged(evidence)
     matrix = evidence.matrix("similarity")
     n = len(matrix)
     if matrix.shape != (n, n) or n < 2:

@@ -159,9 +159,13 @@ def gallery(failing: Failing, budget: PageBudget) -> Gallery:
     head = f"All {n_all}" if n_shown == n_all else f"The {n_shown} worst of {n_all}"
     has_scores = any(fact.score for failure in failures for fact in failure.facts)
     has_images = any(image.address for failure in failures for image in failure.images)
+    gone = (
+        ""
+        if has_images or not any(each.images for each in failures)
+        else "The run kept no small copies of their images."
+    )
     if not has_images:
         failures = [replace(failure, images=[]) for failure in failures]
-    gone = "" if has_images else "The run kept no small copies of their images."
     notes = [f"{head}, the worst first.", "Numbers are cosines." if has_scores else "", failing.note, gone]
     return Gallery(title=failing.title, note=" ".join(filter(None, notes)), failures=failures)
 

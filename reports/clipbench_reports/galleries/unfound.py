@@ -61,7 +61,16 @@ SEARCHES = {
         right="right_caption",
         chosen="chosen_caption",
     ),
+    "judged": Search(
+        title="Queries whose relevant documents did not come first",
+        asked="query",
+        right="right_text",
+        chosen="chosen_text",
+        images=(("Query", "image"), ("Right", "right_image"), ("Came first", "chosen_image")),
+    ),
 }
+ASKED = {"label": "True class", "query": "Query"}
+"""What a query says, where it is no caption."""
 RECORDED = {
     "caption": "the caption",
     "right_caption": "the right caption",
@@ -172,7 +181,7 @@ class _Queries:
         tokens, lost = _at(self._tokens, row), _at(self._lost, row)
         unread = f", {lost} of them not read" if lost not in ("", "0") else ""
         return [
-            Fact("True class" if self._search.asked == "label" else "Caption", _at(self._asked, row)),
+            Fact(ASKED.get(self._search.asked, "Caption"), _at(self._asked, row)),
             Fact("Right", _at(self._right, row), right, at),
             *([] if self._is_tied(row) else [Fact("Came first", _at(self._chosen, row), first)]),
             Fact("Margin", "", margin),

@@ -35,7 +35,7 @@ class AllMissing(MissingEvidence):
 
 
 class NotAsked(MissingEvidence):
-    """A gallery or table is about a question that was not asked of the data: nothing is said of it."""
+    """A figure, gallery or table is about a question that was not asked of the data: nothing is said of it."""
 
 
 class MissingArray(MissingEvidence):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from clipbench_reports.drawing.marks import Chart, ModelKey
 from clipbench_reports.galleries.images import PageBudget
 from clipbench_reports.galleries.points import Point, points
-from clipbench_reports.page.evidence import AllMissing, MissingEvidence, ModelEvidence
+from clipbench_reports.page.evidence import AllMissing, MissingEvidence, ModelEvidence, NotAsked
 from clipbench_reports.sections.section import Draw
 
 Absence = tuple[str, str]
@@ -33,7 +33,8 @@ def drawings(makers: Sequence[Draw], models: Sequence[ModelEvidence], *, budget:
     for make in makers:
         charts, missing = drawn(make, models)
         figures += charts
-        lacking |= dict.fromkeys(_absences(missing, len(models)))
+        told = {model: reason for model, reason in missing.items() if not isinstance(reason, NotAsked)}
+        lacking |= dict.fromkeys(_absences(told, len(models)))
     clouds = {place: _points(figure, models, budget) for place, figure in enumerate(figures)}
     return Drawings(figures, clouds, list(lacking))
 

@@ -421,6 +421,12 @@ PLOTS: Mapping[str, Plot] = {
         tasks=("retrieval",),
         draws=(figures.similarity,),
     ),
+    "relevance": Plot(
+        summary="nDCG and recall of relevant documents by rank, on data with judgements",
+        definition="nDCG has the grades as gains (linear), as trec_eval has.",
+        tasks=("retrieval",),
+        draws=(figures.relevance,),
+    ),
     "typographic": Plot(
         summary="accuracy and attack success under typographic attacks",
         definition="An attack succeeds when the class of the written word scores highest.",

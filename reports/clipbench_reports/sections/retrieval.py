@@ -1,6 +1,7 @@
 """Retrieval: recall in every direction, the similarity matrix, and the queries whose right answer came too late."""
 
 from clipbench.results.record import EvaluationRecord
+from clipbench.results.titles import headlines
 from clipbench_reports import figures
 from clipbench_reports.galleries.unfound import SEARCHES, unfound
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
@@ -12,24 +13,35 @@ SENTENCES = {
 }
 UNFOUND = "A caption does not find its image"
 RECALL = r".*_recall@[0-9]+"
+JUDGED, OF_JUDGED = "judged", r"ndcg@[0-9]+|recall@[0-9]+|map@R|mrr"
+"""The direction of data with judgements, and its metrics."""
 SAMPLE_COLUMNS = (
     SampleColumn(name="label", title="Class", is_of_sample=True),
     SampleColumn(name="caption", title="Caption"),
     *(
         SampleColumn(name=f"{direction}_rank", title="Rank", metrics=rf"{direction}_recall@[0-9]+")
         for direction in SEARCHES
+        if direction != JUDGED
     ),
+    SampleColumn(name="query", title="Query", is_of_sample=True),
+    SampleColumn(name="judged_rank", title="Rank", metrics=OF_JUDGED),
+    SampleColumn(name="chosen_text", title="Came first", metrics=OF_JUDGED),
     SampleColumn(name="chosen_caption", title="Came first", metrics=RECALL),
 )
 SAMPLE_IMAGES = (
     SampleImage(name="image", role="right", metrics=RECALL),
     SampleImage(name="chosen_image", role="first", metrics=RECALL),
+    SampleImage(name="right_image", role="right", metrics=OF_JUDGED),
+    SampleImage(name="chosen_image", role="first", metrics=OF_JUDGED),
 )
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often each side finds the other first."""
+    """Return how often each side finds the other first; of data with judgements, the headlines over all queries."""
     metrics = evaluation.metrics
+    if "mrr" in metrics:
+        judged = headlines(evaluation).values()
+        return [claim(f"{metric.title} is {{value}} over {{n}} queries", metric) for metric in judged]
     sentences = [
         claim(sentence, metrics[name], weakness=UNFOUND) for name, sentence in SENTENCES.items() if name in metrics
     ]
@@ -46,10 +58,10 @@ ADVICE = {
 SECTION = Section(
     advice=ADVICE,
     title="Retrieval",
-    figures=(figures.recall, figures.similarity, figures.recall_within),
+    figures=(figures.recall, figures.similarity, figures.recall_within, figures.relevance),
     galleries=tuple(map(unfound, SEARCHES)),
     findings=findings,
-    drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN}),
+    drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN, *figures.JUDGED}),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

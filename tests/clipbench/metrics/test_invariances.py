@@ -165,6 +165,23 @@ def contrasts(given: Inputs) -> metrics.Choices:
     return metrics.choices(m.contrast_scores(given.images, given.pair_texts, pairs, pairs), np.eye(2, dtype=bool))
 
 
+def judged(given: Inputs) -> tuple[metrics.Levels, metrics.Relevant, Ranks]:
+    """Texts that look for images of the label of their own, which is the most relevant."""
+    grades = (given.labels[given.text_image, None] == given.labels).astype(np.int64)
+    grades[np.arange(len(given.texts)), given.text_image] += 1
+    query, image = np.nonzero(grades)
+    relevant, _ = m.relevant_documents(query, image, grades[query, image])
+    levels, answers = m.judged_answers(given.texts, given.images, relevant)
+    return levels, relevant, answers.ranks
+
+
+def judged_by_chance(given: Inputs) -> tuple[metrics.Levels, metrics.Relevant, Ranks]:
+    _, relevant, _ = judged(given)
+    n = np.full(len(relevant.counts), len(given.images))
+    levels = m.chance_levels(relevant, n)
+    return levels, relevant, Ranks(0 * n, n - relevant.counts, relevant.counts)
+
+
 m = metrics
 TABLE = {
     "recall_at_k, image queries": Row(
@@ -184,6 +201,24 @@ TABLE = {
     ),
     "expected_rank": Row(
         lambda g: mean(m.expected_rank(g.ranks()[1])), RANKING, chance=lambda g: (len(g.images) + 1) / 2
+    ),
+    "ndcg_at_k": Row(
+        lambda g: mean(m.ndcg_at_k(*judged(g)[:2], 10)),
+        RANKING,
+        chance=lambda g: mean(m.ndcg_at_k(*judged_by_chance(g)[:2], 10)),
+    ),
+    "relevant_recall_at_k": Row(
+        lambda g: mean(m.relevant_recall_at_k(*judged(g)[:2], 5)), RANKING, chance=lambda g: 5 / len(g.images)
+    ),
+    "average_precision_at_r": Row(
+        lambda g: mean(m.average_precision_at_r(*judged(g)[:2])),
+        RANKING,
+        chance=lambda g: mean(m.average_precision_at_r(*judged_by_chance(g)[:2])),
+    ),
+    "reciprocal_rank": Row(
+        lambda g: mean(m.reciprocal_rank(judged(g)[2])),
+        RANKING,
+        chance=lambda g: mean(m.reciprocal_rank(judged_by_chance(g)[2])),
     ),
     "top_k_credit": Row(lambda g: mean(g.credit()), RANKING, chance=lambda g: 1 / len(g.classes)),
     "choices, text": Row(lambda g: mean(contrasts(g).text), RANKING - {reorder}, chance=lambda g: 1 / 4),
@@ -281,6 +316,9 @@ TABLE = {
     ),
 }
 NOT_METRICS = {"class_scores", "cross_answers", "cross_part", "cross_ranks", "group_answers", "merge_parts"} | {
+    "judged_answers",
+    "chance_levels",
+    "relevant_documents",
     "bin_middles",
     "confidence_bins",
     "cosine_histogram",

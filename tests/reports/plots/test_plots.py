@@ -105,6 +105,25 @@ def accuracy(fraction: Metrics, share: float) -> dict[str, Any]:
     return {"samples": samples, "metrics": {"acc1": fraction(share, 500)}}
 
 
+def judged(fraction: Metrics, share: float) -> dict[str, Any]:
+    """Return retrieval on data with judgements: a run has it on data of its own."""
+    ks, ys = [1.0, 10.0, 100.0], [share, share + 0.1, share + 0.2]
+    low, high = [y - 0.1 for y in ys], [y + 0.1 for y in ys]
+    return {
+        "samples": {"sample_id": np.array([f"query:{k}" for k in range(1000)], object)},
+        "metrics": {"ndcg@10": fraction(share + 0.1, 1000, chance=0.01), "mrr": fraction(share, 1000, chance=0.02)},
+        "curves": {
+            "judged_ndcg": Curve(x=ks, y=ys, low=low, high=high),
+            "judged_recall": Curve(x=ks, y=[y + 0.05 for y in ys], low=low, high=high),
+        },
+    }
+
+
+def of_judged(folder: Path) -> Path:
+    """Return the folder of the same model's run on data with judgements."""
+    return folder.parent / "judged" / folder.name
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> list[Path]:
     """Return the runs of two models that were asked everything."""
@@ -119,7 +138,9 @@ def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> 
             "zero-shot@imagenetv2": accuracy(parts.fraction, 0.56 - 0.1 * place),
         }
         model = {**parts.model, "ref": f"models/{name}", "fingerprint": f"{name}-0123456789"}
-        made.append(parts.write_run(tmp_path_factory.mktemp("runs") / name, evaluations, model=model).folder)
+        folder = tmp_path_factory.mktemp("runs") / name
+        parts.write_run(of_judged(folder), {"retrieval@scenes": judged(parts.fraction, 0.4 - 0.1 * place)}, model=model)
+        made.append(parts.write_run(folder, evaluations, model=model).folder)
     return made
 
 
@@ -165,6 +186,8 @@ def runs_for(name: str, models: Sequence[Path], trainings: Sequence[Path]) -> tu
     """Return what a plot draws of one model (of two, where it needs two), and what it draws of several."""
     if name == "track":
         return list(trainings[:1]), list(trainings)
+    if name == "relevance":
+        models = [of_judged(folder) for folder in models]
     return list(models) if name == "compare" else list(models[:1]), list(models)
 
 
@@ -227,6 +250,7 @@ def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
 def test_the_table_of_several_models_has_all_numbers_of_the_tables_of_each(
     name: str, models: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
+    _, models = runs_for(name, models, [])
     both = Counter(numbers(table_of(name, models, tmp_path)))
     for folder in models:
         own = Counter(numbers(table_of(name, [folder], tmp_path)))

@@ -1,0 +1,233 @@
+"""Judged relevance: nDCG, mAP@R, reciprocal rank and recall of documents with grades, as trec_eval defines them.
+
+Ties are never broken by position. Documents of one score stand in random order, and every value is its expectation, in
+closed form: a place in a group of documents that tie has the mean gain of the group, and the products of two places that
+average precision needs follow from drawing without replacement. Where nothing ties, the values are trec_eval's.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from clipbench.errors import UsageError
+from clipbench.metrics.ranking import Answers, Ranks
+from clipbench.metrics.similarity import score_blocks
+
+PerQuery = Float64[np.ndarray, " n_queries"]
+
+
+class Relevant(NamedTuple):
+    """The documents that are relevant to each query: at least one to each, in the order of the queries and documents."""
+
+    query: Int64[np.ndarray, " n_relevant"]
+    document: Int64[np.ndarray, " n_relevant"]
+    grade: Int64[np.ndarray, " n_relevant"]
+    """Above 0."""
+
+    @property
+    def counts(self) -> Int64[np.ndarray, " n_queries"]:
+        """Number of documents that are relevant to each query."""
+        return np.bincount(self.query)
+
+
+class Levels(NamedTuple):
+    """The scores at which a query has relevant documents, one row for each query and score, the highest first."""
+
+    query: Int64[np.ndarray, " n_levels"]
+    above: Int64[np.ndarray, " n_levels"]
+    """Documents that score higher."""
+    size: Int64[np.ndarray, " n_levels"]
+    """Documents with this score."""
+    n_relevant: Int64[np.ndarray, " n_levels"]
+    """Relevant ones among them, at least 1."""
+    gain: Float64[np.ndarray, " n_levels"]
+    """Sum of their grades."""
+
+
+def relevant_documents(
+    query: Int64[np.ndarray, " n_judged"],
+    document: Int64[np.ndarray, " n_judged"],
+    grade: Int64[np.ndarray, " n_judged"],
+) -> tuple[Relevant, Int64[np.ndarray, " n_asked"]]:
+    """Return what is relevant to each query that has a relevant document, and the rows of these queries.
+
+    Example:
+        >>> relevant, asked = relevant_documents(np.array([4, 2, 2]), np.array([0, 1, 0]), np.array([1, 0, -1]))
+        >>> asked, relevant.query, relevant.document
+        (array([4]), array([0]), array([0]))
+    """
+    order = np.lexsort((document, query))
+    order = order[grade[order] > 0]
+    asked, rows = np.unique(query[order], return_inverse=True)
+    return Relevant(rows.astype(np.int64), document[order], grade[order]), asked
+
+
+def judged_answers(
+    queries: Float32[np.ndarray, "n_queries dim"],
+    documents: Float32[np.ndarray, "n_documents dim"],
+    relevant: Relevant,
+    *,
+    without: Int64[np.ndarray, " n_queries"] | None = None,
+) -> tuple[Levels, Answers]:
+    """Return where the relevant documents of each query stand, and what came first.
+
+    Args:
+        queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
+        documents: unit vectors.
+        without: row of the document that is the query itself, and is left out; -1 for none.
+
+    Example:
+        >>> documents = np.array([[1, 0], [0.8, 0.6], [0.8, 0.6], [0, 1]], np.float32)
+        >>> relevant = Relevant(np.array([0, 0]), np.array([1, 3]), np.array([2, 1]))
+        >>> levels, answers = judged_answers(np.array([[1, 0]], np.float32), documents, relevant)
+        >>> levels.above, levels.size, levels.n_relevant, levels.gain  # the first ties with one that is not relevant
+        (array([1, 3]), array([2, 1]), array([1, 1]), array([2., 1.]))
+        >>> answers.right, answers.first
+        (array([1]), array([0]))
+    """
+    starts = np.searchsorted(relevant.query, np.arange(len(queries) + 1))
+    levels: list[np.ndarray] = []
+    right, first = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.int64)
+    right_score, first_score = np.zeros(len(queries), np.float32), np.zeros(len(queries), np.float32)
+    for rows, scores in score_blocks(queries, documents):
+        for query, line in zip(range(rows.start, rows.stop), scores, strict=True):
+            if without is not None and without[query] >= 0:
+                line[without[query]] = -np.inf
+            own = slice(starts[query], starts[query + 1])
+            of_relevant = line[relevant.document[own]]
+            best, top = of_relevant.argmax(), line.argmax()
+            right[query], right_score[query] = relevant.document[own][best], of_relevant[best]
+            first[query], first_score[query] = top, line[top]
+            levels.append(_levels_of(query, line, of_relevant, relevant.grade[own]))
+    *counts, gain = np.concatenate(levels, axis=1)
+    query, above, size, n_relevant = (part.astype(np.int64) for part in counts)
+    table = Levels(query, above, size, n_relevant, gain)
+    return table, Answers(_first_ranks(table), right, right_score, first, first_score)
+
+
+def _levels_of(
+    query: int,
+    scores: Float32[np.ndarray, " n_documents"],
+    of_relevant: Float32[np.ndarray, " n_own"],
+    grades: Int64[np.ndarray, " n_own"],
+) -> Float64[np.ndarray, "5 n_levels"]:
+    """Return the levels of one query, in the order of the fields of ``Levels``."""
+    distinct, level = np.unique(-of_relevant, return_inverse=True)
+    # Sorted are only those that score no lower than the last of the relevant ones.
+    high = np.sort(-scores[scores >= -distinct[-1]])
+    above, at_least = (np.searchsorted(high, distinct, side=side) for side in ("left", "right"))
+    counts, gains = np.bincount(level), np.bincount(level, grades)
+    return np.stack([np.full(len(distinct), float(query)), above, at_least - above, counts, gains])
+
+
+def _first_ranks(levels: Levels) -> Ranks:
+    """Return the ranks of each query's best relevant document: above it stands none that is relevant."""
+    _, rows = np.unique(levels.query, return_index=True)
+    return Ranks(levels.above[rows], (levels.size - levels.n_relevant)[rows], levels.n_relevant[rows])
+
+
+def chance_levels(relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries"]) -> Levels:
+    """Return the levels of a constant model, for which everything ties.
+
+    Args:
+        n_documents: searched by each query.
+    """
+    queries, gain = np.arange(len(n_documents)), np.bincount(relevant.query, relevant.grade)
+    return Levels(queries, np.zeros(len(queries), np.int64), n_documents, relevant.counts, gain)
+
+
+def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
+    """Return the normalised discounted cumulative gain of each query's first k documents, in [0, 1].
+
+    DCG is the sum over places i up to k of grade / log2(i + 1), and the ideal is that of all relevant documents in the
+    order of their grades. The gain is the grade itself (linear), as in trec_eval; others take 2^grade - 1. Documents that
+    tie share their gain (McSherry and Najork, ECIR 2008).
+
+    Raises:
+        UsageError: k is below 1.
+
+    Example:
+        >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([2, 1]))
+        >>> levels = Levels(*np.array([[0, 0], [0, 1], [1, 1], [1, 1]]), np.array([1.0, 2.0]))  # in the wrong order
+        >>> ndcg_at_k(levels, relevant, 10).round(4)  # (1 + 2 / log2(3)) / (2 + 1 / log2(3))
+        array([0.8597])
+    """
+    _check_k(k)
+    discounts = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
+    reached = discounts[np.minimum(levels.above + levels.size, k)] - discounts[np.minimum(levels.above, k)]
+    dcg = np.bincount(levels.query, levels.gain / levels.size * reached)
+    order = np.lexsort((-relevant.grade, relevant.query))
+    place = np.arange(len(order)) - np.searchsorted(relevant.query, relevant.query)
+    ideal = np.where(place < k, relevant.grade[order] / np.log2(place + 2), 0.0)
+    return dcg / np.bincount(relevant.query, ideal)
+
+
+def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
+    """Return the share of each query's relevant documents that is among the first k, in [0, 1].
+
+    trec_eval's ``recall``, not the hit rate that CLIP papers call recall@k (``ranking.recall_at_k``).
+
+    Raises:
+        UsageError: k is below 1.
+
+    Example:
+        >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([2, 1]))
+        >>> relevant_recall_at_k(Levels(*np.array([[0, 0], [0, 4], [1, 2], [1, 1]]), np.ones(2)), relevant, 5)
+        array([0.75])
+    """
+    _check_k(k)
+    reached = np.minimum(levels.above + levels.size, k) - np.minimum(levels.above, k)
+    return np.bincount(levels.query, levels.n_relevant / levels.size * reached) / relevant.counts
+
+
+def average_precision_at_r(levels: Levels, relevant: Relevant) -> PerQuery:
+    """Return the average precision of each query's first R documents, with R the number of relevant ones, in [0, 1].
+
+    The sum over places i up to R that hold a relevant document of the precision of the first i, over R. Source: Musgrave
+    et al., ECCV 2020; its mean over queries is the mAP@R of ECCV Caption (Chun et al., ECCV 2022). It is trec_eval's
+    ``map_cut`` at R. With N documents at a score, r of them relevant, after a others of which b are relevant, place i holds
+    a relevant one with probability r / N, and then b + 1 + (i - a - 1) (r - 1) / (N - 1) are relevant up to it on average.
+
+    Example:
+        >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([1, 1]))
+        >>> average_precision_at_r(Levels(*np.array([[0, 0], [0, 2], [1, 1], [1, 1]]), np.ones(2)), relevant)
+        array([0.5])
+    """
+    counts = relevant.counts
+    r = counts[levels.query]
+    start, end = np.minimum(levels.above, r), np.minimum(levels.above + levels.size, r)
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, counts.max() + 1))])
+    before = np.cumsum(levels.n_relevant) - levels.n_relevant
+    before -= before[np.searchsorted(levels.query, levels.query)]  # of the same query
+    slope = (levels.n_relevant - 1) / np.maximum(levels.size - 1, 1)
+    at_start = before + 1 - (levels.above + 1) * slope
+    precisions = at_start * (harmonic[end] - harmonic[start]) + slope * (end - start)
+    return np.bincount(levels.query, levels.n_relevant / levels.size * precisions) / counts
+
+
+def reciprocal_rank(ranks: Ranks) -> PerQuery:
+    """Return the reciprocal rank of each query's first relevant document, in (0, 1]; trec_eval's ``recip_rank``.
+
+    With t others that tie and p relevant documents after b better ones, the first relevant one is at place b + j with
+    probability p / (t + p) times the product over i < j of (t - i + 1) / (t + p - i): the sum over j is exact.
+
+    Example:
+        >>> one = np.array([1])
+        >>> reciprocal_rank(Ranks(better=one, tied=one, tied_positives=one))  # at place 2 or 3
+        array([0.41666667])
+    """
+    distinct, rows = np.unique(np.stack(ranks, axis=1), axis=0, return_inverse=True)
+    return np.array([_expected_reciprocal(*each) for each in distinct.tolist()])[rows.reshape(-1)]
+
+
+def _expected_reciprocal(better: int, tied: int, positives: int) -> float:
+    places = np.arange(tied)
+    missed = np.concatenate([[1.0], np.cumprod((tied - places) / (tied + positives - places))])
+    at = np.arange(tied + 1)
+    return float((missed * positives / (tied + positives - at) / (better + at + 1)).sum())
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise UsageError(f"a metric of the first k documents needs k of at least 1, got {k}")

@@ -1,0 +1,262 @@
+"""Retrieval on data with judgements: where do the relevant documents of a query stand among all documents?
+
+Queries and documents are texts, images or both. The vector of one that is both is the mean of the two unit vectors, scaled
+to length 1. A document that was not judged counts as not relevant. Queries without a relevant document are left out and
+counted, and a document that is the query itself (the same id, text and image) is no answer.
+
+Captions are judgements of grade 1: the caption of an image that is the only relevant document has MRR and nDCG of its rank.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.judgements import NO_IMAGE, JudgedItems, Judgements
+from clipbench.errors import DataError
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics import (
+    Answers,
+    Levels,
+    Ranks,
+    Relevant,
+    average_precision_at_r,
+    chance_levels,
+    expected_rank,
+    judged_answers,
+    ndcg_at_k,
+    reciprocal_rank,
+    relevant_documents,
+    relevant_recall_at_k,
+)
+from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import counted
+from clipbench.results.record import Curve
+from clipbench.stats.clusters import alike
+from clipbench.stats.intervals import mean_interval
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench_tasks.neighbours import Asked, IsRight, Items, neighbours
+from clipbench_tasks.tables import bounded_curve
+
+QUESTION = "Are the documents that people judged relevant to a query the first that it finds?"
+SCORING = (
+    "nDCG@k has the grades as gains; documents that tie stand in random order, and values are expected over that order."
+)
+DIRECTION = "judged"
+CERTAIN = 1 - 1e-9
+"""A value by chance from which on no model can do worse."""
+CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
+
+
+class _Results(NamedTuple):
+    """The queries that have a relevant document, and their results."""
+
+    queries: JudgedItems
+    relevant: Relevant
+    levels: Levels
+    answers: Answers
+    n_documents: Int64[np.ndarray, " n_queries"]
+    """Documents that each searches."""
+
+
+def evaluation(dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: tuple[int, ...]) -> Evaluation:
+    """Return a row for each query that has a relevant document.
+
+    Raises:
+        DataError: no query has one.
+    """
+    relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
+    if not len(asked):
+        raise DataError(f"data set {dataset.id} judges no document relevant: expected a grade above 0")
+    queries, documents = judgements.queries.take(asked), judgements.documents
+    images = unit(embedder.images(dataset.images)) if len(dataset.images) else None
+    of_queries, of_documents = (item_vectors(items, images, embedder) for items in (queries, documents))
+    own = _themselves(queries, documents, relevant)
+    levels, answers = judged_answers(of_queries, of_documents, relevant, without=own)
+    results = _Results(queries, relevant, levels, answers, len(documents.ids) - (own >= 0))
+    ids = [f"query:{id}" for id in queries.ids]
+    margin = answers.right_score.astype(np.float64) - answers.first_score
+    asked_for = Asked(ids, of_queries, np.arange(len(ids)), own)
+    return Evaluation(
+        samples=_table(results, documents, ids, ks),
+        measures=_measures(results, ks),
+        controls=_controls(results, ks),
+        curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(results)},
+        neighbours=neighbours(
+            asked_for,
+            Items(of_documents, np.arange(len(documents.ids)), documents.texts, documents.images),
+            margin=margin,
+            is_failure=expected_rank(answers.ranks) > 1,
+            is_right=_is_relevant(relevant, len(documents.ids)),
+        ),
+        question=QUESTION,
+        scoring=SCORING,
+        notes=tuple(_notes(len(judgements.queries.ids) - len(asked), own)),
+    )
+
+
+def item_vectors(
+    items: JudgedItems, images: Float32[np.ndarray, "n_images dim"] | None, embedder: Embedder
+) -> Float32[np.ndarray, "n dim"]:
+    """Return the unit vector of each query or document: of its text or image, or of the mean of both unit vectors.
+
+    Args:
+        images: unit vectors of the data set's images; None where it has none.
+    """
+    has_text = np.array([bool(text) for text in items.texts])
+    has_image = items.images != NO_IMAGE
+    vectors = np.zeros((len(items.ids), embedder.info.embed_dim), np.float32)
+    if has_text.any():
+        vectors[has_text] = unit(embedder.texts([text for text in items.texts if text]))
+    if images is not None:
+        vectors[has_image] += images[items.images[has_image]]
+    has_both = has_text & has_image
+    vectors[has_both] = unit(vectors[has_both])
+    return vectors
+
+
+def _themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> Int64[np.ndarray, " n_queries"]:
+    """Return the row of the document that each query is, unless it was judged relevant to itself; -1 for none."""
+    rows = {id: row for row, id in enumerate(documents.ids)}
+    own = np.full(len(queries.ids), -1, np.int64)
+    for query, (id, text, image) in enumerate(zip(queries.ids, queries.texts, queries.images.tolist(), strict=True)):
+        row = rows.get(id, -1)
+        if row >= 0 and documents.texts[row] == text and documents.images[row] == image:
+            own[query] = row
+    own[relevant.query[relevant.document == own[relevant.query]]] = -1
+    return own
+
+
+def _is_relevant(relevant: Relevant, n_documents: int) -> IsRight:
+    """Return a function that says of pairs whether the document is relevant to the query."""
+    pairs = relevant.query * n_documents + relevant.document
+
+    def is_relevant(
+        query: Int64[np.ndarray, " pairs"], document: Int64[np.ndarray, " pairs"]
+    ) -> Bool[np.ndarray, " pairs"]:
+        return np.isin(query * n_documents + document, pairs)
+
+    return is_relevant
+
+
+def values(levels: Levels, relevant: Relevant, ranks: Ranks, ks: Sequence[int]) -> dict[str, Float64[np.ndarray, " n"]]:
+    """Return each metric of each query."""
+    return {
+        **{f"ndcg@{k}": ndcg_at_k(levels, relevant, k) for k in ks},
+        **{f"recall@{k}": relevant_recall_at_k(levels, relevant, k) for k in ks},
+        "map@R": average_precision_at_r(levels, relevant),
+        "mrr": reciprocal_rank(ranks),
+    }
+
+
+def _table(results: _Results, documents: JudgedItems, ids: list[str], ks: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return one row a query: what it is, its best relevant document, the first of all, and each metric."""
+    queries, relevant, levels, answers, _ = results
+    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
+    rank = expected_rank(answers.ranks)
+    # Queries with much the same relevant documents, such as captions of one image, are found or missed together.
+    clusters = np.array(queries.ids, object)[alike(relevant.query, relevant.document, len(ids))]
+    texts, names = np.array(documents.texts, object), np.array(documents.ids, object)
+    return {
+        "sample_id": np.array(ids, object),
+        "direction": np.full(len(ids), DIRECTION, object),
+        "cluster": clusters,
+        "image": queries.images,
+        "margin": 1.5 - rank,
+        "query": np.array(queries.texts, object),
+        "right_document": names[answers.right],
+        "right_text": texts[answers.right],
+        "right_image": documents.images[answers.right],
+        "chosen_document": names[answers.first],
+        "chosen_text": texts[answers.first],
+        "chosen_image": documents.images[answers.first],
+        "n_relevant": relevant.counts,
+        "right_cosine": right,
+        "chosen_cosine": chosen,
+        f"{DIRECTION}_margin": right - chosen,
+        f"{DIRECTION}_rank": rank,
+        f"{DIRECTION}_tied": (answers.ranks.tied > 0).astype(np.float64),
+        **values(levels, relevant, answers.ranks, ks),
+    }
+
+
+def _measures(results: _Results, ks: tuple[int, ...]) -> dict[str, Measure]:
+    relevant, n_documents = results.relevant, results.n_documents
+    ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
+    by_chance = values(chance_levels(relevant, n_documents), relevant, ranks, ks)
+    measures: dict[str, Measure] = {}
+    for name, each in by_chance.items():
+        chance = float(each.mean())
+        measures[name] = Mean(column=name, chance=chance)
+        if chance >= CERTAIN:
+            reason = (
+                f"every query scores 1, whatever the model: too few of the {n_documents.max():,} documents are wrong"
+            )
+            measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+    return define(measures, definitions(ks))
+
+
+def _controls(results: _Results, ks: tuple[int, ...]) -> dict[str, Measure]:
+    is_tied = results.answers.ranks.tied > 0
+    reason = "no interval: items that are alike tie together, not one by one"
+    rate = Fixed(value=float(is_tied.mean()), n=len(is_tied), reason=reason)
+    return define({f"{DIRECTION}_tie_rate": rate}, definitions(ks))
+
+
+def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
+    """Return the definitions of the metrics and the control of data with judgements."""
+    last = max(ks)
+    found = {
+        f"ndcg@{k}": Definition(
+            f"nDCG@{k}",
+            f"Normalised discounted cumulative gain of the first {k} documents, with the grades as gains.",
+            is_headline=k == last,
+        )
+        for k in ks
+    }
+    found["map@R"] = Definition(
+        "mAP@R",
+        "Average precision of the first R documents, R being the number of documents that are relevant to the query.",
+    )
+    found["mrr"] = Definition("MRR", "Mean reciprocal rank of the first relevant document.", is_headline=True)
+    for k in ks:
+        found[f"recall@{k}"] = Definition(
+            f"Recall@{k} of relevant documents", f"Share of a query's relevant documents that is among the first {k}."
+        )
+    found[f"{DIRECTION}_tie_rate"] = Definition(
+        "Ties for first place",
+        "Share of the queries whose best relevant document ties with one that is not relevant.",
+        ("mrr", f"ndcg@{last}"),
+    )
+    return found
+
+
+def _curves(results: _Results) -> Iterator[tuple[str, Curve]]:
+    """Yield nDCG and recall at several k, with their intervals."""
+    _, relevant, levels, _, n_documents = results
+    clusters = alike(relevant.query, relevant.document, len(n_documents))
+    ks = [k for k in CURVE_KS if k <= n_documents.max()]
+    for name, label, metric in (("ndcg", "nDCG@k", ndcg_at_k), ("recall", "recall@k", relevant_recall_at_k)):
+        columns = [metric(levels, relevant, k) for k in ks]
+        intervals = [mean_interval(column, clusters=clusters) for column in columns]
+        yield (
+            name,
+            bounded_curve(
+                [float(k) for k in ks],
+                [float(column.mean()) for column in columns],
+                [(interval.low, interval.high) for interval in intervals],
+                x_label="k",
+                y_label=label,
+            ),
+        )
+
+
+def _notes(n_left_out: int, own: Int64[np.ndarray, " n_queries"]) -> Iterator[str]:
+    if n_left_out:
+        yield f"{counted(n_left_out, 'query', 'queries')} without a relevant document: left out"
+    n_own = int((own >= 0).sum())
+    if n_own:
+        yield f"{counted(n_own, 'query is', 'queries are')} among the documents too: no query finds itself"

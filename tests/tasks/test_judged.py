@@ -1,0 +1,124 @@
+"""retrieval on data with judgements: values for vectors written by hand, who is asked, clusters, and what is shown."""
+
+import numpy as np
+import pytest
+
+from clipbench.data import Dataset
+from clipbench.data.judgements import JudgedItems, Judgements
+from clipbench.errors import DataError
+from clipbench.evaluation.task import Evaluation
+from clipbench.results.record import Metric
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.retrieval import Retrieval
+
+IMAGES = {"sea": [1.0, 0.0, 0.0], "wood": [0.0, 1.0, 0.0]}
+TEXTS = {
+    "waves": [1.0, 0.2, 0.0],
+    "trees": [0.6, 0.8, 0.0],
+    "hills": [0.0, 0.6, 0.8],
+    "the sea": [1.0, 0.1, 0.0],
+    "a wood": [0.1, 1.0, 0.0],
+    "nothing": [0.0, 0.0, 1.0],
+}
+DOCUMENTS = JudgedItems(
+    ("d-sea", "d-wood", "d-waves", "d-hills"), ("", "trees", "waves", "hills"), np.array([0, 1, -1, -1])
+)
+QUERIES = JudgedItems(("q-sea", "q-wood", "q-none"), ("the sea", "a wood", "nothing"), np.array([-1, -1, -1]))
+GRADES = [(0, 0, 2), (0, 2, 1), (0, 3, 0), (1, 1, 1), (2, 1, 0)]
+
+
+def dataset(
+    queries: JudgedItems = QUERIES, documents: JudgedItems = DOCUMENTS, grades: list[tuple[int, int, int]] = GRADES
+) -> Dataset:
+    query, document, grade = np.array(grades, np.int64).reshape(-1, 3).T
+    judgements = Judgements(queries=queries, documents=documents, query=query, document=document, grade=grade)
+    return Dataset(
+        id="places", images=[NamedImage(each) for each in IMAGES], image_ids=list(IMAGES), judgements=judgements
+    )
+
+
+def evaluate(data: Dataset, *, ks: tuple[int, ...] = (1, 2)) -> tuple[Evaluation, dict[str, Metric]]:
+    found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
+    measures = {**found.measures, **found.controls}
+    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+def test_values_worked_by_hand() -> None:
+    found, metrics = evaluate(dataset())
+    # "the sea" is nearest to the waves (0.9952), of grade 1, and then to the image (0.9950), of grade 2
+    assert found.samples["chosen_document"].tolist() == ["d-waves", "d-wood"]
+    assert metrics["ndcg@2"].value == pytest.approx(((1 + 2 / np.log2(3)) / (2 + 1 / np.log2(3)) + 1) / 2)
+    assert metrics["ndcg@1"].value == pytest.approx((1 / 2 + 1) / 2)
+    assert metrics["recall@1"].value == pytest.approx((1 / 2 + 1) / 2) and metrics["recall@2"].value == 1.0
+    assert metrics["mrr"].value == 1.0 and metrics["map@R"].value == 1.0
+    assert metrics["mrr"].n == 2 and found.notes == ("1 query without a relevant document: left out",)
+    assert [name for name, metric in metrics.items() if metric.is_headline] == ["ndcg@2", "mrr"]
+    # by chance, with one relevant of four: (1 + 1/2 + 1/3 + 1/4) / 4; with two: 1/2 + 2/6 1/2 + 1/6 1/3
+    assert metrics["mrr"].chance == pytest.approx(((25 / 12) / 4 + 1 / 2 + 1 / 6 + 1 / 18) / 2)
+    assert metrics["recall@1"].chance == pytest.approx(1 / 4)
+    assert found.question.startswith("Are the documents") and found.curves["judged_recall"].x == [1, 2, 3]
+
+
+def test_a_document_with_text_and_image_is_the_mean_of_both_unit_vectors() -> None:
+    found, _ = evaluate(dataset())
+    both = np.array([0.6, 0.8, 0]) + np.array([0, 1, 0])
+    query = np.array([0.1, 1, 0]) / np.hypot(0.1, 1)
+    assert found.samples["right_cosine"][1] == pytest.approx(query @ both / np.linalg.norm(both), abs=1e-7)
+
+
+def test_a_query_may_be_an_image_and_does_not_find_itself_among_the_documents() -> None:
+    queries = JudgedItems(("d-sea", "d-wood"), ("", ""), np.array([0, 1]))
+    found, metrics = evaluate(dataset(queries, grades=[(0, 2, 1), (1, 1, 1)]), ks=(1,))
+    # The sea is document d-sea too, which is left out; d-wood has a text besides, so that it is not the query.
+    assert found.samples["chosen_document"].tolist() == ["d-waves", "d-wood"] and metrics["recall@1"].value == 1.0
+    assert found.samples["image"].tolist() == [0, 1] and found.samples["right_image"].tolist() == [-1, 1]
+    assert found.notes == ("1 query is among the documents too: no query finds itself",)
+    assert metrics["recall@1"].chance == pytest.approx((1 / 3 + 1 / 4) / 2)
+    sea = found.neighbours["sample_id"] == "query:d-sea"
+    assert not sea.any() or "d-sea" not in found.neighbours["text"][sea]
+
+
+def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:
+    texts = tuple(TEXTS)
+    queries = JudgedItems(tuple(f"q{row}" for row in range(6)), texts, np.full(6, -1))
+    grades = [(0, 0, 1), (1, 0, 2), (2, 0, 1), (2, 1, 1), (3, 1, 1), (3, 2, 1), (3, 3, 1), (4, 3, 1), (5, 3, 1)]
+    found, metrics = evaluate(dataset(queries, grades=grades))
+    assert found.samples["cluster"].tolist() == ["q0", "q0", "q0", "q3", "q4", "q4"]
+    assert "over 3 clusters" in str(metrics["mrr"].method)
+
+
+def test_a_failure_names_what_is_right_and_what_came_first() -> None:
+    found, metrics = evaluate(dataset(grades=[(0, 3, 1), (1, 1, 1)]))
+    row = {name: column[0] for name, column in found.samples.items()}
+    assert (row["query"], row["right_text"], row["chosen_text"], row["chosen_image"]) == (
+        "the sea",
+        "hills",
+        "waves",
+        -1,
+    )
+    assert row["judged_rank"] == 4 and row["judged_margin"] < -0.9 and metrics["mrr"].value == pytest.approx(5 / 8)
+    near = found.neighbours
+    assert near["text"].tolist() == ["waves", "", "trees"] and near["image"].tolist() == [-1, 0, 1]
+    assert near["place"].tolist() == [1, 2, 3] and not near["is_right"].any()
+
+
+def test_a_constant_model_scores_chance() -> None:
+    constant = FixedEmbedder(dict.fromkeys(IMAGES, (0.6, 0.8)), dict.fromkeys(TEXTS, (0.6, 0.8)))
+    found = Retrieval().evaluate(dataset(), constant, np.random.default_rng(0))
+    for name, measure in found.measures.items():
+        metric = measure.metric(found.samples, np.random.default_rng(0))
+        assert metric.value is None or metric.value == pytest.approx(metric.chance), name
+    assert found.measures["recall@5"].metric(found.samples, np.random.default_rng(0)).value is None
+    rate = found.controls["judged_tie_rate"].metric(found.samples, np.random.default_rng(0))
+    assert rate.value == 1.0 and rate.control_of == ["mrr", "ndcg@10"]
+
+
+def test_texts_alone_are_enough() -> None:
+    documents = DOCUMENTS._replace(images=np.full(4, -1), texts=("waves", "trees", "hills", "the sea"))
+    _, metrics = evaluate(dataset(documents=documents, grades=[(0, 3, 1), (1, 1, 1)]))
+    assert metrics["mrr"].value == 1.0
+
+
+def test_data_without_a_relevant_document_are_refused() -> None:
+    with pytest.raises(DataError, match="data set places judges no document relevant: expected a grade above 0"):
+        evaluate(dataset(grades=[(0, 0, 0), (1, 1, -1)]))
