@@ -80,6 +80,8 @@ class Dataset:
     """Citation for the data, where known."""
     labels: Int64[np.ndarray, " n_images"] | None = None
     """True class of each image, as a row of ``class_names``."""
+    is_training: Bool[np.ndarray, " n_images"] | None = None
+    """True for the images that a task may train on, which it then does not test; None where they are not told apart."""
     multilabels: Bool[np.ndarray, "n_images n_classes"] | None = None
     """True for each class that holds of the image, where several may."""
     class_names: tuple[str, ...] | None = None
@@ -157,10 +159,9 @@ class Dataset:
             "judgements": None if self.judgements is None else self.judgements.within(new_row),
         }
         groups = {name: each.take(rows) for name, each in self.groups.items() if not each.of_captions}
-        if self.labels is not None:
-            changes["labels"] = self.labels[rows]
-        if self.multilabels is not None:
-            changes["multilabels"] = self.multilabels[rows]
+        for name in ("labels", "is_training", "multilabels"):
+            of_images: np.ndarray | None = getattr(self, name)
+            changes[name] = None if of_images is None else of_images[rows]
         if self.label_sets is not None:
             changes["label_sets"] = {
                 name: each._replace(labels=each.labels[rows]) for name, each in self.label_sets.items()
@@ -233,6 +234,8 @@ class Dataset:
         hasher = hashlib.blake2b(repr(parts).encode(), digest_size=16)
         for name, label_set in (self.label_sets or {}).items():
             hasher.update(repr((name, label_set.class_names)).encode() + label_set.labels.tobytes())
+        if self.is_training is not None:
+            hasher.update(b"training" + self.is_training.tobytes())
         if self.main_slice:
             hasher.update(repr(self.main_slice).encode())
         for name, sets in self.label_slices.items():
@@ -392,7 +395,12 @@ def _check_groups(dataset: Dataset) -> None:
 
 
 def _check_lengths(dataset: Dataset) -> None:
-    of_images = {"image ids": dataset.image_ids, "labels": dataset.labels, "multilabels": dataset.multilabels}
+    of_images = {
+        "image ids": dataset.image_ids,
+        "labels": dataset.labels,
+        "marks of images to train on": dataset.is_training,
+        "multilabels": dataset.multilabels,
+    }
     of_captions = {"rows of images": dataset.caption_image, "caption ids": dataset.caption_ids}
     for parts, items, of in ((of_images, dataset.images, "images"), (of_captions, dataset.captions, "captions")):
         for name, part in parts.items():

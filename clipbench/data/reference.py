@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from clipbench import __version__
@@ -15,6 +16,7 @@ from clipbench.data import (
     languages,
     long_captions,
     manifest,
+    training_split,
     webdataset,
 )
 from clipbench.data.catalogue import (
@@ -103,13 +105,15 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     as it is, then below the data root). A name of the catalogue always means its data set, below the data root (or
     without one in the current folder), with its published prompts and size; a folder of one's own with that name is
     ./NAME. For the task text-in-image, words are written onto the images of a classification set; its option ``n`` is
-    the number of images.
+    the number of images. For the task few-shot, its option ``train`` names a split to train on.
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that only the user can make.
         DataError: the data are malformed, incomplete or empty.
         Unavailable: known data that are not on this machine; the message says how to get them.
     """
+    if training_split.is_named(options):
+        return training_split.load(partial(_load, reference), options)
     if reference.lower() == GENERATED or options.task != attacks.TASK:
         return _load(reference, options)
     others = {name: text for name, text in options.options.items() if name != "n"}
@@ -134,7 +138,7 @@ def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
 
 def depends_on_task(reference: str, task: str) -> bool:
     """Return whether a reference means different data for another task."""
-    return reference.lower() == GENERATED or task == attacks.TASK
+    return reference.lower() == GENERATED or task in (attacks.TASK, training_split.TASK)
 
 
 def _load(reference: str, options: DataOptions) -> Dataset:

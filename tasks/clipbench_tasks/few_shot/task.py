@@ -4,7 +4,8 @@ Three classifiers are trained on unit image vectors: the vote of the nearest ima
 starts at the class prompts, whose weights are drawn towards the logit scale times the prompts' vectors (``metrics.probes``
 has the objectives). Nothing is tuned: the strength of the regularisation is the same for all data.
 
-Half of the images of each class are trained on, the other half is tested. A draw is a seeded choice of the training
+Half of the images of each class are trained on, the other half is tested, unless the data say which images may be trained
+on. A draw is a seeded choice of the training
 images; each test image is tested by one draw alone, and draws are the clusters of the intervals at k labels. So an accuracy at k labels is that of
 other images *and* of other draws from the same training images. With all labels there is one training set, and the accuracy is of
 that one.
@@ -79,7 +80,7 @@ class FewShot:
         "How many labelled images of each class does a classifier on the image vectors need to be as good as the prompts?"
     )
     scoring: ClassVar[str] = (
-        "Half of the images of each class are trained on, the others are tested: each by one of 20 seeded draws of so many "
+        "Half of the images of each class, or a split of their own, are trained on, the others are tested: each by one of 20 seeded draws of so many "
         "labelled images of each class. An image counts as right when its true class scores highest; a tie scores what a "
         "coin flip would."
     )
@@ -101,17 +102,24 @@ class FewShot:
         """Return a row a test image, and one more for its draw. Needs labels and class names."""
         dataset.require("class_names", "labels")
         assert dataset.labels is not None and dataset.class_names is not None
-        cut = halves(dataset.labels, dataset.image_ids, rng)
-        trained, labels = np.unique(dataset.labels, return_inverse=True)  # every class has an image to train on
-        if len(trained) < 2 or len(cut.test) < 2:
+        cut = (
+            halves(dataset.labels, dataset.image_ids, rng)
+            if dataset.is_training is None
+            else Cut(np.flatnonzero(dataset.is_training), np.flatnonzero(~dataset.is_training))
+        )
+        trained = np.unique(dataset.labels[cut.training])
+        lacking = np.setdiff1d(dataset.labels[cut.test], trained)
+        if len(trained) < 2 or len(cut.test) < 2 or len(lacking):
             raise DataError(
-                f"data set {dataset.id} has {counted(len(dataset), 'image')} of {counted(len(trained), 'class', 'classes')}:"
-                " few-shot needs two classes, and two images to test beside those to train on"
+                f"data set {dataset.id} has {counted(len(cut.training), 'image')} of {counted(len(trained), 'class', 'classes')} to"
+                f" train on, and {len(cut.test)} to test{', some of other classes' if len(lacking) else ''}: few-shot needs two"
+                " classes, images of each to train on, and two images to test"
             )
+        labels = np.searchsorted(trained, dataset.labels)
         prompts = (self.prompts or prompts_of(dataset)).render(dataset.class_names)
         vectors = Vectors(
             unit(embedder.images(dataset.images)),
-            labels.astype(np.int64),
+            labels,
             class_vectors(prompt_vectors(prompts, embedder))[trained],
             embedder.info.logit_scale,
         )
@@ -152,7 +160,7 @@ class FewShot:
             measures=define(self._measures(samples, numbers, per_class, true, classifiers), definitions(self.shots)),
             curves={f"{method}_acc1_by_labels": _curve(samples, method, numbers) for method in classifiers},
             neighbours=_nearest(ids.tolist(), vectors, cut, names, margin, of_images[f"linear_probe_acc1@{ALL}"]),
-            notes=_notes(cut, draws, per_class),
+            notes=_notes(dataset, cut, draws, per_class),
         )
 
     def _measures(
@@ -293,11 +301,12 @@ def _curve(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[flo
     )
 
 
-def _notes(cut: Cut, draws: Draws, per_class: Int64[np.ndarray, " n_classes"]) -> tuple[str, ...]:
+def _notes(dataset: Dataset, cut: Cut, draws: Draws, per_class: Int64[np.ndarray, " n_classes"]) -> tuple[str, ...]:
     fewest, most = int(per_class.min()), int(per_class.max())
     each = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
+    how = "each class cut at random" if dataset.is_training is None else "trained on a split of its own"
     return (
-        f"each class cut at random: {count(len(cut.training))} images to train on ({each} a class), {count(len(cut.test))} to test",
+        f"{how}: {count(len(cut.training))} images to train on ({each} a class), {count(len(cut.test))} to test",
         f"{draws.n} draws of training images, each tested on its own share of the test images",
         f"regularisation of the probes fixed at C = {shortest(C)}",
     )

@@ -146,7 +146,7 @@ def test_what_cannot_be_measured_has_a_reason() -> None:
             np.random.default_rng(0),
         )
     with pytest.raises(
-        DataError, match="pets has 4 images of 1 class: few-shot needs two classes, and two images to test"
+        DataError, match="pets has 2 images of 1 class to train on, and 2 to test: few-shot needs two classes"
     ):
         evaluate(FewShot(prompts=PLAIN), dataset([0] * 4, ("cat",)), noisy([0] * 4, ("cat",), noise=0))
     for given, said in (

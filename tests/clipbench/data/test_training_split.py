@@ -1,0 +1,92 @@
+"""A split to train on beside the one that is tested."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.data import DataOptions, load_data
+from clipbench.data.dataset import Dataset
+from clipbench.errors import ClipbenchError, DataError, UsageError
+from clipbench.testing import INFO, FixedEmbedder
+from clipbench_tasks.few_shot import FewShot
+
+
+def folder(root: Path, **splits: dict[str, int]) -> Path:
+    for split, classes in splits.items():
+        for name, n in classes.items():
+            (root / split / name).mkdir(parents=True)
+            for number in range(n):
+                Image.new("RGB", (4, 4), (number, len(split), len(name))).save(root / split / name / f"{number}.png")
+    return root
+
+
+def load(root: Path, task: str = "few-shot", **options: str) -> Dataset:
+    return load_data(str(root), DataOptions(task=task, options=options))
+
+
+def test_both_splits_are_there_with_marks_on_the_images_to_train_on(tmp_path: Path) -> None:
+    root = folder(tmp_path, test={"cat": 2, "dog": 1}, train={"cat": 1, "dog": 2})
+    data = load(root, split="test", train="train")
+    assert data.is_training is not None and data.is_training.tolist() == [False] * 3 + [True] * 3
+    assert data.labels is not None and data.labels.tolist() == [0, 0, 1, 0, 1, 1] and data.split == "test"
+    assert data.image_ids[3] == f"train: {load(root, split='train').image_ids[0]}"
+    kept = data.take(np.array([2, 5]))
+    assert kept.is_training is not None and kept.is_training.tolist() == [False, True]
+    digests = [each.digest() for each in data.images]
+    others = Dataset(**{**vars(data), "is_training": ~data.is_training})
+    assert others.fingerprint(digests) != data.fingerprint(digests)
+
+
+def test_the_task_trains_on_that_split_and_tests_the_other(tmp_path: Path) -> None:
+    data = load(folder(tmp_path, test={"cat": 3, "dog": 3}, train={"cat": 2, "dog": 4}), split="test", train="train")
+
+    class Embedder(FixedEmbedder):
+        info = INFO
+
+        def images(self, images: object) -> np.ndarray:
+            return np.eye(2, dtype=np.float32)[data.labels]
+
+        def texts(self, texts: object) -> np.ndarray:
+            return np.eye(2, dtype=np.float32)
+
+    found = FewShot(draws=2).evaluate(data, Embedder({}, {"": [1.0]}), np.random.default_rng(0))
+    assert sorted(set(found.samples["image"].tolist())) == [0, 1, 2, 3, 4, 5]
+    assert found.notes[0] == "trained on a split of its own: 6 images to train on (2 to 4 a class), 6 to test"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        (
+            {"split": "train", "train": "train"},
+            UsageError,
+            "train=train: the images to test are of 'train' too: name another",
+        ),
+        ({"split": "test", "train": "trian"}, UsageError, "trian"),
+        (
+            {"split": "test", "train": "val"},
+            DataError,
+            "the split 'val' has the class 'emu', which the tested images do not",
+        ),
+        (
+            {"split": "test", "train": "validation"},
+            DataError,
+            "the split 'validation' has no image of 1 of the classes that are tested, the first 'dog'",
+        ),
+    ],
+)
+def test_splits_that_do_not_fit_are_refused(
+    tmp_path: Path, options: dict[str, str], error: type[ClipbenchError], said: str
+) -> None:
+    root = folder(
+        tmp_path, test={"cat": 1, "dog": 1}, train={"cat": 1, "dog": 1}, val={"cat": 1, "emu": 1}, validation={"cat": 1}
+    )
+    with pytest.raises(error, match=said):
+        load(root, **options)
+
+
+def test_another_task_has_no_such_option(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="take no option 'train'"):
+        load(folder(tmp_path, test={"cat": 1}), task="zero-shot", split="test", train="test")
