@@ -3,19 +3,29 @@
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cache
 from itertools import chain, islice
 from threading import Lock
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Piece = TypeVar("Piece")
 
 
 def n_threads() -> int:
     """Return how many threads numpy's own products take: OPENBLAS_NUM_THREADS, OMP_NUM_THREADS, or all processors."""
-    from threadpoolctl import threadpool_info
-
-    found = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    found = [library["num_threads"] for library in _blas().info()]
     return max(found) if found else os.cpu_count() or 1
+
+
+@cache
+def _blas() -> "ThreadpoolController":
+    """Return the libraries of products that are loaded: a millisecond's search, for matrices that take a few."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
@@ -35,8 +45,6 @@ def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
         for piece in left:
             work(piece)
         return
-    from threadpoolctl import threadpool_limits
-
     lock, has_failed = Lock(), False
 
     def take_pieces() -> None:
@@ -47,7 +55,7 @@ def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
                 return
             work(piece)
 
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n) as pool:
+    with _blas().limit(limits=1), ThreadPoolExecutor(n) as pool:
         running = [pool.submit(take_pieces) for _ in range(n)]
         try:
             for each in as_completed(running):

@@ -167,11 +167,13 @@ def contrastive_loss(
     if not n:
         return float("nan")
     own, by_image, by_text = np.empty(n), np.empty(n), np.full(n, -np.inf)
+    room = None
     for rows, dots in dot_blocks(images, texts):
-        logits = logit_scale * dots
+        logits = np.multiply(dots, logit_scale, out=dots)
+        room = np.empty_like(logits) if room is None else room[: len(logits)]
         own[rows] = np.diagonal(logits, rows.start)
-        by_image[rows] = _log_sum_exp(logits, axis=1)
-        by_text = np.logaddexp(by_text, _log_sum_exp(logits, axis=0))
+        by_image[rows] = _log_sum_exp(logits, 1, room)
+        by_text = np.logaddexp(by_text, _log_sum_exp(logits, 0, room))
     return float(((by_image + by_text) / 2 - own).mean())
 
 
@@ -254,9 +256,14 @@ def _fit_map(vectors: Float32[np.ndarray, "n dim"], kind: str, strength: float) 
     return AffineMap(strength * mean, divisor, is_renormalised=kind != "collapse")
 
 
-def _log_sum_exp(logits: Float64[np.ndarray, "rows columns"], axis: int) -> Float64[np.ndarray, " n"]:
+def _log_sum_exp(
+    logits: Float64[np.ndarray, "rows columns"], axis: int, room: Float64[np.ndarray, "rows columns"]
+) -> Float64[np.ndarray, " n"]:
+    """Return ln sum exp along an axis; overwrites ``room``: memory that is new for each block takes longer than the sum."""
     top = logits.max(axis=axis, keepdims=True)
-    return np.log(np.exp(logits - top).sum(axis=axis)) + top.squeeze(axis)
+    np.subtract(logits, top, out=room)
+    np.exp(room, out=room)
+    return np.log(room.sum(axis=axis)) + top.squeeze(axis)
 
 
 def _check_name(name: str, known: Collection[str], what: str) -> None:

@@ -1,8 +1,8 @@
 """Seeded choices that are the same on every platform and in every version of Python."""
 
 import hashlib
+from _random import Random  # the generator itself: that of ``random`` seeds it twice, which is most of a stream's cost
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,7 +11,7 @@ T = TypeVar("T")
 class Chance:
     """A stream of choices that its key alone decides.
 
-    Only ``Random.random`` is used: it is the one method whose sequence Python promises to keep.
+    Only ``random()`` of Python's generator is used: it is the one method whose sequence Python promises to keep.
 
     Example:
         >>> Chance("demo", 0).one_of("abcdef"), Chance("demo", 0).one_of("abcdef")

@@ -5,8 +5,8 @@ the left. Captions state only facts that are True; a false caption states at lea
 wide, so that every caption is clearly true or clearly false.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
 from itertools import product
 
 from clipbench.data.scenes.geometry import is_in, size_name, stands, word_stands
@@ -84,8 +84,7 @@ class WrittenBy:
 Fact = Exists | Count | Related | Located | Backdrop | Written | WrittenBy
 
 
-@singledispatch
-def verdict(fact: object, scene: Scene) -> bool | None:
+def verdict(fact: Fact, scene: Scene) -> bool | None:
     """Return whether a fact is true of a scene; None where people could disagree.
 
     Example:
@@ -97,21 +96,21 @@ def verdict(fact: object, scene: Scene) -> bool | None:
         >>> verdict(Located(Description("cube"), "left"), scene), verdict(Count(Description("cube"), 2), scene)
         (True, False)
     """
-    raise TypeError(f"not a fact: {fact!r}")
+    judge = _JUDGES.get(type(fact))
+    if judge is None:
+        raise TypeError(f"not a fact: {fact!r}")
+    return judge(fact, scene)
 
 
-@verdict.register
-def _(fact: Exists, scene: Scene) -> bool | None:
+def _exists(fact: Exists, scene: Scene) -> bool | None:
     return bool(matching(scene, fact.what))
 
 
-@verdict.register
-def _(fact: Count, scene: Scene) -> bool | None:
+def _count(fact: Count, scene: Scene) -> bool | None:
     return len(matching(scene, fact.what)) == fact.number
 
 
-@verdict.register
-def _(fact: Related, scene: Scene) -> bool | None:
+def _related(fact: Related, scene: Scene) -> bool | None:
     subjects, objects = matching(scene, fact.subject), matching(scene, fact.object)
     order = scene.solids
     return _all(
@@ -119,27 +118,23 @@ def _(fact: Related, scene: Scene) -> bool | None:
     )
 
 
-@verdict.register
-def _(fact: Located, scene: Scene) -> bool | None:
+def _located(fact: Located, scene: Scene) -> bool | None:
     return _all([is_in(scene.solids[i], fact.place) for i in matching(scene, fact.what)])
 
 
-@verdict.register
-def _(fact: Backdrop, scene: Scene) -> bool | None:
+def _backdrop(fact: Backdrop, scene: Scene) -> bool | None:
     background = scene.background
     return fact.colour in (None, background.colour) and fact.texture in (None, background.texture)
 
 
-@verdict.register
-def _(fact: Written, scene: Scene) -> bool | None:
+def _written(fact: Written, scene: Scene) -> bool | None:
     writing = scene.writing
     if writing is None or writing.is_blank:
         return False
     return fact.word == writing.word and fact.ink in (None, writing.ink) and fact.paper in (None, writing.paper)
 
 
-@verdict.register
-def _(fact: WrittenBy, scene: Scene) -> bool | None:
+def _written_by(fact: WrittenBy, scene: Scene) -> bool | None:
     if not verdict(Written(fact.word), scene):
         return False
     assert scene.writing is not None
@@ -165,3 +160,14 @@ def _all(verdicts: list[bool | None]) -> bool | None:
     if all(verdicts):
         return bool(verdicts)
     return False if all(verdict is False for verdict in verdicts) else None
+
+
+_JUDGES: dict[type, Callable[..., bool | None]] = {
+    Exists: _exists,
+    Count: _count,
+    Related: _related,
+    Located: _located,
+    Backdrop: _backdrop,
+    Written: _written,
+    WrittenBy: _written_by,
+}

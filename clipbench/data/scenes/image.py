@@ -32,6 +32,9 @@ class SceneImage:
         if self.size is not None:
             check_size(self.size)
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # not of the scene with all its parts: images are looked up a hundred thousand times
+
     def digest(self) -> str:
         """Return a hash of the generator's version, the scene and, if it is fixed, the size, without drawing."""
         return content_digest(repr((SCENES_VERSION, self.scene, self.size)).encode())

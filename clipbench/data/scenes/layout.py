@@ -38,7 +38,7 @@ class _Layout(NamedTuple):
 def lay_out(plan: Plan) -> Scene:
     """Return the scene of a plan: the same plan gives the same scene."""
     layout = _LAYOUTS[plan.arrangement](plan, Chance("places", plan.key))
-    tilts = Chance("tilts", plan.key) if layout.may_tilt else None
+    tilts = Chance("tilts", plan.key) if layout.may_tilt and any(look.kind in TILTING for look in plan.looks) else None
     solids = tuple(_solid(spot, plan.looks[spot.group], tilts) for spot in layout.spots)
     writing = None if plan.lettering is None else _writing(plan.lettering, solids, Chance("writing", plan.key))
     return Scene(plan.background, solids, layout.relations, writing)

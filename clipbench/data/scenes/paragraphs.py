@@ -60,8 +60,11 @@ def paragraph(scene: Scene, chance: Chance, *, n_words: int | None = None) -> Ph
     sentences = details(scene, chance)
     n_words = n_words or 25 + chance.below(86)
     asides = chance.some_of(ASIDES, len(ASIDES))
-    while asides and count_words(sentences) < n_words:
-        sentences.insert(chance.below(len(sentences) + 1), Phrase(asides.pop()))
+    n_written = count_words(sentences)
+    while asides and n_written < n_words:
+        aside = Phrase(asides.pop())
+        sentences.insert(chance.below(len(sentences) + 1), aside)
+        n_written += count_words([aside])
     return joined(sentences)
 
 

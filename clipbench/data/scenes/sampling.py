@@ -1,6 +1,6 @@
 """The splits, their scenes, and captioned scenes to train on without a single file: each follows from its index."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from clipbench.data.scenes.captions import STYLE_SHARES, caption
@@ -15,6 +15,9 @@ from clipbench.errors import UsageError, did_you_mean
 
 SPLITS = ("train", "test", "held-out")
 """Held-out scenes have a combination of attributes that scenes of the other two never have."""
+
+N_KEPT = 2048
+"""Scenes that are kept: data sets of several tasks show the same ones."""
 
 
 def novelties(scene: Scene) -> list[tuple[str, ...]]:
@@ -50,6 +53,7 @@ def check_split(split: str) -> None:
         raise UsageError(f"scenes have no split '{split}': {did_you_mean(split, SPLITS)}")
 
 
+@lru_cache(maxsize=N_KEPT)
 def scene(split: str, index: int, *, seed: int = 0) -> Scene:
     """Return scene ``index`` of a split, for any index, in any order and process.
 
@@ -73,6 +77,7 @@ def looks(split: str) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in pairs if (pair in held_out().looks) == wanted)
 
 
+@lru_cache(maxsize=N_KEPT)
 def portrait(split: str, index: int, *, seed: int = 0) -> Scene:
     """Return a scene with one large object near the middle and no word.
 

@@ -59,12 +59,10 @@ def address(run: Run, digest: str, *, is_small: bool = False) -> str:
 
 
 def _embedded(path: Path, folder: Path) -> str:
-    if (
-        not is_inside(path, folder) or not path.is_file() or path.stat().st_size > MAX_BYTES
-    ):  # a run that another has made may link to any image of this machine
+    if not is_inside(path, folder):  # a run that another has made may link to any image of this machine
         return ""
     try:
-        data = read_bytes(path)
+        data = read_bytes(path, MAX_BYTES)
     except OSError:
         return ""
     is_whole = data[:4] == b"RIFF" and data[8:12] == b"WEBP"

@@ -28,6 +28,8 @@ DISTANCES = tuple(step / 4 for step in range(-4, 5))
 STRENGTHS = tuple(step / 4 for step in range(5))
 
 Vectors = Float32[np.ndarray, "n dim"]
+Scores = dict[str, float]
+"""Numbers of ``metrics.shift.rescored`` by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +106,11 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
     """
     distances = sorted({*DISTANCES, modality_gap(images, texts)})
     curves: dict[str, Curve] = {}
+    unmoved: dict[float, Scores] = {}
     for which in SHIFTS:
         moves = {d: partial(shift_maps, images, texts, distance=d, which=which) for d in distances}
         label = "distance moved along the gap vector" + ("" if which == "both" else f", {which}s only")
-        curves |= _curves(moves, rescore, pairs=(images, texts), by=f"shift_{which}", x_label=label)
+        curves |= _curves(moves, rescore, unmoved, pairs=(images, texts), by=f"shift_{which}", x_label=label)
     return curves
 
 
@@ -132,12 +135,15 @@ def correction_curves(
         return {}
     pairs, held_out = (images[scored], texts[scored]), rescore.take(scored)
     curves: dict[str, Curve] = {}
+    unmoved: dict[float, Scores] = {}
     for kind in CORRECTIONS:
         fit = partial(correction_maps, images[fitted], texts[fitted], kind=kind)
         moves = {strength: partial(fit, strength=strength) for strength in STRENGTHS}
         # Means of the fitted half are taken away in part: their noise, in units of that of the scored half's.
         noise = {strength: strength**2 * len(scored) / len(fitted) for strength in STRENGTHS}
-        curves |= _curves(moves, held_out, pairs=pairs, by=kind, x_label=f"strength of {kind}", fit_noise=noise)
+        curves |= _curves(
+            moves, held_out, unmoved, pairs=pairs, by=kind, x_label=f"strength of {kind}", fit_noise=noise
+        )
     return curves
 
 
@@ -161,20 +167,26 @@ def _loss_note(embedder: Embedder, n: int) -> str:
     return f"loss: the contrastive loss of {n:,} pairs in one batch at the model's scale {scale:.4g}"
 
 
-def _curves(
+def _curves(  # noqa: PLR0913  what the two experiments differ in, each by its name
     moves: Mapping[float, Callable[[], Maps]],
     rescore: Rescoring,
+    unmoved: dict[float, Scores],
     *,
     pairs: tuple[Vectors, Vectors],
     by: str,
     x_label: str,
     fit_noise: Mapping[float, float] | None = None,
 ) -> dict[str, Curve]:
-    """Return one curve a score; a move under which a vector becomes zero has no point."""
-    points: dict[float, dict[str, float]] = {}
+    """Return one curve a score; a move under which a vector becomes zero has no point.
+
+    Args:
+        unmoved: the scores at 0, where no way of moving moves anything: those of the first way serve the others.
+    """
+    points: dict[float, Scores] = {}
     for x, move in moves.items():
         with suppress(VectorError):
-            points[x] = rescore.scores(*pairs, move(), None if fit_noise is None else fit_noise[x])
+            points[x] = unmoved.get(x) or rescore.scores(*pairs, move(), None if fit_noise is None else fit_noise[x])
+    unmoved |= {x: scores for x, scores in points.items() if x == 0}
     names = next(iter(points.values()), {})
     return {
         f"{name}_by_{by}": Curve(

@@ -1,5 +1,7 @@
 """The small images that a run keeps are those that galleries and scatters show, within their budget."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from clipbench.evaluation.thumbnails import (
     is_image,
     kept_copies,
     point_rows,
+    remove_copies,
     write_thumbnails,
 )
 from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
@@ -164,3 +167,26 @@ class _Wide(NamedImage):
 
     def open(self) -> PIL.Image.Image:
         return PIL.Image.new("RGB", (640, 320))
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_kept_copy_gets_a_second_name_where_the_file_system_has_links(
+    has_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refused)
+    images = [NamedImage("a"), NamedImage("b")]
+    dataset = Dataset(id="some", images=images, image_ids=["0", "1"])
+    digests = [image.digest() for image in images]
+    for run in ("first", "second"):
+        write_thumbnails(dataset, digests, [0, 1, 1], tmp_path / run / "thumbs", kept=tmp_path / "cache")
+    copies = kept_copies(tmp_path / "cache")
+    for copy in copies:
+        files = [tmp_path / run / "thumbs" / copy.name for run in ("first", "second")]
+        assert all(file.samefile(copy) == has_links for file in files)
+    before = {copy.name: copy.read_bytes() for copy in copies}
+    remove_copies(copies)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "second/thumbs").iterdir()} == before
