@@ -248,8 +248,7 @@ class _Watch:
             yield opened
         finally:
             self._opened = None
-            folders = tuple(os.path.join(folder, "") for folder in sys.path if folder)
-            self._of_packages |= {path for path in opened if path.startswith(folders)}
+            self._of_packages |= {path for path in opened if path.startswith(_package_folders())}
             opened |= self._of_packages
 
     def _note(self, event: str, args: tuple[Any, ...]) -> None:
@@ -262,6 +261,14 @@ class _Watch:
 
 
 _watch = _Watch()
+
+
+@cache
+def _package_folders() -> tuple[str, ...]:
+    """Return the folders that packages are installed in, each with a separator at its end."""
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    installed = [folder for folder in sys.path if os.path.basename(folder) in ("site-packages", "dist-packages")]
+    return tuple(os.path.join(folder, "") for folder in (own, *installed))
 
 
 def _program_files() -> dict[str, list[str]]:
@@ -317,7 +324,8 @@ def _signature(program: Mapping[str, list[str]], data: Mapping[str, list[str]], 
     """Return a digest of the state of files: what the system says of each, and parts of the content of data.
 
     The time of any change cannot be set back, unlike that of a modification, and a file that takes the place of another
-    has another inode. The content is there for file systems that keep neither.
+    has another inode. The content is there for file systems that keep neither. The time of any change does not count for
+    files of packages: installers link them into other environments, and each link changes it.
 
     Args:
         before: nanoseconds since 1970.
@@ -328,14 +336,15 @@ def _signature(program: Mapping[str, list[str]], data: Mapping[str, list[str]], 
     hasher = hashlib.blake2b(digest_size=16)
     latest = 0
     for path in _paths_of(program):
-        # Installers link the files of packages into other environments, and each link is a change of the file's state.
         *state, _ = _state(path)
         hasher.update(repr((path, state)).encode(errors="surrogatepass"))
         latest = max(latest, state[-1])
     for path in _paths_of(data):
-        content, whole_state = _sample(path), _state(path)
-        hasher.update(repr((path, whole_state, len(content))).encode(errors="surrogatepass") + content)
-        latest = max(latest, whole_state[-1])
+        content, state = _sample(path), [*_state(path)]
+        if path.startswith(_package_folders()):
+            state.pop()
+        hasher.update(repr((path, state, len(content))).encode(errors="surrogatepass") + content)
+        latest = max(latest, state[-1])
     if before is not None and latest > before:
         raise _Untold
     return hasher.hexdigest()

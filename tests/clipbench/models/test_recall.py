@@ -381,3 +381,17 @@ def test_a_folder_of_very_many_files_is_always_loaded(world: World, monkeypatch:
     world.run()
     world.run()
     assert world.n_loaded == 3
+
+
+def test_a_link_to_a_file_of_a_package_is_no_change(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(recall, "_package_folders", lambda: (f"{world.vocabulary.parent}/",))
+    world.memories()[0].unlink()
+    world.run()
+    os.link(world.vocabulary, tmp_path / "in another environment")
+    world.run()
+    assert world.n_loaded == 2
+    overwritten(world.vocabulary, "a z")
+    world.run()
+    assert world.n_loaded == 3

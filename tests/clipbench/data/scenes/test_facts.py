@@ -72,4 +72,4 @@ def test_nothing_can_be_read_on_a_blank_sign() -> None:
 
 def test_what_is_no_fact_is_refused() -> None:
     with pytest.raises(TypeError, match="not a fact: 'a red cube'"):
-        verdict("a red cube", SCENE)
+        verdict("a red cube", SCENE)  # type: ignore[arg-type]
