@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from clipbench.comparison.records import Comparison
     from clipbench.models.memory import TorchEncoders
-    from clipbench.models.python import Encoders
+    from clipbench.models.python import Encoders, TextEncoder
 
-    ModelLike: TypeAlias = str | os.PathLike[str] | Model | Embedder | Encoders | TorchEncoders
+    ModelLike: TypeAlias = str | os.PathLike[str] | Model | Embedder | Encoders | TextEncoder | TorchEncoders
     DataLike: TypeAlias = (
         str
         | os.PathLike[str]
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         | datasets.Dataset
         | datasets.DatasetDict
         | Sequence[tuple[object, str | Sequence[str]]]
+        | Mapping[str, Sequence[object]]
     )
 
 
@@ -90,11 +91,15 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             ``load_model`` returned; or any object with ``encode_images(images)`` and ``encode_texts(texts)``, which get
             lists of RGB PIL images and of texts and return float vectors, (n, dim). It may have ``logit_scale``,
             ``logit_bias``, ``context_length``, ``count_tokens(texts)``, ``name`` and ``fingerprint``; without the last no vector of
-            it is stored for a later run.
+            it is stored for a later run. ``encode_audio(items)``, and ``encode_...`` of any other name, encodes a modality of
+            that name; an object with two modalities need not have images or texts among them.
         tasks: ``"all"`` tasks of the suite (of vectors, those that they allow; ``Progress.left_out`` is called with the
             others), or names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
         data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns image,
-            caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or bytes.
+            caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or bytes. Of
+            several modalities, a dictionary with a list of items for each, such as ``{"audio": paths, "text": words}``, and
+            ``audio_to_text``, rows, where item i does not belong to item i; or a frame, with the columns in
+            ``data_options={"modalities": "audio,text"}``. Items are handed to their encoder as they are.
         suite: ``"standard"`` (the papers' benchmarks), ``"quick"`` (fixed subsets of small data), ``"datacomp"`` (38
             data sets and their average), ``"languages"`` (captions and classes in many), ``"scenes"`` (generated, offline) or a
             TOML file.

@@ -6,9 +6,10 @@ from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault
 from clipbench.checks.registry import OURS, all_checks
 from clipbench.checks.subject import GIVEN, Subject
 from clipbench.data.dataset import Dataset
-from clipbench.errors import ModelError, NoTokenCounts, VectorError
-from clipbench.models.embedder import recalled_findings
-from clipbench.models.protocol import Embedder
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.errors import ModelError, NoTokenCounts, UsageError, VectorError
+from clipbench.models.embedder import model_behind, recalled_findings
+from clipbench.models.protocol import Embedder, ItemModel
 from clipbench.results.record import CheckFinding
 
 CRASH_MEND = (
@@ -27,6 +28,8 @@ def examine(
         seed: of samples.
         raise_bugs: let an error of a check, or of the model in it, out with its traceback.
     """
+    if _lacks_a_tower(embedder):
+        raise UsageError(f"doctor examines models of images and texts, and {embedder.info.ref} is of other modalities")
     subject = Subject(embedder, dataset, seed=seed)
     for check in all_checks():
         if check.about == "model" or subject.dataset is not None:
@@ -34,15 +37,25 @@ def examine(
 
 
 def preflight(embedder: Embedder) -> list[CheckFinding]:
-    """Return the warnings and faults of the quick checks of a model, which are made of one that is loaded."""
+    """Return the warnings and faults of the quick checks of a model, which are made of one that is loaded.
+
+    A model without images or without texts has none: all checks are about the two.
+    """
     checks = all_checks()
     recalled = recalled_findings(embedder)
     if recalled is not None and len(checks) == len(OURS):  # nobody knows what a check of others goes by
         return recalled
+    if _lacks_a_tower(embedder):
+        return []
     subject = Subject(embedder, is_quick=True)
     chosen = [each for each in checks if each.about == "model" and (each.is_quick or not subject.encodes)]
     found = [finding(check, subject) for check in chosen]
     return [each for each in found if each.status in ("warning", "fault")]
+
+
+def _lacks_a_tower(embedder: Embedder) -> bool:
+    model, _ = model_behind(embedder)
+    return isinstance(model, ItemModel) and not {IMAGE, TEXT} <= set(model.modalities)
 
 
 def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> CheckFinding:

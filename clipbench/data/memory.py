@@ -1,4 +1,4 @@
-"""Data in memory: a pandas frame, a Hugging Face data set, or (image, caption) pairs."""
+"""Data in memory: a pandas frame, a Hugging Face data set, (image, caption) pairs, or columns by the name of a modality."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,24 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.decoding import as_rgb, reading_of_image
 from clipbench.data.huggingface_rows import SplitRows, choose_split
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, content_digest
+from clipbench.data.modalities import IDS
+from clipbench.data.modality_columns import from_columns
 from clipbench.data.reference import with_given_class_names
 from clipbench.data.table import ColumnTable, read_samples
 from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.table_columns import find_roles
-from clipbench.errors import BadImage, DataError, UsageError
+from clipbench.errors import BadImage, DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, user_path, why_not_there
 
 ID = "memory"
 """Id of data in memory: they have no name."""
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
-KINDS = "a reference, a pandas DataFrame, a Hugging Face data set, or a list of (image, caption) pairs"
+MODALITIES = "modalities"
+"""Option that names the columns of a frame that are modalities, separated by commas."""
+KINDS = (
+    "a reference, a pandas DataFrame, a Hugging Face data set, a list of (image, caption) pairs, or a dictionary with a"
+    " list of items for each modality"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +79,9 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     A frame has a column of images (paths, PIL images, arrays or encoded bytes) and one of captions or labels, by their usual
     names or as ``options`` says; rows with the same image give it several captions. Of a Hugging Face data set with several
     splits, ``test`` or ``validation`` is taken unless ``options`` names another. A pair is an image and its caption,
-    or its list of captions.
+    or its list of captions. A dictionary has a list of items for each modality, by its name; so has a frame of which the
+    option ``modalities`` names the columns. Items of modalities other than ``image`` and ``text`` are handed to the encoder
+    as they are.
 
     Raises:
         UsageError: it is none of these, or it is not clear which column is what.
@@ -83,12 +92,20 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
         >>> pairs = [(red, "a red square"), (blue, ["a blue square", "a square"])]
         >>> dataset_in_memory(pairs, DataOptions()).caption_image
         array([0, 1, 1])
+        >>> dataset_in_memory({"audio": [b"x", b"y", b"z"], "text": ["dog", "cat"], "audio_to_text": [0, 0, 1]}, DataOptions())
+        <data memory: 2 groups of audio and text>
     """
     if isinstance(data, Dataset):
         return check(data, allow_partial=options.allow_partial)
     options = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
-    options.refuse_unknown(OPTIONS, "in memory")
     library = type(data).__module__.partition(".")[0]
+    if library == "pandas" and hasattr(data, "columns") and MODALITIES in options.options:
+        options.refuse_unknown([MODALITIES], "in memory, of modalities")
+        return _checked(from_columns(_named(_columns(data), options.options[MODALITIES]), _image), options)
+    if isinstance(data, Mapping) and library != "datasets":
+        options.refuse_unknown([], "in memory, of modalities")
+        return _checked(from_columns(data, _image), options)
+    options.refuse_unknown(OPTIONS, "in memory")
     if library == "datasets" and hasattr(data, "column_names"):
         return _from_hugging_face(data, options)
     if library == "pandas" and hasattr(data, "columns"):
@@ -131,6 +148,16 @@ def _from_table(columns: Mapping[str, list[object]], source: str, options: DataO
         notes=samples.notes,
     )
     return _checked(dataset, options)
+
+
+def _named(columns: Mapping[str, list[object]], names: str) -> dict[str, list[object]]:
+    """Return the columns of modalities, with the ids that belong to them."""
+    modalities = [name.strip() for name in names.split(",") if name.strip()]
+    for name in modalities:
+        if name not in columns:
+            raise UsageError(f"the data frame has no column '{name}': {did_you_mean(name, columns)}")
+    wanted = {*modalities, *(f"{name}{IDS}" for name in modalities)}
+    return {name: cells for name, cells in columns.items() if name in wanted}
 
 
 def _checked(dataset: Dataset, options: DataOptions) -> Dataset:

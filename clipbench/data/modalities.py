@@ -1,5 +1,6 @@
 """Items of several modalities, such as audio, image and text, and which of them belong together."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +10,17 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from clipbench.data.images import content_digest
 from clipbench.errors import DataError
+from clipbench.untrusted.reading import is_file, read_bytes
 
 IMAGE, TEXT = "image", "text"
 """The modalities whose items are a data set's images, and captions."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LINK = "_to_"
 """Between the names of two modalities, in that of the array that pairs them."""
+IDS = "_ids"
+"""End of the name of the array with the ids of a modality."""
 
 
 @runtime_checkable
@@ -30,6 +35,29 @@ class ItemRef(Protocol):
     def digest(self) -> str:
         """Return a hash of the content, or of the name where the content is not here."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """An item in memory, which an encoder takes as it is: a path, bytes, an array, or anything else.
+
+    Example:
+        >>> Item(b"sound", "1").content == Item(b"sound", "2").content, Item(object(), "3").content is None
+        (True, True)
+    """
+
+    value: object
+    name: str
+
+    @cached_property
+    def content(self) -> str | None:
+        """A hash of the content: of the file that a path names, of an array, of bytes or of a text; None for all others."""
+        data = _content(self.value)
+        return None if data is None else content_digest(data)
+
+    def digest(self) -> str:
+        """Return the hash of the content, or of the name where the content cannot be hashed."""
+        return self.content or content_digest(self.name.encode())
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +197,29 @@ def check_modalities(modalities: Modalities, data: str) -> None:
                 f"data set {data}: {source}{LINK}{target} has {len(rows)} rows from {rows.min()} to {rows.max()}: expected"
                 f" {len(modalities.items[source])}, from 0 to {n - 1}"
             )
+
+
+def _content(value: object) -> bytes | None:
+    """Return bytes that are equal for equal content, and only then; None where that is not known."""
+    for step in ("detach", "cpu"):  # a tensor is hashed as its array
+        value = getattr(value, step)() if hasattr(value, step) else value
+    if isinstance(value, str | os.PathLike):
+        path = os.fspath(value)
+        return b"file " + read_bytes(path) if is_file(path) else f"text {path}".encode(errors="surrogatepass")
+    if isinstance(value, bytes):
+        return b"bytes " + value
+    if isinstance(value, tuple | list):  # such as samples and their rate
+        parts = [_content(each) for each in value]
+        return (
+            None
+            if any(part is None for part in parts)
+            else b"".join(b"%d " % len(part) + part for part in parts if part)
+        )
+    if isinstance(value, bool | int | float) or hasattr(value, "__array__"):
+        array = np.asarray(value)
+        head = f"array {array.dtype.str} {array.shape} ".encode()
+        return None if array.dtype.hasobject else head + np.ascontiguousarray(array).tobytes()
+    return None
 
 
 def _digest(item: object) -> str:

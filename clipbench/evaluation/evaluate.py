@@ -215,11 +215,11 @@ def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) ->
 
 
 def _seconds(counts: Counts, load: float, total: float, *, loading_encodes: bool) -> dict[str, float]:
-    images, texts = counts.seconds("images"), counts.seconds("texts")
+    encoding = {f"encode_{modality}": counts.seconds(modality) for modality in counts.modalities}
     # Where unreadable images are skipped, they are encoded while loading, to find out which they are.
-    rest = total - images - texts
-    load = min(rest, max(0.0, load - (images if loading_encodes else 0.0)))
-    seconds = {"load": load, "encode_images": images, "encode_texts": texts, "score": rest - load}
+    rest = total - sum(encoding.values())
+    load = min(rest, max(0.0, load - (encoding["encode_images"] if loading_encodes else 0.0)))
+    seconds = {"load": load, **encoding, "score": rest - load}
     return {name: round(value, 3) for name, value in seconds.items()}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
-from clipbench.data.modalities import LINK, NAME
+from clipbench.data.modalities import IDS, LINK, NAME
 from clipbench.errors import DataError, VectorError, did_you_mean
 from clipbench.untrusted.limits import check_parquet, check_zip, refuse_unpacked
 from clipbench.untrusted.reading import entries, is_folder, open_file
@@ -54,9 +54,6 @@ KINDS: Mapping[str, ArrayKind] = {
 
 ARRAY_OF = {"image": "images", "text": "texts"}
 """The array that holds the vectors of a modality, where it is not called as the modality is."""
-
-IDS = "_ids"
-"""End of the name of an array with the ids of a modality."""
 
 MEANT = (
     (re.compile(r"class|label", re.IGNORECASE), "class_texts"),
@@ -112,6 +109,8 @@ def _table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
     for source in sorted({*modalities, "text"}):
         for target in sorted({*modalities, "image"} - {source}):
             link = f"{source}{LINK}{target}"
+            if link == "image_to_text":  # captions are of an image each, not the other way round
+                continue
             kinds[link], describes[link], points_to[link] = ROWS, array_of(source), array_of(target)
     return ArrayTable(kinds, describes, points_to)
 

@@ -6,7 +6,7 @@ encoding. Vectors are committed to the store as they come; an interrupted run go
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -20,16 +20,17 @@ from jaxtyping import Float32, Int64
 from clipbench.data.dataset import Dataset
 from clipbench.data.decoding import Remark, reading_notes
 from clipbench.data.images import ImageRef, content_digest, examine
+from clipbench.data.modalities import IMAGE, TEXT, Item
 from clipbench.data.subset import without_images
-from clipbench.errors import BadImage, ModelError, VectorError
+from clipbench.errors import BadImage, ModelError, Unavailable, VectorError
 from clipbench.models.probes import Probes
 from clipbench.models.protocol import (
     Call,
     CostlyModel,
     Counts,
     Embedder,
+    ItemModel,
     LoadOptions,
-    Modality,
     Model,
     ModelInfo,
     PixelModel,
@@ -39,6 +40,7 @@ from clipbench.models.protocol import (
 from clipbench.models.recall import Memory, Recalled, memory_of
 from clipbench.models.reference import Loaded, load_with_probes, resolve
 from clipbench.models.store import MODALITIES, TOKENS, Shelf, default_root
+from clipbench.models.stored import ITEMS
 from clipbench.results.numbers import counted
 from clipbench.results.record import CheckFinding
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
@@ -163,10 +165,8 @@ class StoreEmbedder:
         """Causes why images cannot be read, by their content, or by the image where nothing of it could be read."""
         self._calls: list[Call] = []
         info = model.info
-        self._shelves: Mapping[Modality, Shelf] = {
-            modality: Shelf(root, info.fingerprint, modality, info.embed_dim, (info.ref, info.id))
-            for modality in MODALITIES
-        }
+        self._root = root
+        self._shelves: dict[str, Shelf] = {modality: self._shelf(modality) for modality in MODALITIES}
         self._token_counts = None if memory is None else Shelf(root, info.fingerprint, TOKENS, 1)
 
     @property
@@ -224,7 +224,7 @@ class StoreEmbedder:
     @property
     def notes(self) -> tuple[str, ...]:
         """A note for each reason why chunks of the store were not believed, and notes of what the model has cost."""
-        rejected = self._shelves["images"].rejected + self._shelves["texts"].rejected
+        rejected = sum((shelf.rejected for shelf in self._shelves.values()), Counter[str]())
         notes = [
             f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: the vectors were encoded again"
             for reason, n_chunks in rejected.items()
@@ -253,6 +253,36 @@ class StoreEmbedder:
         if missing:
             self._encode("texts", len(missing), self._text_batches(missing))
         return self._get("texts", keys)
+
+    def items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
+        """Return the raw vector of each item of a modality of a data set, in order.
+
+        What has a content that can be hashed is stored by it; anything else is encoded each time.
+
+        Raises:
+            Unavailable: the model has no encoder of the modality.
+            VectorError: the model gave a NaN, infinite or zero vector; the message names the item.
+        """
+        if modality == IMAGE:
+            return self.images(items)
+        if modality == TEXT:
+            return self.texts(items)
+        if modality not in self._shelves:
+            self._shelves[modality] = self._shelf(f"{ITEMS}{modality}")
+        # A key of its own for what cannot be hashed: it never leaves this call.
+        keys = [
+            f"{row}".encode() if item.content is None else bytes.fromhex(item.content) for row, item in enumerate(items)
+        ]
+        wanted = {key: item for key, item in zip(keys, items, strict=True) if item.content is not None}
+        missing = self._missing(modality, wanted)
+        if missing:
+            self._encode(modality, len(missing), self._item_batches(modality, missing))
+        found = dict(zip(wanted, self._get(modality, [*wanted]), strict=True))
+        unknown = {key: item for key, item in zip(keys, items, strict=True) if item.content is None}
+        for batch in self._item_batches(modality, unknown):
+            found |= dict(zip(batch.keys, batch.vectors, strict=True))
+            self._calls.append(Call(modality, encoded=frozenset(batch.keys)))
+        return np.stack([found[key] for key in keys]) if keys else np.empty((0, self.info.embed_dim), np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off; raise NoTokenCounts where the model cannot say."""
@@ -324,19 +354,23 @@ class StoreEmbedder:
                     self._known[ref] = found
                 bar.update()
 
-    def _missing(self, modality: Modality, wanted: dict[bytes, Any]) -> dict[bytes, Any]:
+    def _shelf(self, name: str) -> Shelf:
+        info = self._info
+        return Shelf(self._root, info.fingerprint, name, info.embed_dim, (info.ref, info.id))
+
+    def _missing(self, modality: str, wanted: dict[bytes, Any]) -> dict[bytes, Any]:
         """Return what is wanted and not in the store, and count what is."""
         lacking = self._shelves[modality].missing(wanted)
         missing = {key: item for key, item in wanted.items() if key in lacking}
         self._calls.append(Call(modality, stored=frozenset(wanted.keys() - missing.keys())))
         return missing
 
-    def _get(self, modality: Modality, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
+    def _get(self, modality: str, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
         if not keys:
             return np.empty((0, self.info.embed_dim), np.float32)
         return self._shelves[modality].get(keys)
 
-    def _encode(self, modality: Modality, total: int, batches: Iterator["_Batch"]) -> None:
+    def _encode(self, modality: str, total: int, batches: Iterator["_Batch"]) -> None:
         """Put batches into the store in chunks; what is in hand is committed even when interrupted."""
         self._shelves[modality].prepare(total)
         start = committed = time.monotonic()
@@ -350,7 +384,8 @@ class StoreEmbedder:
             keys.clear()
             vectors.clear()
 
-        with self._bar("encoding", modality[:-1], total) as bar:
+        unit = modality[:-1] if modality in MODALITIES else f"{modality} item"
+        with self._bar("encoding", unit, total) as bar:
             try:
                 for batch in batches:
                     keys += batch.keys
@@ -362,6 +397,18 @@ class StoreEmbedder:
             finally:
                 commit()
                 self._calls.append(Call(modality, seconds=time.monotonic() - start))
+
+    def _item_batches(self, modality: str, missing: Mapping[bytes, Item]) -> Iterator["_Batch"]:
+        model, keys, items = self.model, list(missing), list(missing.values())
+        if not isinstance(model, ItemModel) or modality not in model.modalities:
+            raise Unavailable(
+                f"model {self.info.ref} has no encoder of {modality}: give the object encode_{modality}(items)"
+            )
+        for start in range(0, len(items), self.batch_size):
+            batch = items[start : start + self.batch_size]
+            vectors = model.encode_items(modality, [item.value for item in batch])
+            self._check(vectors, [f"{modality} {item.name}" for item in batch])
+            yield _Batch(keys[start : start + len(batch)], vectors, 0)
 
     def _text_batches(self, missing: Mapping[bytes, str]) -> Iterator["_Batch"]:
         items = sorted(missing.items(), key=lambda item: len(item[1]))

@@ -11,10 +11,10 @@ from PIL import Image
 
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import ImageRef, content_digest
-from clipbench.data.modalities import IMAGE, LINK, TEXT, Modalities, pairs_of
+from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError
 from clipbench.models._fingerprint import array_digest, digest
-from clipbench.models._vector_arrays import IDS, Arrays, array_of, modalities_of, read_arrays
+from clipbench.models._vector_arrays import Arrays, array_of, modalities_of, read_arrays
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 OWN_SAMPLES = "embeddings"

@@ -110,6 +110,20 @@ def encode_batches(model: PixelModel, batches: Iterable[Any]) -> Iterator[Float3
 
 
 @runtime_checkable
+class ItemModel(Model, Protocol):
+    """A model of modalities beside images and texts, or in place of them."""
+
+    @property
+    def modalities(self) -> Sequence[str]:
+        """The names of the modalities that it encodes, ``image`` and ``text`` among them where it encodes those."""
+        ...
+
+    def encode_items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
+        """Return one vector an item of a modality beside image and text, in order; items are as the data give them."""
+        ...
+
+
+@runtime_checkable
 class CostlyModel(Model, Protocol):
     """A model whose use costs more than time on this machine, or was not as it was asked for."""
 
@@ -226,7 +240,8 @@ class ItemEmbedder(Embedder, Protocol):
 class Call(NamedTuple):
     """The work of one call of an embedder; items are identified by the hash of their content."""
 
-    modality: Modality
+    modality: str
+    """``images``, ``texts``, or the name of another modality."""
     encoded: frozenset[bytes] = frozenset()
     """Items that went through the model."""
     stored: frozenset[bytes] = frozenset()
@@ -254,20 +269,23 @@ class Counts:
         return Counts(self.calls[len(earlier.calls) :])
 
     def n_items(self) -> dict[str, int]:
-        """Return how many distinct images and texts were encoded, and how many the store had before."""
-        encoded: dict[Modality, set[bytes]] = {"images": set(), "texts": set()}
-        stored: dict[Modality, set[bytes]] = {"images": set(), "texts": set()}
+        """Return how many distinct images and texts were encoded, and how many the store had before; so of others."""
+        encoded: dict[str, set[bytes]] = {modality: set() for modality in self.modalities}
+        stored: dict[str, set[bytes]] = {modality: set() for modality in self.modalities}
         for call in self.calls:
             encoded[call.modality] |= call.encoded
             stored[call.modality] |= call.stored
         return {
-            "images": len(encoded["images"]),
-            "texts": len(encoded["texts"]),
-            "stored_images": len(stored["images"] - encoded["images"]),
-            "stored_texts": len(stored["texts"] - encoded["texts"]),
+            **{modality: len(items) for modality, items in encoded.items()},
+            **{f"stored_{modality}": len(items - encoded[modality]) for modality, items in stored.items()},
         }
 
-    def seconds(self, modality: Modality) -> float:
+    @property
+    def modalities(self) -> list[str]:
+        """``images``, ``texts``, and the names of other modalities that were asked for."""
+        return list(dict.fromkeys(["images", "texts", *(call.modality for call in self.calls)]))
+
+    def seconds(self, modality: str) -> float:
         """Return the seconds that were spent on encoding."""
         return sum((call.seconds for call in self.calls if call.modality == modality), 0.0)
 

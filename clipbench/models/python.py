@@ -1,4 +1,5 @@
-"""Any object with ``encode_images`` and ``encode_texts``, made by a function of the user's own."""
+"""Any object with ``encode_images`` and ``encode_texts``, or with encoders of other modalities, made by a function of the
+user's own."""
 
 import contextlib
 import importlib
@@ -9,39 +10,58 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.data.decoding import rgb
-from clipbench.errors import FOREIGN, ClipbenchError, ModelError, NoTokenCounts, UsageError, cause, is_machines
+from clipbench.data.modalities import IMAGE, NAME, TEXT
+from clipbench.errors import (
+    FOREIGN,
+    ClipbenchError,
+    ModelError,
+    NoTokenCounts,
+    Unavailable,
+    UsageError,
+    cause,
+    is_machines,
+)
 from clipbench.models._fingerprint import digest
 from clipbench.models.internals import Internals
-from clipbench.models.probes import coarse_digest, encode_probes, exact_digest
+from clipbench.models.probes import Encode, Probes, coarse_digest, encode_probes, exact_digest
 from clipbench.models.protocol import LoadOptions, ModelInfo
 
 METHODS = ("encode_images", "encode_texts")
+ENCODE = "encode_"
+"""Beginning of the name of a method that encodes a modality, such as ``encode_audio``."""
+NO_ENCODERS = frozenset({"image", "text", "pixels", "tokens", "query", "queries", "document", "documents", "corpus"})
+"""Ends of the names of methods of usual libraries that begin so and encode no modality of their own."""
 
 T = TypeVar("T")
 
 
 @runtime_checkable
-class Encoders(Protocol):
+class TextEncoder(Protocol):
+    """The least of the user's object: beside texts, it encodes another modality, by a method of its name."""
+
+    def encode_texts(self, texts: list[str]) -> object:
+        """Return vectors of shape (n, d) for texts, as a numpy array or a torch tensor."""
+
+
+@runtime_checkable
+class Encoders(TextEncoder, Protocol):
     """Interface of the user's object; it may also have logit_scale, logit_bias, context_length and fingerprint.
 
     Another method is optional: ``count_tokens(texts: list[str])``, the number of tokens that each text takes before any
-    is cut off, start and end among them.
+    is cut off, start and end among them. A method of another name, such as ``encode_audio(items)``, encodes a modality
+    of that name; with two modalities, images or texts may be missing. An object with neither has ``embed_dim`` too.
     """
 
     def encode_images(self, images: list[Image.Image]) -> object:
         """Return vectors of shape (n, d) for RGB images, as a numpy array or a torch tensor."""
-
-    def encode_texts(self, texts: list[str]) -> object:
-        """Return vectors of shape (n, d) for texts, of the same d."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +69,25 @@ class PythonModel:
     """The user's object as a model: it gets batches, and each of its results is checked."""
 
     info: ModelInfo
-    encoders: Encoders
+    encoders: object
     batch_size: int
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         """Return one vector an image, in order; the user's method gets them as RGB, a batch at a time."""
-        rgb_images = [rgb(image) for image in images]
-        return self._vectors("encode_images", self.encoders.encode_images, rgb_images)
+        return self._vectors("encode_images", [rgb(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         """Return one vector a text, in order; the user's method gets a batch at a time."""
-        return self._vectors("encode_texts", self.encoders.encode_texts, list(texts))
+        return self._vectors("encode_texts", list(texts))
+
+    @property
+    def modalities(self) -> list[str]:
+        """The names of the modalities that the user's object has encoders of."""
+        return modalities_of(self.encoders)
+
+    def encode_items(self, modality: str, items: Sequence[object]) -> Float32[np.ndarray, "n_items dim"]:
+        """Return one vector an item, in order; the user's method gets the items as they are, a batch at a time."""
+        return self._vectors(f"{ENCODE}{modality}", list(items))
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return the token counts of the user's ``count_tokens``.
@@ -82,7 +110,10 @@ class PythonModel:
         parts = shown() if callable(shown) else None
         return parts if isinstance(parts, Internals) else Internals()
 
-    def _vectors(self, name: str, encode: Callable[[list[T]], object], items: list[T]) -> np.ndarray:
+    def _vectors(self, name: str, items: list[T]) -> np.ndarray:
+        encode = getattr(self.encoders, name, None)
+        if not callable(encode):
+            raise Unavailable(f"model {self.info.id} has no {name}: it encodes {' and '.join(self.modalities)}")
         out = np.empty((len(items), self.info.embed_dim), np.float32)
         for start in range(0, len(items), self.batch_size):
             batch = items[start : start + self.batch_size]
@@ -107,7 +138,7 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     info = _info(encoders, reference, "", ())  # first: it finds what is wrong with a method
     given = getattr(encoders, "fingerprint", None)
     if given is None:
-        fingerprint, notes = _fingerprint_of_source(factory, encoders, options, reference)
+        fingerprint, notes = _fingerprint_of_source(factory, encoders, options, info)
     else:
         fingerprint, notes = str(given), ()
     info = replace(info, fingerprint=fingerprint, notes=notes)
@@ -148,7 +179,7 @@ def _factory(body: str, reference: str) -> Callable[..., object]:
     return cast(Callable[..., object], factory)
 
 
-def _call_factory(factory: Callable[..., object], options: LoadOptions, reference: str) -> Encoders:
+def _call_factory(factory: Callable[..., object], options: LoadOptions, reference: str) -> object:
     try:
         inspect.signature(factory).bind(**options.options)
     except ValueError:
@@ -169,7 +200,7 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
     """Return an object in memory as a model. Without a ``fingerprint``, its vectors must not be kept for another run.
 
     Raises:
-        ModelError: it has not both methods, one of them fails, or what it gives are no vectors of one dimension.
+        ModelError: it has no encoders of two modalities, one of them fails, or what it gives are no vectors of one dimension.
     """
     encoders = _checked(made, "got")
     fingerprint = getattr(encoders, "fingerprint", None)
@@ -179,25 +210,37 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
     model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
     if fingerprint is None:
         return model
-    probes = encode_probes(model.encode_images, model.encode_texts)
+    probes = _probes(model.info.ref, encoders, model.info.embed_dim)
     return replace(model, info=replace(model.info, fingerprint=digest(identity, coarse_digest(probes))))
 
 
-def _checked(made: object, what: str) -> Encoders:
-    for name in METHODS:
-        if not callable(getattr(made, name, None)):
-            raise ModelError(
-                f"{what} an object of type {type(made).__name__} without {name}(...): expected {' and '.join(METHODS)}"
-            )
-    return cast(Encoders, made)
+def _checked(made: object, what: str) -> object:
+    missing = next((name for name in METHODS if not callable(getattr(made, name, None))), None)
+    if missing is not None and len(modalities_of(made)) < 2:
+        raise ModelError(
+            f"{what} an object of type {type(made).__name__} without {missing}(...): expected {' and '.join(METHODS)}, or"
+            " encoders of two modalities, such as encode_audio and encode_texts"
+        )
+    return made
 
 
-def _info(encoders: Encoders, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
-    image = _encoded(
-        f"{reference}: encode_images", encoders.encode_images, [Image.new("RGB", (64, 64), (128, 128, 128))]
-    )
-    embed_dim = image.shape[1]
-    _encoded(f"{reference}: encode_texts", encoders.encode_texts, ["a photo"], embed_dim)
+def modalities_of(made: object) -> list[str]:
+    """Return the names of the modalities that an object has encoders of, images and texts first.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> modalities_of(SimpleNamespace(encode_audio=len, encode_texts=len, encode_tokens=len))
+        ['text', 'audio']
+    """
+    usual = {"encode_images": IMAGE, "encode_texts": TEXT}
+    found = [name for method, name in usual.items() if callable(getattr(made, method, None))]
+    names = [name.removeprefix(ENCODE) for name in dir(made) if name.startswith(ENCODE) and name not in usual]
+    others = [name for name in names if NAME.fullmatch(name) and name not in NO_ENCODERS]
+    return [*found, *(name for name in others if callable(getattr(made, f"{ENCODE}{name}", None)))]
+
+
+def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
+    embed_dim = _embed_dim(encoders, reference)
     context_length = getattr(encoders, "context_length", None)
     if context_length is not None:
         try:
@@ -221,19 +264,51 @@ def _info(encoders: Encoders, reference: str, fingerprint: str, notes: tuple[str
     )
 
 
+def _embed_dim(encoders: object, reference: str) -> int:
+    """Return the dimension of the vectors of a grey image and of a text; what the object says, where it encodes neither."""
+    inputs: dict[str, list[Any]] = {
+        "encode_images": [Image.new("RGB", (64, 64), (128, 128, 128))],
+        "encode_texts": ["a photo"],
+    }
+    embed_dim: int | None = None
+    for name, batch in inputs.items():
+        if callable(getattr(encoders, name, None)):
+            embed_dim = _encoded(f"{reference}: {name}", getattr(encoders, name), batch, embed_dim).shape[1]
+    if embed_dim is not None:
+        return embed_dim
+    given = getattr(encoders, "embed_dim", None)
+    if not isinstance(given, int | np.integer) or given < 1:
+        raise ModelError(
+            f"{reference}: embed_dim is {given!r:.60}: expected the dimension of the vectors, which an object without encode_images"
+            " and encode_texts has to say"
+        )
+    return int(given)
+
+
+def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
+    """Return the vectors of the probes; none of a modality that the object has no encoder of."""
+
+    def encode(name: str) -> Encode:
+        method = getattr(encoders, name, None)
+        if not callable(method):
+            return lambda batch: np.empty((0, embed_dim), np.float32)
+        return lambda batch: _encoded(f"{reference}: {name}", method, batch, embed_dim)
+
+    return encode_probes(encode("encode_images"), encode("encode_texts"))
+
+
 def _fingerprint_of_source(
-    factory: Callable[..., object], encoders: Encoders, options: LoadOptions, reference: str
+    factory: Callable[..., object], encoders: object, options: LoadOptions, info: ModelInfo
 ) -> tuple[str, tuple[str, ...]]:
     """Return a hash of the code, of what it was called with, and of the vectors that a few probes have."""
-    images = f"{reference}: encode_images", encoders.encode_images
-    texts = f"{reference}: encode_texts", encoders.encode_texts
+    reference = info.ref
     files = _source_files(factory, module_name=reference.split(":")[1])
     code = [path.read_bytes().decode(errors="backslashreplace") for path in files]  # in any encoding
     note = (
         f"fingerprint from {' and '.join(path.name for path in files) or 'the name'}, the factory's options and the vectors"
         " of a few probes: where these differ from call to call, give the object a 'fingerprint', or all is encoded again"
     )
-    probes = exact_digest(encode_probes(partial(_encoded, *images), partial(_encoded, *texts)))
+    probes = exact_digest(_probes(reference, encoders, info.embed_dim))
     return digest("python 2", reference, *code, sorted(options.options.items()), probes), (note,)
 
 
@@ -245,7 +320,7 @@ def _source_files(factory: Callable[..., object], module_name: str) -> list[Path
     return sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
 
 
-def _number(encoders: Encoders, name: str, reference: str) -> float | None:
+def _number(encoders: object, name: str, reference: str) -> float | None:
     value = getattr(encoders, name, None)
     if value is None:
         return None

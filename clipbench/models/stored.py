@@ -13,6 +13,8 @@ from clipbench.models.store import MODALITIES, MODEL_FILE, SUFFIX, TOKENS, count
 from clipbench.untrusted.reading import read_json
 
 FOLDERS = (*MODALITIES, TOKENS)
+ITEMS = "items-"
+"""Beginning of the names of the folders of other modalities, such as ``items-audio``."""
 """Folders of a model's chunks."""
 
 
@@ -73,7 +75,7 @@ def remove(models: Iterable[StoredModel]) -> None:
                 continue
             except OSError as error:
                 raise MachineError(f"cannot remove {entry.path}: {error.strerror or error}") from error
-        for folder in (*(model.folder / each for each in FOLDERS), model.folder):
+        for folder in (*_folders(model.folder), model.folder):
             with suppress(OSError):  # other files lie there, or another process has just stored a vector
                 os.rmdir(folder)
 
@@ -98,13 +100,21 @@ def _stored_model(folder: Path) -> StoredModel | None:
 
 def _files(folder: Path) -> Iterator["os.DirEntry[str]"]:
     """Yield the store's own files of a model; links, and files of others, are none."""
-    for inside in (*(folder / each for each in FOLDERS), folder):
+    for inside in (*_folders(folder), folder):
         with suppress(OSError):
             for entry in _entries(inside) if not inside.is_symlink() else ():
                 is_named = entry.name == MODEL_FILE or is_memory(entry.name)
                 is_own = entry.name.endswith((SUFFIX, HALF)) if inside != folder else is_named
                 if is_own and entry.is_file(follow_symlinks=False):
                     yield entry
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders of a model's vectors, whatever modality they are of."""
+    others: list[str] = []
+    with suppress(OSError):
+        others = [entry.name for entry in _entries(folder) if entry.name.startswith(ITEMS)]
+    return [folder / each for each in (*FOLDERS, *others)]
 
 
 def _entries(folder: Path) -> "list[os.DirEntry[str]]":

@@ -71,7 +71,7 @@ def data_facts(data: DatasetRecord) -> str:
 
 
 def encoded_facts(counts: Mapping[str, int]) -> str | None:
-    """Return how many images and texts went through the model, and how many came from the cache.
+    """Return how many images, texts and others went through the model, and how many came from the cache.
 
     Example:
         >>> encoded_facts({"images": 3, "stored_images": 5, "texts": 0, "stored_texts": 1000})
@@ -86,6 +86,13 @@ def encoded_facts(counts: Mapping[str, int]) -> str | None:
             parts.append(f"{counted(encoded, noun)} encoded and {count(stored)} from cache")
         else:
             parts.append(f"{counted(encoded, noun)} encoded" if encoded else f"{counted(stored, noun)} from cache")
+    for name in (name for name in counts if f"stored_{name}" in counts and name not in ("images", "texts")):
+        encoded, stored = counts[name], counts[f"stored_{name}"]
+        found = [
+            *([f"{count(encoded)} encoded"] if encoded else []),
+            *([f"{count(stored)} from cache"] if stored else []),
+        ]
+        parts.append(f"{name}: {' and '.join(found) or '0 encoded'}")
     return ", ".join(parts)
 
 

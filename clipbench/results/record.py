@@ -220,9 +220,11 @@ class EvaluationRecord:
     error: str | None = None
     """Class of the error that is the reason, such as ``VectorError``; None also for a bug, and in old runs."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """``load``, ``encode_images``, ``encode_texts``, ``score``; 0 for an encoding that the store already held."""
+    """``load``, ``encode_images``, ``encode_texts``, ``score``; 0 for an encoding that the store already held. Another
+    modality that was encoded, such as ``audio``, has its ``encode_audio``."""
     encoded: Mapping[str, int] = field(default_factory=dict)
-    """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``."""
+    """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``. Likewise of
+    another modality."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Metric] = field(default_factory=dict)

@@ -95,7 +95,8 @@ def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
     }
     params = {name: _plain(value) for name, value in evaluation.params.items()}
     seconds = {
-        words: fmt.duration(evaluation.seconds[step]) for step, words in STEPS.items() if step in evaluation.seconds
+        STEPS.get(step, step.replace("_", " ").capitalize()): fmt.duration(seconds)
+        for step, seconds in evaluation.seconds.items()
     }
     encoded = encoded_facts(evaluation.encoded)
     return EvaluationOrigin(

@@ -83,7 +83,7 @@ class Counting:
 
 def python_model(encoders: object) -> python.PythonModel:
     info = replace(INFO, id="python:mine:load", embed_dim=2)
-    return python.PythonModel(info=info, encoders=encoders, batch_size=4)  # type: ignore[arg-type]
+    return python.PythonModel(info=info, encoders=encoders, batch_size=4)
 
 
 def test_an_object_of_the_users_counts_where_it_has_the_method() -> None:
