@@ -3,6 +3,7 @@
 Source: https://github.com/LAION-AI/CLIP_benchmark, `metrics/zeroshot_classification.py`.
 """
 
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,3 +24,12 @@ def classifier(encode: Callable[[Any], torch.Tensor], tokenizer: Any, prompts: S
             mean = F.normalize(encode(tokenizer(list(texts))), dim=-1).mean(dim=0)
             found.append(mean / mean.norm())
     return torch.stack(found)
+
+
+def zero_shot(weights: Path, arch: str, data: Path, out: Path) -> None:
+    """Run the package's command on a webdataset of classes."""
+    command = [str(COMMAND), "eval", "--model", arch, "--pretrained", str(weights), "--dataset", f"wds/{data.name}"]
+    command += ["--dataset_root", str(data), "--task", "zeroshot_classification", "--no_amp", "--num_workers", "0"]
+    done = subprocess.run([*command, "--output", str(out)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{NAME} ended with {done.returncode}: {done.stderr[-500:]}")

@@ -21,7 +21,7 @@ def text_of(bench: Record, old: Record | None = None) -> list[str]:
     lines = [head]
     for name, record in bench["rows"].items():
         lines += _lines(name, record, None if old is None else old["rows"].get(name, {}))
-    return [*_aligned(lines), "", *_below(bench)]
+    return [*_aligned(lines), "", *_below(bench), *([] if old is None else _before(bench, old)), *_warning(bench)]
 
 
 def _lines(name: str, record: Record, before: Record | None) -> list[list[str]]:
@@ -82,10 +82,25 @@ def _below(bench: Record) -> list[str]:
         notes += [f"bare limit: {record['limit_is']}"] if record.get("limit_is") else []
         notes += record.get("notes", ())
         lines += [f"{name}: {'; '.join(notes)}"] if notes else []
-    busy = {name: record["others"] for name, record in bench["rows"].items() if record.get("others", 0) > BUSY}
-    if busy:
-        used = ", ".join(f"{name} {others:.1f}" for name, others in busy.items())
-        lines.append(
-            f"warning: the machine was busy; ratios hold roughly, seconds do not. Processors that others used: {used}"
-        )
     return lines
+
+
+def _before(bench: Record, old: Record) -> list[str]:
+    """Return the lines that say where an older table is from, and which of its works were others."""
+    lines = [
+        f"before: {old['date']}, size {old['size']}, commit {old['commit']}; {old['processor']}, {old['cores']} cores"
+    ]
+    for name, record in old["rows"].items():
+        new = bench["rows"].get(name, record)
+        told = [record["what"]] if new.get("what", record.get("what")) != record.get("what") else []
+        told += record.get("notes", ())
+        lines += [f"{name} before: {'; '.join(told)}"] if told else []
+    return lines
+
+
+def _warning(bench: Record) -> list[str]:
+    """Return the line that says that the machine was busy, if it was."""
+    busy = {name: record["others"] for name, record in bench["rows"].items() if record.get("others", 0) > BUSY}
+    used = ", ".join(f"{name} {others:.1f}" for name, others in busy.items())
+    said = "warning: the machine was busy; ratios hold roughly, seconds do not. Processors that others used"
+    return [f"{said}: {used}"] if busy else []

@@ -70,6 +70,17 @@ def test_an_older_file_stands_before_and_a_busy_machine_is_told(
     assert text[-1].endswith("Processors that others used: ranks 0.8")
 
 
+def test_the_page_takes_the_table_of_a_file(bench: ModuleType, rows: ModuleType) -> None:
+    page = importlib.import_module("page")
+    text = page.PAGE.read_text(encoding="utf-8")
+    written = page.page_with({**bench.conditions("full"), "rows": {"ranks": record(bench, rows, 1.0)}}, text)
+    assert (
+        "| ranks: ranks | 1.9 s | 1 s | – | 1 s | 2.71 (2.43–3) times the bare product | 1 (1–2) times the bare product | at most 1.5 | yes |"
+        in written
+    )
+    assert page.page_with({**bench.conditions("full"), "rows": {}}, written).count("ranks: ranks") == 0
+
+
 def test_a_row_is_found_by_its_function(bench: ModuleType) -> None:
     names = bench.row_names()
     assert "compare" in names
