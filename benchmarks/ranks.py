@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from clipbench.metrics import cross_ranks, recall_at_k
-from clipbench.metrics._threads import n_threads
 from clipbench.metrics.similarity import unit
+from clipbench.metrics.threads import n_threads
 from rows import Row, count, in_turns, peak_mb, times
 
 TEXTS_PER_IMAGE, DIM, KS, PEER_BATCH = 5, 512, (1, 5, 10), 64

@@ -13,9 +13,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import UsageError
 from clipbench.metrics._search import Search, Tile, scan, tiles
-from clipbench.metrics._threads import in_threads
 from clipbench.metrics.geometry import check_owners
 from clipbench.metrics.similarity import product_error, scores_of
+from clipbench.metrics.threads import in_threads
 
 
 class Ranks(NamedTuple):

@@ -307,11 +307,12 @@ class StoreEmbedder:
         images = dataset.images
         self._digest([ref for ref in images if ref not in self._known])
         self._fill(images, is_strict=False)
-        held, known = self._shelves["images"], [self._known.get(ref) for ref in images]
+        known = [self._known.get(ref) for ref in images]
+        missing = self._shelves["images"].missing(each.key for each in known if each is not None)
         bad = {
             row: self._causes[images[row] if each is None else each.key]
             for row, each in enumerate(known)
-            if each is None or each.key not in held
+            if each is None or each.key in missing
         }
         causes = tuple(f"skipped {images[row].name}: {cause}" for row, cause in bad.items())
         kept_rows = without_images(dataset, np.array([*bad], np.int64))

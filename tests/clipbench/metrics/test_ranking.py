@@ -14,7 +14,6 @@ from clipbench.metrics import (
     Answers,
     Ranks,
     _search,
-    _threads,
     chance_ranks,
     chance_recall_at_k,
     cross_answers,
@@ -25,6 +24,7 @@ from clipbench.metrics import (
     merge_parts,
     ranking,
     recall_at_k,
+    threads,
 )
 from clipbench.metrics.similarity import scores_of, unit
 
@@ -51,7 +51,7 @@ class Tiles(NamedTuple):
         monkeypatch.setattr(_search, "TILE", self.side)
         monkeypatch.setattr(_search, "ROW_TILES", 3)
         monkeypatch.setattr(_search, "FEW", self.few)
-        monkeypatch.setattr(_threads, "n_threads", lambda: self.n_threads)
+        monkeypatch.setattr(threads, "n_threads", lambda: self.n_threads)
 
 
 TILES = [Tiles(7, 32), Tiles(16, 1e-9, 2), Tiles(16, 1e9), Tiles(11, 4, 3), Tiles(512, 32, 2)]

@@ -5,21 +5,21 @@ from threading import Barrier
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from clipbench.metrics import _threads
-from clipbench.metrics._threads import in_threads, n_threads
+from clipbench.metrics import threads
+from clipbench.metrics.threads import in_threads, n_threads
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 @pytest.mark.parametrize("n_pieces", [0, 1, 2, 50])
 def test_each_piece_is_done_once(n: int, n_pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "n_threads", lambda: n)
+    monkeypatch.setattr(threads, "n_threads", lambda: n)
     done: list[int] = []
     in_threads(done.append, range(n_pieces))
     assert sorted(done) == list(range(n_pieces))
 
 
 def test_pieces_are_done_at_once_with_products_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "n_threads", lambda: 2)
+    monkeypatch.setattr(threads, "n_threads", lambda: 2)
     both, seen = Barrier(2, timeout=10), []
 
     def meet(_: int) -> None:
@@ -39,7 +39,7 @@ def test_threads_are_those_of_numpy() -> None:
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_a_failure_is_raised_and_ends_the_work(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "n_threads", lambda: n)
+    monkeypatch.setattr(threads, "n_threads", lambda: n)
     begun = []
 
     def fail_late(piece: int) -> None:

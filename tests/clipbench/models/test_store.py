@@ -58,6 +58,44 @@ def test_keys_that_end_in_zero_bytes_stay_apart(tmp_path: Path) -> None:
     assert np.array_equal(shelf_of(tmp_path).get(near), rows(1, 2))
 
 
+@pytest.mark.parametrize("n_first_halves", [1, 3, 500])
+def test_a_shelf_finds_what_a_dictionary_finds(n_first_halves: int, tmp_path: Path) -> None:
+    """Keys that share a half, keys in several chunks (the newest counts), and keys that are in none."""
+    rng = np.random.default_rng(n_first_halves)
+    halves = [rng.bytes(8) for _ in range(n_first_halves)]
+    pool = [halves[rng.integers(n_first_halves)] + int(rng.integers(100)).to_bytes(8, "big") for _ in range(600)]
+    expected: dict[bytes, np.ndarray] = {}
+    shelf = shelf_of(tmp_path)
+    for size in (1, 200, 7, 150):
+        some = [pool[at] for at in rng.integers(400, size=size)]
+        vectors = rng.standard_normal((size, 3)).astype(np.float32)
+        shelf.put(some, vectors)
+        expected |= dict(zip(some, vectors, strict=True))
+    wanted = [pool[at] for at in rng.integers(600, size=2000)]
+    for held in (shelf, shelf_of(tmp_path)):
+        assert held.missing(wanted) == set(wanted) - expected.keys() and len(held) == len(expected)
+        there = [key for key in wanted if key in expected]
+        assert np.array_equal(held.get(there), np.array([expected[key] for key in there]))
+        assert np.array_equal(held.get([*expected]), np.array([*expected.values()]))
+        with pytest.raises(KeyError):
+            held.get(wanted)
+        assert held.get([]).shape == (0, 3) and held.missing([]) == set()
+
+
+def test_a_lookup_takes_little_more_memory_than_the_vectors(tmp_path: Path) -> None:
+    n, dim = 20_000, 64
+    names = keys(*range(n))
+    shelf = Shelf(tmp_path, "model", "images", dim)
+    shelf.put(names, np.ones((n, dim), np.float32))
+    tracemalloc.start()
+    again = Shelf(tmp_path, "model", "images", dim)
+    assert not again.missing(names)
+    again.get(names)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * n * dim + 200 * n
+
+
 def test_refresh_takes_in_what_another_process_committed(tmp_path: Path) -> None:
     shelf = shelf_of(tmp_path)
     code = (
