@@ -21,6 +21,8 @@ NAMES = (
     "shift",
     "corrections",
     "similarity-calibration",
+    "modalities",
+    "modality-map",
     "track",
     "similarity-matrix",
     "relevance",

@@ -31,7 +31,7 @@ from clipbench_reports.plots.plots import PLOTS, PlotOptions, draw_plot, write_p
 
 Metrics = Callable[..., Metric]
 STEPS = (0, 100, 400)
-APART = ("gap", "cones", "similarity-matrix")
+APART = ("gap", "cones", "similarity-matrix", "modalities", "modality-map")
 """Plots whose models stand side by side; in others they share the panels."""
 CURVES = {
     "shift": {
@@ -105,6 +105,33 @@ def accuracy(fraction: Metrics, share: float) -> dict[str, Any]:
     return {"samples": samples, "metrics": {"acc1": fraction(share, 500)}}
 
 
+def modalities(fraction: Metrics, gap: float) -> dict[str, Any]:
+    """Return recordings and texts, whose cells have a value of their own each."""
+    rng = np.random.default_rng(0)
+    names = np.array([f"g{k}" for k in range(40)])
+    vectors = {
+        name: rng.standard_normal((40, 4)).astype(np.float32) + gap * side
+        for side, name in enumerate(("audio", "text"))
+    }
+    distance = {"gap": gap, "pair_cosine": gap / 3, "separability": 1.0}
+    units = {"gap": "distance", "pair_cosine": "cosine", "separability": "fraction"}
+    bounded = {
+        name: Metric(value=value, low=value - 0.1, high=value, n=40, unit=units[name])
+        for name, value in distance.items()
+    }
+    return {
+        "samples": {"sample_id": names.astype(object)},
+        "arrays": {**vectors, "group_id": names},
+        "metrics": {
+            "mean_recall@1": fraction(0.3, 40, chance=0.025),
+            **{f"{name}/cone": Metric(value=gap / side, n=40, unit="cosine") for side, name in enumerate(vectors, 4)},
+            **{f"audio-text/{name}": metric for name, metric in bounded.items()},
+            "audio-to-text/recall@1": fraction(0.2, 40, chance=0.025),
+            "text-to-audio/recall@1": fraction(0.4, 40, chance=0.025),
+        },
+    }
+
+
 def judged(fraction: Metrics, share: float) -> dict[str, Any]:
     """Return retrieval on data with judgements: a run has it on data of its own."""
     ks, ys = [1.0, 10.0, 100.0], [share, share + 0.1, share + 0.2]
@@ -134,6 +161,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> 
             "composition@scenes": composition(parts.fraction, 40),
             "long-caption@scenes": long_caption(parts.fraction, 400),
             "text-in-image@scenes": text_in_image(parts.fraction, 300),
+            "modalities@scenes": modalities(parts.fraction, 0.9 - 0.1 * place),
             "zero-shot@imagenet": accuracy(parts.fraction, 0.63 - 0.1 * place),
             "zero-shot@imagenetv2": accuracy(parts.fraction, 0.56 - 0.1 * place),
         }
@@ -282,7 +310,14 @@ def test_the_caption_says_what_is_shown_and_where_it_comes_from(
         assert "Training slow, steps 0 to 400." in text and "1.0000 at step 0 and 0.6000 at step 400" in text
         return
     task = PLOTS[name].tasks[0] if PLOTS[name].tasks else "composition"
-    n = {"modality-gap": 600, "retrieval": 1000, "text-in-image": 300, "long-caption": 3, "composition": 40}[task]
+    n = {
+        "modality-gap": 600,
+        "retrieval": 1000,
+        "text-in-image": 300,
+        "long-caption": 3,
+        "composition": 40,
+        "modalities": 40,
+    }[task]
     for words in (
         "models/small: ",
         "fingerprint small-012345, seed 0, ",
