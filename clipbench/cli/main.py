@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -167,14 +168,9 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as end:
         status = end.exit_code
     except (KeyboardInterrupt, click.Abort):  # the second also from a question that is closed unanswered
-        echo("", err=True)  # below the ^C
-        print_error("interrupted")
-        sys.exit(INTERRUPTED)
+        _end_interrupted(given)
     except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        command = context.command_path if context is not None else "clipbench"
-        print_error(f"{error.format_message()} ({command} --help)")
-        sys.exit(BAD_INPUT)
+        _end_misused(error, given)
     except FOREIGN as error:  # the last line of defence, also against a plug-in that calls sys.exit(0)
         if isinstance(error, BrokenPipeError) and _leave_unread_output():
             sys.exit(UNREAD)
@@ -183,6 +179,25 @@ def main(arguments: list[str] | None = None) -> None:
         print_error(str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or in a plug-in"))
         sys.exit(INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT)
     sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _end_interrupted(given: list[str]) -> NoReturn:
+    if not _is_beside_another(given):
+        echo("", err=True)  # below the ^C
+        print_error("interrupted")
+    sys.exit(INTERRUPTED)
+
+
+def _end_misused(error: click.ClickException, given: list[str]) -> NoReturn:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if not _is_beside_another(given):
+        print_error(f"{error.format_message()} ({'clipbench' if context is None else context.command_path} --help)")
+    sys.exit(BAD_INPUT)
+
+
+def _is_beside_another(command: list[str]) -> bool:
+    """Return whether this is one of several processes of a command, and not the one that says what all of them meet."""
+    return command[:1] in (["run"], ["train"]) and os.environ.get("RANK", "0") != "0"
 
 
 def _leave_unread_output() -> bool:

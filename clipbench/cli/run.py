@@ -11,12 +11,14 @@ import click
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
 from clipbench.cli.options import evaluation_options, session_options
 from clipbench.cli.output import print_error
+from clipbench.cli.processes import DEVICES, sharing_work, works_for_another
 from clipbench.errors import ClipbenchError, UsageError
 
 
 @click.command(context_settings=SETTINGS)
 @click.option("--model", "models", multiple=True, required=True, metavar="REF", help="Model to measure; repeatable.")
 @evaluation_options
+@DEVICES
 @click.option(
     "--yes", is_flag=True, help="Fetch missing data sets without a question; an environment variable CI means it too."
 )
@@ -38,17 +40,28 @@ def run(**given: Any) -> int:
 
     Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
     """
+    if given["verbose"] and (given["quiet"] or given["as_json"]):
+        raise UsageError(f"--verbose has no meaning with {'--quiet' if given['quiet'] else '--json'}: drop one of them")
+    if given["offline"]:
+        from clipbench.hub import cache_only
+
+        click.get_current_context().with_resource(cache_only())
+    has_worked = works_for_another(given)
+    if has_worked is not None:
+        return DONE if has_worked else INTERRUPTED
+    with sharing_work(given, click.get_current_context().obj[1:]):
+        return _lead(given)
+
+
+def _lead(given: dict[str, Any]) -> int:
+    """Run the command in the process that writes and prints: the only one, or the first of several."""
     from clipbench.cli.fetching import FetchingPrinter
     from clipbench.cli.summary import results_alone
     from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import REPORT, find_targets
-    from clipbench.hub import cache_only
+    from clipbench.parallel import processes
     from clipbench.results.run import check_whole
 
-    if given["verbose"] and (given["quiet"] or given["as_json"]):
-        raise UsageError(f"--verbose has no meaning with {'--quiet' if given['quiet'] else '--json'}: drop one of them")
-    if given["offline"]:
-        click.get_current_context().with_resource(cache_only())
     targets = find_targets(given["models"], given["out"], writes_reports=not given["no_report"])
     printer = FetchingPrinter(
         quiet=given["quiet"],
@@ -71,6 +84,7 @@ def run(**given: Any) -> int:
         for run in runs:
             check_whole(run)
     except KeyboardInterrupt:
+        processes().check()
         what = "what was encoded is stored"
         if targets.are_several:
             what = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"

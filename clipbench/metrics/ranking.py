@@ -4,7 +4,7 @@ Ties are never broken by position: for each query, the non-positives above its b
 score are counted, and every rank statistic is an expectation under random tie-breaking. Scores may have any sign.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +16,12 @@ from clipbench.metrics._search import Search, Tile, scan, tiles
 from clipbench.metrics.geometry import check_owners
 from clipbench.metrics.similarity import product_error, scores_of
 from clipbench.metrics.threads import in_threads
+from clipbench.parallel import processes, ranges
+
+SHARED_PAIRS = 1 << 27
+"""Pairs of a query and an item from which on processes share their ranking: handing over the vectors takes less time."""
+SHARDS_EACH = 4
+"""Parts of the ranking for each process: those that are faster take more of them."""
 
 
 class Ranks(NamedTuple):
@@ -91,7 +97,8 @@ def cross_answers(
 ) -> tuple[Answers, Answers]:
     """Return the results of image queries over all texts, and of text queries over all images, in one pass.
 
-    Arguments and errors are those of ``cross_ranks``. Vectors may be memory-mapped: they are not copied.
+    Arguments and errors are those of ``cross_ranks``. Vectors may be memory-mapped: they are not copied. Where several
+    processes share the work of a command, each ranks for some of the images.
 
     Example:
         >>> images = np.array([[1, 0], [0, 1]], np.float32)
@@ -104,7 +111,23 @@ def cross_answers(
         >>> by_text.right_score, by_text.first_score
         (array([0.8, 0.6, 0.6], dtype=float32), array([0.8, 0.8, 0.8], dtype=float32))
     """
-    return merge_parts([cross_part(images, texts, text_image, slice(0, len(images)))])
+    n_shards = 1 if len(images) * len(texts) < SHARED_PAIRS else SHARDS_EACH * processes().n
+    shards = ranges(len(images), max(1, -(-len(images) // n_shards)))
+    if processes().n == 1 or len(shards) < 2:
+        return merge_parts([cross_part(images, texts, text_image, slice(0, len(images)))])
+    work = partial(_cross_parts, np.asarray(images), np.asarray(texts), text_image)
+    parts = {rows.start: part for rows, part in processes().share(work, shards)}
+    return merge_parts(parts[rows.start] for rows in shards)
+
+
+def _cross_parts(
+    images: Float32[np.ndarray, "n_images dim"],
+    texts: Float32[np.ndarray, "n_texts dim"],
+    text_image: Int64[np.ndarray, " n_texts"],
+    claimed: Iterator[range],
+) -> Iterator[tuple[Answers, Answers]]:
+    for rows in claimed:
+        yield cross_part(images, texts, text_image, slice(rows.start, rows.stop))
 
 
 def cross_part(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,9 +21,9 @@ from jaxtyping import Float32, Int64
 from clipbench.data.dataset import Dataset
 from clipbench.data.decoding import Remark, reading_notes
 from clipbench.data.images import ImageRef, content_digest, examine
-from clipbench.data.modalities import IMAGE, TEXT, Item
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.subset import without_images
-from clipbench.errors import BadImage, ModelError, Unavailable, VectorError
+from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError, Unavailable, VectorError
 from clipbench.models.probes import Probes
 from clipbench.models.protocol import (
     Call,
@@ -41,6 +42,7 @@ from clipbench.models.recall import Memory, Recalled, memory_of
 from clipbench.models.reference import Loaded, load_with_probes, resolve
 from clipbench.models.store import MODALITIES, TOKENS, Shelf, default_root
 from clipbench.models.stored import ITEMS
+from clipbench.parallel import processes, ranges
 from clipbench.results.numbers import counted
 from clipbench.results.record import CheckFinding
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
@@ -55,6 +57,10 @@ COMMIT_SECONDS = 10.0
 """A chunk is committed when it holds this many vectors, or is this old: a kill loses no more."""
 TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
+EXAMINED_IMAGES = 256
+"""Images that a process takes at a time to hash them."""
+LATE_SECONDS = 60.0
+"""A network file system may show what another machine has stored so much later."""
 
 
 CONVERSION = b"conversion 2 "
@@ -112,6 +118,8 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     )
     if recalled is None:
         embedder.probes = loaded.probes
+    if "api:" not in ":".join(resolve(reference.strip(), load)).casefold():  # what it costs is counted in one process
+        embedder.source = Source(reference, load, workers)
     return embedder
 
 
@@ -125,6 +133,14 @@ class Unloaded:
     @property
     def info(self) -> ModelInfo:
         return self.recalled.info
+
+
+class Source(NamedTuple):
+    """What another process needs to load the model of an embedder."""
+
+    reference: str
+    load: LoadOptions
+    workers: int | None
 
 
 class StoreEmbedder:
@@ -157,8 +173,11 @@ class StoreEmbedder:
         self._load_error: Exception | None = None
         self.probes: Probes | None = None
         """Vectors of the probes, where loading has encoded them."""
+        self.source: Source | None = None
+        """What other processes can load the same model from, None where they cannot share its work."""
         self.batch_size = batch_size
         self.workers = default_workers() if workers is None else workers
+        self._root = root
         self._show_progress = show_progress
         self._known = {} if known is None else known
         self._causes: dict[ImageRef | bytes, str] = {}
@@ -251,7 +270,8 @@ class StoreEmbedder:
         keys = [bytes.fromhex(content_digest(text.encode())) for text in texts]
         missing = self._missing("texts", dict(zip(keys, texts, strict=True)))
         if missing:
-            self._encode("texts", len(missing), self._text_batches(missing))
+            by_length = dict(sorted(missing.items(), key=lambda item: len(item[1])))
+            self._encode(_Wanted("texts", by_length), TEXT_BATCHES * self.batch_size)
         return self._get("texts", keys)
 
     def items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
@@ -276,10 +296,10 @@ class StoreEmbedder:
         wanted = {key: item for key, item in zip(keys, items, strict=True) if item.content is not None}
         missing = self._missing(modality, wanted)
         if missing:
-            self._encode(modality, len(missing), self._item_batches(modality, missing))
+            self._encode(_Wanted(modality, missing), self.batch_size)
         found = dict(zip(wanted, self._get(modality, [*wanted]), strict=True))
         unknown = {key: item for key, item in zip(keys, items, strict=True) if item.content is None}
-        for batch in self._item_batches(modality, unknown):
+        for batch in self._item_batches(_Wanted(modality, unknown), iter(ranges(len(unknown), self.batch_size))):
             found |= dict(zip(batch.keys, batch.vectors, strict=True))
             self._calls.append(Call(modality, encoded=frozenset(batch.keys)))
         return np.stack([found[key] for key in keys]) if keys else np.empty((0, self.info.embed_dim), np.float32)
@@ -342,18 +362,20 @@ class StoreEmbedder:
                 by_key.setdefault(self._known[ref].key, ref)
         missing = self._missing("images", by_key)
         if missing:
-            self._encode("images", len(missing), self._image_batches(missing, is_strict=is_strict))
+            self._encode(_Wanted("images", missing, is_strict=is_strict), self.batch_size)
 
     def _digest(self, images: Sequence[ImageRef]) -> None:
-        """Hash images, several at a time: reading releases the interpreter lock, and so does hashing."""
+        """Hash images, each process its part of them."""
         distinct = list(dict.fromkeys(images))
-        with ThreadPoolExecutor(max_workers=8) as pool, self._bar("hashing", "image", len(distinct)) as bar:
-            for ref, found in zip(distinct, pool.map(_known_or_cause, distinct), strict=True):
-                if isinstance(found, BadImage):
-                    self._causes[ref] = found.cause
-                else:
-                    self._known[ref] = found
-                bar.update()
+        with self._bar("hashing", "image", len(distinct)) as bar:
+            shards = ranges(len(distinct), EXAMINED_IMAGES)
+            for rows, found in processes().share(partial(_examined, distinct), shards):
+                for ref, each in zip(distinct[rows.start : rows.stop], found, strict=True):
+                    if isinstance(each, BadImage):
+                        self._causes[ref] = each.cause
+                    else:
+                        self._known[ref] = each
+                bar.update(len(rows))
 
     def _shelf(self, name: str) -> Shelf:
         info = self._info
@@ -371,68 +393,133 @@ class StoreEmbedder:
             return np.empty((0, self.info.embed_dim), np.float32)
         return self._shelves[modality].get(keys)
 
-    def _encode(self, modality: str, total: int, batches: Iterator["_Batch"]) -> None:
-        """Put batches into the store in chunks; what is in hand is committed even when interrupted."""
+    def _encode(self, wanted: "_Wanted", step: int) -> None:
+        """Have vectors put into the store, by this process and those that share its work, ``step`` items at a time."""
+        modality, total = wanted.modality, len(wanted.items)
         self._shelves[modality].prepare(total)
-        start = committed = time.monotonic()
-        keys: list[bytes] = []
-        vectors: list[np.ndarray] = []
-
-        def commit() -> None:
-            if keys:
-                self._shelves[modality].put(keys, np.concatenate(vectors))
-                self._calls.append(Call(modality, encoded=frozenset(keys)))
-            keys.clear()
-            vectors.clear()
-
+        start, counted_here, keys = time.monotonic(), set[int](), list[bytes]()
+        source = self.source if modality in MODALITIES else None
+        work = None if source is None else _Encoding(source, self._root, self.info, wanted)
         unit = modality[:-1] if modality in MODALITIES else f"{modality} item"
         with self._bar("encoding", unit, total) as bar:
-            try:
-                for batch in batches:
-                    keys += batch.keys
-                    vectors.append(batch.vectors)
-                    bar.update(len(batch.keys) + batch.n_bad)
-                    if len(keys) >= COMMIT_VECTORS or time.monotonic() - committed > COMMIT_SECONDS:
-                        commit()
-                        committed = time.monotonic()
-            finally:
-                commit()
-                self._calls.append(Call(modality, seconds=time.monotonic() - start))
 
-    def _item_batches(self, modality: str, missing: Mapping[bytes, Item]) -> Iterator["_Batch"]:
-        model, keys, items = self.model, list(missing), list(missing.values())
+            def tick(row: int, n_items: int) -> None:
+                counted_here.add(row // step)
+                bar.update(n_items)
+
+            try:
+                for rows, encoded in processes().share(
+                    work, ranges(total, step), partial(self.encode, wanted, tick=tick)
+                ):
+                    bar.update(0 if rows.start // step in counted_here else len(rows))
+                    self._causes.update(encoded.causes.items())
+                    keys += encoded.keys
+                self._wait_for(modality, keys)
+            finally:
+                self._calls.append(Call(modality, encoded=frozenset(keys), seconds=time.monotonic() - start))
+
+    def _wait_for(self, modality: str, keys: Sequence[bytes]) -> None:
+        """Wait until what other processes have stored is seen here, as it is at once on the same machine."""
+        until = time.monotonic() + LATE_SECONDS
+        while processes().n > 1 and self._shelves[modality].missing(keys):
+            if time.monotonic() > until:
+                raise MachineError(
+                    f"vectors that another process has stored are not seen in {self._root}: CLIPBENCH_CACHE has to name a"
+                    " folder that all processes share"
+                )
+            time.sleep(0.1)
+
+    def encode(
+        self, wanted: "_Wanted", claimed: Iterator[range], *, tick: Callable[[int, int], object] = lambda *_: None
+    ) -> Iterator["_Encoded"]:
+        """Encode the rows of what is wanted as they come; yield what became of a range when it is stored, in order.
+
+        Vectors are stored in chunks; what is in hand is stored even when an error or an interruption ends the work.
+
+        Args:
+            tick: called with the first row and the number of the items of each batch.
+        """
+        held: list[_Batch] = []
+        whole: list[_Encoded] = []
+        current, committed = _Encoded([], {}), time.monotonic()
+
+        def commit() -> list[_Encoded]:
+            keys, vectors = [key for batch in held for key in batch.keys], [batch.vectors for batch in held]
+            done = whole.copy()
+            held.clear()
+            whole.clear()
+            if keys:
+                self._shelves[wanted.modality].put(keys, np.concatenate(vectors))
+            return done
+
+        makers = {"texts": self._text_batches, "images": self._image_batches}
+        make = makers.get(wanted.modality, self._item_batches)
+        try:
+            for batch in make(wanted, claimed):
+                held.append(batch)
+                tick(batch.row, len(batch.keys) + len(batch.bad))
+                for error in batch.bad.values() if wanted.is_strict else ():
+                    raise error
+                current = current.with_batch(batch)
+                if batch.ends_range:
+                    whole.append(current)
+                    current = _Encoded([], {})
+                n_held = sum(len(batch.keys) for batch in held)
+                if n_held >= COMMIT_VECTORS or time.monotonic() - committed > COMMIT_SECONDS:
+                    yield from commit()
+                    committed = time.monotonic()
+            yield from commit()
+        except FOREIGN:
+            yield from commit()
+            raise
+        finally:
+            commit()
+
+    def _item_batches(self, wanted: "_Wanted", claimed: Iterator[range]) -> Iterator["_Batch"]:
+        model, modality = self.model, wanted.modality
+        keys, items = list(wanted.items), list(wanted.items.values())
         if not isinstance(model, ItemModel) or modality not in model.modalities:
             raise Unavailable(
                 f"model {self.info.ref} has no encoder of {modality}: give the object encode_{modality}(items)"
             )
-        for start in range(0, len(items), self.batch_size):
-            batch = items[start : start + self.batch_size]
+        for rows in claimed:
+            batch = items[rows.start : rows.stop]
             vectors = model.encode_items(modality, [item.value for item in batch])
             self._check(vectors, [f"{modality} {item.name}" for item in batch])
-            yield _Batch(keys[start : start + len(batch)], vectors, 0)
+            yield _Batch(rows.start, keys[rows.start : rows.stop], vectors, {}, ends_range=True)
 
-    def _text_batches(self, missing: Mapping[bytes, str]) -> Iterator["_Batch"]:
-        items = sorted(missing.items(), key=lambda item: len(item[1]))
-        step = TEXT_BATCHES * self.batch_size
-        for start in range(0, len(items), step):
-            keys, texts = zip(*items[start : start + step], strict=True)
-            vectors = self.model.encode_texts(list(texts))
-            self._check(vectors, [f"text '{shortened(text, MOST_SHOWN)}'" for text in texts])
-            yield _Batch(list(keys), vectors, 0)
+    def _text_batches(self, wanted: "_Wanted", claimed: Iterator[range]) -> Iterator["_Batch"]:
+        keys, texts = list(wanted.items), list(wanted.items.values())
+        for rows in claimed:
+            some = texts[rows.start : rows.stop]
+            vectors = self.model.encode_texts(some)
+            self._check(vectors, [f"text '{shortened(text, MOST_SHOWN)}'" for text in some])
+            yield _Batch(rows.start, keys[rows.start : rows.stop], vectors, {}, ends_range=True)
 
-    def _image_batches(self, missing: Mapping[bytes, ImageRef], *, is_strict: bool) -> Iterator["_Batch"]:
+    def _image_batches(self, wanted: "_Wanted", claimed: Iterator[range]) -> Iterator["_Batch"]:
         from clipbench.models.image_loading import load_batches
 
-        keys, refs = list(missing), list(missing.values())
+        keys, refs = list(wanted.items), list(wanted.items.values())
         preprocess = self.model.preprocess if isinstance(self.model, PixelModel) else None
         workers = 0 if len(refs) < 2 * self.batch_size else self.workers
-        batches = load_batches(refs, preprocess, side=self.info.image_size, batch_size=self.batch_size, workers=workers)
+        ends = set[int]()
+
+        def noted() -> Iterator[range]:
+            for rows in claimed:
+                ends.add(rows.stop - 1)
+                yield rows
+
+        batches = load_batches(refs, preprocess, side=self.info.image_size, batches=noted(), workers=workers)
         for batch, vectors in self._encoded(batches):
-            self._causes |= {keys[row]: error.cause for row, error in batch.bad.items()}
             self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
-            yield _Batch([keys[row] for row in batch.rows], vectors, len(batch.bad))
-            for error in batch.bad.values() if is_strict else ():
-                raise error
+            rows = {*batch.rows, *batch.bad}
+            yield _Batch(
+                min(rows),
+                [keys[row] for row in batch.rows],
+                vectors,
+                {keys[row]: error for row, error in batch.bad.items()},
+                ends_range=not ends.isdisjoint(rows),
+            )
 
     def _encoded(self, batches: "Iterator[LoadedBatch]") -> "Iterator[tuple[LoadedBatch, np.ndarray]]":
         """Yield batches, without their pixels, with their vectors; the model may be given several before the first is back."""
@@ -498,15 +585,82 @@ def remember(embedder: Embedder, findings: list[CheckFinding] | None) -> None:
 
 
 @dataclass(frozen=True)
+class _Wanted:
+    """Items that the store lacks, by their keys, in the order in which they are encoded."""
+
+    modality: str
+    items: Mapping[bytes, Any]
+    """Texts, references to images, or items of another modality."""
+    is_strict: bool = True
+    """An image that cannot be read is an error."""
+
+
+@dataclass(frozen=True)
 class _Batch:
+    row: int
+    """First row of its items among all that are wanted."""
     keys: list[bytes]
     vectors: Float32[np.ndarray, "n dim"]
-    n_bad: int
+    bad: Mapping[bytes, BadImage]
+    ends_range: bool
+    """True of the last batch of a range of rows, which in general is the only one."""
+
+
+class _Encoded(NamedTuple):
+    """What became of a range of items."""
+
+    keys: list[bytes]
+    """Items whose vectors are in the store."""
+    causes: dict[bytes, str]
+    """Why the others could not be read."""
+
+    def with_batch(self, batch: _Batch) -> "_Encoded":
+        causes = {key: error.cause for key, error in batch.bad.items()}
+        return _Encoded([*self.keys, *batch.keys], {**self.causes, **causes})
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """The work of another process: it loads the same model and puts vectors into the same store."""
+
+    source: Source
+    root: Path
+    info: ModelInfo
+    wanted: _Wanted
+
+    def __call__(self, claimed: Iterator[range]) -> Iterator[_Encoded]:
+        if not _held or _held[0][0] != self.source:
+            _held.clear()  # before another model is loaded, lest both be in memory
+            reference, load, workers = self.source
+            _held.append((self.source, load_embedder(reference, load, self.root, workers=workers)))
+        embedder = _held[0][1]
+        if embedder.info.fingerprint != self.info.fingerprint:
+            raise ModelError(
+                f"{self.info.ref} is another model for one process than for the first: expected the same files and versions"
+                " of packages on all machines"
+            )
+        assert isinstance(embedder, StoreEmbedder), "vectors that are given are not encoded"
+        yield from embedder.encode(self.wanted, claimed)
+
+
+_held: list[tuple[Source, Embedder]] = []
+"""The model, one at most, that this process was last asked to encode with by another."""
 
 
 def default_workers() -> int:
-    """Return how many processes decode ahead of the model: one core is left to it, and eight are enough."""
-    return max(0, min(8, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
+    """Return how many processes decode ahead of the model: one core is left to it, and eight are enough.
+
+    Where several processes share the work of a command, they share the cores of their machine too.
+    """
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 3
+    return max(0, min(8, n_cores // processes().n_here - 1))
+
+
+def _examined(refs: Sequence[ImageRef], claimed: Iterator[range]) -> Iterator[list[KnownImage | BadImage]]:
+    """Hash images, several at a time: reading releases the interpreter lock, and so does hashing."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for rows in claimed:
+            yield list(pool.map(_known_or_cause, refs[rows.start : rows.stop]))
 
 
 def _known_or_cause(ref: ImageRef) -> KnownImage | BadImage:

@@ -1,6 +1,6 @@
 """Decoding and preprocessing of images in worker processes, ahead of the model."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,24 +29,31 @@ class LoadedBatch(NamedTuple):
 
 
 def load_batches(
-    refs: Sequence[ImageRef], preprocess: AnyPreprocess | None, *, side: int | None, batch_size: int, workers: int
+    refs: Sequence[ImageRef],
+    preprocess: AnyPreprocess | None,
+    *,
+    side: int | None,
+    batches: Iterable[range],
+    workers: int,
 ) -> Iterator[LoadedBatch]:
-    """Yield the images in batches, in order, decoded and (where ``preprocess`` is given) preprocessed.
+    """Yield images in batches, in order, decoded and (where ``preprocess`` is given) preprocessed.
 
     Args:
         refs: the images.
         preprocess: turns an image into the model's input.
         side: pixels of the model's square input, for images that are drawn to fit; None where it is not known.
-        batch_size: images per batch.
+        batches: rows of each batch, taken when workers are ready to load it.
         workers: processes; 0 decodes in this one.
     """
     images = _Images(refs, preprocess, side)
     if preprocess is None:
-        yield from _in_full_size(
-            load_in_workers(images, workers=workers, batch_size=None, collate_fn=_alone), batch_size
+        ends = set[int]()
+        items = load_in_workers(
+            images, workers=workers, batch_size=None, sampler=_rows(batches, ends), collate_fn=_alone
         )
+        yield from _in_full_size(items, ends)
         return
-    for rows, inputs, bad in load_in_workers(images, workers=workers, batch_size=batch_size, collate_fn=_collate):
+    for rows, inputs, bad in load_in_workers(images, workers=workers, batch_sampler=batches, collate_fn=_collate):
         yield LoadedBatch(rows, _as_arrays(inputs), bad)
 
 
@@ -70,13 +77,24 @@ class _Images(Dataset[tuple[int, Any]]):
             return row, BadImage(ref.name, cause(error))
 
 
-def _in_full_size(items: Iterator[tuple[int, Any]], batch_size: int) -> Iterator[LoadedBatch]:
-    """Yield images that the model preprocesses itself; fewer in a batch where together they would have too many pixels."""
+def _rows(batches: Iterable[range], ends: set[int]) -> Iterator[int]:
+    """Yield the rows of batches, and note the last of each."""
+    for batch in batches:
+        ends.add(batch.stop - 1)
+        yield from batch
+
+
+def _in_full_size(items: Iterator[tuple[int, Any]], ends: Collection[int]) -> Iterator[LoadedBatch]:
+    """Yield images that the model preprocesses itself; fewer in a batch where together they would have too many pixels.
+
+    Args:
+        ends: last row of each batch, as far as its images are asked for.
+    """
     most = max_batch_pixels()
     rows, images, bad, n_pixels = list[int](), list[Image.Image](), dict[int, BadImage](), 0
     for row, item in items:
         size = 0 if isinstance(item, BadImage) else item.width * item.height
-        if len(images) + len(bad) == batch_size or (images and n_pixels + size > most):
+        if images and n_pixels + size > most:
             yield LoadedBatch(rows, images, bad)
             images.clear()  # whoever asks for the next batch is done with this one, and may still hold it
             rows, images, bad, n_pixels = [], [], {}, 0
@@ -86,8 +104,10 @@ def _in_full_size(items: Iterator[tuple[int, Any]], batch_size: int) -> Iterator
         else:
             rows.append(row)
             images.append(item)
-    if rows or bad:
-        yield LoadedBatch(rows, images, bad)
+        if row in ends:
+            yield LoadedBatch(rows, images, bad)
+            images.clear()
+            rows, images, bad, n_pixels = [], [], {}, 0
 
 
 def _alone(item: tuple[int, Any]) -> tuple[int, Any]:

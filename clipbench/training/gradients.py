@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from clipbench.distributed.group import n_processes
 from clipbench.training.batches import Batch
 from clipbench.training.clip.model import CLIP
-from clipbench.training.distributed import n_processes
 from clipbench.training.losses import Loss
 from clipbench.training.towers import Towers
 

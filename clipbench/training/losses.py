@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from clipbench.training.distributed import n_processes, rank
+from clipbench.distributed.group import n_processes, rank
 
 BLOCK_ELEMENTS = 1 << 24
 """Logits that are held at once: 64 MiB in float32, a few times over."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from clipbench.data import DataOptions
+from clipbench.distributed.group import n_processes, rank, wait_for_all
 from clipbench.errors import UsageError
 from clipbench.files import check_writable
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
@@ -17,7 +18,6 @@ from clipbench.training.clip.model import CLIP
 from clipbench.training.clip.preprocess import ClipPreprocess
 from clipbench.training.clip.tokenizer import tokenizer_for
 from clipbench.training.corpus import load_corpus
-from clipbench.training.distributed import n_processes, rank, wait_for_all
 from clipbench.training.log import LOG_FILE, Log, has_steps
 from clipbench.training.optimizer import fix_temperature, make_optimizer
 from clipbench.training.options import TrainOptions, arguments_of

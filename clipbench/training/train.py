@@ -14,13 +14,14 @@ from pathlib import Path
 
 import torch
 
+from clipbench.distributed.group import process_group, rank, sum_over_processes
+from clipbench.distributed.launch import Launched
 from clipbench.errors import ClipbenchError
 from clipbench.files import alone_in
 from clipbench.models._torch_model import placement
 from clipbench.models.checkpoints import bundled_checkpoints
 from clipbench.training.batches import Batch
 from clipbench.training.clip.checkpoint import save_checkpoint
-from clipbench.training.distributed import process_group, rank, sum_over_processes
 from clipbench.training.encoding import logit_constants
 from clipbench.training.gradients import add_gradients, sum_gradients
 from clipbench.training.log import ProgressBar
@@ -48,20 +49,23 @@ def train(
     is_resumed: bool = False,
     show_progress: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    launched: Launched | None = None,
 ) -> Path:
     """Train a model and return its last checkpoint.
 
     Args:
         tell: called with each note on the data before the first step.
+        launched: processes that this one has started to share its batches.
 
     Raises:
         UsageError: an option does not fit the data, the folder holds another training, another process trains in it, or
             the one to resume was started with other options.
         ClipbenchError: the loss is no longer finite; the message names the last good checkpoint.
+        MachineError: a process was lost that shares the batches.
         Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
     """
     place = placement(options.device, options.precision, options.batch_size)
-    with process_group(place.device) as device, _alone_in(options.out):
+    with process_group(place.device, launched) as device, _alone_in(options.out):
         state = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
         is_shown = show_progress and rank() == 0
         for note in state.notes if rank() == 0 else ():

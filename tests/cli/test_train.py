@@ -110,21 +110,48 @@ def _has_steps(log: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_two_processes_of_torchrun_train_as_one_does(data: Path) -> None:
+def test_two_processes_train_as_one_does_and_one_that_is_killed_ends_the_other(data: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
-    program = Path("program.py")
-    program.write_text("from clipbench.cli import main\nmain()\n")
-    alone = [sys.executable, str(program)]
-    both = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
-    for name, launcher in (("alone", alone), ("both", both)):
-        arguments = ["train", "--data", "captions.csv", "--out", name, "--quiet", *QUICK]
-        done = subprocess.run([*launcher, *arguments], check=False, capture_output=True, text=True, timeout=300)
+    ways = {
+        "alone": ["-m", "clipbench"],
+        "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "clipbench"],
+        "devices": ["-m", "clipbench"],
+    }
+    for name, launcher in ways.items():
+        arguments = ["train", "--data", "captions.csv", "--out", name, "--device", "cpu", "--quiet", *QUICK]
+        more = ["--devices", "2"] if name == "devices" else []
+        done = subprocess.run(
+            [sys.executable, *launcher, *arguments, *more], check=False, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
-    losses = [json.loads(Path(name, "step-2", "train.json").read_text())["losses"] for name in ("alone", "both")]
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
-    expected, found = (load_file(Path(name, "step-2", "model.safetensors")) for name in ("alone", "both"))
-    for name, value in expected.items():
-        # Adam's first step is the learning rate in the direction of each gradient's sign, even where that is rounding.
-        assert torch.allclose(found[name], value, atol=2e-3), name
+    losses = [json.loads(Path(name, "step-2", "train.json").read_text())["losses"] for name in ways]
+    np.testing.assert_allclose([losses[0], losses[0]], losses[1:], rtol=1e-5)
+    expected, *others = (load_file(Path(name, "step-2", "model.safetensors")) for name in ways)
+    for found in others:
+        for name, value in expected.items():
+            # Adam's first step is the learning rate in the direction of each gradient's sign, even where that is rounding.
+            assert torch.allclose(found[name], value, atol=2e-3), name
+    (line,) = _killed_in_training()
+    assert line.startswith("clipbench: process 1 of 2 was killed (SIGKILL), as systems do that run out of memory: ")
+    assert line.endswith("the same command with --resume goes on from the last checkpoint")
+
+
+def _killed_in_training() -> list[str]:
+    """Kill the other of two processes that train, and return what the first one says."""
+    arguments = ["train", "--data", "captions.csv", "--out", "killed", "--batch-size", "8", "--workers", "0", "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clipbench", *arguments, "--device", "cpu", "--devices", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not _has_steps(Path("killed/log.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    others = [int(each) for each in children if b"RANK=1" in Path(f"/proc/{each}/environ").read_bytes().split(b"\0")]
+    os.kill(others[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    return errors.splitlines()

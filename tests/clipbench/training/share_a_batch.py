@@ -4,10 +4,10 @@ import sys
 
 import torch
 
+from clipbench.distributed.group import n_processes, process_group, rank, sum_over_processes
 from clipbench.training.batches import Batch
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.model import CLIP
-from clipbench.training.distributed import n_processes, process_group, rank, sum_over_processes
 from clipbench.training.gradients import add_gradients, sum_gradients
 from clipbench.training.losses import LOSSES
 from clipbench.training.towers import Towers

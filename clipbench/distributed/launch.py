@@ -1,0 +1,196 @@
+"""Start the other processes of a command on this machine, which is process 0 itself, and end them with it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import IO
+
+from clipbench.distributed.place import DEVICE, QUIET, Place
+from clipbench.errors import UsageError
+
+END_SECONDS = 15.0
+"""Time that a process has to put away its work when it is asked to end."""
+
+
+def chosen_devices(devices: str, device: str) -> list[str]:
+    """Return the device of each process that ``--devices`` asks for, one process each.
+
+    Args:
+        devices: ``all``, a number, or names with commas between them.
+        device: of the option ``--device``.
+
+    Raises:
+        UsageError: there are no such devices.
+    """
+    kind, _, number = device.partition(":")
+    if "," in devices or ":" in devices:
+        names = [name.strip() for name in devices.split(",")]
+        if device != "auto":
+            raise UsageError(f"--devices {devices} names the devices already: drop --device {device}")
+        if len(set(names)) < len(names):
+            raise UsageError(f"--devices {devices} names a device twice: expected one process for each")
+        return [_there(name) for name in names]
+    if number:
+        raise UsageError(f"--devices {devices} and --device {device}: give --device {kind}, or name all in --devices")
+    n = None if devices == "all" else int(devices) if devices.isdecimal() else 0
+    if n == 0:
+        raise UsageError(f"--devices is '{devices}': expected all, a number, or names such as cuda:0,cuda:1")
+    kind, n_devices = _devices_of(kind)
+    if n_devices is None:  # processors: as many processes as are asked for
+        if n is None and device != "auto":
+            raise UsageError(f"--devices all with --device {kind}: expected a number of processes, such as --devices 2")
+        return [kind] * (n or 1)
+    if (n or 1) > n_devices:
+        raise UsageError(f"--devices is {n}, and there {_are(n_devices, kind)} here: expected at most {n_devices}")
+    return [f"{kind}:{index}" for index in range(n or n_devices)]
+
+
+def _devices_of(kind: str) -> tuple[str, int | None]:
+    """Return a kind of devices, of ``auto`` the one that is here, and how many there are; None of processors."""
+    import torch
+
+    n_gpus = torch.cuda.device_count()  # touches none: they can still be hidden from this process
+    if kind in ("cuda", "auto") and n_gpus:
+        return "cuda", n_gpus
+    if kind in ("cpu", "auto") and not (kind == "auto" and torch.accelerator.is_available()):
+        return "cpu", None
+    if kind in ("auto", "mps"):
+        return "mps", 1
+    raise UsageError(f"device '{kind}' cannot be used by several processes here: expected auto, cpu or cuda")
+
+
+def _there(name: str) -> str:
+    kind, _, index = name.partition(":")
+    kind, n_devices = _devices_of(kind)
+    if kind == "cpu" or not index.isdecimal() or (n_devices is not None and int(index) >= n_devices):
+        raise UsageError(
+            f"--devices names {name}, and there {_are(n_devices or 0, kind)} here: expected such as cuda:0"
+        )
+    return name
+
+
+def _are(n: int, kind: str) -> str:
+    return f"is 1 {kind} device" if n == 1 else f"are {n} {kind} devices"
+
+
+@dataclass
+class Launched:
+    """The other processes of this machine, and the place of this one among them."""
+
+    place: Place
+    listener: int
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    errors: list[IO[bytes]] = field(default_factory=list)
+    """What each prints on its standard error."""
+
+    def lost(self, ranks: Collection[int] | None = None) -> str | None:
+        """Return which of the processes, or of some of them, has ended, and how; None while all are there."""
+        for rank, other in enumerate(self.others, 1):
+            status = other.poll()
+            if status is not None and (ranks is None or rank in ranks):
+                return f"process {rank} of {self.place.n} {self._how(rank, status)}"
+        return None
+
+    def _how(self, rank: int, status: int) -> str:
+        if status < 0:
+            return f"was killed ({signal.Signals(-status).name}), as systems do that run out of memory"
+        file = self.errors[rank - 1]
+        file.seek(0)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+        return f"has ended with status {status}" + (f" ({lines[-1].removeprefix('clipbench: ')})" if lines else "")
+
+
+@contextmanager
+def launched(command: Sequence[str], devices: Sequence[str]) -> Iterator[Launched]:
+    """Start a command once more for each device but the first, which is for this process; end them with the block.
+
+    Args:
+        command: arguments of ``clipbench``.
+        devices: of all processes, that of this one first.
+    """
+    # A socket for this machine alone: torch's own store would listen to the whole network.
+    listener = socket.create_server(("127.0.0.1", 0))
+    place = Place(
+        rank=0,
+        n=len(devices),
+        local_rank=0,
+        n_local=len(devices),
+        address="127.0.0.1",
+        port=listener.getsockname()[1],
+        device=devices[0],
+    )
+    group = Launched(place, listener.detach())
+    try:
+        for rank in range(1, place.n):
+            errors = tempfile.TemporaryFile()  # noqa: SIM115  read as long as the process lives
+            group.errors.append(errors)
+            group.others.append(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-m", "clipbench", *command],
+                    env={**os.environ, **_variables(place, rank, devices[rank])},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    start_new_session=True,  # Ctrl-C is for process 0, which then ends the others
+                )
+            )
+        with _own_share_of_threads(place.n_local):
+            yield group
+    finally:
+        _end(group.others)
+        for file in group.errors:
+            file.close()
+
+
+def threads(n_local: int) -> int:
+    """Return the threads of each of several processes of this machine: together they have a thread for each core."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, n_cores // n_local)
+
+
+@contextmanager
+def _own_share_of_threads(n_local: int) -> Iterator[None]:
+    """Let torch take as many threads in this process as in the others."""
+    import torch
+
+    before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads(n_local))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _variables(place: Place, rank: int, device: str) -> Mapping[str, str]:
+    """Return what torchrun tells a process in its environment, and its device."""
+    return {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(place.n),
+        "LOCAL_RANK": str(rank),
+        "LOCAL_WORLD_SIZE": str(place.n_local),
+        "MASTER_ADDR": place.address,
+        "MASTER_PORT": str(place.port),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads(place.n_local))),
+        DEVICE: device,
+        **QUIET,
+    }
+
+
+def _end(others: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes: those that are asked put away their work first, and what does not is killed with its children."""
+    for other in others:
+        if other.poll() is None:
+            other.terminate()
+    for other in others:
+        with suppress(subprocess.TimeoutExpired):
+            other.wait(END_SECONDS)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(other.pid, signal.SIGKILL)
+        other.wait()

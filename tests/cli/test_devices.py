@@ -1,0 +1,193 @@
+"""Several processes make the run of one, and end together, whichever of them is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
+
+    Command = Callable[..., Done]
+
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+COMMAND = ["run", "--model", "tiny", "--device", "cpu", "--workers", "0", "--no-report", "--thumbnails", "0"]
+QUICK = ["--suite", "scenes", "--tasks", "retrieval,zero-shot", "--limit", "120", "--batch-size", "8"]
+LONG = ["--tasks", "retrieval@scenes", "--data-option", "n=2500", "--batch-size", "8"]
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from clipbench.cli import main; main()"
+)
+"""The command with Ctrl-C as on a terminal: what starts in the background of a shell ignores it."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder with a store of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], check=False, capture_output=True, text=True, timeout=300)
+
+
+def numbers(run: str) -> list[Any]:
+    """Return what a run has measured, without times."""
+    evaluations = json.loads(Path(run, "result.json").read_text())["evaluations"]
+    assert {each["status"] for each in evaluations} == {"ok"}
+    return [{name: value for name, value in each.items() if name != "seconds"} for each in evaluations]
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_run_of_one_to_the_last_bit() -> None:
+    ways = {
+        "one": ["-m", "clipbench", *COMMAND, *QUICK],
+        "devices": ["-m", "clipbench", *COMMAND, *QUICK, "--devices", "2"],
+        "torchrun": [*TORCHRUN, "-m", "clipbench", *COMMAND, *QUICK],
+    }
+    outputs = []
+    for name, way in ways.items():
+        os.environ["CLIPBENCH_CACHE"] = f"cache-{name}"
+        done = ended(*way, "--out", name)
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout.replace(name, "RUN"))
+        assert done.stderr.count("retrieval@scenes") == 1
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert numbers("one") == numbers("devices") == numbers("torchrun")
+    for file in ("samples/retrieval@scenes.parquet", "arrays/retrieval@scenes.npz", "samples/zero-shot@scenes.parquet"):
+        assert len({Path(name, file).read_bytes() for name in ways}) == 1, file
+    assert [each["encoded"]["images"] for each in numbers("devices")] == [120, 120]
+
+
+def started(launcher: list[str], *more: str) -> tuple["subprocess.Popen[str]", dict[int, int]]:
+    """Return a long run in two processes that has stored something, and the process of each rank."""
+    command = subprocess.Popen(
+        [sys.executable, *launcher, *COMMAND, *LONG, "--out", "run", *more], stderr=subprocess.PIPE, text=True
+    )
+    until, known = time.monotonic() + 120, n_chunks()
+    while n_chunks() < known + 2:
+        assert time.monotonic() < until, "nothing was stored by both"
+        assert command.poll() is None, command.communicate()
+        time.sleep(0.05)
+    ranks = {0: command.pid}
+    for pid in children(command.pid):
+        if (rank := rank_of(pid)) is not None:
+            ranks[rank] = pid
+    assert set(ranks) == {0, 1}
+    return command, ranks
+
+
+def n_chunks() -> int:
+    return len(list(Path("cache/store").glob("*/images/*.vectors")))
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def rank_of(pid: int) -> int | None:
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next((int(each[5:]) for each in variables if each.startswith(b"RANK=")), None)
+
+
+def assert_gone(pids: list[int]) -> None:
+    until = time.monotonic() + 30
+    while any(map(is_there, pids)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(is_there, pids))
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_a_process_that_is_killed_ends_the_command_in_one_line_and_the_next_one_goes_on() -> None:
+    command, ranks = started(["-c", PROGRAM], "--devices", "2")
+    os.kill(ranks[1], signal.SIGKILL)
+    _, errors = command.communicate(timeout=60)
+    assert command.returncode == 2, errors
+    assert errors.splitlines()[-1].startswith("clipbench: process 1 of 2 was killed (SIGKILL), as systems do that")
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) == 2  # loading tiny
+    assert_gone([*ranks.values()])
+    done = ended("-m", "clipbench", *COMMAND, *LONG, "--out", "run", "--devices", "2")
+    assert done.returncode == 0, done.stderr
+    counts = numbers("run")[0]["encoded"]
+    assert counts["stored_images"] > 0
+    assert counts["images"] + counts["stored_images"] == 2500
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_under_torchrun_it_is_process_0_that_says_so() -> None:
+    command, ranks = started([*TORCHRUN, "-m", "clipbench"])
+    os.kill(ranks[1], signal.SIGKILL)
+    _, errors = command.communicate(timeout=60)
+    ours = [line for line in errors.splitlines() if line.startswith("clipbench: ")]
+    assert ours == [
+        "clipbench: process 1 of 2 was killed: what was encoded is stored, and the same command goes on from there"
+    ]
+    assert_gone([*ranks.values()])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_an_interruption_ends_all_processes_and_so_does_the_end_of_the_first() -> None:
+    command, ranks = started(["-c", PROGRAM], "--devices", "2")
+    command.send_signal(signal.SIGINT)
+    _, errors = command.communicate(timeout=60)
+    assert command.returncode == 130, errors
+    assert errors.splitlines()[-1] == (
+        "clipbench: interrupted: what was encoded is stored; the same command with --out run goes on from there"
+    )
+    assert "Traceback" not in errors
+    assert_gone([*ranks.values()])
+    assert list(Path("cache/processes").iterdir()) == []
+    command, ranks = started(["-c", PROGRAM], "--devices", "2")
+    command.kill()
+    command.communicate(timeout=60)
+    assert_gone([*ranks.values()])
+
+
+@pytest.mark.slow
+def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
+    Path("broken.py").write_text(
+        "import os\nfrom clipbench.testing import ToyModel\n\n\nclass Broken(ToyModel):\n"
+        "    def encode_images(self, images):\n"
+        "        if os.environ.get('RANK') == '1' and len(images) == 8:\n"
+        "            raise ZeroDivisionError('of process 1')\n"
+        "        return super().encode_images(images)\n"
+    )
+    model = ["--model", "python:broken:Broken", "--no-preflight", *QUICK]
+    done = ended(
+        "-m", "clipbench", "run", *COMMAND[5:], *model, "--devices", "2", "--out", "run", "--tasks", "retrieval"
+    )
+    assert done.returncode == 3, done.stderr
+    assert "of process 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "embeddings:v.npz", "--devices", "2"], "--devices 2 does not reach embeddings:v.npz, which holds"),
+        (["--model", "api:http://a/v1", "--devices", "2"], "which is computed by a server: run it in one process"),
+        (["--model", "tiny", "--devices", "two"], "--devices is 'two': expected all, a number, or names"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_is_started(call: "Command", arguments: list[str], message: str) -> None:
+    done = call("run", *arguments, "--device", "cpu")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert message in done.err
