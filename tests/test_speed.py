@@ -3,12 +3,21 @@
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import pandas
 import pytest
+from PIL import Image
+
+import clipbench as cb
+from clipbench.data import images
+from clipbench.metrics import cross_ranks
+from clipbench.testing import ToyModel
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -98,3 +107,117 @@ def test_a_reach_is_kept_up_to_its_bound(rows: ModuleType) -> None:
     assert rows.count("encodings", 10, at_most=10, at_least=10).is_met
     assert rows.count("encodings", 11, at_most=10).is_met is False
     assert rows.count("encodings", 9, at_least=10).is_met is False
+
+
+# The guard ------------------------------------------------------------------------------------------------------------
+
+
+class Recorder(ToyModel):
+    """A model that writes down what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(fingerprint="recorder")
+        self.images: list[bytes] = []
+        self.texts: list[str] = []
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        self.images += [image.tobytes() for image in images]
+        return super().encode_images(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        self.texts += texts
+        return super().encode_texts(texts)
+
+
+@pytest.fixture
+def captions(tmp_path: Path) -> pandas.DataFrame:
+    """Twelve photographs with captions and classes; the last is the first once more."""
+    importlib.import_module("bench")
+    paths = importlib.import_module("photos").write_photos(tmp_path / "photos", 11)
+    (tmp_path / "photos/again.jpg").write_bytes(paths[0].read_bytes())
+    paths = [*paths, tmp_path / "photos/again.jpg"]
+    labels = ["cat" if number % 2 else "dog" for number in range(len(paths))]
+    texts = [f"a {label} in colour {number // 3}" for number, label in enumerate(labels)]
+    return pandas.DataFrame({"image": paths, "caption": texts, "label": labels})
+
+
+def test_all_tasks_encode_each_image_and_text_once_and_a_repeat_encodes_and_decodes_nothing(
+    bench: ModuleType, captions: pandas.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    reads: Counter[str] = Counter()
+    decoded: list[str] = []
+    read, decode = vars(images)["read_bytes"], vars(images)["decode"]
+
+    def counted_read(path: Path) -> bytes:
+        reads[path.name] += 1
+        data: bytes = read(path)
+        return data
+
+    def counted_decode(data: bytes, name: str) -> Image.Image:
+        decoded.append(name)
+        image: Image.Image = decode(data, name)
+        return image
+
+    monkeypatch.setattr(images, "read_bytes", counted_read)
+    monkeypatch.setattr(images, "decode", counted_decode)
+    tasks = ["zero-shot", "retrieval"]
+    model, again = Recorder(), Recorder()
+    cb.run(model, tasks=tasks, data=captions, preflight=False, workers=0, out=tmp_path / "one")
+    assert len(model.images) == len(set(model.images)) == 11
+    assert len(model.texts) == len(set(model.texts)) == 10
+    # By content, to encode it, and for its thumbnail.
+    assert max(reads.values()) <= 3 and len(decoded) <= 2 * 11
+    reads.clear()
+    decoded.clear()
+    cb.run(again, tasks=tasks, data=captions, preflight=False, workers=0, out=tmp_path / "two")
+    assert not again.images and not again.texts
+    assert max(reads.values()) == 1 and not decoded
+
+
+@pytest.fixture
+def pairs(bench: ModuleType) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors of 500 images and of their 2,500 texts."""
+    vectors: tuple[np.ndarray, np.ndarray, np.ndarray] = importlib.import_module("ranks").vectors(500)
+    return vectors
+
+
+def sorted_matrix(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> None:
+    """Find ranks as one would without a thought: all scores at once, each row and column sorted."""
+    scores = images @ texts.T
+    for each in (scores, scores.T):
+        np.argsort(np.argsort(-each, axis=1), axis=1)
+
+
+def test_ranks_take_little_more_than_the_product(
+    rows: ModuleType, pairs: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    images, texts, _ = pairs
+    out = np.empty((len(images), len(texts)), np.float32)
+    works: dict[str, Callable[[], object]] = {
+        "ours": lambda: cross_ranks(*pairs),
+        "sorted": lambda: sorted_matrix(*pairs),
+        "product": lambda: [np.matmul(images, texts.T, out=out) for _ in range(5)],
+    }
+    timed = rows.in_turns(works, rounds=3)
+
+    def times_the_product(name: str) -> float:
+        return 5 * float(rows.ratio(timed[name], timed["product"], of_cpu=True).median)
+
+    assert times_the_product("ours") < 5  # 2 on a machine that does nothing else
+    assert times_the_product("sorted") > 5
+
+
+def test_ranks_hold_less_than_the_matrix(rows: ModuleType, pairs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    whole = len(pairs[0]) * len(pairs[1]) * 4 / 1e6
+    assert rows.peak_mb(lambda: sorted_matrix(*pairs)) > whole
+    few = tuple(each[:, :32] if each.ndim == 2 else each for each in pairs)  # their copies weigh little
+    assert rows.peak_mb(lambda: cross_ranks(*few)) < whole
+
+
+def test_a_median_of_two_models_is_compared_in_about_the_time_of_its_draws(bench: ModuleType, rows: ModuleType) -> None:
+    compare = importlib.import_module("compare")
+    works = {"median": compare.works(5_000)["median"], "draws": lambda: compare.draws(5_000)}
+    timed = rows.in_turns(works, rounds=3)
+    # 1.6 where nothing else is done; counting each exchange anew takes 15.
+    assert rows.ratio(timed["median"], timed["draws"], of_cpu=True).median < 3
