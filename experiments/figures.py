@@ -82,6 +82,7 @@ ENTRIES = (
     Entry("similarity-calibration", ("tiny",)),
     Entry("track", ("training",)),
     Entry("similarity-matrix", ("tiny",)),
+    Entry("mixed-retrieval", ("tiny",)),
     Entry("typographic", ("tiny",)),
     Entry("long-caption", ("tiny",)),
     Entry("long-caption", ("series/step-400", "tiny"), (), "long-caption-models"),
@@ -110,7 +111,8 @@ def make_runs() -> None:
     """Measure the bundled model, train a small one, and measure its checkpoints."""
     suite = ("--tasks", "all", "--suite", "scenes", "--no-report")
     if not (RUNS / "tiny" / "result.json").exists():
-        clipbench("run", "--model", "tiny", *suite, "--out", "tiny")
+        others = ("--tasks", "few-shot@scenes,mixed-retrieval@scenes")
+        clipbench("run", "--model", "tiny", *suite, *others, "--out", "tiny")
     if not (RUNS / "training" / f"step-{STEPS}").exists():
         resume = ("--resume",) if (RUNS / "training" / "step-0").exists() else ()
         clipbench(

@@ -18,6 +18,8 @@ from clipbench_tasks.few_shot import FewShot
 from clipbench_tasks.few_shot import task as few_shot
 from clipbench_tasks.long_caption import position_probe, tokens_kept
 from clipbench_tasks.long_caption.task import LongCaption
+from clipbench_tasks.mixed_retrieval import MixedRetrieval
+from clipbench_tasks.mixed_retrieval import task as mixed_retrieval
 from clipbench_tasks.modality_gap import calibration
 from clipbench_tasks.modality_gap import task as modality_gap
 from clipbench_tasks.text_in_image import attacks, reading
@@ -125,6 +127,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
     return {
         "zero-shot": zero_shot.METRICS,
         "retrieval": of_retrieval,
+        "mixed-retrieval": mixed_retrieval.definitions(MixedRetrieval().ks),
         "modality-gap": modality_gap.METRICS | of_hubs | calibration.METRICS,
         "modalities": modalities.METRICS,
         "composition": composition.METRICS,

@@ -26,6 +26,7 @@ NAMES = (
     "track",
     "similarity-matrix",
     "relevance",
+    "mixed-retrieval",
     "typographic",
     "long-caption",
     "few-shot",

@@ -17,6 +17,7 @@ from clipbench_reports.figures._differences import (
 )
 from clipbench_reports.figures._few_shot import BY_LABELS, few_shot
 from clipbench_reports.figures._gap import PROJECTIONS, gap
+from clipbench_reports.figures._mixed import BY_SHARE, mixed
 from clipbench_reports.figures._modalities import modalities, modality_map, modality_matrices
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._reading import reading
@@ -39,6 +40,7 @@ __all__ = [
     "ACROSS",
     "BY_LABELS",
     "BY_POSITION",
+    "BY_SHARE",
     "GEOMETRY",
     "JUDGED",
     "KEPT",
@@ -60,6 +62,7 @@ __all__ = [
     "few_shot",
     "gap",
     "hijacking",
+    "mixed",
     "modalities",
     "modality_map",
     "modality_matrices",

@@ -61,6 +61,13 @@ SEARCHES = {
         right="right_caption",
         chosen="chosen_caption",
     ),
+    "mixed": Search(
+        title="Captions that did not find their document",
+        asked="caption",
+        right="right_text",
+        chosen="chosen_text",
+        images=(("Right", "right_image"), ("Came first", "chosen_image")),
+    ),
     "judged": Search(
         title="Queries whose relevant documents did not come first",
         asked="query",

@@ -427,6 +427,12 @@ PLOTS: Mapping[str, Plot] = {
         tasks=("retrieval",),
         draws=(figures.relevance,),
     ),
+    "mixed-retrieval": Plot(
+        summary="nDCG and the preference for texts in a corpus of images and texts, by their share",
+        definition="Centring subtracts the mean of each modality (GR-CLIP).",
+        tasks=("mixed-retrieval",),
+        draws=(figures.mixed,),
+    ),
     "typographic": Plot(
         summary="accuracy and attack success under typographic attacks",
         definition="An attack succeeds when the class of the written word scores highest.",

@@ -15,12 +15,13 @@ UNFOUND = "A caption does not find its image"
 RECALL = r".*_recall@[0-9]+"
 JUDGED, OF_JUDGED = "judged", r"ndcg@[0-9]+|recall@[0-9]+|map@R|mrr"
 """The direction of data with judgements, and its metrics."""
+DIRECTIONS = [direction for direction in SEARCHES if direction != "mixed"]
 SAMPLE_COLUMNS = (
     SampleColumn(name="label", title="Class", is_of_sample=True),
     SampleColumn(name="caption", title="Caption"),
     *(
         SampleColumn(name=f"{direction}_rank", title="Rank", metrics=rf"{direction}_recall@[0-9]+")
-        for direction in SEARCHES
+        for direction in DIRECTIONS
         if direction != JUDGED
     ),
     SampleColumn(name="query", title="Query", is_of_sample=True),
@@ -59,7 +60,7 @@ SECTION = Section(
     advice=ADVICE,
     title="Retrieval",
     figures=(figures.recall, figures.similarity, figures.recall_within, figures.relevance),
-    galleries=tuple(map(unfound, SEARCHES)),
+    galleries=tuple(map(unfound, DIRECTIONS)),
     findings=findings,
     drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN, *figures.JUDGED}),
     sample_columns=SAMPLE_COLUMNS,

@@ -146,6 +146,21 @@ def judged(fraction: Metrics, share: float) -> dict[str, Any]:
     }
 
 
+def mixed(fraction: Metrics, share: float) -> dict[str, Any]:
+    """Return retrieval in a corpus of images and texts, by their share."""
+    ys, ends = [share + 0.3, share, share + 0.35], {"": 0.0, "_centred": 0.05}
+    curves = {
+        f"ndcg_by_share{end}": Curve(x=[0.0, 0.5, 1.0], y=[y + more for y in ys], y_label="nDCG@10")
+        for end, more in ends.items()
+    }
+    curves["text_preference_by_share"] = Curve(x=[0.25, 0.5, 0.75], y=[0.5, 0.7, 0.8])
+    return {
+        "samples": {"sample_id": np.array([f"text:{k}" for k in range(700)], object)},
+        "metrics": {"texts=50/ndcg@10": fraction(share, 700, chance=0.01)},
+        "curves": curves,
+    }
+
+
 def of_judged(folder: Path) -> Path:
     """Return the folder of the same model's run on data with judgements."""
     return folder.parent / "judged" / folder.name
@@ -159,6 +174,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> 
         evaluations = {
             **parts.standard(seed=place, skill=1 - 0.3 * place),
             "composition@scenes": composition(parts.fraction, 40),
+            "mixed-retrieval@scenes": mixed(parts.fraction, 0.6 - 0.1 * place),
             "long-caption@scenes": long_caption(parts.fraction, 400),
             "text-in-image@scenes": text_in_image(parts.fraction, 300),
             "modalities@scenes": modalities(parts.fraction, 0.9 - 0.1 * place),
@@ -317,6 +333,7 @@ def test_the_caption_says_what_is_shown_and_where_it_comes_from(
         "long-caption": 3,
         "composition": 40,
         "modalities": 40,
+        "mixed-retrieval": 700,
     }[task]
     for words in (
         "models/small: ",

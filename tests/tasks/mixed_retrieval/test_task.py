@@ -1,0 +1,146 @@
+"""mixed-retrieval: a world of two contents and a modality axis, whose every number can be worked out."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from clipbench.data import Dataset
+from clipbench.data.scenes import scenes_dataset
+from clipbench.errors import MissingPart, UsageError
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics.similarity import unit
+from clipbench.results.record import Metric
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.mixed_retrieval import MixedRetrieval
+from clipbench_tasks.mixed_retrieval.search import BOTH, IMAGE, TEXT, Corpus, Sides, corpora_of, searches
+
+IMAGES = {"sea": [1.0, 0.0, 2.0], "wood": [0.0, 1.0, 2.0]}
+TEXTS = {
+    "the sea": [1.0, 0.0, -2.0],
+    "a wood": [0.0, 1.0, -2.0],
+    "waves": [1.0, 0.1, -2.0],
+    "trees": [0.1, 1.0, -2.0],
+}
+OWNER = np.array([0, 1, 0, 1])
+
+
+def dataset(captions: list[str] | None = None, owner: np.ndarray = OWNER) -> Dataset:
+    return Dataset(
+        id="places",
+        images=[NamedImage(name) for name in IMAGES],
+        image_ids=list(IMAGES),
+        captions=list(TEXTS) if captions is None else captions,
+        caption_image=owner,
+    )
+
+
+def evaluate(
+    data: Dataset, images: Mapping[str, list[float]] = IMAGES, texts: Mapping[str, list[float]] = TEXTS
+) -> tuple[Evaluation, dict[str, Metric]]:
+    found = MixedRetrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, texts), np.random.default_rng(0))
+    measures = {**found.measures, **found.controls}
+    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+def test_a_text_of_anything_comes_before_the_right_image_until_the_modalities_are_centred() -> None:
+    found, metrics = evaluate(dataset())
+    # Of two documents, one is a text at 50 %: the caption that looks for the image has the text first.
+    assert metrics["texts=50/ndcg@2"].value == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    assert metrics["texts=50/recall@1"].value == 0.5 and metrics["texts=50/text_preference"].value == 1.0
+    assert metrics["texts=50/text_preference"].n == 1 and metrics["texts=50/text_preference"].chance == 0.5
+    assert metrics["texts=50/image_preference"].value == 0.0
+    for name in ("texts=0/ndcg@2", "texts=100/ndcg@2", "texts=50/centred/ndcg@2", "texts=50/centred/recall@1"):
+        assert metrics[name].value == 1.0, name
+    assert metrics["texts=50/centred/text_preference"].value == 0.0
+    assert metrics["texts=50/centring_gain"].value == pytest.approx((1 - 1 / np.log2(3)) / 2)
+    assert metrics["texts=50/ndcg@2"].chance == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    assert metrics["texts=50/recall@1"].chance == 0.5 and "only 2 documents" in str(metrics["texts=50/recall@2"].reason)
+    assert found.curves["ndcg_by_share"].x == [0, 0.5, 1]  # of two documents, 25 % are none, and 75 % all
+    assert found.curves["text_preference_by_share"].y == [1.0]
+    assert [name for name, each in metrics.items() if each.is_headline] == [
+        "texts=50/ndcg@2",
+        "texts=50/text_preference",
+    ]
+
+
+def test_a_query_says_what_it_looks_for_and_what_came_first() -> None:
+    found, _ = evaluate(dataset())
+    rows = found.samples
+    (lost,) = np.flatnonzero(rows["mixed_rank"] == 2)
+    (other,) = np.flatnonzero(rows["mixed_rank"] == 1)
+    assert rows["sample_id"].tolist() == ["text:sea#1", "text:wood#1"] and rows["cluster"].tolist() == ["sea", "wood"]
+    assert (rows["right_text"][lost], rows["right_image"][lost]) == ("", lost)
+    assert rows["chosen_text"][lost] == ["the sea", "a wood"][other] and rows["chosen_image"][lost] == -1
+    assert rows["mixed_margin"][lost] < -0.9 and rows["mixed_margin"][other] == 0
+    assert found.neighbours["text"].tolist() == [["the sea", "a wood"][other], ""]
+    assert found.neighbours["is_right"].tolist() == [False, True]
+
+
+def test_no_query_is_a_document() -> None:
+    with pytest.raises(MissingPart, match="the task needs second caption of any image"):
+        evaluate(dataset(["the sea", "a wood"], np.array([0, 1])))
+    with pytest.raises(MissingPart, match="second caption in other words than the first"):
+        evaluate(dataset(["the sea", "a wood", "the sea"], np.array([0, 1, 0])))
+    found, metrics = evaluate(dataset(["the sea", "a wood", "the sea", "waves"], np.array([0, 1, 0, 0])))
+    assert found.samples["caption"].tolist() == ["waves"] and metrics["texts=0/ndcg@2"].n == 1
+    assert found.notes[0].startswith("no caption searches for 1 document: its image has no other caption")
+
+
+def test_a_constant_model_scores_chance_and_cannot_be_centred() -> None:
+    found, metrics = evaluate(dataset(), dict.fromkeys(IMAGES, [3.0, 4.0]), dict.fromkeys(TEXTS, [3.0, 4.0]))  # noqa: RUF024
+    for name, metric in metrics.items():
+        if metric.value is not None and metric.chance is not None:
+            assert metric.value == pytest.approx(metric.chance), name
+    assert metrics["texts=50/centred/ndcg@2"].value is None and metrics["texts=50/centring_gain"].value is None
+    assert "centring leaves a vector without a direction" in found.notes[-1]
+    assert metrics["texts=50/tie_rate"].value == 1.0
+
+
+def test_ranks_are_those_of_the_vectors_of_each_corpus() -> None:
+    draws = np.random.default_rng(3)
+    sides = Sides(*(unit(draws.integers(-2, 3, (n, 5)).astype(np.float32) + 0.5) for n in (30, 12, 12)))
+    right = draws.integers(12, size=30)
+    corpora = list(corpora_of(12, (0.25, 0.5), draws))
+    found = searches(sides, corpora, right)
+    assert [np.bincount(corpus.kinds, minlength=3).tolist() for corpus in corpora] == [[9, 3, 0], [6, 6, 0], [4, 4, 4]]
+    assert (corpora[1].kinds[corpora[0].kinds == TEXT] == TEXT).all()  # a text at one share is one at all larger ones
+    for corpus in corpora:
+        for name, these in ((corpus.name, sides), (f"{corpus.name}/centred", sides.centred())):
+            scores = (these.queries.astype(np.float64) @ these.documents(corpus).astype(np.float64).T).astype(
+                np.float32
+            )
+            own = scores[np.arange(30), right]
+            np.testing.assert_array_equal(found[name].above, (scores > own[:, None]).sum(axis=1))
+            np.testing.assert_array_equal(found[name].tied, (scores == own[:, None]).sum(axis=1) - 1)
+            first = scores == scores.max(axis=1, keepdims=True)
+            np.testing.assert_allclose(
+                found[name].first_is_text, (first * (corpus.kinds == TEXT)).sum(1) / first.sum(1)
+            )
+            np.testing.assert_array_equal(found[name].first, scores.argmax(axis=1))
+
+
+def test_a_document_that_is_both_is_the_mean_of_two_unit_vectors() -> None:
+    sides = Sides(*(np.array([vector], np.float32) for vector in ([1, 0], [0.6, 0.8], [1, 0])))
+    np.testing.assert_allclose(sides.both, np.array([[0.8, 0.4]]) / np.hypot(0.8, 0.4), atol=1e-7)
+    kinds = [Corpus("x", "X", np.array([kind])) for kind in (IMAGE, TEXT, BOTH)]
+    assert [sides.documents(corpus)[0, 1].round(4) for corpus in kinds] == pytest.approx([0.8, 0.0, 0.4472], abs=1e-4)
+    opposite = Sides(sides.queries, sides.images, -sides.images)
+    np.testing.assert_array_equal(opposite.both, sides.images)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"ks": ()}, r"ks = \[\], expected numbers from 1 up"),
+        ({"shares": (0.0, 1.0)}, r"shares = \[0\.0, 1\.0\], expected numbers from 0 to 1, 0\.5 among them"),
+        ({"shares": (0.5, 2.0)}, "expected numbers from 0 to 1"),
+    ],
+)
+def test_parameters_are_checked(parameters: dict[str, tuple[float, ...]], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        MixedRetrieval(**parameters)  # type: ignore[arg-type]
+
+
+def test_scenes_say_each_image_in_other_words() -> None:
+    assert scenes_dataset("mixed-retrieval", n=6).captions == scenes_dataset("modality-gap", n=6).captions
