@@ -6,8 +6,8 @@ encoding. Vectors are committed to the store as they come; an interrupted run go
 
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -23,20 +23,18 @@ from clipbench.data.decoding import Remark, reading_notes
 from clipbench.data.images import ImageRef, content_digest, examine
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.subset import without_images
-from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError, Unavailable, VectorError
+from clipbench.errors import BadImage, MachineError, ModelError
+from clipbench.models.encoding import Encoded, Encoder, Tick, Wanted
 from clipbench.models.probes import Probes
 from clipbench.models.protocol import (
     Call,
     CostlyModel,
     Counts,
     Embedder,
-    ItemModel,
     LoadOptions,
     Model,
     ModelInfo,
-    PixelModel,
     count_tokens,
-    encode_batches,
 )
 from clipbench.models.recall import Memory, Recalled, memory_of
 from clipbench.models.reference import Loaded, load_with_probes, resolve
@@ -45,16 +43,11 @@ from clipbench.models.stored import ITEMS
 from clipbench.parallel import processes, ranges
 from clipbench.results.numbers import counted
 from clipbench.results.record import CheckFinding
-from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from clipbench.models.image_loading import LoadedBatch
 
-COMMIT_VECTORS = 4096
-COMMIT_SECONDS = 10.0
-"""A chunk is committed when it holds this many vectors, or is this old: a kill loses no more."""
 TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
 EXAMINED_IMAGES = 256
@@ -271,7 +264,7 @@ class StoreEmbedder:
         missing = self._missing("texts", dict(zip(keys, texts, strict=True)))
         if missing:
             by_length = dict(sorted(missing.items(), key=lambda item: len(item[1])))
-            self._encode(_Wanted("texts", by_length), TEXT_BATCHES * self.batch_size)
+            self._encode(Wanted("texts", by_length), TEXT_BATCHES * self.batch_size)
         return self._get("texts", keys)
 
     def items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
@@ -296,10 +289,10 @@ class StoreEmbedder:
         wanted = {key: item for key, item in zip(keys, items, strict=True) if item.content is not None}
         missing = self._missing(modality, wanted)
         if missing:
-            self._encode(_Wanted(modality, missing), self.batch_size)
+            self._encode(Wanted(modality, missing), self.batch_size)
         found = dict(zip(wanted, self._get(modality, [*wanted]), strict=True))
         unknown = {key: item for key, item in zip(keys, items, strict=True) if item.content is None}
-        for batch in self._item_batches(_Wanted(modality, unknown), iter(ranges(len(unknown), self.batch_size))):
+        for batch in self._encoder().batches(Wanted(modality, unknown), iter(ranges(len(unknown), self.batch_size))):
             found |= dict(zip(batch.keys, batch.vectors, strict=True))
             self._calls.append(Call(modality, encoded=frozenset(batch.keys)))
         return np.stack([found[key] for key in keys]) if keys else np.empty((0, self.info.embed_dim), np.float32)
@@ -362,7 +355,7 @@ class StoreEmbedder:
                 by_key.setdefault(self._known[ref].key, ref)
         missing = self._missing("images", by_key)
         if missing:
-            self._encode(_Wanted("images", missing, is_strict=is_strict), self.batch_size)
+            self._encode(Wanted("images", missing, is_strict=is_strict), self.batch_size)
 
     def _digest(self, images: Sequence[ImageRef]) -> None:
         """Hash images, each process its part of them."""
@@ -393,7 +386,7 @@ class StoreEmbedder:
             return np.empty((0, self.info.embed_dim), np.float32)
         return self._shelves[modality].get(keys)
 
-    def _encode(self, wanted: "_Wanted", step: int) -> None:
+    def _encode(self, wanted: Wanted, step: int) -> None:
         """Have vectors put into the store, by this process and those that share its work, ``step`` items at a time."""
         modality, total = wanted.modality, len(wanted.items)
         self._shelves[modality].prepare(total)
@@ -429,128 +422,12 @@ class StoreEmbedder:
                 )
             time.sleep(0.1)
 
-    def encode(
-        self, wanted: "_Wanted", claimed: Iterator[range], *, tick: Callable[[int, int], object] = lambda *_: None
-    ) -> Iterator["_Encoded"]:
-        """Encode the rows of what is wanted as they come; yield what became of a range when it is stored, in order.
+    def encode(self, wanted: Wanted, claimed: Iterator[range], tick: Tick = lambda *_: None) -> Iterator[Encoded]:
+        """Encode rows of what is wanted into the store, as ``Encoder.encode`` says."""
+        return self._encoder().encode(wanted, self._shelves[wanted.modality], claimed, tick)
 
-        Vectors are stored in chunks; what is in hand is stored even when an error or an interruption ends the work.
-
-        Args:
-            tick: called with the first row and the number of the items of each batch.
-        """
-        held: list[_Batch] = []
-        whole: list[_Encoded] = []
-        current, committed = _Encoded([], {}), time.monotonic()
-
-        def commit() -> list[_Encoded]:
-            keys, vectors = [key for batch in held for key in batch.keys], [batch.vectors for batch in held]
-            done = whole.copy()
-            held.clear()
-            whole.clear()
-            if keys:
-                self._shelves[wanted.modality].put(keys, np.concatenate(vectors))
-            return done
-
-        makers = {"texts": self._text_batches, "images": self._image_batches}
-        make = makers.get(wanted.modality, self._item_batches)
-        try:
-            for batch in make(wanted, claimed):
-                held.append(batch)
-                tick(batch.row, len(batch.keys) + len(batch.bad))
-                for error in batch.bad.values() if wanted.is_strict else ():
-                    raise error
-                current = current.with_batch(batch)
-                if batch.ends_range:
-                    whole.append(current)
-                    current = _Encoded([], {})
-                n_held = sum(len(batch.keys) for batch in held)
-                if n_held >= COMMIT_VECTORS or time.monotonic() - committed > COMMIT_SECONDS:
-                    yield from commit()
-                    committed = time.monotonic()
-            yield from commit()
-        except FOREIGN:
-            yield from commit()
-            raise
-        finally:
-            commit()
-
-    def _item_batches(self, wanted: "_Wanted", claimed: Iterator[range]) -> Iterator["_Batch"]:
-        model, modality = self.model, wanted.modality
-        keys, items = list(wanted.items), list(wanted.items.values())
-        if not isinstance(model, ItemModel) or modality not in model.modalities:
-            raise Unavailable(
-                f"model {self.info.ref} has no encoder of {modality}: give the object encode_{modality}(items)"
-            )
-        for rows in claimed:
-            batch = items[rows.start : rows.stop]
-            vectors = model.encode_items(modality, [item.value for item in batch])
-            self._check(vectors, [f"{modality} {item.name}" for item in batch])
-            yield _Batch(rows.start, keys[rows.start : rows.stop], vectors, {}, ends_range=True)
-
-    def _text_batches(self, wanted: "_Wanted", claimed: Iterator[range]) -> Iterator["_Batch"]:
-        keys, texts = list(wanted.items), list(wanted.items.values())
-        for rows in claimed:
-            some = texts[rows.start : rows.stop]
-            vectors = self.model.encode_texts(some)
-            self._check(vectors, [f"text '{shortened(text, MOST_SHOWN)}'" for text in some])
-            yield _Batch(rows.start, keys[rows.start : rows.stop], vectors, {}, ends_range=True)
-
-    def _image_batches(self, wanted: "_Wanted", claimed: Iterator[range]) -> Iterator["_Batch"]:
-        from clipbench.models.image_loading import load_batches
-
-        keys, refs = list(wanted.items), list(wanted.items.values())
-        preprocess = self.model.preprocess if isinstance(self.model, PixelModel) else None
-        workers = 0 if len(refs) < 2 * self.batch_size else self.workers
-        ends = set[int]()
-
-        def noted() -> Iterator[range]:
-            for rows in claimed:
-                ends.add(rows.stop - 1)
-                yield rows
-
-        batches = load_batches(refs, preprocess, side=self.info.image_size, batches=noted(), workers=workers)
-        for batch, vectors in self._encoded(batches):
-            self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
-            rows = {*batch.rows, *batch.bad}
-            yield _Batch(
-                min(rows),
-                [keys[row] for row in batch.rows],
-                vectors,
-                {keys[row]: error for row, error in batch.bad.items()},
-                ends_range=not ends.isdisjoint(rows),
-            )
-
-    def _encoded(self, batches: "Iterator[LoadedBatch]") -> "Iterator[tuple[LoadedBatch, np.ndarray]]":
-        """Yield batches, without their pixels, with their vectors; the model may be given several before the first is back."""
-        given: deque[LoadedBatch] = deque()
-
-        def inputs() -> Iterator[Any]:
-            for batch in batches:
-                given.append(batch._replace(inputs=None))
-                if batch.rows:
-                    yield batch.inputs
-
-        model = self.model
-        no_vectors = np.empty((0, self.info.embed_dim), np.float32)
-        for vectors in (
-            encode_batches(model, inputs()) if isinstance(model, PixelModel) else map(model.encode_images, inputs())
-        ):
-            while not given[0].rows:
-                yield given.popleft(), no_vectors
-            yield given.popleft(), vectors
-        for batch in given:
-            yield batch, no_vectors
-
-    def _check(self, vectors: np.ndarray, names: Sequence[str]) -> None:
-        expected = (len(names), self.info.embed_dim)
-        if vectors.shape != expected:
-            raise ModelError(f"model {self.info.ref} gave vectors of shape {vectors.shape}: expected {expected}")
-        good = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
-        if not good.all():
-            row = int(np.flatnonzero(~good)[0])
-            what = "a zero vector" if not vectors[row].any() else "a vector that is not finite"
-            raise VectorError(f"model {self.info.ref} gave {what} for {names[row]}: no number can be made from it")
+    def _encoder(self) -> Encoder:
+        return Encoder(model=lambda: self.model, info=self.info, batch_size=self.batch_size, workers=self.workers)
 
     @contextmanager
     def _bar(self, verb: str, unit: str, total: int) -> "Iterator[tqdm[Any]]":
@@ -585,50 +462,15 @@ def remember(embedder: Embedder, findings: list[CheckFinding] | None) -> None:
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """Items that the store lacks, by their keys, in the order in which they are encoded."""
-
-    modality: str
-    items: Mapping[bytes, Any]
-    """Texts, references to images, or items of another modality."""
-    is_strict: bool = True
-    """An image that cannot be read is an error."""
-
-
-@dataclass(frozen=True)
-class _Batch:
-    row: int
-    """First row of its items among all that are wanted."""
-    keys: list[bytes]
-    vectors: Float32[np.ndarray, "n dim"]
-    bad: Mapping[bytes, BadImage]
-    ends_range: bool
-    """True of the last batch of a range of rows, which in general is the only one."""
-
-
-class _Encoded(NamedTuple):
-    """What became of a range of items."""
-
-    keys: list[bytes]
-    """Items whose vectors are in the store."""
-    causes: dict[bytes, str]
-    """Why the others could not be read."""
-
-    def with_batch(self, batch: _Batch) -> "_Encoded":
-        causes = {key: error.cause for key, error in batch.bad.items()}
-        return _Encoded([*self.keys, *batch.keys], {**self.causes, **causes})
-
-
-@dataclass(frozen=True)
 class _Encoding:
     """The work of another process: it loads the same model and puts vectors into the same store."""
 
     source: Source
     root: Path
     info: ModelInfo
-    wanted: _Wanted
+    wanted: Wanted
 
-    def __call__(self, claimed: Iterator[range]) -> Iterator[_Encoded]:
+    def __call__(self, claimed: Iterator[range]) -> Iterator[Encoded]:
         if not _held or _held[0][0] != self.source:
             _held.clear()  # before another model is loaded, lest both be in memory
             reference, load, workers = self.source
