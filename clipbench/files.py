@@ -12,6 +12,9 @@ from errno import EISDIR
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from jaxtyping import Float32
+
 from clipbench.errors import MachineError, UsageError
 from clipbench.untrusted.reading import is_there
 
@@ -26,6 +29,9 @@ LEAST_FREE = 1 << 20
 """Bytes that a disk must have free before work is begun whose results go to it."""
 ATTEMPTS = 5
 """How often a file is made anew that was removed, or whose folder was, before it could be locked."""
+
+IN_MEMORY = 1 << 30
+"""Bytes up to which a large array is in memory."""
 
 _held: set[int] = set()
 """Handles of the folders that this process holds."""
@@ -279,3 +285,20 @@ def _write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def large_array(shape: tuple[int, int], folder: Path) -> Float32[np.ndarray, "n dim"]:
+    """Return a new array, its content undefined: in memory up to ``IN_MEMORY`` bytes, else in a temporary file.
+
+    The file has no name in the folder, and is gone with the array. Where it cannot be made, or the disk has no room for it,
+    the array is in memory.
+    """
+    n_bytes = 4 * shape[0] * shape[1]
+    if n_bytes > IN_MEMORY:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                if hasattr(os, "posix_fallocate"):  # else a full disk is found by a crash, at the first write
+                    os.posix_fallocate(file.fileno(), 0, n_bytes)
+                return np.memmap(file, np.float32, "w+", shape=shape)
+    return np.empty(shape, np.float32)

@@ -28,10 +28,15 @@ _STEPS = 2.0**26
 """Steps of a component in [0, 1]."""
 
 
-def unit(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+def unit(
+    vectors: Float32[np.ndarray, "n dim"], out: Float32[np.ndarray, "n dim"] | None = None
+) -> Float32[np.ndarray, "n dim"]:
     """Return the vectors at length 1, in multiples of 2**-26 that make their dot products exact in float64.
 
     Lengths are taken in float64. The result's length differs from 1 by less than 1e-7.
+
+    Args:
+        out: written to and returned; None for a new array.
 
     Raises:
         VectorError: a vector is zero or not finite.
@@ -44,7 +49,8 @@ def unit(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
         raise VectorError(f"vector {bad[0]} has length {lengths[bad[0]]}: expected a finite one above 0")
-    out = np.empty(vectors.shape, np.float32)
+    vectors = np.asarray(vectors)  # a slice of a memmap costs more than one of an array
+    out = np.empty(vectors.shape, np.float32) if out is None else out
     for rows in row_blocks(vectors):
         steps = vectors[rows] * (_STEPS / lengths[rows])[:, None]
         np.rint(steps, out=steps)

@@ -48,7 +48,10 @@ class Embeddings:
     dataset: Dataset
     """Images stand for rows of ``images``, captions for rows of ``texts``, prompts for rows of ``class_texts``."""
     image_vectors: Float32[np.ndarray, "n_images dim"]
-    text_vectors: Mapping[str, Float32[np.ndarray, " dim"]]
+    text_vectors: Sequence[Float32[np.ndarray, "_ dim"]]
+    """Of texts and of prompts, where there are any."""
+    text_rows: Mapping[str, int]
+    """Row of each text in all of ``text_vectors`` together."""
     item_vectors: Mapping[str, Float32[np.ndarray, "n_items dim"]] = field(default_factory=dict)
     """Of modalities beside image and text, by their names."""
 
@@ -57,15 +60,15 @@ class Embeddings:
             modalities = ", ".join(f"{len(ids):,} of {name}" for name, ids in self._ids().items())
             return f"<vectors of {modalities}, {self.info.embed_dim} dimensions>"
         n_images, dim = self.image_vectors.shape
-        return f"<vectors of {n_images:,} images and {len(self.text_vectors):,} texts, {dim} dimensions>"
+        return f"<vectors of {n_images:,} images and {len(self.text_rows):,} texts, {dim} dimensions>"
 
     def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return the vector of each image of ``dataset``, in order.
+        """Return the vector of each image of ``dataset``, in order; not a copy where they are rows one after the other.
 
         Raises:
             DataError: an image of another data set, such as a row of another file.
         """
-        return np.array(self.image_vectors[self._rows(IMAGE, images, self.dataset.image_ids)])
+        return _taken(self.image_vectors, self._rows(IMAGE, images, self.dataset.image_ids))
 
     def items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
         """Return the vector of each item of a modality of ``dataset``, in order.
@@ -79,19 +82,24 @@ class Embeddings:
             return self.texts(items)
         if modality not in self.item_vectors:
             raise DataError(f"{self.info.id} has no vectors of {modality}: it has {', '.join(self._ids()) or 'none'}")
-        return np.array(self.item_vectors[modality][self._rows(modality, items, self._ids()[modality])])
+        return _taken(self.item_vectors[modality], self._rows(modality, items, self._ids()[modality]))
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
-        """Return the vector of each caption or prompt of ``dataset``, in order.
+        """Return the vector of each caption or prompt of ``dataset``, in order; not a copy where they are rows one after
+        the other.
 
         Raises:
             DataError: a text that the file has no vector for, such as a prompt of one's own.
         """
-        out = np.empty((len(texts), self.info.embed_dim), np.float32)
-        for place, text in enumerate(texts):
-            vector = self.text_vectors.get(text)
-            out[place] = self._unknown("text", text) if vector is None else vector
-        return out
+        found = map(self.text_rows.get, texts)
+        rows = [self._unknown("text", text) if row is None else row for row, text in zip(found, texts, strict=True)]
+        places = np.array(rows, np.int64)
+        start = 0
+        for vectors in self.text_vectors:
+            if ((start <= places) & (places < start + len(vectors))).all():
+                return _taken(vectors, places - start)
+            start += len(vectors)
+        return _taken(np.concatenate(self.text_vectors), places)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Raise NoTokenCounts: what made the vectors is not here.
@@ -165,7 +173,8 @@ def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
         info=_info(arrays, reference, holder),
         dataset=_dataset(arrays, holder),
         image_vectors=arrays.get("images", np.empty((0, _dim(arrays)), np.float32)),
-        text_vectors=_text_vectors(arrays, reference),
+        text_vectors=[arrays[name] for name in ("texts", "class_texts") if name in arrays],
+        text_rows=_text_rows(arrays, reference),
         item_vectors={name: arrays[name] for name in modalities_of(arrays) if name not in (IMAGE, TEXT)},
     )
 
@@ -269,15 +278,27 @@ def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
         yield part, "arrays for them (an embeddings file holds images, texts and labels)"
 
 
-def _text_vectors(arrays: Arrays, source: str) -> dict[str, np.ndarray]:
-    vectors: dict[str, np.ndarray] = {}
+def _taken(
+    vectors: Float32[np.ndarray, "n dim"], rows: Int64[np.ndarray, " n_rows"]
+) -> Float32[np.ndarray, "n_rows dim"]:
+    """Return rows of vectors: a part of them, still memory-mapped if they are, where the rows follow each other."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        part = vectors[rows[0] : rows[-1] + 1]
+        part.flags.writeable = False  # it is the caller's to read, not to change
+        return part
+    return np.array(vectors[rows])
+
+
+def _text_rows(arrays: Arrays, source: str) -> dict[str, int]:
+    rows: dict[str, int] = {}
     if "texts" in arrays:
-        vectors.update(zip(_names(arrays, "text_ids", "texts", "text "), arrays["texts"], strict=True))
+        rows.update(zip(_names(arrays, "text_ids", "texts", "text "), range(len(arrays["texts"])), strict=True))
     if "class_texts" in arrays:
         names = _names(arrays, "class_names", "class_texts", "class ")
         prompts = [TEMPLATE.format(c=name) for name in names]
-        clash = next((prompt for prompt in prompts if prompt in vectors), None)
+        clash = next((prompt for prompt in prompts if prompt in rows), None)
         if clash is not None:
             raise DataError(f"{source}: text_ids has '{clash}', which is what a class is asked for by: rename it")
-        vectors.update(zip(prompts, arrays["class_texts"], strict=True))
-    return vectors
+        n_texts = len(arrays.get("texts", ()))
+        rows.update(zip(prompts, range(n_texts, n_texts + len(prompts)), strict=True))
+    return rows

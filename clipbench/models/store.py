@@ -27,7 +27,7 @@ import xxhash
 from jaxtyping import Float32, Int64, Shaped
 
 from clipbench.errors import MachineError
-from clipbench.files import atomic_file, check_writable, remove_abandoned, write_atomic
+from clipbench.files import atomic_file, check_writable, large_array, remove_abandoned, write_atomic
 from clipbench.metrics.threads import in_threads
 from clipbench.models.protocol import Modality
 from clipbench.untrusted.reading import array_header, open_file, user_path
@@ -81,6 +81,7 @@ class Shelf:
     def __init__(self, root: Path, fingerprint: str, modality: str, dim: int, names: Sequence[str] = ()) -> None:
         self.folder = folder_of(root, fingerprint) / modality
         self.dim = dim
+        self._root = root
         self.rejected: Counter[str] = Counter()
         """How many chunks were not believed, by the reason; their vectors have to be encoded again."""
         self._context = f"{fingerprint}\n{modality}\n{dim}\n".encode(errors="surrogatepass")
@@ -115,11 +116,11 @@ class Shelf:
         return {keys[at] for at in np.flatnonzero(self._rows_of(keys) < 0)}
 
     def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
-        """Return the vectors of keys, in order; KeyError names one that is not in the shelf."""
+        """Return the vectors of keys, in order, in a ``files.large_array``; KeyError names one that is not in the shelf."""
         rows = self._rows_of(keys)
         for at in np.flatnonzero(rows < 0).tolist():
             raise KeyError(keys[at])
-        out = np.empty((len(keys), self.dim), np.float32)
+        out = large_array((len(keys), self.dim), self._root)
         order = _sorted_places(rows)  # each chunk is read once, from its begin to its end
         starts = self._indexed().starts
         bounds = np.searchsorted(rows[order], starts)

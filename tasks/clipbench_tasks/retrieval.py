@@ -33,8 +33,8 @@ from clipbench.metrics import (
     group_answers,
     recall_at_k,
 )
-from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
+from clipbench.models.unit_vectors import unit_vectors
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import joined, sharing
 from clipbench.stats.estimators import Estimator
@@ -112,8 +112,8 @@ class Retrieval:
             return judged.evaluation(dataset, dataset.judgements, embedder, self.ks)
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
-        images = unit(embedder.images(dataset.images))
-        texts = None if dataset.captions is None else unit(embedder.texts(dataset.captions))
+        images = unit_vectors(embedder.images(dataset.images))
+        texts = None if dataset.captions is None else unit_vectors(embedder.texts(dataset.captions))
         directions = list(_directions(dataset, images, texts))
         if not directions:
             labels = (

@@ -26,6 +26,7 @@ from clipbench.metrics.classification import MacroF1
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
+from clipbench.models.unit_vectors import unit_vectors
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
@@ -122,7 +123,7 @@ class ZeroShot:
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
         classes = class_vectors(by_prompt)
-        images = unit(embedder.images(dataset.images))
+        images = unit_vectors(embedder.images(dataset.images))
         notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
         if dataset.multilabels is not None:
             return _multilabel(dataset, images, classes, notes)

@@ -1,11 +1,16 @@
 """retrieval: ranks for vectors written by hand in all four directions, clusters, and what is undefined."""
 
+from pathlib import Path
+from typing import cast
+
 import numpy as np
 import pytest
 
+from clipbench import files
 from clipbench.data import Dataset
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
+from clipbench.models import unit_vectors
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.retrieval import Retrieval
@@ -270,3 +275,20 @@ def test_images_with_each_other_as_best_right_answer_are_one_cluster_and_ties_ha
     )
     assert recall.method is not None and recall.method.endswith("over 2 clusters")
     assert ties.value == 1 / 6 and ties.n == 6 and ties.low is None and "tie together" in (ties.reason or "")
+
+
+def test_vectors_beyond_memory_give_the_same_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    expected, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    made: list[object] = []
+
+    def noted(shape: tuple[int, int], folder: Path) -> np.ndarray:
+        made.append(files.large_array(shape, folder))
+        return cast("np.ndarray", made[-1])
+
+    monkeypatch.setattr(unit_vectors, "large_array", noted)
+    found, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
+    assert len(made) == 2 and all(isinstance(each, np.memmap) for each in made)
+    for name, column in expected.samples.items():
+        np.testing.assert_array_equal(found.samples[name], column, err_msg=name)

@@ -20,8 +20,8 @@ from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
-from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
+from clipbench.models.unit_vectors import unit_vectors
 from clipbench.stats.distances import distance_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
@@ -205,8 +205,8 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
         raise DataError(
             f"data set {dataset.id} has no caption: the modality gap is measured on images with their texts"
         )
-    images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
-    captions = unit(embedder.texts(dataset.captions))
+    images = unit_vectors(embedder.images([dataset.images[row] for row in rows.tolist()]))
+    captions = unit_vectors(embedder.texts(dataset.captions))
     if (len(images), len(captions)) != (len(rows), len(dataset.captions)):
         raise DataError(
             f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"

@@ -421,3 +421,29 @@ def test_an_item_of_other_data_has_no_vector(tmp_path: Path) -> None:
         model.items("audio", [VectorRow(0, "purr")])
     with pytest.raises(DataError, match="has no vectors of depth: it has audio, text, video"):
         model.items("depth", [VectorRow(0, "0")])
+
+
+def test_vectors_in_a_file_are_not_copied_where_they_are_asked_for_in_its_order(tmp_path: Path) -> None:
+    vectors = load(str(write_npy(tmp_path, arrays())), LoadOptions())
+    data = vectors.dataset
+    assert data.captions is not None
+    for found, held in (
+        (vectors.images(data.images), vectors.image_vectors),
+        (vectors.texts(data.captions), vectors.text_vectors[0]),
+        (vectors.texts(data.captions[1:3]), vectors.text_vectors[0]),
+        (vectors.texts(["class: dog", "class: cow"]), vectors.text_vectors[1]),
+    ):
+        assert np.shares_memory(found, held) and not found.flags.writeable
+    assert not np.shares_memory(vectors.images(data.images[::-1]), vectors.image_vectors)
+
+
+def test_texts_in_any_order_have_the_vectors_of_their_names(tmp_path: Path) -> None:
+    content = arrays()
+    vectors = load(str(write_npz(tmp_path, content)), LoadOptions())
+    by_name = dict(zip(content["text_ids"], content["texts"], strict=True))
+    by_name |= {f"class: {name}": row for name, row in zip(content["class_names"], content["class_texts"], strict=True)}
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 5, 30):
+        names = [str(name) for name in rng.choice([*by_name], size)]
+        expected = np.array([by_name[name] for name in names], np.float32).reshape(-1, 5)
+        np.testing.assert_array_equal(vectors.texts(names), expected)
