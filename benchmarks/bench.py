@@ -46,14 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the rows that are named, or all, or compare two files."""
     options = parsed(arguments)
     records: dict[str, Record] = {}
+    bench = {**conditions(options.size), "rows": records}
     for name in options.rows or row_names():
         print(f"{name} ...", end="", file=sys.stderr, flush=True)
         records[name] = measured_apart(name, options.size)
         print(f" {records[name].get('seconds', 0):.0f} s", file=sys.stderr, flush=True)
-    bench = {**conditions(options.size), "rows": records}
+        options.out.write_text(
+            json.dumps(bench, indent=1) + "\n", encoding="utf-8"
+        )  # an hour's work is not lost with the last row
     old = json.loads(options.against.read_text(encoding="utf-8")) if options.against else None
     print("\n".join(text_of(bench, old)))
-    options.out.write_text(json.dumps(bench, indent=1) + "\n", encoding="utf-8")
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

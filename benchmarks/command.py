@@ -96,7 +96,7 @@ def measure(size: str) -> Row:
         if peer.COMMAND.is_file():
             works["peer"] = lambda: peer.zero_shot(weights, ARCH, data, place / f"peer-{next(number)}.json")
         run(place / "cache")
-        timed = in_turns(works, rounds=1 if size == "small" else 3, warm_up=False)
+        timed = in_turns(works, rounds=1 if size == "small" else 2, warm_up=False)
     reaches = [
         Reach(
             what="s of the command with everything stored: start, load, score, thumbnails, report",

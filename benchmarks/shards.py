@@ -11,7 +11,7 @@ from pathlib import Path
 from photos import write_photos
 from rows import Rounds, Row, count
 
-IMAGES = {"small": (40, 160), "default": (400, 1_600), "full": (2_000, 20_000)}
+IMAGES = {"small": (40, 160), "default": (200, 1_200), "full": (2_000, 20_000)}
 CLASSES = ("cat", "dog", "horse", "sheep")
 DISTINCT = 40
 """Photographs that are drawn; the others are these with a comment of their own."""

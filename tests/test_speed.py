@@ -96,6 +96,11 @@ def test_a_row_is_found_by_its_function(bench: ModuleType) -> None:
     assert not {"bench", "rows", "table", "adapters", "store_formats"} & set(names)
 
 
+def test_the_readme_tells_of_every_row(bench: ModuleType) -> None:
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert [name for name in bench.row_names() if f"`{name}`" not in text] == []
+
+
 def test_works_are_timed_in_turns_back_and_forth(rows: ModuleType) -> None:
     order: list[str] = []
     timed = rows.in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
