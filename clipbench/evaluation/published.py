@@ -155,7 +155,8 @@ def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: Mode
 
 def _place(measured: Measured) -> tuple[str, str, str] | None:
     """Return model, task and data as published values name them; None where no published value may stand beside."""
-    entry, model = _entry(measured.dataset), _model(measured.model)
+    entry = _entry(measured.dataset)
+    model = None if entry is None else _model(measured.model)  # reads all published values
     if entry is None or model is None or not _is_as_published(measured, entry) or not _is_plain(measured.task):
         return None
     return model, measured.task.name, entry.name

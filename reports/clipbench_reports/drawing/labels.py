@@ -82,9 +82,9 @@ def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[
         own, others = (_traced(marks, plane) for marks in (of_name, of_colour))
         for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
             box = _box(candidate, plane)
-            is_free = box.distance(lines) > ROOM
-            is_plain = not len(others) or isinstance(entry, Shade) or box.distance(own) + APART < box.distance(others)
-            if is_free and is_plain and _is_inside(box, plane) and not any(box.touches(each) for each in taken):
+            if not _is_inside(box, plane) or any(box.touches(each) for each in taken) or box.distance(lines) <= ROOM:
+                continue
+            if not len(others) or isinstance(entry, Shade) or box.distance(own) + APART < box.distance(others):
                 words.append(candidate)
                 taken.append(box)
                 break

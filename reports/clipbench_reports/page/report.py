@@ -9,7 +9,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from clipbench.errors import ClipbenchError, UsageError
@@ -20,6 +20,7 @@ from clipbench.results.run import Run
 from clipbench.results.table import Table, as_html
 from clipbench.training.history import history_of_runs
 from clipbench_reports import figures
+from clipbench_reports.compiled import environment
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.told import told
@@ -176,32 +177,27 @@ def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
 
 
 def _environment() -> Environment:
-    """Return what renders the templates: it escapes everything, and knows how numbers are written."""
-    made = Environment(
-        loader=PackageLoader("clipbench_reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    """Return what renders the templates, and knows how numbers are written."""
+    return environment(
+        "clipbench_reports",
+        {
+            "number": fmt.number,
+            "unit": fmt.symbol,
+            "interval": fmt.interval,
+            "count": fmt.count,
+            "at": _on_axis,
+            "prose": _prose,
+            "listed": _listed,
+            "slug": slug,
+            "tight": _tight,
+            "breakable": _breakable,
+            "drawn": page.draw,
+            "told": _told,
+            "drawn_narrow": page.draw_narrow,
+            "drawn_apart": page.draw_apart,
+            "alt": page.alt,
+        },
     )
-    made.filters.update(
-        number=fmt.number,
-        unit=fmt.symbol,
-        interval=fmt.interval,
-        count=fmt.count,
-        at=_on_axis,
-        prose=_prose,
-        listed=_listed,
-        slug=slug,
-        tight=_tight,
-        breakable=_breakable,
-        drawn=page.draw,
-        told=_told,
-        drawn_narrow=page.draw_narrow,
-        drawn_apart=page.draw_apart,
-        alt=page.alt,
-    )
-    return made
 
 
 def _on_axis(fraction: float) -> str:

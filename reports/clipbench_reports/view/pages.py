@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -23,6 +22,7 @@ from clipbench.results.provenance import moment
 from clipbench.results.run import Run, model_name
 from clipbench.results.titles import readable
 from clipbench.untrusted.reading import is_int64
+from clipbench_reports.compiled import environment
 from clipbench_reports.page.compare import write_compare
 from clipbench_reports.page.evidence import MissingEvidence
 from clipbench_reports.page.report import CONTROL_CHARACTERS, write_report
@@ -305,13 +305,14 @@ def _breakable(name: str) -> Markup:
     return Markup(re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", str(escape(name))))
 
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("clipbench_reports.view"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters.update(
-    quantity=fmt.quantity, count=fmt.count, moment=moment, name=model_name, breakable=_breakable, readable=readable
+_ENVIRONMENT = environment(
+    "clipbench_reports.view",
+    {
+        "quantity": fmt.quantity,
+        "count": fmt.count,
+        "moment": moment,
+        "name": model_name,
+        "breakable": _breakable,
+        "readable": readable,
+    },
 )
