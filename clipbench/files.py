@@ -30,7 +30,7 @@ LEAST_FREE = 1 << 20
 ATTEMPTS = 5
 """How often a file is made anew that was removed, or whose folder was, before it could be locked."""
 
-IN_MEMORY = 1 << 30
+IN_MEMORY = 1 << 28
 """Bytes up to which a large array is in memory."""
 
 _held: set[int] = set()

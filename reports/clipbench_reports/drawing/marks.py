@@ -328,7 +328,8 @@ def nice_axis(values: Iterable[Number], label: str = "", *, n_steps: int = 5) ->
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     step = nice_step(high - low, n_steps)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = [round(step * k, 12) for k in range(first, last + 1)]
+    n_digits = max(12, 3 - math.floor(math.log10(step)))  # of a loss near 0, more than twelve
+    ticks = [round(step * k, n_digits) for k in range(first, last + 1)]
     return Axis(low=ticks[0], high=ticks[-1], ticks=ticks, label=label)
 
 

@@ -15,6 +15,7 @@ from clipbench_reports.drawing.marks import (
     Rule,
     Shade,
     Words,
+    nice_axis,
 )
 
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10])
@@ -153,3 +154,11 @@ def test_to_scale_one_axis_is_widened_until_a_unit_is_as_long_on_both(
     assert list(found.x.ticks) == [x[0]] and list(found.y.ticks) == [y[0]]
     unit_x, unit_y = 1 / (found.x.high - found.x.low), aspect / (found.y.high - found.y.low)
     assert unit_x == pytest.approx(unit_y)
+
+
+@pytest.mark.parametrize("largest", [3e-4, 1.2e-13, 4e-30])
+def test_an_axis_of_values_near_0_has_a_breadth(largest: float) -> None:
+    """The loss of a model that never errs."""
+    axis = nice_axis([0.0, largest / 3, largest])
+    assert axis.low == 0 and largest <= axis.high < 2 * largest and len(set(axis.ticks)) == len(axis.ticks) > 2
+    assert axis.share(axis.high) == 1
