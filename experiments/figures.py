@@ -86,6 +86,7 @@ ENTRIES = (
     Entry("typographic", ("tiny",)),
     Entry("long-caption", ("tiny",)),
     Entry("long-caption", ("series/step-400", "tiny"), (), "long-caption-models"),
+    Entry("operating-points", ("tiny",)),
     Entry("few-shot", ("tiny",)),
     Entry("composition", ("tiny",)),
     Entry("scorecard", ("tiny",)),

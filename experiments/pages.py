@@ -12,7 +12,7 @@ import click
 
 from clipbench.cli.main import COMMANDS, cli
 from clipbench.stats.measures import Definition
-from clipbench_tasks import judged, modalities, retrieval, zero_shot
+from clipbench_tasks import judged, modalities, operating_points, retrieval, zero_shot
 from clipbench_tasks.composition import task as composition
 from clipbench_tasks.few_shot import FewShot
 from clipbench_tasks.few_shot import task as few_shot
@@ -134,6 +134,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
         "text-in-image": reading.METRICS | attacks.METRICS,
         "long-caption": of_captions | position_probe.METRICS,
         "few-shot": few_shot.definitions(FewShot().shots),
+        "operating-points": operating_points.definitions(operating_points.OperatingPoints().precisions),
     }
 
 

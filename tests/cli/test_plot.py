@@ -29,6 +29,7 @@ NAMES = (
     "mixed-retrieval",
     "typographic",
     "long-caption",
+    "operating-points",
     "few-shot",
     "composition",
     "scorecard",

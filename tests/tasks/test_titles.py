@@ -15,6 +15,7 @@ from clipbench_tasks.few_shot import FewShot
 from clipbench_tasks.long_caption import LongCaption
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
 from clipbench_tasks.modality_gap import ModalityGap
+from clipbench_tasks.operating_points import OperatingPoints
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.text_in_image import TextInImage
 from clipbench_tasks.zero_shot import ZeroShot
@@ -30,6 +31,7 @@ TASKS: dict[str, Task] = {
         ModalityGap(),
         MixedRetrieval(),
         FewShot(draws=2),
+        OperatingPoints(),
     )
 }
 HEADLINES = {
@@ -45,6 +47,7 @@ HEADLINES = {
         "text_retrieval_recall@1": "Image-to-text R@1",
         "effective_length": "Effective length",
     },
+    "operating-points": {},
     "few-shot": {
         "linear_probe_acc1@all": "Linear probe accuracy, all labels",
         "zero_shot_worth": "Labels a class that zero-shot is worth",

@@ -32,8 +32,9 @@ def scenes_dataset(
     """Return the data set of a task.
 
     "zero-shot" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and
-    kind); "few-shot" has the same images, labelled by kind alone. "retrieval" and "modality-gap" have the same images, with one caption each that is true of no other; for
-    "modality-gap" and "mixed-retrieval" the same is said once more in other words, so that there are texts that match texts.
+    kind); "few-shot" has the same images, labelled by kind alone. "retrieval", "operating-points" and "modality-gap"
+    have the same images, with one caption each that is true of no other; for "modality-gap" and "mixed-retrieval" the
+    same is said once more in other words, so that there are texts that match texts.
 
     Args:
         task: one of TASKS.
@@ -168,6 +169,7 @@ TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
         "zero-shot": (_portraits, N_PORTRAITS),
         "few-shot": (_portraits_by_kind, N_PORTRAITS),
         "retrieval": (_pairs, N_PAIRS),
+        "operating-points": (_pairs, N_PAIRS),
         "modality-gap": (_pairs_said_twice, N_PAIRS),
         "mixed-retrieval": (_pairs_said_twice, N_PAIRS),
         "composition": (composition_dataset, N_ITEMS),

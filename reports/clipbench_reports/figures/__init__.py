@@ -19,6 +19,7 @@ from clipbench_reports.figures._few_shot import BY_LABELS, few_shot
 from clipbench_reports.figures._gap import PROJECTIONS, gap
 from clipbench_reports.figures._mixed import BY_SHARE, mixed
 from clipbench_reports.figures._modalities import modalities, modality_map, modality_matrices
+from clipbench_reports.figures._operating_points import BY_COSINE, CURVES, QUESTIONS, SHOWN, operating_points
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
@@ -38,15 +39,19 @@ GEOMETRY = frozenset({*COSINES, *DRAWN, *MOVED, *KINDS})
 
 __all__ = [
     "ACROSS",
+    "BY_COSINE",
     "BY_LABELS",
     "BY_POSITION",
     "BY_SHARE",
+    "CURVES",
     "GEOMETRY",
     "JUDGED",
     "KEPT",
     "PROJECTIONS",
+    "QUESTIONS",
     "RESPONSES",
     "SETTINGS",
+    "SHOWN",
     "WITHIN",
     "across",
     "by_subset",
@@ -67,6 +72,7 @@ __all__ = [
     "modality_map",
     "modality_matrices",
     "most_telling",
+    "operating_points",
     "positions",
     "progress",
     "ranked",

@@ -444,6 +444,12 @@ PLOTS: Mapping[str, Plot] = {
         tasks=("long-caption",),
         draws=(figures.tokens_kept, figures.positions),
     ),
+    "operating-points": Plot(
+        summary="precision and recall by cosine threshold, of pairs and of answers that may be none",
+        definition="Precision is that of a stream in which half should be accepted.",
+        tasks=("operating-points",),
+        draws=tuple(map(figures.operating_points, figures.QUESTIONS)),
+    ),
     "few-shot": Plot(
         summary="accuracy by the number of labels of each class, beside zero-shot",
         definition="k-NN: the 20 nearest vote with weights exp(cosine / 0.07) (Wu et al., 2018). Linear probe: logistic regression on "

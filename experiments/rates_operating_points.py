@@ -1,0 +1,100 @@
+"""How often the intervals of operating points hold the truth: thresholds for a precision, and the recall there.
+
+    python experiments/rates_operating_points.py     # about ten minutes on a quiet core; a table of docs/statistics.md
+
+Pairs have a common part of their vectors and noise of their own; a hub image in ten is near to all texts. Answers are those of
+a classifier with ten classes. The truth is that of a population of 6,000 images.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from clipbench.metrics import class_scores, top_k_credit
+from clipbench.metrics.operating_points import Accepted, accepted_answers, accepted_pairs
+from clipbench.stats.operating_points import operating_point, precision_recall
+
+DIM, POPULATION = 16, 6_000
+WANTED = (0.9, 0.95, 0.99)
+NOISE = {"none": 100.0, "small": 1.0, "large": 0.45}
+"""Size of each vector's noise, where the common part has the size 1."""
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def pairs(rng: np.random.Generator, n: int, noise: float) -> Accepted:
+    shown = rng.standard_normal((n, DIM))
+    images, texts = (shown + noise * rng.standard_normal((n, DIM)) for _ in range(2))
+    middle = np.zeros(DIM)
+    middle[0] = 1.5
+    images[rng.random(n) < 0.1] += 3 * middle
+    return accepted_pairs(unit(images + middle), unit(texts + middle), np.arange(n))
+
+
+def answers(rng: np.random.Generator, n: int, noise: float) -> Accepted:
+    classes = unit(np.random.default_rng(3).standard_normal((10, DIM)))
+    labels = rng.integers(10, size=n)
+    own = np.exp(0.3 * rng.standard_normal((n, 1)))  # some images are harder than others
+    images = unit(classes[labels] + noise * own * rng.standard_normal((n, DIM)) / 2)
+    scores = class_scores(images, classes, labels, logit_scale=None)
+    top, margin = scores.top.astype(np.float64), scores.margin.astype(np.float64)
+    return accepted_answers(top, scores.own.astype(np.float64) - margin, top_k_credit(scores.better, scores.tied))
+
+
+def truths(of: Accepted) -> dict[float, tuple[float, float] | None]:
+    found = precision_recall(of)
+    points = {wanted: operating_point(of, found, wanted) for wanted in WANTED}
+    return {wanted: None if point is None else (point.threshold, point.recall) for wanted, point in points.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=500)
+    options = parser.parse_args()
+    draws: dict[str, Callable[..., Accepted]] = {"pairs": pairs, "answers": answers}
+    for what, draw in draws.items():
+        for effect, noise in NOISE.items():
+            true = truths(draw(np.random.default_rng(0), n=POPULATION, noise=noise))
+            print(
+                what,
+                effect,
+                {wanted: each and tuple(round(part, 3) for part in each) for wanted, each in true.items()},
+                flush=True,
+            )
+            for n in (25, 100, 1_000):
+                rates(np.random.default_rng(n), partial(draw, n=n, noise=noise), true, options.repeats, n)
+
+
+def rates(
+    rng: np.random.Generator,
+    draw: Callable[[np.random.Generator], Accepted],
+    true: dict[float, tuple[float, float] | None],
+    repeats: int,
+    n: int,
+) -> None:
+    told = {wanted: np.zeros(3) for wanted in WANTED}  # has a value; its threshold, and its recall, is covered
+    for _ in range(repeats):
+        accepted = draw(rng)
+        found = precision_recall(accepted)
+        for wanted, truth in true.items():
+            point = operating_point(accepted, found, wanted)
+            if point is None:
+                continue
+            told[wanted][0] += 1
+            if truth is None:
+                continue
+            for place, (interval, value) in enumerate(zip((point.interval, point.recall_interval), truth, strict=True)):
+                low, high, _ = interval
+                told[wanted][1 + place] += low is not None and high is not None and low - 1e-9 <= value <= high + 1e-9
+    for wanted in WANTED:
+        value, threshold, recall = told[wanted]
+        covered = f"threshold {threshold / max(1, value):.3f}, recall {recall / max(1, value):.3f}"
+        print(f"  n = {n:5,} {wanted}: value {value / repeats:.3f}, {covered}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

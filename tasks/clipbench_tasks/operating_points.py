@@ -1,0 +1,233 @@
+"""Operating points: where a threshold on the cosine accepts with the precision that is wanted, and what it misses there.
+
+**Pairs** (data with captions): is this caption of this image? Accepted are pairs whose cosine reaches the threshold. All pairs of an
+image and a caption of the data are judged; true ones and false ones weigh the same in sum, as in a stream in which every second
+pair is true: precision = TPR / (TPR + FPR).
+
+**Answers** (data with labels): which class is this, or none of these? The class with the highest cosine is named if that
+reaches the threshold. Each image is asked twice, with its class in the list and without it, where "none" is right: so every second
+image is of no class of the list. Precision is the share of right ones among the classes that are named; recall is the share of images whose
+class is in the list, and is named.
+
+The threshold for a precision is the lowest with at least that precision. It depends on the prevalence: with fewer true pairs, or
+more images of no class, the same threshold has a lower precision.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.prompts import Prompts, prompts_of
+from clipbench.errors import DataError, MissingPart, UsageError
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics import class_scores, top_k_credit
+from clipbench.metrics.operating_points import Accepted, accepted_answers, accepted_pairs
+from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import count, percent, shortest
+from clipbench.results.record import Curve, Metric
+from clipbench.stats.estimators import Samples
+from clipbench.stats.intervals import CONFIDENCE, Interval
+from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
+from clipbench.stats.operating_points import PrecisionRecall, operating_point, precision_recall
+from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
+from clipbench_tasks.tables import stacked
+
+PAIRS, ANSWERS = "pairs", "answers"
+SUBSETS = {PAIRS: "Is this caption of this image?", ANSWERS: "Which class, or none of these?"}
+SAMPLED_IMAGES = 2_000
+"""Images, a seeded sample of a larger set, whose pairs with all captions of the sample are judged."""
+CURVE_POINTS = 120
+"""Thresholds of a curve, evenly spaced by rank."""
+HEADLINE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold(Definition):
+    """A cosine from which on precision is as wanted, with an interval that is made already."""
+
+    value: float
+    interval: Interval
+    n: int
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the threshold; no direction is better."""
+        low, high, method = self.interval
+        is_bounded = low is not None
+        return self.define(
+            Metric(
+                value=self.value,
+                low=low,
+                high=high,
+                confidence=CONFIDENCE,
+                n=self.n,
+                unit="cosine",
+                method=method if is_bounded else None,
+                reason=None if is_bounded else f"no interval: {method}",
+            )
+        )
+
+
+@dataclass(frozen=True)
+class OperatingPoints:
+    """Precision and recall by cosine threshold, and the thresholds for the precisions that are wanted."""
+
+    name: ClassVar[str] = "operating-points"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = (
+        "cosine thresholds for a wanted precision, and recall there: true pairs, and “none of these”"
+    )
+    question: ClassVar[str] = (
+        "From which cosine on can it be believed that a caption is of an image, or that an image is of a class at all?"
+    )
+    scoring: ClassVar[str] = (
+        "Accepted is what has a cosine of at least the threshold. Of pairs, true and false ones weigh the same in sum; of answers, "
+        "each image is asked once with its class in the list and once without it. The threshold for a precision is the lowest "
+        "with at least that precision."
+    )
+
+    precisions: tuple[float, ...] = (0.9, 0.95, 0.99)
+    """Precisions that are wanted, ascending."""
+    prompts: Prompts | None = None
+    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+
+    def __post_init__(self) -> None:
+        inside = all(0.5 < each < 1 for each in self.precisions)
+        if not self.precisions or not inside or list(self.precisions) != sorted(set(self.precisions)):
+            raise UsageError(
+                f"task operating-points: precisions = {list(self.precisions)}, expected ascending numbers between 0.5, that of"
+                " accepting everything, and 1"
+            )
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row an image for each question. Needs captions, or labels and class names."""
+        if dataset.captions is None and dataset.labels is None:
+            raise MissingPart(dataset.id, "captions")
+        if len(dataset) < 2:
+            raise DataError(f"data set {dataset.id} has {len(dataset)} image: operating points need two")
+        parts: dict[str, tuple[Accepted, np.ndarray]] = {}
+        notes: list[str] = []
+        if dataset.captions is not None:
+            parts[PAIRS] = self._pairs(dataset, embedder, rng, notes)
+        if dataset.labels is not None:
+            parts[ANSWERS] = self._answers(dataset, embedder)
+        found = {name: self._part(name, dataset, *part) for name, part in parts.items()}
+        return Evaluation(
+            samples=stacked(*(each.samples for each in found.values())),
+            measures={name: measure for each in found.values() for name, measure in each.measures.items()},
+            curves={name: curve for each in found.values() for name, curve in each.curves.items()},
+            notes=tuple(notes),
+            subsets={name: SUBSETS[name] for name in found},
+        )
+
+    def _pairs(
+        self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
+    ) -> tuple[Accepted, Int64[np.ndarray, " n_images"]]:
+        """Return what thresholds accept of the pairs of images and captions, and the rows of the images."""
+        assert dataset.captions is not None and dataset.caption_image is not None
+        rows = np.unique(dataset.caption_image)
+        if len(rows) < 2:
+            raise DataError(f"data set {dataset.id} has captions of {len(rows)} image: pairs need those of two")
+        if len(rows) > SAMPLED_IMAGES:
+            notes.append(f"pairs of a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} images")
+            rows = np.sort(rng.choice(rows, SAMPLED_IMAGES, replace=False))
+        captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
+        images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
+        texts = unit(embedder.texts([dataset.captions[row] for row in captions.tolist()]))
+        owner = np.searchsorted(rows, dataset.caption_image[captions])
+        n_false = len(captions) * (len(rows) - 1)
+        notes.append(f"pairs: {count(len(captions))} true and {count(n_false)} false ones, which weigh the same in sum")
+        return accepted_pairs(images, texts, owner), rows
+
+    def _answers(self, dataset: Dataset, embedder: Embedder) -> tuple[Accepted, Int64[np.ndarray, " n_images"]]:
+        """Return what thresholds accept of the answers to all images, and the rows of the images."""
+        dataset.require("class_names", "labels")
+        assert dataset.labels is not None and dataset.class_names is not None
+        texts = (self.prompts or prompts_of(dataset)).render(dataset.class_names)
+        classes = class_vectors(prompt_vectors(texts, embedder))
+        scores = class_scores(unit(embedder.images(dataset.images)), classes, dataset.labels, logit_scale=None)
+        others = scores.own.astype(np.float64) - scores.margin  # the highest cosine with another class
+        credit = top_k_credit(scores.better, scores.tied)
+        return accepted_answers(scores.top.astype(np.float64), others, credit), np.arange(len(dataset))
+
+    def _part(
+        self, part: str, dataset: Dataset, accepted: Accepted, rows: Int64[np.ndarray, " n_images"]
+    ) -> Evaluation:
+        """Return the table, measures and curves of one question, with its name before theirs."""
+        found, n = precision_recall(accepted), len(rows)
+        ids = np.array(dataset.image_ids, object)[rows]
+        samples: dict[str, np.ndarray] = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
+        measures: dict[str, Measure] = {}
+        for wanted in self.precisions:
+            name, point = named(wanted), operating_point(accepted, found, wanted)
+            if point is None:
+                best = float(np.nanmax(found.precision))
+                share = f"{shortest(round(100 * wanted, 6))} %"
+                reason = (
+                    f"no threshold is sure to have a precision of {share}: the highest precision is {percent(best)} %"
+                )
+                measures[f"{part}/threshold@{name}"] = Fixed(value=None, unit="cosine", reason=reason)
+                measures[f"{part}/recall@{name}"] = Fixed(value=None, reason=reason, higher_is_better=True)
+                continue
+            column = f"{part}/recall@{name}_influence"
+            samples[column] = point.influence
+            measures[f"{part}/threshold@{name}"] = Threshold(value=point.threshold, interval=point.interval, n=n)
+            measures[f"{part}/recall@{name}"] = Smooth(
+                value=point.recall,
+                influence=column,
+                unit="fraction",
+                higher_is_better=True,
+                interval=point.recall_interval,
+                is_headline=wanted == HEADLINE,
+            )
+        return Evaluation(
+            samples=samples,
+            measures=define(measures, definitions(self.precisions)),
+            curves=_curves(part, accepted, found),
+        )
+
+
+def named(precision: float) -> str:
+    """Return the name of a wanted precision in keys.
+
+    Example:
+        >>> named(0.95), named(0.995)
+        ('p95', 'p99.5')
+    """
+    return f"p{shortest(round(100 * precision, 6))}"
+
+
+def definitions(precisions: Sequence[float]) -> dict[str, Definition]:
+    """Return the definitions of the metrics, without the subset."""
+    found = {}
+    for wanted in precisions:
+        share = f"{shortest(round(100 * wanted, 6))} %"
+        found[f"threshold@{named(wanted)}"] = Definition(
+            f"Cosine threshold for {share} precision",
+            f"Lowest cosine from which on at least {share} of what is accepted is right, where half of all should be accepted.",
+        )
+        found[f"recall@{named(wanted)}"] = Definition(
+            f"Recall at {share} precision",
+            f"Share of what should be accepted that has a cosine of at least the threshold for {share} precision.",
+        )
+    return found
+
+
+def _curves(part: str, accepted: Accepted, found: PrecisionRecall) -> Mapping[str, Curve]:
+    """Return precision and recall by threshold, at thresholds evenly spaced by rank."""
+    n = len(accepted.thresholds)
+    rows = np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(np.int64))
+    x = accepted.thresholds[rows].tolist()
+
+    def curve(name: str, *columns: np.ndarray) -> Curve:
+        y, low, high = ([float(each) for each in column[rows]] for column in columns)
+        return Curve(x=x, y=y, low=low, high=high, x_label="cosine threshold", y_label=name)
+
+    return {
+        f"{part}/precision_by_cosine": curve("precision", found.precision, found.low, found.high),
+        f"{part}/recall_by_cosine": curve("recall", found.recall, found.recall_low, found.recall_high),
+    }

@@ -1,0 +1,97 @@
+"""The section on operating points: its sentences, its tables, and thresholds that are carried over to other data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clipbench.results.record import Curve, Metric
+from clipbench.results.run import Run
+from clipbench_reports import figures
+from clipbench_reports.drawing.marks import Line, ModelKey, Rule, Shade
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked
+from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, points
+
+MakeRun = Callable[..., Run]
+XS = [-1.0, 0.1, 0.2, 0.4]
+
+
+def part(name: str, threshold: float, recall: float) -> dict[str, Any]:
+    def curve(*ys: float) -> Curve:
+        return Curve(x=XS, y=list(ys), low=[y - 0.02 for y in ys], high=[y + 0.02 for y in ys])
+
+    metrics = {
+        f"{name}/threshold@p95": Metric(
+            value=threshold, low=threshold - 0.01, high=threshold + 0.01, unit="cosine", n=90
+        ),
+        f"{name}/recall@p95": Metric(value=recall, low=recall - 0.1, high=recall + 0.1, n=90, higher_is_better=True),
+    }
+    curves = {
+        f"{name}/precision_by_cosine": curve(0.5, 0.6, 0.8, 0.9),
+        f"{name}/recall_by_cosine": curve(1, 0.9, 0.6, 0.2),
+    }
+    return {"metrics": metrics, "curves": curves}
+
+
+def evidence(run: Run, place: int = 0) -> Evidence:
+    return Evidence(run, run.result.evaluations[place])
+
+
+def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
+    (found,) = SECTION.findings(evidence(make_run({"operating-points@a": part("pairs", 0.25, 0.8)})).evaluation)
+    assert found.text == (
+        "95 % of the pairs of an image and a caption with a cosine of at least 0.2500 (95 % interval [0.2400, 0.2600]) are right, "
+        "and 80.0 % (95 % interval [70.0, 90.0]) of the true pairs are accepted."
+    )
+    assert (found.mark, found.weakness) == ("plain", "")
+    (answers,) = SECTION.findings(
+        evidence(make_run({"operating-points@a": part("answers", 0.25, 0.3)}, name="b")).evaluation
+    )
+    assert answers.text.startswith("95 % of the classes that are named with a cosine of at least 0.2500 (")
+    assert answers.weakness == LITTLE_ACCEPTED
+
+
+def test_what_has_no_threshold_is_said_with_the_reason(make_run: MakeRun) -> None:
+    metrics = {
+        f"pairs/{name}@p95": Metric(value=None, reason="no threshold is sure") for name in ("threshold", "recall")
+    }
+    run = make_run({"operating-points@a": {"metrics": metrics}})
+    (found,) = SECTION.findings(evidence(run).evaluation)
+    assert (found.text, found.weakness) == ("Pairs: no threshold is sure.", LITTLE_ACCEPTED)
+    assert points(evidence(run)).rows == [["Pairs", "95", "–", "–"]]
+
+
+def test_thresholds_of_other_data_have_the_precision_that_they_get_here(make_run: MakeRun) -> None:
+    run = make_run({"operating-points@a": part("pairs", 0.15, 0.8), "operating-points@b": part("pairs", 0.5, 0.1)})
+    assert points(evidence(run)).rows == [["Pairs", "95", "0.1500 [0.1400, 0.1600]", "80.0 [70.0, 90.0]"]]
+    of_b = carried_over(evidence(run))
+    assert of_b.rows == [["Pairs", "b", "95", "0.5000", "nothing accepted", "nothing accepted"]]
+    of_a = carried_over(evidence(run, 1))  # half-way between 0.1 and 0.2
+    assert of_a.rows == [["Pairs", "a", "95", "0.1500", "70.0 [68.0, 72.0]", "75.0 [73.0, 77.0]"]]
+
+
+def test_one_data_set_is_not_asked_for_thresholds_of_others(make_run: MakeRun) -> None:
+    run = make_run({"operating-points@a": part("pairs", 0.15, 0.8), "operating-points@b": part("answers", 0.2, 0.5)})
+    for place in (0, 1):  # nor are data of another question
+        with pytest.raises(NotAsked):
+            carried_over(evidence(run, place))
+
+
+def test_the_figure_has_precision_recall_and_the_threshold(make_run: MakeRun) -> None:
+    run = make_run({"operating-points@a": part("pairs", 0.25, 0.8)})
+    models = [ModelEvidence(ModelKey("tiny", 0), evidence(run))]
+    chart = figures.operating_points("pairs")(models)
+    (panel,) = chart.panels
+    lines = {mark.name: list(mark.xs) for mark in panel.marks if isinstance(mark, Line)}
+    assert lines == {
+        "precision": XS[1:],
+        "recall": XS[1:],
+    }  # the threshold that accepts everything is far from all others
+    assert [mark.at for mark in panel.marks if isinstance(mark, Rule)] == [0.25]
+    assert [(mark.low, mark.high) for mark in panel.marks if isinstance(mark, Shade)] == [(0.24, 0.26)]
+    assert chart.title == (
+        "From a cosine of 0.2500 on, 95 % of the pairs of an image and a caption are right; that accepts 80.0 % of what should be "
+        "accepted."
+    )
+    with pytest.raises(MissingEvidence, match="needs data with labels"):
+        figures.operating_points("answers")(models)

@@ -1,0 +1,127 @@
+"""operating-points: the thresholds of both questions, what has none, and what the intervals cover."""
+
+import numpy as np
+import pytest
+
+from clipbench.data import Dataset, Prompts
+from clipbench.errors import DataError, MissingPart, UsageError
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics.operating_points import accepted_answers
+from clipbench.results.record import Metric
+from clipbench.stats.operating_points import operating_point, precision_recall
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.operating_points import OperatingPoints
+
+PLAIN = Prompts(templates=("{c}",))
+N = 60
+
+
+def metrics(found: Evaluation) -> dict[str, Metric]:
+    return {name: each.metric(found.samples, np.random.default_rng(0)) for name, each in found.measures.items()}
+
+
+def world(noise: float, n: int = N) -> tuple[Dataset, FixedEmbedder]:
+    """Return images with a caption and one of three classes each; vectors have a part of the image, of its class, and noise."""
+    rng = np.random.default_rng(3)
+    labels, ids = np.arange(n) % 3, [f"p{row:03}" for row in range(n)]
+    shown = rng.standard_normal((n, 16)) + 3 * np.eye(16)[labels]
+    images, texts = (shown + noise * rng.standard_normal((n, 16)) for _ in range(2))
+    names = ("cat", "dog", "emu")
+    data = Dataset(
+        id="both",
+        images=[NamedImage(each) for each in ids],
+        image_ids=ids,
+        labels=labels,
+        class_names=names,
+        captions=[f"caption {each}" for each in ids],
+        caption_image=np.arange(n),
+    )
+    vectors = dict(zip(data.captions or (), texts.tolist(), strict=True)) | dict(
+        zip(names, np.eye(16).tolist(), strict=False)
+    )
+    return data, FixedEmbedder(dict(zip(ids, images.tolist(), strict=True)), vectors)
+
+
+def evaluate(data: Dataset, embedder: FixedEmbedder, task: OperatingPoints | None = None) -> Evaluation:
+    return (task or OperatingPoints(prompts=PLAIN)).evaluate(data, embedder, np.random.default_rng(0))
+
+
+def test_both_questions_are_asked_of_data_with_captions_and_labels() -> None:
+    found = evaluate(*world(0.1))
+    values = metrics(found)
+    assert set(values) == {
+        f"{part}/{what}@{p}"
+        for part in ("pairs", "answers")
+        for what in ("threshold", "recall")
+        for p in ("p90", "p95", "p99")
+    }
+    assert {name for name, metric in values.items() if metric.is_headline} <= {"pairs/recall@p95", "answers/recall@p95"}
+    point = values["pairs/threshold@p90"]
+    assert point.unit == "cosine" and point.value is not None and point.low is not None and point.high is not None
+    assert point.low <= point.value <= point.high and point.n == N and point.higher_is_better is None
+    recall = values["pairs/recall@p90"]
+    assert recall.value is not None and recall.value > 0.8 and recall.influence == "pairs/recall@p90_influence"
+    precision, curve = found.curves["pairs/precision_by_cosine"], found.curves["pairs/recall_by_cosine"]
+    assert precision.x == curve.x and precision.x[0] == -1 and precision.y[0] == pytest.approx(0.5)
+    assert (
+        len(found.samples["sample_id"]) == 2 * N
+        and "pairs: 60 true and 3,540 false ones, which weigh the same in sum" in found.notes
+    )
+
+
+def test_what_has_no_threshold_says_why() -> None:
+    values = metrics(evaluate(*world(50)))
+    for name in ("pairs/threshold@p95", "pairs/recall@p95", "answers/recall@p99"):
+        assert values[name].value is None
+        assert str(values[name].reason).startswith("no threshold is sure to have a precision of 9")
+
+
+def test_data_of_one_kind_are_asked_one_question() -> None:
+    data, embedder = world(0.1)
+    no_captions = Dataset(**{**vars(data), "captions": None, "caption_image": None})
+    assert {name.partition("/")[0] for name in evaluate(no_captions, embedder).measures} == {"answers"}
+    no_labels = Dataset(**{**vars(data), "labels": None, "class_names": None})
+    assert {name.partition("/")[0] for name in evaluate(no_labels, embedder).measures} == {"pairs"}
+
+
+def test_faults_are_named() -> None:
+    data, embedder = world(0.1)
+    bare = Dataset(id="bare", images=data.images, image_ids=data.image_ids)
+    with pytest.raises(MissingPart, match="captions"):
+        evaluate(bare, embedder)
+    with pytest.raises(DataError, match="both has 1 image: operating points need two"):
+        evaluate(data.take(np.array([0])), embedder)
+    for given in ((), (0.95, 0.9), (0.5,), (1.0,)):
+        with pytest.raises(UsageError, match="task operating-points: precisions = "):
+            OperatingPoints(precisions=given)
+
+
+def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipbench_tasks.operating_points.SAMPLED_IMAGES", 20)
+    found = evaluate(*world(0.1))
+    assert "pairs of a seeded sample of 20 of 60 images" in found.notes
+    assert (found.samples["image"][:20] == np.unique(found.samples["image"][:20])).all()
+
+
+def test_intervals_of_answers_cover(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cosines of a law: right ones and the best others are normal, so that the threshold for 90 % can be worked out."""
+    monkeypatch.setattr("clipbench.metrics.operating_points.MOST_THRESHOLDS", 50)
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        own, other = 0.4 + 0.1 * rng.standard_normal(n), 0.1 + 0.1 * rng.standard_normal(n)
+        return np.maximum(own, other), other, (own > other).astype(np.float64)
+
+    top, other, right = draw(50_000)
+    at = np.linspace(0, 0.5, 501)
+    recall = np.array([(right * (top >= each)).mean() for each in at])
+    given = np.array([(top >= each).mean() + (other >= each).mean() for each in at])
+    first = int(np.argmax(recall / given >= 0.9))
+    covered = []
+    for _ in range(30):
+        accepted = accepted_answers(*draw(100))
+        point = operating_point(accepted, precision_recall(accepted), 0.9)
+        if point is not None:
+            for (low, high, _), true in ((point.interval, at[first]), (point.recall_interval, recall[first])):
+                covered.append(low is not None and high is not None and low <= true <= high)
+    assert len(covered) > 40 and np.mean(covered) >= 0.92
