@@ -165,10 +165,10 @@ class OperatingPoints:
         for wanted in self.precisions:
             name, point = named(wanted), operating_point(accepted, found, wanted)
             if point is None:
-                best = float(np.nanmax(found.precision))
+                best = float(np.nanmax(found.low))
                 share = f"{shortest(round(100 * wanted, 6))} %"
                 reason = (
-                    f"no threshold is sure to have a precision of {share}: the highest precision is {percent(best)} %"
+                    f"no threshold is sure to have a precision of {share}: the highest lower bound is {percent(best)} %"
                 )
                 measures[f"{part}/threshold@{name}"] = Fixed(value=None, unit="cosine", reason=reason)
                 measures[f"{part}/recall@{name}"] = Fixed(value=None, reason=reason, higher_is_better=True)
