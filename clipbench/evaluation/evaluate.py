@@ -176,12 +176,15 @@ def _load(request: Request, embedder: Embedder, datasets: Datasets, options: Run
 
 
 def _dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
+    n, sample = len(dataset), "image" if len(dataset.images) else "group"
+    if dataset.judgements is not None:
+        n, sample = len(dataset.judgements.documents.ids), "document"
     return DatasetRecord(
         id=dataset.id,
         revision=dataset.revision,
         split=dataset.split,
-        n_samples=len(dataset),
-        sample="image" if len(dataset.images) else "group",
+        n_samples=n,
+        sample=sample,
         fingerprint=dataset.fingerprint(digests),
         unordered_fingerprint=dataset.unordered_fingerprint(digests),
         has_ids=dataset.has_ids,

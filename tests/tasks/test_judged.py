@@ -1,14 +1,17 @@
 """retrieval on data with judgements: values for vectors written by hand, who is asked, clusters, and what is shown."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import clipbench as cb
 from clipbench.data import Dataset
 from clipbench.data.judgements import JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
 from clipbench_tasks.retrieval import Retrieval
 
 IMAGES = {"sea": [1.0, 0.0, 0.0], "wood": [0.0, 1.0, 0.0]}
@@ -122,3 +125,15 @@ def test_texts_alone_are_enough() -> None:
 def test_data_without_a_relevant_document_are_refused() -> None:
     with pytest.raises(DataError, match="data set places judges no document relevant: expected a grade above 0"):
         evaluate(dataset(grades=[(0, 0, 0), (1, 1, -1)]))
+
+
+def test_a_run_names_the_documents_that_were_searched(tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "a sea"}\n{"_id": "d2", "text": "a wood"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "waves"}\n{"_id": "q2", "text": "trees"}\n')
+    (tmp_path / "qrels" / "test.tsv").write_text("q1\td1\t1\nq2\td2\t2\n")
+    run = cb.run(ToyModel(), tasks=["retrieval"], data=str(tmp_path))
+    (record,) = run.result.evaluations
+    assert (record.dataset.n_samples, record.dataset.sample, record.dataset.split) == (2, "document", "test")
+    assert record.question.startswith("Are the documents") and record.metrics["mrr"].n == 2
+    assert set(run.failures("retrieval", n=2)["query"]) <= {"waves", "trees"}

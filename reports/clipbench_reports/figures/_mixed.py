@@ -32,9 +32,9 @@ def mixed(models: Sequence[ModelEvidence]) -> Chart:
         by_model.map(_state),
         by_model,
         n_columns=2,
-        reading="Each image is one document, as the image or as its first caption, and its other captions look for it. On the "
-        "right: of the captions with an image as right document, the share that have a text as the nearest one. Bands: 95 % "
-        "intervals.",
+        reading="Each image is one document, as the image or as its first caption, and its other captions look for it. "
+        "Text before the right image: of the captions with an image as right document, the share that have a text as the nearest "
+        "one. Bands: 95 % intervals.",
     )
 
 
@@ -68,7 +68,7 @@ def _state(curves: Curves) -> Statement:
     label, whole = curves[NDCG].y_label, curves[NDCG]
     at = min(whole.x, key=lambda x: abs(x - 0.5))
     values = [fmt.percent(curves[f"{NDCG}{end}"].y[whole.x.index(at)]) for end in WAYS if f"{NDCG}{end}" in curves]
-    words = f"{fmt.percent(at)} % of the documents are texts"
+    words = f"{fmt.shortest(100 * at)} % of the documents are texts"
     centred = f", and {values[1]} % with each modality centred" if len(values) > 1 else ""
     return Statement(
         title=f"{label} is {values[0]} % where {words}{centred}.",
@@ -83,5 +83,7 @@ def _state(curves: Curves) -> Statement:
 
 
 def _in_words(label: str, curve: PlottedCurve) -> str:
-    points = ", ".join(f"{fmt.percent(y)} % at {fmt.percent(x)} %" for x, y in zip(curve.x, curve.y, strict=True))
+    points = ", ".join(
+        f"{fmt.percent(y)} % at {fmt.shortest(100 * x)} %" for x, y in zip(curve.x, curve.y, strict=True)
+    )
     return f"{label}: {points}."

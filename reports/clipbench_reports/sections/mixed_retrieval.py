@@ -47,7 +47,7 @@ def by_share(evidence: Evidence) -> Table:
         raise MissingEvidence("the run kept no nDCG by the share of texts")
     shares = next(iter(shown.values())).x
     rows = [
-        [fmt.percent(share), *(_before_and_after(evidence.evaluation, name, place) for name in shown)]
+        [fmt.shortest(100 * share), *(_before_and_after(evidence.evaluation, name, place) for name in shown)]
         for place, share in enumerate(shares)
     ]
     return Table(

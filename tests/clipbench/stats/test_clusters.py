@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from clipbench.stats import clusters as clusters_module
 from clipbench.stats import intervals
-from clipbench.stats.clusters import cluster_codes, standard_error
+from clipbench.stats.clusters import alike, cluster_codes, joined, standard_error
 
 
 def test_samples_that_are_each_their_own_cluster_have_no_codes() -> None:
@@ -33,3 +34,26 @@ def test_the_standard_error_is_that_of_the_intervals() -> None:
 def test_samples_that_cannot_tell_have_no_standard_error(rows: list[float], clusters: list[str] | None) -> None:
     groups = None if clusters is None else np.array(clusters)
     assert standard_error(np.array(rows), groups) is None
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 256])
+def test_rows_that_share_half_of_their_things_are_alike(rows_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters_module, "_ROWS_AT_ONCE", rows_at_once)
+    draws = np.random.default_rng(0)
+    for _ in range(20):
+        held = draws.random((12, 6)) < 0.4
+        rows, things = np.nonzero(held)
+        links = [
+            (a, b)
+            for a in range(12)
+            for b in range(a)
+            if (held[a] & held[b]).any() and 2 * (held[a] & held[b]).sum() >= max(held[a].sum(), held[b].sum())
+        ]
+        one, other = np.array(links, np.int64).reshape(-1, 2).T
+        np.testing.assert_array_equal(alike(rows, things * 10, 12), joined(one, other, 12))
+
+
+def test_one_shared_document_of_many_joins_no_queries() -> None:
+    rows, things = np.repeat(np.arange(4), 3), np.array([0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8])
+    assert alike(rows, things, 4).tolist() == [0, 1, 2, 3]
+    assert alike(np.array([0, 1, 2]), np.array([5, 5, 5]), 3).tolist() == [0, 0, 0]

@@ -66,8 +66,7 @@ def test_the_figure_has_both_quantities_as_they_are_and_centred(make_run: MakeRu
     run = make_run({"mixed-retrieval@scenes": mixed(parts.fraction)})
     chart = figures.mixed([ModelEvidence(ModelKey("tiny", 0), Evidence(run, run.result.evaluations[0]))])
     assert (
-        chart.title
-        == "nDCG@10 is 50.0 % where 50.0 % of the documents are texts, and 80.0 % with each modality centred."
+        chart.title == "nDCG@10 is 50.0 % where 50 % of the documents are texts, and 80.0 % with each modality centred."
     )
     of_ndcg, of_preference = ([mark for mark in panel.marks if isinstance(mark, Line)] for panel in chart.panels)
     assert [(line.name, list(line.ys)) for line in of_ndcg] == [
@@ -84,7 +83,7 @@ def test_the_table_has_each_share_before_and_after(make_run: MakeRun, parts: Sim
     run = make_run({"mixed-retrieval@scenes": mixed(parts.fraction)})
     table = by_share(Evidence(run, run.result.evaluations[0]))
     assert [column.header for column in table.columns] == ["Texts, %", "nDCG@10", "R@1"]
-    assert [list(map(str, row)) for row in table.rows][2] == ["50.0", "50.0 → 80.0", "40.0"]
+    assert [list(map(str, row)) for row in table.rows][2] == ["50", "50.0 → 80.0", "40.0"]
 
 
 def test_sentences_name_a_preference_only_where_a_test_shows_it(make_run: MakeRun, parts: SimpleNamespace) -> None:
