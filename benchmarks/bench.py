@@ -45,6 +45,7 @@ class Measured:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the rows that are named, or all, or compare two files."""
     options = parsed(arguments)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a command would compile all that it imports at each start
     records: dict[str, Record] = {}
     bench = {**conditions(options.size), "rows": records}
     for name in options.rows or row_names():

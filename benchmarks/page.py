@@ -32,6 +32,8 @@ def page_with(bench: dict[str, object], page: str) -> str:
 
 def main(source: str = "bench.json") -> None:
     """Write the page."""
+    if not Path(source).is_file():
+        sys.exit(f"'{source}' is no file: make bench writes bench.json")
     bench = json.loads(Path(source).read_text(encoding="utf-8"))
     PAGE.write_text(page_with(bench, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
