@@ -220,8 +220,9 @@ def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) ->
 def _seconds(counts: Counts, load: float, total: float, *, loading_encodes: bool) -> dict[str, float]:
     encoding = {f"encode_{modality}": counts.seconds(modality) for modality in counts.modalities}
     # Where unreadable images are skipped, they are encoded while loading, to find out which they are.
-    rest = total - sum(encoding.values())
-    load = min(rest, max(0.0, load - (encoding["encode_images"] if loading_encodes else 0.0)))
+    rest = total - sum(encoding.values()) + counts.seconds_ahead()
+    within = encoding["encode_images"] - counts.seconds_ahead() if loading_encodes else 0.0
+    load = min(rest, max(0.0, load - within))
     seconds = {"load": load, **encoding, "score": rest - load}
     return {name: round(value, 3) for name, value in seconds.items()}
 

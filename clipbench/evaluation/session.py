@@ -17,6 +17,7 @@ from clipbench.data.download import readable_size
 from clipbench.data.images import ImageRef
 from clipbench.data.needs import Need, fetch_needs, find_needs, look_up_needs
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug, cause
+from clipbench.evaluation.ahead import Ahead
 from clipbench.evaluation.average import average_of
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.evaluate import RunOptions, evaluate
@@ -93,6 +94,7 @@ class Session:
             run.data, seed=run.seed, limit=run.limit, given=data if isinstance(data, Dataset) else None
         )
         self._known: dict[ImageRef, KnownImage] = {}
+        self._ahead = Ahead(self._load, self.datasets, is_lenient=run.skip_bad_images)
         kinds = {target.brings_samples for target in targets.each} or {False}
         self._requests = {own_samples: _plan(options, own_samples=own_samples) for own_samples in kinds}
         check_writable(targets.out, advice="name another --out")
@@ -117,7 +119,7 @@ class Session:
         for number, target in enumerate(self.targets.each):
             self.progress.model(target.name, number, len(self.targets.each))
             try:
-                run = self.measure(target)
+                run = self.measure(target, next_ones=self.targets.each[number + 1 :])
             except MachineError:
                 raise
             except ClipbenchError as error:
@@ -133,10 +135,13 @@ class Session:
             raise first_failure
         return runs
 
-    def measure(self, target: Target, *, check_read: Callable[[], None] = lambda: None) -> Run:
+    def measure(
+        self, target: Target, *, next_ones: Sequence[Target] = (), check_read: Callable[[], None] = lambda: None
+    ) -> Run:
         """Return the run of one model; where just this run is finished already, that one.
 
         Args:
+            next_ones: models that will be measured next, which may encode their images on the same decode.
             check_read: called when the model has been loaded; what it raises ends the work.
 
         Raises:
@@ -145,7 +150,7 @@ class Session:
         """
         requests = self._requests[target.brings_samples]
         self._refuse_without_data(requests)
-        embedder = target.embedder or self._load(target.reference)
+        embedder = target.embedder or self._ahead.embedder(target, next_ones, requests)
         if embedder.dataset is not None:
             requests = fitting_data(requests, embedder.dataset)
         check_read()

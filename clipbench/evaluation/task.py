@@ -1,12 +1,13 @@
 """Tasks: frozen dataclasses of parameters that ask for vectors and return rows, measures and curves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Measure
@@ -56,7 +57,8 @@ class Task(Protocol):
     ``scoring``, how an answer is scored. ``needs_model`` is True where the task encodes images or texts that no data set
     holds, such as shuffled captions: precomputed vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     ``needs_modalities`` is True where it is about modalities by name: ``--tasks all`` asks it of all data that have some
-    beside images and captions, whatever the suite says, and of no others.
+    beside images and captions, whatever the suite says, and of no others. A method ``first_images`` (``ForeseeingTask``) lets
+    several models of one command encode its images on one decode.
     """
 
     name: ClassVar[str]
@@ -68,4 +70,13 @@ class Task(Protocol):
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return rows and measures; raise DataError when the data set lacks a part that the task needs."""
+        ...
+
+
+@runtime_checkable
+class ForeseeingTask(Task, Protocol):
+    """A task that says which images it will encode, so that several models can encode them on one decode."""
+
+    def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
+        """Return the images that ``evaluate`` asks of the embedder first, in the same order."""
         ...

@@ -23,8 +23,9 @@ from clipbench.data.decoding import Remark, reading_notes
 from clipbench.data.images import ImageRef, content_digest, examine
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.subset import without_images
-from clipbench.errors import BadImage, MachineError, ModelError
-from clipbench.models.encoding import Encoded, Encoder, Tick, Wanted
+from clipbench.errors import BadImage, ModelError
+from clipbench.models.encoding import Encoder, Wanted
+from clipbench.models.filling import Source, fill
 from clipbench.models.probes import Probes
 from clipbench.models.protocol import (
     Call,
@@ -52,8 +53,6 @@ TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
 EXAMINED_IMAGES = 256
 """Images that a process takes at a time to hash them."""
-LATE_SECONDS = 60.0
-"""A network file system may show what another machine has stored so much later."""
 
 
 CONVERSION = b"conversion 2 "
@@ -112,7 +111,7 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     if recalled is None:
         embedder.probes = loaded.probes
     if "api:" not in ":".join(resolve(reference.strip(), load)).casefold():  # what it costs is counted in one process
-        embedder.source = Source(reference, load, workers)
+        embedder.source = Source(load_embedder, reference, load, workers)
     return embedder
 
 
@@ -126,14 +125,6 @@ class Unloaded:
     @property
     def info(self) -> ModelInfo:
         return self.recalled.info
-
-
-class Source(NamedTuple):
-    """What another process needs to load the model of an embedder."""
-
-    reference: str
-    load: LoadOptions
-    workers: int | None
 
 
 class StoreEmbedder:
@@ -170,14 +161,17 @@ class StoreEmbedder:
         """What other processes can load the same model from, None where they cannot share its work."""
         self.batch_size = batch_size
         self.workers = default_workers() if workers is None else workers
-        self._root = root
+        self.root = root
+        """Folder of the store."""
         self._show_progress = show_progress
         self._known = {} if known is None else known
         self._causes: dict[ImageRef | bytes, str] = {}
         """Causes why images cannot be read, by their content, or by the image where nothing of it could be read."""
         self._calls: list[Call] = []
+        self._ahead: list[Call] = []
         info = model.info
-        self._root = root
+        self.root = root
+        """Folder of the store."""
         self._shelves: dict[str, Shelf] = {modality: self._shelf(modality) for modality in MODALITIES}
         self._token_counts = None if memory is None else Shelf(root, info.fingerprint, TOKENS, 1)
 
@@ -292,7 +286,7 @@ class StoreEmbedder:
             self._encode(Wanted(modality, missing), self.batch_size)
         found = dict(zip(wanted, self._get(modality, [*wanted]), strict=True))
         unknown = {key: item for key, item in zip(keys, items, strict=True) if item.content is None}
-        for batch in self._encoder().batches(Wanted(modality, unknown), iter(ranges(len(unknown), self.batch_size))):
+        for batch in self.encoder().batches(Wanted(modality, unknown), iter(ranges(len(unknown), self.batch_size))):
             found |= dict(zip(batch.keys, batch.vectors, strict=True))
             self._calls.append(Call(modality, encoded=frozenset(batch.keys)))
         return np.stack([found[key] for key in keys]) if keys else np.empty((0, self.info.embed_dim), np.float32)
@@ -347,20 +341,34 @@ class StoreEmbedder:
         """Return notes of the images that are no plain RGB or grey ones, by how they are read."""
         return reading_notes(remark for ref in images if ref in self._known for remark in self._known[ref].remarks)
 
-    def _fill(self, images: Sequence[ImageRef], *, is_strict: bool) -> None:
-        """Encode the images that the store has not; an unreadable one is an error when strict, else remembered."""
+    def lacking(self, images: Sequence[ImageRef]) -> dict[bytes, ImageRef]:
+        """Return the images that the store has no vectors of, by their keys, in order; without those that cannot be read."""
+        self._digest([ref for ref in images if ref not in self._known])
+        by_key = self._by_key(images)
+        lacking = self._shelves["images"].missing(by_key)
+        return {key: ref for key, ref in by_key.items() if key in lacking}
+
+    def note_ahead(self, keys: Sequence[bytes], seconds: float) -> None:
+        """Count images that were encoded before an evaluation asked for them to the first one that does."""
+        self._ahead.append(Call("images", encoded=frozenset(keys), seconds=seconds, is_ahead=True))
+
+    def _by_key(self, images: Sequence[ImageRef]) -> dict[bytes, ImageRef]:
         by_key: dict[bytes, ImageRef] = {}
         for ref in images:
             if ref in self._known:
                 by_key.setdefault(self._known[ref].key, ref)
-        missing = self._missing("images", by_key)
+        return by_key
+
+    def _fill(self, images: Sequence[ImageRef], *, is_strict: bool) -> None:
+        """Encode the images that the store has not; an unreadable one is an error when strict, else remembered."""
+        missing = self._missing("images", self._by_key(images))
         if missing:
             self._encode(Wanted("images", missing, is_strict=is_strict), self.batch_size)
 
     def _digest(self, images: Sequence[ImageRef]) -> None:
         """Hash images, each process its part of them."""
         distinct = list(dict.fromkeys(images))
-        with self._bar("hashing", "image", len(distinct)) as bar:
+        with self.bar("hashing", "image", len(distinct)) as bar:
             shards = ranges(len(distinct), EXAMINED_IMAGES)
             for rows, found in processes().share(partial(_examined, distinct), shards):
                 for ref, each in zip(distinct[rows.start : rows.stop], found, strict=True):
@@ -372,13 +380,18 @@ class StoreEmbedder:
 
     def _shelf(self, name: str) -> Shelf:
         info = self._info
-        return Shelf(self._root, info.fingerprint, name, info.embed_dim, (info.ref, info.id))
+        return Shelf(self.root, info.fingerprint, name, info.embed_dim, (info.ref, info.id))
 
     def _missing(self, modality: str, wanted: dict[bytes, Any]) -> dict[bytes, Any]:
         """Return what is wanted and not in the store, and count what is."""
         lacking = self._shelves[modality].missing(wanted)
         missing = {key: item for key, item in wanted.items() if key in lacking}
-        self._calls.append(Call(modality, stored=frozenset(wanted.keys() - missing.keys())))
+        known = wanted.keys() - missing.keys()
+        for call in [each for each in self._ahead if each.modality == modality and each.encoded & known]:
+            self._ahead.remove(call)
+            self._calls.append(call)
+            known -= call.encoded
+        self._calls.append(Call(modality, stored=frozenset(known)))
         return missing
 
     def _get(self, modality: str, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
@@ -387,50 +400,25 @@ class StoreEmbedder:
         return self._shelves[modality].get(keys)
 
     def _encode(self, wanted: Wanted, step: int) -> None:
-        """Have vectors put into the store, by this process and those that share its work, ``step`` items at a time."""
-        modality, total = wanted.modality, len(wanted.items)
-        self._shelves[modality].prepare(total)
-        start, counted_here, keys = time.monotonic(), set[int](), list[bytes]()
-        source = self.source if modality in MODALITIES else None
-        work = None if source is None else _Encoding(source, self._root, self.info, wanted)
-        unit = modality[:-1] if modality in MODALITIES else f"{modality} item"
-        with self._bar("encoding", unit, total) as bar:
+        start, keys = time.monotonic(), list[bytes]()
+        try:
+            for encoded in fill([self], wanted, step):
+                self._causes.update(encoded.causes.items())
+                keys += encoded.keys
+        finally:
+            self._calls.append(Call(wanted.modality, encoded=frozenset(keys), seconds=time.monotonic() - start))
 
-            def tick(row: int, n_items: int) -> None:
-                counted_here.add(row // step)
-                bar.update(n_items)
-
-            try:
-                for rows, encoded in processes().share(
-                    work, ranges(total, step), partial(self.encode, wanted, tick=tick)
-                ):
-                    bar.update(0 if rows.start // step in counted_here else len(rows))
-                    self._causes.update(encoded.causes.items())
-                    keys += encoded.keys
-                self._wait_for(modality, keys)
-            finally:
-                self._calls.append(Call(modality, encoded=frozenset(keys), seconds=time.monotonic() - start))
-
-    def _wait_for(self, modality: str, keys: Sequence[bytes]) -> None:
-        """Wait until what other processes have stored is seen here, as it is at once on the same machine."""
-        until = time.monotonic() + LATE_SECONDS
-        while processes().n > 1 and self._shelves[modality].missing(keys):
-            if time.monotonic() > until:
-                raise MachineError(
-                    f"vectors that another process has stored are not seen in {self._root}: CLIPBENCH_CACHE has to name a"
-                    " folder that all processes share"
-                )
-            time.sleep(0.1)
-
-    def encode(self, wanted: Wanted, claimed: Iterator[range], tick: Tick = lambda *_: None) -> Iterator[Encoded]:
-        """Encode rows of what is wanted into the store, as ``Encoder.encode`` says."""
-        return self._encoder().encode(wanted, self._shelves[wanted.modality], claimed, tick)
-
-    def _encoder(self) -> Encoder:
+    def encoder(self) -> Encoder:
+        """Return what encodes with this model."""
         return Encoder(model=lambda: self.model, info=self.info, batch_size=self.batch_size, workers=self.workers)
 
+    def shelf(self, modality: str) -> Shelf:
+        """Return the place of the vectors of a modality that has some."""
+        return self._shelves[modality]
+
     @contextmanager
-    def _bar(self, verb: str, unit: str, total: int) -> "Iterator[tqdm[Any]]":
+    def bar(self, verb: str, unit: str, total: int) -> "Iterator[tqdm[Any]]":
+        """Show a bar on a terminal, if bars are shown."""
         from tqdm import tqdm
 
         disable = None if self._show_progress else True  # None: drawn only on a terminal
@@ -459,34 +447,6 @@ def remember(embedder: Embedder, findings: list[CheckFinding] | None) -> None:
     if isinstance(embedder, StoreEmbedder):
         embedder.check_loaded()
         embedder.remember(findings)
-
-
-@dataclass(frozen=True)
-class _Encoding:
-    """The work of another process: it loads the same model and puts vectors into the same store."""
-
-    source: Source
-    root: Path
-    info: ModelInfo
-    wanted: Wanted
-
-    def __call__(self, claimed: Iterator[range]) -> Iterator[Encoded]:
-        if not _held or _held[0][0] != self.source:
-            _held.clear()  # before another model is loaded, lest both be in memory
-            reference, load, workers = self.source
-            _held.append((self.source, load_embedder(reference, load, self.root, workers=workers)))
-        embedder = _held[0][1]
-        if embedder.info.fingerprint != self.info.fingerprint:
-            raise ModelError(
-                f"{self.info.ref} is another model for one process than for the first: expected the same files and versions"
-                " of packages on all machines"
-            )
-        assert isinstance(embedder, StoreEmbedder), "vectors that are given are not encoded"
-        yield from embedder.encode(self.wanted, claimed)
-
-
-_held: list[tuple[Source, Embedder]] = []
-"""The model, one at most, that this process was last asked to encode with by another."""
 
 
 def default_workers() -> int:

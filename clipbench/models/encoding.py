@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError
-from clipbench.models.protocol import ItemModel, Model, ModelInfo, PixelModel, encode_batches
+from clipbench.models.protocol import AnyPreprocess, ItemModel, Model, ModelInfo, PixelModel, encode_batches
 from clipbench.models.store import Shelf
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
@@ -62,6 +62,65 @@ class Encoded(NamedTuple):
         return Encoded([*self.keys, *batch.keys], {**self.causes, **causes})
 
 
+class Loaded(NamedTuple):
+    """Images in batches, decoded and preprocessed when they are asked for."""
+
+    batches: "Iterator[LoadedBatch]"
+    ends: set[int]
+    """Last rows of the ranges that were taken so far."""
+
+
+def stored(
+    batches: Iterator[tuple[Batch, ...]], shelves: Sequence[Shelf], wanted: Wanted, tick: Tick
+) -> Iterator[Encoded]:
+    """Put batches on shelves, those of each model on its own; yield what became of a range when it is stored, in order.
+
+    They are stored in chunks; what is in hand is stored even when an error or an interruption ends the work.
+
+    Args:
+        batches: the same items, encoded by each of the models.
+
+    Raises:
+        BadImage: an image cannot be read, and that is an error.
+    """
+    held: list[tuple[Batch, ...]] = []
+    whole: list[Encoded] = []
+    current, committed = Encoded([], {}), time.monotonic()
+
+    def commit() -> list[Encoded]:
+        keys = [key for batch, *_ in held for key in batch.keys]
+        vectors = [[batch.vectors for batch in of_model] for of_model in zip(*held, strict=True)]
+        done = whole.copy()
+        held.clear()
+        whole.clear()
+        if keys:
+            for shelf, each in zip(shelves, vectors, strict=True):
+                shelf.put(keys, np.concatenate(each))
+        return done
+
+    try:
+        for several in batches:
+            batch = several[0]
+            held.append(several)
+            tick(batch.row, len(batch.keys) + len(batch.bad))
+            for error in batch.bad.values() if wanted.is_strict else ():
+                raise error
+            current = current.with_batch(batch)
+            if batch.ends_range:
+                whole.append(current)
+                current = Encoded([], {})
+            n_held = sum(len(batch.keys) for batch, *_ in held)
+            if n_held >= COMMIT_VECTORS or time.monotonic() - committed > COMMIT_SECONDS:
+                yield from commit()
+                committed = time.monotonic()
+        yield from commit()
+    except FOREIGN:
+        yield from commit()
+        raise
+    finally:
+        commit()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
     """A model with the sizes of its batches."""
@@ -73,51 +132,13 @@ class Encoder:
     workers: int
     """Processes that decode images ahead of the model."""
 
-    def encode(self, wanted: Wanted, shelf: Shelf, claimed: Iterator[range], tick: Tick) -> Iterator[Encoded]:
-        """Encode the rows of what is wanted as they come; yield what became of a range when it is stored, in order.
-
-        Vectors are put on the shelf in chunks; what is in hand is stored even when an error or an interruption ends the work.
+    def batches(self, wanted: Wanted, claimed: Iterator[range]) -> Iterator[Batch]:
+        """Yield the vectors of rows of what is wanted, a batch at a time, in order.
 
         Raises:
-            BadImage: an image cannot be read, and that is an error.
-            VectorError: the model gave a NaN, infinite or zero vector; the message names the item.
+            Unavailable: the model has no encoder of the modality.
+            VectorError: it gave a NaN, infinite or zero vector; the message names the item.
         """
-        held: list[Batch] = []
-        whole: list[Encoded] = []
-        current, committed = Encoded([], {}), time.monotonic()
-
-        def commit() -> list[Encoded]:
-            keys, vectors = [key for batch in held for key in batch.keys], [batch.vectors for batch in held]
-            done = whole.copy()
-            held.clear()
-            whole.clear()
-            if keys:
-                shelf.put(keys, np.concatenate(vectors))
-            return done
-
-        try:
-            for batch in self.batches(wanted, claimed):
-                held.append(batch)
-                tick(batch.row, len(batch.keys) + len(batch.bad))
-                for error in batch.bad.values() if wanted.is_strict else ():
-                    raise error
-                current = current.with_batch(batch)
-                if batch.ends_range:
-                    whole.append(current)
-                    current = Encoded([], {})
-                n_held = sum(len(batch.keys) for batch in held)
-                if n_held >= COMMIT_VECTORS or time.monotonic() - committed > COMMIT_SECONDS:
-                    yield from commit()
-                    committed = time.monotonic()
-            yield from commit()
-        except FOREIGN:
-            yield from commit()
-            raise
-        finally:
-            commit()
-
-    def batches(self, wanted: Wanted, claimed: Iterator[range]) -> Iterator[Batch]:
-        """Yield the vectors of rows of what is wanted, a batch at a time, in order."""
         makers = {"texts": self._text_batches, "images": self._image_batches}
         return makers.get(wanted.modality, self._item_batches)(wanted, claimed)
 
@@ -144,21 +165,29 @@ class Encoder:
             yield Batch(rows.start, keys[rows.start : rows.stop], vectors, {}, ends_range=True)
 
     def _image_batches(self, wanted: Wanted, claimed: Iterator[range]) -> Iterator[Batch]:
-        from clipbench.models.image_loading import load_batches
-
-        keys, refs = list(wanted.items), list(wanted.items.values())
         model = self.model()
         preprocess = model.preprocess if isinstance(model, PixelModel) else None
+        return self.of_loaded(model, self.load(wanted, claimed, preprocess), wanted)
+
+    def load(self, wanted: Wanted, claimed: Iterator[range], preprocess: AnyPreprocess | None) -> "Loaded":
+        """Return the images that are wanted, which are read as the model of this encoder needs them."""
+        from clipbench.models.image_loading import load_batches
+
+        refs, ends = list(wanted.items.values()), set[int]()
         workers = 0 if len(refs) < 2 * self.batch_size else self.workers
-        ends = set[int]()
 
         def noted() -> Iterator[range]:
             for rows in claimed:
                 ends.add(rows.stop - 1)
                 yield rows
 
-        batches = load_batches(refs, preprocess, side=self.info.image_size, batches=noted(), workers=workers)
-        for batch, vectors in self._encoded(model, batches):
+        side = self.info.image_size
+        return Loaded(load_batches(refs, preprocess, side=side, batches=noted(), workers=workers), ends)
+
+    def of_loaded(self, model: Model, loaded: "Loaded", wanted: Wanted) -> Iterator[Batch]:
+        """Yield the vectors of images that are loaded."""
+        keys, refs = list(wanted.items), list(wanted.items.values())
+        for batch, vectors in self._encoded(model, loaded.batches):
             self._check(vectors, [f"image {refs[row].name}" for row in batch.rows])
             rows = {*batch.rows, *batch.bad}
             yield Batch(
@@ -166,7 +195,7 @@ class Encoder:
                 [keys[row] for row in batch.rows],
                 vectors,
                 {keys[row]: error for row, error in batch.bad.items()},
-                ends_range=not ends.isdisjoint(rows),
+                ends_range=not loaded.ends.isdisjoint(rows),
             )
 
     def _encoded(self, model: Model, batches: "Iterator[LoadedBatch]") -> "Iterator[tuple[LoadedBatch, np.ndarray]]":

@@ -248,6 +248,8 @@ class Call(NamedTuple):
     """Items that the store already had."""
     seconds: float = 0.0
     """Time spent on encoding, decoding included."""
+    is_ahead: bool = False
+    """True where it was spent before the evaluation that the call counts for, on several models at once."""
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,10 @@ class Counts:
     def seconds(self, modality: str) -> float:
         """Return the seconds that were spent on encoding."""
         return sum((call.seconds for call in self.calls if call.modality == modality), 0.0)
+
+    def seconds_ahead(self) -> float:
+        """Return those of them that were spent before the evaluation that the calls are of."""
+        return sum((call.seconds for call in self.calls if call.is_ahead), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

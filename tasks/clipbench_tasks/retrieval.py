@@ -14,7 +14,7 @@ A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` 
 counted as a miss; published numbers take ties in whatever order a sort left them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
@@ -105,6 +106,10 @@ class Retrieval:
     def __post_init__(self) -> None:
         if not self.ks or min(self.ks) < 1:
             raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
+
+    def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
+        """Return the images that are encoded first: all."""
+        return dataset.images
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query. Needs captions, labels for image-to-image retrieval, or judgements."""

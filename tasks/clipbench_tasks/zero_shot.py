@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
@@ -98,6 +99,10 @@ class ZeroShot:
 
     prompts: Prompts | None = None
     """Prompts of the classes; None takes the data set's own templates, or else the default."""
+
+    def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
+        """Return the images that are encoded first: all."""
+        return dataset.images
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row an image. Needs class names, and labels or multilabels; or several sets of labels."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from PIL import Image
 
 from clipbench.data import images
 from clipbench.models import load_model
@@ -62,17 +63,37 @@ def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(worl
     assert [read_run(world / f"out/step-{step}").result.model["step"] for step in (0, 2, 10)] == [0, 2, 10]
 
 
-def test_the_data_are_read_once(world: Path, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    examine = images.FileImage.examine
+def test_images_are_read_and_decoded_once_for_all_checkpoints_with_the_numbers_of_single_runs(
+    world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, opened = list[str](), list[str]()
+    examine, open_ = images.FileImage.examine, images.FileImage.open
 
-    def counted(self: images.FileImage) -> images.Examined:
+    def examine_counted(self: images.FileImage) -> images.Examined:
         read.append(self.name)
         return examine(self)
 
-    monkeypatch.setattr(images.FileImage, "examine", counted)
-    assert run("--out", "out", "--no-report").status == 0
-    assert len(read) == 9
+    def open_counted(self: images.FileImage) -> Image.Image:
+        opened.append(self.name)
+        return open_(self)
+
+    monkeypatch.setattr(images.FileImage, "examine", examine_counted)
+    monkeypatch.setattr(images.FileImage, "open", open_counted)
+    given = ("--no-report", "--thumbnails", "0", "--workers", "0", "--batch-size", "2")
+    assert run("--out", "out", *given).status == 0
+    assert (len(read), len(opened)) == (9, 9)
+    monkeypatch.setenv("CLIPBENCH_CACHE", "another")
+    for step in (0, 2, 10):
+        assert run("--out", f"single-{step}", *given, model=f"train/step-{step}").status == 0
+        of_series, single = (
+            read_run(folder).result.evaluations[0] for folder in (world / f"out/step-{step}", world / f"single-{step}")
+        )
+        assert of_series.metrics == single.metrics
+        assert of_series.encoded == single.encoded == {"images": 9, "texts": 9, "stored_images": 0, "stored_texts": 0}
+        assert min(of_series.seconds.values()) >= 0
+        assert of_series.seconds["encode_images"] > 0
+        file = "samples/retrieval@data.csv.parquet"
+        assert (world / f"out/step-{step}" / file).read_bytes() == (world / f"single-{step}" / file).read_bytes()
 
 
 def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: Command) -> None:
@@ -166,13 +187,13 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> Non
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from clipbench.cli import main\n"
-        "from clipbench.models import embedder\n"
-        "load = embedder.load_with_probes\n"
-        "def stopped(reference, options):\n"
-        "    if reference.endswith('step-10'):\n"
+        "from clipbench.evaluation import session\n"
+        "evaluate = session.evaluate\n"
+        "def stopped(request, embedder, *given, **options):\n"
+        "    if embedder.info.ref.endswith('step-10'):\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return load(reference, options)\n"
-        "embedder.load_with_probes = stopped\n"
+        "    return evaluate(request, embedder, *given, **options)\n"
+        "session.evaluate = stopped\n"
         "main()\n"
     )
     command = ["run", "--model", "train/step-*", "--tasks", "retrieval@data.csv", "--out", "out", "--no-report"]

@@ -25,6 +25,7 @@ import numpy as np
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.contrasts import order_contrasts
 from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef
 from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import Choices, truth_groups
@@ -120,6 +121,10 @@ class Composition:
         "An item is right when everything true scores above everything false; a tie scores what a coin flip would. "
         "Text score: the captions of each image; image score: the images of each caption; group score: both."
     )
+
+    def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
+        """Return the images that are encoded first: all."""
+        return dataset.images
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row for each contrast. Needs contrasts, or captions, which are then shuffled."""

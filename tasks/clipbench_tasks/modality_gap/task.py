@@ -6,7 +6,7 @@ them, have an interval from the pairs' influence; other measures have none, with
 defines each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import ClassVar, NamedTuple
@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int64
 
 from clipbench import metrics
 from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import Estimate, Hubness
@@ -142,6 +143,11 @@ class ModalityGap:
     """Pairs, a seeded sample of a larger set, that are scored again and again: shifts, corrections, ablation."""
     hub_k: int = 10
     """Neighbours that count as retrieved in hubness."""
+
+    def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
+        """Return the images that are encoded first: those with a caption."""
+        assert dataset.caption_image is not None, "asked of data with captions alone"
+        return [dataset.images[row] for row in np.unique(dataset.caption_image).tolist()]
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return one row a pair. Needs captions; labels, where there are any, add accuracy and calibration."""
