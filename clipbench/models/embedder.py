@@ -20,7 +20,7 @@ from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.decoding import Remark, reading_notes
-from clipbench.data.images import ImageRef, content_digest, examine
+from clipbench.data.images import DrawnImage, ImageRef, content_digest, examine
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError
@@ -460,9 +460,11 @@ def default_workers() -> int:
 
 def _examined(refs: Sequence[ImageRef], claimed: Iterator[range]) -> Iterator[list[KnownImage | BadImage]]:
     """Hash images, several at a time: reading releases the interpreter lock, and so does hashing."""
+    is_drawn = bool(refs) and isinstance(refs[0], DrawnImage)  # nothing is read, and threads would only wait
     with ThreadPoolExecutor(max_workers=8) as pool:
         for rows in claimed:
-            yield list(pool.map(_known_or_cause, refs[rows.start : rows.stop]))
+            some = refs[rows.start : rows.stop]
+            yield list(map(_known_or_cause, some) if is_drawn else pool.map(_known_or_cause, some))
 
 
 def _known_or_cause(ref: ImageRef) -> KnownImage | BadImage:
