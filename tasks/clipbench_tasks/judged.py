@@ -18,6 +18,7 @@ from clipbench.data.judgements import NO_IMAGE, JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
+    AffineMap,
     Answers,
     Levels,
     Ranks,
@@ -74,7 +75,7 @@ def evaluation(dataset: Dataset, judgements: Judgements, embedder: Embedder, ks:
     queries, documents = judgements.queries.take(asked), judgements.documents
     images = unit(embedder.images(dataset.images)) if len(dataset.images) else None
     of_queries, of_documents = (item_vectors(items, images, embedder) for items in (queries, documents))
-    own = _themselves(queries, documents, relevant)
+    own = themselves(queries, documents, relevant)
     levels, answers = judged_answers(of_queries, of_documents, relevant, without=own)
     results = _Results(queries, relevant, levels, answers, len(documents.ids) - (own >= 0))
     ids = [f"query:{id}" for id in queries.ids]
@@ -99,18 +100,24 @@ def evaluation(dataset: Dataset, judgements: Judgements, embedder: Embedder, ks:
 
 
 def item_vectors(
-    items: JudgedItems, images: Float32[np.ndarray, "n_images dim"] | None, embedder: Embedder
+    items: JudgedItems,
+    images: Float32[np.ndarray, "n_images dim"] | None,
+    embedder: Embedder,
+    *,
+    text_map: AffineMap | None = None,
 ) -> Float32[np.ndarray, "n dim"]:
     """Return the unit vector of each query or document: of its text or image, or of the mean of both unit vectors.
 
     Args:
         images: unit vectors of the data set's images; None where it has none.
+        text_map: correction of the vectors of texts.
     """
     has_text = np.array([bool(text) for text in items.texts])
     has_image = items.images != NO_IMAGE
     vectors = np.zeros((len(items.ids), embedder.info.embed_dim), np.float32)
     if has_text.any():
-        vectors[has_text] = unit(embedder.texts([text for text in items.texts if text]))
+        texts = unit(embedder.texts([text for text in items.texts if text]))
+        vectors[has_text] = texts if text_map is None else text_map(texts)
     if images is not None:
         vectors[has_image] += images[items.images[has_image]]
     has_both = has_text & has_image
@@ -118,7 +125,7 @@ def item_vectors(
     return vectors
 
 
-def _themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> Int64[np.ndarray, " n_queries"]:
+def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> Int64[np.ndarray, " n_queries"]:
     """Return the row of the document that each query is, unless it was judged relevant to itself; -1 for none."""
     rows = {id: row for row, id in enumerate(documents.ids)}
     own = np.full(len(queries.ids), -1, np.int64)

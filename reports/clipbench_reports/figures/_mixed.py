@@ -6,6 +6,7 @@ from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.figures._figure import CHANCE, curve_line
+from clipbench_reports.figures._relevance import refuse_judged
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
 WAYS: Mapping[str, tuple[str, Role]] = {"": ("as it is", "ink"), "_centred": ("each modality centred", "pair")}
@@ -40,6 +41,7 @@ def mixed(models: Sequence[ModelEvidence]) -> Chart:
 
 def _read(evidence: Evidence) -> dict[str, PlottedCurve]:
     curves = evidence.curves([f"{name}{end}" for name in (NDCG, PREFERENCE) for end in WAYS])
+    refuse_judged(evidence)
     if NDCG not in curves or not curves[NDCG].x:
         raise MissingEvidence("the run kept no nDCG by the share of texts")
     return dict(curves)

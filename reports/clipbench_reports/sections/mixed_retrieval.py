@@ -3,9 +3,10 @@
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
+from clipbench.results.titles import headlines
 from clipbench_reports import figures
 from clipbench_reports.galleries.unfound import unfound
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.page.evidence import Evidence, NotAsked
 from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
 from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
 
@@ -16,14 +17,17 @@ TEXTS_FIRST = "A text comes before the right image"
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return nDCG and the preference for texts where half of the documents are texts, and the gain from centring."""
     metrics = evaluation.metrics
-    ndcg = next((metric for name, metric in metrics.items() if name.startswith(f"{HALF}/ndcg@")), None)
-    preference, gain = (metrics.get(f"{HALF}/{name}") for name in ("text_preference", "centring_gain"))
+    is_judged = "mrr" in metrics
+    subset = "" if is_judged else f"{HALF}/"
+    ndcg = next((metric for name, metric in headlines(evaluation).items() if name.startswith(f"{subset}ndcg@")), None)
+    preference, gain = (metrics.get(f"{subset}{name}") for name in ("text_preference", "centring_gain"))
     if ndcg is None or preference is None:
         return headline_findings(evaluation)
+    asked, where = ("queries", "") if is_judged else ("captions", "With half of the documents texts, ")
     sentences = [
-        claim(f"With half of the documents texts, {ndcg.title} is {{value}} over {{n}} captions", ndcg),
+        claim(f"{where}{ndcg.title} is {{value}} over {{n}} {asked}", ndcg),
         claim(
-            "Of {n} captions with an image as right document, {value} have a text as the nearest one",
+            f"Of {{n}} {asked} with an image as right document, {{value}} have a text as the nearest one",
             preference,
             weakness=TEXTS_FIRST,
         ),
@@ -39,12 +43,12 @@ def by_share(evidence: Evidence) -> Table:
     """Return nDCG and recall by the share of texts, before and after centring.
 
     Raises:
-        MissingEvidence: the run kept no such curves.
+        NotAsked: the data have judgements, whose documents are what they are.
     """
     curves = {name: curve for name, curve in evidence.evaluation.curves.items() if name.endswith("_by_share")}
     shown = {name: curve for name, curve in curves.items() if not name.startswith("text_preference")}
     if not shown:
-        raise MissingEvidence("the run kept no nDCG by the share of texts")
+        raise NotAsked("nDCG by the share of texts takes captioned data")
     shares = next(iter(shown.values())).x
     rows = [
         [fmt.shortest(100 * share), *(_before_and_after(evidence.evaluation, name, place) for name in shown)]
@@ -79,11 +83,11 @@ ADVICE = {
 SECTION = Section(
     advice=ADVICE,
     title="Mixed retrieval",
-    figures=(figures.mixed,),
+    figures=(figures.mixed, figures.relevance),
     tables=(by_share,),
-    galleries=(unfound("mixed"),),
+    galleries=(unfound("mixed"), unfound("judged")),
     findings=findings,
-    drawn_curves=figures.BY_SHARE,
+    drawn_curves=figures.BY_SHARE | frozenset(figures.JUDGED),
     sample_columns=(
         SampleColumn(name="caption", title="Caption", is_of_sample=True),
         SampleColumn(name="mixed_rank", title="Rank", metrics=r"ndcg@[0-9]+|recall@[0-9]+"),

@@ -14,6 +14,7 @@ from clipbench.results.numbers import shortest
 
 IMAGE, TEXT, BOTH = range(3)
 """What a document is."""
+ZERO = "centring leaves a vector without a direction: it is the mean of its modality"
 THIRDS, CENTRED = "thirds", "centred"
 """The corpus of a third each, and what a corpus is called with each modality centred."""
 

@@ -26,11 +26,13 @@ from clipbench.results.numbers import counted
 from clipbench.results.record import Curve
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench_tasks.mixed_retrieval import given
 from clipbench_tasks.mixed_retrieval.search import (
     CENTRED,
     IMAGE,
     TEXT,
     THIRDS,
+    ZERO,
     Corpus,
     Documents,
     Found,
@@ -48,7 +50,6 @@ HALF = 0.5
 """Share of texts at which recall and the preference for texts are metrics; at all others they are points of curves."""
 CERTAIN = 1 - 1e-9
 """A value by chance from which on no model can do worse."""
-ZERO = "centring leaves a vector without a direction: it is the mean of its modality"
 UNDEFINED = Fixed(value=None, reason=ZERO)
 
 
@@ -79,7 +80,9 @@ class MixedRetrieval:
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a query. Needs images with two captions or more."""
+        """Return a row a query. Needs images with two captions or more, or judgements of texts and images."""
+        if dataset.judgements is not None:
+            return given.evaluation(dataset, dataset.judgements, embedder, self.ks, definitions(self.ks))
         dataset.require("captions", "caption_image")
         assert dataset.captions is not None
         documents = documents_of(dataset)

@@ -113,3 +113,22 @@ def test_a_failure_has_the_right_image_and_the_text_that_came_first(
         ("Caption", "a sea"), ("Right", ""), ("Came first", "waves"), ("Margin", "")
     ]  # fmt: skip
     assert [image.role for image in only.images] == ["Right"]
+
+
+def test_of_judged_documents_there_is_no_share_to_vary(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    found = mixed(parts.fraction)
+    metrics = {name.removeprefix("texts=50/"): metric for name, metric in found["metrics"].items()}
+    metrics["mrr"] = Metric(**{**vars(parts.fraction(0.4, 400, chance=0.02)), "title": "MRR", "is_headline": True})
+    curves = {"judged_ndcg": Curve(x=[1.0, 10.0], y=[0.3, 0.5]), "judged_recall": Curve(x=[1.0, 10.0], y=[0.3, 0.6])}
+    run = make_run({"mixed-retrieval@scenes": {**found, "metrics": metrics, "curves": curves}})
+    sentences = [each.text for each in findings(run.result.evaluations[0])]
+    assert sentences[0].startswith("nDCG@10 is 50.0 % over 400 queries")
+    assert sentences[1].startswith(
+        "Of 200 queries with an image as right document, 90.0 % have a text as the nearest one"
+    )
+    write_report([run], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "nDCG@10 50.0 %, recall@10 of relevant documents 60.0 %." in page and "By the share of texts" not in page
+    assert "share of texts" not in page

@@ -1,0 +1,162 @@
+"""Mixed retrieval on data with judgements, such as MixBench, whose documents are texts, images or both already.
+
+All that ``retrieval`` measures on such data, once more with each modality centred, and how often a text comes first where a
+text looks for images alone. The means are those of the images and of the texts of the documents; a document that is both is
+the mean of its two centred vectors.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.judgements import NO_IMAGE, JudgedItems, Judgements
+from clipbench.errors import DataError, VectorError
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics import Relevant, correction_maps, judged_answers, relevant_documents
+from clipbench.metrics.similarity import score_blocks, unit
+from clipbench.models.protocol import Embedder
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench_tasks import judged
+from clipbench_tasks.mixed_retrieval.search import BOTH, CENTRED, IMAGE, TEXT, ZERO
+
+Columns = Mapping[str, np.ndarray]
+PREFERENCES = {"text_preference": (TEXT, IMAGE), "image_preference": (IMAGE, TEXT)}
+"""What comes first, and what all relevant documents are."""
+
+
+class _Search(NamedTuple):
+    """Queries, documents and what is relevant to each query."""
+
+    queries: JudgedItems
+    documents: JudgedItems
+    relevant: Relevant
+    own: Int64[np.ndarray, " n_queries"]
+    """The document that each query is, -1 for none."""
+
+
+def evaluation(
+    dataset: Dataset,
+    judgements: Judgements,
+    embedder: Embedder,
+    ks: tuple[int, ...],
+    definitions: Mapping[str, Definition],
+) -> Evaluation:
+    """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts.
+
+    Args:
+        definitions: those of the task's own metrics.
+
+    Raises:
+        DataError: no document has an image, or none a text; or no query has a relevant document.
+    """
+    kinds = _kinds(judgements.documents)
+    for kind, words in ((IMAGE, "an image"), (TEXT, "a text")):
+        if not np.isin(kinds, (kind, BOTH)).any():
+            raise DataError(f"data set {dataset.id}: no document has {words}: expected documents of both kinds")
+    base = judged.evaluation(dataset, judgements, embedder, ks)
+    relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
+    queries, documents = judgements.queries.take(asked), judgements.documents
+    search = _Search(queries, documents, relevant, judged.themselves(queries, documents, relevant))
+    columns = dict(_columns(dataset, search, kinds, embedder, ks))
+    if f"{CENTRED}/ndcg@{max(ks)}" in columns:
+        columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
+    measures, controls = _measures(base.measures, columns, kinds)
+    named = {name: definitions[name] for name in (*PREFERENCES, "centring_gain")}
+    return replace(
+        base,
+        samples={**base.samples, **columns},
+        measures={**base.measures, **define(measures, named)},
+        controls={**base.controls, **define(controls, named)},
+        subsets={CENTRED: "Each modality centred"},
+        question="",  # the task's own
+        notes=(*base.notes, *(() if "centring_gain" in columns else (ZERO,))),
+    )
+
+
+def _kinds(items: JudgedItems) -> Int64[np.ndarray, " n"]:
+    """Return what each query or document is."""
+    has_text, has_image = np.array([bool(text) for text in items.texts]), items.images != NO_IMAGE
+    return np.where(has_text & has_image, BOTH, np.where(has_text, TEXT, IMAGE))
+
+
+def _columns(
+    dataset: Dataset,
+    search: _Search,
+    kinds: Int64[np.ndarray, " n_documents"],
+    embedder: Embedder,
+    ks: tuple[int, ...],
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the preferences of each query, and each metric with each modality centred, where that is possible."""
+    images = unit(embedder.images(dataset.images))
+    texts = unit(embedder.texts([text for text in search.documents.texts if text]))
+    of_documents = images[search.documents.images[search.documents.images != NO_IMAGE]]
+    maps = correction_maps(of_documents, texts, kind="centring")
+    sides = (search.queries, search.documents)
+    queries, documents = (judged.item_vectors(items, images, embedder) for items in sides)
+    yield from _preferences("", search, kinds, _first(queries, documents, search.own))
+    try:
+        centred = maps.image(images)
+        queries, documents = (judged.item_vectors(items, centred, embedder, text_map=maps.text) for items in sides)
+    except VectorError:
+        return
+    yield from _preferences(f"{CENTRED}/", search, kinds, _first(queries, documents, search.own))
+    levels, answers = judged_answers(queries, documents, search.relevant, without=search.own)
+    for name, values in judged.values(levels, search.relevant, answers.ranks, ks).items():
+        yield f"{CENTRED}/{name}", values
+
+
+def _first(
+    queries: Float32[np.ndarray, "n_queries dim"],
+    documents: Float32[np.ndarray, "n_documents dim"],
+    own: Int64[np.ndarray, " n_queries"],
+) -> Iterator[tuple[slice, Bool[np.ndarray, "block n_documents"]]]:
+    """Yield which documents have the highest score of each query."""
+    for rows, scores in score_blocks(queries, documents):
+        here = np.flatnonzero(own[rows] >= 0)
+        scores[here, own[rows][here]] = -np.inf
+        yield rows, scores == scores.max(axis=1, keepdims=True)
+
+
+def _preferences(
+    subset: str,
+    search: _Search,
+    kinds: Int64[np.ndarray, " n_documents"],
+    first: Iterator[tuple[slice, Bool[np.ndarray, "block n_documents"]]],
+) -> Iterator[tuple[str, Float64[np.ndarray, " n_queries"]]]:
+    """Yield how much of what comes first is of another kind than all that is relevant; NaN where that is of several."""
+    shares = {name: np.full(len(search.queries.ids), np.nan) for name in PREFERENCES}
+    for rows, is_first in first:
+        for name, (kind, _) in PREFERENCES.items():
+            shares[name][rows] = is_first[:, kinds == kind].sum(axis=1) / is_first.sum(axis=1)
+    of_relevant = kinds[search.relevant.document]
+    for name, (_, right) in PREFERENCES.items():
+        n_others = np.bincount(search.relevant.query, of_relevant != right)
+        shares[name][(n_others > 0) | (_kinds(search.queries) != TEXT)] = np.nan
+        yield f"{subset}{name}", shares[name]
+
+
+def _measures(
+    of_retrieval: Mapping[str, Measure], columns: Columns, kinds: Int64[np.ndarray, " n_documents"]
+) -> tuple[dict[str, Measure], dict[str, Measure]]:
+    """Return the metrics of centred vectors, the preference for texts and the gain from centring; and the controls."""
+    undefined = Fixed(value=None, reason=ZERO)
+    measures: dict[str, Measure] = {}
+    for name, measure in of_retrieval.items():
+        column = f"{CENTRED}/{name}"
+        if isinstance(measure, Mean):
+            is_there = column in columns
+            measures[column] = replace(measure, column=column, is_headline=False) if is_there else undefined
+    controls: dict[str, Measure] = {}
+    for subset in ("", f"{CENTRED}/"):
+        text, image = (f"{subset}{name}" for name in PREFERENCES)
+        chance = float((kinds == TEXT).mean())
+        is_there = text in columns
+        measures[text] = Mean(column=text, chance=chance, higher_is_better=False) if is_there else undefined
+        controls |= {image: Mean(column=image, higher_is_better=False)} if is_there else {}
+    has_gain = "centring_gain" in columns
+    measures["centring_gain"] = Mean(column="centring_gain", unit="difference", chance=0.0) if has_gain else undefined
+    return measures, controls
