@@ -172,7 +172,11 @@ def open_text(path: str | os.PathLike[str], newline: str | None = None) -> io.Te
 def read_bytes(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     """Return the content of a regular file; raise OSError where it cannot be read or is too large."""
     with open_file(path) as file:
-        content = file.read(most + 1)
+        # A read takes room for all that it is asked for, which for a gigabyte takes longer than a small file's content.
+        n_bytes = os.fstat(file.fileno()).st_size
+        content = file.read(min(n_bytes, most) + 1)
+        if len(content) > n_bytes:  # the system says 0 of some of its own, and others grow
+            content += file.read(most + 1 - len(content))
     if len(content) > most:
         raise OSError(None, f"it has more than {most:,} bytes, the most that is read at once")
     return content

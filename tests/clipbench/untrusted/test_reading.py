@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -208,3 +209,14 @@ def test_an_array_is_what_numpy_wrote(array: np.ndarray) -> None:
 def test_an_array_that_is_not_whole_is_refused_before_memory_is_asked_for(data: bytes, cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
         reading.decode_array(data)
+
+
+@pytest.mark.parametrize("said", [0, 3, 10, 1 << 40])
+def test_a_file_is_read_whole_whatever_the_system_says_of_its_size(
+    said: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    monkeypatch.setattr(os, "fstat", lambda _: SimpleNamespace(st_size=said))
+    assert reading.read_bytes(tmp_path / "a", 10) == b"0123456789"
+    with pytest.raises(OSError, match="it has more than 9 bytes"):
+        reading.read_bytes(tmp_path / "a", 9)
