@@ -1,5 +1,6 @@
 """Images from files to stored vectors: read, hashed, decoded, preprocessed, encoded, stored, against the forward passes alone."""
 
+import multiprocessing
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,8 @@ ROUNDS = {"small": 1, "default": 3, "full": 1}
 
 
 def measure(size: str) -> Row:
+    # A row's process is spawned, and would spawn the workers too, each of which would import torch; a command forks them.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     model = load(f"{ARCH}/random", LoadOptions(device="cpu", options={"seed": str(SEED)}))
     with tempfile.TemporaryDirectory() as folder:
         refs = [FileImage(path) for path in write_photos(Path(folder) / "photos", IMAGES[size])]
