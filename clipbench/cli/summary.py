@@ -35,10 +35,10 @@ class Printer(Progress):
         self.shows_bars = not quiet
 
     def model(self, name: str, number: int, n_models: int) -> None:
-        """Say which model is being loaded."""
+        """Say which model is being measured: it is loaded only if something of it is not stored."""
         if not self.quiet:
             place = f" ({number + 1} of {n_models})" if self.is_series else ""
-            echo(f"loading {name}{place}", err=True)
+            echo(f"measuring {name}{place}", err=True)
 
     def reused(self, name: str, run: Run) -> None:
         """Say that a run was finished before, and what of it could not be measured."""

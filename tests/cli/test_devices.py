@@ -121,7 +121,7 @@ def test_a_process_that_is_killed_ends_the_command_in_one_line_and_the_next_one_
     assert command.returncode == 2, errors
     assert errors.splitlines()[-1].startswith("clipbench: process 1 of 2 was killed (SIGKILL), as systems do that")
     assert "Traceback" not in errors
-    assert len(errors.splitlines()) == 2  # loading tiny
+    assert len(errors.splitlines()) == 2  # measuring tiny
     assert_gone([*ranks.values()])
     done = ended("-m", "clipbench", *COMMAND, *LONG, "--out", "run", "--devices", "2")
     assert done.returncode == 0, done.stderr

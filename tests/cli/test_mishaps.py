@@ -127,7 +127,7 @@ def test_a_full_disk_ends_the_run_and_not_only_a_model(world: Path, run: Run, mo
     monkeypatch.setattr("clipbench.evaluation.session.write_result", fail)
     done = run("toy", "--model", "python:mishaps:other", "--no-report")
     assert done.status == 2 and done.err.splitlines()[-1].endswith("No space left on device")
-    assert "loading python:mishaps:toy" in done.err and "loading python:mishaps:other" not in done.err
+    assert "measuring python:mishaps:toy" in done.err and "measuring python:mishaps:other" not in done.err
 
 
 def test_a_report_that_cannot_be_written_costs_no_run(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -380,7 +380,7 @@ def test_a_run_is_never_overwritten(world: Path, run: Run) -> None:
 )
 def test_a_slip_is_one_line_and_nothing_is_written(world: Path, run: Run, arguments: list[str], message: str) -> None:
     done = run(*arguments, "--out", "out")
-    lines = [line for line in done.err.splitlines() if not line.startswith("loading")]
+    lines = [line for line in done.err.splitlines() if not line.startswith("measuring")]
     assert done.status == 2
     assert len(lines) == 1 and message in lines[0] and lines[0].startswith("clipbench: ")
     assert not (world / "out").exists()
@@ -399,7 +399,7 @@ def test_a_slip_is_one_line_and_nothing_is_written(world: Path, run: Run, argume
 )
 def test_a_model_that_cannot_be_is_one_line(world: Path, run: Run, model: str, message: str) -> None:
     done = run("--tasks", "zero-shot@images", "--out", "out", model=model)
-    lines = [line for line in done.err.splitlines() if not line.startswith("loading")]
+    lines = [line for line in done.err.splitlines() if not line.startswith("measuring")]
     assert done.status == 2
     assert len(lines) == 1 and message in lines[0]
 
