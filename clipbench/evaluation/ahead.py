@@ -11,6 +11,7 @@ from clipbench.evaluation.task import ForeseeingTask
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.filling import encode_together
 from clipbench.models.protocol import Embedder, ModelInfo
+from clipbench.parallel import processes
 from clipbench.untrusted.reading import is_file
 
 SHARE_OF_MEMORY = 0.25
@@ -49,8 +50,8 @@ class Ahead:
     def _load_others(self, targets: Sequence[Target]) -> None:
         """Load the models that follow, as long as they fit into memory as the first one does."""
         (first,) = self._loaded.values()
-        size = _n_bytes(first.info)
-        most = min(MOST_MODELS, int(SHARE_OF_MEMORY * _free_memory(first.info.device) / size)) if size else 1
+        size, free = _n_bytes(first.info), _free_memory(first.info.device)
+        most = min(MOST_MODELS, int(SHARE_OF_MEMORY * free / size / processes().n_here)) if size else 1
         for target in targets:
             if len(self._loaded) >= most:
                 return

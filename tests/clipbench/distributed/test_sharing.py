@@ -21,6 +21,7 @@ from clipbench.errors import BadImage, UsageError
 from clipbench.metrics.ranking import cross_answers
 from clipbench.metrics.similarity import unit
 from clipbench.models.embedder import load_embedder
+from clipbench.models.filling import encode_together
 from clipbench.models.protocol import LoadOptions
 from clipbench.parallel import Processes, alone, ranges, sharing
 
@@ -119,6 +120,24 @@ def test_two_processes_store_the_vectors_of_one_to_the_last_bit(tmp_path: Path, 
             found.append((embedder.images(good).tobytes(), embedder.texts(texts).tobytes(), embedder.digests(images)))
             assert embedder.counts().n_items()["images"] >= 18
     assert found[0] == found[1]
+
+
+def test_two_models_on_one_decode_are_shared_too(tmp_path: Path, leader: Leader) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(17):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    images = [FileImage(tmp_path / f"{number}.png") for number in range(17)]
+    found = []
+    for group, root in ((Processes(), tmp_path / "one"), (leader, tmp_path / "two")):
+        loads = [LoadOptions(device="cpu", batch_size=2, precision=each) for each in ("fp32", "bf16")]
+        embedders: list[Any] = [load_embedder("tiny", load, root, workers=0) for load in loads]
+        with sharing(group):
+            if group is leader:
+                encode_together(embedders, images)
+                assert leader.n_jobs == 1
+            found.append([each.images(images).tobytes() for each in embedders])
+    assert found[0] == found[1]
+    assert leader.n_jobs == 1
 
 
 def test_ranks_are_shared_and_equal_those_of_one_process(leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
