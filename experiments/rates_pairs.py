@@ -424,7 +424,8 @@ class Clouds:
 def _truth_of_clouds(world: Clouds, n: int, effect: str) -> Truth:
     rng = np.random.default_rng(0)
     law = CloudLaw.draw(rng, POPULATION, world.n_each, world.dim)
-    images, captions = (unit(each) for each in law.vectors(rng, world.cone, world.gaps[effect]))
+    raw = law.vectors(rng, world.cone, world.gaps[effect])
+    images, captions = map(unit, raw)
     texts = captions[:, 0]
     x, y = images.mean(axis=0), texts.mean(axis=0)
     pair = np.einsum("nd,nd->n", images, texts)
@@ -443,6 +444,8 @@ def _truth_of_clouds(world: Clouds, n: int, effect: str) -> Truth:
         "pair_cosine": pair.mean(),
         "alignment": 2 - 2 * pair.mean(),
         "l2i": np.sqrt(2 - 2 * pair).mean(),
+        "image_norm": np.linalg.norm(raw[0], axis=1).mean(),
+        "text_norm": np.linalg.norm(raw[1][:, 0], axis=1).mean(),
         "rmg_first_caption": far / (far + (within[0] + within[1]) / 2),
         "rmg": far / (far + (within[0] + within[2]) / 2),
         "rmg_unhalved": far / (far + within[0] + within[2]),

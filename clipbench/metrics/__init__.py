@@ -15,6 +15,7 @@ from clipbench.metrics.classification import (
     reliability,
     top_k_credit,
 )
+from clipbench.metrics.clustering import adjusted_rand_index, k_means, v_measure
 from clipbench.metrics.cosines import CosineCounts, bin_middles, cosine_counts, cosine_histogram
 from clipbench.metrics.estimate import Estimate
 from clipbench.metrics.gap_noise import GapNoise, gap_noise
@@ -79,6 +80,7 @@ from clipbench.metrics.similarity_calibration import (
     match_probabilities,
 )
 from clipbench.metrics.spectrum import Ablation, GapSpectrum, ablations, gap_spectrum, removed_counts
+from clipbench.metrics.structure import cka, mutual_neighbours
 from clipbench.metrics.uniformity import cross_uniformity, uniformity
 
 __all__ = [
@@ -106,6 +108,7 @@ __all__ = [
     "Reliability",
     "SeparabilityByDimensions",
     "ablations",
+    "adjusted_rand_index",
     "average_precision",
     "average_precision_at_r",
     "bin_middles",
@@ -115,6 +118,7 @@ __all__ = [
     "chance_ranks",
     "chance_recall_at_k",
     "choices",
+    "cka",
     "class_scores",
     "cone",
     "confidence_bins",
@@ -137,6 +141,7 @@ __all__ = [
     "hubness",
     "isoscore",
     "judged_answers",
+    "k_means",
     "macro_f1",
     "match_counts",
     "match_probabilities",
@@ -144,6 +149,7 @@ __all__ = [
     "mean_per_class_recall",
     "merge_parts",
     "modality_gap",
+    "mutual_neighbours",
     "ndcg_at_k",
     "pair_cosine",
     "pair_geometry",
@@ -164,4 +170,5 @@ __all__ = [
     "top_k_credit",
     "truth_groups",
     "uniformity",
+    "v_measure",
 ]

@@ -57,7 +57,7 @@ def hubness(
         return Hubness(float("nan"), float("nan"), float("nan"))
     counts, missed = np.zeros(len(gallery)), np.ones(len(gallery))
     for _, scores in score_blocks(queries, gallery):
-        chances = _retrieval_chances(scores, k)
+        chances = retrieval_chances(scores, k)
         counts += chances.sum(axis=0)
         missed *= (1 - chances).prod(axis=0)
     return Hubness(_skewness(counts), float(counts.max() / len(queries)), float(missed.mean()))
@@ -179,9 +179,7 @@ def _fewest(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) 
     return high
 
 
-def _retrieval_chances(
-    scores: Float32[np.ndarray, "block n_gallery"], k: int
-) -> Float64[np.ndarray, "block n_gallery"]:
+def retrieval_chances(scores: Float32[np.ndarray, "block n_gallery"], k: int) -> Float64[np.ndarray, "block n_gallery"]:
     """Return the probability that each item is among the first k of each row, ties in random order."""
     last = np.partition(scores, -k, axis=1)[:, -k, None]
     above, level = scores > last, scores == last

@@ -19,7 +19,7 @@ from clipbench.metrics.similarity import dot_blocks, unit
 
 SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
 """Ways to shift: the share of the distance that images move, and that texts move."""
-CORRECTIONS = ("centring", "standardising", "collapse")
+CORRECTIONS = ("centring", "standardising", "collapse", "realign")
 RECALL_AT = (1, 5, 10)
 
 _NO_DIRECTION = 1e-6
@@ -63,11 +63,28 @@ class AffineMap:
         return unit((moved / lengths[:, None]).astype(np.float32))
 
 
+@dataclass(frozen=True)
+class RecentredMap:
+    """An affine map to unit length, and a shift of what it gives, of whatever length."""
+
+    first: AffineMap
+    shift: Float64[np.ndarray, " dim"]
+
+    def __call__(self, vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+        """Return the moved vectors; the identity returns them unchanged.
+
+        Raises:
+            VectorError: a vector becomes zero before it is shifted.
+        """
+        moved = self.first(vectors)
+        return (np.rint((moved + self.shift) * _STEPS) / _STEPS).astype(np.float32) if self.shift.any() else moved
+
+
 class Maps(NamedTuple):
     """Movement of each modality."""
 
     image: AffineMap
-    text: AffineMap
+    text: AffineMap | RecentredMap
     """Movement of captions and of class prompts."""
 
 
@@ -121,6 +138,10 @@ def correction_maps(
     - "standardising": (x - strength × m) / s**strength, at unit length: z-scores at strength 1, unchanged at 0. A
       dimension that does not vary here is not divided.
     - "collapse": x - strength × m, of whatever length; scores are dot products. C3 (Zhang et al., ICLR 2024).
+    - "realign": images stay, and texts take the images' mean and spread. With T the trace of a modality's covariance, a text
+      y goes to m_image + sqrt(T_image / T_text) (y - m_text), at unit length, and then by as much as the mean of
+      these lies from m_image; scores are dot products. ReAlign (Yu et al., arXiv 2602.07026, as their repository
+      states it). Each of the three steps is made to its ``strength``.
 
     The text mean is that of captions; class prompts, which are corrected with it, may have another.
 
@@ -141,6 +162,8 @@ def correction_maps(
     _check_name(kind, CORRECTIONS, "correction")
     if not 0 <= strength <= 1:
         raise UsageError(f"strength {strength} of a correction: expected 0 (none) to 1 (full)")
+    if kind == "realign":
+        return _realign(images, texts, strength)
     return Maps(_fit_map(images, kind, strength), _fit_map(texts, kind, strength))
 
 
@@ -245,6 +268,19 @@ def rescored(
         scores = class_scores(images, vectors, labels, logit_scale=None)
         values[name] = float(top_k_credit(scores.better, scores.tied).mean())
     return values
+
+
+def _realign(
+    images: Float32[np.ndarray, "n_images dim"], texts: Float32[np.ndarray, "n_texts dim"], strength: float
+) -> Maps:
+    means = [side.mean(axis=0, dtype=np.float64) for side in (images, texts)]
+    traces = [float(side.var(axis=0, dtype=np.float64).sum()) for side in (images, texts)]
+    scale = (traces[0] / traces[1]) ** (strength / 2) if min(traces) > _NO_SPREAD**2 else 1.0
+    anchor = means[1] + strength * (means[0] - means[1])
+    first = AffineMap(means[1] - anchor / scale, np.full_like(anchor, 1 / scale))
+    nothing = AffineMap(np.zeros_like(anchor), np.ones_like(anchor))
+    drift = means[0] - first(texts).mean(axis=0, dtype=np.float64)
+    return Maps(nothing, RecentredMap(first, strength * drift))
 
 
 def _fit_map(vectors: Float32[np.ndarray, "n dim"], kind: str, strength: float) -> AffineMap:

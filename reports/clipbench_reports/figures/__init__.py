@@ -4,6 +4,7 @@ from clipbench_reports.figures._across import across
 from clipbench_reports.figures._attacks import RESPONSES, SETTINGS, hijacking, response
 from clipbench_reports.figures._calibration import KINDS, reliability, similarity_calibration
 from clipbench_reports.figures._composition import by_subset, composition, twins
+from clipbench_reports.figures._conformity import CONFORMITY, conformity
 from clipbench_reports.figures._confusion import confusion
 from clipbench_reports.figures._cosines import COSINES, cones
 from clipbench_reports.figures._curve import curve
@@ -34,7 +35,7 @@ from clipbench_reports.figures._templates import ranked, templates
 from clipbench_reports.figures._tokens import KEPT, share_of_recall, token_lengths, tokens_kept
 from clipbench_reports.figures._track import progress, track
 
-GEOMETRY = frozenset({*COSINES, *DRAWN, *MOVED, *KINDS})
+GEOMETRY = frozenset({*COSINES, *CONFORMITY, *DRAWN, *MOVED, *KINDS})
 """Curves that the figures of the modality gap show."""
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "BY_LABELS",
     "BY_POSITION",
     "BY_SHARE",
+    "CONFORMITY",
     "CURVES",
     "GEOMETRY",
     "JUDGED",
@@ -58,6 +60,7 @@ __all__ = [
     "compare",
     "composition",
     "cones",
+    "conformity",
     "confusion",
     "corrections",
     "curve",

@@ -36,6 +36,7 @@ CORRECTIONS: Ways = {
     "centring": ("centred", "ink", False),
     "standardising": ("standardised", "pair", False),
     "collapse": ("centred, length kept", "ink", True),
+    "realign": ("ReAlign", "text", False),
 }
 
 
@@ -118,7 +119,7 @@ def corrections(models: Sequence[ModelEvidence]) -> Chart:
         reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
         "half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. "
         "Centred and standardised vectors are normalized again; where the length is kept, scores are dot "
-        "products. Chance: the gap that so many pairs would show if none remained. "
+        "products. ReAlign moves texts alone, to the mean and the spread of images. Chance: the gap that so many pairs would show if none remained. "
         f"{BAND}",
     )
 

@@ -394,7 +394,7 @@ PLOTS: Mapping[str, Plot] = {
     "corrections": Plot(
         summary="gap, loss, recall and accuracy under corrections made afterwards",
         definition="Centring: I0T and GR-CLIP; standardising: centring, and dividing by the standard deviation of each "
-        "dimension; centring with the length kept: the collapse of C3.",
+        "dimension; centring with the length kept: the collapse of C3; ReAlign: texts at the mean and the spread of images.",
         tasks=("modality-gap",),
         draws=(figures.corrections,),
     ),

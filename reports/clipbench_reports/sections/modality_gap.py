@@ -42,6 +42,7 @@ SECTION = Section(
     figures=(
         figures.gap,
         figures.cones,
+        figures.conformity,
         figures.spectrum,
         figures.shift,
         figures.corrections,

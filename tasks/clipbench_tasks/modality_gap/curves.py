@@ -25,7 +25,7 @@ def cosine_curves(images: Vectors, texts: Vectors, pair_cosines: Float64[np.ndar
     """
     counts = metrics.cosine_counts(images, texts)
     counts = counts._replace(pair=metrics.cosine_histogram(pair_cosines))
-    return {f"cosines_{kind}": curve for kind, of_kind in counts._asdict().items() for curve in _distribution(of_kind)}
+    return {f"cosines_{kind}": curve for kind, of_kind in counts._asdict().items() for curve in distribution(of_kind)}
 
 
 def spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
@@ -58,13 +58,13 @@ def separability_curve(by_dimensions: SeparabilityByDimensions) -> dict[str, Cur
     )
 
 
-def _distribution(counts: Int64[np.ndarray, " n_bins"]) -> list[Curve]:
+def distribution(counts: Int64[np.ndarray, " n_bins"], label: str = "cosine") -> list[Curve]:
     """Return the shares of a histogram between its first and last non-empty bin; no curve of an empty one."""
     nonempty = np.flatnonzero(counts)
     if not len(nonempty):
         return []
     bins = slice(nonempty[0], nonempty[-1] + 1)
-    return [_curve(metrics.bin_middles(len(counts))[bins], counts[bins] / counts.sum(), "cosine", "share")]
+    return [_curve(metrics.bin_middles(len(counts))[bins], counts[bins] / counts.sum(), label, "share")]
 
 
 def _curve(x: np.ndarray, y: np.ndarray | list[float], x_label: str, y_label: str) -> Curve:

@@ -1,7 +1,7 @@
 """The shift experiment and the post-hoc corrections of the modality gap, as curves.
 
 Liang et al. (2022) move the modalities along the gap vector and score them again; centring, standardising and C3's
-collapse are fitted on one half of the pairs and scored on the other.
+collapse and ReAlign are fitted on one half of the pairs and scored on the other.
 """
 
 from collections.abc import Callable, Mapping
@@ -119,7 +119,7 @@ def correction_curves(
 ) -> dict[str, Curve]:
     """Return every score by the strength of each post-hoc correction, 0 (none) to 1 (full), on held-out pairs.
 
-    Curves are named ``gap_by_centring``, ``loss_by_standardising``, ``kind/acc1_by_collapse``;
+    Curves are named ``gap_by_centring``, ``loss_by_realign``, ``kind/acc1_by_collapse``;
     ``gap_chance_by_centring`` is the gap expected where none remains, of the noise of both halves. A strength at which a
     vector becomes zero is left out of its curves. Empty with fewer than two pairs: there are no halves.
 

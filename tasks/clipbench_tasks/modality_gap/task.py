@@ -12,7 +12,7 @@ from math import isnan
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from clipbench import metrics
 from clipbench.data.dataset import Dataset
@@ -28,6 +28,8 @@ from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, d
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
 from clipbench_tasks.modality_gap.curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
+from clipbench_tasks.modality_gap.structure import METRICS as STRUCTURE
+from clipbench_tasks.modality_gap.structure import conformity_curves, norm_measures, structure_measures
 
 Vectors = Float32[np.ndarray, "n dim"]
 Rows = Int64[np.ndarray, " n_rows"]
@@ -97,6 +99,8 @@ METRICS = {
     },
 }
 
+METRICS |= STRUCTURE
+
 UNEQUAL = "it needs at least two pairs that are not all equal"
 
 
@@ -112,6 +116,8 @@ class PairVectors(NamedTuple):
     captions: Float32[np.ndarray, "n_captions dim"]
     caption_pair: Int64[np.ndarray, " n_captions"]
     """Pair that each caption belongs to."""
+    lengths: Mapping[str, Float64[np.ndarray, " n"]]
+    """Of the raw vectors of the pairs, by ``image`` and ``text``."""
 
     @property
     def has_several(self) -> bool:
@@ -125,7 +131,7 @@ class PairVectors(NamedTuple):
 
 @dataclass(frozen=True)
 class ModalityGap:
-    """Gap, cones, distances, spectrum, uniformity, rank, separability, hubness, calibration; shifts and corrections."""
+    """Gap, cones, distances, spectrum, uniformity, rank, separability, hubness, calibration, clusters; shifts, corrections."""
 
     name: ClassVar[str] = "modality-gap"
     version: ClassVar[int] = 2
@@ -175,6 +181,7 @@ class ModalityGap:
             **_sampled_measures(pairs, samples, chosen),
             **self._hub_measures(*pairs.take(chosen)),
             **errors,
+            **norm_measures(pairs.lengths, samples),
         }
         curves = {
             **cosine_curves(*pairs.take(chosen), geometry.pair_cosine),
@@ -184,7 +191,9 @@ class ModalityGap:
             **shift_curves(*pairs.take(scored), rescore),
             **correction_curves(*pairs.take(scored), rescore, rng),
             **match_curves,
+            **conformity_curves(_conformity(geometry)),
         }
+        measures |= self._structure(pairs, labels, scored, rng)
         return Evaluation(
             samples=samples,
             measures=define(measures, METRICS),
@@ -197,6 +206,11 @@ class ModalityGap:
             vectors={"images": pairs.images, "texts": pairs.texts, "pair_id": np.array(ids)},
             notes=(*_notes(pairs, len(dataset), len(chosen), len(scored)), *rescore.notes),
         )
+
+    def _structure(
+        self, pairs: PairVectors, labels: Rows | None, rows: Rows, rng: np.random.Generator
+    ) -> dict[str, Measure]:
+        return structure_measures(*pairs.take(rows), None if labels is None else labels[rows], self.hub_k, rng)
 
     def _hub_measures(self, images: Vectors, texts: Vectors) -> dict[str, Measure]:
         by_text, by_image = metrics.hubness(texts, images, self.hub_k), metrics.hubness(images, texts, self.hub_k)
@@ -211,8 +225,8 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
         raise DataError(
             f"data set {dataset.id} has no caption: the modality gap is measured on images with their texts"
         )
-    images = unit_vectors(embedder.images([dataset.images[row] for row in rows.tolist()]))
-    captions = unit_vectors(embedder.texts(dataset.captions))
+    raw = embedder.images([dataset.images[row] for row in rows.tolist()]), embedder.texts(dataset.captions)
+    images, captions = map(unit_vectors, raw)
     if (len(images), len(captions)) != (len(rows), len(dataset.captions)):
         raise DataError(
             f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"
@@ -220,7 +234,18 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
         )
     # No copy of the vectors where the captions are one an image, in the order of the images.
     texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
-    return PairVectors(rows, first, images, texts, captions, caption_pair)
+    lengths = {"image": _lengths(raw[0]), "text": _lengths(raw[1])[first]}
+    return PairVectors(rows, first, images, texts, captions, caption_pair, lengths)
+
+
+def _lengths(vectors: Vectors) -> Float64[np.ndarray, " n"]:
+    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+
+
+def _conformity(geometry: metrics.PairGeometry) -> dict[str, Float64[np.ndarray, " n"]]:
+    """Return the mean cosine of each item with all others of its modality; of a single one, nothing."""
+    cones = {"image": geometry.image_cone, "text": geometry.text_cone}
+    return {side: cone.value + cone.influence / 2 for side, cone in cones.items() if not isnan(cone.value)}
 
 
 def _chosen(rows: Rows, at_most: int, rng: np.random.Generator) -> Int64[np.ndarray, " n_chosen"]:

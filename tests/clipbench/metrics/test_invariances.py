@@ -254,6 +254,17 @@ TABLE = {
     "hubness, largest hub": Row(
         lambda g: m.hubness(g.texts, g.images, 5).largest_hub, RANKING, chance=lambda g: 5 / len(g.images)
     ),
+    "cone": Row(lambda g: m.cone(g.images).value, ONE_SIDE),
+    "mutual_neighbours": Row(
+        lambda g: m.mutual_neighbours(g.images, g.pair_texts, 5),
+        BOTH_SIDES | RANKING,
+        chance=lambda g: 5 / (len(g.images) - 1),
+    ),
+    "cka": Row(lambda g: m.cka(g.images, g.pair_texts), BOTH_SIDES | {scale, shift, relabel}),
+    "v_measure": Row(lambda g: m.v_measure(g.labels, m.top_k_credit(*g.scores()[:2])), ONE_SIDE),
+    "adjusted_rand_index": Row(
+        lambda g: m.adjusted_rand_index(g.labels, g.scores().better), ONE_SIDE, chance=lambda g: 0.0
+    ),
     "hubness, skewness": Row(lambda g: m.hubness(g.texts, g.images, 5).skewness, RANKING),
     "hubness, never retrieved": Row(lambda g: m.hubness(g.texts, g.images, 5).never_retrieved, RANKING),
     "modality_gap": Row(lambda g: m.modality_gap(g.images, g.pair_texts), BOTH_SIDES, chance=lambda g: 0.0),
@@ -333,6 +344,7 @@ NOT_METRICS = {"class_scores", "cross_answers", "cross_part", "cross_ranks", "gr
     "contrast_scores",
     "truth_groups",
     "recall_influence",
+    "k_means",
 }
 """What rows of the table are made from, or compared with."""
 

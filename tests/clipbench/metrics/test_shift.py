@@ -70,6 +70,7 @@ def test_moving_by_half_the_gap_each_closes_it_before_renormalising() -> None:
     images, texts = pairs()
     gap = modality_gap(images, texts)
     maps = shift_maps(images, texts, distance=gap)
+    assert isinstance(maps.text, AffineMap)
     closed = gap_vector(images, texts) - maps.image.offset + maps.text.offset
     np.testing.assert_allclose(closed, 0, atol=1e-12)
     assert modality_gap(*shifted(images, texts, distance=gap)) < 0.2 * gap
@@ -222,7 +223,30 @@ def test_centring_what_it_was_fitted_on_leaves_no_gap_before_renormalising() -> 
     assert modality_gap(maps.image(images), maps.text(texts)) == pytest.approx(0, abs=1e-7)  # float32
 
 
-@pytest.mark.parametrize("kind", ["centring", "standardising", "collapse"])
+@pytest.mark.parametrize("strength", [0.25, 1.0])
+def test_realign_takes_texts_to_the_mean_and_the_spread_of_images(strength: float) -> None:
+    fit_images, fit_texts = pairs(40, seed=1)
+    images, texts = pairs(20, seed=2)
+    maps = correction_maps(fit_images, fit_texts, kind="realign", strength=strength)
+    np.testing.assert_array_equal(maps.image(images), images)
+    x, y = fit_images.astype(float), fit_texts.astype(float)
+    scale = (np.trace(np.cov(x.T)) / np.trace(np.cov(y.T))) ** (strength / 2)
+    anchor = y.mean(axis=0) + strength * (x.mean(axis=0) - y.mean(axis=0))
+    drift = x.mean(axis=0) - normalised(anchor + scale * (y - y.mean(axis=0))).mean(axis=0)
+    by_hand = normalised(anchor + scale * (texts - y.mean(axis=0))) + strength * drift
+    np.testing.assert_allclose(maps.text(texts), by_hand, atol=2e-7)
+
+
+def test_realign_leaves_no_gap_in_what_it_was_fitted_on() -> None:
+    images, texts = pairs(200)
+    maps = correction_maps(images, texts, kind="realign")
+    assert modality_gap(maps.image(images), maps.text(texts)) == pytest.approx(0, abs=1e-7)
+    constant = unit(np.full((4, images.shape[1]), 0.3, np.float32))
+    moved = correction_maps(images, constant, kind="realign").text(constant)
+    assert np.isfinite(moved).all()
+
+
+@pytest.mark.parametrize("kind", ["centring", "standardising", "collapse", "realign"])
 def test_no_strength_corrects_nothing(kind: str) -> None:
     images, texts = pairs()
     maps = correction_maps(images, texts, kind=kind, strength=0.0)

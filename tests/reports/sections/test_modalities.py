@@ -1,5 +1,6 @@
 """The section on several modalities: matrices, map, table and sentences, from a run."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from clipbench.errors import UsageError
 from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing import page
-from clipbench_reports.drawing.marks import Cells, Chart, Dots, ModelKey, Threads
+from clipbench_reports.drawing.marks import Cells, Chart, Dots, Hill, ModelKey, Rule, Threads
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.plots.plots import draw_plot, write_plot
 from clipbench_reports.sections.modalities import findings, pairs_table
@@ -109,3 +110,21 @@ def test_a_run_of_images_and_texts_has_no_matrix() -> None:
     models = [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
     with pytest.raises(MissingEvidence, match="no metrics of two modalities"):
         figures.modality_matrices(models)
+
+
+def test_conformity_of_images_and_texts_is_drawn_as_two_hills() -> None:
+    rng = np.random.default_rng(0)
+    run = cb.run(
+        cb.vectors(images=rng.standard_normal((30, 4)) + 1, texts=rng.standard_normal((30, 4))), "modality-gap"
+    )
+    models = [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
+    chart = figures.conformity(models)
+    metrics = run.result.evaluations[0].metrics
+    assert [mark.name for mark in chart.panels[0].marks if isinstance(mark, Hill)] == ["images", "texts"]
+    assert [mark.at for mark in chart.panels[0].marks if isinstance(mark, Rule)] == [
+        metrics["image_cone"].value, metrics["text_cone"].value,
+    ]  # fmt: skip
+    assert page.draw(chart)
+    without = replace(run.result.evaluations[0], curves={})
+    with pytest.raises(MissingEvidence, match="no distribution of conformity"):
+        figures.conformity([ModelEvidence(ModelKey("model", 0), Evidence(run, without))])

@@ -52,7 +52,7 @@ def test_every_score_has_a_curve_for_each_way_to_shift() -> None:
 def test_every_score_has_a_curve_for_each_correction() -> None:
     images, texts = pairs()
     curves = correction_curves(images, texts, Rescoring(logit_scale=20.0), rng())
-    kinds = ("centring", "standardising", "collapse")
+    kinds = ("centring", "standardising", "collapse", "realign")
     assert set(curves) == {f"{score}_by_{kind}" for score in (*SCORES, "gap_chance") for kind in kinds}
     assert all(curve.x == [0, 0.25, 0.5, 0.75, 1] for curve in curves.values())
 
@@ -61,7 +61,7 @@ def test_a_gap_that_centring_leaves_is_that_of_no_gap() -> None:
     """Both halves are noisy: the gap left over is sqrt(2) times the one that the scored half alone would show."""
     images, texts = pairs(400, 64)
     curves = correction_curves(images, texts, Rescoring(logit_scale=20.0), rng())
-    for kind in ("centring", "standardising", "collapse"):
+    for kind in ("centring", "standardising", "collapse", "realign"):
         gap, chance = (np.array(curves[f"{name}_by_{kind}"].y, np.float64) for name in ("gap", "gap_chance"))
         assert gap[0] > 2 * chance[0] and gap[-1] == pytest.approx(chance[-1], rel=0.2)
         assert curves[f"gap_chance_by_{kind}"].y_label == "gap where none remains"
@@ -72,7 +72,7 @@ def test_corrections_are_fitted_on_one_half_and_scored_on_the_other() -> None:
     order = rng(7).permutation(25)
     fitted, scored = sorted(order[:12]), sorted(order[12:])
     curves = correction_curves(images, texts, Rescoring(logit_scale=20.0), rng(7))
-    for kind in ("centring", "standardising", "collapse"):
+    for kind in ("centring", "standardising", "collapse", "realign"):
         maps = correction_maps(images[fitted], texts[fitted], kind=kind)
         expected = modality_gap(maps.image(images[scored]), maps.text(texts[scored]))
         assert curves[f"gap_by_{kind}"].y[-1] == expected > 0  # held out: not closed for good

@@ -30,7 +30,8 @@ ORDER = [
     "text_participation_ratio", "image_isoscore", "text_isoscore", "image_hub_skewness", "image_largest_hub",
     "image_never_retrieved", "text_hub_skewness", "text_largest_hub", "text_never_retrieved",
     "similarity_calibration_error", "image_text_calibration_error", "text_text_calibration_error",
-    "image_image_calibration_error",
+    "image_image_calibration_error", "image_norm", "text_norm", "mutual_knn", "cka", "modality_ari",
+    "clustering_v_measure", "clustering_ari",
 ]  # fmt: skip
 RANKS = {name for name in ORDER if "rank" in name or "participation" in name or "isoscore" in name}
 
@@ -128,7 +129,7 @@ def test_a_measure_without_an_interval_says_why() -> None:
         assert metric.low is not None or metric.reason, name
     without = {name for name, metric in metrics.items() if metric.value is not None and metric.low is None}
     hubs = {name for name in ORDER if "hub" in name or "never" in name}
-    assert without == {"gap_dimensions", "separability_dimensions"} | hubs | RANKS
+    assert without == {"gap_dimensions", "separability_dimensions", "mutual_knn", "cka", "modality_ari"} | hubs | RANKS
 
 
 def test_a_gap_where_there_is_none_has_an_interval_down_to_0_and_the_chance_of_its_size() -> None:
@@ -193,7 +194,7 @@ def test_one_pair_has_a_gap_and_nothing_that_needs_two() -> None:
     found, metrics = evaluate(ModalityGap(), data, FixedEmbedder(IMAGES, TEXTS))
     assert metrics["gap"].value == metrics["l2i"].value == pytest.approx(2.0)
     defined = {name for name, metric in metrics.items() if metric.value is not None}
-    assert defined == {"gap", "pair_cosine", "alignment", "l2i", "gap_dimensions"}
+    assert defined == {"gap", "pair_cosine", "alignment", "l2i", "gap_dimensions", "image_norm"}
     assert all(metrics[name].reason for name in metrics if name not in defined)
     assert metrics["image_cone"].reason == "it needs at least two pairs that are not all equal"
     assert metrics["gap"].low is None and metrics["gap"].reason
