@@ -22,8 +22,8 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import Modalities, unpaired
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, ItemEmbedder
+from clipbench.models.unit_vectors import unit_vectors
 from clipbench.seeding import generator
 from clipbench.stats.distances import distance_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
@@ -131,7 +131,7 @@ class ModalitiesTask:
         if dataset.modalities is None:
             raise MissingPart(dataset.id, "modalities")
         data = dataset.modalities
-        vectors = {name: unit(_encoded(embedder, name, items)) for name, items in data.items.items()}
+        vectors = {name: unit_vectors(_encoded(embedder, name, items)) for name, items in data.items.items()}
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
         tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
         for name, own in vectors.items():

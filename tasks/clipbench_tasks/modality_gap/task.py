@@ -21,6 +21,7 @@ from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
+from clipbench.metrics.similarity import row_blocks
 from clipbench.models.protocol import Embedder
 from clipbench.models.unit_vectors import unit_vectors
 from clipbench.stats.distances import distance_interval
@@ -181,7 +182,7 @@ class ModalityGap:
             **_sampled_measures(pairs, samples, chosen),
             **self._hub_measures(*pairs.take(chosen)),
             **errors,
-            **norm_measures(pairs.lengths, samples),
+            **norm_measures(pairs.lengths),
         }
         curves = {
             **cosine_curves(*pairs.take(chosen), geometry.pair_cosine),
@@ -225,8 +226,8 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
         raise DataError(
             f"data set {dataset.id} has no caption: the modality gap is measured on images with their texts"
         )
-    raw = embedder.images([dataset.images[row] for row in rows.tolist()]), embedder.texts(dataset.captions)
-    images, captions = map(unit_vectors, raw)
+    images, image_lengths = _with_lengths(embedder.images([dataset.images[row] for row in rows.tolist()]))
+    captions, caption_lengths = _with_lengths(embedder.texts(dataset.captions))
     if (len(images), len(captions)) != (len(rows), len(dataset.captions)):
         raise DataError(
             f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"
@@ -234,12 +235,16 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
         )
     # No copy of the vectors where the captions are one an image, in the order of the images.
     texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
-    lengths = {"image": _lengths(raw[0]), "text": _lengths(raw[1])[first]}
+    lengths = {"image": image_lengths, "text": caption_lengths[first]}
     return PairVectors(rows, first, images, texts, captions, caption_pair, lengths)
 
 
-def _lengths(vectors: Vectors) -> Float64[np.ndarray, " n"]:
-    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+def _with_lengths(raw: Vectors) -> tuple[Vectors, Float64[np.ndarray, " n"]]:
+    """Return vectors at unit length, and the lengths that they had."""
+    lengths = np.empty(len(raw))
+    for rows in row_blocks(raw):
+        np.einsum("ij,ij->i", raw[rows], raw[rows], dtype=np.float64, out=lengths[rows])
+    return unit_vectors(raw), np.sqrt(lengths)
 
 
 def _conformity(geometry: metrics.PairGeometry) -> dict[str, Float64[np.ndarray, " n"]]:
