@@ -5,7 +5,7 @@ and class prompts share one map: both are texts.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -39,11 +39,12 @@ class Classes(NamedTuple):
 
 @dataclass(frozen=True)
 class AffineMap:
-    """The map from x to (x - offset) / divisor, and on to unit length."""
+    """The map from x to (x - offset) / divisor, and on to unit length; and from there by ``drift``, if there is any."""
 
     offset: Float64[np.ndarray, " dim"]
     divisor: Float64[np.ndarray, " dim"]
     is_renormalised: bool = True
+    drift: Float64[np.ndarray, " dim"] | None = None
 
     def __call__(self, vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
         """Return the moved vectors; equal ones stay equal, and the identity returns them unchanged, to the last bit.
@@ -51,11 +52,13 @@ class AffineMap:
         Raises:
             VectorError: a vector becomes zero, so that it has no direction.
         """
+        if self.drift is not None and self.drift.any():
+            return _in_steps(replace(self, drift=None)(vectors) + self.drift)
         if not self.offset.any() and (self.divisor == 1).all():
             return vectors
         moved = (vectors - self.offset) / self.divisor
         if not self.is_renormalised:
-            return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
+            return _in_steps(moved)
         lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
         zero = np.flatnonzero(lengths < _NO_DIRECTION)
         if len(zero):
@@ -63,28 +66,11 @@ class AffineMap:
         return unit((moved / lengths[:, None]).astype(np.float32))
 
 
-@dataclass(frozen=True)
-class RecentredMap:
-    """An affine map to unit length, and a shift of what it gives, of whatever length."""
-
-    first: AffineMap
-    shift: Float64[np.ndarray, " dim"]
-
-    def __call__(self, vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
-        """Return the moved vectors; the identity returns them unchanged.
-
-        Raises:
-            VectorError: a vector becomes zero before it is shifted.
-        """
-        moved = self.first(vectors)
-        return (np.rint((moved + self.shift) * _STEPS) / _STEPS).astype(np.float32) if self.shift.any() else moved
-
-
 class Maps(NamedTuple):
     """Movement of each modality."""
 
     image: AffineMap
-    text: AffineMap | RecentredMap
+    text: AffineMap
     """Movement of captions and of class prompts."""
 
 
@@ -280,7 +266,12 @@ def _realign(
     first = AffineMap(means[1] - anchor / scale, np.full_like(anchor, 1 / scale))
     nothing = AffineMap(np.zeros_like(anchor), np.ones_like(anchor))
     drift = means[0] - first(texts).mean(axis=0, dtype=np.float64)
-    return Maps(nothing, RecentredMap(first, strength * drift))
+    return Maps(nothing, replace(first, drift=strength * drift))
+
+
+def _in_steps(moved: Float64[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+    """Return vectors of any length, rounded so that their dot products are exact."""
+    return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
 
 
 def _fit_map(vectors: Float32[np.ndarray, "n dim"], kind: str, strength: float) -> AffineMap:
