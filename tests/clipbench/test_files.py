@@ -13,7 +13,7 @@ import pytest
 
 from clipbench import files
 from clipbench.errors import UsageError
-from clipbench.files import alone_in, check_writable, large_array, write_atomic, writing_atomically
+from clipbench.files import alone_in, check_writable, large_array, memory_bytes, write_atomic, writing_atomically
 
 HOLD = "import sys, time; from pathlib import Path; from clipbench.files import alone_in\n"
 HOLD += "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -33,6 +33,8 @@ def test_an_array_beyond_the_bound_is_in_a_file_without_a_name(monkeypatch: pyte
     large = large_array((11, 3), tmp_path / "new")
     large[:] = 7
     assert isinstance(large, np.memmap) and large.sum() == 7 * 33 and not list((tmp_path / "new").iterdir())
+    assert type(large_array((11, 3), tmp_path, in_memory=4 * 33)) is np.ndarray
+    assert memory_bytes() > 1 << 26
     (tmp_path / "file").touch()
     assert type(large_array((11, 3), tmp_path / "file")) is np.ndarray  # no folder, or no room
 

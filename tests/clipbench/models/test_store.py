@@ -15,6 +15,7 @@ import pytest
 
 from clipbench.errors import UsageError
 from clipbench.files import atomic_file
+from clipbench.models import store
 from clipbench.models.protocol import Modality
 from clipbench.models.store import DAMAGED, OLD, Shelf, default_root
 from clipbench.models.stored import stored_models
@@ -94,6 +95,17 @@ def test_a_lookup_takes_little_more_memory_than_the_vectors(tmp_path: Path) -> N
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * n * dim + 200 * n
+
+
+def test_vectors_beyond_a_share_of_memory_are_fetched_into_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "memory_bytes", lambda: 8 * 12 * 2)
+    shelf = shelf_of(tmp_path)
+    shelf.put(keys(1, 2, 3), rows(1, 2, 3))
+    few, many = shelf.get(keys(2, 1)), shelf.get(keys(3, 1, 2))
+    assert not isinstance(few, np.memmap) and isinstance(many, np.memmap)
+    assert np.array_equal(few, rows(2, 1)) and np.array_equal(many, rows(3, 1, 2))
 
 
 def test_refresh_takes_in_what_another_process_committed(tmp_path: Path) -> None:
