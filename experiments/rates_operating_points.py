@@ -68,9 +68,12 @@ def truths(draw: Callable[[np.random.Generator], Accepted]) -> dict[float, tuple
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=500)
+    parser.add_argument("--only", choices=["pairs", "answers"])
     options = parser.parse_args()
     draws: dict[str, Callable[..., Accepted]] = {"pairs": pairs, "answers": answers}
     for what, draw in draws.items():
+        if options.only not in (None, what):
+            continue
         for effect, noise in NOISE[what].items():
             true = truths(partial(draw, n=POPULATION, noise=noise))
             print(

@@ -31,6 +31,8 @@ class Request:
     """Images of the subset that the suite fixes; None for all."""
     main: tuple[str, ...] = ()
     """Metrics whose mean is the score in the suite's average, such as ``acc1`` or ``{region=(worst)}/acc1``."""
+    only_by_name: bool = False
+    """True where the suite has it for who asks for the task by its name, and ``all`` leaves it out."""
     is_optional: bool = False
     """True if ``all`` asks for it, not its name: not missed if only a person can get its data."""
 
@@ -48,7 +50,8 @@ def read_suite(name: str) -> list[Request]:
     """Return the evaluations of an installed suite, or of a TOML file.
 
     The file holds ``[[evaluation]]`` tables with ``task``, ``data`` and optionally ``params``, ``data_options``,
-    ``limit``, the number of images of a fixed subset, and ``main``, the metric that enters the suite's average.
+    ``limit``, the number of images of a fixed subset, ``main``, the metric that enters the suite's average, and
+    ``only_by_name``, of what ``all`` leaves out.
 
     Raises:
         UsageError: no such suite or file, the file does not say what it should, or a score of the average is given in two
@@ -126,7 +129,7 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
     for item in (part.strip() for value in asked for part in value.split(",")):
         if item:
             is_all = item.lower() == "all"
-            expanded = of_suite if is_all else _expand(item, of_suite)
+            expanded = [each for each in of_suite if not each.only_by_name] if is_all else _expand(item, of_suite)
             _refuse_two_ways(expanded, suite)
             requests += [replace(each, is_optional=is_all) for each in expanded]
     distinct: dict[str, Request] = {}
@@ -269,7 +272,7 @@ def _requests(table: Mapping[str, Any], source: str) -> list[Request]:
     entries = table.get("evaluation")
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
-    known = ["task", "data", "params", "data_options", "limit", "main"]
+    known = ["task", "data", "params", "data_options", "limit", "main", "only_by_name"]
     for entry in entries:
         if not isinstance(entry, dict):
             raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")

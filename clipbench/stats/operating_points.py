@@ -1,6 +1,6 @@
 """How sure a precision at a threshold is, and the threshold for a precision that is wanted."""
 
-from math import ceil, hypot
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -70,8 +70,7 @@ def operating_point(accepted: Accepted, found: PrecisionRecall, wanted: float) -
 
     Sure is a threshold at which the lower bound of precision is as high: of a few pairs that are right by luck, none is. The
     interval reaches from the lowest threshold at which the upper bound is as high to the lowest from which on the lower bound is.
-    The distances of the recall to its bounds at this threshold, and to the recalls at both ends of the interval, are squared
-    and added (MOVER; Zou and Donner 2008).
+    That of the recall has the bounds of recall at both of these ends.
 
     Args:
         wanted: in (0, 1).
@@ -83,17 +82,17 @@ def operating_point(accepted: Accepted, found: PrecisionRecall, wanted: float) -
     # The lower bound may be as high by luck already: it has to stay so up to where it is highest.
     peak = int(np.nanargmax(found.low))
     sure = int(np.flatnonzero(~is_met[2][:peak]).max(initial=-1)) + 1
-    threshold, recall = float(accepted.thresholds[k]), float(found.recall[k])
+    threshold = float(accepted.thresholds[k])
     lowest, highest = min(k, first), max(k, sure)
     low, high = (float(accepted.thresholds[row]) for row in (lowest, highest))
-    below = hypot(recall - found.recall_low[k], recall - found.recall[highest])
-    above = hypot(found.recall_high[k] - recall, found.recall[lowest] - recall)
     return OperatingPoint(
         threshold,
         Interval(low, high, "bounds of precision, by Wilson over images"),
-        recall,
+        float(found.recall[k]),
         Interval(
-            recall - below, recall + above, "bounds of recall and of the threshold, added as standard errors (MOVER)"
+            float(found.recall_low[highest]),
+            float(found.recall_high[lowest]),
+            "bounds of recall, by Wilson over images, at both ends of the threshold's interval",
         ),
         _influence(accepted, k, wanted),
     )

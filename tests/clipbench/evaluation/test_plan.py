@@ -56,6 +56,13 @@ def test_a_slip_in_tasks_is_named(asked: str, message: str) -> None:
         names(asked)
 
 
+def test_what_a_suite_has_by_name_alone_is_no_part_of_all() -> None:
+    every = [each.name for each in plan(["all"], "scenes")]
+    assert "zero-shot@scenes" in every and not {"few-shot@scenes", "operating-points@scenes"} & set(every)
+    by_name = plan(["few-shot", "all"], "scenes")
+    assert by_name[0].name == "few-shot@scenes" and len(by_name) == len(every) + 1
+
+
 def test_a_suite_may_fix_a_subset(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('[[evaluation]]\ntask = "retrieval"\ndata = "a.csv"\nlimit = 5\n')
