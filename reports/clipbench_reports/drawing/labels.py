@@ -79,7 +79,8 @@ def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[
     for entry in entries:
         of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, Words)]
         of_colour = [mark for mark in panel.marks if mark.role == entry.role and mark.name != entry.name]
-        own, others = (_traced(marks, plane) for marks in (of_name, of_colour))
+        others = _traced(of_colour, plane)
+        own = _traced(of_name, plane) if len(others) else others
         for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
             box = _box(candidate, plane)
             if not _is_inside(box, plane) or any(box.touches(each) for each in taken) or box.distance(lines) <= ROOM:
