@@ -22,6 +22,7 @@ from clipbench.metrics import (
     sigmoid_loss,
 )
 from clipbench.metrics import similarity as arrays
+from clipbench.metrics.shift import CORRECTIONS, SHIFTS
 from clipbench.metrics.similarity import unit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
@@ -379,3 +380,14 @@ def test_class_prompts_move_as_texts_do() -> None:
     images, texts = pairs()
     for maps in (shift_maps(images, texts, distance=0.6), correction_maps(images, texts, kind="standardising")):
         np.testing.assert_array_equal(maps.text(texts[3:5]), maps.text(texts)[3:5])
+
+
+def test_at_nothing_no_way_of_moving_moves_anything() -> None:
+    """So the scores at 0 of one experiment serve the others of the modality gap's task."""
+    rng = np.random.default_rng(3)
+    images = unit(rng.standard_normal((40, 8)).astype(np.float32))
+    texts = unit((images + 1).astype(np.float32))
+    made = [shift_maps(images, texts, distance=0.0, which=which) for which in SHIFTS]
+    made += [correction_maps(images, texts, kind=kind, strength=0.0) for kind in CORRECTIONS]
+    for maps in made:
+        assert maps.image(images) is images and maps.text(texts) is texts
