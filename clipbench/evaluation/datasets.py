@@ -35,7 +35,9 @@ class Datasets:
     def get(self, request: Request) -> Dataset:
         """Return the data of a request, cut down to the limit; raise what loading them raised."""
         if request.data is None:
-            raise UsageError(f"'{request.task}' has no data in this suite: name some, {request.task}@DATA")
+            raise UsageError(
+                f"'{request.task}' has no data in this suite: name some, {request.task}@DATA, such as {request.task}@scenes"
+            )
         task = request.task if depends_on_task(request.data, request.task) else ""
         key = (request.data, repr(request.data_options), task, str(self._limit_of(request)))
         if key not in self._loaded:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from clipbench.data import DataOptions
 from clipbench.data.prompts import Prompts
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task, plan, read_suite, with_data, with_prompts
 
 
@@ -61,6 +63,12 @@ def test_what_a_suite_has_by_name_alone_is_no_part_of_all() -> None:
     assert "zero-shot@scenes" in every and not {"few-shot@scenes", "operating-points@scenes"} & set(every)
     by_name = plan(["few-shot", "all"], "scenes")
     assert by_name[0].name == "few-shot@scenes" and len(by_name) == len(every) + 1
+
+
+def test_a_task_without_data_is_told_which_it_could_have() -> None:
+    (request,) = plan(["few-shot"], "standard")
+    with pytest.raises(UsageError, match=r"'few-shot' has no data in this suite: name some, .*such as few-shot@scenes"):
+        Datasets(DataOptions()).get(request)
 
 
 def test_a_suite_may_fix_a_subset(tmp_path: Path) -> None:
