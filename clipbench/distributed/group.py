@@ -1,7 +1,6 @@
 """The process group of torch, in which processes share a batch. Imports torch."""
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -70,8 +69,7 @@ def _watch(launched: Launched | None, over: threading.Event) -> None:
             os._exit(1)
         lost = None if launched is None else launched.lost()
         if lost is not None and not over.wait(STUCK_SECONDS):
-            sys.stderr.write(f"clipbench: {lost}: {ADVICE}\n")
-            sys.stderr.flush()
+            os.write(2, f"clipbench: {lost}: {ADVICE}\n".encode())  # _exit flushes nothing
             os._exit(2)
 
 

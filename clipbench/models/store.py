@@ -27,8 +27,9 @@ import xxhash
 from jaxtyping import Float32, Int64, Shaped
 
 from clipbench.errors import MachineError
-from clipbench.files import atomic_file, check_writable, large_array, memory_bytes, remove_abandoned, write_atomic
+from clipbench.files import atomic_file, check_writable, remove_abandoned, write_atomic
 from clipbench.metrics.threads import in_threads
+from clipbench.models.large_arrays import large_array, memory_bytes
 from clipbench.models.protocol import Modality
 from clipbench.untrusted.reading import array_header, open_file, user_path
 
@@ -118,7 +119,7 @@ class Shelf:
         return {keys[at] for at in np.flatnonzero(self._rows_of(keys) < 0)}
 
     def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
-        """Return the vectors of keys, in order, in a ``files.large_array``; KeyError names one that is not in the shelf."""
+        """Return the vectors of keys, in order, in a ``large_arrays.large_array``; KeyError names one that is not in the shelf."""
         rows = self._rows_of(keys)
         for at in np.flatnonzero(rows < 0).tolist():
             raise KeyError(keys[at])

@@ -3,13 +3,13 @@
 import numpy as np
 from jaxtyping import Float32
 
-from clipbench.files import large_array
 from clipbench.metrics.similarity import unit
+from clipbench.models.large_arrays import large_array
 from clipbench.models.store import default_root
 
 
 def unit_vectors(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
-    """Return ``metrics.similarity.unit`` of vectors, made block by block in a ``files.large_array`` beside the store.
+    """Return ``metrics.similarity.unit`` of vectors, made block by block in a ``large_arrays.large_array`` beside the store.
 
     Raises:
         VectorError: a vector is zero or not finite.

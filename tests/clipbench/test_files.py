@@ -8,12 +8,10 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
-import numpy as np
 import pytest
 
-from clipbench import files
 from clipbench.errors import UsageError
-from clipbench.files import alone_in, check_writable, large_array, memory_bytes, write_atomic, writing_atomically
+from clipbench.files import alone_in, check_writable, write_atomic, writing_atomically
 
 HOLD = "import sys, time; from pathlib import Path; from clipbench.files import alone_in\n"
 HOLD += "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -25,18 +23,6 @@ def test_files_are_written_and_replace_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
     write_atomic({tmp_path / "a": b"new", tmp_path / "b": b"\xff"})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new", "b": b"\xff"}
-
-
-def test_an_array_beyond_the_bound_is_in_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(files, "IN_MEMORY", 4 * 3 * 10)
-    assert type(large_array((10, 3), tmp_path / "new")) is np.ndarray and not (tmp_path / "new").exists()
-    large = large_array((11, 3), tmp_path / "new")
-    large[:] = 7
-    assert isinstance(large, np.memmap) and large.sum() == 7 * 33 and not list((tmp_path / "new").iterdir())
-    assert type(large_array((11, 3), tmp_path, in_memory=4 * 33)) is np.ndarray
-    assert memory_bytes() > 1 << 26
-    (tmp_path / "file").touch()
-    assert type(large_array((11, 3), tmp_path / "file")) is np.ndarray  # no folder, or no room
 
 
 def test_nothing_is_replaced_when_one_of_several_cannot_be_written(tmp_path: Path) -> None:

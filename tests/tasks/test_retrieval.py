@@ -6,11 +6,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from clipbench import files
 from clipbench.data import Dataset
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
-from clipbench.models import unit_vectors
+from clipbench.models import large_arrays, unit_vectors
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.retrieval import Retrieval
@@ -280,11 +279,11 @@ def test_images_with_each_other_as_best_right_answer_are_one_cluster_and_ties_ha
 def test_vectors_beyond_memory_give_the_same_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     expected, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    monkeypatch.setattr(large_arrays, "IN_MEMORY", 0)
     made: list[object] = []
 
     def noted(shape: tuple[int, int], folder: Path) -> np.ndarray:
-        made.append(files.large_array(shape, folder))
+        made.append(large_arrays.large_array(shape, folder))
         return cast("np.ndarray", made[-1])
 
     monkeypatch.setattr(unit_vectors, "large_array", noted)

@@ -30,6 +30,8 @@ from clipbench_reports.plots import plots
 from clipbench_reports.plots.plots import PLOTS, PlotOptions, draw_plot, write_plot
 
 Metrics = Callable[..., Metric]
+EACH = [name for name in PLOTS if name != "across"]
+"""The plots of one run and of several alike; ``across`` needs three runs and two metrics, and has tests of its own."""
 STEPS = (0, 100, 400)
 APART = ("gap", "cones", "similarity-matrix", "modalities", "modality-map")
 """Plots whose models stand side by side; in others they share the panels."""
@@ -97,6 +99,31 @@ def text_in_image(fraction: Metrics, n: int) -> dict[str, Any]:
         "samples": {"sample_id": np.array([f"i{k}" for k in range(n)], object)},
         "metrics": {name: fraction(share, n, chance=0.1) for name, share in shares.items()},
         "curves": {"attack_success_by_height": heights, "attacked_acc_by_offset": heights},
+    }
+
+
+def few_shot(fraction: Metrics, share: float) -> dict[str, Any]:
+    """Return probes by the number of labels."""
+    ys = [share, share + 0.1, share + 0.2]
+    low, high = [y - 0.05 for y in ys], [y + 0.05 for y in ys]
+    return {
+        "samples": {"sample_id": np.array([f"image {k}" for k in range(80)], object)},
+        "metrics": {"zero_shot_acc1": fraction(share + 0.05, 80), "linear_probe_acc1@all": fraction(share + 0.2, 80)},
+        "curves": {"linear_probe_acc1_by_labels": Curve(x=[1.0, 4.0, 16.0], y=ys, low=low, high=high)},
+    }
+
+
+def operating_points(fraction: Metrics, threshold: float) -> dict[str, Any]:
+    """Return precision and recall of pairs by the threshold of their cosine."""
+    xs = [threshold - 0.2, threshold, threshold + 0.2]
+    by_cosine = {"precision": [0.5, threshold + 0.5, 0.99], "recall": [1.0, threshold + 0.4, 0.2]}
+    return {
+        "samples": {"sample_id": np.array([f"image {k}" for k in range(70)], object)},
+        "metrics": {
+            "pairs/threshold@p95": Metric(value=threshold, low=threshold - 0.01, high=threshold + 0.01, unit="cosine"),
+            "pairs/recall@p95": fraction(threshold + 0.4, 70),
+        },
+        "curves": {f"pairs/{name}_by_cosine": Curve(x=xs, y=ys) for name, ys in by_cosine.items()},
     }
 
 
@@ -174,6 +201,8 @@ def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> 
         evaluations = {
             **parts.standard(seed=place, skill=1 - 0.3 * place),
             "composition@scenes": composition(parts.fraction, 40),
+            "few-shot@scenes": few_shot(parts.fraction, 0.5 - 0.1 * place),
+            "operating-points@scenes": operating_points(parts.fraction, 0.3 - 0.1 * place),
             "mixed-retrieval@scenes": mixed(parts.fraction, 0.6 - 0.1 * place),
             "long-caption@scenes": long_caption(parts.fraction, 400),
             "text-in-image@scenes": text_in_image(parts.fraction, 300),
@@ -290,7 +319,7 @@ def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
         assert shown == set(names) or (name == "composition" and panel.model is not None), panel.title
 
 
-@pytest.mark.parametrize("name", [name for name in PLOTS if name not in ("track", "compare")])
+@pytest.mark.parametrize("name", [name for name in EACH if name not in ("track", "compare")])
 def test_the_table_of_several_models_has_all_numbers_of_the_tables_of_each(
     name: str, models: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
@@ -301,7 +330,7 @@ def test_the_table_of_several_models_has_all_numbers_of_the_tables_of_each(
         assert sum(own.values()) > 3 and own - both == Counter()
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", EACH)
 def test_the_report_draws_every_figure_too(
     name: str, models: list[Path], trainings: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
@@ -313,7 +342,7 @@ def test_the_report_draws_every_figure_too(
         assert not any(re.search(r"\b(nan|inf)\b", " ".join(node.attrib.values())) for node in image.iter("path"))
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", EACH)
 def test_the_caption_says_what_is_shown_and_where_it_comes_from(
     name: str, models: list[Path], trainings: list[Path], tmp_path: Path, undrawn: list[Chart]
 ) -> None:
@@ -334,6 +363,8 @@ def test_the_caption_says_what_is_shown_and_where_it_comes_from(
         "composition": 40,
         "modalities": 40,
         "mixed-retrieval": 700,
+        "few-shot": 80,
+        "operating-points": 70,
     }[task]
     for words in (
         "models/small: ",
