@@ -12,8 +12,9 @@ import click
 
 from clipbench.cli.main import COMMANDS, cli
 from clipbench.stats.measures import Definition
-from clipbench_tasks import judged, modalities, operating_points, retrieval, zero_shot
+from clipbench_tasks import approximate, judged, modalities, operating_points, retrieval, zero_shot
 from clipbench_tasks.composition import task as composition
+from clipbench_tasks.directions import DIRECTIONS
 from clipbench_tasks.few_shot import FewShot
 from clipbench_tasks.few_shot import task as few_shot
 from clipbench_tasks.long_caption import position_probe, tokens_kept
@@ -114,8 +115,11 @@ def definitions() -> dict[str, dict[str, Definition]]:
     """Return the definitions of each task, by key."""
     of_retrieval = {
         name: definition
-        for direction in retrieval.DIRECTIONS
-        for name, definition in retrieval._definitions(direction, retrieval.Retrieval().ks).items()
+        for direction in DIRECTIONS
+        for name, definition in (
+            approximate.definitions(direction, retrieval.Retrieval().ks)
+            | retrieval._definitions(direction, retrieval.Retrieval().ks)
+        ).items()
     } | judged.definitions(retrieval.Retrieval().ks)
     k = modality_gap.ModalityGap().hub_k
     of_hubs = {

@@ -15,7 +15,7 @@ from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, slices_with_published, with_published
 from clipbench.evaluation.slices import Sliced, slices_of
-from clipbench.evaluation.task import Evaluation, Task
+from clipbench.evaluation.task import UNRECORDED_DEFAULT, Evaluation, Task
 from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
 from clipbench.files import atomic_file
 from clipbench.models.protocol import Counts, Embedder, image_notes
@@ -158,8 +158,12 @@ def _empty_record(request: Request, task: Task, embedder: Embedder) -> Evaluatio
 
 
 def _parameters(task: Task) -> dict[str, Any]:
-    """Return the fields of a task; one that is an object says what is to be recorded of it."""
-    values = {item.name: getattr(task, item.name) for item in fields(task)}  # type: ignore[arg-type]
+    """Return the fields of a task, without an ``UNRECORDED_DEFAULT``; one that is an object says what is to be recorded of it."""
+    values = {
+        item.name: getattr(task, item.name)
+        for item in fields(task)  # type: ignore[arg-type]
+        if not (UNRECORDED_DEFAULT.items() <= item.metadata.items() and getattr(task, item.name) == item.default)
+    }
     return {name: value.record() if hasattr(value, "record") else value for name, value in values.items()}
 
 

@@ -12,6 +12,10 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Measure
 
+UNRECORDED_DEFAULT: Mapping[str, bool] = {"clipbench_unrecorded_default": True}
+"""``metadata`` of a parameter whose default is what the task did before it had it: a record leaves the default out, so
+that older results of the task are still of the same evaluation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:

@@ -12,10 +12,12 @@ Data with judgements have queries and documents of their own, which are texts, i
 
 A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` among the controls is recall with a tie
 counted as a miss; published numbers take ties in whatever order a sort left them.
+
+All of this is exact search. ``search="faiss"`` asks an index instead: see ``approximate``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -24,7 +26,7 @@ from jaxtyping import Float32, Float64, Int64, Shaped
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import MissingPart, UsageError
-from clipbench.evaluation.task import Evaluation
+from clipbench.evaluation.task import UNRECORDED_DEFAULT, Evaluation
 from clipbench.metrics import (
     Answers,
     Ranks,
@@ -36,21 +38,16 @@ from clipbench.metrics import (
 )
 from clipbench.models.protocol import Embedder
 from clipbench.models.unit_vectors import unit_vectors
+from clipbench.plugins import optional
+from clipbench.results.numbers import count
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import joined, sharing
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
-from clipbench_tasks import judged
+from clipbench_tasks import approximate, judged
+from clipbench_tasks.directions import DIRECTIONS
 from clipbench_tasks.neighbours import Asked, Items, neighbours
 from clipbench_tasks.tables import stacked
-
-DIRECTIONS = {
-    "image_retrieval": ("Text-to-image", "captions"),
-    "text_retrieval": ("Image-to-text", "images"),
-    "image_image": ("Image-to-image", "images"),
-    "text_text": ("Text-to-text", "captions"),
-}
-"""A direction as papers name it, and its queries."""
 
 CURVE_ENDS_AT = 100
 """Largest k of the recall curves."""
@@ -102,10 +99,19 @@ class Retrieval:
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
+    search: str = field(default="exact", metadata=UNRECORDED_DEFAULT)
+    """``exact``, or ``faiss`` for an approximate search of many images and captions."""
 
     def __post_init__(self) -> None:
         if not self.ks or min(self.ks) < 1:
             raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
+        if self.search not in ("exact", "faiss"):
+            raise UsageError(f"task retrieval: search = {self.search!r}, expected 'exact' or 'faiss'")
+        if self.search == "faiss":
+            optional("faiss", extra="faiss", needed_by='task retrieval with search = "faiss"', kind=UsageError)
+            if max(self.ks) > approximate.LARGEST_K:
+                most = count(approximate.LARGEST_K)
+                raise UsageError(f'task retrieval: ks = {list(self.ks)}, expected at most {most} with search = "faiss"')
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: all."""
@@ -113,12 +119,20 @@ class Retrieval:
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query. Needs captions, labels for image-to-image retrieval, or judgements."""
+        if self.search == "faiss" and dataset.judgements is not None:
+            raise UsageError(
+                f'data set {dataset.id} has judgements, which take exact search: leave search = "faiss" out'
+            )
         if dataset.judgements is not None:
             return judged.evaluation(dataset, dataset.judgements, embedder, self.ks)
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
         images = unit_vectors(embedder.images(dataset.images))
         texts = None if dataset.captions is None else unit_vectors(embedder.texts(dataset.captions))
+        if self.search == "faiss":
+            if texts is None:
+                raise MissingPart(dataset.id, "captions")
+            return approximate.evaluation(dataset, images, texts, self.ks, rng)
         directions = list(_directions(dataset, images, texts))
         if not directions:
             labels = (

@@ -35,8 +35,8 @@ def dataset(**parts: object) -> Dataset:
     )
 
 
-def evaluate(data: Dataset, **parameters: tuple[int, ...]) -> tuple[Evaluation, dict[str, Metric]]:
-    found = Retrieval(**parameters).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
+def evaluate(data: Dataset, ks: tuple[int, ...] = (1, 5, 10)) -> tuple[Evaluation, dict[str, Metric]]:
+    found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
     measures = {**found.measures, **found.controls}
     return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
 
