@@ -59,6 +59,7 @@ def plain(found: list[dict[str, Any]]) -> list[str]:
     return ["".join(each["text"]) for each in found if each["output_type"] == "stream"]
 
 
+@pytest.mark.slow
 def test_every_cell_runs_and_prints_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))

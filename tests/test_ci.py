@@ -119,6 +119,7 @@ def test_the_gitlab_job_measures_compares_and_comments(project: Path) -> None:
     assert "https://gitlab.test/api/v4/projects/3/merge_requests/7/notes" in (project / "calls").read_text()
 
 
+@pytest.mark.slow
 def test_the_action_fails_on_a_requirement_that_is_not_met(project: Path) -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     inputs = {name: str(each.get("default", "tiny")) for name, each in action["inputs"].items()}

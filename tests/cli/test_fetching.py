@@ -69,6 +69,7 @@ def bodies(hub: Any) -> list[str]:
     return [path for method, path, _ in hub.requests if method == "GET" and ("/resolve/" in path or "/files/" in path)]
 
 
+@pytest.mark.slow
 def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, run: Run, tmp_path: Path) -> None:
     done = run("--yes", "--out", "out")
     assert done.status == 0, done.err

@@ -181,6 +181,7 @@ def test_json_holds_every_result_of_a_series(world: Path, run: Command) -> None:
     assert [result["model"]["step"] for result in json.loads(done.out)] == [0, 2, 10]
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> None:
     program = world / "program.py"
     program.write_text(

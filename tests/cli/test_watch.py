@@ -251,6 +251,7 @@ def test_the_last_model_of_a_trainer_is_none_of_its_checkpoints(world: Path) -> 
     _check(world / "train")  # not refused as a checkpoint itself
 
 
+@pytest.mark.slow
 def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, save: Save) -> None:
     save(world / "train/step-1", 1)
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom clipbench.cli import main\nmain()"

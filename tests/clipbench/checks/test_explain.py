@@ -116,6 +116,7 @@ def test_templates_are_named_first(cards: Dataset, toy_clip: Any, embedder: Bind
     assert explanation.cause.value == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_score_that_agrees_and_one_that_no_switch_explains_are_said_so(
     scenes: Dataset, toy_clip: Any, embedder: Bind
 ) -> None:

@@ -56,7 +56,9 @@ def certainties(rng: np.random.Generator, n: int, overconfidence: float) -> tupl
     return tables[0], tables[1]
 
 
-@pytest.mark.parametrize(("named", "make", "by"), [(MEDIAN, ranks, 0.2), (CALIBRATION, certainties, 0.5)])
+@pytest.mark.parametrize(
+    ("named", "make", "by"), [pytest.param(MEDIAN, ranks, 0.2, marks=pytest.mark.slow), (CALIBRATION, certainties, 0.5)]
+)
 def test_the_standard_error_is_the_spread_under_exchange_as_scipy_has_it(
     named: Estimator, make: Callable[..., tuple[pandas.DataFrame, pandas.DataFrame]], by: float
 ) -> None:

@@ -252,8 +252,7 @@ SKEWED: dict[str, tuple[float, Callable[[np.random.Generator], np.ndarray]]] = {
 
 @pytest.mark.parametrize(
     ("law", "size", "n"),
-    [("mostly 0", 1, 1000), ("mostly 0", 2, 1000)]
-    + [pytest.param(law, 1, 4000, marks=pytest.mark.slow) for law in SKEWED],
+    [("mostly 0", 2, 1000)] + [pytest.param(law, 1, 4000, marks=pytest.mark.slow) for law in SKEWED],
 )
 def test_the_interval_of_a_skewed_mean_covers(law: str, size: int, n: int) -> None:
     truth, drawn = SKEWED[law]
@@ -276,7 +275,7 @@ CHANGES = [
 """Clusters, samples of each, shares that are gained and lost: beta law, half as alike as can be."""
 
 
-@pytest.mark.parametrize("law", [*CHANGES[:2], *(pytest.param(law, marks=pytest.mark.slow) for law in CHANGES[2:])])
+@pytest.mark.parametrize("law", [CHANGES[0], *(pytest.param(law, marks=pytest.mark.slow) for law in CHANGES[1:])])
 def test_a_difference_is_covered_where_hardly_a_sample_changes(law: tuple[int, int, float, float]) -> None:
     n, size, gained, lost = law
     clusters = np.repeat(np.arange(n), size)

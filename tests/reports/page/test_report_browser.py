@@ -158,7 +158,7 @@ def matching(rows: list[tuple[str, str, str]], typed: str, model: str = "") -> l
     return [rows[place] for place in sorted(set(kept))]
 
 
-@pytest.mark.parametrize("n_models", [1, 2])
+@pytest.mark.parametrize("n_models", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_what_is_filtered_sorted_and_hidden_together_is_right_and_cleared_everything_is_back(
     parts: SimpleNamespace, visit: Visit, tmp_path: Path, n_models: int
 ) -> None:
