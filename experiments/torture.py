@@ -4,7 +4,7 @@
     python experiments/torture.py --seconds 3600       # longer
     python experiments/torture.py --only 'SIGKILL'     # the attacks whose names hold a text
     python experiments/torture.py --tries 1            # each of them once
-    python experiments/torture.py --short              # a few of them once, as the tests do
+    python experiments/torture.py --short              # one of them, as the tests do
 
 After each attack no number may be wrong and nothing that was committed lost, the command has said in a line what happened,
 and the next command succeeds. Prints a table of attacks, tries and defects; exits with 1 if there are defects. Linux.
@@ -30,12 +30,8 @@ from torture_world import SERVERS, World, can_mount, see_orphans, stop_politely
 
 HUB = Path(__file__).parents[1] / "tests" / "hub_server.py"
 SHARDS = 6
-SHORT = (
-    "run, SIGKILL, 2 workers",
-    "chunks: flipped bit",
-    "2 processes, one model",
-)
-"""A few attacks that take seconds together."""
+SHORT = ("run, SIGKILL, 2 workers",)
+"""The attack of the tests: it takes seconds."""
 
 
 @contextlib.contextmanager
@@ -73,7 +69,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=600, help="start no attack after this long")
     parser.add_argument("--tries", type=int, default=10**6, help="tries of each attack")
     parser.add_argument("--only", action="append", default=[], help="attacks whose names hold this; repeatable")
-    parser.add_argument("--short", action="store_true", help="a few attacks once")
+    parser.add_argument("--short", action="store_true", help="one attack, once")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

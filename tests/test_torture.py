@@ -1,4 +1,4 @@
-"""A few attacks of `make torture`: kills, damage and company change no number, leave nothing behind, and are said in a line."""
+"""Attacks of `make torture`: a kill here, all of them slowly, change no number, leave nothing behind, and are said in a line."""
 
 import importlib
 import re

@@ -76,6 +76,7 @@ def test_the_same_samples_in_another_order_are_paired_by_id_and_a_note_says_so(c
         assert reordered[name].flips == straight[name].flips
 
 
+@pytest.mark.slow
 def test_samples_without_ids_are_paired_by_position_which_compare_says(command: Command) -> None:
     vectors("base.npz", list(range(10)), has_ids=False)
     vectors("other.npz", list(range(10)), has_ids=False, noise=1.0)

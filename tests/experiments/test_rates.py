@@ -105,6 +105,7 @@ def kind(row: str) -> str:
     return row.partition(" (")[0].rpartition("/")[2].partition("_by_")[0]
 
 
+@pytest.mark.slow
 def test_every_interval_of_the_built_in_suite_has_a_row(rates: ModuleType) -> None:
     _, rows = page()
     known = {kind(row.partition(": ")[2]) for row, rates_of in rows.items() if any(rates_of.coverage.values())}
