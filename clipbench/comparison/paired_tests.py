@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int64, Shaped
 from clipbench.comparison.align import Tables
 from clipbench.comparison.records import Difference, Flips
 from clipbench.errors import ClipbenchError
+from clipbench.metrics.threads import in_threads
 from clipbench.results.record import Metric
 from clipbench.seeding import generator
 from clipbench.stats import intervals, significance
@@ -325,16 +326,25 @@ def _test_of_estimator(
         exchanged(np.zeros((1, n_units), np.bool))
     except (LookupError, TypeError, ValueError) as error:
         raise ClipbenchError(f"its {estimator.name} cannot be computed ({error})") from error
-    interval = intervals.bootstrap_interval(
-        lambda counts: of_after(counts) - of_before(counts),
-        n,
-        generators.interval,
-        clusters=clusters,
-        recentre_on=value if estimator.is_biased else None,
-    )
+    found: dict[str, Any] = {}
+
+    def resample() -> None:
+        found["interval"] = intervals.bootstrap_interval(
+            lambda counts: of_after(counts) - of_before(counts),
+            n,
+            generators.interval,
+            clusters=clusters,
+            recentre_on=value if estimator.is_biased else None,
+        )
+
+    def exchange_models() -> None:
+        found["exchange"] = significance.exchange_test(exchanged, n_units, generators.test)
+
+    # Both take most of their time for random numbers, each from a generator of its own: side by side they draw the same.
+    in_threads(lambda part: part(), [exchange_models, resample])
+    interval, exchange = found["interval"], found["exchange"]
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
-    exchange = significance.exchange_test(exchanged, n_units, generators.test)
     return PairedTest(
         n=n,
         interval=interval,
