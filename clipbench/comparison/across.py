@@ -60,7 +60,7 @@ class Across:
     places: Sequence[Place]
     correlation: RankCorrelation
     given_parameters: RankCorrelation | None
-    """Between models of equally many parameters; None where these are unknown, or the same for all."""
+    """With the number of parameters held fixed; None where these are unknown, or the same for all."""
     left_out: Sequence[str]
     """Models without a value of both, each with its reason."""
     evaluations: Sequence[str]
@@ -97,8 +97,8 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
 
     Returns:
         ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
-        models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation of models of
-        equally many parameters (interval from 10 on), since larger models may differ in both.
+        models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
+        number of parameters held fixed (interval from 10 on), since larger models may differ in both.
 
     Raises:
         UsageError: no such metric, or one that names several, or fewer than three models have both.
@@ -238,5 +238,7 @@ def _given_parameters(
 
 def _of_checkpoints(found: RankCorrelation) -> RankCorrelation:
     """Return a correlation without interval and test, which both take models for independent."""
+    if math.isnan(found.value):
+        return found
     reason = "checkpoints of one training are not independent models"
     return found._replace(interval=Interval(None, None, reason), p=None)

@@ -40,7 +40,9 @@ def chosen_devices(devices: str, device: str) -> list[str]:
         raise UsageError(f"--devices {devices} and --device {device}: give --device {kind}, or name all in --devices")
     n = None if devices == "all" else int(devices) if devices.isdecimal() else 0
     if n == 0:
-        raise UsageError(f"--devices is '{devices}': expected all, a number, or names such as cuda:0,cuda:1")
+        raise UsageError(
+            f"--devices is '{devices}': expected all, a number of processes from 1 on, or names such as cuda:0,cuda:1"
+        )
     kind, n_devices = _devices_of(kind)
     if n_devices is None:  # processors: as many processes as are asked for
         if n is None and device != "auto":

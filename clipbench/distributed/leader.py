@@ -50,16 +50,21 @@ class Leader(Processes):
         claims, reports = Claims(self._store, self.n_jobs, shards), _Reports(self._store, self._folder, self.n_jobs)
         done, n_own, failures = set[int](), 0, list[Failure]()
         try:
-            try:
-                for result in (here or work)(iter(claims)):
-                    number, n_own = claims.taken[n_own], n_own + 1
+            own = iter((here or work)(iter(claims)))
+            while True:
+                try:  # around this process's own work alone: a report that cannot be read is no failure of a shard
+                    result = next(own)
+                except StopIteration:
+                    break
+                except FOREIGN as error:
+                    failures.append(claims.failure(error, n_own))
+                    break
+                number, n_own = claims.taken[n_own], n_own + 1
+                done.add(number)
+                yield shards[number], result
+                for number, other in reports.arrived(failures):
                     done.add(number)
-                    yield shards[number], result
-                    for number, other in reports.arrived(failures):
-                        done.add(number)
-                        yield shards[number], other
-            except FOREIGN as error:
-                failures.append(claims.failure(error, n_own))
+                    yield shards[number], other
             while not _is_settled(len(shards), done, failures):
                 self.check()
                 for number, other in reports.arrived(failures):
@@ -83,11 +88,11 @@ class Leader(Processes):
 
     def check(self) -> None:
         """Raise what keeps another process from joining, and MachineError where one is gone."""
-        if (lost := self._watch.killed()) is not None:
-            raise MachineError(f"{lost}: what was encoded is stored, and the same command goes on from there")
-        for rank in range(1, self.n):
+        for rank in range(1, self.n):  # first: a process that has refused is gone too
             if self._store.check([f"refused/{rank}"]):
                 raise UsageError(self._store.get(f"refused/{rank}").decode())
+        if (lost := self._watch.killed()) is not None:
+            raise MachineError(f"{lost}: what was encoded is stored, and the same command goes on from there")
 
     def end(self) -> None:
         """Let the other processes go; wait for them where this one keeps the store that they would miss."""

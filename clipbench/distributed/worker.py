@@ -53,8 +53,9 @@ def _serve(place: Place, store: Store, root: Path) -> None:
     while not store.check(["folder"]):
         time.sleep(POLL_SECONDS)
     folder = _folder(place, store, root)
+    store.add(f"at/{place.rank}", 1)  # first: from here on no job is removed that this process may read
     number = max(1, store.add("jobs", 0))
-    store.add(f"at/{place.rank}", number)
+    store.add(f"at/{place.rank}", number - 1)
     while folder is not None and not store.check(["end"]):
         if store.add("jobs", 0) < number:
             time.sleep(POLL_SECONDS)

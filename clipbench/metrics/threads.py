@@ -35,7 +35,7 @@ def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     numpy's own threads would stand still while a piece is looked at.
 
     Raises:
-        Exception: what the first failing piece raised; no piece is begun after it.
+        Exception: what a failing piece raised, the first to be seen; none is begun once one has failed.
     """
     left = iter(pieces)
     begun = list(islice(left, 2))
@@ -48,12 +48,17 @@ def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     lock, has_failed = Lock(), False
 
     def take_pieces() -> None:
+        nonlocal has_failed
         while not has_failed:
             with lock:
                 piece = next(left, None)
             if piece is None:
                 return
-            work(piece)
+            try:
+                work(piece)
+            except BaseException:
+                has_failed = True
+                raise
 
     with _blas().limit(limits=1), ThreadPoolExecutor(n) as pool:
         running = [pool.submit(take_pieces) for _ in range(n)]

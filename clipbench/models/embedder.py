@@ -170,8 +170,6 @@ class StoreEmbedder:
         self._calls: list[Call] = []
         self._ahead: list[Call] = []
         info = model.info
-        self.root = root
-        """Folder of the store."""
         self._shelves: dict[str, Shelf] = {modality: self._shelf(modality) for modality in MODALITIES}
         self._token_counts = None if memory is None else Shelf(root, info.fingerprint, TOKENS, 1)
 

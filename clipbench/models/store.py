@@ -213,9 +213,10 @@ class Shelf:
             if chunk.unverified is None:
                 return
             path, content = chunk.unverified
-            chunk.unverified = None
             if self._digest(content[:-DIGEST_BYTES]) != content[-DIGEST_BYTES:]:
                 wrong.append((chunk, path))
+            else:
+                chunk.unverified = None
 
         in_threads(compare, chunks)
         for chunk, path in wrong:

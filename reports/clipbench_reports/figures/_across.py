@@ -194,10 +194,10 @@ def _reading(found: Across) -> list[str]:
         said.append(f"Permutation test of independence: p = {fmt.p_value(found.correlation.p)}.")
     if found.given_parameters is not None:
         said.append(
-            f"Between models of equally many parameters it is {_correlation(found.given_parameters)} (partial rank"
+            f"With the number of parameters held fixed it is {_correlation(found.given_parameters)} (partial rank"
             " correlation)."
         )
-    elif not found.are_checkpoints:
+    if not found.are_checkpoints:
         said.append("Models differ in more than these two quantities: a correlation is no cause.")
     said += [f"Not drawn: {each}." for each in found.left_out]
     return said

@@ -18,6 +18,11 @@ MEANINGS = {
     "answers": "of the classes that are named with a cosine of at least {at} are right, and {recall} of the images whose class is in the "
     "list get its name",
 }
+PREVALENCE = {
+    "pairs": "Where every second pair is true",
+    "answers": "Where every second image is of no class of the list",
+}
+"""The share of right answers that a precision is of: where they are rarer, it is lower."""
 LITTLE_ACCEPTED = "No threshold tells right from wrong"
 ENOUGH = 0.5
 """Recall below which a threshold leaves most of what should be accepted."""
@@ -41,7 +46,7 @@ def _finding(part: str, threshold: Metric, recall: Metric | None) -> Finding:
         at=f"{fmt.number(threshold.value, 'cosine')}{interval_in_brackets(threshold)}", recall=share
     )
     is_little = recall.high is not None and recall.high < ENOUGH
-    return Finding("plain", f"95 % {words}.", weakness=LITTLE_ACCEPTED if is_little else "")
+    return Finding("plain", f"{PREVALENCE[part]}, 95 % {words}.", weakness=LITTLE_ACCEPTED if is_little else "")
 
 
 def points(evidence: Evidence) -> Table:
@@ -62,7 +67,7 @@ def points(evidence: Evidence) -> Table:
     return Table(
         title="Thresholds for a precision",
         facts="The lowest cosine with at least that precision, and the share of what should be accepted that reaches it, in percent; "
-        "with 95 % intervals. Where there is none, no threshold is so precise.",
+        "with 95 % intervals. Where there is none, no threshold is sure to be so precise: there may be too few images.",
         columns=columns("Question", numbers=["Precision, %", "Cosine", "Recall, %"]),
         rows=rows,
     )

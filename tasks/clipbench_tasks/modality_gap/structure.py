@@ -1,6 +1,6 @@
 """What a gap leaves alone, and what it breaks: lengths of raw vectors, neighbours within each modality, joint clusters.
 
-None of these has an interval: resampled vectors have other neighbours, and other clusters.
+None of these has an interval; each says why.
 """
 
 from collections.abc import Mapping
