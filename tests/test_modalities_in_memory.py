@@ -13,6 +13,8 @@ from PIL import Image
 import clipbench as cb
 from clipbench.data.modalities import Item
 from clipbench.errors import ClipbenchError
+from clipbench.models.memory import embedder_of
+from clipbench.models.protocol import ItemEmbedder
 from clipbench.models.python import wrap
 from clipbench.models.stored import remove, stored_models
 
@@ -208,3 +210,12 @@ def test_an_object_without_images_and_texts_says_its_dimension() -> None:
     del Other.embed_dim
     with pytest.raises(ClipbenchError, match="embed_dim is None: expected the dimension"):
         wrap(Other(), "other", batch_size=2)
+
+
+def test_items_without_a_hash_are_counted_in_each_call(tmp_path: Path) -> None:
+    embedder = embedder_of(Clap("clap"), tmp_path, tmp_path, batch_size=2, workers=0, show_progress=False)
+    assert isinstance(embedder, ItemEmbedder)
+    for _ in range(2):
+        embedder.items("audio", [Item((sound, Player()), "") for sound in SOUNDS[:3]])
+    counts = embedder.counts()
+    assert counts is not None and counts.n_items()["audio"] == 6

@@ -6,6 +6,7 @@ encoding. Vectors are committed to the store as they come; an interrupted run go
 
 import os
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -274,19 +275,19 @@ class StoreEmbedder:
             return self.texts(items)
         if modality not in self._shelves:
             self._shelves[modality] = self._shelf(f"{ITEMS}{modality}")
-        # A key of its own for what cannot be hashed: it never leaves this call.
-        keys = [
-            f"{row}".encode() if item.content is None else bytes.fromhex(item.content) for row, item in enumerate(items)
-        ]
+        # A key of its own for what cannot be hashed: it is counted, and not stored.
+        keys = [uuid.uuid4().bytes if item.content is None else bytes.fromhex(item.content) for item in items]
         wanted = {key: item for key, item in zip(keys, items, strict=True) if item.content is not None}
         missing = self._missing(modality, wanted)
         if missing:
             self._encode(Wanted(modality, missing), self.batch_size)
         found = dict(zip(wanted, self._get(modality, [*wanted]), strict=True))
         unknown = {key: item for key, item in zip(keys, items, strict=True) if item.content is None}
-        for batch in self.encoder().batches(Wanted(modality, unknown), iter(ranges(len(unknown), self.batch_size))):
-            found |= dict(zip(batch.keys, batch.vectors, strict=True))
-            self._calls.append(Call(modality, encoded=frozenset(batch.keys)))
+        if unknown:
+            start, rows = time.monotonic(), iter(ranges(len(unknown), self.batch_size))
+            for batch in self.encoder().batches(Wanted(modality, unknown), rows):
+                found |= dict(zip(batch.keys, batch.vectors, strict=True))
+            self._calls.append(Call(modality, encoded=frozenset(unknown), seconds=time.monotonic() - start))
         return np.stack([found[key] for key in keys]) if keys else np.empty((0, self.info.embed_dim), np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:

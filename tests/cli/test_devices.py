@@ -184,7 +184,10 @@ def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
     [
         (["--model", "embeddings:v.npz", "--devices", "2"], "--devices 2 does not reach embeddings:v.npz, which holds"),
         (["--model", "api:http://a/v1", "--devices", "2"], "which is computed by a server: run it in one process"),
-        (["--model", "tiny", "--devices", "two"], "--devices is 'two': expected all, a number of processes from 1 on, or names"),
+        (
+            ["--model", "tiny", "--devices", "two"],
+            "--devices is 'two': expected all, a number of processes from 1 on, or names",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_started(call: "Command", arguments: list[str], message: str) -> None:

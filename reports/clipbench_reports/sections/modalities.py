@@ -26,16 +26,24 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     if recall is None:
         return headline_findings(evaluation)
     names = figures.modalities(evaluation.metrics)
+    gaps = {
+        (first, second): found.value
+        for place, first in enumerate(names)
+        for second in names[place + 1 :]
+        if (found := evaluation.metrics.get(f"{first}-{second}/gap")) is not None and found.value is not None
+    }
+    linked = [name for name in names if any(name in pair for pair in gaps)] or names  # others have no partners
     said = [
-        claim(f"An item of {_listed(names)} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)
+        claim(f"An item of {_listed(linked)} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)
     ]
-    gaps = [each.value for name, each in evaluation.metrics.items() if name.endswith("/gap") and each.value is not None]
     if len(gaps) == 1:
-        apart = f"{fmt.number(gaps[0], 'distance')} apart"
-        said.append(Finding("plain", f"The mean vectors of {' and '.join(map(_words, names))} lie {apart}."))
+        ((pair, gap),) = gaps.items()
+        words = f"The mean vectors of {' and '.join(map(_words, pair))} lie {fmt.number(gap, 'distance')} apart."
+        said.append(Finding("plain", words))
     elif gaps:
-        apart = f"{fmt.number(min(gaps), 'distance')} to {fmt.number(max(gaps), 'distance')} apart"
-        said.append(Finding("plain", f"The mean vectors of every two of the {len(names)} modalities lie {apart}."))
+        apart = f"{fmt.number(min(gaps.values()), 'distance')} to {fmt.number(max(gaps.values()), 'distance')} apart"
+        which = "every two" if 2 * len(gaps) == len(names) * (len(names) - 1) else f"{len(gaps)} pairs"
+        said.append(Finding("plain", f"The mean vectors of {which} of the {len(names)} modalities lie {apart}."))
     return said
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports import figures
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
@@ -24,6 +24,8 @@ PREVALENCE = {
 }
 """The share of right answers that a precision is of: where they are rarer, it is lower."""
 LITTLE_ACCEPTED = "No threshold tells right from wrong"
+WANTED = 0.95
+"""The precision that sentences are about."""
 ENOUGH = 0.5
 """Recall below which a threshold leaves most of what should be accepted."""
 
@@ -31,16 +33,26 @@ ENOUGH = 0.5
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return, for each question, what the threshold for 95 % precision accepts."""
     sentences = [
-        _finding(part, evaluation.metrics[name], evaluation.metrics.get(f"{part}/{RECALL}{figures.SHOWN}"))
+        _finding(
+            part,
+            evaluation.metrics[name],
+            evaluation.metrics.get(f"{part}/{RECALL}{figures.SHOWN}"),
+            evaluation.curves.get(f"{part}/precision_by_cosine"),
+        )
         for part in PARTS
         if (name := f"{part}/{THRESHOLD}{figures.SHOWN}") in evaluation.metrics
     ]
     return sentences or headline_findings(evaluation)
 
 
-def _finding(part: str, threshold: Metric, recall: Metric | None) -> Finding:
+def _finding(part: str, threshold: Metric, recall: Metric | None, precision: Curve | None) -> Finding:
     if threshold.value is None or recall is None or recall.value is None:
-        return Finding("plain", f"{PARTS[part]}: {threshold.reason or NO_REASON}.", weakness=LITTLE_ACCEPTED)
+        highs = (
+            [] if precision is None or precision.high is None else [each for each in precision.high if each is not None]
+        )
+        is_bad = max(highs, default=1.0) < WANTED  # else there may be too few images to be sure
+        text = f"{PARTS[part]}: {threshold.reason or NO_REASON}."
+        return Finding("plain", text, weakness=LITTLE_ACCEPTED if is_bad else "")
     share = f"{fmt.percent(recall.value)} %{interval_in_brackets(recall)}"
     words = MEANINGS[part].format(
         at=f"{fmt.number(threshold.value, 'cosine')}{interval_in_brackets(threshold)}", recall=share

@@ -43,7 +43,11 @@ def test_devices_are_all_or_so_many_or_those_named(gpus: Any) -> None:
     ("devices", "device", "message"),
     [
         ("4", "auto", "--devices is 4, and there are 3 cuda devices here: expected at most 3"),
-        ("0", "auto", "--devices is '0': expected all, a number of processes from 1 on, or names such as cuda:0,cuda:1"),
+        (
+            "0",
+            "auto",
+            "--devices is '0': expected all, a number of processes from 1 on, or names such as cuda:0,cuda:1",
+        ),
         ("some", "auto", "--devices is 'some': expected all"),
         ("cuda:0,cuda:0", "auto", "names a device twice"),
         ("cuda:0,cuda:3", "auto", "names cuda:3, and there are 3 cuda devices here"),

@@ -128,3 +128,13 @@ def test_conformity_of_images_and_texts_is_drawn_as_two_hills() -> None:
     without = replace(run.result.evaluations[0], curves={})
     with pytest.raises(MissingEvidence, match="no distribution of conformity"):
         figures.conformity([ModelEvidence(ModelKey("model", 0), Evidence(run, without))])
+
+
+def test_a_modality_without_pairs_is_not_said_to_lie_apart_from_others_nor_to_find_partners() -> None:
+    whole = run_of("audio", "text", "video").result.evaluations[0]
+    unpaired = {name: metric for name, metric in whole.metrics.items() if "video" not in name or name == "video/cone"}
+    said = findings(replace(whole, metrics=unpaired))
+    assert said[0].text.startswith("An item of audio or text finds its partner")
+    assert said[1].text.startswith("The mean vectors of audio and text lie ")
+    two_of_three = {name: metric for name, metric in whole.metrics.items() if not name.startswith("audio-video")}
+    assert " of 2 pairs of the 3 modalities lie " in findings(replace(whole, metrics=two_of_three))[1].text
