@@ -216,6 +216,6 @@ def test_items_without_a_hash_are_counted_in_each_call(tmp_path: Path) -> None:
     embedder = embedder_of(Clap("clap"), tmp_path, tmp_path, batch_size=2, workers=0, show_progress=False)
     assert isinstance(embedder, ItemEmbedder)
     for _ in range(2):
-        embedder.items("audio", [Item((sound, Player()), "") for sound in SOUNDS[:3]])
+        embedder.items("audio", [Item(Player(), "") for _ in range(3)])
     counts = embedder.counts()
     assert counts is not None and counts.n_items()["audio"] == 6
