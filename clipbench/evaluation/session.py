@@ -38,6 +38,7 @@ from clipbench.files import alone_in, check_writable
 from clipbench.models.embedder import KnownImage, load_embedder, remember
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
 from clipbench.models.reference import resolve
+from clipbench.models.tower_costs import tower_costs
 from clipbench.plugins import report_writer
 from clipbench.results.record import AverageRecord, EvaluationRecord, Result
 from clipbench.results.run import Run, check_record, write_result
@@ -174,7 +175,9 @@ class Session:
             findings = preflight(embedder) if self.options.checks_model else None
             for finding in findings or ():
                 self.progress.warning(finding)
+            before = embedder.counts()
             made, left_out = self._evaluate(embedder, requests, target.folder)
+            towers = tower_costs(embedder, before)
             remember(embedder, findings)
             result = replace(
                 result,
@@ -182,6 +185,7 @@ class Session:
                 evaluations=[record for _, record in made],
                 preflight=findings,
                 left_out=left_out,
+                towers=towers,
                 average=self._average(made, embedder.info),
             )
             write_result(result, target.folder)

@@ -8,7 +8,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,6 +25,7 @@ from clipbench.data.images import DrawnImage, ImageRef, content_digest, examine
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError
+from clipbench.models.device_memory import peak_bytes, reset_peak
 from clipbench.models.encoding import Encoder, Wanted
 from clipbench.models.filling import Source, fill
 from clipbench.models.probes import Probes
@@ -42,9 +43,10 @@ from clipbench.models.recall import Memory, Recalled, memory_of
 from clipbench.models.reference import Loaded, load_with_probes, resolve
 from clipbench.models.store import MODALITIES, TOKENS, Shelf, default_root
 from clipbench.models.stored import ITEMS
+from clipbench.models.tower_sizes import tower_sizes
 from clipbench.parallel import processes, ranges
 from clipbench.results.numbers import counted
-from clipbench.results.record import CheckFinding
+from clipbench.results.record import CheckFinding, TowerRecord
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -156,6 +158,9 @@ class StoreEmbedder:
         self._info = model.info
         self._memory = memory
         self._load_error: Exception | None = None
+        self._seconds_loading = 0.0
+        self._towers = model.recalled.towers if isinstance(model, Unloaded) else None
+        self._peaks: dict[str, int] = {}
         self.probes: Probes | None = None
         """Vectors of the probes, where loading has encoded them."""
         self.source: Source | None = None
@@ -207,10 +212,21 @@ class StoreEmbedder:
     def remember(self, findings: list[CheckFinding] | None) -> None:
         """Keep what the model says of itself, if it was loaded, for the next run."""
         if self._memory is not None and not isinstance(self._model, Unloaded):
-            self._memory.keep(Recalled(info=self._info, findings=findings))
+            self._memory.keep(Recalled(info=self._info, findings=findings, towers=self.towers()))
+
+    def towers(self) -> Mapping[str, TowerRecord]:
+        """Return size and work of each tower, by its modality, counted at the first call or when it was last loaded."""
+        if self._towers is None:
+            self._towers = tower_sizes(self.model)
+        return self._towers
+
+    def peak_bytes(self, modality: str) -> int | None:
+        """Return the most memory of a CUDA device that was in use while items of a modality were encoded; None elsewhere."""
+        return self._peaks.get(modality)
 
     def _loaded(self, unloaded: Unloaded) -> Model:
         assert self._memory is not None
+        start = time.monotonic()
         with self._memory.loading():
             loaded = unloaded.load()
         if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self._info.fingerprint:
@@ -219,6 +235,8 @@ class StoreEmbedder:
                 f"model {self._info.ref} is another one than at the beginning: its files were changed meanwhile; run it again"
             )
         self.probes = loaded.probes
+        self._seconds_loading += time.monotonic() - start
+        reset_peak(self._info.device)
         return loaded.model
 
     @property
@@ -399,13 +417,18 @@ class StoreEmbedder:
         return self._shelves[modality].get(keys)
 
     def _encode(self, wanted: Wanted, step: int) -> None:
-        start, keys = time.monotonic(), list[bytes]()
+        start, keys, before = time.monotonic(), list[bytes](), self._seconds_loading
+        reset_peak(self._info.device)
         try:
             for encoded in fill([self], wanted, step):
                 self._causes.update(encoded.causes.items())
                 keys += encoded.keys
         finally:
-            self._calls.append(Call(wanted.modality, encoded=frozenset(keys), seconds=time.monotonic() - start))
+            seconds, loading = time.monotonic() - start, self._seconds_loading - before
+            self._calls.append(Call(wanted.modality, encoded=frozenset(keys), seconds=seconds, seconds_loading=loading))
+            peak = peak_bytes(self._info.device)
+            if peak is not None:
+                self._peaks[wanted.modality] = max(peak, self._peaks.get(wanted.modality, 0))
 
     def encoder(self) -> Encoder:
         """Return what encodes with this model."""

@@ -248,6 +248,8 @@ class Call(NamedTuple):
     """Items that the store already had."""
     seconds: float = 0.0
     """Time spent on encoding, decoding included."""
+    seconds_loading: float = 0.0
+    """Of it, what the model took to be loaded, where that was put off."""
     is_ahead: bool = False
     """True where it was spent before the evaluation that the call counts for, on several models at once."""
 

@@ -24,7 +24,7 @@ from clipbench.files import write_atomic
 from clipbench.models._fingerprint import digest
 from clipbench.models.protocol import LoadOptions, ModelInfo
 from clipbench.models.store import folder_of
-from clipbench.results.record import CheckFinding
+from clipbench.results.record import CheckFinding, TowerRecord
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, decode_json, open_file, read_bytes
 from clipbench.untrusted.schema import SchemaError, fitted
 
@@ -61,6 +61,8 @@ class Recalled:
     info: ModelInfo
     findings: list[CheckFinding] | None = None
     """Warnings and faults of the quick checks; None where they were not made."""
+    towers: Mapping[str, TowerRecord]
+    """Size and work of each tower, by its modality."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,7 @@ class _Content:
 
     info: ModelInfo
     findings: list[CheckFinding] | None
+    towers: Mapping[str, TowerRecord]
     program: Mapping[str, list[str]]
     """Source files and shared libraries, by their folders."""
     opened: list[str]
@@ -101,7 +104,7 @@ class Memory:
             content = _read(path)
             with suppress(OSError, _Untold):
                 if content is not None and _signature(content.program, _data_files(content)) == content.signature:
-                    return Recalled(info=content.info, findings=content.findings)
+                    return Recalled(info=content.info, findings=content.findings, towers=content.towers)
         return None
 
     @contextmanager
@@ -141,6 +144,7 @@ class Memory:
         content = _Content(
             info=recalled.info,
             findings=recalled.findings,
+            towers=recalled.towers,
             program=_program_files(),
             opened=sorted(
                 path for path, repository in repositories.items() if repository is None and os.path.isfile(path)

@@ -282,6 +282,28 @@ class ModelRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TowerRecord:
+    """What the tower of one modality costs: size and work of the model, speed and memory of the run."""
+
+    n_parameters: int | None = None
+    """Parameters that encoding one item uses; one that two towers share counts in each."""
+    flops: int | None = None
+    """Floating-point operations of encoding one ``item``: products of matrices, convolutions and attention, a multiply-add as
+    two. Attention counts in full under a mask too; activations, normalisations and lookups do not count."""
+    item: str | None = None
+    """What was encoded to count them, such as ``an image of 224 x 224 pixels``."""
+    n_encoded: int = 0
+    """Distinct items that went through the tower in this run."""
+    items_per_second: float | None = None
+    """Such items by the time from asking for their vectors to having them all in the store: reading, decoding, preprocessing
+    or tokenizing included, loading the model not."""
+    peak_bytes: int | None = None
+    """The most memory of a CUDA device that tensors took at a time while this run encoded, weights of all towers included."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why values are missing, by the names of their fields."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """All evaluations of one model in one run."""
 
@@ -298,6 +320,8 @@ class Result:
     """Warnings and faults of the quick checks before the run; None where none were made."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Tasks of ``all`` that the model's own samples do not allow, with the reason of each."""
+    towers: Mapping[str, TowerRecord] = field(default_factory=dict)
+    """What each tower costs, by its modality, such as ``image``; empty where vectors were given, and in old runs."""
     average: AverageRecord | None = None
     """None where the suite has no average, none of its data sets was asked for, and in old runs."""
 

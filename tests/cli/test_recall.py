@@ -38,6 +38,8 @@ def measured(folder: Path) -> dict[str, Any]:
         del content[name]
     for evaluation in content["evaluations"]:
         del evaluation["seconds"], evaluation["encoded"]
+    for tower in content["towers"].values():
+        del tower["n_encoded"], tower["items_per_second"], tower["reasons"]
     return content
 
 
@@ -64,6 +66,9 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
         assert done.status == 0, done.err
     assert loaded == [str(model)]
     assert measured(tmp_path / "second") == measured(tmp_path / "first")
+    first, second = (read_run(tmp_path / out).result.towers["text"] for out in ("first", "second"))
+    assert first.flops == second.flops != 0 and first.n_encoded > 0 == second.n_encoded
+    assert first.items_per_second and second.reasons["items_per_second"] == "all vectors came from the cache"
     assert "1 file" not in call("cache").out and "tiny" not in call("cache").out
     call("cache", "prune", "--model", str(model), "--yes")
     assert not list((tmp_path / "cache/store").iterdir())

@@ -1,0 +1,59 @@
+"""What each tower of a model costs: its size and work, and the speed and memory of a run."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.protocol import Counts, Embedder
+from clipbench.results.record import TowerRecord
+
+NAMES = {"images": IMAGE, "texts": TEXT}
+"""Modalities as counts call them; others have one name."""
+NOT_CUDA = "only of CUDA devices is it known what tensors take"
+TOGETHER = "they were encoded together with those of other models"
+NONE_ENCODED = "all vectors came from the cache"
+NOT_ASKED = "none was asked for"
+
+
+def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerRecord]:
+    """Return the costs of each tower by its modality; none where the vectors were given.
+
+    Args:
+        since: the embedder's counts before the run.
+    """
+    counts = embedder.counts()
+    if not isinstance(embedder, StoreEmbedder) or counts is None:
+        return {}
+    done = counts - (since or Counts())
+    found = {NAMES.get(each, each): each for each in done.modalities}
+    sizes: Mapping[str, TowerRecord] = embedder.towers()
+    names = [*sizes, *(name for name in found if name not in sizes and name not in (IMAGE, TEXT))]
+    return {
+        name: _of_run(
+            sizes.get(name, TowerRecord()), done, found.get(name, name), embedder.peak_bytes(found.get(name, name))
+        )
+        for name in names
+    }
+
+
+def _of_run(size: TowerRecord, done: Counts, modality: str, peak: int | None) -> TowerRecord:
+    """Return a tower with what the calls of a run say of it."""
+    calls = [call for call in done.calls if call.modality == modality]
+    n_encoded = len(frozenset[bytes]().union(*(call.encoded for call in calls)))
+    timed = [call for call in calls if call.encoded and not call.is_ahead]
+    seconds = sum(call.seconds - call.seconds_loading for call in timed)
+    n_timed = sum(len(call.encoded) for call in timed)
+    rate = n_timed / seconds if n_timed and seconds > 0 else None
+    reasons = dict(size.reasons)
+    if rate is None:
+        reasons["items_per_second"] = TOGETHER if n_encoded else NONE_ENCODED if calls else NOT_ASKED
+    if peak is None:
+        reasons["peak_bytes"] = NOT_CUDA
+    return replace(
+        size,
+        n_encoded=n_encoded,
+        items_per_second=None if rate is None else float(f"{rate:.4g}"),
+        peak_bytes=peak,
+        reasons=reasons,
+    )
