@@ -7,6 +7,7 @@ from dataclasses import replace
 from clipbench.comparison.align import EvaluationPair, Tables, align_samples, notes_on, pair_evaluations
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal
+from clipbench.comparison.representations import representational_similarity
 from clipbench.comparison.slices import slice_differences
 from clipbench.comparison.values import compare_values
 from clipbench.comparison.verdict import with_verdicts
@@ -57,6 +58,8 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
                     slices += slice_differences(base, candidate, pair, grouping, options.alpha)
                 except NotComparable as error:
                     notes.append(f"{pair.base.name}: slices by {grouping} are not compared: {error}")
+    similarity, not_computed = representational_similarity(base, candidate, pairs)
+    notes += not_computed
     if not differences:
         raise _nothing_compared(refused, pairs)
     if options.smallest.amount and not any(options.smallest_of(each.base.unit) for each in differences):
@@ -70,6 +73,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
         differences=with_verdicts(differences, options),
         refused=refused,
         slices=with_verdicts(slices, options),
+        representational_similarity=similarity,
         notes=notes,
     )
 

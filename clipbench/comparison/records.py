@@ -116,6 +116,24 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepresentationalSimilarity:
+    """How alike two models arrange the same images, or the same texts. Alike is not better: it has no part in a verdict."""
+
+    evaluation: str
+    """``task@data`` whose run kept the vectors."""
+    modality: Literal["image", "text"]
+    mutual_knn: Metric
+    """Mean share of an item's 10 nearest that are the same in both models; chance is 10 / (n - 1)."""
+    cka: Metric
+    """Linear centred kernel alignment, debiased, at most 1; chance is 0."""
+
+    @property
+    def measures(self) -> dict[str, Metric]:
+        """Both by name."""
+        return {"mutual_knn": self.mutual_knn, "cka": self.cka}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The metrics that two runs have in common, and a line for all that was not compared."""
 
@@ -126,6 +144,8 @@ class Comparison:
     refused: list[Refusal] = field(default_factory=list)
     slices: list[Difference] = field(default_factory=list)
     """Differences within the groups of the data, ``task@data{grouping=group}``; Holm's correction is over them alone."""
+    representational_similarity: list[RepresentationalSimilarity] = field(default_factory=list)
+    """Of images, then of texts, where both runs kept the vectors of the same pairs."""
     notes: list[str] = field(default_factory=list)
     """Metrics and evaluations that were not compared, and conditions that are not the same."""
 
@@ -139,6 +159,26 @@ class Comparison:
     def slices_frame(self) -> "pandas.DataFrame":
         """Return the same for the slices of the data; the column ``data`` ends with the slice, ``{language=de}``."""
         return frame([replace(self, differences=self.slices)])
+
+    def similarity_frame(self) -> "pandas.DataFrame":
+        """Return a table with a row for each modality and measure of the representational similarity: ``base``,
+        ``candidate``, ``data``, ``modality``, ``metric``, ``value``, ``low``, ``high``, ``chance``, ``n``.
+        """
+        import pandas
+
+        rows = [
+            {
+                "base": self.base,
+                "candidate": self.candidate,
+                "data": each.evaluation.partition("@")[2],
+                "modality": each.modality,
+                "metric": name,
+                **{key: getattr(metric, key) for key in ("value", "low", "high", "chance", "n")},
+            }
+            for each in self.representational_similarity
+            for name, metric in each.measures.items()
+        ]
+        return pandas.DataFrame(rows, columns=list(SIMILARITY_FRAME)).astype(SIMILARITY_FRAME)
 
 
 def frame(comparisons: Sequence[Comparison]) -> "pandas.DataFrame":
@@ -170,6 +210,16 @@ FRAME = {
     "title": "str",
 }
 """Columns of ``Comparison.frame`` and their types."""
+
+
+SIMILARITY_FRAME = {
+    **{name: FRAME[name] for name in ("base", "candidate", "data")},
+    "modality": "str",
+    "metric": "str",
+    **dict.fromkeys(("value", "low", "high", "chance"), "float64"),
+    "n": "int64",
+}
+"""Columns of ``Comparison.similarity_frame`` and their types."""
 
 
 def _row(comparison: Comparison, each: Difference) -> dict[str, object]:

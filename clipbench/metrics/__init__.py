@@ -80,7 +80,7 @@ from clipbench.metrics.similarity_calibration import (
     match_probabilities,
 )
 from clipbench.metrics.spectrum import Ablation, GapSpectrum, ablations, gap_spectrum, removed_counts
-from clipbench.metrics.structure import cka, mutual_neighbours
+from clipbench.metrics.structure import cka, cka_estimate, mutual_neighbours, shared_neighbours
 from clipbench.metrics.uniformity import cross_uniformity, uniformity
 
 __all__ = [
@@ -119,6 +119,7 @@ __all__ = [
     "chance_recall_at_k",
     "choices",
     "cka",
+    "cka_estimate",
     "class_scores",
     "cone",
     "confidence_bins",
@@ -165,6 +166,7 @@ __all__ = [
     "rescored",
     "separability",
     "separability_by_dimensions",
+    "shared_neighbours",
     "shift_maps",
     "sigmoid_loss",
     "top_k_credit",

@@ -165,7 +165,7 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
     return _relative_gaps(squared_distances, image_side.squared_deviations, text_side.squared_deviations, text_image)
 
 
-def check_paired(images: Images, texts: Texts) -> None:
+def check_paired(images: Images, texts: Float32[np.ndarray, "n_texts text_dim"]) -> None:
     """Raise DataError unless there are as many texts as images: numpy would pair a single one with all."""
     if len(images) != len(texts):
         raise DataError(

@@ -3,12 +3,16 @@
 import math
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.errors import UsageError
+from clipbench.metrics.estimate import Estimate, undefined
 from clipbench.metrics.geometry import check_paired
 from clipbench.metrics.neighbourhood import retrieval_chances
 from clipbench.metrics.similarity import score_blocks
+
+_LEAST_HSIC = 1e-18
+"""Of vectors that are all equal, rounding leaves less."""
 
 
 def mutual_neighbours(
@@ -48,6 +52,50 @@ def mutual_neighbours(
     return total / (k * n)
 
 
+def shared_neighbours(
+    first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"], k: int = 10
+) -> Estimate:
+    """Return the mutual k-NN of two models of the same samples, in [0, 1], with the jackknife influence of each sample.
+
+    As ``mutual_neighbours``, but that ties at place k go to the lower row in both spaces: what both models hold for equal is
+    alike, and a model shares all neighbours with itself. Where ties are many, rows should be in random order. The variance
+    from the influences is too large rather than too small (Efron and Stein, Annals of Statistics 9 (1981)). Takes n² bytes.
+    NaN for fewer than k + 2 samples, of which all are neighbours.
+
+    Args:
+        first: unit vectors of the one model.
+        second: unit vectors of the other, of any dimension; row i is the same sample.
+        k: neighbours.
+
+    Raises:
+        UsageError: k is below 1.
+        DataError: there are not as many vectors of both.
+
+    Example:
+        >>> line = np.array([[1, 0], [0.8, 0.6], [0, 1], [-0.6, 0.8]], np.float32)
+        >>> shared_neighbours(line, line[[0, 2, 1, 3]], k=1).value  # 1 and 2 have changed places
+        0.0
+    """
+    if k < 1:
+        raise UsageError(f"mutual neighbours need k of at least 1, got {k}")
+    check_paired(first, second)
+    n = len(first)
+    if n < k + 2:
+        return undefined(n)
+    (in_first, next_first), (in_second, next_second) = _nearest(first, k), _nearest(second, k)
+    in_both = in_first & in_second
+    shared = in_both.sum(axis=1)
+    # A list that a left-out sample is in takes its next one, which may be in the other list, or the next of that list too.
+    rows = np.arange(n)
+    found_in_second, found_in_first = (
+        side[rows, following].astype(np.float64)
+        for side, following in ((in_second, next_first), (in_first, next_second))
+    )
+    changes = found_in_second @ in_first + found_in_first @ in_second + ((next_first == next_second) - 1.0) @ in_both
+    without_each = (shared.sum() - shared + changes) / (k * (n - 1))
+    return Estimate(float(shared.sum()) / (k * n), (n - 1) * (without_each.mean() - without_each))
+
+
 def cka(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"]) -> float:
     """Return the linear centred kernel alignment of two spaces, at most 1: 1 for the same up to rotation and scale.
 
@@ -67,10 +115,50 @@ def cka(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_seco
     check_paired(first, second)
     if len(first) < 4:
         return math.nan
-    # Centring changes no HSIC, and loses fewer digits.
     kernels = [_kernel(vectors) for vectors in (first, second)]
     own = [_hsic(each, each) for each in kernels]
-    return _hsic(*kernels) / math.sqrt(own[0] * own[1]) if min(own) > 1e-18 else math.nan
+    return _hsic(*kernels) / math.sqrt(own[0] * own[1]) if min(own) > _LEAST_HSIC else math.nan
+
+
+def cka_estimate(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"]) -> Estimate:
+    """Return ``cka`` with the jackknife influence of each sample; NaN for fewer than five samples.
+
+    Shuffled samples have a mean of exactly 0 and a standard deviation of exactly sqrt(2 / (n (n - 3))), whatever the
+    vectors: the kernels, centred for the unbiased estimator, have rows that sum to 0, as in the bias-corrected distance correlation of
+    Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).
+
+    Raises:
+        DataError: there are not as many vectors of both.
+
+    Example:
+        >>> x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+        >>> bool(np.abs(cka_estimate(x, x).influence).max() < 1e-9)  # without any sample it is 1 too
+        True
+    """
+    check_paired(first, second)
+    n = len(first)
+    if n < 5:
+        return undefined(n)
+    one, other = (_kernel(vectors) for vectors in (first, second))
+    own = _hsic(one, one), _hsic(other, other)
+    own_without = _hsics_without_each(one, one), _hsics_without_each(other, other)
+    if min(own) <= _LEAST_HSIC or min(each.min() for each in own_without) <= _LEAST_HSIC:
+        return undefined(n)
+    without_each = _hsics_without_each(one, other) / np.sqrt(own_without[0] * own_without[1])
+    return Estimate(_hsic(one, other) / math.sqrt(own[0] * own[1]), (n - 1) * (without_each.mean() - without_each))
+
+
+def _nearest(vectors: Float32[np.ndarray, "n dim"], k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[np.ndarray, " n"]]:
+    """Return which samples are among the k nearest of each (row), and the one that comes next; ties by row."""
+    n = len(vectors)
+    is_near, following = np.zeros((n, n), np.bool_), np.empty(n, np.int64)
+    for rows, scores in score_blocks(vectors, vectors):
+        places = np.arange(len(scores))
+        scores[places, rows.start + places] = -np.inf  # a sample is not its own neighbour
+        nearest = np.argsort(-scores, axis=1, kind="stable")[:, : k + 1]
+        np.put_along_axis(is_near[rows], nearest[:, :k], True, axis=1)
+        following[rows] = nearest[:, k]
+    return is_near, following
 
 
 def _chances(scores: Float32[np.ndarray, "block n"], places: np.ndarray, k: int) -> Float64[np.ndarray, "block n"]:
@@ -80,6 +168,7 @@ def _chances(scores: Float32[np.ndarray, "block n"], places: np.ndarray, k: int)
 
 
 def _kernel(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n n"]:
+    # Centring changes no HSIC, and loses fewer digits.
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     kernel = centred @ centred.T
     np.fill_diagonal(kernel, 0.0)
@@ -91,3 +180,16 @@ def _hsic(first: Float64[np.ndarray, "n n"], second: Float64[np.ndarray, "n n"])
     rows = first.sum(axis=1), second.sum(axis=1)
     total = float((first * second).sum()) + rows[0].sum() * rows[1].sum() / ((n - 1) * (n - 2))
     return float(total - 2 * (rows[0] @ rows[1]) / (n - 2)) / (n * (n - 3))
+
+
+def _hsics_without_each(
+    first: Float64[np.ndarray, "n n"], second: Float64[np.ndarray, "n n"]
+) -> Float64[np.ndarray, " n"]:
+    """Return ``_hsic`` without each sample in turn: all of them in the time of a few."""
+    n = len(first) - 1
+    rows = first.sum(axis=1), second.sum(axis=1)
+    own = np.einsum("ij,ij->i", first, second)
+    sums = own.sum() - 2 * own
+    totals = (rows[0].sum() - 2 * rows[0]) * (rows[1].sum() - 2 * rows[1])
+    dots = rows[0] @ rows[1] - rows[0] * rows[1] - first @ rows[1] - second @ rows[0] + own
+    return np.asarray((sums + totals / ((n - 1) * (n - 2)) - 2 * dots / (n - 2)) / (n * (n - 3)))

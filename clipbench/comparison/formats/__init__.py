@@ -5,14 +5,17 @@ from clipbench.comparison.formats._markdown import markdown
 from clipbench.comparison.formats._records import as_json, junit
 from clipbench.comparison.formats._tables import (
     NO_GATE,
+    NO_VERDICT,
     VERDICTS,
     Standing,
+    by_data,
     by_evaluation,
     by_grouping,
     difference_table,
     difference_text,
     headline,
     metric_cell,
+    similarity_table,
     standing,
     tally,
     ungated,
@@ -21,9 +24,11 @@ from clipbench.comparison.formats._terminal import terminal
 
 __all__ = [
     "NO_GATE",
+    "NO_VERDICT",
     "VERDICTS",
     "Standing",
     "as_json",
+    "by_data",
     "by_evaluation",
     "by_grouping",
     "difference_table",
@@ -33,6 +38,7 @@ __all__ = [
     "junit",
     "markdown",
     "metric_cell",
+    "similarity_table",
     "standing",
     "tally",
     "terminal",

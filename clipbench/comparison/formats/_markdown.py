@@ -4,11 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from clipbench.comparison.formats._tables import (
     NO_GATE,
+    NO_VERDICT,
     Standing,
+    by_data,
     by_evaluation,
     by_grouping,
     difference_table,
     headline,
+    similarity_table,
     standing,
     tally,
     ungated,
@@ -68,6 +71,15 @@ def _lines(judged: Judged) -> Iterator[str]:
     for title, slices in by_grouping(comparison).items():
         yield from ("", "<details>", f"<summary>{escape(title)}: {tally(slices)}</summary>", "")
         yield from as_markdown(difference_table("", slices)).splitlines()
+        yield from ("", "</details>")
+    for name, similar in by_data(comparison).items():
+        yield from (
+            "",
+            "<details>",
+            f"<summary>Representational similarity on {escape(name)}: {NO_VERDICT}</summary>",
+            "",
+        )
+        yield from as_markdown(similarity_table(similar)).splitlines()
         yield from ("", "</details>")
 
 

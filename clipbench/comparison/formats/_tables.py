@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Literal
 
 from clipbench.comparison.gate import Judged, Status
-from clipbench.comparison.records import Comparison, Difference, Flips, Verdict
-from clipbench.results.numbers import change, change_interval, count, counted, p_value, quantity
-from clipbench.results.table import Cell, Column, Table
+from clipbench.comparison.records import Comparison, Difference, Flips, RepresentationalSimilarity, Verdict
+from clipbench.results.numbers import change, change_interval, count, counted, interval, p_value, quantity
+from clipbench.results.record import Metric
+from clipbench.results.table import Cell, Column, Table, columns
 from clipbench.results.titles import subset_legend, within_sentence
 
 COLUMNS = (
@@ -35,6 +36,8 @@ TALLIED: Mapping[Verdict, str] = {
     "no evidence": "without evidence either way",
     "not tested": "not tested",
 }
+MODALITIES = {"image": "images", "text": "texts"}
+NO_VERDICT = "alike is not better: no verdict"
 Standing = Literal["worse", "incomplete", "doubtful", "good", "open"]
 NO_GATE = "no gate set"
 NOUNS: dict[Status, tuple[str, str]] = {
@@ -73,6 +76,40 @@ def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
     }
 
 
+def by_data(comparison: Comparison) -> dict[str, list[RepresentationalSimilarity]]:
+    """Return the representational similarity by the ``task@data`` whose vectors it is of."""
+    found: dict[str, list[RepresentationalSimilarity]] = {}
+    for each in comparison.representational_similarity:
+        found.setdefault(each.evaluation, []).append(each)
+    return found
+
+
+def similarity_lines(evaluation: str, found: Sequence[RepresentationalSimilarity]) -> list[str]:
+    """Return the representational similarity of two models in plain lines: a heading, and one for each modality."""
+    lines = [f"representational similarity, {_pairs(found)} of {evaluation} ({NO_VERDICT})"]
+    for each in found:
+        knn, alike = (_with_chance(name, metric) for name, metric in _named(each).items())
+        lines.append(f"  {MODALITIES[each.modality]}: {knn}; {alike}")
+    return lines
+
+
+def similarity_table(found: Sequence[RepresentationalSimilarity]) -> Table:
+    """Return the representational similarity of two models as a table with a row for each modality and measure."""
+    rows = [
+        [
+            f"{MODALITIES[each.modality].capitalize()}: {name}",
+            quantity(metric.value, metric.unit),
+            interval(metric),
+            _chance(metric),
+        ]
+        for each in found
+        for name, metric in _named(each).items()
+    ]
+    return Table(
+        facts=_pairs(found), columns=columns("measure", numbers=["value", "95 % interval", "chance"]), rows=rows
+    )
+
+
 def metric_cell(found: Difference) -> Cell:
     """Return the name of a metric, with its title."""
     arrow = " ↓" if found.base.higher_is_better is False else ""
@@ -82,6 +119,25 @@ def metric_cell(found: Difference) -> Cell:
 def difference_text(found: Difference) -> str:
     """Return a difference with its unit."""
     return change(found.value, found.base.unit)
+
+
+def _named(found: RepresentationalSimilarity) -> dict[str, Metric]:
+    return {"mutual k-NN": found.mutual_knn, "CKA": found.cka}
+
+
+def _pairs(found: Sequence[RepresentationalSimilarity]) -> str:
+    return counted(found[0].mutual_knn.n, "pair")
+
+
+def _with_chance(name: str, metric: Metric) -> str:
+    if metric.value is None:
+        return f"{name} is undefined ({metric.reason})"
+    bounds = "" if metric.low is None else f" {interval(metric)}"
+    return f"{name} {quantity(metric.value, metric.unit)}{bounds}, chance {_chance(metric)}"
+
+
+def _chance(metric: Metric) -> str:
+    return quantity(metric.chance, metric.unit) if metric.chance else "0"
 
 
 def _row(found: Difference, notes: Sequence[str]) -> list[Cell | str]:

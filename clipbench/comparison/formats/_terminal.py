@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from clipbench.comparison.formats._tables import (
     COLUMNS,
     NO_GATE,
+    by_data,
     by_evaluation,
     by_grouping,
     difference_table,
     headline,
+    similarity_lines,
     tally,
     ungated,
 )
@@ -64,6 +66,8 @@ def _lines(judged: Judged, width: int | None) -> Iterator[str]:
     yield ""
     if is_narrow:
         yield f"left out in {width} columns: {' and '.join(LEFT_OUT)} (--format md has all)"
+    for name, similar in by_data(comparison).items():
+        yield from similarity_lines(name, similar)
     yield from map(str, comparison.refused)
     yield from (f"note: {note}" for note in comparison.notes)
     yield tally(comparison.differences)

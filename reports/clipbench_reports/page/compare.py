@@ -33,6 +33,7 @@ from clipbench_reports.page.compare_rows import (
     evaluation_anchors,
     evaluation_title,
     overview_html,
+    similarity_html,
     telling,
 )
 from clipbench_reports.page.contents import PROVENANCE, SUMMARY, Entry, of_tasks
@@ -89,6 +90,8 @@ class Evaluated:
     """The most telling differences, where that is so."""
     whole: Chart | None
     """All fractions, unless the figure has them."""
+    similarity: Markup | None = None
+    """How alike the two models arrange the same pairs, as a table; None where the runs kept no vectors."""
     flipped: Sequence[Flipped] = ()
 
 
@@ -227,6 +230,7 @@ def _evaluations(
         replace(
             _evaluated(name, differences, axis, names),
             anchor=anchors[name],
+            similarity=similarity_html(comparison, name),
             flipped=[each for each in changed if each.evaluation == name],
         )
         for name, differences in by_evaluation(comparison).items()

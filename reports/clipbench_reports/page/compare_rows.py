@@ -8,11 +8,13 @@ from markupsafe import Markup
 
 from clipbench.comparison.formats import (
     VERDICTS,
+    by_data,
     by_evaluation,
     by_grouping,
     difference_table,
     difference_text,
     metric_cell,
+    similarity_table,
     tally,
 )
 from clipbench.comparison.records import Comparison, Difference, Verdict
@@ -141,6 +143,16 @@ def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "")
     own = iter(table.rows)
     rows = [row for name, those in groups.items() for row in (*([name] if name else []), *islice(own, len(those)))]
     return Markup(as_html(replace(table, facts=facts, columns=columns, rows=rows), "verdicts"))
+
+
+def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
+    """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
+    found = by_data(comparison).get(evaluation)
+    if not found:
+        return None
+    table = similarity_table(found)
+    columns = [replace(each, header=sentence_case(each.header)) for each in table.columns]
+    return Markup(as_html(replace(table, columns=columns), "likeness"))
 
 
 def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Markup:

@@ -12,7 +12,14 @@ from clipbench.comparison.formats import as_json, github, junit, markdown, termi
 from clipbench.comparison.formats._markdown import MAX_LENGTH
 from clipbench.comparison.gate import Judged, Outcome, Status, judge
 from clipbench.comparison.gate_rules import Gate
-from clipbench.comparison.records import Comparison, Difference, Flips, Refusal, Verdict
+from clipbench.comparison.records import (
+    Comparison,
+    Difference,
+    Flips,
+    Refusal,
+    RepresentationalSimilarity,
+    Verdict,
+)
 from clipbench.results.record import Metric, MetricName
 
 MakeDifference = Callable[..., Difference]
@@ -222,6 +229,36 @@ def test_json_has_all_that_is_known(judged: Judged) -> None:
     ]
     assert [each["status"] for each in found["outcomes"]][-2:] == ["regression", "not gated"]
     assert (found["is_worse"], found["is_whole"]) == (True, False)
+
+
+def test_representational_similarity_is_told_with_chance_and_has_no_part_in_the_verdict(judged: Judged) -> None:
+    knn = Metric(value=0.25, low=0.2, high=0.3, chance=0.02, n=500)
+    cka = {"image": Metric(value=0.5, low=0.4, high=0.6, chance=0.0, n=500, unit="ratio"),
+           "text": Metric(value=None, unit="ratio", chance=0.0, reason="all texts are equal")}  # fmt: skip
+    similar = [
+        RepresentationalSimilarity(
+            evaluation="modality-gap@birds", modality=modality, mutual_knn=knn, cka=cka[modality]
+        )  # type: ignore[index]
+        for modality in ("image", "text")
+    ]
+    plain, told = (replace(judged.comparison, representational_similarity=those) for those in ([], similar))
+    alike = replace(judged, comparison=told)
+    lines = [line for line in terminal([alike]).splitlines() if line not in terminal([judged]).splitlines()]
+    assert lines == [
+        "representational similarity, 500 pairs of modality-gap@birds (alike is not better: no verdict)",
+        "  images: mutual k-NN 25.0 % [20.0, 30.0], chance 2.0 %; CKA 0.5000 [0.4000, 0.6000], chance 0",
+        "  texts: mutual k-NN 25.0 % [20.0, 30.0], chance 2.0 %; CKA is undefined (all texts are equal)",
+    ]
+    assert terminal([alike]).splitlines()[-3:] == terminal([judged]).splitlines()[-3:]
+    text = markdown([alike])
+    assert text.startswith(markdown([judged]).rstrip()) and text.count("<details>") == text.count("</details>")
+    assert "| Images: CKA | 0.5000 | [0.4000, 0.6000] | 0 |" in text and "| Texts: CKA | – | – | 0 |" in text
+    assert junit([alike]) == junit([judged]) and github([alike]) == github([judged])
+    (found,) = json.loads(as_json([alike]))["comparisons"]
+    assert [each["modality"] for each in found["representational_similarity"]] == ["image", "text"]
+    assert found["representational_similarity"][0]["mutual_knn"]["chance"] == 0.02
+    assert (plain.similarity_frame().empty, len(told.similarity_frame())) == (True, 4)
+    assert told.similarity_frame()["value"].isna().tolist() == [False, False, False, True]
 
 
 def test_junit_has_a_case_for_each_gated_metric_and_each_refusal(judged: Judged) -> None:

@@ -1,10 +1,13 @@
 """Mutual k-NN and CKA: the naive definitions, what leaves both alone, and the level of chance."""
 
+from collections.abc import Callable
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from clipbench.errors import DataError, UsageError
-from clipbench.metrics import cka, mutual_neighbours
+from clipbench.metrics import cka, cka_estimate, mutual_neighbours, shared_neighbours
 from clipbench.metrics.similarity import unit
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -74,6 +77,77 @@ def test_too_few_samples_are_undefined_and_unequal_numbers_an_error() -> None:
     assert np.isnan(cka(x, y)) and np.isnan(mutual_neighbours(x, y, 3))
     with pytest.raises(UsageError, match="k of at least 1, got 0"):
         mutual_neighbours(x, y, 0)
-    for measure in (cka, mutual_neighbours):
+    assert np.isnan(cka_estimate(*pair(4)).value) and np.isnan(shared_neighbours(x, y, 2).value)
+    with pytest.raises(UsageError, match="k of at least 1, got 0"):
+        shared_neighbours(x, y, 0)
+    for measure in (cka, mutual_neighbours, cka_estimate, shared_neighbours):
         with pytest.raises(DataError, match="3 image vectors and 2 text vectors"):
             measure(x, y[:2])
+
+
+def overlap(x: np.ndarray, y: np.ndarray, k: int) -> float:
+    """Mutual k-NN by loops over lists that are sorted by score, then by row."""
+    lists = []
+    for side in (x, y):
+        scores = (side.astype(float) @ side.T.astype(float)).astype(np.float32)
+        others = [[j for j in range(len(side)) if j != i] for i in range(len(side))]
+        lists.append([set(sorted(own, key=lambda j: (-scores[i, j], j))[:k]) for i, own in enumerate(others)])
+    return float(np.mean([len(a & b) / k for a, b in zip(*lists, strict=True)]))
+
+
+def without_each(measure: Callable[[np.ndarray, np.ndarray], float], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The influences of the jackknife, each sample left out in turn."""
+    left = np.array([measure(np.delete(x, i, axis=0), np.delete(y, i, axis=0)) for i in range(len(x))])
+    return (len(x) - 1) * (left.mean() - left)
+
+
+@pytest.mark.parametrize("has_ties", [False, True])
+def test_neighbours_that_two_models_share_are_those_of_two_sorted_lists_also_without_each_sample(
+    has_ties: bool,
+) -> None:
+    x, y = pair(14, 4)
+    if has_ties:
+        x, y = np.round(x), np.round(y)
+        x[~x.any(axis=1), 0] = y[~y.any(axis=1), 1] = 1
+        x, y = unit(x), unit(y)
+    for k in (1, 4, 10):
+        value, influence = shared_neighbours(x, y, k)
+        assert value == pytest.approx(overlap(x, y, k))
+        assert influence == pytest.approx(without_each(lambda a, b: overlap(a, b, k), x, y), abs=1e-9)  # noqa: B023
+
+
+def test_the_cka_of_two_models_is_that_of_all_and_of_all_but_each_sample() -> None:
+    x, y = pair(12, 5)
+    value, influence = cka_estimate(x, y)
+    assert value == cka(x, y)
+    assert influence == pytest.approx(without_each(cka, x, y))
+
+
+def test_a_model_is_like_itself_whatever_its_ties_and_like_its_rotation() -> None:
+    x, _ = pair(40)
+    x[20:] = x[:20]  # each image twice
+    turned = unit(x @ np.linalg.qr(np.random.default_rng(3).standard_normal((8, 8)))[0].astype(np.float32))
+    for measure in (shared_neighbours, cka_estimate):
+        value, influence = measure(x, x)
+        assert value == 1.0 and np.abs(influence).max() < 1e-12
+    assert shared_neighbours(x, turned, 9).value == pytest.approx(1, abs=0.02)  # rounding breaks some ties anew
+    assert cka_estimate(x, turned).value == pytest.approx(1, abs=1e-6)
+
+
+def test_shuffled_samples_have_a_cka_of_0_with_a_spread_that_the_number_alone_decides() -> None:
+    x, y = pair(6, 3, noise=0.3)
+    found = [cka(x, y[list(order)]) for order in permutations(range(6))]  # all 720
+    assert np.mean(found) == pytest.approx(0, abs=1e-9)
+    assert np.std(found) == pytest.approx(np.sqrt(2 / (6 * 3)))
+
+
+def test_spaces_of_other_dimensions_with_nothing_in_common_share_k_of_all_others() -> None:
+    found = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x, y = (unit(rng.standard_normal((20, dim)).astype(np.float32)) for dim in (64, 16))
+        found.append((cka_estimate(x, y).value, shared_neighbours(x, y, 5).value))
+    alike, shared = np.mean(found, axis=0)
+    assert alike == pytest.approx(0, abs=0.01) and shared == pytest.approx(5 / 19, abs=0.01)
+    constant = unit(np.ones((20, 4), np.float32))
+    assert np.isnan(cka_estimate(constant, x).value) and shared_neighbours(constant, constant, 5).value == 1.0

@@ -14,7 +14,7 @@ import pytest
 from clipbench.comparison.compare import compare
 from clipbench.comparison.gate import Judged, Outcome, judge
 from clipbench.comparison.gate_rules import Gate
-from clipbench.comparison.records import Comparison, Refusal
+from clipbench.comparison.records import Comparison, Refusal, RepresentationalSimilarity
 from clipbench.errors import UsageError
 from clipbench.results.other_tools import Values
 from clipbench.results.record import Metric
@@ -123,6 +123,30 @@ def test_a_row_has_both_values_the_difference_and_its_verdict(pair: Callable[...
     (gap,) = [row for row in words.rows if row and "gap" in row[0]]
     assert gap[3:] == ["0.0000", "–", "no test1", "–", "", "–not tested"]
     assert re.search(r"no test: \w", words.text)
+
+
+def test_how_alike_the_models_see_the_data_is_a_table_without_a_verdict(
+    pair: Callable[..., list[Run]], tmp_path: Path
+) -> None:
+    runs = pair()
+    plain = compare(*runs)
+    metrics = {
+        "mutual_knn": Metric(value=0.25, low=0.2, high=0.3, chance=0.02, n=500),
+        "cka": Metric(value=0.5, low=0.4, high=0.6, chance=0.0, n=500, unit="ratio"),
+    }
+    similar = [RepresentationalSimilarity(evaluation="zero-shot@birds", modality="image", **metrics)]
+    pages = []
+    for found in (plain, replace(plain, representational_similarity=similar)):
+        write_compare([Judged(comparison=found, outcomes=[])], runs, tmp_path / "page.html")
+        pages.append(Words((tmp_path / "page.html").read_text(encoding="utf-8")))
+    assert "Representational similarity" not in pages[0].text
+    assert "500 pairs." in pages[1].text and "Alike is not better: this is no verdict." in pages[1].text
+    rows = [row for row in pages[1].rows if row not in pages[0].rows]
+    assert rows == [
+        ["Measure", "Value", "95 % interval", "Chance"],
+        ["Images: mutual k-NN", "25.0\xa0%", "[20.0, 30.0]", "2.0\xa0%"],
+        ["Images: CKA", "0.5000", "[0.4000, 0.6000]", "0"],
+    ]
 
 
 def test_the_verdict_stands_on_top(pair: Callable[..., list[Run]], tmp_path: Path) -> None:

@@ -1,0 +1,238 @@
+"""Do two models see the same data alike? Mutual k-NN and CKA of the vectors that their runs kept, images and texts apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import isnan
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from clipbench import metrics
+from clipbench.comparison.align import EvaluationPair
+from clipbench.comparison.records import RepresentationalSimilarity
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.metrics import Estimate
+from clipbench.metrics.similarity import unit
+from clipbench.results.matching import match
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.run import Run, labels
+from clipbench.seeding import generator
+from clipbench.stats.intervals import Interval
+from clipbench.stats.representations import cka_interval, shared_neighbours_interval
+from clipbench.untrusted.reading import is_file
+
+TASK = "modality-gap"
+"""The task whose evaluations keep vectors of pairs."""
+K = 10
+"""Neighbours of the mutual k-NN, as in Huh et al. 2024."""
+LEAST_PAIRS, MOST_PAIRS = K + 2, 1_000
+"""Pairs that are needed, and a seeded sample of more: both measures cost n²."""
+
+Vectors = Float32[np.ndarray, "_ _"]
+Modality = Literal["image", "text"]
+ARRAYS: Mapping[Modality, str] = {"image": "images", "text": "texts"}
+"""The array that holds the vectors of a modality."""
+
+
+class KeptPairs(NamedTuple):
+    """The vectors of the pairs that a run kept."""
+
+    row: Mapping[str, int]
+    """The row of each pair, by its id."""
+    vectors: Mapping[Modality, Vectors]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityMatrix:
+    """The representational similarity of every two of several models, on the pairs that all runs kept."""
+
+    labels: Sequence[str]
+    evaluation: str
+    n: int
+    """Pairs."""
+    found: Mapping[tuple[int, int], Sequence[RepresentationalSimilarity]]
+    """By the places of two models, the lower one first."""
+    left_out: Sequence[str]
+    """Runs without vectors, each with its reason."""
+
+
+class Similarities(NamedTuple):
+    """The representational similarity of two runs by data set and modality, and a line for each evaluation without it."""
+
+    found: list[RepresentationalSimilarity]
+    notes: list[str]
+
+
+def representational_similarity(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Similarities:
+    """Return how alike two models arrange the images, and the texts, of the pairs that both runs kept, paired by id.
+
+    Args:
+        pairs: evaluations of both runs; of those that are no modality gap, or not of the same samples, nothing is said.
+    """
+    found: list[RepresentationalSimilarity] = []
+    notes = []
+    for pair in pairs:
+        if pair.base.task != TASK or not match(*pair).is_same:
+            continue
+        try:
+            one, other = _common([kept_pairs(base, pair.base), kept_pairs(candidate, pair.candidate)])
+            found += _between(one, other, pair.base.name)
+        except ClipbenchError as error:
+            notes.append(f"{pair.base.name}: mutual k-NN and CKA of the two models are not computed: {error}")
+    return Similarities(found, notes)
+
+
+def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> SimilarityMatrix:
+    """Return the representational similarity of every two of several runs, all on the same pairs.
+
+    Args:
+        data: the data set, where runs have the task on several.
+
+    Raises:
+        UsageError: fewer than two runs kept vectors, or a run has them of several data sets.
+        ClipbenchError: runs were measured on different samples, or have too few pairs in common.
+    """
+    kept, names, records, left_out = [], [], [], []
+    for name, run in zip(labels(runs), runs, strict=True):
+        try:
+            record = _evaluation(run, data)
+            kept.append(kept_pairs(run, record))
+        except UsageError:
+            raise
+        except ClipbenchError as error:
+            left_out.append(f"{name}: {error}")
+            continue
+        names.append(name)
+        records.append(record)
+    if len(kept) < 2:
+        why = f" ({left_out[0]})" if left_out else ""
+        raise UsageError(f"{len(kept)} of {len(runs)} runs have vectors of pairs: expected at least 2{why}")
+    for name, record in zip(names, records, strict=True):
+        same = match(records[0], record)
+        if not same.is_same:
+            raise ClipbenchError(
+                f"{record.name} has other {same.names} in {name} than in {names[0]}: the models did not see the same data"
+            )
+    common = _common(kept)
+    return SimilarityMatrix(
+        labels=names,
+        evaluation=records[0].name,
+        n=len(common[0]["image"]),
+        found={
+            (one, other): _between(common[one], common[other], records[0].name)
+            for one, other in combinations(range(len(names)), 2)
+        },
+        left_out=left_out,
+    )
+
+
+def kept_pairs(run: Run, evaluation: EvaluationRecord) -> KeptPairs:
+    """Return the vectors of pairs that an evaluation kept.
+
+    Raises:
+        ClipbenchError: there are none, or they are damaged.
+    """
+    has_file = is_file(run.folder / evaluation.files.get("arrays", "(no arrays)"))  # a gate may keep results alone
+    arrays = run.arrays(evaluation) if has_file else {}
+    missing = [name for name in (*ARRAYS.values(), "pair_id") if name not in arrays]
+    if missing:
+        raise ClipbenchError(
+            f"{run.label} lacks the {'array' if len(missing) == 1 else 'arrays'} {', '.join(missing)};"
+            f" `clipbench run --tasks {TASK}` on the same data keeps them"
+        )
+    ids = arrays["pair_id"].astype(str).ravel().tolist()
+    vectors = {modality: arrays[name] for modality, name in ARRAYS.items()}
+    is_whole = all(each.ndim == 2 and each.dtype.kind == "f" and len(each) == len(ids) for each in vectors.values())
+    if not is_whole or len(set(ids)) < len(ids):
+        raise ClipbenchError(
+            f"{run.label} has no vector for each pair of {evaluation.name}: the run is damaged, make it again"
+        )
+    return KeptPairs({name: row for row, name in enumerate(ids)}, vectors)
+
+
+def _evaluation(run: Run, data: str | None) -> EvaluationRecord:
+    """Return the evaluation of a run that keeps vectors: the only one, or that on the data that were named."""
+    of_task = [each for each in run.result.evaluations if each.task == TASK and each.status == "ok"]
+    fitting = [each for each in of_task if data in (None, each.dataset.id)]
+    names = list(dict.fromkeys(each.dataset.id for each in fitting))
+    if len(names) > 1:
+        raise UsageError(f"run {run.label} has {TASK} on {', '.join(names)}: choose with --data")
+    if not fitting:
+        on_data = f"@{data}" if data else ""
+        raise ClipbenchError(f"no {TASK}{on_data}: `clipbench run --tasks {TASK}{on_data}` makes it")
+    return fitting[0]
+
+
+def _common(kept: Sequence[KeptPairs]) -> list[Mapping[Modality, Vectors]]:
+    """Return the vectors of the pairs that all have, or of a seeded sample of them, in one random order.
+
+    The order is random because ties of neighbours go to the lower row: ids may lie by class.
+    """
+    ids = sorted(set.intersection(*(set(each.row) for each in kept)))
+    if len(ids) < LEAST_PAIRS:
+        counts = ", ".join(f"{len(each.row):,}" for each in kept)
+        raise ClipbenchError(
+            f"the runs kept {counts} pairs, {len(ids)} of them the same: expected at least {LEAST_PAIRS}; runs of one"
+            " --seed keep the same pairs, and --keep-arrays keeps all"
+        )
+    chosen = [ids[row] for row in generator(0, "representations").permutation(len(ids))[:MOST_PAIRS]]
+    common: list[Mapping[Modality, Vectors]] = []
+    for each in kept:
+        rows = [each.row[name] for name in chosen]
+        common.append({modality: unit(vectors[rows]) for modality, vectors in each.vectors.items()})
+    return common
+
+
+def _between(
+    base: Mapping[Modality, Vectors], candidate: Mapping[Modality, Vectors], evaluation: str
+) -> list[RepresentationalSimilarity]:
+    return [
+        RepresentationalSimilarity(
+            evaluation=evaluation,
+            modality=modality,
+            mutual_knn=_mutual_knn(base[modality], candidate[modality], ARRAYS[modality]),
+            cka=_cka(base[modality], candidate[modality], ARRAYS[modality]),
+        )
+        for modality in ARRAYS
+    ]
+
+
+def _mutual_knn(base: Vectors, candidate: Vectors, noun: str) -> Metric:
+    found = metrics.shared_neighbours(base, candidate, K)
+    like = Metric(
+        value=None,
+        unit="fraction",
+        chance=K / (len(base) - 1),
+        title=f"Mutual k-NN of {noun}",
+        description=f"Mean share of the {K} nearest {noun} that are the same in both models.",
+    )
+    return _with_value(like, found, shared_neighbours_interval(*found))
+
+
+def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
+    found = metrics.cka_estimate(base, candidate)
+    like = Metric(
+        value=None,
+        unit="ratio",
+        chance=0.0,
+        title=f"CKA of {noun}",
+        description=f"Correlation of the models' centred dot products of {noun}: 1 is the same up to rotation and scale.",
+        reason=f"all {noun} are equal in one of the models, or all but one",
+    )
+    return like if isnan(found.value) else _with_value(like, found, cka_interval(*found))
+
+
+def _with_value(like: Metric, found: Estimate, interval: Interval) -> Metric:
+    low, high, method = interval
+    reason = f"no interval: {method}" if low is None else None
+    return replace(
+        like,
+        value=found.value,
+        low=low,
+        high=high,
+        n=len(found.influence),
+        method=None if low is None else method,
+        reason=reason,
+    )

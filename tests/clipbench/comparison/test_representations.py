@@ -1,0 +1,146 @@
+"""How alike two models see the same data: which pairs are held against each other, and what is said where there are none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+
+import clipbench as cb
+from clipbench.comparison.representations import similarity_matrix
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.metrics import cka, mutual_neighbours
+from clipbench.metrics.similarity import unit
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.run import Run, read_run, write_result
+
+N = 60
+COCO = DatasetRecord(id="coco", fingerprint="f", n_samples=N)
+IDS = [f"pair {k}" for k in range(N)]
+KEEPS = "`clipbench run --tasks modality-gap` on the same data keeps them"
+
+
+def vectors(seed: int, dim: int = 8) -> dict[str, np.ndarray]:
+    shared = np.random.default_rng(0).standard_normal((N, 8))
+    rng = np.random.default_rng(seed)
+    sides = (shared @ rng.standard_normal((8, dim)) + rng.standard_normal((N, dim)) for _ in range(2))
+    return {name: unit(side.astype(np.float32)) for name, side in zip(("images", "texts"), sides, strict=True)}
+
+
+def write(folder: Path, arrays: dict[str, Any] | None, rows: np.ndarray | None = None, **changes: Any) -> Run:
+    """Write a run of the modality gap that kept these rows of some vectors; None: it kept no file."""
+    (folder / "arrays").mkdir(parents=True)
+    pandas.DataFrame({"sample_id": IDS}).to_parquet(folder / "samples.parquet", index=False)
+    rows = np.arange(N) if rows is None else rows
+    if arrays is not None:
+        kept = {name: np.asarray(each)[rows] for name, each in {"pair_id": np.array(IDS), **arrays}.items()}
+        np.savez(folder / "arrays/gap.npz", **kept)
+    facts: dict[str, Any] = {
+        "task": "modality-gap", "task_version": 2, "params": {}, "dataset": COCO, "status": "ok",
+        "metrics": {"gap": Metric(value=0.5, n=N, unit="distance")},
+        "files": {"samples": "samples.parquet", "arrays": "arrays/gap.npz"},
+    }  # fmt: skip
+    result = Result(
+        clipbench_version="9", created="", command=[], seed=0, environment={}, model={"ref": folder.name},
+        evaluations=[EvaluationRecord(**{**facts, **changes})],
+    )  # fmt: skip
+    write_result(result, folder)
+    return read_run(folder)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    folder = tmp_path_factory.mktemp("runs")
+    return [write(folder / str(seed), vectors(seed, dim)) for seed, dim in ((1, 8), (2, 12), (3, 8))]
+
+
+def test_images_and_texts_have_both_measures_on_the_pairs_of_both_runs(runs: list[Run]) -> None:
+    found = cb.compare(*runs[:2])
+    frame = found.similarity_frame().set_index(["modality", "metric"])
+    for modality, name in (("image", "images"), ("text", "texts")):
+        one, other = vectors(1)[name], vectors(2, 12)[name]
+        assert frame.loc[(modality, "mutual_knn"), "value"] == pytest.approx(mutual_neighbours(one, other))
+        assert frame.loc[(modality, "cka"), "value"] == pytest.approx(cka(one, other))
+    assert (frame["n"] == N).all() and (frame["low"] < frame["value"]).all() and (frame["value"] < frame["high"]).all()
+    assert list(frame["chance"]) == pytest.approx([10 / (N - 1), 0, 10 / (N - 1), 0])
+    assert found.notes == [] and [each.name for each in found.differences] == ["gap"]
+
+
+def test_a_model_is_exactly_like_itself_and_like_its_rotation(runs: list[Run], tmp_path: Path) -> None:
+    turn = np.linalg.qr(np.random.default_rng(5).standard_normal((8, 8)))[0]
+    turned = {name: (3 * side @ turn).astype(np.float32) for name, side in vectors(1).items()}
+    itself, rotated = cb.compare(runs[0], runs[0]), cb.compare(runs[0], write(tmp_path / "turned", turned))
+    assert list(itself.similarity_frame()["value"]) == [1.0, 1.0, 1.0, 1.0]
+    assert list(rotated.similarity_frame()["value"]) == pytest.approx([1.0] * 4, abs=1e-6)
+    knn = itself.representational_similarity[0].mutual_knn
+    assert (knn.low, knn.reason) == (None, "no interval: no sample moves the value")
+
+
+def test_pairs_are_found_by_id_and_those_that_one_run_lacks_are_left_out(runs: list[Run], tmp_path: Path) -> None:
+    mixed = np.random.default_rng(0).permutation(N)
+    frames = [
+        cb.compare(runs[0], write(tmp_path / name, vectors(2, 12), rows)).similarity_frame()
+        for name, rows in (("mixed", mixed), ("part", mixed[:40]), ("sorted", np.sort(mixed[:40])))
+    ]
+    assert [set(frame["n"]) for frame in frames] == [{N}, {40}, {40}]
+    assert list(frames[0]["value"]) == list(cb.compare(*runs[:2]).similarity_frame()["value"])
+    assert list(frames[1]["value"]) == list(frames[2]["value"])
+    few = cb.compare(runs[0], write(tmp_path / "few", vectors(2), mixed[:11]))
+    assert few.representational_similarity == [] and few.differences
+    (note,) = few.notes
+    assert note == (
+        "modality-gap@coco: mutual k-NN and CKA of the two models are not computed: the runs kept 60, 11 pairs, 11 of them"
+        " the same: expected at least 12; runs of one --seed keep the same pairs, and --keep-arrays keeps all"
+    )
+
+
+def test_of_many_pairs_a_thousand_are_drawn_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipbench.comparison.representations.MOST_PAIRS", 30)
+    runs = [write(tmp_path / str(seed), vectors(seed)) for seed in (1, 2)]
+    first, again = (cb.compare(*runs).similarity_frame() for _ in range(2))
+    assert set(first["n"]) == {30} and first.equals(again)
+
+
+def test_runs_without_vectors_compare_as_before_with_a_line(runs: list[Run], tmp_path: Path) -> None:
+    whole = vectors(2)
+    for place, (kept, told) in enumerate(
+        (
+            (None, f"lacks the arrays images, texts, pair_id; {KEEPS}"),
+            ({"texts": whole["texts"]}, f"lacks the array images; {KEEPS}"),
+            ({**whole, "images": whole["images"][:, 0]}, "has no vector for each pair of modality-gap@coco"),
+            ({**whole, "pair_id": np.array(["same"] * N)}, "has no vector for each pair of modality-gap@coco"),
+            ({**whole, "images": whole["images"] * np.nan}, "vector 0 has length nan"),
+        )
+    ):
+        found = cb.compare(runs[0], write(tmp_path / str(place), kept))
+        assert found.representational_similarity == [] and len(found.differences) == 1
+        (note,) = found.notes
+        assert note.startswith("modality-gap@coco: mutual k-NN and CKA of the two models are not computed: ")
+        assert told in note
+        assert found.similarity_frame().empty
+
+
+def test_other_data_and_other_tasks_have_none(runs: list[Run], tmp_path: Path) -> None:
+    other = write(tmp_path / "other", vectors(2), dataset=DatasetRecord(id="coco", fingerprint="g"))
+    with pytest.raises(cb.NotComparable, match="data fingerprint f in the one run, g in the other"):
+        cb.compare(runs[0], other)
+    found = cb.compare(*(write(tmp_path / f"r{seed}", vectors(seed), task="retrieval") for seed in (1, 2)))
+    assert found.representational_similarity == [] and found.notes == []
+
+
+def test_a_matrix_has_every_two_runs_on_the_pairs_of_all(runs: list[Run], tmp_path: Path) -> None:
+    bare = write(tmp_path / "bare", None)
+    found = similarity_matrix([*runs, bare])
+    assert list(found.found) == [(0, 1), (0, 2), (1, 2)] and (found.n, found.labels) == (N, ["1", "2", "3"])
+    assert found.found[0, 1] == cb.compare(*runs[:2]).representational_similarity
+    assert found.left_out == [f"bare: {bare.folder} lacks the arrays images, texts, pair_id; {KEEPS}"]
+    with pytest.raises(
+        UsageError, match=r"^1 of 2 runs have vectors of pairs: expected at least 2 \(bare: .* lacks the arrays"
+    ):
+        similarity_matrix([runs[0], bare])
+    with pytest.raises(UsageError, match=r"no modality-gap@sea: `clipbench run --tasks modality-gap@sea` makes it"):
+        similarity_matrix(runs, data="sea")
+    other = write(tmp_path / "other", vectors(2), dataset=DatasetRecord(id="coco", fingerprint="g"))
+    with pytest.raises(ClipbenchError, match=r"^modality-gap@coco has other data fingerprint in other than in 1: "):
+        similarity_matrix([runs[0], other])
