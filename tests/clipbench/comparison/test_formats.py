@@ -238,7 +238,7 @@ def test_representational_similarity_is_told_with_chance_and_has_no_part_in_the_
     similar = [
         RepresentationalSimilarity(
             evaluation="modality-gap@birds", modality=modality, mutual_knn=knn, cka=cka[modality]
-        )  # type: ignore[index]
+        )
         for modality in ("image", "text")
     ]
     plain, told = (replace(judged.comparison, representational_similarity=those) for those in ([], similar))

@@ -35,7 +35,7 @@ def write(folder: Path, arrays: dict[str, Any] | None, rows: np.ndarray | None =
     rows = np.arange(N) if rows is None else rows
     if arrays is not None:
         kept = {name: np.asarray(each)[rows] for name, each in {"pair_id": np.array(IDS), **arrays}.items()}
-        np.savez(folder / "arrays/gap.npz", **kept)
+        np.savez(folder / "arrays/gap.npz", **kept)  # type: ignore[arg-type]
     facts: dict[str, Any] = {
         "task": "modality-gap", "task_version": 2, "params": {}, "dataset": COCO, "status": "ok",
         "metrics": {"gap": Metric(value=0.5, n=N, unit="distance")},

@@ -129,7 +129,7 @@ def test_how_alike_the_models_see_the_data_is_a_table_without_a_verdict(
     pair: Callable[..., list[Run]], tmp_path: Path
 ) -> None:
     runs = pair()
-    plain = compare(*runs)
+    plain = compare(runs[0], runs[1])
     metrics = {
         "mutual_knn": Metric(value=0.25, low=0.2, high=0.3, chance=0.02, n=500),
         "cka": Metric(value=0.5, low=0.4, high=0.6, chance=0.0, n=500, unit="ratio"),
