@@ -474,8 +474,8 @@ def _whole_number(name: str, value: SupportsIndex, least: int) -> int:
 
 
 def _without_columns(options: DataOptions) -> DataOptions:
-    """Return what is left to say of data that have been read: on how many images words are to be written."""
-    kept = {name: text for name, text in options.options.items() if name == "n"}
+    """Return what is left to say of data that have been read: on how many images words are written, and what is trained on."""
+    kept = {name: text for name, text in options.options.items() if name in ("n", "train")}
     return DataOptions(data_root=options.data_root, allow_partial=options.allow_partial, options=kept)
 
 

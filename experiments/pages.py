@@ -23,7 +23,7 @@ from clipbench_tasks.mixed_retrieval import MixedRetrieval
 from clipbench_tasks.mixed_retrieval import task as mixed_retrieval
 from clipbench_tasks.modality_gap import calibration
 from clipbench_tasks.modality_gap import task as modality_gap
-from clipbench_tasks.text_in_image import attacks, reading
+from clipbench_tasks.text_in_image import attacks, probes, reading
 
 DOCS = Path(__file__).parents[1] / "docs"
 OF_ALL = ("traceback", "help", "quiet")
@@ -135,7 +135,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
         "modality-gap": modality_gap.METRICS | of_hubs | calibration.METRICS,
         "modalities": modalities.METRICS,
         "composition": composition.METRICS,
-        "text-in-image": reading.METRICS | attacks.METRICS,
+        "text-in-image": reading.METRICS | attacks.METRICS | probes.METRICS,
         "long-caption": of_captions | position_probe.METRICS,
         "few-shot": few_shot.definitions(FewShot().shots),
         "operating-points": operating_points.definitions(operating_points.OperatingPoints().precisions),

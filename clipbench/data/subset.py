@@ -20,7 +20,7 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
 
     With labels the sample is stratified: every class has its share of it, and at least one image if ``n`` allows.
     Of contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions;
-    attacks with labels of another style stay with the usual one on the same object.
+    attacks with labels of another style stay with the usual one on the same object, and so do all images to train on.
     Of judged data, ``n`` queries are kept, and all documents: what is searched stays as large.
     A data set that is no larger is returned unchanged.
 
@@ -64,6 +64,7 @@ def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Datase
     captioned = [] if dataset.caption_image is None else np.unique(dataset.caption_image).tolist()
     kept_rows = {row for item in (*(contrasts or ()), *(attacks or ())) for row in item.images}
     kept_rows |= set(_some(captioned, n, rng) or ())
+    kept_rows |= set() if dataset.is_training is None else set(np.flatnonzero(dataset.is_training).tolist())
     n_items = len(dataset.contrasts or ()) + len(dataset.attacks or ())
     is_whole = n >= len(dataset) or len(kept_rows) == len(dataset)
     if is_whole and len(contrasts or ()) + len(attacks or ()) == n_items:

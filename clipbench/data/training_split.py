@@ -1,4 +1,4 @@
-"""A split to train on beside the one that is tested, for the task that trains on labelled images: ``--data-option train=SPLIT``."""
+"""Images to train on beside those that are tested: ``--data-option train=``, a split for few-shot, data for text-in-image."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +9,7 @@ from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.errors import DataError, UsageError, did_you_mean
 
 TASK, OPTION = "few-shot", "train"
-"""The task, and the option that names the split."""
+"""The task that trains on a split of its data, and the option that names what is trained on."""
 
 
 def is_named(options: DataOptions) -> bool:
@@ -89,6 +89,69 @@ def joined(tested: Dataset, training: Dataset, split: str) -> Dataset:
                 if not each.of_captions
             },
             notes=(*tested.notes, *(f"split '{split}': {note}" for note in training.notes if note not in tested.notes)),
+        ),
+        allow_partial=True,
+    )
+
+
+def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
+    """Return attacks together with labelled images to train on, which come last; those of classes that no attack has are left out.
+
+    Words to read are left out too. Classes are told by their names, whatever the case of their letters.
+
+    Args:
+        name: of the images to train on.
+
+    Raises:
+        UsageError: nothing is attacked in the tested data.
+        DataError: none of the images to train on is of a class of the attacks.
+        MissingPart: the images to train on have no labels.
+
+    Example:
+        >>> from clipbench.data import Attack
+        >>> from clipbench.testing import NamedImage
+        >>> parts = dict(id="x", class_names=("cat", "dog"), image_ids=["a"], images=[NamedImage("a")])
+        >>> tested = Dataset(**parts, attacks=[Attack("1", label=0, word=1, attacked=0)])
+        >>> photographs = Dataset(**{**parts, "class_names": ("Dog",)}, labels=np.array([0]))
+        >>> joined = beside_attacks(tested, photographs, "photographs")
+        >>> joined.labels, joined.is_training
+        (array([0, 1]), array([False,  True]))
+    """
+    if tested.attacks is None or tested.class_names is None:
+        raise UsageError(
+            f"--data-option {OPTION}={name}: data set {tested.id} has no objects with words on them to test"
+        )
+    training.require("labels", "class_names")
+    assert training.labels is not None and training.class_names is not None
+    n_readings, n_unknown = len(tested.contrasts or ()), len(training)
+    row = {class_name.casefold(): number for number, class_name in enumerate(tested.class_names)}
+    labels = np.array([row.get(class_name.casefold(), -1) for class_name in training.class_names], np.int64)
+    training = training.take(np.flatnonzero(labels[training.labels] >= 0))
+    if not len(training):
+        first, known = training.class_names or ("",), sorted(tested.class_names)
+        raise DataError(
+            f"--data-option {OPTION}={name}: none of its {n_unknown:,} images is of a class of {tested.id}: its first class is"
+            f" '{first[0]}', expected names such as '{known[0]}'"
+        )
+    assert training.labels is not None
+    shown = sorted({image for attack in tested.attacks for image in attack.images})
+    tested = replace(tested, contrasts=None).take(np.array(shown, np.int64))
+    own = np.zeros(len(tested), np.int64)
+    for attack in tested.attacks or ():
+        own[list(attack.images)] = attack.label
+    n_unknown -= len(training)
+    left_out = [f"words to read ({n_readings:,}): left out"] if n_readings else []
+    if n_unknown:
+        left_out.append(f"images of {name} of classes that no attack has ({n_unknown:,}): left out")
+    return check(
+        replace(
+            tested,
+            images=[*tested.images, *training.images],
+            image_ids=[*tested.image_ids, *(f"{name}: {each}" for each in training.image_ids)],
+            labels=np.concatenate([own, labels[training.labels]]),
+            is_training=np.arange(len(tested) + len(training)) >= len(tested),
+            groups={},
+            notes=(*tested.notes, *left_out),
         ),
         allow_partial=True,
     )

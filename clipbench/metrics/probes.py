@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import DataError
+from clipbench.metrics.classification import top_k_credit
 from clipbench.metrics.similarity import score_blocks
 
 C = 10.0
@@ -152,3 +153,20 @@ def neighbour_votes(
         nearness = scores[query, voter].astype(np.float64) - scores.max(axis=1)[query]
         np.add.at(votes[rows], (query, labels[voter]), places[query, voter] * np.exp(nearness / TEMPERATURE))
     return np.round(votes / votes.sum(axis=1, keepdims=True), DECIMALS)
+
+
+def first_credit(
+    scores: Float64[np.ndarray, "n n_classes"], classes: Int64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Return 1 where a class scores highest, 0 where another does, and for a tie what a coin flip would give.
+
+    Args:
+        scores: of each vector for each class.
+        classes: row of the class that each vector is asked about, such as its true one.
+
+    Example:
+        >>> first_credit(np.array([[0.7, 0.2, 0.1], [0.4, 0.4, 0.2]]), np.array([1, 1]))
+        array([0. , 0.5])
+    """
+    own = scores[np.arange(len(scores)), classes][:, None]
+    return top_k_credit((scores > own).sum(axis=1), (scores == own).sum(axis=1) - 1)

@@ -22,6 +22,7 @@ from clipbench_reports.figures._mixed import BY_SHARE, mixed
 from clipbench_reports.figures._modalities import modalities, modality_map, modality_matrices
 from clipbench_reports.figures._operating_points import BY_COSINE, CURVES, QUESTIONS, SHOWN, operating_points
 from clipbench_reports.figures._positions import BY_POSITION, positions
+from clipbench_reports.figures._probe_attacks import probe_attacks
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
 from clipbench_reports.figures._relevance import JUDGED, relevance
@@ -77,6 +78,7 @@ __all__ = [
     "most_telling",
     "operating_points",
     "positions",
+    "probe_attacks",
     "progress",
     "ranked",
     "reading",

@@ -437,7 +437,7 @@ PLOTS: Mapping[str, Plot] = {
         summary="accuracy and attack success under typographic attacks",
         definition="An attack succeeds when the class of the written word scores highest.",
         tasks=("text-in-image",),
-        draws=(figures.hijacking, *map(figures.response, figures.SETTINGS)),
+        draws=(figures.hijacking, figures.probe_attacks, *map(figures.response, figures.SETTINGS)),
     ),
     "long-caption": Plot(
         summary="recall by tokens kept, and accuracy by where a fact is stated",

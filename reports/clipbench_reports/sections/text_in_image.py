@@ -7,7 +7,7 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench.stats.claims import may_differ
+from clipbench.stats.claims import against_chance, may_differ
 from clipbench_reports import figures
 from clipbench_reports.galleries.gallery import (
     COSINES,
@@ -48,6 +48,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         sentences.append(claim("Reads the written word right in {value} of {n} images", reading, weakness=UNREAD))
     if success is not None and success.value is not None:
         sentences.append(_fooled(evaluation, success))
+    sentences += _probe_fooled(evaluation)
     return sentences or headline_findings(evaluation)
 
 
@@ -72,6 +73,27 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
     text += f"; names the object in {', '.join(right)}." if right else "."
     against = skill(replace(success, chance=named.value if named else None))
     return Finding(mark, text, against, weakness=OBEYED if mark == "weak" else "")
+
+
+def _probe_fooled(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return how often a linear probe is fooled where the prompts are; nothing where no probe was asked for."""
+    metrics = evaluation.metrics
+    probe, difference = metrics.get("linear_probe_attack_success"), metrics.get("zero_shot_minus_linear_probe")
+    if probe is None:
+        return []
+    if probe.value is None or difference is None or difference.value is None:
+        return [claim("A linear probe is fooled in {value} of {n} attacks", probe)]
+    words = {"better": "fooled less often than the prompts: in", "worse": "fooled more often than the prompts: in"}
+    standing = against_chance(replace(difference, higher_is_better=True))[0] or "level"
+    prompts = metrics.get("zero_shot_attack_success")
+    text = (
+        f"A linear probe on the same image vectors is {words.get(standing, 'fooled in')} {fmt.percent(probe.value)} % of "
+        f"{fmt.count(probe.n)} attacks, the prompts in {fmt.percent(prompts.value if prompts else None)} % among the same "
+        f"classes; difference {fmt.number(difference.value, difference.unit)} {fmt.symbol(difference.unit)}"
+        f"{interval_in_brackets(difference)}"
+    )
+    text += ", not significant." if standing == "level" else "."
+    return [Finding("plain", text)]
 
 
 def _mark(success: Metric, named: Metric | None) -> Mark:
@@ -163,6 +185,7 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
     credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), evidence.numbers("margin")
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
     cosines = Cosines.of(evidence, margin)
+    by_probe = known(evidence, "linear_probe_predicted")
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.written(row)
@@ -171,6 +194,8 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Margin", "", by),
             Fact("Label says", word[row]),
         ]
+        if by_probe and by_probe[row]:
+            said.append(Fact("Linear probe says", by_probe[row]))
         return [Fact("Object", thing[row], right), *said]
 
     def say(row: int) -> str:
@@ -238,7 +263,7 @@ ADVICE = {
 SECTION = Section(
     advice=ADVICE,
     title="Text in images",
-    figures=(figures.hijacking, *map(figures.response, figures.SETTINGS), figures.reading),
+    figures=(figures.hijacking, figures.probe_attacks, *map(figures.response, figures.SETTINGS), figures.reading),
     galleries=(hijacked, misread),
     tables=(attacked_objects, misread_words),
     findings=findings,
@@ -247,7 +272,8 @@ SECTION = Section(
         SampleColumn(name="object", title="Object", is_of_sample=True),
         SampleColumn(name="word", title="Label says", is_of_sample=True),
         SampleColumn(name="written", title="Written", is_of_sample=True),
-        SampleColumn(name="predicted", title="Taken for"),
+        SampleColumn(name="predicted", title="Taken for", metrics="(?!linear_probe_|knn_).*"),
+        SampleColumn(name="linear_probe_predicted", title="Taken for", metrics="linear_probe_.*"),
         SampleColumn(name="read", title="Read as", metrics="reading_acc"),
     ),
 )

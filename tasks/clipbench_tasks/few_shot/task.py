@@ -24,7 +24,7 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import class_scores, top_k_credit
-from clipbench.metrics.probes import C, fit_probe, neighbour_votes
+from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
 from clipbench.results.numbers import count, counted, shortest
@@ -134,7 +134,7 @@ class FewShot:
         classifiers, true = _classifiers(vectors), vectors.labels[cut.test]
         with_all = {method: scores(cut.test, cut.training) for method, scores in classifiers.items()}
         zero_shot = class_scores(vectors.images[cut.test], vectors.classes, true, logit_scale=None)
-        of_images = {f"{method}_acc1@{ALL}": _hits(scores, true) for method, scores in with_all.items()}
+        of_images = {f"{method}_acc1@{ALL}": first_credit(scores, true) for method, scores in with_all.items()}
         of_images[ZERO_SHOT] = top_k_credit(zero_shot.better, zero_shot.tied)
         of_draws = {
             f"{method}_acc1@{k}": _hits_of_draws(scores, vectors.labels, cut, draws, k)
@@ -248,14 +248,8 @@ def _hits_of_draws(
     for draw in range(draws.n):
         of_draw = draws.of_test == draw
         test = cut.test[of_draw]
-        hits[of_draw] = _hits(scores(test, draws.rows(draw, shots)), labels[test])
+        hits[of_draw] = first_credit(scores(test, draws.rows(draw, shots)), labels[test])
     return hits
-
-
-def _hits(scores: Float64[np.ndarray, "n n_classes"], true: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Return 1 for images whose class scores highest, 0 for others, and for a tie what a coin flip would give."""
-    own = scores[np.arange(len(true)), true][:, None]
-    return top_k_credit((scores > own).sum(axis=1), (scores == own).sum(axis=1) - 1)
 
 
 def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:

@@ -25,6 +25,8 @@ from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 from clipbench_tasks.tables import bounded_curve
+from clipbench_tasks.text_in_image.probes import METRICS as OF_PROBES
+from clipbench_tasks.text_in_image.probes import Probed, probed
 
 CONDITIONS = ("clean", "blank", "benign", "attacked")
 """No label; a blank one; one with the object's own name; one with another name."""
@@ -78,8 +80,14 @@ AXES = {
 """Properties over which the shipped response curves run."""
 
 
-def attacked(dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *, prompts: Prompts) -> Evaluation:
-    """Return a row for each attack: the classification of the object in each of its images."""
+def attacked(
+    dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *, prompts: Prompts, with_probes: bool = False
+) -> Evaluation:
+    """Return a row for each attack: the classification of the object in each of its images.
+
+    Args:
+        with_probes: attack a linear probe and k-NN too (``probes``).
+    """
     dataset.require("class_names")
     names = dataset.class_names or ()
     texts = prompts.render(names)
@@ -94,14 +102,18 @@ def attacked(dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *,
     )
     verdicts = {kind: judge.verdict([getattr(attack, kind) for attack in attacks]) for kind in CONDITIONS}
     samples = _samples(attacks, verdicts, names)
+    of_probes = Probed({}, {}, {}, ())
+    if with_probes:
+        of_probes = probed(dataset, attacks, embedder, judge.classes, _is_usual(samples["condition"]))
     return Evaluation(
-        samples=samples,
-        measures=define(_measures(samples, verdicts, len(names)), METRICS),
+        samples={**samples, **of_probes.samples},
+        measures=define({**_measures(samples, verdicts, len(names)), **of_probes.measures}, {**METRICS, **OF_PROBES}),
         curves=_response_curves(samples),
-        controls=define(_controls(verdicts, len(names)), METRICS),
+        controls=define({**_controls(verdicts, len(names)), **of_probes.controls}, {**METRICS, **OF_PROBES}),
         notes=(
             f"{len(attacks)} attacks by {len({attack.word for attack in attacks})} words, among {len(names)} classes",
             f"prompts for class '{names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",
+            *of_probes.notes,
         ),
     )
 

@@ -7,7 +7,7 @@ zero-shot.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import MissingPart
-from clipbench.evaluation.task import Evaluation
+from clipbench.evaluation.task import UNRECORDED_DEFAULT, Evaluation
 from clipbench.models.protocol import Embedder
 from clipbench_tasks.tables import stacked
 from clipbench_tasks.text_in_image.attacks import attacked
@@ -41,6 +41,8 @@ class TextInImage:
 
     prompts: Prompts | None = None
     """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    probes: bool = field(default=False, metadata=UNRECORDED_DEFAULT)
+    """Attack a linear probe and k-NN too, trained on the objects without a word; so are data with images to train on."""
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row for each word to read and each attack. Needs attacks with class names, or contrasts."""
@@ -49,7 +51,8 @@ class TextInImage:
             parts.append(reading(dataset, dataset.contrasts, embedder))
         if dataset.attacks:
             prompts = self.prompts or prompts_of(dataset)
-            parts.append(attacked(dataset, dataset.attacks, embedder, prompts=prompts))
+            with_probes = self.probes or dataset.is_training is not None
+            parts.append(attacked(dataset, dataset.attacks, embedder, prompts=prompts, with_probes=with_probes))
         if not parts:
             raise MissingPart(dataset.id, "attacks")
         return _joined(parts)

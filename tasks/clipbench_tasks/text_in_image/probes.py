@@ -1,0 +1,295 @@
+"""Attacks on classifiers that read no prompt: are a linear probe and k-NN fooled by a word where the prompts are?
+
+Both are trained on unit vectors of images without a word, as in few-shot: on images of their own where the data have
+them (``is_training``), else on the objects of the attacks, cross-fitted. Then an attack is tested by classifiers that saw no image of its
+object: objects that share an image are one, and each class's objects are dealt to five folds in the order of their ids.
+
+Zero-shot, k-NN and the probe are asked of the same attacks, among the same classes: those that can be trained. An attack whose
+object or word is none of them is left out.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from clipbench.data.contrast_and_attack import Attack
+from clipbench.data.dataset import Dataset
+from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.probes import first_credit, fit_probe, neighbour_votes
+from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import count, counted
+from clipbench.stats.clusters import sharing
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure
+
+Credits = Float64[np.ndarray, " n_asked"]
+ZERO_SHOT = "zero_shot"
+PROBES = {"linear_probe": "Linear probe", "knn": "k-NN"}
+"""The classifiers that are trained, and their titles."""
+CLASSIFIERS = {ZERO_SHOT: "Zero-shot", **PROBES}
+N_FOLDS = 5
+ALWAYS, NEVER = -1, -2
+"""Fold of training images that every attack is tested with, and of objects without one: they are in no training set."""
+PREDICTED = "linear_probe_predicted"
+UNTRAINED = (
+    "the data show no two classes with two objects each without a word, one of them attacked by the other: "
+    "--data-option train=DATA trains on other images"
+)
+UNKNOWN = "no attack's object and word are both classes of the images to train on"
+
+
+def _definitions() -> dict[str, Definition]:
+    found = {}
+    for key, title in CLASSIFIERS.items():
+        by = "the prompts, among the classes that the probes are trained on" if key == ZERO_SHOT else f"a {title}"
+        success, by = f"{key}_attack_success", by.replace("Linear", "linear")
+        same = " (same attacks and classes)" if key == ZERO_SHOT else ""
+        found[success] = Definition(
+            f"{title} attack success rate{same}",
+            f"Share of attacks in which the class of the written word scores highest by {by}.",
+        )
+        found[f"{key}_attacked_acc"] = Definition(
+            f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
+        )
+        found[f"{key}_plain_acc"] = Definition(
+            f"{title} accuracy without a word{same}",
+            f"Share of the same objects, without a word, whose class scores highest by {by}.",
+        )
+        found[f"{key}_plain_named_word"] = Definition(
+            f"The word's class without a word, {title}{same}",
+            f"Share of the same objects, without a word, for which the class of the attacking word scores highest by {by}.",
+            success,
+        )
+    for key, title in PROBES.items():
+        found[f"{ZERO_SHOT}_minus_{key}"] = Definition(
+            f"Attack success rate, zero-shot minus {title}".replace("Linear", "linear"),
+            f"Attack success rate by the prompts less that by a {title}, of the same attacks among the same classes.".replace(
+                "Linear", "linear"
+            ),
+        )
+    return found
+
+
+METRICS = _definitions()
+
+
+class Probed(NamedTuple):
+    """The columns, measures and controls of the probes, and remarks on how they were trained."""
+
+    samples: dict[str, np.ndarray]
+    measures: dict[str, Measure]
+    controls: dict[str, Measure]
+    notes: tuple[str, ...]
+
+
+class Training(NamedTuple):
+    """The images that classifiers are trained on, and the folds that keep those of an attack's own object out."""
+
+    images: Int64[np.ndarray, " n_training"]
+    """Rows of the data set's images."""
+    labels: Int64[np.ndarray, " n_training"]
+    """Rows of the class names."""
+    folds: Int64[np.ndarray, " n_training"]
+    """An attack is tested by the images of other folds than its own."""
+    of_attack: Int64[np.ndarray, " n_attacks"]
+    """Fold of each attack."""
+
+    @property
+    def classes(self) -> Int64[np.ndarray, " n_trained"]:
+        """The classes that are trained whatever the fold: those of images in two folds, or of such as are in all sets."""
+        in_folds = defaultdict(set)
+        for label, fold in zip(self.labels.tolist(), self.folds.tolist(), strict=True):
+            in_folds[label].add(fold)
+        trained = [label for label, folds in in_folds.items() if ALWAYS in folds or len(folds) > 1]
+        return np.array(sorted(trained), np.int64)
+
+
+class _Shown(NamedTuple):
+    """What each attack that is asked shows; classes are numbered among those that are trained."""
+
+    labels: Int64[np.ndarray, " n_asked"]
+    words: Int64[np.ndarray, " n_asked"]
+    plain: Int64[np.ndarray, " n_asked"]
+    """Row of the object's image without a word, -1 where there is none."""
+
+
+def probed(
+    dataset: Dataset,
+    attacks: Sequence[Attack],
+    embedder: Embedder,
+    classes: Float32[np.ndarray, "n_classes dim"],
+    is_asked: Bool[np.ndarray, " n_attacks"],
+) -> Probed:
+    """Return how often a written word decides the class by the prompts, by a linear probe and by k-NN.
+
+    Args:
+        classes: unit vectors of the prompts.
+        is_asked: attacks of the data's usual style.
+    """
+    training = training_of(dataset, attacks)
+    trained = training.classes
+    labels, words = (np.array([getattr(each, part) for each in attacks], np.int64) for part in ("label", "word"))
+    asked = np.flatnonzero(is_asked & np.isin(labels, trained) & np.isin(words, trained))
+    if len(trained) < 2 or not len(asked):
+        reason = UNTRAINED if dataset.is_training is None else UNKNOWN
+        name = "linear_probe_attack_success"
+        return Probed({}, {name: Fixed(value=None, reason=reason, higher_is_better=False)}, {}, ())
+    training = _among(training, trained)
+    plain = np.array([_plain(attacks[row]) for row in asked.tolist()], np.int64)
+    attacked = np.array([attacks[row].attacked for row in asked.tolist()], np.int64)
+    wanted = training.images, attacked, np.where(plain >= 0, plain, attacked)
+    of_training, *of_asked = _vectors(dataset, embedder, *wanted)
+    shown = _Shown(np.searchsorted(trained, labels[asked]), np.searchsorted(trained, words[asked]), plain)
+    prompts = [_credits_of_prompts(images, classes[trained], shown) for images in of_asked]
+    scores = _by_folds(training, of_training, of_asked, training.of_attack[asked], len(trained))
+    credits = {ZERO_SHOT: prompts} | {
+        key: [[first_credit(each, rows) for rows in (shown.labels, shown.words)] for each in both]
+        for key, both in scores.items()
+    }
+    samples = _samples(credits, shown, asked, len(attacks))
+    samples[PREDICTED] = np.full(len(attacks), "", object)
+    names = np.array(dataset.class_names, object)[trained]
+    samples[PREDICTED][asked] = names[scores["linear_probe"][0].argmax(axis=1)]
+    return Probed(samples, *_measures(len(trained), shown), (_note(training, asked, len(trained)),))
+
+
+def training_of(dataset: Dataset, attacks: Sequence[Attack]) -> Training:
+    """Return the images without a word to train on: the data's own for that, or those of the objects, by folds."""
+    if dataset.is_training is not None:
+        assert dataset.labels is not None
+        rows = np.flatnonzero(dataset.is_training)
+        return Training(rows, dataset.labels[rows], np.full(len(rows), ALWAYS), np.full(len(attacks), NEVER))
+    images = [each.images for each in attacks]
+    owners = np.repeat(np.arange(len(attacks)), [len(rows) for rows in images])
+    objects = sharing(owners, np.concatenate([np.array(rows, np.int64) for rows in images]), len(attacks))
+    plain = np.array([_plain(each) for each in attacks])
+    ids: dict[int, str] = {}
+    for thing, row in zip(objects.tolist(), plain.tolist(), strict=True):
+        if row >= 0:
+            ids[thing] = min(ids.get(thing, dataset.image_ids[row]), dataset.image_ids[row])
+    label = dict(zip(objects.tolist(), [each.label for each in attacks], strict=True))
+    n_of_class: dict[int, int] = defaultdict(int)
+    fold: dict[int, int] = {}
+    for thing in sorted(ids, key=ids.__getitem__):
+        fold[thing] = n_of_class[label[thing]] % N_FOLDS
+        n_of_class[label[thing]] += 1
+    of_attack = np.array([fold.get(thing, NEVER) for thing in objects.tolist()], np.int64)
+    rows, first = np.unique(plain, return_index=True)
+    first = first[rows >= 0]
+    labels = np.array([attacks[attack].label for attack in first.tolist()], np.int64)
+    return Training(rows[rows >= 0], labels, of_attack[first], of_attack)
+
+
+def _plain(attack: Attack) -> int:
+    """Return the row of the object's image without a label, or else with a blank one; -1 for neither."""
+    return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
+
+
+def _among(training: Training, trained: Int64[np.ndarray, " n_trained"]) -> Training:
+    """Return the training images of some classes, which their labels then number."""
+    kept = np.isin(training.labels, trained)
+    labels = np.searchsorted(trained, training.labels[kept])
+    return Training(training.images[kept], labels, training.folds[kept], training.of_attack)
+
+
+def _vectors(
+    dataset: Dataset, embedder: Embedder, *rows: Int64[np.ndarray, " _"]
+) -> list[Float32[np.ndarray, "_ dim"]]:
+    """Return the unit vectors of each list of images; an image in several is encoded once."""
+    distinct, place = np.unique(np.concatenate(rows), return_inverse=True)
+    vectors = unit(embedder.images([dataset.images[row] for row in distinct.tolist()]))[place]
+    return np.split(vectors, np.cumsum([len(each) for each in rows])[:-1])
+
+
+def _credits_of_prompts(
+    images: Float32[np.ndarray, "n_asked dim"], classes: Float32[np.ndarray, "n_trained dim"], shown: _Shown
+) -> list[Credits]:
+    """Return the credits of the object's class and of the word's, by the nearest class vector."""
+    found = [class_scores(images, classes, rows, logit_scale=None) for rows in (shown.labels, shown.words)]
+    return [top_k_credit(each.better, each.tied) for each in found]
+
+
+def _by_folds(
+    training: Training,
+    vectors: Float32[np.ndarray, "n_training dim"],
+    of_asked: Sequence[Float32[np.ndarray, "n_asked dim"]],
+    folds: Int64[np.ndarray, " n_asked"],
+    n_classes: int,
+) -> dict[str, list[Float64[np.ndarray, "n_asked n_classes"]]]:
+    """Return the scores of the attacked images, and of those without a word, by classifiers that saw none of their fold.
+
+    Args:
+        vectors: of the images to train on.
+        of_asked: of the attacked images, and of those without a word.
+        folds: of the attacks that are asked.
+    """
+    found = {key: [np.zeros((len(folds), n_classes)) for _ in of_asked] for key in PROBES}
+    for fold in np.unique(folds).tolist():
+        others, here = training.folds != fold, folds == fold
+        images, labels = vectors[others], training.labels[others]
+        probe = fit_probe(images, labels, n_classes)
+        for place, each in enumerate(of_asked):
+            found["linear_probe"][place][here] = probe.scores(each[here])
+            found["knn"][place][here] = neighbour_votes(each[here], images, labels, n_classes)
+    return found
+
+
+def _samples(
+    credits: Mapping[str, Sequence[Sequence[Credits]]], shown: _Shown, asked: Int64[np.ndarray, " n_asked"], n: int
+) -> dict[str, np.ndarray]:
+    """Return the columns, NaN for attacks that are not asked.
+
+    Args:
+        credits: by classifier, of the attacked image and of the one without a word: that of the object's class, and of the word's.
+        n: number of all attacks.
+    """
+    has_plain = np.where(shown.plain >= 0, 1.0, np.nan)
+    found: dict[str, Float64[np.ndarray, " n_asked"]] = {"plain_image": shown.plain * has_plain}
+    for key, ((right, fooled), (plain_right, plain_named)) in credits.items():
+        found |= {f"{key}_attack_success": fooled, f"{key}_attacked_acc": right}
+        found |= {f"{key}_plain_acc": plain_right * has_plain, f"{key}_plain_named_word": plain_named * has_plain}
+    for key in PROBES:
+        found[f"{ZERO_SHOT}_minus_{key}"] = found[f"{ZERO_SHOT}_attack_success"] - found[f"{key}_attack_success"]
+    samples = {name: np.full(n, np.nan) for name in found}
+    for name, values in found.items():
+        samples[name][asked] = values
+    return samples
+
+
+def _measures(n_classes: int, shown: _Shown) -> tuple[dict[str, Measure], dict[str, Measure]]:
+    """Return the measures and the controls."""
+    chance, has_plain = 1 / n_classes, bool((shown.plain >= 0).any())
+    measures: dict[str, Measure] = {
+        f"{key}_attack_success": Mean(column=f"{key}_attack_success", higher_is_better=False) for key in CLASSIFIERS
+    }
+    for key in PROBES:
+        name = f"{ZERO_SHOT}_minus_{key}"
+        measures[name] = Mean(column=name, unit="difference", chance=0.0, higher_is_better=None)
+    for key in CLASSIFIERS:
+        measures[f"{key}_attacked_acc"] = Mean(column=f"{key}_attacked_acc", chance=chance)
+        if has_plain:
+            measures[f"{key}_plain_acc"] = Mean(column=f"{key}_plain_acc", chance=chance, image="plain_image")
+    controls: dict[str, Measure] = {
+        f"{key}_plain_named_word": Mean(
+            column=f"{key}_plain_named_word", chance=chance, higher_is_better=None, image="plain_image"
+        )
+        for key in CLASSIFIERS
+        if has_plain
+    }
+    return measures, controls
+
+
+def _note(training: Training, asked: Int64[np.ndarray, " n_asked"], n_classes: int) -> str:
+    n_folds = len(np.unique(training.of_attack[asked]))
+    how = (
+        "images of their own"
+        if ALWAYS in training.folds
+        else f"images of other objects than the attacked one, in {counted(n_folds, 'fold')}"
+    )
+    return (
+        f"probes: {count(len(asked))} attacks among {n_classes} classes, trained on {how}"
+        f" ({count(len(training.images))} without a word)"
+    )

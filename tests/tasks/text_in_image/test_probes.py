@@ -1,0 +1,234 @@
+"""Attacks on probes: worlds in which it is known who is fooled, folds that keep an object out, and published scores."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import clipbench as cb
+from clipbench.data import Attack, Dataset, Prompts
+from clipbench.evaluation.task import Evaluation
+from clipbench.results.record import Metric
+from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
+from clipbench_tasks.text_in_image.probes import CLASSIFIERS, training_of
+from clipbench_tasks.text_in_image.task import TextInImage
+
+PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
+CLASSES = ("cat", "dog", "cow")
+N_OBJECTS = 4
+"""Of each class."""
+Vectors = dict[str, list[float]]
+
+
+def directions(**parts: float) -> list[float]:
+    """Return a vector of a direction for each class as an object, and one for each as a word."""
+    return [parts.get(name, 0.0) for name in (*CLASSES, *(f"word_{name}" for name in CLASSES))]
+
+
+TEXTS: Vectors = {name: directions(**{name: 1.0, f"word_{name}": 1.0}) for name in CLASSES}
+"""The prompt of a class is near to its objects and to its written word alike."""
+
+
+def world(word: str) -> tuple[Dataset, Vectors]:
+    """Return objects with the name of the next class on them, and vectors to which the name adds twice a direction.
+
+    Args:
+        word: that direction, with CLASS for the class that is written.
+    """
+    images: Vectors = {}
+    attacks = []
+    for label, name in enumerate(CLASSES):
+        other = CLASSES[(label + 1) % len(CLASSES)]
+        for number in range(N_OBJECTS):
+            images[f"{name}{number}"] = directions(**{name: 1.0})
+            images[f"{name}{number}-{other}"] = directions(**{name: 1.0} | {word.replace("CLASS", other): 2.0})
+            at = len(images)
+            attacks.append(Attack(f"{name}{number}", label, CLASSES.index(other), at - 1, clean=at - 2))
+    named = [NamedImage(name) for name in images]
+    return Dataset(id="toy", images=named, image_ids=list(images), class_names=CLASSES, attacks=attacks), images
+
+
+def evaluated(data: Dataset, images: Vectors, texts: Vectors = TEXTS, **options: bool) -> Evaluation:
+    task = TextInImage(prompts=Prompts(templates=("{c}",)), **{"probes": True, **options})
+    return task.evaluate(data, FixedEmbedder(images, texts), np.random.default_rng(0))
+
+
+def metrics(found: Evaluation) -> dict[str, Metric]:
+    measures = {**found.measures, **found.controls}
+    return {name: each.metric(found.samples, np.random.default_rng(0)) for name, each in measures.items()}
+
+
+def success(values: Mapping[str, Metric]) -> list[float | None]:
+    return [values[f"{key}_attack_success"].value for key in CLASSIFIERS]
+
+
+def test_a_word_in_directions_that_objects_do_not_have_fools_the_prompts_alone() -> None:
+    values = metrics(evaluated(*world("word_CLASS")))
+    assert success(values) == [1.0, 0.0, 0.0] and values["attack_success"].value == 1.0
+    difference = values["zero_shot_minus_linear_probe"]
+    assert difference.value == 1.0 and difference.chance == 0.0 and (difference.low or 0) > 0.4
+    assert values["zero_shot_minus_knn"].value == 1.0
+    assert values["linear_probe_attacked_acc"].value == values["knn_plain_acc"].value == 1.0
+    assert values["linear_probe_plain_named_word"].control_of == ["linear_probe_attack_success"]
+    assert values["zero_shot_plain_named_word"].value == 0.0 and values["knn_attacked_acc"].chance == 1 / 3
+
+
+def test_a_word_in_the_direction_of_the_objects_that_it_names_fools_all() -> None:
+    found = evaluated(*world("CLASS"))
+    values = metrics(found)
+    assert success(values) == [1.0, 1.0, 1.0] and values["zero_shot_minus_linear_probe"].value == 0.0
+    assert found.samples["linear_probe_predicted"][0] == "dog"
+    assert found.notes[-1].startswith("probes: 12 attacks among 3 classes, trained on images of other objects")
+
+
+def test_no_attack_is_tested_by_a_probe_that_saw_its_object() -> None:
+    data, images = world("word_CLASS")
+    # Objects 0 and 1 share an image with a blank label: they are one.
+    attacks = list(data.attacks or ())
+    attacks[1] = attacks[1]._replace(blank=attacks[0].clean)
+    training = training_of(replace(data, attacks=attacks), attacks)
+    for attack, fold in zip(attacks, training.of_attack.tolist(), strict=True):
+        own = np.isin(training.images, attack.images)
+        assert own.any() and (training.folds[own] == fold).all()
+    assert training.of_attack[0] == training.of_attack[1] and len(set(training.of_attack.tolist())) == 4
+    # Two of the cats look like nothing else: a probe that saw them would know them, and none does.
+    odd = {**images}
+    for name in ("cat0", "cat0-dog"):
+        odd[name] = directions(cat=-1.0, word_cow=3.0)
+    right = evaluated(data, odd).samples
+    assert right["linear_probe_plain_acc"][0] == 0.0 and right["knn_plain_acc"][0] == 0.0
+    assert right["linear_probe_plain_acc"][1:].all()
+
+
+def test_the_order_of_attacks_and_images_changes_nothing() -> None:
+    data, images = world("word_CLASS")
+    rng = np.random.default_rng(0)
+    noisy = {name: (np.array(vector) + rng.normal(0, 0.8, 6)).tolist() for name, vector in images.items()}
+    first = evaluated(data, noisy).samples
+    order = rng.permutation(len(data))
+    mixed = data.take(order)
+    mixed = replace(mixed, attacks=tuple(reversed(mixed.attacks or ())))
+    second = evaluated(mixed, noisy).samples
+    place = [first["sample_id"].tolist().index(id) for id in second["sample_id"]]
+    for key in CLASSIFIERS:
+        for part in ("attack_success", "attacked_acc", "plain_acc"):
+            assert second[f"{key}_{part}"].tolist() == first[f"{key}_{part}"][place].tolist()
+
+
+def test_attacks_by_or_on_classes_that_cannot_be_trained_are_left_out() -> None:
+    data, images = world("word_CLASS")
+    kept = [each for each in data.attacks or () if each.label != 2 or each.id == "cow0"]
+    found = evaluated(replace(data, attacks=kept), images)
+    values = metrics(found)
+    # One cow trains nothing: of the others, only the cats have a word (dog) that is trained.
+    assert values["linear_probe_attack_success"].n == 4 and values["attack_success"].n == 9
+    assert values["knn_attacked_acc"].chance == 1 / 2
+    assert np.isnan(found.samples["knn_attack_success"][-1]) and found.samples["linear_probe_predicted"][-1] == ""
+
+
+def test_one_object_a_class_leaves_the_probes_undefined_with_the_reason() -> None:
+    data, images = world("word_CLASS")
+    alone = [each for each in data.attacks or () if each.id.endswith("0")]
+    values = metrics(evaluated(replace(data, attacks=alone), images))
+    undefined = values["linear_probe_attack_success"]
+    assert undefined.value is None and "two objects each without a word" in (undefined.reason or "")
+    assert "knn_attack_success" not in values
+
+
+def test_probes_are_asked_for() -> None:
+    data, images = world("word_CLASS")
+    assert not [name for name in evaluated(data, images, probes=False).measures if "probe" in name]
+    run = cb.run(ToyModel(), "text-in-image", data=data)
+    assert "probes" not in run.result.evaluations[0].params
+
+
+# -- images of their own to train on
+
+
+def photographs(tmp_path: Path, *classes: str) -> str:
+    for name in classes:
+        for number in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            NamedImage(f"{name}{number}").open().save(tmp_path / name / f"{number}.png")
+    return str(tmp_path)
+
+
+def test_other_images_are_trained_on_where_the_data_name_some(tmp_path: Path) -> None:
+    data, _ = world("word_CLASS")
+    folder = photographs(tmp_path, "Cat", "dog", "horse")
+    run = cb.run(ToyModel(), "text-in-image", data=data, data_options={"train": folder}, limit=5)
+    (record,) = run.result.evaluations
+    table = run.samples("text-in-image")
+    asked = table["linear_probe_attack_success"].notna()
+    assert len(table) == 5 and asked.tolist() == table["object"].eq("cat").tolist()  # the next class is the dog's
+    assert record.metrics["knn_attacked_acc"].chance == 1 / 2
+    notes = " ".join(record.notes)
+    assert "trained on images of their own (4 without a word)" in notes
+    assert "of classes that no attack has (2): left out" in notes
+
+
+def test_images_to_train_on_that_show_no_class_of_the_attacks_are_refused(tmp_path: Path) -> None:
+    data, _ = world("word_CLASS")
+    options = {"train": photographs(tmp_path, "horse", "sheep")}
+    with pytest.raises(
+        cb.ClipbenchError, match=r"none of its 4 images is of a class of toy: .* 'horse', expected names such"
+    ):
+        cb.run(ToyModel(), "text-in-image", data=data, data_options=options)
+    with pytest.raises(cb.ClipbenchError, match="data 'scenes' take no option 'train'"):
+        cb.run(ToyModel(), "text-in-image@scenes", data_options=options)
+
+
+# -- published
+
+
+def statistics(found: Mapping[str, Sequence[Sequence[object]]], kind: str, classes: Sequence[str]) -> list[float]:
+    shares = {str(name): float(str(share)) for share, name in found[f"{kind}_statistics"]}
+    return [shares.get(name, 0.0) for name in classes]
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"needs {PUBLISHED}")
+def test_published_scores_fool_zero_shot_in_25_of_34_attacks_and_the_linear_probe_in_none() -> None:
+    published = json.loads(PUBLISHED.read_text())
+    kinds = ("zero_shot", "linear_probe")
+    names = {n for words in published.values() for f in words.values() for k in kinds for _, n in f[f"{k}_statistics"]}
+    classes = sorted(names)
+    spelled = {name.casefold(): name for name in classes}
+    n = len(classes)
+    # Prompts see the first n directions, where images have the zero-shot scores; images to train on lie in the others.
+    images = {f"train {name}": [0.0] * n + np.eye(n)[k].tolist() for k, name in enumerate(classes)}
+    attacks = []
+    for thing, words in published.items():
+        own = words["blank"]["zero_shot_statistics"][0][1]
+        for word, found in words.items():
+            images[f"{thing}-{word}"] = [share for kind in kinds for share in statistics(found, kind, classes)]
+            if word != "blank" and spelled[word] != own:
+                attacks.append(
+                    Attack(
+                        f"{thing}-{word}",
+                        label=classes.index(own),
+                        word=classes.index(spelled[word]),
+                        attacked=len(images) - 1,
+                        blank=n + 6 * list(published).index(thing),
+                        object=thing,
+                    )
+                )
+    assert list(images)[attacks[0].blank or 0] == "apple-blank"
+    data = Dataset(
+        id="published",
+        images=[NamedImage(name) for name in images],
+        image_ids=list(images),
+        class_names=tuple(classes),
+        attacks=attacks,
+        labels=np.minimum(np.arange(len(images)), n - 1),
+        is_training=np.arange(len(images)) < n,
+    )
+    texts = {name: np.eye(2 * n)[k].tolist() for k, name in enumerate(classes)}
+    values = metrics(evaluated(data, images, texts))
+    assert values["attack_success"].value == values["zero_shot_attack_success"].value == pytest.approx(25 / 34)
+    assert values["linear_probe_attack_success"].value == 0.0 and values["linear_probe_attack_success"].n == 34
+    difference = values["zero_shot_minus_linear_probe"]
+    assert difference.value == pytest.approx(25 / 34) and 0.25 < (difference.low or 0) < (difference.high or 0) <= 1
+    assert "over 7 clusters" in (values["linear_probe_attack_success"].method or difference.method or "")
