@@ -23,7 +23,7 @@ from clipbench.cli.output import echo, print_note
 @click.option("--baseline", metavar="standard|open_clip",
               help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models.  [default: standard]")  # fmt: skip
 @click.option("--x", metavar="METRIC",
-              help="Metric of the plot across along the x axis, such as gap or retrieval/mrr; or parameters, dimensions, step.")  # fmt: skip
+              help="Metric of the plot across along the x axis, such as gap or retrieval/mrr; or of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, the same of text.")  # fmt: skip
 @click.option("--y", metavar="METRIC", help="Metric of the plot across along the y axis.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
 @click.option(
@@ -51,6 +51,7 @@ def plot(
     clipbench plot gap runs/tiny --format png         (gap.png, for slides)
     clipbench plot track runs/train -o track.pdf      (a training's folder, or runs of its checkpoints)
     clipbench plot across runs/* --x gap --y retrieval/image_retrieval_recall@1 -o across.pdf
+    clipbench plot across runs/* --x image_flops --y zero-shot/acc1 -o price.pdf
     clipbench plot --list
     """
     from clipbench.plugins import plotter

@@ -1,7 +1,7 @@
 """One quantity against another over many models: does the modality gap predict retrieval, say, beyond the size of the model?"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.results.costs import MODEL_QUANTITIES
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels, read_one_run
@@ -21,22 +22,16 @@ if TYPE_CHECKING:
     import pandas
 
 PARAMETERS = "parameters"
-FACTS: Mapping[str, tuple[str, str, float]] = {
-    PARAMETERS: ("n_parameters", "Parameters, millions", 1e6),
-    "dimensions": ("embed_dim", "Dimensions of a vector", 1),
-    "step": ("step", "Training step", 1),
-}
-"""Facts of a model that may stand in place of a metric: their names in a result, their titles and their units."""
 LEAST_MODELS = 3
 
 
 class Quantity(NamedTuple):
-    """A metric, or a fact, of one model."""
+    """A metric, or a quantity of the model itself."""
 
     title: str
     metric: Metric
     record: EvaluationRecord | None
-    """The evaluation that it is of; None of a fact."""
+    """The evaluation that it is of; None of the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +62,15 @@ class Across:
     """The one or two evaluations that the quantities are of, as ``task@data``."""
     are_checkpoints: bool
     """True where several models are checkpoints of one training, which are no independent models: no interval, no test."""
+    front: Sequence[str] | None = None
+    """Of quality against a price, the models such that no other is as cheap and as good, and better in one of the two, the
+    cheapest first; by the values, whatever their intervals. None where neither quantity is a price, or both are."""
 
     def frame(self) -> "pandas.DataFrame":
-        """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``."""
+        """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``.
+
+        Of quality against a price there is ``on_front`` too, true of the models of ``front``.
+        """
         import pandas
 
         rows = [
@@ -78,6 +79,7 @@ class Across:
                 **{f"{axis}{end}": getattr(metric, name) for axis, metric in (("x", each.x), ("y", each.y))
                    for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))},
                 "parameters": each.n_parameters,
+                **({} if self.front is None else {"on_front": each.label in self.front}),
             }
             for each in self.places
         ]  # fmt: skip
@@ -89,8 +91,9 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
 
     Args:
         runs: runs of different models, or their folders, three or more.
-        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
-            ``"parameters"``, ``"dimensions"`` or ``"step"``, facts of the model.
+        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or what
+            the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
+            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; or ``"step"``.
         y: likewise.
         data: the data set, where runs have a task on several and the name of the metric leaves it open.
         seed: of resamples and permutations.
@@ -98,7 +101,8 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     Returns:
         ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
         models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
-        number of parameters held fixed (interval from 10 on), since larger models may differ in both.
+        number of parameters held fixed (interval from 10 on), since larger models may differ in both; ``front``, of
+        a metric against a price, the models that no other beats in both.
 
     Raises:
         UsageError: no such metric, or one that names several, or fewer than three models have both.
@@ -119,7 +123,8 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     for label, run in zip(names, made, strict=True):
         pair = tuple(_quantity(run, name, data) for name in (x, y))
         reason = next(
-            (_reason(each, name) for each, name in zip(pair, (x, y), strict=True) if _reason(each, name)), None
+            (_reason(each, name, run) for each, name in zip(pair, (x, y), strict=True) if _reason(each, name, run)),
+            None,
         )
         if reason:
             left_out.append(f"{label}: {reason}")
@@ -153,6 +158,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         x_title=found[0][1].title, y_title=found[0][2].title, places=places, correlation=correlation,
         given_parameters=given, left_out=left_out, are_checkpoints=are_checkpoints,
         evaluations=list(dict.fromkeys(each.record.name for each in found[0][1:] if each.record is not None)),
+        front=_front(places, (x, y)),
     )  # fmt: skip
 
 
@@ -162,10 +168,10 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | None:
     Raises:
         UsageError: the name fits metrics of several evaluations.
     """
-    if name in FACTS:
-        key, title, unit = FACTS[name]
-        value = run.result.model.get(key)
-        return None if value is None else Quantity(title, Metric(value=value / unit, unit="count"), None)
+    if name in MODEL_QUANTITIES:
+        title, read, _, divisor = MODEL_QUANTITIES[name]
+        value = read(run.result).value
+        return None if value is None else Quantity(title, Metric(value=value / divisor, unit="count"), None)
     fitting = [
         (record, metric)
         for record in run.result.evaluations
@@ -182,10 +188,11 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | None:
     return Quantity(full_title(metric, record.metrics[metric], record.subsets), record.metrics[metric], record)
 
 
-def _reason(found: Quantity | None, name: str) -> str | None:
+def _reason(found: Quantity | None, name: str, run: Run) -> str | None:
     """Return why a run has no place; None where it has its value."""
     if found is None:
-        return f"no {name}"
+        why = MODEL_QUANTITIES[name].read(run.result).reason if name in MODEL_QUANTITIES else ""
+        return f"no {name}" + (f" ({why})" if why else "")
     return f"{name} is undefined ({found.metric.reason})" if found.metric.value is None else None
 
 
@@ -193,7 +200,7 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str]) -> str:
     """Return the error of a name that no run has, or of two that none has both of."""
     if not runs:
         return "no runs: expected three or more, or their folders"
-    known = list(FACTS) + [
+    known = list(MODEL_QUANTITIES) + [
         known
         for run in runs
         for record in run.result.evaluations
@@ -202,7 +209,12 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str]) -> str:
     ]
     for name in names:
         if name not in known:
-            return f"no run has '{name}': {did_you_mean(name, dict.fromkeys(known))}"
+            hint = did_you_mean(name, dict.fromkeys(known))
+            own = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
+            return f"no run has '{name}': {hint}{own}"
+        reasons = dict.fromkeys(_reason(_quantity(run, name, None), name, run) for run in runs)
+        if name in MODEL_QUANTITIES and None not in reasons:
+            return f"no run has a value of {name}: {'; '.join(filter(None, reasons))}"
     return f"no run has a value of both {names[0]} and {names[1]}"
 
 
@@ -234,6 +246,28 @@ def _given_parameters(
         return None
     found = rank_correlation(xs, ys, rng, np.array(counts, np.float64))
     return None if math.isnan(found.value) else found
+
+
+def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
+    """Return the labels of the models that no other beats in price and quality; None where it is not known which is which."""
+    prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
+    if sum(prices) != 1:
+        return None
+    price, quality = ("x", "y") if prices[0] else ("y", "x")
+    is_better = {getattr(each, quality).higher_is_better for each in places}
+    if len(is_better) > 1 or is_better == {None}:
+        return None
+    cheaper = MODEL_QUANTITIES[names[0] if prices[0] else names[1]].cheaper
+    costs = np.array([getattr(each, price).value for each in places]) * (1 if cheaper == "less" else -1)
+    scores = np.array([getattr(each, quality).value for each in places]) * (1 if is_better == {True} else -1)
+    return [places[row].label for row in np.argsort(costs, kind="stable") if not _is_beaten(row, costs, scores)]
+
+
+def _is_beaten(row: int, costs: np.ndarray, scores: np.ndarray) -> bool:
+    """Return whether another model costs no more and is no worse, and is ahead in one of the two."""
+    is_as_good = (costs <= costs[row]) & (scores >= scores[row])
+    is_ahead = (costs < costs[row]) | (scores > scores[row])
+    return bool((is_as_good & is_ahead).any())
 
 
 def _of_checkpoints(found: RankCorrelation) -> RankCorrelation:

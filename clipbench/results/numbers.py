@@ -151,6 +151,25 @@ def count(n: Number) -> str:
     return _signed(f"{n:,.0f}")
 
 
+def abbreviated(value: Number, letters: str) -> str:
+    """Return a large number in three digits with the letter of its thousands.
+
+    Example:
+        >>> abbreviated(151277313, "kMB"), abbreviated(8_817_623_040, "kMGT"), abbreviated(999_999, "kM"), abbreviated(7, "kM")
+        ('151 M', '8.82 G', '1.00 M', '7')
+    """
+    rounded = float(f"{value:.3g}")
+    for power, letter in reversed([*enumerate(letters, 1)]):
+        if rounded >= 1000**power:
+            share = rounded / 1000**power
+            return (
+                f"{share:.{max(0, 2 - math.floor(math.log10(share)))}f} {letter}"
+                if share < 1000
+                else f"{count(share)} {letter}"
+            )
+    return count(value)
+
+
 def shortest(value: Number) -> str:
     """Return a number with no more digits than it has, such as the ticks of an axis and settings have.
 

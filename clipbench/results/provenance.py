@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from clipbench.results.numbers import count, counted, significant
+from clipbench.results.costs import cost_facts
+from clipbench.results.numbers import abbreviated, count, counted, significant
 from clipbench.results.record import DatasetRecord, EvaluationRecord
 from clipbench.results.run import Run
 
@@ -32,6 +33,7 @@ def model_facts(run: Run) -> list[str]:
         *_known("step {}", _number(model, "step")),
         *_known("{} px", model.get("image_size")),
         *_known("{} parameters", n_parameters(model)),
+        *cost_facts(run.result),
         *_known("{} tokens", model.get("context_length")),
         *_known("{} dimensions", model.get("embed_dim")),
         *_known("logit scale {}", _number(model, "logit_scale")),
@@ -47,12 +49,7 @@ def n_parameters(model: Mapping[str, Any]) -> str | None:
         ('151 M', '7', None)
     """
     n = model.get("n_parameters")
-    if not isinstance(n, int | float):
-        return None
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if n >= size:
-            return f"{significant(float(f'{n / size:.3g}'))} {letter}"
-    return count(n)
+    return abbreviated(n, "kMB") if isinstance(n, int | float) else None
 
 
 def data_facts(data: DatasetRecord) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError
+from clipbench.results.costs import MODEL_QUANTITIES
 from clipbench.results.export.rendered import Rendered
 from clipbench.results.record import Metric, as_json
 from clipbench.results.run import Run, labels
@@ -56,10 +57,11 @@ COLUMNS: Mapping[str, type] = MappingProxyType(
         "control_of": str,
         "grouping": str,
         "group": str,
+        **{name: float if name.endswith("_per_second") else int for name in MODEL_QUANTITIES},
     }
 )
 """Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or ``average``,
-of a suite; ``params``, ``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""
+of a suite; the last are what the model costs; ``params``, ``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""
 
 
 def as_csv(runs: Sequence[Run]) -> Rendered:
@@ -105,7 +107,7 @@ def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:
         "model": label,
         "model_id": model.get("id"),
         "fingerprint": model.get("fingerprint"),
-        "step": model.get("step"),
+        **{name: quantity.read(result).value for name, quantity in MODEL_QUANTITIES.items()},
         "seed": result.seed,
         "created": result.created,
         "clipbench_version": result.clipbench_version,

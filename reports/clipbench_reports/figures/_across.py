@@ -58,13 +58,31 @@ def across(found: Across, names: Sequence[str]) -> Chart:
     ]
     return Chart(
         title=_title(found),
-        panels=[Panel(x=x, y=y, marks=[*lines, *_points(found, names, x, y)], aspect=0.8)],
-        reading=" ".join(_reading(found)),
+        panels=[Panel(x=x, y=y, marks=[*lines, *_front(found), *_points(found, names, x, y)], aspect=0.8)],
+        reading=" ".join(_reading(found, names)),
         detail=" ".join(
             f"{name}: {fmt.quantity(each.x.value, each.x.unit)} and {fmt.quantity(each.y.value, each.y.unit)}."
             for name, each in zip(names, found.places, strict=True)
         ),
     )
+
+
+def _front(found: Across) -> list[Line]:
+    """Return a line through the models that no other beats in price and quality."""
+    if not found.front:
+        return []
+    by_label = {each.label: each for each in found.places}
+    own = [by_label[label] for label in found.front]
+    return [
+        Line(
+            xs=[_or_nan(each.x.value) for each in own],
+            ys=[_or_nan(each.y.value) for each in own],
+            role="ink",
+            name="none cheaper and better",
+            is_dashed=True,
+            is_reference=True,
+        )
+    ]
 
 
 def _points(found: Across, names: Sequence[str], x: Axis, y: Axis) -> list[Mark]:
@@ -172,14 +190,25 @@ def _title(found: Across) -> str:
     return f"{words}: rank correlation {_correlation(found.correlation)}."
 
 
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def _correlation(found: RankCorrelation) -> str:
     low, high, _ = found.interval
     value, *ends = (fmt.number(each, "correlation") for each in (found.value, low, high))
     return value if low is None else f"{value} ({ends[0]} to {ends[1]})"
 
 
-def _reading(found: Across) -> list[str]:
+def _reading(found: Across, names: Sequence[str]) -> list[str]:
     said = ["Each point is a model, with 95 % intervals of both where there are some."]
+    if found.front is not None:
+        of_label = dict(zip((each.label for each in found.places), names, strict=True))
+        said.append(
+            f"No other model is both cheaper and better than {_listed([of_label[each] for each in found.front])} (dashed), by the"
+            " values: where intervals overlap, one beside the line may belong to it."
+        )
     method = found.correlation.interval.method
     if found.are_checkpoints:
         said.append(

@@ -9,7 +9,7 @@ from scipy import stats
 
 import clipbench as cb
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, TowerRecord
 from clipbench.results.run import Run
 
 COCO = DatasetRecord(id="coco", fingerprint="f", n_samples=100)
@@ -103,3 +103,54 @@ def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> Non
     assert len(cb.across(two, *runs[1:], x="gap", y="mrr", data="coco").places) == 3
     with pytest.raises(UsageError, match=r"^no runs: expected three or more"):
         cb.across(x="gap", y="mrr")
+
+
+def priced(flops: list[float], recalls: list[float], *, higher_is_better: bool | None = True) -> list[Run]:
+    """Models by gigaflops of an image and recall."""
+    made = []
+    for k, (work, recall) in enumerate(zip(flops, recalls, strict=True)):
+        run = run_of(f"m{k}", 0.5, recall, n_parameters=10**k, embed_dim=8)
+        towers = {"image": TowerRecord(flops=int(1e9 * work), items_per_second=100 / work)}
+        records = [
+            replace(each, metrics={n: replace(m, higher_is_better=higher_is_better) for n, m in each.metrics.items()})
+            for each in run.result.evaluations
+        ]
+        made.append(replace(run, result=replace(run.result, towers=towers, evaluations=records)))
+    return made
+
+
+def test_the_front_are_the_models_that_no_other_beats_in_price_and_quality() -> None:
+    runs = priced([4, 1, 2, 2, 3, 8], [0.9, 0.5, 0.7, 0.6, 0.7, 0.9])
+    found = cb.across(*runs, x="image_flops", y="mrr")
+    assert found.x_title == "GFLOPs of one image" and [each.x.value for each in found.places] == [4, 1, 2, 2, 3, 8]
+    assert found.front == ["m1", "m2", "m0"]
+    assert found.frame()["on_front"].tolist() == [True, True, True, False, False, False]
+    assert cb.across(*runs, x="mrr", y="image_flops").front == found.front
+    assert cb.across(*runs, x="image_per_second", y="mrr").front == found.front
+    worse = priced([4, 1, 2], [0.9, 0.5, 0.7], higher_is_better=False)
+    assert cb.across(*worse, x="image_flops", y="mrr").front == ["m1"]
+
+
+@pytest.mark.parametrize(("x", "y"), [("gap", "mrr"), ("image_flops", "parameters"), ("step", "mrr")])
+def test_there_is_no_front_without_a_price_and_a_quality(x: str, y: str) -> None:
+    runs = [replace(each, result=replace(each.result, model={**each.result.model, "step": k}))
+            for k, each in enumerate(priced([4, 1, 2], [0.9, 0.5, 0.7]))]  # fmt: skip
+    assert cb.across(*runs, x=x, y=y).front is None
+    neither = priced([4, 1, 2], [0.9, 0.5, 0.7], higher_is_better=None)
+    assert cb.across(*neither, x="image_flops", y="mrr").front is None
+
+
+def test_equal_models_are_both_on_the_front() -> None:
+    assert cb.across(*priced([1, 1, 2], [0.5, 0.5, 0.4]), x="image_flops", y="mrr").front == ["m0", "m1"]
+
+
+def test_a_price_that_a_run_does_not_know_leaves_it_out_with_the_reason() -> None:
+    runs = priced([1, 2, 3], [0.5, 0.6, 0.7])
+    stored = {"image": TowerRecord(reasons={"items_per_second": "all vectors came from the cache"})}
+    other = replace(run_of("other", 0.5, 0.5), result=replace(run_of("other", 0.5, 0.5).result, towers=stored))
+    found = cb.across(*runs, other, x="image_per_second", y="mrr")
+    assert found.left_out == ["other: no image_per_second (all vectors came from the cache)"]
+    with pytest.raises(UsageError, match=r"^no run has a value of text_flops: .*the run says nothing of this tower"):
+        cb.across(*runs, x="text_flops", y="mrr")
+    with pytest.raises(UsageError, match=r"of the model itself: parameters, image_parameters, image_flops"):
+        cb.across(*runs, x="xyz", y="mrr")

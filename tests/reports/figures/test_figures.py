@@ -546,3 +546,29 @@ def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlati
     assert sorted(each.words for each in marks(many, Words)) == names
     assert [each.name for each in marks(few, Ranges) if each.name] == names[:3]
     assert page.draw(many) and paper.draw(few, width=8.25)
+
+
+def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_words() -> None:
+    costs, scores = [1.0, 4.0, 20.0, 9.0], [0.3, 0.5, 0.7, 0.4]
+    places = [
+        Place(
+            label=f"runs/m{k}",
+            x=Metric(value=cost, unit="count"),
+            y=Metric(value=score),
+            n_parameters=None,
+            training=None,
+        )
+        for k, (cost, score) in enumerate(zip(costs, scores, strict=True))
+    ]
+    found = Across(
+        x_title="GFLOPs of one image", y_title="MRR", places=places, given_parameters=None, left_out=[],
+        correlation=RankCorrelation(0.8, Interval(None, None, "too few"), 0.3), evaluations=["retrieval@x"],
+        are_checkpoints=False, front=["runs/m0", "runs/m1", "runs/m2"],
+    )  # fmt: skip
+    drawn = figures.across(found, ["m0", "m1", "m2", "m3"])
+    (panel,) = drawn.panels
+    assert panel.x.is_log
+    (front,) = marks(drawn, Line)
+    assert (front.xs, front.ys, front.is_dashed) == ([1, 4, 20], [0.3, 0.5, 0.7], True)
+    assert "No other model is both cheaper and better than m0, m1 and m2 (dashed)" in drawn.reading
+    assert page.draw(drawn) and paper.draw(drawn, width=8.25)
