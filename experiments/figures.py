@@ -49,7 +49,9 @@ each other one ([statistics.md](statistics.md)). Bands are drawn for up to two m
 
 [modality-gap.md](modality-gap.md) defines what the figures of the modality gap show. `robustness` needs ImageNet, and is described in
 [datacomp.md](datacomp.md#effective-robustness); `modalities` and `modality-map` are in [tasks/modalities.md](tasks/modalities.md);
-`relevance` needs [data with judgements](data.md#data-with-judgements).
+`relevance` needs [data with judgements](data.md#data-with-judgements). `across` needs three models or more, and draws one quantity of
+them against another: two metrics, or [quality against price](models.md#quality-against-price), with a logarithmic axis where prices span
+decades, the intervals of the metric, and a dashed line through the models that no other beats in both.
 """
 
 

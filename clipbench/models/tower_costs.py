@@ -10,7 +10,7 @@ from clipbench.results.record import TowerRecord
 
 NAMES = {"images": IMAGE, "texts": TEXT}
 """Modalities as counts call them; others have one name."""
-NOT_CUDA = "only of CUDA devices is it known what tensors take"
+NOT_CUDA = "known on CUDA devices only"
 TOGETHER = "they were encoded together with those of other models"
 NONE_ENCODED = "all vectors came from the cache"
 NOT_ASKED = "none was asked for"

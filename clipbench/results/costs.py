@@ -10,6 +10,12 @@ from clipbench.results.table import Cell, Column, Table
 
 BYTES_OF_A_NUMBER = 4
 """Of float32, as vectors are stored."""
+FEW = 1000
+"""Items over which the time that it takes to start says little of the speed."""
+FACTS = (
+    "Parameters and floating-point operations of encoding one item; items per second as this run encoded them on its machine,"
+    " with reading and preprocessing"
+)
 
 
 class Found(NamedTuple):
@@ -105,10 +111,11 @@ def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None
     missing = {column.header: _reasons(each, column.key) for column in _COLUMNS if column not in columns}
     return Table(
         title="Cost of each tower",
+        facts=FACTS,
         columns=[Column("tower", is_number=False), *(Column(column.header) for column in columns)],
         rows=rows,
         notes=notes,
-        warnings=[f"{header}: not known, as {reasons}" for header, reasons in missing.items() if reasons],
+        warnings=[f"{header}: {reasons}" for header, reasons in missing.items() if reasons],
     )
 
 
@@ -124,14 +131,18 @@ def _item(tower: TowerRecord) -> str:
 
 
 def _speed(tower: TowerRecord) -> str:
-    return f"over {count(tower.n_encoded)} that this run encoded, with reading and preprocessing"
+    return f"over fewer than {count(FEW)}, so with the time to start" if tower.n_encoded < FEW else ""
+
+
+def _bytes(value: float) -> str:
+    return f"{abbreviated(value, 'kMGT')}B"
 
 
 _COLUMNS = (
     _Column("n_parameters", "parameters", partial(abbreviated, letters="kMB")),
-    _Column("flops", "FLOPs of one", partial(abbreviated, letters="kMGT"), _item),
-    _Column("items_per_second", "encoded a second", significant, _speed),
-    _Column("peak_bytes", "peak memory, bytes", partial(abbreviated, letters="kMGT")),
+    _Column("flops", "FLOPs", partial(abbreviated, letters="kMGT"), _item),
+    _Column("items_per_second", "per second", significant, _speed),
+    _Column("peak_bytes", "peak memory", _bytes),
 )
 
 

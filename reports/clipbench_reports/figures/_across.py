@@ -69,7 +69,7 @@ def across(found: Across, names: Sequence[str]) -> Chart:
 
 def _front(found: Across) -> list[Line]:
     """Return a line through the models that no other beats in price and quality."""
-    if not found.front:
+    if found.front is None or len(found.front) < 2:
         return []
     by_label = {each.label: each for each in found.places}
     own = [by_label[label] for label in found.front]
@@ -78,7 +78,7 @@ def _front(found: Across) -> list[Line]:
             xs=[_or_nan(each.x.value) for each in own],
             ys=[_or_nan(each.y.value) for each in own],
             role="ink",
-            name="none cheaper and better",
+            name="front of price and quality",
             is_dashed=True,
             is_reference=True,
         )
@@ -206,8 +206,9 @@ def _reading(found: Across, names: Sequence[str]) -> list[str]:
     if found.front is not None:
         of_label = dict(zip((each.label for each in found.places), names, strict=True))
         said.append(
-            f"No other model is both cheaper and better than {_listed([of_label[each] for each in found.front])} (dashed), by the"
-            " values: where intervals overlap, one beside the line may belong to it."
+            f"On the front of price and quality, where no other model is both cheaper and better:"
+            f" {_listed([of_label[each] for each in found.front])}. By the values: where intervals overlap, a model beside it may"
+            " belong to it."
         )
     method = found.correlation.interval.method
     if found.are_checkpoints:

@@ -19,6 +19,7 @@ from clipbench.comparison.formats import (
 )
 from clipbench.comparison.gate import REPORTED, Judged, Outcome, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
+from clipbench.results.costs import cost_table
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run
 from clipbench_reports import figures
@@ -158,6 +159,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         "parts": parts,
         "most_outcomes": MOST_OUTCOMES,
         "citations": citations([run for _, _, run in known]),
+        "costs": cost_table([run.result for _, _, run in known], [name for _, name, _ in known]),
         "origins": [origin(run, name, place) for place, name, run in known],
     }
 

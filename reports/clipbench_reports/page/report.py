@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
+from clipbench.results.costs import cost_table
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run
 from clipbench.results.table import Table, as_html
@@ -140,6 +141,9 @@ def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, obje
         "is_drawn": budget is not None,
         "prints_all": prints_all,
         "citations": citations(runs),
+        "costs": cost_table([run.result for run in runs[-1:]], names[-1:])
+        if training
+        else cost_table([run.result for run in runs], names),
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
     }
 

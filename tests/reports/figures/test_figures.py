@@ -570,5 +570,6 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
     assert panel.x.is_log
     (front,) = marks(drawn, Line)
     assert (front.xs, front.ys, front.is_dashed) == ([1, 4, 20], [0.3, 0.5, 0.7], True)
-    assert "No other model is both cheaper and better than m0, m1 and m2 (dashed)" in drawn.reading
+    assert "where no other model is both cheaper and better: m0, m1 and m2." in drawn.reading
+    assert not marks(figures.across(replace(found, front=["runs/m2"]), ["m0", "m1", "m2", "m3"]), Line)
     assert page.draw(drawn) and paper.draw(drawn, width=8.25)

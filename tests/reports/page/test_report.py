@@ -152,6 +152,18 @@ def test_a_reader_finds_model_data_and_the_command_that_makes_it_again(make_run:
         assert words in text
 
 
+def test_what_each_tower_costs_stands_beside_the_model_and_at_the_top(make_run: MakeRun, report: Report) -> None:
+    reasons = {"peak_bytes": "known on CUDA devices only"}
+    tower = {"n_parameters": 87_849_216, "flops": 8_817_623_040, "item": "a square image", "reasons": reasons}
+    page = report(make_run(towers={"image": tower}), make_run(name="old"))
+    sources = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "provenance")
+    (table,) = sources.all("table")
+    assert "87.8 M" in table.text and "8.82 G" in table.text and "of a square image" in sources.text
+    assert "peak memory: known on CUDA devices only" in sources.text
+    assert page.text.replace("\N{NO-BREAK SPACE}", " ").count("8.82 GFLOPs per image") == 1
+    assert not [node for node in report(make_run(name="bare")).all("h3") if "Cost" in node.text]
+
+
 def test_notes_and_controls_stand_in_their_section(make_run: MakeRun, report: Report) -> None:
     page = report(make_run())
     section = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "zero-shot-scenes")

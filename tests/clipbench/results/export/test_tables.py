@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas
@@ -10,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from clipbench.results.export import FORMATS, export
-from clipbench.results.record import EvaluationRecord, Metric, SlicesRecord
+from clipbench.results.record import EvaluationRecord, Metric, SlicesRecord, TowerRecord
 from clipbench.results.run import Run
 
 MakeRun = Callable[..., Run]
@@ -121,6 +122,16 @@ def test_a_column_has_its_type_even_where_nothing_is_known(make_run: MakeRun, re
     types = {name: str(table.schema.field(name).type) for name in ("value", "n", "metric", "higher_is_better", "step")}
     assert types == {"value": "double", "n": "int64", "metric": "string", "higher_is_better": "bool", "step": "int64"}
     assert table.column("model").to_pylist() == ["unnamed model"] and table.column("value").null_count == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_say_what_the_model_costs(make_run: MakeRun, kind: str) -> None:
+    run = make_run(model={"n_parameters": 7, "embed_dim": 512})
+    tower = TowerRecord(n_parameters=87_849_216, flops=8_817_623_040, items_per_second=812.5)
+    table = read(kind, replace(run, result=replace(run.result, towers={"image": tower})))
+    row = table.iloc[0]
+    assert (row["parameters"], row["image_parameters"], row["image_flops"]) == (7, 87_849_216, 8_817_623_040)
+    assert (row["image_per_second"], row["bytes"]) == (812.5, 2048) and table["text_flops"].isna().all()
 
 
 def test_rows_of_several_runs_tell_their_models_apart(make_run: MakeRun) -> None:

@@ -1,0 +1,47 @@
+"""What towers cost, in words and as a table."""
+
+from typing import Any
+
+from clipbench.results.costs import MODEL_QUANTITIES, cost_facts, cost_table
+from clipbench.results.record import Result, TowerRecord
+from clipbench.results.table import as_markdown
+
+
+def result(towers: dict[str, TowerRecord], **model: Any) -> Result:
+    return Result(clipbench_version="", created="", command=[], seed=0, environment={}, model=model, evaluations=[],
+                  towers=towers)  # fmt: skip
+
+
+IMAGE = TowerRecord(n_parameters=87_849_216, flops=8_817_623_040, item="an image of 224 x 224 pixels", n_encoded=5000,
+                    items_per_second=812.4, reasons={"peak_bytes": "known on CUDA devices only"})  # fmt: skip
+UNKNOWN = TowerRecord(reasons={"flops": "the model does not show this tower", "n_parameters": "likewise"}, n_encoded=3,
+                      items_per_second=2.5)  # fmt: skip
+
+
+def test_the_table_has_what_is_known_and_says_why_the_rest_is_not() -> None:
+    made = result({"image": IMAGE, "text": UNKNOWN})
+    table = cost_table([made], ["mine"])
+    assert table is not None
+    assert [column.header for column in table.columns] == ["tower", "parameters", "FLOPs", "per second"]
+    assert "| Image | 87.8 M | 8.82 G (1) | 812 |" in as_markdown(table)
+    assert "of an image of 224 x 224 pixels" in table.notes and "the model does not show this tower" in table.notes
+    assert "over fewer than 1,000, so with the time to start" in table.notes
+    assert table.warnings[0] == "peak memory: known on CUDA devices only"
+    assert cost_facts(made) == ["8.82 GFLOPs per image"]
+
+
+def test_several_models_stand_under_their_names_and_old_runs_are_left_out() -> None:
+    made = result({"image": IMAGE})
+    table = cost_table([made, result({}), made], ["a", "old", "b"])
+    assert table is not None and [row for row in table.rows if isinstance(row, str)] == ["a", "b"]
+    assert cost_table([result({})], ["old"]) is None and cost_facts(result({})) == []
+
+
+def test_quantities_have_a_value_or_a_reason() -> None:
+    made = result({"image": IMAGE}, n_parameters=7, embed_dim=512)
+    found = {name: quantity.read(made) for name, quantity in MODEL_QUANTITIES.items()}
+    assert found["bytes"].value == 2048 and found["parameters"].value == 7
+    assert found["image_flops"].value == 8_817_623_040 and found["image_per_second"].value == 812.4
+    assert found["image_memory"] == (None, "known on CUDA devices only")
+    assert found["text_flops"] == (None, "the run says nothing of this tower")
+    assert found["step"] == (None, "the model does not say it")
