@@ -7,13 +7,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import IO
 
 from clipbench.distributed.place import DEVICE, QUIET, Place
 from clipbench.errors import UsageError
+from clipbench.metrics.threads import limited_threads
 
+NUMPY_THREADS = "OPENBLAS_NUM_THREADS"
+"""The variable by which numpy's products take a number of threads of their own."""
 END_SECONDS = 15.0
 """Time that a process has to put away its work when it is asked to end."""
 
@@ -158,14 +161,16 @@ def threads(n_local: int) -> int:
 
 @contextmanager
 def _own_share_of_threads(n_local: int) -> Iterator[None]:
-    """Let torch take as many threads in this process as in the others."""
+    """Let torch and numpy take as many threads in this process as in the others, where no variable says how many."""
     import torch
 
     before = torch.get_num_threads()
-    if "OMP_NUM_THREADS" not in os.environ:
+    is_free = "OMP_NUM_THREADS" not in os.environ
+    if is_free:
         torch.set_num_threads(threads(n_local))
     try:
-        yield
+        with limited_threads(threads(n_local)) if is_free and NUMPY_THREADS not in os.environ else nullcontext():
+            yield
     finally:
         torch.set_num_threads(before)
 

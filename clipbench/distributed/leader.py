@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,10 +135,7 @@ def leading(place: Place, root: Path, launched: Launched | None = None) -> Itera
     Raises:
         MachineError: a process was lost, in whatever way that was noticed.
     """
-    _remove_abandoned(root / FOLDER)
-    folder = root / FOLDER / new_name()
-    make_private(folder)
-    with alone_in(folder):
+    with _own_folder(root / FOLDER) as folder:
         store = connect(place, None if launched is None else launched.listener)
         store.set("folder", folder.name)
         watch = Watch(place, store, launched)
@@ -173,6 +170,21 @@ def _is_settled(n: int, done: set[int], failures: Sequence[Failure]) -> bool:
         return len(done) == n
     ended = {number for each in failures for number in (each.shard, *each.unfinished)}
     return not set(range(min(each.n_taken for each in failures))) - done - ended
+
+
+@contextmanager
+def _own_folder(parent: Path) -> Iterator[Path]:
+    """Hold a new folder that is for this user alone; those that nobody holds any more are removed before.
+
+    Commands that begin at once do so one after the other: a folder that is made and not yet held looks abandoned.
+    """
+    folder = parent / new_name()
+    with ExitStack() as held:
+        with alone_in(parent, wait=lambda: None):
+            _remove_abandoned(parent)
+            make_private(folder)
+            held.enter_context(alone_in(folder))
+        yield folder
 
 
 def _remove_abandoned(parent: Path) -> None:

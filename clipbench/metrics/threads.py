@@ -1,8 +1,9 @@
 """Work on pieces in threads: numpy lets go of the interpreter lock while it computes."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain, islice
 from threading import Lock
@@ -28,10 +29,17 @@ def _blas() -> "ThreadpoolController":
     return ThreadpoolController().select(user_api="blas")
 
 
+@contextmanager
+def limited_threads(n: int) -> Iterator[None]:
+    """Let numpy's own products take at most so many threads in the block, and ``in_threads`` likewise."""
+    with _blas().limit(limits=n):
+        yield
+
+
 def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Call ``work`` with each piece, in order but several at once, and return when all are done.
 
-    Each of ``n_threads()`` threads takes the next piece when it has done one, and products in a piece take one thread:
+    Each of ``n_threads()`` threads, or of as many as there are pieces, takes the next piece when it has done one, and products in a piece take one thread:
     numpy's own threads would stand still while a piece is looked at.
 
     Raises:
@@ -39,8 +47,11 @@ def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """
     left = iter(pieces)
     begun = list(islice(left, 2))
+    n = 1
+    if len(begun) == 2:
+        begun += islice(left, max(0, n_threads() - 2))
+        n = min(n_threads(), len(begun))
     left = chain(begun, left)
-    n = n_threads() if len(begun) == 2 else 1
     if n == 1:
         for piece in left:
             work(piece)

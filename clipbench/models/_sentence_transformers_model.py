@@ -86,8 +86,8 @@ class SentenceModel:
         return np.array([len(text_ids) for text_ids in ids], np.int64)
 
     def internals(self) -> Internals:
-        """Return the module; what feeds it is the library's."""
-        return Internals(module=self.module)
+        """Return the module, unless it is an exported one, whose work is not torch's; what feeds it is the library's."""
+        return Internals(module=None if self.info.n_parameters is None else self.module)
 
     def _encode(self, modality: Modality, inputs: list[Any]) -> np.ndarray:
         if not inputs:

@@ -85,6 +85,11 @@ class ApiModel:
         """Return one vector a text, in order."""
         return self._encode("texts", texts, str)
 
+    @property
+    def is_sole(self) -> bool:
+        """True: requests and bytes are counted in one process."""
+        return True
+
     def costs(self) -> tuple[str, ...]:
         """Return a note of the requests and bytes so far."""
         costs = self.client.costs

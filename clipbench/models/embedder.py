@@ -38,6 +38,7 @@ from clipbench.models.protocol import (
     Model,
     ModelInfo,
     count_tokens,
+    is_sole,
 )
 from clipbench.models.recall import Memory, Recalled, memory_of
 from clipbench.models.reference import Loaded, load_with_probes, resolve
@@ -113,7 +114,7 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     )
     if recalled is None:
         embedder.probes = loaded.probes
-    if "api:" not in ":".join(resolve(reference.strip(), load)).casefold():  # what it costs is counted in one process
+    if recalled is not None or not is_sole(model):  # what is made of files alone, and is recalled, never is
         embedder.source = Source(load_embedder, reference, load, workers)
     return embedder
 

@@ -120,8 +120,10 @@ def _encode(
     embedders: "Sequence[StoreEmbedder]", wanted: Wanted, claimed: Iterator[range], *, tick: Tick = lambda *_: None
 ) -> Iterator[Encoded]:
     encoders = [each.encoder() for each in embedders]
-    one = ((batch,) for batch in encoders[0].batches(wanted, claimed))
-    batches = one if len(encoders) == 1 else _on_one_decode(encoders, wanted, claimed)
+    if len(encoders) == 1:
+        batches: Iterator[tuple[Batch, ...]] = ((batch,) for batch in encoders[0].batches(wanted, claimed))
+    else:
+        batches = _on_one_decode(encoders, wanted, claimed)
     return stored(batches, [each.shelf(wanted.modality) for each in embedders], wanted, tick)
 
 

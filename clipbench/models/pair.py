@@ -23,6 +23,7 @@ from clipbench.models.protocol import (
     PixelModel,
     count_tokens,
     encode_batches,
+    is_sole,
 )
 from clipbench.models.reference import resolve
 
@@ -58,6 +59,11 @@ class PairModel:
             if isinstance(model, CostlyModel)
             for note in model.costs()
         )
+
+    @property
+    def is_sole(self) -> bool:
+        """True where either model has to work in one process."""
+        return is_sole(self.image_model) or is_sole(self.text_model)
 
     def internals(self) -> Internals:
         """Return the parts of both towers; there is no one module that holds them."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -133,6 +134,21 @@ class CostlyModel(Model, Protocol):
 
 
 @runtime_checkable
+class SoleModel(Model, Protocol):
+    """A model that may have to do all of its work in one process, as one that counts what it costs."""
+
+    @property
+    def is_sole(self) -> bool:
+        """False where other processes may load the same model and share its work."""
+        ...
+
+
+def is_sole(model: object) -> bool:
+    """Return whether a model has to do all of its work in one process."""
+    return isinstance(model, SoleModel) and model.is_sole
+
+
+@runtime_checkable
 class TokenModel(Model, Protocol):
     """A model that says how its tokenizer counts."""
 
@@ -222,6 +238,16 @@ class DecodingEmbedder(Embedder, Protocol):
 def image_notes(embedder: Embedder, images: Sequence[ImageRef]) -> tuple[str, ...]:
     """Return notes of how images are read, none of an embedder that decodes none."""
     return embedder.image_notes(images) if isinstance(embedder, DecodingEmbedder) else ()
+
+
+@runtime_checkable
+class StoringEmbedder(Embedder, Protocol):
+    """An embedder with a folder for its vectors."""
+
+    @property
+    def root(self) -> Path:
+        """Folder of the store."""
+        ...
 
 
 @runtime_checkable

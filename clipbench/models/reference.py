@@ -33,6 +33,7 @@ from clipbench.models.protocol import (
     PixelModel,
     count_tokens,
     encode_batches,
+    is_sole,
 )
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
@@ -205,6 +206,10 @@ class RenamedModel:
 
     def costs(self) -> tuple[str, ...]:
         return self.model.costs() if isinstance(self.model, CostlyModel) else ()
+
+    @property
+    def is_sole(self) -> bool:
+        return is_sole(self.model)
 
     def internals(self) -> Internals:
         return internals_of(self.model)

@@ -131,7 +131,7 @@ class ModalitiesTask:
         if dataset.modalities is None:
             raise MissingPart(dataset.id, "modalities")
         data = dataset.modalities
-        vectors = {name: unit_vectors(_encoded(embedder, name, items)) for name, items in data.items.items()}
+        vectors = {name: unit_vectors(_encoded(embedder, name, items), embedder) for name, items in data.items.items()}
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
         tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
         for name, own in vectors.items():

@@ -127,8 +127,8 @@ class Retrieval:
             return judged.evaluation(dataset, dataset.judgements, embedder, self.ks)
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
-        images = unit_vectors(embedder.images(dataset.images))
-        texts = None if dataset.captions is None else unit_vectors(embedder.texts(dataset.captions))
+        images = unit_vectors(embedder.images(dataset.images), embedder)
+        texts = None if dataset.captions is None else unit_vectors(embedder.texts(dataset.captions), embedder)
         if self.search == "faiss":
             if texts is None:
                 raise MissingPart(dataset.id, "captions")

@@ -128,7 +128,7 @@ class ZeroShot:
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
         classes = class_vectors(by_prompt)
-        images = unit_vectors(embedder.images(dataset.images))
+        images = unit_vectors(embedder.images(dataset.images), embedder)
         notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
         if dataset.multilabels is not None:
             return _multilabel(dataset, images, classes, notes)

@@ -15,8 +15,8 @@ from clipbench.evaluation.evaluate import _parameters
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.approximate import approximate_nearest, search_recall
+from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import ModelInfo
-from clipbench.models.unit_vectors import unit_vectors
 from clipbench.results.matching import match
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.testing import INFO, GivenVectors, NamedImage
@@ -33,7 +33,7 @@ def vectors() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     images = rng.standard_normal((N_IMAGES, DIM)).astype(np.float32)
     texts = images[OWNER] + rng.standard_normal((N_TEXTS, DIM)).astype(np.float32) / 2
-    return unit_vectors(images), unit_vectors(texts)
+    return unit(images), unit(texts)
 
 
 class Given(GivenVectors):

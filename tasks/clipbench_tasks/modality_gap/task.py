@@ -226,8 +226,8 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
         raise DataError(
             f"data set {dataset.id} has no caption: the modality gap is measured on images with their texts"
         )
-    images, image_lengths = _with_lengths(embedder.images([dataset.images[row] for row in rows.tolist()]))
-    captions, caption_lengths = _with_lengths(embedder.texts(dataset.captions))
+    images, image_lengths = _with_lengths(embedder.images([dataset.images[row] for row in rows.tolist()]), embedder)
+    captions, caption_lengths = _with_lengths(embedder.texts(dataset.captions), embedder)
     if (len(images), len(captions)) != (len(rows), len(dataset.captions)):
         raise DataError(
             f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"
@@ -239,12 +239,12 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
     return PairVectors(rows, first, images, texts, captions, caption_pair, lengths)
 
 
-def _with_lengths(raw: Vectors) -> tuple[Vectors, Float64[np.ndarray, " n"]]:
+def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Float64[np.ndarray, " n"]]:
     """Return vectors at unit length, and the lengths that they had."""
     lengths = np.empty(len(raw))
     for rows in row_blocks(raw):
         np.einsum("ij,ij->i", raw[rows], raw[rows], dtype=np.float64, out=lengths[rows])
-    return unit_vectors(raw), np.sqrt(lengths)
+    return unit_vectors(raw, embedder), np.sqrt(lengths)
 
 
 def _conformity(geometry: metrics.PairGeometry) -> dict[str, Float64[np.ndarray, " n"]]:

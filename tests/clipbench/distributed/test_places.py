@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from clipbench.distributed import launch
 from clipbench.distributed.launch import chosen_devices
 from clipbench.distributed.place import DEVICE, Place
 from clipbench.errors import UsageError
+from clipbench.metrics.threads import n_threads
 
 TORCHRUN = {
     "RANK": "3",
@@ -130,3 +132,16 @@ def test_the_same_command_is_started_once_more_for_each_other_device(monkeypatch
     assert (place.rank, place.n, place.device, place.port) == (1, 2, "cuda:4", group.place.port)
     assert (group.place.rank, group.place.device, place.address) == (0, "cuda:1", "127.0.0.1")
     assert int(env["OMP_NUM_THREADS"]) == launch.threads(2)
+
+
+def test_process_0_keeps_numpy_to_its_share_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "threads", lambda n_local: 1)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    with threadpool_limits(2, user_api="blas"):
+        with launch._own_share_of_threads(2):
+            assert n_threads() == 1
+        assert n_threads() == 2
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")  # the others take as many
+        with launch._own_share_of_threads(2):
+            assert n_threads() == 2

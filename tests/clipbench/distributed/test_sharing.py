@@ -1,5 +1,6 @@
 """Process 0 and another one, here in a thread, share work: results, errors and vectors are those of a single process."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +14,7 @@ from PIL import Image
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from clipbench.data.images import FileImage
+from clipbench.distributed import leader as leading
 from clipbench.distributed.exchange import folder_of, make_private, new_name, read, write
 from clipbench.distributed.leader import Leader
 from clipbench.distributed.place import Place
@@ -20,10 +22,14 @@ from clipbench.distributed.worker import _serve
 from clipbench.errors import BadImage, UsageError
 from clipbench.metrics.ranking import cross_answers
 from clipbench.metrics.similarity import unit
-from clipbench.models.embedder import load_embedder
+from clipbench.models.embedder import StoreEmbedder, load_embedder
 from clipbench.models.filling import encode_together
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.pair import PairModel
+from clipbench.models.protocol import LoadOptions, is_sole
+from clipbench.models.reference import RenamedModel
 from clipbench.parallel import Processes, alone, ranges, sharing
+from clipbench.testing import ToyModel
+from clipbench.training.clip.adapter import SHIPPED
 
 PLACE = Place(rank=0, n=2, local_rank=0, n_local=2, address="127.0.0.1", port=1)
 
@@ -174,3 +180,41 @@ def test_arrays_are_handed_over_as_they_are_and_no_folder_of_others_is_read(tmp_
     for wrong, message in ((new_name(), "CLIPBENCH_CACHE has to name"), ("../x", "expected 32 hex digits")):
         with pytest.raises(UsageError, match=message):
             folder_of(tmp_path, wrong)
+
+
+def test_a_command_that_begins_meanwhile_leaves_a_new_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, others = tmp_path / "processes", list[threading.Thread]()
+    make_private(parent / "abandoned")
+
+    def begin() -> None:
+        with leading._own_folder(parent):
+            pass
+
+    def make_while_another_begins(folder: Path) -> None:
+        make_private(folder)
+        if not others:
+            others.append(threading.Thread(target=begin))
+            others[0].start()
+            others[0].join(0.2)
+
+    monkeypatch.setattr("clipbench.distributed.leader.make_private", make_while_another_begins)
+    with leading._own_folder(parent) as folder:
+        others[0].join()
+        assert folder.is_dir() and folder.stat().st_mode & 0o777 == 0o700
+        assert not (parent / "abandoned").exists()
+
+
+def test_a_model_is_shared_unless_it_has_to_work_alone(tmp_path: Path) -> None:
+    """An address is none by its letters: here a folder has them."""
+    folder = tmp_path / "api:mine"
+    shutil.copytree(SHIPPED["tiny"], folder)
+    found = load_embedder(f"bundled:{folder}", LoadOptions(device="cpu"), tmp_path)
+    assert isinstance(found, StoreEmbedder) and found.source is not None
+
+    class Paid(ToyModel):
+        is_sole = True
+
+    assert is_sole(RenamedModel(Paid(), Paid().info)) and not is_sole(RenamedModel(ToyModel(), ToyModel().info))
+    assert is_sole(PairModel(ToyModel().info, ToyModel(), Paid()))

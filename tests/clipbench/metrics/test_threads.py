@@ -1,5 +1,6 @@
 """Pieces of work in threads: each once, and none after a failure."""
 
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
@@ -28,6 +29,21 @@ def test_pieces_are_done_at_once_with_products_of_one_thread(monkeypatch: pytest
 
     in_threads(meet, range(2))
     assert seen == [1, 1]
+
+
+def test_there_are_no_more_threads_than_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    pools: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, n: int) -> None:
+            pools.append(n)
+            super().__init__(n)
+
+    monkeypatch.setattr(threads, "n_threads", lambda: 8)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Pool)
+    for n_pieces in (1, 2, 3, 20):
+        in_threads(lambda piece: None, iter(range(n_pieces)))
+    assert pools == [2, 3, 8]
 
 
 def test_threads_are_those_of_numpy() -> None:

@@ -23,7 +23,7 @@ from clipbench.errors import ClipbenchError, ModelError, UsageError, VectorError
 from clipbench.models import _http_client, load_model
 from clipbench.models.api import ApiModel, load
 from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.protocol import LoadOptions, is_sole
 from clipbench.testing import ToyModel
 
 TEXTS = [f"{number} cats and a dog 🐈" for number in range(40)] + ["", "word " * 300]
@@ -142,6 +142,7 @@ def test_requests_and_bytes_are_counted(url: str, state: Any) -> None:
     sent = sum(len(json.dumps(body).encode()) for body in state.bodies[n_bodies:])
     costs = model.client.costs
     assert costs.requests - before.requests == 2 and costs.sent - before.sent == sent
+    assert is_sole(model)  # or they would be counted in several processes
     assert costs.tokens - before.tokens == 10 + 2 and costs.received > before.received  # each request has its canary
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from clipbench.data.images import FileImage
 from clipbench.errors import BadImage
 from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.encoding import Encoder, Wanted
 from clipbench.models.filling import encode_together
 from clipbench.testing import ToyModel
 
@@ -106,6 +107,21 @@ def test_vectors_are_those_of_each_model_by_itself(
         assert embedder.counts().n_items()["images"] == 11
     assert len(decoded) == n_decoded
     assert [model.batches for model in several] == [[4, 4, 3]] * len(several)
+
+
+def test_images_are_prepared_by_one_loader(
+    tmp_path: Path, images: list[FileImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    load = Encoder.load
+
+    def noted(self: Encoder, wanted: Wanted, claimed: Any, preprocess: Any) -> Any:
+        made.append(len(wanted.items))
+        return load(self, wanted, claimed, preprocess)
+
+    monkeypatch.setattr(Encoder, "load", noted)
+    encode_together([StoreEmbedder(Pixels(name), tmp_path, batch_size=4, workers=0) for name in ("a", "bb")], images)
+    assert made == [11]
 
 
 def test_what_goes_wrong_is_left_to_the_model_that_it_is_of(

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from clipbench.models import large_arrays
+from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.large_arrays import large_array, memory_bytes
+from clipbench.models.unit_vectors import unit_vectors
+from clipbench.testing import ToyModel
 
 
 def test_an_array_beyond_the_bound_is_in_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -19,3 +22,12 @@ def test_an_array_beyond_the_bound_is_in_a_file_without_a_name(monkeypatch: pyte
     assert memory_bytes() > 1 << 26
     (tmp_path / "file").touch()
     assert type(large_array((11, 3), tmp_path / "file")) is np.ndarray  # no folder, or no room
+
+
+def test_unit_vectors_lie_beside_the_store_of_their_embedder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(large_arrays, "IN_MEMORY", 10)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "default"))
+    embedder = StoreEmbedder(ToyModel(), tmp_path / "own")
+    made = unit_vectors(embedder.texts(["a cat", "a dog"]), embedder)
+    assert isinstance(made, np.memmap) and np.allclose(np.linalg.norm(made, axis=1), 1)
+    assert (tmp_path / "own").is_dir() and not (tmp_path / "default").exists()

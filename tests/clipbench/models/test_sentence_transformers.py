@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from clipbench.errors import ModelError, Unavailable, UsageError
 from clipbench.models import load_model
 from clipbench.models.protocol import LoadOptions, Model
 from clipbench.models.sentence_transformers import load
+from clipbench.models.tower_sizes import tower_sizes
 
 st = pytest.importorskip("sentence_transformers", reason="the library that the adapter is held against")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -159,6 +161,10 @@ def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path, small_models
     theirs = st.SentenceTransformer(str(bert), device="cpu").encode(list(small_models.TEXTS))
     same(model.encode_texts(small_models.TEXTS), theirs)
     assert model.info.embed_dim == 24 and model.info.logit_scale is None
+    text = tower_sizes(model)["text"]
+    assert text.item == "the text 'a photo of a cat'" and text.flops and text.n_parameters
+    exported = replace(model.text_model, info=replace(model.text_model.info, n_parameters=None))
+    assert tower_sizes(exported)["text"].reasons["flops"] == "the model does not show this tower"
 
 
 # ----- what is refused
