@@ -1,10 +1,12 @@
-"""Hold two claims of the literature against the bundled CLIP, and write docs/claims.md. Run by `make claims`.
+"""Hold what the literature says of CLIP against the bundled one, and write docs/claims.md. Run by `make claims`.
 
-    python experiments/claims.py                  # about twenty minutes on two quiet cores
+    python experiments/claims.py                  # about two hours on two quiet cores
     python experiments/claims.py --samples 8192   # sooner, with less to be seen
+    python experiments/claims.py --page-only      # the page alone, of runs that are there
 
-InfoNCE against the sigmoid loss at four batch sizes, and the modality gap at three temperatures. Runs are kept below
-runs/claims and made once; one that was broken off is resumed. The page is made of finished runs alone.
+InfoNCE against the sigmoid loss at three batch sizes, and the modality gap at three temperatures, each with several seeds; and
+what the InfoNCE runs of one size, and `tiny`, make of swapped captions, written words, long captions, and texts that match texts.
+Runs are kept below runs/claims and made once; one that was broken off is resumed. The page is made of finished runs alone.
 """
 
 import argparse
@@ -17,18 +19,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
-from claims_outcomes import MEASURED, read_outcome
+from claims_outcomes import MEASURED, WEAKNESSES, Measured, read_outcome, read_weaknesses
 from claims_page import RATE_AT, write_page
+from claims_tables import NAMES_FOLDER
+from claims_texts import EMBEDDERS, is_installed, read_found
 from clipbench.cli.main import DONE, INTERRUPTED
 from clipbench.data.scenes import SCENES_VERSION
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import ClipbenchError, DataError, UsageError
 from clipbench.models.checkpoints import bundled_checkpoints
 from clipbench.results.numbers import duration
 from clipbench.training.log import LOG_FILE
@@ -37,11 +41,13 @@ from clipbench.training.options import TrainOptions, arguments_of
 ROOT = Path(__file__).parents[1]
 SAMPLES = 32_768
 LOSSES = ("clip", "siglip")
-BATCH_SIZES = (1024, 256, 64, 16)
-"""The largest first: if a learning rate is too high, it shows there, and soon."""
+BATCH_SIZES = (16, 64, 256)
+"""At 1,024 there would be 32 steps, in which neither loss gets above chance, and 4 GB of memory for each run."""
 TEMPERATURES = (0.07, 0.01)
 """The fixed ones. The learned one is that of the InfoNCE run of the same batch size."""
 TEMPERATURE_BATCH = 256
+WEAK = "clip-64"
+"""Runs whose weaknesses are measured."""
 
 LEARNING_RATE = 1e-3
 """Learning rate at a batch of RATE_AT; it is scaled by the square root of the batch, for both losses."""
@@ -51,7 +57,12 @@ sum of the learning rates is the same for any share, as a line and half a cosine
 
 AT_ONCE = 2
 """Runs of one thread each: two of them get more done on two cores than one of two threads."""
-IMAGES_MEASURED = 1_000
+TASKS = {
+    MEASURED: ("retrieval@scenes,modality-gap@scenes", 1_000),
+    WEAKNESSES: ("composition@scenes,text-in-image@scenes,long-caption@scenes", 5_375),
+}
+"""Tasks of each folder of results, and the number of their images."""
+TEXTS = "texts.json"
 CLIPBENCH = (sys.executable, "-m", "clipbench.cli")
 
 
@@ -62,30 +73,78 @@ class Work(NamedTuple):
     command: list[str]
     output: Path
     """Progress messages of the process."""
+    result: Path | None = None
+    """File that is there when a measurement is done."""
+    n_images: int = 0
+    """Images that a measurement sees."""
 
 
-def main(*, samples: int, seed: int, runs: Path, docs: Path) -> int:
-    """Make what runs are missing, write the page, and return an exit status."""
+def main(
+    *, samples: int, seeds: Sequence[int], runs: Path, docs: Path, clip_vectors: Path | None, page_only: bool
+) -> int:
+    """Make what runs are missing, write the page, and return an exit status.
+
+    Raises:
+        UsageError: fewer than two seeds, one twice, or a folder of vectors that is not there.
+    """
+    if len(set(seeds)) < max(2, len(seeds)):
+        raise UsageError(f"--seeds are {list(seeds)}: expected two or more, each once, for an interval over seeds")
+    names = [] if clip_vectors is None else [clip_vectors / NAMES_FOLDER / f"coco80.{kind}" for kind in ("npy", "json")]
+    if lacking := [path for path in names if not path.is_file()]:
+        raise UsageError(f"--clip-vectors: {lacking[0]} is missing: expected Detic's text vectors in {clip_vectors}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = runs / f"scenes-{SCENES_VERSION}-samples-{samples}-seed-{seed}"
-    planned = plan(folder, samples=samples, seed=seed)
+    by_seed = [
+        plan(runs / f"scenes-{SCENES_VERSION}-samples-{samples}-seed-{seed}", samples=samples, seed=seed)
+        for seed in seeds
+    ]
+    planned = [options for each in by_seed for options in each]
+    measured = measurements(planned, runs, clip_vectors)
     try:
-        make_runs(planned)
+        if not page_only:
+            make_runs(planned, measured)
     except KeyboardInterrupt:
         again = shlex.join([sys.executable, *sys.argv])
-        print(
-            f"interrupted; what is done is kept in {folder}, and this goes on from there:\n  {again}", file=sys.stderr
-        )
+        print(f"interrupted; what is done is kept in {runs}, and this goes on from there:\n  {again}", file=sys.stderr)
         return INTERRUPTED
     first = replace(planned[0], out=Path("runs", planned[0].out.name))
     page = write_page(
-        [read_outcome(options.out) for options in planned],
+        read_all(by_seed, measured, runs, clip_vectors),
         docs,
-        command=f"python experiments/claims.py --samples {samples} --seed {seed}",
+        weak=WEAK,
+        command=f"python experiments/claims.py --samples {samples} --seeds {' '.join(map(str, seeds))}"
+        + (" --clip-vectors FOLDER" if clip_vectors else ""),
         train_command=f"clipbench train {shlex.join(said_in_full(first))}",
     )
     print(f"page in {page}")
     return DONE
+
+
+def read_all(
+    by_seed: Sequence[Sequence[TrainOptions]], measured: Sequence[Work], runs: Path, clip_vectors: Path | None
+) -> Measured:
+    """Return what the page is made of, from finished runs.
+
+    Raises:
+        DataError: one is missing, or not at its end.
+    """
+    missing = [work.name for work in measured if work.result is not None and not work.result.is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} measurements are missing, the first of {missing[0]}: leave --page-only out")
+    weak = [next(options.out for options in each if options.out.name == WEAK) for each in by_seed]
+    embedders, names = (
+        {name: read_found(path) for name in EMBEDDERS if (path := _texts_of(name, runs, of_names)).is_file()}
+        for of_names in (False, True)
+    )
+    return Measured(
+        runs=[[read_outcome(options.out) for options in same] for same in zip(*by_seed, strict=True)],
+        weaknesses=[read_weaknesses(out / WEAKNESSES) for out in weak],
+        tiny=read_weaknesses(runs / "tiny" / WEAKNESSES),
+        texts=[read_found(out / TEXTS) for out in weak],
+        tiny_texts=read_found(runs / "tiny" / TEXTS),
+        embedders=embedders,
+        names=names if clip_vectors else {},
+        clip_vectors=clip_vectors,
+    )
 
 
 def plan(folder: Path, *, samples: int, seed: int) -> list[TrainOptions]:
@@ -96,7 +155,7 @@ def plan(folder: Path, *, samples: int, seed: int) -> list[TrainOptions]:
 
     Example:
         >>> [options.out.name for options in plan(Path("runs"), samples=2048, seed=0)][:3]
-        ['clip-1024', 'siglip-1024', 'clip-256']
+        ['clip-16', 'siglip-16', 'clip-64']
     """
     if samples < 1 or samples % max(BATCH_SIZES):
         raise UsageError(f"--samples is {samples}: expected a multiple of {max(BATCH_SIZES)}, the largest batch")
@@ -112,7 +171,21 @@ def plan(folder: Path, *, samples: int, seed: int) -> list[TrainOptions]:
     return by_loss + by_temperature
 
 
-def make_runs(planned: Sequence[TrainOptions]) -> None:
+def measurements(planned: Sequence[TrainOptions], runs: Path, clip_vectors: Path | None) -> list[Work]:
+    """Return all measurements: of each run, of ``tiny``, and of the text embedders that are installed."""
+    found = [measuring(options.out, str(options.out), MEASURED, _named(options)) for options in planned]
+    models = [(options.out, str(options.out), _named(options)) for options in planned if options.out.name == WEAK]
+    for out, model, name in [*models, (runs / "tiny", "tiny", "tiny")]:
+        found += [measuring(out, model, WEAKNESSES, name), matching(model, out / TEXTS, name)]
+    for name in filter(is_installed, EMBEDDERS):
+        found.append(matching(name, _texts_of(name, runs, of_names=False), name))
+        if clip_vectors is not None:
+            names = clip_vectors / NAMES_FOLDER / "coco80.json"
+            found.append(matching(name, _texts_of(name, runs, of_names=True), name, "--names", str(names)))
+    return found
+
+
+def make_runs(planned: Sequence[TrainOptions], measured: Sequence[Work]) -> None:
     """Train and measure what is not yet, two runs at a time, under one progress bar.
 
     Raises:
@@ -123,16 +196,16 @@ def make_runs(planned: Sequence[TrainOptions]) -> None:
     for options in to_train:
         if not bundled_checkpoints(options.out):  # killed before its first one, it could not be started again
             shutil.rmtree(options.out, ignore_errors=True)
-    to_measure = [options for options in planned if not is_measured(options)]
+    to_measure = [work for work in measured if not is_measured(work)]
     with tqdm(
-        total=sum(options.steps * options.batch_size + IMAGES_MEASURED for options in planned),
-        initial=n_seen(planned),
+        total=sum(options.steps * options.batch_size for options in planned) + sum(work.n_images for work in measured),
+        initial=n_seen(planned, measured),
         unit=" images",
         mininterval=0.2 if sys.stderr.isatty() else 30.0,
         dynamic_ncols=True,
     ) as bar:
-        for work in ([training(each) for each in to_train], [measuring(each) for each in to_measure]):
-            work_off(work, planned, bar)
+        for work in ([training(each) for each in to_train], to_measure):
+            work_off(work, lambda: n_seen(planned, measured), bar)
 
 
 def is_trained(options: TrainOptions) -> bool:
@@ -147,21 +220,22 @@ def is_trained(options: TrainOptions) -> bool:
     return bundled_checkpoints(options.out)[-1].name == f"step-{options.steps}"
 
 
-def is_measured(options: TrainOptions) -> bool:
-    """Return whether a run's last checkpoint has its result."""
-    return (options.out / MEASURED / "result.json").is_file()
+def is_measured(work: Work) -> bool:
+    """Return whether a measurement has its result."""
+    return work.result is not None and work.result.is_file()
 
 
-def n_seen(planned: Sequence[TrainOptions]) -> int:
-    """Return how many images all runs have seen so far, those of the measurement among them."""
-    return sum(_n_logged(each) * each.batch_size + IMAGES_MEASURED * is_measured(each) for each in planned)
+def n_seen(planned: Sequence[TrainOptions], measured: Sequence[Work]) -> int:
+    """Return how many images all runs have seen so far, those of measurements among them."""
+    trained = sum(_n_logged(options) * options.batch_size for options in planned)
+    return trained + sum(work.n_images for work in measured if is_measured(work))
 
 
 def training(options: TrainOptions) -> Work:
     """Return the work of training a run, from its newest checkpoint where it has one."""
     out = options.out
     arguments = ["--resume", "--out", str(out)] if bundled_checkpoints(out) else said_in_full(options)
-    return Work(f"training {out.name}", [*CLIPBENCH, "train", *arguments], out.with_suffix(".train.txt"))
+    return Work(f"training {_named(options)}", [*CLIPBENCH, "train", *arguments], _said(out, "train"))
 
 
 def said_in_full(options: TrainOptions) -> list[str]:
@@ -170,16 +244,29 @@ def said_in_full(options: TrainOptions) -> list[str]:
     return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def measuring(options: TrainOptions) -> Work:
-    """Return the work of measuring a run's last checkpoint on the test scenes."""
-    tasks = ["--tasks", "retrieval@scenes,modality-gap@scenes", "--no-report", "--thumbnails", "0"]
-    place = ["--device", "cpu", "--workers", "0", "--out", str(options.out / MEASURED)]
-    command = [*CLIPBENCH, "run", "--model", str(options.out), *tasks, *place]
-    return Work(f"measuring {options.out.name}", command, options.out.with_suffix(".measure.txt"))
+def measuring(out: Path, model: str, folder: str, name: str) -> Work:
+    """Return the work of measuring a model, of a run its last checkpoint, into a folder of TASKS below ``out``."""
+    tasks, n_images = TASKS[folder]
+    place = ["--device", "cpu", "--workers", "0", "--out", str(out / folder)]
+    command = [*CLIPBENCH, "run", "--model", model, "--tasks", tasks, "--no-report", "--thumbnails", "0", *place]
+    output = _said(out, folder)
+    return Work(f"measuring {folder} of {name}", command, output, out / folder / "result.json", n_images)
 
 
-def work_off(waiting: list[Work], planned: Sequence[TrainOptions], bar: "tqdm[NoReturn]") -> None:
-    """Do all work, two pieces at a time; whatever ends this early tells those that run to save and stop."""
+def matching(model: str, out: Path, name: str, *names: str) -> Work:
+    """Return the work of measuring what a model finds among texts."""
+    script = [sys.executable, str(Path(__file__).with_name("claims_texts.py")), model, str(out), *names]
+    return Work(f"matching texts of {name}", script, _said(out, "match"), out)
+
+
+def work_off(waiting: list[Work], count: Callable[[], int], bar: "tqdm[NoReturn]") -> None:
+    """Do all work, two pieces at a time; whatever ends this early tells those that run to save and stop.
+
+    Args:
+        waiting: work to do.
+        count: returns the number of images seen so far.
+        bar: progress in images.
+    """
     n_all, waiting = len(waiting), list(waiting)
     running: dict[subprocess.Popen[bytes], tuple[Work, float]] = {}
     try:
@@ -193,7 +280,7 @@ def work_off(waiting: list[Work], planned: Sequence[TrainOptions], bar: "tqdm[No
                 work, since = running.pop(process)
                 check_ended_well(work, process.returncode)
                 bar.write(f"finished {work.name} in {duration(time.monotonic() - since)}", file=sys.stderr)
-            bar.update(n_seen(planned) - bar.n)
+            bar.update(count() - bar.n)
     finally:
         for process in running:
             process.send_signal(signal.SIGINT)
@@ -249,6 +336,18 @@ def _options(
     )
 
 
+def _said(out: Path, step: str) -> Path:
+    return out.parent / f"{out.name}.{step}.txt"
+
+
+def _named(options: TrainOptions) -> str:
+    return f"{options.out.name}, seed {options.seed}"
+
+
+def _texts_of(embedder: str, runs: Path, of_names: bool) -> Path:
+    return runs / f"{embedder}-{'names' if of_names else 'texts'}.json"
+
+
 def _n_logged(options: TrainOptions) -> int:
     """Return the last step in a run's log, from the end of the file: it is asked for twice a second."""
     log = options.out / LOG_FILE
@@ -263,11 +362,20 @@ def _n_logged(options: TrainOptions) -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--samples", type=int, default=SAMPLES, help="that each run sees, a multiple of 1024 [%(default)s]"
+        "--samples", type=int, default=SAMPLES, help="that each run sees, a multiple of 256 [%(default)s]"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights and scenes [%(default)s]")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="of weights and scenes [%(default)s]"
+    )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "claims", help="where runs are kept")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where claims.md is written")
+    parser.add_argument(
+        "--clip-vectors",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with vitb32_class_text/coco80.npy and .json (Detic) and modality_gap/features_clip.npy (Liang et al.)",
+    )
+    parser.add_argument("--page-only", action="store_true", help="make no run, only the page")
     return parser.parse_args()
 
 

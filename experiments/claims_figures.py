@@ -1,42 +1,64 @@
-"""The two figures of docs/claims.md. The same outcomes give the same bytes. Imported only with matplotlib at hand."""
+"""The figures of docs/claims.md. The same outcomes give the same bytes. Imported only with matplotlib at hand."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
-from claims_outcomes import Outcome, lead, recall
+from claims_outcomes import Bounded, Runs, recall
+from claims_verdicts import Duel
 
-LOOKS = {"clip": ("InfoNCE", "#0072b2", "o"), "siglip": ("sigmoid loss", "#d55e00", "s")}
-"""Names, colours that colour-blind people tell apart (Okabe and Ito), and markers, as colour is not enough."""
+Places = Float64[np.ndarray, " n"]
+
+
+class Look(NamedTuple):
+    """A name in a figure, with a colour that colour-blind people tell apart (Okabe and Ito), and a marker, as that is not enough."""
+
+    name: str
+    colour: str
+    marker: str
+
+
+class Row(NamedTuple):
+    """A measure of a weakness."""
+
+    title: str
+    seeds: Bounded
+    tiny: Bounded
+    chance: float | None
+
+
+LOOKS = Look("InfoNCE", "#0072b2", "o"), Look("sigmoid loss", "#d55e00", "s")
 LINES = (("#0072b2", "-"), ("#d55e00", "--"), ("#1c1c1e", ":"))
+GREY = "#5f6064"
 
 
-def draw_losses(by_loss: dict[str, list[Outcome]], path: Path) -> None:
-    """Draw recall@1 of both losses against batch size, and the sigmoid loss's lead, each with 95 % intervals."""
+def draw_losses(duels: Sequence[Duel], path: Path) -> None:
+    """Draw recall@1 of both losses against batch size, and the sigmoid loss's lead: each seed, and means with intervals."""
+    batches = np.array([float(duel.batch_size) for duel in duels])
     with _figure(path, n_panels=2) as (left, right):
-        for (loss, outcomes), shift in zip(by_loss.items(), (0.95, 1.05), strict=True):
-            name, colour, marker = LOOKS[loss]
-            at = [shift * outcome.options.batch_size for outcome in outcomes]  # side by side, so that bars are seen
-            _bars(left, at, [tuple(recall(each)) for each in outcomes], label=name, color=colour, marker=marker)
+        for which, (look, shift) in enumerate(zip(LOOKS, (0.93, 1.07), strict=True)):
+            _means(left, shift * batches, [recall(duel[which]) for duel in duels], look)
         left.set(ylabel="recall@1, mean of both directions, %", ylim=(0, None))
         left.legend(loc="best")
-        pairs = list(zip(by_loss["siglip"], by_loss["clip"], strict=True))
-        batches = [float(first.options.batch_size) for first, _ in pairs]
-        right.axhline(0, color="#5f6064", linewidth=0.7)
-        _bars(right, batches, [tuple(lead(*pair)) for pair in pairs], label="", color="#1c1c1e", marker="D")
+        right.axhline(0, color=GREY, linewidth=0.7)
+        _means(right, batches, [duel.lead for duel in duels], Look("", "#1c1c1e", "D"))
         right.set(ylabel="sigmoid loss minus InfoNCE, pp")
         for axes in (left, right):
             axes.set_xscale("log", base=2)
-            axes.set_xticks(batches, [f"{batch:,.0f}" for batch in batches])
+            axes.set_xticks(batches.tolist(), [f"{batch:,.0f}" for batch in batches])
             axes.set_xlabel("batch size, pairs")
 
 
-def draw_gap(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Draw gap and both cones by step, a line for each temperature."""
+def draw_gap(by_temperature: Sequence[Runs], path: Path) -> None:
+    """Draw gap and both cones by step, at each temperature: a thin line for each seed, a thick one for the mean."""
     names = {
         "gap": "modality gap",
         "image_cone": "mean cosine of two images",
@@ -44,20 +66,38 @@ def draw_gap(outcomes: Sequence[Outcome], path: Path) -> None:
     }
     with _figure(path, n_panels=3) as panels:
         for axes, (name, label) in zip(panels, names.items(), strict=True):
-            for outcome, (colour, line) in zip(outcomes, LINES, strict=True):
-                steps = [moment.step for moment in outcome.history]
-                values = [getattr(moment, name) for moment in outcome.history]
-                axes.plot(steps, values, color=colour, linestyle=line, linewidth=1.6, label=outcome.label)
+            for runs, (colour, line) in zip(by_temperature, LINES, strict=True):
+                steps = [moment.step for moment in runs[0].history]
+                each = np.array([[getattr(moment, name) for moment in run.history] for run in runs])
+                axes.plot(steps, each.T, color=colour, linestyle=line, linewidth=0.6, alpha=0.5)
+                axes.plot(steps, each.mean(axis=0), color=colour, linestyle=line, linewidth=1.8, label=runs[0].label)
             highest = None if name == "gap" else 1.0
-            lowest = min(getattr(moment, name) for outcome in outcomes for moment in outcome.history)
+            lowest = min(getattr(moment, name) for runs in by_temperature for run in runs for moment in run.history)
             axes.set(xlabel="step", ylabel=label, ylim=(min(0, 1.1 * lowest), highest), xlim=(0, None))
-        panels[0].figure.legend(
-            *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, title="temperature"
-        )
+        figure = panels[0].figure
+        assert isinstance(figure, Figure)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, title="temperature")
+
+
+def draw_weaknesses(rows: Sequence[Row], path: Path) -> None:
+    """Draw a row for each measure: the mean of seeds with each seed, ``tiny``, and chance."""
+    with _figure(path, n_panels=1, height=0.9 + 0.3 * len(rows)) as (axes,):
+        at = np.arange(len(rows))[::-1].astype(np.float64)
+        _means(axes, at + 0.12, [row.seeds for row in rows], Look("runs", *LOOKS[0][1:]), is_row=True)
+        _means(axes, at - 0.12, [row.tiny for row in rows], Look("tiny", *LOOKS[1][1:]), is_row=True)
+        chances = [(100 * row.chance, y) for row, y in zip(rows, at, strict=True) if row.chance is not None]
+        axes.plot(*zip(*chances, strict=True), "|", color="#1c1c1e", markersize=12, label="chance")
+        axes.set_yticks(at, [row.title for row in rows])
+        axes.set(xlabel="%", xlim=(-1.5, 101.5))
+        axes.grid(axis="y", color="#e4e4e7", linewidth=0.5)
+        axes.set_axisbelow(True)
+        figure = axes.figure
+        assert isinstance(figure, Figure)
+        figure.legend(loc="outside upper center", ncols=3)
 
 
 @contextmanager
-def _figure(path: Path, *, n_panels: int) -> Iterator[Sequence[Axes]]:
+def _figure(path: Path, *, n_panels: int, height: float = 2.9) -> Iterator[Sequence[Axes]]:
     """Yield the axes of a figure that is written at the end; without pyplot, nothing is left behind."""
     with mpl.rc_context(
         {
@@ -65,24 +105,38 @@ def _figure(path: Path, *, n_panels: int) -> Iterator[Sequence[Axes]]:
             "font.size": 9,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.edgecolor": "#5f6064",
+            "axes.edgecolor": GREY,
             "axes.linewidth": 0.7,
             "legend.frameon": False,
         }
     ):
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        panels: Sequence[Axes] = figure.subplots(1, n_panels)
+        figure = Figure(figsize=(7.2, height), layout="constrained")
+        panels: Sequence[Axes] = np.atleast_1d(figure.subplots(1, n_panels)).tolist()
         yield panels
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 
-def _bars(
-    axes: Axes, at: list[float], bounded: list[tuple[float, ...]], *, label: str, color: str, marker: str
-) -> None:
-    values, lows, highs = ([100 * each[part] for each in bounded] for part in range(3))
-    below = [value - low for value, low in zip(values, lows, strict=True)]
-    above = [high - value for value, high in zip(values, highs, strict=True)]
+def _means(axes: Axes, at: Places, found: Sequence[Bounded], look: Look, *, is_row: bool = False) -> None:
+    """Draw means with intervals in percent, and a dot for each seed; ``is_row`` for values along x."""
+    values, lows, highs = (100 * np.array([each[part] for each in found]) for part in range(3))
+    reach = np.array([values - lows, highs - values])
     axes.errorbar(
-        at, values, yerr=[below, above], label=label, color=color, marker=marker, markersize=5, capsize=3, linewidth=1.2
+        *((values, at) if is_row else (at, values)),
+        xerr=reach if is_row else None,
+        yerr=None if is_row else reach,
+        label=look.name,
+        color=look.colour,
+        marker=look.marker,
+        linestyle="none" if is_row else "-",
+        markersize=5,
+        capsize=3,
+        linewidth=1.2,
     )
+    away = 5 / 72  # dots stand beside the bar, 5 points from it
+    inches = axes.figure.dpi_scale_trans
+    beside = axes.transData + ScaledTranslation(0 if is_row else -away, away if is_row else 0, inches)
+    for place, each in zip(at, found, strict=True):
+        if len(each.by_seed) > 1:
+            dots = [place] * len(each.by_seed), [100 * seed for seed in each.by_seed]
+            axes.plot(*(dots[::-1] if is_row else dots), ".", color=look.colour, markersize=4, transform=beside)
