@@ -39,7 +39,7 @@ demo: $(READY)  ## measure the bundled model on generated images, offline, and w
 	$(BIN)/clipbench run --model tiny --tasks all --suite scenes
 
 test: $(READY)  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 3 --dist worksteal
 
 collect: $(READY)  ## list the tests, and so compile once what their processes import
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --collect-only | tail -1

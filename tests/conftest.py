@@ -3,13 +3,16 @@
 import gc
 import importlib.util
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jaxtyping
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -38,6 +41,21 @@ def modules_with_shapes() -> list[str]:
     return found
 
 
+def has_arrays(defined: Any) -> bool:
+    """Return whether a function, or the constructor of a dataclass, says that it takes or returns arrays."""
+    function = vars(defined).get("__init__") if is_dataclass(defined) else defined
+    annotations = getattr(function, "__annotations__", {}).values()
+    return any(isinstance(each, str) or re.search("jaxtyping|ndarray|Tensor", repr(each)) for each in annotations)
+
+
+def check_arrays(*, typechecker: Any) -> Callable[[Any], Any]:
+    """Return jaxtyping's decorator of all that an instrumented module defines: without arrays there is no shape to check."""
+    checked = _jaxtyped(typechecker=typechecker)
+    return lambda defined: checked(defined) if has_arrays(defined) else defined
+
+
+_jaxtyped = jaxtyping.jaxtyped
+jaxtyping.jaxtyped = check_arrays  # type: ignore[assignment]
 install_import_hook(modules_with_shapes(), "beartype.beartype")
 
 for _name in clipbench.__all__:  # pytest makes a second module of what it collects doctests of before anyone imports it

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import clipbench as cb
 from clipbench.results.run import Run, read_run
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -109,8 +110,7 @@ def test_published_clip_vectors_give_the_known_values(
     images, texts = np.load(DATA / f"clip_embeddings/modality_gap/{name}.npy")
     np.savez(tmp_path / "vectors.npz", images=images, texts=texts)
     reference = f"embeddings:{tmp_path / 'vectors.npz'}"
-    run = clipbench(
-        "--model", reference, "--tasks", "retrieval,modality-gap", out=tmp_path / "run", monkeypatch=monkeypatch
-    )
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    run = cb.run(reference, ["retrieval", "modality-gap"], out=tmp_path / "run")
     values = {name: metric.value for e in run.result.evaluations for name, metric in e.metrics.items()}
     assert {name: round(float(values[name] or 0), 4) for name in known} == known

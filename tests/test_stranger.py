@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from PIL import Image
@@ -18,19 +20,63 @@ CAPTIONS = {"red": "a red card", "blue": "a blue card", "green": "a green card",
 """The longest names a colour, and a leaf of that colour has a caption without one: it loses to the longest."""
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Install the package apart from the environment, and return variables with which it is found."""
-    folder = tmp_path_factory.mktemp("installed")
-    command = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(folder)]
-    subprocess.run([sys.executable, "-m", *command, str(PACKAGE)], check=True)
-    return {**os.environ, "PYTHONPATH": str(folder), "CLIPBENCH_CACHE": str(folder / "cache")}
+CODE = """
+import io, json, sys
+from clipbench.cli import main
+given, done = sys.stdout, []
+for arguments in json.loads(sys.argv[1]):
+    sys.stdout, sys.stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    try:
+        main(arguments)
+    except SystemExit as end:
+        done.append((end.code or 0, *(each.buffer.getvalue().decode() for each in (sys.stdout, sys.stderr))))
+json.dump(done, given)
+"""
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Stranger(NamedTuple):
+    """What commands say and write where the package is installed."""
+
+    listed: dict[str, str]
+    """What ``clipbench list`` says of tasks and of models."""
+    runs: list[Path]
+    """Runs of two of its models on its task and on two of ours."""
+    joint: Path
+    """The report of both runs."""
+    compared: Path
+    """The page that compares them."""
+    exported: dict[str, str]
+    """The first run by format."""
+    slip: Done
+    """A run of a model that its package refuses."""
+
+
+def clipbench(commands: Sequence[Sequence[str | Path]], environment: dict[str, str]) -> list[Done]:
+    """Run commands in one process of their own: to start it takes longer than most of them."""
+    given = json.dumps([[str(each) for each in arguments] for arguments in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, given], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [Done(*each) for each in json.loads(done.stdout)]
 
 
 @pytest.fixture(scope="module")
-def runs(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Return the runs of two of its models on its task and on two of ours."""
-    folder = tmp_path_factory.mktemp("cards")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
+    """Install the package apart from the environment, and use it beside clipbench's own."""
+    installed, folder = tmp_path_factory.mktemp("installed"), tmp_path_factory.mktemp("cards")
+    offline = ("--no-deps", "--no-build-isolation", "--no-index")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *offline, "--target", str(installed), str(PACKAGE)]
+    subprocess.run(pip, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(installed), "CLIPBENCH_CACHE": str(folder / "cache")}
     rows = []
     for name, colour in COLOURS.items():
         Image.new("RGB", (20, 12), colour).save(folder / f"{name}.png")
@@ -39,19 +85,30 @@ def runs(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     data = folder / "cards.jsonl"
     data.write_text("\n".join(rows))
     tasks = ",".join(f"{task}@{data}" for task in ("length-bias", "zero-shot", "retrieval"))
-    found = []
-    for steps in (3, 2):
-        found.append(folder / f"run-{steps}")
-        done = clipbench(
-            "run", "--model", f"colour:{steps}", "--tasks", tasks, "--out", str(found[-1]), env=environment
-        )
-        assert done.returncode == 0, done.stderr
-    return found
+    runs = [folder / "run-3", folder / "run-2"]
+    joint, compared, forms = folder / "joint.html", folder / "compare.html", ("csv", "markdown", "latex")
+    measured, slip = ("run", "--tasks", tasks, "--model"), ("run", "--tasks", "length-bias@.", "--model", "colour:x")
+    commands: list[Sequence[str | Path]] = [
+        ("list", "tasks"),
+        ("list", "models"),
+        (*measured, "colour:3", "--out", runs[0]),
+        (*measured, "colour:2", "--out", runs[1]),
+        ("report", *runs, "--out", joint),
+        *(("export", str(runs[0]), "--to", form) for form in forms),
+        slip,
+        ("compare", *runs, "--format", "html", "--out", compared),
+    ]
+    *done, refused, compare_done = clipbench(commands, environment)
+    assert all(each.status == 0 for each in done), [each.err for each in done]
+    assert compare_done.status in (0, 1), compare_done.err
+    listed = dict(zip(("tasks", "models"), (each.out for each in done[:2]), strict=True))
+    exported = dict(zip(forms, (each.out for each in done[5:]), strict=True))
+    return Stranger(listed, runs, joint, compared, exported, refused)
 
 
-def clipbench(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from clipbench.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+@pytest.fixture(scope="module")
+def runs(stranger: Stranger) -> list[Path]:
+    return stranger.runs
 
 
 def words(html: str) -> str:
@@ -59,10 +116,9 @@ def words(html: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).replace("\N{NO-BREAK SPACE}", " ").split())
 
 
-def test_they_are_listed_beside_clipbench_s_own(environment: dict[str, str]) -> None:
-    listed = clipbench("list", "tasks", env=environment).stdout
-    assert "length-bias" in listed and "zero-shot" in listed
-    assert "colour:" in clipbench("list", "models", env=environment).stdout
+def test_they_are_listed_beside_clipbench_s_own(stranger: Stranger) -> None:
+    assert "length-bias" in stranger.listed["tasks"] and "zero-shot" in stranger.listed["tasks"]
+    assert "colour:" in stranger.listed["models"]
 
 
 def test_they_run_together_and_with_clipbench_s_own(runs: list[Path]) -> None:
@@ -102,29 +158,20 @@ def test_its_rows_stand_in_the_scorecard_as_ours_do(runs: list[Path]) -> None:
     assert "Lead over the longest caption ↑" in card and "Text-to-image median rank ↓" in card
 
 
-def test_its_sentence_stands_at_the_top_and_leads_where_there_are_several(
-    runs: list[Path], environment: dict[str, str], tmp_path: Path
-) -> None:
-    top = words((runs[0] / "report.html").read_text(encoding="utf-8").partition('id="scorecard"')[0])
+def test_its_sentence_stands_at_the_top_and_leads_where_there_are_several(stranger: Stranger) -> None:
+    top = words((stranger.runs[0] / "report.html").read_text(encoding="utf-8").partition('id="scorecard"')[0])
     assert "The longest caption beats an image's own in 37.5 %" in top
-    joint = tmp_path / "joint.html"
-    assert clipbench("report", *map(str, runs), "--out", str(joint), env=environment).returncode == 0
-    top = words(joint.read_text(encoding="utf-8").partition('id="scorecard"')[0])
+    top = words(stranger.joint.read_text(encoding="utf-8").partition('id="scorecard"')[0])
     assert "length-bias on cards.jsonl, longest caption wins: " in top
 
 
-def test_a_comparison_has_its_titles(runs: list[Path], environment: dict[str, str], tmp_path: Path) -> None:
-    page = tmp_path / "compare.html"
-    done = clipbench("compare", *map(str, runs), "--format", "html", "--out", str(page), env=environment)
-    assert done.returncode in (0, 1), done.stderr
-    text = words(page.read_text(encoding="utf-8"))
+def test_a_comparison_has_its_titles(stranger: Stranger) -> None:
+    text = words(stranger.compared.read_text(encoding="utf-8"))
     assert "Longest caption wins longest_wins ↓ 37.5 %" in text and "Top-1 accuracy acc1" in text
 
 
-def test_exports_hold_its_metrics_as_they_hold_ours(runs: list[Path], environment: dict[str, str]) -> None:
-    table, markdown, latex = (
-        clipbench("export", str(runs[0]), "--to", form, env=environment).stdout for form in ("csv", "markdown", "latex")
-    )
+def test_exports_hold_its_metrics_as_they_hold_ours(stranger: Stranger) -> None:
+    table, markdown, latex = (stranger.exported[form] for form in ("csv", "markdown", "latex"))
     rows = {(row["task"], row["metric"]): row for row in csv.DictReader(table.splitlines())}
     assert float(rows["length-bias", "longest_wins"]["value"]) == pytest.approx(0.375)
     assert rows["length-bias", "tie_rate"]["kind"] == "control"
@@ -135,10 +182,9 @@ def test_exports_hold_its_metrics_as_they_hold_ours(runs: list[Path], environmen
     assert r"Longest caption wins & \% & 37.5 [" in latex and r"Top-1 accuracy & \% & 100.0 [" in latex
 
 
-def test_its_errors_are_lines_like_clipbench_s_own(environment: dict[str, str]) -> None:
-    done = clipbench("run", "--model", "colour:x", "--tasks", "length-bias@.", env=environment)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") <= 2 and "Traceback" not in done.stderr
+def test_its_errors_are_lines_like_clipbench_s_own(stranger: Stranger) -> None:
+    assert stranger.slip.status == 2
+    assert stranger.slip.err.count("\n") <= 2 and "Traceback" not in stranger.slip.err
 
 
 def test_it_imports_from_the_public_faces_alone() -> None:

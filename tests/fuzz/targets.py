@@ -621,10 +621,10 @@ def hf_folder() -> Path:
     import transformers
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-model-"))
-    small_models().clip_tokenizer(folder)
+    small_models().letters_tokenizer(folder)
     size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = transformers.CLIPConfig(
-        text_config={**size, "max_position_embeddings": 77, "vocab_size": 49408, "eos_token_id": 49407},
+        text_config={**size, "max_position_embeddings": 77, **small_models().LETTERS},
         vision_config={**size, "image_size": 32, "patch_size": 8},
         projection_dim=8,
     )

@@ -156,12 +156,12 @@ def test_the_bundled_model_is_itself_at_its_own_context_and_refuses_others(tmp_p
 
 def save_transformers(folder: Path, small_models: ModuleType) -> Path:
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**shape, "vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407}
+    text = {**shape, **small_models.LETTERS, "pad_token_id": small_models.LETTERS["eos_token_id"]}
     vision = {**shape, "image_size": 32, "patch_size": 8}
     torch.manual_seed(0)
     model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24))
     model.save_pretrained(folder)
-    small_models.clip_tokenizer(folder)
+    small_models.letters_tokenizer(folder)
     processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     processor.save_pretrained(folder)
     return folder
@@ -169,6 +169,7 @@ def save_transformers(folder: Path, small_models: ModuleType) -> Path:
 
 def test_a_transformers_model_is_stretched_by_the_same_rule(small_models: ModuleType, tmp_path: Path) -> None:
     folder = save_transformers(tmp_path / "model", small_models)
+    texts = [text[200:] for text in TOO_LONG]  # 150 letters, each a token
     plain = load_transformers(str(folder), LoadOptions())
     model = load_transformers(str(folder), LoadOptions(options={"context": "248"}))
 
@@ -183,10 +184,10 @@ def test_a_transformers_model_is_stretched_by_the_same_rule(small_models: Module
     place = "text_model.embeddings.position_embedding.weight"
     theirs.load_state_dict({**weights, place: long_clip_table(weights[place])})
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    ids = tokenizer(TOO_LONG, padding="max_length", truncation=True, max_length=248, return_tensors="pt").input_ids
+    ids = tokenizer(texts, padding="max_length", truncation=True, max_length=248, return_tensors="pt").input_ids
     with torch.no_grad():
         expected = theirs.get_text_features(input_ids=ids).pooler_output
-    torch.testing.assert_close(torch.from_numpy(model.encode_texts(TOO_LONG)), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(model.encode_texts(texts)), expected, rtol=1e-4, atol=1e-5)
     assert abs(expected[0] - expected[1]).max() > 1e-5
 
     same = load_transformers(str(folder), LoadOptions(options={"context": "77"}))

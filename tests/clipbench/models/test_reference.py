@@ -1,13 +1,16 @@
 """What a reference means, and what is said of one that means nothing."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import open_clip
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError
@@ -209,7 +212,23 @@ def test_an_adapter_that_returns_no_model_is_told_so(stranger: None) -> None:
         load_model("strange:junk", LoadOptions())
 
 
-def test_a_checkpoint_by_path_is_loaded(vit_b_32_checkpoint: Path) -> None:
+def test_a_checkpoint_by_path_is_loaded(
+    small_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", [*open_clip.factory._MODEL_CONFIG_PATHS])
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", open_clip.factory._MODEL_CONFIGS)
+    (tmp_path / "Small-CLIP.json").write_text(json.dumps(small_models.CLIP))
+    open_clip.add_model_config(tmp_path)
+    state = small_models.random_state("Small-CLIP")
+    save_file(state, tmp_path / "weights.safetensors")
+    model = load_model(str(tmp_path / "weights.safetensors"), LoadOptions(arch="small-clip"))
+
+    assert model.info.n_parameters == sum(each.numel() for each in state.values()) and model.info.embed_dim == 24
+    assert isinstance(model, Model) and model.encode_texts(["a photo of a cat"]).shape == (1, 24)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_true_size_is_loaded(vit_b_32_checkpoint: Path) -> None:
     model = load_model(str(vit_b_32_checkpoint), LoadOptions(arch="vit-b-32"))
 
     assert model.info.n_parameters == 151_277_313 and model.info.embed_dim == 512

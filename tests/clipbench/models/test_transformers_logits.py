@@ -19,14 +19,14 @@ from clipbench.models.protocol import LoadOptions
 from clipbench.models.transformers import load
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-ENDS = {"eos_token_id": 49407, "bos_token_id": 49406, "pad_token_id": 49407}
-TEXT = {**SMALL, **ENDS, "vocab_size": 49408, "max_position_embeddings": 12}
+ENDS = {"eos_token_id": 513, "bos_token_id": 512, "pad_token_id": 513}
+TEXT = {**SMALL, **ENDS, "vocab_size": 514, "max_position_embeddings": 12}
 BERT = {**TEXT, "pad_token_id": 0}
 ROBERTA = {**TEXT, "pad_token_id": 1, "max_position_embeddings": 80, "project_dim": 24}
 VISION = {**SMALL, "image_size": 32, "patch_size": 8}
 GROUPS = {"depths": [1, 1, 1], "num_group_tokens": [4, 4, 0], "num_output_groups": [4, 4, 0]}
 EFFICIENT_NET = {"image_size": 32, "width_coefficient": 0.2, "depth_coefficient": 0.2, "hidden_dim": 24}
-OPT = {"model_type": "opt", "hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 49408, "word_embed_proj_dim": 32}  # fmt: skip
+OPT = {"model_type": "opt", "hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 514, "word_embed_proj_dim": 32}  # fmt: skip
 
 
 def pair(family: str, text: dict[str, Any] = TEXT, vision: dict[str, Any] = VISION, **others: Any) -> Any:
@@ -106,7 +106,7 @@ def save(folder: Path, module: Any, small_models: ModuleType) -> Path:
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
     set_scale(module, 200)
     module.save_pretrained(folder)
-    small_models.clip_tokenizer(folder)
+    small_models.letters_tokenizer(folder)
     if module.config.model_type == "siglip2":
         transformers.Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
     else:

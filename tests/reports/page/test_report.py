@@ -97,9 +97,29 @@ def report(tmp_path: Path) -> Callable[..., Node]:
 Report = Callable[..., Node]
 
 
-def test_every_metric_stands_in_the_scorecard_with_interval_chance_and_n(make_run: MakeRun, report: Report) -> None:
-    run = make_run()
-    rows = [" ".join(cell.text for cell in row.all("th", "td")) for row in report(run).all("tr")]
+@pytest.fixture(scope="module")
+def run(parts: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of the standard evaluations, which nobody changes."""
+    made: Run = parts.write_run(tmp_path_factory.mktemp("standard") / "run", parts.standard())
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> Node:
+    """The report of the run."""
+    write_report([run], run.folder.parent / "one.html")
+    return read(run.folder.parent / "one.html")
+
+
+@pytest.fixture(scope="module")
+def page_of_two(run: Run, parts: SimpleNamespace) -> Node:
+    """The report of the run and a second one."""
+    write_report([run, parts.write_run(run.folder.parent / "second", parts.standard())], run.folder.parent / "two.html")
+    return read(run.folder.parent / "two.html")
+
+
+def test_every_metric_stands_in_the_scorecard_with_interval_chance_and_n(run: Run, page: Node) -> None:
+    rows = [" ".join(cell.text for cell in row.all("th", "td")) for row in page.all("tr")]
     for evaluation in run.result.evaluations:
         for name, metric in evaluation.metrics.items():
             mine = next(row for row in rows if f" {name} " in row)
@@ -123,8 +143,7 @@ def test_the_bars_lie_where_the_numbers_are(make_run: MakeRun, report: Report, p
     assert lines["chance"]["x1"] == "10%"
 
 
-def test_what_is_missing_is_said_at_the_top_and_in_the_scorecard(make_run: MakeRun, report: Report) -> None:
-    page = report(make_run())
+def test_what_is_missing_is_said_at_the_top_and_in_the_scorecard(page: Node) -> None:
     top, scorecard = page.all("section")[:2]
     for section in (top, scorecard):
         assert "imagenet is gated: accept its terms, then clipbench data get imagenet" in section.text
@@ -133,8 +152,8 @@ def test_what_is_missing_is_said_at_the_top_and_in_the_scorecard(make_run: MakeR
     assert "Failed: retrieval@coco" in top.text
 
 
-def test_a_reader_finds_model_data_and_the_command_that_makes_it_again(make_run: MakeRun, report: Report) -> None:
-    text = report(make_run()).text.replace("\N{NO-BREAK SPACE}", " ")
+def test_a_reader_finds_model_data_and_the_command_that_makes_it_again(page: Node) -> None:
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert (
         "Measured: zero-shot, retrieval and modality-gap on scenes. 2 of 5 evaluations could not be measured." in text
     )
@@ -164,15 +183,13 @@ def test_what_each_tower_costs_stands_beside_the_model_and_at_the_top(make_run: 
     assert not [node for node in report(make_run(name="bare")).all("h3") if "Cost" in node.text]
 
 
-def test_notes_and_controls_stand_in_their_section(make_run: MakeRun, report: Report) -> None:
-    page = report(make_run())
+def test_notes_and_controls_stand_in_their_section(page: Node) -> None:
     section = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "zero-shot-scenes")
     assert section.text.count("Prompts: 5 templates of the data set.") == 1
     assert "tie_rate" in section.text
 
 
-def test_nothing_is_asked_of_any_network(make_run: MakeRun, report: Report, tmp_path: Path) -> None:
-    page = report(make_run())
+def test_nothing_is_asked_of_any_network(page: Node) -> None:
     assert not page.all("iframe", "object", "embed", "base", "form")
     (script,) = page.all("script")
     assert not script.attributes
@@ -190,8 +207,8 @@ def test_nothing_is_asked_of_any_network(make_run: MakeRun, report: Report, tmp_
     )
 
 
-def test_headings_are_in_order_and_links_arrive(make_run: MakeRun, report: Report) -> None:
-    page = report(make_run(), make_run(name="second"))
+def test_headings_are_in_order_and_links_arrive(page_of_two: Node) -> None:
+    page = page_of_two
     levels = [int(node.tag[1]) for node in page.all("h1", "h2", "h3", "h4", "h5", "h6")]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
@@ -203,8 +220,8 @@ def test_headings_are_in_order_and_links_arrive(make_run: MakeRun, report: Repor
         assert section.attributes["aria-labelledby"] in ids
 
 
-def test_every_image_states_a_finding_in_words(make_run: MakeRun, report: Report) -> None:
-    images = [node for node in report(make_run()).all("svg") if node.attributes.get("aria-hidden") != "true"]
+def test_every_image_states_a_finding_in_words(page: Node) -> None:
+    images = [node for node in page.all("svg") if node.attributes.get("aria-hidden") != "true"]
     assert len(images) == 14  # three of them twice: for a narrow screen too
     assert len({image.attributes["aria-label"] for image in images}) == 11
     for image in images:
@@ -212,17 +229,16 @@ def test_every_image_states_a_finding_in_words(make_run: MakeRun, report: Report
         assert re.search(r"\d", image.attributes["aria-label"])
 
 
-def test_every_table_has_a_caption_and_headers_with_scope(make_run: MakeRun, report: Report) -> None:
-    tables = report(make_run()).all("table")
+def test_every_table_has_a_caption_and_headers_with_scope(page: Node) -> None:
+    tables = page.all("table")
     assert len(tables) >= 6
     for table in tables:
         assert table.all("caption")[0].text.strip()
         assert all(header.attributes["scope"] in {"col", "row", "rowgroup"} for header in table.all("th"))
 
 
-def test_rows_have_as_many_cells_as_the_head_has_columns(make_run: MakeRun, report: Report) -> None:
-    page = report(make_run(), make_run(name="second"))
-    for table in page.all("table"):
+def test_rows_have_as_many_cells_as_the_head_has_columns(page_of_two: Node) -> None:
+    for table in page_of_two.all("table"):
         widths = {sum(int(c.attributes.get("colspan", 1)) for c in row.all("td", "th")) for row in table.all("tr")}
         assert len(widths) == 1
 
@@ -495,8 +511,8 @@ def test_runs_of_no_one_training_have_no_such_section(
     assert "Through the training" not in report(*checkpoints(make_run, parts, steps)).text
 
 
-def test_modalities_have_the_colours_that_they_have_everywhere(make_run: MakeRun, report: Report) -> None:
-    style = report(make_run()).all("style")[0].children[0]
+def test_modalities_have_the_colours_that_they_have_everywhere(page: Node) -> None:
+    style = page.all("style")[0].children[0]
     assert isinstance(style, str)
     for name, colour in (("image", "#0072b2"), ("text", "#d55e00"), ("pair", "#6b6b6b")):
         assert re.findall(rf"--{name}: (#\w+)", style) == [colour]
