@@ -1,4 +1,4 @@
-"""All six tasks on one set of images, beside encoding each distinct image and text of them once."""
+"""The six tasks of ``--tasks all`` on one set of images, beside encoding each distinct image and text of them once."""
 
 import tempfile
 from collections.abc import Callable, Sequence

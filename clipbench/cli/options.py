@@ -154,7 +154,7 @@ OPTIONS = (
         "--tasks",
         multiple=True,
         metavar="TASK[@DATA],...",
-        help="Tasks to measure; all for every task of the suite. [default: all]",
+        help="Tasks to measure; all for the tasks of the suite that are not only_by_name. [default: all]",
     ),
     click.option(
         "--suite",

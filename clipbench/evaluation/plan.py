@@ -15,6 +15,10 @@ from clipbench.untrusted.schema import SchemaError, fitted, fitting
 
 SUITES = "clipbench.suites"
 """Entry points: each names a package whose ``suites.toml`` has a table for each of its suites."""
+SUITE_KEYS = ("evaluation", "most_bytes")
+"""Keys of a suite."""
+EVALUATION_KEYS = ("task", "data", "params", "data_options", "limit", "main", "only_by_name")
+"""Keys of an ``[[evaluation]]`` of a suite."""
 STANDARD, QUICK = "standard", "quick"
 """The papers' benchmarks, and a first look at small parts of them."""
 
@@ -46,19 +50,22 @@ class Request:
         return self.is_optional and self.data is None
 
 
-def read_suite(name: str) -> list[Request]:
+def read_suite(name: str, *, needs_data: bool = True) -> list[Request]:
     """Return the evaluations of an installed suite, or of a TOML file.
 
     The file holds ``[[evaluation]]`` tables with ``task``, ``data`` and optionally ``params``, ``data_options``,
     ``limit``, the number of images of a fixed subset, ``main``, the metric that enters the suite's average, and
-    ``only_by_name``, of what ``all`` leaves out.
+    ``only_by_name``, of what ``all`` leaves out. Before the tables it may set ``most_bytes``.
+
+    Args:
+        needs_data: each table must name ``data``; a model that brings its own samples needs none.
 
     Raises:
         UsageError: no such suite or file, the file does not say what it should, or a score of the average is given in two
             ways.
         ClipbenchError: two distributions bring the suite.
     """
-    return _requests(_table(name), name)
+    return _requests(_table(name), name, needs_data=needs_data)
 
 
 def most_bytes(name: str) -> int | None:
@@ -123,7 +130,7 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
             on the same data in two ways.
     """
     requests: list[Request] = []
-    of_suite = read_suite(suite)
+    of_suite = read_suite(suite, needs_data=not own_samples)
     if own_samples:
         of_suite = [*_with_data(of_suite, None), *_of_modalities()]
     for item in (part.strip() for value in asked for part in value.split(",")):
@@ -268,19 +275,8 @@ def _refuse_two_ways(requests: Sequence[Request], suite: str) -> None:
             )
 
 
-def _requests(table: Mapping[str, Any], source: str) -> list[Request]:
-    entries = table.get("evaluation")
-    if not isinstance(entries, list) or not entries:
-        raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
-    known = ["task", "data", "params", "data_options", "limit", "main", "only_by_name"]
-    for entry in entries:
-        if not isinstance(entry, dict):
-            raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
-        for name in entry:
-            if name not in known:
-                raise UsageError(f"suite {source}: unknown key '{name}' in [[evaluation]]: {did_you_mean(name, known)}")
-        if "task" not in entry or "data" not in entry:
-            raise UsageError(f"suite {source}: an [[evaluation]] lacks 'task' or 'data': got {shown(entry)}")
+def _requests(table: Mapping[str, Any], source: str, *, needs_data: bool) -> list[Request]:
+    entries = _entries(table, source, needs_data=needs_data)
     try:
         requests = [fitted(Request, _with_list(entry, "main")) for entry in entries]
     except SchemaError as error:
@@ -290,6 +286,29 @@ def _requests(table: Mapping[str, Any], source: str) -> list[Request]:
             raise UsageError(f"suite {source}: limit is {request.limit}: expected a number of images, 1 or more")
     _refuse_two_ways([request for request in requests if request.main], source)
     return requests
+
+
+def _entries(table: Mapping[str, Any], source: str, *, needs_data: bool) -> list[dict[str, Any]]:
+    """Return the ``[[evaluation]]`` tables of a suite, which has no other keys than are known."""
+    _refuse_unknown(table, SUITE_KEYS, f"suite {source}: unknown key")
+    entries = table.get("evaluation")
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
+    needed = ("task", "data") if needs_data else ("task",)
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
+        _refuse_unknown(entry, EVALUATION_KEYS, f"suite {source}: unknown key of an [[evaluation]]")
+        if any(key not in entry for key in needed):
+            lacks = " or ".join(f"'{key}'" for key in needed)
+            raise UsageError(f"suite {source}: an [[evaluation]] lacks {lacks}: got {shown(entry)}")
+    return entries
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], message: str) -> None:
+    for name in table:
+        if name not in known:
+            raise UsageError(f"{message} '{name}': {did_you_mean(name, known)}")
 
 
 def _with_list(entry: dict[str, Any], key: str) -> dict[str, Any]:

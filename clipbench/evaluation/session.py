@@ -89,14 +89,14 @@ class Session:
         """False once a model could not be measured, or a report not be written."""
         self.n_done = 0
         run, data = options.run, options.data
-        self._suite = read_suite(options.suite)
+        kinds = {target.brings_samples for target in targets.each} or {False}
+        self._suite = read_suite(options.suite, needs_data=False in kinds)
         self._most_bytes = most_bytes(options.suite)
         self.datasets = Datasets(
             run.data, seed=run.seed, limit=run.limit, given=data if isinstance(data, Dataset) else None
         )
         self._known: dict[ImageRef, KnownImage] = {}
         self._ahead = Ahead(self._load, self.datasets, is_lenient=run.skip_bad_images)
-        kinds = {target.brings_samples for target in targets.each} or {False}
         self._requests = {own_samples: _plan(options, own_samples=own_samples) for own_samples in kinds}
         check_writable(targets.out, advice="name another --out")
         self._refuse_unknown_models()

@@ -96,8 +96,16 @@ def test_a_suite_may_be_a_file_with_parameters(tmp_path: Path) -> None:
         ("", r"has no \[\[evaluation\]\]"),
         ("evaluation = 3", r"has no \[\[evaluation\]\]"),
         ("x = [", "is not TOML"),
+        (
+            'most_byte = 5\n[[evaluation]]\ntask = "retrieval"\ndata = "a"',
+            "unknown key 'most_byte': did you mean 'most_bytes'",
+        ),
+        ('tasks = ["retrieval"]', "mine.toml: unknown key 'tasks': known: evaluation, most_bytes"),
         ('[[evaluation]]\ntask = "retrieval"', "lacks 'task' or 'data'"),
-        ('[[evaluation]]\ntask = "retrieval"\ndata = "a"\ndate = "b"', "unknown key 'date' .*did you mean 'data'"),
+        (
+            '[[evaluation]]\ntask = "retrieval"\ndata = "a"\ndate = "b"',
+            "unknown key of an .*'date': did you mean 'data'",
+        ),
         (
             '[[evaluation]]\ntask = "retrieval"\ndata = "a"\nparams = {k = 1}',
             "no parameter 'k': did you mean 'ks'|known: ks",
@@ -110,6 +118,16 @@ def test_a_slip_in_a_suite_file_is_named(tmp_path: Path, text: str, message: str
     file.write_text(text)
     with pytest.raises(UsageError, match=message):
         plan(["all"], str(file))
+
+
+def test_a_suite_names_no_data_where_the_model_brings_its_samples(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[[evaluation]]\ntask = "retrieval"\nparams = {ks = [1, 2]}\n')
+    assert plan(["all"], str(file), own_samples=True)[0].params == {"ks": [1, 2]}
+    assert names("retrieval", suite=str(file), own_samples=True) == ["retrieval"]
+    file.write_text("[[evaluation]]\nparams = {ks = [1, 2]}\n")
+    with pytest.raises(UsageError, match=r"an \[\[evaluation\]\] lacks 'task': got"):
+        names("all", suite=str(file), own_samples=True)
 
 
 def test_two_evaluations_of_one_task_on_the_same_data_are_refused(tmp_path: Path) -> None:
