@@ -37,7 +37,7 @@ class JudgedItems(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Judgements:
-    """What was judged: which documents are relevant to a query, and how much.
+    """Judged relevance: which documents are relevant to a query, and how much.
 
     A document that was not judged for a query counts as not relevant, as with trec_eval.
 

@@ -1,6 +1,6 @@
-"""What processes hand each other: files in a folder that all of them see, and counters that say which are there.
+"""Exchange between processes: files in a folder that all of them see, and counters that say which files are there.
 
-Only numbers and names go over the network. What is unpickled comes from a folder that is for this user alone.
+Only numbers and names go over the network. Pickles are read only from a folder that this user alone can write to.
 """
 
 import mmap
@@ -44,7 +44,7 @@ class Failure(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a process has done since its last report."""
+    """Work that a process has done since its last report."""
 
     results: Sequence[tuple[int, Any]]
     """Numbers of shards with their results."""

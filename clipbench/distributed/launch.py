@@ -92,7 +92,7 @@ class Launched:
     listener: int
     others: list[subprocess.Popen[bytes]] = field(default_factory=list)
     errors: list[IO[bytes]] = field(default_factory=list)
-    """What each prints on its standard error."""
+    """The standard error of each."""
 
     def lost(self, ranks: Collection[int] | None = None) -> str | None:
         """Return which of the processes, or of some of them, has ended, and how; None while all are there."""

@@ -107,7 +107,7 @@ class Leader(Processes):
 
 
 class _Reports:
-    """What the other processes say of one job."""
+    """Reports of the other processes on one job."""
 
     def __init__(self, store: Store, folder: Path, job: int) -> None:
         self._store, self._folder, self._job = store, folder, job

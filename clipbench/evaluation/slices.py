@@ -88,7 +88,7 @@ class _Slicer:
 
     @property
     def of(self) -> Literal["images", "captions", "classes"]:
-        """What is sorted into slices."""
+        """The kind of items that are sorted into slices."""
         if self.name in self.dataset.label_slices:
             return "classes"
         return "captions" if self.dataset.groups[self.name].of_captions else "images"

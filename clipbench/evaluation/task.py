@@ -47,7 +47,7 @@ class Evaluation:
     several. Empty where a task has none."""
     notes: tuple[str, ...] = ()
     question: str = ""
-    """What was asked, where the data make it another question than the task's own; likewise ``scoring``."""
+    """The question that was asked, where the data change the task's own; likewise ``scoring``."""
     scoring: str = ""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets that metric names begin with, beside those that the data set gives."""

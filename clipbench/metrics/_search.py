@@ -58,7 +58,7 @@ def _slices(rows: slice, step: int) -> Iterator[slice]:
 
 
 class _Near(NamedTuple):
-    """What a tile of products leaves open, as rows and columns of the tile."""
+    """The pairs that a tile of products leaves open, as rows and columns of the tile."""
 
     above: Int64[np.ndarray, " tile_queries"]
     """Products of each query that are surely above its threshold."""

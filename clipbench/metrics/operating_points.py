@@ -1,7 +1,7 @@
-"""What a threshold on the cosine accepts, rightly and wrongly: pairs of an image and a caption, and answers of a classifier.
+"""Pairs of an image and a caption, and answers of a classifier, that a threshold on the cosine accepts rightly or wrongly.
 
-Accepted is what has a cosine of at least the threshold, so that equal cosines are accepted together. What is accepted is counted
-for each image, so that a precision has an interval over images.
+A cosine of at least the threshold is accepted, so equal cosines are accepted together. They are counted for each image, so
+that a precision has an interval over images.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ _SEEN_TEXTS = 200
 
 
 class Accepted(NamedTuple):
-    """What each threshold accepts of each image; precision is Σ right / Σ (right + wrong)."""
+    """Pairs of each image that each threshold accepts; precision is Σ right / Σ (right + wrong)."""
 
     thresholds: Float64[np.ndarray, " n_thresholds"]
     """Cosines, ascending; the first is -1, which accepts all."""

@@ -132,7 +132,7 @@ class DatasetRecord:
     split: str | None = None
     n_samples: int = 0
     sample: str = field(default="image", compare=False)
-    """What ``n_samples`` counts, in the singular: ``group`` for groups of items of several modalities, ``document`` where relevance was judged."""
+    """The unit that ``n_samples`` counts, in the singular: ``group`` for groups of items of several modalities, ``document`` where relevance was judged."""
     fingerprint: str | None = None
     """Hash of all that scores depend on, in order: equal fingerprints, equal samples."""
     unordered_fingerprint: str | None = None

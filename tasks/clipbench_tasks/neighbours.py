@@ -1,4 +1,4 @@
-"""What was nearest to the failures that a report lists: a table of a few rows, made from vectors that are there already."""
+"""The nearest items to the failures that a report lists: a table of a few rows, made from vectors that are there already."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

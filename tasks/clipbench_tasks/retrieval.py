@@ -74,7 +74,7 @@ class Direction(NamedTuple):
     columns: Mapping[str, np.ndarray]
     """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
     neighbours: Mapping[str, np.ndarray]
-    """What was nearest to the worst failures."""
+    """The nearest items to the worst failures."""
 
     @property
     def ranks(self) -> Ranks:

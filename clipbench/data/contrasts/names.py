@@ -1,4 +1,4 @@
-"""What rows without names, and the names of files, say: the fields of a row that is a list, a file's subset and group."""
+"""The meaning of rows without names, and of file names: the fields of a row that is a list, a file's subset and group."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ NESTED = (
 
 
 class FileName(NamedTuple):
-    """What the name of a file says of all its rows."""
+    """Subset and group that the name of a file gives all its rows."""
 
     subset: str
     group: str | None = None

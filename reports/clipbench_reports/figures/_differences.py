@@ -1,4 +1,4 @@
-"""What is between two models: the difference of each fraction, with its paired interval and a line at zero."""
+"""Differences between two models: that of each fraction, with its paired interval and a line at zero."""
 
 import math
 from collections import Counter

@@ -70,7 +70,7 @@ class Failure:
     """Empty where no failure of the gallery has one to show."""
     facts: list[Fact]
     nearest: list["Near"] = field(default_factory=list)
-    """What was nearest, in order; it is shown where the failure is opened."""
+    """The nearest items, in order; they are shown where the failure is opened."""
 
 
 class Near(NamedTuple):
@@ -127,7 +127,7 @@ class Failing:
     ids: Sequence[str] = ()
     """Names of the rows, which are addresses in the page."""
     nearest: Callable[[str], list[Near]] = lambda _: []
-    """What was nearest to a row, by its name."""
+    """The nearest items to a row, by its name."""
 
 
 MakeGallery = Callable[[Evidence, PageBudget], Gallery]

@@ -77,7 +77,7 @@ SEARCHES = {
     ),
 }
 ASKED = {"label": "True class", "query": "Query"}
-"""What a query says, where it is no caption."""
+"""Labels of a query that is no caption."""
 RECORDED = {
     "caption": "the caption",
     "right_caption": "the right caption",

@@ -174,7 +174,7 @@ class Evidence:
 
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
-        """What was nearest to each of the listed failures, by sample id; empty where the run kept none that can be read."""
+        """The nearest items to each listed failure, by sample id; empty where the run kept none that can be read."""
         found: dict[str, list[Neighbour]] = {}
         try:
             for row in self.run.neighbours(self.evaluation).to_dict("records"):

@@ -85,7 +85,7 @@ class TaskResults:
     """The reason why a section that a package brings for the task is not there."""
     differences: list[str]
     advice: Mapping[str, str]
-    """What people do about a weakness, by the weakness."""
+    """Remedies that people use, by the weakness."""
     has_own_advice: bool
     """True where the advice is of clipbench, whose documentation says more."""
     joint: list[SetResults]

@@ -25,7 +25,7 @@ from clipbench_tasks.mixed_retrieval.search import BOTH, CENTRED, IMAGE, TEXT, Z
 
 Columns = Mapping[str, np.ndarray]
 PREFERENCES = {"text_preference": (TEXT, IMAGE), "image_preference": (IMAGE, TEXT)}
-"""What comes first, and what all relevant documents are."""
+"""The modality of the first document, and that of all relevant documents."""
 
 
 class _Search(NamedTuple):

@@ -13,14 +13,14 @@ from clipbench.metrics.similarity import score_blocks, unit
 from clipbench.results.numbers import shortest
 
 IMAGE, TEXT, BOTH = range(3)
-"""What a document is."""
+"""Kinds of a document: an image, a text, or one of each."""
 ZERO = "centring leaves a vector without a direction: it is the mean of its modality"
 THIRDS, CENTRED = "thirds", "centred"
 """The corpus of a third each, and what a corpus is called with each modality centred."""
 
 
 class Corpus(NamedTuple):
-    """What each document is."""
+    """A corpus, and the kind of each of its documents."""
 
     name: str
     title: str
