@@ -152,7 +152,8 @@ caption of a scene, in other words, searches for the first one among those of al
 - The difference counts as vanishing when the sigmoid loss is ahead at the smallest batch, less so at the largest by a
   paired interval of the two leads, and InfoNCE is not ahead there. Without a lead that could shrink there is no verdict.
 - "Little better than by chance" and "hardly noticed" mean less than half of the way from chance to perfect: our line too.
-- The written word wins where it is named more often than the object, and the model can read.
+- The written word wins where it is named more often than the object. The model must read better than by chance, and name the object
+  without a label.
 - The first {few} tokens retrieve as well as all where their recall@1 is at least {whole_length} of that of the whole caption, as for
   clipbench's effective length.
 - Of two text embedders, the one decides whose number of parameters is nearer to that of the text tower.

@@ -8,7 +8,7 @@ import numpy as np
 from claims_figures import Row
 from claims_outcomes import FEW_TOKENS, SWAPS, Measured, over_names, over_seeds, value_of
 from claims_texts import EMBEDDERS, Found, read_clip_names
-from claims_verdicts import PROBE_CHANCE, READING_CHANCE, TWIN_CHANCE, TextDuel, number, percent, points
+from claims_verdicts import OBJECT_CHANCE, PROBE_CHANCE, READING_CHANCE, TWIN_CHANCE, TextDuel, number, percent, points
 
 NAMES_FOLDER, GAPS_FOLDER = "vitb32_class_text", "modality_gap"
 """Folders of public CLIP vectors."""
@@ -24,9 +24,9 @@ SHOWN = {
     "relation": ("Opposite relation, text score", TWIN_CHANCE),
     "count": ("One more or one fewer, text score", TWIN_CHANCE),
     "reading": ("Written word read, of ten", READING_CHANCE),
-    "clean_acc": ("Object named, no label", 0.1),
-    "blank_acc": ("Object named, blank label", 0.1),
-    "attacked_acc": ("Object named, another's name on it", 0.1),
+    "clean_acc": ("Object named, no label", OBJECT_CHANCE),
+    "blank_acc": ("Object named, blank label", OBJECT_CHANCE),
+    "attacked_acc": ("Object named, another's name on it", OBJECT_CHANCE),
     "attack_success": ("Written name named", None),
     "few": (f"Long captions, recall@1 of {FEW_TOKENS} tokens", 1 / 500),
     "whole": ("Long captions, recall@1 of all that fit", 1 / 500),

@@ -32,8 +32,8 @@ APART = 3
 """Smallest ratio of a gap to that of clouds of equal means from which on the gap counts as present."""
 KEPT = 0.5
 """Smallest ratio of the final to the initial gap for which the gap counts as kept."""
-TWIN_CHANCE, PROBE_CHANCE, READING_CHANCE = 0.25, 0.5, 0.1
-"""Chance of the text score of an item with two images, of one false caption, and of one of ten words."""
+TWIN_CHANCE, PROBE_CHANCE, READING_CHANCE, OBJECT_CHANCE = 0.25, 0.5, 0.1, 0.1
+"""Chance of the text score of an item with two images, of one false caption, of one of ten words, and of ten kinds."""
 
 
 class Verdict(NamedTuple):
@@ -283,15 +283,16 @@ def _bag_of_words(models: Sequence[Weaknesses]) -> Verdict:
 
 def _word_wins(models: Sequence[Weaknesses]) -> Verdict:
     claim = "A word written on an object wins over the object"
-    wins, objects, reading = (value_of(models, name) for name in ("attack_success", "attacked_acc", "reading"))
+    names = ("attack_success", "attacked_acc", "clean_acc", "reading")
+    wins, objects, clean, reading = (value_of(models, name) for name in names)
     because = (
         f"the word is named in {percent(wins)}, the object in {percent(objects)}: {points(value_of(models, 'word_wins'))};"
-        f" of ten words the right one is read in {percent(reading)}"
+        f" without a label the object in {percent(clean)}; of ten words the right one is read in {percent(reading)}"
     )
     if reading.less(READING_CHANCE).sign <= 0:
-        return Verdict(
-            claim, CANNOT_TELL, f"{because}, which is not above chance: a model that cannot read cannot be misled"
-        )
+        return Verdict(claim, CANNOT_TELL, f"{because}, which is not above chance: who cannot read cannot be misled")
+    if clean.less(OBJECT_CHANCE).sign <= 0:
+        return Verdict(claim, CANNOT_TELL, f"{because}; without a label the object is not named above chance")
     return Verdict(claim, _word(value_of(models, "word_wins").sign), because)
 
 

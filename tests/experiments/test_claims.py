@@ -304,8 +304,16 @@ def test_of_two_text_embedders_the_one_of_the_nearer_size_decides(claims: Claims
         ({"text": 0.62, "late": 0.75}, ["cannot tell", "disagrees", "agrees", "cannot tell"]),
         ({"attacked_acc": 0.1, "attack_success": 0.8}, ["agrees", "agrees", "agrees", "disagrees"]),
         ({"reading": 0.1, "early": 0.5}, ["agrees", "cannot tell", "agrees", "cannot tell"]),
+        ({"clean_acc": 0.1}, ["agrees", "cannot tell", "agrees", "disagrees"]),
     ],
-    ids=["usual", "the opposite", "at the line", "the word wins", "can neither read nor tell the fact"],
+    ids=[
+        "usual",
+        "the opposite",
+        "at the line",
+        "the word wins",
+        "neither reads nor knows the fact",
+        "knows no object",
+    ],
 )
 def test_weaknesses_are_judged_by_lines_that_the_page_states(
     claims: Claims, shares: dict[str, float], expected: list[str]
