@@ -12,6 +12,7 @@ from clipbench.comparison.slices import slice_differences
 from clipbench.comparison.values import compare_values
 from clipbench.comparison.verdict import with_verdicts
 from clipbench.errors import NotComparable
+from clipbench.results.costs import costs_apart
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values, open_results
 from clipbench.results.run import Run, numbered
@@ -60,6 +61,8 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
                     notes.append(f"{pair.base.name}: slices by {grouping} are not compared: {error}")
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
+    costs = costs_apart(base.result, candidate.result)
+    notes += [] if costs is None else [costs]
     if not differences:
         raise _nothing_compared(refused, pairs)
     if options.smallest.amount and not any(options.smallest_of(each.base.unit) for each in differences):

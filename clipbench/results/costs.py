@@ -77,18 +77,41 @@ MODEL_QUANTITIES: Mapping[str, ModelQuantity] = {
 
 
 def cost_facts(result: Result) -> list[str]:
-    """Return the work of each tower in words, of those that are known.
+    """Return the size of the model and the work of each tower in words, of those that are known.
 
     Example:
         >>> from types import SimpleNamespace
-        >>> cost_facts(SimpleNamespace(towers={"image": TowerRecord(flops=8_817_623_040), "text": TowerRecord()}))
-        ['8.82 GFLOPs per image']
+        >>> towers = {"image": TowerRecord(flops=8_817_623_040), "text": TowerRecord()}
+        >>> cost_facts(SimpleNamespace(model={"n_parameters": 151277313}, towers=towers))
+        ['151 M parameters', '8.82 GFLOPs per image']
     """
+    size = result.model.get("n_parameters")
     return [
-        f"{abbreviated(tower.flops, 'kMGT')}FLOPs per {name}"
-        for name, tower in result.towers.items()
-        if tower.flops is not None
+        *([f"{abbreviated(size, 'kMB')} parameters"] if isinstance(size, int | float) else []),
+        *(
+            f"{abbreviated(tower.flops, 'kMGT')}FLOPs per {name}"
+            for name, tower in result.towers.items()
+            if tower.flops is not None
+        ),
     ]
+
+
+def costs_apart(base: Result, candidate: Result) -> str | None:
+    """Return what two models cost, in a line; None where one is not known, or they cost the same.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> small, large = (SimpleNamespace(model={"n_parameters": n}, towers={"image": TowerRecord(flops=10 * n)})
+        ...                 for n in (2_000_000, 8_000_000))
+        >>> costs_apart(small, large)
+        'the base has 2.00 M parameters, 20.0 MFLOPs per image; the candidate has 8.00 M parameters, 80.0 MFLOPs per image'
+        >>> costs_apart(small, small) is None
+        True
+    """
+    ours, theirs = (", ".join(cost_facts(each)) for each in (base, candidate))
+    if not base.towers or not candidate.towers or not ours or not theirs or ours == theirs:
+        return None
+    return f"the base has {ours}; the candidate has {theirs}"
 
 
 def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from clipbench.results.costs import cost_facts
-from clipbench.results.numbers import abbreviated, count, counted, significant
+from clipbench.results.numbers import count, counted, significant
 from clipbench.results.record import DatasetRecord, EvaluationRecord
 from clipbench.results.run import Run
 
@@ -32,24 +32,12 @@ def model_facts(run: Run) -> list[str]:
         *_known("{}", model.get("family") if model.get("id") in (None, model.get("ref")) else model["id"]),
         *_known("step {}", _number(model, "step")),
         *_known("{} px", model.get("image_size")),
-        *_known("{} parameters", n_parameters(model)),
         *cost_facts(run.result),
         *_known("{} tokens", model.get("context_length")),
         *_known("{} dimensions", model.get("embed_dim")),
         *_known("logit scale {}", _number(model, "logit_scale")),
         *_known("{}", " on ".join(str(environment[key]) for key in ("precision", "device") if environment.get(key))),
     ]
-
-
-def n_parameters(model: Mapping[str, Any]) -> str | None:
-    """Return the number of parameters as people say it.
-
-    Example:
-        >>> n_parameters({"n_parameters": 151277313}), n_parameters({"n_parameters": 7}), n_parameters({})
-        ('151 M', '7', None)
-    """
-    n = model.get("n_parameters")
-    return abbreviated(n, "kMB") if isinstance(n, int | float) else None
 
 
 def data_facts(data: DatasetRecord) -> str:

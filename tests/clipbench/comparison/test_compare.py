@@ -15,7 +15,7 @@ from clipbench.comparison.compare import compare, differences
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Flips, Refusal, Verdict
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, StatisticRecord
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, StatisticRecord, TowerRecord
 from clipbench.results.run import Run
 from clipbench.stats import significance
 
@@ -79,6 +79,23 @@ def test_a_mean_s_difference_is_the_mean_of_the_differences_with_their_interval(
     assert bounds(found) == pytest.approx((rows.mean() - half, rows.mean() + half), abs=0.15 * half)
     assert (found.evaluation, found.name, found.n) == ("mine@birds", "acc", 500)
     assert found.method == "gains and losses by Wilson"
+
+
+def test_what_the_models_cost_is_a_note_and_no_difference() -> None:
+    hits = np.array([0.0, 1.0] * 20)
+
+    def of_size(n: int) -> Held:
+        run = of_hits(hits)
+        towers = {"image": TowerRecord(flops=4 * n)}
+        return replace(run, result=replace(run.result, model={"n_parameters": n}, towers=towers))
+
+    small, large = of_size(2_000_000), of_size(8_000_000)
+    found = compare(small, large)
+    assert [each.name for each in found.differences] == ["acc"]
+    assert found.notes[-1] == (
+        "the base has 2.00 M parameters, 8.00 MFLOPs per image; the candidate has 8.00 M parameters, 32.0 MFLOPs per image"
+    )
+    assert compare(small, small).notes == compare(small, of_hits(hits)).notes == []
 
 
 def test_pairing_is_worth_what_the_two_have_in_common() -> None:

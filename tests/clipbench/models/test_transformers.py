@@ -26,6 +26,7 @@ from clipbench.models._transformers_model import TransformersPreprocess
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.open_clip import load_folder
 from clipbench.models.protocol import LoadOptions, Model, PixelModel
+from clipbench.models.tower_sizes import tower_sizes
 from clipbench.models.transformers import load
 
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}
@@ -232,6 +233,7 @@ def test_one_set_of_weights_gives_the_same_through_both_libraries(
     same(through_transformers.encode_pixels(pixels), through_open_clip.encode_pixels(pixels))
     assert through_transformers.info.logit_scale == through_open_clip.info.logit_scale == pytest.approx(math.exp(4))
     assert through_transformers.info.n_parameters == through_open_clip.info.n_parameters
+    assert tower_sizes(through_transformers) == tower_sizes(through_open_clip)
 
 
 def test_pixels_are_asked_for_as_tensors() -> None:
