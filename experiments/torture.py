@@ -80,7 +80,8 @@ def torture(given: argparse.Namespace, root: Path) -> int:
     every = attacks(may_mount=can_mount(root), may_serve=bench.serve is not None)
     parts = SHORT if given.short else given.only or [""]
     chosen = {name: each for name, each in every.items() if any(part in name for part in parts)}
-    if wrong := bench.prepare(trains=any(word in name for name in chosen for word in ("train", "watch", "--resume"))):
+    trains = any(word in name for name in chosen for word in ("train", "watch", "--resume"))
+    if wrong := bench.prepare(trains=trains, is_short=given.short):
         print("\n".join(wrong))
         return len(wrong)
     counts = dict.fromkeys(chosen, 0)
