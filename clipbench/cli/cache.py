@@ -38,8 +38,8 @@ def cache(context: click.Context) -> None:
     """Show where vectors are stored, and how many of which models.
 
     Each image and text is encoded once for each model, and its vector stored in $CLIPBENCH_CACHE, by default in the
-    user's cache folder, with small copies of the images that reports show. What is removed is made again when it is
-    needed.
+    user's cache folder, with small copies of the images that reports show. Removed vectors and copies are made again
+    when they are needed.
 
     \b
     clipbench cache
@@ -66,16 +66,16 @@ def cache(context: click.Context) -> None:
     "age",
     metavar="AGE",
     callback=_age,
-    help="Models not used, and copies made, so long ago: 12h, 30d, 8w.",
+    help="Age of models since their last use, and of copies: 12h, 30d, 8w.",
 )
 @click.option("--model", "names", multiple=True, metavar="NAME", help="Model by name or fingerprint; repeatable.")
 @click.option("--yes", is_flag=True, help="Remove them without a question.")
 @TRACEBACK
 def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
-    """Remove the stored vectors of models; with both options, of those models if they are that old.
+    """Remove the stored vectors of models.
 
-    Without --model, small copies of images that are that old are removed too. It first shows what would be removed, and
-    asks. Results and reports stay as they are.
+    With both options, only named models of that age are removed. Without --model, small copies of images of that age
+    are removed too. It first shows what would be removed, and asks. Results and reports stay as they are.
 
     \b
     clipbench cache prune --older-than 30d

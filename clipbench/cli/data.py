@@ -73,8 +73,9 @@ def show(name: str, data_root: Path | None) -> None:
 def get(names: Sequence[str], data_root: Path | None, source: str | None, revision: str | None, quiet: bool) -> int:
     """Download data sets into the data root.
 
-    Each gets a folder of its own name once all of its files are complete and their checksums match. A data set about
-    the images of another comes with those. An interrupted download continues when the command is repeated.
+    Each gets a folder of its own name once all of its files are complete and their checksums match. If a data set
+    is about the images of another one, these images come with it. An interrupted download continues when the command is
+    repeated.
 
     Exit status: 0 all are present, 2 bad usage or input, 3 something cannot be downloaded.
     """

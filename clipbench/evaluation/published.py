@@ -155,7 +155,8 @@ def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: Mode
 
 def _place(measured: Measured) -> tuple[str, str, str] | None:
     """Return model, task and data as published values name them; None where no published value may stand beside."""
-    entry = _entry(measured.dataset)
+    data = measured.dataset.id
+    entry = catalogue().get(data) or entry_of_repository(data.removeprefix("hf:"))
     model = None if entry is None else _model(measured.model)  # reads all published values
     if entry is None or model is None or not _is_as_published(measured, entry) or not _is_plain(measured.task):
         return None
@@ -174,10 +175,6 @@ def _agrees(metric: Metric, value: float) -> bool | None:
     if metric.low is None or metric.high is None:
         return None
     return metric.low <= value <= metric.high
-
-
-def _entry(dataset: Dataset) -> CatalogueEntry | None:
-    return catalogue().get(dataset.id) or entry_of_repository(dataset.id.removeprefix("hf:"))
 
 
 def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:
