@@ -89,6 +89,7 @@ ENTRIES = (
     Entry("long-caption", ("tiny",)),
     Entry("long-caption", ("series/step-400", "tiny"), (), "long-caption-models"),
     Entry("operating-points", ("tiny",)),
+    Entry("compression", ("tiny",)),
     Entry("few-shot", ("tiny",)),
     Entry("composition", ("tiny",)),
     Entry("scorecard", ("tiny",)),

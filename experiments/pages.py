@@ -14,6 +14,8 @@ from clipbench.cli.main import COMMANDS, cli
 from clipbench.stats.measures import Definition
 from clipbench_tasks import approximate, judged, modalities, operating_points, retrieval, zero_shot
 from clipbench_tasks.composition import task as composition
+from clipbench_tasks.compression import Compression
+from clipbench_tasks.compression import task as compression
 from clipbench_tasks.directions import DIRECTIONS
 from clipbench_tasks.few_shot import FewShot
 from clipbench_tasks.few_shot import task as few_shot
@@ -139,6 +141,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
         "long-caption": of_captions | position_probe.METRICS,
         "few-shot": few_shot.definitions(FewShot().shots),
         "operating-points": operating_points.definitions(operating_points.OperatingPoints().precisions),
+        "compression": compression.definitions(Compression().points),
     }
 
 

@@ -156,9 +156,9 @@ def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None
     notes: list[str] = []
     shown = {record.name: _headline(record) for record in records if record.status == "ok" and record.metrics}
     for task, (name, metric) in shown.items():
-        if metric.value is None:
-            notes.append(f"{name} is undefined: {metric.reason}")
-        value = Cell(quantity(metric.value, metric.unit), note=len(notes) if metric.value is None else 0)
+        if metric.reason is not None:  # of no value, of no interval, or of a choice
+            notes.append(f"{name}{' is undefined' if metric.value is None else ''}: {metric.reason}")
+        value = Cell(quantity(metric.value, metric.unit), note=len(notes) if metric.reason is not None else 0)
         chance = NONE if metric.chance is None else quantity(metric.chance, metric.unit)
         rows.append([task, name, value, interval(metric), chance, published_cell(metric).removeprefix("published ")])
     headers = columns(

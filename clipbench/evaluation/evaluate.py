@@ -98,6 +98,7 @@ def evaluate(
         )
         record = replace(
             record,
+            timings=dict(evaluation.timings),
             metrics=with_published(record.metrics, measured),
             subsets={**evaluation.subsets, **dataset.subsets},
             slices=slices_with_published(sliced.records, measured),

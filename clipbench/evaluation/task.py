@@ -45,6 +45,8 @@ class Evaluation:
     """A row for each of the few texts or images that were nearest to a listed failure: ``sample_id``, ``place`` from 1,
     ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there are
     several. Empty where a task has none."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that something took on this machine, by its name: no metrics, as they vary from run to run."""
     notes: tuple[str, ...] = ()
     question: str = ""
     """The question that was asked, where the data change the task's own; likewise ``scoring``."""

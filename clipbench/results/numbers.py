@@ -2,7 +2,7 @@
 
 The unit decides the decimals, so that a value, both its bounds and the numbers above and below it in a column have the
 same. Fractions are written in percent with one decimal, their differences in percentage points (pp); ranks, tokens,
-labels and dimensions with one decimal; cosines, distances, nats and the rest with four, since the interval of a mean cosine over
+labels and dimensions with one decimal; bytes with none; cosines, distances, nats and the rest with four, since the interval of a mean cosine over
 some thousand pairs is a few thousandths wide, and three decimals would hide its ends. A change between two models is
 about as small as its interval, so it has a decimal more, up to four.
 
@@ -32,6 +32,7 @@ DECIMALS = {
     "skewness": 2,
     "correlation": 2,
     "count": 0,
+    "bytes": 0,
 }
 MOST_DECIMALS = 4
 """Decimals of all other units, and the most that a change has."""

@@ -71,7 +71,7 @@ class Metric:
     """Samples behind the value."""
     unit: str = "fraction"
     """``fraction`` (in [0, 1]), ``difference`` (of two fractions), ``cosine``, ``distance``, ``rank``, ``nats``,
-    ``dimensions``, ..."""
+    ``dimensions``, ``bytes``, ..."""
     chance: float | None = None
     """The score of a model that knows nothing, where that is defined; of ``gap``, what pairs of one centroid would show. Levels
     of other errors, which a model that knows nothing need not show, are controls."""
@@ -225,6 +225,9 @@ class EvaluationRecord:
     encoded: Mapping[str, int] = field(default_factory=dict)
     """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``. Likewise of
     another modality."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that something which the task times took on the machine of the run, such as a search: they vary from run to run,
+    and are not compared."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Metric] = field(default_factory=dict)

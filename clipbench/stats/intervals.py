@@ -62,7 +62,7 @@ def applicable(within: Range, values: Float64[np.ndarray, " n"] | float) -> Rang
 
 
 class Interval(NamedTuple):
-    """Bounds at ``CONFIDENCE``, and how they were made; both are None where the data cannot tell."""
+    """Bounds at ``CONFIDENCE``, unless another was asked for, and how they were made; both are None where the data cannot tell."""
 
     low: float | None
     high: float | None
@@ -81,7 +81,12 @@ class Interval(NamedTuple):
         return Interval(max(within[0], self.low), min(within[1], self.high), self.method)
 
 
-def wilson(successes: float, n: int | float) -> Interval:  # noqa: PYI041 (a checker of types at run time tells them apart)
+def wilson(
+    successes: float,
+    n: int | float,  # noqa: PYI041 (a checker of types at run time tells them apart)
+    *,
+    confidence: float = CONFIDENCE,
+) -> Interval:
     """Return the score interval of a proportion, which is never empty: 0 of 10 may still be 28 %.
 
     Of up to ``FEW`` hits, the lower bound is no higher than the exact one that is missed with a chance of 5 %; likewise of
@@ -100,18 +105,21 @@ def wilson(successes: float, n: int | float) -> Interval:  # noqa: PYI041 (a che
     """
     if n < 1:
         raise DataError(f"cannot bound a proportion of {n} trials: expected at least 1")
-    share, half = successes / n, Z**2 / (2 * n)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, half = successes / n, z**2 / (2 * n)
     spread = half + sqrt(share * (1 - share) * 2 * half + half**2)
     # Each bound by the root's conjugate: exactly 0 without successes, exactly 1 without failures.
     low = share**2 / (share + spread)
     lack = (1 - share) ** 2 / (1 - share + spread)
     return Interval(
-        min(low, _least_of_few(successes, float(n))), 1 - min(lack, _least_of_few(n - successes, float(n))), "Wilson"
+        min(low, _least_of_few(successes, float(n), confidence)),
+        1 - min(lack, _least_of_few(n - successes, float(n), confidence)),
+        "Wilson",
     )
 
 
-def _least_of_few(successes: float, n: float) -> float:
-    """Return the share of which as many successes or more have a chance of 5 %; 1 for more than ``FEW``, 0 for none."""
+def _least_of_few(successes: float, n: float, confidence: float) -> float:
+    """Return the share of which as many successes or more have a chance of 1 - confidence; 1 for more than ``FEW``, 0 for none."""
     from scipy.special import betaincinv
 
     if successes <= 0:
@@ -119,7 +127,7 @@ def _least_of_few(successes: float, n: float) -> float:
     if successes > FEW + 1e-6:  # a mean of so many hits, times n, is not always whole
         return 1.0
     successes = max(1.0, successes)  # of less than one hit there is no exact law
-    return float(betaincinv(successes, max(1.0, n - successes + 1), 1 - CONFIDENCE))
+    return float(betaincinv(successes, max(1.0, n - successes + 1), 1 - confidence))
 
 
 def unchanged_interval(value: float, n_units: int, within: tuple[float, float], *, tail: float = TAIL) -> Interval:
@@ -145,6 +153,7 @@ def mean_interval(
     *,
     clusters: Shaped[np.ndarray, " n"] | None = None,
     within: Range = SHARES,
+    confidence: float = CONFIDENCE,
 ) -> Interval:
     """Return the interval of a mean: Wilson's of hits and credits, that of gains and losses of differences, else Hall's.
 
@@ -159,6 +168,7 @@ def mean_interval(
     Args:
         within: the range of the values, beyond which no bound lies: ``SHARES``, of which 0 is a miss and 1 a hit,
             one from -x to x for differences of shares, or None for cosines and the like.
+        confidence: of the interval; each bound is missed with half of the rest.
 
     Raises:
         DataError: there are no values.
@@ -175,18 +185,20 @@ def mean_interval(
     within = applicable(within, values)
     are_hits = within == SHARES and bool(np.isin(values, SHARES).all())
     if are_hits and (codes is None or is_constant):
-        return wilson(mean * n, n)._replace(method="Wilson" + _over(codes, n))
+        return wilson(mean * n, n, confidence=confidence)._replace(method="Wilson" + _over(codes, n))
     if n == 1:
         return too_few(codes)
-    is_seen = not is_constant and standard_error(values - mean, codes) is not None
+    is_seen, tail = not is_constant and standard_error(values - mean, codes) is not None, (1 - confidence) / 2
     if within is None:
-        return unskewed(mean, values - mean, codes) if is_seen else Interval(mean, mean, "all values are equal")
+        return (
+            unskewed(mean, values - mean, codes, tail=tail) if is_seen else Interval(mean, mean, "all values are equal")
+        )
     if within == SHARES and (are_hits or is_seen):
         least, most = _trials(values, codes)
-        return share_interval(mean, values - mean, codes, at_least=least, at_most=most)
+        return share_interval(mean, values - mean, codes, at_least=least, at_most=most, confidence=confidence)
     if not is_seen:
-        return unchanged_interval(mean, n, within)  # in each cluster, gains and losses cancel
-    return _difference_interval(values, codes, within[1]).clipped(within)
+        return unchanged_interval(mean, n, within, tail=tail)  # in each cluster, gains and losses cancel
+    return _difference_interval(values, codes, within[1], confidence).clipped(within)
 
 
 def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float]:
@@ -233,7 +245,7 @@ def unskewed(
 
 
 def _difference_interval(
-    values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None, largest: float
+    values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None, largest: float, confidence: float
 ) -> Interval:
     """Return the interval of a mean of differences, from those of its gains and losses, which are shares of the largest.
 
@@ -243,7 +255,7 @@ def _difference_interval(
     with the correlation of gains and losses over samples, or clusters.
     """
     gains, losses = (np.maximum(0.0, side * values / largest) for side in (1, -1))
-    of_gain, of_loss = _to_bounds(gains, codes), _to_bounds(losses, codes)
+    of_gain, of_loss = _to_bounds(gains, codes, confidence), _to_bounds(losses, codes, confidence)
     one, other = (cluster_sums(part - part.mean(), codes) for part in (gains, losses))
     spread = float(np.linalg.norm(one) * np.linalg.norm(other))
     correlation = float(one @ other) / spread if spread > NEGLIGIBLE else 0.0
@@ -256,10 +268,12 @@ def _difference_interval(
     return Interval(low, high, "gains and losses by Wilson" + _over(codes, n))
 
 
-def _to_bounds(credits: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float]:
+def _to_bounds(
+    credits: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None, confidence: float
+) -> tuple[float, float]:
     """Return how far below and above their mean the bounds of Wilson's interval with the effective number of samples lie."""
     share, (least, most) = float(credits.mean()), _trials(credits, codes)
-    low, high, _ = share_interval(share, credits - share, codes, at_least=least, at_most=most)
+    low, high, _ = share_interval(share, credits - share, codes, at_least=least, at_most=most, confidence=confidence)
     assert low is not None and high is not None
     return share - low, high - share
 
@@ -295,6 +309,7 @@ def share_interval(
     *,
     at_least: float = 1.0,
     at_most: float | None = None,
+    confidence: float = CONFIDENCE,
 ) -> Interval:
     """Return Wilson's interval with the effective number of samples (``effective_n``, which has the arguments).
 
@@ -303,9 +318,9 @@ def share_interval(
         'Wilson of 100 effective samples over 100 clusters'
     """
     share = min(1.0, max(0.0, share))  # rounding may have left it outside
-    trials = effective_n(share, influence, codes, at_least=at_least, at_most=at_most)
+    trials = effective_n(share, influence, codes, at_least=at_least, at_most=at_most, confidence=confidence)
     method = f"Wilson of {trials:.0f} effective samples" + _over(codes, len(cluster_sums(influence, codes)))
-    return wilson(share * trials, trials)._replace(method=method)
+    return wilson(share * trials, trials, confidence=confidence)._replace(method=method)
 
 
 def trials_of_means(

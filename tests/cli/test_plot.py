@@ -30,6 +30,7 @@ NAMES = (
     "typographic",
     "long-caption",
     "operating-points",
+    "compression",
     "few-shot",
     "composition",
     "scorecard",

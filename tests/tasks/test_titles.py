@@ -11,6 +11,7 @@ from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
 from clipbench.testing import INFO, GivenVectors, ToyModel
 from clipbench_tasks.composition import Composition
+from clipbench_tasks.compression import Compression
 from clipbench_tasks.few_shot import FewShot
 from clipbench_tasks.long_caption import LongCaption
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
@@ -32,6 +33,7 @@ TASKS: dict[str, Task] = {
         MixedRetrieval(),
         FewShot(draws=2),
         OperatingPoints(),
+        Compression(dims=(8,)),
     )
 }
 HEADLINES = {
@@ -48,6 +50,13 @@ HEADLINES = {
         "effective_length": "Effective length",
     },
     "operating-points": {},
+    "compression": {
+        f"{name}_smallest": f"{title}: bytes of the smallest vectors that lose less than 1 point"
+        for name, title in (
+            ("image_retrieval_recall@1", "Text-to-image R@1"),
+            ("text_retrieval_recall@1", "Image-to-text R@1"),
+        )
+    },
     "few-shot": {
         "linear_probe_acc1@all": "Linear probe accuracy, all labels",
         "zero_shot_worth": "Labels a class that zero-shot is worth",

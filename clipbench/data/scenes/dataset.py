@@ -32,7 +32,7 @@ def scenes_dataset(
     """Return the data set of a task.
 
     "zero-shot" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and
-    kind); "few-shot" has the same images, labelled by kind alone. "retrieval", "operating-points" and "modality-gap"
+    kind); "few-shot" has the same images, labelled by kind alone. "retrieval", "operating-points", "compression" and "modality-gap"
     have the same images, with one caption each that is true of no other; for "modality-gap" and "mixed-retrieval" the
     same is said once more in other words, so that there are texts that match texts.
 
@@ -170,6 +170,7 @@ TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
         "few-shot": (_portraits_by_kind, N_PORTRAITS),
         "retrieval": (_pairs, N_PAIRS),
         "operating-points": (_pairs, N_PAIRS),
+        "compression": (_pairs, N_PAIRS),
         "modality-gap": (_pairs_said_twice, N_PAIRS),
         "mixed-retrieval": (_pairs_said_twice, N_PAIRS),
         "composition": (composition_dataset, N_ITEMS),

@@ -4,6 +4,7 @@ from clipbench_reports.figures._across import across
 from clipbench_reports.figures._attacks import RESPONSES, SETTINGS, hijacking, response
 from clipbench_reports.figures._calibration import KINDS, reliability, similarity_calibration
 from clipbench_reports.figures._composition import by_subset, composition, twins
+from clipbench_reports.figures._compression import BY_BYTES, STORED_QUESTIONS, compression
 from clipbench_reports.figures._conformity import CONFORMITY, conformity
 from clipbench_reports.figures._confusion import confusion
 from clipbench_reports.figures._cosines import COSINES, cones
@@ -41,6 +42,7 @@ GEOMETRY = frozenset({*COSINES, *CONFORMITY, *DRAWN, *MOVED, *KINDS})
 
 __all__ = [
     "ACROSS",
+    "BY_BYTES",
     "BY_COSINE",
     "BY_LABELS",
     "BY_POSITION",
@@ -55,11 +57,13 @@ __all__ = [
     "RESPONSES",
     "SETTINGS",
     "SHOWN",
+    "STORED_QUESTIONS",
     "WITHIN",
     "across",
     "by_subset",
     "compare",
     "composition",
+    "compression",
     "cones",
     "conformity",
     "confusion",

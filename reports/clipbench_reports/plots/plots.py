@@ -450,6 +450,12 @@ PLOTS: Mapping[str, Plot] = {
         tasks=("operating-points",),
         draws=tuple(map(figures.operating_points, figures.QUESTIONS)),
     ),
+    "compression": Plot(
+        summary="recall@1 and accuracy by the bytes of a stored vector, and the smallest that lose less than a point",
+        definition="PCA and int8 are fitted on the stored vectors alone; queries stay float32, but for signs.",
+        tasks=("compression",),
+        draws=tuple(map(figures.compression, figures.STORED_QUESTIONS)),
+    ),
     "few-shot": Plot(
         summary="accuracy by the number of labels of each class, beside zero-shot",
         definition="k-NN: the 20 nearest vote with weights exp(cosine / 0.07) (Wu et al., 2018). Linear probe: logistic regression on "

@@ -127,6 +127,24 @@ def operating_points(fraction: Metrics, threshold: float) -> dict[str, Any]:
     }
 
 
+def compression(share: float) -> dict[str, Any]:
+    """Return recall@1 of stored vectors by their bytes."""
+    question = "image_retrieval_recall@1"
+    points = {"float32": {512.0: share}, "int8": {32.0: share - 0.2, 128.0: share - 0.001}, "binary": {16.0: share / 3}}
+    curves = {
+        f"{kind}/{question}_by_bytes": Curve(
+            x=list(ys), y=list(ys.values()), low=[y - 0.05 for y in ys.values()], high=[y + 0.05 for y in ys.values()]
+        )
+        for kind, ys in points.items()
+    }
+    smallest = Metric(value=128.0, unit="bytes", n=60, reason="All 128 dimensions as int8 lose less than 1 point")
+    return {
+        "samples": {"sample_id": np.array([f"image {k}" for k in range(60)], object)},
+        "metrics": {f"{question}_smallest": smallest},
+        "curves": curves,
+    }
+
+
 def accuracy(fraction: Metrics, share: float) -> dict[str, Any]:
     samples = {"sample_id": np.array(["a", "b"], object), "acc1": np.array([1.0, 0.0])}
     return {"samples": samples, "metrics": {"acc1": fraction(share, 500)}}
@@ -203,6 +221,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> 
             "composition@scenes": composition(parts.fraction, 40),
             "few-shot@scenes": few_shot(parts.fraction, 0.5 - 0.1 * place),
             "operating-points@scenes": operating_points(parts.fraction, 0.3 - 0.1 * place),
+            "compression@scenes": compression(0.6 - 0.1 * place),
             "mixed-retrieval@scenes": mixed(parts.fraction, 0.6 - 0.1 * place),
             "long-caption@scenes": long_caption(parts.fraction, 400),
             "text-in-image@scenes": text_in_image(parts.fraction, 300),
@@ -365,6 +384,7 @@ def test_the_caption_says_what_is_shown_and_where_it_comes_from(
         "mixed-retrieval": 700,
         "few-shot": 80,
         "operating-points": 70,
+        "compression": 60,
     }[task]
     for words in (
         "models/small: ",

@@ -1,0 +1,170 @@
+"""Vectors stored smaller: the first dimensions, principal components, float16, int8 and signs.
+
+A format makes stored vectors and queries of them, whose dot products are its scores. What is stored is all that the format
+has room for: no length is kept beside it, and queries stay float32, as they are not stored; only signs are compared
+with signs. What is fitted, components and scales, is fitted on the vectors that are stored.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from clipbench.metrics.similarity import unit
+
+SEARCHED = 20_000
+"""Random vectors that a search is timed over."""
+Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
+
+LARGEST_CODE = 127
+"""Largest int8 code; the smallest is its negative, so that 0 is stored as 0."""
+STEPS = 2.0**26
+"""Components are multiples of 1 / STEPS, as those of ``similarity.unit``, so that equal vectors have equal scores."""
+
+
+class Format(NamedTuple):
+    """One way to store a vector."""
+
+    kind: Kind
+    dim: int
+    """Dimensions, or components, that are stored."""
+
+    @property
+    def name(self) -> str:
+        """Its name in metrics, such as ``int8@128``."""
+        return f"{self.kind}@{self.dim}"
+
+    @property
+    def is_fitted(self) -> bool:
+        """True where it stores principal components."""
+        return self.kind in ("pca", "pca_int8")
+
+    @property
+    def number(self) -> str:
+        """The type of its numbers: ``float32``, ``float16``, ``int8`` or ``binary``."""
+        return {"first": "float32", "pca": "float32", "pca_int8": "int8"}.get(self.kind, self.kind)
+
+    @property
+    def searched(self) -> str:
+        """The name of its search time, which components share with as many dimensions.
+
+        Example:
+            >>> Format("pca", 64).searched
+            'search of 20000/float32@64'
+        """
+        return f"search of {SEARCHED}/{self.number}@{self.dim}"
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of a vector.
+
+        Example:
+            >>> Format("int8", 128).n_bytes, Format("binary", 100).n_bytes
+            (128, 13)
+        """
+        return -(-self.dim * {"float32": 32, "float16": 16, "int8": 8, "binary": 1}[self.number] // 8)
+
+    @classmethod
+    def named(cls, name: str) -> "Format | None":
+        """Return the format of a name; None where it is no format's.
+
+        Example:
+            >>> Format.named("int8@128"), Format.named("kind")
+            (Format(kind='int8', dim=128), None)
+        """
+        kind, _, dim = name.partition("@")
+        return cls(kind, int(dim)) if kind in get_args(Kind) and dim.isdecimal() else None  # type: ignore[arg-type]
+
+
+class Components(NamedTuple):
+    """Mean and principal components of stored vectors."""
+
+    mean: Float64[np.ndarray, " dim"]
+    axes: Float64[np.ndarray, "dim dim"]
+    """A column each, that of the largest variance first."""
+
+
+def principal_components(stored: Float32[np.ndarray, "n dim"]) -> Components:
+    """Return the mean of vectors and the eigenvectors of their covariance: PCA, without labels and without a query.
+
+    Example:
+        >>> mean, axes = principal_components(np.array([[0.6, 0.8], [0.6, -0.8]], np.float32))
+        >>> mean.round(4).tolist(), np.abs(axes[:, 0]).round(4).tolist()
+        ([0.6, 0.0], [0.0, 1.0])
+    """
+    mean = stored.mean(axis=0, dtype=np.float64)
+    centred = stored - mean
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    return Components(mean, axes[:, ::-1])
+
+
+def compressed(
+    form: Format,
+    stored: Float32[np.ndarray, "n_stored dim"],
+    queries: Float32[np.ndarray, "n_queries dim"],
+    components: Components | None = None,
+) -> tuple[Float32[np.ndarray, "n_stored n_numbers"], Float32[np.ndarray, "n_queries n_numbers"]]:
+    """Return stored vectors and queries in a format; their dot products are its scores.
+
+    - ``first``: the first dimensions, at length 1 again, of both.
+    - ``pca``: components of the centred stored vectors. A query q scores q · mean + (its components) · (those stored), which
+      is its dot product with the vector that the components stand for: with all of them, its cosine. So centring moves no
+      score, and the mean takes no component.
+    - ``float16``: rounded to it.
+    - ``int8``: of the first dimensions, at length 1 again. Symmetric, a scale a dimension: the largest absolute value there
+      is 127. ``pca_int8``: the same of components.
+    - ``binary``: the signs of the first dimensions, 0 as below 0, of both. The dot product falls by the same with each
+      sign that differs, so that it ranks as the Hamming distance does.
+
+    Args:
+        stored: unit vectors.
+        queries: unit vectors.
+        components: of the stored vectors; None for formats that have none.
+
+    Example:
+        >>> stored, queries = np.array([[0.6, 0.64, 0.48]], np.float32), np.array([[0.6, -0.8, 0]], np.float32)
+        >>> x, q = compressed(Format("first", 2), stored, queries)
+        >>> x.round(2), q.round(2)
+        (array([[0.68, 0.73]], dtype=float32), array([[ 0.6, -0.8]], dtype=float32))
+        >>> x, q = compressed(Format("binary", 2), stored, queries)
+        >>> (x @ q.T).round(6).tolist()  # one sign of two differs
+        [[0.0]]
+    """
+    if form.is_fitted:
+        assert components is not None, form
+        axes = components.axes[:, : form.dim]
+        kept, asked = (stored - components.mean) @ axes, queries @ axes
+        kept = _decoded(kept) if form.number == "int8" else kept
+        return _on_steps(np.column_stack([kept, np.ones(len(kept))])), _on_steps(
+            np.column_stack([asked, queries @ components.mean])
+        )
+    if form.kind == "float16":
+        return stored.astype(np.float16).astype(np.float32), queries
+    first, asked = (_at_length_1(each[:, : form.dim]) for each in (stored, queries))
+    if form.kind == "int8":
+        return _on_steps(_decoded(first)), asked
+    if form.kind == "binary":
+        return _signs(first), _signs(asked)
+    return first, asked
+
+
+def _decoded(vectors: Float32[np.ndarray, "n dim"] | Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
+    """Return vectors as they are read from int8 codes, with a scale for each dimension."""
+    largest = np.abs(vectors).max(axis=0).astype(np.float64)
+    scales = np.where(largest > 0, largest, 1.0) / LARGEST_CODE
+    return np.rint(vectors / scales) * scales
+
+
+def _signs(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+    return unit(np.where(vectors > 0, 1, -1).astype(np.float32))
+
+
+def _at_length_1(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+    """Return vectors at length 1; those of length 0, which are alike to all queries, stay."""
+    out, is_long = np.zeros(vectors.shape, np.float32), vectors.any(axis=1)
+    out[is_long] = unit(vectors[is_long])
+    return out
+
+
+def _on_steps(vectors: Float64[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+    return (np.rint(vectors * STEPS) / STEPS).astype(np.float32)

@@ -1,0 +1,98 @@
+"""Compression: the smallest vectors that will do, and what each format costs."""
+
+from clipbench.metrics.compression import SEARCHED, Format
+from clipbench.results import numbers as fmt
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.table import Table, columns
+from clipbench_reports import figures
+from clipbench_reports.page.evidence import Evidence, NotAsked
+from clipbench_reports.page.sentences.findings import Finding, headline_findings
+from clipbench_reports.page.text import NO_REASON
+from clipbench_reports.sections.section import MakeTable, Section
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return, for each question, the smallest vectors that lose less than a point, or why none are known to."""
+    sentences = [
+        Finding("plain", f"{title}: {metric.reason or NO_REASON}.")
+        for question, (title, _) in figures.STORED_QUESTIONS.items()
+        if (metric := evaluation.metrics.get(f"{question}_smallest")) is not None
+    ]
+    return sentences or headline_findings(evaluation)
+
+
+def formats(question: str) -> MakeTable:
+    """Return the function that lists bytes, quality, loss and search time of each format for one question."""
+    title = figures.STORED_QUESTIONS[question][0]
+
+    def table(evidence: Evidence) -> Table:
+        metrics, whole = evidence.evaluation.metrics, evidence.curves([f"float32/{question}_by_bytes"])
+        if question not in metrics or not whole:
+            raise NotAsked(f"{title} of stored vectors")
+        n_bytes = int(next(iter(whole.values())).x[0])
+        names = [name for name in metrics if name.endswith(f"/{question}")]
+        forms = [form for name in names if (form := Format.named(name.partition("/")[0])) is not None]
+        whole_costs = _bytes_and_searches(evidence, Format("first", n_bytes // 4))
+        rows = [["float32", whole_costs[0], _shown(metrics[question]), fmt.NONE, fmt.NONE, whole_costs[1]]]
+        for form in sorted(forms, key=lambda form: -form.n_bytes):
+            own = f"{form.name}/{question}"
+            size, searches = _bytes_and_searches(evidence, form)
+            change = _shown(metrics.get(f"{own}_change"))
+            rows.append(
+                [_label(form), size, _shown(metrics[own]), change, _most_lost(evidence, form, question), searches]
+            )
+        points = fmt.shortest(evidence.evaluation.params.get("points", 1.0))
+        return Table(
+            title=f"{title} by format",
+            facts=f"So many first dimensions, principal components (PCA) or signs. Bytes of a vector, which are MB of a million. Change: from float32, with "
+            f"95 % intervals. The smallest that loses less than {points} is chosen, by a bound that allows for several tests. {_on_time(evidence)}",
+            columns=columns(
+                "Stored", numbers=["Bytes", f"{title}, %", "Change, pp", "Loses at most, pp", "Searches a second"]
+            ),
+            rows=rows,
+        )
+
+    return table
+
+
+def _label(form: Format) -> str:
+    """Return the name of a format in a column, such as ``64 PCA, int8``."""
+    what = {"pca": "PCA", "pca_int8": "PCA, int8", "binary": "signs"}.get(form.kind, form.number)
+    return f"{fmt.count(form.dim)} {what}"
+
+
+def _bytes_and_searches(evidence: Evidence, form: Format) -> tuple[str, str]:
+    """Return the bytes of a vector and the searches a second, to two digits: they vary more from run to run."""
+    seconds = evidence.evaluation.timings.get(form.searched)
+    return fmt.count(form.n_bytes), fmt.count(float(f"{1 / seconds:.2g}")) if seconds else fmt.NONE
+
+
+def _on_time(evidence: Evidence) -> str:
+    if not evidence.evaluation.timings:
+        return "Searches were not timed: that takes faiss."
+    return f"Searches: of {fmt.count(SEARCHED)} random vectors, all of them, by faiss in one thread on the machine of this run."
+
+
+def _most_lost(evidence: Evidence, form: Format, question: str) -> str:
+    for curve in evidence.curves([f"{form.kind}/{question}_most_lost"]).values():
+        for x, y in zip(curve.x, curve.y, strict=True):
+            if x == form.n_bytes:
+                return fmt.number(y, "difference", 2)
+    return fmt.NONE
+
+
+def _shown(metric: Metric | None) -> str:
+    if metric is None or metric.value is None:
+        return fmt.NONE
+    value = fmt.number(metric.value, metric.unit)
+    return f"{value} {fmt.interval(metric)}" if metric.low is not None else value
+
+
+SECTION = Section(
+    title="Compression",
+    figures=tuple(map(figures.compression, figures.STORED_QUESTIONS)),
+    tables=tuple(map(formats, figures.STORED_QUESTIONS)),
+    findings=findings,
+    drawn_curves=figures.BY_BYTES,
+    lists_metrics=False,
+)

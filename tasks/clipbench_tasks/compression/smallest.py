@@ -1,0 +1,97 @@
+"""The smallest format that is shown to lose less than a margin, and formats in words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipbench.metrics.compression import Format
+from clipbench.results.numbers import count, counted, percent, shortest
+from clipbench.results.record import Metric
+from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.compression import Walk, least_lost, least_queries, walk
+from clipbench.stats.estimators import Samples
+from clipbench.stats.measures import Definition, defined
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smallest(Definition):
+    """Bytes of the smallest format that is shown to lose less than a margin, or why there is none."""
+
+    question: str
+    chains: tuple[tuple[Format, ...], ...]
+    """The formats of each kind, from the largest to the smallest."""
+    dim: int
+    points: float
+
+    def walk(self, samples: Samples) -> Walk:
+        """Return which formats are shown to lose less."""
+        changes = [{form.name: self._changes(samples, form)[0] for form in chain} for chain in self.chains]
+        return walk(changes, self.points / 100, clusters=self._changes(samples, self.chains[0][0])[1])
+
+    def chosen(self, found: Walk) -> Format | None:
+        """Return the smallest of those; of equal ones, that with the lowest bound of its loss."""
+        passed = [form for chain in self.chains for form in chain if form.name in found.passed]
+        return min(passed, key=lambda form: (form.n_bytes, found.most_lost[form.name]), default=None)
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the bytes; the choice, in a sentence, is the reason why they have no interval."""
+        changes, clusters = self._changes(samples, self.chains[0][0])
+        codes = cluster_codes(clusters)
+        n = len(changes) if codes is None else int(codes.max(initial=-1)) + 1
+        if not n:
+            return self.define(Metric(value=None, unit="bytes", higher_is_better=False, reason="no query"))
+        found = self.walk(samples)
+        form = self.chosen(found)
+        return self.define(
+            Metric(
+                value=None if form is None else float(form.n_bytes),
+                n=len(changes),
+                unit="bytes",
+                higher_is_better=False,
+                reason=self._none(found, n) if form is None else self.sentence(form),
+            )
+        )
+
+    def sentence(self, form: Format) -> str:
+        """Return what a format saves."""
+        margin = in_points(self.points)
+        return f"{words(form, self.dim)} lose less than {margin}: {counted(form.n_bytes, 'byte')} instead of {count(4 * self.dim)}"
+
+    def _none(self, found: Walk, n: int) -> str:
+        margin, n_kinds = self.points / 100, len(self.chains)
+        if least_lost(n, n_kinds) >= margin:
+            return (
+                f"at n = {count(n)} images no format can be shown to lose less than {in_points(self.points)}: one that changes no answer"
+                f" may lose {percent(least_lost(n, n_kinds))}; it takes {count(least_queries(margin, n_kinds))} images or more"
+            )
+        name = min(found.most_lost, key=found.most_lost.__getitem__)
+        form = next(form for chain in self.chains for form in chain if form.name == name)
+        return (
+            f"no format is shown to lose less than {in_points(self.points)}: {words(form, self.dim, is_first=False)} may lose"
+            f" {percent(found.most_lost[name])}"
+        )
+
+    def _changes(self, samples: Samples, form: Format) -> tuple[np.ndarray, np.ndarray | None]:
+        return defined(samples, f"{form.name}/{self.question}_change")
+
+
+def words(form: Format, dim: int, *, is_first: bool = True) -> str:
+    """Return a format in words, in the plural.
+
+    Example:
+        >>> words(Format("int8", 128), 512), words(Format("pca_int8", 64), 512), words(Format("binary", 512), 512)
+        ('The first 128 dimensions as int8', '64 principal components as int8', 'The signs of all 512 dimensions')
+    """
+    if form.is_fitted:
+        kept = f"{count(form.dim)} principal components"
+    elif form.dim == dim:
+        kept = f"all {count(dim)} dimensions"
+    else:
+        kept = f"the first {count(form.dim)} dimensions"
+    said = f"the signs of {kept}" if form.kind == "binary" else kept
+    said = f"{said} as {form.number}" if form.number in ("int8", "float16") else said
+    return f"{said[:1].upper()}{said[1:]}" if is_first else said
+
+
+def in_points(points: float) -> str:
+    return f"{shortest(points)} {'point' if points == 1 else 'points'}"

@@ -1,0 +1,135 @@
+"""Vectors in each format against naive numpy, scikit-learn's PCA and faiss's quantizers."""
+
+import numpy as np
+import pytest
+
+from clipbench.metrics import cross_ranks
+from clipbench.metrics.compression import Format, compressed, principal_components
+from clipbench.metrics.similarity import unit
+
+N, DIM = 60, 24
+
+
+def vectors(seed: int, n: int = N) -> np.ndarray:
+    """Return unit vectors of unequal dimensions and a mean that is not 0."""
+    rng = np.random.default_rng(seed)
+    return unit((rng.standard_normal((n, DIM)) * np.geomspace(3, 0.1, DIM) + 0.5).astype(np.float32))
+
+
+def scores(form: Format, stored: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    components = principal_components(stored) if form.is_fitted else None
+    kept, asked = compressed(form, stored, queries, components)
+    return asked.astype(np.float64) @ kept.astype(np.float64).T
+
+
+def test_first_dimensions_are_cosines_of_what_is_left() -> None:
+    x, q = vectors(0), vectors(1, 5)
+    x8, q8 = (each[:, :8] / np.linalg.norm(each[:, :8], axis=1, keepdims=True) for each in (x, q))
+    np.testing.assert_allclose(scores(Format("first", 8), x, q), q8 @ x8.T, atol=1e-6)
+
+
+def test_nothing_left_of_a_vector_scores_as_all_queries_do() -> None:
+    x = np.eye(4, dtype=np.float32)
+    assert scores(Format("first", 2), x, x)[3].tolist() == [0, 0, 0, 0]
+    assert scores(Format("int8", 2), x, x)[:, 3].tolist() == [0, 0, 0, 0]
+
+
+def test_components_are_those_of_scikit_learn() -> None:
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    x, q = vectors(0), vectors(1, 5)
+    model = decomposition.PCA(6, svd_solver="full").fit(x.astype(np.float64))
+    restored = model.inverse_transform(model.transform(x.astype(np.float64)))
+    np.testing.assert_allclose(scores(Format("pca", 6), x, q), q @ restored.T, atol=1e-6)
+
+
+def test_all_components_are_the_cosines() -> None:
+    x, q = vectors(0), vectors(1, 5)
+    np.testing.assert_allclose(scores(Format("pca", DIM), x, q), q @ x.T, atol=1e-6)
+
+
+def test_a_fit_knows_no_query() -> None:
+    x = vectors(0)
+    for kind in ("pca", "int8", "pca_int8"):
+        form = Format(kind, 8)
+        some, all_of_them = scores(form, x, vectors(1, 2)), scores(form, x, np.concatenate([vectors(1, 2), vectors(2)]))
+        np.testing.assert_array_equal(all_of_them[:2], some)
+
+
+def test_float16_is_that_of_faiss() -> None:
+    faiss = pytest.importorskip("faiss")
+    x, q = vectors(0), vectors(1, 5)
+    index = faiss.IndexScalarQuantizer(DIM, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.train(x)
+    index.add(x)
+    kept, _ = compressed(Format("float16", DIM), x, q)
+    np.testing.assert_allclose(kept, index.reconstruct_n(0, N), rtol=2**-10)  # faiss rounds halves up
+
+
+def test_int8_has_a_scale_for_each_dimension_and_errs_as_little_as_that_of_faiss() -> None:
+    faiss = pytest.importorskip("faiss")
+    x, q = vectors(0), vectors(1, 5)
+    kept, asked = compressed(Format("int8", DIM), x, q)
+    scales = np.abs(x).max(axis=0) / 127
+    codes = kept / scales
+    np.testing.assert_allclose(codes, np.rint(codes), atol=1e-3)
+    assert np.abs(codes).max() == pytest.approx(127) and (np.abs(kept - x) <= scales / 2 + 1e-7).all()
+    np.testing.assert_array_equal(asked, q)  # queries are not stored
+    index = faiss.IndexScalarQuantizer(DIM, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+    index.train(x)
+    index.add(x)
+    theirs = np.abs(index.reconstruct_n(0, N) - x).mean()  # from the lowest to the highest value, in 255 steps
+    assert np.abs(kept - x).mean() < 2 * theirs
+
+
+def test_int8_of_components_is_the_components_rounded() -> None:
+    x, q = vectors(0), vectors(1, 5)
+    mean, axes = principal_components(x)
+    z = (x - mean) @ axes[:, :6]
+    scales = np.abs(z).max(axis=0) / 127
+    restored = mean + np.rint(z / scales) * scales @ axes[:, :6].T
+    np.testing.assert_allclose(scores(Format("pca_int8", 6), x, q), q @ restored.T, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [8, 13, DIM])
+def test_signs_rank_as_the_hamming_distances_of_faiss_and_tie_with_them(k: int) -> None:
+    faiss = pytest.importorskip("faiss")
+    x, q = vectors(0), vectors(1, 5)
+    bits, asked = (np.packbits(each[:, :k] > 0, axis=1) for each in (x, q))
+    index = faiss.IndexBinaryFlat(8 * bits.shape[1])
+    index.add(bits)
+    distance, row = index.search(asked, N)
+    hamming = np.empty((5, N), np.int64)
+    np.put_along_axis(hamming, row, distance, axis=1)
+    found = scores(Format("binary", k), x, q)
+    np.testing.assert_allclose(found, 1 - 2 * hamming / k, atol=1e-6)
+    assert all(len(set(of_query[hamming[n] == h])) <= 1 for n, of_query in enumerate(found) for h in range(k + 1))
+
+
+def test_equal_vectors_tie_in_every_format() -> None:
+    x = vectors(0, 30)
+    x[1::2] = x[::2]
+    components = principal_components(x)
+    for form in (Format(kind, 8) for kind in ("first", "pca", "int8", "pca_int8", "binary")):
+        ranks, _ = cross_ranks(*compressed(form, x, x, components), np.arange(30))
+        assert (ranks.tied >= 1).all(), form
+
+
+def test_a_constant_model_ties_with_all_in_every_format() -> None:
+    x = np.repeat(vectors(0, 1), 20, axis=0)
+    components = principal_components(x)
+    for form in (Format(kind, 8) for kind in ("first", "pca", "float16", "int8", "pca_int8", "binary")):
+        ranks, _ = cross_ranks(*compressed(form, x, x, components), np.arange(20))
+        assert (ranks.tied == 19).all() and (ranks.better == 0).all(), form
+
+
+def test_bytes_are_those_of_the_numbers() -> None:
+    names = {
+        "first@100": 400,
+        "pca@100": 400,
+        "float16@100": 200,
+        "int8@100": 100,
+        "pca_int8@100": 100,
+        "binary@100": 13,
+    }
+    assert {name: form.n_bytes for name in names if (form := Format.named(name))} == names
+    assert Format.named("kind") is None and Format.named("int8@") is None and Format.named("int4@8") is None

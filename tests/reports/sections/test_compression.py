@@ -1,0 +1,101 @@
+"""The section on compression: its sentences, its table of formats, and the figure with the one that is chosen."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clipbench.metrics.compression import Format
+from clipbench.results.record import Curve, Metric
+from clipbench.results.run import Run
+from clipbench_reports import figures
+from clipbench_reports.drawing.marks import ModelKey, Ranges, Rule
+from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked
+from clipbench_reports.sections.compression import SECTION
+
+MakeRun = Callable[..., Run]
+REASON = "All 64 dimensions as int8 lose less than 1 point: 64 bytes instead of 256"
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    def share(value: float) -> Metric:
+        return Metric(value=value, low=value - 0.05, high=value + 0.05, n=90)
+
+    def by_bytes(points: dict[int, float]) -> Curve:
+        ys = list(points.values())
+        return Curve(x=list(points), y=ys, low=[y - 0.05 for y in ys], high=[y + 0.05 for y in ys])
+
+    change = Metric(value=-0.002, low=-0.006, high=0.003, n=90, unit="difference")
+    nothing = Metric(value=None, reason="too few vectors")
+    return {
+        "metrics": {
+            "acc1_smallest": Metric(value=64.0, n=90, unit="bytes", reason=REASON),
+            "acc1": share(0.8),
+            "pca@16/acc1": nothing,
+            "pca@16/acc1_change": nothing,
+            "int8@64/acc1": share(0.798),
+            "int8@64/acc1_change": change,
+            "int8@16/acc1": share(0.5),
+            "int8@16/acc1_change": change,
+        },
+        "curves": {
+            "float32/acc1_by_bytes": by_bytes({256: 0.8}),
+            "int8/acc1_by_bytes": by_bytes({16: 0.5, 64: 0.798}),
+            "int8/acc1_most_lost": Curve(x=[64], y=[0.0071]),
+            "acc1_smallest": Curve(x=[64], y=[0.798]),
+        },
+        "timings": {Format("int8", 64).searched: 1 / 8512, Format("first", 64).searched: 0.001},
+        **changes,
+    }
+
+
+def evidence(run: Run) -> Evidence:
+    return Evidence(run, run.result.evaluations[0])
+
+
+def test_the_sentence_has_the_format_and_its_bytes(make_run: MakeRun) -> None:
+    (found,) = SECTION.findings(evidence(make_run({"compression@a": small()})).evaluation)
+    assert (found.mark, found.text) == ("plain", f"Top-1 accuracy: {REASON}.")
+
+
+def test_the_table_has_bytes_quality_loss_and_searches(make_run: MakeRun) -> None:
+    shown = evidence(make_run({"compression@a": small()}))
+    of_captions, _, of_labels = SECTION.tables
+    table = of_labels(shown)
+    assert table.rows == [
+        ["float32", "256", "80.0 [75.0, 85.0]", "–", "–", "1,000"],
+        ["16 PCA", "64", "–", "–", "–", "–"],
+        ["64 int8", "64", "79.8 [74.8, 84.8]", "−0.2 [−0.6, 0.3]", "0.71", "8,500"],
+        ["16 int8", "16", "50.0 [45.0, 55.0]", "−0.2 [−0.6, 0.3]", "–", "–"],
+    ]
+    assert "20,000 random vectors" in table.facts and "on the machine of this run" in table.facts
+    with pytest.raises(NotAsked):
+        of_captions(shown)
+    untimed = of_labels(evidence(make_run({"compression@a": small(timings={})}, name="untimed")))
+    assert "Searches were not timed" in untimed.facts and untimed.rows[0][-1] == "–"
+
+
+def test_the_figure_has_a_line_a_kind_the_margin_and_the_choice(make_run: MakeRun) -> None:
+    run = make_run({"compression@a": small()})
+    models = [ModelEvidence(ModelKey("tiny", 0), evidence(run))]
+    chart = figures.compression("acc1")(models)
+    (panel,) = chart.panels
+    assert {mark.name: list(mark.xs) for mark in panel.marks if isinstance(mark, Ranges)} == {
+        "float32": [256],
+        "int8 of the first dimensions": [16, 64],
+    }
+    rules = {mark.axis: (mark.at, mark.name) for mark in panel.marks if isinstance(mark, Rule)}
+    assert rules == {"y": (0.79, "1 point below float32"), "x": (64, "smallest that loses less than 1 point")}
+    assert chart.title == f"Top-1 accuracy: {REASON}." and panel.x.is_log and panel.x.label == "Bytes per vector"
+    with pytest.raises(MissingEvidence, match="Image-to-text R@1 of stored vectors, which needs data with captions"):
+        figures.compression("text_retrieval_recall@1")(models)
+
+
+def test_where_nothing_will_do_nothing_is_marked(make_run: MakeRun) -> None:
+    parts = small()
+    reason = "at n = 90 images no format can be shown to lose less than 1 point"
+    parts["metrics"]["acc1_smallest"] = Metric(value=None, unit="bytes", reason=reason)
+    run = make_run({"compression@a": parts})
+    chart = figures.compression("acc1")([ModelEvidence(ModelKey("tiny", 0), evidence(run))])
+    assert chart.title == f"Top-1 accuracy: {reason}."
+    assert [mark.axis for mark in chart.panels[0].marks if isinstance(mark, Rule)] == ["y"]

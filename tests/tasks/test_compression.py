@@ -1,0 +1,223 @@
+"""compression: naive recall and accuracy in each format, the smallest that will do, and what cannot be told."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from clipbench.data import Dataset, Prompts
+from clipbench.errors import DataError, MissingPart, Unavailable, UsageError
+from clipbench.evaluation.task import Evaluation
+from clipbench.results.record import Metric
+from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench_tasks.compression import Compression, search_time
+
+N, DIM = 40, 16
+TASK = Compression(dims=(4, 8), prompts=Prompts(templates=("{c}",)))
+QUESTIONS = ("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1")
+
+
+@pytest.fixture(autouse=True)
+def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipbench_tasks.compression.search_time.SEARCHED", 50)
+
+
+def metric(found: Evaluation, name: str) -> Metric:
+    return found.measures[name].metric(found.samples, np.random.default_rng(0))
+
+
+def world(n: int = N, *, per_image: int = 2) -> tuple[Dataset, FixedEmbedder]:
+    """Return images with some captions and one of three classes each; vectors are near to a shared part."""
+    rng = np.random.default_rng(3)
+    labels, ids, owner = np.arange(n) % 3, [f"p{row:03}" for row in range(n)], np.repeat(np.arange(n), per_image)
+    shown = rng.standard_normal((n, DIM)) + 2 * np.eye(DIM)[labels]
+    images, texts = (
+        shown + 0.5 * rng.standard_normal((n, DIM)),
+        shown[owner] + 0.9 * rng.standard_normal((len(owner), DIM)),
+    )
+    names = ("cat", "dog", "emu")
+    captions = [f"caption {row}" for row in range(len(owner))]
+    data = Dataset(
+        id="both",
+        images=[NamedImage(each) for each in ids],
+        image_ids=ids,
+        labels=labels,
+        class_names=names,
+        captions=captions,
+        caption_image=owner,
+    )
+    classes = dict(zip(names, np.eye(DIM).tolist(), strict=False))
+    vectors = dict(zip(captions, texts.tolist(), strict=True)) | classes
+    return data, FixedEmbedder(dict(zip(ids, images.tolist(), strict=True)), vectors)
+
+
+def evaluate(data: Dataset, embedder: FixedEmbedder, task: Compression = TASK) -> Evaluation:
+    return task.evaluate(data, embedder, np.random.default_rng(0))
+
+
+@cache
+def both() -> Evaluation:
+    """Return the answers to all questions."""
+    return evaluate(*world())
+
+
+def naive(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return each query's credit: of the items with the highest score, the share that are right."""
+    first = np.isclose(scores, scores.max(axis=1, keepdims=True), atol=1e-9)
+    return (first & right).sum(axis=1) / first.sum(axis=1)
+
+
+def test_signs_have_the_recall_and_accuracy_of_a_naive_search_with_its_ties() -> None:
+    (data, embedder), found = world(), both()
+    assert data.captions is not None and data.caption_image is not None and data.labels is not None
+    images, texts, classes = (
+        np.where(each[:, :8] > 0, 1.0, -1.0)
+        for each in (embedder.images(data.images), embedder.texts(data.captions), embedder.texts(["cat", "dog", "emu"]))
+    )
+    right = data.caption_image[:, None] == np.arange(N)
+    expected = {
+        "image_retrieval_recall@1": naive(texts @ images.T, right),
+        "text_retrieval_recall@1": naive(images @ texts.T, right.T),
+        "acc1": naive(images @ classes.T, data.labels[:, None] == np.arange(3)),
+    }
+    for name, credit in expected.items():
+        column = found.samples[f"binary@8/{name}"]
+        np.testing.assert_allclose(column[~np.isnan(column)], credit)
+    assert expected["image_retrieval_recall@1"].mean() % 1 > 0 and (expected["acc1"] % 1 > 0).any()
+
+
+def test_each_format_has_quality_and_its_paired_change() -> None:
+    found = both()
+    forms = (
+        "first@8",
+        "first@4",
+        "pca@8",
+        "pca@4",
+        "float16@16",
+        *(f"int8@{k}" for k in (16, 8, 4)),
+        "pca_int8@8",
+        "pca_int8@4",
+    )
+    kinds = (*forms, "binary@16", "binary@8", "binary@4")
+    assert set(found.measures) == {
+        name
+        for question in QUESTIONS
+        for name in (
+            question,
+            f"{question}_smallest",
+            *(f"{form}/{question}{end}" for form in kinds for end in ("", "_change")),
+        )
+    }
+    for question, form in zip(QUESTIONS, ("int8@4", "pca@4", "binary@8"), strict=True):
+        whole, quality, change = (
+            metric(found, name) for name in (question, f"{form}/{question}", f"{form}/{question}_change")
+        )
+        assert whole.value is not None and quality.value is not None and change.value is not None
+        assert change.value == pytest.approx(quality.value - whole.value, abs=1e-12)
+        assert change.unit == "difference" and change.n == quality.n == whole.n and quality.chance == whole.chance
+        assert change.low is not None and change.high is not None and change.low <= change.value <= change.high
+        assert whole.n == (2 * N if question == "image_retrieval_recall@1" else N) and whole.chance is not None
+    assert metric(found, "float16@16/acc1_change").value == 0
+    assert set(found.samples["cluster"][: 2 * N]) == {f"p{row:03}" for row in range(N)}
+    assert (
+        found.subsets["int8@8"] == "The first 8 dimensions as int8"
+        and found.subsets["binary@16"] == "The signs of all 16 dimensions"
+    )
+    curve = found.curves["int8/acc1_by_bytes"]
+    assert curve.x == [4, 8, 16] and curve.y == [np.nanmean(found.samples[f"int8@{k}/acc1"]) for k in (4, 8, 16)]
+    assert found.curves["float32/acc1_by_bytes"].x == [64] and found.curves["binary/acc1_by_bytes"].x == [1, 1, 2]
+
+
+def test_few_images_cannot_show_that_a_format_will_do() -> None:
+    smallest = metric(both(), "acc1_smallest")
+    assert smallest.value is None and smallest.unit == "bytes" and smallest.is_headline
+    assert smallest.reason == (
+        "at n = 40 images no format can be shown to lose less than 1 point: one that changes no answer may lose 10.9; it takes 459"
+        " images or more"
+    )
+
+
+def test_the_smallest_that_will_do_is_named_with_its_bytes() -> None:
+    data, embedder = world(600, per_image=1)
+    data = replace(data, captions=None, caption_image=None)
+    found = evaluate(data, embedder, replace(TASK, points=5.0))
+    smallest = metric(found, "acc1_smallest")
+    assert (smallest.value, smallest.reason) == (
+        4,
+        "The first 4 dimensions as int8 lose less than 5 points: 4 bytes instead of 64",
+    )
+    assert found.curves["acc1_smallest"].x == [4.0]
+    assert set(found.curves["binary/acc1_most_lost"].x) <= {1.0, 2.0}
+    strict = metric(evaluate(data, embedder, replace(TASK, points=0.1)), "acc1_smallest")
+    assert strict.value is None and "at n = 600 images no format can be shown to lose less than 0.1 points" in str(
+        strict.reason
+    )
+
+
+def test_components_need_vectors_to_be_fitted_on() -> None:
+    data, embedder = world(10)
+    found = evaluate(data, embedder)
+    reason = "8 components are fitted on 16 stored vectors or more, and there are 10"
+    for name in ("pca@8/acc1", "pca_int8@8/image_retrieval_recall@1_change"):
+        assert metric(found, name).reason == reason
+    assert all(metric(found, name).value is not None for name in ("pca@4/acc1", "pca@8/text_retrieval_recall@1"))
+
+
+def test_dimensions_are_powers_of_two_by_default() -> None:
+    data, embedder = world(3, per_image=1)
+    assert data.captions is not None
+    images, texts = embedder.images(data.images).tolist(), embedder.texts(data.captions).tolist()
+    for dim, dims in ((8, {4, 2}), (2, set())):
+        small = FixedEmbedder(
+            {name: each[:dim] for name, each in zip(data.image_ids, images, strict=True)},
+            {name: each[:dim] for name, each in zip(data.captions, texts, strict=True)},
+        )
+        names = evaluate(replace(data, labels=None, class_names=None), small, Compression()).measures
+        assert {int(name[6:].partition("/")[0]) for name in names if name.startswith("first@")} == dims
+
+
+def test_search_times_are_no_metrics_and_the_rest_is_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    data, embedder = world(10)
+    data = replace(data, captions=None, caption_image=None)
+    first, second = (evaluate(data, embedder) for _ in range(2))
+    assert {name.partition("/")[2] for name in first.timings} >= {"float32@16", "float16@16", "int8@8", "binary@4"}
+    assert all(seconds > 0 for seconds in first.timings.values())
+    assert first.curves == second.curves and first.notes == second.notes
+    for name, column in first.samples.items():
+        assert column.tolist() == second.samples[name].tolist()
+    assert metric(first, "acc1_smallest") == metric(second, "acc1_smallest")
+
+    def missing(*args: object, **options: object) -> None:
+        raise Unavailable("no faiss")
+
+    monkeypatch.setattr(search_time, "optional", missing)
+    found = evaluate(data, embedder)
+    assert found.timings == {} and "no faiss" in found.notes
+
+
+def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipbench_tasks.compression.questions.SAMPLED_IMAGES", 20)
+    found = evaluate(*world())
+    assert found.notes[:2] == (
+        "a seeded sample of 20 of 40 images with their captions",
+        "a seeded sample of 20 of 40 images to classify",
+    )
+    assert len(found.samples["sample_id"]) == 20 * 2 + 20 + 20
+
+
+def test_faults_are_named() -> None:
+    data, embedder = world()
+    with pytest.raises(MissingPart, match="captions"):
+        evaluate(Dataset(id="bare", images=data.images, image_ids=data.image_ids), embedder)
+    with pytest.raises(DataError, match="both has 1 image: compression needs two"):
+        evaluate(data.take(np.array([0])), embedder)
+    for dims in ((), (8, 4), (1, 4), (4, 4)):
+        with pytest.raises(UsageError, match=r"task compression: dims = .*expected ascending numbers from 2 up"):
+            Compression(dims=dims)
+    with pytest.raises(UsageError, match=r"dims = \[8, 16\], expected fewer than the 16 of the vectors"):
+        evaluate(data, embedder, replace(TASK, dims=(8, 16)))
+    for points in (0.0, 100.0, float("nan")):
+        with pytest.raises(UsageError, match="task compression: points = "):
+            Compression(points=points)
