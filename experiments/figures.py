@@ -115,7 +115,7 @@ def make_runs() -> None:
     """Measure the bundled model, train a small one, and measure its checkpoints."""
     suite = ("--tasks", "all", "--suite", "scenes", "--no-report")
     if not (RUNS / "tiny" / "result.json").exists():
-        others = ("--tasks", "few-shot@scenes,mixed-retrieval@scenes")
+        others = ("--tasks", "few-shot@scenes,operating-points@scenes,compression@scenes,mixed-retrieval@scenes")
         clipbench("run", "--model", "tiny", *suite, *others, "--out", "tiny")
     if not (RUNS / "training" / f"step-{STEPS}").exists():
         resume = ("--resume",) if (RUNS / "training" / "step-0").exists() else ()

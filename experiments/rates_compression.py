@@ -37,7 +37,7 @@ DIM = 64
 
 def of_answers(repeats: int, per_image: int) -> None:
     for name, formats in ANSWERS.items():
-        for n in SIZES:
+        for n in SIZES[:3] if per_image > 1 else SIZES:
             rng = np.random.default_rng((n, per_image))
             clusters = np.repeat(np.arange(n), per_image)
             wrong, chosen, covered = 0, 0, []
@@ -65,10 +65,11 @@ def _changes(rng: np.random.Generator, clusters: np.ndarray, lost: float, won: f
     return np.where(u < lost, -1.0, np.where(u < lost + won, 1.0, 0.0))
 
 
-def of_vectors(repeats: int) -> None:
+def of_vectors(most: int) -> None:
     chains = Compression()._chains(DIM)
-    for effect, noise in VECTORS.items():
-        for n in SIZES[:3]:
+    for n in SIZES[:3]:
+        repeats = most if n < 1_000 else 2 * most // 5
+        for effect, noise in VECTORS.items():
             rng = np.random.default_rng(n)
             kept = [[form for form in chain if n >= _least_stored(form)] for chain in chains]
             kinds = [chain for chain in kept if chain]
