@@ -98,6 +98,11 @@ ENTRIES = (
         ("series/step-0", "series/step-100", "series/step-200", "series/step-400", "tiny"),
         ("--x", "gap", "--y", "retrieval/mrr"),
     ),
+    Entry(
+        "representational-similarity",
+        ("series/step-0", "series/step-100", "series/step-200", "series/step-400", "tiny"),
+        ("--width", "full"),
+    ),
     Entry("compare", ("series/step-400", "tiny")),
 )
 

@@ -8,6 +8,7 @@ over the simulations; that of CKA is of four populations of 3,000.
 """
 
 import argparse
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -32,22 +33,18 @@ class World(NamedTuple):
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the vectors of n samples in both models."""
-        fixed = np.random.default_rng(5)  # the models are the same in each simulation
         centre = 0.5  # vectors of a modality lie in a cone
         if self.common == "rotation":
-            turn = np.linalg.qr(fixed.standard_normal((self.dim, self.dim)))[0]
             seen = rng.standard_normal((n, self.dim)) + centre
-            return _unit(seen), _unit(2 * seen @ turn)
+            return _unit(seen), _unit(2 * seen @ _rotation(self.dim))
         shown = rng.standard_normal((n, LATENT))
+        classes, *maps = _fixed(self.dim)
         if self.has_classes:
-            classes = fixed.standard_normal((10, LATENT))
             shown = 1.5 * classes[rng.integers(10, size=n)] + shown / 2
         spread = np.arange(1, self.dim + 1) ** (-0.5 if self.is_steep else 0.0)
         first, second = (
-            COMMON[self.common] * shown @ fixed.standard_normal((LATENT, self.dim)) / LATENT**0.5
-            + spread * rng.standard_normal((n, self.dim))
-            + centre
-            for _ in range(2)
+            COMMON[self.common] * shown @ each / LATENT**0.5 + spread * rng.standard_normal((n, self.dim)) + centre
+            for each in maps
         )
         return _unit(first), _unit(second)
 
@@ -60,6 +57,18 @@ WORLDS = [
         for is_steep in (False, True)
     ),
 ]
+
+
+@cache
+def _fixed(dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the classes, and the map of each model: the same in all simulations."""
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((10, LATENT)), rng.standard_normal((LATENT, dim)), rng.standard_normal((LATENT, dim))
+
+
+@cache
+def _rotation(dim: int) -> np.ndarray:
+    return np.asarray(np.linalg.qr(np.random.default_rng(5).standard_normal((dim, dim)))[0])
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -76,8 +85,9 @@ def true_cka(world: World) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=1_000)
+    parser.add_argument("--only", choices=["classes"])
     options = parser.parse_args()
-    for world in WORLDS:
+    for world in [each for each in WORLDS if each.has_classes or options.only is None]:
         truth = true_cka(world)
         print(world, f"CKA {truth:.3f}", flush=True)
         for n in (25, 100, 500):

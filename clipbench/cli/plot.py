@@ -52,6 +52,7 @@ def plot(
     clipbench plot track runs/train -o track.pdf      (a training's folder, or runs of its checkpoints)
     clipbench plot across runs/* --x gap --y retrieval/image_retrieval_recall@1 -o across.pdf
     clipbench plot across runs/* --x image_flops --y zero-shot/acc1 -o price.pdf
+    clipbench plot representational-similarity runs/* --width full -o alike.pdf
     clipbench plot --list
     """
     from clipbench.plugins import plotter

@@ -48,6 +48,7 @@ class KeptPairs(NamedTuple):
 class SimilarityMatrix:
     """The representational similarity of every two of several models, on the pairs that all runs kept."""
 
+    runs: Sequence[Run]
     labels: Sequence[str]
     evaluation: str
     n: int
@@ -94,7 +95,7 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
         UsageError: fewer than two runs kept vectors, or a run has them of several data sets.
         ClipbenchError: runs were measured on different samples, or have too few pairs in common.
     """
-    kept, names, records, left_out = [], [], [], []
+    kept, drawn, names, records, left_out = [], [], [], [], []
     for name, run in zip(labels(runs), runs, strict=True):
         try:
             record = _evaluation(run, data)
@@ -104,6 +105,7 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
         except ClipbenchError as error:
             left_out.append(f"{name}: {error}")
             continue
+        drawn.append(run)
         names.append(name)
         records.append(record)
     if len(kept) < 2:
@@ -117,6 +119,7 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
             )
     common = _common(kept)
     return SimilarityMatrix(
+        runs=drawn,
         labels=names,
         evaluation=records[0].name,
         n=len(common[0]["image"]),

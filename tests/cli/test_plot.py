@@ -36,6 +36,7 @@ NAMES = (
     "scorecard",
     "robustness",
     "across",
+    "representational-similarity",
     "compare",
 )
 

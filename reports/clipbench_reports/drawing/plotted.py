@@ -118,7 +118,8 @@ def _(mark: Shade) -> Iterator[Row]:
 def _(mark: Cells) -> Iterator[Row]:
     for row, line in enumerate(mark.values.tolist()):
         for column, value in enumerate(line):
-            yield {"x": column, "y": row, "value": value}
+            own = {} if mark.names is None else {"id": f"{mark.names[0][row]} | {mark.names[1][column]}"}
+            yield {**own, "x": column, "y": row, "value": value}
 
 
 @points.register(Threads)

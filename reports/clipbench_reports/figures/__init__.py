@@ -27,6 +27,7 @@ from clipbench_reports.figures._probe_attacks import probe_attacks
 from clipbench_reports.figures._reading import reading
 from clipbench_reports.figures._recall import ACROSS, WITHIN, recall, recall_within
 from clipbench_reports.figures._relevance import JUDGED, relevance
+from clipbench_reports.figures._representations import representational_similarity
 from clipbench_reports.figures._robustness import robustness
 from clipbench_reports.figures._scorecard import scorecard
 from clipbench_reports.figures._shift import MOVED, corrections, shift
@@ -90,6 +91,7 @@ __all__ = [
     "recall_within",
     "relevance",
     "reliability",
+    "representational_similarity",
     "response",
     "robustness",
     "row_names",

@@ -32,7 +32,7 @@ OF_IMAGES_AND_TEXTS = "gap-axis"
 
 
 class Matrix(NamedTuple):
-    """One measure of every two modalities, a row and a column for each."""
+    """One measure of every two modalities, or models, a row and a column for each."""
 
     title: str
     metrics: Mapping[tuple[int, int], Metric]
@@ -53,7 +53,7 @@ def modality_matrices(models: Sequence[ModelEvidence]) -> Chart:
         " Brackets hold 95 % intervals, each by itself: of many, about one in twenty misses." if is_bounded else ""
     )
     return chart(
-        [beside(by_model.map(lambda metrics: _panels(modalities(metrics), metrics)), by_model, keys=_TITLES)],
+        [beside(by_model.map(_panels), by_model, keys=_TITLES)],
         by_model.map(lambda metrics: _state(modalities(metrics), metrics)),
         by_model,
         n_columns=2,
@@ -120,11 +120,17 @@ def _matrices(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[Matri
     ]
 
 
+def _panels(metrics: Mapping[str, Metric]) -> list[Panel]:
+    names = modalities(metrics)
+    return matrix_panels([name.replace("_", " ") for name in names], _matrices(names, metrics))
+
+
 _TITLES = ("Gap", "Cosine", "R@1, %", "Separability, %")
 
 
-def _panels(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[Panel]:
-    words = [shorten(name.replace("_", " "), NAME_LENGTH) for name in names]
+def matrix_panels(names: Sequence[str], matrices: Sequence[Matrix]) -> list[Panel]:
+    """Return a panel for each matrix, with the names of its rows, which are those of its columns."""
+    words = [shorten(name, NAME_LENGTH) for name in names]
     n, ticks = len(names), [place + 0.5 for place in range(len(names))]
     is_turned = sum(map(len, words)) > MOST_LETTERS
     return [
@@ -136,7 +142,7 @@ def _panels(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[Panel]:
             aspect=0.8,
             has_grid=False,
         )
-        for matrix in _matrices(names, metrics)
+        for matrix in matrices
     ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from clipbench.comparison.across import across
 from clipbench.comparison.compare import differences
+from clipbench.comparison.representations import similarity_matrix
 from clipbench.comparison.robustness import BASELINES, SOURCES, robustness_of
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import writing_atomically
@@ -312,6 +313,12 @@ def _robustness(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     return _Drawn(figure=figure, sources=[*_all_sources(runs), f"Reference models: {SOURCES[baseline]}."])
 
 
+def _representational_similarity(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
+    found = similarity_matrix([_run(path) for path in paths], options.data)
+    figure = figures.representational_similarity(found, figure_labels(found.labels))
+    return _Drawn(figure=figure, sources=_all_sources(found.runs, [found.evaluation]))
+
+
 def _across(paths: Sequence[RunLike], options: PlotOptions) -> _Drawn:
     if options.x is None or options.y is None:
         raise UsageError("across draws one metric against another: give --x and --y, such as --x gap --y acc1")
@@ -478,6 +485,11 @@ PLOTS: Mapping[str, Plot] = {
     "across": Plot(
         summary="one metric against another, a point a model, with the rank correlation",
         of_runs=_across,
+    ),
+    "representational-similarity": Plot(
+        summary="how alike every two models see the same images and texts: mutual k-NN and CKA",
+        definition="Mutual k-NN: Huh et al., 2024. CKA: Kornblith et al., 2019, with the unbiased HSIC of Song et al., 2012.",
+        of_runs=_representational_similarity,
     ),
     "compare": Plot(summary="the differences of two runs, paired by sample", of_runs=_compare),
 }

@@ -22,6 +22,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from clipbench.comparison.compare import compare
+from clipbench.errors import UsageError
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run, read_run
 from clipbench_reports.drawing import page, paper
@@ -30,8 +32,9 @@ from clipbench_reports.plots import plots
 from clipbench_reports.plots.plots import PLOTS, PlotOptions, draw_plot, write_plot
 
 Metrics = Callable[..., Metric]
-EACH = [name for name in PLOTS if name != "across"]
-"""The plots of one run and of several alike; ``across`` needs three runs and two metrics, and has tests of its own."""
+EACH = [name for name in PLOTS if name not in ("across", "representational-similarity")]
+"""The plots of one run and of several alike; ``across`` needs three runs and two metrics, and ``representational-similarity`` two runs:
+they have tests of their own."""
 STEPS = (0, 100, 400)
 APART = ("gap", "cones", "similarity-matrix", "modalities", "modality-map")
 """Plots whose models stand side by side; in others they share the panels."""
@@ -310,7 +313,7 @@ def limits(axis: Axis) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     "name",
-    [each if each == "corrections" else pytest.param(each, marks=pytest.mark.slow) for each in PLOTS],
+    [each if each == "corrections" else pytest.param(each, marks=pytest.mark.slow) for each in EACH],
 )
 def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
     name: str, models: list[Path], trainings: list[Path], tmp_path: Path, drawn: list[Chart]
@@ -409,6 +412,34 @@ def test_the_table_holds_the_curves_of_the_result(
         assert series(rows, panel, label, "x", "y") == [whole["x"], whole["y"]]
         if whole["low"] is not None:
             assert series(rows, panel, label, "low", "high") == [whole["low"], whole["high"]]
+
+
+def test_representational_similarity_is_a_matrix_of_every_two_models_for_each_measure_and_modality(
+    models: list[Path], tmp_path: Path, drawn: list[Chart]
+) -> None:
+    runs = [*models, models[0]]
+    write_plot("representational-similarity", runs, tmp_path / "figure.svg", PlotOptions(width="full"))
+    rows = table(tmp_path / "figure.csv")
+    frame = compare(*models).similarity_frame()
+    values = dict(zip(zip(frame["modality"], frame["metric"], strict=True), frame["value"], strict=True))
+    panels = {
+        "k-NN of images, %": values["image", "mutual_knn"],
+        "k-NN of texts, %": values["text", "mutual_knn"],
+        "CKA of images": values["image", "cka"],
+        "CKA of texts": values["text", "cka"],
+    }
+    assert [panel.title for panel in drawn[0].panels] == list(panels)
+    for title, value in panels.items():
+        own = {(row["x"], row["y"]): float(row["value"]) for row in rows if row["panel"] == title}
+        assert len(own) == 9 and own["0", "0"] == own["0", "2"] == own["2", "0"] == 1
+        assert own["0", "1"] == own["1", "0"] == own["1", "2"] == pytest.approx(value)
+    assert rows[1]["id"].count(" | ") == 1
+    text = (tmp_path / "figure.txt").read_text()
+    assert text.startswith("Every two models share ") and "on the same 600 pairs of modality-gap@scenes" in text
+    assert "1.7 % by chance" in text and "Alike is not better. Brackets hold 95 % intervals." in text
+    assert ElementTree.fromstring(page.draw(drawn[0])) is not None
+    with pytest.raises(UsageError, match="1 of 1 runs have vectors of pairs: expected at least 2"):
+        write_plot("representational-similarity", models[:1], tmp_path / "figure.svg", PlotOptions())
 
 
 def numbers(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
