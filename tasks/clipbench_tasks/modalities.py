@@ -25,8 +25,8 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import Embedder, ItemEmbedder
 from clipbench.models.unit_vectors import unit_vectors
 from clipbench.seeding import generator
-from clipbench.stats.distances import distance_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
+from clipbench_tasks.gaps import gap_measure
 from clipbench_tasks.tables import mean_over_parts, stacked
 
 Vectors = Float32[np.ndarray, "n dim"]
@@ -175,24 +175,14 @@ class ModalitiesTask:
             chosen = np.sort(rng.choice(len(x), self.separability_sample, replace=False))
         is_separated = np.full(len(x), np.nan)
         is_separated[chosen] = metrics.separability(x[chosen], y[chosen], rng)
-        name, has_spread = pair.name, not isnan(noise.standard_error)
+        name = pair.name
         table = {
             f"{name}/pair_cosine": geometry.pair_cosine,
-            f"{name}/gap_influence": geometry.modality_gap.influence,
             f"{name}/cross_cosine_influence": geometry.cross_cosine.influence,
             f"{name}/separability": is_separated,
-            **({f"{name}/squared_gap_influence": noise.influence} if has_spread else {}),
         }
-        gap = geometry.modality_gap.value
         measures: dict[str, Measure] = {
-            f"{name}/gap": Smooth(
-                value=gap,
-                influence=f"{name}/gap_influence",
-                squared_influence=f"{name}/squared_gap_influence" if has_spread else None,
-                unit="distance",
-                chance=None if isnan(noise.chance) else noise.chance,
-                interval=distance_interval(gap, noise.squared_gap, noise.standard_error, len(x)),
-            ),
+            f"{name}/gap": gap_measure(geometry.modality_gap, noise, table, f"{name}/"),
             f"{name}/pair_cosine": Mean(column=f"{name}/pair_cosine", unit="cosine", higher_is_better=None),
             f"{name}/cross_cosine": _smooth(f"{name}/cross_cosine", geometry.cross_cosine, FEW),
             f"{name}/separability": Mean(column=f"{name}/separability", chance=0.5, higher_is_better=None),

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Role
 from clipbench_reports.drawing.models import Statement, chart
-from clipbench_reports.figures._cosines import Distribution, ridges
-from clipbench_reports.figures._figure import why_lacking
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.figures._cosines import Distribution, distributions, ridges
+from clipbench_reports.page.evidence import ModelEvidence, read_each
 
 CONFORMITY: dict[str, tuple[str, Role, str]] = {
     "conformity_image": ("images", "image", "image_cone"),
@@ -24,7 +21,7 @@ def conformity(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run holds such distributions.
     """
-    by_model = read_each(models, _read)
+    by_model = read_each(models, lambda evidence: distributions(evidence, CONFORMITY, "conformity"))
     return chart(
         [ridges(by_model)],
         by_model.map(_state),
@@ -35,19 +32,8 @@ def conformity(models: Sequence[ModelEvidence]) -> Chart:
     )
 
 
-def _read(evidence: Evidence) -> list[Distribution]:
-    distributions = []
-    for name, (label, role, metric_name) in CONFORMITY.items():
-        if name not in evidence.evaluation.curves:
-            raise MissingEvidence(f"the run kept no distribution of conformity: {why_lacking(evidence, metric_name)}")
-        curve, metric = evidence.curve(name), evidence.evaluation.metrics.get(metric_name)
-        mean = metric.value if metric is not None and metric.value is not None else float(np.dot(curve.x, curve.y))
-        distributions.append(Distribution(label, role, curve.x, curve.y, mean))
-    return distributions
-
-
-def _state(distributions: Sequence[Distribution]) -> Statement:
-    means = " and ".join(f"{fmt.number(each.mean, 'cosine')} ({each.label})" for each in distributions)
+def _state(of_modalities: Sequence[Distribution]) -> Statement:
+    means = " and ".join(f"{fmt.number(each.mean, 'cosine')} ({each.label})" for each in of_modalities)
     return Statement(
         title=f"Mean cosine of an item with all others of its modality: {means}.",
         subject="Mean cosine of an item with all others of its modality",

@@ -1,6 +1,6 @@
 """Distributions of cosines within and across the modalities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ def cones(models: Sequence[ModelEvidence]) -> Chart:
     Raises:
         MissingEvidence: no run holds such distributions.
     """
-    by_model = read_each(models, _read)
+    by_model = read_each(models, lambda evidence: distributions(evidence, COSINES, "cosines"))
     return chart(
         [ridges(by_model)],
         by_model.map(_state),
@@ -51,6 +51,27 @@ def cones(models: Sequence[ModelEvidence]) -> Chart:
         "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
         "modality gap.",
     )
+
+
+def distributions(evidence: Evidence, curves: Mapping[str, tuple[str, Role, str]], subject: str) -> list[Distribution]:
+    """Return the distributions that a run kept.
+
+    Args:
+        curves: as ``COSINES``.
+        subject: the word for what is distributed.
+
+    Raises:
+        MissingEvidence: one of them is not there.
+    """
+    found = []
+    for name, (label, role, metric_name) in curves.items():
+        if name not in evidence.evaluation.curves:
+            reason = why_lacking(evidence, metric_name)
+            raise MissingEvidence(f"the run kept no distribution of {subject}, {label}: {reason}")
+        curve, metric = evidence.curve(name), evidence.evaluation.metrics.get(metric_name)
+        mean = metric.value if metric is not None and metric.value is not None else float(np.dot(curve.x, curve.y))
+        found.append(Distribution(label, role, curve.x, curve.y, mean))
+    return found
 
 
 def ridges(by_model: ByModel[list[Distribution]]) -> Panels:
@@ -83,18 +104,6 @@ def binned(values: Float64[np.ndarray, " n"]) -> tuple[list[float], list[float]]
     """Return the middles of the bins, and the share of the values in each."""
     counts, edges = np.histogram(np.clip(values, -1, 1), bins=BINS, range=(-1, 1))
     return ((edges[:-1] + edges[1:]) / 2).tolist(), (counts / max(1, counts.sum())).tolist()
-
-
-def _read(evidence: Evidence) -> list[Distribution]:
-    distributions = []
-    for name, (label, role, metric_name) in COSINES.items():
-        if name not in evidence.evaluation.curves:
-            reason = why_lacking(evidence, metric_name)
-            raise MissingEvidence(f"the run kept no distribution of cosines, {label}: {reason}")
-        curve, metric = evidence.curve(name), evidence.evaluation.metrics.get(metric_name)
-        mean = metric.value if metric is not None and metric.value is not None else float(np.dot(curve.x, curve.y))
-        distributions.append(Distribution(label, role, curve.x, curve.y, mean))
-    return distributions
 
 
 def _state(distributions: Sequence[Distribution]) -> Statement:

@@ -24,8 +24,8 @@ from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
 from clipbench.metrics.similarity import row_blocks
 from clipbench.models.protocol import Embedder
 from clipbench.models.unit_vectors import unit_vectors
-from clipbench.stats.distances import distance_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
+from clipbench_tasks.gaps import gap_measure
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
 from clipbench_tasks.modality_gap.curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
@@ -174,7 +174,7 @@ class ModalityGap:
         )
         noise = metrics.gap_noise(pairs.images, pairs.texts)
         measures = {
-            "gap": _gap(geometry.modality_gap, noise, samples),
+            "gap": gap_measure(geometry.modality_gap, noise, samples),
             **_linear_measures(geometry, pairs, samples),
             "gap_dimensions": _gap_dimensions(spectrum, len(ids)),
             "separability": _separability(pairs, samples, chosen, rng),
@@ -276,22 +276,6 @@ def _linear_measures(geometry: metrics.PairGeometry, pairs: PairVectors, samples
         "l2i": Mean(column="l2i", unit="distance", higher_is_better=None),
         **_smooth(ratios, samples, unit="ratio"),
     }
-
-
-def _gap(gap: Estimate, noise: metrics.GapNoise, samples: Table) -> Measure:
-    """Return the gap with what no gap would show as chance; its influences serve the comparison of two models."""
-    samples["gap_influence"] = gap.influence
-    has_spread = not isnan(noise.standard_error)
-    if has_spread:
-        samples["squared_gap_influence"] = noise.influence
-    return Smooth(
-        value=gap.value,
-        influence="gap_influence",
-        squared_influence="squared_gap_influence" if has_spread else None,
-        unit="distance",
-        chance=None if isnan(noise.chance) else noise.chance,
-        interval=distance_interval(gap.value, noise.squared_gap, noise.standard_error, len(gap.influence)),
-    )
 
 
 def _level(noise: metrics.GapNoise, n: int) -> dict[str, Measure]:
