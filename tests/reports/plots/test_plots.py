@@ -420,7 +420,7 @@ def test_representational_similarity_is_a_matrix_of_every_two_models_for_each_me
     runs = [*models, models[0]]
     write_plot("representational-similarity", runs, tmp_path / "figure.svg", PlotOptions(width="full"))
     rows = table(tmp_path / "figure.csv")
-    frame = compare(*models).similarity_frame()
+    frame = compare(models[0], models[1]).similarity_frame()
     values = dict(zip(zip(frame["modality"], frame["metric"], strict=True), frame["value"], strict=True))
     panels = {
         "k-NN of images, %": values["image", "mutual_knn"],
