@@ -1,6 +1,7 @@
 """``clipbench show``: a run in the terminal, from its result alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,9 +67,16 @@ def _chosen(records: "Sequence[EvaluationRecord]", tasks: Sequence[str]) -> "lis
 
 
 def _provenance(result: "Result") -> Iterator[str]:
+    from clipbench.results.costs import cost_table
+    from clipbench.results.table import as_text
+
     yield f"command: {' '.join(result.command)}"
     yield f"environment: {_pairs(result.environment)}"
     yield f"model: {_pairs(result.model)}"
+    costs = cost_table([result], [""])
+    if costs is not None:
+        yield from as_text(replace(costs, facts="")).splitlines()
+        yield from (f"  {warning}" for warning in costs.warnings)
 
 
 def _evaluation(result: "Result", record: "EvaluationRecord", width: int | None) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clipbench.cli.summary import evaluation_lines
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord, TowerRecord
 from clipbench.results.run import write_result
 from clipbench.stats.intervals import wilson
 
@@ -153,6 +153,15 @@ def test_all_shows_what_run_does_not_print(call: Call) -> None:
         "  no interval: resampled vectors have other neighbours: hub",
     ):
         assert line in lines, line
+
+
+def test_all_shows_what_the_towers_cost(call: Call, tmp_path: Path) -> None:
+    towers = {"image": TowerRecord(flops=8_817_623_040, item="a square image", reasons={"n_parameters": "unseen"})}
+    write(tmp_path, asdict(replace(RESULT, towers=towers)))
+    lines = call("show", "run", "--all").out.splitlines()
+    assert "8.82 GFLOPs per image" in lines[0]
+    assert lines[lines.index("Cost of each tower") + 2].split() == ["Image", "8.82", "G", "(1)"]
+    assert "  parameters: unseen" in lines
 
 
 def test_an_old_run_is_shown_and_nothing_is_made_up(call: Call, tmp_path: Path) -> None:
