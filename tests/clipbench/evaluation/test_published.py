@@ -57,7 +57,7 @@ METRICS = {"acc1": Metric(value=0.634, low=0.6325, high=0.6355, n=50_000), "acc5
 def imagenet(n_images: int = 50_000, id: str = "imagenet") -> Dataset:
     ids = [str(row) for row in range(n_images)]
     templates, names = known_prompts("imagenet")
-    images = [NamedImage(each) for each in ids]
+    images = [NamedImage("0")] * n_images
     return Dataset(id=id, images=images, image_ids=ids, templates=templates, class_names=names)
 
 
