@@ -115,7 +115,12 @@ def test_each_format_has_quality_and_its_paired_change() -> None:
         )
         assert whole.value is not None and quality.value is not None and change.value is not None
         assert change.value == pytest.approx(quality.value - whole.value, abs=1e-12)
-        assert change.unit == "difference" and change.n == quality.n == whole.n and quality.chance == whole.chance
+        assert (
+            change.higher_is_better is None
+            and change.unit == "difference"
+            and change.n == quality.n == whole.n
+            and quality.chance == whole.chance
+        )
         assert change.low is not None and change.high is not None and change.low <= change.value <= change.high
         assert whole.n == (2 * N if question == "image_retrieval_recall@1" else N) and whole.chance is not None
     assert metric(found, "float16@16/acc1_change").value == 0
@@ -155,6 +160,19 @@ def test_the_smallest_that_will_do_is_named_with_its_bytes() -> None:
     )
 
 
+def test_a_model_at_chance_has_nothing_to_lose() -> None:
+    data, embedder = world(600, per_image=1)
+    assert data.labels is not None
+    shuffled = np.random.default_rng(0).permutation(data.labels)
+    data = replace(data, captions=None, caption_image=None, labels=shuffled)
+    found = evaluate(data, embedder, replace(TASK, points=8.0))
+    smallest = metric(found, "acc1_smallest")
+    assert smallest.value is None and str(smallest.reason).endswith(
+        "not surely 8 points above chance, so that little can be lost"
+    )
+    assert "acc1_smallest" not in found.curves and found.curves["int8/acc1_most_lost"].y[-1] < 0.08
+
+
 def test_components_need_vectors_to_be_fitted_on() -> None:
     data, embedder = world(10)
     found = evaluate(data, embedder)
@@ -162,6 +180,8 @@ def test_components_need_vectors_to_be_fitted_on() -> None:
     for name in ("pca@8/acc1", "pca_int8@8/image_retrieval_recall@1_change"):
         assert metric(found, name).reason == reason
     assert all(metric(found, name).value is not None for name in ("pca@4/acc1", "pca@8/text_retrieval_recall@1"))
+    few = evaluate(*world(3))  # too few for any component: the kinds count all the same
+    assert "it takes 459 images or more" in str(metric(few, "acc1_smallest").reason)
 
 
 def test_dimensions_are_powers_of_two_by_default() -> None:

@@ -458,7 +458,7 @@ PLOTS: Mapping[str, Plot] = {
         draws=tuple(map(figures.operating_points, figures.QUESTIONS)),
     ),
     "compression": Plot(
-        summary="recall@1 and accuracy by the bytes of a stored vector, and the smallest that lose less than a point",
+        summary="recall@1 and accuracy by bytes of a vector, and the smallest that lose less than a point",
         definition="PCA and int8 are fitted on the stored vectors alone; queries stay float32, but for signs.",
         tasks=("compression",),
         draws=tuple(map(figures.compression, figures.STORED_QUESTIONS)),

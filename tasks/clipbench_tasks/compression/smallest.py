@@ -10,6 +10,7 @@ from clipbench.results.record import Metric
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.compression import Walk, least_lost, least_queries, walk
 from clipbench.stats.estimators import Samples
+from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, defined
 
 
@@ -19,50 +20,64 @@ class Smallest(Definition):
 
     question: str
     chains: tuple[tuple[Format, ...], ...]
-    """The formats of each kind, from the largest to the smallest."""
+    """The formats of each kind, from the largest to the smallest; a kind that the vectors are too few for has none."""
     dim: int
     points: float
+    chance: float
 
     def walk(self, samples: Samples) -> Walk:
         """Return which formats are shown to lose less."""
         changes = [{form.name: self._changes(samples, form)[0] for form in chain} for chain in self.chains]
-        return walk(changes, self.points / 100, clusters=self._changes(samples, self.chains[0][0])[1])
+        return walk(changes, self.points / 100, clusters=self._changes(samples)[1])
 
-    def chosen(self, found: Walk) -> Format | None:
-        """Return the smallest of those; of equal ones, that with the lowest bound of its loss."""
+    def chosen(self, samples: Samples, found: Walk) -> Format | None:
+        """Return the smallest of those; of equal ones, that with the lowest bound of its loss; None where nothing can be lost."""
         passed = [form for chain in self.chains for form in chain if form.name in found.passed]
+        if not self._can_lose(samples):
+            return None
         return min(passed, key=lambda form: (form.n_bytes, found.most_lost[form.name]), default=None)
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         """Return the bytes; the choice, in a sentence, is the reason why they have no interval."""
-        changes, clusters = self._changes(samples, self.chains[0][0])
+        changes, clusters = self._changes(samples)
         codes = cluster_codes(clusters)
         n = len(changes) if codes is None else int(codes.max(initial=-1)) + 1
         if not n:
             return self.define(Metric(value=None, unit="bytes", higher_is_better=False, reason="no query"))
         found = self.walk(samples)
-        form = self.chosen(found)
+        form = self.chosen(samples, found)
         return self.define(
             Metric(
                 value=None if form is None else float(form.n_bytes),
                 n=len(changes),
                 unit="bytes",
                 higher_is_better=False,
-                reason=self._none(found, n) if form is None else self.sentence(form),
+                reason=self._none(samples, found, n) if form is None else self.sentence(form),
             )
         )
+
+    def _can_lose(self, samples: Samples) -> bool:
+        """Return whether float32 is surely better than chance by the margin: a model at chance has nothing to lose."""
+        whole, clusters = defined(samples, self.question)
+        low = mean_interval(whole, clusters=clusters).low
+        return low is not None and low - self.chance > self.points / 100
 
     def sentence(self, form: Format) -> str:
         """Return what a format saves."""
         margin = in_points(self.points)
         return f"{words(form, self.dim)} lose less than {margin}: {counted(form.n_bytes, 'byte')} instead of {count(4 * self.dim)}"
 
-    def _none(self, found: Walk, n: int) -> str:
+    def _none(self, samples: Samples, found: Walk, n: int) -> str:
         margin, n_kinds = self.points / 100, len(self.chains)
         if least_lost(n, n_kinds) >= margin:
             return (
                 f"at n = {count(n)} images no format can be shown to lose less than {in_points(self.points)}: one that changes no answer"
                 f" may lose {percent(least_lost(n, n_kinds))}; it takes {count(least_queries(margin, n_kinds))} images or more"
+            )
+        if not self._can_lose(samples):
+            whole = percent(float(defined(samples, self.question)[0].mean()))
+            return (
+                f"float32 has {whole} %, not surely {in_points(self.points)} above chance, so that little can be lost"
             )
         name = min(found.most_lost, key=found.most_lost.__getitem__)
         form = next(form for chain in self.chains for form in chain if form.name == name)
@@ -71,7 +86,9 @@ class Smallest(Definition):
             f" {percent(found.most_lost[name])}"
         )
 
-    def _changes(self, samples: Samples, form: Format) -> tuple[np.ndarray, np.ndarray | None]:
+    def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the changes of a format, or of any, whose clusters are the same."""
+        form = form or next(form for chain in self.chains for form in chain)
         return defined(samples, f"{form.name}/{self.question}_change")
 
 

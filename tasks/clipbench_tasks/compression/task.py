@@ -105,7 +105,8 @@ class Compression:
             raise UsageError(f"task compression: dims = {list(dims)}, expected fewer than the {dim} of the vectors")
         fewer = sorted(dims, reverse=True)
         whole = {"float16": [dim], "int8": [dim, *fewer], "binary": [dim, *fewer]}
-        return [tuple(Format(kind, k) for kind in kinds for k in whole.get(kind, fewer)) for kinds in KINDS]
+        chains = [tuple(Format(kind, k) for kind in kinds for k in whole.get(kind, fewer)) for kinds in KINDS]
+        return list(filter(None, chains))
 
     def _answers(self, question: Question, chains: Sequence[tuple[Format, ...]], dim: int) -> Evaluation:
         """Return the table, measures and curves of one question."""
@@ -125,16 +126,17 @@ class Compression:
                 least = count(_least_stored(form))
                 reason = f"{count(form.dim)} components are fitted on {least} stored vectors or more, and there are {count(n_stored)}"
                 measures[own] = Fixed(value=None, reason=reason, higher_is_better=True)
-                measures[f"{own}_change"] = Fixed(value=None, reason=reason, unit="difference", higher_is_better=True)
+                measures[f"{own}_change"] = Fixed(value=None, reason=reason, unit="difference")
                 continue
             if form.is_fitted and components is None:
                 components = principal_components(question.stored)
             credit = question.credit(*compressed(form, question.stored, question.queries, components))
             samples |= {own: credit, f"{own}_change": credit - whole}
             measures[own] = Mean(column=own, chance=question.chance)
-            measures[f"{own}_change"] = Mean(column=f"{own}_change", unit="difference")
+            # A model that has more to lose is no worse for losing more: between models, no direction is better.
+            measures[f"{own}_change"] = Mean(column=f"{own}_change", unit="difference", higher_is_better=None)
         kept = [tuple(form for form in chain if n_stored >= _least_stored(form)) for chain in chains]
-        smallest = Smallest(question=name, chains=tuple(filter(None, kept)), dim=dim, points=self.points)
+        smallest = Smallest(question=name, chains=tuple(kept), dim=dim, points=self.points, chance=question.chance)
         first: dict[str, Measure] = {
             f"{name}_smallest": smallest,
             name: Mean(column=name, chance=question.chance),
@@ -207,7 +209,7 @@ def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, 
             x, y = zip(*lost, strict=True)
             name = f"{kind}/{question}_most_lost"
             curves[name] = Curve(x=list(map(float, x)), y=y, x_label="bytes per vector", y_label="lost at most")
-    chosen = smallest.chosen(found)
+    chosen = smallest.chosen(samples, found)
     if chosen is not None:
         mean = float(samples[f"{chosen.name}/{question}"].mean())
         curves[f"{question}_smallest"] = Curve(x=[float(chosen.n_bytes)], y=[mean], x_label="bytes per vector")
