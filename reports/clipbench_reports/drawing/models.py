@@ -253,7 +253,12 @@ def _told_apart(mark: Mark, plane: Panel, place: float, n_models: int) -> Mark:
 
 
 def _distance(axis: Axis, n_models: int) -> float:
-    """Return how far apart the models of a category stand, so that the intervals of no two hide each other."""
+    """Return how far apart the models of a category stand, so that the intervals of no two hide each other.
+
+    On a logarithmic axis they stand at their places: a distance would be another one at each of them.
+    """
+    if axis.is_log:
+        return 0.0
     gaps = [round(abs(b - a), 9) for a, b in pairwise(sorted(axis.ticks))]
     length = abs(axis.high - axis.low)
     most = (NEAR if len(set(gaps)) > 1 else MAX_STEP) * length

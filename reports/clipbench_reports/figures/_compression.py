@@ -19,15 +19,15 @@ STORED_QUESTIONS = {
 }
 """Metrics of stored vectors: a title, and the part of the data that they need."""
 FORMATS: dict[str, tuple[Role, str]] = {
-    "float32": ("ink", "float32"),
-    "float16": ("m5", "float16"),
+    "float32": ("ink", "float32 and float16"),
+    "float16": ("ink", "float32 and float16"),
     "int8": ("m1", "int8 of the first dimensions"),
     "first": ("m4", "first dimensions"),
     "pca": ("m2", "principal components"),
     "pca_int8": ("m3", "int8 of components"),
     "binary": ("pair", "signs"),
 }
-"""Kinds of formats, with the role and the name of each."""
+"""Kinds of formats, with the role and the name of each; all dimensions as float32 and as float16 are one series of two points."""
 BY_BYTES = frozenset(
     name
     for question in STORED_QUESTIONS

@@ -81,7 +81,7 @@ def test_the_figure_has_a_line_a_kind_the_margin_and_the_choice(make_run: MakeRu
     chart = figures.compression("acc1")(models)
     (panel,) = chart.panels
     assert {mark.name: list(mark.xs) for mark in panel.marks if isinstance(mark, Ranges)} == {
-        "float32": [256],
+        "float32 and float16": [256],
         "int8 of the first dimensions": [16, 64],
     }
     rules = {mark.axis: (mark.at, mark.name) for mark in panel.marks if isinstance(mark, Rule)}
