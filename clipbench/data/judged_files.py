@@ -11,6 +11,7 @@ The tables may be .csv, .tsv or .json too, and a single file of judgements may l
 
 import os
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ PLACES = {3: (0, 1, 2), 4: (0, 2, 3)}
 """Where query, document and grade stand in a line of so many fields."""
 
 
-class _Item(NamedTuple):
+class Item(NamedTuple):
     """A query or a document."""
 
     id: str
@@ -43,12 +44,20 @@ class _Item(NamedTuple):
     image: Path | None
 
 
-class _Judgement(NamedTuple):
+class Judgement(NamedTuple):
     """A line of judgements."""
 
     query: str
     document: str
     grade: int
+
+
+class Judged(NamedTuple):
+    """All documents, the queries that are asked, and what was judged of them."""
+
+    documents: Sequence[Item]
+    queries: Sequence[Item]
+    judgements: Sequence[Judgement]
 
 
 def fits(path: Path) -> bool:
@@ -89,29 +98,43 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         else []
     )
     queries = [query for query in queries if query.id in are_asked]
-    files = [item.image for item in (*documents, *queries) if item.image is not None]
-    existing, file_notes = existing_files(
-        files, path, id, allow_partial=options.allow_partial, advice="paths are relative to the folder of the data"
-    )
+    found = Judged(documents, queries, judged)
+    advice = "paths are relative to the folder of the data"
+    dataset = judged_dataset(found, path, options, id, split=split, advice=advice)
+    return replace(dataset, notes=(*split_notes, *left_notes, *judged_notes, *dataset.notes))
+
+
+def judged_dataset(
+    judged: Judged, folder: Path, options: DataOptions, id: str, *, split: str | None, advice: str
+) -> Dataset:
+    """Return a data set of documents and queries, and the images that they name.
+
+    Args:
+        folder: the folder below which images lie.
+        advice: what to do about missing images.
+
+    Raises:
+        Unavailable: images are missing; with ``allow_partial``, only if all are.
+    """
+    files = [item.image for item in (*judged.documents, *judged.queries) if item.image is not None]
+    existing, notes = existing_files(files, folder, id, allow_partial=options.allow_partial, advice=advice)
     images = [file for file in dict.fromkeys(files) if file in existing]
     dataset = Dataset(
         id=id,
         split=split,
         images=[FileImage(file) for file in images],
-        image_ids=[_image_id(path, file) for file in images],
-        judgements=_judgements(documents, queries, judged, images),
-        notes=(*split_notes, *left_notes, *judged_notes, *file_notes),
+        image_ids=[_image_id(folder, file) for file in images],
+        judgements=_judgements(judged, images),
+        notes=notes,
     )
     return check(dataset, allow_partial=options.allow_partial)
 
 
-def _judgements(
-    documents: Sequence[_Item], queries: Sequence[_Item], judged: Sequence[_Judgement], images: Sequence[Path]
-) -> Judgements:
+def _judgements(judged: Judged, images: Sequence[Path]) -> Judgements:
     """Return the judgements of the items whose image is there, if they have one."""
     image_rows = {file: row for row, file in enumerate(images)}
     sides = []
-    for items in (queries, documents):
+    for items in (judged.queries, judged.documents):
         kept = [item for item in items if item.image is None or item.image in image_rows]
         rows = [NO_IMAGE if item.image is None else image_rows[item.image] for item in kept]
         texts = tuple(item.text for item in kept)
@@ -119,7 +142,7 @@ def _judgements(
     query_rows, document_rows = ({id: row for row, id in enumerate(side.ids)} for side in sides)
     pairs = [
         (query_rows[each.query], document_rows[each.document], each.grade)
-        for each in judged
+        for each in judged.judgements
         if each.query in query_rows and each.document in document_rows
     ]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
@@ -132,7 +155,7 @@ def _table(folder: Path, names: Sequence[str]) -> Path | None:
     return next((file for file in files if is_file(file)), None)
 
 
-def _items(file: Path) -> Iterator[_Item]:
+def _items(file: Path) -> Iterator[Item]:
     """Yield the rows of a table of documents or queries."""
     table = manifest.read_table(file)
     id_column, image_column = (
@@ -151,7 +174,7 @@ def _items(file: Path) -> Iterator[_Item]:
         if image.startswith(("http://", "https://")):
             raise DataError(f"{table.place(row)}: {image} is a web address: download the images and list their files")
         path = Path(os.path.normpath(file.parent / image)) if image else None
-        yield _Item(str(value), text, path)
+        yield Item(str(value), text, path)
 
 
 def _column(table: ColumnTable, names: Collection[str]) -> str | None:
@@ -210,7 +233,7 @@ def _qrels_in(folder: Path) -> list[Path]:
     return files if folder.name == QRELS else [file for file in files if file.stem == QRELS]
 
 
-def _read_qrels(file: Path) -> list[_Judgement]:
+def _read_qrels(file: Path) -> list[Judgement]:
     """Return the judgements of a file, each pair once.
 
     Raises:
@@ -240,17 +263,17 @@ def _read_qrels(file: Path) -> list[_Judgement]:
                 )
     if not grades:
         raise DataError(f"{file} has no judgements: expected a line for each, such as: query-id, document-id, 1")
-    return [_Judgement(query, document, grade) for (query, document), grade in grades.items()]
+    return [Judgement(query, document, grade) for (query, document), grade in grades.items()]
 
 
 def _known(
-    judged: Sequence[_Judgement],
+    judged: Sequence[Judgement],
     queries: Collection[str],
     documents: Collection[str],
     qrels: Path,
     *,
     allow_partial: bool,
-) -> tuple[list[_Judgement], list[str]]:
+) -> tuple[list[Judgement], list[str]]:
     """Return the judgements of queries and documents that are there, and a note that counts the others.
 
     Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 from clipbench import __version__
 from clipbench.data import (
     attacks,
+    eccv_caption,
     hub_datasets,
     huggingface,
     image_folder,
@@ -86,6 +87,11 @@ LAYOUTS = (
     DataLayout("Densely Captioned Images (splits.json, complete/)", long_captions.fits_dci, long_captions.load_dci),
     DataLayout("ShareGPT4V (a .json of conversations)", long_captions.fits_sharegpt4v, long_captions.load_sharegpt4v),
     DataLayout("ImageInWords (a .jsonl of IIW)", long_captions.fits_iiw, long_captions.load_iiw),
+    DataLayout(
+        "ECCV Caption (eccv_caption_to_image.json, and COCO's captions and images)",
+        eccv_caption.fits,
+        eccv_caption.load,
+    ),
     DataLayout("judged documents (corpus.jsonl, queries.jsonl, qrels/)", judged_files.fits, judged_files.load),
     DataLayout("Crossmodal-3600 (captions.jsonl, images/)", languages.fits_xm3600, languages.load_xm3600),
     DataLayout("captions line by line (XTD-10, Flickr30k-200)", languages.fits_lines, languages.load_lines),

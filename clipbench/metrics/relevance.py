@@ -1,4 +1,4 @@
-"""Judged relevance: nDCG, mAP@R, reciprocal rank and recall of documents with grades, as trec_eval defines them.
+"""Judged relevance: nDCG, mAP@R, R-Precision, reciprocal rank and recall of documents with grades, as trec_eval defines them.
 
 Ties are never broken by position. Documents of one score stand in random order, and every value is its expectation, in
 closed form: a place in a group of documents that tie has the mean gain of the group, and the products of two places that
@@ -179,6 +179,22 @@ def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery
     _check_k(k)
     reached = np.minimum(levels.above + levels.size, k) - np.minimum(levels.above, k)
     return np.bincount(levels.query, levels.n_relevant / levels.size * reached) / relevant.counts
+
+
+def r_precision(levels: Levels, relevant: Relevant) -> PerQuery:
+    """Return the precision of each query's first R documents, with R the number of relevant ones, in [0, 1].
+
+    It is the recall of the first R too; trec_eval's ``Rprec``, and the R-Precision of ECCV Caption (Chun et al., ECCV 2022).
+
+    Example:
+        >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([1, 1]))
+        >>> r_precision(Levels(*np.array([[0, 0], [0, 2], [1, 1], [1, 1]]), np.ones(2)), relevant)
+        array([0.5])
+    """
+    counts = relevant.counts
+    r = counts[levels.query]
+    reached = np.minimum(levels.above + levels.size, r) - np.minimum(levels.above, r)
+    return np.bincount(levels.query, levels.n_relevant / levels.size * reached) / counts
 
 
 def average_precision_at_r(levels: Levels, relevant: Relevant) -> PerQuery:

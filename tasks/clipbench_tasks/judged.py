@@ -2,7 +2,8 @@
 
 Queries and documents are texts, images or both. The vector of one that is both is the mean of the two unit vectors, scaled
 to length 1. A document that was not judged counts as not relevant. Queries without a relevant document are left out and
-counted, and a document that is the query itself (the same id, text and image) is no answer.
+counted, and a document that is the query itself (the same id, text and image) is no answer. Nor is the own image of a query that is an
+image and a text, which says what to change in it: that is CIRR's rule (Liu et al., ICCV 2021).
 
 Captions are judgements of grade 1: the caption of an image that is the only relevant document has MRR and nDCG of its rank.
 """
@@ -28,6 +29,8 @@ from clipbench.metrics import (
     expected_rank,
     judged_answers,
     ndcg_at_k,
+    r_precision,
+    recall_at_k,
     reciprocal_rank,
     relevant_documents,
     relevant_recall_at_k,
@@ -95,7 +98,7 @@ def evaluation(dataset: Dataset, judgements: Judgements, embedder: Embedder, ks:
         ),
         question=QUESTION,
         scoring=SCORING,
-        notes=tuple(_notes(len(judgements.queries.ids) - len(asked), own)),
+        notes=tuple(_notes(len(judgements.queries.ids) - len(asked), queries, own)),
     )
 
 
@@ -126,15 +129,26 @@ def item_vectors(
 
 
 def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> Int64[np.ndarray, " n_queries"]:
-    """Return the row of the document that each query is, unless it was judged relevant to itself; -1 for none."""
+    """Return the row of the document that each query is, unless it was judged relevant to itself; -1 for none.
+
+    For a query of an image and a text it is the document of that image alone.
+    """
     rows = {id: row for row, id in enumerate(documents.ids)}
+    alone = {image: row for row, (text, image) in enumerate(_parts(documents)) if image != NO_IMAGE and not text}
     own = np.full(len(queries.ids), -1, np.int64)
-    for query, (id, text, image) in enumerate(zip(queries.ids, queries.texts, queries.images.tolist(), strict=True)):
+    for query, (id, (text, image)) in enumerate(zip(queries.ids, _parts(queries), strict=True)):
         row = rows.get(id, -1)
         if row >= 0 and documents.texts[row] == text and documents.images[row] == image:
             own[query] = row
+        elif text and image != NO_IMAGE:
+            own[query] = alone.get(image, -1)
     own[relevant.query[relevant.document == own[relevant.query]]] = -1
     return own
+
+
+def _parts(items: JudgedItems) -> Iterator[tuple[str, int]]:
+    """Yield the text and the row of the image of each item."""
+    return zip(items.texts, items.images.tolist(), strict=True)
 
 
 def _is_relevant(relevant: Relevant, n_documents: int) -> IsRight:
@@ -154,7 +168,9 @@ def values(levels: Levels, relevant: Relevant, ranks: Ranks, ks: Sequence[int]) 
     return {
         **{f"ndcg@{k}": ndcg_at_k(levels, relevant, k) for k in ks},
         **{f"recall@{k}": relevant_recall_at_k(levels, relevant, k) for k in ks},
+        **{f"hit_rate@{k}": recall_at_k(ranks, k) for k in ks},
         "map@R": average_precision_at_r(levels, relevant),
+        "r_precision": r_precision(levels, relevant),
         "mrr": reciprocal_rank(ranks),
     }
 
@@ -233,6 +249,15 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         found[f"recall@{k}"] = Definition(
             f"Recall@{k} of relevant documents", f"Share of a query's relevant documents that is among the first {k}."
         )
+    found["r_precision"] = Definition(
+        "R-Precision",
+        "Share of relevant ones among the first R documents, R being the number of documents that are relevant to the query.",
+    )
+    for k in ks:
+        found[f"hit_rate@{k}"] = Definition(
+            f"Hit rate@{k}",
+            f"Share of the queries with a relevant document among the first {k}: R@{k} in papers on CLIP.",
+        )
     found[f"{DIRECTION}_tie_rate"] = Definition(
         "Ties for first place",
         "Share of the queries whose best relevant document ties with one that is not relevant.",
@@ -261,9 +286,12 @@ def _curves(results: _Results) -> Iterator[tuple[str, Curve]]:
         )
 
 
-def _notes(n_left_out: int, own: Int64[np.ndarray, " n_queries"]) -> Iterator[str]:
+def _notes(n_left_out: int, queries: JudgedItems, own: Int64[np.ndarray, " n_queries"]) -> Iterator[str]:
     if n_left_out:
         yield f"{counted(n_left_out, 'query', 'queries')} without a relevant document: left out"
-    n_own = int((own >= 0).sum())
+    is_both = np.array([bool(text) and image != NO_IMAGE for text, image in _parts(queries)])
+    n_own, n_images = int((own[~is_both] >= 0).sum()), int((own[is_both] >= 0).sum())
     if n_own:
         yield f"{counted(n_own, 'query is', 'queries are')} among the documents too: no query finds itself"
+    if n_images:
+        yield f"{counted(n_images, 'query', 'queries')} of an image and a text: none finds its own image"

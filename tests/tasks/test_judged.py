@@ -54,6 +54,7 @@ def test_values_worked_by_hand() -> None:
     assert metrics["ndcg@1"].value == pytest.approx((1 / 2 + 1) / 2)
     assert metrics["recall@1"].value == pytest.approx((1 / 2 + 1) / 2) and metrics["recall@2"].value == 1.0
     assert metrics["mrr"].value == 1.0 and metrics["map@R"].value == 1.0
+    assert metrics["r_precision"].value == metrics["hit_rate@1"].value == 1.0
     assert metrics["mrr"].n == 2 and found.notes == ("1 query without a relevant document: left out",)
     assert [name for name, metric in metrics.items() if metric.is_headline] == ["ndcg@2", "mrr"]
     # by chance, with one relevant of four: (1 + 1/2 + 1/3 + 1/4) / 4; with two: 1/2 + 2/6 1/2 + 1/6 1/3
@@ -79,6 +80,20 @@ def test_a_query_may_be_an_image_and_does_not_find_itself_among_the_documents() 
     assert metrics["recall@1"].chance == pytest.approx((1 / 3 + 1 / 4) / 2)
     sea = found.neighbours["sample_id"] == "query:d-sea"
     assert not sea.any() or "d-sea" not in found.neighbours["text"][sea]
+
+
+def test_a_query_of_an_image_and_a_text_is_the_sum_of_both_and_does_not_find_its_own_image() -> None:
+    # "The sea, but a wood": without the rule, the sea itself would be the nearest.
+    queries = JudgedItems(("q-both",), ("a wood",), np.array([0]))
+    documents = JudgedItems(("d-sea", "d-wood", "d-hills"), ("", "", "hills"), np.array([0, 1, -1]))
+    found, metrics = evaluate(dataset(queries, documents, grades=[(0, 1, 1)]), ks=(1,))
+    both = np.array([1.0, 0, 0]) + np.array([0.1, 1, 0]) / np.hypot(0.1, 1)
+    assert found.samples["right_cosine"][0] == pytest.approx(both[1] / np.linalg.norm(both), abs=1e-7)
+    assert metrics["hit_rate@1"].value == metrics["r_precision"].value == 1.0
+    assert metrics["hit_rate@1"].chance == pytest.approx(1 / 2)  # of two documents, its own image left out
+    assert found.notes == ("1 query of an image and a text: none finds its own image",)
+    asked_for, _ = evaluate(dataset(queries, documents, grades=[(0, 0, 1)]), ks=(1,))
+    assert asked_for.samples["hit_rate@1"].tolist() == [1.0] and asked_for.notes == ()
 
 
 def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:

@@ -16,7 +16,7 @@ FOUND = {"image_search_recall@10": "images", "text_search_recall@10": "captions"
 """Shares of the exact nearest that approximate search finds, and what they are of."""
 UNFOUND = "A caption does not find its image"
 RECALL = r".*_recall@[0-9]+(_approximate)?"
-JUDGED, OF_JUDGED = "judged", r"ndcg@[0-9]+|recall@[0-9]+|map@R|mrr"
+JUDGED, OF_JUDGED = "judged", r"ndcg@[0-9]+|recall@[0-9]+|hit_rate@[0-9]+|map@R|r_precision|mrr"
 """The direction of data with judgements, and its metrics."""
 DIRECTIONS = [direction for direction in SEARCHES if direction != "mixed"]
 SAMPLE_COLUMNS = (

@@ -35,7 +35,7 @@ def digits(names: tuple[str, ...] | None, n_classes: int = 10) -> Dataset:
 NAMED = """imagenet-o caltech101 clevr-counts clevr-distance country211 dtd eurosat fgvc-aircraft gtsrb kitti-distance
     flowers102 oxford-pets voc2007 pcam resisc45 stanford-cars stl10 sun397 iwildcam camelyon17 fmow dollar-street geode fairface
     imagenet imagenetv2 imagenet-a imagenet-r imagenet-sketch objectnet cifar-10 cifar-100 food101 mnist svhn
-    rendered-sst2 coco flickr30k flickr8k sugarcrepe sugarcrepe-pp aro-vg-relation aro-vg-attribution aro-coco-order
+    rendered-sst2 coco eccv-caption-t2i eccv-caption-i2t flickr30k flickr8k sugarcrepe sugarcrepe-pp aro-vg-relation aro-vg-attribution aro-coco-order
     aro-flickr-order winoground colorswap bivlc valse nlvr winogavil mmvp-vlm whatsup
     countbench cola svo-probes negbench-coco negbench-voc negbench-coco-retrieval crepe
     crepe-systematicity spec vl-checklist xm3600

@@ -211,6 +211,11 @@ TABLE = {
     "relevant_recall_at_k": Row(
         lambda g: mean(m.relevant_recall_at_k(*judged(g)[:2], 5)), RANKING, chance=lambda g: 5 / len(g.images)
     ),
+    "r_precision": Row(
+        lambda g: mean(m.r_precision(*judged(g)[:2])),
+        RANKING,
+        chance=lambda g: mean(m.r_precision(*judged_by_chance(g)[:2])),
+    ),
     "average_precision_at_r": Row(
         lambda g: mean(m.average_precision_at_r(*judged(g)[:2])),
         RANKING,

@@ -16,6 +16,7 @@ from clipbench.metrics import (
     chance_levels,
     judged_answers,
     ndcg_at_k,
+    r_precision,
     reciprocal_rank,
     relevant_documents,
     relevant_recall_at_k,
@@ -37,6 +38,7 @@ def of_ranking(grades: np.ndarray) -> Values:
         **{f"ndcg@{k}": (ranked * discounts)[:k].sum() / (ideal * discounts)[:k].sum() for k in (1, 3, 10)},
         **{f"recall@{k}": is_relevant[:k].sum() / n for k in (1, 3, 10)},
         "map@R": (precision * is_relevant)[:n].sum() / n,
+        "r_precision": precision[n - 1],
         "mrr": 1 / (1 + is_relevant.argmax()),
     }
 
@@ -46,6 +48,7 @@ def measured(levels: Levels, relevant: Relevant, ranks: Ranks) -> dict[str, np.n
         **{f"ndcg@{k}": ndcg_at_k(levels, relevant, k) for k in (1, 3, 10)},
         **{f"recall@{k}": relevant_recall_at_k(levels, relevant, k) for k in (1, 3, 10)},
         "map@R": average_precision_at_r(levels, relevant),
+        "r_precision": r_precision(levels, relevant),
         "mrr": reciprocal_rank(ranks),
     }
 
@@ -72,7 +75,14 @@ def test_equal_to_trec_eval_on_a_thousand_rankings_without_ties() -> None:
         for theirs, ours in (("ndcg_cut", "ndcg"), ("recall", "recall"))
         for k in (1, 3, 10)
     }
-    measures = {"ndcg_cut.1,3,10", "recall.1,3,10", "recip_rank", f"map_cut.{','.join(map(str, range(1, 61)))}"}
+    names |= {"Rprec": "r_precision"}
+    measures = {
+        "ndcg_cut.1,3,10",
+        "recall.1,3,10",
+        "recip_rank",
+        "Rprec",
+        f"map_cut.{','.join(map(str, range(1, 61)))}",
+    }
     theirs = trec.RelevanceEvaluator(qrels, measures).evaluate(run)
     found = of_vectors(queries, documents, grades)
     of_query = [theirs[f"q{q}"] for q in range(1000)]

@@ -1,0 +1,154 @@
+"""ECCV Caption: both directions as the authors' files have them, their metrics, and what is said of files that are not there."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+from clipbench.testing import FixedEmbedder
+from clipbench_tasks.retrieval import Retrieval
+
+ORIGINAL = {1: [11, 12], 2: [21, 22], 3: [31, 32], 4: [41, 42]}
+"""The captions of each image."""
+OF_IMAGES = {1: [12, 11, 21], 3: [31, 99]}
+OF_CAPTIONS = {21: [1, 2, 4], 41: [4], 32: [2, 3]}
+"""What people found right: 99 is a caption of COCO beyond those that are searched."""
+
+
+def folder(root: Path, *, judgements: str = "", annotations: str = "annotations", images: str = "val2014") -> Path:
+    def write(path: Path, content: object) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+
+    for name, content in (("eccv_image_to_caption", OF_IMAGES), ("eccv_caption_to_image", OF_CAPTIONS)):
+        write(root / judgements / f"{name}.json", content)
+    write(root / judgements / "original_image_to_caption.json", ORIGINAL)
+    write(root / judgements / "cxc_caption_to_image.json", {21: [3]})
+    captions = {caption: image for image, own in ORIGINAL.items() for caption in own} | {99: 4, 98: 4}
+    coco = {
+        "images": [{"id": image, "file_name": f"COCO_{image}.png"} for image in ORIGINAL],
+        "annotations": [{"id": c, "image_id": image, "caption": f"caption {c}\n"} for c, image in captions.items()],
+    }
+    write(root / annotations / "captions_val2014.json", coco)
+    (root / images).mkdir(parents=True, exist_ok=True)
+    for image in ORIGINAL:
+        Image.new("RGB", (4, 4), (image, 0, 0)).save(root / images / f"COCO_{image}.png")
+    return root
+
+
+def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
+    return load_data(str(path), DataOptions(task="retrieval", allow_partial=allow_partial, options=options))
+
+
+def judged(dataset: Dataset) -> dict[int, list[int]]:
+    found = dataset.judgements
+    assert found is not None and set(found.grade.tolist()) == {1}
+    right: dict[int, list[int]] = {}
+    for query, document in zip(found.query.tolist(), found.document.tolist(), strict=True):
+        right.setdefault(int(found.queries.ids[query]), []).append(int(found.documents.ids[document]))
+    return right
+
+
+def by_definition(ranked: Mapping[int, Sequence[int]], right: Mapping[int, Sequence[int]]) -> dict[str, float]:
+    """Return mAP@R, R-Precision and R@1 as the authors' evaluation computes them, from ranked ids."""
+    found: dict[str, list[float]] = {"map@R": [], "r_precision": [], "hit_rate@1": []}
+    for query, relevant in right.items():
+        hits = [document in set(relevant) for document in ranked[query][: len(set(relevant))]]
+        precisions = [sum(hits[: at + 1]) / (at + 1) for at in range(len(hits))]
+        found["map@R"].append(float(np.mean([p if hit else 0 for p, hit in zip(precisions, hits, strict=True)])))
+        found["r_precision"].append(precisions[-1])
+        found["hit_rate@1"].append(float(hits[0]))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def test_each_direction_has_its_queries_and_all_that_they_search(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    images, captions = load(root, direction="i2t"), load(root, direction="t2i")
+    assert judged(images) == OF_IMAGES and judged(captions) == OF_CAPTIONS
+    assert images.judgements is not None and captions.judgements is not None
+    assert images.judgements.documents.ids == ("11", "12", "21", "22", "31", "32", "41", "42", "99")
+    assert images.judgements.documents.texts[-1] == "caption 99" and images.image_ids == ["COCO_1.png", "COCO_3.png"]
+    assert images.notes == ("captions judged right beyond the 8 of the split (1): searched too",)
+    assert captions.judgements.documents.ids == ("1", "2", "3", "4") and captions.notes == ()
+    assert (images.split, captions.split) == ("i2t", "t2i")
+    cxc = load(root, direction="t2i", judgements="cxc")
+    assert judged(cxc) == {21: [3]} and cxc.split == "cxc-t2i"
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_metrics_are_those_of_the_authors_on_random_rankings(tmp_path: Path, direction: str) -> None:
+    data = load(folder(tmp_path), direction=direction)
+    assert data.judgements is not None
+    rng = np.random.default_rng(3)
+    texts = {f"caption {each}": rng.normal(size=8).tolist() for each in (11, 12, 21, 22, 31, 32, 41, 42, 99)}
+    images = {image.name: rng.normal(size=8).tolist() for image in data.images}
+    found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, texts), rng)
+    of_text = {int(name.split()[1]): np.array(vector) / np.linalg.norm(vector) for name, vector in texts.items()}
+    of_image = {int(name[-5]): np.array(vector) / np.linalg.norm(vector) for name, vector in images.items()}
+    queries, documents = (of_text, of_image) if direction == "t2i" else (of_image, of_text)
+    ranked = {q: sorted(documents, key=lambda each: -(documents[each] @ queries[q])) for q in judged(data)}
+    expected = by_definition(ranked, judged(data))
+    assert {name: float(found.samples[name].mean()) for name in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("judgements", ["eccv_caption/data", "data"])
+def test_the_repository_and_coco_may_lie_as_they_come(tmp_path: Path, judgements: str) -> None:
+    root = folder(tmp_path / "eccv-caption", judgements=judgements, annotations="coco", images="coco/images")
+    assert len(load(root, direction="t2i")) == 4
+    (root / "coco").rename(tmp_path / "elsewhere")
+    assert len(load(root, direction="t2i", coco=str(tmp_path / "elsewhere"))) == 4
+    found = load_data(
+        "eccv-caption-t2i",
+        DataOptions(data_root=tmp_path, allow_partial=True, options={"coco": str(tmp_path / "elsewhere")}),
+    )
+    assert (found.id, found.split) == ("eccv-caption-t2i", "t2i") and "expected 5,000" in found.notes[-1]
+
+
+def test_what_is_missing_is_said_with_what_to_fetch(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    for image in (2, 3):
+        (root / f"val2014/COCO_{image}.png").unlink()
+    with pytest.raises(
+        Unavailable,
+        match=r"2 of 4 images .* are missing: .*COCO_2.png.*; fetch http://images.cocodataset.org/zips/val2014.zip",
+    ):
+        load(root, direction="t2i")
+    left = judged(load(root, direction="t2i", allow_partial=True))
+    assert left == {21: [1, 4], 41: [4]}
+    (root / "annotations/captions_val2014.json").unlink()
+    with pytest.raises(
+        Unavailable, match=r"lacks COCO's captions: looked for captions_val2014.json in .*; fetch http.*coco=FOLDER"
+    ):
+        load(root, direction="t2i")
+
+
+def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    cases: list[tuple[type[ClipbenchError], str, dict[str, str]]] = [
+        (UsageError, "go both ways: name one with --data-option direction=t2i or direction=i2t", {}),
+        (UsageError, "--data-option direction=t2t: did you mean", {"direction": "t2t"}),
+        (UsageError, "--data-option judgements=pm", {"direction": "t2i", "judgements": "pm"}),
+        (UsageError, "take no option 'split'", {"split": "test"}),
+    ]
+    for kind, message, options in cases:
+        with pytest.raises(kind, match=message):
+            load_data(str(root), DataOptions(task="retrieval", options=options))
+    (root / "eccv_image_to_caption.json").write_text('{"1": [11, "x"]}')
+    with pytest.raises(
+        DataError, match=r"eccv_image_to_caption.json: '1' has .*, expected an id of COCO and a list of ids"
+    ):
+        load(root, direction="i2t")
+    (root / "eccv_image_to_caption.json").write_text('{"1": [11, 77]}')
+    with pytest.raises(DataError, match="has no caption 77, which is searched"):
+        load(root, direction="i2t")
+    assert judged(load(root, direction="i2t", allow_partial=True)) == {1: [11]}
+    (root / "annotations/captions_val2014.json").write_text(
+        '{"images": [{"id": 1, "file_name": "../x.png"}], "annotations": []}'
+    )
+    with pytest.raises(DataError, match="expected a name without folders"):
+        load(root, direction="t2i")
