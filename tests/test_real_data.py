@@ -114,3 +114,28 @@ def test_published_clip_vectors_give_the_known_values(
     run = cb.run(reference, ["retrieval", "modality-gap"], out=tmp_path / "run")
     values = {name: metric.value for e in run.result.evaluations for name, metric in e.metrics.items()}
     assert {name: round(float(values[name] or 0), 4) for name in known} == known
+
+
+@pytest.mark.slow
+def test_clip_and_its_random_weights_see_published_pairs_alike_as_loops_find() -> None:
+    sides = [
+        np.load(DATA / f"clip_embeddings/modality_gap/{name}.npy") for name in ("features_clip", "features_clip_random")
+    ]
+    runs = [cb.run(cb.vectors(images=x, texts=y, name="m"), "modality-gap") for x, y in sides]
+    found = cb.compare(*runs).similarity_frame().set_index(["modality", "metric"])["value"]
+    for place, modality in enumerate(("image", "text")):
+        near, kernels = [], []
+        for side in sides:
+            kernel = side[place].astype(float) @ side[place].T.astype(float)
+            np.fill_diagonal(kernel, -np.inf)
+            near.append(np.argsort(-kernel, axis=1)[:, :10].tolist())
+            np.fill_diagonal(kernel, 0)
+            centred = kernel - kernel.sum(0) / 498 - kernel.sum(1)[:, None] / 498 + kernel.sum() / (499 * 498)
+            np.fill_diagonal(centred, 0)  # U-centred, as in the unbiased distance covariance
+            kernels.append(centred)
+        shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(*near, strict=True)])
+        alike = (kernels[0] * kernels[1]).sum() / np.sqrt((kernels[0] ** 2).sum() * (kernels[1] ** 2).sum())
+        assert found[modality, "mutual_knn"] == pytest.approx(shared)
+        assert found[modality, "cka"] == pytest.approx(alike, abs=1e-5)  # the vectors are of length 1 to 1e-6
+    assert found.round(4).tolist() == [0.047, 0.1057, 0.1456, 0.2127]
+    assert list(cb.compare(runs[0], runs[0]).similarity_frame()["value"]) == [1.0] * 4
