@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from clipbench.cli.summary import evaluation_lines
+from clipbench.cli.summary import evaluation_lines, headline_lines
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord, TowerRecord
 from clipbench.results.run import write_result
 from clipbench.stats.intervals import wilson
@@ -53,6 +53,16 @@ RESULT = Result(
     model={"ref": "vit-b-32", "id": "open_clip:ViT-B-32/openai", "fingerprint": "f00", "n_parameters": 151277313},
     evaluations=[RETRIEVAL, MISSING],
 )
+
+
+def test_a_headline_without_an_interval_has_its_reason_below() -> None:
+    smallest = Metric(
+        value=128.0, unit="bytes", n=900, is_headline=True, reason="128 dimensions as int8 lose less than 1 point"
+    )
+    record = replace(RETRIEVAL, metrics={"acc1_smallest": smallest})
+    lines = headline_lines([record, replace(RETRIEVAL, task="zero-shot")])
+    assert lines[-1] == "(1) acc1_smallest: 128 dimensions as int8 lose less than 1 point" and "128 (1)" in lines[1]
+    assert len(lines) == 4  # a value with an interval has no note
 
 
 def test_subsets_have_their_titles_and_a_group_is_called_worst_only_if_tests_tell_it_from_each_other_one() -> None:

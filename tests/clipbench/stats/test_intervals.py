@@ -65,6 +65,23 @@ def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
     assert bounds(wilson(float(successes), n)) == pytest.approx((expected.low, expected.high), abs=1e-14)
 
 
+def test_another_confidence_reaches_every_kind_of_interval() -> None:
+    expected = scipy.stats.binomtest(40, 100).proportion_ci(0.98, method="wilson")
+    assert bounds(wilson(40.0, 100, confidence=0.98)) == pytest.approx((expected.low, expected.high), abs=1e-14)
+    hits = np.repeat([1.0, 0.0, -1.0], [6, 80, 14])
+    of = {"hits": np.abs(hits), "credits": np.abs(hits) / 2, "changes": hits, "no change": np.zeros(100)}
+    for name, values in of.items():
+        within = intervals.SHARES if name in ("hits", "credits") else intervals.DIFFERENCES
+        for clusters in (None, np.arange(100) // 2):
+            wide, usual, default = (
+                bounds(mean_interval(values, clusters=clusters, within=within, **given))
+                for given in ({"confidence": 0.98}, {"confidence": 0.95}, {})
+            )
+            assert usual == default and wide[0] < usual[0] and wide[1] > usual[1], name
+    wide, usual = (bounds(mean_interval(hits, within=None, confidence=level)) for level in (0.98, 0.95))
+    assert wide[0] < usual[0] < usual[1] < wide[1]
+
+
 @pytest.mark.parametrize(("successes", "n"), [(1, 1), (3, 7), (1, 29), (2, 500)])
 def test_of_few_hits_wilson_has_the_exact_one_sided_bound(successes: int, n: int) -> None:
     exact = scipy.stats.binomtest(successes, n).proportion_ci(0.9, "exact")

@@ -175,6 +175,13 @@ def test_models_stand_nearer_to_each_other_where_the_places_of_categories_are_va
     assert second.aside - first.aside == pytest.approx(distance)
 
 
+def test_models_stand_at_their_places_on_a_logarithmic_axis() -> None:
+    bars = Ranges(xs=[2, 2048], ys=[0.5] * 2, lows=[0.4] * 2, highs=[0.6] * 2, role="ink")
+    plane = replace(PLANE, x=Axis(low=2, high=2048, ticks=[2, 2048], is_log=True))
+    found = marks(drawn_together({"right": {A: bars, B: bars}}, plane=plane), Ranges)
+    assert [mark.aside for mark in found] == [0, 0]
+
+
 def test_rows_are_higher_where_they_hold_more_models_in_less_width() -> None:
     all_three = dict.fromkeys(models(3), ranges(0.5, 0.5, 0.5))
     one, two = (
