@@ -51,7 +51,7 @@ each other one ([statistics.md](statistics.md)). Bands are drawn for up to two m
 [datacomp.md](datacomp.md#effective-robustness); `modalities` and `modality-map` are in [tasks/modalities.md](tasks/modalities.md);
 `relevance` needs [data with judgements](data.md#data-with-judgements). `across` needs three models or more, and draws one quantity of
 them against another: two metrics, or [quality against price](models.md#quality-against-price), with a logarithmic axis where prices span
-decades, the intervals of the metric, and a dashed line through the models that no other beats in both.
+decades, the intervals of the metric, and a dashed line through their front: no other model is at least as cheap and as good, and ahead in one.
 """
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 import clipbench as cb
 from clipbench.data.modalities import Item
 from clipbench.errors import ClipbenchError
+from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.memory import embedder_of
 from clipbench.models.protocol import ItemEmbedder
 from clipbench.models.python import wrap
@@ -219,3 +220,18 @@ def test_items_without_a_hash_are_counted_in_each_call(tmp_path: Path) -> None:
         embedder.items("audio", [Item(Player(), "") for _ in range(3)])
     counts = embedder.counts()
     assert counts is not None and counts.n_items()["audio"] == 6
+
+
+def test_loading_the_model_is_told_apart_where_items_have_no_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(embedder: StoreEmbedder) -> Any:
+        embedder._seconds_loading += 5.0
+        return model
+
+    embedder = embedder_of(Clap("clap"), tmp_path, tmp_path, batch_size=2, workers=0, show_progress=False)
+    assert isinstance(embedder, StoreEmbedder)
+    model = embedder.model
+    monkeypatch.setattr(StoreEmbedder, "model", property(slow))
+    embedder.items("audio", [Item(Player(), "")])
+    assert embedder.counts().calls[-1].seconds_loading == 5.0

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
-from clipbench.results.costs import MODEL_QUANTITIES
+from clipbench.results.costs import FEW, MODEL_QUANTITIES
 from clipbench.results.matching import match
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.numbers import count
+from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, labels, read_one_run
 from clipbench.results.titles import full_title
 from clipbench.seeding import generator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pandas
 
 PARAMETERS = "parameters"
+CONDITIONS = ("device", "precision", "platform", "cpus", "torch")
+"""What a result's environment has that speed and memory depend on."""
 LEAST_MODELS = 3
 
 
@@ -63,8 +66,10 @@ class Across:
     are_checkpoints: bool
     """True where several models are checkpoints of one training, which are no independent models: no interval, no test."""
     front: Sequence[str] | None = None
-    """Of quality against a price, the models such that no other is as cheap and as good, and better in one of the two, the
-    cheapest first; by the values, whatever their intervals. None where neither quantity is a price, or both are."""
+    """Of quality against a price, the models such that no other is at least as cheap and at least as good, and ahead in one of
+    the two, the cheapest first; by the values, whatever their intervals. None where neither quantity is a price, or both are."""
+    notes: Sequence[str] = ()
+    """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs."""
 
     def frame(self) -> "pandas.DataFrame":
         """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``.
@@ -102,7 +107,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
         models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
         number of parameters held fixed (interval from 10 on), since larger models may differ in both; ``front``, of
-        a metric against a price, the models that no other beats in both.
+        a metric against a price, the models such that no other is at least as cheap and as good, and ahead in one.
 
     Raises:
         UsageError: no such metric, or one that names several, or fewer than three models have both.
@@ -158,7 +163,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         x_title=found[0][1].title, y_title=found[0][2].title, places=places, correlation=correlation,
         given_parameters=given, left_out=left_out, are_checkpoints=are_checkpoints,
         evaluations=list(dict.fromkeys(each.record.name for each in found[0][1:] if each.record is not None)),
-        front=_front(places, (x, y)),
+        front=_front(places, (x, y)), notes=_notes([run for run, *_ in found], names=[each.label for each in places], of=(x, y)),
     )  # fmt: skip
 
 
@@ -169,9 +174,9 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | None:
         UsageError: the name fits metrics of several evaluations.
     """
     if name in MODEL_QUANTITIES:
-        title, read, _, divisor = MODEL_QUANTITIES[name]
-        value = read(run.result).value
-        return None if value is None else Quantity(title, Metric(value=value / divisor, unit="count"), None)
+        own = MODEL_QUANTITIES[name]
+        value = own.read(run.result).value
+        return None if value is None else Quantity(own.title, Metric(value=value / own.divisor, unit="count"), None)
     fitting = [
         (record, metric)
         for record in run.result.evaluations
@@ -249,7 +254,7 @@ def _given_parameters(
 
 
 def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
-    """Return the labels of the models that no other beats in price and quality; None where it is not known which is which."""
+    """Return the labels of the models of the front; None where it is not known which is the price and which the quality."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
     if sum(prices) != 1:
         return None
@@ -261,6 +266,28 @@ def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
     costs = np.array([getattr(each, price).value for each in places]) * (1 if cheaper == "less" else -1)
     scores = np.array([getattr(each, quality).value for each in places]) * (1 if is_better == {True} else -1)
     return [places[row].label for row in np.argsort(costs, kind="stable") if not _is_beaten(row, costs, scores)]
+
+
+def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) -> list[str]:
+    """Return what a reader has to know of speeds and memory, which are of a machine as well as of a model."""
+    towers = {name: MODEL_QUANTITIES[name].measured_of for name in of if name in MODEL_QUANTITIES}
+    measured = {name: [run.result.towers[tower] for run in runs] for name, tower in towers.items() if tower is not None}
+    if not measured:
+        return []
+    facts = {key: {as_json(run.result.environment.get(key)) for run in runs} for key in CONDITIONS}
+    facts["number of processes"] = {str(each.n_processes) for each in next(iter(measured.values()))}
+    differing = [name for name, values in facts.items() if len(values) > 1]
+    apart = f"; these runs differ in {', '.join(differing)}" if differing else ""
+    notes = [f"Speed and memory are of a run's machine as well as of its model{apart}."]
+    few = [
+        label
+        for name, each in measured.items()
+        for label, tower in zip(names, each, strict=True)
+        if name.endswith("_per_second") and tower.n_timed < FEW
+    ]
+    if few:
+        notes.append(f"Over fewer than {count(FEW)} items, so with the time to start: {', '.join(dict.fromkeys(few))}.")
+    return notes
 
 
 def _is_beaten(row: int, costs: np.ndarray, scores: np.ndarray) -> bool:

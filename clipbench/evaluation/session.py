@@ -38,7 +38,7 @@ from clipbench.files import alone_in, check_writable
 from clipbench.models.embedder import KnownImage, load_embedder, remember
 from clipbench.models.protocol import Embedder, LoadOptions, ModelInfo
 from clipbench.models.reference import resolve
-from clipbench.models.tower_costs import tower_costs
+from clipbench.models.tower_costs import tower_costs, watch_memory
 from clipbench.plugins import report_writer
 from clipbench.results.record import AverageRecord, EvaluationRecord, Result
 from clipbench.results.run import Run, check_record, write_result
@@ -175,6 +175,8 @@ class Session:
             findings = preflight(embedder) if self.options.checks_model else None
             for finding in findings or ():
                 self.progress.warning(finding)
+            if self.options.recalls_models and len(self.targets.each) == 1:  # no tensors are there but the model's
+                watch_memory(embedder)
             before = embedder.counts()
             made, left_out = self._evaluate(embedder, requests, target.folder)
             towers = tower_costs(embedder, before)

@@ -23,8 +23,8 @@ FORMULAS = {
     **{getattr(torch.ops.aten, name): ATTENTION for name in OTHER_ATTENTION if hasattr(torch.ops.aten, name)},
 }
 """Operations by packet, each with the function from its arguments to floating-point operations, a multiply-add as two."""
-OWN = ("aten", "prim", "prims")
-"""Namespaces of torch's plain operations. Others, such as ``quantized``, hold weights that are no parameters, and kernels that
+OWN = ("aten", "prim", "prims", "profiler")
+"""Namespaces of torch's plain operations, and of marks for its profiler. Others, such as ``quantized``, hold weights that are no parameters, and kernels that
 do a layer's work in one."""
 PRODUCTS = re.compile(r"(^|_|b|add)(mm|mv|dot)($|_)|linear|attention|convolution|conv\d|lstm|gru|rnn|transformer|fft")
 """Names of operations that multiply: one without a formula makes the count too small."""

@@ -4,19 +4,31 @@ import sys
 from typing import Any
 
 
-def reset_peak(device: str | None) -> None:
-    """Begin anew to look for the most memory in use on a CUDA device; on others do nothing."""
-    torch = _torch(device)
-    if torch is not None:
-        torch.cuda.reset_peak_memory_stats(device)
+class Peaks:
+    """The most bytes of a CUDA device that tensors took while items of each modality were encoded.
 
+    Args:
+        device: watched from now on, which resets torch's own account of the peak; None watches nothing.
+    """
 
-def peak_bytes(device: str | None) -> int | None:
-    """Return the most bytes that tensors took since ``reset_peak``; None where the device keeps no account."""
-    torch = _torch(device)
-    return None if torch is None else int(torch.cuda.max_memory_allocated(device))
+    def __init__(self, device: str | None = None) -> None:
+        self.device = device
+        self.most: dict[str, int] = {}
+        """By modality; without those of which torch has no account."""
 
+    def reset(self) -> None:
+        """Begin anew to look for the peak."""
+        torch = self._torch()
+        if torch is not None:
+            torch.cuda.reset_peak_memory_stats(self.device)
 
-def _torch(device: str | None) -> Any:
-    """Return torch where a model of it runs on a CUDA device."""
-    return sys.modules.get("torch") if device is not None and device.startswith("cuda") else None
+    def note(self, modality: str) -> None:
+        """Note the peak since ``reset`` for a modality."""
+        torch = self._torch()
+        peak = 0 if torch is None else int(torch.cuda.max_memory_allocated(self.device))
+        if peak:
+            self.most[modality] = max(peak, self.most.get(modality, 0))
+
+    def _torch(self) -> Any:
+        """Return torch where a model of it may run on the device."""
+        return sys.modules.get("torch") if self.device is not None and self.device.startswith("cuda") else None

@@ -25,7 +25,7 @@ from clipbench.data.images import DrawnImage, ImageRef, content_digest, examine
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError
-from clipbench.models.device_memory import peak_bytes, reset_peak
+from clipbench.models.device_memory import Peaks
 from clipbench.models.encoding import Encoder, Wanted
 from clipbench.models.filling import Source, fill
 from clipbench.models.probes import Probes
@@ -52,12 +52,10 @@ from clipbench.results.record import CheckFinding, TowerRecord
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-
 TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
 EXAMINED_IMAGES = 256
 """Images that a process takes at a time to hash them."""
-
 
 CONVERSION = b"conversion 2 "
 """Changed whenever images of other modes than RGB and L would be read otherwise: their vectors are encoded again."""
@@ -161,7 +159,8 @@ class StoreEmbedder:
         self._load_error: Exception | None = None
         self._seconds_loading = 0.0
         self._towers = model.recalled.towers if isinstance(model, Unloaded) else None
-        self._peaks: dict[str, int] = {}
+        self.peaks = Peaks()
+        """The memory that encoding takes; not watched until a run is known to have the process for itself."""
         self.probes: Probes | None = None
         """Vectors of the probes, where loading has encoded them."""
         self.source: Source | None = None
@@ -221,10 +220,6 @@ class StoreEmbedder:
             self._towers = tower_sizes(self.model)
         return self._towers
 
-    def peak_bytes(self, modality: str) -> int | None:
-        """Return the most memory of a CUDA device that was in use while items of a modality were encoded; None elsewhere."""
-        return self._peaks.get(modality)
-
     def _loaded(self, unloaded: Unloaded) -> Model:
         assert self._memory is not None
         start = time.monotonic()
@@ -237,7 +232,7 @@ class StoreEmbedder:
             )
         self.probes = loaded.probes
         self._seconds_loading += time.monotonic() - start
-        reset_peak(self._info.device)
+        self.peaks.reset()
         return loaded.model
 
     @property
@@ -303,10 +298,11 @@ class StoreEmbedder:
         found = dict(zip(wanted, self._get(modality, [*wanted]), strict=True))
         unknown = {key: item for key, item in zip(keys, items, strict=True) if item.content is None}
         if unknown:
-            start, rows = time.monotonic(), iter(ranges(len(unknown), self.batch_size))
-            for batch in self.encoder().batches(Wanted(modality, unknown), rows):
-                found |= dict(zip(batch.keys, batch.vectors, strict=True))
-            self._calls.append(Call(modality, encoded=frozenset(unknown), seconds=time.monotonic() - start))
+            rows = iter(ranges(len(unknown), self.batch_size))
+            with self._noted(modality) as done:
+                for batch in self.encoder().batches(Wanted(modality, unknown), rows):
+                    found |= dict(zip(batch.keys, batch.vectors, strict=True))
+                    done.extend(batch.keys)
         return np.stack([found[key] for key in keys]) if keys else np.empty((0, self.info.embed_dim), np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
@@ -418,18 +414,22 @@ class StoreEmbedder:
         return self._shelves[modality].get(keys)
 
     def _encode(self, wanted: Wanted, step: int) -> None:
-        start, keys, before = time.monotonic(), list[bytes](), self._seconds_loading
-        reset_peak(self._info.device)
-        try:
+        with self._noted(wanted.modality) as keys:
             for encoded in fill([self], wanted, step):
                 self._causes.update(encoded.causes.items())
-                keys += encoded.keys
+                keys.extend(encoded.keys)
+
+    @contextmanager
+    def _noted(self, modality: str) -> Iterator[list[bytes]]:
+        """Note time and memory of encoding the items whose keys the block adds to the list."""
+        start, keys, before = time.monotonic(), list[bytes](), self._seconds_loading
+        self.peaks.reset()
+        try:
+            yield keys
         finally:
             seconds, loading = time.monotonic() - start, self._seconds_loading - before
-            self._calls.append(Call(wanted.modality, encoded=frozenset(keys), seconds=seconds, seconds_loading=loading))
-            peak = peak_bytes(self._info.device)
-            if peak is not None:
-                self._peaks[wanted.modality] = max(peak, self._peaks.get(wanted.modality, 0))
+            self._calls.append(Call(modality, encoded=frozenset(keys), seconds=seconds, seconds_loading=loading))
+            self.peaks.note(modality)
 
     def encoder(self) -> Encoder:
         """Return what encodes with this model."""

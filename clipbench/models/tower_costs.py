@@ -4,16 +4,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.models.device_memory import Peaks
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.protocol import Counts, Embedder
+from clipbench.parallel import processes
 from clipbench.results.record import TowerRecord
 
 NAMES = {"images": IMAGE, "texts": TEXT}
 """Modalities as counts call them; others have one name."""
 NOT_CUDA = "known on CUDA devices only"
+NOT_ALONE = "known where clipbench run measures one model: others, or a program of your own, may hold memory too"
+NOT_TORCH = "torch, which keeps account of the memory, has no tensors of it on the device"
 TOGETHER = "they were encoded together with those of other models"
 NONE_ENCODED = "all vectors came from the cache"
 NOT_ASKED = "none was asked for"
+
+
+def watch_memory(embedder: Embedder) -> None:
+    """Have an embedder watch its memory from now on, in a process without other models; it resets torch's own account."""
+    if isinstance(embedder, StoreEmbedder):
+        embedder.peaks = Peaks(embedder.info.device)
 
 
 def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerRecord]:
@@ -29,15 +39,10 @@ def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerReco
     found = {NAMES.get(each, each): each for each in done.modalities}
     sizes: Mapping[str, TowerRecord] = embedder.towers()
     names = [*sizes, *(name for name in found if name not in sizes and name not in (IMAGE, TEXT))]
-    return {
-        name: _of_run(
-            sizes.get(name, TowerRecord()), done, found.get(name, name), embedder.peak_bytes(found.get(name, name))
-        )
-        for name in names
-    }
+    return {name: _of_run(sizes.get(name, TowerRecord()), done, found.get(name, name), embedder) for name in names}
 
 
-def _of_run(size: TowerRecord, done: Counts, modality: str, peak: int | None) -> TowerRecord:
+def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: StoreEmbedder) -> TowerRecord:
     """Return a tower with what the calls of a run say of it."""
     calls = [call for call in done.calls if call.modality == modality]
     n_encoded = len(frozenset[bytes]().union(*(call.encoded for call in calls)))
@@ -45,14 +50,22 @@ def _of_run(size: TowerRecord, done: Counts, modality: str, peak: int | None) ->
     seconds = sum(call.seconds - call.seconds_loading for call in timed)
     n_timed = sum(len(call.encoded) for call in timed)
     rate = n_timed / seconds if n_timed and seconds > 0 else None
+    peak = embedder.peaks.most.get(modality)
     reasons = dict(size.reasons)
+    none_timed = TOGETHER if n_encoded else NONE_ENCODED if calls else NOT_ASKED
     if rate is None:
-        reasons["items_per_second"] = TOGETHER if n_encoded else NONE_ENCODED if calls else NOT_ASKED
-    if peak is None:
+        reasons["items_per_second"] = none_timed
+    if not (embedder.info.device or "").startswith("cuda"):
         reasons["peak_bytes"] = NOT_CUDA
+    elif embedder.peaks.device is None:
+        reasons["peak_bytes"] = NOT_ALONE
+    elif peak is None:
+        reasons["peak_bytes"] = NOT_TORCH if n_timed else none_timed
     return replace(
         size,
         n_encoded=n_encoded,
+        n_timed=n_timed,
+        n_processes=processes().n,
         items_per_second=None if rate is None else float(f"{rate:.4g}"),
         peak_bytes=peak,
         reasons=reasons,

@@ -14,7 +14,7 @@ FEW = 1000
 """Items over which the time that it takes to start says little of the speed."""
 FACTS = (
     "Parameters and floating-point operations of encoding one item; items per second as this run encoded them on its machine,"
-    " with reading and preprocessing"
+    " with decoding and preprocessing"
 )
 
 
@@ -34,6 +34,8 @@ class ModelQuantity(NamedTuple):
     """Which of two values costs less; None where the quantity is no price."""
     divisor: float = 1.0
     """Between the value as it is recorded and the one that the title speaks of."""
+    measured_of: str | None = None
+    """The tower of which a run measured it on its machine; None of what every machine gives alike."""
 
 
 def _of_model(key: str, times: float, result: Result) -> Found:
@@ -60,8 +62,12 @@ def _of_towers(tower: str, one: str) -> dict[str, ModelQuantity]:
             f"Parameters of the {tower} tower, millions", read("n_parameters"), "less", 1e6
         ),
         f"{tower}_flops": ModelQuantity(f"GFLOPs of one {one}", read("flops"), "less", 1e9),
-        f"{tower}_per_second": ModelQuantity(f"{one.capitalize()}s encoded a second", read("items_per_second"), "more"),
-        f"{tower}_memory": ModelQuantity(f"Peak memory while encoding {one}s, GB", read("peak_bytes"), "less", 1e9),
+        f"{tower}_per_second": ModelQuantity(
+            f"{one.capitalize()}s encoded a second", read("items_per_second"), "more", 1.0, tower
+        ),
+        f"{tower}_memory": ModelQuantity(
+            f"Peak memory while encoding {one}s, GB", read("peak_bytes"), "less", 1e9, tower
+        ),
     }
 
 
@@ -154,7 +160,7 @@ def _item(tower: TowerRecord) -> str:
 
 
 def _speed(tower: TowerRecord) -> str:
-    return f"over fewer than {count(FEW)}, so with the time to start" if tower.n_encoded < FEW else ""
+    return f"over fewer than {count(FEW)}, so with the time to start" if tower.n_timed < FEW else ""
 
 
 def _bytes(value: float) -> str:

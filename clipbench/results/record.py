@@ -296,12 +296,17 @@ class TowerRecord:
     item: str | None = None
     """What was encoded to count them, such as ``an image of 224 x 224 pixels``."""
     n_encoded: int = 0
-    """Distinct items that went through the tower in this run."""
+    """Distinct items that went through the tower in this run; one whose content has no hash counts each time."""
+    n_timed: int = 0
+    """Those of them that ``items_per_second`` is of: all but what was encoded together with other models."""
+    n_processes: int = 1
+    """Processes that shared the work of the run, encoding among it."""
     items_per_second: float | None = None
-    """Such items by the time from asking for their vectors to having them all in the store: reading, decoding, preprocessing
-    or tokenizing included, loading the model not."""
+    """Such items by the time from asking for their vectors to having them all in the store: decoding, preprocessing or
+    tokenizing included; loading the model, and hashing the files, which reads them first, not."""
     peak_bytes: int | None = None
-    """The most memory of a CUDA device that tensors took at a time while this run encoded, weights of all towers included."""
+    """The most memory of a CUDA device that tensors took at a time while this run encoded, weights of all towers included;
+    known where ``clipbench run`` measures one model."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why values are missing, by the names of their fields."""
 

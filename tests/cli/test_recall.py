@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clipbench import plugins
+from clipbench.evaluation import session
 from clipbench.models import embedder, recall
 from clipbench.models.protocol import LoadOptions
 from clipbench.models.reference import Loaded, load_with_probes
@@ -39,7 +40,7 @@ def measured(folder: Path) -> dict[str, Any]:
     for evaluation in content["evaluations"]:
         del evaluation["seconds"], evaluation["encoded"]
     for tower in content["towers"].values():
-        del tower["n_encoded"], tower["items_per_second"], tower["reasons"]
+        del tower["n_encoded"], tower["n_timed"], tower["items_per_second"], tower["reasons"]
     return content
 
 
@@ -60,11 +61,13 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
         return load_with_probes(reference, options)
 
     monkeypatch.setattr(embedder, "load_with_probes", load)
+    watched: list[object] = []
+    monkeypatch.setattr(session, "watch_memory", watched.append)
     model, run = save(tmp_path / "model", 0), ("run", "--no-report", *TASKS[2:], "--tasks", "long-caption", "--model")
     for out in ("first", "second"):
         done = call(*run, model, "--out", tmp_path / out)
         assert done.status == 0, done.err
-    assert loaded == [str(model)]
+    assert loaded == [str(model)] and len(watched) == 2
     assert measured(tmp_path / "second") == measured(tmp_path / "first")
     first, second = (read_run(tmp_path / out).result.towers["text"] for out in ("first", "second"))
     assert first.flops == second.flops != 0 and first.n_encoded > 0 == second.n_encoded

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from clipbench.data import images
+from clipbench.evaluation import session
 from clipbench.models import load_model
 from clipbench.models.protocol import LoadOptions
 from clipbench.results.matching import OTHER_ORDER
@@ -42,8 +43,13 @@ def run(world: Path, call: Command) -> Command:
     return lambda *arguments, model="train/step-*": call("run", "--model", model, *given, *arguments)
 
 
-def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(world: Path, run: Command) -> None:
+def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(
+    world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched: list[object] = []
+    monkeypatch.setattr(session, "watch_memory", watched.append)
     done = run("--out", "out")
+    assert watched == []  # memory is known of a model that is alone
     assert done.status == 0, done.err
     assert {path.name for path in (world / "out").iterdir()} == {"step-0", "step-2", "step-10", "report.html"}
     assert all((world / f"out/step-{step}/report.html").is_file() for step in (0, 2, 10))

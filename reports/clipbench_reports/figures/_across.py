@@ -61,14 +61,19 @@ def across(found: Across, names: Sequence[str]) -> Chart:
         panels=[Panel(x=x, y=y, marks=[*lines, *_front(found), *_points(found, names, x, y)], aspect=0.8)],
         reading=" ".join(_reading(found, names)),
         detail=" ".join(
-            f"{name}: {fmt.quantity(each.x.value, each.x.unit)} and {fmt.quantity(each.y.value, each.y.unit)}."
+            f"{name}: {_written(each.x)} and {_written(each.y)}."
             for name, each in zip(names, found.places, strict=True)
         ),
     )
 
 
+def _written(metric: Metric) -> str:
+    """Return a value with its unit; counts, which prices in millions are too, by their significant digits."""
+    return fmt.significant(metric.value) if metric.unit == "count" else fmt.quantity(metric.value, metric.unit)
+
+
 def _front(found: Across) -> list[Line]:
-    """Return a line through the models that no other beats in price and quality."""
+    """Return a line through the models of the front."""
     if found.front is None or len(found.front) < 2:
         return []
     by_label = {each.label: each for each in found.places}
@@ -206,10 +211,11 @@ def _reading(found: Across, names: Sequence[str]) -> list[str]:
     if found.front is not None:
         of_label = dict(zip((each.label for each in found.places), names, strict=True))
         said.append(
-            f"On the front of price and quality, where no other model is both cheaper and better:"
-            f" {_listed([of_label[each] for each in found.front])}. By the values: where intervals overlap, a model beside it may"
-            " belong to it."
+            "On the front of price and quality, where no other model is at least as cheap and at least as good, and ahead in one"
+            f" of the two: {_listed([of_label[each] for each in found.front])}. By the values: where intervals overlap, a model"
+            " beside it may belong to it."
         )
+    said += found.notes
     method = found.correlation.interval.method
     if found.are_checkpoints:
         said.append(

@@ -144,6 +144,27 @@ def test_equal_models_are_both_on_the_front() -> None:
     assert cb.across(*priced([1, 1, 2], [0.5, 0.5, 0.4]), x="image_flops", y="mrr").front == ["m0", "m1"]
 
 
+def test_speed_and_memory_are_said_to_be_of_a_machine_and_which_facts_of_it_differ() -> None:
+    def timed(k: int, run: Run, **environment: object) -> Run:
+        tower = TowerRecord(
+            items_per_second=50, peak_bytes=10**9 + k, flops=1, n_timed=1000 * k, n_processes=1 + k // 2
+        )
+        return replace(run, result=replace(run.result, towers={"image": tower}, environment=environment))
+
+    own, alike = "Speed and memory are of a run's machine as well as of its model", {"device": "cpu", "python": "3.11"}
+    runs = [timed(k, run, **alike) for k, run in enumerate(models(3))]
+    assert cb.across(*runs[:1], *runs[:1], *runs[:1], x="image_memory", y="mrr").notes == [f"{own}."]
+    assert cb.across(*runs, x="image_flops", y="mrr").notes == []
+    assert cb.across(*runs, x="mrr", y="image_per_second").notes == [
+        f"{own}; these runs differ in number of processes.",
+        "Over fewer than 1,000 items, so with the time to start: m0.",
+    ]
+    other = timed(1, models(4)[3], device="cuda", python="3.12")
+    assert cb.across(*runs[1:], other, x="image_memory", y="mrr").notes == [
+        f"{own}; these runs differ in device, number of processes."
+    ]
+
+
 def test_a_price_that_a_run_does_not_know_leaves_it_out_with_the_reason() -> None:
     runs = priced([1, 2, 3], [0.5, 0.6, 0.7])
     stored = {"image": TowerRecord(reasons={"items_per_second": "all vectors came from the cache"})}

@@ -10,7 +10,16 @@ import torch
 from clipbench.models import embedder as embedders
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.protocol import Call, Counts
-from clipbench.models.tower_costs import tower_costs
+from clipbench.models.tower_costs import (
+    NONE_ENCODED,
+    NOT_ALONE,
+    NOT_ASKED,
+    NOT_TORCH,
+    TOGETHER,
+    tower_costs,
+    watch_memory,
+)
+from clipbench.parallel import Processes, sharing
 from clipbench.results.record import TowerRecord
 from clipbench.testing import NamedImage, ToyModel
 
@@ -41,11 +50,17 @@ def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path) -> None:
         Call("images", encoded=items(0, 50), seconds=0.1, is_ahead=True),
         Call("audio", encoded=items(0, 8), seconds=4.0),
     )
-    found = tower_costs(embedder, before)
-    assert (found["text"].n_encoded, found["text"].items_per_second) == (20, 5.0)
-    assert (found["image"].n_encoded, found["image"].items_per_second) == (50, None)
+    group = Processes()
+    group.n = 3
+    with sharing(group):
+        found = tower_costs(embedder, before)
+    assert (found["text"].n_encoded, found["text"].items_per_second, found["text"].n_processes) == (20, 5.0, 3)
+    assert (found["image"].n_encoded, found["image"].n_timed, found["image"].items_per_second) == (50, 0, None)
     assert found["image"].reasons["items_per_second"] == "they were encoded together with those of other models"
     assert found["audio"].items_per_second == 2.0 and found["audio"].flops is None
+    embedder.calls = (*embedder.calls, Call("images", encoded=items(50, 53), seconds=1.0))
+    later = tower_costs(embedder, before)["image"]
+    assert (later.n_encoded, later.n_timed, later.items_per_second) == (53, 3, 3.0)
 
 
 def test_nothing_encoded_has_no_speed_and_a_cpu_no_memory(tmp_path: Path) -> None:
@@ -61,14 +76,18 @@ def test_nothing_encoded_has_no_speed_and_a_cpu_no_memory(tmp_path: Path) -> Non
     assert tower_costs(embedder, None)["image"].items_per_second
 
 
+class OnCuda(ToyModel):
+    """A model that says it is on a CUDA device, which this machine need not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = replace(self.info, device="cuda:1")
+
+
 def test_memory_of_a_cuda_device_is_the_most_of_each_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used = {"now": 0, "peak": 0}
 
-    class OnCuda(ToyModel):
-        def __init__(self) -> None:
-            super().__init__()
-            self.info = replace(self.info, device="cuda:1")
-
+    class Using(OnCuda):
         def encode_images(self, images: Any) -> Any:
             used["peak"] = max(used["peak"], 700 * len(images))
             return super().encode_images(images)
@@ -83,12 +102,38 @@ def test_memory_of_a_cuda_device_is_the_most_of_each_modality(tmp_path: Path, mo
 
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: used["peak"])
-    embedder = StoreEmbedder(OnCuda(), tmp_path, batch_size=2, workers=0)
+    embedder = StoreEmbedder(Using(), tmp_path, batch_size=2, workers=0)
+    watch_memory(embedder)
     embedder.images([NamedImage(str(each)) for each in range(3)])
     embedder.texts(TEXTS)
     embedder.images([NamedImage("another")])
     found = tower_costs(embedder, None)
     assert (found["image"].peak_bytes, found["text"].peak_bytes) == (1400, 200)
+
+
+def test_memory_on_cuda_is_absent_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def peak_reason(embedder: StoreEmbedder, name: str) -> str:
+        return tower_costs(embedder, None)[name].reasons["peak_bytes"]
+
+    def refuse(device: str) -> None:
+        raise AssertionError("it is not ours to reset")
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", refuse)
+    shared = StoreEmbedder(OnCuda(), tmp_path, workers=0)
+    shared.texts(TEXTS)
+    assert peak_reason(shared, "text") == NOT_ALONE
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 0)
+    alone = StoreEmbedder(OnCuda(), tmp_path, workers=0)
+    watch_memory(alone)
+    alone.texts(TEXTS)
+    assert (peak_reason(alone, "text"), peak_reason(alone, "image")) == (NONE_ENCODED, NOT_ASKED)
+    alone.texts(["another"])
+    assert peak_reason(alone, "text") == NOT_TORCH
+    ahead = Counted(OnCuda(), tmp_path)
+    watch_memory(ahead)
+    ahead.calls = (Call("images", encoded=items(0, 5), seconds=1.0, is_ahead=True),)
+    assert peak_reason(ahead, "image") == TOGETHER
 
 
 def test_sizes_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,15 @@ def test_what_cannot_be_counted_is_absent_with_the_reason() -> None:
     assert "not in this mode" in found["image"].reasons["flops"]
 
 
+def test_a_mark_for_the_profiler_leaves_the_count_as_it_is() -> None:
+    class Marked(Net):
+        def encode_image(self, pixels: Any) -> Any:
+            with torch.autograd.profiler.record_function("image tower"):
+                return super().encode_image(pixels)
+
+    assert sizes_of(Marked()) == sizes_of(Net())
+
+
 def test_a_model_of_which_nothing_is_shown_is_not_run() -> None:
     class Paid(ToyModel):
         def encode_images(self, images: Any) -> Any:

@@ -549,7 +549,7 @@ def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlati
 
 
 def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_words() -> None:
-    costs, scores = [1.0, 4.0, 20.0, 9.0], [0.3, 0.5, 0.7, 0.4]
+    costs, scores = [0.1701, 4.0, 20.0, 9.25], [0.3, 0.5, 0.7, 0.4]
     places = [
         Place(
             label=f"runs/m{k}",
@@ -563,13 +563,15 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
     found = Across(
         x_title="GFLOPs of one image", y_title="MRR", places=places, given_parameters=None, left_out=[],
         correlation=RankCorrelation(0.8, Interval(None, None, "too few"), 0.3), evaluations=["retrieval@x"],
-        are_checkpoints=False, front=["runs/m0", "runs/m1", "runs/m2"],
+        are_checkpoints=False, front=["runs/m0", "runs/m1", "runs/m2"], notes=["Of a machine."],
     )  # fmt: skip
     drawn = figures.across(found, ["m0", "m1", "m2", "m3"])
     (panel,) = drawn.panels
     assert panel.x.is_log
     (front,) = marks(drawn, Line)
-    assert (front.xs, front.ys, front.is_dashed) == ([1, 4, 20], [0.3, 0.5, 0.7], True)
-    assert "where no other model is both cheaper and better: m0, m1 and m2." in drawn.reading
+    assert (front.xs, front.ys, front.is_dashed) == ([0.1701, 4, 20], [0.3, 0.5, 0.7], True)
+    assert "at least as cheap and at least as good, and ahead in one of the two: m0, m1 and m2." in drawn.reading
+    assert "may belong to it. Of a machine. The rank" in drawn.reading
+    assert drawn.detail == "m0: 0.170 and 30.0 %. m1: 4 and 50.0 %. m2: 20 and 70.0 %. m3: 9.25 and 40.0 %."
     assert not marks(figures.across(replace(found, front=["runs/m2"]), ["m0", "m1", "m2", "m3"]), Line)
     assert page.draw(drawn) and paper.draw(drawn, width=8.25)
