@@ -78,11 +78,10 @@ def _read(question: str, evidence: Evidence) -> Layer:
     metric = evidence.evaluation.metrics.get(f"{question}_smallest")
     points = evidence.evaluation.params.get("points", 1.0)
     margin = fmt.counted(points, "point") if points == 1 else f"{fmt.shortest(points)} points"
-    below = Rule(
-        at=curves["float32"].y[0] - points / 100, axis="y", role="ink", name=f"{margin} below float32", is_dashed=True
-    )
+    at, name = curves["float32"].y[0] - points / 100, f"{margin} below float32"
+    below = [Rule(at=at, axis="y", role="ink", name=name, is_dashed=True)] if at > 0 else []
     ranges = [_ranges(curve, *FORMATS[kind]) for kind, curve in curves.items()]
-    return Layer([below, *_marked(metric, margin), *ranges], _state(title, margin, metric, curves))
+    return Layer([*below, *_marked(metric, margin), *ranges], _state(title, margin, metric, curves))
 
 
 def _ranges(curve: PlottedCurve, role: Role, name: str) -> Ranges:
