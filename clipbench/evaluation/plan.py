@@ -299,9 +299,9 @@ def _entries(table: Mapping[str, Any], source: str, *, needs_data: bool) -> list
         if not isinstance(entry, dict):
             raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
         _refuse_unknown(entry, EVALUATION_KEYS, f"suite {source}: unknown key of an [[evaluation]]")
-        if any(key not in entry for key in needed):
-            lacks = " or ".join(f"'{key}'" for key in needed)
-            raise UsageError(f"suite {source}: an [[evaluation]] lacks {lacks}: got {shown(entry)}")
+        missing = [f"'{key}'" for key in needed if key not in entry]
+        if missing:
+            raise UsageError(f"suite {source}: an [[evaluation]] lacks {' and '.join(missing)}: got {shown(entry)}")
     return entries
 
 

@@ -105,7 +105,7 @@ def test_a_suite_may_be_a_file_with_parameters(tmp_path: Path) -> None:
             "unknown key 'most_byte': did you mean 'most_bytes'",
         ),
         ('tasks = ["retrieval"]', "mine.toml: unknown key 'tasks': known: evaluation, most_bytes"),
-        ('[[evaluation]]\ntask = "retrieval"', "lacks 'task' or 'data'"),
+        ('[[evaluation]]\ntask = "retrieval"', "lacks 'data': got"),
         (
             '[[evaluation]]\ntask = "retrieval"\ndata = "a"\ndate = "b"',
             "unknown key of an .*'date': did you mean 'data'",
