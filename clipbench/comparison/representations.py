@@ -16,6 +16,7 @@ from clipbench.errors import ClipbenchError, UsageError
 from clipbench.metrics import Estimate
 from clipbench.metrics.similarity import unit
 from clipbench.results.matching import match
+from clipbench.results.numbers import percent
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels
 from clipbench.seeding import generator
@@ -29,6 +30,8 @@ K = 10
 """Neighbours of the mutual k-NN, as in Huh et al. 2024."""
 LEAST_PAIRS, MOST_PAIRS = K + 2, 1_000
 """Pairs that are needed, and a seeded sample of more: both measures cost n²."""
+MOST_CHANCE = 0.25
+"""Mutual k-NN of unrelated models from which on there is no interval: leaving one pair out hardly moves the value then."""
 
 Vectors = Float32[np.ndarray, "_ _"]
 Modality = Literal["image", "text"]
@@ -191,27 +194,35 @@ def _common(kept: Sequence[KeptPairs]) -> list[Mapping[Modality, Vectors]]:
 def _between(
     base: Mapping[Modality, Vectors], candidate: Mapping[Modality, Vectors], evaluation: str
 ) -> list[RepresentationalSimilarity]:
-    return [
-        RepresentationalSimilarity(
-            evaluation=evaluation,
-            modality=modality,
-            mutual_knn=_mutual_knn(base[modality], candidate[modality], ARRAYS[modality]),
-            cka=_cka(base[modality], candidate[modality], ARRAYS[modality]),
+    found = []
+    for modality, noun in ARRAYS.items():
+        cka = _cka(base[modality], candidate[modality], noun)
+        undefined = cka.reason if cka.value is None else None
+        mutual_knn = _mutual_knn(base[modality], candidate[modality], noun, undefined=undefined)
+        found.append(
+            RepresentationalSimilarity(evaluation=evaluation, modality=modality, mutual_knn=mutual_knn, cka=cka)
         )
-        for modality in ARRAYS
-    ]
+    return found
 
 
-def _mutual_knn(base: Vectors, candidate: Vectors, noun: str) -> Metric:
-    found = metrics.shared_neighbours(base, candidate, K)
+def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str | None) -> Metric:
+    """Return the mutual k-NN; without a value where vectors are equal, whose neighbours are the order of their rows."""
+    chance = K / (len(base) - 1)
     like = Metric(
         value=None,
         unit="fraction",
-        chance=K / (len(base) - 1),
+        chance=chance,
         title=f"Mutual k-NN of {noun}",
         description=f"Mean share of the {K} nearest {noun} that are the same in both models.",
+        reason=undefined,
     )
-    return _with_value(like, found, shared_neighbours_interval(*found))
+    if undefined is not None:
+        return like
+    found = metrics.shared_neighbours(base, candidate, K)
+    interval = shared_neighbours_interval(*found)
+    if chance > MOST_CHANCE:
+        interval = Interval(None, None, f"with {len(base)} pairs, {percent(chance)} % are neighbours by chance")
+    return _with_value(like, found, interval)
 
 
 def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:

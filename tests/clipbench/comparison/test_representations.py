@@ -144,3 +144,19 @@ def test_a_matrix_has_every_two_runs_on_the_pairs_of_all(runs: list[Run], tmp_pa
     other = write(tmp_path / "other", vectors(2), dataset=DatasetRecord(id="coco", fingerprint="g"))
     with pytest.raises(ClipbenchError, match=r"^modality-gap@coco has other data fingerprint in other than in 1: "):
         similarity_matrix([runs[0], other])
+
+
+def test_equal_vectors_of_a_model_have_no_similarity(tmp_path: Path, runs: list[Run]) -> None:
+    collapsed = {name: np.tile(each[:1], (N, 1)) for name, each in vectors(1).items()}
+    found = cb.compare(runs[0], write(tmp_path / "collapsed", collapsed)).representational_similarity
+    for each in found:
+        assert each.mutual_knn.value is None and each.cka.value is None
+        assert "are equal in one of the models" in (each.mutual_knn.reason or "")
+
+
+def test_few_pairs_have_a_mutual_k_nn_without_an_interval(tmp_path: Path) -> None:
+    few = [write(tmp_path / str(seed), vectors(seed), np.arange(30)) for seed in (1, 3)]
+    for each in cb.compare(*few).representational_similarity:
+        assert each.mutual_knn.value is not None and each.mutual_knn.low is None
+        assert each.mutual_knn.reason == "no interval: with 30 pairs, 34.5 % are neighbours by chance"
+        assert each.cka.low is not None
