@@ -85,10 +85,10 @@ def main(
     """Make what runs are missing, write the page, and return an exit status.
 
     Raises:
-        UsageError: fewer than two seeds, one twice, or a folder of vectors that is not there.
+        UsageError: fewer than three seeds, one twice, or a folder of vectors that is not there.
     """
-    if len(set(seeds)) < max(2, len(seeds)):
-        raise UsageError(f"--seeds are {list(seeds)}: expected two or more, each once, for an interval over seeds")
+    if len(set(seeds)) < max(3, len(seeds)):
+        raise UsageError(f"--seeds are {list(seeds)}: expected three or more, each once, for an interval over seeds")
     names = [] if clip_vectors is None else [clip_vectors / NAMES_FOLDER / f"coco80.{kind}" for kind in ("npy", "json")]
     if lacking := [path for path in names if not path.is_file()]:
         raise UsageError(f"--clip-vectors: {lacking[0]} is missing: expected Detic's text vectors in {clip_vectors}")

@@ -4,6 +4,7 @@ Seeds and test images both vary. A value has a row for each seed and a column fo
 what they share does not average out over seeds. ``over_seeds`` bounds the mean by both sources of variance.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def over_seeds(values: Values, *, within: intervals.Range = intervals.SHARES) ->
 
     Seeds are crossed with images. With the mean squares of seeds A, of images B and of the rest E, the variance of the mean
     is (A + B - E) / (seeds × images), and at least B's part; the degrees of freedom are Satterthwaite's, and at least seeds - 1.
-    With one seed the interval is that of images alone.
+    Shares have Wilson's interval with that variance. With one seed, or seeds that agree on every image, the interval is that of images alone.
 
     Source: Searle, Casella and McCulloch, Variance Components (1992), section 4.7; Satterthwaite, Biometrics Bulletin 2 (1946).
 
@@ -138,8 +139,13 @@ def over_seeds(values: Values, *, within: intervals.Range = intervals.SHARES) ->
     squares[2] /= (n_seeds - 1) * (n - 1)
     total = max(squares[0] + squares[1] - squares[2], squares[1])
     freedom = total**2 / (squares**2 / [n_seeds - 1, n - 1, (n_seeds - 1) * (n - 1)]).sum()
-    half = student(0.975, 1 + max(freedom, n_seeds - 1)) * float(np.sqrt(total / (n_seeds * n)))
-    low, high, _ = intervals.Interval(value - half, value + half, "").clipped(within)
+    variance, times = float(total) / (n_seeds * n), student(0.975, 1 + max(freedom, n_seeds - 1))
+    centre, half = value, times * math.sqrt(variance)
+    if within == intervals.SHARES:  # Wilson's: near 0 and 1, the standard error of a share depends on the share
+        shrink = 1 + variance * times**2 / (value * (1 - value))
+        centre = (value + (shrink - 1) / 2) / shrink
+        half = math.hypot(half, (shrink - 1) / 2) / shrink
+    low, high, _ = intervals.Interval(centre - half, centre + half, "").clipped(within)
     assert low is not None and high is not None
     return Bounded(value, low, high, by_seed)
 

@@ -44,8 +44,6 @@ RATE_AT = 256
 SAME_START = 1e-4
 """Largest difference between gaps of equal weights on equal images, which is rounding."""
 LOSSES_FIGURE, GAP_FIGURE, WEAKNESSES_FIGURE = "claims/losses.svg", "claims/gap.svg", "claims/weaknesses.svg"
-NAMES_FOLDER, GAPS_FOLDER = "vitb32_class_text", "modality_gap"
-"""Folders of public CLIP vectors."""
 
 PAGE = """# Where CLIP breaks: what the literature says, and what is measured here
 
@@ -149,7 +147,7 @@ caption of a scene, in other words, searches for the first one among those of al
 - A gap is there at initialisation when it is at least {apart} times as wide as that of two samples of clouds with equal
   means, and two vectors of one kind are nearer to each other than an image is to its text.
 - A gap counts as kept when at least {kept} of it is left at the end: a line that we drew, not the paper.
-- The difference counts as vanishing when the sigmoid loss is ahead at the smallest batch, less so at the largest by a
+- The difference counts as vanishing when the sigmoid loss is ahead at the smallest batch, not surely ahead at the largest, and less so there by a
   paired interval of the two leads, and InfoNCE is not ahead there. Without a lead that could shrink there is no verdict.
 - "Little better than by chance" and "hardly noticed" mean less than half of the way from chance to perfect: our line too.
 - The written word wins where it is named more often than the object. The model must read better than by chance, and name the object

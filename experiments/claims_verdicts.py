@@ -140,7 +140,7 @@ def text_verdict(duels: Sequence[TextDuel], *, of_names: bool) -> Verdict:
     return Verdict(
         f"CLIP's text tower finds matching texts less often than a text embedder ({where})",
         _word(-differences[nearest.name].sign),
-        f"right text nearest: {'; '.join(parts)}; {nearest.name} is nearer in size",
+        f"right text nearest: {'; '.join(parts)}" + (f"; {nearest.name} is nearest in size" if duels[1:] else ""),
     )
 
 
@@ -230,6 +230,8 @@ def _difference_vanishes(small: Duel, large: Duel) -> Verdict:
     because = f"from {points(small.lead)} to {points(large.lead)}; it shrinks by {points(lost)}"
     if large.lead.sign < 0:
         return Verdict(claim, DISAGREES, f"{because}, and InfoNCE is ahead at {large.batch_size:,}")
+    if lost.sign > 0 and large.lead.sign > 0:
+        return Verdict(claim, CANNOT_TELL, f"{because}, and is still there at {large.batch_size:,}")
     return Verdict(claim, _word(lost.sign), because)
 
 

@@ -344,6 +344,22 @@ def test_a_mean_over_seeds_has_the_variance_of_a_two_way_table(claims: Claims) -
     assert found.by_seed == pytest.approx(rows)
 
 
+def test_a_share_over_seeds_has_the_score_interval_of_its_variance(claims: Claims) -> None:
+    values = (np.random.default_rng(0).random((3, 400)) < 0.02).astype(np.float64)
+    low, high = claims.outcomes.over_seeds(values)[1:3]
+    plain = claims.outcomes.over_seeds(values, within=None)
+    value, half = plain.value, plain.high - plain.value
+    for bound in (low, high):  # at a bound, the value is as far away as the variance there allows
+        there = half**2 * bound * (1 - bound) / (value * (1 - value))
+        assert (value - bound) ** 2 == pytest.approx(there)
+    assert 0 < low < value < high and high - value > value - low
+
+
+def test_a_lead_that_shrinks_and_is_still_there_has_not_vanished(claims: Claims) -> None:
+    outcomes = all_outcomes(claims, clip=(0.2, 0.2, 0.2), siglip=(0.6, 0.5, 0.4))
+    assert words(claims, outcomes)[:2] == ["agrees", "cannot tell"]
+
+
 def test_seeds_that_agree_in_every_image_leave_the_interval_of_images(claims: Claims) -> None:
     found = claims.outcomes.over_seeds(np.stack([hits(0.3)] * 3))
     low, high, _ = intervals.wilson(0.3 * N, N)
@@ -364,15 +380,15 @@ def test_a_text_finds_its_mate(claims: Claims) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"seeds": [0]}, r"--seeds are \[0\]: expected two or more"),
-        ({"seeds": [1, 1]}, "each once"),
+        ({"seeds": [0, 1]}, r"--seeds are \[0, 1\]: expected three or more"),
+        ({"seeds": [1, 1, 2]}, "each once"),
         ({"clip_vectors": Path("nowhere")}, "nowhere/vitb32_class_text/coco80.npy is missing"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_made(
     claims: Claims, tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
-    given = {"samples": 512, "seeds": [0, 1], "runs": tmp_path / "runs", "docs": tmp_path, "clip_vectors": None}
+    given = {"samples": 512, "seeds": [0, 1, 2], "runs": tmp_path / "runs", "docs": tmp_path, "clip_vectors": None}
     with pytest.raises(UsageError, match=message):
         claims.train.main(**{**given, **changed}, page_only=True)
     assert not (tmp_path / "runs").exists()
@@ -381,7 +397,7 @@ def test_arguments_are_checked_before_anything_is_made(
 def test_a_page_alone_is_not_made_of_missing_runs(claims: Claims, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="measurements are missing, the first of measuring measured of clip-16, seed 0"):
         claims.train.main(
-            samples=512, seeds=[0, 1], runs=tmp_path / "runs", docs=tmp_path, clip_vectors=None, page_only=True
+            samples=512, seeds=[0, 1, 2], runs=tmp_path / "runs", docs=tmp_path, clip_vectors=None, page_only=True
         )
     assert not (tmp_path / "runs").exists()
 
