@@ -65,12 +65,12 @@ def data_set(drawn: Shown) -> Dataset:
 
 def truth_of_probes(dataset: Dataset, drawn: Shown, population: Shown, prompts: float) -> list[float]:
     """Return the metrics of the probes of a data set on a population, which the prompts are fooled by so often."""
-    training = training_of(dataset, dataset.attacks or ())
+    training = training_of(dataset, dataset.attacks or (), dataset.image_ids)
     vectors = drawn.images.reshape(-1, DIM)[training.images]
     found = []
     for fold, n in zip(*np.unique(training.of_attack, return_counts=True), strict=True):
         others = training.folds != fold
-        probe = fit_probe(vectors[others], training.labels[others], N_CLASSES)
+        probe = fit_probe(vectors[others], training.labels[others], N_CLASSES, is_balanced=True)
         attacked, plain = (probe.scores(population.images[:, at]).argmax(axis=1) for at in (1, 0))
         success = (attacked == population.words[:, 0]).mean()
         found.append((n, success, prompts - success, (plain == population.labels).mean()))
@@ -89,7 +89,7 @@ def rates(law: tuple[int, int, float], repeats: int, effect: str) -> None:
     for _ in range(repeats):
         drawn = shown(rng, n // n_attacks, n_attacks, strength)
         dataset = data_set(drawn)
-        if len(training_of(dataset, dataset.attacks or ()).classes) < N_CLASSES:
+        if len(training_of(dataset, dataset.attacks or (), dataset.image_ids).classes) < N_CLASSES:
             continue  # a class with one object alone is not trained
         model = SimulatedModel(drawn.images.reshape(-1, DIM), texts)
         task = TextInImage(prompts=Prompts(templates=("{c}",)), probes=True)
@@ -99,8 +99,8 @@ def rates(law: tuple[int, int, float], repeats: int, effect: str) -> None:
             assert metric.low is not None and metric.high is not None, metric
             found[name].append((truth, metric.low - 1e-9, metric.high + 1e-9))
     print(f"{n_attacks} an object, {effect}, n = {n:,} ({len(found[METRICS[0]])} draws)")
-    for name in METRICS:
-        truth, low, high = np.array(found[name]).T
+    for name, values in found.items():
+        truth, low, high = np.array(values).T
         mean = truth.mean()
         of_these, of_others = ((low <= true) & (true <= high) for true in (truth, mean))
         print(f"  {name} {mean:.3f}: these probes {of_these.mean():.3f}, others {of_others.mean():.3f}", flush=True)

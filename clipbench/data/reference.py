@@ -111,7 +111,8 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     as it is, then below the data root). A name of the catalogue always means its data set, below the data root (or
     without one in the current folder), with its published prompts and size; a folder of one's own with that name is
     ./NAME. For the task text-in-image, words are written onto the images of a classification set; its option ``n`` is
-    the number of images, and ``train`` is a reference to images without words to train probes on. For the task few-shot, its
+    the number of images, and ``train`` is a reference to images without words to train probes on, whose own options begin
+    with ``train.``. For the task few-shot, its
     option ``train`` names a split to train on.
 
     Raises:
@@ -123,7 +124,7 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
         return training_split.load(partial(_load, reference), options)
     if reference.lower() == GENERATED or options.task != attacks.TASK:
         return _load(reference, options)
-    others = {name: text for name, text in options.options.items() if name not in ("n", training_split.OPTION)}
+    others = {name: text for name, text in training_split.of_tested(options).options.items() if name != "n"}
     return for_task(_load(reference, replace(options, options=others)), options)
 
 
@@ -138,10 +139,9 @@ def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
         return dataset
     name = options.options.get(training_split.OPTION)
     if name is not None:
-        others = {key: text for key, text in options.options.items() if key != training_split.OPTION}
-        tested = for_task(dataset, replace(options, options=others))
-        of_training = replace(options, task=None, options={}, n_images=None, allow_partial=True)
-        return training_split.beside_attacks(tested, load_data(name, of_training), name)
+        tested = for_task(dataset, training_split.of_tested(options))
+        training = load_data(name, training_split.of_training(options))
+        return training_split.beside_attacks(tested, training, name)
     n = options.whole_number("n", "how many images words are to be written on", least=1)
     if dataset.attacks is None and dataset.contrasts is None:
         return attacks.with_written_words(dataset, n=n or attacks.N_WRITTEN_IMAGES)

@@ -1,6 +1,6 @@
 """Images to train on beside those that are tested: ``--data-option train=``, a split for few-shot, data for text-in-image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,32 @@ TASK, OPTION = "few-shot", "train"
 def is_named(options: DataOptions) -> bool:
     """Return whether the data are to come with a split to train on."""
     return options.task == TASK and OPTION in options.options
+
+
+def of_training(options: DataOptions) -> DataOptions:
+    """Return the options with which images to train on beside attacks are loaded: ``train.split=NAME`` is their split.
+
+    Example:
+        >>> of_training(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
+        {'split': 'val'}
+    """
+    own = {
+        key.removeprefix(f"{OPTION}."): value for key, value in options.options.items() if key.startswith(f"{OPTION}.")
+    }
+    return replace(options, task=None, options=own, n_images=None, allow_partial=True)
+
+
+def of_tested(options: DataOptions) -> DataOptions:
+    """Return the options without those of the images to train on, where such are named.
+
+    Example:
+        >>> of_tested(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
+        {'n': '9'}
+    """
+    if OPTION not in options.options:
+        return options
+    own = {key: value for key, value in options.options.items() if key != OPTION and not key.startswith(f"{OPTION}.")}
+    return replace(options, options=own)
 
 
 def load(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
@@ -104,7 +130,7 @@ def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
 
     Raises:
         UsageError: nothing is attacked in the tested data.
-        DataError: none of the images to train on is of a class of the attacks.
+        DataError: none of the images to train on is of a class of the attacks, or names of classes differ in case alone.
         MissingPart: the images to train on have no labels.
 
     Example:
@@ -123,6 +149,7 @@ def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
         )
     training.require("labels", "class_names")
     assert training.labels is not None and training.class_names is not None
+    _refuse_ambiguous(tested.class_names, training.class_names, name)
     n_readings, n_unknown = len(tested.contrasts or ()), len(training)
     row = {class_name.casefold(): number for number, class_name in enumerate(tested.class_names)}
     labels = np.array([row.get(class_name.casefold(), -1) for class_name in training.class_names], np.int64)
@@ -155,3 +182,17 @@ def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
         ),
         allow_partial=True,
     )
+
+
+def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], name: str) -> None:
+    """Raise DataError when two names of either that both have differ only in the case of their letters."""
+    common = {each.casefold() for each in tested} & {each.casefold() for each in training}
+    for names in (tested, training):
+        first: dict[str, str] = {}
+        for each in names:
+            other = first.setdefault(each.casefold(), each)
+            if other != each and each.casefold() in common:
+                raise DataError(
+                    f"--data-option {OPTION}={name}: the classes '{other}' and '{each}' differ only in the case of their"
+                    " letters, by which images to train on cannot be told: expected other names; rename one of them"
+                )

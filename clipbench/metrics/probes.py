@@ -40,6 +40,7 @@ def fit_probe(
     *,
     towards: Float64[np.ndarray, "n_classes dim"] | None = None,
     c: float = C,
+    is_balanced: bool = False,
 ) -> Probe:
     """Return the weights W, and the bias b, that minimise c Σ loss + ½ Σ (W − towards)².
 
@@ -53,6 +54,8 @@ def fit_probe(
         n_classes: at least 2.
         towards: weights that a fit without data would have; 0 by default.
         c: inverse strength of the regularisation.
+        is_balanced: weight the losses so that each class has the same sum of weights, as scikit-learn's
+            ``class_weight="balanced"`` does; else a class of more vectors is named more often.
 
     Raises:
         DataError: there are fewer than two classes, or a label names none.
@@ -76,7 +79,8 @@ def fit_probe(
     if len(x) < x.shape[1]:
         basis, upper = np.linalg.qr(x.T)
         x = upper.T
-    weights, bias = _minimum(x, offsets, labels, n_classes, c)
+    of_class = _class_weights(labels, n_classes, is_balanced=is_balanced)
+    weights, bias = _minimum(x, offsets, labels, of_class, c)
     weights = weights if basis is None else weights @ basis.T
     return Probe(weights if towards is None else towards + weights, bias)
 
@@ -85,13 +89,18 @@ def _minimum(
     x: Float64[np.ndarray, "n dim"],
     offsets: Float64[np.ndarray, "n n_classes"] | None,
     labels: Int64[np.ndarray, " n"],
-    n_classes: int,
+    of_class: Float64[np.ndarray, " n_classes"],
     c: float,
 ) -> tuple[Float64[np.ndarray, "n_classes dim"], Float64[np.ndarray, " n_classes"]]:
-    """Return weights and bias of the least loss; scores have the offsets in place of a bias, where there are any."""
+    """Return weights and bias of the least loss; scores have the offsets in place of a bias, where there are any.
+
+    Args:
+        of_class: weight of the loss of each class's vectors.
+    """
     from scipy.optimize import minimize
 
-    n, size = len(x), n_classes * x.shape[1]
+    n, n_classes = len(x), len(of_class)
+    size = n_classes * x.shape[1]
     decay = 1 / (c * n)
     blocks = [slice(start, start + _BLOCK) for start in range(0, n, _BLOCK)]
 
@@ -102,11 +111,13 @@ def _minimum(
             scores = x[rows] @ weights.T + (bias if offsets is None else offsets[rows])
             scores -= scores.max(axis=1, keepdims=True)
             own = np.arange(len(scores)), labels[rows]
+            weight = of_class[labels[rows]]
             shares = np.exp(scores)
             totals = shares.sum(axis=1)
-            loss += float((np.log(totals) - scores[own]).sum()) / n
+            loss += float(((np.log(totals) - scores[own]) * weight).sum()) / n
             shares /= totals[:, None]
             shares[own] -= 1
+            shares *= weight[:, None]
             slope += shares.T @ x[rows] / n
             bias_slope += shares.sum(axis=0) / n
         return loss, slope.ravel() if offsets is not None else np.concatenate([slope.ravel(), bias_slope])
@@ -129,6 +140,7 @@ def neighbour_votes(
     n_classes: int,
     *,
     k: int = N_NEIGHBOURS,
+    is_balanced: bool = False,
 ) -> Float64[np.ndarray, "n n_classes"]:
     """Return the share of the vote that each class gets from a query's k nearest vectors, rounded so that equal ones tie.
 
@@ -138,6 +150,8 @@ def neighbour_votes(
         queries: unit vectors.
         vectors: unit vectors of known classes; all of them vote where they are no more than k.
         labels: row of each vector's class.
+        is_balanced: divide the votes of a class by the number of its vectors, so that a class of many vectors does not
+            win by their number.
 
     Example:
         >>> x = np.array([[1, 0], [0.6, 0.8], [0.6, 0.8]], np.float32)
@@ -145,6 +159,7 @@ def neighbour_votes(
         array([[0.5, 0.5]])
     """
     votes, k = np.zeros((len(queries), n_classes)), min(k, len(vectors))
+    of_class = _class_weights(labels, n_classes, is_balanced=is_balanced)
     for rows, scores in score_blocks(queries, vectors):
         last = np.partition(scores, -k, axis=1)[:, -k, None]
         above, at = scores > last, scores == last
@@ -152,7 +167,18 @@ def neighbour_votes(
         query, voter = np.nonzero(places)
         nearness = scores[query, voter].astype(np.float64) - scores.max(axis=1)[query]
         np.add.at(votes[rows], (query, labels[voter]), places[query, voter] * np.exp(nearness / TEMPERATURE))
+    votes *= of_class
     return np.round(votes / votes.sum(axis=1, keepdims=True), DECIMALS)
+
+
+def _class_weights(
+    labels: Int64[np.ndarray, " n"], n_classes: int, *, is_balanced: bool
+) -> Float64[np.ndarray, " n_classes"]:
+    """Return the weight of a vector of each class: 1, or what makes the classes equal and is 1 on average over the vectors."""
+    if not is_balanced:
+        return np.ones(n_classes)
+    sizes = np.bincount(labels, minlength=n_classes)
+    return np.where(sizes > 0, len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1)), 0.0)
 
 
 def first_credit(

@@ -76,7 +76,7 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
 
 
 def _probe_fooled(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often a linear probe is fooled where the prompts are; nothing where no probe was asked for."""
+    """Return how often a linear probe is fooled where the prompts are, under attack and without a word; nothing where none was asked for."""
     metrics = evaluation.metrics
     probe, difference = metrics.get("linear_probe_attack_success"), metrics.get("zero_shot_minus_linear_probe")
     if probe is None:
@@ -87,13 +87,19 @@ def _probe_fooled(evaluation: EvaluationRecord) -> list[Finding]:
     standing = against_chance(replace(difference, higher_is_better=True))[0] or "level"
     prompts = metrics.get("zero_shot_attack_success")
     text = (
-        f"A linear probe on the same image vectors is {words.get(standing, 'fooled in')} {fmt.percent(probe.value)} % of "
+        f"The linear probe trained here, on the same image vectors, is {words.get(standing, 'fooled in')} {fmt.percent(probe.value)} % of "
         f"{fmt.count(probe.n)} attacks, the prompts in {fmt.percent(prompts.value if prompts else None)} % among the same "
         f"classes; difference {fmt.number(difference.value, difference.unit)} {fmt.symbol(difference.unit)}"
         f"{interval_in_brackets(difference)}"
     )
-    text += ", not significant." if standing == "level" else "."
-    return [Finding("plain", text)]
+    text += ", not significant" if standing == "level" else ""
+    named = [evaluation.controls.get(f"{key}_plain_named_word") for key in ("linear_probe", "zero_shot")]
+    shares = [fmt.percent(control.value) for control in named if control is not None and control.value is not None]
+    if len(shares) == len(named):
+        text += (
+            f"; without the word, its class is named in {shares[0]} % by the probe and in {shares[1]} % by the prompts"
+        )
+    return [Finding("plain", text + ". The interval is of these probes: other training images give others.")]
 
 
 def _mark(success: Metric, named: Metric | None) -> Mark:

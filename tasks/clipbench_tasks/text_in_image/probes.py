@@ -1,8 +1,10 @@
 """Attacks on classifiers that read no prompt: are a linear probe and k-NN fooled by a word where the prompts are?
 
-Both are trained on unit vectors of images without a word, as in few-shot: on images of their own where the data have
-them (``is_training``), else on the objects of the attacks, cross-fitted. Then an attack is tested by classifiers that saw no image of its
+Both are trained on unit vectors of images without a word, as in few-shot but with the same weight for each class, so that no
+word wins by the number of its class's images: on images of their own where the data have them (``is_training``), without those that
+an attack shows, else on the objects of the attacks, cross-fitted. Then an attack is tested by classifiers that saw no image of its
 object: objects that share an image are one, and each class's objects are dealt to five folds in the order of their ids.
+Images of equal content are one image.
 
 Zero-shot, k-NN and the probe are asked of the same attacks, among the same classes: those that can be trained. An attack whose
 object or word is none of them is left out.
@@ -39,17 +41,22 @@ UNTRAINED = (
     "--data-option train=DATA trains on other images"
 )
 UNKNOWN = "no attack's object and word are both classes of the images to train on"
+OF_THESE = " The interval is of the classifiers trained in this run: other training images give others."
 
 
 def _definitions() -> dict[str, Definition]:
     found = {}
     for key, title in CLASSIFIERS.items():
-        by = "the prompts, among the classes that the probes are trained on" if key == ZERO_SHOT else f"a {title}"
+        by = (
+            "the prompts, among the classes that the probes are trained on"
+            if key == ZERO_SHOT
+            else f"the trained {title}"
+        )
         success, by = f"{key}_attack_success", by.replace("Linear", "linear")
         same = " (same attacks and classes)" if key == ZERO_SHOT else ""
         found[success] = Definition(
             f"{title} attack success rate{same}",
-            f"Share of attacks in which the class of the written word scores highest by {by}.",
+            f"Share of attacks in which the class of the written word scores highest by {by}.{'' if key == ZERO_SHOT else OF_THESE}",
         )
         found[f"{key}_attacked_acc"] = Definition(
             f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
@@ -66,9 +73,9 @@ def _definitions() -> dict[str, Definition]:
     for key, title in PROBES.items():
         found[f"{ZERO_SHOT}_minus_{key}"] = Definition(
             f"Attack success rate, zero-shot minus {title}".replace("Linear", "linear"),
-            f"Attack success rate by the prompts less that by a {title}, of the same attacks among the same classes.".replace(
-                "Linear", "linear"
-            ),
+            f"Attack success rate by the prompts less that by the trained {title}, of the same attacks among the same"
+            " classes.".replace("Linear", "linear")
+            + OF_THESE,
         )
     return found
 
@@ -96,6 +103,8 @@ class Training(NamedTuple):
     """An attack is tested by the images of other folds than its own."""
     of_attack: Int64[np.ndarray, " n_attacks"]
     """Fold of each attack."""
+    n_shown: int = 0
+    """Images to train on that were left out because an attack shows them."""
 
     @property
     def classes(self) -> Int64[np.ndarray, " n_trained"]:
@@ -129,12 +138,14 @@ def probed(
         classes: unit vectors of the prompts.
         is_asked: attacks of the data's usual style.
     """
-    training = training_of(dataset, attacks)
+    training = training_of(dataset, attacks, embedder.digests(dataset.images))
     trained = training.classes
     labels, words = (np.array([getattr(each, part) for each in attacks], np.int64) for part in ("label", "word"))
     asked = np.flatnonzero(is_asked & np.isin(labels, trained) & np.isin(words, trained))
     if len(trained) < 2 or not len(asked):
         reason = UNTRAINED if dataset.is_training is None else UNKNOWN
+        if training.n_shown:
+            reason += f" without the {count(training.n_shown)} that an attack shows"
         name = "linear_probe_attack_success"
         return Probed({}, {name: Fixed(value=None, reason=reason, higher_is_better=False)}, {}, ())
     training = _among(training, trained)
@@ -153,18 +164,26 @@ def probed(
     samples[PREDICTED] = np.full(len(attacks), "", object)
     names = np.array(dataset.class_names, object)[trained]
     samples[PREDICTED][asked] = names[scores["linear_probe"][0].argmax(axis=1)]
-    return Probed(samples, *_measures(len(trained), shown), (_note(training, asked, len(trained)),))
+    return Probed(samples, *_measures(len(trained), shown), _notes(training, asked, len(trained)))
 
 
-def training_of(dataset: Dataset, attacks: Sequence[Attack]) -> Training:
-    """Return the images without a word to train on: the data's own for that, or those of the objects, by folds."""
+def training_of(dataset: Dataset, attacks: Sequence[Attack], digests: Sequence[str]) -> Training:
+    """Return the images without a word to train on: the data's own for that, or those of the objects, by folds.
+
+    Args:
+        digests: content hashes of the data set's images.
+    """
+    contents = np.unique(np.array(digests), return_inverse=True)[1]
+    images = [contents[list(each.images)] for each in attacks]
     if dataset.is_training is not None:
         assert dataset.labels is not None
         rows = np.flatnonzero(dataset.is_training)
-        return Training(rows, dataset.labels[rows], np.full(len(rows), ALWAYS), np.full(len(attacks), NEVER))
-    images = [each.images for each in attacks]
-    owners = np.repeat(np.arange(len(attacks)), [len(rows) for rows in images])
-    objects = sharing(owners, np.concatenate([np.array(rows, np.int64) for rows in images]), len(attacks))
+        is_shown = np.isin(contents[rows], np.concatenate(images))
+        rows = rows[~is_shown]
+        nowhere = np.full(len(attacks), NEVER)
+        return Training(rows, dataset.labels[rows], np.full(len(rows), ALWAYS), nowhere, int(is_shown.sum()))
+    owners = np.repeat(np.arange(len(attacks)), [len(each) for each in images])
+    objects = sharing(owners, np.concatenate(images), len(attacks))
     plain = np.array([_plain(each) for each in attacks])
     ids: dict[int, str] = {}
     for thing, row in zip(objects.tolist(), plain.tolist(), strict=True):
@@ -192,7 +211,7 @@ def _among(training: Training, trained: Int64[np.ndarray, " n_trained"]) -> Trai
     """Return the training images of some classes, which their labels then number."""
     kept = np.isin(training.labels, trained)
     labels = np.searchsorted(trained, training.labels[kept])
-    return Training(training.images[kept], labels, training.folds[kept], training.of_attack)
+    return training._replace(images=training.images[kept], labels=labels, folds=training.folds[kept])
 
 
 def _vectors(
@@ -230,10 +249,10 @@ def _by_folds(
     for fold in np.unique(folds).tolist():
         others, here = training.folds != fold, folds == fold
         images, labels = vectors[others], training.labels[others]
-        probe = fit_probe(images, labels, n_classes)
+        probe = fit_probe(images, labels, n_classes, is_balanced=True)
         for place, each in enumerate(of_asked):
             found["linear_probe"][place][here] = probe.scores(each[here])
-            found["knn"][place][here] = neighbour_votes(each[here], images, labels, n_classes)
+            found["knn"][place][here] = neighbour_votes(each[here], images, labels, n_classes, is_balanced=True)
     return found
 
 
@@ -282,14 +301,23 @@ def _measures(n_classes: int, shown: _Shown) -> tuple[dict[str, Measure], dict[s
     return measures, controls
 
 
-def _note(training: Training, asked: Int64[np.ndarray, " n_asked"], n_classes: int) -> str:
-    n_folds = len(np.unique(training.of_attack[asked]))
+def _notes(training: Training, asked: Int64[np.ndarray, " n_asked"], n_classes: int) -> tuple[str, ...]:
+    """Return how the classifiers were trained, on how many images each, and what was left out."""
+    folds = np.unique(training.of_attack[asked])
+    training_sets = [training.labels[training.folds != fold] for fold in folds.tolist()]
+    of_class = np.array([np.bincount(labels, minlength=n_classes) for labels in training_sets])
+    sizes = f"{_range(of_class.sum(axis=1))} without a word, {_range(of_class.ravel())} a class"
     how = (
-        "images of their own"
+        f"images of their own ({sizes})"
         if ALWAYS in training.folds
-        else f"images of other objects than the attacked one, in {counted(n_folds, 'fold')}"
+        else f"images of other objects than the attacked one, in {counted(len(folds), 'fold')} (each {sizes})"
     )
-    return (
-        f"probes: {count(len(asked))} attacks among {n_classes} classes, trained on {how}"
-        f" ({count(len(training.images))} without a word)"
-    )
+    notes = [f"probes: {count(len(asked))} attacks among {n_classes} classes of equal weight, trained on {how}"]
+    if training.n_shown:
+        notes.append(f"images to train on that an attack shows ({count(training.n_shown)}): left out")
+    return tuple(notes)
+
+
+def _range(numbers: Int64[np.ndarray, " n"]) -> str:
+    fewest, most = int(numbers.min()), int(numbers.max())
+    return count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"

@@ -30,6 +30,27 @@ def test_a_linear_probe_is_scikit_learn_s_logistic_regression(n: int, dim: int, 
     assert (ours.argmax(axis=1) == theirs.predict(others.astype(np.float64))).all()
 
 
+def test_with_classes_of_equal_weight_a_probe_is_scikit_learn_s_balanced_one_and_the_larger_class_has_no_say() -> None:
+    x, labels = world(60, 8, 3)
+    labels = np.where(np.arange(60) < 40, 0, labels)
+    probe = fit_probe(x, labels, 3, is_balanced=True)
+    theirs = LogisticRegression(C=10, tol=1e-9, max_iter=10_000, class_weight="balanced").fit(
+        x.astype(np.float64), labels
+    )
+    others = unit(np.random.default_rng(1).standard_normal((50, 8)).astype(np.float32))
+    ours = softmax(others @ probe.weights.T + probe.bias, axis=1)
+    assert ours == pytest.approx(theirs.predict_proba(others.astype(np.float64)), abs=2e-3)
+    same, labels = np.tile(unit(np.ones((1, 6), np.float32)), (32, 1)), np.array([0] * 30 + [1] * 2)
+    for scores in (
+        fit_probe(same, labels, 2, is_balanced=True).scores(same),
+        neighbour_votes(same, same, labels, 2, is_balanced=True),
+    ):
+        assert (scores == scores[:, :1]).all()
+    assert (
+        fit_probe(same, labels, 2).scores(same)[0].argmax() == neighbour_votes(same, same, labels, 2)[0].argmax() == 0
+    )
+
+
 def gradient(weights: np.ndarray, x: np.ndarray, labels: np.ndarray, towards: np.ndarray, c: float) -> np.ndarray:
     """Return the derivative of the objective, over c n, with all scores at once."""
     shares = softmax(x @ weights.T, axis=1) - np.eye(len(towards))[labels]

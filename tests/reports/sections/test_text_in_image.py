@@ -146,16 +146,28 @@ def test_probes_stand_beside_the_prompts(evidence: Make, whole: dict[str, Any], 
         for name, share in zip(("plain_acc", "attacked_acc", "attack_success"), values, strict=True)
     }
     less = Metric(value=0.69, low=0.6, high=0.76, n=200, unit="difference", chance=0.0)
-    asked = evidence(**{**whole, "metrics": {**whole["metrics"], **metrics, "zero_shot_minus_linear_probe": less}})
+    named = {
+        f"{key}_plain_named_word": parts.fraction(share, 200)
+        for key, share in (("linear_probe", 0.02), ("zero_shot", 0.04))
+    }
+    asked = evidence(
+        **{
+            **whole,
+            "metrics": {**whole["metrics"], **metrics, "zero_shot_minus_linear_probe": less},
+            "controls": {**whole["controls"], **named},
+        }
+    )
     found = figures.probe_attacks(alone(asked))
     assert found.title == "Attack success by classifier: zero-shot 70.0 %, linear probe 1.0 %, k-NN 3.0 %."
     assert found.detail.startswith("Object, no word on it: zero-shot 90.0 %, linear probe 80.0 %, k-NN 60.0 %.")
+    assert "none that an attack shows" in found.reading and "of these probes" in found.reading
     ranges = [mark for mark in found.panels[0].marks if isinstance(mark, Ranges)]
     assert [list(mark.ys) for mark in ranges] == [[0.9, 0.8, 0.6], [0.2, 0.75, 0.5], [0.7, 0.01, 0.03]]
     *_, told = findings(asked.evaluation)
     assert told.text == (
-        "A linear probe on the same image vectors is fooled less often than the prompts: in 1.0 % of 200 attacks, the prompts"
-        " in 70.0 % among the same classes; difference 69.0 pp (95 % interval [60.0, 76.0])."
+        "The linear probe trained here, on the same image vectors, is fooled less often than the prompts: in 1.0 % of 200 attacks,"
+        " the prompts in 70.0 % among the same classes; difference 69.0 pp (95 % interval [60.0, 76.0]); without the word, its class is"
+        " named in 2.0 % by the probe and in 4.0 % by the prompts. The interval is of these probes: other training images give others."
     )
     none = replace(
         asked.evaluation,
@@ -165,9 +177,9 @@ def test_probes_stand_beside_the_prompts(evidence: Make, whole: dict[str, Any], 
         },
     )
     told = findings(none)[-1]
-    assert "image vectors is fooled in 1.0 % of 200" in told.text and told.text.endswith(
-        "[−2.0, 4.0]), not significant."
-    )
+    assert "image vectors, is fooled in 1.0 % of 200" in told.text and "[−2.0, 4.0]), not significant; " in told.text
+    bare = findings(replace(none, controls={}))[-1]
+    assert bare.text.endswith("not significant. The interval is of these probes: other training images give others.")
     reason = "the data show too few objects"
     undefined = evidence(
         metrics={

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import clipbench as cb
-from clipbench.data import Attack, Dataset, Prompts
+from clipbench.data import Attack, DataOptions, Dataset, Prompts, for_task, load_data
+from clipbench.data.training_split import beside_attacks
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
@@ -81,7 +82,8 @@ def test_a_word_in_the_direction_of_the_objects_that_it_names_fools_all() -> Non
     values = metrics(found)
     assert success(values) == [1.0, 1.0, 1.0] and values["zero_shot_minus_linear_probe"].value == 0.0
     assert found.samples["linear_probe_predicted"][0] == "dog"
-    assert found.notes[-1].startswith("probes: 12 attacks among 3 classes, trained on images of other objects")
+    assert found.notes[-1].startswith("probes: 12 attacks among 3 classes of equal weight, trained on images of")
+    assert "other objects than the attacked one, in 4 folds (each 9 without a word, 3 a class)" in found.notes[-1]
 
 
 def test_no_attack_is_tested_by_a_probe_that_saw_its_object() -> None:
@@ -89,11 +91,15 @@ def test_no_attack_is_tested_by_a_probe_that_saw_its_object() -> None:
     # Objects 0 and 1 share an image with a blank label: they are one.
     attacks = list(data.attacks or ())
     attacks[1] = attacks[1]._replace(blank=attacks[0].clean)
-    training = training_of(replace(data, attacks=attacks), attacks)
+    training = training_of(replace(data, attacks=attacks), attacks, data.image_ids)
     for attack, fold in zip(attacks, training.of_attack.tolist(), strict=True):
         own = np.isin(training.images, attack.images)
         assert own.any() and (training.folds[own] == fold).all()
     assert training.of_attack[0] == training.of_attack[1] and len(set(training.of_attack.tolist())) == 4
+    # Two files of one content are one image too.
+    copied = ["cat3" if id == "cow3" else id for id in data.image_ids]
+    of_attack = training_of(data, data.attacks or (), copied).of_attack
+    assert of_attack[3] == of_attack[11]
     # Two of the cats look like nothing else: a probe that saw them would know them, and none does.
     odd = {**images}
     for name in ("cat0", "cat0-dog"):
@@ -166,8 +172,42 @@ def test_other_images_are_trained_on_where_the_data_name_some(tmp_path: Path) ->
     assert len(table) == 5 and asked.tolist() == table["object"].eq("cat").tolist()  # the next class is the dog's
     assert record.metrics["knn_attacked_acc"].chance == 1 / 2
     notes = " ".join(record.notes)
-    assert "trained on images of their own (4 without a word)" in notes
+    assert "among 2 classes of equal weight, trained on images of their own (4 without a word, 2 a class)" in notes
     assert "of classes that no attack has (2): left out" in notes
+
+
+def test_an_image_that_an_attack_shows_trains_no_probe(tmp_path: Path) -> None:
+    folder = photographs(tmp_path, "cat", "dog")
+    options = {"train": folder, "n": "2"}
+    run = cb.run(ToyModel(), "text-in-image", data=folder, data_options=options)
+    (record,) = run.result.evaluations
+    assert "images to train on that an attack shows (2): left out" in record.notes
+    assert any("images of their own (2 without a word, 1 a class)" in note for note in record.notes)
+    run = cb.run(ToyModel(), "text-in-image", data=folder, data_options={"train": folder})
+    reason = run.result.evaluations[0].metrics["linear_probe_attack_success"].reason or ""
+    assert reason.endswith("both classes of the images to train on without the 4 that an attack shows")
+
+
+def test_a_class_of_many_images_has_no_advantage() -> None:
+    data, images = world("word_CLASS")
+    # Nothing shows of what class an object is; most of those to train on are dogs, the word on every cat.
+    alike = {name: directions(cat=1.0) for name in images}
+    rows = [row for row, id in enumerate(data.image_ids) if "-" not in id and not id.startswith("cow")]
+    kept = [row for row in rows if data.image_ids[row] not in ("cat1", "cat2", "cat3")]
+    more = [NamedImage(f"more {row}") for row in kept]
+    alike |= {each.name: directions(cat=1.0) for each in more}
+    labels = np.array([0] * len(data) + [CLASSES.index(data.image_ids[row][:3]) for row in kept])
+    everything = replace(
+        data,
+        images=[*data.images, *more],
+        image_ids=[*data.image_ids, *(each.name for each in more)],
+        labels=labels,
+        is_training=np.arange(len(labels)) >= len(data),
+        attacks=[each for each in data.attacks or () if each.label == 0],
+    )
+    found = evaluated(everything, alike)
+    assert success(metrics(found))[1:] == [0.5, 0.5]
+    assert "(5 without a word, 1 to 4 a class)" in found.notes[-1]
 
 
 def test_images_to_train_on_that_show_no_class_of_the_attacks_are_refused(tmp_path: Path) -> None:
@@ -179,6 +219,32 @@ def test_images_to_train_on_that_show_no_class_of_the_attacks_are_refused(tmp_pa
         cb.run(ToyModel(), "text-in-image", data=data, data_options=options)
     with pytest.raises(cb.ClipbenchError, match="data 'scenes' take no option 'train'"):
         cb.run(ToyModel(), "text-in-image@scenes", data_options=options)
+
+
+def test_images_to_train_on_have_options_of_their_own(tmp_path: Path) -> None:
+    data, _ = world("word_CLASS")
+    for split, n in (("train", 2), ("val", 1)):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(n):
+                NamedImage(f"{split}{name}{number}").open().save(tmp_path / split / name / f"{number}.png")
+    loaded = for_task(data, DataOptions(task="text-in-image", options={"train": str(tmp_path), "train.split": "val"}))
+    assert loaded.is_training is not None and loaded.is_training.sum() == 2
+    with pytest.raises(cb.ClipbenchError, match=r"take no option 'train\.split'"):
+        load_data(str(tmp_path), DataOptions(task="text-in-image", options={"train.split": "val"}))
+
+
+@pytest.mark.parametrize(("tested", "training"), [(("Cat", "cat"), ("cat",)), (("cat", "dog"), ("CAT", "cat"))])
+def test_names_of_classes_that_differ_only_in_case_are_refused(
+    tested: tuple[str, ...], training: tuple[str, ...]
+) -> None:
+    one = Dataset(id="x", images=[NamedImage("a")], image_ids=["a"])
+    attacked = replace(one, class_names=tested, attacks=[Attack("1", label=0, word=1, attacked=0)])
+    photographs = replace(one, class_names=training, labels=np.array([0]))
+    with pytest.raises(cb.ClipbenchError, match=r"train=photos: the classes '\w+' and 'cat' differ only in the case"):
+        beside_attacks(attacked, photographs, "photos")
+    elsewhere = replace(attacked, class_names=("horse", "dog"))
+    beside_attacks(elsewhere, replace(photographs, class_names=("DOG", "CAT", "cat")), "photos")
 
 
 # -- published
