@@ -233,8 +233,10 @@ def read_weaknesses(folder: Path) -> Weaknesses:
 def value_of(models: Sequence[Weaknesses], name: str) -> Bounded:
     """Return what was measured of a model, or of one for each seed."""
     values = np.stack([model[name] for model in models])
-    within = None if name.endswith("cosine") else intervals.SHARES if values.min() >= 0 else intervals.DIFFERENCES
-    return over_seeds(values, within=within)
+    if name.endswith("cosine"):
+        found = over_seeds(values, within=None)
+        return found._replace(low=max(-1.0, found.low), high=min(1.0, found.high))
+    return over_seeds(values, within=intervals.SHARES if values.min() >= 0 else intervals.DIFFERENCES)
 
 
 def recall(runs: Runs, direction: str | None = None) -> Bounded:

@@ -112,8 +112,9 @@ The InfoNCE runs at batch size {weak_batch}, with `tiny`, which was trained on s
 
 {weaknesses}
 
+- The runs are for the comparisons above, and short: where they hardly know the objects, `tiny` tells more.
 - Swapped captions are items of two images and two captions with the same words. Where *one more or one fewer* is told better than
-  they are, the images are seen and the order of words is not.
+  they are, the images are seen and the order of words is not. A score below chance has both images nearer to the same caption.
 - A model that cannot read cannot be misled by what is written: a low rate of named words says nothing of models that read.
 - Captions of about 90 words name the objects somewhere between sentences that are true of any image, so the first tokens
   say less here than in captions that begin with a summary. The probe moves one fact through such a paragraph.
@@ -150,8 +151,9 @@ caption of a scene, in other words, searches for the first one among those of al
 - The difference counts as vanishing when the sigmoid loss is ahead at the smallest batch, not surely ahead at the largest, and less so there by a
   paired interval of the two leads, and InfoNCE is not ahead there. Without a lead that could shrink there is no verdict.
 - "Little better than by chance" and "hardly noticed" mean less than half of the way from chance to perfect: our line too.
-- The written word wins where it is named more often than the object. The model must read better than by chance, and name the object
-  without a label.
+- The written word wins where it is named more often than the object, by a model that reads better than by chance.
+- Swapped captions and written words are judged only of models that know the objects: without a label they name more than half of the
+  way from chance to perfect.
 - The first {few} tokens retrieve as well as all where their recall@1 is at least {whole_length} of that of the whole caption, as for
   clipbench's effective length.
 - Of two text embedders, the one decides whose number of parameters is nearer to that of the text tower.
@@ -255,8 +257,10 @@ def _verdicts(
 
 
 def _row(verdict: Verdict, tiny: Verdict | None, elsewhere: str) -> tuple[str, ...]:
-    beside = f"; `tiny` {tiny.word}" if tiny else ""
-    return verdict.claim, f"**{verdict.word}**{beside}", verdict.because, elsewhere
+    if tiny is None:
+        return verdict.claim, f"**{verdict.word}**", verdict.because, elsewhere
+    words, because = f"**{verdict.word}**; `tiny` **{tiny.word}**", f"{verdict.because}. `tiny`: {tiny.because}"
+    return verdict.claim, words, because, elsewhere
 
 
 def _said_of_all(found: Measured) -> dict[str, object]:

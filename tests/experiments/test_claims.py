@@ -273,7 +273,7 @@ def test_the_page_says_who_is_ahead_and_whether_the_interval_says_so(claims: Cla
     assert "Temperature fixed at 0.07: the gap goes from 1.202 to 0.302, 25.1 % (24.8 to 25.4) of the start" in page
     assert "Temperature learned (it ends at 0.065): the gap goes from 1.202 to 0.902" in page
     assert "24 runs, trained in 12 minutes in all" in page and "torch 2.13.0" in page
-    assert "(seeds 0, 1, 2)" in page and "| **disagrees**; `tiny` disagrees | recall@1 of 20 tokens" not in page
+    assert "(seeds 0, 1, 2)" in page and "| **agrees**; `tiny` **agrees** | recall@1 of 20 tokens 90.0 % (" in page
     assert "Written word read, of ten | 90.0 % (" in page
     assert "{" not in page and "nan" not in page
 
@@ -304,7 +304,7 @@ def test_of_two_text_embedders_the_one_of_the_nearer_size_decides(claims: Claims
         ({"text": 0.62, "late": 0.75}, ["cannot tell", "disagrees", "agrees", "cannot tell"]),
         ({"attacked_acc": 0.1, "attack_success": 0.8}, ["agrees", "agrees", "agrees", "disagrees"]),
         ({"reading": 0.1, "early": 0.5}, ["agrees", "cannot tell", "agrees", "cannot tell"]),
-        ({"clean_acc": 0.1}, ["agrees", "cannot tell", "agrees", "disagrees"]),
+        ({"clean_acc": 0.5}, ["cannot tell", "cannot tell", "agrees", "disagrees"]),
     ],
     ids=[
         "usual",
