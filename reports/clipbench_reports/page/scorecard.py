@@ -144,8 +144,8 @@ def headline_cards(groups: list[Group], averages: Mapping[str, AverageRecord | N
 
 
 def first_headline(group: Group) -> MetricLines | None:
-    """Return the first headline metric of a group that any of its models has a value of; None where there is none."""
-    return next((each for each in _headlines(group, []) if _has_value(each)), None)
+    """Return the first headline metric of a group that any of its models has a value of, or else the first; None without any."""
+    return min(_headlines(group, []), key=lambda line: not _has_value(line), default=None)
 
 
 def _first_headlines(group: Group) -> set[str]:
