@@ -7,10 +7,10 @@
     val2014/                          COCO's images
 
 The first three come with the authors' repository, which may lie in the folder as it is. Its other judgements, cxc_... (CxC, Parekh et al.
-2021) and original_... (COCO's own captions), have the same form.
+2021) and original_... (COCO's own captions), have the same form; a file of these is needed only where it is asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ PLACES = ("", "eccv_caption/data", "data")
 COCO_PLACES, ANNOTATIONS = ("", "coco"), ("captions_val2014.json", "annotations/captions_val2014.json")
 IMAGE_PLACES = ("val2014", "images/val2014", "images", "")
 WEB = "http://images.cocodataset.org"
+AUTHORS = "https://raw.githubusercontent.com/naver-ai/eccv-caption/b51f56c/eccv_caption/data"
 
 Pairs = Mapping[int, Sequence[int]]
 
@@ -45,40 +46,40 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
     Raises:
         UsageError: no direction is named, or there is none of the name.
-        DataError: a file is malformed, or names an image or a caption that COCO does not have.
-        Unavailable: COCO's captions or images are missing; of images, with ``allow_partial``, only if all are.
+        DataError: a file is malformed, or names an image or a caption that COCO does not have (with ``allow_partial``, those
+            are left out, unless all that search are).
+        Unavailable: judgements, COCO's captions or images are missing; of images, with ``allow_partial``, only if all are.
     """
     options.refuse_unknown(("direction", "judgements", "coco"), id)
     direction = _chosen(options, "direction", tuple(DIRECTIONS), None)
     kind = _chosen(options, "judgements", JUDGEMENTS, JUDGEMENTS[0])
     folder, coco = _folder(path), _coco(path, options, id)
     assert folder is not None
-    judged = _pairs(folder / f"{kind}_{DIRECTIONS[direction]}.json")
-    searched = _pairs(folder / f"original_{DIRECTIONS['i2t']}.json")
+    judged = _pairs(_file(folder, f"{kind}_{DIRECTIONS[direction]}.json", id))
+    searched = _pairs(_file(folder, f"original_{DIRECTIONS['i2t']}.json", id))
     captions, file_names = _read_coco(coco)
     is_of_images = direction == "i2t"
     images = _image_folder(coco, next(iter(file_names.values())))
 
     def image(id: int) -> Item:
-        return Item(str(id), "", images / _known(file_names, id, "image", coco))
+        return Item(str(id), "", images / file_names[id])
 
     def caption(id: int) -> Item:
-        return Item(str(id), _known(captions, id, "caption", coco), None)
+        return Item(str(id), captions[id], None)
 
     in_split = [each for own in searched.values() for each in own] if is_of_images else list(searched)
     documents = dict.fromkeys([*in_split, *(each for right in judged.values() for each in right)])
-    what, of_coco = ("captions", captions) if is_of_images else ("images", file_names)
-    absent = {each for each in documents if each not in of_coco} if options.allow_partial else set()
     n_more = len(documents) - len(in_split)
-    notes = (
-        [f"{what} judged right beyond the {len(in_split):,} of the split ({n_more:,}): searched too"] if n_more else []
-    )
-    if absent:
-        notes.append(f"{what} that are not in {coco.name} ({len(absent):,}): left out")
+    what = "captions" if is_of_images else "images"
+    beyond = f"{what} judged right beyond the {len(in_split):,} of the split ({n_more:,}): searched too"
+    sides = [("image", file_names), ("caption", captions)]
+    of_queries, of_documents = sides if is_of_images else sides[::-1]
+    asked, asked_notes = _in_coco(judged, *of_queries, coco, options, searches=True)
+    gallery, gallery_notes = _in_coco(documents, *of_documents, coco, options, searches=False)
     query, document = (image, caption) if is_of_images else (caption, image)
     found = Judged(
-        [document(each) for each in documents if each not in absent],
-        [query(each) for each in judged],
+        [document(each) for each in gallery],
+        [query(each) for each in asked],
         [Judgement(str(of), str(each), 1) for of, right in judged.items() for each in dict.fromkeys(right)],
     )
     split = direction if kind == JUDGEMENTS[0] else f"{kind}-{direction}"
@@ -86,6 +87,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         f"fetch {WEB}/zips/val2014.zip into {_root(coco)}, or name the folder of COCO with --data-option coco=FOLDER"
     )
     dataset = judged_dataset(found, images, options, id, split=split, advice=advice)
+    notes = (*((beyond,) if n_more else ()), *gallery_notes, *asked_notes)
     return replace(dataset, notes=(*notes, *dataset.notes))
 
 
@@ -103,6 +105,17 @@ def _folder(path: Path) -> Path | None:
     """Return the folder that holds the judgements; None where there is none."""
     files = [f"{JUDGEMENTS[0]}_{end}.json" for end in DIRECTIONS.values()]
     return next((path / place for place in PLACES if all(is_file(path / place / file) for file in files)), None)
+
+
+def _file(folder: Path, name: str, id: str) -> Path:
+    """Return a file of judgements.
+
+    Raises:
+        Unavailable: it is not there.
+    """
+    if not is_file(folder / name):
+        raise Unavailable(f"data set {id} lacks {folder / name}: fetch {AUTHORS}/{name} into {folder}")
+    return folder / name
 
 
 def _coco(path: Path, options: DataOptions, id: str) -> Path:
@@ -173,9 +186,28 @@ def _file_name(image: Any, file: Path) -> str:
     return name
 
 
-def _known(by_id: Mapping[int, str], id: int, what: str, file: Path) -> str:
-    if id not in by_id:
+def _in_coco(
+    ids: Iterable[int], what: str, of_coco: Mapping[int, str], file: Path, options: DataOptions, *, searches: bool
+) -> tuple[list[int], list[str]]:
+    """Return the ids that COCO has, and with ``allow_partial`` a note of those that it lacks.
+
+    Args:
+        what: ``image`` or ``caption``.
+        searches: these are the queries, not what is searched.
+
+    Raises:
+        DataError: COCO lacks one, without ``allow_partial``; or all queries.
+    """
+    asked = list(ids)
+    present, absent = ([each for each in asked if (each in of_coco) == is_there] for is_there in (True, False))
+    if not absent:
+        return present, []
+    if not options.allow_partial:
+        role = "searches" if searches else "is searched"
         raise DataError(
-            f"{file} has no {what} {id}, which is searched: expected COCO's captions of val2014; --allow-partial leaves it out"
+            f"{file} has no {what} {absent[0]}, which {role}: expected COCO's captions of val2014; --allow-partial leaves it out"
         )
-    return by_id[id]
+    if searches and not present:
+        raise DataError(f"{file} has no {what} that searches, such as {absent[0]}: expected COCO's captions of val2014")
+    role = "search" if searches else "are searched"
+    return present, [f"{what}s that {role} and are not in {file.name} ({len(absent):,}): left out"]

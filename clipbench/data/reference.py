@@ -243,6 +243,8 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     dataset = replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
     if languages.LANGUAGE in options.options:  # the number of captions is that of all languages
         entry = replace(entry, n_captions=None)
+    if options.options.get("judgements", eccv_caption.JUDGEMENTS[0]) != eccv_caption.JUDGEMENTS[0]:
+        entry = replace(entry, n_images=None)  # the number of images that search is that of the entry's own judgements
     return check_size(dataset, entry, allow_partial=options.allow_partial)
 
 

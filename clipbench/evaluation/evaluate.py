@@ -15,7 +15,7 @@ from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, slices_with_published, with_published
 from clipbench.evaluation.slices import Sliced, slices_of
-from clipbench.evaluation.task import UNRECORDED_DEFAULT, Evaluation, Task
+from clipbench.evaluation.task import UNRECORDED_DEFAULT, Evaluation, Task, VersionedByData
 from clipbench.evaluation.thumbnails import SMALL, SMALL_SIDE, gallery_rows, is_image, point_rows, write_thumbnails
 from clipbench.files import atomic_file
 from clipbench.models.protocol import Counts, Embedder, image_notes
@@ -79,8 +79,7 @@ def evaluate(
         whole = dataset.whole()
         evaluation = _answer(task, whole, embedder, generator(options.seed, request.task, dataset.id))
         record = replace(
-            empty,
-            dataset=_dataset_record(dataset, digests),
+            _with_data(empty, task, dataset, digests),
             question=evaluation.question or empty.question,
             scoring=evaluation.scoring or empty.scoring,
         )
@@ -137,10 +136,11 @@ def describe(request: Request, embedder: Embedder, datasets: Datasets, options: 
 
     Data that cannot be had have no fingerprint in it.
     """
-    empty = _empty_record(request, build_task(request), embedder)
+    task = build_task(request)
+    empty = _empty_record(request, task, embedder)
     try:
         dataset = _load(request, embedder, datasets, options)
-        return replace(empty, dataset=_dataset_record(dataset, embedder.digests(dataset.images)))
+        return _with_data(empty, task, dataset, embedder.digests(dataset.images))
     except ClipbenchError:
         return empty
 
@@ -178,6 +178,12 @@ def _load(request: Request, embedder: Embedder, datasets: Datasets, options: Run
             f"an embeddings file holds vectors of its own samples only: ask for {request.task} without @DATA"
         )
     return datasets.cut(embedder.dataset)
+
+
+def _with_data(empty: EvaluationRecord, task: Task, dataset: Dataset, digests: list[str]) -> EvaluationRecord:
+    """Return the record with what the data say: their identity, and which version of the task they are asked in."""
+    version = task.version_on(dataset.whole()) if isinstance(task, VersionedByData) else task.version
+    return replace(empty, task_version=version, dataset=_dataset_record(dataset, digests))
 
 
 def _dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:

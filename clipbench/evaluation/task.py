@@ -64,13 +64,14 @@ class Task(Protocol):
     holds, such as shuffled captions: precomputed vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     ``needs_modalities`` is True where it is about modalities by name: ``--tasks all`` asks it of all data that have some
     beside images and captions, whatever the suite says, and of no others. A method ``first_images`` (``ForeseeingTask``) lets
-    several models of one command encode its images on one decode.
+    several models of one command encode its images on one decode, and a method ``version_on`` (``VersionedByData``) says of
+    which data other numbers come.
     """
 
     name: ClassVar[str]
     """The name in ``--tasks``, such as ``zero-shot``."""
     version: ClassVar[int]
-    """Raised whenever the same inputs would give other numbers."""
+    """Raised whenever the same inputs would give other numbers; where only some data would, ``version_on`` may rise instead."""
     summary: ClassVar[str]
     """One line for ``clipbench list tasks``."""
 
@@ -85,4 +86,13 @@ class ForeseeingTask(Task, Protocol):
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that ``evaluate`` asks of the embedder first, in the same order."""
+        ...
+
+
+@runtime_checkable
+class VersionedByData(Task, Protocol):
+    """A task that gives other numbers than before on some data alone, so that older results on all other data still compare."""
+
+    def version_on(self, dataset: Dataset) -> int:
+        """Return the version that a result on these data is of."""
         ...

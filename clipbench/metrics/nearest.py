@@ -1,5 +1,7 @@
 """The nearest items of a few queries, exact and with ties in the order of the data."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float32, Int64
 
@@ -11,7 +13,7 @@ def nearest(
     items: Float32[np.ndarray, "n_items dim"],
     k: int,
     *,
-    without: Int64[np.ndarray, " n_queries"] | None = None,
+    without: Sequence[Int64[np.ndarray, " _"]] | None = None,
 ) -> tuple[Int64[np.ndarray, "n_queries n_nearest"], Float32[np.ndarray, "n_queries n_nearest"]]:
     """Return the rows of the k items with the highest scores of each query, and the scores, the highest first.
 
@@ -21,20 +23,20 @@ def nearest(
         queries: unit vectors (``metrics.similarity.unit``).
         items: unit vectors.
         k: fewer are returned where there are fewer items.
-        without: row of the item that is left out for each query, such as itself; -1 for none.
+        without: rows of the items that are left out for each query, such as itself.
 
     Example:
         >>> rows, scores = nearest(np.array([[1, 0]], np.float32), np.array([[0, 1], [0.6, 0.8], [1, 0]], np.float32), 2)
         >>> rows.tolist(), scores.tolist()
         ([[2, 1]], [[1.0, 0.6000000238418579]])
     """
-    k = min(k, len(items) - (without is not None))
+    k = min(k, len(items) - max(map(len, without or ()), default=0))
     rows = np.zeros((len(queries), max(k, 0)), np.int64)
     scores = np.zeros(rows.shape, np.float32)
     error = np.float32(product_error(queries, items))
     for place in range(len(queries) if k > 0 else 0):
         products = items @ queries[place]
-        if without is not None and without[place] >= 0:
+        if without is not None:
             products[without[place]] = -np.inf
         least = np.partition(products, -k)[-k] - 2 * error
         open_items = np.flatnonzero(products >= least)

@@ -5,6 +5,7 @@ closed form: a place in a group of documents that tie has the mean gain of the g
 average precision needs follow from drawing without replacement. Where nothing ties, the values are trec_eval's.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,14 +69,14 @@ def judged_answers(
     documents: Float32[np.ndarray, "n_documents dim"],
     relevant: Relevant,
     *,
-    without: Int64[np.ndarray, " n_queries"] | None = None,
+    without: Sequence[Int64[np.ndarray, " _"]] | None = None,
 ) -> tuple[Levels, Answers]:
     """Return where the relevant documents of each query stand, and what came first.
 
     Args:
         queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         documents: unit vectors.
-        without: row of the document that is the query itself, and is left out; -1 for none.
+        without: rows of the documents that are left out for each query, such as itself; none of them is relevant to it.
 
     Example:
         >>> documents = np.array([[1, 0], [0.8, 0.6], [0.8, 0.6], [0, 1]], np.float32)
@@ -92,7 +93,7 @@ def judged_answers(
     right_score, first_score = np.zeros(len(queries), np.float32), np.zeros(len(queries), np.float32)
     for rows, scores in score_blocks(queries, documents):
         for query, line in zip(range(rows.start, rows.stop), scores, strict=True):
-            if without is not None and without[query] >= 0:
+            if without is not None:
                 line[without[query]] = -np.inf
             own = slice(starts[query], starts[query + 1])
             of_relevant = line[relevant.document[own]]

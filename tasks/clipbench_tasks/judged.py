@@ -3,7 +3,8 @@
 Queries and documents are texts, images or both. The vector of one that is both is the mean of the two unit vectors, scaled
 to length 1. A document that was not judged counts as not relevant. Queries without a relevant document are left out and
 counted, and a document that is the query itself (the same id, text and image) is no answer. Nor is the own image of a query that is an
-image and a text, which says what to change in it: that is CIRR's rule (Liu et al., ICCV 2021).
+image and a text, which says what to change in it: that is CIRR's rule (Liu et al., ICCV 2021). Results on data where it leaves something
+out are of a higher version of the task, so that those made without the rule do not compare with them, while all others do.
 
 Captions are judgements of grade 1: the caption of an image that is the only relevant document has MRR and nDCG of its rank.
 """
@@ -78,12 +79,13 @@ def evaluation(dataset: Dataset, judgements: Judgements, embedder: Embedder, ks:
     queries, documents = judgements.queries.take(asked), judgements.documents
     images = unit(embedder.images(dataset.images)) if len(dataset.images) else None
     of_queries, of_documents = (item_vectors(items, images, embedder) for items in (queries, documents))
-    own = themselves(queries, documents, relevant)
-    levels, answers = judged_answers(of_queries, of_documents, relevant, without=own)
-    results = _Results(queries, relevant, levels, answers, len(documents.ids) - (own >= 0))
+    left_out = themselves(queries, documents, relevant)
+    levels, answers = judged_answers(of_queries, of_documents, relevant, without=left_out)
+    n_documents = len(documents.ids) - np.array([len(rows) for rows in left_out])
+    results = _Results(queries, relevant, levels, answers, n_documents)
     ids = [f"query:{id}" for id in queries.ids]
     margin = answers.right_score.astype(np.float64) - answers.first_score
-    asked_for = Asked(ids, of_queries, np.arange(len(ids)), own)
+    asked_for = Asked(ids, of_queries, np.arange(len(ids)), left_out)
     return Evaluation(
         samples=_table(results, documents, ids, ks),
         measures=_measures(results, ks),
@@ -98,7 +100,7 @@ def evaluation(dataset: Dataset, judgements: Judgements, embedder: Embedder, ks:
         ),
         question=QUESTION,
         scoring=SCORING,
-        notes=tuple(_notes(len(judgements.queries.ids) - len(asked), queries, own)),
+        notes=tuple(_notes(len(judgements.queries.ids) - len(asked), queries, documents, left_out)),
     )
 
 
@@ -128,22 +130,46 @@ def item_vectors(
     return vectors
 
 
-def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> Int64[np.ndarray, " n_queries"]:
-    """Return the row of the document that each query is, unless it was judged relevant to itself; -1 for none.
+def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> list[Int64[np.ndarray, " _"]]:
+    """Return the rows of the documents that each query is, without those that were judged relevant to it.
 
-    For a query of an image and a text it is the document of that image alone.
+    For a query of an image and a text they include all documents that are this image alone.
     """
     rows = {id: row for row, id in enumerate(documents.ids)}
-    alone = {image: row for row, (text, image) in enumerate(_parts(documents)) if image != NO_IMAGE and not text}
-    own = np.full(len(queries.ids), -1, np.int64)
+    alone: dict[int, list[int]] = {}
+    for row, (text, image) in enumerate(_parts(documents)):
+        if image != NO_IMAGE and not text:
+            alone.setdefault(image, []).append(row)
+    starts = np.searchsorted(relevant.query, np.arange(len(queries.ids) + 1))
+    left_out = []
     for query, (id, (text, image)) in enumerate(zip(queries.ids, _parts(queries), strict=True)):
-        row = rows.get(id, -1)
-        if row >= 0 and documents.texts[row] == text and documents.images[row] == image:
-            own[query] = row
-        elif text and image != NO_IMAGE:
-            own[query] = alone.get(image, -1)
-    own[relevant.query[relevant.document == own[relevant.query]]] = -1
-    return own
+        at = rows.get(id, -1)
+        is_document = at >= 0 and documents.texts[at] == text and documents.images[at] == image
+        own = np.array([*([at] if is_document else ()), *(alone.get(image, ()) if text else ())], np.int64)
+        left_out.append(np.setdiff1d(own, relevant.document[starts[query] : starts[query + 1]]) if len(own) else own)
+    return left_out
+
+
+def leaves_out_own_images(dataset: Dataset) -> bool:
+    """Return whether there is a query of an image and a text that does not look for this image."""
+    if dataset.judgements is None:
+        return False
+    judgements = dataset.judgements
+    relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
+    queries, documents = judgements.queries.take(asked), judgements.documents
+    _, n_images = _n_leaving_out(queries, documents, themselves(queries, documents, relevant))
+    return n_images > 0
+
+
+def _n_leaving_out(
+    queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Int64[np.ndarray, " _"]]
+) -> tuple[int, int]:
+    """Return how many queries do not look for themselves, and how many not for their own image: that has not their text."""
+    has_text = [
+        {documents.texts[row] == text for row in rows.tolist()}
+        for text, rows in zip(queries.texts, left_out, strict=True)
+    ]
+    return sum(True in each for each in has_text), sum(False in each for each in has_text)
 
 
 def _parts(items: JudgedItems) -> Iterator[tuple[str, int]]:
@@ -286,12 +312,15 @@ def _curves(results: _Results) -> Iterator[tuple[str, Curve]]:
         )
 
 
-def _notes(n_left_out: int, queries: JudgedItems, own: Int64[np.ndarray, " n_queries"]) -> Iterator[str]:
-    if n_left_out:
-        yield f"{counted(n_left_out, 'query', 'queries')} without a relevant document: left out"
-    is_both = np.array([bool(text) and image != NO_IMAGE for text, image in _parts(queries)])
-    n_own, n_images = int((own[~is_both] >= 0).sum()), int((own[is_both] >= 0).sum())
-    if n_own:
-        yield f"{counted(n_own, 'query is', 'queries are')} among the documents too: no query finds itself"
+def _notes(
+    n_unjudged: int, queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Int64[np.ndarray, " _"]]
+) -> Iterator[str]:
+    if n_unjudged:
+        yield f"{counted(n_unjudged, 'query', 'queries')} without a relevant document: left out"
+    n_itself, n_images = _n_leaving_out(queries, documents, left_out)
+    if n_itself:
+        yield f"the query itself is left out of the search of {counted(n_itself, 'query', 'queries')}"
     if n_images:
-        yield f"{counted(n_images, 'query', 'queries')} of an image and a text: none finds its own image"
+        n_both = sum(bool(text) and image != NO_IMAGE for text, image in _parts(queries))
+        of_both = f"{n_images:,} of {counted(n_both, 'query', 'queries')} of an image and a text"
+        yield f"the own image is left out of the search of {of_both}"

@@ -21,8 +21,8 @@ class Asked(NamedTuple):
     """Unit vectors."""
     groups: Int64[np.ndarray, " n"]
     """Group of each: what is right has the same."""
-    own: Int64[np.ndarray, " n"] | None = None
-    """The row of each among the items, where it is one of them; -1 for one that is none."""
+    left_out: Sequence[Int64[np.ndarray, " _"]] | None = None
+    """The rows of the items that each does not look for, such as itself."""
 
 
 class Items(NamedTuple):
@@ -58,8 +58,8 @@ def neighbours(
         [['a', 'a'], ['dog', 'cat'], [1.0, 0.0], [False, True]]
     """
     rows = worst(margin, is_failure)
-    own = None if asked.own is None else asked.own[rows]
-    found, scores = nearest(asked.vectors[rows], items.vectors, NEAREST, without=own)
+    left_out = None if asked.left_out is None else [asked.left_out[row] for row in rows.tolist()]
+    found, scores = nearest(asked.vectors[rows], items.vectors, NEAREST, without=left_out)
     item, query = found.ravel(), np.repeat(rows, found.shape[1])
     return {
         "sample_id": np.array([asked.ids[row] for row in query.tolist()], object),

@@ -113,6 +113,10 @@ class Retrieval:
                 most = count(approximate.LARGEST_K)
                 raise UsageError(f'task retrieval: ks = {list(self.ks)}, expected at most {most} with search = "faiss"')
 
+    def version_on(self, dataset: Dataset) -> int:
+        """Return a higher version for data where a query of an image and a text does not find its own image."""
+        return self.version + judged.leaves_out_own_images(dataset)
+
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: all."""
         return dataset.images
@@ -228,7 +232,7 @@ def _directions(
             # Two equal captions of different images come first for each other: both miss.
             clusters = names[sharing(owner, captions, len(images))[of_queries]]
             items = Items(texts, owner, dataset.captions)
-            near = _nearest(Asked(query_ids, texts[queries], of_queries, queries), answers, items)
+            near = _nearest(Asked(query_ids, texts[queries], of_queries, list(queries[:, None])), answers, items)
             n_others = len(texts) - 1
             yield Direction("text_text", query_ids, of_queries, clusters, answers, n_positives, n_others, columns, near)
     per_class = np.bincount([] if dataset.labels is None else dataset.labels)
@@ -241,7 +245,9 @@ def _directions(
         # Two images that are each other's best right answer are found, or missed, together.
         clusters = np.array(dataset.image_ids, object)[joined(queries, answers.right, len(images))[queries]]
         items = Items(images, dataset.labels, _image_texts(dataset), np.arange(len(images)))
-        near = _nearest(Asked(query_ids, images[queries], dataset.labels[queries], queries), answers, items)
+        near = _nearest(
+            Asked(query_ids, images[queries], dataset.labels[queries], list(queries[:, None])), answers, items
+        )
         yield Direction(
             "image_image", query_ids, queries, clusters, answers, n_positives, len(images) - 1, columns, near
         )

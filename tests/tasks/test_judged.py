@@ -1,17 +1,24 @@
 """retrieval on data with judgements: values for vectors written by hand, who is asked, clusters, and what is shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import clipbench as cb
-from clipbench.data import Dataset
+from clipbench.data import DataOptions, Dataset
 from clipbench.data.judgements import JudgedItems, Judgements
 from clipbench.errors import DataError
+from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.evaluate import RunOptions, describe
+from clipbench.evaluation.plan import Request
 from clipbench.evaluation.task import Evaluation
+from clipbench.results.matching import match
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
+from clipbench_tasks.mixed_retrieval.task import MixedRetrieval
 from clipbench_tasks.retrieval import Retrieval
 
 IMAGES = {"sea": [1.0, 0.0, 0.0], "wood": [0.0, 1.0, 0.0]}
@@ -23,6 +30,7 @@ TEXTS = {
     "a wood": [0.1, 1.0, 0.0],
     "nothing": [0.0, 0.0, 1.0],
 }
+OWN_IMAGE = "the own image is left out of the search of"
 DOCUMENTS = JudgedItems(
     ("d-sea", "d-wood", "d-waves", "d-hills"), ("", "trees", "waves", "hills"), np.array([0, 1, -1, -1])
 )
@@ -76,7 +84,7 @@ def test_a_query_may_be_an_image_and_does_not_find_itself_among_the_documents() 
     # The sea is document d-sea too, which is left out; d-wood has a text besides, so that it is not the query.
     assert found.samples["chosen_document"].tolist() == ["d-waves", "d-wood"] and metrics["recall@1"].value == 1.0
     assert found.samples["image"].tolist() == [0, 1] and found.samples["right_image"].tolist() == [-1, 1]
-    assert found.notes == ("1 query is among the documents too: no query finds itself",)
+    assert found.notes == ("the query itself is left out of the search of 1 query",)
     assert metrics["recall@1"].chance == pytest.approx((1 / 3 + 1 / 4) / 2)
     sea = found.neighbours["sample_id"] == "query:d-sea"
     assert not sea.any() or "d-sea" not in found.neighbours["text"][sea]
@@ -91,9 +99,67 @@ def test_a_query_of_an_image_and_a_text_is_the_sum_of_both_and_does_not_find_its
     assert found.samples["right_cosine"][0] == pytest.approx(both[1] / np.linalg.norm(both), abs=1e-7)
     assert metrics["hit_rate@1"].value == metrics["r_precision"].value == 1.0
     assert metrics["hit_rate@1"].chance == pytest.approx(1 / 2)  # of two documents, its own image left out
-    assert found.notes == ("1 query of an image and a text: none finds its own image",)
+    assert found.notes == (f"{OWN_IMAGE} 1 of 1 query of an image and a text",)
     asked_for, _ = evaluate(dataset(queries, documents, grades=[(0, 0, 1)]), ks=(1,))
     assert asked_for.samples["hit_rate@1"].tolist() == [1.0] and asked_for.notes == ()
+
+
+def test_a_composed_query_finds_neither_itself_nor_any_document_of_its_own_image() -> None:
+    queries = JudgedItems(("q-both",), ("a wood",), np.array([0]))
+    documents = JudgedItems(("q-both", "d-1", "d-wood", "d-2"), ("a wood", "", "", ""), np.array([0, 0, 1, 0]))
+    found, metrics = evaluate(dataset(queries, documents, grades=[(0, 2, 1)]), ks=(1,))
+    assert found.samples["chosen_document"].tolist() == ["d-wood"]
+    assert metrics["hit_rate@1"].value is None  # one document is left to search
+    assert found.notes == (
+        "the query itself is left out of the search of 1 query",
+        f"{OWN_IMAGE} 1 of 1 query of an image and a text",
+    )
+    mixed = MixedRetrieval(ks=(1,)).evaluate(
+        dataset(
+            queries,
+            JudgedItems((*documents.ids, "d-hills"), (*documents.texts, "hills"), np.array([0, 0, 1, 0, -1])),
+            [(0, 2, 1)],
+        ),
+        FixedEmbedder(IMAGES, TEXTS),
+        np.random.default_rng(0),
+    )
+    assert mixed.samples["hit_rate@1"].tolist() == [1.0]
+
+
+def test_the_note_counts_the_queries_whose_own_image_is_left_out() -> None:
+    queries = JudgedItems(("q1", "q2", "q3"), ("a wood", "nothing", "hills"), np.array([0, 0, 0]))
+    documents = JudgedItems(("d-sea", "d-wood"), ("", ""), np.array([0, 1]))
+    found, _ = evaluate(dataset(queries, documents, grades=[(0, 1, 1), (1, 0, 1), (2, 1, 1)]), ks=(1,))
+    assert found.notes == (f"{OWN_IMAGE} 2 of 3 queries of an image and a text",)
+
+
+@pytest.mark.parametrize("task", [Retrieval(), MixedRetrieval()])
+def test_only_data_where_an_own_image_is_left_out_are_of_a_higher_version(task: Retrieval | MixedRetrieval) -> None:
+    both = JudgedItems(("q-both",), ("a wood",), np.array([0]))
+    documents = JudgedItems(("d-sea", "d-wood", "d-hills"), ("", "", "hills"), np.array([0, 1, -1]))
+    assert task.version_on(dataset(both, documents, grades=[(0, 1, 1)])) == task.version + 1
+    assert task.version_on(dataset(both, documents, grades=[(0, 0, 1)])) == task.version  # its own image is relevant
+    assert task.version_on(dataset(both, documents.take(np.array([1, 2])), [(0, 0, 1)])) == task.version  # not searched
+    assert task.version_on(dataset()) == task.version
+    assert task.version_on(Dataset(id="pairs", images=[NamedImage("sea")], image_ids=["sea"])) == task.version
+
+
+def test_runs_without_the_rule_of_own_images_do_not_compare_and_the_others_do(tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    for name, colour in (("a", 0), ("b", 255)):
+        Image.new("RGB", (4, 4), (colour, 0, 0)).save(tmp_path / f"{name}.png")
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "image": "a.png"}\n{"_id": "d2", "image": "b.png"}\n')
+    (tmp_path / "qrels" / "test.tsv").write_text("q1\td2\t1\n")
+    for image, version in (("a.png", 2), ("", 1)):
+        (tmp_path / "queries.jsonl").write_text(f'{{"_id": "q1", "text": "red", "image": "{image}"}}\n')
+        run = cb.run(ToyModel(), tasks=["retrieval"], data=str(tmp_path))
+        (record,) = run.result.evaluations
+        assert record.task_version == version and record.status == "ok"
+        old = match(replace(record, task_version=1), record)
+        assert old.is_same == (version == 1) and old.names == ("task version" if version == 2 else "")
+        request = Request(task="retrieval", data=str(tmp_path))
+        wanted = describe(request, FixedEmbedder(IMAGES, TEXTS), Datasets(DataOptions()), RunOptions())
+        assert wanted.task_version == version  # so that a finished run is found again
 
 
 def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:
@@ -116,8 +182,8 @@ def test_a_failure_names_what_is_right_and_what_came_first() -> None:
     )
     assert row["judged_rank"] == 4 and row["judged_margin"] < -0.9 and metrics["mrr"].value == pytest.approx(5 / 8)
     near = found.neighbours
-    assert near["text"].tolist() == ["waves", "", "trees"] and near["image"].tolist() == [-1, 0, 1]
-    assert near["place"].tolist() == [1, 2, 3] and not near["is_right"].any()
+    assert near["text"].tolist() == ["waves", "", "trees", "hills"] and near["image"].tolist() == [-1, 0, 1, -1]
+    assert near["place"].tolist() == [1, 2, 3, 4] and near["is_right"].tolist() == [False, False, False, True]
 
 
 def test_a_constant_model_scores_chance() -> None:

@@ -5,7 +5,7 @@ text looks for images alone. The means are those of the images and of the texts 
 the mean of its two centred vectors.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -34,8 +34,8 @@ class _Search(NamedTuple):
     queries: JudgedItems
     documents: JudgedItems
     relevant: Relevant
-    own: Int64[np.ndarray, " n_queries"]
-    """The document that each query is, -1 for none."""
+    left_out: Sequence[Int64[np.ndarray, " _"]]
+    """The rows of the documents that each query does not look for."""
 
 
 def evaluation(
@@ -97,14 +97,14 @@ def _columns(
     maps = correction_maps(of_documents, texts, kind="centring")
     sides = (search.queries, search.documents)
     queries, documents = (judged.item_vectors(items, images, embedder) for items in sides)
-    yield from _preferences("", search, kinds, _first(queries, documents, search.own))
+    yield from _preferences("", search, kinds, _first(queries, documents, search.left_out))
     try:
         centred = maps.image(images)
         queries, documents = (judged.item_vectors(items, centred, embedder, text_map=maps.text) for items in sides)
     except VectorError:
         return
-    yield from _preferences(f"{CENTRED}/", search, kinds, _first(queries, documents, search.own))
-    levels, answers = judged_answers(queries, documents, search.relevant, without=search.own)
+    yield from _preferences(f"{CENTRED}/", search, kinds, _first(queries, documents, search.left_out))
+    levels, answers = judged_answers(queries, documents, search.relevant, without=search.left_out)
     for name, values in judged.values(levels, search.relevant, answers.ranks, ks).items():
         yield f"{CENTRED}/{name}", values
 
@@ -112,12 +112,12 @@ def _columns(
 def _first(
     queries: Float32[np.ndarray, "n_queries dim"],
     documents: Float32[np.ndarray, "n_documents dim"],
-    own: Int64[np.ndarray, " n_queries"],
+    left_out: Sequence[Int64[np.ndarray, " _"]],
 ) -> Iterator[tuple[slice, Bool[np.ndarray, "block n_documents"]]]:
     """Yield which documents have the highest score of each query."""
     for rows, scores in score_blocks(queries, documents):
-        here = np.flatnonzero(own[rows] >= 0)
-        scores[here, own[rows][here]] = -np.inf
+        for line, each in zip(scores, left_out[rows], strict=True):
+            line[each] = -np.inf
         yield rows, scores == scores.max(axis=1, keepdims=True)
 
 

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data.catalogue import catalogue
+from clipbench.data.eccv_caption import AUTHORS, DIRECTIONS, JUDGEMENTS
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.retrieval import Retrieval
@@ -125,6 +127,53 @@ def test_what_is_missing_is_said_with_what_to_fetch(tmp_path: Path) -> None:
         Unavailable, match=r"lacks COCO's captions: looked for captions_val2014.json in .*; fetch http.*coco=FOLDER"
     ):
         load(root, direction="t2i")
+
+
+def test_by_name_other_judgements_have_numbers_of_their_own(tmp_path: Path) -> None:
+    root = folder(tmp_path / "eccv-caption", judgements="data")
+    (root / "data/cxc_image_to_caption.json").write_text(json.dumps({1: [11], 2: [22], 4: [31, 42]}))
+
+    def by_name(name: str, **options: str) -> Dataset:
+        return load_data(name, DataOptions(task="retrieval", data_root=tmp_path, options=options))
+
+    with pytest.raises(DataError, match="2 images, expected 1,261"):
+        by_name("eccv-caption-i2t")
+    cxc = by_name("eccv-caption-i2t", judgements="cxc")
+    assert (len(cxc), cxc.split, cxc.notes) == (3, "cxc-i2t", ())
+    assert len(by_name("eccv-caption-i2t", judgements="original")) == 4
+    assert judged(by_name("eccv-caption-t2i", judgements="cxc")) == {21: [3]}
+    with pytest.raises(
+        Unavailable,
+        match=r"eccv-caption-t2i lacks .*/data/original_caption_to_image.json: fetch https://.*/original_caption_to_image.json into .*/data$",
+    ):
+        by_name("eccv-caption-t2i", judgements="original")
+
+
+@pytest.mark.parametrize("name", ["eccv-caption-t2i", "eccv-caption-i2t"])
+def test_all_judgements_are_fetched_from_where_messages_say(name: str) -> None:
+    urls = [file.url for source in catalogue()[name].sources for file in source.urls if file.into == "data"]
+    wanted = [f"{AUTHORS}/{kind}_{end}.json" for kind in JUDGEMENTS for end in DIRECTIONS.values()]
+    assert sorted(urls) == sorted(wanted)
+
+
+def test_queries_that_coco_lacks_are_left_out_where_that_is_allowed(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    (root / "eccv_caption_to_image.json").write_text('{"21": [1], "77": [2], "78": [3]}')
+    with pytest.raises(DataError, match=r"has no caption 77, which searches: .*; --allow-partial leaves it out"):
+        load(root, direction="t2i")
+    found = load(root, direction="t2i", allow_partial=True)
+    assert judged(found) == {21: [1]}
+    assert found.notes == ("captions that search and are not in captions_val2014.json (2): left out",)
+    (root / "eccv_image_to_caption.json").write_text('{"1": [11, 77], "9": [11]}')
+    found = load(root, direction="i2t", allow_partial=True)
+    assert judged(found) == {1: [11]} and found.notes == (
+        "captions judged right beyond the 8 of the split (1): searched too",
+        "captions that are searched and are not in captions_val2014.json (1): left out",
+        "images that search and are not in captions_val2014.json (1): left out",
+    )
+    (root / "eccv_image_to_caption.json").write_text('{"9": [11]}')
+    with pytest.raises(DataError, match="has no image that searches, such as 9: expected"):
+        load(root, direction="i2t", allow_partial=True)
 
 
 def test_files_of_another_form_are_refused(tmp_path: Path) -> None:

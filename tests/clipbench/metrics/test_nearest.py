@@ -20,7 +20,7 @@ def test_the_nearest_are_the_first_of_all_scores_sorted(coarse: bool, is_own: bo
         if own is not None:
             scores[own, own] = -np.inf
         expected = np.argsort(-scores, axis=1, kind="stable")[:, : min(k, n - is_own)]
-        rows, found = nearest(queries, items, k, without=own)
+        rows, found = nearest(queries, items, k, without=None if own is None else list(own[:, None]))
         np.testing.assert_array_equal(rows, expected)
         np.testing.assert_array_equal(found, np.take_along_axis(scores, expected, axis=1))
 
@@ -38,4 +38,10 @@ def test_the_nearest_is_found_behind_many_that_are_nearly_as_near() -> None:
 
 def test_one_item_without_itself_leaves_nothing() -> None:
     item = np.ones((1, 1), np.float32)
-    assert nearest(item, item, 5, without=np.array([0]))[0].shape == (1, 0)
+    assert nearest(item, item, 5, without=[np.array([0])])[0].shape == (1, 0)
+
+
+def test_any_number_of_items_is_left_out_for_each_query() -> None:
+    items = unit(np.array([[1, 0], [1, 0.2], [1, 0.3], [1, 0.7]], np.float32))
+    rows, _ = nearest(items[:2], items, 4, without=[np.array([0, 2]), np.zeros(0, np.int64)])
+    assert rows.tolist() == [[1, 3], [1, 2]]

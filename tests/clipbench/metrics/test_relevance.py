@@ -151,8 +151,12 @@ def test_values_worked_by_hand() -> None:
 def test_a_query_that_is_a_document_does_not_find_itself() -> None:
     documents = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32)
     relevant = Relevant(np.array([0, 1]), np.array([1, 1]), np.array([1, 1]))
-    _, answers = judged_answers(documents[:2], documents, relevant, without=np.array([0, -1]))
+    _, answers = judged_answers(documents[:2], documents, relevant, without=[np.array([0]), np.zeros(0, np.int64)])
     assert answers.first.tolist() == [1, 1] and answers.ranks.better.tolist() == [0, 0]
+    _, answers = judged_answers(
+        documents[:1], documents, Relevant(*np.array([[0], [2], [1]])), without=[np.array([0, 1])]
+    )
+    assert answers.first.tolist() == [2] and answers.ranks.better.tolist() == [0]
 
 
 def test_of_a_large_tie_the_reciprocal_rank_is_the_mean_over_all_places() -> None:
