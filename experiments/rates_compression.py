@@ -1,10 +1,12 @@
 """How often a format is said to lose less than a point that does lose as much, and how often paired differences are covered.
 
-    python experiments/rates_compression.py     # about twenty minutes on a quiet core; tables of docs/statistics.md
+    python experiments/rates_compression.py     # about half an hour on a quiet core; tables of docs/statistics.md
 
 Answers: five kinds of five formats each, whose credits are lost and won with given chances, independently of each other, which
 makes most errors; one query an image, or five that are alike. Vectors: pairs of images and captions that share a part whose size falls with
-the dimension, stored in the formats of the task; the truth is the mean of all samples of a size.
+the dimension, stored in the formats of the task; the truth is the mean of all samples of a size. Classes: images around 50 class
+vectors of 256 dimensions, of which none varies most, stored as components that the task cross-fits; the truth is
+the change of 5,000 new images, by components of all images of a sample.
 """
 
 import argparse
@@ -12,13 +14,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from clipbench.metrics import cross_ranks, recall_at_k
-from clipbench.metrics.compression import Format, compressed, principal_components
+from clipbench.metrics import class_scores, cross_ranks, recall_at_k, top_k_credit
+from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
 from clipbench.metrics.similarity import unit
 from clipbench.stats.compression import walk
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
 from clipbench_tasks.compression import Compression
-from clipbench_tasks.compression.task import _least_stored
+from clipbench_tasks.compression.questions import N_FOLDS, Question
+from clipbench_tasks.compression.task import _credit, _fits, _least_stored
 
 SIZES = (25, 100, 1_000, 5_000)
 MARGIN = 0.01
@@ -33,6 +36,11 @@ ANSWERS: Mapping[str, Sequence[tuple[float, float]]] = {
 VECTORS = {"none": 100.0, "small": 0.35, "large": 0.8}
 """Noise of each vector, where the shared part has a length of about 1: pairs that share nothing, and easy and hard ones."""
 DIM = 64
+N_CLASSES, CLASS_DIM = 50, 256
+N_NEW = 5_000
+FITTED: Sequence[Kind] = ("pca", "pca_int8")
+CLASSES = {"none": 1.0, "small": 2.6, "large": 4.0}
+"""Noise of an image in each dimension, where a class vector has about 1."""
 
 
 def of_answers(repeats: int, per_image: int) -> None:
@@ -88,6 +96,61 @@ def of_vectors(most: int) -> None:
             )
 
 
+def of_classes(repeats: int) -> None:
+    forms = [Format(kind, k) for kind in FITTED for k in (128, 64)]
+    for n in (500, 1_000):
+        for effect, noise in CLASSES.items():
+            rng = np.random.default_rng(n)
+            wrong, wrong_fitted, chosen, covered, losses = 0, 0, 0, [], []
+            for _ in range(repeats):
+                classes = rng.standard_normal((N_CLASSES, CLASS_DIM))
+                known, new = (_images(rng, classes, noise, each) for each in (n, N_NEW))
+                found, on_known = _change(known, forms, rng.permutation(n) % N_FOLDS), _change(known, forms)
+                on_new = _change(new, forms, fits=[(principal_components(known.stored), np.ones(N_NEW, bool))])
+                true = {name: float(each.mean()) for name, each in on_new.items()}
+                passed, passed_fitted = _passed(found), _passed(on_known)
+                wrong += any(-true[name] >= MARGIN for name in passed)
+                wrong_fitted += any(-true[name] >= MARGIN for name in passed_fitted)
+                chosen += len(passed) > 0
+                covered += [_covers(change, None, true[name]) for name, change in found.items()]
+                losses.append([[each[form.name].mean() for each in (on_known, found, on_new)] for form in forms[:2]])
+            rates = f"wrong {wrong / repeats:.3f} (not cross-fitted {wrong_fitted / repeats:.3f}), any {chosen / repeats:.3f}"
+            print(
+                f"classes, {effect}, n = {n}: {rates}, covered {np.mean(covered):.3f}; pca@128 and @64 on the fitted, cross-fitted, on new"
+                f" {np.mean(losses, axis=0).round(4).tolist()}",
+                flush=True,
+            )
+
+
+def _images(rng: np.random.Generator, classes: np.ndarray, noise: float, n: int) -> Question:
+    labels = rng.integers(N_CLASSES, size=n)
+    images = unit((classes[labels] + noise * rng.standard_normal((n, CLASS_DIM))).astype(np.float32))
+
+    def credit(stored: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        scores = class_scores(stored, queries, labels, logit_scale=None)
+        return top_k_credit(scores.better, scores.tied)
+
+    rows, queries = np.arange(n), unit(classes.astype(np.float32))
+    return Question("acc1", rows, rows, rows, images, queries, credit, 1 / N_CLASSES)
+
+
+def _change(
+    question: Question,
+    forms: Sequence[Format],
+    folds: np.ndarray | None = None,
+    fits: list[tuple[Components, np.ndarray]] | None = None,
+) -> dict[str, np.ndarray]:
+    fits = fits or _fits(question._replace(folds=folds))
+    whole = question.credit(question.stored, question.queries)
+    return {form.name: _credit(question, form, fits) - whole for form in forms}
+
+
+def _passed(changes: Mapping[str, np.ndarray]) -> Sequence[str]:
+    """Return the formats that pass, where the three kinds without components never do."""
+    kinds = [{name: each for name, each in changes.items() if name.startswith(f"{kind}@")} for kind in FITTED]
+    return walk([*kinds, {}, {}, {}], MARGIN).passed
+
+
 def _credits(rng: np.random.Generator, n: int, noise: float, forms: Sequence[Format]) -> dict[str, np.ndarray]:
     """Return the change of each caption's credit in each format."""
     sizes = np.exp(-np.arange(DIM) / 12)
@@ -111,13 +174,15 @@ def _covers(change: np.ndarray, clusters: np.ndarray | None, true: float) -> boo
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=1_000)
-    parser.add_argument("--only", choices=["answers", "vectors"])
+    parser.add_argument("--only", choices=["answers", "vectors", "classes"])
     options = parser.parse_args()
     if options.only in (None, "answers"):
         for per_image in (1, 5):
             of_answers(options.repeats, per_image)
     if options.only in (None, "vectors"):
         of_vectors(options.repeats // 4)
+    if options.only in (None, "classes"):
+        of_classes(options.repeats // 10)
 
 
 if __name__ == "__main__":

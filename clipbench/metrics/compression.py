@@ -2,7 +2,7 @@
 
 A format makes stored vectors and queries of them, whose dot products are its scores. What is stored is all that the format
 has room for: no length is kept beside it, and queries stay float32, as they are not stored; only signs are compared
-with signs. What is fitted, components and scales, is fitted on the vectors that are stored.
+with signs. Scales are those of the vectors that are stored, and components are given.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -107,7 +107,7 @@ def compressed(
     """Return stored vectors and queries in a format; their dot products are its scores.
 
     - ``first``: the first dimensions, at length 1 again, of both.
-    - ``pca``: components of the centred stored vectors. A query q scores q · mean + (its components) · (those stored), which
+    - ``pca``: components of the stored vectors, less the mean. A query q scores q · mean + (its components) · (those stored), which
       is its dot product with the vector that the components stand for: with all of them, its cosine. So centring moves no
       score, and the mean takes no component.
     - ``float16``: rounded to it.
@@ -119,7 +119,7 @@ def compressed(
     Args:
         stored: unit vectors.
         queries: unit vectors.
-        components: of the stored vectors; None for formats that have none.
+        components: of the stored vectors, or of others like them; None for formats that have none.
 
     Example:
         >>> stored, queries = np.array([[0.6, 0.64, 0.48]], np.float32), np.array([[0.6, -0.8, 0]], np.float32)

@@ -1,4 +1,4 @@
-"""Which of several ways to store vectors is shown to lose less than a margin, at one error rate for all of them."""
+"""Which of several ways to store vectors is shown to lose less than a margin, at one error rate for all ways of one question."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, log
@@ -10,7 +10,7 @@ from jaxtyping import Float64, Shaped
 from clipbench.stats.intervals import DIFFERENCES, mean_interval, unchanged_interval
 
 ERROR_RATE = 0.05
-"""Chance, at most, that any format is said to lose less than the margin that does lose as much."""
+"""Chance, at most, for each question, that any format is said to lose less than the margin that does lose as much."""
 
 
 class Walk(NamedTuple):
@@ -33,7 +33,7 @@ def walk(
     Each kind is walked from the largest to the smallest, up to the first format whose upper bound of the loss is not below
     the margin. So a format is said to lose less only where all larger ones of its kind are, and a kind has one chance of an
     error, however many formats it has (fixed-sequence testing; Maurer, Hothorn and Lehmacher 1995). Of K kinds, each bound
-    is missed with a chance of 5 % / K (Bonferroni).
+    is missed with a chance of 5 % / K (Bonferroni). Several questions, each with a walk of its own, have 5 % each.
 
     Args:
         changes: of each kind, the formats from the largest to the smallest, with the change of each query's credit.

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from clipbench.data import Dataset, Prompts
 from clipbench.errors import DataError, MissingPart, Unavailable, UsageError
 from clipbench.evaluation.task import Evaluation
+from clipbench.metrics.compression import Format, compressed, principal_components
+from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.compression import Compression, search_time
+from clipbench_tasks.compression.smallest import Smallest
 
 N, DIM = 40, 16
 TASK = Compression(dims=(4, 8), prompts=Prompts(templates=("{c}",)))
@@ -137,9 +141,38 @@ def test_each_format_has_quality_and_its_paired_change() -> None:
 def test_few_images_cannot_show_that_a_format_will_do() -> None:
     smallest = metric(both(), "acc1_smallest")
     assert smallest.value is None and smallest.unit == "bytes" and smallest.is_headline
+    assert smallest.higher_is_better is None  # a better model, which has more to lose, may need more bytes
     assert smallest.reason == (
-        "at n = 40 images no format can be shown to lose less than 1 point: one that changes no answer may lose 10.9; it takes 459"
-        " images or more"
+        "at n = 40 images no format is shown to lose less than 1 point: one that changes no answer may lose 10.9 points, and takes 459"
+        " images"
+    )
+
+
+def changed(whole: np.ndarray, change: np.ndarray, *, points: float = 1.0) -> Metric:
+    """Return the smallest of five kinds of one format, of which all change the credits of float32 alike."""
+    forms = [Format(kind, 8) for kind in ("first", "pca", "int8", "pca_int8", "binary")]
+    samples = {"q": whole, "cluster": np.arange(len(whole))}
+    samples |= {f"{form.name}/q{end}": column for form in forms for end, column in (("", whole), ("_change", change))}
+    chains = tuple((form,) for form in forms)
+    smallest = Smallest(title="", description="", question="q", chains=chains, dim=16, points=points, chance=0.01)
+    return smallest.metric(samples, np.random.default_rng(0))
+
+
+def test_a_format_that_wins_answers_needs_fewer_images() -> None:
+    n = 200
+    won = np.repeat([1.0, 0.0], [10, n - 10])
+    found = changed(np.repeat([0.0, 1.0], n // 2), won)
+    assert found.value == 1 and found.reason == (
+        "The signs of the first 8 dimensions lose less than 1 point of the 50.0 % of float32: 1 byte instead of 64"
+    )
+    at_chance = changed(np.repeat([0.0, 1.0], [n - 2, 2]), won)
+    assert at_chance.reason == "float32 has 1.0 %, not surely 1 point above chance, so that little can be lost"
+
+
+def test_a_loss_that_is_too_large_has_its_unit() -> None:
+    found = changed(np.repeat([0.0, 1.0], 500), np.repeat([-1.0, 0.0], [200, 800]))
+    assert found.value is None and found.reason == (
+        "no format is shown to lose less than 1 point of the 50.0 % of float32: the first 8 dimensions may lose 23.1 points"
     )
 
 
@@ -150,12 +183,12 @@ def test_the_smallest_that_will_do_is_named_with_its_bytes() -> None:
     smallest = metric(found, "acc1_smallest")
     assert (smallest.value, smallest.reason) == (
         4,
-        "The first 4 dimensions as int8 lose less than 5 points: 4 bytes instead of 64",
+        "The first 4 dimensions as int8 lose less than 5 points of the 82.8 % of float32: 4 bytes instead of 64",
     )
     assert found.curves["acc1_smallest"].x == [4.0]
     assert set(found.curves["binary/acc1_most_lost"].x) <= {1.0, 2.0}
     strict = metric(evaluate(data, embedder, replace(TASK, points=0.1)), "acc1_smallest")
-    assert strict.value is None and "at n = 600 images no format can be shown to lose less than 0.1 points" in str(
+    assert strict.value is None and "at n = 600 images no format is shown to lose less than 0.1 points" in str(
         strict.reason
     )
 
@@ -176,12 +209,63 @@ def test_a_model_at_chance_has_nothing_to_lose() -> None:
 def test_components_need_vectors_to_be_fitted_on() -> None:
     data, embedder = world(10)
     found = evaluate(data, embedder)
-    reason = "8 components are fitted on 16 stored vectors or more, and there are 10"
+    reason = "8 components need 16 stored vectors or more, and there are 10"
     for name in ("pca@8/acc1", "pca_int8@8/image_retrieval_recall@1_change"):
         assert metric(found, name).reason == reason
     assert all(metric(found, name).value is not None for name in ("pca@4/acc1", "pca@8/text_retrieval_recall@1"))
     few = evaluate(*world(3))  # too few for any component: the kinds count all the same
-    assert "it takes 459 images or more" in str(metric(few, "acc1_smallest").reason)
+    assert "takes 459 images" in str(metric(few, "acc1_smallest").reason)
+
+
+def test_components_of_images_to_classify_are_fitted_on_others() -> None:
+    dim, n, n_classes = 64, 128, 50
+    rng = np.random.default_rng(4)
+    names, classes = [f"c{row}" for row in range(n_classes)], rng.standard_normal((n_classes, dim))
+    labels = [rng.integers(n_classes, size=each) for each in (n, 2_000)]
+    both = [classes[each] + 2 * rng.standard_normal((len(each), dim)) for each in labels]  # no direction varies most
+    ids = [f"p{row}" for row in range(n)]
+    data = Dataset(
+        id="a", images=[NamedImage(each) for each in ids], image_ids=ids, labels=labels[0], class_names=tuple(names)
+    )
+    embedder = FixedEmbedder(
+        dict(zip(ids, both[0].tolist(), strict=True)), dict(zip(names, classes.tolist(), strict=True))
+    )
+    found = evaluate(data, embedder, replace(TASK, dims=(32,)))
+    known, new = (unit(each.astype(np.float32)) for each in both)
+    components, queries = principal_components(known), unit(classes.astype(np.float32))
+    lost = {}
+    for name, x, true in (("known", known, labels[0]), ("new", new, labels[1])):
+        kept, asked = compressed(Format("pca", 32), x, queries, components)
+        lost[name] = np.mean((x @ queries.T).argmax(1) == true) - np.mean((kept @ asked.T).argmax(1) == true)
+    change = metric(found, "pca@32/acc1_change").value
+    assert change is not None and lost["known"] < lost["new"] - 0.1 and -change > lost["new"] - 0.05
+
+
+def test_what_is_fitted_knows_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[np.ndarray] = []
+
+    def recorded(form: Format, *args: Any) -> tuple[np.ndarray, np.ndarray]:
+        stored, queries = compressed(form, *args)
+        kept.append(stored)
+        return stored, queries
+
+    monkeypatch.setattr("clipbench_tasks.compression.task.compressed", recorded)
+    data, embedder = world()
+    assert data.captions is not None
+    captions = [f"another {each}" for each in data.captions]
+    texts = np.random.default_rng(9).standard_normal((len(captions), DIM)).tolist()
+    names = data.image_ids
+    images = dict(zip(names, embedder.images(data.images).tolist(), strict=True))
+    for asked in (data.captions, captions):
+        vectors = dict(zip(asked, texts if asked is captions else embedder.texts(asked).tolist(), strict=True))
+        of_captions = replace(data, captions=asked, labels=None, class_names=None)
+        evaluate(of_captions, FixedEmbedder(images, vectors))
+    # Of each run, the formats of images that captions search come first, then those of captions that images search.
+    first, second = kept[: len(kept) // 2], kept[len(kept) // 2 :]
+    half = len(first) // 2
+    for one, other in zip(first[:half], second[:half], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert all(np.any(one != other) for one, other in zip(first[half:], second[half:], strict=True))
 
 
 def test_dimensions_are_powers_of_two_by_default() -> None:
@@ -227,10 +311,19 @@ def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found.samples["sample_id"]) == 20 * 2 + 20 + 20
 
 
+def test_labels_without_class_names_leave_the_captions_to_ask_about() -> None:
+    data, embedder = world()
+    found = evaluate(replace(data, class_names=None), embedder)
+    assert "labels without class names: images are not classified" in found.notes
+    assert "image_retrieval_recall@1" in found.measures and "acc1" not in found.measures
+
+
 def test_faults_are_named() -> None:
     data, embedder = world()
     with pytest.raises(MissingPart, match="captions"):
         evaluate(Dataset(id="bare", images=data.images, image_ids=data.image_ids), embedder)
+    with pytest.raises(MissingPart, match="class names"):
+        evaluate(replace(data, captions=None, caption_image=None, class_names=None), embedder)
     with pytest.raises(DataError, match="both has 1 image: compression needs two"):
         evaluate(data.take(np.array([0])), embedder)
     for dims in ((), (8, 4), (1, 4), (4, 4)):

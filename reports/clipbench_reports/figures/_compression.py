@@ -15,7 +15,7 @@ from clipbench_reports.page.text import NO_REASON
 STORED_QUESTIONS = {
     "image_retrieval_recall@1": ("Text-to-image R@1", "captions"),
     "text_retrieval_recall@1": ("Image-to-text R@1", "captions"),
-    "acc1": ("Top-1 accuracy", "labels"),
+    "acc1": ("Top-1 accuracy", "labels and class names"),
 }
 """Metrics of stored vectors: a title, and the part of the data that they need."""
 FORMATS: dict[str, tuple[Role, str]] = {

@@ -41,11 +41,13 @@ def formats(question: str) -> MakeTable:
             rows.append(
                 [_label(form), size, _shown(metrics[own]), change, _most_lost(evidence, form, question), searches]
             )
-        points = fmt.shortest(evidence.evaluation.params.get("points", 1.0))
+        points = evidence.evaluation.params.get("points", 1.0)
+        margin = f"{fmt.shortest(points)} {'point' if points == 1 else 'points'}"
         return Table(
             title=f"{title} by format",
             facts=f"So many first dimensions, principal components (PCA) or signs. Bytes of a vector, which are MB of a million. Change: from float32, with "
-            f"95 % intervals. The smallest that loses less than {points} is chosen, by a bound that allows for several tests. {_on_time(evidence)}",
+            f"95 % intervals. The smallest that loses less than {margin} is chosen, by a bound that allows for several tests. Formats of a kind are tested from the "
+            f"largest to the first that is not shown to lose less: smaller ones have no bound (–). {_on_time(evidence)}",
             columns=columns(
                 "Stored", numbers=["Bytes", f"{title}, %", "Change, pp", "Loses at most, pp", "Searches a second"]
             ),

@@ -20,6 +20,8 @@ Queries = Float32[np.ndarray, "n_queries dim"]
 
 SAMPLED_IMAGES = 5_000
 """Images, a seeded sample of a larger set, that are asked about, with their captions."""
+N_FOLDS = 5
+"""Parts of the images that are classified."""
 
 
 class Question(NamedTuple):
@@ -35,6 +37,8 @@ class Question(NamedTuple):
     queries: Queries
     credit: Callable[[Stored, Queries], Float64[np.ndarray, " n"]]
     chance: float
+    folds: Int64[np.ndarray, " n"] | None = None
+    """Of queries that are themselves what is stored: what is fitted for those of a fold is fitted on the others."""
 
 
 def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]) -> list[Question]:
@@ -105,6 +109,7 @@ def zero_shot(
         queries=class_vectors(prompt_vectors(texts, embedder)),
         credit=credit,
         chance=1 / len(dataset.class_names),
+        folds=rng.permutation(len(rows)) % N_FOLDS,
     )
 
 

@@ -6,7 +6,8 @@ answers the questions of retrieval (data with captions) and of zero-shot classif
 rules for ties, and each query's credit is compared with its credit by the whole float32 vectors.
 
 Stored are the images that captions search, the captions that images search, and the images that are classified; the other side
-are queries. What is fitted is fitted on what is stored alone, as in a store of vectors: no query, and no label.
+are queries. What is fitted is fitted on what is stored alone, as in a store of vectors: no query, and no label. An image that is
+classified is itself what is tested, so that its components are fitted on other images (cross-fitting).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Bool, Float64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts
@@ -30,6 +32,7 @@ from clipbench_tasks.compression.search_time import search_seconds
 from clipbench_tasks.compression.smallest import Smallest, in_points, words
 from clipbench_tasks.tables import bounded_curve, stacked
 
+Rows = Bool[np.ndarray, " n"]
 QUESTIONS = {
     "image_retrieval_recall@1": ("Text-to-image R@1", "captions whose image comes first", "images"),
     "text_retrieval_recall@1": ("Image-to-text R@1", "images for which one of their captions comes first", "captions"),
@@ -40,7 +43,7 @@ KINDS: tuple[tuple[Kind, ...], ...] = (("first",), ("pca",), ("float16", "int8")
 """Kinds of formats; those that stand together are walked as one, from the largest to the smallest."""
 SMALLEST_DIM = 16
 LEAST_VECTORS = 2
-"""Stored vectors for each principal component: with fewer, components fit the vectors at hand and no others."""
+"""Stored vectors, at least, for each principal component."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Compression:
     question: ClassVar[str] = "In how few bytes can a vector be stored before its answers get worse?"
     scoring: ClassVar[str] = (
         "Vectors are encoded once and stored in each format; a query's credit is compared with its credit by the whole float32 "
-        "vectors. What is fitted is fitted on the stored vectors alone. A tie scores what a coin flip would."
+        "vectors. Components are fitted on the stored vectors alone; those of an image to classify, on other images. A tie scores what a "
+        "coin flip would."
     )
 
     dims: tuple[int, ...] | None = None
@@ -77,13 +81,16 @@ class Compression:
         """Return a row a query of each question. Needs captions, or labels and class names."""
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
+        has_classes = dataset.labels is not None and dataset.class_names is not None
         if len(dataset) < 2:
             raise DataError(f"data set {dataset.id} has {len(dataset)} image: compression needs two")
         notes: list[str] = []
         questions: list[Question] = []
         if dataset.captions is not None:
             questions += retrieval(dataset, embedder, rng, notes)
-        if dataset.labels is not None:
+        if dataset.captions is not None and dataset.labels is not None and not has_classes:
+            notes.append("labels without class names: images are not classified")
+        if dataset.captions is None or has_classes:
             questions.append(zero_shot(dataset, embedder, rng, notes, self.prompts))
         dim = questions[0].stored.shape[1]
         chains = self._chains(dim)
@@ -119,18 +126,19 @@ class Compression:
             name: whole,
         }
         measures: dict[str, Measure] = {}
-        components: Components | None = None
+        fits: list[tuple[Components, Rows]] = []
         for form in (form for chain in chains for form in chain):
             own = f"{form.name}/{name}"
             if n_stored < _least_stored(form):
                 least = count(_least_stored(form))
-                reason = f"{count(form.dim)} components are fitted on {least} stored vectors or more, and there are {count(n_stored)}"
+                reason = (
+                    f"{count(form.dim)} components need {least} stored vectors or more, and there are {count(n_stored)}"
+                )
                 measures[own] = Fixed(value=None, reason=reason, higher_is_better=True)
                 measures[f"{own}_change"] = Fixed(value=None, reason=reason, unit="difference")
                 continue
-            if form.is_fitted and components is None:
-                components = principal_components(question.stored)
-            credit = question.credit(*compressed(form, question.stored, question.queries, components))
+            fits = fits or (_fits(question) if form.is_fitted else [])
+            credit = _credit(question, form, fits)
             samples |= {own: credit, f"{own}_change": credit - whole}
             measures[own] = Mean(column=own, chance=question.chance)
             # A model that has more to lose is no worse for losing more: between models, no direction is better.
@@ -146,6 +154,23 @@ class Compression:
             measures=define(first | measures, definitions(self.points)),
             curves=_curves(smallest, samples),
         )
+
+
+def _fits(question: Question) -> list[tuple[Components, Rows]]:
+    """Return principal components, each with the queries whose answers they are for."""
+    if question.folds is None:
+        return [(principal_components(question.stored), np.ones(len(question.ids), bool))]
+    parts = [question.folds == fold for fold in np.unique(question.folds)]
+    return [(principal_components(question.stored[~part]), part) for part in parts]
+
+
+def _credit(question: Question, form: Format, fits: list[tuple[Components, Rows]]) -> Float64[np.ndarray, " n"]:
+    if not form.is_fitted:
+        return question.credit(*compressed(form, question.stored, question.queries))
+    credit = np.empty(len(question.ids))
+    for components, rows in fits:
+        credit[rows] = question.credit(*compressed(form, question.stored, question.queries, components))[rows]
+    return credit
 
 
 def _least_stored(form: Format) -> int:

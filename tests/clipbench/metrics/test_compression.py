@@ -47,14 +47,6 @@ def test_all_components_are_the_cosines() -> None:
     np.testing.assert_allclose(scores(Format("pca", DIM), x, q), q @ x.T, atol=1e-6)
 
 
-def test_a_fit_knows_no_query() -> None:
-    x = vectors(0)
-    for kind in ("pca", "int8", "pca_int8"):
-        form = Format(kind, 8)
-        some, all_of_them = scores(form, x, vectors(1, 2)), scores(form, x, np.concatenate([vectors(1, 2), vectors(2)]))
-        np.testing.assert_array_equal(all_of_them[:2], some)
-
-
 def test_float16_is_that_of_faiss() -> None:
     faiss = pytest.importorskip("faiss")
     x, q = vectors(0), vectors(1, 5)

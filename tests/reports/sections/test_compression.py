@@ -14,7 +14,7 @@ from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvid
 from clipbench_reports.sections.compression import SECTION
 
 MakeRun = Callable[..., Run]
-REASON = "All 64 dimensions as int8 lose less than 1 point: 64 bytes instead of 256"
+REASON = "All 64 dimensions as int8 lose less than 1 point of the 80.0 % of float32: 64 bytes instead of 256"
 
 
 def small(**changes: Any) -> dict[str, Any]:
@@ -68,6 +68,10 @@ def test_the_table_has_bytes_quality_loss_and_searches(make_run: MakeRun) -> Non
         ["64 int8", "64", "79.8 [74.8, 84.8]", "−0.2 [−0.6, 0.3]", "0.71", "8,500"],
         ["16 int8", "16", "50.0 [45.0, 55.0]", "−0.2 [−0.6, 0.3]", "–", "–"],
     ]
+    assert (
+        "smallest that loses less than 1 point is chosen" in table.facts
+        and "smaller ones have no bound (–)" in table.facts
+    )
     assert "20,000 random vectors" in table.facts and "on the machine of this run" in table.facts
     with pytest.raises(NotAsked):
         of_captions(shown)
@@ -93,7 +97,7 @@ def test_the_figure_has_a_line_a_kind_the_margin_and_the_choice(make_run: MakeRu
 
 def test_where_nothing_will_do_nothing_is_marked(make_run: MakeRun) -> None:
     parts = small()
-    reason = "at n = 90 images no format can be shown to lose less than 1 point"
+    reason = "at n = 90 images no format is shown to lose less than 1 point"
     parts["metrics"]["acc1_smallest"] = Metric(value=None, unit="bytes", reason=reason)
     parts["curves"]["float32/acc1_by_bytes"] = Curve(x=[256], y=[0.005])  # a point below it is no accuracy
     run = make_run({"compression@a": parts})
