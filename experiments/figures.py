@@ -96,7 +96,7 @@ ENTRIES = (
     Entry(
         "across",
         ("series/step-0", "series/step-100", "series/step-200", "series/step-400", "tiny"),
-        ("--x", "gap", "--y", "retrieval/mrr"),
+        ("--x", "gap", "--y", "retrieval/image_retrieval_recall@1"),
     ),
     Entry(
         "representational-similarity",

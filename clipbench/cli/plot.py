@@ -23,7 +23,7 @@ from clipbench.cli.output import echo, print_note
 @click.option("--baseline", metavar="standard|open_clip",
               help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models.  [default: standard]")  # fmt: skip
 @click.option("--x", metavar="METRIC",
-              help="Metric of the plot across along the x axis, such as gap or retrieval/mrr; or of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, the same of text.")  # fmt: skip
+              help="Metric of the plot across along the x axis, such as gap or retrieval/image_retrieval_recall@1; or of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, the same of text.")  # fmt: skip
 @click.option("--y", metavar="METRIC", help="Metric of the plot across along the y axis.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
 @click.option(
