@@ -39,7 +39,7 @@ def cka_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval
     Example:
         >>> low, high, _ = cka_interval(0.9, np.array([-0.3, 0.3] * 50))
         >>> round(low, 3), round(high, 3)
-        (0.821, 0.945)
+        (0.82, 0.945)
     """
     half = standard_error(influence, times=student((1 + CONFIDENCE) / 2, len(influence)))
     if half is None or abs(value) >= 1:
