@@ -123,8 +123,8 @@ class BadImage(DataError):
 class MissingPart(DataError):
     """A task needs a part that the data set lacks."""
 
-    def __init__(self, dataset: str, part: str) -> None:
-        super().__init__(f"the task needs {part.replace('_', ' ')}, and data set {dataset} has none")
+    def __init__(self, dataset: str, part: str, advice: str = "") -> None:
+        super().__init__(f"the task needs {part.replace('_', ' ')}, and data set {dataset} has none{advice}")
         self.part = part
 
 

@@ -67,7 +67,7 @@ class Across:
     """True where several models are checkpoints of one training, which are no independent models: no interval, no test."""
     front: Sequence[str] | None = None
     """Of quality against a price, the models such that no other is at least as cheap and at least as good, and ahead in one of
-    the two, the cheapest first; by the values, whatever their intervals. None where neither quantity is a price, or both are."""
+    the two, the cheapest first; by the values, whatever their intervals. None unless one of the two is a price and of the other more, or less, is better."""
     notes: Sequence[str] = ()
     """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs."""
 
@@ -127,10 +127,8 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     places, left_out, found = [], [], []
     for label, run in zip(names, made, strict=True):
         pair = tuple(_quantity(run, name, data) for name in (x, y))
-        reason = next(
-            (_reason(each, name, run) for each, name in zip(pair, (x, y), strict=True) if _reason(each, name, run)),
-            None,
-        )
+        reasons = (_reason(each, name, run) for each, name in zip(pair, (x, y), strict=True))
+        reason = next(filter(None, reasons), None)
         if reason:
             left_out.append(f"{label}: {reason}")
             continue
@@ -217,9 +215,10 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str]) -> str:
             hint = did_you_mean(name, dict.fromkeys(known))
             own = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
             return f"no run has '{name}': {hint}{own}"
-        reasons = dict.fromkeys(_reason(_quantity(run, name, None), name, run) for run in runs)
-        if name in MODEL_QUANTITIES and None not in reasons:
-            return f"no run has a value of {name}: {'; '.join(filter(None, reasons))}"
+        if name in MODEL_QUANTITIES:
+            reasons = dict.fromkeys(_reason(_quantity(run, name, None), name, run) for run in runs)
+            if None not in reasons:
+                return f"no run has a value of {name}: {'; '.join(filter(None, reasons))}"
     return f"no run has a value of both {names[0]} and {names[1]}"
 
 
@@ -254,7 +253,7 @@ def _given_parameters(
 
 
 def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
-    """Return the labels of the models of the front; None where it is not known which is the price and which the quality."""
+    """Return the labels of the models of the front; None unless one is a price, and of the other more, or less, is better."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
     if sum(prices) != 1:
         return None

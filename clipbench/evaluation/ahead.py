@@ -10,6 +10,7 @@ from clipbench.evaluation.targets import RESULT, Target
 from clipbench.evaluation.task import ForeseeingTask
 from clipbench.models.embedder import StoreEmbedder
 from clipbench.models.filling import encode_together
+from clipbench.models.large_arrays import memory_bytes
 from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.parallel import processes
 from clipbench.untrusted.reading import is_file
@@ -17,7 +18,7 @@ from clipbench.untrusted.reading import is_file
 SHARE_OF_MEMORY = 0.25
 """Part of the free memory of the device that the weights of models may take that are loaded together."""
 MOST_MODELS = 16
-"""Models that are loaded together: of more, each would wait for the decoding no less."""
+"""The most models that are loaded together; more would hardly save more decoding."""
 
 
 class Ahead:
@@ -48,12 +49,12 @@ class Ahead:
         return self._loaded.pop(target.reference)
 
     def _load_others(self, targets: Sequence[Target]) -> None:
-        """Load the models that follow, as long as they fit into memory as the first one does."""
+        """Load the models that follow, as long as one more of the largest so far would fit into memory."""
         (first,) = self._loaded.values()
-        size, free = _n_bytes(first.info), _free_memory(first.info.device)
-        most = min(MOST_MODELS, int(SHARE_OF_MEMORY * free / size / processes().n_here)) if size else 1
+        room = SHARE_OF_MEMORY * _free_memory(first.info.device) / processes().n_here
         for target in targets:
-            if len(self._loaded) >= most:
+            sizes = [_n_bytes(each.info) for each in self._loaded.values()]
+            if len(sizes) >= MOST_MODELS or not all(sizes) or sum(sizes) + max(sizes) > room:
                 return
             if target.embedder is not None or target.brings_samples or is_file(target.folder / RESULT):
                 continue
@@ -65,13 +66,15 @@ class Ahead:
     def _encode(self, requests: Sequence[Request]) -> None:
         """Encode the images that tasks ask for first, in the batches in which they would ask for them."""
         embedders = [each for each in self._loaded.values() if isinstance(each, StoreEmbedder)]
-        unsaid = set[str | None]()
-        for request in requests if len(embedders) > 1 else ():
+        if len(embedders) < 2:
+            return
+        unforeseen = set[str | None]()
+        for request in requests:
             task = build_task(request)
             if not isinstance(task, ForeseeingTask):
-                unsaid.add(request.data)  # its batches are not known, and a later task finds them in the store
+                unforeseen.add(request.data)  # its batches are not known, and a later task finds them in the store
                 continue
-            if request.data in unsaid:
+            if request.data in unforeseen:
                 continue
             try:
                 dataset = self._datasets.get(request)
@@ -96,4 +99,5 @@ def _free_memory(device: str | None) -> int:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 0)
+    available = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 0)
+    return min(available, memory_bytes())  # a container may have less than its machine

@@ -129,7 +129,11 @@ class ModalitiesTask:
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row an item and a row a query. Needs modalities, with the pairs of two of them at least."""
         if dataset.modalities is None:
-            raise MissingPart(dataset.id, "modalities")
+            raise MissingPart(
+                dataset.id,
+                "modalities",
+                ": images and texts alone are measured by modality-gap, others come as arrays of their names, such as audio",
+            )
         data = dataset.modalities
         vectors = {name: unit_vectors(_encoded(embedder, name, items), embedder) for name, items in data.items.items()}
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are

@@ -106,6 +106,11 @@ def test_several_items_may_have_one_partner_and_those_without_any_are_left_out()
     assert found.vectors["audio"].shape == (2, 4) and found.vectors["group_id"].tolist() == ["0", "2"]
 
 
+def test_images_and_texts_alone_are_sent_to_the_modality_gap() -> None:
+    with pytest.raises(DataError, match="images and texts alone are measured by modality-gap"):
+        cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3), text_to_image=[0, 1, 2]), "modalities")
+
+
 def test_modalities_without_pairs_are_undefined_with_what_would_say_it() -> None:
     _, metrics = evaluate(cb.vectors(audio=np.eye(3), text=np.eye(3), video=np.eye(3)[:2]))
     assert metrics["audio-text/gap"].value == 0

@@ -78,6 +78,7 @@ def _state(known: Mapping[str, Metric]) -> Statement:
             if f"{key}_{series}" in known
         )
         for series, (_, name, _) in SERIES.items()
+        if any(f"{key}_{series}" in known for key in CLASSIFIERS)
     ]
     return Statement(
         title=f"Attack success by classifier: {', '.join(shares)}.",
