@@ -127,7 +127,7 @@ def read_all(
     Raises:
         DataError: one is missing, or not at its end.
     """
-    missing = [work.name for work in measured if work.result is not None and not work.result.is_file()]
+    missing = [work.name for work in measured if not is_measured(work)]
     if missing:
         raise DataError(f"{len(missing)} measurements are missing, the first of {missing[0]}: leave --page-only out")
     weak = [next(options.out for options in each if options.out.name == WEAK) for each in by_seed]

@@ -9,6 +9,8 @@ from claims_figures import Row
 from claims_outcomes import FEW_TOKENS, SWAPS, Measured, over_names, over_seeds, value_of
 from claims_texts import EMBEDDERS, Found, read_clip_names
 from claims_verdicts import OBJECT_CHANCE, PROBE_CHANCE, READING_CHANCE, TWIN_CHANCE, TextDuel, number, percent, points
+from clipbench.metrics.geometry import cone, modality_gap
+from clipbench.metrics.similarity import unit
 
 NAMES_FOLDER, GAPS_FOLDER = "vitb32_class_text", "modality_gap"
 """Folders of public CLIP vectors."""
@@ -153,8 +155,5 @@ def _missing_embedders(found: Mapping[str, Found]) -> list[str]:
 
 def _gap_of(vectors: np.ndarray) -> tuple[str, str, str]:
     """Return gap and cones of images and texts, an array of each."""
-    sides = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float64)
-    n = sides.shape[1]
-    gap_of = np.linalg.norm(sides[0].mean(axis=0) - sides[1].mean(axis=0))
-    cones = [(np.square(side.sum(axis=0)).sum() - n) / (n * (n - 1)) for side in sides]
-    return f"{gap_of:.4f}", f"{cones[0]:.4f}", f"{cones[1]:.4f}"
+    images, texts = (unit(side.astype(np.float32)) for side in vectors)
+    return f"{modality_gap(images, texts):.4f}", f"{cone(images).value:.4f}", f"{cone(texts).value:.4f}"

@@ -67,7 +67,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     def caption(id: int) -> Item:
         return Item(str(id), captions[id], None)
 
-    in_split = [each for own in searched.values() for each in own] if is_of_images else list(searched)
+    in_split = list(dict.fromkeys([each for own in searched.values() for each in own] if is_of_images else searched))
     documents = dict.fromkeys([*in_split, *(each for right in judged.values() for each in right)])
     n_more = len(documents) - len(in_split)
     what = "captions" if is_of_images else "images"

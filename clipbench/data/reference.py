@@ -112,8 +112,7 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     without one in the current folder), with its published prompts and size; a folder of one's own with that name is
     ./NAME. For the task text-in-image, words are written onto the images of a classification set; its option ``n`` is
     the number of images, and ``train`` is a reference to images without words to train probes on, whose own options begin
-    with ``train.``. For the task few-shot, its
-    option ``train`` names a split to train on.
+    with ``train.``. For the task few-shot, its option ``train`` names a split to train on.
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that only the user can make.

@@ -145,7 +145,8 @@ def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     """
     if tested.attacks is None or tested.class_names is None:
         raise UsageError(
-            f"--data-option {OPTION}={name}: data set {tested.id} has no objects with words on them to test"
+            f"--data-option {OPTION}={name}: data set {tested.id} has no objects with words on them to test: leave the option"
+            " out, or name data with attacks (docs/data.md)"
         )
     training.require("labels", "class_names")
     assert training.labels is not None and training.class_names is not None
@@ -158,7 +159,7 @@ def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
         first, known = training.class_names or ("",), sorted(tested.class_names)
         raise DataError(
             f"--data-option {OPTION}={name}: none of its {n_unknown:,} images is of a class of {tested.id}: its first class is"
-            f" '{first[0]}', expected names such as '{known[0]}'"
+            f" '{first[0]}', expected names such as '{known[0]}'; name the classes of both alike"
         )
     assert training.labels is not None
     shown = sorted({image for attack in tested.attacks for image in attack.images})

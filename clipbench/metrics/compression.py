@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64
 
 from clipbench.metrics.similarity import unit
 
-SEARCHED = 20_000
+N_SEARCHED = 20_000
 """Random vectors that a search is timed over."""
 Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 
@@ -45,14 +45,14 @@ class Format(NamedTuple):
         return {"first": "float32", "pca": "float32", "pca_int8": "int8"}.get(self.kind, self.kind)
 
     @property
-    def searched(self) -> str:
+    def timing_name(self) -> str:
         """The name of its search time, which components share with as many dimensions.
 
         Example:
-            >>> Format("pca", 64).searched
+            >>> Format("pca", 64).timing_name
             'search of 20000/float32@64'
         """
-        return f"search of {SEARCHED}/{self.number}@{self.dim}"
+        return f"search of {N_SEARCHED}/{self.number}@{self.dim}"
 
     @property
     def n_bytes(self) -> int:

@@ -2,8 +2,8 @@
 
 Queries and documents are texts, images or both. The vector of one that is both is the mean of the two unit vectors, scaled
 to length 1. A document that was not judged counts as not relevant. Queries without a relevant document are left out and
-counted, and a document that is the query itself (the same id, text and image) is no answer. Nor is the own image of a query that is an
-image and a text, which says what to change in it: that is CIRR's rule (Liu et al., ICCV 2021). Results on data where it leaves something
+counted, and a document that is the query itself (the same id, text and image) is no answer. Nor is a query's own image, if the query is an
+image and a text that says what to change in it: that is CIRR's rule (Liu et al., ICCV 2021). Results on data where it leaves something
 out are of a higher version of the task, so that those made without the rule do not compare with them, while all others do.
 
 Captions are judgements of grade 1: the caption of an image that is the only relevant document has MRR and nDCG of its rank.
@@ -164,7 +164,7 @@ def leaves_out_own_images(dataset: Dataset) -> bool:
 def _n_leaving_out(
     queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Int64[np.ndarray, " _"]]
 ) -> tuple[int, int]:
-    """Return how many queries do not look for themselves, and how many not for their own image: that has not their text."""
+    """Return how many queries leave themselves out of their search, and how many their own image without a text."""
     has_text = [
         {documents.texts[row] == text for row in rows.tolist()}
         for text, rows in zip(queries.texts, left_out, strict=True)

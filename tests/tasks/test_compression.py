@@ -24,7 +24,7 @@ QUESTIONS = ("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1")
 
 @pytest.fixture(autouse=True)
 def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipbench_tasks.compression.search_time.SEARCHED", 50)
+    monkeypatch.setattr("clipbench_tasks.compression.search_time.N_SEARCHED", 50)
 
 
 def metric(found: Evaluation, name: str) -> Metric:

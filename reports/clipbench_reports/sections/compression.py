@@ -1,6 +1,6 @@
 """Compression: the smallest vectors that will do, and what each format costs."""
 
-from clipbench.metrics.compression import SEARCHED, Format
+from clipbench.metrics.compression import N_SEARCHED, Format
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
@@ -65,14 +65,14 @@ def _label(form: Format) -> str:
 
 def _bytes_and_searches(evidence: Evidence, form: Format) -> tuple[str, str]:
     """Return the bytes of a vector and the searches a second, to two digits: they vary more from run to run."""
-    seconds = evidence.evaluation.timings.get(form.searched)
+    seconds = evidence.evaluation.timings.get(form.timing_name)
     return fmt.count(form.n_bytes), fmt.count(float(f"{1 / seconds:.2g}")) if seconds else fmt.NONE
 
 
 def _on_time(evidence: Evidence) -> str:
     if not evidence.evaluation.timings:
         return "Searches were not timed: that takes faiss."
-    return f"Searches: of {fmt.count(SEARCHED)} random vectors, all of them, by faiss in one thread on the machine of this run."
+    return f"Searches: of {fmt.count(N_SEARCHED)} random vectors, all of them, by faiss in one thread on the machine of this run."
 
 
 def _most_lost(evidence: Evidence, form: Format, question: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from clipbench.errors import Unavailable
-from clipbench.metrics.compression import SEARCHED, Format
+from clipbench.metrics.compression import N_SEARCHED, Format
 from clipbench.plugins import optional
 
 N_QUERIES = 15
@@ -15,13 +15,13 @@ N_QUERIES = 15
 
 
 def search_seconds(forms: Iterable[Format]) -> dict[str, float]:
-    """Return the median time of a search for the nearest of ``SEARCHED`` random vectors, by number type and dimensions.
+    """Return the median time of a search for the nearest of ``N_SEARCHED`` random vectors, by number type and dimensions.
 
     Searched by faiss, in one thread, a query at a time: ``IndexFlatIP``, ``IndexScalarQuantizer`` (float16 and 8 bits) and
     ``IndexBinaryFlat``. Components take the time of as many dimensions, and the projection of a query next to none.
 
     Returns:
-        Seconds by ``searched``.
+        Seconds by ``Format.timing_name``.
 
     Raises:
         Unavailable: faiss is not installed.
@@ -32,7 +32,7 @@ def search_seconds(forms: Iterable[Format]) -> dict[str, float]:
     n_before = faiss.omp_get_max_threads()
     try:
         faiss.omp_set_num_threads(1)
-        for name, form in {form.searched: form for form in forms}.items():
+        for name, form in {form.timing_name: form for form in forms}.items():
             seconds[name] = _median_seconds(*_index(faiss, form, rng))
     finally:
         faiss.omp_set_num_threads(n_before)
@@ -41,7 +41,7 @@ def search_seconds(forms: Iterable[Format]) -> dict[str, float]:
 
 def _index(faiss: Any, form: Format, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
     """Return an index of random vectors, and queries."""
-    n = SEARCHED + N_QUERIES
+    n = N_SEARCHED + N_QUERIES
     if form.number == "binary":
         signs = rng.integers(256, size=(n, form.n_bytes), dtype=np.uint8)
         index = faiss.IndexBinaryFlat(8 * form.n_bytes)

@@ -44,7 +44,7 @@ def small(**changes: Any) -> dict[str, Any]:
             "int8/acc1_most_lost": Curve(x=[64], y=[0.0071]),
             "acc1_smallest": Curve(x=[64], y=[0.798]),
         },
-        "timings": {Format("int8", 64).searched: 1 / 8512, Format("first", 64).searched: 0.001},
+        "timings": {Format("int8", 64).timing_name: 1 / 8512, Format("first", 64).timing_name: 0.001},
         **changes,
     }
 
