@@ -211,7 +211,7 @@ def test_an_address_opens_its_failure_and_can_be_copied(pages: SimpleNamespace, 
         and str(page.locator("details .failures > li").first.get_attribute("data-sample")) in viewer.inner_text()
     )
     viewer.get_by_role("button", name="Close").click()
-    assert page.locator("details[open] .opener:focus").count() == 1  # its fold is open
+    page.locator("details[open] .opener:focus").wait_for()  # its fold is open, once the event of closing has come
 
 
 def test_a_sample_that_fails_twice_has_two_addresses(pages: SimpleNamespace, visit: Visit) -> None:
