@@ -47,6 +47,8 @@ for (const form of document.querySelectorAll("form[data-live]")) {
   };
   form.addEventListener("input", ask);
   form.addEventListener("submit", (event) => { event.preventDefault(); swap(query(form)); });
+  const isChanged = (each) => each.value !== each.defaultValue || each.checked !== each.defaultChecked;
+  if ([...form.querySelectorAll("input")].some(isChanged)) swap(query(form)); // typed before this script had come, or kept by the browser
 }
 for (const select of document.querySelectorAll("select[data-reload]")) {
   select.addEventListener("change", () => location.assign(query(select.form)));
