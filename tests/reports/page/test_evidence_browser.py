@@ -222,6 +222,7 @@ def test_a_sample_that_fails_twice_has_two_addresses(pages: SimpleNamespace, vis
         page.locator(".failures > li[data-sample] .opener").nth(place).evaluate("(each) => each.click()")
         assert page.url.endswith(f"/sample/{end}")
         page.keyboard.press("Escape")
+        page.wait_for_function("!location.hash")  # the event of closing comes after the closing
 
 
 def test_a_search_shows_the_failures_that_hold_its_words_and_clears_again(pages: SimpleNamespace, visit: Visit) -> None:
