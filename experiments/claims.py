@@ -283,7 +283,7 @@ def work_off(waiting: list[Work], count: Callable[[], int], bar: "tqdm[NoReturn]
             bar.update(count() - bar.n)
     finally:
         for process in running:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # Ctrl-C is ignored by what a shell started in the background
         for process in running:
             process.wait()
 

@@ -572,9 +572,9 @@ def evaluation(task: str, metrics: Mapping[str, Metric], samples: str) -> Evalua
 WAIT = """
 import signal, sys
 def save(*_):
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in training: a second one kills
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as in training: a second one kills
     signal.setitimer(signal.ITIMER_REAL, 0.3)
-signal.signal(signal.SIGINT, save)
+signal.signal(signal.SIGTERM, save)
 signal.signal(signal.SIGALRM, lambda *_: sys.exit(print("saved", flush=True)))
 print("listening", flush=True)
 while True: signal.pause()
