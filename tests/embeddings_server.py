@@ -175,7 +175,7 @@ def redirected(handler: Handler, vectors: list[list[float]]) -> None:
 
 
 def silent(handler: Handler, vectors: list[list[float]]) -> None:
-    time.sleep(1)
+    time.sleep(30)
 
 
 def dripping(handler: Handler, vectors: list[list[float]], status: int = 200) -> None:
@@ -183,7 +183,7 @@ def dripping(handler: Handler, vectors: list[list[float]], status: int = 200) ->
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
     with suppress(OSError):  # the client hangs up
-        for _ in range(100):
+        for _ in range(600):
             time.sleep(0.05)
             handler.wfile.write(b" ")
 

@@ -283,7 +283,7 @@ def test_a_server_that_is_wrong_from_the_start_is_refused(
 
     with pytest.raises(error, match=message) as caught:
         served(url, timeout="0.2")
-    assert "\n" not in str(caught.value) and time.monotonic() - start < 1
+    assert "\n" not in str(caught.value) and time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize(
@@ -330,12 +330,12 @@ def test_a_wrong_address_is_said_at_once(url: str, monkeypatch: pytest.MonkeyPat
 
     look_up = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    monkeypatch.setattr(_http_client, "FIRST_WAIT", 1.0)
+    monkeypatch.setattr(_http_client, "FIRST_WAIT", 30.0)
     start = time.monotonic()
 
     with pytest.raises(ModelError, match=message):
         served(address.replace("HOST", url.removeprefix("http://").removesuffix("/v1")))
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < 10
 
 
 def test_an_endless_answer_is_refused(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
