@@ -106,7 +106,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     Returns:
         ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
         models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
-        number of parameters held fixed (interval from 10 on), since larger models may differ in both; ``front``, of
+        number of parameters held fixed (interval from 12 on), since larger models may differ in both; ``front``, of
         a metric against a price, the models such that no other is at least as cheap and as good, and ahead in one.
 
     Raises:
