@@ -49,17 +49,17 @@ PAGE = """# Where CLIP breaks: what the literature says, and what is measured he
 
 <!-- page not run: `make claims` trains the models and writes the page -->
 
-Written by `make claims` from finished runs of the bundled CLIP; every number, sentence and verdict follows from them, but for the
-column of what others found, which quotes. Each run was made {n_seeds} times, with other weights and other training images
-(seeds {seeds}). Intervals hold for other seeds and other test images; with few seeds they are wide, and "{cannot_tell}" is said often.
+`make claims` writes this page from finished runs of the bundled CLIP. All numbers, sentences and verdicts come from them; only the last
+column of the table quotes. Each run was made {n_seeds} times, from different weights and with different training images (seeds {seeds}).
+Intervals hold for other seeds and other test images. With few seeds they are wide, and many verdicts are "{cannot_tell}".
 
 | What is said | Here | Measured here | Others found |
 | --- | --- | --- | --- |
 {verdicts}
 
-Models are small and trained for minutes on generated scenes, whose captions swap colours, name written words and fill
-paragraphs: they may hold where a model that was trained on the web breaks, and the other way round. A verdict is about
-the models named, not about CLIP.
+The models are small and were trained for minutes on generated scenes, whose captions swap colours, name written words and fill
+paragraphs. They may hold where a model that was trained on the web breaks, and break where it holds. A verdict is about the
+models named, not about CLIP.
 
 ## InfoNCE and the sigmoid loss, by batch size
 
@@ -82,13 +82,13 @@ images with a caption each, chance {chance} %. Differences are paired by seed an
 Learning rate: {lr:g} × √(batch / {at_batch}), the square-root rule for Adam (Malladi et al., 2022), with a linear
 warm-up over the same share of the samples at each batch size and half a cosine to 0 after it; the same for both losses.
 {few_steps} Larger batches are not tried: at equal samples a batch of 1,024 takes 32 steps, in which neither loss got above
-chance. So whether the difference vanishes beyond {largest} cannot be told here.
+chance. So this does not tell whether the difference vanishes beyond {largest}.
 
 ## The modality gap, by temperature
 
 Liang et al. (2022) find that the gap is there at initialisation, since each tower's vectors fill a narrow cone; that
-contrastive training keeps it; and that it ends the narrower the higher the temperature is. Here the InfoNCE run at
-batch size {gap_batch} is made at several temperatures, always from the same first weights.
+contrastive training keeps it; and that the higher the temperature, the smaller it ends. Here the InfoNCE run at batch size
+{gap_batch} is made at several temperatures, of each seed from the same first weights.
 
 ![Modality gap and both cones by step, at each temperature]({gap_figure})
 
@@ -98,7 +98,7 @@ A thin line is a seed, a thick one the mean.
 
 {gaps}
 
-Start, end and cones are those of {n_held_out} held-out pairs on the way, with intervals over seeds alone; the last columns those of
+Start, end and cones are measured during training on {n_held_out} held-out pairs, with intervals over seeds alone; the last two columns on
 the {n_test} test pairs. The gap is the distance between the mean image and the mean text vector; a cone is the mean cosine between two
 vectors of one kind.
 
@@ -112,17 +112,17 @@ The InfoNCE runs at batch size {weak_batch}, with `tiny`, which was trained on s
 
 {weaknesses}
 
-- The runs are for the comparisons above, and short: where they hardly know the objects, `tiny` tells more.
-- Swapped captions are items of two images and two captions with the same words. Where *one more or one fewer* is told better than
-  they are, the images are seen and the order of words is not. A score below chance has both images nearer to the same caption.
-- A model that cannot read cannot be misled by what is written: a low rate of named words says nothing of models that read.
-- Captions of about 90 words name the objects somewhere between sentences that are true of any image, so the first tokens
-  say less here than in captions that begin with a summary. The probe moves one fact through such a paragraph.
+- The runs were made for the comparisons above, and are short. Where they hardly know the objects, `tiny` tells more.
+- A swapped item has two images and two captions of the same words. A model that does better on *one more or one fewer* sees the
+  images, but not the order of words. A score below chance means that both images are often nearer to the same caption.
+- A model that cannot read cannot be misled by what is written: its low rate of named words says nothing about models that read.
+- Captions of about 90 words name the objects somewhere between sentences that are true of any image. So the first tokens say less
+  here than in captions that begin with a summary. The probe moves one fact through such a paragraph.
 
 ## Texts that match texts
 
 Koukounas et al. (2024) say that CLIP's text tower matches texts with texts less well than a text embedder does. On scenes, the second
-caption of a scene, in other words, searches for the first one among those of all scenes ({n_captions} captions that are not the same).
+caption of a scene, in other words, searches for the first one among those of all scenes ({n_captions} different captions).
 
 {texts}
 
@@ -138,36 +138,36 @@ caption of a scene, in other words, searches for the first one among those of al
 
 ## How verdicts are reached
 
-- Units are seeds: the same seed starts each run from the same weights, with the same images in training, and all are measured on the
-  same test images. The variance of a mean is that of seeds and that of images, which does not average out over seeds; degrees of
-  freedom are Satterthwaite's, and at least seeds less one. Of one model, such as `tiny`, intervals are of images alone.
-  [How often they hold](statistics.md#seeds-and-images).
-- A difference counts where its 95 % interval excludes zero; where it holds zero, the verdict is "{cannot_tell}". No
-  correction is made for looking at several.
-- Runs count as trained when their recall@1 is above chance with the whole interval. Verdicts rest on trained runs alone.
-- A gap is there at initialisation when it is at least {apart} times as wide as that of two samples of clouds with equal
-  means, and two vectors of one kind are nearer to each other than an image is to its text.
-- A gap counts as kept when at least {kept} of it is left at the end: a line that we drew, not the paper.
-- The difference counts as vanishing when the sigmoid loss is ahead at the smallest batch, not surely ahead at the largest, and less so there by a
-  paired interval of the two leads, and InfoNCE is not ahead there. Without a lead that could shrink there is no verdict.
-- "Little better than by chance" and "hardly noticed" mean less than half of the way from chance to perfect: our line too.
-- The written word wins where it is named more often than the object, by a model that reads better than by chance.
-- Swapped captions and written words are judged only of models that know the objects: without a label they name more than half of the
-  way from chance to perfect.
-- The first {few} tokens retrieve as well as all where their recall@1 is at least {whole_length} of that of the whole caption, as for
+- Units are seeds. Runs of the same seed start from the same weights and train on the same images; all runs are measured on the same
+  test images. The variance of a mean has a part from seeds and one from images, which does not average out over seeds. Degrees of
+  freedom are Satterthwaite's, at least the number of seeds less one. For a single model, such as `tiny`, intervals are over images
+  alone. [How often they hold](statistics.md#seeds-and-images).
+- A difference counts if its 95 % interval excludes zero; otherwise the verdict is "{cannot_tell}". Intervals are not corrected for
+  the number of differences.
+- Runs count as trained if the whole interval of their recall@1 is above chance. Verdicts rest on trained runs alone.
+- A gap is there at initialisation if it is at least {apart} times as wide as that of two samples of clouds with equal means, and two
+  vectors of one kind are nearer to each other than an image is to its text.
+- A gap counts as kept if at least {kept} of it is left at the end. We drew this line, not the paper.
+- The difference counts as vanishing if the sigmoid loss is ahead at the smallest batch, its lead at the largest is smaller by a paired
+  interval and no longer significant, and InfoNCE is not ahead there. Without a lead that could shrink there is no verdict.
+- "Little better than by chance" and "hardly noticed" mean less than halfway from chance to perfect: our line too.
+- The written word wins if it is named more often than the object, by a model that reads better than by chance.
+- Swapped captions and written words are judged only for models that know the objects: accuracy without a label is more than halfway
+  from chance to perfect.
+- The first {few} tokens retrieve as well as all if their recall@1 is at least {whole_length} of that of the whole caption, as for
   clipbench's effective length.
-- Of two text embedders, the one decides whose number of parameters is nearer to that of the text tower.
+- The text embedder decides whose number of parameters is nearest to that of the text tower.
 
 ## Limits
 
 - {n_seeds} seeds, one architecture (`{arch}`), one world of generated images. Zhai et al. train on billions of pairs, with
-  batches of up to a million; Liang et al. vary the temperature in the fine-tuning of a trained CLIP. What differs here
-  may differ for that.
-- Neither loss had its learning rate tuned: a difference between them may be one of how well the rule suits each.
+  batches of up to a million; Liang et al. vary the temperature in the fine-tuning of a trained CLIP. Results may
+  differ for these reasons.
+- The learning rate was tuned for neither loss, so a difference between them may only show how well the rule suits each.
   Each starts from its paper's temperature (0.07; 0.1 with a bias of −10) and learns it.
-- Batch sizes are compared at equal samples, so a larger batch takes fewer steps. Batches are not compared at equal steps.
-- The learning rate ends at 0, so the last gap is where training was stopped, and not where it would lead.
-- Captions of scenes are what these models were trained on, and are new to the text embedders.
+- Batch sizes are compared at equal samples, not at equal steps: a larger batch takes fewer steps.
+- The learning rate ends at 0, so the last gap is where training was stopped, not where it would lead.
+- These models were trained on captions of scenes, which are new to the text embedders.
 
 ## Sources
 

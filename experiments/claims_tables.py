@@ -96,7 +96,7 @@ def names(found: Measured) -> str:
     """Return the same of class names with public vectors of CLIP, or how to get them."""
     if found.clip_vectors is None or not found.names:
         return (
-            "Not measured here: names of COCO's classes with a CLIP that was trained on the web. It takes the vectors of its text tower that"
+            "Not measured here: names of COCO's classes with a CLIP that was trained on the web. It needs the vectors of its text tower that"
             " Detic (Zhou et al., 2022) made public, in a folder of the name"
             f" `{NAMES_FOLDER}` with `coco80.npy` and `coco80.json`: `make claims CLAIMS='--clip-vectors FOLDER'`, with a text embedder installed."
         )
@@ -109,22 +109,22 @@ def names(found: Measured) -> str:
     ]
     said = (
         'A CLIP that was trained on the web: the text vectors of "a NAME" for the 80 classes of COCO, which Detic (Zhou et al., 2022) made'
-        f" public, of OpenAI's ViT-B/32. Is the nearest other name of the same of COCO's 12 supercategories?"
-        f" {len(duels[0].embedder.hits)} names have another in theirs. Differences are paired by name; intervals are over supercategories, as names of one are not independent."
+        f" public, of OpenAI's ViT-B/32. Is the nearest other name in the same one of COCO's 12 supercategories?"
+        f" {len(duels[0].embedder.hits)} names have another in theirs. Differences are paired by name; intervals are over supercategories, as names within one are not independent."
     )
     return "\n".join((said, "", table(_TEXT_HEAD, rows), "", *compared))
 
 
 def real_gaps(clip_vectors: Path | None) -> str:
     """Return the gaps of public vectors of CLIP, and where more are."""
-    elsewhere = "Published and measured gaps of a CLIP that was trained on the web are in [modality-gap-values.md](modality-gap-values.md)"
+    elsewhere = "More gaps of CLIPs trained on the web are in [modality-gap-values.md](modality-gap-values.md)"
     files = {} if clip_vectors is None else {title: clip_vectors / GAPS_FOLDER / name for title, name in GAPS.items()}
     rows = [(title, *_gap_of(np.load(path))) for title, path in files.items() if path.is_file()]
     if not rows:
         return f"{elsewhere}."
     said = (
-        "A CLIP that was trained on the web: vectors of 500 pairs of COCO that Liang et al. made public, at random initialisation and trained"
-        f" (OpenAI's ViT-B/16, by their notebook). {elsewhere}, with intervals."
+        "A CLIP before and after training on the web, by vectors of 500 pairs of COCO that Liang et al. made public (OpenAI's ViT-B/16, by"
+        f" their notebook). {elsewhere}, with intervals."
     )
     return f"{said}\n\n{table(('CLIP', 'Gap', 'Image cone', 'Text cone'), rows)}"
 

@@ -150,7 +150,7 @@ def lead_in_words(duel: Duel) -> str:
     if duel.untrained:
         return f"not above chance: {duel.untrained}; the difference of {points(found)} says nothing of the losses."
     if found.sign == 0:
-        return f"no difference that can be told: {points(found)} holds zero."
+        return f"no significant difference: {points(found)} contains zero."
     ahead = "the sigmoid loss" if found.sign > 0 else "InfoNCE"
     return f"{ahead} is ahead: the sigmoid loss minus InfoNCE is {points(found)}, which excludes zero."
 
@@ -261,7 +261,7 @@ def _kept(lowest: Runs) -> Verdict:
     because = f"from {first} to {last}, {percent(share_left(lowest))} of the start"
     if not has_learned(lowest):
         return Verdict(claim, CANNOT_TELL, f"{because}, but its recall@1 is not above chance: it has not learned")
-    learned = f"{because}; the runs know this much: recall@1 {percent(recall(lowest))}"
+    learned = f"{because}; recall@1 is {percent(recall(lowest))}"
     return Verdict(claim, _word(share_left(lowest).less(KEPT).sign), learned)
 
 
@@ -280,12 +280,12 @@ def _narrower(low: Runs, high: Runs) -> Verdict:
 
 def _bag_of_words(models: Sequence[Weaknesses]) -> Verdict:
     found, line = value_of(models, "text"), halfway(TWIN_CHANCE)
-    because = f"both captions told in {percent(found)} of items; chance {100 * TWIN_CHANCE:.0f} %, half of the way {100 * line:.1f} %"
-    claim = "A bag of words: swapped compositions are told little better than by chance"
+    because = f"both captions are right in {percent(found)} of items; chance {100 * TWIN_CHANCE:.0f} %, halfway to perfect {100 * line:.1f} %"
+    claim = "A bag of words: swapped captions are told apart little better than by chance"
     if not knows_objects(models):
         named = percent(value_of(models, "clean_acc"))
         return Verdict(
-            claim, CANNOT_TELL, f"{because}; the objects themselves are hardly known: alone they are named in {named}"
+            claim, CANNOT_TELL, f"{because}; the objects are hardly known: without a label they are named in {named}"
         )
     return Verdict(claim, _word(-found.less(line).sign), because)
 
@@ -299,7 +299,9 @@ def _word_wins(models: Sequence[Weaknesses]) -> Verdict:
         f" without a label the object in {percent(clean)}; of ten words the right one is read in {percent(reading)}"
     )
     if reading.less(READING_CHANCE).sign <= 0:
-        return Verdict(claim, CANNOT_TELL, f"{because}, which is not above chance: who cannot read cannot be misled")
+        return Verdict(
+            claim, CANNOT_TELL, f"{because}, which is not above chance: a model that cannot read cannot be misled"
+        )
     if not knows_objects(models):
         return Verdict(claim, CANNOT_TELL, f"{because}; the objects are hardly known")
     return Verdict(claim, _word(value_of(models, "word_wins").sign), because)
@@ -317,11 +319,11 @@ def _late_fact(models: Sequence[Weaknesses]) -> Verdict:
     early, late = value_of(models, "early"), value_of(models, "late")
     line = halfway(PROBE_CHANCE)
     because = (
-        f"told from a false one in {percent(late)} after 45 words, in {percent(early)} at the start; chance"
-        f" {100 * PROBE_CHANCE:.0f} %, half of the way {100 * line:.0f} %"
+        f"preferred to a false one in {percent(late)} after 45 words, in {percent(early)} at the start; chance"
+        f" {100 * PROBE_CHANCE:.0f} %, halfway to perfect {100 * line:.0f} %"
     )
     if early.less(line).sign <= 0:
-        return Verdict(claim, CANNOT_TELL, f"{because}: the model does not know the fact where it stands first")
+        return Verdict(claim, CANNOT_TELL, f"{because}: the model does not know the fact even at the start")
     return Verdict(claim, _word(-late.less(line).sign), because)
 
 
