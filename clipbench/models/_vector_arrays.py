@@ -83,6 +83,11 @@ def array_of(modality: str) -> str:
     return ARRAY_OF.get(modality, modality)
 
 
+def _given(modality: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the name under which the vectors of a modality were given, which errors say: ``text`` is ``texts`` too."""
+    return modality if modality in arrays else array_of(modality)
+
+
 def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Return the names of the modalities that there are vectors of, in alphabetical order.
 
@@ -90,8 +95,8 @@ def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
         >>> modalities_of({"texts": np.eye(2), "audio": np.eye(2), "audio_to_text": np.arange(2)})
         ['audio', 'text']
     """
-    others = [name for name, array in arrays.items() if name not in KINDS and _are_vectors(array)]
-    return sorted([*others, *(name for name, array in ARRAY_OF.items() if array in arrays)])
+    others = {name for name, array in arrays.items() if name not in KINDS and _are_vectors(array)}
+    return sorted(others | {name for name in ARRAY_OF if _given(name, arrays) in arrays})
 
 
 def _are_vectors(array: np.ndarray) -> bool:
@@ -101,17 +106,18 @@ def _are_vectors(array: np.ndarray) -> bool:
 def _table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
     """Return what each array is, of those that have a name."""
     modalities = modalities_of(arrays)
-    kinds = {**KINDS, **{array_of(name): VECTORS for name in modalities}}
-    describes = {"text_ids": "texts", "image_ids": "images", "class_names": "class_texts", "labels": "images"}
+    vectors_of = {name: _given(name, arrays) for name in sorted({*modalities, *ARRAY_OF})}
+    kinds = {**KINDS, **{vectors_of[name]: VECTORS for name in modalities}}
+    describes = {"class_names": "class_texts", "labels": vectors_of["image"]}
     points_to = {"labels": "class_texts"}
-    for name in modalities:
-        kinds[f"{name}{IDS}"], describes[f"{name}{IDS}"] = NAMES, array_of(name)
+    for name, vectors in vectors_of.items():
+        kinds[f"{name}{IDS}"], describes[f"{name}{IDS}"] = NAMES, vectors
     for source in sorted({*modalities, "text"}):
         for target in sorted({*modalities, "image"} - {source}):
             link = f"{source}{LINK}{target}"
             if link == "image_to_text":  # captions are of an image each, not the other way round
                 continue
-            kinds[link], describes[link], points_to[link] = ROWS, array_of(source), array_of(target)
+            kinds[link], describes[link], points_to[link] = ROWS, vectors_of[source], vectors_of[target]
     return ArrayTable(kinds, describes, points_to)
 
 
@@ -128,7 +134,7 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def checked_arrays(found: Arrays, source: str) -> Arrays:
-    """Return arrays in the types that they are computed with.
+    """Return arrays in the types that they are computed with, each under the name that it has here.
 
     Args:
         source: the name of where they come from, for messages.
@@ -137,9 +143,9 @@ def checked_arrays(found: Arrays, source: str) -> Arrays:
         DataError: an unknown array, or arrays that do not fit together.
         VectorError: a vector is zero or not finite.
     """
-    found = {array_of(name): array for name, array in _without_aliases(found, source).items()}
+    _refuse_twice(found, source)
     _refuse_unknown(found, source)
-    if len(modalities_of(found)) < 2 and not {"images", "class_texts"} <= set(found):
+    if len(modalities_of(found)) < 2 and not {_given("image", found), "class_texts"} <= set(found):
         raise DataError(
             f"{source} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both; or"
             " vectors of two modalities or more, each under its name"
@@ -150,14 +156,13 @@ def checked_arrays(found: Arrays, source: str) -> Arrays:
         _check_size(name, arrays, table, source)
     for name in arrays:
         _check_values(name, arrays, table, source)
-    return arrays
+    return {array_of(name): array for name, array in arrays.items()}
 
 
-def _without_aliases(found: Arrays, source: str) -> Arrays:
+def _refuse_twice(found: Arrays, source: str) -> None:
     twice = next((name for name, array in ARRAY_OF.items() if name in found and array in found), None)
     if twice is not None:
         raise DataError(f"{source} has '{twice}' and '{ARRAY_OF[twice]}', which are one array: keep one")
-    return found
 
 
 def _refuse_unknown(found: Arrays, source: str) -> None:
@@ -181,7 +186,7 @@ def _refuse_unknown(found: Arrays, source: str) -> None:
 
 def _meant(name: str, array: np.ndarray) -> str | None:
     """Return what vectors are to be called that are of images, texts or classes by their name; None for all others."""
-    if name in KINDS or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
+    if name in KINDS or name in ARRAY_OF or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
         return None
     return next((right for pattern, right in MEANT if pattern.match(name)), None)
 
@@ -293,7 +298,8 @@ def _is_unicode(names: np.ndarray) -> bool:
 def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:
     array, described = arrays[name], table.describes.get(name)
     first = next(each for each in arrays if table.kinds[each] is VECTORS)
-    first = "images" if "images" in arrays else first
+    images = _given("image", arrays)
+    first = images if images in arrays else first
     if table.kinds[name] is VECTORS and array.shape[1] != arrays[first].shape[1]:
         raise DataError(
             f"{source}: '{first}' has dimension {arrays[first].shape[1]} and '{name}' {array.shape[1]}: expected the same"
