@@ -20,7 +20,7 @@ from clipbench.metrics.similarity import unit
 from clipbench.stats.compression import walk
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
 from clipbench_tasks.compression import Compression
-from clipbench_tasks.compression.questions import N_FOLDS, Question
+from clipbench_tasks.compression.questions import ALL, N_FOLDS, Question, Rows
 from clipbench_tasks.compression.task import _credit, _fits, _least_stored
 
 SIZES = (25, 100, 1_000, 5_000)
@@ -106,7 +106,7 @@ def of_classes(repeats: int) -> None:
                 classes = rng.standard_normal((N_CLASSES, CLASS_DIM))
                 known, new = (_images(rng, classes, noise, each) for each in (n, N_NEW))
                 found, on_known = _change(known, forms, rng.permutation(n) % N_FOLDS), _change(known, forms)
-                on_new = _change(new, forms, fits=[(principal_components(known.stored), np.ones(N_NEW, bool))])
+                on_new = _change(new, forms, fits=[(principal_components(known.stored), ALL)])
                 true = {name: float(each.mean()) for name, each in on_new.items()}
                 passed, passed_fitted = _passed(found), _passed(on_known)
                 wrong += any(-true[name] >= MARGIN for name in passed)
@@ -126,8 +126,8 @@ def _images(rng: np.random.Generator, classes: np.ndarray, noise: float, n: int)
     labels = rng.integers(N_CLASSES, size=n)
     images = unit((classes[labels] + noise * rng.standard_normal((n, CLASS_DIM))).astype(np.float32))
 
-    def credit(stored: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        scores = class_scores(stored, queries, labels, logit_scale=None)
+    def credit(stored: np.ndarray, queries: np.ndarray, asked: Rows) -> np.ndarray:
+        scores = class_scores(stored[asked], queries, labels[asked], logit_scale=None)
         return top_k_credit(scores.better, scores.tied)
 
     rows, queries = np.arange(n), unit(classes.astype(np.float32))
@@ -138,10 +138,10 @@ def _change(
     question: Question,
     forms: Sequence[Format],
     folds: np.ndarray | None = None,
-    fits: list[tuple[Components, np.ndarray]] | None = None,
+    fits: list[tuple[Components | None, Rows]] | None = None,
 ) -> dict[str, np.ndarray]:
     fits = fits or _fits(question._replace(folds=folds))
-    whole = question.credit(question.stored, question.queries)
+    whole = question.credit(question.stored, question.queries, ALL)
     return {form.name: _credit(question, form, fits) - whole for form in forms}
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Shaped
 
+from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.intervals import DIFFERENCES, mean_interval, unchanged_interval
 
 ERROR_RATE = 0.05
@@ -49,9 +50,10 @@ def walk(
     most_lost: dict[str, float] = {}
     passed: list[str] = []
     confidence = 1 - 2 * ERROR_RATE / max(1, len(changes))
+    codes = cluster_codes(clusters)  # once: names are slow to sort
     for kind in changes:
         for name, change in kind.items():
-            low = mean_interval(change, clusters=clusters, within=DIFFERENCES, confidence=confidence).low
+            low = mean_interval(change, clusters=codes, within=DIFFERENCES, confidence=confidence).low
             most_lost[name] = 1.0 if low is None else -low
             if most_lost[name] >= margin:
                 break

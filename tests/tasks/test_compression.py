@@ -143,8 +143,8 @@ def test_few_images_cannot_show_that_a_format_will_do() -> None:
     assert smallest.value is None and smallest.unit == "bytes" and smallest.is_headline
     assert smallest.higher_is_better is None  # a better model, which has more to lose, may need more bytes
     assert smallest.reason == (
-        "at n = 40 images no format is shown to lose less than 1 point: one that changes no answer may lose 10.9 points, and takes 459"
-        " images"
+        "at n = 40 images no format is shown to lose less than 1 point: even one that changes no answer may lose 10.9 points; 459 images"
+        " are needed"
     )
 
 
@@ -214,7 +214,7 @@ def test_components_need_vectors_to_be_fitted_on() -> None:
         assert metric(found, name).reason == reason
     assert all(metric(found, name).value is not None for name in ("pca@4/acc1", "pca@8/text_retrieval_recall@1"))
     few = evaluate(*world(3))  # too few for any component: the kinds count all the same
-    assert "takes 459 images" in str(metric(few, "acc1_smallest").reason)
+    assert "459 images are needed" in str(metric(few, "acc1_smallest").reason)
 
 
 def test_components_of_images_to_classify_are_fitted_on_others() -> None:
@@ -239,6 +239,25 @@ def test_components_of_images_to_classify_are_fitted_on_others() -> None:
         lost[name] = np.mean((x @ queries.T).argmax(1) == true) - np.mean((kept @ asked.T).argmax(1) == true)
     change = metric(found, "pca@32/acc1_change").value
     assert change is not None and lost["known"] < lost["new"] - 0.1 and -change > lost["new"] - 0.05
+
+
+def test_cross_fitted_answers_are_those_of_a_naive_search_a_fold_at_a_time() -> None:
+    data, embedder = world()
+    assert data.labels is not None
+    found = evaluate(replace(data, captions=None, caption_image=None), embedder)
+    images, classes = (
+        each / np.linalg.norm(each, axis=1, keepdims=True)
+        for each in (embedder.images(data.images), embedder.texts(["cat", "dog", "emu"]))
+    )
+    folds, expected = np.random.default_rng(0).permutation(N) % 5, np.empty(N)
+    for fold in range(5):
+        mean = images[folds != fold].mean(axis=0)
+        axes = np.linalg.svd(images[folds != fold] - mean)[2][:4]
+        restored = mean + (images[folds == fold] - mean) @ axes.T @ axes
+        right = data.labels[folds == fold][:, None] == np.arange(3)
+        expected[folds == fold] = naive(restored @ classes.T, right)
+    np.testing.assert_array_equal(found.samples["pca@4/acc1"], expected)
+    assert 0 < np.mean(found.samples["pca@4/acc1_change"] != 0) < 1
 
 
 def test_what_is_fitted_knows_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,6 +335,9 @@ def test_labels_without_class_names_leave_the_captions_to_ask_about() -> None:
     found = evaluate(replace(data, class_names=None), embedder)
     assert "labels without class names: images are not classified" in found.notes
     assert "image_retrieval_recall@1" in found.measures and "acc1" not in found.measures
+    assert data.labels is not None
+    found = evaluate(replace(data, labels=np.zeros_like(data.labels), class_names=("cat",)), embedder)
+    assert "labels of one class: images are not classified" in found.notes and "acc1" not in found.measures
 
 
 def test_faults_are_named() -> None:

@@ -1,5 +1,7 @@
 """Compression: the smallest vectors that will do, and what each format costs."""
 
+from collections.abc import Sequence
+
 from clipbench.metrics.compression import N_SEARCHED, Format
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
@@ -34,12 +36,15 @@ def formats(question: str) -> MakeTable:
         forms = [form for name in names if (form := Format.named(name.partition("/")[0])) is not None]
         whole_costs = _bytes_and_searches(evidence, Format("first", n_bytes // 4))
         rows = [["float32", whole_costs[0], _shown(metrics[question]), fmt.NONE, fmt.NONE, whole_costs[1]]]
+        most_lost = _most_lost(
+            evidence, question, [form for form in forms if metrics[f"{form.name}/{question}"].value is not None]
+        )
         for form in sorted(forms, key=lambda form: -form.n_bytes):
             own = f"{form.name}/{question}"
             size, searches = _bytes_and_searches(evidence, form)
             change = _shown(metrics.get(f"{own}_change"))
             rows.append(
-                [_label(form), size, _shown(metrics[own]), change, _most_lost(evidence, form, question), searches]
+                [_label(form), size, _shown(metrics[own]), change, most_lost.get(form.name, fmt.NONE), searches]
             )
         points = evidence.evaluation.params.get("points", 1.0)
         margin = f"{fmt.shortest(points)} {'point' if points == 1 else 'points'}"
@@ -75,12 +80,15 @@ def _on_time(evidence: Evidence) -> str:
     return f"Searches: of {fmt.count(N_SEARCHED)} random vectors, all of them, by faiss in one thread on the machine of this run."
 
 
-def _most_lost(evidence: Evidence, form: Format, question: str) -> str:
-    for curve in evidence.curves([f"{form.kind}/{question}_most_lost"]).values():
-        for x, y in zip(curve.x, curve.y, strict=True):
-            if x == form.n_bytes:
-                return fmt.number(y, "difference", 2)
-    return fmt.NONE
+def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:
+    """Return what each tested format loses at most, by its name: the largest of a kind are tested; two may have as many bytes."""
+    found: dict[str, str] = {}
+    for kind in {form.kind for form in forms}:
+        largest_first = sorted((form for form in forms if form.kind == kind), key=lambda form: -form.dim)
+        for curve in evidence.curves([f"{kind}/{question}_most_lost"]).values():
+            bounds = (fmt.number(y, "difference", 2) for y in reversed(curve.y))
+            found |= {form.name: bound for form, bound in zip(largest_first, bounds, strict=False)}
+    return found
 
 
 def _shown(metric: Metric | None) -> str:

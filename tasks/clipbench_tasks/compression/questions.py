@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
@@ -12,11 +12,14 @@ from clipbench.errors import DataError
 from clipbench.metrics import chance_recall_at_k, class_scores, cross_ranks, recall_at_k, top_k_credit
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
-from clipbench.results.numbers import count
+from clipbench.results.numbers import count, counted
 from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
 
 Stored = Float32[np.ndarray, "n_stored dim"]
 Queries = Float32[np.ndarray, "n_queries dim"]
+Rows = slice | Bool[np.ndarray, " n"]
+Credits = Float64[np.ndarray, " n_asked"]
+ALL = slice(None)
 
 SAMPLED_IMAGES = 5_000
 """Images, a seeded sample of a larger set, that are asked about, with their captions."""
@@ -35,7 +38,8 @@ class Question(NamedTuple):
     clusters: Shaped[np.ndarray, " n"]
     stored: Stored
     queries: Queries
-    credit: Callable[[Stored, Queries], Float64[np.ndarray, " n"]]
+    credit: Callable[[Stored, Queries, Rows], Credits]
+    """Of the samples of some rows."""
     chance: float
     folds: Int64[np.ndarray, " n"] | None = None
     """Of queries that are themselves what is stored: what is fitted for those of a fold is fitted on the others."""
@@ -46,7 +50,9 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
     assert dataset.captions is not None and dataset.caption_image is not None
     rows = _sampled(np.unique(dataset.caption_image), "images with their captions", rng, notes)
     if len(rows) < 2:
-        raise DataError(f"data set {dataset.id} has captions of {len(rows)} image: compression needs those of two")
+        raise DataError(
+            f"data set {dataset.id} has captions of {counted(len(rows), 'image')}: compression needs those of two"
+        )
     captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
     owner = np.searchsorted(rows, dataset.caption_image[captions])
     images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
@@ -56,11 +62,11 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
         np.array(dataset.caption_names(), object)[captions],
     )
 
-    def by_caption(stored: Stored, queries: Queries) -> Float64[np.ndarray, " n"]:
-        return recall_at_k(cross_ranks(stored, queries, owner)[1], 1)
+    def by_caption(stored: Stored, queries: Queries, asked: Rows) -> Credits:
+        return recall_at_k(cross_ranks(stored, queries, owner)[1], 1)[asked]
 
-    def by_image(stored: Stored, queries: Queries) -> Float64[np.ndarray, " n"]:
-        return recall_at_k(cross_ranks(queries, stored, owner)[0], 1)
+    def by_image(stored: Stored, queries: Queries, asked: Rows) -> Credits:
+        return recall_at_k(cross_ranks(queries, stored, owner)[0], 1)[asked]
 
     return [
         Question(
@@ -96,8 +102,8 @@ def zero_shot(
     names, labels = np.array(dataset.image_ids, object)[rows], dataset.labels[rows]
     texts = (prompts or prompts_of(dataset)).render(dataset.class_names)
 
-    def credit(stored: Stored, queries: Queries) -> Float64[np.ndarray, " n"]:
-        scores = class_scores(stored, queries, labels, logit_scale=None)
+    def credit(stored: Stored, queries: Queries, asked: Rows) -> Credits:
+        scores = class_scores(stored[asked], queries, labels[asked], logit_scale=None)
         return top_k_credit(scores.better, scores.tied)
 
     return Question(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from clipbench.errors import Unavailable
 from clipbench.metrics.compression import N_SEARCHED, Format
@@ -27,27 +28,30 @@ def search_seconds(forms: Iterable[Format]) -> dict[str, float]:
         Unavailable: faiss is not installed.
     """
     faiss = optional("faiss", extra="faiss", needed_by="the time of a search", kind=Unavailable)
-    rng = np.random.default_rng(0)
+    by_name = {form.timing_name: form for form in forms}
+    dim = max(form.dim for form in by_name.values())
+    vectors = np.random.default_rng(0).standard_normal((N_SEARCHED + N_QUERIES, dim), np.float32)
     seconds = {}
     n_before = faiss.omp_get_max_threads()
     try:
         faiss.omp_set_num_threads(1)
-        for name, form in {form.timing_name: form for form in forms}.items():
-            seconds[name] = _median_seconds(*_index(faiss, form, rng))
+        for name, form in by_name.items():
+            seconds[name] = _median_seconds(*_index(faiss, form, vectors))
     finally:
         faiss.omp_set_num_threads(n_before)
     return seconds
 
 
-def _index(faiss: Any, form: Format, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
-    """Return an index of random vectors, and queries."""
-    n = N_SEARCHED + N_QUERIES
+def _index(
+    faiss: Any, form: Format, vectors: Float32[np.ndarray, "n most_dims"]
+) -> tuple[Any, Shaped[np.ndarray, "n_queries n_numbers"]]:
+    """Return an index of all vectors but the first, cut to the dimensions of a format, and the first, which are queries."""
+    vectors = np.ascontiguousarray(vectors[:, : form.dim])
     if form.number == "binary":
-        signs = rng.integers(256, size=(n, form.n_bytes), dtype=np.uint8)
+        signs = np.packbits(vectors > 0, axis=1)
         index = faiss.IndexBinaryFlat(8 * form.n_bytes)
         index.add(signs[N_QUERIES:])
         return index, signs[:N_QUERIES]
-    vectors = rng.standard_normal((n, form.dim), np.float32)
     if form.number == "float32":
         index = faiss.IndexFlatIP(form.dim)
     else:

@@ -76,8 +76,8 @@ class Smallest(Definition):
         margin, n_kinds = self.points / 100, len(self.chains)
         if not found.passed and least_lost(n, n_kinds) >= margin:
             return (
-                f"at n = {count(n)} images no format is shown to lose less than {in_points(self.points)}: one that changes no answer"
-                f" may lose {percent(least_lost(n, n_kinds))} points, and takes {count(least_queries(margin, n_kinds))} images"
+                f"at n = {count(n)} images no format is shown to lose less than {in_points(self.points)}: even one that changes no"
+                f" answer may lose {percent(least_lost(n, n_kinds))} points; {count(least_queries(margin, n_kinds))} images are needed"
             )
         if not self._can_lose(samples):
             whole = percent(float(defined(samples, self.question)[0].mean()))

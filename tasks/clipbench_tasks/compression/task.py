@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts
@@ -23,16 +23,15 @@ from clipbench.errors import DataError, MissingPart, Unavailable, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
 from clipbench.models.protocol import Embedder
-from clipbench.results.numbers import count
+from clipbench.results.numbers import count, counted
 from clipbench.results.record import Curve
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
-from clipbench_tasks.compression.questions import Question, retrieval, zero_shot
+from clipbench_tasks.compression.questions import ALL, Question, Rows, retrieval, zero_shot
 from clipbench_tasks.compression.search_time import search_seconds
 from clipbench_tasks.compression.smallest import Smallest, in_points, words
 from clipbench_tasks.tables import bounded_curve, stacked
 
-Rows = Bool[np.ndarray, " n"]
 QUESTIONS = {
     "image_retrieval_recall@1": ("Text-to-image R@1", "captions whose image comes first", "images"),
     "text_retrieval_recall@1": ("Image-to-text R@1", "images for which one of their captions comes first", "captions"),
@@ -81,17 +80,18 @@ class Compression:
         """Return a row a query of each question. Needs captions, or labels and class names."""
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
-        has_classes = dataset.labels is not None and dataset.class_names is not None
+        has_classes = dataset.labels is not None and len(dataset.class_names or ()) > 1
         if len(dataset) < 2:
-            raise DataError(f"data set {dataset.id} has {len(dataset)} image: compression needs two")
+            raise DataError(f"data set {dataset.id} has {counted(len(dataset), 'image')}: compression needs two")
         notes: list[str] = []
         questions: list[Question] = []
         if dataset.captions is not None:
             questions += retrieval(dataset, embedder, rng, notes)
-        if dataset.captions is not None and dataset.labels is not None and not has_classes:
-            notes.append("labels without class names: images are not classified")
         if dataset.captions is None or has_classes:
             questions.append(zero_shot(dataset, embedder, rng, notes, self.prompts))
+        elif dataset.labels is not None:
+            of_what = "of one class" if dataset.class_names else "without class names"
+            notes.append(f"labels {of_what}: images are not classified")
         dim = questions[0].stored.shape[1]
         chains = self._chains(dim)
         found = [self._answers(question, chains, dim) for question in questions]
@@ -118,7 +118,7 @@ class Compression:
     def _answers(self, question: Question, chains: Sequence[tuple[Format, ...]], dim: int) -> Evaluation:
         """Return the table, measures and curves of one question."""
         name, n_stored = question.name, len(question.stored)
-        whole = question.credit(question.stored, question.queries)
+        whole = question.credit(question.stored, question.queries, ALL)
         samples = {
             "sample_id": question.ids,
             "cluster": question.clusters,
@@ -126,7 +126,7 @@ class Compression:
             name: whole,
         }
         measures: dict[str, Measure] = {}
-        fits: list[tuple[Components, Rows]] = []
+        fits: list[tuple[Components | None, Rows]] = []
         for form in (form for chain in chains for form in chain):
             own = f"{form.name}/{name}"
             if n_stored < _least_stored(form):
@@ -156,20 +156,20 @@ class Compression:
         )
 
 
-def _fits(question: Question) -> list[tuple[Components, Rows]]:
+def _fits(question: Question) -> list[tuple[Components | None, Rows]]:
     """Return principal components, each with the queries whose answers they are for."""
     if question.folds is None:
-        return [(principal_components(question.stored), np.ones(len(question.ids), bool))]
+        return [(principal_components(question.stored), ALL)]
     parts = [question.folds == fold for fold in np.unique(question.folds)]
     return [(principal_components(question.stored[~part]), part) for part in parts]
 
 
-def _credit(question: Question, form: Format, fits: list[tuple[Components, Rows]]) -> Float64[np.ndarray, " n"]:
-    if not form.is_fitted:
-        return question.credit(*compressed(form, question.stored, question.queries))
+def _credit(question: Question, form: Format, fits: list[tuple[Components | None, Rows]]) -> Float64[np.ndarray, " n"]:
     credit = np.empty(len(question.ids))
-    for components, rows in fits:
-        credit[rows] = question.credit(*compressed(form, question.stored, question.queries, components))[rows]
+    for components, rows in fits if form.is_fitted else [(None, ALL)]:
+        # Those of a fold are stored among all: an int8 scale is that of all stored vectors.
+        stored, queries = compressed(form, question.stored, question.queries, components)
+        credit[rows] = question.credit(stored, queries, rows)
     return credit
 
 

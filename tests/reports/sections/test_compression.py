@@ -79,6 +79,16 @@ def test_the_table_has_bytes_quality_loss_and_searches(make_run: MakeRun) -> Non
     assert "Searches were not timed" in untimed.facts and untimed.rows[0][-1] == "–"
 
 
+def test_the_bound_of_a_format_is_not_shown_for_another_of_as_many_bytes(make_run: MakeRun) -> None:
+    parts = small()
+    for dim in (4, 5, 8, 16):
+        parts["metrics"][f"binary@{dim}/acc1"] = Metric(value=0.5, n=90)
+    parts["curves"]["binary/acc1_most_lost"] = Curve(x=[1, 2], y=[0.02, 0.001])
+    table = SECTION.tables[2](evidence(make_run({"compression@a": parts})))
+    bounds = {row[0]: row[4] for row in table.rows if str(row[0]).endswith("signs")}
+    assert bounds == {"16 signs": "0.10", "8 signs": "2.00", "5 signs": "–", "4 signs": "–"}
+
+
 def test_the_figure_has_a_line_a_kind_the_margin_and_the_choice(make_run: MakeRun) -> None:
     run = make_run({"compression@a": small()})
     models = [ModelEvidence(ModelKey("tiny", 0), evidence(run))]
