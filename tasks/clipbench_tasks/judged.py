@@ -20,7 +20,6 @@ from clipbench.data.judgements import NO_IMAGE, JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import (
-    AffineMap,
     Answers,
     Levels,
     Ranks,
@@ -56,19 +55,38 @@ CERTAIN = 1 - 1e-9
 CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
-class _Results(NamedTuple):
-    """The queries that have a relevant document, and their results."""
+class Parts(NamedTuple):
+    """Unit vectors of what queries or documents are made of."""
+
+    texts: Float32[np.ndarray, "n_texts dim"]
+    """Of the items that have a text, in their order."""
+    images: Float32[np.ndarray, "n_images dim"]
+    """Of the items that have an image, in their order."""
+
+
+class Search(NamedTuple):
+    """The queries that have a relevant document, the documents, and the vectors of both."""
 
     queries: JudgedItems
+    documents: JudgedItems
     relevant: Relevant
-    levels: Levels
-    answers: Answers
-    n_documents: Int64[np.ndarray, " n_queries"]
-    """Documents that each searches."""
+    left_out: Sequence[Int64[np.ndarray, " _"]]
+    """The rows of the documents that each query does not look for."""
+    parts: tuple[Parts, Parts]
+    """Of the queries, and of the documents."""
+    vectors: tuple[Float32[np.ndarray, "n_queries dim"], Float32[np.ndarray, "n_documents dim"]]
+    """Unit vectors, likewise."""
+    n_unjudged: int
+    """Queries without a relevant document, which are left out."""
+
+    @property
+    def n_documents(self) -> Int64[np.ndarray, " n_queries"]:
+        """Documents that each query searches."""
+        return len(self.documents.ids) - np.array([len(rows) for rows in self.left_out])
 
 
-def evaluation(dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: tuple[int, ...]) -> Evaluation:
-    """Return a row for each query that has a relevant document.
+def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> Search:
+    """Return the queries that have a relevant document, what they search, and the vectors.
 
     Raises:
         DataError: no query has one.
@@ -77,54 +95,48 @@ def evaluation(dataset: Dataset, judgements: Judgements, embedder: Embedder, ks:
     if not len(asked):
         raise DataError(f"data set {dataset.id} judges no document relevant: expected a grade above 0")
     queries, documents = judgements.queries.take(asked), judgements.documents
-    images = unit(embedder.images(dataset.images)) if len(dataset.images) else None
-    of_queries, of_documents = (item_vectors(items, images, embedder) for items in (queries, documents))
+    nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
+    images = unit(embedder.images(dataset.images)) if len(dataset.images) else nothing
+    parts, vectors = [], []
+    for items in (queries, documents):
+        texts = [text for text in items.texts if text]
+        own = Parts(unit(embedder.texts(texts)) if texts else nothing, images[items.images[items.images != NO_IMAGE]])
+        parts.append(own)
+        vectors.append(item_vectors(items, own))
     left_out = themselves(queries, documents, relevant)
-    levels, answers = judged_answers(of_queries, of_documents, relevant, without=left_out)
-    n_documents = len(documents.ids) - np.array([len(rows) for rows in left_out])
-    results = _Results(queries, relevant, levels, answers, n_documents)
+    n_unjudged = len(judgements.queries.ids) - len(asked)
+    return Search(queries, documents, relevant, left_out, (parts[0], parts[1]), (vectors[0], vectors[1]), n_unjudged)
+
+
+def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
+    """Return a row for each query."""
+    queries, documents, relevant, left_out, _, vectors, n_unjudged = search
+    levels, answers = judged_answers(*vectors, relevant, without=left_out)
     ids = [f"query:{id}" for id in queries.ids]
-    margin = answers.right_score.astype(np.float64) - answers.first_score
-    asked_for = Asked(ids, of_queries, np.arange(len(ids)), left_out)
     return Evaluation(
-        samples=_table(results, documents, ids, ks),
-        measures=_measures(results, ks),
-        controls=_controls(results, ks),
-        curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(results)},
+        samples=_table(search, levels, answers, ids, ks),
+        measures=_measures(relevant, search.n_documents, ks),
+        controls=_controls(answers, ks),
+        curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=neighbours(
-            asked_for,
-            Items(of_documents, np.arange(len(documents.ids)), documents.texts, documents.images),
-            margin=margin,
+            Asked(ids, vectors[0], np.arange(len(ids)), left_out),
+            Items(vectors[1], np.arange(len(documents.ids)), documents.texts, documents.images),
+            margin=answers.right_score.astype(np.float64) - answers.first_score,
             is_failure=expected_rank(answers.ranks) > 1,
             is_right=_is_relevant(relevant, len(documents.ids)),
         ),
         question=QUESTION,
         scoring=SCORING,
-        notes=tuple(_notes(len(judgements.queries.ids) - len(asked), queries, documents, left_out)),
+        notes=tuple(_notes(n_unjudged, queries, documents, left_out)),
     )
 
 
-def item_vectors(
-    items: JudgedItems,
-    images: Float32[np.ndarray, "n_images dim"] | None,
-    embedder: Embedder,
-    *,
-    text_map: AffineMap | None = None,
-) -> Float32[np.ndarray, "n dim"]:
-    """Return the unit vector of each query or document: of its text or image, or of the mean of both unit vectors.
-
-    Args:
-        images: unit vectors of the data set's images; None where it has none.
-        text_map: correction of the vectors of texts.
-    """
-    has_text = np.array([bool(text) for text in items.texts])
-    has_image = items.images != NO_IMAGE
-    vectors = np.zeros((len(items.ids), embedder.info.embed_dim), np.float32)
-    if has_text.any():
-        texts = unit(embedder.texts([text for text in items.texts if text]))
-        vectors[has_text] = texts if text_map is None else text_map(texts)
-    if images is not None:
-        vectors[has_image] += images[items.images[has_image]]
+def item_vectors(items: JudgedItems, parts: Parts) -> Float32[np.ndarray, "n dim"]:
+    """Return the unit vector of each query or document: of its text or image, or of the mean of both unit vectors."""
+    has_text, has_image = np.array([bool(text) for text in items.texts]), items.images != NO_IMAGE
+    vectors = np.zeros((len(items.ids), parts.texts.shape[1]), np.float32)
+    vectors[has_text] = parts.texts
+    vectors[has_image] += parts.images
     has_both = has_text & has_image
     vectors[has_both] = unit(vectors[has_both])
     return vectors
@@ -137,12 +149,12 @@ def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant)
     """
     rows = {id: row for row, id in enumerate(documents.ids)}
     alone: dict[int, list[int]] = {}
-    for row, (text, image) in enumerate(_parts(documents)):
+    for row, (text, image) in enumerate(_contents(documents)):
         if image != NO_IMAGE and not text:
             alone.setdefault(image, []).append(row)
     starts = np.searchsorted(relevant.query, np.arange(len(queries.ids) + 1))
     left_out = []
-    for query, (id, (text, image)) in enumerate(zip(queries.ids, _parts(queries), strict=True)):
+    for query, (id, (text, image)) in enumerate(zip(queries.ids, _contents(queries), strict=True)):
         at = rows.get(id, -1)
         is_document = at >= 0 and documents.texts[at] == text and documents.images[at] == image
         own = np.array([*([at] if is_document else ()), *(alone.get(image, ()) if text else ())], np.int64)
@@ -152,9 +164,9 @@ def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant)
 
 def leaves_out_own_images(dataset: Dataset) -> bool:
     """Return whether there is a query of an image and a text that does not look for this image."""
-    if dataset.judgements is None:
-        return False
     judgements = dataset.judgements
+    if judgements is None or not any(text and image != NO_IMAGE for text, image in _contents(judgements.queries)):
+        return False
     relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
     queries, documents = judgements.queries.take(asked), judgements.documents
     _, n_images = _n_leaving_out(queries, documents, themselves(queries, documents, relevant))
@@ -172,7 +184,7 @@ def _n_leaving_out(
     return sum(True in each for each in has_text), sum(False in each for each in has_text)
 
 
-def _parts(items: JudgedItems) -> Iterator[tuple[str, int]]:
+def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:
     """Yield the text and the row of the image of each item."""
     return zip(items.texts, items.images.tolist(), strict=True)
 
@@ -201,9 +213,11 @@ def values(levels: Levels, relevant: Relevant, ranks: Ranks, ks: Sequence[int]) 
     }
 
 
-def _table(results: _Results, documents: JudgedItems, ids: list[str], ks: tuple[int, ...]) -> dict[str, np.ndarray]:
+def _table(
+    search: Search, levels: Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]
+) -> dict[str, np.ndarray]:
     """Return one row a query: what it is, its best relevant document, the first of all, and each metric."""
-    queries, relevant, levels, answers, _ = results
+    queries, documents, relevant = search.queries, search.documents, search.relevant
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     rank = expected_rank(answers.ranks)
     # Queries with much the same relevant documents, such as captions of one image, are found or missed together.
@@ -232,8 +246,9 @@ def _table(results: _Results, documents: JudgedItems, ids: list[str], ks: tuple[
     }
 
 
-def _measures(results: _Results, ks: tuple[int, ...]) -> dict[str, Measure]:
-    relevant, n_documents = results.relevant, results.n_documents
+def _measures(
+    relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries"], ks: tuple[int, ...]
+) -> dict[str, Measure]:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
     by_chance = values(chance_levels(relevant, n_documents), relevant, ranks, ks)
     measures: dict[str, Measure] = {}
@@ -241,15 +256,15 @@ def _measures(results: _Results, ks: tuple[int, ...]) -> dict[str, Measure]:
         chance = float(each.mean())
         measures[name] = Mean(column=name, chance=chance)
         if chance >= CERTAIN:
-            reason = (
-                f"every query scores 1, whatever the model: too few of the {n_documents.max():,} documents are wrong"
-            )
+            n = int(n_documents.max())
+            few = "there is only 1 document" if n == 1 else f"too few of the {n:,} documents are wrong"
+            reason = f"every query scores 1, whatever the model: {few}"
             measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
     return define(measures, definitions(ks))
 
 
-def _controls(results: _Results, ks: tuple[int, ...]) -> dict[str, Measure]:
-    is_tied = results.answers.ranks.tied > 0
+def _controls(answers: Answers, ks: tuple[int, ...]) -> dict[str, Measure]:
+    is_tied = answers.ranks.tied > 0
     reason = "no interval: items that are alike tie together, not one by one"
     rate = Fixed(value=float(is_tied.mean()), n=len(is_tied), reason=reason)
     return define({f"{DIRECTION}_tie_rate": rate}, definitions(ks))
@@ -292,9 +307,9 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
     return found
 
 
-def _curves(results: _Results) -> Iterator[tuple[str, Curve]]:
+def _curves(search: Search, levels: Levels) -> Iterator[tuple[str, Curve]]:
     """Yield nDCG and recall at several k, with their intervals."""
-    _, relevant, levels, _, n_documents = results
+    relevant, n_documents = search.relevant, search.n_documents
     clusters = alike(relevant.query, relevant.document, len(n_documents))
     ks = [k for k in CURVE_KS if k <= n_documents.max()]
     for name, label, metric in (("ndcg", "nDCG@k", ndcg_at_k), ("recall", "recall@k", relevant_recall_at_k)):
@@ -321,6 +336,6 @@ def _notes(
     if n_itself:
         yield f"the query itself is left out of the search of {counted(n_itself, 'query', 'queries')}"
     if n_images:
-        n_both = sum(bool(text) and image != NO_IMAGE for text, image in _parts(queries))
+        n_both = sum(bool(text) and image != NO_IMAGE for text, image in _contents(queries))
         of_both = f"{n_images:,} of {counted(n_both, 'query', 'queries')} of an image and a text"
         yield f"the own image is left out of the search of {of_both}"

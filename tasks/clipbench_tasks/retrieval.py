@@ -128,7 +128,7 @@ class Retrieval:
                 f'data set {dataset.id} has judgements, which take exact search: leave search = "faiss" out'
             )
         if dataset.judgements is not None:
-            return judged.evaluation(dataset, dataset.judgements, embedder, self.ks)
+            return judged.evaluation(judged.search_of(dataset, dataset.judgements, embedder), self.ks)
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
         images = unit_vectors(embedder.images(dataset.images), embedder)

@@ -7,7 +7,6 @@ the mean of its two centred vectors.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -16,8 +15,8 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.judgements import NO_IMAGE, JudgedItems, Judgements
 from clipbench.errors import DataError, VectorError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics import Relevant, correction_maps, judged_answers, relevant_documents
-from clipbench.metrics.similarity import score_blocks, unit
+from clipbench.metrics import correction_maps, judged_answers
+from clipbench.metrics.similarity import score_blocks
 from clipbench.models.protocol import Embedder
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks import judged
@@ -26,16 +25,7 @@ from clipbench_tasks.mixed_retrieval.search import BOTH, CENTRED, IMAGE, TEXT, Z
 Columns = Mapping[str, np.ndarray]
 PREFERENCES = {"text_preference": (TEXT, IMAGE), "image_preference": (IMAGE, TEXT)}
 """The modality of the first document, and that of all relevant documents."""
-
-
-class _Search(NamedTuple):
-    """Queries, documents and what is relevant to each query."""
-
-    queries: JudgedItems
-    documents: JudgedItems
-    relevant: Relevant
-    left_out: Sequence[Int64[np.ndarray, " _"]]
-    """The rows of the documents that each query does not look for."""
+NO_IMAGE_ALONE = "no query is a text whose relevant documents are all images without a text"
 
 
 def evaluation(
@@ -57,11 +47,9 @@ def evaluation(
     for kind, words in ((IMAGE, "an image"), (TEXT, "a text")):
         if not np.isin(kinds, (kind, BOTH)).any():
             raise DataError(f"data set {dataset.id}: no document has {words}: expected documents of both kinds")
-    base = judged.evaluation(dataset, judgements, embedder, ks)
-    relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
-    queries, documents = judgements.queries.take(asked), judgements.documents
-    search = _Search(queries, documents, relevant, judged.themselves(queries, documents, relevant))
-    columns = dict(_columns(dataset, search, kinds, embedder, ks))
+    search = judged.search_of(dataset, judgements, embedder)
+    base = judged.evaluation(search, ks)
+    columns = dict(_columns(search, kinds, ks))
     if f"{CENTRED}/ndcg@{max(ks)}" in columns:
         columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
     measures, controls = _measures(base.measures, columns, kinds)
@@ -84,23 +72,17 @@ def _kinds(items: JudgedItems) -> Int64[np.ndarray, " n"]:
 
 
 def _columns(
-    dataset: Dataset,
-    search: _Search,
-    kinds: Int64[np.ndarray, " n_documents"],
-    embedder: Embedder,
-    ks: tuple[int, ...],
+    search: judged.Search, kinds: Int64[np.ndarray, " n_documents"], ks: tuple[int, ...]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the preferences of each query, and each metric with each modality centred, where that is possible."""
-    images = unit(embedder.images(dataset.images))
-    texts = unit(embedder.texts([text for text in search.documents.texts if text]))
-    of_documents = images[search.documents.images[search.documents.images != NO_IMAGE]]
-    maps = correction_maps(of_documents, texts, kind="centring")
-    sides = (search.queries, search.documents)
-    queries, documents = (judged.item_vectors(items, images, embedder) for items in sides)
-    yield from _preferences("", search, kinds, _first(queries, documents, search.left_out))
+    yield from _preferences("", search, kinds, _first(*search.vectors, search.left_out))
+    of_documents = search.parts[1]
+    maps = correction_maps(of_documents.images, of_documents.texts, kind="centring")
     try:
-        centred = maps.image(images)
-        queries, documents = (judged.item_vectors(items, centred, embedder, text_map=maps.text) for items in sides)
+        queries, documents = (
+            judged.item_vectors(items, judged.Parts(maps.text(parts.texts), maps.image(parts.images)))
+            for items, parts in zip((search.queries, search.documents), search.parts, strict=True)
+        )
     except VectorError:
         return
     yield from _preferences(f"{CENTRED}/", search, kinds, _first(queries, documents, search.left_out))
@@ -123,7 +105,7 @@ def _first(
 
 def _preferences(
     subset: str,
-    search: _Search,
+    search: judged.Search,
     kinds: Int64[np.ndarray, " n_documents"],
     first: Iterator[tuple[slice, Bool[np.ndarray, "block n_documents"]]],
 ) -> Iterator[tuple[str, Float64[np.ndarray, " n_queries"]]]:
@@ -154,9 +136,13 @@ def _measures(
     for subset in ("", f"{CENTRED}/"):
         text, image = (f"{subset}{name}" for name in PREFERENCES)
         chance = float((kinds == TEXT).mean())
-        is_there = text in columns
-        measures[text] = Mean(column=text, chance=chance, higher_is_better=False) if is_there else undefined
-        controls |= {image: Mean(column=image, higher_is_better=False)} if is_there else {}
+        if text not in columns:
+            measures[text] = undefined
+            continue
+        has_queries = not np.isnan(columns[text]).all()
+        preference = Mean(column=text, chance=chance, higher_is_better=False)
+        measures[text] = preference if has_queries else Fixed(value=None, reason=NO_IMAGE_ALONE, higher_is_better=False)
+        controls[image] = Mean(column=image, higher_is_better=False)
     has_gain = "centring_gain" in columns
     measures["centring_gain"] = Mean(column="centring_gain", unit="difference", chance=0.0) if has_gain else undefined
     return measures, controls
