@@ -115,6 +115,15 @@ def test_vectors_are_measured_as_an_embeddings_file_is(tmp_path: Path) -> None:
     assert memory.result.model["fingerprint"] == file.result.model["fingerprint"]
 
 
+class Singular:
+    """Has the methods of a torch module's names, and is none."""
+
+    def encode_image(self, images: list[Image.Image]) -> np.ndarray:
+        return np.eye(len(images))
+
+    encode_text = encode_image
+
+
 class Net(nn.Module):
     """A small dual encoder that can be trained."""
 
@@ -292,6 +301,22 @@ def test_a_notebook_shows_the_scorecard_without_scripts() -> None:
 BAD: dict[str, tuple[Any, str]] = {
     "an object without the methods": (lambda: cb.run(object(), data=pairs()), "without encode_images"),  # type: ignore[arg-type]
     "a bare torch module": (lambda: cb.run(Net(), data=pairs()), "wrap it .*torch_model"),  # type: ignore[arg-type]
+    "methods of other names": (
+        lambda: cb.run(Singular(), data=pairs()),  # type: ignore[arg-type]
+        "with encode_image and encode_text: expected encode_images",
+    ),
+    "modalities without data": (
+        lambda: cb.run(Colours(), "modalities", suite="scenes"),
+        r"measures the modalities of a file of vectors, .* data=\{'audio': \[...\]",
+    ),
+    "no items": (
+        lambda: cb.run(Colours(), "modalities", data={"audio": [], "text": []}),
+        "data set memory has no item of audio: expected one or more",
+    ),
+    "vectors for a task that encodes": (
+        lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), "composition"),
+        "composition encodes images or texts .*: it needs the model itself",
+    ),
     "labels for retrieval": (
         lambda: cb.run(Colours(), "retrieval", data=pd.DataFrame({"image": [*cards().values()], "label": [*COLOURS]})),
         "needs captions, .*: give them in a column 'caption'",

@@ -183,9 +183,11 @@ def check_modalities(modalities: Modalities, data: str) -> None:
         raise DataError(f"data set {data} has {unpaired(modalities, *modalities.names[:2])}")
     for name, items in modalities.items.items():
         ids = modalities.ids[name]
-        if not len(items) or len(ids) != len(items):
+        if not len(items):
+            raise DataError(f"data set {data} has no item of {name}: expected one or more")
+        if len(ids) != len(items):
             raise DataError(
-                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one id for each of 1 or more"
+                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one id for each"
             )
         if len(set(ids)) < len(ids):
             repeated = next(id for place, id in enumerate(ids) if id in ids[:place])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from clipbench.data import DataOptions, Dataset, depends_on_task, for_task, load_data, random_subset
 from clipbench.data.needs import Use
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.evaluation.plan import Request
+from clipbench.evaluation.plan import Request, task_class
 from clipbench.seeding import generator
 
 FIXED_NOTE = (
@@ -35,9 +35,7 @@ class Datasets:
     def get(self, request: Request) -> Dataset:
         """Return the data of a request, cut down to the limit; raise what loading them raised."""
         if request.data is None:
-            raise UsageError(
-                f"'{request.task}' has no data in this suite: name some, {request.task}@DATA, such as {request.task}@scenes"
-            )
+            raise UsageError(f"'{request.task}' has no data in this suite: {_advice(request.task)}")
         task = request.task if depends_on_task(request.data, request.task) else ""
         key = (request.data, repr(request.data_options), task, str(self._limit_of(request)))
         if key not in self._loaded:
@@ -111,3 +109,13 @@ class Datasets:
             return self.cut(load_data(reference, options), request)
         except ClipbenchError as error:
             return error
+
+
+def _advice(task: str) -> str:
+    """Return which data a task could have where its suite names none."""
+    if getattr(task_class(task), "needs_modalities", False):  # no reference names such data
+        return (
+            "it measures the modalities of a file of vectors, --model embeddings:FILE, or in Python those of a model in"
+            " memory, data={'audio': [...], 'text': [...]}"
+        )
+    return f"name some, {task}@DATA, such as {task}@scenes"

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from clipbench.data import DataOptions, Dataset
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, MissingPart, Unavailable, bug, kind
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.plan import Request, build_task
+from clipbench.evaluation.plan import Request, build_task, task_class
 from clipbench.evaluation.published import Measured, slices_with_published, with_published
 from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import UNRECORDED_DEFAULT, Evaluation, Task, VersionedByData
@@ -176,6 +176,10 @@ def _load(request: Request, embedder: Embedder, datasets: Datasets, options: Run
     if request.data is not None:
         raise Unavailable(
             f"an embeddings file holds vectors of its own samples only: ask for {request.task} without @DATA"
+        )
+    if getattr(task_class(request.task), "needs_model", False):
+        raise Unavailable(
+            f"{request.task} encodes images or texts that no vectors are there of: it needs the model itself"
         )
     return datasets.cut(embedder.dataset)
 

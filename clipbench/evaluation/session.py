@@ -303,7 +303,10 @@ class Session:
         if len(errors) == 1:
             raise next(iter(errors.values()))
         if errors:
-            raise Unavailable(f"nothing can be measured: none of the {len(errors)} data sets is on this machine")
+            raise Unavailable(
+                f"nothing can be measured: none of the {len(errors)} data sets is on this machine;"
+                " name data of your own, TASK@DATA, or measure built-in images, suite scenes"
+            )
 
     def _load(self, reference: str) -> Embedder:
         return load_embedder(

@@ -203,7 +203,14 @@ def embedder_of(
     if isinstance(model, Embedder):
         return model
     if not isinstance(model, Model) or not isinstance(model.info, ModelInfo):
-        if any(callable(getattr(model, name, None)) for names in TOWERS for name in names):
+        found = [name for names in TOWERS for name in names if callable(getattr(model, name, None))]
+        if found and not callable(getattr(model, "state_dict", None)):  # no torch module
+            raise ModelError(
+                f"got an object of type {type(model).__name__} with {' and '.join(found)}: expected encode_images, which takes a"
+                " list of PIL images, and encode_texts, which takes a list of strings; where its methods take tensors, wrap"
+                " it with its preprocessing and tokenizer, clipbench.torch_model(net, preprocess, tokenizer)"
+            )
+        if found:
             raise ModelError(
                 f"got an object of type {type(model).__name__}, which takes tensors: wrap it with its preprocessing and tokenizer,"
                 " clipbench.torch_model(net, preprocess, tokenizer)"

@@ -29,14 +29,25 @@ def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
 
 
 def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
-    """Return the titles of the subsets that metric names begin with, where these are listed by name.
+    """Return the titles of the subsets that metric names begin with, where these are listed by name and say more than it.
 
     Example:
         >>> subset_legend(["acc1", "kind/acc1", "kind/ece"], {"kind": "Kind of object", "other": "Not listed"})
         'kind: Kind of object'
+        >>> subset_legend(["audio-text/gap"], {"audio-text": "Audio and text"})
+        ''
     """
     own = dict.fromkeys(name.rpartition("/")[0] for name in names)
-    return "; ".join(f"{subset}: {subsets[subset]}" for subset in own if subsets.get(subset))
+    return "; ".join(f"{subset}: {subsets[subset]}" for subset in own if _says_more(subsets.get(subset), subset))
+
+
+def _says_more(title: str | None, subset: str) -> bool:
+    """Return whether a title has other words than the name of its subset: "Audio to text" has those of audio-to-text."""
+    return bool(title) and _letters(title or "") != _letters(subset)
+
+
+def _letters(words: str) -> str:
+    return "".join(filter(str.isalnum, words.lower().replace(" and ", "")))
 
 
 def subset_title(subset: str, subsets: Mapping[str, str]) -> str:

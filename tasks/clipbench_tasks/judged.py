@@ -39,7 +39,7 @@ from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import Curve
-from clipbench.stats.clusters import alike
+from clipbench.stats.clusters import alike, n_equal_clusters
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.neighbours import Asked, IsRight, Items, neighbours
@@ -52,6 +52,8 @@ SCORING = (
 DIRECTION = "judged"
 CERTAIN = 1 - 1e-9
 """A value by chance from which on no model can do worse."""
+FEW_CLUSTERS = 10
+"""Clusters of one size below which a note says why intervals are wide."""
 CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
@@ -113,8 +115,9 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     queries, documents, relevant, left_out, _, vectors, n_unjudged = search
     levels, answers = judged_answers(*vectors, relevant, without=left_out)
     ids = [f"query:{id}" for id in queries.ids]
+    samples = _table(search, levels, answers, ids, ks)
     return Evaluation(
-        samples=_table(search, levels, answers, ids, ks),
+        samples=samples,
         measures=_measures(relevant, search.n_documents, ks),
         controls=_controls(answers, ks),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
@@ -127,7 +130,7 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
         ),
         question=QUESTION,
         scoring=SCORING,
-        notes=tuple(_notes(n_unjudged, queries, documents, left_out)),
+        notes=(*_notes(n_unjudged, queries, documents, left_out), *_notes_on_clusters(samples["cluster"])),
     )
 
 
@@ -339,3 +342,13 @@ def _notes(
         n_both = sum(bool(text) and image != NO_IMAGE for text, image in _contents(queries))
         of_both = f"{n_images:,} of {counted(n_both, 'query', 'queries')} of an image and a text"
         yield f"the own image is left out of the search of {of_both}"
+
+
+def _notes_on_clusters(clusters: np.ndarray) -> Iterator[str]:
+    """Yield why intervals are wide, where chains of queries with common documents leave few independent ones."""
+    n, n_queries = len(np.unique(clusters)), len(clusters)
+    if n_equal_clusters(clusters) < FEW_CLUSTERS <= n_queries:
+        yield (
+            f"intervals are wide: {n_queries:,} queries count as {counted(n, 'cluster')}, since those that share half of their"
+            " relevant documents, directly or through others, are one"
+        )

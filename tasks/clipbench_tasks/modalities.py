@@ -159,6 +159,7 @@ class ModalitiesTask:
                 controls |= ties
         samples = stacked(*tables)
         overall, columns = _mean_recall(samples)
+        notes += _notes_on_unpaired(data)
         return Evaluation(
             samples={**samples, **columns},
             measures=define(overall | _by_kind(measures), METRICS),
@@ -337,6 +338,18 @@ def _notes(data: Modalities) -> list[str]:
                 f"{source} and {target}: {n_left_out:,} of {target} have no partner and are left out of the pair"
             )
     return notes
+
+
+def _notes_on_unpaired(data: Modalities) -> list[str]:
+    """Return a note where some directions are undefined: the mean over all is not that of the modalities at hand."""
+    pairs = list(_pairs(data))
+    unpaired = [f"{pair.first} and {pair.second}" for pair in pairs if isinstance(pair, Unpaired)]
+    if not unpaired:
+        return []
+    n_all = 2 * len(pairs)
+    return [
+        f"mean_recall@1 is over {n_all - 2 * len(unpaired)} of {n_all} directions: no pairs of {', of '.join(unpaired)}"
+    ]
 
 
 def _titles(data: Modalities) -> dict[str, str]:

@@ -121,7 +121,7 @@ def test_what_others_left_in_a_folder_is_not_lost(export: Export, tmp_path: Path
         (["run"], "Missing option '--to'"),
         (["run", "--to", "latx"], "--to latx: did you mean 'latex'?"),
         (["nowhere", "--to", "csv"], "no result.json in nowhere: expected a folder that"),
-        (["run", "--to", "csv", "-o", "a.tsv"], "-o a.tsv: csv needs a file ending in .csv"),
+        (["run", "--to", "csv", "-o", "a.tsv"], "-o a.tsv: csv needs a file ending in .csv\n"),
         (["run", "--to", "model-index", "-o", "README.md"], "model-index needs a file ending in .yaml or .yml"),
         (["run", "--to", "clip_benchmark", "-o", "a.txt"], "a file ending in .json or a folder"),
         (["run", "--to", "clip_benchmark", "-o", "run/result.json"], "other than result.json"),

@@ -168,7 +168,10 @@ def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:
     grades = [(0, 0, 1), (1, 0, 2), (2, 0, 1), (2, 1, 1), (3, 1, 1), (3, 2, 1), (3, 3, 1), (4, 3, 1), (5, 3, 1)]
     found, metrics = evaluate(dataset(queries, grades=grades))
     assert found.samples["cluster"].tolist() == ["q0", "q0", "q0", "q3", "q4", "q4"]
-    assert "over 3 clusters" in str(metrics["mrr"].method)
+    assert "over 3 clusters" in str(metrics["mrr"].method) and not found.notes
+    many = JudgedItems(tuple(f"q{row}" for row in range(10)), (*texts, *texts)[:10], np.full(10, -1))
+    noted, _ = evaluate(dataset(many, grades=[(row, row % 2, 1) for row in range(10)]))
+    assert noted.notes[0].startswith("intervals are wide: 10 queries count as 2 clusters, since")
 
 
 def test_a_failure_names_what_is_right_and_what_came_first() -> None:

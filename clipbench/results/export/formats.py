@@ -117,7 +117,8 @@ def _check_out(form: Format, to: str, out: Path | None) -> bool:
         return True
     if out.suffix.lower() not in form.suffixes or out.name == "result.json":
         folder = " or a folder" if form.takes_folder else ""
-        raise UsageError(f"-o {out}: {to} needs a file ending in {expected}{folder}, other than result.json")
+        other = ", other than result.json" if out.name == "result.json" else ""  # the record of a run is not to be lost
+        raise UsageError(f"-o {out}: {to} needs a file ending in {expected}{folder}{other}")
     return False
 
 

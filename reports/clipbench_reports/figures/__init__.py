@@ -20,7 +20,7 @@ from clipbench_reports.figures._differences import (
 from clipbench_reports.figures._few_shot import BY_LABELS, few_shot
 from clipbench_reports.figures._gap import PROJECTIONS, gap
 from clipbench_reports.figures._mixed import BY_SHARE, mixed
-from clipbench_reports.figures._modalities import modalities, modality_map, modality_matrices
+from clipbench_reports.figures._modalities import linked, modalities, modality_map, modality_matrices
 from clipbench_reports.figures._operating_points import BY_COSINE, CURVES, QUESTIONS, SHOWN, operating_points
 from clipbench_reports.figures._positions import BY_POSITION, positions
 from clipbench_reports.figures._probe_attacks import probe_attacks
@@ -76,6 +76,7 @@ __all__ = [
     "few_shot",
     "gap",
     "hijacking",
+    "linked",
     "mixed",
     "modalities",
     "modality_map",

@@ -176,7 +176,7 @@ def _state(names: Sequence[str], metrics: Mapping[str, Metric]) -> Statement:
     gaps = [metric.value for name, metric in metrics.items() if name.endswith("/gap") and metric.value is not None]
     recall = metrics.get("mean_recall@1")
     found = "" if recall is None or recall.value is None else f"{fmt.percent(recall.value)} %"
-    said = [f"{_listed(names)}:", _range(gaps)] if gaps else [f"{_listed(names)}: no pairs, no gap"]
+    said = [f"{_listed(linked(names, metrics))}:", _range(gaps)] if gaps else [f"{_listed(names)}: no pairs, no gap"]
     title = " ".join(said) + (f"; mean R@1 over all directions {found}" if found else "")
     detail = "; ".join(
         f"{matrix.title}: "
@@ -188,6 +188,13 @@ def _state(names: Sequence[str], metrics: Mapping[str, Metric]) -> Statement:
         for matrix in _matrices(names, metrics)
     )
     return Statement(title=f"{title}.", subject="Mean R@1 over all directions", value=found, detail=f"{detail}.")
+
+
+def linked(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
+    """Return the modalities that have a gap to another, so partners there; all where none has one."""
+    with_gap = {name.removesuffix("/gap") for name, metric in metrics.items() if metric.value is not None}
+    pairs = [(first, second) for first in names for second in names if f"{first}-{second}" in with_gap]
+    return [name for name in names if any(name in pair for pair in pairs)] or list(names)
 
 
 def _range(gaps: Sequence[float]) -> str:
@@ -214,15 +221,17 @@ class _Cloud(NamedTuple):
 
 
 def _cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
-    names = modalities(_metrics(evidence))
+    all_names = modalities(_metrics(evidence))
+    vectors = [_vectors(evidence, name) for name in all_names]
+    if len({len(own) for own in vectors}) > 1 or len({own.shape[1] for own in vectors}) > 1:
+        raise evidence.damaged(f"arrays {', '.join(map(quoted, all_names))} of different shapes")
+    chosen = np.array(evenly_spaced(len(vectors[0]), MAX_POINTS), np.int64)
+    drawn = [(name, chosen[~np.isnan(own[chosen, 0])], own) for name, own in zip(all_names, vectors, strict=True)]
+    drawn = [each for each in drawn if len(each[1])]  # a run keeps no item of a modality without partners
+    names, rows = [name for name, *_ in drawn], [kept for _, kept, _ in drawn]
     if projection == OF_IMAGES_AND_TEXTS and len(names) > 2:
         raise UsageError(f"--projection {projection}: it lays out two modalities, and there are {len(names)}")
-    vectors = [_vectors(evidence, name) for name in names]
-    if len({len(own) for own in vectors}) > 1 or len({own.shape[1] for own in vectors}) > 1:
-        raise evidence.damaged(f"arrays {', '.join(map(quoted, names))} of different shapes")
-    chosen = np.array(evenly_spaced(len(vectors[0]), MAX_POINTS), np.int64)
-    rows = [chosen[~np.isnan(own[chosen, 0])] for own in vectors]
-    stack = np.concatenate([own[kept] for own, kept in zip(vectors, rows, strict=True)]).astype(np.float64)
+    stack = np.concatenate([np.zeros((0, vectors[0].shape[1])), *(own[kept] for _, kept, own in drawn)])
     if len(stack) < 2:
         raise MissingEvidence(f"the run kept {fmt.counted(len(stack), 'vector')}, expected two or more")
     ids = evidence.array("group_id") if evidence.has_array("group_id") else np.arange(len(vectors[0]))

@@ -32,7 +32,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         for second in names[place + 1 :]
         if (found := evaluation.metrics.get(f"{first}-{second}/gap")) is not None and found.value is not None
     }
-    linked = [name for name in names if any(name in pair for pair in gaps)] or names  # others have no partners
+    linked = figures.linked(names, evaluation.metrics)  # others have no partners
     said = [
         claim(f"An item of {_listed(linked)} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)
     ]

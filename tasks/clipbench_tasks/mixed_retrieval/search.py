@@ -89,7 +89,7 @@ def documents_of(dataset: Dataset) -> Documents:
     images, firsts, place = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
     others = np.setdiff1d(np.arange(len(dataset.captions)), firsts)
     if not len(others):
-        raise MissingPart(dataset.id, "second caption of any image, which searches for the first")
+        raise MissingPart(dataset.id, "a second caption of some image, which looks for the image's document")
     captions = np.array(dataset.captions, object)
     is_other = captions[others] != captions[firsts[place[others]]]
     queries = others[is_other]

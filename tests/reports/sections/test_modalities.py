@@ -77,6 +77,16 @@ def test_two_modalities_have_threads_and_a_gap_axis_and_three_have_none() -> Non
         figures.modality_map(evidence("audio", "image", "text"), projection="gap-axis")
 
 
+def test_a_modality_without_partners_is_neither_drawn_nor_in_the_titles() -> None:
+    vectors = np.random.default_rng(0).standard_normal((3, 20, 8))
+    run = cb.run(cb.vectors(audio=vectors[0][:15], text=vectors[1], video=vectors[2]), "modalities")
+    models = [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
+    drawn, matrices = figures.modality_map(models), figures.modality_matrices(models)
+    assert [mark.name for mark in drawn.panels[0].marks if isinstance(mark, Dots)] == ["text", "video"]
+    assert "of text and video;" in drawn.title and matrices.title.startswith("Text and video: a gap of ")
+    assert page.draw(drawn) and page.draw(matrices)
+
+
 def test_the_table_has_a_row_for_every_two_with_intervals() -> None:
     (_, of_run), *_ = evidence("audio", "text", "video")
     table = pairs_table(of_run)

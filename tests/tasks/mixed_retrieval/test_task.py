@@ -78,7 +78,7 @@ def test_a_query_says_what_it_looks_for_and_what_came_first() -> None:
 
 
 def test_no_query_is_a_document() -> None:
-    with pytest.raises(MissingPart, match="the task needs second caption of any image"):
+    with pytest.raises(MissingPart, match="the task needs a second caption of some image"):
         evaluate(dataset(["the sea", "a wood"], np.array([0, 1])))
     with pytest.raises(MissingPart, match="second caption in other words than the first"):
         evaluate(dataset(["the sea", "a wood", "the sea"], np.array([0, 1, 0])))
