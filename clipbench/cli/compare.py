@@ -52,7 +52,7 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     clipbench compare runs/base runs/one runs/two --format html -o compare.html
 
     BASE and CANDIDATE are run folders, result.json files, or results of CLIP_benchmark, DataComp, open_clip or MIEB: a
-    file or a folder, with #MODEL where it has several models. Such results have no samples and so are not tested. A
+    file or a folder, with #MODEL where it has several models. Results of other tools have no samples and are not tested. A
     regression is a drop that is beyond the tolerance and significant. docs/ci.md shows workflows.
 
     Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable.

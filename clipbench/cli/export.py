@@ -29,7 +29,7 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     markdown        one table per evaluation, one column per model
     latex           the same tables for a paper, with booktabs
 
-    A RUN is a run folder or the folder of several; of several RUNs, those that hold no run are left out.
+    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
     Only the run folders are read: neither models nor data are needed.
     """
     from clipbench.results.export import export as write

@@ -108,7 +108,7 @@ DATA_OPTION = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     callback=key_values,
-    help="Column name or split of the data, such as split=test; repeatable.",
+    help="Option of the data, such as split=test or a column name; repeatable.",
 )
 DEVICE = click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps.")
 PRECISION = click.option(
@@ -154,7 +154,7 @@ OPTIONS = (
         "--tasks",
         multiple=True,
         metavar="TASK[@DATA],...",
-        help="Tasks to measure; all for the tasks of the suite that are not only_by_name. [default: all]",
+        help="Tasks to measure; all means those of the suite that are not only_by_name. [default: all]",
     ),
     click.option(
         "--suite",
@@ -197,8 +197,8 @@ OPTIONS = (
         show_default=True,
         type=click.IntRange(min=0),
         metavar="N",
-        help="Thumbnails of the worst mistakes that each evaluation keeps for the report, and five times as many smaller"
-        " ones for the points of scatter plots; 0 for none.",
+        help="Thumbnails of its worst mistakes that each evaluation keeps for the report, and five times as many smaller"
+        " ones for scatter plots; 0 for none.",
     ),
     click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample."),
     click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run."),

@@ -16,15 +16,15 @@ from clipbench.cli.output import echo, print_note
 @click.option("-o", "--out", metavar="FILE.{pdf,svg,png,pgf}", type=click.Path(path_type=Path),
               help="Output file.  [default with --format: NAME.FORMAT]")  # fmt: skip
 @click.option("--format", "kind", type=click.Choice(["pdf", "svg", "png", "pgf"]),
-              help="Type of the file; png has twice the pixels of -o FILE.png, 600 per inch, for slides.")  # fmt: skip
+              help="File type; png has 600 pixels per inch, twice those of -o FILE.png, for slides.")  # fmt: skip
 @click.option("--width", default="column", show_default=True, metavar="column|full|CM",
               help="Width of the figure: column (8.25 cm), full (17.5 cm), or a number of cm.")  # fmt: skip
 @click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Projection of the plot gap.  [default: pca]")  # fmt: skip
 @click.option("--baseline", metavar="standard|open_clip",
               help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models.  [default: standard]")  # fmt: skip
 @click.option("--x", metavar="METRIC",
-              help="Metric of the plot across along the x axis, such as gap or retrieval/image_retrieval_recall@1; or of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, the same of text.")  # fmt: skip
-@click.option("--y", metavar="METRIC", help="Metric of the plot across along the y axis.")
+              help="Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1; or a number of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, the same of text.")  # fmt: skip
+@click.option("--y", metavar="METRIC", help="Metric on the y axis of the plot across.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
 @click.option(
     "--seed",
@@ -41,9 +41,9 @@ def plot(
 ) -> None:
     """Draw a figure for a paper.
 
-    A RUN is a run folder or the folder of several; of several RUNs, those that hold no run are left out.
-    Its numbers (.csv) and a draft of its caption (.txt) are written beside it. Only the run folders are read: neither
-    models nor data are needed.
+    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out. The numbers of the
+    figure (.csv) and a draft of its caption (.txt) are written beside it. Only run folders are read: neither models nor data
+    are needed.
 
     \b
     clipbench plot gap runs/tiny runs/vit-b-32 -o gap.pdf

@@ -82,7 +82,7 @@ class OperatingPoints:
         "cosine thresholds for a wanted precision, and recall there: true pairs, and “none of these”"
     )
     question: ClassVar[str] = (
-        "From which cosine on can it be believed that a caption is of an image, or that an image is of a class at all?"
+        "How high must a cosine be to believe that a caption describes an image, or that an image is of any class in the list?"
     )
     scoring: ClassVar[str] = (
         "Accepted is what has a cosine of at least the threshold. Of pairs, true and false ones weigh the same in sum; of answers, "
@@ -208,11 +208,11 @@ def definitions(precisions: Sequence[float]) -> dict[str, Definition]:
         share = f"{shortest(round(100 * wanted, 6))} %"
         found[f"threshold@{named(wanted)}"] = Definition(
             f"Cosine threshold for {share} precision",
-            f"Lowest cosine from which on at least {share} of what is accepted is right, where half of all should be accepted.",
+            f"Lowest threshold at which at least {share} of what is accepted is right, if half of all should be accepted.",
         )
         found[f"recall@{named(wanted)}"] = Definition(
             f"Recall at {share} precision",
-            f"Share of what should be accepted that has a cosine of at least the threshold for {share} precision.",
+            f"Share of what should be accepted that is rightly accepted at the threshold for {share} precision.",
         )
     return found
 

@@ -34,8 +34,8 @@ def mixed(models: Sequence[ModelEvidence]) -> Chart:
         by_model,
         n_columns=2,
         reading="Each image is one document, as the image or as its first caption, and its other captions look for it. "
-        "Text before the right image: of the captions with an image as right document, the share that have a text as the nearest "
-        "one. Bands: 95 % intervals.",
+        "Text before the right image: share of the captions whose right document is an image for which a text is the nearest. "
+        "Bands: 95 % intervals.",
     )
 
 

@@ -54,21 +54,23 @@ def _matrix(found: SimilarityMatrix, measure: str, modality: str, title: str) ->
 
 
 def _title(found: SimilarityMatrix) -> str:
-    """Return the range of the mutual k-NN of images, and of texts, in a sentence."""
+    """Return the range of the mutual k-NN of images, and of texts, in a sentence; undefined values are not in it."""
     ranges = []
     for modality, noun in NOUNS.items():
-        values = [
-            each.mutual_knn.value or 0.0 for pair in found.found.values() for each in pair if each.modality == modality
-        ]
-        ends = dict.fromkeys(f"{fmt.percent(each)} %" for each in (min(values), max(values)))
-        ranges.append(f"{' to '.join(ends)} of the nearest {noun}")
-    return f"{'The' if len(found.labels) == 2 else 'Every'} two models share {' and '.join(ranges)}."
+        own = [each.mutual_knn.value for pair in found.found.values() for each in pair if each.modality == modality]
+        values = [each for each in own if each is not None]
+        if values:
+            ends = dict.fromkeys(f"{fmt.percent(each)} %" for each in (min(values), max(values)))
+            ranges.append(f"{' to '.join(ends)} of the nearest {noun}")
+    if not ranges:
+        return "Mutual k-NN of the models is undefined."
+    return f"{'The two' if len(found.labels) == 2 else 'Two'} models share {' and '.join(ranges)}."
 
 
 def _reading(found: SimilarityMatrix, *, is_bounded: bool) -> list[str]:
     chance = K / (found.n - 1)
     said = [
-        f"A cell is of two models on the same {fmt.counted(found.n, 'pair')} of {found.evaluation}.",
+        f"Each cell compares two models on the same {fmt.counted(found.n, 'pair')} of {found.evaluation}.",
         f"Mutual k-NN: mean share of an item’s {K} nearest that are the same in both, {fmt.percent(chance)} % by chance.",
         "CKA (debiased): correlation of all centred dot products, 0 by chance, 1 for the same up to rotation and scale.",
         "Alike is not better.",

@@ -50,9 +50,9 @@ def formats(question: str) -> MakeTable:
         margin = f"{fmt.shortest(points)} {'point' if points == 1 else 'points'}"
         return Table(
             title=f"{title} by format",
-            facts=f"So many first dimensions, principal components (PCA) or signs. Bytes of a vector, which are MB of a million. Change: from float32, with "
-            f"95 % intervals. The smallest that loses less than {margin} is chosen, by a bound that allows for several tests. Formats of a kind are tested from the "
-            f"largest to the first that is not shown to lose less: smaller ones have no bound (–). {_on_time(evidence)}",
+            facts=f"Stored: first dimensions, principal components (PCA) or signs. Bytes: of a vector, or MB of a million. Change: from float32, with 95 % "
+            f"intervals. Loses at most: a bound that allows for several tests. The smallest that loses less than {margin} is chosen. Formats of a kind are "
+            f"tested from the largest to the first not shown to lose less; smaller ones have no bound (–). {_on_time(evidence)}",
             columns=columns(
                 "Stored", numbers=["Bytes", f"{title}, %", "Change, pp", "Loses at most, pp", "Searches a second"]
             ),
@@ -76,8 +76,8 @@ def _bytes_and_searches(evidence: Evidence, form: Format) -> tuple[str, str]:
 
 def _on_time(evidence: Evidence) -> str:
     if not evidence.evaluation.timings:
-        return "Searches were not timed: that takes faiss."
-    return f"Searches: of {fmt.count(N_SEARCHED)} random vectors, all of them, by faiss in one thread on the machine of this run."
+        return "Searches were not timed: that needs faiss."
+    return f"Searches: exhaustive, over {fmt.count(N_SEARCHED)} random vectors, by faiss in one thread on the machine of this run."
 
 
 def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:

@@ -58,7 +58,7 @@ def by_labels(evidence: Evidence) -> Table:
     zero_shot = metrics.get("zero_shot_acc1")
     return Table(
         title="Accuracy by the number of labels",
-        facts="Top-1 accuracy in percent, with 95 % intervals. The prompts, which need no label, have "
+        facts="Top-1 accuracy in percent, with 95 % intervals. The prompts, which need no labels, have "
         f"{_with_interval(zero_shot)} on the same images.",
         columns=columns("Labels a class", numbers=list(METHODS.values())),
         rows=rows,
@@ -96,7 +96,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
     failing = Failing(
         title="Images that a linear probe takes for another class",
         note=note(
-            evidence, "Margin: the probability of the true class less that of the best other one, with all labels."
+            evidence, "Margin: the probability of the true class minus that of the best other one, with all labels."
         ),
         wrong=evidence.numbers(f"{LINEAR}{ALL}") < 1,  # undefined in the rows of draws
         margin=margin,

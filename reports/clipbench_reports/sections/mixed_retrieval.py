@@ -23,11 +23,11 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     preference, gain = (metrics.get(f"{subset}{name}") for name in ("text_preference", "centring_gain"))
     if ndcg is None or preference is None:
         return headline_findings(evaluation)
-    asked, where = ("queries", "") if is_judged else ("captions", "With half of the documents texts, ")
+    asked, where = ("queries", "") if is_judged else ("captions", "If half of the documents are texts, ")
     sentences = [
         claim(f"{where}{ndcg.title} is {{value}} over {{n}} {asked}", ndcg),
         claim(
-            f"Of {{n}} {asked} with an image as right document, {{value}} have a text as the nearest one",
+            f"For {{value}} of {{n}} {asked} whose right document is an image, the nearest document is a text",
             preference,
             weakness=TEXTS_FIRST,
         ),
@@ -56,8 +56,7 @@ def by_share(evidence: Evidence) -> Table:
     ]
     return Table(
         title="By the share of texts",
-        facts="In percent, as it is → with each modality centred. The share is of documents that are texts; the others are "
-        "images.",
+        facts="In percent, as it is → with each modality centred. Documents that are not texts are images.",
         columns=columns("Texts, %", numbers=[curve.y_label or name for name, curve in shown.items()]),
         rows=rows,
     )

@@ -42,7 +42,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         said.append(Finding("plain", words))
     elif gaps:
         apart = f"{fmt.number(min(gaps.values()), 'distance')} to {fmt.number(max(gaps.values()), 'distance')} apart"
-        which = "every two" if 2 * len(gaps) == len(names) * (len(names) - 1) else f"{len(gaps)} pairs"
+        which = "any two" if 2 * len(gaps) == len(names) * (len(names) - 1) else f"{len(gaps)} pairs"
         said.append(Finding("plain", f"The mean vectors of {which} of the {len(names)} modalities lie {apart}."))
     return said
 
@@ -65,7 +65,7 @@ def pairs_table(evidence: Evidence) -> Table:
     return Table(
         title="Every two modalities",
         facts="With 95 % intervals, each by itself. R@1 →: items of the first look for their partners in the second; ←: the "
-        "other way round. Separability is 50 % by chance.",
+        "reverse. Separability is 50 % by chance.",
         columns=columns("Modalities", numbers=[*KINDS.values(), "R@1 →, %", "R@1 ←, %", "Pairs"]),
         rows=rows,
     )
@@ -96,9 +96,8 @@ def _listed(names: list[str]) -> str:
 
 ADVICE = {
     UNFOUND: "Two modalities that were never trained with each other, and meet only through a third, find each other worst "
-    "(Girdhar et al. 2023). Look at the direction: many items that look alike in one modality, such as short recordings of one "
-    "sound, make it worse than the other. Compare with the mean cosine of unmatched pairs: where it is as high as that of matched"
-    " ones, the vectors do not tell partners from others at all."
+    "(Girdhar et al. 2023). If many items of a modality are alike, such as short recordings of one sound, the search among them is harder "
+    "than the reverse. If unmatched pairs have as high a mean cosine as matched ones, partners are on average no nearer than others."
 }
 
 

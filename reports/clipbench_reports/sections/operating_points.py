@@ -14,13 +14,13 @@ from clipbench_reports.sections.section import Section
 THRESHOLD, RECALL = "threshold@", "recall@"
 PARTS = {"pairs": "Pairs", "answers": "Answers"}
 MEANINGS = {
-    "pairs": "of the pairs of an image and a caption with a cosine of at least {at} are right, and {recall} of the true pairs are accepted",
-    "answers": "of the classes that are named with a cosine of at least {at} are right, and {recall} of the images whose class is in the "
-    "list get its name",
+    "pairs": "of the image-caption pairs with a cosine of at least {at} are true, and {recall} of the true pairs are accepted",
+    "answers": "of the classes named at a cosine of at least {at} are right, and {recall} of the images whose class is in the list get "
+    "its name",
 }
 PREVALENCE = {
-    "pairs": "Where every second pair is true",
-    "answers": "Where every second image is of no class of the list",
+    "pairs": "If half of the pairs are true",
+    "answers": "If half of the images belong to no class in the list",
 }
 """The share of right answers that a precision is of: where they are rarer, it is lower."""
 LITTLE_ACCEPTED = "No threshold tells right from wrong"
@@ -78,8 +78,8 @@ def points(evidence: Evidence) -> Table:
         raise MissingEvidence("the run has no thresholds")
     return Table(
         title="Thresholds for a precision",
-        facts="The lowest cosine with at least that precision, and the share of what should be accepted that reaches it, in percent; "
-        "with 95 % intervals. Where there is none, no threshold is sure to be so precise: there may be too few images.",
+        facts="The lowest cosine with at least this precision, and the recall there; with 95 % intervals. If none is given, no threshold "
+        "surely has this precision: there may be too few images.",
         columns=columns("Question", numbers=["Precision, %", "Cosine", "Recall, %"]),
         rows=rows,
     )
@@ -102,8 +102,8 @@ def carried_over(evidence: Evidence) -> Table:
         raise NotAsked("thresholds of other data")
     return Table(
         title="Thresholds of other data on these",
-        facts="A threshold that has the wanted precision on other data of this run, and the precision and recall that it has here; "
-        "intervals at 95 %, of the images here.",
+        facts="The threshold for the wanted precision on other data of this run, and its precision and recall here, with 95 % intervals "
+        "over the images here.",
         columns=columns(
             "Question", "Threshold of", numbers=["Wanted, %", "Cosine", "Precision here, %", "Recall here, %"]
         ),

@@ -87,7 +87,7 @@ def _probe_fooled(evaluation: EvaluationRecord) -> list[Finding]:
     standing = against_chance(replace(difference, higher_is_better=True))[0] or "level"
     prompts = metrics.get("zero_shot_attack_success")
     text = (
-        f"The linear probe trained here, on the same image vectors, is {words.get(standing, 'fooled in')} {fmt.percent(probe.value)} % of "
+        f"The linear probe trained here on the same image vectors is {words.get(standing, 'fooled in')} {fmt.percent(probe.value)} % of "
         f"{fmt.count(probe.n)} attacks, the prompts in {fmt.percent(prompts.value if prompts else None)} % among the same "
         f"classes; difference {fmt.number(difference.value, difference.unit)} {fmt.symbol(difference.unit)}"
         f"{interval_in_brackets(difference)}"
@@ -96,10 +96,8 @@ def _probe_fooled(evaluation: EvaluationRecord) -> list[Finding]:
     named = [evaluation.controls.get(f"{key}_plain_named_word") for key in ("linear_probe", "zero_shot")]
     shares = [fmt.percent(control.value) for control in named if control is not None and control.value is not None]
     if len(shares) == len(named):
-        text += (
-            f"; without the word, its class is named in {shares[0]} % by the probe and in {shares[1]} % by the prompts"
-        )
-    return [Finding("plain", text + ". The interval is of these probes: other training images give others.")]
+        text += f". Without the word, the probe names the word's class in {shares[0]} % of cases, the prompts in {shares[1]} %"
+    return [Finding("plain", text + ". The interval is for this probe; probes trained on other images vary more.")]
 
 
 def _mark(success: Metric, named: Metric | None) -> Mark:

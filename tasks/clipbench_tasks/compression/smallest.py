@@ -81,9 +81,7 @@ class Smallest(Definition):
             )
         if not self._can_lose(samples):
             whole = percent(float(defined(samples, self.question)[0].mean()))
-            return (
-                f"float32 has {whole} %, not surely {in_points(self.points)} above chance, so that little can be lost"
-            )
+            return f"float32 has {whole} %, not surely {in_points(self.points)} above chance: there is little to lose"
         name = min(found.most_lost, key=found.most_lost.__getitem__)
         form = next(form for chain in self.chains for form in chain if form.name == name)
         return (

@@ -210,7 +210,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         },
         "text_preference": Definition(
             "Text before the right image",
-            "Share of the captions with an image as right document that have a text as the nearest one.",
+            "Share of the captions whose right document is an image for which a text is the nearest document.",
         ),
         "centring_gain": Definition(
             f"Gain from centring in nDCG@{last}",
@@ -218,7 +218,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         ),
         "image_preference": Definition(
             "Image before the right text",
-            "Share of the captions with a text as right document that have an image as the nearest one.",
+            "Share of the captions whose right document is a text for which an image is the nearest document.",
             "text_preference",
         ),
         "tie_rate": Definition(

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -23,11 +23,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from clipbench.comparison.compare import compare
+from clipbench.comparison.records import RepresentationalSimilarity
+from clipbench.comparison.representations import SimilarityMatrix
 from clipbench.errors import UsageError
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run, read_run
 from clipbench_reports.drawing import page, paper
 from clipbench_reports.drawing.marks import MODELS, Axis, Chart, Rule, Shade
+from clipbench_reports.figures import representational_similarity
 from clipbench_reports.plots import plots
 from clipbench_reports.plots.plots import PLOTS, PlotOptions, draw_plot, write_plot
 
@@ -435,11 +438,27 @@ def test_representational_similarity_is_a_matrix_of_every_two_models_for_each_me
         assert own["0", "1"] == own["1", "0"] == own["1", "2"] == pytest.approx(value)
     assert rows[1]["id"].count(" | ") == 1
     text = (tmp_path / "figure.txt").read_text()
-    assert text.startswith("Every two models share ") and "on the same 600 pairs of modality-gap@scenes" in text
+    assert text.startswith("Two models share ") and "on the same 600 pairs of modality-gap@scenes" in text
     assert "1.7 % by chance" in text and "Alike is not better. Brackets hold 95 % intervals." in text
     assert ElementTree.fromstring(page.draw(drawn[0])) is not None
     with pytest.raises(UsageError, match="1 of 1 runs have vectors of pairs: expected at least 2"):
         write_plot("representational-similarity", models[:1], tmp_path / "figure.svg", PlotOptions())
+
+
+def test_representational_similarity_that_is_undefined_is_not_said_to_be_none() -> None:
+    def of(modality: Literal["image", "text"], value: float | None) -> RepresentationalSimilarity:
+        metric = Metric(value=value, unit="fraction", n=60, chance=0.17, reason="all images are equal")
+        return RepresentationalSimilarity(evaluation="modality-gap@a", modality=modality, mutual_knn=metric, cka=metric)
+
+    def title(image: float | None, text: float | None) -> str:
+        pairs = {(0, 1): [of("image", image), of("text", text)]}
+        matrix = SimilarityMatrix(
+            runs=[], labels=["a", "b"], evaluation="modality-gap@a", n=60, found=pairs, left_out=[]
+        )
+        return representational_similarity(matrix, matrix.labels).title
+
+    assert title(None, 0.5) == "The two models share 50.0 % of the nearest texts."
+    assert title(None, None) == "Mutual k-NN of the models is undefined."
 
 
 def numbers(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:

@@ -69,7 +69,7 @@ def test_the_table_has_bytes_quality_loss_and_searches(make_run: MakeRun) -> Non
         ["16 int8", "16", "50.0 [45.0, 55.0]", "−0.2 [−0.6, 0.3]", "–", "–"],
     ]
     assert (
-        "smallest that loses less than 1 point is chosen" in table.facts
+        "The smallest that loses less than 1 point is chosen" in table.facts
         and "smaller ones have no bound (–)" in table.facts
     )
     assert "20,000 random vectors" in table.facts and "on the machine of this run" in table.facts

@@ -89,9 +89,9 @@ def test_the_table_has_each_share_before_and_after(make_run: MakeRun, parts: Sim
 def test_sentences_name_a_preference_only_where_a_test_shows_it(make_run: MakeRun, parts: SimpleNamespace) -> None:
     run = make_run({"mixed-retrieval@scenes": mixed(parts.fraction)})
     ndcg, preference, gain = findings(run.result.evaluations[0])
-    assert ndcg.text.startswith("With half of the documents texts, nDCG@10 is 50.0 % over 400 captions")
+    assert ndcg.text.startswith("If half of the documents are texts, nDCG@10 is 50.0 % over 400 captions")
     assert preference.text.startswith(
-        "Of 200 captions with an image as right document, 90.0 % have a text as the nearest one"
+        "For 90.0 % of 200 captions whose right document is an image, the nearest document is a text"
     )
     assert (preference.mark, preference.weakness) == ("weak", TEXTS_FIRST)
     assert gain.text == "With each modality centred, nDCG@10 changes by +30.00 pp (95 % interval [+25.00, +35.00])."
@@ -126,7 +126,7 @@ def test_of_judged_documents_there_is_no_share_to_vary(
     sentences = [each.text for each in findings(run.result.evaluations[0])]
     assert sentences[0].startswith("nDCG@10 is 50.0 % over 400 queries")
     assert sentences[1].startswith(
-        "Of 200 queries with an image as right document, 90.0 % have a text as the nearest one"
+        "For 90.0 % of 200 queries whose right document is an image, the nearest document is a text"
     )
     write_report([run], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()

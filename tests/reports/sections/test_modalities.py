@@ -100,7 +100,7 @@ def test_the_sentences_say_the_mean_recall_and_the_range_of_gaps() -> None:
         said[0].text.startswith("An item of audio, text or video finds its partner first in ")
         and said[0].mark == "good"
     )
-    assert said[1].text.startswith("The mean vectors of every two of the 3 modalities lie ")
+    assert said[1].text.startswith("The mean vectors of any two of the 3 modalities lie ")
     of_two = findings(run_of("audio", "text").result.evaluations[0])
     assert of_two[1].text.startswith("The mean vectors of audio and text lie ")
 

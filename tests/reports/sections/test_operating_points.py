@@ -40,8 +40,8 @@ def evidence(run: Run, place: int = 0) -> Evidence:
 def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
     (found,) = SECTION.findings(evidence(make_run({"operating-points@a": part("pairs", 0.25, 0.8)})).evaluation)
     assert found.text == (
-        "Where every second pair is true, 95 % of the pairs of an image and a caption with a cosine of at least 0.2500 (95 % interval "
-        "[0.2400, 0.2600]) are right, "
+        "If half of the pairs are true, 95 % of the image-caption pairs with a cosine of at least 0.2500 (95 % interval "
+        "[0.2400, 0.2600]) are true, "
         "and 80.0 % (95 % interval [70.0, 90.0]) of the true pairs are accepted."
     )
     assert (found.mark, found.weakness) == ("plain", "")
@@ -49,7 +49,7 @@ def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
         evidence(make_run({"operating-points@a": part("answers", 0.25, 0.3)}, name="b")).evaluation
     )
     assert answers.text.startswith(
-        "Where every second image is of no class of the list, 95 % of the classes that are named with a cosine of at least 0.2500 ("
+        "If half of the images belong to no class in the list, 95 % of the classes named at a cosine of at least 0.2500 ("
     )
     assert answers.weakness == LITTLE_ACCEPTED
 

@@ -165,9 +165,9 @@ def test_probes_stand_beside_the_prompts(evidence: Make, whole: dict[str, Any], 
     assert [list(mark.ys) for mark in ranges] == [[0.9, 0.8, 0.6], [0.2, 0.75, 0.5], [0.7, 0.01, 0.03]]
     *_, told = findings(asked.evaluation)
     assert told.text == (
-        "The linear probe trained here, on the same image vectors, is fooled less often than the prompts: in 1.0 % of 200 attacks,"
-        " the prompts in 70.0 % among the same classes; difference 69.0 pp (95 % interval [60.0, 76.0]); without the word, its class is"
-        " named in 2.0 % by the probe and in 4.0 % by the prompts. The interval is of these probes: other training images give others."
+        "The linear probe trained here on the same image vectors is fooled less often than the prompts: in 1.0 % of 200 attacks,"
+        " the prompts in 70.0 % among the same classes; difference 69.0 pp (95 % interval [60.0, 76.0]). Without the word, the probe"
+        " names the word's class in 2.0 % of cases, the prompts in 4.0 %. The interval is for this probe; probes trained on other images vary more."
     )
     none = replace(
         asked.evaluation,
@@ -177,9 +177,11 @@ def test_probes_stand_beside_the_prompts(evidence: Make, whole: dict[str, Any], 
         },
     )
     told = findings(none)[-1]
-    assert "image vectors, is fooled in 1.0 % of 200" in told.text and "[−2.0, 4.0]), not significant; " in told.text
+    assert "image vectors is fooled in 1.0 % of 200" in told.text and "[−2.0, 4.0]), not significant. " in told.text
     bare = findings(replace(none, controls={}))[-1]
-    assert bare.text.endswith("not significant. The interval is of these probes: other training images give others.")
+    assert bare.text.endswith(
+        "not significant. The interval is for this probe; probes trained on other images vary more."
+    )
     reason = "the data show too few objects"
     undefined = evidence(
         metrics={
