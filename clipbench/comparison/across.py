@@ -285,7 +285,7 @@ def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) ->
         if name.endswith("_per_second") and tower.n_timed < FEW
     ]
     if few:
-        notes.append(f"Over fewer than {count(FEW)} items, so with the time to start: {', '.join(dict.fromkeys(few))}.")
+        notes.append(f"Measured over fewer than {count(FEW)} items, start included: {', '.join(dict.fromkeys(few))}.")
     return notes
 
 

@@ -160,7 +160,7 @@ def _item(tower: TowerRecord) -> str:
 
 
 def _speed(tower: TowerRecord) -> str:
-    return f"over fewer than {count(FEW)}, so with the time to start" if tower.n_timed < FEW else ""
+    return f"measured over fewer than {count(FEW)} items, start included" if tower.n_timed < FEW else ""
 
 
 def _bytes(value: float) -> str:

@@ -37,8 +37,8 @@ ALWAYS, NEVER = -1, -2
 """Fold of training images that every attack is tested with, and of objects without one: they are in no training set."""
 PREDICTED = "linear_probe_predicted"
 UNTRAINED = (
-    "the data show no two classes with two objects each without a word, one of them attacked by the other: "
-    "--data-option train=DATA trains on other images"
+    "to train takes two classes with two objects each, shown without a word, and an attack on one of them by the name of the "
+    "other, which the data lack: train on other images with --data-option train=DATA"
 )
 UNKNOWN = "no attack's object and word are both classes of the images to train on"
 OF_THESE = " The interval is of the classifiers trained in this run: other training images give others."
@@ -312,7 +312,7 @@ def _notes(training: Training, asked: Int64[np.ndarray, " n_asked"], n_classes: 
         if ALWAYS in training.folds
         else f"images of other objects than the attacked one, in {counted(len(folds), 'fold')} (each {sizes})"
     )
-    notes = [f"probes: {count(len(asked))} attacks among {n_classes} classes of equal weight, trained on {how}"]
+    notes = [f"probes: {counted(len(asked), 'attack')} among {n_classes} classes of equal weight, trained on {how}"]
     if training.n_shown:
         notes.append(f"images to train on that an attack shows ({count(training.n_shown)}): left out")
     return tuple(notes)

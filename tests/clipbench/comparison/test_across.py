@@ -159,7 +159,7 @@ def test_speed_and_memory_are_said_to_be_of_a_machine_and_which_facts_of_it_diff
     assert cb.across(*runs, x="image_flops", y="mrr").notes == []
     assert cb.across(*runs, x="mrr", y="image_per_second").notes == [
         f"{own}; these runs differ in number of processes.",
-        "Over fewer than 1,000 items, so with the time to start: m0.",
+        "Measured over fewer than 1,000 items, start included: m0.",
     ]
     other = timed(1, models(4)[3], device="cuda", python="3.12")
     assert cb.across(*runs[1:], other, x="image_memory", y="mrr").notes == [

@@ -140,7 +140,7 @@ def test_one_object_a_class_leaves_the_probes_undefined_with_the_reason() -> Non
     alone = [each for each in data.attacks or () if each.id.endswith("0")]
     values = metrics(evaluated(replace(data, attacks=alone), images))
     undefined = values["linear_probe_attack_success"]
-    assert undefined.value is None and "two objects each without a word" in (undefined.reason or "")
+    assert undefined.value is None and "two objects each, shown without a word" in (undefined.reason or "")
     assert "knn_attack_success" not in values
 
 
