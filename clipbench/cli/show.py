@@ -101,8 +101,8 @@ def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
     if record.controls:
         yield "  controls:"
         yield from ("  " + line for line in metric_lines(record.controls, width and width - 2))
-    for method, names in _by_method(record.metrics).items():
-        yield f"  {method}: {', '.join(names)}"
+    for (before, after), names in _by_method(record.metrics).items():
+        yield f"  {before}{', '.join(names)}{after}"
 
 
 def _parts(average: "AverageRecord") -> Iterator[str]:
@@ -110,13 +110,14 @@ def _parts(average: "AverageRecord") -> Iterator[str]:
     yield from (f"  {' + '.join(names)}" for names in average.parts)
 
 
-def _by_method(metrics: "Mapping[str, Metric]") -> dict[str, list[str]]:
-    """Return the names of the metrics by how their interval was made, or by why there is none."""
-    found: dict[str, list[str]] = {}
+def _by_method(metrics: "Mapping[str, Metric]") -> dict[tuple[str, str], list[str]]:
+    """Return the names of the metrics by how their interval was made, which stands before them, or by why there is none."""
+    found: dict[tuple[str, str], list[str]] = {}
     for name, metric in metrics.items():
         if metric.value is not None:
-            made = f"{100 * metric.confidence:g} % interval by {metric.method or 'a method not recorded'}"
-            found.setdefault(made if metric.low is not None else metric.reason or "no interval", []).append(name)
+            made = f"{100 * metric.confidence:g} % interval by {metric.method or 'a method not recorded'}: "
+            why = f": {metric.reason or 'no interval'}"
+            found.setdefault((made, "") if metric.low is not None else ("", why), []).append(name)
     return found
 
 

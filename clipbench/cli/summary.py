@@ -88,8 +88,7 @@ class Printer(Progress):
         if record.status != "ok":
             print_error(f"{record.name} {record.status}: {record.reason}")
         elif not self.quiet and not self.as_json and not self.is_series:
-            found = {name: ascii_signs(quantity(each.value, each.unit)) for name, each in headlines(record).items()}
-            echo("; ".join([heading(record), *(f"{name} {value}" for name, value in found.items())]), err=True)
+            echo("; ".join([heading(record), *_headline_facts(record)]), err=True)
 
     def end(self, runs: Sequence[Run], report: Path | None) -> None:
         """Print where the results are, with the report's path as the last line, or the results themselves."""
@@ -177,6 +176,18 @@ def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:
     groupings = dict.fromkeys(grouping for record in records for grouping in record.slices)
     facts = [counted(n_more, "more metric")] * bool(n_more) + [f"metrics by {each}" for each in groupings]
     return ", ".join(facts + [counted(n_notes, "note")] * bool(n_notes)) or None
+
+
+def _headline_facts(record: EvaluationRecord) -> Iterator[str]:
+    """Yield each headline metric with its value; then why others have none, those of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for name, metric in headlines(record).items():
+        if metric.value is None:
+            reasons.setdefault(str(metric.reason), []).append(name)
+        else:
+            yield f"{name} {ascii_signs(quantity(metric.value, metric.unit))}"
+    for reason, names in reasons.items():
+        yield f"{', '.join(names)} undefined: {reason}"
 
 
 def _headline(record: EvaluationRecord) -> tuple[str, Metric]:

@@ -141,7 +141,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
             )
         )  # fmt: skip
     if not found:
-        raise UsageError(_nowhere(made, (x, y)))
+        raise UsageError(_nowhere(made, (x, y), data))
     if len(places) < LEAST_MODELS:
         raise UsageError(
             f"{len(places)} of {len(made)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
@@ -199,14 +199,17 @@ def _reason(found: Quantity | None, name: str, run: Run) -> str | None:
     return f"{name} is undefined ({found.metric.reason})" if found.metric.value is None else None
 
 
-def _nowhere(runs: Sequence[Run], names: Sequence[str]) -> str:
-    """Return the error of a name that no run has, or of two that none has both of."""
+def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str:
+    """Return the error of data or a name that no run has, or of two names that none has both of."""
     if not runs:
         return "no runs: expected three or more, or their folders"
+    records = [record for run in runs for record in run.result.evaluations]
+    on_data = [record for record in records if data in (None, record.dataset.id)]
+    if data is not None and not on_data:
+        return f"no run is of the data set '{data}': {did_you_mean(data, dict.fromkeys(each.dataset.id for each in records))}"
     known = list(MODEL_QUANTITIES) + [
         known
-        for run in runs
-        for record in run.result.evaluations
+        for record in on_data
         for metric in record.metrics
         for known in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
     ]
@@ -214,7 +217,7 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str]) -> str:
         if name not in known:
             hint = did_you_mean(name, dict.fromkeys(known))
             own = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
-            return f"no run has '{name}': {hint}{own}"
+            return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{own}"
         if name in MODEL_QUANTITIES:
             reasons = dict.fromkeys(_reason(_quantity(run, name, None), name, run) for run in runs)
             if None not in reasons:

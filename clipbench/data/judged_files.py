@@ -164,6 +164,11 @@ def _items(file: Path) -> Iterator[Item]:
     )
     if id_column is None:
         raise DataError(f"{file} has no column of ids: its columns are {', '.join(table.columns)}; expected _id or id")
+    if image_column is None and not {"title", "text"} & set(table.columns):
+        columns = ", ".join(table.columns)
+        raise DataError(
+            f"{file} has no column of texts or images: its columns are {columns}; expected title, text or image"
+        )
     for row, value in enumerate(table.columns[id_column]):
         if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
             raise DataError(f"{table.place(row)}: expected an id in {id_column}, got {shown(value)}")
@@ -253,7 +258,7 @@ def _read_qrels(file: Path) -> list[Judgement]:
                 )
             query, document, grade = (fields[at].strip() for at in PLACES[len(fields)])
             if not is_int64(grade):
-                if number == 1:
+                if number == 1 and not any(letter.isdigit() for letter in grade):
                     continue  # the names of the columns
                 raise DataError(f"{place}: the grade is '{grade}', expected a whole number")
             if grades.setdefault((query, document), int(grade)) != int(grade):
@@ -288,7 +293,7 @@ def _known(
         f"{len(judged) - len(known):,} of {len(judged):,} judgements of {qrels.name} are of items that the data lack"
     )
     if not known or not allow_partial:
-        raise DataError(f"{fault}, the first of {what}: mend it; --allow-partial leaves them out")
+        raise DataError(f"{fault}, the first of {what}: mend it{'; --allow-partial leaves them out' if known else ''}")
     return known, [f"{fault}: left out"]
 
 

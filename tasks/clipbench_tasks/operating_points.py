@@ -171,7 +171,9 @@ class OperatingPoints:
                     f"no threshold is sure to have a precision of {share}: the highest lower bound is {percent(best)} %"
                 )
                 measures[f"{part}/threshold@{name}"] = Fixed(value=None, unit="cosine", reason=reason)
-                measures[f"{part}/recall@{name}"] = Fixed(value=None, reason=reason, higher_is_better=True)
+                measures[f"{part}/recall@{name}"] = Fixed(
+                    value=None, reason=reason, higher_is_better=True, is_headline=wanted == HEADLINE
+                )
                 continue
             column = f"{part}/recall@{name}_influence"
             samples[column] = point.influence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from clipbench.cli.summary import evaluation_lines, headline_lines
+from clipbench.cli.summary import Printer, evaluation_lines, headline_lines
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord, TowerRecord
 from clipbench.results.run import write_result
 from clipbench.stats.intervals import wilson
@@ -63,6 +63,15 @@ def test_a_headline_without_an_interval_has_its_reason_below() -> None:
     lines = headline_lines([record, replace(RETRIEVAL, task="zero-shot")])
     assert lines[-1] == "(1) acc1_smallest: 128 dimensions as int8 lose less than 1 point" and "128 (1)" in lines[1]
     assert len(lines) == 4  # a value with an interval has no note
+
+
+def test_the_line_of_an_evaluation_says_why_a_headline_has_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+    never = Metric(value=None, is_headline=True, reason="not reached with up to 30 labels a class")
+    metrics = {"acc1": Metric(value=0.5, is_headline=True), "worth": never, "other": never}
+    Printer(quiet=False, as_json=False, several=False).evaluation(replace(RETRIEVAL, metrics=metrics))
+    assert capsys.readouterr().err.endswith(
+        "; acc1 50.0 %; worth, other undefined: not reached with up to 30 labels a class\n"
+    )
 
 
 def test_subsets_have_their_titles_and_a_group_is_called_worst_only_if_tests_tell_it_from_each_other_one() -> None:
@@ -160,7 +169,7 @@ def test_all_shows_what_run_does_not_print(call: Call) -> None:
         "  task: version 2, ks [1]",
         "    tie_rate  0.0 %  n 5,000",
         "  95 % interval by Wilson: recall@1",
-        "  no interval: resampled vectors have other neighbours: hub",
+        "  hub: no interval: resampled vectors have other neighbours",
     ):
         assert line in lines, line
 

@@ -11,7 +11,7 @@ other images *and* of other draws from the same training images. With all labels
 that one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple
@@ -160,7 +160,7 @@ class FewShot:
             measures=define(self._measures(samples, numbers, per_class, true, classifiers), definitions(self.shots)),
             curves={f"{method}_acc1_by_labels": _curve(samples, method, numbers) for method in classifiers},
             neighbours=_nearest(ids.tolist(), vectors, cut, names, margin, of_images[f"linear_probe_acc1@{ALL}"]),
-            notes=_notes(dataset, cut, draws, per_class),
+            notes=tuple(_notes(dataset, cut, draws, per_class)),
         )
 
     def _measures(
@@ -295,12 +295,14 @@ def _curve(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[flo
     )
 
 
-def _notes(dataset: Dataset, cut: Cut, draws: Draws, per_class: Int64[np.ndarray, " n_classes"]) -> tuple[str, ...]:
+def _notes(dataset: Dataset, cut: Cut, draws: Draws, per_class: Int64[np.ndarray, " n_classes"]) -> Iterator[str]:
     fewest, most = int(per_class.min()), int(per_class.max())
     each = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
     how = "each class cut at random" if dataset.is_training is None else "trained on a split of its own"
-    return (
-        f"{how}: {count(len(cut.training))} images to train on ({each} a class), {count(len(cut.test))} to test",
-        f"{draws.n} draws of training images, each tested on its own share of the test images",
-        f"regularisation of the probes fixed at C = {shortest(C)}",
-    )
+    yield f"{how}: {count(len(cut.training))} images to train on ({each} a class), {count(len(cut.test))} to test"
+    assert dataset.labels is not None
+    n_untested = len(per_class) - len(np.unique(dataset.labels[cut.test]))
+    if n_untested:
+        yield f"{counted(n_untested, 'class', 'classes')} with images to train on alone: none is tested"
+    yield f"{draws.n} draws of training images, each tested on its own share of the test images"
+    yield f"regularisation of the probes fixed at C = {shortest(C)}"

@@ -103,6 +103,10 @@ def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> Non
     assert len(cb.across(two, *runs[1:], x="gap", y="mrr", data="coco").places) == 3
     with pytest.raises(UsageError, match="no run has a value of step"):  # and not that gap is there several times
         cb.across(two, *runs[1:], x="gap", y="step", data="coco")
+    with pytest.raises(UsageError, match=r"^no run is of the data set 'coca': did you mean 'coco'\?$"):
+        cb.across(*runs, x="gap", y="mrr", data="coca")
+    with pytest.raises(UsageError, match=r"^no run has 'acc1' on flickr: known: "):
+        cb.across(two, *runs[1:], x="gap", y="acc1", data="flickr")
     with pytest.raises(UsageError, match=r"^no runs: expected three or more"):
         cb.across(x="gap", y="mrr")
 

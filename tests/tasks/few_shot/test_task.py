@@ -130,6 +130,14 @@ def test_no_test_image_is_trained_on() -> None:
     )
 
 
+def test_a_class_of_one_image_is_trained_on_and_said_not_to_be_tested() -> None:
+    labels = [0, *[1] * 6, *[2] * 6]
+    found = evaluate(FewShot(prompts=PLAIN, draws=2), dataset(labels, NAMES), noisy(labels, NAMES, noise=0.1))
+    assert found.notes[0] == "each class cut at random: 7 images to train on (1 to 3 a class), 6 to test"
+    assert found.notes[1] == "1 class with images to train on alone: none is tested"
+    assert metrics(found)["linear_probe_acc1@1"].chance == pytest.approx(1 / 3)
+
+
 def test_what_cannot_be_measured_has_a_reason() -> None:
     found = evaluate(
         FewShot(prompts=PLAIN, draws=3), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6, scale=None)
