@@ -85,9 +85,9 @@ class OperatingPoints:
         "How high must a cosine be to believe that a caption describes an image, or that an image is of any class in the list?"
     )
     scoring: ClassVar[str] = (
-        "Accepted is what has a cosine of at least the threshold. Of pairs, true and false ones weigh the same in sum; of answers, "
-        "each image is asked once with its class in the list and once without it. The threshold for a precision is the lowest "
-        "with at least that precision."
+        "A cosine of at least the threshold is accepted. All true pairs together weigh as much as all false ones; each image is "
+        "classified once with its class in the list and once without it. The threshold for a precision is the lowest with at least "
+        "that precision."
     )
 
     precisions: tuple[float, ...] = (0.9, 0.95, 0.99)

@@ -17,8 +17,8 @@ BY_COSINE = frozenset(f"{part}/{name}_by_cosine" for part in QUESTIONS for name 
 SHOWN = "p95"
 """The precision whose threshold is marked."""
 READINGS = {
-    "pairs": "All pairs of an image and a caption, true and false ones with the same weight in sum.",
-    "answers": "Each image is asked once with its class in the list and once without it, where “none” is right.",
+    "pairs": "Pairs of any image and any caption; all true ones together weigh as much as all false ones.",
+    "answers": "Each image is classified once with its class in the list and once without it, where “none” is right.",
 }
 
 
@@ -31,7 +31,7 @@ def operating_points(part: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
         return facet_chart(
             Panel(x=x, y=fraction_axis("Precision and recall, %")),
             by_model,
-            reading=f"Accepted is what has a cosine of at least the threshold. {READINGS[part]} Bands: 95 % intervals over images.",
+            reading=f"A cosine of at least the threshold is accepted. {READINGS[part]} Bands: 95 % intervals over images.",
         )
 
     return draw

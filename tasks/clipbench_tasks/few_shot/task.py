@@ -80,8 +80,8 @@ class FewShot:
         "How many labelled images of each class does a classifier on the image vectors need to be as good as the prompts?"
     )
     scoring: ClassVar[str] = (
-        "Half of the images of each class, or a split of their own, are trained on, the others are tested: each by one of 20 seeded draws of so many "
-        "labelled images of each class. An image counts as right when its true class scores highest; a tie scores what a "
+        "Half of the images of each class, or a training split, is trained on. Each other image is tested by one of 20 seeded draws of "
+        "labelled images, with the same number for each class. An image counts as right when its true class scores highest; a tie scores what a "
         "coin flip would."
     )
 
