@@ -174,32 +174,40 @@ def training_of(dataset: Dataset, attacks: Sequence[Attack], digests: Sequence[s
         digests: content hashes of the data set's images.
     """
     contents = np.unique(np.array(digests), return_inverse=True)[1]
-    images = [contents[list(each.images)] for each in attacks]
-    if dataset.is_training is not None:
-        assert dataset.labels is not None
-        rows = np.flatnonzero(dataset.is_training)
-        is_shown = np.isin(contents[rows], np.concatenate(images))
-        rows = rows[~is_shown]
-        nowhere = np.full(len(attacks), NEVER)
-        return Training(rows, dataset.labels[rows], np.full(len(rows), ALWAYS), nowhere, int(is_shown.sum()))
-    owners = np.repeat(np.arange(len(attacks)), [len(each) for each in images])
-    objects = sharing(owners, np.concatenate(images), len(attacks))
-    plain = np.array([_plain(each) for each in attacks])
-    ids: dict[int, str] = {}
-    for thing, row in zip(objects.tolist(), plain.tolist(), strict=True):
-        if row >= 0:
-            ids[thing] = min(ids.get(thing, dataset.image_ids[row]), dataset.image_ids[row])
-    label = dict(zip(objects.tolist(), [each.label for each in attacks], strict=True))
-    n_of_class: dict[int, int] = defaultdict(int)
+    shown = [contents[list(each.images)] for each in attacks]
+    if dataset.is_training is None:
+        return _cross_fitted(dataset.image_ids, attacks, shown)
+    assert dataset.labels is not None
+    rows = np.flatnonzero(dataset.is_training)
+    is_shown = np.isin(contents[rows], np.concatenate(shown))
+    rows = rows[~is_shown]
+    nowhere = np.full(len(attacks), NEVER)
+    return Training(rows, dataset.labels[rows], np.full(len(rows), ALWAYS), nowhere, int(is_shown.sum()))
+
+
+def _cross_fitted(
+    image_ids: Sequence[str], attacks: Sequence[Attack], shown: Sequence[Int64[np.ndarray, " n_images"]]
+) -> Training:
+    """Return the images of the objects without a word, those of each class dealt to folds in the order of their first ids.
+
+    Args:
+        shown: the images of each attack, copies under one number.
+    """
+    owners = np.repeat(np.arange(len(attacks)), [len(each) for each in shown])
+    objects = sharing(owners, np.concatenate(shown), len(attacks))
+    plain = np.array([_plain(each) for each in attacks], np.int64)
+    labels = np.array([each.label for each in attacks], np.int64)
+    with_plain = np.flatnonzero(plain >= 0)
     fold: dict[int, int] = {}
-    for thing in sorted(ids, key=ids.__getitem__):
-        fold[thing] = n_of_class[label[thing]] % N_FOLDS
-        n_of_class[label[thing]] += 1
+    n_of_class: dict[int, int] = defaultdict(int)
+    for attack in sorted(with_plain.tolist(), key=lambda attack: image_ids[int(plain[attack])]):
+        if objects[attack] not in fold:
+            fold[objects[attack]] = n_of_class[labels[attack]] % N_FOLDS
+            n_of_class[labels[attack]] += 1
     of_attack = np.array([fold.get(thing, NEVER) for thing in objects.tolist()], np.int64)
-    rows, first = np.unique(plain, return_index=True)
-    first = first[rows >= 0]
-    labels = np.array([attacks[attack].label for attack in first.tolist()], np.int64)
-    return Training(rows[rows >= 0], labels, of_attack[first], of_attack)
+    rows, first = np.unique(plain[with_plain], return_index=True)
+    first = with_plain[first]
+    return Training(rows, labels[first], of_attack[first], of_attack)
 
 
 def _plain(attack: Attack) -> int:
