@@ -96,7 +96,7 @@ fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (docs/reliab
 bench: $(READY)  ## time every stage beside its peer and the bare work, and write bench.json: benchmarks/README.md; BENCH=--full
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
-claims: $(READY)  ## train small models for an hour, and hold what papers say of CLIP against them: docs/claims.md; CLAIMS='--seeds 0 1'
+claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: docs/claims.md; CLAIMS='--seeds 0 1 2 3'
 	$(BIN)/python experiments/claims.py $(CLAIMS)
 
 rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: docs/statistics.md

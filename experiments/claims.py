@@ -1,6 +1,6 @@
 """Hold what the literature says of CLIP against the bundled one, and write docs/claims.md. Run by `make claims`.
 
-    python experiments/claims.py                  # about an hour on two quiet cores
+    python experiments/claims.py                  # about two hours on two cores
     python experiments/claims.py --samples 8192   # sooner, with less to be seen
     python experiments/claims.py --page-only      # the page alone, of runs that are there
 
