@@ -94,4 +94,5 @@ def _state(curves: Mapping[str, PlottedCurve], zero_shot: Metric | None, worth: 
 
 
 def _labels(number: float) -> str:
-    return f"{fmt.significant(number)} {'label' if number == 1 else 'labels'} a class"
+    mean = "" if float(number).is_integer() else " on average"  # with all labels, classes have unequal numbers
+    return f"{fmt.significant(number)} {'label' if number == 1 else 'labels'} a class{mean}"

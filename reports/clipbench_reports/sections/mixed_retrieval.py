@@ -12,6 +12,7 @@ from clipbench_reports.sections.section import SampleColumn, SampleImage, Sectio
 
 HALF, CENTRED = "texts=50", "centred"
 TEXTS_FIRST = "A text comes before the right image"
+ONE = {"queries": "query", "captions": "caption"}
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
@@ -27,7 +28,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     sentences = [
         claim(f"{where}{ndcg.title} is {{value}} over {{n}} {asked}", ndcg),
         claim(
-            f"For {{value}} of {{n}} {asked} whose right document is an image, the nearest document is a text",
+            f"For {{value}} of {{n}} {asked if preference.n != 1 else ONE[asked]} whose right document is an image, the nearest"
+            " document is a text",
             preference,
             weakness=TEXTS_FIRST,
         ),

@@ -145,7 +145,7 @@ def probed(
     if len(trained) < 2 or not len(asked):
         reason = UNTRAINED if dataset.is_training is None else UNKNOWN
         if training.n_shown:
-            reason += f" without the {count(training.n_shown)} that an attack shows"
+            reason += f", of which {count(training.n_shown)} are left out because an attack shows them"
         name = "linear_probe_attack_success"
         return Probed({}, {name: Fixed(value=None, reason=reason, higher_is_better=False)}, {}, ())
     training = _among(training, trained)

@@ -67,6 +67,8 @@ def test_a_fact_of_the_model_may_stand_in_place_of_a_metric() -> None:
     assert found.given_parameters is None
     with pytest.raises(UsageError, match=r"^no run has 'paramters': did you mean 'parameters'\?$"):
         cb.across(*models(4), x="paramters", y="mrr")
+    with pytest.raises(UsageError, match=r"^no run has 'flops': did you mean image_flops or text_flops\?$"):
+        cb.across(*models(4), x="flops", y="mrr")
 
 
 def test_models_without_a_value_are_left_out_with_the_reason() -> None:

@@ -64,7 +64,9 @@ def test_what_a_suite_has_by_name_alone_is_no_part_of_all() -> None:
         "few-shot@scenes",
         "operating-points@scenes",
         "compression@scenes",
+        "mixed-retrieval@scenes",
     } & set(every)
+    assert [each.name for each in plan(["mixed-retrieval"], "scenes")] == ["mixed-retrieval@scenes"]
     by_name = plan(["few-shot", "all"], "scenes")
     assert by_name[0].name == "few-shot@scenes" and len(by_name) == len(every) + 1
 

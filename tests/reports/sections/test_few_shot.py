@@ -104,6 +104,14 @@ def test_the_figure_has_a_line_for_each_classifier_beside_the_prompts(make_run: 
     assert len(both.panels) == 3 and "80.0 and 60.0 %" in both.title
 
 
+def test_classes_of_unequal_size_have_a_mean_number_of_labels(make_run: MakeRun) -> None:
+    run = make_run(
+        {"few-shot@data": few_shot(curves={"linear_probe_acc1_by_labels": Curve(x=[1, 34.5], y=[0.3, 0.8])})}
+    )
+    chart = figures.few_shot([ModelEvidence(ModelKey("tiny", 0), Evidence(run, run.result.evaluations[0]))])
+    assert "1 label a class and 80.0 % with 34.5 labels a class on average;" in chart.title
+
+
 def test_numbers_that_are_too_near_have_one_mark(make_run: MakeRun) -> None:
     curve = Curve(x=[1.0, 16.0, 17.0], y=[0.1, 0.2, 0.3])
     run = make_run({"few-shot@data": few_shot(curves={"linear_probe_acc1_by_labels": curve})})

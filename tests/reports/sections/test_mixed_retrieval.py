@@ -1,6 +1,7 @@
 """The report on mixed retrieval: its figure, its table, its sentences, and the documents that came first instead."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,6 +129,8 @@ def test_of_judged_documents_there_is_no_share_to_vary(
     assert sentences[1].startswith(
         "For 90.0 % of 200 queries whose right document is an image, the nearest document is a text"
     )
+    one = replace(run.result.evaluations[0], metrics={**metrics, "text_preference": parts.fraction(1.0, 1, chance=0.5)})
+    assert findings(one)[1].text.startswith("For 100.0 % of 1 query whose right document is an image")
     write_report([run], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "nDCG@10 50.0 %, recall@10 of relevant documents 60.0 %." in page and "By the share of texts" not in page

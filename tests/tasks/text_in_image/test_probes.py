@@ -185,7 +185,9 @@ def test_an_image_that_an_attack_shows_trains_no_probe(tmp_path: Path) -> None:
     assert any("images of their own (2 without a word, 1 a class)" in note for note in record.notes)
     run = cb.run(ToyModel(), "text-in-image", data=folder, data_options={"train": folder})
     reason = run.result.evaluations[0].metrics["linear_probe_attack_success"].reason or ""
-    assert reason.endswith("both classes of the images to train on without the 4 that an attack shows")
+    assert reason.endswith(
+        "both classes of the images to train on, of which 4 are left out because an attack shows them"
+    )
 
 
 def test_a_class_of_many_images_has_no_advantage() -> None:
