@@ -36,14 +36,19 @@ def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerReco
     if not isinstance(embedder, StoreEmbedder) or counts is None:
         return {}
     done = counts - (since or Counts())
-    found = {NAMES.get(each, each): each for each in done.modalities}
+    in_counts = {NAMES.get(each, each): each for each in done.modalities}
     sizes: Mapping[str, TowerRecord] = embedder.towers()
-    names = [*sizes, *(name for name in found if name not in sizes and name not in (IMAGE, TEXT))]
-    return {name: _of_run(sizes.get(name, TowerRecord()), done, found.get(name, name), embedder) for name in names}
+    names = [*sizes, *(name for name in in_counts if name not in sizes and name not in (IMAGE, TEXT))]
+    return {name: _of_run(sizes.get(name, TowerRecord()), done, in_counts.get(name, name), embedder) for name in names}
 
 
 def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: StoreEmbedder) -> TowerRecord:
-    """Return a tower with what the calls of a run say of it."""
+    """Return a tower with what the calls of a run say of it.
+
+    Args:
+        done: the counts of the run.
+        modality: as counts call it.
+    """
     calls = [call for call in done.calls if call.modality == modality]
     n_encoded = len(frozenset[bytes]().union(*(call.encoded for call in calls)))
     timed = [call for call in calls if call.encoded and not call.is_ahead]

@@ -13,6 +13,7 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.compression import Format, compressed, principal_components
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
+from clipbench.stats.compression import Walk
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.compression import Compression, search_time
 from clipbench_tasks.compression.smallest import Smallest
@@ -169,6 +170,15 @@ def test_a_format_that_wins_answers_needs_fewer_images() -> None:
     assert at_chance.reason == "float32 has 1.0 %, not surely 1 point above chance: there is little to lose"
 
 
+def test_of_formats_of_equal_bytes_the_one_that_loses_least_is_chosen() -> None:
+    forms = [Format("int8", 8), Format("pca_int8", 8)]
+    chains = tuple((form,) for form in forms)
+    smallest = Smallest(title="", description="", question="q", chains=chains, dim=16, points=1.0, chance=0.01)
+    for best in forms:
+        most_lost = {form.name: 0.001 if form == best else 0.002 for form in forms}
+        assert smallest.chosen({"q": np.ones(100)}, Walk(most_lost, list(most_lost))) == best
+
+
 def test_a_loss_that_is_too_large_has_its_unit() -> None:
     found = changed(np.repeat([0.0, 1.0], 500), np.repeat([-1.0, 0.0], [200, 800]))
     assert found.value is None and found.reason == (
@@ -249,14 +259,17 @@ def test_cross_fitted_answers_are_those_of_a_naive_search_a_fold_at_a_time() -> 
         each / np.linalg.norm(each, axis=1, keepdims=True)
         for each in (embedder.images(data.images), embedder.texts(["cat", "dog", "emu"]))
     )
-    folds, expected = np.random.default_rng(0).permutation(N) % 5, np.empty(N)
+    folds, expected, of_int8 = np.random.default_rng(0).permutation(N) % 5, np.empty(N), np.empty(N)
     for fold in range(5):
         mean = images[folds != fold].mean(axis=0)
         axes = np.linalg.svd(images[folds != fold] - mean)[2][:4]
-        restored = mean + (images[folds == fold] - mean) @ axes.T @ axes
-        right = data.labels[folds == fold][:, None] == np.arange(3)
-        expected[folds == fold] = naive(restored @ classes.T, right)
+        kept = (images - mean) @ axes.T
+        scales = np.abs(kept).max(axis=0) / 127  # of all that are stored
+        right = data.labels[:, None] == np.arange(3)
+        for credit, stored in ((expected, kept), (of_int8, np.rint(kept / scales) * scales)):
+            credit[folds == fold] = naive((mean + stored @ axes) @ classes.T, right)[folds == fold]
     np.testing.assert_array_equal(found.samples["pca@4/acc1"], expected)
+    np.testing.assert_array_equal(found.samples["pca_int8@4/acc1"], of_int8)
     assert 0 < np.mean(found.samples["pca@4/acc1_change"] != 0) < 1
 
 
@@ -307,6 +320,7 @@ def test_search_times_are_no_metrics_and_the_rest_is_repeatable(monkeypatch: pyt
     first, second = (evaluate(data, embedder) for _ in range(2))
     assert {name.partition("/")[2] for name in first.timings} >= {"float32@16", "float16@16", "int8@8", "binary@4"}
     assert all(seconds > 0 for seconds in first.timings.values())
+    assert evaluate(replace(data, is_slice=True), embedder).timings == {}  # they are those of the whole
     assert first.curves == second.curves and first.notes == second.notes
     for name, column in first.samples.items():
         assert column.tolist() == second.samples[name].tolist()

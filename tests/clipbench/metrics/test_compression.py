@@ -32,6 +32,7 @@ def test_nothing_left_of_a_vector_scores_as_all_queries_do() -> None:
     x = np.eye(4, dtype=np.float32)
     assert scores(Format("first", 2), x, x)[3].tolist() == [0, 0, 0, 0]
     assert scores(Format("int8", 2), x, x)[:, 3].tolist() == [0, 0, 0, 0]
+    assert scores(Format("binary", 2), x, x)[3].round(6).tolist() == [0, 0, 1, 1]  # 0 has the sign of what is below it
 
 
 def test_components_are_those_of_scikit_learn() -> None:
