@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.metrics import Estimate, cka_estimate, shared_neighbours
+from clipbench.metrics import Estimate, cka, shared_neighbours
 from clipbench.metrics.similarity import unit
 from clipbench.stats.representations import cka_interval, shared_neighbours_interval
 
@@ -76,9 +76,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def true_cka(world: World) -> float:
-    values = [
-        cka_estimate(*world.draw(np.random.default_rng((9, seed)), POPULATION)).value for seed in range(POPULATIONS)
-    ]
+    values = [cka(*world.draw(np.random.default_rng((9, seed)), POPULATION)).value for seed in range(POPULATIONS)]
     return float(np.mean(values))
 
 
@@ -94,7 +92,7 @@ def main() -> None:
             repeats = options.repeats if n < 500 else options.repeats // 4
             drawn = [world.draw(np.random.default_rng((n, seed)), n) for seed in range(repeats)]
             knn = [shared_neighbours(*pair) for pair in drawn]
-            alike = [cka_estimate(*pair) for pair in drawn]
+            alike = [cka(*pair) for pair in drawn]
             mean = float(np.mean([each.value for each in knn]))
             rates = (
                 f"{covered(knn, shared_neighbours_interval, mean)}, by independent shares {naive(drawn, mean):.3f}",

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import isnan
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -226,7 +225,7 @@ def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str 
 
 
 def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
-    found = metrics.cka_estimate(base, candidate)
+    found = metrics.cka(base, candidate)
     like = Metric(
         value=None,
         unit="ratio",
@@ -235,7 +234,7 @@ def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
         description=f"Correlation of the models' centred dot products of {noun}: 1 is the same up to rotation and scale.",
         reason=f"all {noun} are equal in one of the models, or all but one",
     )
-    return like if isnan(found.value) else _with_value(like, found, cka_interval(*found))
+    return like if np.isnan(found.influence).any() else _with_value(like, found, cka_interval(*found))
 
 
 def _with_value(like: Metric, found: Estimate, interval: Interval) -> Metric:

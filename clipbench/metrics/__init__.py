@@ -81,7 +81,7 @@ from clipbench.metrics.similarity_calibration import (
     match_probabilities,
 )
 from clipbench.metrics.spectrum import Ablation, GapSpectrum, ablations, gap_spectrum, removed_counts
-from clipbench.metrics.structure import cka, cka_estimate, mutual_neighbours, shared_neighbours
+from clipbench.metrics.structure import cka, mutual_neighbours, shared_neighbours
 from clipbench.metrics.uniformity import cross_uniformity, uniformity
 
 __all__ = [
@@ -120,7 +120,6 @@ __all__ = [
     "chance_recall_at_k",
     "choices",
     "cka",
-    "cka_estimate",
     "class_scores",
     "cone",
     "confidence_bins",

@@ -11,9 +11,6 @@ from clipbench.metrics.geometry import check_paired
 from clipbench.metrics.neighbourhood import retrieval_chances
 from clipbench.metrics.similarity import score_blocks
 
-_LEAST_HSIC = 1e-18
-"""Of vectors that are all equal, rounding leaves less."""
-
 
 def mutual_neighbours(
     first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"], k: int = 10
@@ -96,34 +93,16 @@ def shared_neighbours(
     return Estimate(float(shared.sum()) / (k * n), (n - 1) * (without_each.mean() - without_each))
 
 
-def cka(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"]) -> float:
+def cka(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"]) -> Estimate:
     """Return the linear centred kernel alignment of two spaces, at most 1: 1 for the same up to rotation and scale.
 
     HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) of the matrices K and L of dot products, each HSIC by its unbiased estimator: it is 0 on
     average for independent spaces, and may be below, where the biased one is far above 0 for fewer samples than dimensions.
     Sources: Kornblith et al., ICML 2019; Song et al., JMLR 13 (2012), equation 5. NaN for fewer than four samples, or
-    vectors that are all equal.
+    vectors that are all equal, or all but one.
 
-    Raises:
-        DataError: there are not as many vectors of both.
-
-    Example:
-        >>> x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
-        >>> round(cka(x, 2 * x[:, ::-1] + 5), 6)
-        1.0
-    """
-    check_paired(first, second)
-    if len(first) < 4:
-        return math.nan
-    kernels = [_kernel(vectors) for vectors in (first, second)]
-    own = [_hsic(each, each) for each in kernels]
-    return _hsic(*kernels) / math.sqrt(own[0] * own[1]) if min(own) > _LEAST_HSIC else math.nan
-
-
-def cka_estimate(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"]) -> Estimate:
-    """Return ``cka`` with the jackknife influence of each sample; NaN for fewer than five samples.
-
-    Shuffled samples have a mean of exactly 0 and a standard deviation of exactly sqrt(2 / (n (n - 3))), whatever the
+    Influences are those of the jackknife, each sample left out in turn; NaN for four samples, or vectors of which all
+    but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly sqrt(2 / (n (n - 3))), whatever the
     vectors: the kernels, centred for the unbiased estimator, have rows that sum to 0, as in the bias-corrected distance correlation of
     Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).
 
@@ -132,20 +111,26 @@ def cka_estimate(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray
 
     Example:
         >>> x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
-        >>> bool(np.abs(cka_estimate(x, x).influence).max() < 1e-9)  # without any sample it is 1 too
-        True
+        >>> value, influence = cka(x, 2 * x[:, ::-1] + 5)
+        >>> round(value, 6), bool(np.abs(influence).max() < 1e-5)  # without any sample it is 1 too
+        (1.0, True)
     """
     check_paired(first, second)
     n = len(first)
-    if n < 5:
+    if n < 4:
         return undefined(n)
     one, other = (_kernel(vectors) for vectors in (first, second))
-    own = _hsic(one, one), _hsic(other, other)
-    own_without = _hsics_without_each(one, one), _hsics_without_each(other, other)
-    if min(own) <= _LEAST_HSIC or min(each.min() for each in own_without) <= _LEAST_HSIC:
+    own, least = (_hsic(one, one), _hsic(other, other)), (_rounding(one), _rounding(other))
+    if own[0] <= least[0] or own[1] <= least[1]:
         return undefined(n)
+    value = _hsic(one, other) / math.sqrt(own[0] * own[1])
+    if n < 5:
+        return undefined(n)._replace(value=value)
+    own_without = _hsics_without_each(one, one), _hsics_without_each(other, other)
+    if own_without[0].min() <= least[0] or own_without[1].min() <= least[1]:
+        return undefined(n)._replace(value=value)
     without_each = _hsics_without_each(one, other) / np.sqrt(own_without[0] * own_without[1])
-    return Estimate(_hsic(one, other) / math.sqrt(own[0] * own[1]), (n - 1) * (without_each.mean() - without_each))
+    return Estimate(value, (n - 1) * (without_each.mean() - without_each))
 
 
 def _nearest(vectors: Float32[np.ndarray, "n dim"], k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[np.ndarray, " n"]]:
@@ -155,7 +140,9 @@ def _nearest(vectors: Float32[np.ndarray, "n dim"], k: int) -> tuple[Bool[np.nda
     for rows, scores in score_blocks(vectors, vectors):
         places = np.arange(len(scores))
         scores[places, rows.start + places] = -np.inf  # a sample is not its own neighbour
-        nearest = np.argsort(-scores, axis=1, kind="stable")[:, : k + 1]
+        bits = (np.float32(0) - scores).view(np.int32)  # from 0, so that no zero has a sign
+        in_order = bits ^ (bits >> 31 & 0x7FFFFFFF)  # integers in the order of the floats
+        nearest = np.argpartition(in_order * np.int64(n) + np.arange(n), k, axis=1)[:, : k + 1]
         np.put_along_axis(is_near[rows], nearest[:, :k], True, axis=1)
         following[rows] = nearest[:, k]
     return is_near, following
@@ -173,6 +160,11 @@ def _kernel(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n n"]
     kernel = centred @ centred.T
     np.fill_diagonal(kernel, 0.0)
     return kernel
+
+
+def _rounding(kernel: Float64[np.ndarray, "n n"]) -> float:
+    """Return more than rounding leaves of the ``_hsic`` of a kernel and itself where it is 0: of vectors that are equal, or all but one."""
+    return max(1e-18, 1e-9 * float(np.einsum("ij,ij->", kernel, kernel)) / kernel.size)
 
 
 def _hsic(first: Float64[np.ndarray, "n n"], second: Float64[np.ndarray, "n n"]) -> float:

@@ -34,7 +34,7 @@ def cka_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval
 
     Args:
         value: at most 1.
-        influence: of each sample, as ``metrics.cka_estimate`` returns it.
+        influence: of each sample, as ``metrics.cka`` returns it.
 
     Example:
         >>> low, high, _ = cka_interval(0.9, np.array([-0.3, 0.3] * 50))

@@ -77,7 +77,7 @@ def structure_measures(
         rng: draws the first centres of the clusters.
     """
     n = len(images)
-    shared, alike = metrics.mutual_neighbours(images, texts, k), metrics.cka(images, texts)
+    shared, alike = metrics.mutual_neighbours(images, texts, k), metrics.cka(images, texts).value
     few = f"{n} pairs: it needs more than the {k} neighbours that count"
     return {
         "mutual_knn": _value(

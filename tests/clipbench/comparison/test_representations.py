@@ -61,7 +61,7 @@ def test_images_and_texts_have_both_measures_on_the_pairs_of_both_runs(runs: lis
     for modality, name in (("image", "images"), ("text", "texts")):
         one, other = vectors(1)[name], vectors(2, 12)[name]
         assert frame.loc[(modality, "mutual_knn"), "value"] == pytest.approx(mutual_neighbours(one, other))
-        assert frame.loc[(modality, "cka"), "value"] == pytest.approx(cka(one, other))
+        assert frame.loc[(modality, "cka"), "value"] == pytest.approx(cka(one, other).value)
     assert (frame["n"] == N).all() and (frame["low"] < frame["value"]).all() and (frame["value"] < frame["high"]).all()
     assert list(frame["chance"]) == pytest.approx([10 / (N - 1), 0, 10 / (N - 1), 0])
     assert found.notes == [] and [each.name for each in found.differences] == ["gap"]
