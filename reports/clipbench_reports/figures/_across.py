@@ -189,7 +189,10 @@ def _trainings(places: Sequence[Place]) -> list[list[Place]]:
 
 
 def _title(found: Across) -> str:
-    words = f"{found.y_title} against {within_sentence(found.x_title)} of {len(found.places)} models"
+    y_title, x_title = (
+        title.removesuffix(", millions") for title in (found.y_title, found.x_title)
+    )  # a unit is of axes
+    words = f"{y_title} against {within_sentence(x_title)} of {len(found.places)} models"
     if math.isnan(found.correlation.value):
         return f"{words}: no rank correlation, as {found.correlation.interval.method}."
     return f"{words}: rank correlation {_correlation(found.correlation)}."

@@ -50,7 +50,9 @@ def modality_matrices(models: Sequence[ModelEvidence]) -> Chart:
     by_model = read_each(models, _metrics)
     is_bounded = any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all)
     bounded = (
-        " Brackets hold 95 % intervals, each by itself: of many, about one in twenty misses." if is_bounded else ""
+        " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
+        if is_bounded
+        else ""
     )
     return chart(
         [beside(by_model.map(_panels), by_model, keys=_TITLES)],

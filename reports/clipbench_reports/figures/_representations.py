@@ -75,7 +75,7 @@ def _reading(found: SimilarityMatrix, *, is_bounded: bool) -> list[str]:
         "CKA (debiased): correlation of all centred dot products, 0 by chance, 1 for the same up to rotation and scale.",
         "Alike is not better.",
     ]
-    said += ["Brackets hold 95 % intervals."] if is_bounded else []
+    said += ["Brackets, where they fit, hold 95 % intervals."] if is_bounded else []
     return [*said, *(f"Not drawn: {each}." for each in found.left_out)]
 
 

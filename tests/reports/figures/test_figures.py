@@ -538,6 +538,9 @@ def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlati
     names = [each.label for each in places]
     many, few = figures.across(found, names), figures.across(replace(found, places=places[:3]), names[:3])
     assert many.title == "MRR against top-1 accuracy of 9 models: rank correlation 1.00 (0.90 to 1.00)."
+    priced = figures.across(replace(found, x_title="Parameters, millions"), names)
+    assert priced.title.startswith("MRR against parameters of 9 models: ")
+    assert priced.panels[0].x.label.startswith("Parameters, millions")
     assert many.reading.endswith("p = 0.0004. Models differ in more than these two quantities: a correlation is no cause. Not drawn: m9: no mrr.")  # fmt: skip
     upright, lying = marks(many, Ranges)
     assert (upright.is_upright, lying.is_upright) == (True, False)
