@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.errors import DataError, UsageError, did_you_mean
+from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
 
 TASK, OPTION = "few-shot", "train"
 """The task that trains on a split of its data, and the option that names what is trained on."""
@@ -31,14 +31,21 @@ def of_training(options: DataOptions) -> DataOptions:
 
 
 def of_tested(options: DataOptions) -> DataOptions:
-    """Return the options without those of the images to train on, where such are named.
+    """Return the options without those of the images to train on.
+
+    Raises:
+        UsageError: there are some of images that are not named.
 
     Example:
         >>> of_tested(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
         {'n': '9'}
     """
-    if OPTION not in options.options:
-        return options
+    own_option = next((key for key in options.options if key.startswith(f"{OPTION}.")), None)
+    if own_option is not None and OPTION not in options.options:
+        raise UsageError(
+            f"--data-option {own_option}={options.options[own_option]}: the images to train on, whose option it is, are not"
+            f" named: add --data-option {OPTION}=DATA"
+        )
     own = {key: value for key, value in options.options.items() if key != OPTION and not key.startswith(f"{OPTION}.")}
     return replace(options, options=own)
 
@@ -148,7 +155,10 @@ def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
             f"--data-option {OPTION}={name}: data set {tested.id} has no objects with words on them to test: leave the option"
             " out, or name data with attacks (docs/data.md)"
         )
-    training.require("labels", "class_names")
+    for part in ("labels", "class_names"):
+        if getattr(training, part) is None:
+            advice = f": --data-option {OPTION}={name} takes images with labels, such as a folder for each class"
+            raise MissingPart(training.id, part, advice)
     assert training.labels is not None and training.class_names is not None
     _refuse_ambiguous(tested.class_names, training.class_names, name)
     n_readings, n_unknown = len(tested.contrasts or ()), len(training)

@@ -232,8 +232,13 @@ def test_images_to_train_on_have_options_of_their_own(tmp_path: Path) -> None:
                 NamedImage(f"{split}{name}{number}").open().save(tmp_path / split / name / f"{number}.png")
     loaded = for_task(data, DataOptions(task="text-in-image", options={"train": str(tmp_path), "train.split": "val"}))
     assert loaded.is_training is not None and loaded.is_training.sum() == 2
-    with pytest.raises(cb.ClipbenchError, match=r"take no option 'train\.split'"):
+    with pytest.raises(cb.ClipbenchError, match=r"train\.split=val: .* not named: add --data-option train=DATA"):
         load_data(str(tmp_path), DataOptions(task="text-in-image", options={"train.split": "val"}))
+    one = Dataset(id="plain", images=[NamedImage("a")], image_ids=["a"])
+    with pytest.raises(
+        cb.ClipbenchError, match="data set plain has none: --data-option train=photos takes images with"
+    ):
+        beside_attacks(data, one, "photos")
 
 
 @pytest.mark.parametrize(("tested", "training"), [(("Cat", "cat"), ("cat",)), (("cat", "dog"), ("CAT", "cat"))])
