@@ -69,7 +69,8 @@ class Across:
     """Of quality against a price, the models such that no other is at least as cheap and at least as good, and ahead in one of
     the two, the cheapest first; by the values, whatever their intervals. None unless one of the two is a price and of the other more, or less, is better."""
     notes: Sequence[str] = ()
-    """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs."""
+    """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs; and on models
+    that several runs are of."""
 
     def frame(self) -> "pandas.DataFrame":
         """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``.
@@ -110,7 +111,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         a metric against a price, the models such that no other is at least as cheap and as good, and ahead in one.
 
     Raises:
-        UsageError: no such metric, or one that names several, or fewer than three models have both.
+        UsageError: no such metric, one that names several, the same as x and y, or fewer than three models have both.
         ClipbenchError: a run is damaged, or runs were measured on different samples.
 
     Example:
@@ -142,6 +143,8 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         )  # fmt: skip
     if not found:
         raise UsageError(_nowhere(made, (x, y), data))
+    if found[0][1] == found[0][2]:
+        raise UsageError(f"x = {x} and y = {y} are one quantity: expected two")
     if len(places) < LEAST_MODELS:
         raise UsageError(
             f"{len(places)} of {len(made)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
@@ -149,6 +152,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         )
     _check_alike([(run, first.record) for run, first, _ in found])
     _check_alike([(run, second.record) for run, _, second in found])
+    drawn, drawn_names = [run for run, *_ in found], [each.label for each in places]
     trainings = [each.training for each in places if each.training is not None]
     are_checkpoints = len(trainings) > len(set(trainings))
     xs, ys = (np.array([getattr(each, axis).value for each in places], np.float64) for axis in "xy")
@@ -161,7 +165,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         x_title=found[0][1].title, y_title=found[0][2].title, places=places, correlation=correlation,
         given_parameters=given, left_out=left_out, are_checkpoints=are_checkpoints,
         evaluations=list(dict.fromkeys(each.record.name for each in found[0][1:] if each.record is not None)),
-        front=_front(places, (x, y)), notes=_notes([run for run, *_ in found], names=[each.label for each in places], of=(x, y)),
+        front=_front(places, (x, y)), notes=[*_notes(drawn, names=drawn_names, of=(x, y)), *_repeated(drawn, drawn_names)],
     )  # fmt: skip
 
 
@@ -293,6 +297,19 @@ def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) ->
     if few:
         notes.append(f"Measured over fewer than {count(FEW)} items, start included: {', '.join(dict.fromkeys(few))}.")
     return notes
+
+
+def _repeated(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Return a sentence for each model that several runs are of."""
+    by_model: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        if run.result.model.get("fingerprint"):
+            by_model.setdefault(str(run.result.model["fingerprint"]), []).append(name)
+    return [
+        f"{', '.join(own)} are runs of one model: the correlation counts it {len(own)} times."
+        for own in by_model.values()
+        if len(own) > 1
+    ]
 
 
 def _is_beaten(row: int, costs: np.ndarray, scores: np.ndarray) -> bool:

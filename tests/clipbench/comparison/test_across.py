@@ -109,6 +109,8 @@ def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> Non
         cb.across(*runs, x="gap", y="mrr", data="coca")
     with pytest.raises(UsageError, match=r"^no run has 'acc1' on flickr: known: "):
         cb.across(two, *runs[1:], x="gap", y="acc1", data="flickr")
+    with pytest.raises(UsageError, match="^x = gap and y = modality-gap/gap are one quantity: expected two$"):
+        cb.across(*runs, x="gap", y="modality-gap/gap")
     with pytest.raises(UsageError, match=r"^no runs: expected three or more"):
         cb.across(x="gap", y="mrr")
 
@@ -171,6 +173,14 @@ def test_speed_and_memory_are_said_to_be_of_a_machine_and_which_facts_of_it_diff
     assert cb.across(*runs[1:], other, x="image_memory", y="mrr").notes == [
         f"{own}; these runs differ in device, number of processes."
     ]
+
+
+def test_a_model_of_several_runs_is_said_to_be_counted_as_often() -> None:
+    runs = [run_of(f"m{k}", k / 10, k / 10, fingerprint=print_) for k, print_ in enumerate("abca")]
+    assert cb.across(*runs, x="gap", y="mrr").notes == [
+        "m0, m3 are runs of one model: the correlation counts it 2 times."
+    ]
+    assert cb.across(*runs[:3], x="gap", y="mrr").notes == []
 
 
 def test_a_price_that_a_run_does_not_know_leaves_it_out_with_the_reason() -> None:
