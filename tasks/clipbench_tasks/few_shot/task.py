@@ -303,6 +303,6 @@ def _notes(dataset: Dataset, cut: Cut, draws: Draws, per_class: Int64[np.ndarray
     assert dataset.labels is not None
     n_untested = len(per_class) - len(np.unique(dataset.labels[cut.test]))
     if n_untested:
-        yield f"{counted(n_untested, 'class', 'classes')} with images to train on alone: none is tested"
+        yield f"{count(n_untested)} of {count(len(per_class))} classes {'has' if n_untested == 1 else 'have'} no image to test"
     yield f"{draws.n} draws of training images, each tested on its own share of the test images"
     yield f"regularisation of the probes fixed at C = {shortest(C)}"

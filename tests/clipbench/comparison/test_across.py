@@ -109,7 +109,7 @@ def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> Non
         cb.across(*runs, x="gap", y="mrr", data="coca")
     with pytest.raises(UsageError, match=r"^no run has 'acc1' on flickr: known: "):
         cb.across(two, *runs[1:], x="gap", y="acc1", data="flickr")
-    with pytest.raises(UsageError, match="^x = gap and y = modality-gap/gap are one quantity: expected two$"):
+    with pytest.raises(UsageError, match=r"^x = gap and y = modality-gap/gap are one quantity: expected two$"):
         cb.across(*runs, x="gap", y="modality-gap/gap")
     with pytest.raises(UsageError, match=r"^no runs: expected three or more"):
         cb.across(x="gap", y="mrr")

@@ -134,7 +134,7 @@ def test_a_class_of_one_image_is_trained_on_and_said_not_to_be_tested() -> None:
     labels = [0, *[1] * 6, *[2] * 6]
     found = evaluate(FewShot(prompts=PLAIN, draws=2), dataset(labels, NAMES), noisy(labels, NAMES, noise=0.1))
     assert found.notes[0] == "each class cut at random: 7 images to train on (1 to 3 a class), 6 to test"
-    assert found.notes[1] == "1 class with images to train on alone: none is tested"
+    assert found.notes[1] == "1 of 3 classes has no image to test"
     assert metrics(found)["linear_probe_acc1@1"].chance == pytest.approx(1 / 3)
 
 
