@@ -92,12 +92,14 @@ def _probe_fooled(evaluation: EvaluationRecord) -> list[Finding]:
         f"classes; difference {fmt.number(difference.value, difference.unit)} {fmt.symbol(difference.unit)}"
         f"{interval_in_brackets(difference)}"
     )
-    text += ", not significant" if standing == "level" else ""
+    has_interval = difference.low is not None
+    text += ", not significant" if standing == "level" and has_interval else ""
     named = [evaluation.controls.get(f"{key}_plain_named_word") for key in ("linear_probe", "zero_shot")]
     shares = [fmt.percent(control.value) for control in named if control is not None and control.value is not None]
     if len(shares) == len(named):
         text += f". Without the word, the probe names the word's class in {shares[0]} % of cases, the prompts in {shares[1]} %"
-    return [Finding("plain", text + ". The interval is for this probe; probes trained on other images vary more.")]
+    of_this = " The interval is for this probe; probes trained on other images vary more." if has_interval else ""
+    return [Finding("plain", f"{text}.{of_this}")]
 
 
 def _mark(success: Metric, named: Metric | None) -> Mark:

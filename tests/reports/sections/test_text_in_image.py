@@ -182,6 +182,9 @@ def test_probes_stand_beside_the_prompts(evidence: Make, whole: dict[str, Any], 
     assert bare.text.endswith(
         "not significant. The interval is for this probe; probes trained on other images vary more."
     )
+    one = replace(less, value=1.0, low=None, high=None, n=1)
+    untested = findings(replace(none, controls={}, metrics={**none.metrics, "zero_shot_minus_linear_probe": one}))[-1]
+    assert untested.text.endswith("difference 100.0 pp.")
     reason = "the data show too few objects"
     undefined = evidence(
         metrics={
