@@ -285,6 +285,8 @@ def test_a_run_is_plotted(measured: cb.Run) -> None:
     assert isinstance(figure, Figure) and figure.file_dpi == 600  # type: ignore[attr-defined]
     with pytest.raises(cb.UsageError, match="unknown plot 'gaps': did you mean 'gap'"):
         measured.plot("gaps")
+    with pytest.raises(cb.ClipbenchError, match=f"^run {measured.label} has no few-shot to draw few-shot from: "):
+        measured.plot("few-shot")
     with pytest.raises(cb.UsageError, match="only the plot robustness has one, gap has none"):
         measured.plot("gap", baseline="open_clip")
     with pytest.raises(cb.UsageError, match="unknown baseline 'openclip': did you mean 'open_clip'"):

@@ -209,10 +209,10 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     evaluations = [each for each in asked if each.status == "ok" and data in (None, each.dataset.id)]
     names = list(dict.fromkeys(each.dataset.id for each in evaluations))
     if len(names) > 1:
-        raise UsageError(f"run {run.folder} has {evaluations[0].task} on {', '.join(names)}: choose with --data")
+        raise UsageError(f"run {run.label} has {evaluations[0].task} on {', '.join(names)}: choose with --data")
     if len(evaluations) > 1:
         raise UsageError(
-            f"run {run.folder} has {', '.join(dict.fromkeys(each.name for each in evaluations))} more than once, with different "
+            f"run {run.label} has {', '.join(dict.fromkeys(each.name for each in evaluations))} more than once, with different "
             f"parameters, and {name} draws one: make a run with one of them"
         )
     if evaluations:
@@ -220,7 +220,7 @@ def _evidence(run: Run, name: str, plot: Plot, data: str | None) -> Evidence:
     on_data = f" on {data}" if data is not None else ""
     reasons = [f"; {each.name} is {each.status}" + (f" ({each.reason})" if each.reason else "") for each in asked]
     raise ClipbenchError(
-        f"run {run.folder} has no {' or '.join(plot.tasks)}{on_data} to draw {name} from{''.join(reasons[:2])}: "
+        f"run {run.label} has no {' or '.join(plot.tasks)}{on_data} to draw {name} from{''.join(reasons[:2])}: "
         f"clipbench run --tasks {plot.tasks[0]}"
     )
 
@@ -230,7 +230,7 @@ def _nothing(run: Run, reason: MissingEvidence) -> MissingEvidence:
     if isinstance(reason, Damaged):
         return reason
     hint = "; run again with --keep-arrays to have all arrays" if isinstance(reason, MissingArray) else ""
-    return MissingEvidence(f"{run.folder}: {reason}{hint}")
+    return MissingEvidence(f"{run.label}: {reason}{hint}")
 
 
 def _joined(made: Sequence[Chart]) -> Chart:
@@ -342,7 +342,7 @@ def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:
         evaluations = [each for each in run.result.evaluations if each.dataset.id == data]
         if not evaluations:
             held = ", ".join(dict.fromkeys(each.dataset.id for each in run.result.evaluations)) or "nothing"
-            raise UsageError(f"--data {data}: run {run.folder} has no such data, but {held}")
+            raise UsageError(f"--data {data}: run {run.label} has no such data, but {held}")
         runs_of_data.append(replace(run, result=replace(run.result, evaluations=evaluations)))
     return runs_of_data
 
