@@ -101,8 +101,7 @@ def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
     if record.controls:
         yield "  controls:"
         yield from ("  " + line for line in metric_lines(record.controls, width and width - 2))
-    for (before, after), names in _by_method(record.metrics).items():
-        yield f"  {before}{', '.join(names)}{after}"
+    yield from (f"  {line}" for line in _methods(record.metrics))
 
 
 def _parts(average: "AverageRecord") -> Iterator[str]:
@@ -110,15 +109,20 @@ def _parts(average: "AverageRecord") -> Iterator[str]:
     yield from (f"  {' + '.join(names)}" for names in average.parts)
 
 
-def _by_method(metrics: "Mapping[str, Metric]") -> dict[tuple[str, str], list[str]]:
-    """Return the names of the metrics by how their interval was made, which stands before them, or by why there is none."""
-    found: dict[tuple[str, str], list[str]] = {}
+def _methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
+    """Yield how the intervals of the metrics that have a value were made; then why others have none."""
+    with_interval: dict[str, list[str]] = {}
+    without: dict[str, list[str]] = {}
     for name, metric in metrics.items():
-        if metric.value is not None:
-            made = f"{100 * metric.confidence:g} % interval by {metric.method or 'a method not recorded'}: "
-            why = f": {metric.reason or 'no interval'}"
-            found.setdefault((made, "") if metric.low is not None else ("", why), []).append(name)
-    return found
+        if metric.value is None:
+            continue
+        if metric.low is None:
+            without.setdefault(metric.reason or "no interval", []).append(name)
+        else:
+            made = f"{100 * metric.confidence:g} % interval by {metric.method or 'a method not recorded'}"
+            with_interval.setdefault(made, []).append(name)
+    yield from (f"{made}: {', '.join(names)}" for made, names in with_interval.items())
+    yield from (f"{', '.join(names)}: {reason}" for reason, names in without.items())
 
 
 def _missing(records: "Sequence[EvaluationRecord]") -> list[str]:

@@ -187,7 +187,7 @@ def _headline_facts(record: EvaluationRecord) -> Iterator[str]:
         else:
             yield f"{name} {ascii_signs(quantity(metric.value, metric.unit))}"
     for reason, names in reasons.items():
-        yield f"{', '.join(names)} undefined: {reason}"
+        yield f"{', '.join(names)} undefined: {ascii_signs(reason)}"
 
 
 def _headline(record: EvaluationRecord) -> tuple[str, Metric]:

@@ -219,9 +219,7 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str
     ]
     for name in names:
         if name not in known:
-            of_towers = [
-                each for each in MODEL_QUANTITIES if each.endswith(f"_{name}")
-            ]  # flops: those of image or text
+            of_towers = [each for each in MODEL_QUANTITIES if each.endswith(f"_{name}")]  # of "flops": of image, text
             hint = f"did you mean {' or '.join(of_towers)}?" if of_towers else did_you_mean(name, dict.fromkeys(known))
             own = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
             return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{own}"

@@ -232,7 +232,7 @@ def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
         chance=0.0,
         title=f"CKA of {noun}",
         description=f"Correlation of the models' centred dot products of {noun}: 1 is the same up to rotation and scale.",
-        reason=f"all {noun} are equal in one of the models, or all but one",
+        reason=f"all {noun} are equal in one of the models, or all but one or two",
     )
     return like if np.isnan(found.influence).any() else _with_value(like, found, cka_interval(*found))
 

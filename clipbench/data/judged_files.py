@@ -258,7 +258,7 @@ def _read_qrels(file: Path) -> list[Judgement]:
                 )
             query, document, grade = (fields[at].strip() for at in PLACES[len(fields)])
             if not is_int64(grade):
-                if number == 1 and not any(letter.isdigit() for letter in grade):
+                if number == 1 and not grade.lstrip("+-.")[:1].isdigit():
                     continue  # the names of the columns
                 raise DataError(f"{place}: the grade is '{grade}', expected a whole number")
             if grades.setdefault((query, document), int(grade)) != int(grade):

@@ -346,9 +346,9 @@ def _notes(
 
 def _notes_on_clusters(clusters: np.ndarray) -> Iterator[str]:
     """Yield why intervals are wide, where chains of queries with common documents leave few independent ones."""
-    n, n_queries = len(np.unique(clusters)), len(clusters)
-    if n_equal_clusters(clusters) < FEW_CLUSTERS <= n_queries:
+    n, n_queries = n_equal_clusters(clusters), len(clusters)
+    if n < FEW_CLUSTERS <= n_queries:
         yield (
-            f"intervals are wide: {n_queries:,} queries count as {counted(n, 'cluster')}, since those that share half of their"
+            f"intervals are wide: {n_queries:,} queries count as {counted(round(n), 'cluster')}, since those that share half of their"
             " relevant documents, directly or through others, are one"
         )

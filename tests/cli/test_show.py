@@ -66,11 +66,11 @@ def test_a_headline_without_an_interval_has_its_reason_below() -> None:
 
 
 def test_the_line_of_an_evaluation_says_why_a_headline_has_no_value(capsys: pytest.CaptureFixture[str]) -> None:
-    never = Metric(value=None, is_headline=True, reason="not reached with up to 30 labels a class")
+    never = Metric(value=None, is_headline=True, reason="not reached with up to 30 labels a class: −2.0 pp")
     metrics = {"acc1": Metric(value=0.5, is_headline=True), "worth": never, "other": never}
     Printer(quiet=False, as_json=False, several=False).evaluation(replace(RETRIEVAL, metrics=metrics))
     assert capsys.readouterr().err.endswith(
-        "; acc1 50.0 %; worth, other undefined: not reached with up to 30 labels a class\n"
+        "; acc1 50.0 %; worth, other undefined: not reached with up to 30 labels a class: -2.0 pp\n"
     )
 
 

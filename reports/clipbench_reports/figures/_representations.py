@@ -64,7 +64,7 @@ def _title(found: SimilarityMatrix) -> str:
             ranges.append(f"{' to '.join(ends)} of the nearest {noun}")
     if not ranges:
         return "Mutual k-NN of the models is undefined."
-    return f"{'The two' if len(found.labels) == 2 else 'Two'} models share {' and '.join(ranges)}."
+    return f"{'The two' if len(found.labels) == 2 else 'Pairs of'} models share {' and '.join(ranges)}."
 
 
 def _reading(found: SimilarityMatrix, *, is_bounded: bool) -> list[str]:

@@ -98,7 +98,11 @@ def _probe_fooled(evaluation: EvaluationRecord) -> list[Finding]:
     shares = [fmt.percent(control.value) for control in named if control is not None and control.value is not None]
     if len(shares) == len(named):
         text += f". Without the word, the probe names the word's class in {shares[0]} % of cases, the prompts in {shares[1]} %"
-    of_this = " The interval is for this probe; probes trained on other images vary more." if has_interval else ""
+    of_this = (
+        " The interval holds for the probes of this run alone: other training images give others."
+        if has_interval
+        else ""
+    )
     return [Finding("plain", f"{text}.{of_this}")]
 
 

@@ -37,8 +37,8 @@ ALWAYS, NEVER = -1, -2
 """Fold of training images that every attack is tested with, and of objects without one: they are in no training set."""
 PREDICTED = "linear_probe_predicted"
 UNTRAINED = (
-    "to train takes two classes with two objects each, shown without a word, and an attack on one of them by the name of the "
-    "other, which the data lack: train on other images with --data-option train=DATA"
+    "too few objects to train on: expected two classes with two objects each, shown without a word, and an attack on one of them by "
+    "the name of the other; train on other images with --data-option train=DATA"
 )
 UNKNOWN = "no attack's object and word are both classes of the images to train on"
 OF_THESE = " The interval is of the classifiers trained in this run: other training images give others."

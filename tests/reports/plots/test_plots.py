@@ -438,7 +438,7 @@ def test_representational_similarity_is_a_matrix_of_every_two_models_for_each_me
         assert own["0", "1"] == own["1", "0"] == own["1", "2"] == pytest.approx(value)
     assert rows[1]["id"].count(" | ") == 1
     text = (tmp_path / "figure.txt").read_text()
-    assert text.startswith("Two models share ") and "on the same 600 pairs of modality-gap@scenes" in text
+    assert text.startswith("Pairs of models share ") and "on the same 600 pairs of modality-gap@scenes" in text
     assert "1.7 % by chance" in text and "Alike is not better. Brackets, where they fit, hold 95 % intervals." in text
     assert ElementTree.fromstring(page.draw(drawn[0])) is not None
     with pytest.raises(UsageError, match="1 of 1 runs have vectors of pairs: expected at least 2"):

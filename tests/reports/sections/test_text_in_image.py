@@ -167,7 +167,7 @@ def test_probes_stand_beside_the_prompts(evidence: Make, whole: dict[str, Any], 
     assert told.text == (
         "The linear probe trained here on the same image vectors is fooled less often than the prompts: in 1.0 % of 200 attacks,"
         " the prompts in 70.0 % among the same classes; difference 69.0 pp (95 % interval [60.0, 76.0]). Without the word, the probe"
-        " names the word's class in 2.0 % of cases, the prompts in 4.0 %. The interval is for this probe; probes trained on other images vary more."
+        " names the word's class in 2.0 % of cases, the prompts in 4.0 %. The interval holds for the probes of this run alone: other training images give others."
     )
     none = replace(
         asked.evaluation,
@@ -180,7 +180,7 @@ def test_probes_stand_beside_the_prompts(evidence: Make, whole: dict[str, Any], 
     assert "image vectors is fooled in 1.0 % of 200" in told.text and "[−2.0, 4.0]), not significant. " in told.text
     bare = findings(replace(none, controls={}))[-1]
     assert bare.text.endswith(
-        "not significant. The interval is for this probe; probes trained on other images vary more."
+        "not significant. The interval holds for the probes of this run alone: other training images give others."
     )
     one = replace(less, value=1.0, low=None, high=None, n=1)
     untested = findings(replace(none, controls={}, metrics={**none.metrics, "zero_shot_minus_linear_probe": one}))[-1]
