@@ -95,7 +95,9 @@ def test_a_folder_of_mixbench_and_tables_with_commas(tmp_path: Path) -> None:
 
 
 def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
-    path = folder(tmp_path, qrels={"qrels/test.tsv": BEIR, "qrels/dev.tsv": "query-id\tcorpus-id\tgrade_0_3\nq3\td2\t1\n"})
+    path = folder(
+        tmp_path, qrels={"qrels/test.tsv": BEIR, "qrels/dev.tsv": "query-id\tcorpus-id\tgrade_0_3\nq3\td2\t1\n"}
+    )
     assert load(path).notes[0] == "the split test alone (dev left out); --data-option split=NAME reads another"
     assert judged(load(path, split="dev")) == [("q3", "d2", 1)]
     assert judged(load(path, qrels="qrels/dev.tsv")) == [("q3", "d2", 1)]
