@@ -61,9 +61,8 @@ class Judged(NamedTuple):
 
 
 def fits(path: Path) -> bool:
-    """Return whether a folder has documents, queries and judgements."""
-    has_tables = is_folder(path) and None not in (_table(path, CORPORA), _table(path, QUERIES))
-    return has_tables and (is_folder(path / QRELS) or bool(_qrels_in(path)))
+    """Return whether a folder has documents and queries; their judgements may lie elsewhere."""
+    return is_folder(path) and None not in (_table(path, CORPORA), _table(path, QUERIES))
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -211,7 +210,8 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
     files = {file.stem: file for file in _qrels_in(path / QRELS)} or {file.stem: file for file in _qrels_in(path)}
     if not files:
         raise DataError(
-            f"{path / QRELS} has no judgements: expected files such as test.tsv ({', '.join(QRELS_SUFFIXES)})"
+            f"{path / QRELS} has no judgements: expected files such as test.tsv ({', '.join(QRELS_SUFFIXES)}), or"
+            " --data-option qrels=FILE"
         )
     if split is not None:
         if split not in files:

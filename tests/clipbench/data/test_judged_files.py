@@ -137,6 +137,15 @@ def test_what_is_malformed_is_named(changes: dict[str, object], message: str, tm
         load(folder(tmp_path, **changes))  # type: ignore[arg-type]
 
 
+def test_judgements_may_lie_outside_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "mine.tsv").write_text(BEIR)
+    bare = folder(tmp_path / "data", qrels={})
+    assert judged(load(bare, qrels=str(tmp_path / "mine.tsv")))[0] == ("q1", "d1", 2)
+    with pytest.raises(DataError, match=r"qrels has no judgements: expected .*, or --data-option qrels=FILE$"):
+        load(bare)
+
+
 def test_a_part_may_be_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     path = folder(tmp_path, qrels={"qrels/test.tsv": BEIR + "q9\td1\t1\n"})
     notes = load(path, allow_partial=True).notes
