@@ -317,7 +317,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "vectors for a task that encodes": (
         lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), "composition"),
-        "composition encodes images or texts .*: it needs the model itself",
+        "composition encodes further images or texts: it needs the model itself",
     ),
     "labels for retrieval": (
         lambda: cb.run(Colours(), "retrieval", data=pd.DataFrame({"image": [*cards().values()], "label": [*COLOURS]})),

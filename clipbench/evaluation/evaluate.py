@@ -178,9 +178,7 @@ def _load(request: Request, embedder: Embedder, datasets: Datasets, options: Run
             f"an embeddings file holds vectors of its own samples only: ask for {request.task} without @DATA"
         )
     if getattr(task_class(request.task), "needs_model", False):
-        raise Unavailable(
-            f"{request.task} encodes images or texts that no vectors are there of: it needs the model itself"
-        )
+        raise Unavailable(f"{request.task} encodes further images or texts: it needs the model itself, not vectors")
     return datasets.cut(embedder.dataset)
 
 

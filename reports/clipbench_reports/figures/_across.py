@@ -189,9 +189,8 @@ def _trainings(places: Sequence[Place]) -> list[list[Place]]:
 
 
 def _title(found: Across) -> str:
-    y_title, x_title = (
-        title.removesuffix(", millions") for title in (found.y_title, found.x_title)
-    )  # a unit is of axes
+    # The unit stands at the axis.
+    y_title, x_title = (each.removesuffix(", millions") for each in (found.y_title, found.x_title))
     words = f"{y_title} against {within_sentence(x_title)} of {len(found.places)} models"
     if math.isnan(found.correlation.value):
         return f"{words}: no rank correlation, as {found.correlation.interval.method}."
