@@ -104,10 +104,12 @@ def _marked(metric: Metric | None, margin: str) -> list[Mark]:
 
 
 def _state(title: str, margin: str, metric: Metric | None, curves: dict[str, PlottedCurve]) -> Statement:
-    reason = NO_REASON if metric is None else metric.reason or NO_REASON
     value = None if metric is None else metric.value
+    smallest = f"no format is shown to lose less than {margin}"
+    if metric is not None and value is not None:
+        smallest = metric.reason or NO_REASON
     return Statement(
-        title=f"{title}: {reason}.",
+        title=f"{title}: {smallest}.",
         subject=f"Bytes of the smallest vectors that lose less than {margin} of {title}",
         value="none" if value is None else fmt.number(value, "bytes"),
         detail=" ".join(points_in_words(FORMATS[kind][1], curve) for kind, curve in curves.items()),
