@@ -107,7 +107,9 @@ def test_the_figure_has_a_line_a_kind_the_margin_and_the_choice(make_run: MakeRu
 
 def test_where_nothing_will_do_nothing_is_marked(make_run: MakeRun) -> None:
     parts = small()
-    reason = "at n = 90 images no format is shown to lose less than 1 point: even one that changes no answer may lose 3.3"
+    reason = (
+        "at n = 90 images no format is shown to lose less than 1 point: even one that changes no answer may lose 3.3"
+    )
     parts["metrics"]["acc1_smallest"] = Metric(value=None, unit="bytes", reason=reason)
     parts["curves"]["float32/acc1_by_bytes"] = Curve(x=[256], y=[0.005])  # a point below it is no accuracy
     run = make_run({"compression@a": parts})
