@@ -34,7 +34,7 @@ def mixed(models: Sequence[ModelEvidence]) -> Chart:
         by_model,
         n_columns=2,
         reading="Each image is one document, as the image or as its first caption, and its other captions look for it. "
-        "Text before the right image: share of the captions whose right document is an image for which a text is the nearest. "
+        "Text before the right image: share of captions with a text as nearest document, among those whose right document is an image. "
         "Bands: 95 % intervals.",
     )
 

@@ -210,7 +210,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         },
         "text_preference": Definition(
             "Text before the right image",
-            "Share of the captions whose right document is an image for which a text is the nearest document.",
+            "Share of captions with a text as nearest document, among those whose right document is an image.",
         ),
         "centring_gain": Definition(
             f"Gain from centring in nDCG@{last}",
@@ -218,7 +218,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         ),
         "image_preference": Definition(
             "Image before the right text",
-            "Share of the captions whose right document is a text for which an image is the nearest document.",
+            "Share of captions with an image as nearest document, among those whose right document is a text.",
             "text_preference",
         ),
         "tie_rate": Definition(
