@@ -156,7 +156,7 @@ caption of a scene, in other words, searches for the first one among those of al
   from chance to perfect.
 - The first {few} tokens retrieve as well as all if their recall@1 is at least {whole_length} of that of the whole caption, as for
   clipbench's effective length.
-- The text embedder decides whose number of parameters is nearest to that of the text tower.
+- The verdict rests on the text embedder that is nearest in size to the text tower.
 
 ## Limits
 
