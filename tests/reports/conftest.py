@@ -51,6 +51,7 @@ def browser() -> Iterator["Browser"]:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         pytest.skip("no Chromium on the path: apt-get install chromium")
+    playwright.expect.set_options(timeout=30_000)  # a machine under load is slow, and not wrong
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield started

@@ -49,7 +49,7 @@ HEADLINES = {
         "text_retrieval_recall@1": "Image-to-text R@1",
         "effective_length": "Effective length",
     },
-    "operating-points": {},
+    "operating-points": {"pairs/recall@p95": "Recall at 95 % precision"},
     "compression": {
         f"{name}_smallest": f"{title}: bytes of the smallest vectors that lose less than 1 point"
         for name, title in (

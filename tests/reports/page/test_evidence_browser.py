@@ -191,7 +191,7 @@ def test_a_failure_opens_large_and_gives_the_focus_back(pages: SimpleNamespace, 
     assert second in viewer.inner_text() and page.url.endswith(f"/sample/{second}")
     page.keyboard.press("Escape")
     viewer.wait_for(state="hidden")
-    page.wait_for_function("!location.hash")
+    page.wait_for_url(pages.one.as_uri())  # the event of closing comes after the closing
     assert page.evaluate("document.activeElement.closest('li').dataset.sample") == second
 
 
@@ -222,7 +222,7 @@ def test_a_sample_that_fails_twice_has_two_addresses(pages: SimpleNamespace, vis
         page.locator(".failures > li[data-sample] .opener").nth(place).evaluate("(each) => each.click()")
         assert page.url.endswith(f"/sample/{end}")
         page.keyboard.press("Escape")
-        page.wait_for_function("!location.hash")  # the event of closing comes after the closing
+        page.wait_for_url(pages.many.as_uri())
 
 
 def test_a_search_shows_the_failures_that_hold_its_words_and_clears_again(pages: SimpleNamespace, visit: Visit) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view is not installed")
 expect = pytest.importorskip("playwright.sync_api", reason="Python's playwright is not installed").expect
-expect.set_options(timeout=30_000)  # a machine under load is slow, and not wrong
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
