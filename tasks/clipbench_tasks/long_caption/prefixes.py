@@ -54,7 +54,7 @@ class Prefixes:
     def _cut(self, row: int, n_words: int) -> str:
         return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""
 
-    def _guessed(self) -> list[Int64[np.ndarray, " n_words"]]:
+    def _guessed(self) -> list[Int64[np.ndarray, " _"]]:
         """Return the tokens of the first word of each text, the first two, ..., with words counted one by one."""
         words = [text.split() for text in self.texts]
         distinct = sorted({word for words_of_one in words for word in words_of_one})

@@ -186,7 +186,7 @@ def training_of(dataset: Dataset, attacks: Sequence[Attack], digests: Sequence[s
 
 
 def _cross_fitted(
-    image_ids: Sequence[str], attacks: Sequence[Attack], shown: Sequence[Int64[np.ndarray, " n_images"]]
+    image_ids: Sequence[str], attacks: Sequence[Attack], shown: Sequence[Int64[np.ndarray, " _"]]
 ) -> Training:
     """Return the images of the objects without a word, those of each class dealt to folds in the order of their first ids.
 
