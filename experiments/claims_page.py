@@ -274,7 +274,7 @@ def _said_of_all(found: Measured) -> dict[str, object]:
         "arch": first.options.arch,
         "lr": first.options.lr / math.sqrt(first.options.batch_size / RATE_AT),
         "at_batch": RATE_AT,
-        "time": f"{len(outcomes)} runs, trained in {sum(each.seconds for each in outcomes) / 60:.0f} minutes in all,",
+        "time": f"{len(outcomes)} runs, trained in {sum(each.seconds for each in outcomes) / 60:.0f} minutes in all, two at a time,",
         "machine": "; ".join(sorted({each.machine for each in outcomes})),
         "apart": APART,
         "kept": f"{100 * KEPT:.0f} %",

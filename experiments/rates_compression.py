@@ -182,7 +182,7 @@ def main() -> None:
     if options.only in (None, "vectors"):
         of_vectors(options.repeats // 4)
     if options.only in (None, "classes"):
-        of_classes(options.repeats // 10)
+        of_classes(options.repeats // 20)
 
 
 if __name__ == "__main__":
