@@ -34,7 +34,7 @@ def _suites() -> list[tuple[str, str]]:
         requests = read_suite(suite)
         tasks = ", ".join(dict.fromkeys(each.task for each in requests if not each.only_by_name))
         by_name = ", ".join(dict.fromkeys(each.task for each in requests if each.only_by_name))
-        tasks += f", and by name alone {by_name}," if by_name else ""
+        tasks += f" (only if named in --tasks: {by_name})" if by_name else ""
         data = list(dict.fromkeys(str(each.data) for each in requests))
         rows.append((suite, f"{tasks} on {data[0] if len(data) == 1 else counted(len(data), 'data set')}"))
     return rows

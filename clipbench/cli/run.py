@@ -20,7 +20,9 @@ from clipbench.errors import ClipbenchError, UsageError
 @evaluation_options
 @DEVICES
 @click.option(
-    "--yes", is_flag=True, help="Fetch missing data sets without asking, as where the environment variable CI is set."
+    "--yes",
+    is_flag=True,
+    help="Fetch missing data sets without asking; implied where the environment variable CI is set.",
 )
 @click.option("--offline", is_flag=True, help="Do not use the network.")
 @click.option("-v", "--verbose", is_flag=True, help="Print all metrics and notes, not one metric for each task.")

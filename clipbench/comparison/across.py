@@ -67,7 +67,7 @@ class Across:
     """True where several models are checkpoints of one training, which are no independent models: no interval, no test."""
     front: Sequence[str] | None = None
     """Of quality against a price, the models such that no other is at least as cheap and at least as good, and ahead in one of
-    the two, the cheapest first; by the values, whatever their intervals. None unless one of the two is a price and of the other more, or less, is better."""
+    the two, the cheapest first; by the values, whatever their intervals. None unless one is a price and the other has a better direction."""
     notes: Sequence[str] = ()
     """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs; and on models
     that several runs are of."""
@@ -261,7 +261,7 @@ def _given_parameters(
 
 
 def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
-    """Return the labels of the models of the front; None unless one is a price, and of the other more, or less, is better."""
+    """Return the labels of the models of the front; None unless one is a price and the other has a better direction."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
     if sum(prices) != 1:
         return None

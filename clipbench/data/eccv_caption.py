@@ -10,7 +10,7 @@ The first three come with the authors' repository, which may lie in the folder a
 2021) and original_... (COCO's own captions), have the same form; a file of these is needed only where it is asked for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ def _file_name(image: Any, file: Path) -> str:
 
 
 def _in_coco(
-    ids: Iterable[int], what: str, of_coco: Mapping[int, str], file: Path, options: DataOptions, *, searches: bool
+    ids: Collection[int], what: str, of_coco: Mapping[int, str], file: Path, options: DataOptions, *, searches: bool
 ) -> tuple[list[int], list[str]]:
     """Return the ids that COCO has, and with ``allow_partial`` a note of those that it lacks.
 
@@ -198,8 +198,8 @@ def _in_coco(
     Raises:
         DataError: COCO lacks one, without ``allow_partial``; or all queries.
     """
-    asked = list(ids)
-    present, absent = ([each for each in asked if (each in of_coco) == is_there] for is_there in (True, False))
+    present = [each for each in ids if each in of_coco]
+    absent = [each for each in ids if each not in of_coco]
     if not absent:
         return present, []
     if not options.allow_partial:

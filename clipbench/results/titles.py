@@ -38,15 +38,15 @@ def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
         ''
     """
     own = dict.fromkeys(name.rpartition("/")[0] for name in names)
-    return "; ".join(f"{subset}: {subsets[subset]}" for subset in own if _says_more(subsets.get(subset), subset))
-
-
-def _says_more(title: str | None, subset: str) -> bool:
-    """Return whether a title has other words than the name of its subset: "Audio to text" has those of audio-to-text."""
-    return bool(title) and _letters(title or "") != _letters(subset)
+    return "; ".join(
+        f"{subset}: {subsets[subset]}"
+        for subset in own
+        if _letters(subsets.get(subset, "")) not in ("", _letters(subset))
+    )
 
 
 def _letters(words: str) -> str:
+    """Return letters and digits alone, without the word "and": "Audio and text" says no more than audio-text."""
     return "".join(filter(str.isalnum, words.lower().replace(" and ", "")))
 
 

@@ -179,12 +179,12 @@ def leaves_out_own_images(dataset: Dataset) -> bool:
 def _n_leaving_out(
     queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Int64[np.ndarray, " _"]]
 ) -> tuple[int, int]:
-    """Return how many queries leave themselves out of their search, and how many their own image without a text."""
-    has_text = [
+    """Return how many queries leave out the document that they are, and how many documents that are their own image alone."""
+    is_itself = [  # a document of the query's image alone has no text, so another than the query's
         {documents.texts[row] == text for row in rows.tolist()}
         for text, rows in zip(queries.texts, left_out, strict=True)
     ]
-    return sum(True in each for each in has_text), sum(False in each for each in has_text)
+    return sum(True in each for each in is_itself), sum(False in each for each in is_itself)
 
 
 def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:

@@ -141,10 +141,12 @@ class ModalitiesTask:
         for name, own in vectors.items():
             table, measures[f"{name}/cone"] = _cone(name, own, data)
             tables.append(table)
-        notes = []
+        notes: list[str] = []
+        unpaired_names = []
         for pair in _pairs(data):
             if isinstance(pair, Unpaired):
                 measures |= pair.measures()
+                unpaired_names.append(f"{pair.first} and {pair.second}")
                 continue
             if len(pair.targets) > self.separability_sample:
                 notes.append(f"{pair.name}: separability on a seeded sample of {self.separability_sample:,} pairs")
@@ -159,7 +161,8 @@ class ModalitiesTask:
                 controls |= ties
         samples = stacked(*tables)
         overall, columns = _mean_recall(samples)
-        notes += _notes_on_unpaired(data)
+        if unpaired_names:
+            notes.append(f"mean_recall@1 leaves out directions without pairs: {', '.join(unpaired_names)}")
         return Evaluation(
             samples={**samples, **columns},
             measures=define(overall | _by_kind(measures), METRICS),
@@ -338,18 +341,6 @@ def _notes(data: Modalities) -> list[str]:
                 f"{source} and {target}: {n_left_out:,} of {target} have no partner and are left out of the pair"
             )
     return notes
-
-
-def _notes_on_unpaired(data: Modalities) -> list[str]:
-    """Return a note where some directions are undefined: the mean over all is not that of the modalities at hand."""
-    pairs = list(_pairs(data))
-    unpaired = [f"{pair.first} and {pair.second}" for pair in pairs if isinstance(pair, Unpaired)]
-    if not unpaired:
-        return []
-    n_all = 2 * len(pairs)
-    return [
-        f"mean_recall@1 is over {n_all - 2 * len(unpaired)} of {n_all} directions: no pairs of {', of '.join(unpaired)}"
-    ]
 
 
 def _titles(data: Modalities) -> dict[str, str]:

@@ -131,7 +131,7 @@ def test_the_list_of_suites_says_tasks_and_data(capsys: pytest.CaptureFixture[st
     names = ["standard", "quick", "scenes", "datacomp", "languages"]
     assert end.value.code == 0 and [line.split()[0] for line in lines] == names
     assert lines[2].endswith(
-        "long-caption, and by name alone few-shot, operating-points, compression, mixed-retrieval, on scenes"
+        "long-caption (only if named in --tasks: few-shot, operating-points, compression, mixed-retrieval) on scenes"
     )
     assert lines[3].endswith("zero-shot, retrieval, composition on 38 data sets")
 

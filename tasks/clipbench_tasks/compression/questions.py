@@ -39,7 +39,7 @@ class Question(NamedTuple):
     stored: Stored
     queries: Queries
     credit: Callable[[Stored, Queries, Rows], Credits]
-    """Of the samples of some rows."""
+    """Credit in [0, 1] of the queries in some rows, from all stored vectors and all queries."""
     chance: float
     folds: Int64[np.ndarray, " n"] | None = None
     """Of queries that are themselves what is stored: what is fitted for those of a fold is fitted on the others."""

@@ -45,7 +45,7 @@ def search_seconds(forms: Iterable[Format]) -> dict[str, float]:
 def _index(
     faiss: Any, form: Format, vectors: Float32[np.ndarray, "n most_dims"]
 ) -> tuple[Any, Shaped[np.ndarray, "n_queries n_numbers"]]:
-    """Return an index of all vectors but the first, cut to the dimensions of a format, and the first, which are queries."""
+    """Return an index of the vectors after the first ``N_QUERIES``, cut to a format's dimensions, and those first ones: the queries."""
     vectors = np.ascontiguousarray(vectors[:, : form.dim])
     if form.number == "binary":
         signs = np.packbits(vectors > 0, axis=1)

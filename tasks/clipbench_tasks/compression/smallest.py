@@ -64,13 +64,16 @@ class Smallest(Definition):
         return low is not None and low - self.chance > self.points / 100
 
     def _sentence(self, samples: Samples, form: Format) -> str:
-        """Return what a format saves, with the score that a part of is lost: a point of 2 % is much."""
+        """Return what a format saves. The margin is given beside float32's score, since one point of 2 % is a large loss."""
         margin, saved = self._margin(samples), f"{counted(form.n_bytes, 'byte')} instead of {count(4 * self.dim)}"
         return f"{words(form, self.dim)} lose less than {margin}: {saved}"
 
     def _margin(self, samples: Samples) -> str:
-        whole = float(defined(samples, self.question)[0].mean())
-        return f"{in_points(self.points)} of the {percent(whole)} % of float32"
+        return f"{in_points(self.points)} of the {self._whole(samples)} % of float32"
+
+    def _whole(self, samples: Samples) -> str:
+        """Return the score of float32, in percent."""
+        return percent(float(defined(samples, self.question)[0].mean()))
 
     def _none(self, samples: Samples, found: Walk, n: int) -> str:
         margin, n_kinds = self.points / 100, len(self.chains)
@@ -80,8 +83,7 @@ class Smallest(Definition):
                 f" answer may lose {percent(least_lost(n, n_kinds))} points; {count(least_queries(margin, n_kinds))} images are needed"
             )
         if not self._can_lose(samples):
-            whole = percent(float(defined(samples, self.question)[0].mean()))
-            return f"float32 has {whole} %, not surely {in_points(self.points)} above chance: there is little to lose"
+            return f"float32 has {self._whole(samples)} %, not surely {in_points(self.points)} above chance: there is little to lose"
         name = min(found.most_lost, key=found.most_lost.__getitem__)
         form = next(form for chain in self.chains for form in chain if form.name == name)
         return (

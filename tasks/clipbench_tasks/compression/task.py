@@ -137,7 +137,8 @@ class Compression:
                 measures[own] = Fixed(value=None, reason=reason, higher_is_better=True)
                 measures[f"{own}_change"] = Fixed(value=None, reason=reason, unit="difference")
                 continue
-            fits = fits or (_fits(question) if form.is_fitted else [])
+            if form.is_fitted and not fits:
+                fits = _fits(question)
             credit = _credit(question, form, fits)
             samples |= {own: credit, f"{own}_change": credit - whole}
             measures[own] = Mean(column=own, chance=question.chance)
