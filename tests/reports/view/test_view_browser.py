@@ -64,7 +64,8 @@ def test_what_is_typed_before_the_script_has_come_is_asked_then(browser: "Browse
     with browser.new_context() as context:
         page = context.new_page()
         page.route("**/view.js", hold)
-        page.goto(served.address)
+        with page.expect_request("**/view.js"):
+            page.goto(served.address, wait_until="commit")
         page.get_by_label("Filter").fill("model-b")
         expect(page.locator(".of-run")).to_have_count(3)
         held[0].continue_()
