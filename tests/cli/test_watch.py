@@ -83,11 +83,16 @@ def measured(world: Path) -> set[str]:
     return {path.parent.name for path in (world / "out").glob("*/result.json")}
 
 
-def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Path, save: Save, watch: Command) -> None:
-    an_hour_ago = time.time() - 3600  # so that both are whole at the first look, however slow the machine is
+def save_long_ago(world: Path, save: Save) -> None:
+    """Save two checkpoints an hour ago, so that both are whole at the first look, however slow the machine is."""
+    an_hour_ago = time.time() - 3600
     for step in (10, 2):
         for file in save(world / f"train/step-{step}", step).iterdir():
             os.utime(file, (an_hour_ago, an_hour_ago))
+
+
+def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Path, save: Save, watch: Command) -> None:
+    save_long_ago(world, save)
     done = watch("--once")
     assert done.status == 0, done.err
     assert [line.split()[0] for line in done.out.splitlines()] == ["step-2", "step-10"]
@@ -119,8 +124,7 @@ def test_a_tracker_gets_all_checkpoints_as_one_run_at_their_steps(
     monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))
     monkeypatch.setattr(trackers, "TRACKERS", {"wandb": trackers.TRACKERS["wandb"]._replace(open=Noted)})
     monkeypatch.setattr(trackers, "run_figures", lambda _: iter(()))
-    for step in (10, 2):
-        save(world / f"train/step-{step}", step)
+    save_long_ago(world, save)
     assert watch("--once", "--log", "wandb", "--no-report", "--no-preflight", "--thumbnails", "0").status == 0
     assert opened == ["out"] and [each[0] for each in logged] == 2 * ["scalars", "images", "files"] + ["files", "close"]
     assert [step for _, step, _ in logged] == 3 * [2] + 3 * [10] + 2 * [None]
