@@ -251,7 +251,8 @@ def _multilabels(samples: Sequence[_Sample]) -> Mapping[str, object]:
             raise DataError(
                 f"{sample.place}: .npy has {len(vector)} classes, expected {len(vectors[0])} as in the first"
             )
-    return {"multilabels": np.array(vectors, bool)}
+    n_classes = len(vectors[0]) if vectors else 0
+    return {"multilabels": np.array(vectors, bool).reshape(len(vectors), n_classes)}
 
 
 def _array(sample: _Sample) -> np.ndarray:

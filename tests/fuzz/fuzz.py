@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -62,12 +62,12 @@ def limits(seconds: float = SECONDS, n_bytes: int = BYTES) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def check(target: Any, data: bytes, folder: Path, seconds: float = SECONDS) -> BaseException | None:
-    """Return what escapes when a target reads an input; None for an answer."""
+def check(target: Any, data: bytes, folder: Path, seconds: float | None = SECONDS) -> BaseException | None:
+    """Return what escapes when a target reads an input, without limits if ``seconds`` is None; None for an answer."""
     from clipbench.errors import ClipbenchError
 
     try:
-        with limits(seconds):
+        with nullcontext() if seconds is None else limits(seconds):
             target.run(data, folder)
     except ClipbenchError as error:
         text = str(error)
@@ -186,11 +186,12 @@ def by_atheris(target: Any, tally: Tally, seconds: float, folder: Path) -> None:
         atheris.Fuzz()
 
 
-def one(target: Any, tally: Tally, data: bytes, folder: Path) -> None:
+def one(target: Any, tally: Tally, data: bytes, folder: Path, seconds: float | None = SECONDS) -> None:
     """Feed one input, and note what became of it."""
     start = time.process_time()
-    error = check(target, data, folder)
-    tally.slowest = max(tally.slowest, time.process_time() - start)
+    error = check(target, data, folder, seconds)
+    if seconds is not None:
+        tally.slowest = max(tally.slowest, time.process_time() - start)
     tally.inputs += 1
     if error is not None:
         name = place(error)
@@ -220,7 +221,6 @@ def main() -> int:
     names = given.targets or list(TARGETS)
     if given.engine == "atheris" and len(names) != 1:
         parser.error("atheris feeds one target a process: name it")
-    from clipbench.errors import ClipbenchError
 
     n_escapes = 0
     for name in names:
@@ -228,9 +228,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             target.furnish(Path(folder))
             feed = by_atheris if given.engine == "atheris" else by_hypothesis
-            for data in target.seeds:  # without limits: what they import has a size of its own
-                with suppress(ClipbenchError):
-                    target.run(data, Path(folder))
+            for data in target.seeds:  # without limits: what they import has a time and a size of its own
+                one(target, tally, data, Path(folder), seconds=None)
             try:
                 feed(target, tally, 60 * given.minutes / len(names), Path(folder))
             finally:  # atheris leaves by SystemExit

@@ -340,7 +340,9 @@ def result_content() -> Any:
 
 
 def read_result(path: Path) -> None:
-    from clipbench.cli import show
+    from click.testing import CliRunner
+
+    from clipbench.cli.main import cli
     from clipbench.comparison import formats
     from clipbench.comparison.compare import compare
     from clipbench.comparison.gate import Judged
@@ -351,8 +353,7 @@ def read_result(path: Path) -> None:
 
     run = read_run(path)
     repr(run), run._repr_html_(), metrics_frame(run.result)
-    assert show.show.callback is not None
-    show.show.callback(path.parent, (), True, False)
+    CliRunner().invoke(cli, ["show", str(path.parent), "--all"], standalone_mode=False, catch_exceptions=False)
     for form in FORMATS:
         with suppress(ClipbenchError):
             export([path.parent], form, path.parent / f"out.{form}")

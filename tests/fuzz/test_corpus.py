@@ -1,14 +1,19 @@
-"""Inputs that once escaped, and the seeds of the fuzzer, are read or refused; ``make fuzz`` looks for more."""
+"""Every target of the fuzzer starts, and inputs that once escaped are read or refused; ``make fuzz`` looks for more."""
 
 import importlib.util
+import random
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 HERE = Path(__file__).parent
 CORPUS = sorted(path for path in HERE.glob("corpus/*/*") if path.is_file())
+ENDLESS = 600
+"""Seconds of computing that only a loop without end takes; ``make fuzz`` says what is slow."""
 
 
 def module(name: str) -> ModuleType:
@@ -21,6 +26,41 @@ def module(name: str) -> ModuleType:
     return sys.modules[key]
 
 
+@pytest.fixture(scope="module")
+def folder_of_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sources")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_tests_folder(folder_of_sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what targets make once, such as models, below the folder of the tests."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder_of_sources))
+
+
+def escape(target: Any, data: bytes, folder: Path, seconds: float | None = ENDLESS) -> str:
+    """Return place and text of what escapes when a target reads an input; an empty text if nothing does."""
+    fuzz = module("fuzz")
+    error = fuzz.check(target, data, folder, seconds)
+    return "" if error is None else f"{fuzz.place(error)}: {str(error)[:300]}, from {data[:100]!r}"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", module("targets").TARGETS)
+def test_a_target_starts(name: str, tmp_path: Path) -> None:
+    try:
+        target = module("targets").with_seeds(name)
+        target.furnish(tmp_path)
+        target.run(target.seeds[0], tmp_path)  # without limits: what it imports has a size of its own
+    except Exception as error:
+        raise AssertionError(
+            f"the fuzzer's target {name} reads no sound input: {type(error).__name__}: {error}"
+        ) from error
+    rng = random.Random(0)
+    for seed in rng.choices(target.seeds, k=3):
+        found = escape(target, module("fuzz").mutated(seed, rng), tmp_path)
+        assert not found, f"the fuzzer's target {name}: {found}"
+
+
 def test_there_is_something_to_replay() -> None:
     assert CORPUS and {path.parent.name for path in CORPUS} <= set(module("targets").TARGETS)
 
@@ -30,8 +70,7 @@ def test_there_is_something_to_replay() -> None:
 def test_an_input_that_escaped_is_read_or_refused(path: Path, tmp_path: Path) -> None:
     target = module("targets").TARGETS[path.parent.name]
     target.furnish(tmp_path)
-    error = module("fuzz").check(target, path.read_bytes(), tmp_path)
-    assert error is None, f"{type(error).__name__}: {str(error)[:300]}"
+    assert not escape(target, path.read_bytes(), tmp_path)
 
 
 def test_an_escape_is_found_and_named(tmp_path: Path) -> None:
@@ -47,7 +86,10 @@ def test_an_escape_is_found_and_named(tmp_path: Path) -> None:
     def greedy(path: Path) -> None:
         bytearray(1 << 33)
 
-    kinds = {broken: KeyError, endless: fuzz.TooSlow, greedy: MemoryError}
-    for read, kind in kinds.items():
+    for read, kind, seconds in (
+        (broken, KeyError, ENDLESS),
+        (endless, fuzz.TooSlow, 0.05),
+        (greedy, MemoryError, ENDLESS),
+    ):
         target = targets.Target(reads={"x": read}, seeds=(b"x\n",))
-        assert isinstance(fuzz.check(target, b"x\nab", tmp_path, seconds=0.05), kind)
+        assert isinstance(fuzz.check(target, b"x\nab", tmp_path, seconds=seconds), kind)
