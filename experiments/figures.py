@@ -5,6 +5,7 @@
 Runs are made once, in runs/figures; the page is made from finished runs alone.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -161,4 +162,5 @@ def clipbench(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

@@ -3,6 +3,7 @@
 A test holds both pages to what this writes.
 """
 
+import argparse
 import re
 from collections.abc import Iterator, Mapping
 from inspect import cleandoc
@@ -158,4 +159,5 @@ def control(definition: Definition) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

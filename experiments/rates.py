@@ -269,8 +269,8 @@ def _chosen(beginnings: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     n_simulations = {100: options.simulations, 1_000: options.large or options.simulations}
     sys.exit(
         main(

@@ -109,13 +109,14 @@ def torture(given: argparse.Namespace, root: Path) -> int:
 
 
 if __name__ == "__main__":
+    given = arguments()
     see_orphans()
     signal.signal(signal.SIGTERM, stop_politely)
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     folder.chmod(0o755)  # commands of another user go in, too
     os.environ["PYTHONPATH"] = str(Path(torture_world.__file__).parent)
     try:
-        found = torture(arguments(), folder)
+        found = torture(given, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     sys.exit(1 if found else 0)

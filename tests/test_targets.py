@@ -1,0 +1,67 @@
+"""Targets of the Makefile that CI does not run: their scripts start, and take the options that are given to them.
+
+Slow tests and those of a peer are imported by every collection, and ``tests/fuzz`` starts the fuzzer's targets.
+"""
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from clipbench.cli.main import cli
+
+ROOT = Path(__file__).parents[1]
+MAKEFILE = ROOT / "Makefile"
+pytestmark = pytest.mark.skipif(not MAKEFILE.is_file(), reason="the Makefile is not part of the source distribution")
+
+TEXT = re.sub(r"\s*\\\n\s*", " ", MAKEFILE.read_text(encoding="utf-8")) if MAKEFILE.is_file() else ""
+RULES = dict(re.findall(r"^([a-z][a-z-]*):(.*(?:\n\t.*)*)", TEXT, re.MULTILINE))
+"""Each target's prerequisites, help and commands."""
+SCRIPTS = {script: rule for rule in RULES.values() for script in re.findall(r"\$\(BIN\)/python (\S+\.py)", rule)}
+"""Each script with the rule that runs it."""
+COMMANDS = sorted(set(re.findall(r"(?:\$\(BIN\)|bin)/clipbench ([a-z].+?)(?= &&| \$\$\(|$)", TEXT, re.MULTILINE)))
+
+
+def test_every_target_is_phony_and_has_a_line_of_help() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.*)", TEXT, re.MULTILINE)
+    assert sorted(phony.split()) == sorted(RULES)
+    assert [name for name, rule in RULES.items() if not re.match(r".*## \S", rule)] == []
+
+
+def test_scripts_and_commands_are_found() -> None:
+    assert {"tests/fuzz/fuzz.py", "benchmarks/bench.py", "experiments/claims.py"} <= set(SCRIPTS)
+    assert {each.split()[0] for each in COMMANDS} >= {"run", "train"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_starts_and_has_the_options_of_its_rule(
+    script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str((ROOT / script).parent))
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and shown.startswith(f"usage: {Path(script).name}")
+    of_target, _, rule = SCRIPTS[script].partition("\n")
+    given = re.findall(r"(?<=[ ='])--[a-z-]+", of_target + rule.partition(script)[2])
+    assert set(given) <= set(re.findall(r"--[a-z-]+", shown))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_takes_its_options(command: str) -> None:
+    context = click.Context(cli, info_name="clipbench")
+    name, found, rest = cli.resolve_command(context, shlex.split(command))
+    assert found is not None
+    found.make_context(name, rest, parent=context)
+
+
+def test_paths_in_rules_exist() -> None:
+    named = re.findall(r"(?<![\w./-])(?:tests|docs|experiments|benchmarks)/[\w./-]*\w", TEXT)
+    assert [path for path in named if not (ROOT / path).exists()] == []
