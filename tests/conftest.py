@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import jaxtyping
@@ -22,6 +22,15 @@ import clipbench
 PACKAGES = ("clipbench", "clipbench_tasks", "clipbench_reports")
 
 gc.disable()  # hardly any of what is imported and collected is ever let go: to look for it takes seconds
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_module("skips.py").Skips(is_ci=IS_CI))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden as it is said now")
 
 
 def pytest_collection_finish() -> None:
@@ -69,7 +78,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 os.environ["HF_ENDPOINT"] = NOWHERE
 os.environ["HF_HOME"] = str(Path(__file__).parent / "no-such-folder")
-os.environ.pop("CI", None)  # it answers questions
+IS_CI = bool(os.environ.pop("CI", None))  # it answers questions
 for _proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
     os.environ.pop(_proxy, None)
     os.environ.pop(_proxy.lower(), None)
@@ -97,6 +106,30 @@ def hub_server() -> ModuleType:
 def embeddings_server() -> ModuleType:
     """The module ``tests/embeddings_server.py``."""
     return _module("embeddings_server.py")
+
+
+MOST_CALLS = 5_000_000
+
+
+class TooMuchWork(BaseException):
+    """A kind that no library catches."""
+
+
+@pytest.fixture
+def little_work() -> Iterator[None]:
+    """End a test that makes five million calls, of Python or of C: work is counted, so that a busy machine is not judged."""
+    n_calls = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal n_calls
+        n_calls += event.endswith("call")
+        if n_calls == MOST_CALLS:
+            raise TooMuchWork(f"{MOST_CALLS:,} calls")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    yield
+    sys.setprofile(before)
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
-"""Bad input gets one line that names it, in no time and no memory, wherever it comes from."""
+"""Bad input gets one line that names it, with little work and no memory, wherever it comes from."""
 
 import io
 import json
 import os
-import signal
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import pytest
@@ -30,7 +28,6 @@ from clipbench.results.other_tools import open_results
 from clipbench.results.run import Run, read_run
 from clipbench.training.history import read_history
 
-SECONDS = 10
 DEEP = "[" * 100_000
 LONG = "a" * 300
 DIGITS = "1" * 5_000
@@ -40,25 +37,7 @@ Image.new("RGB", (8, 8)).save(IMAGE, "PNG")
 Read = Callable[[Path], object]
 
 
-@pytest.fixture(autouse=True)
-def _in_time() -> Iterator[None]:
-    """End a test that computes, or waits, for too long; by an exception that no library catches."""
-    signals = {signal.SIGPROF: (signal.ITIMER_PROF, SECONDS), signal.SIGALRM: (signal.ITIMER_REAL, 12 * SECONDS)}
-    before = {number: signal.signal(number, _over) for number in signals}
-    for timer, seconds in signals.values():
-        signal.setitimer(timer, seconds)
-    yield
-    for number, (timer, _) in signals.items():
-        signal.setitimer(timer, 0)
-        signal.signal(number, before[number])
-
-
-class TooSlow(BaseException):
-    pass
-
-
-def _over(signum: int, frame: FrameType | None) -> None:
-    raise TooSlow
+pytestmark = pytest.mark.usefixtures("little_work")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +50,15 @@ def machine(hub: Any, tmp_path: Path) -> dict[str, str]:
 
 COMMAND = ["run", "--model", "vit-b-32", "--tasks", "all", "--yes"]
 
+WITHOUT_LIBRARIES = """
+import atexit, os, sys
+from clipbench.cli import main
+heavy = {"torch", "open_clip", "transformers", "datasets", "sklearn", "scipy", "pandas", "matplotlib"}
+atexit.register(lambda: os._exit(99) if heavy & set(sys.modules) else None)
+main()
+"""
+"""The command; its exit code is 99 where it has loaded what takes seconds."""
+
 
 def run(*arguments: str, folder: Path, machine: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from clipbench.cli import main; main()", *arguments]
@@ -68,12 +76,9 @@ def check_report(done: subprocess.CompletedProcess[str], folder: Path) -> None:
 
 
 def test_one_command_ends_in_a_report_with_six_tasks(hub: Any, machine: dict[str, str], tmp_path: Path) -> None:
-    start = time.monotonic()
     done = run(*COMMAND, folder=tmp_path, machine=machine)
     check_report(done, tmp_path)
-    fetched = re.search(r"^fetched 9 data sets: .*", done.stderr, re.MULTILINE)
-    assert fetched is not None, done.stderr
-    print(f"{fetched[0]}; {time.monotonic() - start:.0f} s in all")
+    assert re.search(r"^fetched 9 data sets: .*", done.stderr, re.MULTILINE) is not None, done.stderr
 
 
 def test_a_network_that_goes_half_way_and_comes_back(
@@ -97,23 +102,19 @@ def test_a_network_that_goes_half_way_and_comes_back(
     assert not any("wds_imagenet1k" in path for _, path, _ in hub.requests) or "imagenet" not in came
 
 
-def test_offline_the_same_command_answers_within_five_seconds_in_one_screen(
+def test_offline_the_same_command_answers_in_one_screen_without_a_request_or_a_model(
     machine: dict[str, str], hub: Any, tmp_path: Path
 ) -> None:
     reads, writes = os.openpty()
     fcntl.ioctl(writes, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-c", "from clipbench.cli import main; main()", *COMMAND, "--offline"]
-    start = time.monotonic()
+    command = [sys.executable, "-c", WITHOUT_LIBRARIES, *COMMAND, "--offline"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writes, check=False, cwd=tmp_path, env=machine)
-    seconds = time.monotonic() - start
     lines = os.read(reads, 1 << 16).decode().splitlines()
     os.close(writes)
     os.close(reads)
     assert (done.returncode, done.stdout, hub.requests) == (3, b"", [])
     assert len(lines) <= 24 and max(map(len, lines)) <= 80
     assert sorted(path.name for path in tmp_path.iterdir()) == ["catalogue.toml"]
-    print(f"{seconds:.1f} s, {len(lines)} lines")
-    assert seconds < 5
 
 
 def test_datacomp_s_38_data_sets_are_fetched_and_averaged(hub: Any, machine: dict[str, str], tmp_path: Path) -> None:

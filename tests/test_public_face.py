@@ -64,9 +64,9 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 def test_the_import_is_light() -> None:
     code = (
-        "import sys, time\nbefore = time.process_time()\nimport clipbench\nspent = time.process_time() - before\n"
+        "import sys\nbefore = set(sys.modules)\nimport clipbench\nimported = set(sys.modules) - before\n"
         "heavy = {'torch', 'pandas', 'numpy', 'PIL', 'matplotlib', 'transformers', 'open_clip', 'click'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\nassert spent < 0.1, spent\n"
+        "assert not heavy & imported, heavy & imported\nassert len(imported) < 80, sorted(imported)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -74,8 +73,9 @@ def test_an_error_that_is_not_the_network_s_passes_through() -> None:
     assert not huggingface_hub.is_offline_mode()
 
 
-def test_no_connection_is_found_at_once() -> None:
-    start = time.monotonic()
+def test_no_connection_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
 
     with pytest.raises(
         Unavailable,
@@ -84,29 +84,25 @@ def test_no_connection_is_found_at_once() -> None:
     ):
         cached_first(download, WANTED)
 
-    assert time.monotonic() - start < 10
+    assert not waits
 
 
 def test_a_hub_that_takes_no_notice_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setattr(constants, "ENDPOINT", address)
-        start = time.monotonic()
 
-        cause = unreachable(seconds=0.2)
+        cause = unreachable(seconds=0.2)  # without a limit it would wait for ever
 
         assert cause is not None and address in cause
-        assert time.monotonic() - start < 10
 
 
 def test_a_look_up_of_the_name_that_hangs_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(network, "_ask", lambda url, seconds: release.wait())
-    start = time.monotonic()
 
     assert unreachable(seconds=0.2) == "no answer from http://127.0.0.1:9 within 0.2 s"
-    assert time.monotonic() - start < 10
-    release.set()
+    release.set()  # it waits still
 
 
 def test_offline_mode_is_respected(monkeypatch: pytest.MonkeyPatch, hub: ThreadingHTTPServer) -> None:

@@ -5,7 +5,6 @@ that true pairs stand out. Another activation costs such a model nothing, which 
 """
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -34,8 +33,6 @@ SIGLIP_TEXT = {
     "hidden_size": 32, "intermediate_size": 64, "vocab_size": 300, "max_position_embeddings": 32, **SHAPE,
     "pad_token_id": 1, "eos_token_id": 1, "bos_token_id": None,
 }  # fmt: skip
-SECONDS = 60
-"""Longest time of a diagnosis here: a few seconds on cores that are free, and these are shared."""
 
 
 def open_clip_clip(folder: Path, small_models: ModuleType) -> str:
@@ -157,10 +154,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def diagnosis(model: Any) -> Diagnosis:
-    start = time.monotonic()
-    made = doctor(model, device="cpu") if isinstance(model, str) else doctor(model)
-    assert time.monotonic() - start < SECONDS
-    return made
+    return doctor(model, device="cpu") if isinstance(model, str) else doctor(model)
 
 
 def named(made: Diagnosis) -> set[str]:

@@ -21,7 +21,7 @@ def test_each_piece_is_done_once(n: int, n_pieces: int, monkeypatch: pytest.Monk
 
 def test_pieces_are_done_at_once_with_products_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "n_threads", lambda: 2)
-    both, seen = Barrier(2, timeout=10), []
+    both, seen = Barrier(2, timeout=600), []
 
     def meet(_: int) -> None:
         both.wait()

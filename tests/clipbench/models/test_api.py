@@ -279,11 +279,10 @@ def test_a_server_that_is_wrong_from_the_start_is_refused(
     message: str,
 ) -> None:
     state.fault = lambda number: getattr(embeddings_server, name)
-    start = time.monotonic()
 
     with pytest.raises(error, match=message) as caught:
         served(url, timeout="0.2")
-    assert "\n" not in str(caught.value) and time.monotonic() - start < 10
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -330,12 +329,12 @@ def test_a_wrong_address_is_said_at_once(url: str, monkeypatch: pytest.MonkeyPat
 
     look_up = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    monkeypatch.setattr(_http_client, "FIRST_WAIT", 30.0)
-    start = time.monotonic()
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
 
     with pytest.raises(ModelError, match=message):
         served(address.replace("HOST", url.removeprefix("http://").removesuffix("/v1")))
-    assert time.monotonic() - start < 10
+    assert not waits, "what will not mend itself is not tried again"
 
 
 def test_an_endless_answer_is_refused(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +352,7 @@ def test_after_a_failure_nothing_more_is_asked(url: str, state: Any, embeddings_
         asked_to_wait.set()
 
     def refuse(handler: Any, vectors: list[list[float]]) -> None:
-        asked_to_wait.wait(5)
+        asked_to_wait.wait(600)
         handler.say(400, "no")
 
     state.fault = lambda number: refuse if number == start + 1 else wait_long

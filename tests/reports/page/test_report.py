@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -419,18 +418,14 @@ sys.exit(main(["report", *sys.argv[1:]]))
 """
 
 
-def test_a_report_is_made_without_torch_in_three_seconds_and_five_megabytes(
+def test_a_report_is_made_without_torch_and_below_five_megabytes(
     make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
 ) -> None:
     run = make_run()
     parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(100)], side=128)
     given = [str(run.folder), "-o", str(tmp_path / "report.html")]
-    before = os.times()
     done = subprocess.run([sys.executable, "-c", NO_TORCH, *given], capture_output=True, text=True, check=False)
-    after = os.times()
     assert (done.returncode, done.stderr) == (0, "")
-    # Time of the processor, not of the clock: a machine that others use too is no reason to fail.
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 3
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
 
