@@ -1,0 +1,122 @@
+"""What README and docs promise, a line each in tests/inventory.txt: nothing is lost without a line of the diff that says so.
+
+`pytest tests/test_inventory.py --update-golden` writes the file anew.
+"""
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+
+import click
+import pytest
+
+import clipbench
+from clipbench import plugins
+from clipbench.checks.registry import OURS
+from clipbench.cli.main import cli
+from clipbench.data import catalogue
+from clipbench.evaluation.plan import Request, build_task, suites
+from clipbench.models import aliases
+from clipbench.results.export.formats import FORMATS
+from clipbench.results.trackers import TRACKERS
+from clipbench_reports.plots.plots import plots
+
+ROOT = Path(__file__).parents[1]
+FILE = Path(__file__).with_name("inventory.txt")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ACCEPT = "python -m pytest tests/test_inventory.py --update-golden"
+pytestmark = pytest.mark.skipif(
+    not PAGES[-1].is_file(), reason="README.md and docs/ are not part of the source distribution"
+)
+
+
+def inventory() -> list[str]:
+    """Return all lines, kind by kind."""
+    kinds = (
+        *(commands(cli, "clipbench"), public_names(), tasks(), metrics(), documented_options(), entry_points()),
+        (f"plot {name}" for name in plots()),
+        (f"export {name}" for name in FORMATS),
+        (f"tracker {name}" for name in TRACKERS),
+        (f"check {each.name}" for each in OURS),
+        (f"suite {name}" for name in suites()),
+        (f"data set {name}" for name in catalogue()),
+        (f"model alias {name}" for name in aliases()),
+    )
+    return [line for kind in kinds for line in sorted(set(kind))]
+
+
+def commands(group: click.Group, path: str) -> Iterator[str]:
+    """Yield each command, argument and option."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None, name
+        yield f"command {path} {name}"
+        for each in command.params:
+            flags = ", ".join([*each.opts, *each.secondary_opts]) if isinstance(each, click.Option) else each.name
+            yield f"command {path} {name}: {flags}"
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+
+
+def public_names() -> Iterator[str]:
+    """Yield each public name: a function with its parameters, a class with its methods and fields."""
+    for name in clipbench.__all__:
+        value = getattr(clipbench, name)
+        if inspect.isclass(value):
+            yield f"class {name}"
+            own = {key for key in dir(value) if not key.startswith("_") and not hasattr(Exception, key)}
+            own |= {field.name for field in fields(value)} if is_dataclass(value) else set()
+            yield from (f"class {name}: {key}" for key in own)
+        elif callable(value):
+            yield f"function {name}({', '.join(inspect.signature(value).parameters)})"
+
+
+def tasks() -> Iterator[str]:
+    """Yield each task and its parameters."""
+    for name in plugins.names(plugins.TASKS):
+        task = build_task(Request(task=name))
+        yield f"task {name}"
+        yield from (f"task {name}: {field.name}" for field in fields(task))  # type: ignore[arg-type]
+
+
+def metrics() -> Iterator[str]:
+    """Yield the metrics of each task, from the page that is made of the tasks' own definitions."""
+    for section in (ROOT / "docs/metrics.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        task = section.split("\n", 1)[0]
+        yield from (f"metric {task}/{key}" for key in re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+
+
+def documented_options() -> Iterator[str]:
+    """Yield the options of models and data that pages name: ``--model-option name`` or `name=VALUE`."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for kind, name in re.findall(r"--(model|data)-option[ =]'?([a-z_.]+)", text):
+            yield f"{kind} option {name}"
+        if page.stem in ("models", "data"):
+            for name in re.findall(r"`([a-z_]+)=[^`]*`", text):
+                yield f"{page.stem.removesuffix('s')} option {name}"
+
+
+def entry_points() -> Iterator[str]:
+    """Yield what a plug-in can bring, and what is brought here by name: the forms of models among it."""
+    for each in distribution("clipbench").entry_points:
+        if each.group.startswith("clipbench."):
+            yield f"entry point {each.group}: {each.name}"
+
+
+def test_nothing_that_is_promised_is_lost_unseen(pytestconfig: pytest.Config) -> None:
+    found = inventory()
+    if pytestconfig.getoption("--update-golden"):
+        FILE.write_text("\n".join(found) + "\n", encoding="utf-8")
+    known = FILE.read_text(encoding="utf-8").splitlines()
+    lines = [
+        line
+        for line in difflib.unified_diff(known, found, "tests/inventory.txt", "what there is", n=0, lineterm="")
+        if not line.startswith("@@")
+    ]
+    assert not lines, "\n".join([*lines, f"to accept this: {ACCEPT}"])
