@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture check fmt bench claims rates figures pages docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture mutants check fmt bench claims rates figures pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -92,6 +92,9 @@ torture: $(READY)  ## kill, damage and fill runs, stores, trainings and download
 
 fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (docs/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) --found .fuzz
+
+mutants: $(READY)  ## change 300 statements one by one, and count by room how many changes the tests notice: design/mutants.md
+	$(BIN)/python experiments/mutants.py
 
 bench: $(READY)  ## time every stage beside its peer and the bare work, and write bench.json: benchmarks/README.md; BENCH=--full
 	$(BIN)/python benchmarks/bench.py $(BENCH)
