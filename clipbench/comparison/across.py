@@ -10,6 +10,7 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.results.costs import FEW, MODEL_QUANTITIES
+from clipbench.results.frames import as_frame
 from clipbench.results.matching import match
 from clipbench.results.numbers import count
 from clipbench.results.record import EvaluationRecord, Metric, as_json
@@ -77,8 +78,6 @@ class Across:
 
         Of quality against a price there is ``on_front`` too, true of the models of ``front``.
         """
-        import pandas
-
         rows = [
             {
                 "model": each.label,
@@ -89,7 +88,7 @@ class Across:
             }
             for each in self.places
         ]  # fmt: skip
-        return pandas.DataFrame(rows)
+        return as_frame(rows)
 
 
 def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, seed: int = 0) -> Across:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipbench.comparison.gate_rules import Tolerance
 from clipbench.errors import UsageError
+from clipbench.results.frames import as_frame
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
 from clipbench.stats.claims import ALPHA
@@ -164,8 +165,6 @@ class Comparison:
         """Return a table with a row for each modality and measure of the representational similarity: ``base``,
         ``candidate``, ``data``, ``modality``, ``metric``, ``value``, ``low``, ``high``, ``chance``, ``n``.
         """
-        import pandas
-
         rows = [
             {
                 "base": self.base,
@@ -178,15 +177,13 @@ class Comparison:
             for each in self.representational_similarity
             for name, metric in each.measures.items()
         ]
-        return pandas.DataFrame(rows, columns=list(SIMILARITY_FRAME)).astype(SIMILARITY_FRAME)
+        return as_frame(rows, SIMILARITY_FRAME).astype(SIMILARITY_FRAME)
 
 
 def frame(comparisons: Sequence[Comparison]) -> "pandas.DataFrame":
     """Return one table of several comparisons, such as those of several candidates with one base."""
-    import pandas
-
     rows = [_row(comparison, each) for comparison in comparisons for each in comparison.differences]
-    return pandas.DataFrame(rows, columns=list(FRAME)).astype(FRAME)
+    return as_frame(rows, FRAME).astype(FRAME)
 
 
 FRAME = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clipbench.errors import ClipbenchError, DataError, UsageError, did_you_mean
+from clipbench.results.frames import as_frame
 from clipbench.results.other_tool_names import DATA
 from clipbench.results.record import Metric
 from clipbench.results.reference_models import OPEN_CLIP, TESTBED, Results, open_clip_results, standard_results
@@ -97,11 +98,9 @@ def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") 
         >>> effective_robustness(Run(Path("."), made))[["data", "expected", "value"]].round(3).to_string(index=False)
         '      data  expected  value\\nimagenetv2     0.502  0.058'
     """
-    import pandas
-
     made = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
     rows = [asdict(each) for of_run in robustness_of(made, baseline) for each in of_run]
-    return pandas.DataFrame(rows, columns=list(Robustness.__dataclass_fields__))
+    return as_frame(rows, Robustness.__dataclass_fields__)
 
 
 def robustness_of(runs: Sequence[Run], baseline: str) -> list[list[Robustness]]:

@@ -13,6 +13,7 @@ from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, ques
 from clipbench.models.embedder import load_embedder
 from clipbench.models.protocol import PRECISIONS, Embedder, LoadOptions, Model, ModelInfo
 from clipbench.models.reference import load_model
+from clipbench.results.frames import as_frame
 from clipbench.results.numbers import change, interval, quantity
 from clipbench.results.record import CheckFinding
 from clipbench.results.table import Cell, Table, as_html, columns
@@ -64,12 +65,8 @@ class Diagnosis:
 
     def frame(self) -> "pandas.DataFrame":
         """Return a row for each check: check, status, seen, why, mend."""
-        import pandas
-
         names = [part.name for part in fields(CheckFinding)]
-        return pandas.DataFrame(
-            [{name: getattr(each, name) for name in names} for each in self.findings], columns=names
-        )
+        return as_frame([{name: getattr(each, name) for name in names} for each in self.findings], names)
 
     def _repr_html_(self) -> str:
         """Return the findings as a table, as a notebook shows them."""

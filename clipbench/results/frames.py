@@ -1,6 +1,6 @@
 """A run as tables: its metrics and failures for pandas, its scorecard for a notebook."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
@@ -101,10 +101,25 @@ def _model(result: Result) -> str:
 
 
 def _frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> "pandas.DataFrame":
+    types = {name: type_ for name, type_ in columns.items() if type_ != "str"}
+    return as_frame(rows, columns).astype(types)
+
+
+def as_frame(rows: Sequence[Mapping[str, object]], columns: Iterable[str] | None = None) -> "pandas.DataFrame":
+    """Return rows as a frame, with the columns that are named or with their own.
+
+    Texts of pandas are UTF-8: half a surrogate pair, as the name of a file may hold, becomes "?".
+    """
     import pandas
 
-    types = {name: type_ for name, type_ in columns.items() if type_ != "str"}
-    return pandas.DataFrame(rows, columns=list(columns)).astype(types)
+    written = [
+        {
+            name: value.encode(errors="replace").decode() if isinstance(value, str) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+    return pandas.DataFrame(written, columns=None if columns is None else list(columns))
 
 
 def find_evaluation(evaluations: Sequence[EvaluationRecord], name: str) -> EvaluationRecord:

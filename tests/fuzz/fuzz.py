@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -222,6 +223,7 @@ def main() -> int:
     if given.engine == "atheris" and len(names) != 1:
         parser.error("atheris feeds one target a process: name it")
 
+    warnings.simplefilter("ignore")  # numpy says more than once what it thinks of damaged arrays
     n_escapes = 0
     for name in names:
         target, tally = with_seeds(name), Tally()

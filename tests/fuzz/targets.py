@@ -347,12 +347,11 @@ def read_result(path: Path) -> None:
     from clipbench.comparison.compare import compare
     from clipbench.comparison.gate import Judged
     from clipbench.results.export.formats import FORMATS, export
-    from clipbench.results.frames import metrics_frame
     from clipbench.results.run import read_run
     from clipbench.training.history import history_of_runs
 
     run = read_run(path)
-    repr(run), run._repr_html_(), metrics_frame(run.result)
+    repr(run), run._repr_html_(), run.frame(), run.slices()
     CliRunner().invoke(cli, ["show", str(path.parent), "--all"], standalone_mode=False, catch_exceptions=False)
     for form in FORMATS:
         with suppress(ClipbenchError):
@@ -364,6 +363,7 @@ def read_result(path: Path) -> None:
             found = compare(base, candidate)
             judged = [Judged(comparison=found, outcomes=[])]
             formats.terminal(judged), formats.markdown(judged), formats.as_json(judged), formats.junit(judged)
+            found.frame(), found.similarity_frame()
     with suppress(ClipbenchError):
         run.report(path.parent / "report.html")
 
@@ -466,7 +466,7 @@ def read_arrays(path: Path) -> None:
         for name, value in described.items() if isinstance(described, dict) else ():
             with suppress(ValueError, TypeError, OverflowError):
                 array = np.array(value)
-                arrays[str(name).replace("/", "-").replace("\0", "-")] = (
+                arrays[str(name).replace("/", "-").replace("\0", "-")[:200]] = (
                     array.astype("f4") if array.dtype == "f8" else array
                 )
         path = path.with_suffix(".npz")

@@ -58,6 +58,8 @@ def test_models_are_placed_by_both_metrics_with_their_correlation() -> None:
     assert (found.x_title, found.y_title) == ("Modality gap", "MRR")
     again = cb.across(*runs, x="modality-gap@coco/gap", y="mrr")
     assert again.places == found.places
+    named = cb.across(*runs[1:], run_of("caf\udce9", 0.5, 0.5), x="gap", y="retrieval/mrr")
+    assert named.frame()["model"].iloc[-1] == "caf?"
 
 
 def test_a_fact_of_the_model_may_stand_in_place_of_a_metric() -> None:

@@ -767,6 +767,8 @@ def test_a_comparison_is_a_table_with_a_row_for_each_metric() -> None:
     assert second.low is None and np.isnan(table["low"][1]) and table["verdict"][1] == "not tested"
     empty = Comparison(base="a", candidate="b", differences=[]).frame()
     assert len(empty) == 0 and list(empty.columns) == list(table.columns)
+    named = replace(comparison, base="caf\udce9").frame()  # the name of a folder need not be Unicode
+    assert named["base"].tolist() == ["caf?", "caf?"]
 
 
 def test_what_is_compared_may_be_a_folder_by_name(tmp_path: Path) -> None:

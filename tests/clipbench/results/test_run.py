@@ -11,7 +11,7 @@ import pytest
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results.frames import find_evaluation
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord
-from clipbench.results.run import check_record, find_runs, read_run, write_result
+from clipbench.results.run import Run, check_record, find_runs, read_run, write_result
 
 
 def result(**metric: object) -> Result:
@@ -89,6 +89,11 @@ def test_a_file_name_that_is_not_unicode_is_written_and_read_and_a_whole_number_
     assert found == named
     value = found.evaluations[0].metrics["acc1"].value
     assert isinstance(value, float) and value == 1
+
+
+def test_a_table_has_a_question_mark_for_what_is_not_unicode_in_the_name_of_a_file() -> None:
+    made = Run(Path("."), replace(result(value=1), model={"ref": "caf\udce9"}))
+    assert made.frame()["model"].tolist() == ["caf?"]
 
 
 def test_the_metrics_of_a_run_are_those_of_finished_evaluations_and_of_one_made_twice_the_first(tmp_path: Path) -> None:

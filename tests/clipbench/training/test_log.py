@@ -38,7 +38,11 @@ def test_a_log_without_a_folder_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_bar_shows_loss_temperature_gap_rate_and_time_left(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_shows_loss_temperature_gap_rate_and_time_left(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COLUMNS", "LINES"):  # older versions of tqdm cut the bar of a file to them
+        monkeypatch.delenv(name, raising=False)
     bar = ProgressBar(steps=10, done=0, is_shown=True)
     bar.set_gap(0.8125)
     bar.step(loss=3.25, temperature=0.07, pairs_per_second=1234.5)
