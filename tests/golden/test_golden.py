@@ -1,0 +1,24 @@
+"""All that clipbench says, whole: a change of it shows as the difference of a golden file, whether it was meant or not.
+
+``commands.txt`` has the commands with their exit statuses, section by section. The golden file of a section is its
+transcript: each command, what it printed, the lines of standard error with ! before them, and its status in brackets. A
+command that ends in ``> FILE`` fills a golden file of its own. ``pytest tests/golden --update-golden`` writes what is said
+now.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+Play = Callable[[str], dict[str, str]]
+Agree = Callable[[str, str], None]
+
+
+def test_a_section_says_what_it_said(section: str, play: Play, agree: Agree) -> None:
+    for name, text in play(section).items():
+        agree(name, text)
+
+
+def test_every_golden_file_is_written_by_a_section(golden_files: set[str]) -> None:
+    there = {path.name for path in Path(__file__).parent.iterdir() if path.is_file() and path.suffix != ".py"}
+    assert there - golden_files == {"commands.txt"}, "remove what no section of commands.txt writes"
+    assert golden_files <= there, "write what is new: pytest tests/golden --update-golden"
