@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 import peer
-from clipbench.models.open_clip import load
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.adapters.open_clip import load
+from clipbench.models.options import LoadOptions
 from photos import write_photos
 from rows import Reach, Row, in_turns, times
 

@@ -4,13 +4,13 @@ import multiprocessing
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from clipbench.data.images import FileImage
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.open_clip import load
-from clipbench.models.protocol import DEFAULT_BATCH_SIZE, LoadOptions
+from clipbench.models.adapters.open_clip import load
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.options import DEFAULT_BATCH_SIZE, LoadOptions
+from clipbench.models.towers.torch_model import as_tensors
 from photos import write_photos
 from rows import Reach, Row, in_turns, ratio, times
 
@@ -25,10 +25,11 @@ def measure(size: str) -> Row:
     model = load(f"{ARCH}/random", LoadOptions(device="cpu", options={"seed": str(SEED)}))
     with tempfile.TemporaryDirectory() as folder:
         refs = [FileImage(path) for path in write_photos(Path(folder) / "photos", IMAGES[size])]
-        pixels = [model.preprocess(ref.open()) for ref in refs]
         steps = range(0, len(refs), DEFAULT_BATCH_SIZE)
-        batches = [torch.from_numpy(np.stack(pixels[start : start + DEFAULT_BATCH_SIZE])) for start in steps]
-        del pixels
+        batches = [
+            as_tensors(model.inputs_of([ref.open() for ref in refs[start : start + DEFAULT_BATCH_SIZE]]))
+            for start in steps
+        ]
 
         def whole() -> None:
             with tempfile.TemporaryDirectory(dir=folder) as store:

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from clipbench.checks.examination import preflight
-from clipbench.models.embedder import StoreEmbedder, load_embedder
+from clipbench.models.encoding.embedder import StoreEmbedder, load_embedder
+from clipbench.models.options import LoadOptions
 from clipbench.models.probes import TEXTS, probe_images
-from clipbench.models.protocol import LoadOptions
 
 MODELS = ("tiny", "open_clip:ViT-B-32/random", "open_clip:ViT-L-14/random")
 

@@ -5,9 +5,9 @@ import open_clip
 import torch
 
 import peer
-from clipbench.models._torch_model import quiet
-from clipbench.models.open_clip import load
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.adapters.open_clip import load
+from clipbench.models.options import LoadOptions
+from clipbench.models.towers.torch_model import quiet
 from rows import Row, count, in_turns, times
 
 ARCH, SEED = "ViT-B-32", 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.models.store import SUFFIX, Shelf
+from clipbench.models.encoding.store import SUFFIX, Shelf
 from rows import Row, count, in_turns, peak_mb, times
 
 DIM, CHUNK = 512, 4096

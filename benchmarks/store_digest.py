@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from clipbench.models.store import Shelf
+from clipbench.models.encoding.store import Shelf
 
 DIM, CHUNK, ROUNDS = 512, 4096, 5
 

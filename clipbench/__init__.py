@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     from clipbench.evaluation.progress import Progress
     from clipbench.evaluation.task import Evaluation, Task
     from clipbench.metrics.similarity import pair_scores, unit
+    from clipbench.models.adapters.torch_module import torch_model
+    from clipbench.models.adapters.vectors import vectors
     from clipbench.models.internals import Internals
-    from clipbench.models.memory import torch_model, vectors
-    from clipbench.models.protocol import Embedder, LoadOptions, Model, ModelInfo, PixelModel, TokenModel
+    from clipbench.models.options import LoadOptions
+    from clipbench.models.protocol import Embedder, Model, ModelInfo
     from clipbench.results.other_tools import Values
     from clipbench.results.record import CheckFinding, Curve, EvaluationRecord, Metric, Result, SlicesRecord
     from clipbench.results.run import Run, read_run
@@ -88,8 +90,10 @@ _HOMES = {
     "evaluation.task": ("Evaluation", "Task"),
     "metrics.similarity": ("pair_scores", "unit"),
     "models.internals": ("Internals",),
-    "models.memory": ("torch_model", "vectors"),
-    "models.protocol": ("Embedder", "LoadOptions", "Model", "ModelInfo", "PixelModel", "TokenModel"),
+    "models.adapters.torch_module": ("torch_model",),
+    "models.adapters.vectors": ("vectors",),
+    "models.options": ("LoadOptions",),
+    "models.protocol": ("Embedder", "Model", "ModelInfo"),
     "results.other_tools": ("Values",),
     "results.record": ("Curve", "EvaluationRecord", "CheckFinding", "Metric", "Result", "SlicesRecord"),
     "results.run": ("Run", "read_run"),
@@ -140,7 +144,6 @@ __all__ = [
     "NoTokenCounts",
     "NotComparable",
     "NotExamined",
-    "PixelModel",
     "Progress",
     "Result",
     "Run",
@@ -149,7 +152,6 @@ __all__ = [
     "Statistic",
     "Subject",
     "Task",
-    "TokenModel",
     "Unavailable",
     "UsageError",
     "Values",

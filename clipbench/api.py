@@ -18,18 +18,18 @@ from clipbench.data.memory import dataset_in_memory
 from clipbench.data.reference import load_data as load_reference
 from clipbench.errors import KINDS, UsageError, in_keywords
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
-from clipbench.evaluation.evaluate import RunOptions
 from clipbench.evaluation.explain import Expectation
+from clipbench.evaluation.plan import RunOptions
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import REPORT, RESULT, Target, Targets, may_be_finished
+from clipbench.files import default_root
 from clipbench.hub import cache_only
 from clipbench.models import reference as model_references
+from clipbench.models.adapters.python import embedder_of
 from clipbench.models.checkpoints import is_pattern
-from clipbench.models.embeddings import Embeddings
-from clipbench.models.memory import embedder_of
-from clipbench.models.protocol import Embedder, LoadOptions, Model
-from clipbench.models.store import default_root
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Embedder, Model
 from clipbench.results.other_tools import Values
 from clipbench.results.run import TEMPORARY, Run
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     import pandas
 
     from clipbench.comparison.records import Comparison
-    from clipbench.models.memory import TorchEncoders
-    from clipbench.models.python import Encoders, TextEncoder
+    from clipbench.models.adapters.python import Encoders
+    from clipbench.models.adapters.torch_module import TorchEncoders
 
-    ModelLike: TypeAlias = str | os.PathLike[str] | Model | Embedder | Encoders | TextEncoder | TorchEncoders
+    ModelLike: TypeAlias = str | os.PathLike[str] | Model | Embedder | Encoders | TorchEncoders
     DataLike: TypeAlias = (
         str
         | os.PathLike[str]
@@ -341,7 +341,7 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
     arch: str | None = None,
     trust_remote_code: bool = False,
     options: Mapping[str, str] | None = None,
-) -> Model | Embeddings:
+) -> Model | Embedder:
     """Return the model that a reference stands for, ready to encode.
 
     Args:

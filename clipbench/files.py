@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clipbench.errors import MachineError, UsageError
-from clipbench.untrusted.reading import is_there
+from clipbench.untrusted.reading import is_there, user_path
 
 try:
     import fcntl
@@ -26,6 +26,14 @@ LEAST_FREE = 1 << 20
 """Bytes that a disk must have free before work is begun whose results go to it."""
 ATTEMPTS = 5
 """How often a file is made anew that was removed, or whose folder was, before it could be locked."""
+
+
+def default_root() -> Path:
+    """Return ``$CLIPBENCH_CACHE``, or the user's cache folder."""
+    import platformdirs
+
+    chosen = os.environ.get("CLIPBENCH_CACHE")
+    return user_path(chosen) if chosen else platformdirs.user_cache_path("clipbench")
 
 
 _held: set[int] = set()

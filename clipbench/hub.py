@@ -10,9 +10,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from clipbench.errors import ClipbenchError, Unavailable
+from clipbench.untrusted.reading import is_folder
 
 PROBE_SECONDS = 3.0
 HUB_NAME = r"[\w.-]+(?:/[\w.-]+)?"
@@ -75,6 +77,13 @@ def online(load: Callable[[], T], wanted: HubRequest) -> T:
         if refused is None:
             raise
         raise refused from error
+
+
+def files_of(name: str) -> Path:
+    """Return where the files of a model's name lie: the folder itself, or that of the repository in the Hub's cache."""
+    from huggingface_hub import constants
+
+    return Path(name) if is_folder(name) else Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
 def unreachable(seconds: float = PROBE_SECONDS) -> str | None:

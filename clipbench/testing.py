@@ -7,15 +7,16 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, content_digest
+from clipbench.data.modalities import IMAGE
 from clipbench.errors import BadImage
-from clipbench.models.protocol import ModelInfo
+from clipbench.models.protocol import Embedder, Model, ModelInfo, Role, Vectors
 
 INFO = ModelInfo(
     ref="toy",
@@ -36,7 +37,7 @@ def _vector_of(characters: str, dim: int) -> np.ndarray:
     return np.random.default_rng(zlib.crc32(characters.encode())).standard_normal(dim)
 
 
-class ToyModel:
+class ToyModel(Model):
     """A model of deterministic vectors, from pixels and from groups of three characters.
 
     It counts the images and texts that it encodes, so that a test can tell whether they came from the store.
@@ -49,6 +50,9 @@ class ToyModel:
         self._pixel_weights = rng.standard_normal((8 * 8 * 3, embed_dim), np.float32)
         self.encoded_images = 0
         self.encoded_texts = 0
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        return self.encode_images(inputs) if modality == IMAGE else self.encode_texts(inputs)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         self.encoded_images += len(images)
@@ -94,23 +98,14 @@ class NamedImage:
         return Image.new("RGB", (16, 16), (int(colour[0]), int(colour[1]), int(colour[2])))
 
 
-class GivenVectors:
-    """The part of an ``Embedder`` that is alike in all that encode nothing; a subclass adds info, images and texts."""
+class GivenVectors(Embedder):
+    """An embedder that encodes nothing, and counts words as tokens; a subclass adds info, images and texts."""
 
-    dataset: Dataset | None = None
-    notes: tuple[str, ...] = ()
+    def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
+        return self.images(items) if modality == IMAGE else self.texts(items)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         return count_words(texts)
-
-    def digests(self, images: Sequence[ImageRef]) -> list[str]:
-        return [image.digest() for image in images]
-
-    def readable(self, dataset: Dataset) -> Dataset:
-        return dataset
-
-    def counts(self) -> None:
-        return None
 
 
 class FixedEmbedder(GivenVectors):
@@ -128,10 +123,10 @@ class FixedEmbedder(GivenVectors):
         self._images = images
         self._texts = texts
 
-    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
+    def images(self, images: Sequence[ImageRef]) -> Vectors:
         return np.array([self._images[image.name] for image in images], np.float32)
 
-    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+    def texts(self, texts: Sequence[str]) -> Vectors:
         return np.array([self._texts[text] for text in texts], np.float32)
 
 

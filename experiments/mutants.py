@@ -39,18 +39,15 @@ class Room(NamedTuple):
 
 
 ENCODING = (
+    "device_memory",
     *(
-        "embedder",
-        "filling",
-        "encoding",
-        "_device_batches",
-        "_torch_model",
-        "_text_tower",
-        "_context",
-        "store",
-        "stored",
+        f"encoding/{module}"
+        for module in (
+            *("embedder", "items", "large_arrays", "loading", "pipeline"),
+            *("store", "store_listing", "unit_vectors", "workers"),
+        )
     ),
-    *("image_loading", "workers", "large_arrays", "unit_vectors", "device_memory"),
+    *(f"towers/{module}" for module in ("context", "devices", "text_tower", "torch_model")),
 )
 ROOMS: Mapping[str, Room] = {
     "metrics": Room(("clipbench/metrics/",), ("tests/clipbench/metrics", "clipbench/metrics")),

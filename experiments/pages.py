@@ -13,7 +13,7 @@ import click
 
 from clipbench.cli.main import COMMANDS, cli
 from clipbench.stats.measures import Definition
-from clipbench_tasks import approximate, judged, modalities, operating_points, retrieval, zero_shot
+from clipbench_tasks import judged, modalities, operating_points, retrieval, zero_shot
 from clipbench_tasks.composition import task as composition
 from clipbench_tasks.compression import Compression
 from clipbench_tasks.compression import task as compression
@@ -119,10 +119,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
     of_retrieval = {
         name: definition
         for direction in DIRECTIONS
-        for name, definition in (
-            approximate.definitions(direction, retrieval.Retrieval().ks)
-            | retrieval._definitions(direction, retrieval.Retrieval().ks)
-        ).items()
+        for name, definition in retrieval._definitions(direction, retrieval.Retrieval().ks).items()
     } | judged.definitions(retrieval.Retrieval().ks)
     k = modality_gap.ModalityGap().hub_k
     of_hubs = {

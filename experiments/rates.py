@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from clipbench.comparison.compare import compare
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.evaluation.evaluate import with_numbers
+from clipbench.evaluation.measure import with_numbers
 from clipbench.files import write_atomic
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Result, finite, finite_curve
 from clipbench.results.run import Run

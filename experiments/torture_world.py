@@ -27,7 +27,7 @@ import torch  # noqa: F401
 from PIL import Image
 
 import clipbench.files
-import clipbench.models.encoding
+import clipbench.models.encoding.pipeline
 from clipbench.cli import main
 from clipbench.testing import ToyModel
 from clipbench.training.clip import config
@@ -178,7 +178,7 @@ class World:
             os.close(handle)
         os.chdir(self.folder)
         os.environ["CLIPBENCH_CACHE"] = str(self.cache)
-        clipbench.models.encoding.COMMIT_VECTORS = 8
+        clipbench.models.encoding.pipeline.COMMIT_VECTORS = 8
         config.CONFIGS["micro"] = MICRO
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

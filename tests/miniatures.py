@@ -44,7 +44,7 @@ def mirror(hub: Any, names: Sequence[str] = (), *, n: int = 12, n_shards: int = 
         n: samples of each.
         n_shards: files that a webdataset or a parquet set is spread over.
     """
-    tables = tomllib.loads(files("clipbench.data").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads(files("clipbench.data.catalogue").joinpath("catalogue.toml").read_text(encoding="utf-8"))
     chosen = {name: tables[name] for name in names or tables}
     for place, (name, table) in enumerate(chosen.items()):
         table.update({"source": [_without_counts(source) for source in table["source"]]})

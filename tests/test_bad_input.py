@@ -19,11 +19,11 @@ from clipbench.comparison.gate_rules import Requirement, Tolerance, read_gate
 from clipbench.data.prompts import read_prompts
 from clipbench.errors import ClipbenchError
 from clipbench.evaluation.plan import plan
-from clipbench.models._vector_arrays import read_arrays
+from clipbench.models.adapters.vector_arrays import read_arrays
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints, read_json
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.encoding.store import Shelf
+from clipbench.models.options import LoadOptions
 from clipbench.models.reference import resolve
-from clipbench.models.store import Shelf
 from clipbench.results.other_tools import open_results
 from clipbench.results.run import Run, read_run
 from clipbench.training.history import read_history

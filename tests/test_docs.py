@@ -251,12 +251,13 @@ def run(*arguments: str, folder: Path, **environment: str) -> subprocess.Complet
 
 def run_as_written(program: str, arguments: list[str], *, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command of the page of plug-ins, with what it installs apart from the environment of the tests."""
+    path = os.pathsep.join(["installed", *filter(None, [os.environ.get("PYTHONPATH")])])
     if program == "clipbench":
-        return run(*arguments, folder=folder, PYTHONPATH="installed")
+        return run(*arguments, folder=folder, PYTHONPATH=path)
     apart = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", "installed"]
     module = [] if program == "python" else ["-m", program]
     command = [sys.executable, *module, *arguments, *(apart if program == "pip" else [])]
-    environment = {**os.environ, "PYTHONPATH": "installed"}
+    environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
 
 

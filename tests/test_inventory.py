@@ -7,7 +7,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import clipbench
 from clipbench import plugins
 from clipbench.checks.registry import OURS
 from clipbench.cli.main import cli
-from clipbench.data import catalogue
+from clipbench.data.catalogue.entries import catalogue
 from clipbench.evaluation.plan import Request, build_task, suites
 from clipbench.models import aliases
 from clipbench.results.export.formats import FORMATS
@@ -64,13 +64,13 @@ def commands(group: click.Group, path: str) -> Iterator[str]:
 
 
 def public_names() -> Iterator[str]:
-    """Yield each public name: a function with its parameters, a class with its methods and fields."""
+    """Yield each public name: a function with its parameters, a class with its methods and attributes."""
     for name in clipbench.__all__:
         value = getattr(clipbench, name)
         if inspect.isclass(value):
             yield f"class {name}"
             own = {key for key in dir(value) if not key.startswith("_") and not hasattr(Exception, key)}
-            own |= {field.name for field in fields(value)} if is_dataclass(value) else set()
+            own |= {key for each in value.__mro__ for key in inspect.get_annotations(each) if not key.startswith("_")}
             yield from (f"class {name}: {key}" for key in own)
         elif callable(value):
             yield f"function {name}({', '.join(inspect.signature(value).parameters)})"

@@ -13,11 +13,9 @@ from PIL import Image
 import clipbench as cb
 from clipbench.data.modalities import Item
 from clipbench.errors import ClipbenchError
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.memory import embedder_of
-from clipbench.models.protocol import ItemEmbedder
-from clipbench.models.python import wrap
-from clipbench.models.stored import remove, stored_models
+from clipbench.models.adapters.python import embedder_of, wrap
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.store_listing import remove, stored_models
 
 WORDS = [f"sound {row}" for row in range(12)]
 SOUNDS = [np.eye(12, dtype=np.float32)[row] for row in range(12)]
@@ -154,7 +152,7 @@ def test_images_and_texts_alone_are_what_they_always_were() -> None:
 MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "no encoder": (
         lambda: cb.run(Clap(), data={"depth": SOUNDS, "text": WORDS}),
-        r"has no encoder of depth: give the object encode_depth\(items\)",
+        r"has no encoder of depth: it encodes text and audio, and an object needs encode_depth\(items\) for it",
     ),
     "one modality": (lambda: cb.run(Clap(), data={"audio": SOUNDS}), "has audio alone: expected two modalities"),
     "no pairs": (
@@ -185,7 +183,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "doctor": (lambda: cb.doctor(Clap()), "doctor examines models of images and texts"),
     "a task of images": (
         lambda: cb.run(Clap(), "retrieval", data=[(Image.new("RGB", (8, 8)), "a"), (Image.new("RGB", (9, 8)), "b")]),
-        "has no encode_images: it encodes text and audio",
+        "has no encoder of image: it encodes text and audio, and an object needs encode_images",
     ),
 }
 
@@ -215,9 +213,8 @@ def test_an_object_without_images_and_texts_says_its_dimension() -> None:
 
 def test_items_without_a_hash_are_counted_in_each_call(tmp_path: Path) -> None:
     embedder = embedder_of(Clap("clap"), tmp_path, tmp_path, batch_size=2, workers=0, show_progress=False)
-    assert isinstance(embedder, ItemEmbedder)
     for _ in range(2):
-        embedder.items("audio", [Item(Player(), "") for _ in range(3)])
+        embedder.encode("audio", [Item(Player(), "") for _ in range(3)])
     counts = embedder.counts()
     assert counts is not None and counts.n_items()["audio"] == 6
 
@@ -233,5 +230,5 @@ def test_loading_the_model_is_told_apart_where_items_have_no_hash(
     assert isinstance(embedder, StoreEmbedder)
     model = embedder.model
     monkeypatch.setattr(StoreEmbedder, "model", property(slow))
-    embedder.items("audio", [Item(Player(), "")])
+    embedder.encode("audio", [Item(Player(), "")])
     assert embedder.counts().calls[-1].seconds_loading == 5.0

@@ -12,9 +12,8 @@ import pytest
 
 from clipbench.comparison.compare import compare
 from clipbench.errors import NotComparable, UsageError
-from clipbench.evaluation import reuse
-from clipbench.evaluation.evaluate import RunOptions
-from clipbench.evaluation.plan import Request
+from clipbench.evaluation import targets
+from clipbench.evaluation.plan import Request, RunOptions
 from clipbench.results.export.tables import tables
 from clipbench.results.matching import BY_POSITION, EQUAL_SAMPLES, ON_TRUST, OTHER_ORDER, match
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
@@ -133,9 +132,9 @@ def by_reuse(base: Run, candidate: Run) -> str:
     (record,) = candidate.result.evaluations
     asked = [Request(task=record.task, data=record.dataset.id)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reuse, "describe", lambda *_: record)
+        patch.setattr(targets, "describe", lambda *_: record)
         try:
-            reuse.finished_run(
+            targets.finished_run(
                 cast(Any, embedder),
                 asked,
                 base.folder,

@@ -19,7 +19,7 @@ CAPTIONS = 4
 def encoded(n: int, folder: Path) -> None:
     """Run retrieval on so many images with captions, encoded by a model and stored."""
     from clipbench.data.dataset import Dataset
-    from clipbench.models.embedder import StoreEmbedder
+    from clipbench.models.encoding.embedder import StoreEmbedder
     from clipbench.testing import NamedImage, ToyModel
 
     class Quick(ToyModel):
@@ -48,7 +48,7 @@ def given(n: int, folder: Path) -> None:
 
 
 def run(embedder: object, data: object, out: Path) -> None:
-    from clipbench.evaluation.evaluate import RunOptions
+    from clipbench.evaluation.plan import RunOptions
     from clipbench.evaluation.session import Session, SessionOptions
     from clipbench.evaluation.targets import Target, Targets
 

@@ -76,7 +76,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
     offline = ("--no-deps", "--no-build-isolation", "--no-index")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", *offline, "--target", str(installed), str(PACKAGE)]
     subprocess.run(pip, check=True)
-    environment = {**os.environ, "PYTHONPATH": str(installed), "CLIPBENCH_CACHE": str(folder / "cache")}
+    path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "CLIPBENCH_CACHE": str(folder / "cache")}
     rows = []
     for name, colour in COLOURS.items():
         Image.new("RGB", (20, 12), colour).save(folder / f"{name}.png")

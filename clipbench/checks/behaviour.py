@@ -14,8 +14,8 @@ from clipbench.checks.pairs import Pairs, largest_distance
 from clipbench.checks.subject import Subject
 from clipbench.metrics.similarity import unit
 from clipbench.models import probes as probing
-from clipbench.models.token_facts import padded
-from clipbench.models.variants import case_variants
+from clipbench.models.facts.tokens import padded
+from clipbench.models.towers.variants import case_variants
 
 Item = TypeVar("Item")
 

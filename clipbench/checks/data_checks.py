@@ -14,7 +14,6 @@ from clipbench.checks.subject import Subject
 from clipbench.data.dataset import Dataset, LabelSet
 from clipbench.data.images import ImageRef, opened
 from clipbench.errors import BadImage, NoTokenCounts
-from clipbench.models.protocol import count_tokens
 from clipbench.results.numbers import count, counted
 from clipbench.seeding import generator
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
@@ -150,7 +149,7 @@ def caption_length(subject: Subject) -> CheckOutcome:
     if context is None:
         raise NotExamined("the model does not say how many tokens it takes")
     try:
-        n_tokens = count_tokens(subject.model, dataset.captions[:N_CAPTIONS])
+        n_tokens = subject.model.count_tokens(dataset.captions[:N_CAPTIONS])
     except NoTokenCounts as error:
         raise NotExamined(str(error)) from error
     n_cut = int((n_tokens > context).sum())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.checks.pairs import Pairs
-from clipbench.models.variants import Variant
+from clipbench.models.towers.variants import Variant
 
 LEAST_GAIN = 0.1
 """Share by which the mean margin must grow: small gains on a few images are the images', not the setting's."""

@@ -8,8 +8,7 @@ from clipbench.checks.subject import GIVEN, Subject
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, VectorError
-from clipbench.models.embedder import model_behind, recalled_findings
-from clipbench.models.protocol import Embedder, ItemModel
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import CheckFinding
 
 CRASH_MEND = (
@@ -42,7 +41,7 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
     A model without images or without texts has none: all checks are about the two.
     """
     checks = all_checks()
-    recalled = recalled_findings(embedder)
+    recalled = embedder.recalled_findings()
     if recalled is not None and len(checks) == len(OURS):  # nobody knows what a check of others goes by
         return recalled
     if _lacks_a_tower(embedder):
@@ -54,8 +53,7 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
 
 
 def _lacks_a_tower(embedder: Embedder) -> bool:
-    model, _ = model_behind(embedder)
-    return isinstance(model, ItemModel) and not {IMAGE, TEXT} <= set(model.modalities)
+    return embedder.model is not None and not {IMAGE, TEXT} <= set(embedder.model.modalities)
 
 
 def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> CheckFinding:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from clipbench.checks.check import Check, CheckOutcome, fault, healthy
 from clipbench.checks.subject import Subject
+from clipbench.models.facts.modules import declared_preprocessing
 from clipbench.models.internals import Preprocessing
-from clipbench.models.module_facts import declared_preprocessing
-from clipbench.models.variants import SQUARES
+from clipbench.models.towers.variants import SQUARES
 
 COLOUR_TOLERANCE = 0.01
 """Difference of means and standard deviations that rounding explains."""

@@ -3,24 +3,23 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
+from PIL import Image
 
 from clipbench.checks.check import NotExamined
 from clipbench.checks.pairs import Pairs, given_pairs, largest_distance, own_pairs, scene_pairs
 from clipbench.data.dataset import Dataset
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, cause, is_machines
 from clipbench.models import probes as probing
-from clipbench.models.embedder import model_behind
-from clipbench.models.internals import Internals, Preprocessing, internals_of
-from clipbench.models.measured_preprocessing import measure
-from clipbench.models.module_facts import training_parts
+from clipbench.models.facts.modules import training_parts
+from clipbench.models.facts.preprocessing import measure
+from clipbench.models.facts.tokens import LONG, TokenFacts, facts_of
+from clipbench.models.internals import Internals, Preprocessing
 from clipbench.models.probes import Probes
-from clipbench.models.protocol import Embedder, Model, ModelInfo
-from clipbench.models.token_facts import LONG, TokenFacts, facts_of
+from clipbench.models.protocol import Embedder, Model, ModelInfo, Role, Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +70,7 @@ class Subject:
         self.seed = seed
         self.sample: object = None
         """A sample of the data's images, as the checks of data decode it once."""
-        self._model, self._probes = model_behind(embedder)
+        self._model, self._probes = embedder.model, embedder.probes
 
     @property
     def info(self) -> ModelInfo:
@@ -93,16 +92,16 @@ class Subject:
         """The model, whose own errors are ModelErrors; only where ``encodes`` is True."""
         if self._model is None:
             raise NotExamined(GIVEN)
-        model: Any = SimpleNamespace(info=self.info, **_watched(self._model, METHODS))
-        return model
+        return WatchedModel(self._model)
 
     @cached_property
     def parts(self) -> Internals:
         """The parts that the adapter shows, whose own errors are ModelErrors."""
         if self._model is None:
             raise NotExamined(GIVEN)
-        parts = _watch("internals", internals_of)(self._model)
-        return replace(parts, **_watched(parts, PARTS))
+        parts = self.model.internals()
+        watched: dict[str, Any] = _watched(parts, PARTS)
+        return replace(parts, **watched)
 
     @property
     def module(self) -> "torch.nn.Module":
@@ -178,7 +177,29 @@ class Subject:
         return scene_pairs(self.model) if own is None else own
 
 
-METHODS = ("encode_images", "encode_texts", "count_tokens")
+class WatchedModel(Model):
+    """A model whose own errors are ModelErrors: they are faults of what is examined."""
+
+    def __init__(self, model: Model) -> None:
+        self.info, self.modalities, self.preprocess = model.info, model.modalities, model.preprocess
+        self._model = model
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        return _watch("encode", self._model.encode)(modality, inputs, role)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        return _watch("encode_images", self._model.encode_images)(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        return _watch("encode_texts", self._model.encode_texts)(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return _watch("count_tokens", self._model.count_tokens)(texts)
+
+    def internals(self) -> Internals:
+        return _watch("internals", self._model.internals)()
+
+
 PARTS = ("preprocess", "encode_pixels", "tokenize", "encode_tokens")
 
 

@@ -8,9 +8,9 @@ from clipbench.checks.behaviour import distance
 from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
 from clipbench.checks.subject import Subject
 from clipbench.errors import NoTokenCounts
-from clipbench.models.module_facts import vocabulary_size
-from clipbench.models.protocol import TokenModel
-from clipbench.models.token_facts import LONG, SHORT, TokenFacts, lengths, longer_than
+from clipbench.models.facts.modules import vocabulary_size
+from clipbench.models.facts.tokens import LONG, SHORT, TokenFacts, lengths, longer_than
+from clipbench.models.protocol import Model
 
 HIDDEN = "the adapter shows no tokenizer"
 
@@ -147,7 +147,7 @@ def tokenizer(subject: Subject) -> CheckOutcome:
 def _context_by_behaviour(subject: Subject) -> CheckOutcome:
     """Change the last word of a text that just fits the stated context, which must count, and of one beyond it."""
     model, context = subject.model, subject.info.context_length
-    if context is None or context > MAX_CONTEXT or not isinstance(model, TokenModel):
+    if context is None or context > MAX_CONTEXT:
         raise NotExamined(HIDDEN)
     try:
         fitting = _words_that_fit(model, context)
@@ -170,7 +170,7 @@ def _context_by_behaviour(subject: Subject) -> CheckOutcome:
     return healthy(f"words up to {context} tokens change a text's vector, words beyond do not")
 
 
-def _words_that_fit(model: TokenModel, context: int) -> list[str]:
+def _words_that_fit(model: Model, context: int) -> list[str]:
     """Return as many words as fit into a context by the model's own count, the last of them ``red``."""
     words = [SHORT[0]] * context
     counts = model.count_tokens([" ".join(words[:n]) for n in range(1, context + 1)])

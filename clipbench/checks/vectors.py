@@ -10,7 +10,7 @@ from clipbench.checks.pairs import MIN_PAIRS, Pairs, margins, shuffle_test
 from clipbench.checks.subject import Subject
 from clipbench.metrics.similarity import unit
 from clipbench.models import probes as probing
-from clipbench.models.module_facts import untrained_towers
+from clipbench.models.facts.modules import untrained_towers
 from clipbench.results.numbers import counted
 
 MAX_P = 0.01

@@ -9,8 +9,8 @@ from clipbench.checks.subject import Subject
 from clipbench.checks.vectors import MAX_P
 from clipbench.metrics.similarity import unit
 from clipbench.models import probes as probing
-from clipbench.models.module_facts import activations, library_logits, untrained_towers
-from clipbench.models.variants import activation_variants
+from clipbench.models.facts.modules import activations, library_logits, untrained_towers
+from clipbench.models.towers.variants import activation_variants
 
 SCALES = (5.0, 1_000.0)
 """Factors from cosine to logit that training reaches: SigLIP begins at 10, CLIP at 14 and ends at 100."""

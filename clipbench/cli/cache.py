@@ -16,7 +16,7 @@ from clipbench.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clipbench.models.stored import StoredModel
+    from clipbench.models.encoding.store_listing import StoredModel
 
 SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 """Units of ages."""
@@ -46,9 +46,9 @@ def cache(context: click.Context) -> None:
     clipbench cache prune --older-than 30d
     """
     if context.invoked_subcommand is None:
-        from clipbench.evaluation.thumbnails import kept_copies
-        from clipbench.models.store import default_root
-        from clipbench.models.stored import stored_models
+        from clipbench.evaluation.persist import kept_copies
+        from clipbench.files import default_root
+        from clipbench.models.encoding.store_listing import stored_models
 
         root = default_root()
         models = stored_models(root)
@@ -81,10 +81,10 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     clipbench cache prune --older-than 30d
     clipbench cache prune --model vit-b-32 --yes
     """
-    from clipbench.data.download import readable_size
-    from clipbench.evaluation.thumbnails import kept_copies, remove_copies
-    from clipbench.models.store import default_root
-    from clipbench.models.stored import remove, stored_models
+    from clipbench.data.catalogue.download import readable_size
+    from clipbench.evaluation.persist import kept_copies, remove_copies
+    from clipbench.files import default_root
+    from clipbench.models.encoding.store_listing import remove, stored_models
     from clipbench.results.numbers import counted
 
     if age is None and not names:
@@ -126,7 +126,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
 
 def _told(copies: "Mapping[Path, int]") -> str:
     """Return how many small copies of images there are, and their size, from the bytes of each."""
-    from clipbench.data.download import readable_size
+    from clipbench.data.catalogue.download import readable_size
     from clipbench.results.numbers import counted
 
     size = readable_size(sum(copies.values()))
@@ -135,7 +135,7 @@ def _told(copies: "Mapping[Path, int]") -> str:
 
 def _lines(models: "Sequence[StoredModel]") -> list[str]:
     """Return a table of stored models."""
-    from clipbench.data.download import readable_size
+    from clipbench.data.catalogue.download import readable_size
     from clipbench.results.numbers import count, counted
     from clipbench.results.table import Cell, Row, Table, as_text, columns
 

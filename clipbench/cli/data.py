@@ -16,7 +16,7 @@ from clipbench.cli.output import echo, terminal_width
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from clipbench.data.catalogue import CatalogueEntry, Source
+    from clipbench.data.catalogue.entries import CatalogueEntry, Source
 
 UNSURE = " (?)"
 """Marks a licence that no first-hand source confirms."""
@@ -32,7 +32,7 @@ def data() -> None:
 @TRACEBACK
 def list_(data_root: Path | None) -> None:
     """List the data sets with presence, size, licence and access conditions."""
-    from clipbench.data.catalogue import catalogue
+    from clipbench.data.catalogue.entries import catalogue
     from clipbench.results.table import Table, as_text, columns
 
     headers = columns("name", "present", "download", "licence", "access")
@@ -97,7 +97,7 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
 
 def _with_images(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
     """Return the entries, and after each that is about the images of another, that other; each once."""
-    from clipbench.data.catalogue import catalogue
+    from clipbench.data.catalogue.entries import catalogue
 
     wanted: dict[str, CatalogueEntry] = {}
     for entry in entries:
@@ -112,7 +112,7 @@ def source_line(source: "Source") -> str:
     """Return a source of a data set as a line.
 
     Example:
-        >>> from clipbench.data.catalogue import Source
+        >>> from clipbench.data.catalogue.entries import Source
         >>> source_line(Source(form="parquet", hub="me/pets", split="test", revision="abc", columns={"image": "img"}))
         'hf:me/pets, parquet, split test, at abc (image = img)'
     """
@@ -134,8 +134,8 @@ def _get(
     entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None, *, is_one: bool
 ) -> ClipbenchError | None:
     """Download one data set; if there are others, print an error and return it instead of raising it."""
-    from clipbench.data.catalogue import origin_in, place_of
-    from clipbench.data.download import Download, choose_source, fetch
+    from clipbench.data.catalogue.download import Download, choose_source, fetch
+    from clipbench.data.catalogue.entries import origin_in, place_of
 
     place = place_of(entry, root)
     if place is not None:
@@ -190,7 +190,7 @@ def _say(line: str) -> None:
 
 
 def _find(name: str) -> "CatalogueEntry":
-    from clipbench.data.catalogue import catalogue
+    from clipbench.data.catalogue.entries import catalogue
 
     entry = catalogue().get(name.lower())
     if entry is None:
@@ -199,7 +199,7 @@ def _find(name: str) -> "CatalogueEntry":
 
 
 def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
-    from clipbench.data.download import readable_size
+    from clipbench.data.catalogue.download import readable_size
 
     unknown = "unknown" if entry.can_be_fetched else "by hand"
     size = readable_size(entry.size) if entry.size else unknown
@@ -208,9 +208,9 @@ def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
 
 
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
-    from clipbench.data.catalogue import place_of
-    from clipbench.data.download import staging_of
-    from clipbench.data.shards import folder_of
+    from clipbench.data.catalogue.download import staging_of
+    from clipbench.data.catalogue.entries import place_of
+    from clipbench.data.catalogue.shards import folder_of
 
     if place_of(entry, root) is not None:
         return "yes"
@@ -224,8 +224,8 @@ def _licence(entry: "CatalogueEntry") -> str:
 
 
 def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
-    from clipbench.data.catalogue import place_of
-    from clipbench.data.download import readable_size
+    from clipbench.data.catalogue.download import readable_size
+    from clipbench.data.catalogue.entries import place_of
 
     counts = [("images", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
               ("classes", entry.n_classes)]  # fmt: skip

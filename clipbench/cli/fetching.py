@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from clipbench.cli.output import confirm, echo, someone_answers, terminal_width
 from clipbench.cli.summary import Printer
-from clipbench.data.download import readable_size
-from clipbench.data.needs import Need
+from clipbench.data.catalogue.download import readable_size
+from clipbench.data.catalogue.needs import Need
 from clipbench.evaluation.plan import QUICK, most_bytes
 from clipbench.files import nearest
 from clipbench.results.numbers import counted, duration

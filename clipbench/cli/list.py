@@ -47,7 +47,7 @@ def _models() -> list[tuple[str, str]]:
 
 
 def _data() -> list[tuple[str, str]]:
-    from clipbench.data import catalogue
+    from clipbench.data.catalogue.entries import catalogue
 
     forms = [
         ("scenes", "generated captioned images, with data for each task; no download"),

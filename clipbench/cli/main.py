@@ -150,11 +150,20 @@ def key_values(context: click.Context, parameter: click.Parameter, values: tuple
     return pairs
 
 
+def _end_with_parent() -> None:
+    """Have one of several processes end with what has started it, whatever it does by then."""
+    if "RANK" in os.environ:
+        from clipbench.distributed.place import end_with_parent
+
+        end_with_parent()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 regression, 2 bad usage or input, 3 incomplete, 130 interrupted.
 
     It is 141 where the output goes to a program that ends before it has read all, such as ``head``.
     """
+    _end_with_parent()
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -10,7 +10,7 @@ from clipbench.cli.main import SHOWS_TRACEBACK, key_values
 
 if TYPE_CHECKING:
     from clipbench.evaluation.session import SessionOptions
-    from clipbench.models.protocol import LoadOptions
+    from clipbench.models.options import LoadOptions
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -32,7 +32,7 @@ def doctor_options(command: Command) -> Command:
 def session_options(given: dict[str, Any]) -> "SessionOptions":
     """Return what the options of a command line ask a session for."""
     from clipbench.data import DataOptions
-    from clipbench.evaluation.evaluate import RunOptions
+    from clipbench.evaluation.plan import RunOptions
     from clipbench.evaluation.session import SessionOptions
 
     return SessionOptions(
@@ -62,7 +62,7 @@ def session_options(given: dict[str, Any]) -> "SessionOptions":
 
 def load_options(given: dict[str, Any]) -> "LoadOptions":
     """Return how a command line asks for a model to be loaded."""
-    from clipbench.models.protocol import LoadOptions
+    from clipbench.models.options import LoadOptions
 
     return LoadOptions(
         device=given["device"],
@@ -111,6 +111,12 @@ DATA_OPTION = click.option(
     help="Option of the data, such as split=test or a column name; repeatable.",
 )
 DEVICE = click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps.")
+DEVICES = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all.",
+)
 PRECISION = click.option(
     "--precision",
     default="fp32",
@@ -177,7 +183,7 @@ OPTIONS = (
         type=click.Path(path_type=Path),
         help="Run folder; with several models, the folder of their run folders. [default: runs/TIME-MODEL]",
     ),
-    DEVICE,
+    DEVICES,
     PRECISION,
     BATCH_SIZE,
     click.option("--workers", type=click.IntRange(min=0), help="Processes that decode images. [default: cores - 1]"),

@@ -11,14 +11,13 @@ import click
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
 from clipbench.cli.options import evaluation_options, session_options
 from clipbench.cli.output import print_error
-from clipbench.cli.processes import DEVICES, sharing_work, works_for_another
+from clipbench.cli.processes import serves_another, sharing_work
 from clipbench.errors import ClipbenchError, UsageError
 
 
 @click.command(context_settings=SETTINGS)
 @click.option("--model", "models", multiple=True, required=True, metavar="REF", help="Model to measure; repeatable.")
 @evaluation_options
-@DEVICES
 @click.option(
     "--yes",
     is_flag=True,
@@ -48,9 +47,8 @@ def run(**given: Any) -> int:
         from clipbench.hub import cache_only
 
         click.get_current_context().with_resource(cache_only())
-    has_worked = works_for_another(given)
-    if has_worked is not None:
-        return DONE if has_worked else INTERRUPTED
+    if serves_another(given):
+        return DONE
     with sharing_work(given, click.get_current_context().obj[1:]):
         return _lead(given)
 
@@ -61,7 +59,6 @@ def _lead(given: dict[str, Any]) -> int:
     from clipbench.cli.summary import results_alone
     from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import REPORT, find_targets
-    from clipbench.parallel import processes
     from clipbench.results.run import check_whole
 
     targets = find_targets(given["models"], given["out"], writes_reports=not given["no_report"])
@@ -86,7 +83,6 @@ def _lead(given: dict[str, Any]) -> int:
         for run in runs:
             check_whole(run)
     except KeyboardInterrupt:
-        processes().check()
         what = "what was encoded is stored"
         if targets.are_several:
             what = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"

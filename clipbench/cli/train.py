@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, key_values
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo, print_error, print_note
-from clipbench.cli.processes import DEVICES, sharing_batches
+from clipbench.cli.processes import launching
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
@@ -57,8 +57,12 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Continue the run in --out with the arguments it was started with.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(max=2**63 - 1),
               help="Seed of weights, order and augmentation.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1, mps.")
-@DEVICES
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all.",
+)
 @click.option("--workers", type=int, help="Processes that prepare images. [default: cores - 1, at most 8]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @TRACEBACK
@@ -71,21 +75,19 @@ def train(context: click.Context, /, **given: Any) -> int:
     clipbench train --data captions.jsonl --loss siglip --out runs/mine
     clipbench train --data hf:ORG/NAME --arch ViT-B-32 --batch-size 32768 --micro-batch-size 256 --out runs/mine
     clipbench train --resume --out runs/mine
-    clipbench train --data ... --devices all --out runs/mine
+    clipbench train --data ... --device all --out runs/mine
     torchrun --nproc-per-node 8 -m clipbench train --data ... --out runs/mine
 
     The log holds the modality gap, cones, recall@1 on held-out pairs and the temperature at step 0 and every
     --eval-every steps. Measure the result with clipbench run --model runs/mine.
     """
-    devices = given.pop("devices")
-    options = _options(context, given)
     from clipbench.training.train import Interrupted
     from clipbench.training.train import train as train_model
 
     try:
-        with sharing_batches(devices, given["device"], context.obj[1:]) as launched:
+        with launching(given, context.obj[1:]) as launched:
             checkpoint = train_model(
-                options,
+                _options(context, given),
                 is_resumed=given["resume"],
                 show_progress=not given["quiet"],
                 tell=print_note,

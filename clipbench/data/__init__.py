@@ -1,6 +1,6 @@
 """Data sets: images as references, with labels, captions or both, from folders, tables, archives and the Hub."""
 
-from clipbench.data.catalogue import CatalogueEntry, catalogue
+from clipbench.data.catalogue.entries import CatalogueEntry
 from clipbench.data.contrast_and_attack import Attack, Contrast
 from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet
 from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
@@ -23,7 +23,6 @@ __all__ = [
     "ImageRef",
     "LabelSet",
     "Prompts",
-    "catalogue",
     "depends_on_task",
     "for_task",
     "load_data",

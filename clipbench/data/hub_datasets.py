@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from clipbench.data import huggingface, huggingface_rows, webdataset
+from clipbench.data import huggingface
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.huggingface_rows import SplitRows
+from clipbench.data.readers import huggingface_rows, webdataset
+from clipbench.data.readers.huggingface_rows import SplitRows
 from clipbench.errors import DataError, Unavailable, UsageError
 from clipbench.hub import HubRequest, cached_first, gated, refusal
 

@@ -11,7 +11,8 @@ from clipbench.data.contrasts import ImageKey, Question, schema_of
 from clipbench.data.contrasts.questions import CroppedImage, dataset_of, read_question
 from clipbench.data.contrasts.schemas import Schema
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.huggingface_rows import (
+from clipbench.data.images import ImageRef
+from clipbench.data.readers.huggingface_rows import (
     SAVED_FILES,
     ImageColumn,
     RowImage,
@@ -21,10 +22,9 @@ from clipbench.data.huggingface_rows import (
     open_saved,
     open_split,
 )
-from clipbench.data.images import ImageRef
-from clipbench.data.table import ColumnTable, Samples, read_samples
-from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.table_columns import Roles, find_roles
+from clipbench.data.readers.table import ColumnTable, Samples, read_samples
+from clipbench.data.readers.table_columns import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.readers.table_columns import Roles, find_roles
 from clipbench.errors import DataError, UsageError
 from clipbench.untrusted.reading import is_file, refuse_special_files
 

@@ -11,14 +11,14 @@ from PIL import Image
 from clipbench.data import huggingface
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.decoding import as_rgb, reading_of_image
-from clipbench.data.huggingface_rows import SplitRows, choose_split
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, content_digest
 from clipbench.data.modalities import IDS
-from clipbench.data.modality_columns import from_columns
+from clipbench.data.readers.huggingface_rows import SplitRows, choose_split
+from clipbench.data.readers.modality_columns import from_columns
+from clipbench.data.readers.table import ColumnTable, read_samples
+from clipbench.data.readers.table_columns import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.readers.table_columns import find_roles
 from clipbench.data.reference import with_given_class_names
-from clipbench.data.table import ColumnTable, read_samples
-from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.table_columns import find_roles
 from clipbench.errors import BadImage, DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, user_path, why_not_there
 

@@ -7,20 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import (
-    attacks,
-    eccv_caption,
-    hub_datasets,
-    huggingface,
-    image_folder,
-    judged_files,
-    languages,
-    long_captions,
-    manifest,
-    training_split,
-    webdataset,
-)
-from clipbench.data.catalogue import (
+from clipbench.data import attacks, hub_datasets, huggingface, training_split
+from clipbench.data.catalogue.entries import (
     CatalogueEntry,
     catalogue,
     check_size,
@@ -32,12 +20,14 @@ from clipbench.data.catalogue import (
     with_origin,
     with_published_prompts,
 )
+from clipbench.data.catalogue.shards import ShardSelection, find_part, load_part
 from clipbench.data.class_names import read_class_names, with_class_names
 from clipbench.data.contrasts import files as contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.hub_datasets import HubReference
-from clipbench.data.huggingface_rows import SAVED_FILES
-from clipbench.data.shards import ShardSelection, find_part, load_part
+from clipbench.data.readers import eccv_caption, image_folder, languages, long_captions, manifest, webdataset
+from clipbench.data.readers import judged as judged_files
+from clipbench.data.readers.huggingface_rows import SAVED_FILES
 from clipbench.errors import DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, is_folder, is_there, matching, user_path, why_not_there
 

@@ -11,77 +11,53 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import IO
 
-from clipbench.distributed.place import DEVICE, QUIET, Place
+from clipbench.distributed.place import DEVICE, END_SECONDS, PARENT, QUIET, Place
 from clipbench.errors import UsageError
 from clipbench.metrics.threads import limited_threads
 
 NUMPY_THREADS = "OPENBLAS_NUM_THREADS"
 """The variable by which numpy's products take a number of threads of their own."""
-END_SECONDS = 15.0
-"""Time that a process has to put away its work when it is asked to end."""
 
 
-def chosen_devices(devices: str, device: str) -> list[str]:
-    """Return the device of each process that ``--devices`` asks for, one process each.
+def chosen_devices(device: str) -> list[str]:
+    """Return the device of each process that ``--device`` asks for, one process each.
 
     Args:
-        devices: ``all``, a number, or names with commas between them.
-        device: of the option ``--device``.
+        device: one device, several with commas between them, or ``all``.
 
     Raises:
-        UsageError: there are no such devices.
+        UsageError: there are no such devices, or one GPU is named twice.
+
+    Example:
+        >>> chosen_devices("cpu"), chosen_devices("cpu,cpu")
+        (['cpu'], ['cpu', 'cpu'])
     """
-    kind, _, number = device.partition(":")
-    if "," in devices or ":" in devices:
-        names = [name.strip() for name in devices.split(",")]
-        if device != "auto":
-            raise UsageError(f"--devices {devices} names the devices already: drop --device {device}")
-        if len(set(names)) < len(names):
-            raise UsageError(f"--devices {devices} names a device twice: expected one process for each")
-        return [_there(name) for name in names]
-    if number:
-        raise UsageError(f"--devices {devices} and --device {device}: give --device {kind}, or name all in --devices")
-    n = None if devices == "all" else int(devices) if devices.isdecimal() else 0
-    if n == 0:
-        raise UsageError(
-            f"--devices is '{devices}': expected all, a number of processes from 1 on, or names such as cuda:0,cuda:1"
-        )
-    kind, n_devices = _devices_of(kind)
-    if n_devices is None:  # processors: as many processes as are asked for
-        if n is None and device != "auto":
-            raise UsageError(f"--devices all with --device {kind}: expected a number of processes, such as --devices 2")
-        return [kind] * (n or 1)
-    if (n or 1) > n_devices:
-        raise UsageError(f"--devices is {n}, and there {_are(n_devices, kind)} here: expected at most {n_devices}")
-    return [f"{kind}:{index}" for index in range(n or n_devices)]
-
-
-def _devices_of(kind: str) -> tuple[str, int | None]:
-    """Return a kind of devices, of ``auto`` the one that is here, and how many there are; None of processors."""
+    names = [name.strip() for name in device.split(",")]
+    if names == ["all"]:
+        return _all_devices()
+    if len(names) == 1:
+        return names
     import torch
 
     n_gpus = torch.cuda.device_count()  # touches none: they can still be hidden from this process
-    if kind in ("cuda", "auto") and n_gpus:
-        return "cuda", n_gpus
-    if kind in ("cpu", "auto") and not (kind == "auto" and torch.accelerator.is_available()):
-        return "cpu", None
-    if kind in ("auto", "mps"):
-        return "mps", 1
-    raise UsageError(f"device '{kind}' cannot be used by several processes here: expected auto, cpu or cuda")
+    for name in names:
+        kind, _, index = name.partition(":")
+        if name != "cpu" and not (kind == "cuda" and index.isdecimal() and int(index) < n_gpus):
+            there = "is 1 CUDA device" if n_gpus == 1 else f"are {n_gpus} CUDA devices"
+            raise UsageError(
+                f"--device {device} names '{name}', and there {there} here: expected names such as cuda:0,cuda:1, or"
+                " cpu,cpu for two processes"
+            )
+    if len(set(names)) not in (len(names), 1) or (len(set(names)) == 1 and names[0] != "cpu"):
+        raise UsageError(f"--device {device} names a device twice: expected one process for each")
+    return names
 
 
-def _there(name: str) -> str:
-    kind, _, index = name.partition(":")
-    kind, n_devices = _devices_of(kind)
-    if kind == "cpu" or not index.isdecimal() or (n_devices is not None and int(index) >= n_devices):
-        raise UsageError(
-            f"--devices names {name}, and there {_are(n_devices or 0, kind)} here: expected such as cuda:0"
-        )
-    return name
+def _all_devices() -> list[str]:
+    import torch
 
-
-def _are(n: int, kind: str) -> str:
-    return f"is 1 {kind} device" if n == 1 else f"are {n} {kind} devices"
+    n_gpus = torch.cuda.device_count()
+    return [f"cuda:{index}" for index in range(n_gpus)] or ["auto"]
 
 
 @dataclass
@@ -186,6 +162,7 @@ def _variables(place: Place, rank: int, device: str) -> Mapping[str, str]:
         "MASTER_PORT": str(place.port),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads(place.n_local))),
         DEVICE: device,
+        PARENT: str(os.getpid()),
         **QUIET,
     }
 

@@ -1,6 +1,9 @@
 """The place of a process among those that run one command, as torchrun tells it, and the device that it takes."""
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -9,7 +12,12 @@ from clipbench.errors import UsageError
 
 DEVICE = "CLIPBENCH_PROCESS_DEVICE"
 """The variable in which ``launch`` tells a process its device."""
-ADVICE = "start it with torchrun or --devices, or unset RANK to run alone"
+PARENT = "CLIPBENCH_PROCESS_PARENT"
+"""The variable in which it tells it the process that has started it."""
+WATCH_SECONDS = 0.5
+END_SECONDS = 15.0
+"""Time that a process has to put away its work when it is asked to end."""
+ADVICE = "start it with torchrun or several devices, or unset RANK to run alone"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 QUIET = {"TORCH_CPP_LOG_LEVEL": "FATAL"}
 """Variables that keep torch from printing a stack where a process finds the others gone."""
@@ -89,10 +97,11 @@ class Place:
             UsageError: there is no GPU for this process, or all processes would take the same one.
         """
         kind, _, number = given.partition(":")
-        if number:
+        if self.device is None and (number or "," in given):
             raise UsageError(
-                f"--device {given} is one device for {self.n} processes: give --device {kind}, one for each"
+                f"--device {given} is told to {self.n} processes, which torchrun has started: give --device {kind.partition(',')[0]}"
             )
+        kind = "cuda" if given == "all" or "," in given else kind
         own = self.device or f"cuda:{self.local_rank}"
         if kind not in ("auto", "cuda") or not own.startswith("cuda:"):
             return
@@ -102,6 +111,20 @@ class Place:
             os.environ[VISIBLE] = names[index]
         elif len(names) > 1:  # of one, whatever started the processes has given each its own
             raise UsageError(f"{self.n_local} processes for {len(names)} GPUs: expected one process for each")
+
+
+def end_with_parent() -> None:
+    """End this process when what has started it is gone, from now on; call it first, before anything heavy is imported."""
+    parent = int(os.environ.get(PARENT, os.getppid()))
+    threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
+
+
+def _end_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)  # what it has in hand is stored
+    time.sleep(END_SECONDS)
+    os._exit(1)  # what it does cannot be interrupted
 
 
 def connect(place: Place, listener: int | None = None) -> Store:

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from clipbench.distributed.rounds import current
 from clipbench.errors import FOREIGN, ClipbenchError
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.targets import RESULT, Target
 from clipbench.evaluation.task import ForeseeingTask
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.filling import encode_together
-from clipbench.models.large_arrays import memory_bytes
+from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
+from clipbench.models.encoding.large_arrays import memory_bytes
 from clipbench.models.protocol import Embedder, ModelInfo
-from clipbench.parallel import processes
 from clipbench.untrusted.reading import is_file
 
 SHARE_OF_MEMORY = 0.25
@@ -51,7 +50,7 @@ class Ahead:
     def _load_others(self, targets: Sequence[Target]) -> None:
         """Load the models that follow, as long as one more of the largest so far would fit into memory."""
         (first,) = self._loaded.values()
-        room = SHARE_OF_MEMORY * _free_memory(first.info.device) / processes().n_here
+        room = SHARE_OF_MEMORY * _free_memory(first.info.device) / current().n_here
         for target in targets:
             sizes = [_n_bytes(each.info) for each in self._loaded.values()]
             if len(sizes) >= MOST_MODELS or not all(sizes) or sum(sizes) + max(sizes) > room:

@@ -1,12 +1,15 @@
-"""The data of a session: each data set is loaded once, and what went wrong with it is kept too."""
+"""The data of a session: what is missing is fetched, each data set is loaded once, and what went wrong with it is kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from clipbench.data import DataOptions, Dataset, depends_on_task, for_task, load_data, random_subset
-from clipbench.data.needs import Use
-from clipbench.errors import ClipbenchError, UsageError
-from clipbench.evaluation.plan import Request, task_class
+from clipbench.data import Dataset, depends_on_task, for_task, load_data, random_subset
+from clipbench.data.catalogue.download import readable_size
+from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
+from clipbench.errors import ClipbenchError, Unavailable, UsageError
+from clipbench.evaluation.plan import Request, RunOptions, task_class
+from clipbench.evaluation.progress import Progress
+from clipbench.models.protocol import Embedder
 from clipbench.seeding import generator
 
 FIXED_NOTE = (
@@ -15,21 +18,16 @@ FIXED_NOTE = (
 
 
 class Datasets:
-    """Where evaluations get their data.
+    """The data sets of a session, each loaded once.
 
     Args:
-        options: how all data are found and read; a request adds its own.
-        limit: images to cut a data set down to, a seeded, stratified subset; None for all.
+        options: how data are found and read, to which a request adds its own, and the number of images to cut them down to.
         given: a data set in memory, which requests name by its id.
     """
 
-    def __init__(
-        self, options: DataOptions, *, seed: int = 0, limit: int | None = None, given: Dataset | None = None
-    ) -> None:
+    def __init__(self, options: RunOptions, given: Dataset | None = None) -> None:
         self._options = options
         self._given = given
-        self._seed = seed
-        self._limit = limit
         self._loaded: dict[tuple[str, ...], Dataset | ClipbenchError] = {}
 
     def get(self, request: Request) -> Dataset:
@@ -45,33 +43,102 @@ class Datasets:
             raise dataset
         return dataset
 
+    def to_score(self, request: Request, embedder: Embedder) -> Dataset:
+        """Return the data that a request scores with a model: those that the model brings, else the request's.
+
+        Raises:
+            Unavailable: the model has vectors of its own samples only, and they do not allow the task.
+        """
+        if embedder.dataset is None:
+            dataset = self.get(request)
+            return embedder.readable(dataset) if self._options.skip_bad_images else dataset
+        if request.data is not None:
+            raise Unavailable(
+                f"an embeddings file holds vectors of its own samples only: ask for {request.task} without @DATA"
+            )
+        if getattr(task_class(request.task), "needs_model", False):
+            raise Unavailable(f"{request.task} encodes further images or texts: it needs the model itself, not vectors")
+        return self.cut(embedder.dataset)
+
+    def provide(
+        self,
+        requests: Sequence[Request],
+        suite: str,
+        *,
+        may_fetch: bool | None,
+        most_bytes: int | None,
+        progress: Progress,
+    ) -> list[Need]:
+        """Fetch the data of the catalogue that are missing, if that is wanted, and return what is still missing.
+
+        Args:
+            suite: the suite whose data they are.
+            may_fetch: None leaves it to ``progress.missing``.
+            most_bytes: how much may be fetched for the suite; None for any.
+
+        Raises:
+            Unavailable: it is more than that.
+        """
+        needs = find_needs(self.uses(requests), self._options.data.data_root)
+        if may_fetch is False or not needs:
+            return needs
+        if any(need.can_be_fetched for need in needs):
+            needs = look_up_needs(needs)
+            if most_bytes is not None:
+                _refuse_too_much(needs, suite, most_bytes)
+        if not progress.missing(needs) and not may_fetch:
+            return needs
+        left = fetch_needs(needs, begun=lambda need: progress.fetching(need, needs), arrived=progress.arrived)
+        progress.fetched(left)
+        return left
+
     def check(self, requests: Sequence[Request]) -> None:
         """Load everything before any work.
 
         Raises:
-            UsageError: a reference or an option is wrong, so nothing is worth starting before it is mended. Data
+            UsageError: a reference or an option is wrong, which has to be corrected before any work is worth starting. Data
                 that are malformed or not there are reported later, by the evaluation that needs them.
         """
-        for request in requests:
-            try:
-                self.get(request)
-            except UsageError:
-                raise
-            except ClipbenchError:
-                continue
+        for _, error in self._outcomes(requests):
+            if isinstance(error, UsageError):
+                raise error
 
-    def problems(self, requests: Sequence[Request]) -> Mapping[str, list[str]]:
-        """Return why data cannot be had or are malformed, with the tasks that ask for them."""
+    def check_some(self, requests: Sequence[Request]) -> None:
+        """Raise Unavailable if no request has data: a run without a number would be useless, and loading a model takes long."""
+        errors: dict[str | None, Unavailable] = {}
+        for request, error in self._outcomes(requests):
+            if not isinstance(error, Unavailable):
+                return
+            errors[request.data] = error
+        if len(errors) == 1:
+            raise next(iter(errors.values()))
+        if errors:
+            raise Unavailable(
+                f"nothing can be measured: none of the {len(errors)} data sets is on this machine;"
+                " name data of your own, TASK@DATA, or measure built-in images, suite scenes"
+            )
+
+    def problems(self, requests: Sequence[Request], needs: Sequence[Need]) -> list[str]:
+        """Return a line for each data set that is malformed or not there, and not in ``needs``, with the tasks that ask for it."""
+        known = {need.entry.name for need in needs}
         tasks: dict[str, list[str]] = {}
+        for request, error in self._outcomes(each for each in requests if (each.data or "").lower() not in known):
+            if error is not None:
+                tasks.setdefault(str(error), []).append(request.task)
+        return [f"{', '.join(names)}: {error}" for error, names in tasks.items()]
+
+    def _outcomes(self, requests: Iterable[Request]) -> Iterator[tuple[Request, ClipbenchError | None]]:
+        """Load the data of each request, and yield the request with what that raised."""
         for request in requests:
             try:
                 self.get(request)
             except ClipbenchError as error:
-                tasks.setdefault(str(error), []).append(request.task)
-        return tasks
+                yield request, error
+            else:
+                yield request, None
 
     def uses(self, requests: Sequence[Request]) -> Mapping[str, Use]:
-        """Return what the requests ask of each data set."""
+        """Return the tasks and the number of images that the requests need from each data set."""
         uses: dict[str, Use] = {}
         for request in requests:
             n_images = self._limit_of(request)
@@ -85,23 +152,23 @@ class Datasets:
 
     def cut(self, dataset: Dataset, request: Request | None = None) -> Dataset:
         """Return the subset that the limit asks for, drawn with the session's seed, or the one that the suite fixes."""
-        limit = self._limit if request is None else self._limit_of(request)
+        limit = self._options.limit if request is None else self._limit_of(request)
         if limit is None:
             return dataset
         is_fixed = request is not None and request.limit == limit
-        subset = random_subset(dataset, limit, generator(0 if is_fixed else self._seed, "limit", dataset.id))
+        subset = random_subset(dataset, limit, generator(0 if is_fixed else self._options.seed, "limit", dataset.id))
         return replace(subset, notes=(*subset.notes, FIXED_NOTE)) if is_fixed and subset is not dataset else subset
 
     def _limit_of(self, request: Request) -> int | None:
         """Return the smaller of the session's limit and the suite's."""
-        return min((limit for limit in (self._limit, request.limit) if limit is not None), default=None)
+        return min((limit for limit in (self._options.limit, request.limit) if limit is not None), default=None)
 
     def _load(self, request: Request, reference: str) -> Dataset | ClipbenchError:
         options = replace(
-            self._options,
+            self._options.data,
             task=request.task,
             n_images=self._limit_of(request),
-            options={**self._options.options, **request.data_options},
+            options={**self._options.data.options, **request.data_options},
         )
         try:
             if self._given is not None and reference == self._given.id:
@@ -111,8 +178,19 @@ class Datasets:
             return error
 
 
+def _refuse_too_much(needs: Sequence[Need], suite: str, most_bytes: int) -> None:
+    fetched = [need for need in needs if need.can_be_fetched]
+    n_bytes = sum((need.n_bytes or 0) - need.n_bytes_present for need in fetched)
+    if n_bytes > most_bytes:
+        names = " ".join(need.entry.name for need in fetched)
+        raise Unavailable(
+            f"suite {suite} may fetch at most {readable_size(most_bytes)}, and the servers list {readable_size(n_bytes)}:"
+            f" nothing was fetched; `clipbench data get {names}` fetches these data whole, whatever their size"
+        )
+
+
 def _advice(task: str) -> str:
-    """Return which data a task could have where its suite names none."""
+    """Return advice on data for a task for which the suite names none."""
     if getattr(task_class(task), "needs_modalities", False):  # no reference names such data
         return (
             "it measures the modalities of a file of vectors, --model embeddings:FILE, or in Python those of a model in"

@@ -1,7 +1,8 @@
-"""A diagnosis: the findings of all checks of a model and of data, and why a score misses what was expected."""
+"""A diagnosis: the findings of all checks of a model and of data, and why a score is not the expected one."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from clipbench import plugins
@@ -9,12 +10,14 @@ from clipbench.checks.examination import examine
 from clipbench.data import DataOptions, Dataset, for_task, load_data
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, question
-from clipbench.models.embedder import load_embedder
-from clipbench.models.protocol import PRECISIONS, Embedder, LoadOptions, Model, ModelInfo
+from clipbench.evaluation.explain import Expectation, Explanation, Inquiry
+from clipbench.evaluation.plan import RunOptions
+from clipbench.models.encoding.embedder import load_embedder
+from clipbench.models.options import PRECISIONS, LoadOptions
+from clipbench.models.protocol import Embedder, Model, ModelInfo
 from clipbench.models.reference import load_model
 from clipbench.results.frames import as_frame
-from clipbench.results.numbers import change, interval, quantity
+from clipbench.results.numbers import change, counted, interval, quantity
 from clipbench.results.record import CheckFinding
 from clipbench.results.table import Cell, Table, as_html, columns
 
@@ -43,7 +46,7 @@ class Diagnosis:
     model: ModelInfo
     findings: Sequence[CheckFinding]
     explanation: Explanation | None = None
-    """Where a score was expected."""
+    """The expected score against the measured one; None if none was expected."""
 
     def __repr__(self) -> str:
         return f"<diagnosis of {self.model.ref}: {self.summary}>"
@@ -55,26 +58,20 @@ class Diagnosis:
 
     @property
     def summary(self) -> str:
-        """How many findings there are of each status."""
-        n = {status: sum(each.status == status for each in self.findings) for status in STATUSES}
-        plural = {status: "" if n[status] == 1 else "s" for status in ("fault", "warning")}
-        return (
-            f"{n['fault']} fault{plural['fault']}, {n['warning']} warning{plural['warning']},"
-            f" {n['ok']} ok, {n['not examined']} not examined"
-        )
+        """The number of findings of each status."""
+        n = Counter(each.status for each in self.findings)
+        faults, warnings = counted(n["fault"], "fault"), counted(n["warning"], "warning")
+        return f"{faults}, {warnings}, {n['ok']} ok, {n['not examined']} not examined"
 
     def frame(self) -> "pandas.DataFrame":
         """Return a row for each check: check, status, seen, why, mend."""
-        names = [part.name for part in fields(CheckFinding)]
-        return as_frame([{name: getattr(each, name) for name in names} for each in self.findings], names)
+        columns = [part.name for part in fields(CheckFinding)]
+        return as_frame([asdict(each) for each in self.findings], columns)
 
     def _repr_html_(self) -> str:
         """Return the findings as a table, as a notebook shows them."""
         rows = [[Cell(each.check), Cell(each.status), Cell(each.seen), Cell(each.mend)] for each in self.findings]
         return as_html(Table(title=self.model.ref, columns=columns("check", "status", "seen", "mend"), rows=rows))
-
-
-STATUSES = ("fault", "warning", "ok", "not examined")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +95,10 @@ def diagnose(
     options: DoctorOptions,
     tell: Callable[[CheckFinding], None] = lambda _: None,
 ) -> Diagnosis:
-    """Return what all checks find.
+    """Return the findings of all checks.
 
     Args:
-        model: a reference, or a model that is there already.
+        model: a reference, or a model that is loaded already.
         load: how a reference is loaded.
         options: data, and the score that is expected.
         tell: called with each finding as it is made.
@@ -122,10 +119,9 @@ def diagnose(
         raise UsageError(f"{embedder.info.ref} is made of vectors with samples of their own: drop the data")
     inquiry = None
     if options.expectation is not None and dataset is not None:
-        scored = Datasets(options.loading, seed=options.seed, limit=options.limit).cut(dataset)
-        asked = question(options.expectation, scored, tasks)
+        scored = Datasets(RunOptions(data=options.loading, seed=options.seed, limit=options.limit)).cut(dataset)
         may_be_part = options.limit is not None or options.loading.allow_partial or bool(findings)
-        inquiry = Inquiry(asked, options.expectation, scored, embedder, seed=options.seed, may_be_part=may_be_part)
+        inquiry = Inquiry(options.expectation, scored, embedder, tasks, seed=options.seed, may_be_part=may_be_part)
     for found in findings:
         tell(found)
     for found in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
@@ -140,7 +136,7 @@ def diagnose(
 
 
 def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:
-    """Return the data, and a finding where they are malformed; then what is whole of them, or None."""
+    """Return the data; of malformed data a finding, and the part that can be read, or None."""
     if options.data is None:
         return None, []
     first = (options.expectation.metric or "").partition("/")[0] if options.expectation else ""
@@ -164,7 +160,7 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
 
 
 def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tuple[str, Callable[[str], Model]]]:
-    """Yield each other precision of a model that has one, with what loads it; fp16 is for accelerators."""
+    """Yield each other precision that a model could have, with a function that loads it; fp16 is for accelerators."""
 
     def reload(precision: str) -> Model:
         model = load_model(reference, replace(load, precision=precision))
@@ -179,7 +175,7 @@ def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tup
 
 
 def _finding(explanation: Explanation) -> CheckFinding:
-    """Return what is found of an expected score."""
+    """Return the finding on an expected score."""
     metric, expected, cause = explanation.metric, explanation.expected, explanation.cause
     measured = f"{explanation.metric_name} is {quantity(metric.value, metric.unit)} {interval(metric)}".rstrip()
     seen = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"

@@ -1,27 +1,28 @@
-"""Why a score misses what was expected: each switch is flipped, one at a time, and the same samples are scored again."""
+"""Why a score is not the expected one: switches are flipped one at a time, and the same samples are scored again."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 
 from clipbench.comparison.align import Tables
 from clipbench.comparison.paired_tests import Generators, paired_test
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
+from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER, Prompts
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, published_names, with_published
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.models.embedder import StoreEmbedder, model_behind
-from clipbench.models.protocol import Counts, Embedder, Model, ModelInfo
-from clipbench.models.variants import variants
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.protocol import Embedder, Model, Role, Vectors
+from clipbench.models.towers.variants import variants
 from clipbench.results.record import Metric
 from clipbench.seeding import generator
 from clipbench.stats.significance import holm
@@ -54,17 +55,17 @@ class SwitchEffect:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """An expected score, the one that is measured, and what each switch does to it."""
+    """An expected score, the measured one, and the effect of each switch on it."""
 
     metric_name: str
     """``task@data/metric``."""
     expected: float
     source: str
-    """Who expects it: the user, or what published it."""
+    """The origin of the expected score: the user, or a publication."""
     metric: Metric
-    """As the model is."""
+    """The measured score, with the model as it is."""
     effects: Sequence[SwitchEffect]
-    """Those that lead towards the expected value first, the nearest to it first of all."""
+    """Sorted: those that lead towards the expected value first, and among them the nearest to it."""
     notes: Sequence[str] = ()
     """Switches that could not be flipped, with the reason."""
 
@@ -85,8 +86,8 @@ class Explanation:
         """Return a row for each switch: switch, setting, value, change, low, high, p_value, is_towards."""
         import pandas
 
-        names = [part.name for part in fields(SwitchEffect)]
-        return pandas.DataFrame([{name: getattr(each, name) for name in names} for each in self.effects], columns=names)
+        columns = [part.name for part in fields(SwitchEffect)]
+        return pandas.DataFrame([asdict(each) for each in self.effects], columns=columns)
 
 
 class Expectation(NamedTuple):
@@ -115,83 +116,60 @@ class Expectation(NamedTuple):
             return float("nan")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExpectedMetric:
-    """A task on data, and the metric that is asked for."""
-
-    request: Request
-    task: Task
-    metric: str | None
-
-
 Reload = Callable[[str], Model]
 """Loads the same model in another precision."""
 
 
-def question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> ExpectedMetric:
-    """Return the task and metric that an expectation is of.
-
-    Raises:
-        UsageError: the data allow neither zero-shot nor retrieval, and no task is named.
-    """
-    first, _, rest = (expectation.metric or "").partition("/")
-    if first in tasks:
-        name, metric = first, rest or None
-    else:
-        name, metric = _task_for(dataset), expectation.metric
-    request = Request(task=name, data=dataset.id)
-    return ExpectedMetric(request=request, task=build_task(request), metric=metric)
-
-
 class Inquiry:
-    """A score that is expected, and the one that is measured; ``explanation`` flips the switches.
+    """An expected score and the measured one; ``explanation`` flips the switches.
 
     Args:
-        asked: the task and metric.
-        expectation: the score.
-        dataset: what is scored.
+        expectation: the expected score.
+        dataset: the data to score.
         embedder: the model as it is.
-        seed: of tests and intervals.
+        tasks: names of all tasks.
+        seed: seed of tests and intervals.
         may_be_part: some of the data may have been left out, so that no published value is to be expected.
 
     Raises:
-        UsageError: the score is no number, the metric is unknown, or nothing was published that is of these data.
+        UsageError: the score is no number, the metric is unknown, nothing was published that is of these data, or no task
+            is named and the data allow neither zero-shot nor retrieval.
         ClipbenchError: the task cannot be done on the data.
     """
 
     def __init__(
         self,
-        asked: ExpectedMetric,
         expectation: Expectation,
         dataset: Dataset,
         embedder: Embedder,
+        tasks: Sequence[str],
         *,
         seed: int = 0,
         may_be_part: bool = False,
     ) -> None:
-        model, _ = model_behind(embedder)
+        self.task, metric = _question(expectation, dataset, tasks)
+        model = embedder.model
         if model is None:
             raise UsageError(
                 f"{embedder.info.ref} holds vectors only: --expect needs the model, whose switches are flipped"
             )
-        self.task = asked.task
         self.dataset = dataset.whole()
         self.seed = seed
         self._model = model
         self._embedder = embedder
-        self._metric = asked.metric or ""
-        measured = Measured(model=embedder.info, task=asked.task, dataset=dataset, may_be_part=may_be_part)
+        self._metric = metric or ""
+        measured = Measured(model=embedder.info, task=self.task, dataset=dataset, may_be_part=may_be_part)
         if expectation.is_published:  # before the score, which may take hours
-            _check_published(asked, measured)
-        self.base = self._score(asked.task, embedder)
+            _check_published(metric, measured)
+        self.base = self._score(self.task, embedder)
         self.metric = with_published({self._metric: self.base.metric}, measured)[self._metric]
         self.expected, self.source = _expected(expectation, self.metric, self._metric)
 
     def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> Explanation:
-        """Return how far the score is from the expected one, and what each switch does to it.
+        """Return the two scores, and the effect of each switch.
 
         Args:
-            reloads: other precisions, with what loads the model in them.
+            reloads: other precisions, each with a function that loads the model in it.
         """
         effects, notes = [], []
         with tempfile.TemporaryDirectory(prefix="clipbench-doctor-") as root:
@@ -210,7 +188,7 @@ class Inquiry:
         )
 
     def _score(self, task: Task, embedder: Embedder) -> "_Scored":
-        """Return what a task answers; the first score fixes the metric."""
+        """Evaluate a task and return its metric; the first score decides which one."""
         evaluation = task.evaluate(self.dataset, embedder, self._rng("task"))
         self._metric = self._metric or _headline(evaluation)
         if self._metric not in evaluation.measures:
@@ -225,7 +203,7 @@ class Inquiry:
     def _flips(
         self, root: Path, reloads: Iterable[tuple[str, Reload]]
     ) -> "Iterator[tuple[str, str, Callable[[], _Scored]]]":
-        """Yield each switch with its other setting, and what scores it."""
+        """Yield each switch with its other setting, and a function that scores it."""
         for setting, task in _other_templates(self.task, self.dataset):
             yield "templates", setting, partial(self._score, task, self._embedder)
         for variant in variants(self._model):
@@ -272,48 +250,49 @@ class _Scored(NamedTuple):
     metric: Metric
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """An ``Embedder`` that takes images from one embedder and texts from another, so that nothing is encoded twice."""
+class Mixed(Embedder):
+    """Images from one embedder and texts from another, so that nothing is encoded twice."""
 
-    images_from: Embedder
-    texts_from: Embedder
+    def __init__(self, images_from: Embedder, texts_from: Embedder) -> None:
+        self.info = texts_from.info
+        self.dataset = images_from.dataset
+        self._images_from, self._texts_from = images_from, texts_from
 
-    @property
-    def info(self) -> ModelInfo:
-        return self.texts_from.info
-
-    @property
-    def dataset(self) -> Dataset | None:
-        return self.images_from.dataset
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return ()
-
-    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return the raw vector of each image."""
-        return self.images_from.images(images)
-
-    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
-        """Return the raw vector of each text."""
-        return self.texts_from.texts(texts)
+    def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
+        """Return the raw vector of each item."""
+        return (self._images_from if modality == IMAGE else self._texts_from).encode(modality, items, role)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return the tokens of each text."""
-        return self.texts_from.count_tokens(texts)
+        return self._texts_from.count_tokens(texts)
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
         """Return the content hash of each image."""
-        return self.images_from.digests(images)
+        return self._images_from.digests(images)
 
     def readable(self, dataset: Dataset) -> Dataset:
         """Return a data set without the images that cannot be decoded."""
-        return self.images_from.readable(dataset)
+        return self._images_from.readable(dataset)
 
-    def counts(self) -> Counts | None:
-        """Return None: what both encode is not told apart."""
-        return None
+
+def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> tuple[Task, str | None]:
+    """Return the task that an expectation is of, and the metric if it names one."""
+    first, _, rest = (expectation.metric or "").partition("/")
+    if first in tasks:
+        name, metric = first, rest or None
+    else:
+        name, metric = _task_for(dataset), expectation.metric
+    return build_task(Request(task=name)), metric
+
+
+def _task_for(dataset: Dataset) -> str:
+    if dataset.labels is not None or dataset.label_sets is not None:
+        return "zero-shot"
+    if dataset.captions is not None:
+        return "retrieval"
+    raise UsageError(
+        f"data set {dataset.id} has neither labels nor captions: name what is expected with --metric TASK/METRIC"
+    )
 
 
 def _other_templates(task: Task, dataset: Dataset) -> Iterator[tuple[str, Task]]:
@@ -351,12 +330,12 @@ def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) ->
     return sorted(ranked, key=lambda each: (not each.is_towards, abs(expected - each.value)))
 
 
-def _check_published(asked: ExpectedMetric, measured: Measured) -> None:
+def _check_published(metric: str | None, measured: Measured) -> None:
     """Raise UsageError unless a value of the metric, or of any where none is named, was published for the measurement."""
     known = published_names(measured)
-    if known if asked.metric is None else asked.metric in known:
+    if known if metric is None else metric in known:
         return
-    name = f"{asked.request.name}/{asked.metric}" if asked.metric else asked.request.name
+    name = f"{measured.task.name}@{measured.dataset.id}{f'/{metric}' if metric else ''}"
     if measured.may_be_part:
         raise UsageError(
             "--expect published: a published value is of all data, and some of these may be left out (by --limit or"
@@ -372,7 +351,7 @@ _NOT_PUBLISHED = (
 
 
 def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[float, str]:
-    """Return the expected value in the unit of the metric, and who expects it."""
+    """Return the expected value in the unit of the metric, and its origin."""
     if expectation.is_published:
         if not metric.published:
             raise UsageError(_NOT_PUBLISHED.format(name))
@@ -393,16 +372,6 @@ def _headline(evaluation: Evaluation) -> str:
     """Return the first headline of an evaluation, else its first metric."""
     marked = [name for name, measure in evaluation.measures.items() if getattr(measure, "is_headline", False)]
     return next(iter(marked), next(iter(evaluation.measures)))
-
-
-def _task_for(dataset: Dataset) -> str:
-    if dataset.labels is not None or dataset.label_sets is not None:
-        return "zero-shot"
-    if dataset.captions is not None:
-        return "retrieval"
-    raise UsageError(
-        f"data set {dataset.id} has neither labels nor captions: name what is expected with --metric TASK/METRIC"
-    )
 
 
 def _table(evaluation: Evaluation) -> "pandas.DataFrame":

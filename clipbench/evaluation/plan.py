@@ -1,13 +1,14 @@
-"""From ``--tasks`` and ``--suite`` to the list of evaluations to make."""
+"""From ``--tasks`` and ``--suite`` to the list of evaluations to make, and the options that they share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
 from clipbench import plugins
-from clipbench.data.dataset import Dataset
+from clipbench.data import DataOptions, Dataset, read_prompts
 from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
@@ -36,7 +37,7 @@ class Request:
     main: tuple[str, ...] = ()
     """Metrics whose mean is the score in the suite's average, such as ``acc1`` or ``{region=(worst)}/acc1``."""
     only_by_name: bool = False
-    """True where the suite has it for who asks for the task by its name, and ``all`` leaves it out."""
+    """True if ``all`` leaves it out: the task has to be asked for by its name."""
     is_optional: bool = False
     """True if ``all`` asks for it, not its name: not missed if only a person can get its data."""
 
@@ -50,12 +51,38 @@ class Request:
         return self.is_optional and self.data is None
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options that every evaluation of a run shares."""
+
+    seed: int = 0
+    limit: int | None = None
+    """Score a seeded, stratified subset of this many images; a note in the result says so."""
+    skip_bad_images: bool = False
+    """Leave unreadable images out, and list them, instead of failing the evaluation."""
+    keep_arrays: bool = False
+    """Keep all vectors in the run, not a sample."""
+    n_thumbnails: int = 200
+    """Images of an evaluation of which small copies are kept for galleries; ``persist.POINTS_EACH`` times as many are kept
+    for points."""
+    raise_bugs: bool = False
+    """Let a bug of a plug-in out with its traceback, instead of recording its evaluation as failed."""
+    data: DataOptions = field(default_factory=DataOptions)
+    command: Sequence[str] = ()
+    """The command line, for the record."""
+
+    @property
+    def may_be_part(self) -> bool:
+        """True where what is measured may be part of the data, which no published value is of."""
+        return self.limit is not None or self.skip_bad_images or self.data.allow_partial
+
+
 def read_suite(name: str, *, needs_data: bool = True) -> list[Request]:
     """Return the evaluations of an installed suite, or of a TOML file.
 
     The file holds ``[[evaluation]]`` tables with ``task``, ``data`` and optionally ``params``, ``data_options``,
     ``limit``, the number of images of a fixed subset, ``main``, the metric that enters the suite's average, and
-    ``only_by_name``, of what ``all`` leaves out. Before the tables it may set ``most_bytes``.
+    ``only_by_name``, true if ``all`` leaves it out. Before the tables it may set ``most_bytes``.
 
     Args:
         needs_data: each table must name ``data``; a model that brings its own samples needs none.
@@ -65,11 +92,43 @@ def read_suite(name: str, *, needs_data: bool = True) -> list[Request]:
             ways.
         ClipbenchError: two distributions bring the suite.
     """
-    return _requests(_table(name), name, needs_data=needs_data)
+    entries = _entries(_table(name), name, needs_data=needs_data)
+    try:
+        requests = [fitted(Request, entry) for entry in entries]
+    except SchemaError as error:
+        raise UsageError(f"suite {name}, in an [[evaluation]]: {error}") from error
+    for request in requests:
+        if request.limit is not None and request.limit < 1:
+            raise UsageError(f"suite {name}: limit is {request.limit}: expected a number of images, 1 or more")
+    _refuse_two_ways([request for request in requests if request.main], name)
+    return requests
+
+
+def _entries(table: Mapping[str, Any], source: str, *, needs_data: bool) -> list[dict[str, Any]]:
+    """Return the ``[[evaluation]]`` tables of a suite, which has no other keys than are known; ``main`` is a list in each."""
+    _refuse_unknown(table, SUITE_KEYS, f"suite {source}: unknown key")
+    entries = table.get("evaluation")
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
+    needed = ("task", "data") if needs_data else ("task",)
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
+        _refuse_unknown(entry, EVALUATION_KEYS, f"suite {source}: unknown key of an [[evaluation]]")
+        missing = [f"'{key}'" for key in needed if key not in entry]
+        if missing:
+            raise UsageError(f"suite {source}: an [[evaluation]] lacks {' and '.join(missing)}: got {shown(entry)}")
+    return [{**each, "main": [each["main"]]} if isinstance(each.get("main"), str) else each for each in entries]
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], message: str) -> None:
+    for name in table:
+        if name not in known:
+            raise UsageError(f"{message} '{name}': {did_you_mean(name, known)}")
 
 
 def most_bytes(name: str) -> int | None:
-    """Return how much a run may fetch for a suite, its ``most_bytes``; None where the suite does not say.
+    """Return the number of bytes that a run may fetch for a suite, its ``most_bytes``; None if it sets none.
 
     Raises:
         UsageError: no such suite or file, or it is no number of bytes.
@@ -82,7 +141,7 @@ def most_bytes(name: str) -> int | None:
 
 
 def _table(name: str) -> Mapping[str, Any]:
-    """Return what an installed suite, or a TOML file, says."""
+    """Return the content of an installed suite, or of a TOML file."""
     if name.endswith(".toml"):
         return read_toml(name, UsageError, name=f"suite {name}")
     suites, faults = _installed()
@@ -116,7 +175,14 @@ def _installed() -> tuple[dict[str, dict[str, Any]], list[str]]:
     return suites, faults
 
 
-def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list[Request]:
+def plan(
+    asked: Sequence[str],
+    suite: str,
+    *,
+    own_samples: bool = False,
+    data: str | Dataset | None = None,
+    prompts: Path | None = None,
+) -> list[Request]:
     """Return the evaluations that ``--tasks`` asks for, each once, in order.
 
     Args:
@@ -124,10 +190,12 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
             each may hold several, separated by commas.
         own_samples: the model brings its own samples, so ``TASK`` asks for those instead, and ``all`` for what they
             allow.
+        data: the data of every task, in place of the suite's.
+        prompts: a file with prompts for the tasks that take some.
 
     Raises:
-        UsageError: an unknown task, a task without data that the suite has no data for, or a suite that asks for a task
-            on the same data in two ways.
+        UsageError: an unknown task, a task without data that the suite has no data for, data that are named twice, or a
+            suite that asks for a task on the same data in two ways.
     """
     requests: list[Request] = []
     of_suite = read_suite(suite, needs_data=not own_samples)
@@ -147,7 +215,13 @@ def plan(asked: Sequence[str], suite: str, *, own_samples: bool = False) -> list
         raise UsageError("no task given: expected --tasks all, TASK or TASK@DATA (clipbench list tasks)")
     for request in distinct.values():
         build_task(request)
-    return list(distinct.values())
+    requests = list(distinct.values())
+    if data is not None:
+        named = next((task for task in asked if "@" in task), None)
+        if named is not None:
+            raise UsageError(f"'{named}' names its data, and data are given for all tasks: drop one of the two")
+        requests = with_data(requests, data)
+    return requests if prompts is None else with_prompts(requests, read_prompts(prompts))
 
 
 def with_data(requests: Sequence[Request], data: str | Dataset) -> list[Request]:
@@ -160,8 +234,7 @@ def with_data(requests: Sequence[Request], data: str | Dataset) -> list[Request]
 
 
 def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
-    """Return the requests without those that ``all`` alone asks, and that are about modalities which the data lack: images
-    with captions or labels, or others.
+    """Return the requests without optional ones about modalities that the data lack: images with captions or labels, or others.
 
     Example:
         >>> images = Dataset(id="pets", images=[], image_ids=[])
@@ -273,44 +346,3 @@ def _refuse_two_ways(requests: Sequence[Request], suite: str) -> None:
                 f"suite {suite} has two evaluations of {request.name} with other params, data_options, limit or main:"
                 " put each into a suite of its own"
             )
-
-
-def _requests(table: Mapping[str, Any], source: str, *, needs_data: bool) -> list[Request]:
-    entries = _entries(table, source, needs_data=needs_data)
-    try:
-        requests = [fitted(Request, _with_list(entry, "main")) for entry in entries]
-    except SchemaError as error:
-        raise UsageError(f"suite {source}, in an [[evaluation]]: {error}") from error
-    for request in requests:
-        if request.limit is not None and request.limit < 1:
-            raise UsageError(f"suite {source}: limit is {request.limit}: expected a number of images, 1 or more")
-    _refuse_two_ways([request for request in requests if request.main], source)
-    return requests
-
-
-def _entries(table: Mapping[str, Any], source: str, *, needs_data: bool) -> list[dict[str, Any]]:
-    """Return the ``[[evaluation]]`` tables of a suite, which has no other keys than are known."""
-    _refuse_unknown(table, SUITE_KEYS, f"suite {source}: unknown key")
-    entries = table.get("evaluation")
-    if not isinstance(entries, list) or not entries:
-        raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
-    needed = ("task", "data") if needs_data else ("task",)
-    for entry in entries:
-        if not isinstance(entry, dict):
-            raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
-        _refuse_unknown(entry, EVALUATION_KEYS, f"suite {source}: unknown key of an [[evaluation]]")
-        missing = [f"'{key}'" for key in needed if key not in entry]
-        if missing:
-            raise UsageError(f"suite {source}: an [[evaluation]] lacks {' and '.join(missing)}: got {shown(entry)}")
-    return entries
-
-
-def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], message: str) -> None:
-    for name in table:
-        if name not in known:
-            raise UsageError(f"{message} '{name}': {did_you_mean(name, known)}")
-
-
-def _with_list(entry: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return a table in which a single text stands as a list of one."""
-    return {**entry, key: [entry[key]]} if isinstance(entry.get(key), str) else entry

@@ -9,7 +9,7 @@ from clipbench.results.record import CheckFinding, EvaluationRecord
 from clipbench.results.run import Run
 
 if TYPE_CHECKING:
-    from clipbench.data.needs import Need
+    from clipbench.data.catalogue.needs import Need
 
 
 class Progress:
@@ -35,25 +35,25 @@ class Progress:
         """A data set, one of those that are missing, is about to be fetched."""
 
     def arrived(self, n_bytes: int) -> None:
-        """So many more bytes have been fetched; negative if some came in vain."""
+        """More bytes have been fetched; negative if some of them have to be fetched again."""
 
     def fetched(self, left: "Sequence[Need]") -> None:
-        """All has been fetched that could be; what is left has the reason with it."""
+        """Fetching has ended; each data set that is left has the reason with it."""
 
     def model(self, name: str, number: int, n_models: int) -> None:
         """A model is about to be loaded; ``number`` counts from 0."""
 
     def reused(self, name: str, run: Run) -> None:
-        """A model was measured before, in just this way."""
+        """The folder of a model holds the finished run that is asked for."""
 
     def note(self, text: str) -> None:
-        """A finished run is taken for what is asked for, though something about its data differs."""
+        """A finished run is reused, though something about its data differs."""
 
     def warning(self, finding: CheckFinding) -> None:
         """A quick check of the model before the run has found something."""
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
-        """Tasks that ``all`` stands for were not measured, since precomputed vectors do not allow them; why, by task."""
+        """Tasks of ``all`` were not measured, as precomputed vectors do not allow them; the reason of each by its name."""
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """An evaluation has ended, well or not."""
@@ -62,7 +62,7 @@ class Progress:
         """A model could not be measured; where it is unavailable, so may be data, which are named too."""
 
     def report_failed(self, report: Path, why: str) -> None:
-        """A report could not be written; the runs that it is of are whole."""
+        """A report could not be written; its runs are whole."""
 
     def log_failed(self, tracker: str, why: str) -> None:
-        """A finished run could not be logged to a tracker, or its ``figures`` not be drawn for them; the run is whole."""
+        """A finished run could not be logged to a tracker, or its ``figures`` could not be drawn; the run is whole."""

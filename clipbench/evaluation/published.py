@@ -9,8 +9,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import NamedTuple
 
-from clipbench.data import CatalogueEntry, Dataset, catalogue
-from clipbench.data.catalogue import entry_of_repository, size_differences
+from clipbench.data import CatalogueEntry, Dataset
+from clipbench.data.catalogue.entries import catalogue, entry_of_repository, size_differences
 from clipbench.data.prompts import known_prompts
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
@@ -59,7 +59,7 @@ class Measured:
     options: frozenset[str] = frozenset()
     """Names of the data options that were given."""
     may_be_part: bool = False
-    """True where a limit was given, or what is missing or unreadable may be left out."""
+    """True if a limit was given, or if missing or unreadable images may be left out."""
 
 
 def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str | None = None) -> dict[str, Metric]:
@@ -87,7 +87,7 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str
 
 
 def published_names(measured: Measured) -> set[str]:
-    """Return the names of the metrics of which values were published for the same model, data and protocol."""
+    """Return the names of the metrics that have published values for the same model, data and protocol."""
     place, group = _place(measured), measured.dataset.main_slice
     return {
         key.metric.removeprefix(group)
@@ -147,7 +147,7 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:
-    """Return an average with the one that was published for the same model, where it is over the same scores."""
+    """Return an average with the one that was published for the same model, if that is over the same scores."""
     results = open_clip_results().get(_model(info) or "", {})
     is_same = {"average", *(" + ".join(each) for each in parts)} == set(results)
     return _beside(metric, (_of_open_clip(results["average"]),)) if is_same and metric.value is not None else metric
@@ -168,13 +168,10 @@ def _of_open_clip(score: float) -> PublishedValue:
 
 
 def _beside(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:
-    return replace(metric, published=[replace(each, agrees=_agrees(metric, each.value)) for each in values])
-
-
-def _agrees(metric: Metric, value: float) -> bool | None:
-    if metric.low is None or metric.high is None:
-        return None
-    return metric.low <= value <= metric.high
+    """Return a metric with published values; each agrees if the metric's interval contains it."""
+    low, high = metric.low, metric.high
+    agrees = [None if low is None or high is None else low <= each.value <= high for each in values]
+    return replace(metric, published=[replace(each, agrees=does) for each, does in zip(values, agrees, strict=True)])
 
 
 def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:

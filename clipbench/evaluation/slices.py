@@ -65,7 +65,7 @@ def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Eval
 
 
 def _values(dataset: Dataset) -> dict[str, list[str]]:
-    """Return the names of the slices, by that of the grouping; classes of which no image is left make none."""
+    """Return the names of the slices of each grouping; classes without an image make none."""
     of_groups = {name: sorted(set(groups.values) - {""}) for name, groups in dataset.groups.items()}
     of_labels = {
         name: sorted(value for value, each in sets.items() if (each.labels >= 0).any())
@@ -112,7 +112,7 @@ class _Slicer:
         of_image = np.array([*whole.groups[self.name].values, ""], object)  # -1, no image, is the last
         of_sample = of_image[self.evaluation.samples["image"]]
         sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
-        of_rows = {name: each for name, each in self.evaluation.measures.items() if not _is_of_the_whole(each)}
+        of_rows = {name: each for name, each in self.evaluation.measures.items() if _of_the_whole(each) is None}
         parts: dict[str, Part] = {}
         for value in self.values:
             own = {name: column[of_sample == value] for name, column in self.evaluation.samples.items()}
@@ -120,7 +120,7 @@ class _Slicer:
             found = {name: (replace(metric, chance=None), part) for name, (metric, part) in measured.items()}
             if len(of_rows) < len(self.evaluation.measures):
                 alone = self._evaluate(whole.take(np.flatnonzero(of_image[:-1] == value)), value)
-                of_whole = {name: each for name, each in alone.measures.items() if _is_of_the_whole(each)}
+                of_whole = {name: each for name, each in alone.measures.items() if _of_the_whole(each) is not None}
                 found |= self._measured(of_whole, alone.samples, value)
             parts[value] = {name: found[name] for name in self.evaluation.measures if name in found}
         return parts
@@ -151,8 +151,11 @@ class _Slicer:
         part = {}
         for name, measure in measures.items():
             metric = finite(measure.metric(samples, self._rng(value, name)))
+            smooth = _of_the_whole(measure)
+            # Influences do not tell how sure a value with an interval of its own is, such as a distance near 0.
+            has_influences = smooth is None or smooth.interval is None
             if metric.value is not None:
-                part[name] = metric, None if _has_own_interval(measure) else _slice(metric, samples)
+                part[name] = metric, _slice(metric, samples) if has_influences else None
         return part
 
     def _rng(self, value: str, metric: str) -> np.random.Generator:
@@ -165,15 +168,10 @@ class _Slicer:
         return {**samples, "sample_id": ids, f"{GROUP_COLUMN}{self.name}": group}
 
 
-def _is_of_the_whole(measure: Measure) -> bool:
-    """Return whether a measure was worked out from all samples together, so that some of them do not have it."""
-    return isinstance(measure.measure if isinstance(measure, Within) else measure, Smooth)
-
-
-def _has_own_interval(measure: Measure) -> bool:
-    """Return whether influences do not tell how sure the value is, as for a distance near 0."""
+def _of_the_whole(measure: Measure) -> Smooth | None:
+    """Return a measure that was worked out from all samples together, so that some of them do not have it; else None."""
     inner = measure.measure if isinstance(measure, Within) else measure
-    return isinstance(inner, Smooth) and inner.interval is not None
+    return inner if isinstance(inner, Smooth) else None
 
 
 def _slice(metric: Metric, samples: Samples) -> Slice | None:

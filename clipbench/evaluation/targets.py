@@ -1,17 +1,24 @@
-"""The models that a session measures, and the run folder of each."""
+"""The models that a session measures, and the folder of each: free for a run, or with the run that was asked for."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 
 from clipbench.errors import UsageError
+from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.plan import Request, RunOptions
+from clipbench.evaluation.record import describe
 from clipbench.files import HALF, remove_abandoned
 from clipbench.models import brings_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
+from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
+from clipbench.models.reference import resolve
+from clipbench.results.matching import match
+from clipbench.results.run import Run, read_run
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 RESULT, REPORT = "result.json", "report.html"
@@ -28,7 +35,7 @@ class Target:
     """The name that tells it from the others."""
     folder: Path
     may_be_finished: bool = False
-    """Take the run that the folder holds already, if it is just this one."""
+    """Reuse the run in the folder, if it is the one that is asked for."""
     embedder: Embedder | None = None
     """The model itself, where it is in memory; the reference is then only its name."""
 
@@ -48,9 +55,21 @@ class Targets:
     """Parent of their run folders; the only one's own folder."""
     each: Sequence[Target]
     are_series: bool = False
-    """True where a pattern named them: then a line for each says enough."""
+    """True if a pattern named them: then one line is printed for each."""
     are_several: bool = False
     """True where ``out`` is a parent."""
+
+    def check_some(self, load: LoadOptions) -> None:
+        """Raise UsageError if no reference means a model: a slip should not be found after hours of downloads."""
+        errors = []
+        for target in self.each:
+            try:
+                if target.embedder is not None or resolve(target.reference.strip(), load):
+                    return
+            except UsageError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 def find_targets(references: Sequence[str], out: Path | None, *, writes_reports: bool = True) -> Targets:
@@ -69,7 +88,12 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
         is_finished = may_be_finished(folder, writes_reports=writes_reports)
         return Targets(folder, [Target(distinct[0], distinct[0], folder, may_be_finished=is_finished)])
     parent = out or Path("runs") / stamp
-    targets = _with_folders(_expanded(distinct), parent)
+    models = _expanded(distinct)
+    folders = distinct_names([slug(name) for _, name in models])
+    targets = [
+        Target(reference, name, parent / folder, may_be_finished=True)
+        for (reference, name), folder in zip(models, folders, strict=True)
+    ]
     for target in targets:
         if not is_file(target.folder / RESULT):
             check_folder(target.folder)
@@ -77,7 +101,7 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
 
 
 def may_be_finished(folder: Path, *, writes_reports: bool) -> bool:
-    """Return whether the folder of a single run holds one that lacks nothing but its report, so that it can be ended.
+    """Return whether the folder of a single run holds one that only lacks its report, so that it can be reused.
 
     Raises:
         UsageError: it holds something else, or a run with its report.
@@ -101,7 +125,7 @@ def check_folder(folder: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what an interrupted run has left in its folder and what would be believed to be whole: small images."""
+    """Remove unfinished files that an interrupted run has left in its folder, and small images, which may be cut off."""
     remove_abandoned(folder)
     for inside in OUR_FOLDERS:
         for each in (folder / inside, *(folder / inside).glob("*/")):
@@ -109,6 +133,66 @@ def clear_leftovers(folder: Path) -> None:
     for image in (folder / "thumbs").rglob("*.webp"):
         if re.fullmatch(r"[0-9a-f]{32}", image.stem):
             image.unlink(missing_ok=True)
+
+
+def finished_run(
+    embedder: Embedder,
+    requests: Sequence[Request],
+    folder: Path,
+    *,
+    options: RunOptions,
+    datasets: Datasets,
+    note: Callable[[str], None] = lambda _: None,
+) -> Run | None:
+    """Return the run in a folder if it is the one that is asked for, None where the folder holds no finished run.
+
+    Model fingerprint and seed have to be equal, the evaluations the same (``results.matching``), and all arrays there if
+    all are to be kept.
+
+    Args:
+        note: called with each difference that does not matter, such as the data's revision where the samples are equal.
+
+    Raises:
+        UsageError: the folder holds another run; the message says how it differs.
+    """
+    if not is_file(folder / RESULT):
+        return None
+    run = read_run(folder)
+    difference = _difference(run, embedder, requests, options, datasets, note)
+    if difference is not None:
+        raise UsageError(
+            f"{folder} holds a finished run of {difference}: results are never overwritten, name another --out or move"
+            " the folder away"
+        )
+    return run
+
+
+def _difference(
+    run: Run,
+    embedder: Embedder,
+    requests: Sequence[Request],
+    options: RunOptions,
+    datasets: Datasets,
+    note: Callable[[str], None],
+) -> str | None:
+    """Return the first fact in which a run differs from the one that is asked for; None if there is none."""
+    if run.result.model.get("fingerprint") != embedder.info.fingerprint:
+        return "other weights, or at another precision"
+    if run.result.seed != options.seed:
+        return f"seed {run.result.seed}"
+    if options.keep_arrays and any("arrays" in each.files and not each.has_all_rows for each in run.result.evaluations):
+        return "a sample of the arrays, made without --keep-arrays"
+    left_out = run.result.left_out
+    requests = [each for each in requests if not (each.may_be_left_out and each.task in left_out)]
+    if len(run.result.evaluations) != len(requests):
+        return f"other tasks ({', '.join(record.name for record in run.result.evaluations)})"
+    for request, record in zip(requests, run.result.evaluations, strict=True):
+        same = match(record, describe(request, embedder, datasets))
+        if not same.is_same:
+            return f"{record.name} with other {same.names} than asked for now"
+        for each in same.notes:
+            note(f"{record.name}: {each}")
+    return None
 
 
 def slug(text: str) -> str:
@@ -122,7 +206,7 @@ def slug(text: str) -> str:
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """Return names of which those that stand there several times have a number behind them, each one of its own.
+    """Return the names, each name that occurs several times with a number that makes it distinct.
 
     Example:
         >>> distinct_names(["b", "a-b", "a-b", "a-b-2"])
@@ -148,11 +232,3 @@ def _expanded(references: list[str]) -> list[tuple[str, str]]:
             name = member.name if n_patterns == 1 else member.reference
             expanded.setdefault(member.reference, (member.reference, name))
     return list(expanded.values())
-
-
-def _with_folders(models: list[tuple[str, str]], parent: Path) -> list[Target]:
-    folders = distinct_names([slug(name) for _, name in models])
-    return [
-        Target(reference, name, parent / folder, may_be_finished=True)
-        for (reference, name), folder in zip(models, folders, strict=True)
-    ]

@@ -12,10 +12,6 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Measure
 
-UNRECORDED_DEFAULT: Mapping[str, bool] = {"clipbench_unrecorded_default": True}
-"""``metadata`` of a parameter whose default is what the task did before it had it: a record leaves the default out, so
-that older results of the task are still of the same evaluation."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -45,8 +41,6 @@ class Evaluation:
     """A row for each of the few texts or images that were nearest to a listed failure: ``sample_id``, ``place`` from 1,
     ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there are
     several. Empty where a task has none."""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds that something took on this machine, by its name: no metrics, as they vary from run to run."""
     notes: tuple[str, ...] = ()
     question: str = ""
     """The question that was asked, where the data change the task's own; likewise ``scoring``."""
@@ -64,14 +58,13 @@ class Task(Protocol):
     holds, such as shuffled captions: precomputed vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     ``needs_modalities`` is True where it is about modalities by name: ``--tasks all`` asks it of all data that have some
     beside images and captions, whatever the suite says, and of no others. A method ``first_images`` (``ForeseeingTask``) lets
-    several models of one command encode its images on one decode, and a method ``version_on`` (``VersionedByData``) says of
-    which data other numbers come.
+    several models of one command encode its images on one decode.
     """
 
     name: ClassVar[str]
     """The name in ``--tasks``, such as ``zero-shot``."""
     version: ClassVar[int]
-    """Raised whenever the same inputs would give other numbers; where only some data would, ``version_on`` may rise instead."""
+    """Raised whenever the same inputs would give other numbers."""
     summary: ClassVar[str]
     """One line for ``clipbench list tasks``."""
 
@@ -86,13 +79,4 @@ class ForeseeingTask(Task, Protocol):
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that ``evaluate`` asks of the embedder first, in the same order."""
-        ...
-
-
-@runtime_checkable
-class VersionedByData(Task, Protocol):
-    """A task that gives other numbers than before on some data alone, so that older results on all other data still compare."""
-
-    def version_on(self, dataset: Dataset) -> int:
-        """Return the version that a result on these data is of."""
         ...

@@ -79,7 +79,7 @@ class Search:
         best: threshold of each query, the score of its best positive.
         right: row of the item that is first until one is ahead of it: the best positive.
         error: most by which a product differs from a score (``similarity.product_error``).
-        groups: of the items, where the queries are the items; ``level_mates`` then counts those of the query's own group.
+        groups: of the queries and of the items; ``level_mates`` then counts those of the query's own group.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Search:
         best: Float32[np.ndarray, " n_queries"],
         right: Int64[np.ndarray, " n_queries"],
         error: float,
-        groups: Int32[np.ndarray, " n_items"] | None = None,
+        groups: tuple[Int32[np.ndarray, " n_queries"], Int32[np.ndarray, " n_items"]] | None = None,
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
         self.error = np.float32(error)
@@ -172,7 +172,8 @@ class Search:
     ) -> Int64[np.ndarray, " n_rows"]:
         if self.groups is None:
             return np.zeros(n_rows, np.int64)
-        return np.bincount(row[self.groups[queries] == self.groups[items]], minlength=n_rows)
+        of_queries, of_items = self.groups
+        return np.bincount(row[of_queries[queries] == of_items[items]], minlength=n_rows)
 
     def _put(
         self,

@@ -12,8 +12,6 @@ from jaxtyping import Float32, Float64
 
 from clipbench.metrics.similarity import unit
 
-N_SEARCHED = 20_000
-"""Random vectors that a search is timed over."""
 Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 
 LARGEST_CODE = 127
@@ -43,16 +41,6 @@ class Format(NamedTuple):
     def number(self) -> str:
         """The type of its numbers: ``float32``, ``float16``, ``int8`` or ``binary``."""
         return {"first": "float32", "pca": "float32", "pca_int8": "int8"}.get(self.kind, self.kind)
-
-    @property
-    def timing_name(self) -> str:
-        """The name of its search time, which components share with as many dimensions.
-
-        Example:
-            >>> Format("pca", 64).timing_name
-            'search of 20000/float32@64'
-        """
-        return f"search of {N_SEARCHED}/{self.number}@{self.dim}"
 
     @property
     def n_bytes(self) -> int:

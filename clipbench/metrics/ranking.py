@@ -4,7 +4,7 @@ Ties are never broken by position: for each query, the non-positives above its b
 score are counted, and every rank statistic is an expectation under random tie-breaking. Scores may have any sign.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -12,16 +12,10 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import UsageError
-from clipbench.metrics._search import Search, Tile, scan, tiles
+from clipbench.metrics._search import Pairs, Search, Tile, scan, tiles
 from clipbench.metrics.geometry import check_owners
 from clipbench.metrics.similarity import product_error, scores_of
 from clipbench.metrics.threads import in_threads
-from clipbench.parallel import processes, ranges
-
-SHARED_PAIRS = 1 << 27
-"""Pairs of a query and an item from which on processes share their ranking: handing over the vectors takes less time."""
-SHARDS_EACH = 4
-"""Parts of the ranking for each process: those that are faster take more of them."""
 
 
 class Ranks(NamedTuple):
@@ -94,11 +88,15 @@ def cross_answers(
     images: Float32[np.ndarray, "n_images dim"],
     texts: Float32[np.ndarray, "n_texts dim"],
     text_image: Int64[np.ndarray, " n_texts"],
+    asked: tuple[Int64[np.ndarray, " n_asked_images"], Int64[np.ndarray, " n_asked_texts"]] | None = None,
 ) -> tuple[Answers, Answers]:
     """Return the results of image queries over all texts, and of text queries over all images, in one pass.
 
-    Arguments and errors are those of ``cross_ranks``. Vectors may be memory-mapped: they are not copied. Where several
-    processes share the work of a command, each ranks for some of the images.
+    Arguments and errors are those of ``cross_ranks``. Vectors may be memory-mapped: they are not copied.
+
+    Args:
+        asked: rows of the images and of the texts that are queries, each over the whole of the other side, in the order of
+            their results; None for all.
 
     Example:
         >>> images = np.array([[1, 0], [0, 1]], np.float32)
@@ -110,24 +108,65 @@ def cross_answers(
         (array([0, 0, 1]), array([0, 1, 0]))
         >>> by_text.right_score, by_text.first_score
         (array([0.8, 0.6, 0.6], dtype=float32), array([0.8, 0.8, 0.8], dtype=float32))
+        >>> by_image, by_text = cross_answers(images, texts, np.array([0, 0, 1]), (np.array([1]), np.array([0, 2])))
+        >>> by_image.right, by_text.first
+        (array([2]), array([0, 0]))
     """
-    n_shards = 1 if len(images) * len(texts) < SHARED_PAIRS else SHARDS_EACH * processes().n
-    shards = ranges(len(images), max(1, -(-len(images) // n_shards)))
-    if processes().n == 1 or len(shards) < 2:
-        return merge_parts([cross_part(images, texts, text_image, slice(0, len(images)))])
-    work = partial(_cross_parts, np.asarray(images), np.asarray(texts), text_image)
-    parts = {rows.start: part for rows, part in processes().share(work, shards)}
-    return merge_parts(parts[rows.start] for rows in shards)
+    if asked is not None:
+        return _cross_answers_of(images, texts, text_image, asked)
+    return merge_parts([cross_part(images, texts, text_image, slice(0, len(images)))])
 
 
-def _cross_parts(
+def _cross_answers_of(
     images: Float32[np.ndarray, "n_images dim"],
     texts: Float32[np.ndarray, "n_texts dim"],
     text_image: Int64[np.ndarray, " n_texts"],
-    claimed: Iterator[range],
-) -> Iterator[tuple[Answers, Answers]]:
-    for rows in claimed:
-        yield cross_part(images, texts, text_image, slice(rows.start, rows.stop))
+    asked: tuple[Int64[np.ndarray, " n_asked_images"], Int64[np.ndarray, " n_asked_texts"]],
+) -> tuple[Answers, Answers]:
+    check_owners(text_image, len(images))
+    of_images, of_texts = asked
+    place = np.full(len(images), -1)
+    place[of_images] = np.arange(len(of_images))
+    own = np.flatnonzero(place[text_image] >= 0)
+    own = own[np.argsort(place[text_image[own]], kind="stable")]
+    return (
+        _answers(images[of_images], texts, (place[text_image[own]], own)),
+        _answers(texts[of_texts], images, (np.arange(len(of_texts)), text_image[of_texts])),
+    )
+
+
+def _answers(
+    queries: Float32[np.ndarray, "n_queries dim"], items: Float32[np.ndarray, "n_items dim"], positives: Pairs
+) -> Answers:
+    """Return the results of queries over all items.
+
+    Args:
+        positives: in the order of the queries, and of the items of each; each query has one.
+    """
+    items, (query, item) = np.asarray(items), positives
+    starts = np.searchsorted(query, np.arange(len(queries) + 1))
+    best, places, n_best = _best(scores_of(queries, items, positives), starts)
+    search = Search(queries, items, best, item[places], product_error(queries, items))
+
+    def scan_tile(tile: Tile) -> None:
+        pairs = slice(starts[tile.rows.start], starts[tile.rows.stop])
+        row, column = query[pairs] - tile.rows.start, item[pairs] - tile.columns.start
+        is_here = (column >= 0) & (column < tile.columns.stop - tile.columns.start)
+        scan(search, None, tile, (row[is_here], column[is_here]))
+
+    in_threads(scan_tile, tiles(slice(0, len(queries)), len(items)))
+    ranks = Ranks(search.above, search.level, n_best)
+    return Answers(ranks, search.right, best, search.first, search.first_score)
+
+
+def _best(
+    scores: Float32[np.ndarray, " n_positives"], starts: Int64[np.ndarray, " n_queries_and_1"]
+) -> tuple[Float32[np.ndarray, " n_queries"], Int64[np.ndarray, " n_queries"], Int64[np.ndarray, " n_queries"]]:
+    """Return the best score of each query's positives, the place of the first that has it, and how many have it."""
+    best = np.maximum.reduceat(scores, starts[:-1])
+    places = np.flatnonzero(scores == np.repeat(best, np.diff(starts)))
+    firsts = np.searchsorted(places, starts)
+    return best, places[firsts[:-1]], np.diff(firsts)
 
 
 def cross_part(
@@ -138,7 +177,7 @@ def cross_part(
 ) -> tuple[Answers, Answers]:
     """Return the results of some image queries over all texts, and of all text queries over these images.
 
-    So processes can share the work of ``cross_answers``: ``merge_parts`` puts together what they return. A text's own
+    ``merge_parts`` puts together what several calls return. A text's own
     image counts in each part as its best positive, and as first until another image is ahead of it.
 
     Args:
@@ -155,10 +194,8 @@ def cross_part(
     order = np.argsort(text_image, kind="stable")  # the texts of an image become one slice
     starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
     own = scores_of(images, texts, (text_image, np.arange(len(texts))))
-    best = np.maximum.reduceat(own[order], starts[:-1])
-    places = np.flatnonzero((own == best[text_image])[order])
-    firsts = np.searchsorted(places, starts)
-    right = order[places[firsts[:-1]]]
+    best, places, n_best = _best(own[order], starts)
+    right = order[places]
     error = product_error(images, texts)
     by_image, by_text = Search(images, texts, best, right, error), Search(texts, images, own, text_image, error)
 
@@ -168,7 +205,7 @@ def cross_part(
         scan(by_image, by_text, tile, (text_image[mine] - tile.rows.start, mine - tile.columns.start))
 
     in_threads(scan_tile, tiles(rows, len(texts)))
-    of_images = Ranks(by_image.above[rows], by_image.level[rows], np.diff(firsts)[rows])
+    of_images = Ranks(by_image.above[rows], by_image.level[rows], n_best[rows])
     of_texts = Ranks(by_text.above, by_text.level, np.ones(len(texts), np.int64))
     return (
         Answers(of_images, right[rows], best[rows], by_image.first[rows], by_image.first_score[rows]),
@@ -190,7 +227,11 @@ def merge_parts(parts: Iterable[tuple[Answers, Answers]]) -> tuple[Answers, Answ
     return of_images, Answers(Ranks(better, tied, own.ranks.tied_positives), own.right, own.right_score, first, score)
 
 
-def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"]) -> GroupAnswers:
+def group_answers(
+    vectors: Float32[np.ndarray, "n dim"],
+    groups: Int64[np.ndarray, " n"],
+    asked: Int64[np.ndarray, " n_asked"] | None = None,
+) -> GroupAnswers:
     """Return the results of each item as a query over all others; its positives are the others of its group.
 
     Image-to-image retrieval by label, or text-to-text retrieval by shared image. The query itself is not in its
@@ -199,6 +240,7 @@ def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarra
     Args:
         vectors: unit vectors (``metrics.similarity.unit``); may be memory-mapped: they are not copied.
         groups: any numbers, equal for items of a group.
+        asked: rows of the items that are queries, ascending, each over all others; None for all.
 
     Example:
         >>> vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
@@ -210,32 +252,40 @@ def group_answers(vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarra
     """
     vectors = np.asarray(vectors)
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    codes, n_positives = codes.astype(np.int32), sizes[codes] - 1
+    rows = np.arange(len(vectors)) if asked is None else asked
+    queries = vectors if asked is None else vectors[asked]
+    codes, n_positives = codes.astype(np.int32), sizes[codes[rows]] - 1
     error = product_error(vectors, vectors)
-    pairs = partial(tiles, slice(0, len(vectors)), len(vectors), is_upper=True)  # of two mirrored tiles one
+    # Where all are asked, of two mirrored tiles one.
+    pairs = partial(tiles, slice(0, len(rows)), len(vectors), is_upper=asked is None)
     # The best positive is what comes first within the group; one that is no query looks for what is above infinity.
     nothing = np.where(n_positives > 0, -np.inf, np.inf).astype(np.float32)
-    mates = Search(vectors, vectors, nothing, np.full(len(vectors), len(vectors)), error)
+    mates = Search(queries, vectors, nothing, np.full(len(rows), len(vectors)), error)
 
     def scan_mates(tile: Tile) -> None:
-        is_hidden = codes[tile.rows, None] != codes[tile.columns]
-        if tile.is_diagonal:
-            np.fill_diagonal(is_hidden, val=True)
+        is_hidden = codes[rows[tile.rows], None] != codes[tile.columns]
+        is_hidden[_itself(rows, tile)] = True
         if not is_hidden.all():
-            scan(mates, None if tile.is_diagonal else mates, tile, is_hidden)
+            scan(mates, None if asked is not None or tile.is_diagonal else mates, tile, is_hidden)
 
     in_threads(scan_mates, pairs())
-    search = Search(vectors, vectors, mates.first_score, mates.first, error, codes)
+    search = Search(queries, vectors, mates.first_score, mates.first, error, (codes[rows], codes))
 
     def scan_all(tile: Tile) -> None:
-        itself = np.arange(tile.rows.stop - tile.rows.start if tile.is_diagonal else 0)
-        scan(search, None if tile.is_diagonal else search, tile, (itself, itself))
+        scan(search, None if asked is not None or tile.is_diagonal else search, tile, _itself(rows, tile))
 
     in_threads(scan_all, pairs())
-    queries = np.flatnonzero(n_positives)
-    ranks = Ranks(*(each[queries] for each in (search.above, search.level - search.level_mates, search.level_mates)))
-    columns = (each[queries] for each in (search.right, search.best, search.first, search.first_score))
-    return GroupAnswers(queries, Answers(ranks, *columns), n_positives[queries])
+    kept = np.flatnonzero(n_positives)
+    ranks = Ranks(*(each[kept] for each in (search.above, search.level - search.level_mates, search.level_mates)))
+    columns = (each[kept] for each in (search.right, search.best, search.first, search.first_score))
+    return GroupAnswers(rows[kept], Answers(ranks, *columns), n_positives[kept])
+
+
+def _itself(rows: Int64[np.ndarray, " n_queries"], tile: Tile) -> Pairs:
+    """Return the pairs of a tile in which an item would find itself."""
+    own = rows[tile.rows] - tile.columns.start
+    row = np.flatnonzero((own >= 0) & (own < tile.columns.stop - tile.columns.start))
+    return row, own[row]
 
 
 def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:

@@ -1,18 +1,16 @@
-"""The parts of a model that lie behind ``encode_images`` and ``encode_texts``, as far as its adapter shows them.
+"""The parts of a model that lie behind ``Model.encode``, as far as its adapter shows them.
 
-They let ``clipbench doctor`` see what a model is fed, and run it with one setting changed. An adapter shows them by a
+They let ``clipbench doctor`` see what a model is fed, and run it with one setting changed. A model shows them by its
 method ``internals() -> Internals``; every part is optional.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
-
-from clipbench.models.protocol import Model, PixelModel
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +46,7 @@ class Preprocessing:
 class Internals:
     """The parts of a model; None where the adapter does not show one."""
 
-    preprocess: Callable[[Image.Image], np.ndarray] | None = None
+    preprocess: Callable[[Image.Image], Any] | None = None
     """From an RGB image to the input of the image tower, (channels, height, width)."""
     encode_pixels: Callable[[np.ndarray], Float32[np.ndarray, "n_images dim"]] | None = None
     """From preprocessed images, (n_images, channels, height, width), to raw vectors."""
@@ -58,28 +56,3 @@ class Internals:
     """From tokens to raw vectors."""
     module: "torch.nn.Module | None" = None
     """The torch module that holds both towers, with its weights and modes."""
-
-
-@runtime_checkable
-class OpenModel(Model, Protocol):
-    """A model that shows its parts."""
-
-    def internals(self) -> Internals:
-        """Return the parts that lie behind the two methods."""
-        ...
-
-
-def internals_of(model: Model) -> Internals:
-    """Return the parts of a model, none where it shows none.
-
-    Example:
-        >>> from clipbench.testing import ToyModel
-        >>> internals_of(ToyModel()).tokenize is None
-        True
-    """
-    if isinstance(model, OpenModel):
-        return model.internals()
-    if isinstance(model, PixelModel):
-        preprocess: Any = model.preprocess  # a stranger's, taken to give one array
-        return Internals(preprocess=preprocess, encode_pixels=model.encode_pixels)
-    return Internals()

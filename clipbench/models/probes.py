@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from clipbench.errors import VectorError
-from clipbench.models._fingerprint import array_digest, digest
+from clipbench.models.fingerprint import array_digest, digest
 
 TEXTS = ("a photo of a dog", "two red cubes on a table", "the sea at night")
 SIZES = ((64, 64), (96, 64), (64, 128))

@@ -1,10 +1,9 @@
-"""Protocols: a model gives raw vectors and the facts that scoring needs, an embedder gives tasks their vectors."""
+"""Base classes: a model gives raw vectors and the facts that scoring needs, an embedder gives tasks their vectors."""
 
-import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -12,13 +11,14 @@ from PIL import Image
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
-from clipbench.errors import NoTokenCounts, UsageError, did_you_mean
-from clipbench.untrusted.reading import is_int64
-
-Modality = Literal["images", "texts"]
-
-DEFAULT_BATCH_SIZE = 64
-"""Images or texts at a time where nobody asks for another number."""
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.errors import NoTokenCounts
+from clipbench.files import default_root
+from clipbench.models.device_memory import Peaks
+from clipbench.models.internals import Internals
+from clipbench.models.options import DEFAULT_BATCH_SIZE
+from clipbench.models.probes import Probes
+from clipbench.results.record import CheckFinding, TowerRecord
 
 NO_LOGIT_SCALE = (
     "the model has no logit_scale, the factor from cosine to logit: give the object an attribute logit_scale, the vectors"
@@ -60,146 +60,78 @@ class ModelInfo:
     """Training step or epoch of a checkpoint, as far as it or its name says."""
 
 
-@runtime_checkable
-class Model(Protocol):
-    """Anything that turns images and texts into raw (not normalised) float32 vectors of one dimension."""
+Role = Literal["query", "document"] | None
+"""The side of a search that an item is on, for models that encode the two sides differently; None where there are no sides."""
 
-    @property
-    def info(self) -> ModelInfo:
-        """Identity and constants; does not change while the model lives."""
-        ...
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return one vector an image, in order."""
-        ...
-
-    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
-        """Return one vector a text, in order; any number of texts may be given at once."""
-        ...
-
-
-AnyPreprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
+Preprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
 """From an image to the input of an image tower: float32 of shape (channels, height, width), or several arrays by name."""
 
-
-@runtime_checkable
-class PixelModel(Model, Protocol):
-    """A model whose preprocessing can run apart from it, in worker processes."""
-
-    @property
-    def preprocess(self) -> AnyPreprocess:
-        """From an image to the input of the image tower: picklable, without the weights."""
-        ...
-
-    def encode_pixels(self, pixels: Any) -> Float32[np.ndarray, "n_images dim"]:
-        """Return one vector a preprocessed image, in order; each array of ``preprocess`` comes stacked."""
-        ...
+Vectors = Float32[np.ndarray, "n dim"]
 
 
-@runtime_checkable
-class BatchesModel(PixelModel, Protocol):
-    """A model that is given one batch after the other, so that its device need not wait for what comes between them."""
+class Model:
+    """Base class of models: what turns items of modalities into raw (not normalised) float32 vectors of one dimension.
 
-    def encode_batches(self, batches: Iterable[Any]) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
-        """Yield the vectors of each batch of preprocessed images, in order; it may have taken later batches by then."""
-        ...
+    A subclass gives ``info`` and ``encode``; all else has a default, which may be replaced.
 
+    Example:
+        >>> from dataclasses import replace
+        >>> from clipbench.testing import INFO
+        >>> class Lengths(Model):
+        ...     info = replace(INFO, embed_dim=1)
+        ...     def encode(self, modality, inputs, role=None):
+        ...         return np.array([[len(text)] for text in inputs], np.float32)
+        >>> Lengths().encode_texts(["a", "bcd"]).tolist()
+        [[1.0], [3.0]]
+    """
 
-def encode_batches(model: PixelModel, batches: Iterable[Any]) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
-    """Yield the vectors of each batch of preprocessed images, in order."""
-    return model.encode_batches(batches) if isinstance(model, BatchesModel) else map(model.encode_pixels, batches)
+    info: ModelInfo
+    """Identity and constants; does not change while the model lives."""
+    modalities: Sequence[str] = (IMAGE, TEXT)
+    """The names of the modalities that it encodes."""
+    preprocess: Preprocess | None = None
+    """From an image to the input of the image tower, where that can be done apart from the model, in worker processes:
+    picklable, without the weights. None for a model that takes images as they are."""
+    files: Sequence[Path] = ()
+    """Files, and folders with all that is in them, that it was loaded from; none where that is not all of it."""
+    is_sole: bool = False
+    """True where all of its work has to be done in one process, as of a model that counts what it costs."""
 
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        """Return one vector an item, in order.
 
-@runtime_checkable
-class ItemModel(Model, Protocol):
-    """A model of modalities beside images and texts, or in place of them."""
-
-    @property
-    def modalities(self) -> Sequence[str]:
-        """The names of the modalities that it encodes, ``image`` and ``text`` among them where it encodes those."""
-        ...
-
-    def encode_items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
-        """Return one vector an item of a modality beside image and text, in order; items are as the data give them."""
-        ...
-
-
-@runtime_checkable
-class CostlyModel(Model, Protocol):
-    """A model whose use costs more than time on this machine, or was not as it was asked for."""
-
-    def costs(self) -> tuple[str, ...]:
-        """Return notes of it so far, for those who read the numbers."""
-        ...
-
-
-@runtime_checkable
-class SoleModel(Model, Protocol):
-    """A model that may have to do all of its work in one process, as one that counts what it costs."""
-
-    @property
-    def is_sole(self) -> bool:
-        """False where other processes may load the same model and share its work."""
-        ...
-
-
-def is_sole(model: object) -> bool:
-    """Return whether a model has to do all of its work in one process."""
-    return isinstance(model, SoleModel) and model.is_sole
-
-
-@runtime_checkable
-class TokenModel(Model, Protocol):
-    """A model that says how its tokenizer counts."""
-
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off, start and end among them.
+        Args:
+            modality: one of ``modalities``.
+            inputs: texts; images, or what ``preprocess`` gives for them, stacked; items of other modalities as the data give
+                them. Any number of texts may be given at once.
+            role: the side of a search that the items are on.
 
         Raises:
-            NoTokenCounts: the model has no tokenizer that could be asked, after all.
+            Unavailable: there is no encoder of the modality.
         """
-        ...
+        raise NotImplementedError
 
+    def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
+        """Yield the vectors of one batch of inputs after the other; later ones may have been taken by then.
 
-def count_tokens(model: Model, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-    """Return how many tokens each text takes before any is cut off, start and end among them.
+        A model replaces this so that its device need not wait for what comes between two batches.
+        """
+        return (self.encode(modality, batch, role) for batch in batches)
 
-    Raises:
-        NoTokenCounts: the model cannot say.
-    """
-    if not isinstance(model, TokenModel):
-        raise NoTokenCounts(
-            f"model '{model.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
-        )
-    return model.count_tokens(texts)
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """Return one vector an image, in order, preprocessed here where the model has a preprocessing."""
+        starts = range(0, len(images), DEFAULT_BATCH_SIZE)
+        batches = (self.inputs_of(images[start : start + DEFAULT_BATCH_SIZE]) for start in starts)
+        found = list(self.encode_batches(IMAGE, batches))
+        return np.concatenate(found) if found else np.empty((0, self.info.embed_dim), np.float32)
 
+    def inputs_of(self, images: Sequence[Image.Image]) -> Any:
+        """Return images as ``encode`` takes them."""
+        return list(images) if self.preprocess is None else stacked([self.preprocess(image) for image in images])
 
-@runtime_checkable
-class Embedder(Protocol):
-    """Where a task gets its vectors, and an evaluation its images: each distinct image and text is encoded once, ever."""
-
-    @property
-    def info(self) -> ModelInfo:
-        """The model's identity, logit scale and bias."""
-        ...
-
-    @property
-    def dataset(self) -> Dataset | None:
-        """The only samples that there are vectors for, where they come along with the vectors; None for a model."""
-        ...
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Facts about where the vectors come from that a reader of the numbers should know."""
-        ...
-
-    def images(self, images: Sequence[ImageRef]) -> Float32[np.ndarray, "n_images dim"]:
-        """Return the raw vector of each image, in order; finite and not zero."""
-        ...
-
-    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
-        """Return the raw vector of each text, in order; finite and not zero."""
-        ...
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector a text, in order."""
+        return self.encode(TEXT, list(texts))
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them.
@@ -207,11 +139,98 @@ class Embedder(Protocol):
         Raises:
             NoTokenCounts: the model cannot say.
         """
-        ...
+        raise NoTokenCounts(
+            f"model '{self.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
+        )
+
+    def costs(self) -> tuple[str, ...]:
+        """Return notes on what using the model has cost so far beside time on this machine, and on what was not as asked."""
+        return ()
+
+    def internals(self) -> Internals:
+        """Return the parts that lie behind ``encode``, for ``clipbench doctor``."""
+        return Internals(
+            preprocess=self.preprocess, encode_pixels=None if self.preprocess is None else self._encode_pixels
+        )
+
+    def towers(self) -> "Mapping[str, Model]":
+        """Return the model of each modality: this one, unless it is made of several."""
+        return dict.fromkeys(self.modalities, self)
+
+    def _encode_pixels(self, pixels: np.ndarray) -> Vectors:
+        return self.encode(IMAGE, pixels)
+
+
+def stacked(inputs: Sequence[Any]) -> Any:
+    """Return arrays of one shape as one array with a row for each; arrays by name are stacked name by name."""
+    if isinstance(inputs[0], Mapping):
+        return {name: np.stack([each[name] for each in inputs]) for name in inputs[0]}
+    return np.stack(inputs)
+
+
+class Embedder:
+    """Base class of what tasks get their vectors from: each distinct item is encoded once, ever.
+
+    One kind is a model with a store, the other holds vectors that are given. A subclass gives ``info`` and ``encode``.
+    """
+
+    info: ModelInfo
+    """The model's identity, logit scale and bias."""
+    dataset: Dataset | None = None
+    """The only samples that there are vectors for, where they come along with the vectors; None for a model."""
+    model: Model | None = None
+    """What encodes; None where vectors were given."""
+    probes: Probes | None = None
+    """Vectors of a few fixed inputs, where loading the model has encoded them."""
+
+    peaks: Peaks = Peaks()
+    """The memory that encoding takes; not watched until ``watch_memory``."""
+
+    def watch_memory(self) -> None:
+        """Note the memory of the device that encoding takes from now on, in a process without other models."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Facts about where the vectors come from that a reader of the numbers should know."""
+        return ()
+
+    @property
+    def root(self) -> Path:
+        """Folder for vectors that are too many for memory."""
+        return default_root()
+
+    def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
+        """Return the raw vector of each item, in order; finite and not zero.
+
+        Args:
+            modality: ``image``, ``text``, or another of the data.
+            items: references to images, texts, or items of a data set's ``modalities``.
+            role: the side of a search that the items are on.
+
+        Raises:
+            Unavailable: there is no encoder of the modality.
+        """
+        raise NotImplementedError
+
+    def images(self, images: Sequence[ImageRef]) -> Vectors:
+        """Return the raw vector of each image, in order."""
+        return self.encode(IMAGE, images)
+
+    def texts(self, texts: Sequence[str]) -> Vectors:
+        """Return the raw vector of each text, in order."""
+        return self.encode(TEXT, texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off, start and end among them.
+
+        Raises:
+            NoTokenCounts: the model cannot say.
+        """
+        raise NoTokenCounts(f"{self.info.id} does not say how many tokens a text takes")
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
         """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
-        ...
+        return [image.digest() for image in images]
 
     def readable(self, dataset: Dataset) -> Dataset:
         """Return a data set without the images that cannot be decoded, with a note for each that is left out.
@@ -219,55 +238,40 @@ class Embedder(Protocol):
         Raises:
             DataError: none can be decoded.
         """
-        ...
-
-    def counts(self) -> "Counts | None":
-        """Return what was encoded so far; None where nothing is encoded, because the vectors were given."""
-        ...
-
-
-@runtime_checkable
-class DecodingEmbedder(Embedder, Protocol):
-    """An embedder that decodes images, and says of some how it does so."""
+        return dataset
 
     def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
         """Return notes of the images that are no plain RGB or grey ones, by how they are read."""
-        ...
+        return ()
 
+    def counts(self) -> "Counts | None":
+        """Return what was encoded so far; None where nothing is encoded, because the vectors were given."""
+        return None
 
-def image_notes(embedder: Embedder, images: Sequence[ImageRef]) -> tuple[str, ...]:
-    """Return notes of how images are read, none of an embedder that decodes none."""
-    return embedder.image_notes(images) if isinstance(embedder, DecodingEmbedder) else ()
+    def sizes(self) -> Mapping[str, TowerRecord]:
+        """Return size and work of each tower, by its modality; none where vectors were given."""
+        return {}
 
+    def recalled_findings(self) -> list[CheckFinding] | None:
+        """Return what the quick checks of the model found when it was last loaded; None where they have to be made."""
+        return None
 
-@runtime_checkable
-class StoringEmbedder(Embedder, Protocol):
-    """An embedder with a folder for its vectors."""
-
-    @property
-    def root(self) -> Path:
-        """Folder of the store."""
-        ...
-
-
-@runtime_checkable
-class ItemEmbedder(Embedder, Protocol):
-    """An embedder of modalities beside images and texts."""
-
-    def items(self, modality: str, items: Sequence[Any]) -> Float32[np.ndarray, "n_items dim"]:
-        """Return the raw vector of each item of a data set's ``modalities``, in order; finite and not zero.
+    def remember(self, findings: list[CheckFinding] | None) -> None:
+        """Keep what the model says of itself, with what its quick checks found, for the next run.
 
         Raises:
-            Unavailable: there is no encoder of the modality.
+            ClipbenchError: it could not be loaded when something was missing in the store.
         """
-        ...
+
+
+COUNT_NAMES = {IMAGE: "images", TEXT: "texts"}
+"""Modalities as counts and seconds in results name them, where that is not their own name."""
 
 
 class Call(NamedTuple):
     """The work of one call of an embedder; items are identified by the hash of their content."""
 
     modality: str
-    """``images``, ``texts``, or the name of another modality."""
     encoded: frozenset[bytes] = frozenset()
     """Items that went through the model."""
     stored: frozenset[bytes] = frozenset()
@@ -285,11 +289,11 @@ class Counts:
     """The work of an embedder up to a moment; the difference of two is the work between them.
 
     Example:
-        >>> before = Counts((Call("texts", encoded=frozenset({b"a", b"b"}), seconds=2.0),))
-        >>> now = Counts((*before.calls, Call("texts", stored=frozenset({b"a", b"b"}))))
+        >>> before = Counts((Call("text", encoded=frozenset({b"a", b"b"}), seconds=2.0),))
+        >>> now = Counts((*before.calls, Call("text", stored=frozenset({b"a", b"b"}))))
         >>> (now - before).n_items()
         {'images': 0, 'texts': 0, 'stored_images': 0, 'stored_texts': 2}
-        >>> (now - before).seconds("texts")
+        >>> (now - before).seconds("text")
         0.0
     """
 
@@ -299,21 +303,22 @@ class Counts:
         return Counts(self.calls[len(earlier.calls) :])
 
     def n_items(self) -> dict[str, int]:
-        """Return how many distinct images and texts were encoded, and how many the store had before; so of others."""
+        """Return how many distinct items were encoded, and how many the store had before, by ``COUNT_NAMES``."""
         encoded: dict[str, set[bytes]] = {modality: set() for modality in self.modalities}
         stored: dict[str, set[bytes]] = {modality: set() for modality in self.modalities}
         for call in self.calls:
             encoded[call.modality] |= call.encoded
             stored[call.modality] |= call.stored
+        names = {modality: COUNT_NAMES.get(modality, modality) for modality in self.modalities}
         return {
-            **{modality: len(items) for modality, items in encoded.items()},
-            **{f"stored_{modality}": len(items - encoded[modality]) for modality, items in stored.items()},
+            **{names[modality]: len(items) for modality, items in encoded.items()},
+            **{f"stored_{names[modality]}": len(items - encoded[modality]) for modality, items in stored.items()},
         }
 
     @property
     def modalities(self) -> list[str]:
-        """``images``, ``texts``, and the names of other modalities that were asked for."""
-        return list(dict.fromkeys(["images", "texts", *(call.modality for call in self.calls)]))
+        """Images, texts, and other modalities that were asked for."""
+        return list(dict.fromkeys([IMAGE, TEXT, *(call.modality for call in self.calls)]))
 
     def seconds(self, modality: str) -> float:
         """Return the seconds that were spent on encoding."""
@@ -322,89 +327,3 @@ class Counts:
     def seconds_ahead(self) -> float:
         """Return those of them that were spent before the evaluation that the calls are of."""
         return sum((call.seconds for call in self.calls if call.is_ahead), 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadOptions:
-    """How a model is to be loaded; every adapter gets the same."""
-
-    device: str = "auto"
-    """``auto`` (the accelerator if there is one), or a torch device name."""
-    precision: str = "fp32"
-    """``fp32``, ``bf16`` or ``fp16``: what the towers compute in. Vectors are float32 in any case."""
-    batch_size: int | None = None
-    """Images or texts that go through the model at once; None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a CPU."""
-    arch: str | None = None
-    """Architecture of a bare checkpoint file."""
-    options: Mapping[str, str] = field(default_factory=dict)
-    """``--model-option key=value`` pairs, for the adapter to use up."""
-    trust_remote_code: bool = False
-    """Run code that comes with a model, where the reference pins it to a commit of the Hub; adapters that run none of it
-    need not look at this."""
-    towers: Collection[Modality] = ("images", "texts")
-    """The modalities that will be encoded; one of the two where a model lends a single tower to ``pair:``."""
-
-    @property
-    def n_at_once(self) -> int:
-        """The batch size, ``DEFAULT_BATCH_SIZE`` where none was given."""
-        return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
-
-    def refuse_unknown(self, known: Iterable[str], model: str) -> None:
-        """Raise UsageError when an option is not among those that the model takes."""
-        names = list(known)
-        for name in self.options:
-            if name not in names:
-                raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
-
-    def whole_number(self, name: str) -> int | None:
-        """Return an option as a whole number, None where it is not given; raise UsageError when it is none."""
-        text = self.options.get(name)
-        if text is None:
-            return None
-        if not text.isdecimal() or not is_int64(text):
-            raise UsageError(f"model option {name}={text}: expected a whole number")
-        return int(text)
-
-    def number(self, name: str) -> float | None:
-        """Return an option as a finite number, None where it is not given; raise UsageError when it is none."""
-        text = self.options.get(name)
-        if text is None:
-            return None
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise UsageError(f"model option {name}={text}: expected a finite number")
-        return number
-
-    def logits(self) -> tuple[float | None, float]:
-        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them.
-
-        Raises:
-            UsageError: one is no number, or the scale is not above 0.
-        """
-        scale = self.number("logit_scale")
-        if scale is not None and scale <= 0:
-            raise UsageError(f"model option logit_scale={scale:g}: expected a number above 0")
-        return scale, self.number("logit_bias") or 0.0
-
-    def refuse_precision(self, model: str, why: str) -> None:
-        """Raise UsageError when a precision is given to a model that is not computed by torch here."""
-        if self.precision != "fp32":
-            raise UsageError(f"--precision {self.precision} does not reach {model}, {why}: drop it")
-
-    def refuse_device(self, model: str, why: str) -> None:
-        """Raise UsageError when a device is given to a model that does not take one."""
-        if self.device != "auto":
-            raise UsageError(f"--device {self.device} does not reach {model}, {why}: drop it")
-
-    def refuse_arch(self, model: str) -> None:
-        """Raise UsageError when an architecture is given to a model that knows its own."""
-        if self.arch is not None:
-            raise UsageError(
-                f"--arch {self.arch} goes with a checkpoint file, and '{model}' knows its own architecture: drop --arch"
-            )
-
-
-PRECISIONS = ("fp32", "bf16", "fp16")

@@ -5,41 +5,27 @@ forms that users know from elsewhere. An adapter is a function ``load(body, opti
 nothing of aliases, nor of the reference that led to it.
 """
 
+import copy
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, cast
-
-import numpy as np
-from jaxtyping import Float32, Int64
-from PIL import Image
+from typing import NamedTuple, cast
 
 from clipbench import plugins
 from clipbench.errors import ModelError, UsageError, cause, did_you_mean, missing_package
-from clipbench.models._fingerprint import digest
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
-from clipbench.models.embeddings import Embeddings
-from clipbench.models.internals import Internals, internals_of
+from clipbench.models.fingerprint import digest
+from clipbench.models.options import LoadOptions
 from clipbench.models.probes import Probes, coarse_digest, encode_probes
-from clipbench.models.protocol import (
-    AnyPreprocess,
-    CostlyModel,
-    LoadOptions,
-    Model,
-    ModelInfo,
-    PixelModel,
-    count_tokens,
-    encode_batches,
-    is_sole,
-)
+from clipbench.models.protocol import Embedder, Model, ModelInfo
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
 
-Adapter = Callable[[str, LoadOptions], Model | Embeddings]
+Adapter = Callable[[str, LoadOptions], Model | Embedder]
 
 FORMS = (
     ("open_clip:ARCH/TAG", "open_clip with its pretrained tag; ARCH,TAG means the same; ARCH/random is untrained"),
@@ -60,7 +46,7 @@ FORMS = (
 class Loaded(NamedTuple):
     """A model, and the vectors of its probes where it is one that encodes."""
 
-    model: Model | Embeddings
+    model: Model | Embedder
     probes: Probes | None
 
 
@@ -82,7 +68,7 @@ class Alias(NamedTuple):
         return f"{self.what}, {self.context} tokens{licence} ({self.target})"
 
 
-def load_model(reference: str, options: LoadOptions) -> Model | Embeddings:
+def load_model(reference: str, options: LoadOptions) -> Model | Embedder:
     """Return the model that a reference stands for, ready to encode; ``info.ref`` is the reference as given.
 
     Raises:
@@ -103,10 +89,10 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
         if missing_package(error) is None:
             raise
         raise ModelError(f"{reference} cannot be loaded: {cause(error)}") from error
-    if not isinstance(model, Model | Embeddings) or not isinstance(model.info, ModelInfo):
+    if not isinstance(model, Model | Embedder) or not isinstance(getattr(model, "info", None), ModelInfo):
         raise ModelError(
-            f"model adapter '{prefix}' returned an object of type {type(model).__name__} for '{reference}': expected an object with"
-            " encode_images, encode_texts and a ModelInfo as info"
+            f"model adapter '{prefix}' returned an object of type {type(model).__name__} for '{reference}': expected a"
+            " clipbench.Model with a ModelInfo as info"
         )
     return _with_reference(model, reference)
 
@@ -170,66 +156,16 @@ def reference_rows() -> list[tuple[str, str]]:
     return [(alias.alias, alias.described()) for alias in aliases()] + list(FORMS) + added
 
 
-def _with_reference(model: Model | Embeddings, reference: str) -> Loaded:
+def _with_reference(model: Model | Embedder, reference: str) -> Loaded:
     """Return the model with what the adapter did not know: the user's reference, and the probes in the fingerprint."""
     info = replace(model.info, ref=reference)
-    if not isinstance(model, Model):
-        return Loaded(replace(model, info=info), None)
-    probes = encode_probes(model.encode_images, model.encode_texts)
-    info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes)))
-    return Loaded(_with_info(model, info), probes)
-
-
-def _with_info(model: Model, info: ModelInfo) -> Model:
-    if is_dataclass(model) and any(part.name == "info" and part.init for part in fields(model)):
-        return replace(model, info=info)
-    if isinstance(model, PixelModel):
-        return RenamedPixelModel(model, info)
-    return RenamedModel(model, info)
-
-
-@dataclass(frozen=True)
-class RenamedModel:
-    """A plug-in's model under the reference that the user gave; everything else is passed on."""
-
-    model: Model
-    info: ModelInfo
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
-        return self.model.encode_images(images)
-
-    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
-        return self.model.encode_texts(texts)
-
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        return count_tokens(self.model, texts)
-
-    def costs(self) -> tuple[str, ...]:
-        return self.model.costs() if isinstance(self.model, CostlyModel) else ()
-
-    @property
-    def is_sole(self) -> bool:
-        return is_sole(self.model)
-
-    def internals(self) -> Internals:
-        return internals_of(self.model)
-
-
-@dataclass(frozen=True)
-class RenamedPixelModel(RenamedModel):
-    """The same for a model whose preprocessing runs apart from it."""
-
-    model: PixelModel
-
-    @property
-    def preprocess(self) -> AnyPreprocess:
-        return self.model.preprocess
-
-    def encode_pixels(self, pixels: Any) -> Float32[np.ndarray, "n_images dim"]:
-        return self.model.encode_pixels(pixels)
-
-    def encode_batches(self, batches: Iterable[Any]) -> Iterator[Float32[np.ndarray, "n_images dim"]]:
-        return encode_batches(self.model, batches)
+    probes = None
+    if isinstance(model, Model):
+        probes = encode_probes(model.encode_images, model.encode_texts)
+        info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes)))
+    named = copy.copy(model)
+    object.__setattr__(named, "info", info)  # of a frozen dataclass too
+    return Loaded(named, probes)
 
 
 def _form_of(prefix: str) -> str:

@@ -225,9 +225,6 @@ class EvaluationRecord:
     encoded: Mapping[str, int] = field(default_factory=dict)
     """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``. Likewise of
     another modality."""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds that something which the task times took on the machine of the run, such as a search: they vary from run to run,
-    and are not compared."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Metric] = field(default_factory=dict)

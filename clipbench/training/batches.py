@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from clipbench.errors import BadImage, DataError, UsageError
-from clipbench.models.workers import load_in_workers
+from clipbench.models.encoding.workers import load_in_workers
 from clipbench.training.clip.preprocess import ClipPreprocess
 from clipbench.training.clip.tokenizer import ClipTokenizer
 from clipbench.training.pairs import PairSource

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipbench.errors import ModelError
+from clipbench.models.facts.modules import evaluating
 from clipbench.models.internals import TOWERS
-from clipbench.models.module_facts import evaluating
 from clipbench.training.scalars import Scalars, finite_or_none
 
 if TYPE_CHECKING:

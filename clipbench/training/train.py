@@ -18,8 +18,8 @@ from clipbench.distributed.group import process_group, rank, sum_over_processes
 from clipbench.distributed.launch import Launched
 from clipbench.errors import ClipbenchError
 from clipbench.files import alone_in
-from clipbench.models._torch_model import placement
 from clipbench.models.checkpoints import bundled_checkpoints
+from clipbench.models.towers.torch_model import placement
 from clipbench.training.batches import Batch
 from clipbench.training.clip.checkpoint import save_checkpoint
 from clipbench.training.encoding import logit_constants

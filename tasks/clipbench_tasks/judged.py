@@ -43,6 +43,7 @@ from clipbench.stats.clusters import alike, n_equal_clusters
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.neighbours import Asked, IsRight, Items, neighbours
+from clipbench_tasks.queries import Draw, sample_notes
 from clipbench_tasks.tables import bounded_curve
 
 QUESTION = "Are the documents that people judged relevant to a query the first that it finds?"
@@ -85,6 +86,15 @@ class Search(NamedTuple):
     def n_documents(self) -> Int64[np.ndarray, " n_queries"]:
         """Documents that each query searches."""
         return len(self.documents.ids) - np.array([len(rows) for rows in self.left_out])
+
+
+def sampled(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
+    """Return the judgements of the queries that are drawn from those with a relevant document, and a note; or all, and none."""
+    _, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
+    rows = asked[draw([judgements.queries.ids[row] for row in asked.tolist()])]
+    if len(rows) == len(asked):
+        return judgements, ()
+    return judgements.take_queries(rows), sample_notes([(len(rows), len(asked), "queries")])
 
 
 def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> Search:
@@ -163,17 +173,6 @@ def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant)
         own = np.array([*([at] if is_document else ()), *(alone.get(image, ()) if text else ())], np.int64)
         left_out.append(np.setdiff1d(own, relevant.document[starts[query] : starts[query + 1]]) if len(own) else own)
     return left_out
-
-
-def leaves_out_own_images(dataset: Dataset) -> bool:
-    """Return whether there is a query of an image and a text that does not look for this image."""
-    judgements = dataset.judgements
-    if judgements is None or not any(text and image != NO_IMAGE for text, image in _contents(judgements.queries)):
-        return False
-    relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
-    queries, documents = judgements.queries.take(asked), judgements.documents
-    _, n_images = _n_leaving_out(queries, documents, themselves(queries, documents, relevant))
-    return n_images > 0
 
 
 def _n_leaving_out(

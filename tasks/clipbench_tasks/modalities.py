@@ -22,8 +22,8 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import Modalities, unpaired
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
-from clipbench.models.protocol import Embedder, ItemEmbedder
-from clipbench.models.unit_vectors import unit_vectors
+from clipbench.models.encoding.unit_vectors import unit_vectors
+from clipbench.models.protocol import Embedder
 from clipbench.seeding import generator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.gaps import gap_measure
@@ -135,7 +135,7 @@ class ModalitiesTask:
                 ": images and texts alone are measured by modality-gap, others come as arrays of their names, such as audio",
             )
         data = dataset.modalities
-        vectors = {name: unit_vectors(_encoded(embedder, name, items), embedder) for name, items in data.items.items()}
+        vectors = {name: unit_vectors(embedder.encode(name, items), embedder) for name, items in data.items.items()}
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
         tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
         for name, own in vectors.items():
@@ -213,14 +213,6 @@ class Unpaired(NamedTuple):
         for source, target in ((self.first, self.second), (self.second, self.first)):
             undefined[f"{source}-to-{target}/recall@1"] = Fixed(value=None, reason=self.reason, higher_is_better=True)
         return {**undefined}
-
-
-def _encoded(embedder: Embedder, modality: str, items: object) -> Vectors:
-    if isinstance(embedder, ItemEmbedder):
-        return embedder.items(modality, items)  # type: ignore[arg-type]
-    raise UsageError(
-        f"{embedder.info.id} encodes images and texts alone, and the data have {modality}: use another model"
-    )
 
 
 def _pairs(data: Modalities) -> Iterator[Pair | Unpaired]:

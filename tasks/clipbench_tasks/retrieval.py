@@ -13,40 +13,30 @@ Data with judgements have queries and documents of their own, which are texts, i
 A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` among the controls is recall with a tie
 counted as a miss; published numbers take ties in whatever order a sort left them.
 
-All of this is exact search. ``search="faiss"`` asks an index instead: see ``approximate``.
+A gallery that is too large for all queries is searched by a random sample of each direction's (``queries``).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Shaped
+from jaxtyping import Float32, Float64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import MissingPart, UsageError
-from clipbench.evaluation.task import UNRECORDED_DEFAULT, Evaluation
-from clipbench.metrics import (
-    Answers,
-    Ranks,
-    chance_recall_at_k,
-    cross_answers,
-    expected_rank,
-    group_answers,
-    recall_at_k,
-)
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics import chance_recall_at_k, expected_rank, recall_at_k
+from clipbench.models.encoding.unit_vectors import unit_vectors
 from clipbench.models.protocol import Embedder
-from clipbench.models.unit_vectors import unit_vectors
-from clipbench.plugins import optional
-from clipbench.results.numbers import count
 from clipbench.results.record import Curve
-from clipbench.stats.clusters import joined, sharing
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
-from clipbench_tasks import approximate, judged
-from clipbench_tasks.directions import DIRECTIONS
-from clipbench_tasks.neighbours import Asked, Items, neighbours
+from clipbench_tasks import judged
+from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of
+from clipbench_tasks.queries import drawn, sample_notes
 from clipbench_tasks.tables import stacked
 
 CURVE_ENDS_AT = 100
@@ -55,31 +45,6 @@ CERTAIN = 1 - 1e-9
 """Recall by chance from which on no model can miss."""
 SHOWN_PAIRS = 50
 """Pairs in the similarity matrix of the report."""
-
-
-class Direction(NamedTuple):
-    """The queries of one direction, such as text queries over images, and their results."""
-
-    name: str
-    """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
-    sample_ids: list[str]
-    images: Int64[np.ndarray, " n_queries"]
-    """Row of the image that each query is or belongs to."""
-    clusters: Shaped[np.ndarray, " n_queries"]
-    """Name of the cluster of each query: its image; of images that search among images, those that find each other; and of
-    captions that search among captions, the images that share one."""
-    answers: Answers
-    n_positives: Int64[np.ndarray, " n_queries"]
-    n_gallery: int
-    columns: Mapping[str, np.ndarray]
-    """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
-    neighbours: Mapping[str, np.ndarray]
-    """The nearest items to the worst failures."""
-
-    @property
-    def ranks(self) -> Ranks:
-        """Rank of each query's best right item."""
-        return self.answers.ranks
 
 
 @dataclass(frozen=True)
@@ -99,23 +64,14 @@ class Retrieval:
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
-    search: str = field(default="exact", metadata=UNRECORDED_DEFAULT)
-    """``exact``, or ``faiss`` for an approximate search of many images and captions."""
+    queries: int | None = None
+    """Queries of each direction, a random sample, that search the whole gallery; None for all."""
 
     def __post_init__(self) -> None:
         if not self.ks or min(self.ks) < 1:
             raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
-        if self.search not in ("exact", "faiss"):
-            raise UsageError(f"task retrieval: search = {self.search!r}, expected 'exact' or 'faiss'")
-        if self.search == "faiss":
-            optional("faiss", extra="faiss", needed_by='task retrieval with search = "faiss"', kind=UsageError)
-            if max(self.ks) > approximate.LARGEST_K:
-                most = count(approximate.LARGEST_K)
-                raise UsageError(f'task retrieval: ks = {list(self.ks)}, expected at most {most} with search = "faiss"')
-
-    def version_on(self, dataset: Dataset) -> int:
-        """Return a higher version for data where a query of an image and a text does not find its own image."""
-        return self.version + judged.leaves_out_own_images(dataset)
+        if self.queries is not None and (type(self.queries) is not int or self.queries < 1):
+            raise UsageError(f"task retrieval: queries = {self.queries!r}, expected a whole number, 1 or more")
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: all."""
@@ -123,21 +79,16 @@ class Retrieval:
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query. Needs captions, labels for image-to-image retrieval, or judgements."""
-        if self.search == "faiss" and dataset.judgements is not None:
-            raise UsageError(
-                f'data set {dataset.id} has judgements, which take exact search: leave search = "faiss" out'
-            )
+        draw = partial(drawn, at_most=self.queries, rng=rng)
         if dataset.judgements is not None:
-            return judged.evaluation(judged.search_of(dataset, dataset.judgements, embedder), self.ks)
+            judgements, notes = judged.sampled(dataset.judgements, draw)
+            found = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
+            return replace(found, notes=(*notes, *found.notes))
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
         images = unit_vectors(embedder.images(dataset.images), embedder)
         texts = None if dataset.captions is None else unit_vectors(embedder.texts(dataset.captions), embedder)
-        if self.search == "faiss":
-            if texts is None:
-                raise MissingPart(dataset.id, "captions")
-            return approximate.evaluation(dataset, images, texts, self.ks, rng)
-        directions = list(_directions(dataset, images, texts))
+        directions = list(directions_of(dataset, images, texts, draw))
         if not directions:
             labels = (
                 "two images of a class" if len(np.unique(np.array(dataset.labels))) > 1 else "images of two classes"
@@ -155,6 +106,7 @@ class Retrieval:
             },
             arrays={} if texts is None else {"similarity": _shown_similarity(dataset, images, texts, rng)},
             neighbours=stacked(*map(_named_neighbours, directions)),
+            notes=sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
         )
 
     def _measures(self, direction: Direction) -> dict[str, Measure]:
@@ -199,88 +151,6 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
             f"{recall}, ties as misses", f"{share}, where a tie counts as a miss.", name
         )
     return definitions
-
-
-def _directions(
-    dataset: Dataset,
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"] | None,
-) -> Iterator[Direction]:
-    if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
-        owner, captions = dataset.caption_image, np.array(dataset.captions, object)
-        ids = [f"text:{name}" for name in dataset.caption_names()]
-        names = np.array(dataset.image_ids, object)
-        by_image, by_text = cross_answers(images, texts, owner)
-        ones = np.ones(len(texts), np.int64)
-        rows, image_ids = np.arange(len(images)), _image_ids(dataset)
-        near = _nearest(Asked(ids, texts, owner), by_text, Items(images, rows, _image_texts(dataset), rows))
-        columns = {"caption": captions, "chosen_image": by_text.first}
-        yield Direction("image_retrieval", ids, owner, names[owner], by_text, ones, len(images), columns, near)
-        near = _nearest(Asked(image_ids, images, rows), by_image, Items(texts, owner, dataset.captions))
-        n_captions = np.bincount(owner, minlength=len(images))
-        columns = {"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]}
-        yield Direction("text_retrieval", image_ids, rows, names, by_image, n_captions, len(texts), columns, near)
-        if (n_captions > 1).any():
-            queries, answers, n_positives = group_answers(texts, owner)
-            query_ids = [ids[row] for row in queries]
-            columns = {
-                "caption": captions[queries],
-                "right_caption": captions[answers.right],
-                "chosen_caption": captions[answers.first],
-            }
-            of_queries = owner[queries]
-            # Two equal captions of different images come first for each other: both miss.
-            clusters = names[sharing(owner, captions, len(images))[of_queries]]
-            items = Items(texts, owner, dataset.captions)
-            near = _nearest(Asked(query_ids, texts[queries], of_queries, list(queries[:, None])), answers, items)
-            n_others = len(texts) - 1
-            yield Direction("text_text", query_ids, of_queries, clusters, answers, n_positives, n_others, columns, near)
-    per_class = np.bincount([] if dataset.labels is None else dataset.labels)
-    if dataset.labels is not None and per_class.max() > 1 and (per_class > 0).sum() > 1:
-        queries, answers, n_positives = group_answers(images, dataset.labels)
-        image_ids = _image_ids(dataset)
-        query_ids = [image_ids[row] for row in queries]
-        classes = _classes(dataset, queries, answers.first)
-        columns = {"right_image": answers.right, "chosen_image": answers.first, **classes}
-        # Two images that are each other's best right answer are found, or missed, together.
-        clusters = np.array(dataset.image_ids, object)[joined(queries, answers.right, len(images))[queries]]
-        items = Items(images, dataset.labels, _image_texts(dataset), np.arange(len(images)))
-        near = _nearest(
-            Asked(query_ids, images[queries], dataset.labels[queries], list(queries[:, None])), answers, items
-        )
-        yield Direction(
-            "image_image", query_ids, queries, clusters, answers, n_positives, len(images) - 1, columns, near
-        )
-
-
-def _nearest(asked: Asked, answers: Answers, items: Items) -> dict[str, np.ndarray]:
-    """Return what was nearest to the queries that failed by the widest margins."""
-    margin = answers.right_score.astype(np.float64) - answers.first_score
-    return neighbours(asked, items, margin=margin, is_failure=expected_rank(answers.ranks) > 1)
-
-
-def _image_texts(dataset: Dataset) -> list[str]:
-    """Return the first caption of each image, or else its class; empty where it has neither."""
-    if dataset.captions is not None and dataset.caption_image is not None:
-        first = dict(zip(reversed(dataset.caption_image.tolist()), reversed(dataset.captions), strict=True))
-        return [first.get(row, "") for row in range(len(dataset))]
-    if dataset.labels is not None and dataset.class_names is not None:
-        return [dataset.class_names[label] for label in dataset.labels.tolist()]
-    return [""] * len(dataset)
-
-
-def _classes(
-    dataset: Dataset, queries: Int64[np.ndarray, " n_queries"], first: Int64[np.ndarray, " n_queries"]
-) -> dict[str, np.ndarray]:
-    """Return the classes of image queries and of the first images; no columns where classes have no names."""
-    if dataset.labels is None or dataset.class_names is None:
-        return {}
-    names = np.array(dataset.class_names, object)
-    return {"label": names[dataset.labels[queries]], "chosen_label": names[dataset.labels[first]]}
-
-
-def _image_ids(dataset: Dataset) -> list[str]:
-    return [f"image:{image_id}" for image_id in dataset.image_ids]
 
 
 def _table(direction: Direction, dataset: Dataset, ks: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -26,8 +26,8 @@ from clipbench.metrics import (
 from clipbench.metrics.classification import MacroF1
 from clipbench.metrics.multilabel import mean_average_precision
 from clipbench.metrics.similarity import unit
+from clipbench.models.encoding.unit_vectors import unit_vectors
 from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
-from clipbench.models.unit_vectors import unit_vectors
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate

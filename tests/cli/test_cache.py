@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.store import MODALITIES, MODEL_FILE, Shelf
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.store import MODEL_FILE, Shelf
 from clipbench.testing import ToyModel
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("new0new0new", 1500, ("tiny", "bundled:tiny")),
         ("unnamed", 2, ()),
     ):
-        for modality in MODALITIES:
+        for modality in (IMAGE, TEXT):
             keys = [number.to_bytes(16, "little") for number in range(n)]
             Shelf(tmp_path, fingerprint, modality, 4, names).put(keys, np.ones((n, 4), np.float32))
     for path in (tmp_path / "store/0ld0ld0ld").rglob("*"):
@@ -159,14 +160,14 @@ def test_variables_that_are_meant_for_a_run_remove_nothing(
 
 
 def test_a_damaged_store_is_shown_and_pruned_and_files_of_others_stay(store: Path, call: Call) -> None:
-    (chunk,) = (store / "new0new0new/images").iterdir()
+    (chunk,) = (store / "new0new0new/image").iterdir()
     chunk.write_bytes(chunk.read_bytes()[:1000])
     (store / "new0new0new" / MODEL_FILE).write_text("[[[")
-    (store / "new0new0new/texts/thesis.tex").write_text("precious")
-    (store / "new0new0new/texts/.x.vectors.half").write_text("")
+    (store / "new0new0new/text/thesis.tex").write_text("precious")
+    (store / "new0new0new/text/.x.vectors.half").write_text("")
     outside = store.parent / "outside.vectors"
     outside.write_text("precious")
-    (store / "new0new0new/texts/link.vectors").symlink_to(outside)
+    (store / "new0new0new/text/link.vectors").symlink_to(outside)
     (store / "elsewhere").symlink_to(store / "unnamed")
     (store / "a-file").write_text("precious")
     (store / "mine").mkdir()
@@ -177,9 +178,9 @@ def test_a_damaged_store_is_shown_and_pruned_and_files_of_others_stay(store: Pat
     ]
     assert call("cache", "prune", "--model", "new0new0new", "--yes").status == 0
     left = {str(path.relative_to(store / "new0new0new")) for path in (store / "new0new0new").rglob("*")}
-    assert left == {"texts", "texts/thesis.tex", "texts/link.vectors"}
+    assert left == {"text", "text/thesis.tex", "text/link.vectors"}
     assert {"elsewhere", "a-file", "mine", "unnamed"} <= models(store) and outside.read_text() == "precious"
-    assert (store / "unnamed/images").is_dir() and "new0" not in call("cache").out
+    assert (store / "unnamed/image").is_dir() and "new0" not in call("cache").out
 
 
 def test_an_embedder_names_its_model_and_each_use_counts(store: Path, call: Call) -> None:
@@ -188,5 +189,5 @@ def test_an_embedder_names_its_model_and_each_use_counts(store: Path, call: Call
     note = store / "toy" / MODEL_FILE
     assert model.info.ref in next(line for line in call("cache").out.splitlines() if " toy " in line)
     os.utime(note, times=(0, 0))
-    StoreEmbedder(model, store.parent)
+    StoreEmbedder(model, store.parent).texts(["a text"])
     assert time.time() - note.stat().st_mtime < DAY

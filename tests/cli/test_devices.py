@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Done
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     Command = Callable[..., Done]
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-COMMAND = ["run", "--model", "tiny", "--device", "cpu", "--workers", "0", "--no-report", "--thumbnails", "0"]
+COMMAND = ["run", "--model", "tiny", "--workers", "0", "--no-report", "--thumbnails", "0"]
+ALONE, BOTH = ("--device", "cpu"), ("--device", "cpu,cpu")
 QUICK = ["--suite", "scenes", "--tasks", "retrieval,zero-shot", "--limit", "120", "--batch-size", "8"]
 LONG = ["--tasks", "retrieval@scenes", "--data-option", "n=2500", "--batch-size", "8"]
 PROGRAM = (
@@ -49,9 +51,9 @@ def numbers(run: str) -> list[Any]:
 @pytest.mark.slow
 def test_two_processes_make_the_run_of_one_to_the_last_bit() -> None:
     ways = {
-        "one": ["-m", "clipbench", *COMMAND, *QUICK],
-        "devices": ["-m", "clipbench", *COMMAND, *QUICK, "--devices", "2"],
-        "torchrun": [*TORCHRUN, "-m", "clipbench", *COMMAND, *QUICK],
+        "one": ["-m", "clipbench", *COMMAND, *QUICK, *ALONE],
+        "devices": ["-m", "clipbench", *COMMAND, *QUICK, *BOTH],
+        "torchrun": [*TORCHRUN, "-m", "clipbench", *COMMAND, *QUICK, *ALONE],
     }
     outputs = []
     for name, way in ways.items():
@@ -86,7 +88,7 @@ def started(launcher: list[str], *more: str) -> tuple["subprocess.Popen[str]", d
 
 
 def n_chunks() -> int:
-    return len(list(Path("cache/store").glob("*/images/*.vectors")))
+    return len(list(Path("cache/store").glob("*/image/*.vectors")))
 
 
 def children(pid: int) -> list[int]:
@@ -115,7 +117,7 @@ def is_there(pid: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_a_process_that_is_killed_ends_the_command_in_one_line_and_the_next_one_goes_on() -> None:
-    command, ranks = started(["-c", PROGRAM], "--devices", "2")
+    command, ranks = started(["-c", PROGRAM], *BOTH)
     os.kill(ranks[1], signal.SIGKILL)
     _, errors = command.communicate(timeout=60)
     assert command.returncode == 2, errors
@@ -123,7 +125,7 @@ def test_a_process_that_is_killed_ends_the_command_in_one_line_and_the_next_one_
     assert "Traceback" not in errors
     assert len(errors.splitlines()) == 2  # measuring tiny
     assert_gone([*ranks.values()])
-    done = ended("-m", "clipbench", *COMMAND, *LONG, "--out", "run", "--devices", "2")
+    done = ended("-m", "clipbench", *COMMAND, *LONG, "--out", "run", *BOTH)
     assert done.returncode == 0, done.stderr
     counts = numbers("run")[0]["encoded"]
     assert counts["stored_images"] > 0
@@ -132,21 +134,41 @@ def test_a_process_that_is_killed_ends_the_command_in_one_line_and_the_next_one_
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_under_torchrun_it_is_process_0_that_says_so() -> None:
-    command, ranks = started([*TORCHRUN, "-m", "clipbench"])
+def test_under_torchrun_its_agent_ends_the_others() -> None:
+    command, ranks = started([*TORCHRUN, "-m", "clipbench"], *ALONE)
     os.kill(ranks[1], signal.SIGKILL)
     _, errors = command.communicate(timeout=60)
+    assert command.returncode != 0
     ours = [line for line in errors.splitlines() if line.startswith("clipbench: ")]
     assert ours == [
-        "clipbench: process 1 of 2 was killed: what was encoded is stored, and the same command goes on from there"
+        "clipbench: interrupted: what was encoded is stored; the same command with --out run goes on from there"
     ]
     assert_gone([*ranks.values()])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.4])
+def test_the_end_of_torchrun_is_that_of_its_ranks_which_have_not_met_yet(seconds: float) -> None:
+    command = subprocess.Popen(
+        [sys.executable, *TORCHRUN, "-m", "clipbench", *COMMAND, *LONG, "--out", "run", *ALONE],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 120
+    while len(ranks := children(command.pid)) < 2:
+        assert time.monotonic() < until and command.poll() is None
+        time.sleep(0.01)
+    time.sleep(seconds)
+    command.kill()
+    command.wait()
+    assert_gone(ranks)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_an_interruption_ends_all_processes_and_so_does_the_end_of_the_first() -> None:
-    command, ranks = started(["-c", PROGRAM], "--devices", "2")
+    command, ranks = started(["-c", PROGRAM], *BOTH)
     command.send_signal(signal.SIGINT)
     _, errors = command.communicate(timeout=60)
     assert command.returncode == 130, errors
@@ -156,7 +178,7 @@ def test_an_interruption_ends_all_processes_and_so_does_the_end_of_the_first() -
     assert "Traceback" not in errors
     assert_gone([*ranks.values()])
     assert list(Path("cache/processes").iterdir()) == []
-    command, ranks = started(["-c", PROGRAM], "--devices", "2")
+    command, ranks = started(["-c", PROGRAM], *BOTH)
     command.kill()
     command.communicate(timeout=60)
     assert_gone([*ranks.values()])
@@ -164,33 +186,35 @@ def test_an_interruption_ends_all_processes_and_so_does_the_end_of_the_first() -
 
 @pytest.mark.slow
 def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
-    Path("broken.py").write_text(
-        "import os\nfrom clipbench.testing import ToyModel\n\n\nclass Broken(ToyModel):\n"
-        "    def encode_images(self, images):\n"
-        "        if os.environ.get('RANK') == '1' and len(images) == 8:\n"
-        "            raise ZeroDivisionError('of process 1')\n"
-        "        return super().encode_images(images)\n"
-    )
-    model = ["--model", "python:broken:Broken", "--no-preflight", *QUICK]
-    done = ended(
-        "-m", "clipbench", "run", *COMMAND[5:], *model, "--devices", "2", "--out", "run", "--tasks", "retrieval"
-    )
-    assert done.returncode == 3, done.stderr
-    assert "of process 1" in done.stderr
+    lines = ["image,caption"]
+    for number in range(40):
+        Image.new("RGB", (32, 32), (6 * number, 99, 9)).save(f"{number}.png")
+        lines.append(f"{number}.png,image {number}")
+    Path("data.csv").write_text("\n".join(lines))
+    for number in (12, 18):  # the second is of process 0
+        Path(f"{number}.png").write_bytes(b"no image %d" % number)
+    found = []
+    for device in ("cpu", "cpu,cpu"):
+        arguments = ["--tasks", "retrieval@data.csv", "--batch-size", "8", "--out", f"run-{len(device)}"]
+        done = ended("-m", "clipbench", *COMMAND, *arguments, "--device", device)
+        errors = json.loads(Path(arguments[-1], "result.json").read_text())["evaluations"][0]["reason"]
+        found.append((done.returncode, done.stderr, errors))
+    assert found[0] == found[1]
+    assert found[0][0] == 3 and "12.png" in found[0][2]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "embeddings:v.npz", "--devices", "2"], "--devices 2 does not reach embeddings:v.npz, which holds"),
-        (["--model", "api:http://a/v1", "--devices", "2"], "which is computed by a server: run it in one process"),
-        (
-            ["--model", "tiny", "--devices", "two"],
-            "--devices is 'two': expected all, a number of processes from 1 on, or names",
-        ),
+        (["--model", "embeddings:v.npz", *BOTH], "several devices do not reach embeddings:v.npz, which holds vectors"),
+        (["--model", "api:http://a/v1", *BOTH], "which is computed by a server: run it in one process"),
+        (["--model", "tiny", "--device", "cpu,two"], "--device cpu,two names 'two', and there are 0 CUDA devices here"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_is_started(call: "Command", arguments: list[str], message: str) -> None:
-    done = call("run", *arguments, "--device", "cpu")
+def test_a_mistake_is_one_line_before_anything_is_started(
+    call: "Command", monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    done = call("run", *arguments)
     assert (done.status, done.err.count("\n")) == (2, 1)
     assert message in done.err

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clipbench.cli import main
-from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
-from clipbench.data.dataset import DataOptions
-from clipbench.data.needs import find_needs, look_up_needs
+from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
+from clipbench.data.catalogue.needs import find_needs, look_up_needs
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.plan import most_bytes, read_suite
+from clipbench.evaluation.plan import RunOptions, most_bytes, read_suite
 from clipbench.results.run import read_run
 
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ def test_a_network_that_goes_away_costs_what_is_left_and_the_same_command_goes_o
     cut = hub_server.Fault(shard, "cut", after=700, times=1)
     world.faults = [cut, hub_server.Fault(shard, "cut", after=0)]
     with monkeypatch.context() as changed:
-        changed.setattr("clipbench.data.needs.unreachable", _answers(None, "no connection"))
+        changed.setattr("clipbench.data.catalogue.needs.unreachable", _answers(None, "no connection"))
         done = run("--yes", "--out", "out", "--no-report", tasks=tasks)
     assert done.status == 3
     assert {path.name for path in Path("data").iterdir()} == {"cifar-10", ".scam.part"}
@@ -357,7 +356,7 @@ def test_the_quick_suite_fetches_less_than_it_may(
 ) -> None:
     most = most_bytes("quick")
     assert most is not None and most <= 1_500_000_000
-    needs = find_needs(Datasets(DataOptions()).uses(read_suite("quick")), tmp_path)
+    needs = find_needs(Datasets(RunOptions()).uses(read_suite("quick")), tmp_path)
     stated = {need.entry.name: need.n_bytes for need in needs}
     assert len(stated) == 5 and all(stated.values()), "the catalogue states what each takes"
     assert sum(n or 0 for n in stated.values()) < most / 2, "so that there is room for what is not known exactly"

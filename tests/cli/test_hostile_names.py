@@ -194,7 +194,7 @@ def test_nothing_else_prints() -> None:
             if file.name == "output.py" and file.parent.name == "cli":
                 continue
             if (
-                file.name == "_remote_code.py"
+                file.name == "remote_code.py"
             ):  # shows code before it runs, to callers from Python too, made harmless itself
                 assert "printable(note)" in file.read_text(encoding="utf-8")
                 continue

@@ -17,8 +17,8 @@ from PIL import Image
 from clipbench.cli import run as run_command
 from clipbench.errors import MachineError, ModelError
 from clipbench.evaluation.task import Evaluation
-from clipbench.models import python
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.adapters import python
+from clipbench.models.options import LoadOptions
 from clipbench.results.run import read_run
 from clipbench.stats.measures import Fixed
 
@@ -154,7 +154,7 @@ def test_an_evaluation_that_cannot_be_recorded_fails_alone(
     endless, fraction = Fixed(value=1.0, reason="", n=2**70), Fixed(value=1.0, reason="")
     evaluation = Evaluation(samples={"sample_id": np.array(["a"])}, measures={"m": endless})
     monkeypatch.setattr("clipbench_tasks.retrieval.Retrieval.evaluate", lambda *_: evaluation)
-    parameters = "clipbench.evaluation.evaluate._parameters"
+    parameters = "clipbench.evaluation.record._parameters"
     monkeypatch.setattr(parameters, lambda task: {"k": np.inf} if task.name == "modality-gap" else {})
     again = replace(evaluation, measures={"m": fraction})
     monkeypatch.setattr("clipbench_tasks.zero_shot.ZeroShot.evaluate", lambda *_: again)

@@ -1,16 +1,13 @@
 """Runs of older releases, kept as they were written, and damaged ones, through every command that reads runs."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from clipbench.cli import main
 from clipbench.results.export import FORMATS
 from clipbench.results.record import SCHEMA_VERSION
 
@@ -64,26 +61,6 @@ def acc1(data: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def now(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run made now, of the vectors that the old runs are of; those were made when 100 was taken for no scale."""
-    folder = tmp_path_factory.mktemp("now")
-    with np.load(RESULTS / "version-1" / "vectors.npz") as arrays:
-        np.savez(folder / "vectors.npz", allow_pickle=False, logit_scale=np.float32(100), **arrays)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        with pytest.raises(SystemExit) as end:
-            main([
-                "run", "--model", "embeddings:vectors.npz", "--tasks", "zero-shot,modality-gap",
-                "--no-report", "--quiet", "--out", str(folder / "run"),
-            ])  # fmt: skip
-    finally:
-        os.chdir(before)
-    assert not end.value.code
-    return folder / "run"
-
-
 def test_each_schema_version_has_a_run_of_each_of_its_shapes() -> None:
     assert {path.parent.name for path in OLD} == {f"version-{number}" for number in range(1, SCHEMA_VERSION + 1)}
     keys = [set(acc1(json.loads((path / "result.json").read_text()))) for path in OLD if path.parent == FIRST.parent]
@@ -102,21 +79,6 @@ def test_an_old_run_is_shown_reported_drawn_exported_and_compared_with_itself(ca
     assert "[25.4, 74.6]" in page and "damaged" not in page
     rows = Path("file.csv").read_text().splitlines()
     assert sum(",acc1,0.5,0.25" in row for row in rows) == 1
-
-
-@pytest.mark.parametrize("old", OLD, ids=lambda path: path.name)
-def test_an_old_run_is_tested_against_one_made_now_sample_by_sample(call: Call, old: Path, now: Path) -> None:
-    for sides in ((old, now), (now, old)) if old.name == "first" else ((old, now),):
-        done = call("compare", *sides, "--format", "json")
-        assert done.status == (3 if old.name == "first" else 0)  # 3: not all could be compared
-        (found,) = json.loads(done.out)["comparisons"]
-        metrics = {each["name"]: each for each in found["differences"]}
-        assert metrics["acc1"]["n"] == 12 and metrics["acc1"]["test"] == "exact McNemar, 0 gained and 0 lost"
-        assert metrics["acc1"]["verdict"] == "no evidence" and metrics["acc1"]["value"] == 0
-        assert metrics["ece"]["test"] == "models exchanged in 12 samples" and metrics["ece"]["value"] == 0
-        told = " ".join([*(each["reason"] for each in found["refused"]), *found["notes"]])
-        assert ("task version" in told) == (old.name == "first")
-        assert ("modality-gap@embeddings is not compared: only the" in told) == (old.name == "published")
 
 
 def test_of_two_old_runs_what_cannot_be_tested_says_why(call: Call) -> None:

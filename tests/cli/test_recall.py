@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clipbench import plugins
-from clipbench.evaluation import session
-from clipbench.models import embedder, recall
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.encoding import embedder, recall
+from clipbench.models.options import LoadOptions
 from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results.run import read_run
 
@@ -53,7 +52,7 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(recall, "SETTLED_SECONDS", 0.0)
     monkeypatch.setattr(plugins, "_imported", set())
-    recall.surroundings.cache_clear()
+    recall._surroundings.cache_clear()
     loaded = []
 
     def load(reference: str, options: LoadOptions) -> Loaded:
@@ -62,7 +61,11 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
 
     monkeypatch.setattr(embedder, "load_with_probes", load)
     watched: list[object] = []
-    monkeypatch.setattr(session, "watch_memory", watched.append)
+
+    def watch(each: object) -> None:
+        watched.append(each)
+
+    monkeypatch.setattr(embedder.StoreEmbedder, "watch_memory", watch)
     model, run = save(tmp_path / "model", 0), ("run", "--no-report", *TASKS[2:], "--tasks", "long-caption", "--model")
     for out in ("first", "second"):
         done = call(*run, model, "--out", tmp_path / out)
@@ -75,7 +78,7 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
     assert "1 file" not in call("cache").out and "tiny" not in call("cache").out
     call("cache", "prune", "--model", str(model), "--yes")
     assert not list((tmp_path / "cache/store").iterdir())
-    recall.surroundings.cache_clear()
+    recall._surroundings.cache_clear()
 
 
 @pytest.mark.slow

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from clipbench.data import images
-from clipbench.evaluation import session
 from clipbench.models import load_model
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.encoding import embedder
+from clipbench.models.options import LoadOptions
 from clipbench.results.matching import OTHER_ORDER
 from clipbench.results.run import read_run
 
@@ -47,7 +47,11 @@ def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(
     world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched: list[object] = []
-    monkeypatch.setattr(session, "watch_memory", watched.append)
+
+    def watch(each: object) -> None:
+        watched.append(each)
+
+    monkeypatch.setattr(embedder.StoreEmbedder, "watch_memory", watch)
     done = run("--out", "out")
     assert watched == []  # memory is known of a model that is alone
     assert done.status == 0, done.err
@@ -143,7 +147,7 @@ def test_another_run_in_a_folder_is_refused(world: Path, run: Command, arguments
 def test_a_run_with_a_sample_of_the_arrays_is_not_taken_for_one_with_all(
     world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clipbench.evaluation.evaluate.KEPT_ROWS", 7)
+    monkeypatch.setattr("clipbench.evaluation.persist.KEPT_ROWS", 7)
     tasks = ("--tasks", "modality-gap@data.csv", "--no-report")
     run("--out", "out", *tasks, model="train/step-[2]")
     done = run("--out", "out", *tasks, "--keep-arrays", model="train/step-[2]")
@@ -195,12 +199,12 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> Non
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from clipbench.cli import main\n"
         "from clipbench.evaluation import session\n"
-        "evaluate = session.evaluate\n"
+        "measure = session.measure\n"
         "def stopped(request, embedder, *given, **options):\n"
         "    if embedder.info.ref.endswith('step-10'):\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return evaluate(request, embedder, *given, **options)\n"
-        "session.evaluate = stopped\n"
+        "    return measure(request, embedder, *given, **options)\n"
+        "session.measure = stopped\n"
         "main()\n"
     )
     command = ["run", "--model", "train/step-*", "--tasks", "retrieval@data.csv", "--out", "out", "--no-report"]

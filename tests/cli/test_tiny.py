@@ -64,7 +64,7 @@ def test_it_takes_at_most_ten_megabytes() -> None:
 
 def test_a_folder_of_the_same_name_does_not_stand_in_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from clipbench.models import load_model
-    from clipbench.models.protocol import LoadOptions
+    from clipbench.models.options import LoadOptions
 
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "config.json").write_text('{"model_cfg": {}}')

@@ -120,10 +120,14 @@ def test_two_processes_train_as_one_does_and_one_that_is_killed_ends_the_other(d
         "devices": ["-m", "clipbench"],
     }
     for name, launcher in ways.items():
-        arguments = ["train", "--data", "captions.csv", "--out", name, "--device", "cpu", "--quiet", *QUICK]
-        more = ["--devices", "2"] if name == "devices" else []
+        arguments = ["train", "--data", "captions.csv", "--out", name, "--quiet", *QUICK]
+        device = "cpu,cpu" if name == "devices" else "cpu"
         done = subprocess.run(
-            [sys.executable, *launcher, *arguments, *more], check=False, capture_output=True, text=True, timeout=300
+            [sys.executable, *launcher, *arguments, "--device", device],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
     losses = [json.loads(Path(name, "step-2", "train.json").read_text())["losses"] for name in ways]
@@ -142,7 +146,7 @@ def _killed_in_training() -> list[str]:
     """Kill the other of two processes that train, and return what the first one says."""
     arguments = ["train", "--data", "captions.csv", "--out", "killed", "--batch-size", "8", "--workers", "0", "--quiet"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "clipbench", *arguments, "--device", "cpu", "--devices", "2"],
+        [sys.executable, "-m", "clipbench", *arguments, "--device", "cpu,cpu"],
         stderr=subprocess.PIPE,
         text=True,
     )

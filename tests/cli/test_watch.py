@@ -22,7 +22,7 @@ from clipbench.cli.watcher import _check
 from clipbench.files import alone_in
 from clipbench.models import load_model
 from clipbench.models.checkpoints import training_checkpoints
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.options import LoadOptions
 from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results import trackers
 from clipbench.results.run import read_run
@@ -184,7 +184,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
             next(times, lambda: None)()
         return loaded
 
-    monkeypatch.setattr("clipbench.models.embedder.load_with_probes", meddled)
+    monkeypatch.setattr("clipbench.models.encoding.embedder.load_with_probes", meddled)
 
 
 @pytest.mark.parametrize("after", [False, True])

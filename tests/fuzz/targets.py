@@ -224,7 +224,7 @@ PROMPTS = Target(
 
 
 def read_catalogue(path: Path) -> None:
-    from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
+    from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
 
     os.environ[OWN_CATALOGUE] = str(path)
     catalogue.cache_clear()
@@ -272,7 +272,7 @@ def as_text(read: Callable[[str], object]) -> Read:
 
 def model_reference(text: str) -> None:
     from clipbench.models.checkpoints import is_pattern, matching_checkpoints
-    from clipbench.models.protocol import LoadOptions
+    from clipbench.models.options import LoadOptions
     from clipbench.models.reference import brings_samples, resolve
 
     brings_samples(text)
@@ -497,9 +497,9 @@ ARRAYS = Target(
 
 
 def read_chunk(path: Path) -> None:
-    from clipbench.models.store import Shelf
+    from clipbench.models.encoding.store import Shelf
 
-    shelf = Shelf(path.parents[3], "model", "images", 4)
+    shelf = Shelf(path.parents[3], "model", "image", 4)
     keys = [b"a" * 16, b"b" * 16]
     missing = shelf.missing(keys)  # a damaged chunk is found here, as by the embedder
     shelf.get([key for key in keys if key not in missing])
@@ -509,16 +509,16 @@ def read_chunk(path: Path) -> None:
 def chunk() -> bytes:
     import tempfile
 
-    from clipbench.models.store import Shelf
+    from clipbench.models.encoding.store import Shelf
 
     with tempfile.TemporaryDirectory() as folder:
-        shelf = Shelf(Path(folder), "model", "images", 4)
+        shelf = Shelf(Path(folder), "model", "image", 4)
         shelf.put([b"a" * 16, b"b" * 16], X[:2])
         (file,) = shelf.folder.glob("*.vectors")
         return file.read_bytes()
 
 
-CHUNK = Target(reads={"store/model/images/1.vectors": read_chunk}, seeds=())
+CHUNK = Target(reads={"store/model/image/1.vectors": read_chunk}, seeds=())
 
 
 # -- configurations of models
@@ -550,7 +550,7 @@ def bundled_folder() -> Path:
 
 
 def read_bundled(path: Path) -> None:
-    from clipbench.models.protocol import LoadOptions
+    from clipbench.models.options import LoadOptions
     from clipbench.training.clip.adapter import load
     from clipbench.training.clip.checkpoint import load_checkpoint
 
@@ -606,8 +606,8 @@ def open_clip_folder() -> Path:
 
 
 def read_open_clip(path: Path) -> None:
-    from clipbench.models.open_clip import load_folder
-    from clipbench.models.protocol import LoadOptions
+    from clipbench.models.adapters.open_clip import load_folder
+    from clipbench.models.options import LoadOptions
 
     load_folder(str(path.parent), LoadOptions(device="cpu"))
 
@@ -636,8 +636,8 @@ def hf_folder() -> Path:
 
 
 def read_hf(path: Path) -> None:
-    from clipbench.models.protocol import LoadOptions
-    from clipbench.models.transformers import load
+    from clipbench.models.adapters.transformers import load
+    from clipbench.models.options import LoadOptions
 
     load(str(path.parent), LoadOptions(device="cpu"))
 
@@ -680,4 +680,4 @@ def with_seeds(name: str) -> Target:
         content = result_content()
         short = {**content, "evaluations": content["evaluations"][1:]}
         return replace(target, seeds=(seed("result.json", short), seed("result.json", content)))
-    return replace(target, seeds=(seed("store/model/images/1.vectors", chunk()),)) if name == "chunk" else target
+    return replace(target, seeds=(seed("store/model/image/1.vectors", chunk()),)) if name == "chunk" else target

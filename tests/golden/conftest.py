@@ -19,7 +19,7 @@ import pytest
 
 from clipbench import __version__
 from clipbench.cli import main
-from clipbench.evaluation import session
+from clipbench.evaluation import record
 
 HERE = Path(__file__).parent
 MOST_LINES = 80
@@ -99,10 +99,10 @@ def _move_to(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(folder)
     patch.syspath_prepend(str(HERE))
     patch.setattr(sys, "stdin", io.StringIO())
-    facts = session._environment
+    facts = record.environment_of
     named = ("device", "precision")
     patch.setattr(
-        session, "_environment", lambda info: {k: v if k in named else "FACT" for k, v in facts(info).items()}
+        record, "environment_of", lambda info: {k: v if k in named else "FACT" for k, v in facts(info).items()}
     )
 
 

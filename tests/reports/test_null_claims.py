@@ -28,8 +28,8 @@ from clipbench.data.contrast_and_attack import Attack, Contrast
 from clipbench.data.dataset import Dataset, LabelSet
 from clipbench.data.images import ImageRef
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.evaluate import RunOptions, evaluate
-from clipbench.evaluation.plan import Request
+from clipbench.evaluation.measure import measure
+from clipbench.evaluation.plan import Request, RunOptions
 from clipbench.results.record import Metric, Result
 from clipbench.results.run import Run
 from clipbench.stats import intervals, significance
@@ -158,6 +158,7 @@ def _paragraphs(n: int) -> Dataset:
 
 class _Given(Datasets):
     def __init__(self, dataset: Dataset) -> None:
+        super().__init__(RunOptions())
         self.dataset = dataset
 
     def get(self, request: Request) -> Dataset:
@@ -169,7 +170,7 @@ def measured(model: Guesser, data: Mapping[str, Dataset], folder: Path, rng: np.
     folder.mkdir(exist_ok=True)
     options = RunOptions(n_thumbnails=0, raise_bugs=True, seed=int(rng.integers(1 << 30)))
     evaluations = [
-        evaluate(Request(task=task, data="guessed"), model, _Given(dataset), folder, stem=task, options=options)
+        measure(Request(task=task, data="guessed"), model, _Given(dataset), folder, stem=task, options=options)
         for task, dataset in data.items()
     ]
     assert {each.status for each in evaluations} == {"ok"}

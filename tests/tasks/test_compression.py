@@ -8,24 +8,19 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset, Prompts
-from clipbench.errors import DataError, MissingPart, Unavailable, UsageError
+from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.compression import Format, compressed, principal_components
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.stats.compression import Walk
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.compression import Compression, search_time
+from clipbench_tasks.compression import Compression
 from clipbench_tasks.compression.smallest import Smallest
 
 N, DIM = 40, 16
 TASK = Compression(dims=(4, 8), prompts=Prompts(templates=("{c}",)))
 QUESTIONS = ("image_retrieval_recall@1", "text_retrieval_recall@1", "acc1")
-
-
-@pytest.fixture(autouse=True)
-def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipbench_tasks.compression.search_time.N_SEARCHED", 50)
 
 
 def metric(found: Evaluation, name: str) -> Metric:
@@ -313,25 +308,14 @@ def test_dimensions_are_powers_of_two_by_default() -> None:
         assert {int(name[6:].partition("/")[0]) for name in names if name.startswith("first@")} == dims
 
 
-def test_search_times_are_no_metrics_and_the_rest_is_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("faiss")
+def test_an_evaluation_is_repeatable() -> None:
     data, embedder = world(10)
     data = replace(data, captions=None, caption_image=None)
     first, second = (evaluate(data, embedder) for _ in range(2))
-    assert {name.partition("/")[2] for name in first.timings} >= {"float32@16", "float16@16", "int8@8", "binary@4"}
-    assert all(seconds > 0 for seconds in first.timings.values())
-    assert evaluate(replace(data, is_slice=True), embedder).timings == {}  # they are those of the whole
     assert first.curves == second.curves and first.notes == second.notes
     for name, column in first.samples.items():
         assert column.tolist() == second.samples[name].tolist()
     assert metric(first, "acc1_smallest") == metric(second, "acc1_smallest")
-
-    def missing(*args: object, **options: object) -> None:
-        raise Unavailable("no faiss")
-
-    monkeypatch.setattr(search_time, "optional", missing)
-    found = evaluate(data, embedder)
-    assert found.timings == {} and "no faiss" in found.notes
 
 
 def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,15 @@
 """retrieval on data with judgements: values for vectors written by hand, who is asked, clusters, and what is shown."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import clipbench as cb
-from clipbench.data import DataOptions, Dataset
+from clipbench.data import Dataset
 from clipbench.data.judgements import JudgedItems, Judgements
 from clipbench.errors import DataError
-from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.evaluate import RunOptions, describe
-from clipbench.evaluation.plan import Request
 from clipbench.evaluation.task import Evaluation
-from clipbench.results.matching import match
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
 from clipbench_tasks.mixed_retrieval.task import MixedRetrieval
@@ -131,35 +125,6 @@ def test_the_note_counts_the_queries_whose_own_image_is_left_out() -> None:
     documents = JudgedItems(("d-sea", "d-wood"), ("", ""), np.array([0, 1]))
     found, _ = evaluate(dataset(queries, documents, grades=[(0, 1, 1), (1, 0, 1), (2, 1, 1)]), ks=(1,))
     assert found.notes == (f"{OWN_IMAGE} 2 of 3 queries of an image and a text",)
-
-
-@pytest.mark.parametrize("task", [Retrieval(), MixedRetrieval()])
-def test_only_data_where_an_own_image_is_left_out_are_of_a_higher_version(task: Retrieval | MixedRetrieval) -> None:
-    both = JudgedItems(("q-both",), ("a wood",), np.array([0]))
-    documents = JudgedItems(("d-sea", "d-wood", "d-hills"), ("", "", "hills"), np.array([0, 1, -1]))
-    assert task.version_on(dataset(both, documents, grades=[(0, 1, 1)])) == task.version + 1
-    assert task.version_on(dataset(both, documents, grades=[(0, 0, 1)])) == task.version  # its own image is relevant
-    assert task.version_on(dataset(both, documents.take(np.array([1, 2])), [(0, 0, 1)])) == task.version  # not searched
-    assert task.version_on(dataset()) == task.version
-    assert task.version_on(Dataset(id="pairs", images=[NamedImage("sea")], image_ids=["sea"])) == task.version
-
-
-def test_runs_without_the_rule_of_own_images_do_not_compare_and_the_others_do(tmp_path: Path) -> None:
-    (tmp_path / "qrels").mkdir()
-    for name, colour in (("a", 0), ("b", 255)):
-        Image.new("RGB", (4, 4), (colour, 0, 0)).save(tmp_path / f"{name}.png")
-    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "image": "a.png"}\n{"_id": "d2", "image": "b.png"}\n')
-    (tmp_path / "qrels" / "test.tsv").write_text("q1\td2\t1\n")
-    for image, version in (("a.png", 2), ("", 1)):
-        (tmp_path / "queries.jsonl").write_text(f'{{"_id": "q1", "text": "red", "image": "{image}"}}\n')
-        run = cb.run(ToyModel(), tasks=["retrieval"], data=str(tmp_path))
-        (record,) = run.result.evaluations
-        assert record.task_version == version and record.status == "ok"
-        old = match(replace(record, task_version=1), record)
-        assert old.is_same == (version == 1) and old.names == ("task version" if version == 2 else "")
-        request = Request(task="retrieval", data=str(tmp_path))
-        wanted = describe(request, FixedEmbedder(IMAGES, TEXTS), Datasets(DataOptions()), RunOptions())
-        assert wanted.task_version == version  # so that a finished run is found again
 
 
 def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:

@@ -10,7 +10,7 @@ import clipbench as cb
 from clipbench.errors import ClipbenchError, DataError, MissingPart
 from clipbench.evaluation.plan import fitting_data, plan
 from clipbench.evaluation.task import Evaluation
-from clipbench.models.embeddings import Embeddings
+from clipbench.models.adapters.vectors import Embeddings
 from clipbench.results.record import Metric
 from clipbench_tasks.modalities import METRICS, ModalitiesTask
 from clipbench_tasks.modality_gap import ModalityGap

@@ -9,7 +9,7 @@ import pytest
 from clipbench.data import Dataset
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
-from clipbench.models import large_arrays, unit_vectors
+from clipbench.models.encoding import large_arrays, unit_vectors
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.retrieval import Retrieval

@@ -97,13 +97,13 @@ class Toy(GivenVectors):
     info: ModelInfo = INFO
 
     def __init__(self) -> None:
-        self.model = ToyModel(embed_dim=INFO.embed_dim)
+        self.toy = ToyModel(embed_dim=INFO.embed_dim)
 
     def images(self, images: object) -> np.ndarray:
         return np.random.default_rng(0).standard_normal((len(images), INFO.embed_dim)).astype(np.float32)  # type: ignore[arg-type]
 
     def texts(self, texts: object) -> np.ndarray:
-        return self.model.encode_texts(texts)  # type: ignore[arg-type]
+        return self.toy.encode_texts(texts)  # type: ignore[arg-type]
 
 
 @cache

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clipbench.data import manifest
 from clipbench.data.attacks.photographs import Photograph, attack_dataset
 from clipbench.data.attacks.schemas import AttackRow, AttackSchema, attack_schema
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.image_folder import EXTENSIONS
 from clipbench.data.images import FileImage, existing_files
-from clipbench.data.table import ColumnTable
-from clipbench.data.table_columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.table_columns import USUAL_NAMES
+from clipbench.data.readers import manifest
+from clipbench.data.readers.image_folder import EXTENSIONS
+from clipbench.data.readers.table import ColumnTable
+from clipbench.data.readers.table_columns import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.readers.table_columns import USUAL_NAMES
 from clipbench.errors import DataError
 from clipbench.untrusted.reading import decode_json, entries, is_file, is_folder, read_json
 

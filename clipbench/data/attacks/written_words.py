@@ -16,11 +16,11 @@ from PIL import Image
 from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import Examined, ImageRef, content_digest, examine
-from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.drawing import paint_writing
-from clipbench.data.scenes.lettering import unwritable
-from clipbench.data.scenes.records import Writing
 from clipbench.data.scenes.typography import ONE_IN, PLAIN_LABEL, label_conditions
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.drawing import paint_writing
+from clipbench.data.scenes.world.lettering import unwritable
+from clipbench.data.scenes.world.records import Writing
 from clipbench.data.subset import random_subset
 from clipbench.errors import DataError
 from clipbench.seeding import generator

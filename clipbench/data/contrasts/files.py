@@ -11,12 +11,12 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from clipbench.data import manifest
 from clipbench.data.contrasts.names import NESTED, named, read_name
 from clipbench.data.contrasts.questions import CroppedImage, Question, dataset_of, image_files, read_question
 from clipbench.data.contrasts.schemas import Schema, schema_of
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, outside_notes
+from clipbench.data.readers import manifest
 from clipbench.errors import DataError, UsageError
 from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
 

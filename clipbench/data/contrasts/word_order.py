@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data.contrast_and_attack import Contrast
-from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.world.chance import Chance
 
 MAX_WORDS = 30
 """Words of a caption that are kept, as in ARO."""

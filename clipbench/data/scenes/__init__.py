@@ -9,10 +9,10 @@ Every scene follows from its index alone, on any platform and version of Python,
 """
 
 from clipbench.data.scenes.dataset import TASKS, scenes_dataset
-from clipbench.data.scenes.drawing import draw
 from clipbench.data.scenes.image import SceneImage
-from clipbench.data.scenes.records import SCENES_VERSION
 from clipbench.data.scenes.sampling import primer_pair, training_pair
 from clipbench.data.scenes.typography import Label
+from clipbench.data.scenes.world.drawing import draw
+from clipbench.data.scenes.world.records import SCENES_VERSION
 
 __all__ = ["SCENES_VERSION", "TASKS", "Label", "SceneImage", "draw", "primer_pair", "scenes_dataset", "training_pair"]

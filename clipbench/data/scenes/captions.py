@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.facts import Related
 from clipbench.data.scenes.paragraphs import paragraph
 from clipbench.data.scenes.phrases import (
     SYNONYMS,
@@ -18,8 +16,10 @@ from clipbench.data.scenes.phrases import (
     word,
     word_place,
 )
-from clipbench.data.scenes.records import Relation, Scene, Solid
-from clipbench.data.scenes.vocabulary import OPPOSITES
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.facts import Related
+from clipbench.data.scenes.world.records import Relation, Scene, Solid
+from clipbench.data.scenes.world.vocabulary import OPPOSITES
 from clipbench.errors import UsageError, did_you_mean
 
 TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this is a {c}")

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.scenes.captions import related
-from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.image import SceneImage, world_note
-from clipbench.data.scenes.layout import lay_out
 from clipbench.data.scenes.phrases import CaptionedScene, Mention, Phrase, indefinite, joined, mention
-from clipbench.data.scenes.plan import Plan, sample_plan
-from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.data.scenes.sampling import belongs, check_split
-from clipbench.data.scenes.vocabulary import OPPOSITES, SUPPORTS
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.layout import lay_out
+from clipbench.data.scenes.world.plan import Plan, sample_plan
+from clipbench.data.scenes.world.records import SCENES_VERSION, Scene
+from clipbench.data.scenes.world.vocabulary import OPPOSITES, SUPPORTS
 from clipbench.errors import UsageError, did_you_mean
 
 N_ITEMS = 1_000

@@ -9,15 +9,15 @@ import numpy as np
 
 from clipbench.data.dataset import Dataset, LabelSet, check
 from clipbench.data.scenes.captions import TEMPLATES, caption
-from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.composition import N_ITEMS, composition_dataset
 from clipbench.data.scenes.image import SceneImage, check_size, world_note
 from clipbench.data.scenes.long_captions import N_CAPTIONS, long_caption_dataset
 from clipbench.data.scenes.phrases import CaptionedScene, distinct_scenes
-from clipbench.data.scenes.records import SCENES_VERSION
 from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
 from clipbench.data.scenes.typography import N_WORDS, text_in_image_dataset
-from clipbench.data.scenes.vocabulary import KINDS
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.records import SCENES_VERSION
+from clipbench.data.scenes.world.vocabulary import KINDS
 from clipbench.errors import UsageError, did_you_mean
 
 N_PORTRAITS = 1_800

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from clipbench.data.images import content_digest
-from clipbench.data.scenes.drawing import LARGEST, SMALLEST, draw
-from clipbench.data.scenes.records import SCENES_VERSION, Scene
+from clipbench.data.scenes.world.drawing import LARGEST, SMALLEST, draw
+from clipbench.data.scenes.world.records import SCENES_VERSION, Scene
 from clipbench.errors import UsageError
 
 DEFAULT_SIZE = 224

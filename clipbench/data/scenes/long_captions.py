@@ -8,13 +8,13 @@ import numpy as np
 
 from clipbench.data.contrast_and_attack import Contrast
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.facts import Description
 from clipbench.data.scenes.image import SceneImage, world_note
 from clipbench.data.scenes.paragraphs import ASIDES, count_words, paragraph
 from clipbench.data.scenes.phrases import CaptionedScene, Mention, Phrase, distinct_scenes, indefinite, joined, mention
-from clipbench.data.scenes.records import SCENES_VERSION
 from clipbench.data.scenes.sampling import looks, portrait, scene
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.facts import Description
+from clipbench.data.scenes.world.records import SCENES_VERSION
 from clipbench.errors import UsageError
 
 PLACES: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})

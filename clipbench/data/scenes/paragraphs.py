@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.facts import Backdrop, Count, Description, Located, Related, Written, verdict
 from clipbench.data.scenes.phrases import (
     NUMBERS,
     Mention,
@@ -15,8 +13,10 @@ from clipbench.data.scenes.phrases import (
     verb,
     word_place,
 )
-from clipbench.data.scenes.records import Scene
-from clipbench.data.scenes.vocabulary import OPPOSITES
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.facts import Backdrop, Count, Description, Located, Related, Written, verdict
+from clipbench.data.scenes.world.records import Scene
+from clipbench.data.scenes.world.vocabulary import OPPOSITES
 
 ASIDES = (
     "The picture is square.",

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench.data.scenes.facts import Backdrop, Count, Description, Exists, Fact, Written, WrittenBy, verdict
-from clipbench.data.scenes.geometry import size_name
-from clipbench.data.scenes.records import Background, Scene, Solid, Writing
-from clipbench.data.scenes.vocabulary import KINDS
+from clipbench.data.scenes.world.facts import Backdrop, Count, Description, Exists, Fact, Written, WrittenBy, verdict
+from clipbench.data.scenes.world.geometry import size_name
+from clipbench.data.scenes.world.records import Background, Scene, Solid, Writing
+from clipbench.data.scenes.world.vocabulary import KINDS
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 

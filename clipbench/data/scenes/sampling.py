@@ -4,13 +4,13 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from clipbench.data.scenes.captions import STYLE_SHARES, caption
-from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.colour_contrast import palette
-from clipbench.data.scenes.geometry import stands
-from clipbench.data.scenes.layout import lay_out
-from clipbench.data.scenes.plan import Look, Plan, sample_background, sample_plan, sample_texture
-from clipbench.data.scenes.records import Scene
-from clipbench.data.scenes.vocabulary import BASE_RELATIONS, COLOURS, KINDS, held_out
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.colour_contrast import palette
+from clipbench.data.scenes.world.geometry import stands
+from clipbench.data.scenes.world.layout import lay_out
+from clipbench.data.scenes.world.plan import Look, Plan, sample_background, sample_plan, sample_texture
+from clipbench.data.scenes.world.records import Scene
+from clipbench.data.scenes.world.vocabulary import BASE_RELATIONS, COLOURS, KINDS, held_out
 from clipbench.errors import UsageError, did_you_mean
 
 SPLITS = ("train", "test", "held-out")

@@ -7,13 +7,13 @@ from typing import NamedTuple
 from clipbench.data.contrast_and_attack import Attack, Contrast
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.scenes.captions import TEMPLATES
-from clipbench.data.scenes.chance import Chance
 from clipbench.data.scenes.image import SceneImage, world_note
-from clipbench.data.scenes.layout import lay_out
-from clipbench.data.scenes.plan import sample_plan
-from clipbench.data.scenes.records import SCENES_VERSION, Scene, Writing
 from clipbench.data.scenes.sampling import belongs, check_split, portrait
-from clipbench.data.scenes.vocabulary import FONTS, INKS, KINDS, PAPERS, WORDS, held_out
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.layout import lay_out
+from clipbench.data.scenes.world.plan import sample_plan
+from clipbench.data.scenes.world.records import SCENES_VERSION, Scene, Writing
+from clipbench.data.scenes.world.vocabulary import FONTS, INKS, KINDS, PAPERS, WORDS, held_out
 from clipbench.errors import UsageError
 
 N_WORDS = 300

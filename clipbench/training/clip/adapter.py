@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ModelError
-from clipbench.models._fingerprint import digest
 from clipbench.models.checkpoints import (
     CONFIG,
     TRAIN,
@@ -16,11 +15,13 @@ from clipbench.models.checkpoints import (
     step_in_name,
     step_inside,
 )
-from clipbench.models.protocol import LoadOptions, ModelInfo
+from clipbench.models.fingerprint import digest
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import ModelInfo
 from clipbench.untrusted.reading import is_file
 
 if TYPE_CHECKING:
-    from clipbench.models._torch_model import TorchModel
+    from clipbench.models.towers.torch_model import TorchModel
     from clipbench.training.clip.model import CLIP
     from clipbench.training.clip.tokenizer import ClipTokenizer
 
@@ -46,7 +47,7 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
     path = SHIPPED.get(body, Path(body))
     folder = _checkpoint(path)
     notes = () if folder == path else (f"of the run in {body}, its newest checkpoint: {folder.name}",)
-    return _build(folder, options, notes)
+    return _build(folder, options, notes, files=(folder, path))
 
 
 def _checkpoint(path: Path) -> Path:
@@ -60,11 +61,11 @@ def _checkpoint(path: Path) -> Path:
     return found[-1]
 
 
-def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "TorchModel":
+def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files: tuple[Path, ...]) -> "TorchModel":
     import torch
 
-    from clipbench.models._text_tower import TextTower, tokenizer_identity
-    from clipbench.models._torch_model import TorchModel, freeze, placement, probe, weights_digest
+    from clipbench.models.towers.text_tower import TextTower, tokenizer_identity
+    from clipbench.models.towers.torch_model import TorchModel, freeze, of_pixels, placement, probe, weights_digest
     from clipbench.training.clip.checkpoint import load_model
     from clipbench.training.clip.preprocess import ClipPreprocess
 
@@ -90,10 +91,11 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...]) -> "Torch
             step=_step(folder),
         ),
         preprocess=ClipPreprocess(module.config),
-        image_tower=module.encode_image,
+        image_tower=of_pixels(module.encode_image),
         text_tower=tower,
         placement=place,
         module=module,
+        files=files,
     )
     freeze(module, place)
     probe(model, place)
@@ -104,7 +106,7 @@ def _stretched(module: "CLIP", tokenizer: "ClipTokenizer", context: int) -> "tup
     """Stretch a model to a number of text positions; return the tokenizer for them, and notes for the result."""
     from torch import nn
 
-    from clipbench.models._context import stretched_to
+    from clipbench.models.towers.context import stretched_to
 
     table, notes = stretched_to(module.positional_embedding.data, context)
     module.positional_embedding = nn.Parameter(table)
@@ -113,7 +115,7 @@ def _stretched(module: "CLIP", tokenizer: "ClipTokenizer", context: int) -> "tup
 
 
 def _info(module: "CLIP", name: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
-    from clipbench.models._torch_model import n_parameters, scale_and_bias
+    from clipbench.models.towers.torch_model import n_parameters, scale_and_bias
 
     config, (scale, bias) = module.config, scale_and_bias(module, f"bundled:{name}")
     return ModelInfo(

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 
 from clipbench import __version__
 from clipbench.errors import MachineError, ModelError, cause
-from clipbench.models._checkpoint_file import fit, misfits, read_weights
-from clipbench.models._config_limits import check_weights
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
+from clipbench.models.towers.checkpoint_file import fit, misfits, read_weights
+from clipbench.models.trust.config_limits import check_weights
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
 from clipbench.training.clip.tokenizer import ClipTokenizer, load_tokenizer

@@ -159,7 +159,7 @@ class _File:
 
 
 def _from_open_clip(file: _File, source: object) -> ClipConfig:
-    from clipbench.models._config_limits import check_sizes
+    from clipbench.models.trust.config_limits import check_sizes
 
     model, colours = file.model_cfg, file.preprocess_cfg
     vision, text = model.vision_cfg, model.text_cfg

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from clipbench.results import numbers as fmt
 from clipbench.results.even_spacing import evenly_spaced
 from clipbench.results.numbers import Number
-from clipbench.results.record import Metric
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench_reports.drawing.marks import Axis, Line, Mark, Role, Rule
 from clipbench_reports.drawing.models import Layer
 from clipbench_reports.page.evidence import ByModel, Evidence, MissingEvidence, PlottedCurve
@@ -53,6 +53,14 @@ def points_in_words(label: str, curve: PlottedCurve, at: Sequence[Number] | None
     """Return the points of a curve of fractions over counts; the last one and those at some counts, where these are given."""
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if at is None or x in (*at, curve.x[-1])]
     return f"{label}: {', '.join(f'{fmt.percent(y)} % at {fmt.count(x)}' for x, y in points)}."
+
+
+def on_queries(evaluation: EvaluationRecord) -> str:
+    """Return that the queries of retrieval are a sample; empty where all search."""
+    most = evaluation.params.get("queries")
+    if not isinstance(most, int):
+        return ""
+    return f"Queries: at most {fmt.count(most)} of each direction, drawn at random, each over the whole gallery."
 
 
 def unwritten(axis: Axis) -> Axis:

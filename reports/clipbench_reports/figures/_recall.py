@@ -7,7 +7,7 @@ from typing import NamedTuple
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.figures._figure import CHANCE, curve_line, lines_of, points_in_words
+from clipbench_reports.figures._figure import CHANCE, curve_line, lines_of, on_queries, points_in_words
 from clipbench_reports.figures._relevance import refuse_judged
 from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 
@@ -68,7 +68,9 @@ def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, r
             raise MissingEvidence(reason)
         chances = [_chance(evidence, name, curve, of=ways[name].label) for name, curve in curves.items()]
         lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
-        return Layer([*(line for line in chances if line.xs), *lines], _state(ways, curves))
+        return Layer(
+            [*(line for line in chances if line.xs), *lines], _state(ways, curves, on_queries(evidence.evaluation))
+        )
 
     by_model = read_each(models, read)
     ks = [k for line in lines_of(by_model) for k in line.xs]
@@ -92,7 +94,7 @@ def _chance(evidence: Evidence, name: str, curve: PlottedCurve, *, of: str) -> L
     return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE, of=of)
 
 
-def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve]) -> Statement:
+def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve], reading: str) -> Statement:
     """Return recall at the smallest k; a curve may begin later than at 1."""
     k = fmt.count(next(iter(curves.values())).x[0])
     firsts = {ways[name].words: fmt.percent(curve.y[0]) for name, curve in curves.items()}
@@ -101,4 +103,5 @@ def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve]) 
         subject=f"Recall@{k}, {' and '.join(firsts)}",
         value=f"{' and '.join(firsts.values())} %",
         detail=" ".join(points_in_words(ways[name].label, curve, at=(1, 5, 10, 100)) for name, curve in curves.items()),
+        reading=reading,
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Chart, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.figures._figure import curve_line, lines_of, points_in_words
+from clipbench_reports.figures._figure import curve_line, lines_of, on_queries, points_in_words
 from clipbench_reports.page.evidence import Evidence, ModelEvidence, NotAsked, PlottedCurve, read_each
 
 JUDGED: Mapping[str, tuple[Role, str]] = {
@@ -43,10 +43,10 @@ def _read(evidence: Evidence) -> Layer:
     if not curves:
         raise NotAsked("nDCG and recall of relevant documents take data with judgements")
     lines = [curve_line(curve, *JUDGED[name], is_dashed=name == "judged_recall") for name, curve in curves.items()]
-    return Layer(lines, _state(curves))
+    return Layer(lines, _state(curves, on_queries(evidence.evaluation)))
 
 
-def _state(curves: Mapping[str, PlottedCurve]) -> Statement:
+def _state(curves: Mapping[str, PlottedCurve], reading: str) -> Statement:
     """Return the values at 10, or at the last k of a smaller set."""
     k = next(k for k in (10, *reversed(next(iter(curves.values())).x)) if _at(curves, k))
     values = {JUDGED[name][1].replace("@k", f"@{fmt.count(k)}"): value for name, value in _at(curves, k).items()}
@@ -55,6 +55,7 @@ def _state(curves: Mapping[str, PlottedCurve]) -> Statement:
         subject=" and ".join(values),
         value=f"{' and '.join(values.values())} %",
         detail=" ".join(points_in_words(JUDGED[name][1], curve) for name, curve in curves.items()),
+        reading=reading,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from clipbench.metrics.compression import N_SEARCHED, Format
+from clipbench.metrics.compression import Format
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
@@ -24,7 +24,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def formats(question: str) -> MakeTable:
-    """Return the function that lists bytes, quality, loss and search time of each format for one question."""
+    """Return the function that lists bytes, quality and loss of each format for one question."""
     title = figures.STORED_QUESTIONS[question][0]
 
     def table(evidence: Evidence) -> Table:
@@ -34,28 +34,23 @@ def formats(question: str) -> MakeTable:
         n_bytes = int(next(iter(whole.values())).x[0])
         names = [name for name in metrics if name.endswith(f"/{question}")]
         forms = [form for name in names if (form := Format.named(name.partition("/")[0])) is not None]
-        whole_costs = _bytes_and_searches(evidence, Format("first", n_bytes // 4))
-        rows = [["float32", whole_costs[0], _shown(metrics[question]), fmt.NONE, fmt.NONE, whole_costs[1]]]
+        rows = [["float32", fmt.count(n_bytes), _shown(metrics[question]), fmt.NONE, fmt.NONE]]
         most_lost = _most_lost(
             evidence, question, [form for form in forms if metrics[f"{form.name}/{question}"].value is not None]
         )
         for form in sorted(forms, key=lambda form: -form.n_bytes):
             own = f"{form.name}/{question}"
-            size, searches = _bytes_and_searches(evidence, form)
             change = _shown(metrics.get(f"{own}_change"))
-            rows.append(
-                [_label(form), size, _shown(metrics[own]), change, most_lost.get(form.name, fmt.NONE), searches]
-            )
+            lost = most_lost.get(form.name, fmt.NONE)
+            rows.append([_label(form), fmt.count(form.n_bytes), _shown(metrics[own]), change, lost])
         points = evidence.evaluation.params.get("points", 1.0)
         margin = f"{fmt.shortest(points)} {'point' if points == 1 else 'points'}"
         return Table(
             title=f"{title} by format",
             facts=f"Stored: first dimensions, principal components (PCA) or signs. Bytes: of a vector, or MB of a million. Change: from float32, with 95 % "
             f"intervals. Loses at most: a bound that allows for several tests. The smallest that loses less than {margin} is chosen. Formats of a kind are "
-            f"tested from the largest to the first not shown to lose less; smaller ones have no bound (–). {_on_time(evidence)}",
-            columns=columns(
-                "Stored", numbers=["Bytes", f"{title}, %", "Change, pp", "Loses at most, pp", "Searches a second"]
-            ),
+            f"tested from the largest to the first not shown to lose less; smaller ones have no bound (–).",
+            columns=columns("Stored", numbers=["Bytes", f"{title}, %", "Change, pp", "Loses at most, pp"]),
             rows=rows,
         )
 
@@ -66,18 +61,6 @@ def _label(form: Format) -> str:
     """Return the name of a format in a column, such as ``64 PCA, int8``."""
     what = {"pca": "PCA", "pca_int8": "PCA, int8", "binary": "signs"}.get(form.kind, form.number)
     return f"{fmt.count(form.dim)} {what}"
-
-
-def _bytes_and_searches(evidence: Evidence, form: Format) -> tuple[str, str]:
-    """Return the bytes of a vector and the searches a second, to two digits: they vary more from run to run."""
-    seconds = evidence.evaluation.timings.get(form.timing_name)
-    return fmt.count(form.n_bytes), fmt.count(float(f"{1 / seconds:.2g}")) if seconds else fmt.NONE
-
-
-def _on_time(evidence: Evidence) -> str:
-    if not evidence.evaluation.timings:
-        return "Searches were not timed: that needs faiss."
-    return f"Searches: exhaustive, over {fmt.count(N_SEARCHED)} random vectors, by faiss in one thread on the machine of this run."
 
 
 def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Retrieval: recall in every direction, the similarity matrix, and the queries whose right answer came too late."""
 
-from clipbench.results import numbers as fmt
-from clipbench.results.record import EvaluationRecord
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import headlines
 from clipbench_reports import figures
 from clipbench_reports.galleries.unfound import SEARCHES, unfound
@@ -12,10 +11,8 @@ SENTENCES = {
     "image_retrieval_recall@1": "A caption finds its image first in {value} of {n} cases",
     "text_retrieval_recall@1": "An image finds a caption of its own first in {value} of {n} cases",
 }
-FOUND = {"image_search_recall@10": "images", "text_search_recall@10": "captions"}
-"""Shares of the exact nearest that approximate search finds, and what they are of."""
 UNFOUND = "A caption does not find its image"
-RECALL = r".*_recall@[0-9]+(_approximate)?"
+RECALL = r".*_recall@[0-9]+"
 JUDGED, OF_JUDGED = "judged", r"ndcg@[0-9]+|recall@[0-9]+|hit_rate@[0-9]+|map@R|r_precision|mrr"
 """The direction of data with judgements, and its metrics."""
 DIRECTIONS = [direction for direction in SEARCHES if direction != "mixed"]
@@ -41,29 +38,21 @@ SAMPLE_IMAGES = (
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often each side finds the other first; of data with judgements, the headlines over all queries.
+    """Return how often each side finds the other first; of data with judgements, the headlines over all queries that search."""
+    metrics, most = evaluation.metrics, evaluation.params.get("queries")
 
-    Where the search was approximate, the first sentence says so, with how many of the exact nearest it finds.
-    """
-    metrics = evaluation.metrics
+    def drawn(metric: Metric) -> str:
+        return " drawn at random" if metric.n == most else ""
+
     if "mrr" in metrics:
         judged = headlines(evaluation).values()
-        return [claim(f"{metric.title} is {{value}} over {{n}} queries", metric) for metric in judged]
-    found = [
-        f"{fmt.percent(metrics[name].value)} % of the 10 exact nearest {items}"
-        for name, items in FOUND.items()
+        return [claim(f"{metric.title} is {{value}} over {{n}} queries{drawn(metric)}", metric) for metric in judged]
+    sentences = [
+        claim(f"{sentence}{drawn(metrics[name])}", metrics[name], weakness=UNFOUND)
+        for name, sentence in SENTENCES.items()
         if name in metrics
     ]
-    by, suffix = ("Approximate search: ", "_approximate") if found else ("", "")
-    sentences = [
-        claim(
-            f"{by}{sentence[0].lower()}{sentence[1:]}" if by else sentence, metrics[f"{name}{suffix}"], weakness=UNFOUND
-        )
-        for name, sentence in SENTENCES.items()
-        if f"{name}{suffix}" in metrics
-    ]
-    head = [Finding("plain", f"{by}the index finds {' and '.join(found)}; R@k is of what it finds.")] if found else []
-    return head + (sentences or headline_findings(evaluation))
+    return sentences or headline_findings(evaluation)
 
 
 ADVICE = {

@@ -10,7 +10,7 @@ are queries. What is fitted is fitted on what is stored alone, as in a store of 
 classified is itself what is tested, so that its components are fitted on other images (cross-fitting).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts
-from clipbench.errors import DataError, MissingPart, Unavailable, UsageError
+from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
 from clipbench.models.protocol import Embedder
@@ -28,7 +28,6 @@ from clipbench.results.record import Curve
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
 from clipbench_tasks.compression.questions import ALL, Question, Rows, retrieval, zero_shot
-from clipbench_tasks.compression.search_time import search_seconds
 from clipbench_tasks.compression.smallest import Smallest, in_points, words
 from clipbench_tasks.tables import bounded_curve, stacked
 
@@ -95,12 +94,10 @@ class Compression:
         dim = questions[0].stored.shape[1]
         chains = self._chains(dim)
         found = [self._answers(question, chains, dim) for question in questions]
-        timings = {} if dataset.is_slice else _timings(chains, dim, notes)
         return Evaluation(
             samples=stacked(*(each.samples for each in found)),
             measures={name: measure for each in found for name, measure in each.measures.items()},
             curves={name: curve for each in found for name, curve in each.curves.items()},
-            timings=timings,
             notes=tuple(notes),
             subsets={form.name: words(form, dim) for chain in chains for form in chain},
         )
@@ -204,15 +201,6 @@ def definitions(points: float) -> dict[str, Definition]:
             f"Share of {counted_things}, less that by the whole float32 vectors, over the same queries.",
         )
     return found
-
-
-def _timings(chains: Iterable[Sequence[Format]], dim: int, notes: list[str]) -> dict[str, float]:
-    """Return the seconds of a search in each format, the whole float32 vectors among them."""
-    try:
-        return search_seconds([Format("first", dim), *(form for chain in chains for form in chain)])
-    except Unavailable as error:
-        notes.append(str(error))
-        return {}
 
 
 def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:

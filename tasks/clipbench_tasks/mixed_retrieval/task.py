@@ -26,7 +26,6 @@ from clipbench.results.numbers import counted
 from clipbench.results.record import Curve
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks import judged
 from clipbench_tasks.mixed_retrieval import given
 from clipbench_tasks.mixed_retrieval.search import (
     CENTRED,
@@ -79,10 +78,6 @@ class MixedRetrieval:
             raise UsageError(
                 f"task mixed-retrieval: shares = {list(self.shares)}, expected numbers from 0 to 1, {HALF} among them"
             )
-
-    def version_on(self, dataset: Dataset) -> int:
-        """Return a higher version for data where a query of an image and a text does not find its own image."""
-        return self.version + judged.leaves_out_own_images(dataset)
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query. Needs images with two captions or more, or judgements of texts and images."""

@@ -22,8 +22,8 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import Estimate, Hubness
 from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
 from clipbench.metrics.similarity import row_blocks
+from clipbench.models.encoding.unit_vectors import unit_vectors
 from clipbench.models.protocol import Embedder
-from clipbench.models.unit_vectors import unit_vectors
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.gaps import gap_measure
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
@@ -135,7 +135,7 @@ class ModalityGap:
     """Gap, cones, distances, spectrum, uniformity, rank, separability, hubness, calibration, clusters; shifts, corrections."""
 
     name: ClassVar[str] = "modality-gap"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 1
     summary: ClassVar[str] = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
     question: ClassVar[str] = "Do images and texts share one space, or does each keep to a region of its own?"
     scoring: ClassVar[str] = (

@@ -7,7 +7,7 @@ zero-shot.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import MissingPart
-from clipbench.evaluation.task import UNRECORDED_DEFAULT, Evaluation
+from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import Embedder
 from clipbench_tasks.tables import stacked
 from clipbench_tasks.text_in_image.attacks import attacked
@@ -41,7 +41,7 @@ class TextInImage:
 
     prompts: Prompts | None = None
     """Prompts of the classes; None takes the data set's own templates, or else the default."""
-    probes: bool = field(default=False, metadata=UNRECORDED_DEFAULT)
+    probes: bool = False
     """Attack a linear probe and k-NN too, trained on the objects without a word; so are data with images to train on."""
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:

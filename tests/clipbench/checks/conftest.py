@@ -14,11 +14,12 @@ from jaxtyping import Float32
 from PIL import Image
 from torch import nn
 
-from clipbench.data.scenes.vocabulary import BACKGROUND_COLOURS, COLOURS
-from clipbench.models.embedder import StoreEmbedder
+from clipbench.data.modalities import IMAGE
+from clipbench.data.scenes.world.vocabulary import BACKGROUND_COLOURS, COLOURS
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.facts.preprocessing import square
 from clipbench.models.internals import Internals, Tokens
-from clipbench.models.measured_preprocessing import square
-from clipbench.models.protocol import ModelInfo
+from clipbench.models.protocol import Model, ModelInfo, Role, Vectors
 from clipbench.testing import INFO
 
 PALETTE = {
@@ -64,7 +65,7 @@ class Gelu(nn.Module):
 
 
 @dataclass(kw_only=True)
-class ToyClip:
+class ToyClip(Model):
     """A healthy model; each field but the first two is a fault that it may have."""
 
     info: ModelInfo = field(
@@ -90,11 +91,8 @@ class ToyClip:
     texts_are: Callable[[np.ndarray], np.ndarray] = lambda vectors: vectors
     words: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
-        return self.encode_pixels(np.stack([self.preprocess(image) for image in images]))
-
-    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
-        return self.encode_tokens(self.tokenize(texts))
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        return self.encode_pixels(inputs) if modality == IMAGE else self.encode_tokens(self.tokenize(inputs))
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(text.split()) + 2 for text in texts], np.int64)

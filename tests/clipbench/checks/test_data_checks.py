@@ -13,7 +13,7 @@ from clipbench import Dataset, FileImage, load_data
 from clipbench.checks import data_checks
 from clipbench.checks.examination import examine, finding
 from clipbench.checks.subject import Subject
-from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.results.record import CheckFinding
 
 Bind = Callable[[Any], StoreEmbedder]

@@ -13,9 +13,9 @@ from torch import nn
 
 from clipbench import Dataset, FileImage, UsageError, load_data
 from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
-from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, _expected, question
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.protocol import LoadOptions
+from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, _expected, _question
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.options import LoadOptions
 from clipbench.results.record import Metric
 
 Bind = Callable[[Any], StoreEmbedder]
@@ -30,14 +30,13 @@ class QuickGELU(nn.Module):
 
 def score(model: StoreEmbedder, data: Dataset) -> float:
     """Return what a model scores, as the number that a paper would state."""
-    inquiry = Inquiry(question(Expectation("1"), data, TASKS), Expectation("0.5"), data, model)
+    inquiry = Inquiry(Expectation("0.5"), data, model, TASKS)
     assert inquiry.metric.value is not None
     return inquiry.metric.value
 
 
 def explained(model: StoreEmbedder, data: Dataset, expected: float) -> Explanation:
-    asked = question(Expectation(str(expected)), data, TASKS)
-    return Inquiry(asked, Expectation(f"{100 * expected}%"), data, model).explanation()
+    return Inquiry(Expectation(f"{100 * expected}%"), data, model, TASKS).explanation()
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +147,7 @@ def test_the_value_that_was_published_is_expected_where_it_is_known(
 
     monkeypatch.setattr("clipbench.evaluation.explain.with_published", published)
     monkeypatch.setattr("clipbench.evaluation.explain.published_names", lambda _: {"acc1"})
-    asked = question(Expectation("published"), cards, TASKS)
-    inquiry = Inquiry(asked, Expectation("published"), cards, embedder(toy_clip()))
+    inquiry = Inquiry(Expectation("published"), cards, embedder(toy_clip()), TASKS)
     assert (inquiry.expected, inquiry.source) == (0.75, "a paper")
 
 
@@ -167,7 +165,7 @@ def test_where_no_value_was_published_nothing_is_scored(
     expectation, bound = Expectation("published", metric), embedder(toy_clip())
     before = bound.counts()
     with pytest.raises(UsageError, match=words):
-        Inquiry(question(expectation, cards, TASKS), expectation, cards, bound, may_be_part=may_be_part)
+        Inquiry(expectation, cards, bound, TASKS, may_be_part=may_be_part)
     assert bound.counts() == before
 
 
@@ -182,7 +180,7 @@ def test_a_percentage_of_what_is_no_share_is_refused() -> None:
 def test_data_without_labels_and_captions_need_a_task(cards: Dataset) -> None:
     bare = replace(cards, labels=None, class_names=None)
     with pytest.raises(UsageError, match="neither labels nor captions: name what is expected with --metric"):
-        question(Expectation("50"), bare, TASKS)
-    assert question(Expectation("50", "zero-shot/acc5"), bare, TASKS).metric == "acc5"
-    assert question(Expectation("50", "acc5"), cards, TASKS).metric == "acc5"
+        _question(Expectation("50"), bare, TASKS)
+    assert _question(Expectation("50", "zero-shot/acc5"), bare, TASKS)[1] == "acc5"
+    assert _question(Expectation("50", "acc5"), cards, TASKS)[1] == "acc5"
     assert Path(cards.images[0].name).is_file()

@@ -21,8 +21,9 @@ from torch import nn
 from clipbench import Diagnosis, doctor, torch_model, vectors
 from clipbench.checks.pairs import scene_pairs
 from clipbench.models import load_model
-from clipbench.models.internals import Internals, internals_of
-from clipbench.models.protocol import LoadOptions, Model
+from clipbench.models.internals import Internals
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +102,7 @@ def fit(reference: str) -> None:
     """Fit the last layer of the text tower to the pairs, as a training does, and write the weights back."""
     model = load_model(reference, LoadOptions(device="cpu"))
     assert isinstance(model, Model)
-    parts = internals_of(model)
+    parts = model.internals()
     module: Any = parts.module
     for name, parameter in module.named_parameters():
         if name.endswith(("c_fc.bias", "fc1.bias")):
@@ -196,7 +197,7 @@ class Training(Wrapped):
     """Forgets ``eval``."""
 
     def internals(self) -> Internals:
-        return Internals(module=internals_of(self.inner).module)
+        return Internals(module=self.inner.internals().module)
 
 
 def model_of(references: Mapping[str, str], name: str) -> Model:
@@ -209,7 +210,7 @@ def by_hand(references: Mapping[str, str], preprocess: Mapping[str, Any] | None 
     """Return open_clip's CLIP, wrapped by hand."""
     folder = references["open_clip CLIP"]
     net = open_clip.create_model(folder)
-    net.load_state_dict(internals_of(model_of(references, "open_clip CLIP")).module.state_dict())  # type: ignore[union-attr]
+    net.load_state_dict(model_of(references, "open_clip CLIP").internals().module.state_dict())  # type: ignore[union-attr]
     settings = open_clip.transform.PreprocessCfg(**{**net.visual.preprocess_cfg, **(preprocess or {})})
     transform = open_clip.transform.image_transform_v2(settings, is_train=options.pop("is_train", False))
     tokenizer = options.pop("tokenizer", open_clip.get_tokenizer("ViT-B-32"))
@@ -239,7 +240,7 @@ def training_mode(references: Mapping[str, str], _: Path) -> Any:
     def encode(images: list[Any]) -> Any:
         return drop(torch.from_numpy(model.encode_images(images)))
 
-    module: Any = internals_of(model).module
+    module: Any = model.internals().module
     module.add_module("visual_dropout", drop)
     return Training(model, images=encode)
 
@@ -279,7 +280,7 @@ def two_models(references: Mapping[str, str], folder: Path) -> Any:
     """Texts of another training: its weights are the negative of those that the images' tower was trained with."""
     source = Path(references["open_clip SigLIP"].removeprefix("local-dir:"))
     shutil.copytree(source, folder / "other")
-    state = internals_of(model_of(references, "open_clip SigLIP")).module.state_dict()  # type: ignore[union-attr]
+    state = model_of(references, "open_clip SigLIP").internals().module.state_dict()  # type: ignore[union-attr]
     generator = torch.Generator().manual_seed(5)
     shape = state["text.text_projection.weight"].shape
     state["text.text_projection.weight"] = torch.randn(shape, generator=generator)

@@ -14,7 +14,7 @@ from clipbench.checks.check import Check, CheckOutcome
 from clipbench.checks.examination import examine, finding, preflight
 from clipbench.checks.subject import Subject
 from clipbench.errors import ModelError
-from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import CheckFinding
 from clipbench.testing import ToyModel

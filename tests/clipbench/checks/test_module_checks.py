@@ -15,8 +15,8 @@ from clipbench import torch_model
 from clipbench.checks import behaviour, images, tokens, weights
 from clipbench.checks.check import CheckOutcome
 from clipbench.checks.subject import Subject
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.python import wrap
+from clipbench.models.adapters.python import wrap
+from clipbench.models.encoding.embedder import StoreEmbedder
 
 Examine = Callable[[Subject], CheckOutcome]
 
@@ -72,13 +72,13 @@ def test_another_size_is_named(net: Any, tmp_path: Path) -> None:
 
 
 def measured(made: Any) -> Any:
-    from clipbench.models.measured_preprocessing import measure
+    from clipbench.models.facts.preprocessing import measure
 
     return measure(made.internals().preprocess)
 
 
 def declared(net: Any) -> Any:
-    from clipbench.models.module_facts import declared_preprocessing
+    from clipbench.models.facts.modules import declared_preprocessing
 
     return declared_preprocessing(net)
 

@@ -13,7 +13,7 @@ from clipbench import Check, CheckOutcome, NotExamined, Subject, UsageError, doc
 from clipbench.checks.examination import preflight
 from clipbench.checks.registry import OURS, all_checks
 from clipbench.models import probes
-from clipbench.models.embedder import StoreEmbedder
+from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.testing import ToyModel
 
 Bind = Callable[[Any], StoreEmbedder]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.data.catalogue import (
+from clipbench.data.catalogue.entries import (
     FORMS,
     KINDS,
     CatalogueEntry,

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clipbench.data import Attack, Contrast, DataOptions, Dataset, random_subset
+from clipbench.data import Attack, Contrast, Dataset, random_subset
 from clipbench.data.dataset import check
 from clipbench.errors import DataError
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.plan import Request
+from clipbench.evaluation.plan import Request, RunOptions
 from clipbench.testing import NamedImage
 
 PAIR = Contrast("pair", "swap", (0, 1), ("a b", "b a"), ((True, False), (False, True)))
@@ -56,7 +56,7 @@ def test_items_are_part_of_the_fingerprint() -> None:
 @pytest.mark.parametrize("limit", [3, 4, 39])
 def test_a_limited_set_keeps_so_many_questions_with_all_their_images(limit: int) -> None:
     contrasts = tuple(SINGLE._replace(id=str(n), images=(n % 4,)) for n in range(40))
-    cut = Datasets(DataOptions(), limit=limit).cut(dataset(contrasts=contrasts))
+    cut = Datasets(RunOptions(limit=limit)).cut(dataset(contrasts=contrasts))
     assert cut.contrasts is not None and len(cut.contrasts) == limit
     assert cut.attacks is not None and len(cut.attacks) == 1 and cut.attacks[0].clean is not None
     assert cut.notes == (f"a seeded subset: at most {limit} of each kind of question (41 in all)",)
@@ -74,7 +74,7 @@ def test_a_set_with_no_more_questions_than_asked_for_stays_whole(n: int) -> None
 def test_a_suite_s_limit_that_leaves_data_whole_adds_no_note() -> None:
     request = Request(task="zero-shot", data="four", limit=40)
     whole = dataset()
-    assert Datasets(DataOptions()).cut(whole, request) is whole
+    assert Datasets(RunOptions()).cut(whole, request) is whole
 
 
 def test_other_conditions_stay_with_their_own_object_only() -> None:

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import huggingface_hub
 import pytest
 
-from clipbench.data.catalogue import ORIGIN_FILE, CatalogueEntry, Source, WebFile, catalogue
+from clipbench.data.catalogue.download import Download, choose_source, fetch, list_files, n_bytes_present, readable_size
+from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile, catalogue
+from clipbench.data.catalogue.web_files import RemoteFile, fetch_file
 from clipbench.data.dataset import DataOptions
-from clipbench.data.download import Download, choose_source, fetch, list_files, n_bytes_present, readable_size
 from clipbench.data.reference import load_data
-from clipbench.data.web_files import RemoteFile, fetch_file
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 
 datasets = pytest.importorskip("datasets")

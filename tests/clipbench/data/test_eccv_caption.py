@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from clipbench.data import DataOptions, Dataset, load_data
-from clipbench.data.catalogue import catalogue
-from clipbench.data.eccv_caption import AUTHORS, DIRECTIONS, JUDGEMENTS
+from clipbench.data.catalogue.entries import catalogue
+from clipbench.data.readers.eccv_caption import AUTHORS, DIRECTIONS, JUDGEMENTS
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.retrieval import Retrieval

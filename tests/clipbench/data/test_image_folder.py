@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from clipbench.data import image_folder
 from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.readers import image_folder
 from clipbench.errors import DataError, UsageError
 
 

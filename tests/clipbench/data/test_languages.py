@@ -13,10 +13,10 @@ from PIL import Image
 import clipbench as cb
 from clipbench.cli.main import main
 from clipbench.data import DataOptions, Dataset, load_data
-from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
+from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
+from clipbench.data.catalogue.needs import Use, find_needs
 from clipbench.data.dataset import Groups
 from clipbench.data.images import FileImage
-from clipbench.data.needs import Use, find_needs
 from clipbench.data.subset import random_subset
 from clipbench.errors import DataError, Unavailable, UsageError
 

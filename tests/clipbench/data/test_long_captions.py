@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, load_data, long_captions
+from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data.readers import long_captions
 from clipbench.errors import DataError, Unavailable, UsageError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data import manifest
 from clipbench.data.dataset import DataOptions, Dataset, Groups
+from clipbench.data.readers import manifest
 from clipbench.errors import DataError, Unavailable, UsageError
 
 

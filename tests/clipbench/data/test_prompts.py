@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data.catalogue import catalogue
+from clipbench.data.catalogue.entries import catalogue
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, known_prompts, prompts_of, read_prompts
 from clipbench.errors import DataError, UsageError

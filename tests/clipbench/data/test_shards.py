@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from clipbench.data.catalogue import CatalogueEntry, Source
+from clipbench.data.catalogue.download import Download, fetch, list_files
+from clipbench.data.catalogue.entries import CatalogueEntry, Source
+from clipbench.data.catalogue.needs import Use, find_needs, look_up_needs
+from clipbench.data.catalogue.shards import n_samples
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.download import Download, fetch, list_files
-from clipbench.data.needs import Use, find_needs, look_up_needs
 from clipbench.data.reference import load_data
-from clipbench.data.shards import n_samples
 from clipbench.errors import DataError
 
 datasets = pytest.importorskip("datasets")
@@ -73,7 +73,7 @@ def entry(request: Any, hub: Any, image_bytes: ImageBytes, monkeypatch: pytest.M
     form: str = request.param
     hub.add(f"me/{form}", {"webdataset": webdataset, "parquet": parquet}[form](image_bytes))
     made = entry_of(form, n_images=N_SHARDS * N_EACH)
-    for module in ("reference", "needs"):
+    for module in ("reference", "catalogue.needs"):
         monkeypatch.setattr(f"clipbench.data.{module}.catalogue", lambda: {"pets": made})
     return made
 

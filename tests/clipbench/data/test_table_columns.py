@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipbench.data.table_columns import find_roles, rows_of_split
+from clipbench.data.readers.table_columns import find_roles, rows_of_split
 from clipbench.errors import UsageError
 
 

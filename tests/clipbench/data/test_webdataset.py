@@ -11,9 +11,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from clipbench.data import webdataset
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import content_digest
+from clipbench.data.readers import webdataset
 from clipbench.errors import BadImage, DataError, UsageError
 from clipbench.untrusted.reading import decode_array
 

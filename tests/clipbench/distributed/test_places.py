@@ -26,43 +26,48 @@ TORCHRUN = {
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # so that it is as it was in the end
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     return lambda n: monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
 
 
-def test_devices_are_all_or_so_many_or_those_named(gpus: Any) -> None:
+def test_devices_are_one_or_all_or_those_named(gpus: Any) -> None:
     gpus(0)
-    assert chosen_devices("all", "auto") == ["cpu"]
-    assert chosen_devices("2", "auto") == chosen_devices("2", "cpu") == ["cpu", "cpu"]
+    assert chosen_devices("all") == chosen_devices("auto") == ["auto"]
+    assert chosen_devices("cpu, cpu,cpu") == ["cpu"] * 3
     gpus(3)
-    assert chosen_devices("all", "auto") == chosen_devices("3", "cuda") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert chosen_devices("2", "auto") == ["cuda:0", "cuda:1"]
-    assert chosen_devices("2", "cpu") == ["cpu", "cpu"]
-    assert chosen_devices("cuda:2, cuda:0", "auto") == ["cuda:2", "cuda:0"]
+    assert chosen_devices("all") == ["cuda:0", "cuda:1", "cuda:2"]
+    assert [chosen_devices(each) for each in ("auto", "cuda", "cuda:7", "mps")] == [
+        ["auto"],
+        ["cuda"],
+        ["cuda:7"],
+        ["mps"],
+    ]
+    assert chosen_devices("cuda:2, cuda:0") == ["cuda:2", "cuda:0"]
 
 
 @pytest.mark.parametrize(
-    ("devices", "device", "message"),
+    ("device", "message"),
     [
-        ("4", "auto", "--devices is 4, and there are 3 cuda devices here: expected at most 3"),
+        ("cuda:0,cuda:0", "--device cuda:0,cuda:0 names a device twice: expected one process for each"),
+        ("cpu,cuda:0,cpu", "names a device twice"),
         (
-            "0",
-            "auto",
-            "--devices is '0': expected all, a number of processes from 1 on, or names such as cuda:0,cuda:1",
+            "cuda:0,cuda:3",
+            "names 'cuda:3', and there are 3 CUDA devices here: expected names such as cuda:0,cuda:1, or",
         ),
-        ("some", "auto", "--devices is 'some': expected all"),
-        ("cuda:0,cuda:0", "auto", "names a device twice"),
-        ("cuda:0,cuda:3", "auto", "names cuda:3, and there are 3 cuda devices here"),
-        ("cuda:0,cuda:1", "cuda", "names the devices already: drop --device cuda"),
-        ("2", "cuda:1", "give --device cuda, or name all in --devices"),
-        ("all", "cpu", "expected a number of processes, such as --devices 2"),
-        ("2", "tpu", "device 'tpu' cannot be used by several processes here"),
+        ("cuda,cuda", "names 'cuda', and there are 3 CUDA devices here"),
+        ("all,cpu", "names 'all', and"),
+        ("cuda:0,", "names '', and"),
+        ("tpu,tpu", "names 'tpu', and"),
     ],
 )
-def test_devices_that_are_not_there_are_refused(gpus: Any, devices: str, device: str, message: str) -> None:
+def test_devices_that_are_not_there_are_refused(gpus: Any, device: str, message: str) -> None:
     gpus(3)
-    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
-        chosen_devices(devices, device)
+    with pytest.raises(UsageError, match=message):
+        chosen_devices(device)
+    gpus(1)
+    with pytest.raises(UsageError, match="names 'cuda:1', and there is 1 CUDA device here"):
+        chosen_devices("cuda:0,cuda:1")
 
 
 def test_a_process_knows_its_place_from_torchrun_and_says_what_is_missing() -> None:
@@ -97,8 +102,14 @@ def test_a_process_sees_its_own_gpu_alone(gpus: Any, monkeypatch: pytest.MonkeyP
     assert seen("cpu") is None
     assert seen(**{DEVICE: "cuda:0"}) == "0"
     assert seen(**{DEVICE: "cpu"}) is None
-    with pytest.raises(UsageError, match="--device cuda:1 is one device for 4 processes: give --device cuda"):
-        seen("cuda:1")
+    assert seen("all", **{DEVICE: "cuda:1"}) == seen("cuda:1,cuda:0", **{DEVICE: "cuda:1"}) == "1"
+    assert seen("cpu,cpu", **{DEVICE: "cpu"}) is None
+    for device in ("cuda:1", "cuda:0,cuda:1"):
+        with pytest.raises(
+            UsageError,
+            match=f"--device {device} is told to 4 processes, which torchrun has started: give --device cuda",
+        ):
+            seen(device)
     with pytest.raises(UsageError, match="3 processes for 2 GPUs"):
         seen(LOCAL_WORLD_SIZE="3", LOCAL_RANK="2")
 

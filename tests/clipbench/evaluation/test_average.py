@@ -8,8 +8,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from clipbench.evaluation.average import average_of
 from clipbench.evaluation.plan import Request, read_suite
+from clipbench.evaluation.record import average_of
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import (
     AverageRecord,

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data import DataOptions
 from clipbench.data.prompts import Prompts
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.plan import Request, build_task, plan, read_suite, with_data, with_prompts
+from clipbench.evaluation.plan import Request, RunOptions, build_task, plan, read_suite, with_data, with_prompts
 
 
 def names(*asked: str, suite: str = "standard", own_samples: bool = False) -> list[str]:
@@ -74,7 +73,7 @@ def test_what_a_suite_has_by_name_alone_is_no_part_of_all() -> None:
 def test_a_task_without_data_is_told_which_it_could_have() -> None:
     (request,) = plan(["few-shot"], "standard")
     with pytest.raises(UsageError, match=r"'few-shot' has no data in this suite: name some, .*such as few-shot@scenes"):
-        Datasets(DataOptions()).get(request)
+        Datasets(RunOptions()).get(request)
 
 
 def test_a_suite_may_fix_a_subset(tmp_path: Path) -> None:

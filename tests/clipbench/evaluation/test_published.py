@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from clipbench.cli.summary import evaluation_lines
-from clipbench.data import Contrast, Dataset, catalogue
+from clipbench.data import Contrast, Dataset
+from clipbench.data.catalogue.entries import catalogue
 from clipbench.data.dataset import Groups
 from clipbench.data.prompts import known_prompts
 from clipbench.evaluation.plan import read_suite

@@ -175,6 +175,53 @@ def test_what_came_first_within_one_kind_is_never_the_query_itself(
     assert_answers(found.answers, [one_answer(scores[row], mates[row]) for row in found.queries])
 
 
+def assert_those(found: Answers, of_all: Answers, rows: np.ndarray) -> None:
+    assert_same(found.ranks, Ranks(*(each[rows] for each in of_all.ranks)))
+    for name, left, right in zip(Answers._fields[1:], found[1:], of_all[1:], strict=True):
+        np.testing.assert_array_equal(left, right[rows], err_msg=name)
+
+
+@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize("sizes", [(1, 5, 3), (30, 30, 4), (40, 200, 5), (60, 90, 33)])
+@pytest.mark.parametrize("share", [0, 0.2, 1])
+@pytest.mark.parametrize("tiles", TILES)
+def test_some_queries_have_the_answers_that_they_have_among_all(
+    make: object, sizes: tuple[int, int, int], share: float, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles.use(monkeypatch)
+    assert callable(make)
+    n_images, n_texts, dim = sizes
+    draws = np.random.default_rng(5)
+    images, texts, text_image = make(n_images, dim, 0), make(n_texts, dim, 1), pairing(n_images, n_texts, 2)
+    asked = draws.permutation(n_images)[: round(share * n_images)], draws.permutation(n_texts)[: round(share * n_texts)]
+    for found, of_all, rows in zip(
+        cross_answers(images, texts, text_image, asked), cross_answers(images, texts, text_image), asked, strict=True
+    ):
+        assert_those(found, of_all, rows)
+    some, whole = group_answers(texts, text_image, np.sort(asked[1])), group_answers(texts, text_image)
+    is_asked = np.isin(whole.queries, asked[1])
+    np.testing.assert_array_equal(some.queries, whole.queries[is_asked])
+    np.testing.assert_array_equal(some.n_positives, whole.n_positives[is_asked])
+    assert_those(some.answers, whole.answers, np.flatnonzero(is_asked))
+
+
+def test_some_queries_take_their_share_of_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    Tiles(16, 32).use(monkeypatch)
+    pairs = []
+
+    def counted(by_row: object, by_column: object, tile: _search.Tile, hidden: object) -> None:
+        pairs.append((tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start))
+        _search.scan(by_row, by_column, tile, hidden)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ranking, "scan", counted)
+    images, texts, text_image = smooth(100, 8, 0), smooth(400, 8, 1), np.arange(400) % 100
+    cross_answers(images, texts, text_image, (np.array([3, 70, 98]), np.array([17, 399])))
+    assert sum(pairs) == 3 * 400 + 2 * 100
+    pairs.clear()
+    group_answers(texts, text_image, np.array([3, 70, 98]))
+    assert sum(pairs) <= 2 * 3 * 400
+
+
 def test_of_equals_the_first_in_the_data_is_named_and_a_hit_is_its_own_first() -> None:
     constant = unit(np.ones((1, 8), np.float32))
     by_image, by_text = cross_answers(constant.repeat(3, axis=0), constant.repeat(4, axis=0), np.array([2, 0, 1, 0]))
@@ -384,6 +431,8 @@ def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     tracemalloc.start()
     cross_ranks(images, texts, pairing(600, 2000, 2))
     group_answers(texts, np.arange(2000) // 2)
+    cross_answers(images, texts, pairing(600, 2000, 2), (np.arange(500), np.arange(1500)))
+    group_answers(texts, np.arange(2000) // 2, np.arange(1500))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2e6  # the matrices have 4.8 and 16 MB in float32

@@ -20,10 +20,11 @@ from clipbench.cli import main
 from clipbench.data import DataOptions
 from clipbench.data.memory import dataset_in_memory
 from clipbench.errors import ClipbenchError, ModelError, UsageError, VectorError
-from clipbench.models import _http_client, load_model
-from clipbench.models.api import ApiModel, load
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.protocol import LoadOptions, is_sole
+from clipbench.models import load_model
+from clipbench.models.adapters import http_client as _http_client
+from clipbench.models.adapters.api import ApiModel, load
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.options import LoadOptions
 from clipbench.testing import ToyModel
 
 TEXTS = [f"{number} cats and a dog 🐈" for number in range(40)] + ["", "word " * 300]
@@ -142,7 +143,7 @@ def test_requests_and_bytes_are_counted(url: str, state: Any) -> None:
     sent = sum(len(json.dumps(body).encode()) for body in state.bodies[n_bodies:])
     costs = model.client.costs
     assert costs.requests - before.requests == 2 and costs.sent - before.sent == sent
-    assert is_sole(model)  # or they would be counted in several processes
+    assert model.is_sole  # or they would be counted in several processes
     assert costs.tokens - before.tokens == 10 + 2 and costs.received > before.received  # each request has its canary
 
 

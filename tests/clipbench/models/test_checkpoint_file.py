@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from clipbench.errors import ModelError
-from clipbench.models._checkpoint_file import fit, read_weights
+from clipbench.models.towers.checkpoint_file import fit, read_weights
 
 WEIGHTS = {"a.weight": torch.ones(2, 3), "b": torch.zeros(4)}
 

@@ -13,9 +13,9 @@ import pytest
 import transformers
 
 from clipbench.errors import ClipbenchError
-from clipbench.models import open_clip
-from clipbench.models import transformers as hugging_face
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.adapters import open_clip
+from clipbench.models.adapters import transformers as hugging_face
+from clipbench.models.options import LoadOptions
 from clipbench.training.clip import adapter
 from clipbench.training.clip.checkpoint import TrainingProgress, save_model, write_progress
 from clipbench.training.clip.config import CONFIGS, ClipConfig, Tower

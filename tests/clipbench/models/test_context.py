@@ -11,10 +11,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from clipbench.errors import UsageError
-from clipbench.models._context import stretched, stretched_length, stretched_to, with_context
-from clipbench.models.open_clip import load_folder
-from clipbench.models.protocol import LoadOptions
-from clipbench.models.transformers import load as load_transformers
+from clipbench.models.adapters.open_clip import load_folder
+from clipbench.models.adapters.transformers import load as load_transformers
+from clipbench.models.options import LoadOptions
+from clipbench.models.towers.context import stretched, stretched_length, stretched_to, with_context
 from clipbench.training.clip import adapter as bundled
 from clipbench.training.clip.checkpoint import load_model, save_model
 from clipbench.training.clip.config import ClipConfig, Tower

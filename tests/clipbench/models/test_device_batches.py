@@ -15,12 +15,12 @@ import torch
 
 from clipbench.data.dataset import Dataset
 from clipbench.errors import ModelError
-from clipbench.models._device_batches import BatchSize, Placement, Tensors, batch_sizes, encode_batches
-from clipbench.models._text_tower import TextTower
-from clipbench.models._torch_model import TorchModel, encode_texts
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.protocol import LoadOptions
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.options import LoadOptions
 from clipbench.models.reference import load_with_probes
+from clipbench.models.towers.devices import BatchSize, Placement, Tensors, batch_sizes, encode_batches
+from clipbench.models.towers.text_tower import TextTower
+from clipbench.models.towers.torch_model import TorchModel, encode_texts, of_pixels
 from clipbench.testing import INFO, count_words
 from tests.clipbench.models.test_embedder import images
 
@@ -195,7 +195,7 @@ def torch_model(place: Placement) -> TorchModel:
     return TorchModel(
         info=INFO,
         preprocess=lambda image: np.asarray(image.convert("RGB").resize((8, 8)), np.float32).transpose(2, 0, 1),
-        image_tower=module.encode_image,
+        image_tower=of_pixels(module.encode_image),
         text_tower=text_tower(most=9),
         placement=place,
         module=module,

@@ -14,9 +14,8 @@ from PIL import Image
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import FileImage, ImageRef
 from clipbench.errors import BadImage, VectorError
-from clipbench.models.embedder import KnownImage, StoreEmbedder
-from clipbench.models.protocol import image_notes
-from clipbench.models.python import wrap
+from clipbench.models.adapters.python import wrap
+from clipbench.models.encoding.embedder import KnownImage, StoreEmbedder
 from clipbench.testing import NamedImage, ToyModel
 
 TEXTS = ["a cat", "a dog", "a cat", "two words more"]
@@ -53,7 +52,7 @@ def test_the_difference_of_two_counts_is_what_was_done_between_them(tmp_path: Pa
     embedder.texts(["a cat", "new"])
     embedder.texts(["new"])
     assert (embedder.counts() - before).n_items() == {"images": 0, "texts": 1, "stored_images": 0, "stored_texts": 1}
-    assert (before - before).seconds("texts") == 0.0 < before.seconds("texts")
+    assert (before - before).seconds("text") == 0.0 < before.seconds("text")
 
 
 def test_another_fingerprint_is_another_model(tmp_path: Path) -> None:
@@ -238,11 +237,11 @@ def test_images_that_are_no_plain_ones_are_counted_and_encoded_again_under_a_new
         "1 image with 16 bits a pixel: scaled to 8",
         "1 image with transparency: it is dropped, and the colours below it are seen",
     )
-    assert image_notes(embedder, refs) == notes and image_notes(embedder, refs[:2]) == ()
+    assert embedder.image_notes(refs) == notes and embedder.image_notes(refs[:2]) == ()
     another = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path / "store", known=known)
     assert another.digests(refs) == [ref.digest() for ref in refs]
-    assert image_notes(another, refs) == notes  # told of each model, though the images are read once
-    monkeypatch.setattr("clipbench.models.embedder.CONVERSION", b"another rule ")
+    assert another.image_notes(refs) == notes  # told of each model, though the images are read once
+    monkeypatch.setattr("clipbench.models.encoding.embedder.CONVERSION", b"another rule ")
     again = StoreEmbedder(ToyModel(), tmp_path / "store")
     again.images(refs)
     assert again.counts().n_items() == {"images": 2, "texts": 0, "stored_images": 2, "stored_texts": 0}

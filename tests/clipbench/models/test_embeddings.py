@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipbench.errors import BadImage, DataError, UsageError, VectorError
-from clipbench.models.embeddings import Embeddings, VectorRow, load
-from clipbench.models.protocol import Embedder, ItemEmbedder, LoadOptions
+from clipbench.models.adapters.vectors import Embeddings, VectorRow, load
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Embedder
 from clipbench.testing import NamedImage
 
 Arrays = dict[str, Any]
@@ -366,7 +367,7 @@ def test_vectors_of_any_name_are_a_modality(tmp_path: Path, write: Callable[[Pat
     content = others()
     model = load(str(write(tmp_path, content)), LoadOptions())
     data = model.dataset.modalities
-    assert isinstance(model, ItemEmbedder) and data is not None
+    assert isinstance(model, Embedder) and data is not None
     assert {name: list(ids) for name, ids in data.ids.items()} == {
         "audio": ["bark", "howl", "mew"], "text": ["0", "1"], "video": ["0", "1", "2"],
     }  # fmt: skip
@@ -374,8 +375,8 @@ def test_vectors_of_any_name_are_a_modality(tmp_path: Path, write: Callable[[Pat
         ("audio", "text"): [0, 0, 1], ("audio", "video"): [0, 1, 2],
     }  # fmt: skip
     for name in data.names:
-        assert np.array_equal(model.items(name, data.items[name]), content[name])
-        assert np.array_equal(model.items(name, data.items[name][1:]), content[name][1:])
+        assert np.array_equal(model.encode(name, data.items[name]), content[name])
+        assert np.array_equal(model.encode(name, data.items[name][1:]), content[name][1:])
     assert len(model.dataset) == 2 and not model.dataset.images
     assert repr(model) == "<vectors of 3 of audio, 2 of text, 3 of video, 5 dimensions>"
 
@@ -421,9 +422,9 @@ def test_arrays_of_modalities_that_do_not_fit_are_named(tmp_path: Path, changes:
 def test_an_item_of_other_data_has_no_vector(tmp_path: Path) -> None:
     model = load(str(write_npz(tmp_path, others())), LoadOptions())
     with pytest.raises(DataError, match="has no vector for audio 'purr'"):
-        model.items("audio", [VectorRow(0, "purr")])
+        model.encode("audio", [VectorRow(0, "purr")])
     with pytest.raises(DataError, match="has no vectors of depth: it has audio, text, video"):
-        model.items("depth", [VectorRow(0, "0")])
+        model.encode("depth", [VectorRow(0, "0")])
 
 
 def test_vectors_in_a_file_are_not_copied_where_they_are_asked_for_in_its_order(tmp_path: Path) -> None:

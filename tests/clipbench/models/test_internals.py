@@ -1,20 +1,21 @@
 """The parts that adapters show: fed by hand, they give the vectors of the two methods."""
 
+import copy
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import open_clip
-from jaxtyping import Float32
 from PIL import Image
 
 from clipbench import torch_model
 from clipbench.models import load_model
-from clipbench.models.internals import Internals, internals_of
-from clipbench.models.protocol import LoadOptions, Model
-from clipbench.models.python import wrap
-from clipbench.models.reference import RenamedModel
-from clipbench.testing import ToyModel
+from clipbench.models.adapters.python import wrap
+from clipbench.models.internals import Internals
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model, Role, Vectors
+from clipbench.testing import INFO, ToyModel
 
 
 def loaded(reference: str) -> Model:
@@ -30,7 +31,7 @@ def wrapped(folder: Path) -> Model:
 
 
 def assert_parts_give_the_vectors(model: Model, images: list[Image.Image], texts: list[str]) -> Internals:
-    parts = internals_of(model)
+    parts = model.internals()
     assert parts.module is not None and next(parts.module.parameters()) is not None
     assert parts.tokenize is not None and parts.encode_tokens is not None
     assert parts.preprocess is not None and parts.encode_pixels is not None
@@ -53,34 +54,36 @@ def test_the_parts_of_each_adapter_give_its_vectors(
 
 def test_a_model_with_another_name_shows_the_same_parts() -> None:
     model = loaded("tiny")
-    assert internals_of(RenamedModel(model, model.info)).module is internals_of(model).module
+    assert copy.copy(model).internals().module is model.internals().module
 
 
 def test_a_torch_module_keeps_its_mode_where_its_parts_are_used(small_clip_folder: Path) -> None:
     model = wrapped(small_clip_folder)
-    parts = internals_of(model)
+    parts = model.internals()
     assert parts.module is not None and parts.tokenize is not None and parts.encode_tokens is not None
     parts.module.train()
     parts.encode_tokens(parts.tokenize(["a photo"]))
     assert parts.module.training
 
 
-class Pixels(ToyModel):
-    def preprocess(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
-        return np.zeros((3, 8, 8), np.float32)
+class Pixels(Model):
+    info = INFO
 
-    def encode_pixels(
-        self, pixels: Float32[np.ndarray, "n_images channels height width"]
-    ) -> Float32[np.ndarray, "n_images dim"]:
-        return pixels.reshape(len(pixels), -1)[:, : self.info.embed_dim]
+    def preprocess(self, image: Image.Image) -> np.ndarray:
+        return np.ones((3, 8, 8), np.float32)
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        return inputs.reshape(len(inputs), -1)[:, : self.info.embed_dim]
 
 
-class Odd(ToyModel):
+class Odd:
+    encode_images, encode_texts = ToyModel().encode_images, ToyModel().encode_texts
     internals = "an attribute of another meaning"
 
 
 def test_a_model_that_shows_nothing_has_the_parts_of_its_protocol() -> None:
     for model in (ToyModel(), wrap(ToyModel(), "toy", batch_size=4), wrap(Odd(), "odd", batch_size=4)):
-        assert internals_of(model) == Internals()
-    parts = internals_of(Pixels())
+        assert model.internals() == Internals()
+    parts = Pixels().internals()
     assert parts.preprocess is not None and parts.encode_pixels is not None and parts.module is None
+    assert parts.encode_pixels(np.zeros((2, 3, 8, 8), np.float32)).shape == (2, 32)

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.models import large_arrays
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.large_arrays import large_array, memory_bytes
-from clipbench.models.unit_vectors import unit_vectors
+from clipbench.models.encoding import large_arrays
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.large_arrays import large_array, memory_bytes
+from clipbench.models.encoding.unit_vectors import unit_vectors
 from clipbench.testing import ToyModel
 
 

@@ -23,10 +23,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from clipbench.data.images import FileImage
+from clipbench.data.modalities import IMAGE
 from clipbench.errors import ModelError, Unavailable, UsageError
-from clipbench.models._open_clip_model import OpenClipPreprocess
-from clipbench.models.open_clip import _preprocess_of, load, load_folder, load_hub
-from clipbench.models.protocol import LoadOptions, PixelModel
+from clipbench.models.adapters.open_clip import _preprocess_of, load, load_folder, load_hub
+from clipbench.models.options import LoadOptions
+from clipbench.models.towers.open_clip_model import OpenClipPreprocess
 
 CUT = {"CLIP": True, "CUSTOM_TEXT_CLIP": True, "TIMM_CLIP": True, "MOBILE_CLIP": False, "COCA": False, "SIGLIP": False}
 ARCH = "small-clip-for-tests"
@@ -175,10 +176,9 @@ def test_pixels_prepared_elsewhere_give_the_same_vectors(small_siglip_folder: Pa
 
     pixels = np.stack([prepare(image) for image in small_models.images()])
 
-    assert isinstance(model, PixelModel)
     assert pixels.dtype == np.float32 and pixels.shape == (7, 3, 32, 32)
     assert len(pickle.dumps(model.preprocess)) < 10_000
-    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(small_models.images()))
+    np.testing.assert_array_equal(model.encode(IMAGE, pixels), model.encode_images(small_models.images()))
 
 
 def test_no_texts_and_no_images_give_no_vectors(small_clip: Any) -> None:
@@ -266,7 +266,7 @@ def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
 @pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_another_process(small_siglip_folder: Path) -> None:
     code = (
-        "import sys; from clipbench.models.protocol import LoadOptions; from clipbench.models.open_clip import load_folder;"
+        "import sys; from clipbench.models.options import LoadOptions; from clipbench.models.adapters.open_clip import load_folder;"
         " print(load_folder(sys.argv[1], LoadOptions()).info.fingerprint)"
     )
     there = subprocess.run(

@@ -1,5 +1,6 @@
 """Pairs: each tower is that of its model, and two that share no space are refused."""
 
+import pickle
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +11,10 @@ import pytest
 
 from clipbench.errors import ModelError, UsageError
 from clipbench.models import load_model
-from clipbench.models.pair import load
-from clipbench.models.protocol import LoadOptions, Model, PixelModel
+from clipbench.models.adapters.pair import PairModel, load
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
+from clipbench.testing import ToyModel
 
 SOURCE = """
 from clipbench.testing import ToyModel
@@ -41,14 +44,14 @@ def test_each_tower_is_that_of_its_model(small_clip_folder: Path, small_models: 
 
     model = load_model(reference, LoadOptions(options=options))
 
-    assert isinstance(model, Model) and isinstance(model, PixelModel)
+    assert isinstance(model, Model) and pickle.dumps(model.preprocess) == pickle.dumps(clip.preprocess)
     np.testing.assert_array_equal(model.encode_images(small_models.images()), clip.encode_images(small_models.images()))
     np.testing.assert_array_equal(model.encode_texts(small_models.TEXTS), toy.encode_texts(small_models.TEXTS))
     info = model.info
     assert (info.embed_dim, info.logit_scale, info.image_size, info.context_length) == (24, 20, 32, None)
     assert info.family == "pair/open_clip/CLIP+python/ToyModel"
     assert info.ref == reference and len({info.fingerprint, clip.info.fingerprint, toy.info.fingerprint}) == 3
-    assert model.internals().preprocess is not None and model.internals().module is None  # type: ignore[attr-defined]
+    assert model.internals().preprocess is not None and model.internals().module is None
 
 
 def test_tokens_are_counted_by_the_model_of_texts() -> None:
@@ -65,6 +68,14 @@ def test_a_pair_has_the_precision_that_both_have() -> None:
     assert (alike.device, alike.precision, alike.notes) == ("cpu", "fp32", ())
     assert (mixed.device, mixed.precision) == ("cpu", None)
     assert mixed.notes[0] == "precision: fp32 for images, bf16 for texts"
+
+
+def test_it_works_in_one_process_where_one_of_its_models_has_to() -> None:
+    class Paid(ToyModel):
+        is_sole = True
+
+    assert PairModel(ToyModel().info, ToyModel(), Paid()).is_sole
+    assert not PairModel(ToyModel().info, ToyModel(), ToyModel()).is_sole
 
 
 def test_an_architecture_goes_with_a_checkpoint_file() -> None:

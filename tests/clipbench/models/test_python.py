@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from clipbench.errors import ModelError, UsageError
-from clipbench.models.memory import embedder_of
-from clipbench.models.protocol import LoadOptions, Model, PixelModel
-from clipbench.models.python import load
+from clipbench.models.adapters.python import embedder_of, load
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
 
 GOOD = '''
 import numpy as np
@@ -95,7 +95,7 @@ def test_a_module_in_the_current_folder_is_found_and_its_vectors_are_in_order() 
     vectors = model.encode_texts(["a", "a b", "ccc"])
 
     assert vectors.dtype == np.float32 and vectors.tolist() == [[1, 1, 1], [3, 2, 1], [3, 1, 1]]
-    assert isinstance(model, Model) and not isinstance(model, PixelModel)
+    assert isinstance(model, Model) and model.preprocess is None
 
 
 def test_images_come_as_rgb_and_in_batches() -> None:

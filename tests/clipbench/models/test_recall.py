@@ -1,9 +1,7 @@
 """A model that was loaded before is not loaded to say it again, unless anything that it may depend on has changed."""
 
-import importlib
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,14 @@ from clipbench import plugins
 from clipbench.checks import examination
 from clipbench.checks.registry import OURS
 from clipbench.errors import ModelError
-from clipbench.models import embedder as embedders
-from clipbench.models import recall
-from clipbench.models.embedder import StoreEmbedder, load_embedder, recalled_findings, remember
-from clipbench.models.protocol import LoadOptions
+from clipbench.models import load_model
+from clipbench.models.encoding import embedder as embedders
+from clipbench.models.encoding import recall
+from clipbench.models.encoding.embedder import StoreEmbedder, load_embedder
+from clipbench.models.encoding.store import SUFFIX, TOKENS
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
 from clipbench.models.reference import Loaded
-from clipbench.models.store import SUFFIX
 from clipbench.results.record import CheckFinding
 from clipbench.testing import ToyModel
 
@@ -31,13 +31,14 @@ TEXTS = ["a cat", "two words more"]
 class Counted(ToyModel):
     """A toy model that says what it was loaded from."""
 
-    def __init__(self, fingerprint: str, device: str) -> None:
+    def __init__(self, fingerprint: str, device: str, files: Sequence[Path] = ()) -> None:
         super().__init__(fingerprint=fingerprint)
+        self.files = files
         self.info = replace(self.info, ref="ref", device=device, notes=("a note",), step=3, logit_scale=1 / 3)
 
 
 class World:
-    """A folder with a model, a repository in the Hub's cache, and a loader that reads both and counts."""
+    """A folder with a model, a repository in the Hub's cache, and a loader that names both and counts."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "cache"
@@ -61,14 +62,12 @@ class World:
         self.link.parent.mkdir(parents=True)
         self.link.symlink_to("../../blobs/one")
         self.vocabulary = folder / "elsewhere/merges.txt"
+        self.files: tuple[Path, ...] = (self.model, self.hub, self.vocabulary)
 
     def load(self, reference: str, options: LoadOptions) -> Loaded:
-        """Load as adapters do: some files by Python, others by libraries whose reading nobody sees."""
         self.n_loaded += 1
-        for path in (self.model / "config.json", self.hub / "refs/main", self.vocabulary):
-            path.read_text()
         self.on_load()
-        return Loaded(Counted(self.fingerprint, options.device), None)
+        return Loaded(Counted(self.fingerprint, options.device, self.files), None)
 
     def ask(self, reference: str | None = None, **options: Any) -> StoreEmbedder:
         """Return the model as a run has it."""
@@ -83,7 +82,7 @@ class World:
         embedder = self.ask(reference, **options)
         embedder.texts(TEXTS)
         embedder.count_tokens(TEXTS)
-        remember(embedder, [FINDING])
+        embedder.remember([FINDING])
         return embedder
 
     def memories(self) -> list[Path]:
@@ -97,11 +96,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(embedders, "load_with_probes", made.load)
     monkeypatch.setattr(recall, "SETTLED_SECONDS", 0.0)
     monkeypatch.setattr(plugins, "_imported", set())
-    recall.surroundings.cache_clear()
+    recall._surroundings.cache_clear()
     made.run()
     assert made.n_loaded == 1 and len(made.memories()) == 1
     yield made
-    recall.surroundings.cache_clear()
+    recall._surroundings.cache_clear()
 
 
 def replaced(path: Path, text: str) -> None:
@@ -131,11 +130,11 @@ def test_what_is_stored_needs_no_model(world: World) -> None:
     again = world.ask()
     model = Counted("f1", "auto")
     assert again.info == model.info and again.notes == ()
-    assert recalled_findings(again) == [FINDING] == examination.preflight(again)
+    assert again.recalled_findings() == [FINDING] == examination.preflight(again)
     assert np.array_equal(again.texts(TEXTS), model.encode_texts(TEXTS))
     counts = again.count_tokens([*TEXTS, TEXTS[0]])
     assert counts.dtype == np.int64 and counts.tolist() == model.count_tokens([*TEXTS, TEXTS[0]]).tolist()
-    remember(again, [FINDING])
+    again.remember([FINDING])
     assert world.n_loaded == 1
 
 
@@ -145,7 +144,7 @@ def test_what_is_not_stored_has_the_model_loaded_once(world: World, ask: Callabl
     ask(again)
     ask(again)
     assert again.model is again.model and world.n_loaded == 2
-    remember(again, [FINDING])
+    again.remember([FINDING])
     world.run()
     assert world.n_loaded == 2
 
@@ -160,12 +159,11 @@ CHANGES: dict[str, Callable[[World], object]] = {
     "file removed": lambda it: (it.model / "weights.bin").unlink(),
     "mode changed": lambda it: (it.model / "weights.bin").chmod(0o600),
     "vocabulary edited": lambda it: it.vocabulary.write_text("a c"),
-    "file beside the vocabulary": lambda it: it.vocabulary.with_name("vocab.json").write_text("{}"),
     "another commit of the repository": lambda it: overwritten(it.hub / "refs/main", "commit2"),
     "link to another blob": lambda it: relinked(it.link, "../../blobs/two"),
     "blob overwritten": lambda it: overwritten(it.hub / "blobs/one", "tokens9"),
     "file added to the snapshot": lambda it: it.link.with_name("config.json").write_text("{}"),
-    "linked folder, whose files nobody follows": lambda it: (it.model / "linked").symlink_to(it.hub),
+    "folder linked, whose files nobody follows": lambda it: (it.model / "linked").symlink_to(it.hub),
 }
 
 
@@ -175,19 +173,6 @@ def test_a_changed_file_has_the_model_loaded(world: World, change: Callable[[Wor
     world.fingerprint = "f2"
     assert world.ask().info.fingerprint == "f2"
     assert world.n_loaded == 2
-
-
-@pytest.mark.parametrize("change", [overwritten, replaced])
-def test_the_system_tells_of_a_change_that_no_block_shows(
-    world: World, change: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recall, "_sample", lambda path: b"")
-    world.run()
-    world.run()
-    assert world.n_loaded == 2
-    change(world.model / "weights.bin", "WEIGHTS")
-    world.run()
-    assert world.n_loaded == 3
 
 
 @pytest.mark.parametrize(
@@ -215,13 +200,13 @@ def test_another_name_of_the_same_folder_has_the_model_loaded(world: World) -> N
 
 SURROUNDINGS: dict[str, Callable[[World, pytest.MonkeyPatch, Path], object]] = {
     "environment": lambda it, patch, path: patch.setenv("HF_HUB_CACHE", str(path)),
-    "threads": lambda it, patch, path: patch.setenv("OMP_NUM_THREADS", "17"),
     "devices that are hidden": lambda it, patch, path: patch.setenv("CUDA_VISIBLE_DEVICES", "1"),
     "working folder": lambda it, patch, path: patch.chdir(path),
-    "accelerators": lambda it, patch, path: patch.setattr(recall, "_accelerators", lambda: ["nvidia0"]),
-    "version of Python": lambda it, patch, path: patch.setattr(sys, "version", "3.99"),
+    "accelerators": lambda it, patch, path: patch.setattr(recall, "ACCELERATORS", (str(path),)),
+    "version of Python": lambda it, patch, path: patch.setattr("platform.python_version", lambda: "3.99"),
     "version of clipbench": lambda it, patch, path: patch.setattr(recall, "__version__", "99"),
-    "path of imports": lambda it, patch, path: patch.syspath_prepend(str(path)),
+    "code of clipbench": lambda it, patch, path: patch.setattr(recall, "__file__", str(path / "a/b/recall.py")),
+    "version of a library": lambda it, patch, path: patch.setattr(recall, "version", lambda name: f"another {name}"),
 }
 
 
@@ -233,49 +218,34 @@ def test_other_surroundings_have_the_model_loaded(
     tmp_path: Path,
 ) -> None:
     change(world, monkeypatch, tmp_path)
-    recall.surroundings.cache_clear()
+    recall._surroundings.cache_clear()
     world.ask()
     assert world.n_loaded == 2
 
 
-def test_another_version_of_a_library_has_the_model_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
-) -> None:
-    packages = tmp_path / "packages"
-    (packages / "library-1.0.dist-info").mkdir(parents=True)
-    module = packages / "library_of_a_test.py"
-    module.write_text("x = 1")
-    monkeypatch.syspath_prepend(str(packages))
-    importlib.import_module("library_of_a_test")
-    recall.surroundings.cache_clear()
+def test_a_model_that_does_not_name_its_files_is_always_loaded(world: World) -> None:
+    world.memories()[0].unlink()
+    world.files = ()
     world.run()
     world.run()
-    assert world.n_loaded == 2
-    replaced(module, "x = 2")
-    world.run()
-    assert world.n_loaded == 3
-    (packages / "library-1.0.dist-info").rename(packages / "library-1.1.dist-info")
-    recall.surroundings.cache_clear()
-    world.run()
-    assert world.n_loaded == 4
+    assert world.n_loaded == 3 and world.memories() == []
 
 
-def test_content_is_compared_where_the_file_system_tells_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_adapters_name_their_files_where_these_are_all_of_a_model(
+    tmp_path: Path, small_clip_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recall, "_state", lambda path: (0, 0, 0, 0, 0))
-    large = np.zeros(2_000_000, np.uint8)
-    large.tofile(world.model / "weights.bin")
-    world.run()
-    world.run()
-    assert world.n_loaded == 2
-    large += 1  # as every weight moves in a step of training
-    large.tofile(world.model / "weights.bin")
-    world.run()
-    assert world.n_loaded == 3
-    overwritten(world.model / "config.json", "{'a': 7}")
-    world.run()
-    assert world.n_loaded == 4
+    (tmp_path / "made_here.py").write_text("from clipbench.testing import ToyModel as build")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def named(reference: str) -> Sequence[Path]:
+        model = load_model(reference, LoadOptions())
+        assert isinstance(model, Model)
+        return model.files
+
+    assert named("pair:tiny+tiny") == named("python:made_here:build") == ()
+    assert named(f"local-dir:{small_clip_folder}") == (small_clip_folder,)
+    assert {file.name for file in named("tiny")} >= {"tiny"}
 
 
 @pytest.mark.parametrize(
@@ -317,7 +287,7 @@ def test_a_model_that_was_changed_during_the_run_ends_it(world: World) -> None:
     with pytest.raises(
         ModelError, match="another one"
     ):  # recorded as a failed evaluation, it ends the run all the same
-        remember(again, [])
+        again.remember([])
     assert world.memories() == [] and world.n_loaded == 2
 
 
@@ -328,18 +298,15 @@ def test_other_weights_take_the_place_in_the_memory(world: World) -> None:
     assert [path.parent.name for path in world.memories()] == ["f2"]
 
 
-def test_a_model_has_few_memories(world: World) -> None:
-    for size in range(1, 8):
+def test_each_way_of_loading_has_a_memory_of_its_own(world: World) -> None:
+    for size in (1, 2, 1, 2):
         world.run(batch_size=size)
-    assert len(world.memories()) == recall.MOST_KEPT
-    world.run(batch_size=7)
-    assert world.n_loaded == 8
+    assert len(world.memories()) == world.n_loaded == 1 + 2
 
 
 def test_code_of_others_always_has_the_model_loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     options = LoadOptions()
-    for adapter in ("python", "api", "pair", "embeddings", "theirs"):
-        assert recall.memory_of("ref", adapter, "body", options, world.root) is None
+    assert recall.memory_of("ref", "theirs", "body", options, world.root) is None
     assert recall.memory_of("ref", "hf", "body", options, world.root) is not None
     with monkeypatch.context() as patch:
         patch.setattr(plugins, "distribution", lambda group, name: "theirs")
@@ -360,15 +327,15 @@ def test_checks_of_others_are_made_anew(world: World, monkeypatch: pytest.Monkey
 def test_checks_that_were_not_made_are_made_with_the_model(world: World) -> None:
     world.memories()[0].unlink()
     embedder = world.ask()
-    remember(embedder, None)
+    embedder.remember(None)
     again = world.ask()
-    assert recalled_findings(again) is None and world.n_loaded == 2
+    assert again.recalled_findings() is None and world.n_loaded == 2
     examination.preflight(again)
     assert world.n_loaded == 3
 
 
 def test_a_damaged_count_is_counted_again(world: World) -> None:
-    for chunk in world.root.glob(f"store/f1/tokens/*{SUFFIX}"):
+    for chunk in world.root.glob(f"store/f1/{TOKENS}/*{SUFFIX}"):
         content = bytearray(chunk.read_bytes())
         content[-20] ^= 1
         chunk.write_bytes(content)
@@ -379,19 +346,5 @@ def test_a_damaged_count_is_counted_again(world: World) -> None:
 def test_a_folder_of_very_many_files_is_always_loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall, "MOST_FILES", 3)
     world.run()
-    world.run()
-    assert world.n_loaded == 3
-
-
-def test_a_link_to_a_file_of_a_package_is_no_change(
-    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(recall, "_package_folders", lambda: (f"{world.vocabulary.parent}/",))
-    world.memories()[0].unlink()
-    world.run()
-    os.link(world.vocabulary, tmp_path / "in another environment")
-    world.run()
-    assert world.n_loaded == 2
-    overwritten(world.vocabulary, "a z")
     world.run()
     assert world.n_loaded == 3

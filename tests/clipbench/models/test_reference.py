@@ -13,35 +13,31 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from clipbench import plugins
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError
 from clipbench.models import aliases, load_model, reference_rows
-from clipbench.models.embeddings import Embeddings
-from clipbench.models.protocol import CostlyModel, LoadOptions, Model, PixelModel
+from clipbench.models.adapters.vectors import Embeddings
+from clipbench.models.internals import Internals
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
 from clipbench.models.reference import resolve
 from clipbench.training.clip.adapter import SHIPPED
 
 STRANGER = '''
+from dataclasses import dataclass
+
 import numpy as np
-from clipbench.models.protocol import ModelInfo
+from clipbench import Model, ModelInfo
 
 
-class Strange:
+@dataclass(frozen=True)
+class Strange(Model):
     """A model with an info that cannot be set."""
 
-    def __init__(self, body):
-        self._body = body
+    info: ModelInfo
 
-    @property
-    def info(self):
-        return ModelInfo(ref="?", id=f"strange:{self._body}", fingerprint="f", family="strange", embed_dim=2,
-                         context_length=None, image_size=None, logit_scale=1.0, logit_bias=0.0, n_parameters=0)
-
-    def encode_images(self, images):
-        return np.ones((len(images), 2), np.float32)
-
-    def encode_texts(self, texts):
-        return np.zeros((len(texts), 2), np.float32)
-
+    def encode(self, modality, inputs, role=None):
+        return np.full((len(inputs), 2), float(modality == "image"), np.float32)
 
     def costs(self):
         return ("1 coin",)
@@ -50,12 +46,23 @@ class Strange:
 class Pixels(Strange):
     preprocess = staticmethod(lambda image: np.full((3, 1, 1), 7, np.float32))
 
-    def encode_pixels(self, pixels):
-        return pixels[:, :2, 0, 0]
+    def encode(self, modality, inputs, role=None):
+        return inputs[:, :2, 0, 0] if modality == "image" else super().encode(modality, inputs, role)
+
+
+class Like:
+    info, encode, modalities = None, Strange.encode, ("image", "text")
+
+
+class Nameless(Model):
+    encode = Strange.encode
 
 
 def load(body, options):
-    return {"pixels": Pixels(body), "junk": 3}.get(body, Strange(body))
+    info = ModelInfo(ref="?", id=f"strange:{body}", fingerprint="f", family="strange", embed_dim=2,
+                     context_length=None, image_size=None, logit_scale=1.0, logit_bias=0.0, n_parameters=0)
+    others = {"junk": lambda: 3, "like": Like, "nameless": Nameless, "pixels": lambda: Pixels(info)}
+    return others.get(body, lambda: Strange(info))()
 '''
 
 
@@ -134,7 +141,7 @@ def test_every_alias_and_form_is_listed(stranger: None) -> None:
 def test_listing_and_resolving_import_no_torch() -> None:
     code = (
         "import sys; from clipbench.models import reference_rows; from clipbench.models.reference import resolve;"
-        " from clipbench.models.protocol import LoadOptions; reference_rows(); resolve('vit-b-32', LoadOptions());"
+        " from clipbench.models.options import LoadOptions; reference_rows(); resolve('vit-b-32', LoadOptions());"
         " print(sorted({'torch', 'open_clip', 'transformers', 'pandas', 'pyarrow'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
@@ -186,7 +193,7 @@ def test_a_reference_is_kept_as_it_was_given(small_clip_folder: Path, tmp_path: 
     given = f"LOCAL-dir:{small_clip_folder}"
     model = load_model(given, LoadOptions())
     assert model.info.ref == given and model.info.id == f"local-dir:{small_clip_folder}"
-    assert isinstance(model, PixelModel)
+    assert isinstance(model, Model) and model.preprocess is not None
 
     np.savez(tmp_path / "x.npz", images=np.eye(2, dtype=np.float32), texts=np.eye(2, dtype=np.float32))
     file = load_model(f"Embeddings:{tmp_path / 'x.npz'}", LoadOptions())
@@ -197,19 +204,21 @@ def test_a_stranger_s_model_needs_to_know_nothing_of_the_reference(stranger: Non
     image = [Image.new("RGB", (2, 2))]
     plain, pixels = (load_model(f"STRANGE:{body}", LoadOptions()) for body in ("x", "pixels"))
 
-    assert isinstance(plain, Model) and not isinstance(plain, PixelModel)
+    assert isinstance(plain, Model) and plain.preprocess is None and plain.internals() == Internals()
     assert (plain.info.ref, plain.info.id) == ("STRANGE:x", "strange:x")
-    assert isinstance(plain, CostlyModel) and plain.costs() == ("1 coin",)
+    assert plain.costs() == ("1 coin",) and plain.modalities == (IMAGE, TEXT) and not plain.is_sole
     assert plain.encode_images(image).tolist() == [[1, 1]] and plain.encode_texts(["a"]).tolist() == [[0, 0]]
-    assert isinstance(pixels, PixelModel) and pixels.info.ref == "STRANGE:pixels"
-    assert pixels.encode_pixels(np.asarray(pixels.preprocess(image[0]))[None]).tolist() == [[7, 7]]
+    assert isinstance(pixels, Model) and pixels.info.ref == "STRANGE:pixels"
+    assert pixels.encode(IMAGE, pixels.inputs_of(image)).tolist() == pixels.encode_images(image).tolist() == [[7, 7]]
 
 
-def test_an_adapter_that_returns_no_model_is_told_so(stranger: None) -> None:
+@pytest.mark.parametrize(("body", "name"), [("junk", "int"), ("like", "Like"), ("nameless", "Nameless")])
+def test_an_adapter_that_returns_no_model_is_told_so(stranger: None, body: str, name: str) -> None:
     with pytest.raises(
-        ModelError, match="adapter 'Strange' returned an object of type int for 'strange:junk': expected an object with"
+        ModelError,
+        match=f"adapter 'Strange' returned an object of type {name} for 'strange:{body}': expected a clipbench.Model with a",
     ):
-        load_model("strange:junk", LoadOptions())
+        load_model(f"strange:{body}", LoadOptions())
 
 
 def test_a_checkpoint_by_path_is_loaded(

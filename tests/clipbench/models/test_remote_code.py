@@ -11,10 +11,11 @@ import pytest
 import transformers
 
 from clipbench.errors import ModelError, Unavailable, UsageError
-from clipbench.models import sentence_transformers
-from clipbench.models import transformers as hf
-from clipbench.models._remote_code import Pinned, TrustedCode, only_shown
-from clipbench.models.protocol import LoadOptions, Model
+from clipbench.models.adapters import sentence_transformers
+from clipbench.models.adapters import transformers as hf
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
+from clipbench.models.trust.remote_code import Pinned, TrustedCode, only_shown
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 

@@ -17,9 +17,10 @@ import transformers
 
 from clipbench.errors import ModelError, Unavailable, UsageError
 from clipbench.models import load_model
-from clipbench.models.protocol import LoadOptions, Model
-from clipbench.models.sentence_transformers import load
-from clipbench.models.tower_sizes import tower_sizes
+from clipbench.models.adapters.sentence_transformers import load
+from clipbench.models.facts.sizes import tower_sizes
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
 
 st = pytest.importorskip("sentence_transformers", reason="the library that the adapter is held against")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -163,7 +164,8 @@ def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path, small_models
     assert model.info.embed_dim == 24 and model.info.logit_scale is None
     text = tower_sizes(model)["text"]
     assert text.item == "the text 'a photo of a cat'" and text.flops and text.n_parameters
-    exported = replace(model.text_model, info=replace(model.text_model.info, n_parameters=None))
+    lent = model.towers()["text"]
+    exported = replace(lent, info=replace(lent.info, n_parameters=None))
     assert tower_sizes(exported)["text"].reasons["flops"] == "the model does not show this tower"
 
 

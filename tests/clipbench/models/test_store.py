@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 
 from clipbench.errors import UsageError
-from clipbench.files import atomic_file
-from clipbench.models import store
-from clipbench.models.protocol import Modality
-from clipbench.models.store import DAMAGED, OLD, Shelf, default_root
-from clipbench.models.stored import stored_models
+from clipbench.files import atomic_file, default_root
+from clipbench.models.encoding import store
+from clipbench.models.encoding.store import DAMAGED, OLD, Shelf
+from clipbench.models.encoding.store_listing import stored_models
 
 
 def keys(*numbers: int) -> list[bytes]:
@@ -29,12 +28,12 @@ def rows(*numbers: int) -> np.ndarray:
     return np.array([[number, -number, 0.5] for number in numbers], np.float32)
 
 
-def shelf_of(root: Path, fingerprint: str = "model", modality: Modality = "images") -> Shelf:
+def shelf_of(root: Path, fingerprint: str = "model", modality: str = "image") -> Shelf:
     return Shelf(root, fingerprint, modality, 3)
 
 
 def chunk_of(root: Path) -> Path:
-    (chunk,) = (root / "store/model/images").glob("*.vectors")
+    (chunk,) = (root / "store/model/image").glob("*.vectors")
     return chunk
 
 
@@ -50,7 +49,7 @@ def test_vectors_come_back_in_the_order_asked_for_across_chunks(tmp_path: Path) 
 
 def test_models_and_modalities_do_not_mix(tmp_path: Path) -> None:
     shelf_of(tmp_path).put(keys(1), rows(1))
-    assert len(shelf_of(tmp_path, "model", "texts")) == len(shelf_of(tmp_path, "other", "images")) == 0
+    assert len(shelf_of(tmp_path, "model", "text")) == len(shelf_of(tmp_path, "other", "image")) == 0
 
 
 def test_keys_that_end_in_zero_bytes_stay_apart(tmp_path: Path) -> None:
@@ -86,10 +85,10 @@ def test_a_shelf_finds_what_a_dictionary_finds(n_first_halves: int, tmp_path: Pa
 def test_a_lookup_takes_little_more_memory_than_the_vectors(tmp_path: Path) -> None:
     n, dim = 20_000, 64
     names = keys(*range(n))
-    shelf = Shelf(tmp_path, "model", "images", dim)
+    shelf = Shelf(tmp_path, "model", "image", dim)
     shelf.put(names, np.ones((n, dim), np.float32))
     tracemalloc.start()
-    again = Shelf(tmp_path, "model", "images", dim)
+    again = Shelf(tmp_path, "model", "image", dim)
     assert not again.missing(names)
     again.get(names)
     _, peak = tracemalloc.get_traced_memory()
@@ -111,9 +110,9 @@ def test_vectors_beyond_a_share_of_memory_are_fetched_into_a_file(
 def test_refresh_takes_in_what_another_process_committed(tmp_path: Path) -> None:
     shelf = shelf_of(tmp_path)
     code = (
-        "import sys, numpy\nfrom pathlib import Path\nfrom clipbench.models.store import Shelf\n"
+        "import sys, numpy\nfrom pathlib import Path\nfrom clipbench.models.encoding.store import Shelf\n"
         "vectors = numpy.array([[7, -7, 0.5]], numpy.float32)\n"
-        "Shelf(Path(sys.argv[1]), 'model', 'images', 3).put([(7).to_bytes(16, 'little')], vectors)\n"
+        "Shelf(Path(sys.argv[1]), 'model', 'image', 3).put([(7).to_bytes(16, 'little')], vectors)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert keys(7)[0] not in shelf
@@ -164,11 +163,11 @@ def test_zeros_at_the_end_are_found(tmp_path: Path) -> None:
     assert shelf_of(tmp_path).missing(keys(1, 2)) == set(keys(1, 2)) and not chunk.exists()
 
 
-@pytest.mark.parametrize("source", ["other/images", "model/texts"])
+@pytest.mark.parametrize("source", ["other/image", "model/text"])
 def test_a_chunk_of_another_model_or_modality_is_not_believed(tmp_path: Path, source: str) -> None:
     fingerprint, modality = source.split("/")
-    shelf_of(tmp_path, fingerprint, modality).put(keys(1), rows(9))  # type: ignore[arg-type]
-    shutil.copytree(tmp_path / "store" / source, tmp_path / "store/model/images")
+    shelf_of(tmp_path, fingerprint, modality).put(keys(1), rows(9))
+    shutil.copytree(tmp_path / "store" / source, tmp_path / "store/model/image")
     shelf = shelf_of(tmp_path)
     assert shelf.missing(keys(1)) == set(keys(1)) and shelf.rejected == {DAMAGED: 1}
 
@@ -186,7 +185,7 @@ def test_a_chunk_is_counted_by_its_headers_and_its_size(tmp_path: Path) -> None:
     assert (model.n_vectors, model.n_damaged) == (20_000, 0)
     assert peak < 20_000 * 16  # the keys are not read
     for keep in (0, 10, 200, 200_000, -1, -16):
-        (tmp_path / "store/model/images" / f"{keep}.vectors").write_bytes(chunk.read_bytes()[:keep])
+        (tmp_path / "store/model/image" / f"{keep}.vectors").write_bytes(chunk.read_bytes()[:keep])
     (model,) = stored_models(tmp_path)
     assert (model.n_vectors, model.n_damaged) == (20_000, 6)
 
@@ -202,7 +201,7 @@ def test_a_chunk_without_a_digest_is_encoded_again(tmp_path: Path) -> None:
 def test_of_two_copies_the_whole_one_is_used(tmp_path: Path) -> None:
     for numbers in ((1, 2), (2, 3)):
         shelf_of(tmp_path).put(keys(*numbers), rows(*numbers))
-    last = max((tmp_path / "store/model/images").iterdir())
+    last = max((tmp_path / "store/model/image").iterdir())
     last.write_bytes(flip(-20, last.read_bytes()))
     shelf = shelf_of(tmp_path)
     assert shelf.missing(keys(1, 2, 3)) == set(keys(3))
@@ -211,15 +210,15 @@ def test_of_two_copies_the_whole_one_is_used(tmp_path: Path) -> None:
 
 def test_a_chunk_that_cannot_be_read_stays_and_is_told(tmp_path: Path) -> None:
     shelf_of(tmp_path).put(keys(1), rows(1))
-    (tmp_path / "store/model/images/a.vectors").mkdir()
+    (tmp_path / "store/model/image/a.vectors").mkdir()
     shelf = shelf_of(tmp_path)
     assert np.array_equal(shelf.get(keys(1)), rows(1))
-    assert shelf.rejected == {"unreadable (Is a directory)": 1} and (tmp_path / "store/model/images/a.vectors").exists()
+    assert shelf.rejected == {"unreadable (Is a directory)": 1} and (tmp_path / "store/model/image/a.vectors").exists()
 
 
 def test_a_file_that_is_being_written_is_left_however_old_and_one_whose_writer_is_gone_is_not(tmp_path: Path) -> None:
     shelf_of(tmp_path).put(keys(1), rows(1))
-    folder = tmp_path / "store/model/images"
+    folder = tmp_path / "store/model/image"
     (folder / ".1.vectors.00000000.half").write_bytes(b"of a process that was killed")
     with atomic_file(folder / "2.vectors") as file:
         (half,) = (path for path in folder.glob(".2*"))
@@ -270,7 +269,7 @@ def test_a_store_that_cannot_be_written_to_is_told_before_any_work(tmp_path: Pat
 def test_the_folder_may_be_deleted_at_any_time(tmp_path: Path) -> None:
     shelf = shelf_of(tmp_path)
     shelf.put(keys(1), rows(1))
-    (chunk,) = (tmp_path / "store/model/images").iterdir()
+    (chunk,) = (tmp_path / "store/model/image").iterdir()
     chunk.unlink()
     chunk.parent.rmdir()
     shelf.put(keys(2), rows(2))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from clipbench.models._text_tower import TextTower, Tokens
+from clipbench.models.towers.text_tower import TextTower, Tokens
 from clipbench.testing import count_words
 
 LENGTH = 12

@@ -2,24 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from clipbench.models import embedder as embedders
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.protocol import Call, Counts
-from clipbench.models.tower_costs import (
+from clipbench.models.encoding import embedder as embedders
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.facts.costs import (
     NONE_ENCODED,
     NOT_ALONE,
     NOT_ASKED,
     NOT_TORCH,
     TOGETHER,
     tower_costs,
-    watch_memory,
 )
-from clipbench.parallel import Processes, sharing
+from clipbench.models.protocol import Call, Counts
 from clipbench.results.record import TowerRecord
 from clipbench.testing import NamedImage, ToyModel
 
@@ -39,26 +38,25 @@ def items(first: int, last: int) -> frozenset[bytes]:
     return frozenset(bytes([each]) for each in range(first, last))
 
 
-def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path) -> None:
+def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = Counted(ToyModel(), tmp_path)
-    before = Counts((Call("texts", encoded=items(0, 9), seconds=1.0),))
+    before = Counts((Call("text", encoded=items(0, 9), seconds=1.0),))
     embedder.calls = (
         *before.calls,
-        Call("texts", stored=items(0, 9)),
-        Call("texts", encoded=items(9, 19), seconds=3.0, seconds_loading=1.0),
-        Call("texts", encoded=items(20, 30), seconds=2.0),
-        Call("images", encoded=items(0, 50), seconds=0.1, is_ahead=True),
+        Call("text", stored=items(0, 9)),
+        Call("text", encoded=items(9, 19), seconds=3.0, seconds_loading=1.0),
+        Call("text", encoded=items(20, 30), seconds=2.0),
+        Call("image", encoded=items(0, 50), seconds=0.1, is_ahead=True),
         Call("audio", encoded=items(0, 8), seconds=4.0),
     )
-    group = Processes()
-    group.n = 3
-    with sharing(group):
+    with monkeypatch.context() as patch:
+        patch.setattr("clipbench.models.facts.costs.current", lambda: SimpleNamespace(n=3))
         found = tower_costs(embedder, before)
     assert (found["text"].n_encoded, found["text"].items_per_second, found["text"].n_processes) == (20, 5.0, 3)
     assert (found["image"].n_encoded, found["image"].n_timed, found["image"].items_per_second) == (50, 0, None)
     assert found["image"].reasons["items_per_second"] == "they were encoded together with those of other models"
     assert found["audio"].items_per_second == 2.0 and found["audio"].flops is None
-    embedder.calls = (*embedder.calls, Call("images", encoded=items(50, 53), seconds=1.0))
+    embedder.calls = (*embedder.calls, Call("image", encoded=items(50, 53), seconds=1.0))
     later = tower_costs(embedder, before)["image"]
     assert (later.n_encoded, later.n_timed, later.items_per_second) == (53, 3, 3.0)
 
@@ -103,7 +101,7 @@ def test_memory_of_a_cuda_device_is_the_most_of_each_modality(tmp_path: Path, mo
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: used["peak"])
     embedder = StoreEmbedder(Using(), tmp_path, batch_size=2, workers=0)
-    watch_memory(embedder)
+    embedder.watch_memory()
     embedder.images([NamedImage(str(each)) for each in range(3)])
     embedder.texts(TEXTS)
     embedder.images([NamedImage("another")])
@@ -125,14 +123,14 @@ def test_memory_on_cuda_is_absent_with_the_reason(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 0)
     alone = StoreEmbedder(OnCuda(), tmp_path, workers=0)
-    watch_memory(alone)
+    alone.watch_memory()
     alone.texts(TEXTS)
     assert (peak_reason(alone, "text"), peak_reason(alone, "image")) == (NONE_ENCODED, NOT_ASKED)
     alone.texts(["another"])
     assert peak_reason(alone, "text") == NOT_TORCH
     ahead = Counted(OnCuda(), tmp_path)
-    watch_memory(ahead)
-    ahead.calls = (Call("images", encoded=items(0, 5), seconds=1.0, is_ahead=True),)
+    ahead.watch_memory()
+    ahead.calls = (Call("image", encoded=items(0, 5), seconds=1.0, is_ahead=True),)
     assert peak_reason(ahead, "image") == TOGETHER
 
 

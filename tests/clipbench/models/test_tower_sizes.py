@@ -9,11 +9,12 @@ from PIL import Image
 from torch import nn
 
 from clipbench import torch_model
-from clipbench.models import python
-from clipbench.models._operations import counting
-from clipbench.models.protocol import LoadOptions, Model
+from clipbench.models.adapters import python
+from clipbench.models.facts.operations import counting
+from clipbench.models.facts.sizes import tower_sizes
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
 from clipbench.models.reference import load_model
-from clipbench.models.tower_sizes import tower_sizes
 from clipbench.testing import ToyModel
 from clipbench.training.clip.config import CONFIGS, ClipConfig, Tower
 

@@ -20,14 +20,16 @@ from safetensors.torch import load_file, save_file
 
 from clipbench.data import DataOptions
 from clipbench.data.memory import dataset_in_memory
+from clipbench.data.modalities import IMAGE
 from clipbench.errors import ModelError, Unavailable, UsageError
-from clipbench.models._torch_model import TorchModel
-from clipbench.models._transformers_model import TransformersPreprocess
-from clipbench.models.embedder import StoreEmbedder
-from clipbench.models.open_clip import load_folder
-from clipbench.models.protocol import LoadOptions, Model, PixelModel
-from clipbench.models.tower_sizes import tower_sizes
-from clipbench.models.transformers import load
+from clipbench.models.adapters.open_clip import load_folder
+from clipbench.models.adapters.transformers import load
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.facts.sizes import tower_sizes
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Model
+from clipbench.models.towers.torch_model import TorchModel
+from clipbench.models.towers.transformers_model import TransformersPreprocess
 
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}
 CLIP_TEXT = {"hidden_size": 32, "intermediate_size": 128, **SHAPE}
@@ -226,11 +228,11 @@ def test_one_set_of_weights_gives_the_same_through_both_libraries(
     through_open_clip = load_folder(str(small_clip_folder), LoadOptions())
     through_transformers = load(str(tmp_path), LoadOptions())
 
-    pixels = np.stack([through_open_clip.preprocess(image) for image in small_models.images()])
+    pixels = through_open_clip.inputs_of(small_models.images())
 
     assert isinstance(through_transformers, TorchModel)
     same(through_transformers.encode_texts(small_models.TEXTS), through_open_clip.encode_texts(small_models.TEXTS))
-    same(through_transformers.encode_pixels(pixels), through_open_clip.encode_pixels(pixels))
+    same(through_transformers.encode(IMAGE, pixels), through_open_clip.encode(IMAGE, pixels))
     assert through_transformers.info.logit_scale == through_open_clip.info.logit_scale == pytest.approx(math.exp(4))
     assert through_transformers.info.n_parameters == through_open_clip.info.n_parameters
     assert tower_sizes(through_transformers) == tower_sizes(through_open_clip)
@@ -279,7 +281,7 @@ def test_pixels_can_be_prepared_elsewhere(folder: Path, small_models: ModuleType
     model = load(str(folder), LoadOptions(batch_size=4))
     images = small_models.images()
 
-    assert isinstance(model, Model) and isinstance(model, PixelModel)
+    assert isinstance(model, Model) and model.preprocess is not None
     prepare: Any = pickle.loads(pickle.dumps(model.preprocess))
     assert len(pickle.dumps(prepare)) < 10_000
     each = [prepare(image) for image in images]
@@ -287,7 +289,7 @@ def test_pixels_can_be_prepared_elsewhere(folder: Path, small_models: ModuleType
     if isinstance(each[0], dict):
         assert list(each[0]) == ["pixel_values", "pixel_attention_mask", "spatial_shapes"]
         pixels = {name: np.stack([arrays[name] for arrays in each]) for name in each[0]}
-    np.testing.assert_array_equal(model.encode_pixels(pixels), model.encode_images(images))
+    np.testing.assert_array_equal(model.encode(IMAGE, pixels), model.encode_images(images))
 
 
 def test_worker_processes_prepare_several_arrays_an_image(small_models: ModuleType, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from clipbench.errors import MachineError
-from clipbench.models.workers import _uninterrupted, load_in_workers
+from clipbench.models.encoding.workers import _uninterrupted, load_in_workers
 
 
 class Numbers(Dataset[int]):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clipbench.data import DataOptions, Dataset
-from clipbench.data.scenes.vocabulary import KINDS
+from clipbench.data.scenes.world.vocabulary import KINDS
 from clipbench.errors import DataError, UsageError
 from clipbench.testing import NamedImage
 from clipbench.training.corpus import load_corpus

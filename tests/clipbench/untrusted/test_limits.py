@@ -14,10 +14,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from clipbench.data import shards
-from clipbench.data.web_files import unpack
+from clipbench.data.catalogue import shards
+from clipbench.data.catalogue.web_files import unpack
 from clipbench.errors import ClipbenchError, DataError, UsageError
-from clipbench.models._vector_arrays import read_arrays
+from clipbench.models.adapters.vector_arrays import read_arrays
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Result
 from clipbench.results.run import Run, write_result
 from clipbench.untrusted.limits import MAX_UNPACKED, check_parquet, max_unpacked

@@ -16,14 +16,13 @@ READERS = {
 }  # fmt: skip
 HOMES = {
     "clipbench/untrusted/": "bounds size, depth and numbers",
-    "clipbench/models/_checkpoint_file.py": "weights: tensors alone",
-    "clipbench/models/_vector_arrays.py": "vectors: no objects, bounded",
+    "clipbench/models/towers/checkpoint_file.py": "weights: tensors alone",
+    "clipbench/models/adapters/vector_arrays.py": "vectors: no objects, bounded",
     "clipbench/results/run.py": "tables and arrays of a run: no objects, bounded",
-    "clipbench/data/web_files.py": "archives of the catalogue: bounded, nothing gets out of the folder",
-    "clipbench/data/webdataset.py": "shards: read member by member, never unpacked",
-    "clipbench/distributed/exchange.py": "what processes of one command hand each other in a folder of the user alone",
-    "clipbench/distributed/worker.py": "whether an error of its own can be pickled",
-    "clipbench/data/catalogue.py": "the package's own file",
+    "clipbench/data/catalogue/web_files.py": "archives of the catalogue: bounded, nothing gets out of the folder",
+    "clipbench/data/readers/webdataset.py": "shards: read member by member, never unpacked",
+    "clipbench/distributed/rounds.py": "what processes of one command hand each other in a folder of the user alone",
+    "clipbench/data/catalogue/entries.py": "the package's own file",
     "clipbench/data/prompts.py": "the package's own file",
     "clipbench/models/reference.py": "the package's own file",
 }
@@ -87,4 +86,4 @@ def test_no_reader_makes_objects() -> None:
     pickles = {
         module for module, name, _ in readings() if name.startswith(("pickle.", "marshal.", "shelve.", "joblib."))
     }
-    assert pickles == {"clipbench/distributed/exchange.py", "clipbench/distributed/worker.py"}  # of our own processes
+    assert pickles == {"clipbench/distributed/rounds.py"}  # of our own processes

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from clipbench.evaluation.thumbnails import point_rows
+from clipbench.evaluation.persist import point_rows
 from clipbench.results.run import Run
 from clipbench_reports import figures
 from clipbench_reports.drawing.marks import ModelKey

@@ -67,6 +67,23 @@ def test_the_figure_shows_ndcg_and_recall_by_rank(make_run: MakeRun, parts: Simp
             draw(models)
 
 
+@pytest.mark.parametrize("queries", [300, 500, None, "many"])
+def test_sentences_and_figures_say_where_the_queries_are_a_sample(
+    make_run: MakeRun, parts: SimpleNamespace, queries: object
+) -> None:
+    both = {
+        "retrieval@judged": judged(parts.fraction),
+        "retrieval@pairs": parts.retrieval(np.random.default_rng(0), n=300),
+    }
+    run = make_run({name: {**each, "params": {"queries": queries}} for name, each in both.items()})
+    reading = f"Queries: at most {queries} of each direction, drawn at random, each over the whole gallery."
+    for evaluation, draw in zip(run.result.evaluations, (figures.relevance, figures.recall), strict=True):
+        sentences = findings(evaluation)
+        assert all((" drawn at random (" in each.text) == (queries == 300) for each in sentences[:2]), sentences
+        chart = draw([ModelEvidence(ModelKey("tiny", 0), Evidence(run, evaluation))])
+        assert (reading in chart.reading) == isinstance(queries, int)
+
+
 def test_of_captions_no_relevance_is_asked(make_run: MakeRun) -> None:
     run = make_run()
     (evaluation,) = (each for each in run.result.evaluations if each.name == "retrieval@scenes")

@@ -2,17 +2,16 @@
 
 import re
 import zlib
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from clipbench import LoadOptions, ModelInfo, UsageError
+from clipbench import LoadOptions, Model, ModelInfo, UsageError
 
 NAMED = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 
 
-class ColourModel:
+class ColourModel(Model):
     """An image is its histogram of colours, a text the colours that it names."""
 
     def __init__(self, steps: int) -> None:
@@ -30,11 +29,12 @@ class ColourModel:
             n_parameters=0,
         )
 
-    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        return np.stack([self._histogram(np.asarray(image).reshape(-1, 3)) for image in images])
+    def encode(self, modality: str, inputs: Any, role: str | None = None) -> np.ndarray:
+        of_one = self._image if modality == "image" else self._text
+        return np.stack([of_one(each) for each in inputs])
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        return np.stack([self._text(text) for text in texts])
+    def _image(self, image: Any) -> np.ndarray:
+        return self._histogram(np.asarray(image).reshape(-1, 3))
 
     def _text(self, text: str) -> np.ndarray:
         named = [NAMED[word] for word in re.findall(r"[a-z]+", text.lower()) if word in NAMED]

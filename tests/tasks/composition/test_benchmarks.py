@@ -16,7 +16,7 @@ from PIL import Image
 
 from clipbench.cli import main
 from clipbench.data import Contrast, DataOptions, Dataset, ImageRef, load_data
-from clipbench.data.catalogue import OWN_CATALOGUE, catalogue
+from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
 from clipbench.errors import DataError
 from clipbench.results.record import Metric
 from clipbench.stats.measures import Mean

@@ -12,8 +12,9 @@ from clipbench.errors import DataError, MissingPart, UsageError, VectorError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics import modality_gap
 from clipbench.metrics.similarity import unit
-from clipbench.models.embeddings import Embeddings, load
-from clipbench.models.protocol import Embedder, LoadOptions
+from clipbench.models.adapters.vectors import Embeddings, load
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.modality_gap.task import ModalityGap

@@ -148,7 +148,7 @@ def test_probes_are_asked_for() -> None:
     data, images = world("word_CLASS")
     assert not [name for name in evaluated(data, images, probes=False).measures if "probe" in name]
     run = cb.run(ToyModel(), "text-in-image", data=data)
-    assert "probes" not in run.result.evaluations[0].params
+    assert run.result.evaluations[0].params["probes"] is False
 
 
 # -- images of their own to train on

@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.data import Attack, Contrast, Dataset, ImageRef, Prompts
 from clipbench.data.scenes import SceneImage, scenes_dataset
-from clipbench.data.scenes.vocabulary import KINDS, WORDS
+from clipbench.data.scenes.world.vocabulary import KINDS, WORDS
 from clipbench.errors import DataError, MissingPart
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric

@@ -10,7 +10,7 @@ from PIL import Image
 
 from clipbench.data import Contrast, DataOptions, Dataset, load_data
 from clipbench.data.contrasts import files
-from clipbench.data.manifest import HEAD_CHARACTERS
+from clipbench.data.readers.manifest import HEAD_CHARACTERS
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
 from clipbench.untrusted.reading import matching
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipbench.data.scenes.captions import STYLE_SHARES, TEMPLATES, caption
-from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.facts import verdict
-from clipbench.data.scenes.geometry import size_name
 from clipbench.data.scenes.paragraphs import ASIDES
 from clipbench.data.scenes.phrases import NUMBERS
-from clipbench.data.scenes.records import Scene, Solid
 from clipbench.data.scenes.sampling import SPLITS, scene
-from clipbench.data.scenes.vocabulary import (
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.facts import verdict
+from clipbench.data.scenes.world.geometry import size_name
+from clipbench.data.scenes.world.records import Scene, Solid
+from clipbench.data.scenes.world.vocabulary import (
     BACKGROUND_COLOURS,
     BACKGROUND_TEXTURES,
     COLOURS,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from clipbench.data.scenes.chance import Chance
+from clipbench.data.scenes.world.chance import Chance
 
 
 def test_the_stream_is_the_one_that_was_published_with_version_1() -> None:

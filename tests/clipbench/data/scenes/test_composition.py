@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from clipbench.data import DataOptions, load_data
 from clipbench.data.scenes import scenes_dataset
 from clipbench.data.scenes.composition import SUBSETS, composition_dataset, composition_item
-from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.phrases import Phrase
-from clipbench.data.scenes.records import Scene
 from clipbench.data.scenes.sampling import SPLITS, belongs
+from clipbench.data.scenes.world.facts import verdict
+from clipbench.data.scenes.world.records import Scene
 from clipbench.errors import UsageError
 
 indices = st.integers(0, 10**6)

@@ -11,11 +11,11 @@ import pytest
 from clipbench.data.images import DrawnImage, ImageRef
 from clipbench.data.scenes.captions import TEMPLATES
 from clipbench.data.scenes.dataset import distinct_pairs, portrait_labels, scenes_dataset
-from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.image import SceneImage
-from clipbench.data.scenes.records import SCENES_VERSION, Scene
 from clipbench.data.scenes.sampling import novelties, primer_pair, scene, training_pair
-from clipbench.data.scenes.vocabulary import KINDS, held_out
+from clipbench.data.scenes.world.facts import verdict
+from clipbench.data.scenes.world.records import SCENES_VERSION, Scene
+from clipbench.data.scenes.world.vocabulary import KINDS, held_out
 from clipbench.errors import UsageError
 
 

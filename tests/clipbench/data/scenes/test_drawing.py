@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from clipbench.data.scenes.captions import STYLE_SHARES, caption
-from clipbench.data.scenes.chance import Chance
-from clipbench.data.scenes.drawing import coverage, draw
-from clipbench.data.scenes.lettering import ink, word_width
-from clipbench.data.scenes.records import SCENES_VERSION, Background, Scene, Solid, Writing
 from clipbench.data.scenes.sampling import SPLITS, portrait, scene, training_pair
-from clipbench.data.scenes.vocabulary import CASES, COLOURS, FONTS, KINDS, WORDS
+from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.scenes.world.drawing import coverage, draw
+from clipbench.data.scenes.world.lettering import ink, word_width
+from clipbench.data.scenes.world.records import SCENES_VERSION, Background, Scene, Solid, Writing
+from clipbench.data.scenes.world.vocabulary import CASES, COLOURS, FONTS, KINDS, WORDS
 
 GREY = Background("grey", "plain", 0.1)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipbench.data.scenes.facts import (
+from clipbench.data.scenes.world.facts import (
     Backdrop,
     Count,
     Description,
@@ -14,7 +14,7 @@ from clipbench.data.scenes.facts import (
     WrittenBy,
     verdict,
 )
-from clipbench.data.scenes.records import Background, Scene, Solid, Writing
+from clipbench.data.scenes.world.records import Background, Scene, Solid, Writing
 
 SCENE = Scene(
     Background("grey", "striped", 0.1),

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from clipbench.data.scenes.composition import composition_item
-from clipbench.data.scenes.drawing import coverage
-from clipbench.data.scenes.geometry import is_in, size_name, stands, word_stands
-from clipbench.data.scenes.records import Scene, Solid, Writing
 from clipbench.data.scenes.sampling import scene
-from clipbench.data.scenes.vocabulary import OPPOSITES
+from clipbench.data.scenes.world.drawing import coverage
+from clipbench.data.scenes.world.geometry import is_in, size_name, stands, word_stands
+from clipbench.data.scenes.world.records import Scene, Solid, Writing
+from clipbench.data.scenes.world.vocabulary import OPPOSITES
 
 
 def solid(x: float, y: float, radius: float = 0.1, kind: str = "sphere") -> Solid:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from clipbench.data.scenes import scenes_dataset
-from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.long_captions import PLACES, long_caption_item, position_items
 from clipbench.data.scenes.phrases import Phrase
-from clipbench.data.scenes.records import Scene
 from clipbench.data.scenes.sampling import SPLITS, looks, novelties
+from clipbench.data.scenes.world.facts import verdict
+from clipbench.data.scenes.world.records import Scene
 from clipbench.errors import UsageError
 
 

@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from clipbench.data.scenes.colour_contrast import difference, palette
-from clipbench.data.scenes.geometry import size_name
 from clipbench.data.scenes.sampling import SPLITS, looks, novelties, portrait, scene
-from clipbench.data.scenes.vocabulary import BACKGROUND_COLOURS, COLOURS, KINDS, TEXTURES, WORDS, held_out
+from clipbench.data.scenes.world.colour_contrast import difference, palette
+from clipbench.data.scenes.world.geometry import size_name
+from clipbench.data.scenes.world.vocabulary import BACKGROUND_COLOURS, COLOURS, KINDS, TEXTURES, WORDS, held_out
 from clipbench.errors import UsageError
 
 N = 1000

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipbench.data.scenes import SceneImage, scenes_dataset
-from clipbench.data.scenes.geometry import word_stands
-from clipbench.data.scenes.records import Background, Scene, Solid
 from clipbench.data.scenes.sampling import SPLITS
 from clipbench.data.scenes.typography import SWEEPS, Label, label_conditions, reading_item, typographic_item
-from clipbench.data.scenes.vocabulary import KINDS, held_out
+from clipbench.data.scenes.world.geometry import word_stands
+from clipbench.data.scenes.world.records import Background, Scene, Solid
+from clipbench.data.scenes.world.vocabulary import KINDS, held_out
 from clipbench.errors import UsageError
 
 indices = st.integers(0, 10**6)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clipbench.comparison.compare import compare
-from clipbench.data import catalogue
+from clipbench.data.catalogue.entries import catalogue
 from clipbench.errors import UsageError
 from clipbench.results.export import FORMATS
 from clipbench.results.export.clip_benchmark import DATASETS

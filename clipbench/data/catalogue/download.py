@@ -1,0 +1,385 @@
+"""Downloading data sets of the catalogue: complete or not at all, and resumed where an earlier try ended.
+
+Files are collected in a hidden folder beside the final one. It is renamed only once all files are there and have the
+hashes that their source publishes, so a folder with the data set's name is complete. A later run resumes from the last
+byte that has come.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from clipbench.data.catalogue import shards
+from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile, origin_in
+from clipbench.data.catalogue.web_files import (
+    ARCHIVES,
+    RESUME_ADVICE,
+    RemoteFile,
+    client_errors,
+    fetch_file,
+    look_up,
+    n_bytes_in,
+    unpack,
+)
+from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
+from clipbench.files import alone_in, write_atomic
+from clipbench.hub import HubRequest, online
+
+ORIGIN = ("repository", "asked", "revision", "urls")
+"""Facts that must be equal for the files of an earlier try to be kept."""
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """The download of one data set."""
+
+    entry: CatalogueEntry
+    source: Source
+    root: Path
+    """The data root."""
+    revision: str | None = None
+    """A branch, tag or commit in place of the pinned one."""
+    n_images: int | None = None
+    """Images that are enough: as many shards as hold them are fetched, into a folder of their own. None for all."""
+    report: Callable[[str], None] = field(default=print)
+
+    @property
+    def is_partial(self) -> bool:
+        """True if some of the shards are enough."""
+        return self.n_images is not None and shards.has_parts(self.entry, self.source)
+
+    @property
+    def target(self) -> Path:
+        """The data set's folder once it is complete, or that of its part."""
+        return shards.folder_of(self.entry, self.root) if self.is_partial else self.root / self.entry.name
+
+    @property
+    def staging(self) -> Path:
+        """The folder that collects the files: hidden until all are there; a part only grows."""
+        return self.target if self.is_partial else staging_of(self.entry, self.root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The files of one download, as their server has them now."""
+
+    files: tuple[RemoteFile, ...]
+    origin: Mapping[str, object]
+    """Where they come from; files of an earlier try stay if they come from the same."""
+    spare: tuple[RemoteFile, ...] = ()
+    """Shards that are needed only if those among ``files`` hold fewer images than their sizes promise."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all files whose size is known."""
+        return sum(file.size or 0 for file in self.files)
+
+
+def staging_of(entry: CatalogueEntry, root: Path) -> Path:
+    """Return the hidden folder that collects a data set's files; it exists while a download is unfinished."""
+    return root / f".{entry.name}.part"
+
+
+def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
+    """Return the first source that can be fetched, or the one of that name, such as ``hf:ORG/NAME`` or ``urls``.
+
+    Raises:
+        UsageError: there is none of that name.
+        Unavailable: it cannot be fetched by command; the message says how else.
+    """
+    candidates = [source for source in entry.sources if name in (None, source.name)]
+    if not candidates and name is not None:
+        names = [source.name for source in entry.sources]
+        raise UsageError(f"'{entry.name}' has no source '{name}': {did_you_mean(name, names)}")
+    for source in candidates:
+        if source.can_be_fetched:
+            return source
+    advice = "name another source"
+    if entry.by_hand:
+        advice = f"put it into {entry.places[0]} below the data root by hand: {entry.by_hand}"
+    raise Unavailable(f"{name or entry.name} cannot be fetched by command: {advice}")
+
+
+def list_files(download: Download) -> Listing:
+    """Return the files of a download with their sizes and hashes; nothing is fetched.
+
+    Raises:
+        Unavailable: the source cannot be reached, does not have it, or keeps it closed.
+        UsageError: the revision does not exist.
+        DataError: the repository holds no file of the kind that the catalogue says.
+    """
+    if download.source.hub is None:
+        files = tuple(_web_file(file, download.entry.name) for file in download.source.urls)
+        return Listing(files=files, origin={"urls": [file.url for file in files]})
+    hub = download.source.hub
+    listing = online(lambda: _hub_listing(download, hub), hub_request(download))
+    return _enough(download, listing) if download.is_partial else listing
+
+
+def hub_request(download: Download) -> HubRequest:
+    """Return the words for what is asked of the Hub, for messages."""
+    return HubRequest(
+        what=f"data set {download.entry.name}", repository=f"datasets/{download.source.hub}", remedy=RESUME_ADVICE
+    )
+
+
+def n_bytes_present(download: Download, listing: Listing) -> int:
+    """Return how many bytes of a listing an earlier try has left."""
+    if not _is_begun(download, listing):
+        return 0
+    return sum(n_bytes_in(download.staging, file) for file in listing.files)
+
+
+def fetch(
+    download: Download, listing: Listing | None = None, *, arrived: Callable[[int], None] = lambda n_bytes: None
+) -> Path:
+    """Return the folder of the data set, after its files have been fetched, checked and unpacked.
+
+    Args:
+        listing: what ``list_files`` returned for it, if that is known already.
+        arrived: called with each number of new bytes.
+
+    Raises:
+        Unavailable: the source cannot be reached, does not have it, keeps it closed, or the connection broke.
+        UsageError: the disk has too little space, or the revision does not exist.
+        DataError: a file differs from its published hash.
+    """
+    try:
+        download.root.mkdir(parents=True, exist_ok=True)
+        with alone_in(download.staging, wait=lambda: _say_waiting(download)):
+            if not download.is_partial and "fetched" in (origin_in(download.target) or {}):
+                return download.target  # the process that was waited for has fetched it
+            listing = listing or list_files(download)
+            _check_published_hash(download, listing.files)
+            _check_disk_space(download, listing)
+            _begin(download, listing)
+            if download.is_partial:
+                return _fetch_shards(download, listing, arrived)
+            _take_shards(download, listing)
+            _fetch_files(download, listing.files, arrived)
+            return _finish(download, listing)
+    except OSError as error:  # a full disk, a folder without write permission
+        if error.errno is None:
+            raise
+        raise UsageError(f"cannot write {download.target}: {error.strerror or error}; {RESUME_ADVICE}") from error
+
+
+def readable_size(n_bytes: int) -> str:
+    """Return a number of bytes with a readable unit.
+
+    Example:
+        >>> readable_size(369_000_000), readable_size(7_603_938_982), readable_size(999)
+        ('369 MB', '7.6 GB', '999 B')
+    """
+    size, units = float(n_bytes), ["B", "kB", "MB", "GB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.1f} {units[0]}" if size < 9.95 and units[0] != "B" else f"{size:.0f} {units[0]}"
+
+
+def _web_file(file: WebFile, name: str) -> RemoteFile:
+    size, tag = look_up(file.url, name)
+    path = PurePosixPath(file.into) / PurePosixPath(urlsplit(file.url).path).name
+    return RemoteFile(url=file.url, path=str(path), size=file.size or size, tag=tag or "", sha256=file.sha256)
+
+
+def _hub_listing(download: Download, repository: str) -> Listing:
+    """Return the files of the commit to fetch; an interrupted download of the same goes on with its commit."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    api = HfApi()
+    begun = origin_in(download.staging) or {}
+    if begun.get("repository") == repository and begun.get("asked") == download.revision:
+        commit = str(begun.get("revision"))
+        try:
+            return _listing_of(download, repository, commit, api)
+        except RevisionNotFoundError:
+            download.report(f"{download.entry.name}: commit {commit[:7]} is gone from {repository}: starting over")
+    return _listing_of(download, repository, _commit(download, repository, api), api)
+
+
+def _commit(download: Download, repository: str, api: "HfApi") -> str:
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    revision = download.revision or download.source.revision
+    advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
+    not_found = UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
+    # The catalogue may hold the beginning of a commit, and the Hub resolves complete ones only.
+    if revision is not None and download.revision is None and re.fullmatch("[0-9a-f]{1,39}", revision):
+        commits = [commit.commit_id for commit in api.list_repo_commits(repository, repo_type="dataset")]
+        matches = [commit for commit in commits if commit.startswith(revision)]
+        if len(matches) != 1:
+            raise not_found
+        return matches[0]
+    try:
+        commit = api.dataset_info(repository, revision=revision).sha
+    except RevisionNotFoundError as error:
+        raise not_found from error
+    assert commit is not None, repository
+    return commit
+
+
+def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") -> Listing:
+    from huggingface_hub.hf_api import RepoFile
+    from huggingface_hub.utils import filter_repo_objects
+
+    tree = api.list_repo_tree(repository, recursive=True, revision=commit, repo_type="dataset")
+    files = [item for item in tree if isinstance(item, RepoFile)]
+    needed = list(filter_repo_objects(files, allow_patterns=download.source.patterns, key=lambda file: file.path))
+    if not needed:
+        raise DataError(
+            f"{repository} at commit {commit[:7]} has no file that matches {' or '.join(download.source.patterns)}: its layout"
+            " has changed since the catalogue was written; name another source with --from"
+        )
+    origin = {"repository": repository, "asked": download.revision, "revision": commit}
+    needed.sort(key=lambda file: file.size)  # a shard is of no use without the small files that say how to read it
+    return Listing(files=tuple(_hub_file(file, repository, commit) for file in needed), origin=origin)
+
+
+def _hub_file(file: "RepoFile", repository: str, commit: str) -> RemoteFile:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    return RemoteFile(
+        url=hf_hub_url(repository, file.path, repo_type="dataset", revision=commit),
+        path=file.path,
+        size=file.size,
+        tag=file.blob_id if file.lfs is None else file.lfs.sha256,
+        sha256=None if file.lfs is None else file.lfs.sha256,
+        git_sha1=file.blob_id,
+        headers=build_hf_headers(),
+    )
+
+
+def _is_begun(download: Download, listing: Listing) -> bool:
+    """Return whether an earlier try at the same files has left some."""
+    begun = origin_in(download.staging) or {}
+    return bool(begun) and all(begun.get(name) == listing.origin.get(name) for name in ORIGIN)
+
+
+def _say_waiting(download: Download) -> None:
+    download.report(f"{download.entry.name}: another clipbench downloads it to {download.root}: waiting for its end")
+
+
+def _begin(download: Download, listing: Listing) -> None:
+    if not _is_begun(download, listing):
+        for path in download.staging.iterdir():  # the folder itself is held
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    _write_origin(download.staging, listing.origin)
+
+
+def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Callable[[int], None]) -> None:
+    def fetch_all() -> None:
+        for file in files:
+            fetch_file(file, download.staging, arrived=arrived)
+
+    if download.source.hub is not None:
+        online(fetch_all, hub_request(download))
+        return
+    for file in files:
+        with client_errors(file.url, download.entry.name):
+            fetch_file(file, download.staging, arrived=arrived)
+
+
+def _enough(download: Download, listing: Listing) -> Listing:
+    """Return the small files of a listing, and the shards that are enough as far as their sizes tell."""
+    assert download.n_images is not None, download
+    by_path = {file.path: file for file in listing.files}
+    order = shards.in_order(download.entry, list(by_path))
+    known = _counted(download, listing)
+    sizes = [by_path[path].size or 0 for path in order]
+    n_chosen = shards.n_enough(download.entry, download.n_images, sizes, [known.get(path) for path in order])
+    spare = tuple(by_path[path] for path in order[n_chosen:])
+    files = tuple(file for file in listing.files if file not in spare)
+    origin = {**listing.origin, "shards": {path: known.get(path) for path in order}}
+    return Listing(files=files, origin=origin, spare=spare)
+
+
+def _counted(download: Download, listing: Listing) -> Mapping[str, int | None]:
+    """Return how many samples the shards hold that have been fetched from the same place, by their paths."""
+    return (origin_in(download.staging) or {}).get("shards", {}) if _is_begun(download, listing) else {}
+
+
+def _fetch_shards(download: Download, listing: Listing, arrived: Callable[[int], None]) -> Path:
+    """Fetch one shard after the other, until they hold enough images."""
+    assert download.n_images is not None, download
+    small = [file for file in listing.files if not file.path.endswith(shards.SUFFIXES)]
+    _fetch_files(download, small, arrived)
+    counts = dict(listing.origin["shards"])  # type: ignore[call-overload]
+    by_path = {file.path: file for file in (*listing.files, *listing.spare)}
+    n = 0
+    for path in shards.in_order(download.entry, list(counts)):
+        if n >= download.n_images:
+            break
+        _fetch_files(download, [by_path[path]], arrived)
+        counts[path] = shards.n_samples(download.staging / path)
+        n += counts[path]
+        _write_origin(download.staging, {**listing.origin, "shards": counts})
+    return download.target
+
+
+def _take_shards(download: Download, listing: Listing) -> None:
+    """Link the shards of a part that came from the same place into the folder of the whole; they need not come twice."""
+    part = shards.folder_of(download.entry, download.root)
+    origin = origin_in(part) or {}
+    if any(origin.get(name) != listing.origin.get(name) for name in ("repository", "revision")):
+        return
+    for path, n in origin.get("shards", {}).items():
+        if n is not None and (part / path).is_file() and not (download.staging / path).exists():
+            (download.staging / path).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # a file system without links: it comes once more
+                os.link(part / path, download.staging / path)
+
+
+def _check_published_hash(download: Download, files: Sequence[RemoteFile]) -> None:
+    """Raise DataError unless the file is the one that the published numbers were made with."""
+    expected, actual = download.source.sha256, files[0].sha256
+    if expected is not None and not (actual or "").startswith(expected):
+        raise DataError(
+            f"{download.entry.name}: {files[0].path} has sha256 {actual}, expected {expected}...: it is another file"
+            " than the published numbers were made with"
+        )
+
+
+def _finish(download: Download, listing: Listing) -> Path:
+    if download.source.form in ("archive", "urls"):
+        for archive in sorted(download.staging.rglob("*")):
+            if archive.name.endswith(ARCHIVES):
+                unpack(archive)
+    sizes = {file.path: file.size for file in listing.files}
+    fetched = datetime.now(UTC).isoformat(timespec="seconds")
+    _write_origin(download.staging, {**listing.origin, "files": sizes, "fetched": fetched})
+    os.replace(download.staging, download.target)
+    return download.target
+
+
+def _check_disk_space(download: Download, listing: Listing) -> None:
+    """Raise UsageError when the disk is too small for the files that are missing; archives need their size twice."""
+    times = 2 if download.source.form in ("archive", "urls") else 1
+    needed = listing.n_bytes * times - n_bytes_present(download, listing)
+    free = shutil.disk_usage(download.root).free
+    if needed > free:
+        raise UsageError(
+            f"{download.entry.name} needs {readable_size(needed)}, and {download.root} has {readable_size(free)} free: make room,"
+            " or name a folder on another disk with --data-root"
+        )
+    origin = download.source.name if download.source.hub else download.source.urls[-1].url
+    download.report(f"{download.entry.name}: {readable_size(listing.n_bytes)} from {origin}")
+
+
+def _write_origin(folder: Path, origin: Mapping[str, object]) -> None:
+    write_atomic({folder / ORIGIN_FILE: (json.dumps(origin, indent=1) + "\n").encode()})

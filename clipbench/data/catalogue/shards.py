@@ -1,0 +1,145 @@
+"""A part of a data set: the few shards that hold the images of a limited evaluation, in a folder of their own.
+
+Shards are taken in an order that is drawn once for each data set, until they hold as many images as are asked for. So a
+larger limit takes the same shards and some more, whatever the seed of the evaluation. Within a shard images lie in
+their authors' order: where that is by class, a part shows some of the classes only, and its numbers are not the whole's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.data import huggingface
+from clipbench.data.catalogue.entries import CatalogueEntry, Source, origin_in
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.readers import webdataset
+from clipbench.errors import DataError
+from clipbench.seeding import generator
+
+FORMS = ("webdataset", "parquet")
+"""Forms whose files can be used one by one."""
+KINDS = ("classification", "retrieval", "contrasts")
+"""Kinds of data whose samples do not belong together across files."""
+SUFFIXES = (".tar", ".parquet")
+
+
+class ShardSelection(NamedTuple):
+    """The shards that are enough for a number of images."""
+
+    folder: Path
+    source: Source
+    revision: str | None
+    shards: tuple[Path, ...]
+    """Those to read, in the data set's order."""
+    n_shards: int
+    """Shards of the whole data set."""
+
+
+def folder_of(entry: CatalogueEntry, root: Path) -> Path:
+    """Return the folder of a data set's part."""
+    return root / f"{entry.name}-shards"
+
+
+def has_parts(entry: CatalogueEntry, source: Source) -> bool:
+    """Return whether some of the files of a source can stand for all."""
+    return source.form in FORMS and entry.kind in KINDS
+
+
+def in_order(entry: CatalogueEntry, paths: Sequence[str]) -> list[str]:
+    """Return the shards among some files in the order in which they are taken."""
+    shards = sorted((path for path in paths if path.endswith(SUFFIXES)), key=_natural)
+    return [shards[place] for place in _order(entry, len(shards))]
+
+
+def n_enough(
+    entry: CatalogueEntry, n_images: int, sizes: Sequence[int], counts: Sequence[int | None] | None = None
+) -> int:
+    """Return how many shards, from the first that is taken on, are enough for a number of images, as far as sizes tell.
+
+    Where the data set's number of images is not known, one shard is taken to be enough until it has been counted.
+
+    Args:
+        entry: the data set.
+        n_images: images that are asked for.
+        sizes: bytes of all shards, in the order in which they are taken.
+        counts: samples of each, None for a shard that has not been counted.
+    """
+    n_of = entry.n_images or entry.n_items
+    n = 0.0
+    for place, (size, count) in enumerate(zip(sizes, counts or [None] * len(sizes), strict=True)):
+        if n >= n_images:
+            return place
+        n += count or (n_images if n_of is None else size / max(1, sum(sizes)) * n_of)
+    return len(sizes)
+
+
+def stated_shards(entry: CatalogueEntry, n_images: int | None) -> list[int] | None:
+    """Return the bytes of the shards that are enough for a number of images, as the catalogue says; None where it does not."""
+    if n_images is None or not entry.shards or not has_parts(entry, entry.sources[0]):
+        return None
+    sizes = [entry.shards[place] for place in _order(entry, len(entry.shards))]
+    return sizes[: n_enough(entry, n_images, sizes)]
+
+
+def n_samples(shard: Path) -> int:
+    """Return how many samples a shard holds.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        if shard.suffix == ".parquet":
+            return int(pyarrow.parquet.read_metadata(shard).num_rows)
+        return sum(1 for _ in webdataset.samples_in(shard))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{shard} cannot be read: {error}; remove it to have it fetched again") from error
+
+
+def find_part(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelection | None:
+    """Return the shards below the root that are enough for so many images, or None where they are not all there."""
+    folder = folder_of(entry, root)
+    origin = origin_in(folder)
+    source = next((each for each in entry.sources if origin and each.hub == origin.get("repository")), None)
+    if origin is None or source is None or not isinstance(origin.get("shards"), dict):
+        return None
+    chosen, n_chosen = [], 0
+    for path in in_order(entry, list(origin["shards"])):
+        if n_chosen >= n_images:
+            break
+        n = origin["shards"][path]
+        if n is None or not (folder / path).is_file():
+            return None
+        chosen.append(path)
+        n_chosen += n
+    shards = tuple(folder / path for path in sorted(chosen, key=_natural))
+    return ShardSelection(folder, source, origin.get("revision"), shards, len(origin["shards"]))
+
+
+def load_part(part: ShardSelection, entry: CatalogueEntry, options: DataOptions) -> Dataset:
+    """Return the images of some shards, with a note that says so."""
+    if part.source.form == "webdataset":
+        dataset = webdataset.load(part.folder, options, entry.name, shards=part.shards)
+    else:
+        dataset = huggingface.load_files(part.shards, options, entry.name, split=part.source.split)
+    note = f"{len(part.shards)} of {part.n_shards} shards are on this machine ({len(dataset):,} images)"
+    if dataset.labels is not None and dataset.class_names is not None:
+        n_classes = len(np.unique(dataset.labels))
+        note += f", with {n_classes:,} of {len(dataset.class_names):,} classes: no estimate for the others"
+    return replace(dataset, revision=part.revision, notes=(*dataset.notes, note))
+
+
+def _order(entry: CatalogueEntry, n_shards: int) -> Int64[np.ndarray, " n_shards"]:
+    """Return the places of the shards, in their authors' order, in the order in which they are taken."""
+    return generator(0, "shards", entry.name).permutation(n_shards)
+
+
+def _natural(path: str) -> tuple[int, str]:
+    """Return a key that puts ``2.tar`` before ``10.tar``."""
+    return len(path), path

@@ -1,0 +1,1 @@
+"""One layout a file: how data sets lie on disk, or on the Hub."""

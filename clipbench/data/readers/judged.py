@@ -1,0 +1,303 @@
+"""Judged data on disk: the folders of BEIR and MixBench, with judgements as these write them, or as TREC does.
+
+    corpus.jsonl     {"_id": "d1", "title": "...", "text": "...", "image": "images/1.jpg"}    or mixed_corpus.jsonl
+    queries.jsonl    {"_id": "q1", "text": "...", "image": "images/2.jpg"}
+    qrels/test.tsv   query-id  corpus-id  score         with tabs, after a line of names
+    qrels/test.txt   q1 0 d1 2                          TREC: query, iteration, document, grade
+
+Documents and queries have a text, an image, or both: an empty field is none. A title stands before its text, as in BEIR.
+The tables may be .csv, .tsv or .json too, and a single file of judgements may lie beside them as qrels.tsv.
+"""
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import numpy as np
+
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.images import FileImage, existing_files
+from clipbench.data.judgements import NO_IMAGE, JudgedItems, Judgements
+from clipbench.data.readers import manifest
+from clipbench.data.readers.table import ColumnTable
+from clipbench.data.readers.table_columns import USUAL_NAMES
+from clipbench.errors import DataError, UnknownSplit, UsageError
+from clipbench.untrusted.reading import entries, is_file, is_folder, is_int64, open_text, reading, shown, user_path
+
+CORPORA, QUERIES, QRELS = ("corpus", "mixed_corpus"), ("queries",), "qrels"
+"""Names of the files of documents, queries and judgements, without suffix; also that of the folder of judgements."""
+QRELS_SUFFIXES = (".tsv", ".txt", ".trec", ".qrel", ".qrels")
+SPLIT = "test"
+"""The split that is read where there are several, as BEIR's own code does."""
+IDS = ("_id", "id", "query_id", "corpus_id", "doc_id", "query-id", "corpus-id")
+PLACES = {3: (0, 1, 2), 4: (0, 2, 3)}
+"""Where query, document and grade stand in a line of so many fields."""
+
+
+class Item(NamedTuple):
+    """A query or a document."""
+
+    id: str
+    text: str
+    image: Path | None
+
+
+class Judgement(NamedTuple):
+    """A line of judgements."""
+
+    query: str
+    document: str
+    grade: int
+
+
+class Judged(NamedTuple):
+    """All documents, the queries that are asked, and what was judged of them."""
+
+    documents: Sequence[Item]
+    queries: Sequence[Item]
+    judgements: Sequence[Judgement]
+
+
+def fits(path: Path) -> bool:
+    """Return whether a folder has documents and queries; their judgements may lie elsewhere."""
+    return is_folder(path) and None not in (_table(path, CORPORA), _table(path, QUERIES))
+
+
+def load(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return all documents, and the queries that were judged in a split.
+
+    Paths of images are relative to the folder, or absolute. The option ``split`` names a file in the folder ``qrels``, by
+    default ``test`` where there are several; the option ``qrels`` names any other file of judgements.
+
+    Raises:
+        UsageError: it is not clear which judgements are meant, or there are none of that name.
+        DataError: a malformed line, an item with neither text nor image, or a judgement of a query or document that is not
+            there (with ``allow_partial``, those are left out).
+        Unavailable: images are missing; with ``allow_partial``, only if all are.
+    """
+    options.refuse_unknown(("split", "qrels"), id)
+    qrels, split, split_notes = _qrels(path, options)
+    corpus, table_of_queries = _table(path, CORPORA), _table(path, QUERIES)
+    assert corpus is not None and table_of_queries is not None, path
+    documents, queries = list(_items(corpus)), list(_items(table_of_queries))
+    judged, judged_notes = _known(
+        _read_qrels(qrels),
+        {query.id for query in queries},
+        {document.id for document in documents},
+        qrels,
+        allow_partial=options.allow_partial,
+    )
+    are_asked = {each.query for each in judged}
+    n_left = sum(query.id not in are_asked for query in queries)
+    left_notes = (
+        [f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels.name}: not asked"]
+        if n_left
+        else []
+    )
+    queries = [query for query in queries if query.id in are_asked]
+    found = Judged(documents, queries, judged)
+    advice = "paths are relative to the folder of the data"
+    dataset = judged_dataset(found, path, options, id, split=split, advice=advice)
+    return replace(dataset, notes=(*split_notes, *left_notes, *judged_notes, *dataset.notes))
+
+
+def judged_dataset(
+    judged: Judged, folder: Path, options: DataOptions, id: str, *, split: str | None, advice: str
+) -> Dataset:
+    """Return a data set of documents and queries, and the images that they name.
+
+    Args:
+        folder: the folder below which images lie.
+        advice: what to do about missing images.
+
+    Raises:
+        Unavailable: images are missing; with ``allow_partial``, only if all are.
+    """
+    files = [item.image for item in (*judged.documents, *judged.queries) if item.image is not None]
+    existing, notes = existing_files(files, folder, id, allow_partial=options.allow_partial, advice=advice)
+    images = [file for file in dict.fromkeys(files) if file in existing]
+    dataset = Dataset(
+        id=id,
+        split=split,
+        images=[FileImage(file) for file in images],
+        image_ids=[_image_id(folder, file) for file in images],
+        judgements=_judgements(judged, images),
+        notes=notes,
+    )
+    return check(dataset, allow_partial=options.allow_partial)
+
+
+def _judgements(judged: Judged, images: Sequence[Path]) -> Judgements:
+    """Return the judgements of the items whose image is there, if they have one."""
+    image_rows = {file: row for row, file in enumerate(images)}
+    sides = []
+    for items in (judged.queries, judged.documents):
+        kept = [item for item in items if item.image is None or item.image in image_rows]
+        rows = [NO_IMAGE if item.image is None else image_rows[item.image] for item in kept]
+        texts = tuple(item.text for item in kept)
+        sides.append(JudgedItems(tuple(item.id for item in kept), texts, np.array(rows, np.int64)))
+    query_rows, document_rows = ({id: row for row, id in enumerate(side.ids)} for side in sides)
+    pairs = [
+        (query_rows[each.query], document_rows[each.document], each.grade)
+        for each in judged.judgements
+        if each.query in query_rows and each.document in document_rows
+    ]
+    query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
+    return Judgements(queries=sides[0], documents=sides[1], query=query, document=document, grade=grade)
+
+
+def _table(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the file of documents or queries in a folder; None where there is none."""
+    files = (folder / f"{name}{suffix}" for name in names for suffix in manifest.READERS)
+    return next((file for file in files if is_file(file)), None)
+
+
+def _items(file: Path) -> Iterator[Item]:
+    """Yield the rows of a table of documents or queries."""
+    table = manifest.read_table(file)
+    id_column, image_column = (
+        _column(table, IDS),
+        _column(table, [name for tier in USUAL_NAMES["image"] for name in tier]),
+    )
+    if id_column is None:
+        raise DataError(f"{file} has no column of ids: its columns are {', '.join(table.columns)}; expected _id or id")
+    if image_column is None and not {"title", "text"} & set(table.columns):
+        columns = ", ".join(table.columns)
+        raise DataError(
+            f"{file} has no column of texts or images: its columns are {columns}; expected title, text or image"
+        )
+    for row, value in enumerate(table.columns[id_column]):
+        if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
+            raise DataError(f"{table.place(row)}: expected an id in {id_column}, got {shown(value)}")
+        text = " ".join(filter(None, (_text(table, name, row) for name in ("title", "text"))))
+        image = "" if image_column is None else _text(table, image_column, row)
+        if not text and not image:
+            raise DataError(f"{table.place(row)}: expected a text or an image, and both are empty")
+        if image.startswith(("http://", "https://")):
+            raise DataError(f"{table.place(row)}: {image} is a web address: download the images and list their files")
+        path = Path(os.path.normpath(file.parent / image)) if image else None
+        yield Item(str(value), text, path)
+
+
+def _column(table: ColumnTable, names: Collection[str]) -> str | None:
+    """Return the column that has the first of some names."""
+    by_name = {column.lower(): column for column in table.columns}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _text(table: ColumnTable, column: str, row: int) -> str:
+    """Return a field that may be empty, or not be there at all."""
+    value = table.columns[column][row] if column in table.columns else None
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataError(f"{table.place(row)}: expected a text in {column}, got {shown(value)}")
+    return value.strip()
+
+
+def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str]]:
+    """Return the file of judgements, the name of its split, and a note where it was chosen among several."""
+    split, given = options.options.get("split"), options.options.get("qrels")
+    if given is not None:
+        if split is not None:
+            raise UsageError(f"--data-option qrels={given} names the judgements: drop --data-option split={split}")
+        file = next((each for each in (user_path(given), path / given) if is_file(each)), None)
+        if file is None:
+            raise UsageError(f"--data-option qrels={given}: no such file, nor in {path}: expected a file of judgements")
+        return file, file.stem, []
+    files = {file.stem: file for file in _qrels_in(path / QRELS)} or {file.stem: file for file in _qrels_in(path)}
+    if not files:
+        raise DataError(
+            f"{path / QRELS} has no judgements: expected files such as test.tsv ({', '.join(QRELS_SUFFIXES)}), or"
+            " --data-option qrels=FILE"
+        )
+    if split is not None:
+        if split not in files:
+            raise UnknownSplit(path / QRELS, split, sorted(files))
+        return files[split], split, []
+    if len(files) == 1:
+        ((stem, file),) = files.items()
+        return file, None if stem == QRELS else stem, []
+    if SPLIT not in files:
+        raise UsageError(
+            f"{path} has judgements for {', '.join(sorted(files))}: name one with --data-option split=NAME"
+        )
+    others = ", ".join(sorted(set(files) - {SPLIT}))
+    return files[SPLIT], SPLIT, [f"the split {SPLIT} alone ({others} left out); --data-option split=NAME reads another"]
+
+
+def _qrels_in(folder: Path) -> list[Path]:
+    """Return the files of judgements in a folder: all of one called qrels, else those of that name."""
+    files = (
+        [file for file in entries(folder, DataError) if file.suffix.lower() in QRELS_SUFFIXES]
+        if is_folder(folder)
+        else []
+    )
+    return files if folder.name == QRELS else [file for file in files if file.stem == QRELS]
+
+
+def _read_qrels(file: Path) -> list[Judgement]:
+    """Return the judgements of a file, each pair once.
+
+    Raises:
+        DataError: a line has another form, or a pair has two grades.
+    """
+    grades: dict[tuple[str, str], int] = {}
+    with reading(file, DataError), open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            fields = line.rstrip("\n").split("\t") if "\t" in line else line.split()
+            if not fields or not line.strip():
+                continue
+            place = f"{file}, line {number}"
+            if len(fields) not in PLACES:
+                raise DataError(
+                    f"{place}: {len(fields)} fields, expected query, document and grade, or TREC's query, 0, document and"
+                    " grade"
+                )
+            query, document, grade = (fields[at].strip() for at in PLACES[len(fields)])
+            if not is_int64(grade):
+                if number == 1 and not grade.lstrip("+-.")[:1].isdigit():
+                    continue  # the names of the columns
+                raise DataError(f"{place}: the grade is '{grade}', expected a whole number")
+            if grades.setdefault((query, document), int(grade)) != int(grade):
+                raise DataError(
+                    f"{place}: document '{document}' has grade {grade} for query '{query}', and"
+                    f" {grades[query, document]} before: expected one grade"
+                )
+    if not grades:
+        raise DataError(f"{file} has no judgements: expected a line for each, such as: query-id, document-id, 1")
+    return [Judgement(query, document, grade) for (query, document), grade in grades.items()]
+
+
+def _known(
+    judged: Sequence[Judgement],
+    queries: Collection[str],
+    documents: Collection[str],
+    qrels: Path,
+    *,
+    allow_partial: bool,
+) -> tuple[list[Judgement], list[str]]:
+    """Return the judgements of queries and documents that are there, and a note that counts the others.
+
+    Raises:
+        DataError: there are others, and none may be left out.
+    """
+    known = [each for each in judged if each.query in queries and each.document in documents]
+    if len(known) == len(judged):
+        return known, []
+    unknown = next(each for each in judged if each.query not in queries or each.document not in documents)
+    what = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
+    fault = (
+        f"{len(judged) - len(known):,} of {len(judged):,} judgements of {qrels.name} are of items that the data lack"
+    )
+    if not known or not allow_partial:
+        raise DataError(f"{fault}, the first of {what}: mend it{'; --allow-partial leaves them out' if known else ''}")
+    return known, [f"{fault}: left out"]
+
+
+def _image_id(folder: Path, file: Path) -> str:
+    """Return the path below the folder, so that a copy elsewhere has the same ids."""
+    root = Path(os.path.normpath(folder))
+    return PurePath(file.relative_to(root) if file.is_relative_to(root) else file).as_posix()

@@ -1,0 +1,239 @@
+"""Captions in many languages, and class names in many languages, as their authors publish them.
+
+Each caption has its language as its group, so that metrics are given for each language and for their mean; the metrics of
+all data are of English alone. The option ``language`` (one, or several with commas) takes some, the first for all data.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet, check
+from clipbench.data.images import FileImage, existing_files
+from clipbench.data.prompts import PLACEHOLDER
+from clipbench.data.readers import manifest
+from clipbench.data.readers.long_captions import image_folder
+from clipbench.errors import DataError, UsageError, did_you_mean
+from clipbench.untrusted.reading import decode_json, is_file, matching, open_text, read_json, read_text, reading, shown
+
+LANGUAGE = "language"
+"""Name of the option, and of the groups."""
+ENGLISH = ("en", "eng_Latn")
+
+
+class _Caption(NamedTuple):
+    """A caption of an image in one language."""
+
+    image: str
+    """File name of the image."""
+    language: str
+    number: int
+    """Which of the image's captions in that language it is, from 0."""
+    text: str
+
+
+# -- Crossmodal-3600 (Thapliyal et al., EMNLP 2022): 3,600 images, each with about two captions in each of 36 languages
+#
+#    captions.jsonl    {"image/key": ..., "en": {"caption": [...], ...}, "de": {...}, ...}
+#    images/           KEY.jpg
+
+XM3600_FILE, XM3600_KEY = "captions.jsonl", "image/key"
+HEAD_CHARACTERS = 1 << 20
+"""Characters of a line that is looked at to tell what a file is: one of Crossmodal-3600 has about 30,000."""
+
+
+def fits_xm3600(path: Path) -> bool:
+    """Return whether a folder has captions in the form of Crossmodal-3600, by the first line."""
+    file = path / XM3600_FILE
+    if not is_file(file):
+        return False
+    try:
+        with reading(file, DataError), open_text(file) as lines:
+            first = decode_json(lines.readline(HEAD_CHARACTERS))
+    except (DataError, ValueError):
+        return False  # a manifest's reader says what is wrong
+    return isinstance(first, dict) and XM3600_KEY in first
+
+
+def load_xm3600(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the images with their captions in all languages: ``captions=first`` takes the first of each image.
+
+    CLIP_benchmark, and with it open_clip's table, takes the first; Babel-ImageNet's authors and MIEB take all.
+    """
+    options.refuse_unknown((LANGUAGE, "captions", "images"), id)
+    kept = options.options.get("captions", "all")
+    if kept not in ("all", "first"):
+        raise UsageError(f"--data-option captions={kept}: expected all or first")
+    captions = [each for each in _xm3600_captions(path / XM3600_FILE) if kept == "all" or not each.number]
+    return _dataset(captions, image_folder(options, [path / "images"]), options, id)
+
+
+def _xm3600_captions(file: Path) -> Iterator[_Caption]:
+    with reading(file, DataError):
+        for line, row in manifest.READERS[".jsonl"](file):
+            key = row.get(XM3600_KEY)
+            if not isinstance(key, str) or not key:
+                raise DataError(f"{file}, line {line}: expected the image in {XM3600_KEY}, got {shown(key)}")
+            for language, entry in row.items():
+                if isinstance(entry, Mapping):  # the other fields are of the image
+                    for number, text in enumerate(_texts(entry.get("caption"), f"{file}, line {line}, {language}")):
+                        yield _Caption(f"{key}.jpg", language, number, text)
+
+
+def _texts(value: object, place: str) -> Sequence[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise DataError(f"{place}: expected a list of texts as caption, got {shown(value)}")
+    return value
+
+
+# -- XTD-10 (Aggarwal and Kale 2020) and translations in its form, XTD200 and Flickr30k-200 (Visheratin 2023)
+#
+#    test_image_names.txt or filenames.txt              file names of images, one a line
+#    test_1kcaptions_de.txt, ... or deu_Latn.txt, ...   captions of these images, one a line
+#    images/ or XTD10_dataset/
+
+IMAGE_LISTS = ("test_image_names.txt", "filenames.txt")
+IMAGE_FOLDERS = ("images", "XTD10_dataset")
+CAPTION_FILE = re.compile(r"(?:test_1kcaptions_)?([a-z]{2,3}(?:_[A-Z][a-z]{3})?)\.txt")
+
+
+def fits_lines(path: Path) -> bool:
+    """Return whether a folder has a list of images, and captions line by line in some language."""
+    return any(is_file(path / name) for name in IMAGE_LISTS) and bool(_caption_files(path))
+
+
+def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the images with a caption in each language."""
+    options.refuse_unknown((LANGUAGE, "images"), id)
+    names = _lines(next(path / name for name in IMAGE_LISTS if is_file(path / name)))
+    by_language = {language: _lines(file) for language, file in _caption_files(path).items()}
+    for language, texts in by_language.items():
+        if len(texts) != len(names):
+            raise DataError(
+                f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected one each"
+            )
+    captions = [
+        _Caption(name, language, 0, texts[row])
+        for row, name in enumerate(names)
+        for language, texts in by_language.items()
+    ]
+    folders = [path / name for name in IMAGE_FOLDERS]
+    return _dataset(captions, image_folder(options, [*folders, path]), options, id)
+
+
+def _caption_files(path: Path) -> dict[str, Path]:
+    found = ((CAPTION_FILE.fullmatch(file.name), file) for file in matching(path, "*.txt"))
+    return {match[1]: file for match, file in found if match}
+
+
+def _lines(file: Path) -> list[str]:
+    return read_text(file, DataError).splitlines()
+
+
+# -- Babel-ImageNet (Geigle, Timofte and Glavaš 2023): names of ImageNet's classes in 298 languages, of as many classes as
+#    BabelNet names in each, and ImageNet's 80 templates in 89 of them, translated by a machine
+#
+#    babel_imagenet-298.json      {"DE": [[0, 1, ...], ["Schleie", ...]], ...}    numbers and names of classes
+#    nllb_dist13b_prompts.json    {"DE": ["ein schlechtes Foto von einem {} .", ...], ...}
+
+BABEL_NAMES, BABEL_PROMPTS = "babel_imagenet-298.json", "nllb_dist13b_prompts.json"
+
+
+def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Dataset:
+    """Return ImageNet with its classes in other languages as slices: those that have templates, or those that are named.
+
+    One that is named alone has no slices: the images are those of its classes, with its names and templates.
+
+    Raises:
+        UsageError: there is no such language.
+        DataError: a file is malformed.
+    """
+    tables = (_by_language(path / BABEL_NAMES), _by_language(path / BABEL_PROMPTS))
+    sets = {
+        language: _label_set(imagenet, classes, tables[1].get(language), f"{path / BABEL_NAMES}, {language}")
+        for language, classes in tables[0].items()
+        if language not in ENGLISH and (LANGUAGE in options.options or language in tables[1])
+    }
+    chosen = {language: sets[language] for language in _chosen(list(sets), options)}
+    if LANGUAGE in options.options and len(chosen) == 1:
+        return imagenet.take_classes(*chosen.values())
+    notes = (*imagenet.notes, "the metrics of all data are of English names; those of other languages are slices")
+    return replace(imagenet, label_slices={LANGUAGE: chosen}, notes=notes)
+
+
+def _by_language(file: Path) -> dict[str, object]:
+    table = read_json(file, DataError)
+    if not isinstance(table, dict):
+        raise DataError(f"{file}: expected an object with an entry for each language")
+    return {str(language).lower(): entry for language, entry in table.items()}
+
+
+def _label_set(imagenet: Dataset, classes: object, templates: object, place: str) -> LabelSet:
+    """Return the classes of one language; without templates the name alone is the prompt, as the authors have it."""
+    imagenet.require("labels", "class_names")
+    assert imagenet.labels is not None and imagenet.class_names is not None
+    numbers, names = classes if isinstance(classes, list) and len(classes) == 2 else ([], [])
+    n_classes = len(imagenet.class_names)
+    is_sound = isinstance(numbers, list) and all(isinstance(each, int) and 0 <= each < n_classes for each in numbers)
+    if not numbers or not is_sound or len(set(numbers)) != len(numbers) or len(_texts(names, place)) != len(numbers):
+        raise DataError(f"{place}: expected numbers of classes, below {n_classes}, and a name for each")
+    place_of = np.full(n_classes, -1, np.int64)
+    place_of[numbers] = np.arange(len(numbers))
+    texts = ["{}"] if templates is None else _texts(templates, f"{BABEL_PROMPTS}, {place}")
+    own = tuple(text.replace("{}", PLACEHOLDER) for text in texts)
+    return LabelSet(place_of[imagenet.labels], tuple(names), own)
+
+
+# -- what they share
+
+
+def _chosen(languages: Sequence[str], options: DataOptions) -> list[str]:
+    """Return the languages that the option names, each once, or all."""
+    asked = options.options.get(LANGUAGE)
+    chosen = list(languages) if asked is None else list(dict.fromkeys(each.strip() for each in asked.split(",")))
+    for language in chosen:
+        if language not in languages:
+            raise UsageError(f"--data-option language={asked}: no '{language}': {did_you_mean(language, languages)}")
+    return chosen
+
+
+def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the data set of the captions in the languages that are asked for; blank ones are left out, with a note."""
+    if not captions:
+        raise DataError(f"data set {id} holds no captions in any language")
+    languages = _chosen(list(dict.fromkeys(each.language for each in captions)), options)
+    asked = [each for each in captions if each.language in languages]
+    kept = [each for each in asked if each.text.strip()]
+    existing, notes = existing_files(
+        map(folder.joinpath, dict.fromkeys(each.image for each in kept)),
+        folder,
+        id,
+        allow_partial=options.allow_partial,
+        advice="put the images there, or name their folder with --data-option images=FOLDER",
+    )
+    if len(kept) < len(asked):
+        notes += (f"{len(asked) - len(kept)} captions are blank and were left out",)
+    images = [image for image in dict.fromkeys(each.image for each in kept) if folder / image in existing]
+    row = {image: number for number, image in enumerate(images)}
+    kept = [each for each in kept if each.image in row]
+    main = next((each for each in ENGLISH if each in languages), languages[0])
+    main = main if options.options.get(LANGUAGE) is None else languages[0]
+    groups = {LANGUAGE: Groups([each.language for each in kept], of_captions=True, main=main)}
+    if len(languages) > 1:
+        notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
+    return check(
+        Dataset(
+            id=id,
+            images=[FileImage(folder / image) for image in images],
+            image_ids=images,
+            captions=[each.text for each in kept],
+            caption_image=np.array([row[each.image] for each in kept], np.int64),
+            caption_ids=[f"{each.image}:{each.language}{each.number}" for each in kept],
+            groups=groups if len(languages) > 1 else {},
+            notes=notes,
+        )
+    )

@@ -1,0 +1,360 @@
+"""Published sets of long captions as they are laid out on disk once unpacked: an image and a caption each.
+
+Each set has ``fits_SET(path)`` and ``load_SET(path, options, id)``. Images that are missing raise Unavailable, what is
+malformed DataError, and a split or field that does not exist UsageError.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.images import FileImage, existing_files
+from clipbench.data.readers import manifest
+from clipbench.data.readers.table_columns import rows_of_split
+from clipbench.errors import DataError, UnknownSplit, UsageError, did_you_mean
+from clipbench.untrusted.reading import (
+    MOST_DEPTH,
+    UTF8,
+    check_depth,
+    check_text,
+    decode_json,
+    entries,
+    is_file,
+    is_folder,
+    matching,
+    open_file,
+    open_text,
+    read_json,
+    read_text,
+    reading,
+    shown,
+    user_path,
+)
+
+
+class _CaptionedFile(NamedTuple):
+    """An image file and its caption."""
+
+    id: str
+    image: Path
+    caption: str
+
+
+# -- Urban-1k (Zhang et al., Long-CLIP, ECCV 2024): 1,000 street images with a caption of about 107 words each
+#
+#    image/1.jpg, image/2.jpg, ...
+#    caption/1.txt, caption/2.txt, ...    the first line is the caption, as the paper's evaluation reads it
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def fits_urban1k(path: Path) -> bool:
+    """Return whether a folder has images in ``image`` and texts in ``caption``."""
+    return is_folder(path / "image") and bool(matching(path / "caption", "*.txt"))
+
+
+def load_urban1k(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the images with the first line of their captions, in the order of their numbers."""
+    options.refuse_unknown(("images",), id)
+    folder = image_folder(options, [path / "image"])
+    images = {file.stem: file for file in entries(folder, DataError) if file.suffix.lower() in SUFFIXES}
+    texts = {file.stem: file for file in matching(path / "caption", "*.txt")}
+    uncaptioned = sorted(images.keys() - texts.keys(), key=_numeric)
+    if uncaptioned:
+        raise DataError(
+            f"{len(uncaptioned)} images of {id} have no caption, the first {images[uncaptioned[0]]}:"
+            f" expected {path / 'caption' / uncaptioned[0]}.txt"
+        )
+    pairs = []
+    for stem in sorted(texts, key=_numeric):
+        caption = read_text(texts[stem], DataError).partition("\n")[0].strip()
+        if not caption:
+            raise DataError(f"the first line of {texts[stem]} is blank: expected the caption there")
+        pairs.append(_CaptionedFile(stem, images.get(stem, folder / f"{stem}.jpg"), caption))
+    return _dataset(pairs, folder, options, id)
+
+
+def _numeric(stem: str) -> tuple[int, str]:
+    """Return a key that sorts "2" before "10"."""
+    return len(stem), stem
+
+
+# -- DOCCI (Onoe et al., ECCV 2024): images of one photographer, each with a human description of about 136 words
+#
+#    docci_descriptions.jsonlines    example_id, split, image_file, description
+#    images/                         content of docci_images.tar.gz
+
+DOCCI_FILE = "docci_descriptions.jsonlines"
+DOCCI_SPLIT = "test"
+"""The published split, of 5,000 images; others are train, qual_dev and qual_test."""
+
+
+def fits_docci(path: Path) -> bool:
+    """Return whether a path is the file of descriptions, or its folder."""
+    return path.name == DOCCI_FILE or is_file(path / DOCCI_FILE)
+
+
+def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the images of a split with their descriptions."""
+    options.refuse_unknown(("split", "images"), id)
+    file = path if path.name == DOCCI_FILE else path / DOCCI_FILE
+    folder = image_folder(options, [file.parent / "images", file.parent])
+    split = options.options.get("split", DOCCI_SPLIT)
+    rows = _read_lines(file)
+    split_rows = rows_of_split([row.get("split") for _, row in rows], split, source=str(file))
+    pairs = [
+        _CaptionedFile(
+            _text(row, "example_id", place),
+            folder / _text(row, "image_file", place),
+            _text(row, "description", place),
+        )
+        for place, row in (rows[number] for number in split_rows)
+    ]
+    return _dataset(pairs, folder, options, id, split=split)
+
+
+# -- Densely Captioned Images (Urbanek et al., CVPR 2024), as its own code unpacks it
+#
+#    splits.json         names of files by split: train, valid, test
+#    complete/*.json     image, short_caption, extra_caption, masks, summaries, ...
+#    photos/             the images, which come from SA-1B
+
+DCI_SPLITS, DCI_ENTRIES = "splits.json", "complete"
+DCI_SPLIT = "test"
+"""The published split, of 112 images."""
+DCI_ALL = "all"
+"""A split of ours: every image that has an entry, for papers that score retrieval on all of DCI."""
+
+
+def fits_dci(path: Path) -> bool:
+    """Return whether a folder has DCI's splits and entries."""
+    return is_file(path / DCI_SPLITS) and is_folder(path / DCI_ENTRIES)
+
+
+def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the images of a split with what the authors call the extended caption: the short one, then the extra one."""
+    options.refuse_unknown(("split", "images"), id)
+    split = options.options.get("split", DCI_SPLIT)
+    folder = image_folder(options, [path / "photos"])
+    pairs = []
+    for file in (path / DCI_ENTRIES / name for name in _dci_names(path, split)):
+        entry = _json_object(file)
+        extra = entry.get("extra_caption")
+        caption = _text(entry, "short_caption", str(file)).strip()
+        if isinstance(extra, str) and extra.strip():
+            caption += f"\n{extra.strip()}"
+        pairs.append(_CaptionedFile(file.name, folder / _text(entry, "image", str(file)), caption))
+    return _dataset(pairs, folder, options, id, split=split)
+
+
+def _dci_names(path: Path, split: str) -> list[str]:
+    if split == DCI_ALL:
+        return [file.name for file in matching(path / DCI_ENTRIES, "*.json")]
+    splits = _json_object(path / DCI_SPLITS)
+    if split not in splits:
+        raise UnknownSplit(path, split, [*map(str, splits), DCI_ALL])
+    names = splits[split]
+    if not isinstance(names, list):
+        raise DataError(f"{path / DCI_SPLITS} has no list of files for {split}: got {shown(names)}")
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise DataError(f"{path / DCI_SPLITS} names {shown(name)}, expected the name of a file in {DCI_ENTRIES}")
+    return names
+
+
+def _json_object(file: Path) -> Mapping[str, object]:
+    value = read_json(file, DataError)
+    if not isinstance(value, dict):
+        raise DataError(f"{file} holds a JSON {type(value).__name__}, expected an object")
+    return value
+
+
+# -- ShareGPT4V-1k: the first 1,000 captions of ShareGPT4V (Chen et al., ECCV 2024), which Long-CLIP does not train on
+#
+#    share-captioner_coco_lcs_sam_1246k_1107.json    [{"image", "conversations": [{"value": ...}, {"value": caption}]}, ...]
+#    sam/images/sa_1.jpg, ...                        images under the paths that the file names
+
+SHAREGPT4V_FILE = "share-captioner_coco_lcs_sam_1246k_1107.json"
+SHAREGPT4V_CAPTIONS = 1_000
+"""Captions of the published set."""
+BLOCK_CHARACTERS = 1 << 16
+"""Characters that are read at once: the file has 1.2 million captions, and only the first are wanted."""
+MAX_ITEM_CHARACTERS = 1 << 22
+"""An item that is longer is taken for damaged JSON; without a limit, the whole file would be searched for its end."""
+
+
+def fits_sharegpt4v(path: Path) -> bool:
+    """Return whether a path is such a file, by its first item, or the folder of the published one."""
+    if is_folder(path):
+        return is_file(path / SHAREGPT4V_FILE)
+    if path.suffix.lower() != ".json" or not is_file(path):
+        return False
+    with reading(path, DataError), open_file(path) as file:
+        head = file.read(4096).lstrip()
+    return head.startswith(b"[") and b'"conversations"' in head
+
+
+def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the first images with their captions, by default 1,000 (option ``n``)."""
+    options.refuse_unknown(("images", "n"), id)
+    file = path / SHAREGPT4V_FILE if is_folder(path) else path
+    folder = image_folder(options, [file.parent])
+    n = options.whole_number("n", "a number of captions, 1 or more", least=1) or SHAREGPT4V_CAPTIONS
+    with reading(file, DataError):
+        items = list(islice(_list_items(file), n))
+    pairs = [_conversation(item, folder, f"{file}, item {number}") for number, item in enumerate(items, start=1)]
+    return _dataset(pairs, folder, options, id)
+
+
+def _conversation(item: object, folder: Path, place: str) -> _CaptionedFile:
+    turns = item.get("conversations") if isinstance(item, Mapping) else None
+    if not isinstance(item, Mapping) or not isinstance(turns, list) or len(turns) < 2 or not isinstance(turns[1], dict):
+        raise DataError(f"{place}: expected an image, and the caption as the second of its conversations")
+    image = _text(item, "image", place)
+    return _CaptionedFile(image, folder / image, _text(turns[1], "value", place).replace("\n", " "))
+
+
+def _list_items(path: Path) -> Iterator[object]:
+    """Yield the items of a list in a JSON file, reading only as far as the items that are consumed."""
+    decoder, rest, before = json.JSONDecoder(), "", "["
+    with open_text(path) as file:
+        while True:
+            body = rest.lstrip().removeprefix(before).lstrip()
+            if body.startswith("]"):
+                return
+            try:
+                item, end = decoder.raw_decode(body)
+            except RecursionError as error:
+                raise DataError(f"{path} is nested more than {MOST_DEPTH} deep") from error
+            except ValueError as error:
+                more = file.read(BLOCK_CHARACTERS) if len(body) < MAX_ITEM_CHARACTERS else ""
+                if not more:
+                    raise DataError(f"{path} is not a list in JSON, or is cut off: {error}") from error
+                rest += more
+                continue
+            rest, before = body[end:], ","
+            yield _sound(item, path)
+
+
+def _sound(item: object, path: Path) -> object:
+    try:
+        check_depth(item)
+        check_text(item)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    return item
+
+
+# -- ImageInWords (Garg et al., EMNLP 2024): descriptions of about 217 words for images of other sets
+#
+#    data.jsonl    IIW, other descriptions (IIW-P5B, DOCCI, ...), and image/key or image
+#
+# The images come with DOCCI (IIW-400, DOCCI_Test), with SA-1B (DCI_Test), and so on: their folder must be named with
+# images=FOLDER, or be called images and lie beside the file.
+
+IIW_FILE = "data.jsonl"
+IIW_CAPTION = "IIW"
+IIW_IMAGES = ("image/key", "image")
+"""Fields that name the image, best first; ".jpg" is added to a name without a suffix."""
+
+
+def fits_iiw(path: Path) -> bool:
+    """Return whether a path is a file of descriptions, by the fields of its first line, or its folder."""
+    file = path / IIW_FILE if is_folder(path) else path
+    if file.suffix.lower() != ".jsonl" or not is_file(file):
+        return False
+    with reading(file, DataError), open_file(file) as lines:
+        line = lines.readline(MAX_ITEM_CHARACTERS)
+    try:
+        first = decode_json(line.decode(UTF8))
+    except ValueError:
+        return False
+    return isinstance(first, dict) and IIW_CAPTION in first and any(field in first for field in IIW_IMAGES)
+
+
+def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the images with their descriptions, by default those of the field IIW (option ``caption``)."""
+    options.refuse_unknown(("images", "caption"), id)
+    file = path / IIW_FILE if is_folder(path) else path
+    folder = image_folder(options, [file.parent / "images", file.parent])
+    rows = _read_lines(file)
+    caption = options.options.get("caption", IIW_CAPTION)
+    if caption not in rows[0][1]:
+        raise UsageError(f"{file} has no field '{caption}': {did_you_mean(caption, rows[0][1])}")
+    pairs = []
+    for place, row in rows:
+        field = next((field for field in IIW_IMAGES if field in row), None)
+        if field is None:
+            raise DataError(f"{place}: expected the image in {' or '.join(IIW_IMAGES)}")
+        name = _text(row, field, place)
+        image = folder / (name if Path(name).suffix else f"{name}.jpg")
+        pairs.append(_CaptionedFile(name, image, _text(row, caption, place)))
+    return _dataset(pairs, folder, options, id)
+
+
+# -- what the sets share
+
+
+def _dataset(
+    pairs: Sequence[_CaptionedFile], folder: Path, options: DataOptions, id: str, *, split: str | None = None
+) -> Dataset:
+    """Return the data set of the pairs whose images, named relative to a folder, exist.
+
+    Raises:
+        Unavailable: images are missing; with ``allow_partial``, only if all are.
+        DataError: there are no pairs, or two have the same id.
+    """
+    existing, notes = existing_files(
+        (pair.image for pair in pairs),
+        folder,
+        id,
+        allow_partial=options.allow_partial,
+        advice="put the images there, or name their folder with --data-option images=FOLDER",
+    )
+    present = [pair for pair in pairs if pair.image in existing]
+    return check(
+        Dataset(
+            id=id,
+            split=split,
+            images=[FileImage(pair.image) for pair in present],
+            image_ids=[pair.id for pair in present],
+            captions=[pair.caption for pair in present],
+            caption_image=np.arange(len(present), dtype=np.int64),
+            caption_ids=[pair.id for pair in present],
+            notes=notes,
+        )
+    )
+
+
+def image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
+    """Return the folder of the images: the option ``images``, or the first of some folders that exists.
+
+    Raises:
+        UsageError: the option names no folder.
+    """
+    given = options.options.get("images")
+    if given is None:
+        return next((folder for folder in beside if is_folder(folder)), beside[0])
+    folder = user_path(given)
+    if not is_folder(folder):
+        raise UsageError(f"--data-option images={given}: expected the folder of the images")
+    return folder
+
+
+def _text(row: Mapping[str, object], field: str, place: str) -> str:
+    """Return a field that must be a text with words; raise DataError where it is not."""
+    value = row.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{place}: expected a text in {field}, got {shown(value)}")
+    return value
+
+
+def _read_lines(path: Path) -> list[tuple[str, Mapping[str, object]]]:
+    """Return the objects of a JSON Lines file, each with its place; raise DataError where it cannot be read."""
+    with reading(path, DataError):
+        return [(f"{path}, line {number}", row) for number, row in manifest.READERS[".jsonl"](path)]

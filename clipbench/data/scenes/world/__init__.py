@@ -1,0 +1,1 @@
+"""The generated world itself: plans, places, shapes, colours and words."""

@@ -1,0 +1,248 @@
+"""Rounds: process 0 says what is to be done, every process does its share of it, and process 0 waits for all.
+
+What is said lies in a folder of the cache that is for this user alone; only numbers and names go over the network, through
+the store of torch.distributed. Nothing of it waits inside torch, so that Ctrl-C is heard at once.
+"""
+
+import os
+import pickle
+import re
+import shutil
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from clipbench.distributed.launch import Launched
+from clipbench.distributed.place import Place, Store, connect
+from clipbench.errors import FOREIGN, MachineError, UsageError
+
+Share = Callable[[int, int], Any]
+"""Does the share of one process, by its number and the number of all, and returns what became of it; can be pickled."""
+
+FOLDER = "processes"
+"""Folder in the cache with one folder for each group of processes that runs."""
+POLL_SECONDS = 0.02
+LATE_SECONDS = 60.0
+"""A network file system may show a new file so much later."""
+BARRIER_SECONDS = 1800.0
+"""Time that the others have for their shares when process 0 is done with its own."""
+END_SECONDS = 15.0
+"""Time that process 0 keeps the store for the others when all is done."""
+DAY_SECONDS = 86_400.0
+RESUME = "what was encoded is stored, and the same command goes on from there"
+
+
+class Alone:
+    """This process without others."""
+
+    n = 1
+    """Processes that share work, this one among them."""
+    n_here = 1
+    """Those of them that share the cores of this machine."""
+
+    def together(self, share: Share, here: Share) -> list[Any]:
+        """Have every process do its share, and return what they return, by the number of the process.
+
+        Args:
+            share: of the other processes.
+            here: of this one, which may have at hand what the others have to load.
+        """
+        return [here(0, 1)]
+
+
+class Rounds(Alone):
+    """Process 0 with the others beside it."""
+
+    def __init__(self, place: Place, store: Store, folder: Path, launched: Launched | None) -> None:
+        self.n, self.n_here = place.n, place.n_local
+        self._store, self._folder, self._launched = store, folder, launched
+        self._number = 0
+
+    def together(self, share: Share, here: Share) -> list[Any]:
+        """Do a round, as ``Alone.together`` says.
+
+        Raises:
+            MachineError: a process was lost, or did not answer in time.
+        """
+        self._number += 1
+        file = self._folder / f"{self._number}.share"
+        _write(file, share)
+        self._store.add("rounds", 1)
+        found = [here(0, self.n), *map(self._answer, range(1, self.n))]
+        file.unlink(missing_ok=True)
+        return found
+
+    def check(self) -> None:
+        """Raise MachineError where a process that this one has started is gone."""
+        if self._launched is not None and (lost := self._launched.lost()) is not None:
+            raise MachineError(f"{lost}: {RESUME}")
+
+    def _answer(self, rank: int) -> Any:
+        until = time.monotonic() + BARRIER_SECONDS
+        while not self._store.check([f"{self._number}/{rank}"]):
+            self.check()
+            if time.monotonic() > until:
+                raise MachineError(f"process {rank} of {self.n} has not answered for {BARRIER_SECONDS:.0f} s: {RESUME}")
+            time.sleep(POLL_SECONDS)
+        return _read(self._folder / f"{self._number}-{rank}.done")
+
+
+_current = Alone()
+
+
+def current() -> Alone:
+    """Return the processes that share the work of this command."""
+    return _current
+
+
+@contextmanager
+def leading(place: Place, root: Path, launched: Launched | None = None) -> Iterator[None]:
+    """Share the work of this process, number 0, with the others inside the block.
+
+    Args:
+        root: the cache, which all processes share.
+
+    Raises:
+        MachineError: a process was lost, in whatever way that was noticed.
+    """
+    global _current  # noqa: PLW0603  one command has one group, as torch.distributed has its default group
+    folder = _new_folder(root / FOLDER)
+    try:
+        store = connect(place, None if launched is None else launched.listener)
+        rounds = Rounds(place, store, folder, launched)
+        store.set("folder", folder.name)
+        before, _current = _current, rounds
+        try:
+            yield
+        except KeyboardInterrupt:
+            rounds.check()  # was it lost, and that is why this one was told to end?
+            raise
+        finally:
+            _current = before
+            store.set("end", "1")
+            if launched is None and not place.has_agent:
+                _wait_for_all(place, store)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def serve(place: Place, root: Path) -> None:
+    """Do the shares of this process until process 0 has no more, or is gone.
+
+    Args:
+        root: the cache, which all processes share.
+
+    Raises:
+        UsageError: the cache is another one than that of process 0.
+    """
+    global _current  # noqa: PLW0603
+    _current = Alone()
+    _current.n_here = place.n_local
+    store = connect(place)
+    with _until_gone():
+        while not store.check(["folder"]):
+            time.sleep(POLL_SECONDS)
+        folder, number = _folder(root, store.get("folder").decode()), 0
+        while not store.check(["end"]):
+            if store.add("rounds", 0) == number:
+                time.sleep(POLL_SECONDS)
+                continue
+            number += 1
+            _write(folder / f"{number}-{place.rank}.done", _read(folder / f"{number}.share")(place.rank, place.n))
+            store.set(f"{number}/{place.rank}", "1")
+        store.add("gone", 1)
+
+
+def portable(error: BaseException) -> BaseException:
+    """Return an error that can go to another process, as it is if that is possible."""
+    text = "".join(traceback.format_exception(error))
+    error.__cause__ = error.__context__ = None
+    error.add_note(f"In another process:\n{text}")
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an error of a library may hold anything  # noqa: BLE001
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+@contextmanager
+def _until_gone() -> Iterator[None]:
+    """End the block in silence where the store is gone: with it process 0, or torchrun, which says so."""
+    try:
+        yield
+    except FOREIGN as error:
+        from torch.distributed import DistError
+
+        if not isinstance(error, DistError):
+            raise
+
+
+def _wait_for_all(place: Place, store: Store) -> None:
+    """Keep the store, which goes with this process, until the others have seen the end of it."""
+    until = time.monotonic() + END_SECONDS
+    while store.add("gone", 0) < place.n - 1 and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+
+
+def _new_folder(parent: Path) -> Path:
+    """Make a folder for this user alone, and remove those that a kill has left, a day old or more.
+
+    Raises:
+        MachineError: it cannot be made.
+    """
+    folder = parent / uuid.uuid4().hex
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
+        for old in parent.iterdir():
+            if time.time() - old.stat().st_mtime > DAY_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise MachineError(f"cannot write to {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _folder(root: Path, name: str) -> Path:
+    """Return the folder that process 0 has made.
+
+    Raises:
+        UsageError: it is not seen here, or somebody else could write to it.
+    """
+    folder = root / FOLDER / name
+    until = time.monotonic() + LATE_SECONDS
+    while not (re.fullmatch(r"[0-9a-f]{32}", name) and folder.is_dir()):
+        if time.monotonic() > until:
+            raise UsageError(
+                f"the folder {folder}, which process 0 has made, is not seen here: CLIPBENCH_CACHE has to name a folder"
+                " that all processes share"
+            )
+        time.sleep(POLL_SECONDS)
+    status = folder.stat()
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o077):
+        raise UsageError(f"the folder {folder} is not for this user alone: expected the one that process 0 has made")
+    return folder
+
+
+def _write(path: Path, value: object) -> None:
+    half = path.with_suffix(".half")
+    try:
+        half.write_bytes(pickle.dumps(value))
+        half.rename(path)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(f"the data cannot be handed to other processes ({error}): run in one process") from error
+    except OSError as error:
+        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _read(path: Path) -> Any:
+    until = time.monotonic() + LATE_SECONDS
+    while True:
+        with suppress(FileNotFoundError):
+            return pickle.loads(path.read_bytes())
+        if time.monotonic() > until:
+            raise MachineError(f"{path}, which another process has written, is not seen here")
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,279 @@
+"""Persisting an evaluation: tables, arrays, and small images of samples.
+
+Small images let a report show samples years later without the data set. A gallery shows the worst mistakes, and of a
+large data set only their images are kept. A scatter shows each of its points to who points at it; there are many, so
+that theirs are smaller, in a folder of their own.
+"""
+
+import math
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.data import Dataset
+from clipbench.data.decoding import rgb
+from clipbench.data.images import ImageRef, opened
+from clipbench.errors import BadImage, MachineError
+from clipbench.evaluation.plan import RunOptions
+from clipbench.evaluation.slices import Sliced
+from clipbench.evaluation.task import Evaluation
+from clipbench.files import atomic_file, default_root
+from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
+from clipbench.seeding import generator
+from clipbench.untrusted.reading import read_bytes
+
+KEPT_ROWS = 2_000
+"""Rows of vectors that a run keeps for figures, unless it keeps all."""
+SIDE, SMALL_SIDE = 160, 96
+"""Longest side in pixels: of an image in a gallery, and of one behind a point."""
+SMALL = "small"
+"""Folder of the images behind points, among the others."""
+POINTS_EACH = 5
+"""Images behind points that are kept for each one that a gallery may have."""
+COPIES = "thumbnails"
+"""Folder in the cache of the copies that later runs take."""
+QUALITY = {SIDE: 80, SMALL_SIDE: 70}
+
+
+def write_tables(
+    evaluation: Evaluation, digests: list[str], folder: Path, *, stem: str, options: RunOptions
+) -> dict[str, str]:
+    """Write the samples of an evaluation, the neighbours of failures, and arrays; return the paths by what they hold.
+
+    Args:
+        digests: content hashes of the images that the evaluation is of.
+        folder: the run's.
+        stem: name of the files, without folder and suffix.
+    """
+    import pandas
+
+    hashes = np.array([*digests, ""], object)
+    files = {"samples": f"samples/{stem}.parquet"}
+    if len(evaluation.neighbours.get("sample_id", ())):
+        files["neighbours"] = f"samples/{stem}-neighbours.parquet"
+    for name, path in files.items():
+        # A row of the data set means nothing to a reader of results: its content hash does. -1, no image, is the last.
+        columns = {
+            column: hashes[values] if is_image(column, values) else values
+            for column, values in getattr(evaluation, name).items()
+        }
+        with atomic_file(folder / path) as file:
+            pandas.DataFrame(columns).to_parquet(file, index=False)
+    vectors = evaluation.vectors
+    if not keeps_all_rows(vectors, options):  # all are taken as they are: indexing would copy them
+        kept = _kept_rows(vectors, options)
+        vectors = {name: rows[kept] for name, rows in vectors.items()}
+    arrays = {**evaluation.arrays, **vectors}
+    if arrays:
+        files["arrays"] = f"arrays/{stem}.npz"
+        with atomic_file(folder / files["arrays"]) as file:
+            np.savez(file, allow_pickle=False, **arrays)
+    return files
+
+
+def write_slices(sliced: Sliced, folder: Path, *, stem: str) -> dict[str, str]:
+    """Write the samples of groups of captions: those of all slices of a grouping in one table."""
+    import pandas
+
+    files = {}
+    for number, (name, tables) in enumerate(sliced.tables.items()):
+        files[f"slices/{name}"] = file = f"samples/{stem}-slices-{number}.parquet"
+        columns = [
+            {column: values for column, values in table.items() if not is_image(column, values)} for table in tables
+        ]
+        with atomic_file(folder / file) as parquet:
+            pandas.concat([pandas.DataFrame(table) for table in columns]).to_parquet(parquet, index=False)
+    return files
+
+
+def keeps_all_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> bool:
+    """Return whether a run keeps all rows of vectors, not a sample."""
+    return options.keep_arrays or _n_rows(vectors) <= KEPT_ROWS
+
+
+def _kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[np.ndarray, " n_kept"]:
+    """Return a seeded sample of the rows of vectors, the same of each array, or all of them."""
+    n_rows = _n_rows(vectors)
+    if keeps_all_rows(vectors, options):
+        return np.arange(n_rows)
+    return np.sort(generator(options.seed, "vectors").choice(n_rows, KEPT_ROWS, replace=False))
+
+
+def _n_rows(vectors: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(vectors.values()), ()))
+
+
+def write_images(
+    evaluation: Evaluation, dataset: Dataset, digests: list[str], folder: Path, *, options: RunOptions
+) -> None:
+    """Write small images of galleries, and smaller ones of points and neighbours, within the budget of the options."""
+    samples, budget = evaluation.samples, options.n_thumbnails
+    n_images = len(dataset.images)
+    has_points = bool(evaluation.vectors) and n_images > budget
+    if has_points:
+        points = point_rows(samples, _kept_rows(evaluation.vectors, options), budget)
+        write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, kept=default_root(), side=SMALL_SIDE)
+    chosen = gallery_rows(samples, n_images, budget)
+    if not has_points or any(name.endswith("margin") for name in samples):
+        write_thumbnails(dataset, digests, chosen, folder, kept=default_root())
+    if budget and "image" in evaluation.neighbours:
+        near = sorted(set(evaluation.neighbours["image"].tolist()) - {-1, *chosen})
+        write_thumbnails(dataset, digests, near, folder / SMALL, kept=default_root(), side=SMALL_SIDE)
+
+
+def write_thumbnails(
+    dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, kept: Path, side: int = SIDE
+) -> None:
+    """Write ``<content hash>.webp`` for some images, without those that are there already.
+
+    Args:
+        digests: content hashes of all images of the data set.
+        rows: rows of the images to write.
+        kept: the cache, where copies are kept for later runs: an image is decoded and made small once.
+        side: longest side in pixels, one of ``QUALITY``.
+    """
+    copies = kept / COPIES / f"{side}-{QUALITY[side]}"
+    there = set(os.listdir(folder)) if folder.is_dir() else set()
+    for row in rows:
+        name = f"{digests[row]}.webp"
+        if name in there:
+            continue
+        there.add(name)
+        copy = copies / digests[row][:2] / name
+        data = _whole(copy)
+        if data is None:
+            try:
+                data = _thumbnail(dataset.images[row], side)
+            except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
+                continue
+            with suppress(MachineError):  # a cache that cannot be written to costs time, and nothing else
+                _write(copy, data)
+        if not _link(copy, folder / name):
+            _write(folder / name, data)
+
+
+def kept_copies(root: Path, *, before: float = math.inf) -> dict[Path, int]:
+    """Return the copies in a cache that were written before a time, in seconds since 1970, and the bytes of each."""
+    copies = {}
+    for path in (root / COPIES).glob("*-*/??/*.webp"):
+        with suppress(FileNotFoundError):  # another process has just removed it
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
+                copies[path] = found.st_size
+    return copies
+
+
+def remove_copies(copies: Iterable[Path]) -> None:
+    """Remove copies from a cache.
+
+    Raises:
+        MachineError: one cannot be removed; those before it are.
+    """
+    for path in copies:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise MachineError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) -> list[int]:
+    """Return the rows of at most ``budget`` images for galleries: all of a small set, the worst failures of a large one.
+
+    Each column whose name ends in ``margin`` is the order of one gallery, its least values the worst, NaN where a sample
+    is not in it. They take turns. A column ``margin`` stands for the whole table: it counts where there is no other.
+
+    Args:
+        samples: the table of an evaluation; rows of images are in ``image`` and in columns named ``..._image``, -1
+            for none. Without images or margins the first images of the data set are taken.
+
+    Example:
+        >>> image, other = np.array([0, 1, 2, 3]), np.array([9, -1, -1, 8])
+        >>> samples = {"image": image, "chosen_image": other, "margin": np.array([0.1, 0.2, np.nan, -0.3])}
+        >>> gallery_rows(samples, n_images=10, budget=3)
+        [3, 8, 0]
+    """
+    image_columns = [samples[name] for name in samples if is_image(name, samples[name])]
+    margins = [name for name in samples if name.endswith("margin")]
+    of_galleries = [name for name in margins if name != "margin"]
+    orders = [_worst_first(samples[name]) for name in of_galleries or margins]
+    if n_images <= budget or not image_columns or not orders:
+        return list(range(min(n_images, budget)))
+    turns = chain.from_iterable(zip_longest(*(order.tolist() for order in orders)))
+    images = (int(column[row]) for row in turns if row is not None for column in image_columns)
+    return list(islice(dict.fromkeys(image for image in images if image >= 0), budget))
+
+
+def point_rows(
+    samples: Mapping[str, np.ndarray], kept: Int64[np.ndarray, " n_kept"], budget: int
+) -> Int64[np.ndarray, " n_images"]:
+    """Return the rows of the images behind a scatter's points: all of them, or some that are evenly spread.
+
+    Args:
+        samples: the table of an evaluation, with a row for each vector.
+        kept: rows of the vectors that the run keeps.
+        budget: number of images that galleries may have.
+    """
+    if "image" not in samples:
+        return np.zeros(0, np.int64)
+    points = kept[evenly_spaced(len(kept), MAX_POINTS)]
+    rows = samples["image"][points[evenly_spaced(len(points), POINTS_EACH * budget)]]
+    return rows[rows >= 0].astype(np.int64)  # -1 is none, not the last
+
+
+def is_image(name: str, column: np.ndarray) -> bool:
+    """Return whether a column of a task's table holds rows of images."""
+    return (name == "image" or name.endswith("_image")) and np.issubdtype(column.dtype, np.integer)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+def _link(copy: Path, path: Path) -> bool:
+    """Give a copy that was just looked at a name in the run folder too; return False where that cannot be done.
+
+    The copy outlives its removal from the cache, and nobody ever writes into one. A file of its own takes ten times as
+    long.
+    """
+    try:
+        os.link(copy, path)
+    except FileNotFoundError:
+        if path.parent.is_dir() or not copy.is_file():
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _link(copy, path)
+    except (OSError, NotImplementedError):  # another file system, one without links, a copy of another user
+        return False
+    return True
+
+
+def _thumbnail(image: ImageRef, side: int) -> bytes:
+    thumbnail = rgb(opened(image, side)).copy()  # images in memory are the caller's
+    thumbnail.thumbnail((side, side))
+    encoded = BytesIO()
+    # A method above 2 takes twice as long and saves 5 %.
+    thumbnail.save(encoded, "WEBP", quality=QUALITY[side], method=2)
+    return encoded.getvalue()
+
+
+def _whole(path: Path) -> bytes | None:
+    """Return a kept copy; None where there is none, or one that was cut off."""
+    try:
+        data = read_bytes(path)
+    except OSError:
+        return None
+    # A RIFF file says its size after its first four bytes, themselves and the size not counted.
+    return data if data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") == len(data) - 8 else None
+
+
+def _worst_first(margin: np.ndarray) -> Int64[np.ndarray, " n_rows"]:
+    order = np.argsort(margin, kind="stable")
+    return order[~np.isnan(margin[order])]

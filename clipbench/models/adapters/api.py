@@ -1,0 +1,370 @@
+"""Models behind OpenAI-style embeddings over HTTP: OpenAI, vLLM, Infinity, TEI, Jina and others. Imports no torch."""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.data.decoding import rgb
+from clipbench.data.modalities import TEXT
+from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.models.adapters.http_client import Client
+from clipbench.models.fingerprint import digest
+from clipbench.models.options import LoadOptions, Tower
+from clipbench.models.probes import TEXTS, check_vectors
+from clipbench.models.protocol import Model, ModelInfo, Role, Vectors
+from clipbench.untrusted.reading import decode_json
+
+ADAPTER = "api adapter 1"
+"""Part of every fingerprint; changed whenever the same server would give other vectors."""
+
+KEY_VARIABLE = "CLIPBENCH_API_KEY"
+"""Environment variable of the key. Not that of one provider, whose key would go to any address."""
+
+ENDPOINT = "/embeddings"
+
+IMAGE_STYLES = ("input", "infinity", "objects", "messages")
+"""Forms in which servers take images: data URLs in ``input``; the same with ``modality``, as Infinity takes them;
+objects with ``image``, as Jina and Voyage; a chat message for each, as vLLM."""
+
+TEXT_STYLES = ("input", "messages")
+
+OPTIONS = (
+    "model", "images", "texts", "dimensions", "concurrency", "timeout", "key_env", "logit_scale", "logit_bias"
+)  # fmt: skip
+
+BODY = "body."
+"""Prefix of options that are added to the body of each request, such as ``body.truncate=true``."""
+
+SECONDS = 60.0
+"""Default limit of an answer."""
+
+NOISE = 1e-4
+"""Share of a vector's length by which a server's vector of one input may vary without being called another."""
+
+NOISE_FACTOR = 10.0
+"""The same, as a multiple of what it varies by while the model is loaded."""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """An input that goes along with every request: its vector shows whether another model has begun to answer."""
+
+    item: Any
+    vector: Float32[np.ndarray, " dim"]
+    tolerance: float
+    """Share of its length by which the vector may differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiModel(Model):
+    """A served model. Requests run several at a time; vectors come back in the order of the inputs."""
+
+    info: ModelInfo
+    client: Client
+    bodies: Mapping[Tower, Callable[[list[Any]], dict[str, Any]]]
+    """From inputs to the body of a request."""
+    canaries: Mapping[Tower, Canary]
+    request_size: Mapping[Tower, int]
+    concurrency: int
+
+    is_sole = True  # requests and bytes are counted in one process
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        """Return one vector an item, in order; images are sent as PNG, without loss.
+
+        Raises:
+            ModelError: the server fails, or the model behind it has changed since it was loaded.
+        """
+        if modality == TEXT:
+            return self._encode("texts", inputs, str)
+        return self._encode("images", inputs, data_url)
+
+    def costs(self) -> tuple[str, ...]:
+        """Return a note of the requests and bytes so far."""
+        costs = self.client.costs
+        again = f", {costs.retries:,} of them again" if costs.retries else ""
+        tokens = f", {costs.tokens:,} tokens by the server's count" if costs.tokens else ""
+        note = f"{costs.requests:,} requests to {self.info.id} so far{again}: {costs.sent:,} bytes sent,"
+        return (f"{note} {costs.received:,} received{tokens}",)
+
+    def _encode(self, modality: Tower, items: Sequence[Any], prepared: Callable[[Any], Any]) -> np.ndarray:
+        if not items:
+            return np.empty((0, self.info.embed_dim), np.float32)
+        size = self.request_size[modality]
+        groups = [items[start : start + size] for start in range(0, len(items), size)]
+        client = self.client.for_call()
+
+        def request(group: Sequence[Any]) -> np.ndarray:
+            try:
+                return self._request(client, modality, [prepared(item) for item in group])
+            except BaseException as error:  # here, as this thread would go on with the next group
+                client.stop(error)
+                raise
+
+        pool = ThreadPoolExecutor(max_workers=min(self.concurrency, len(groups)))
+        try:
+            futures = [pool.submit(request, group) for group in groups]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            if client.failure is not None:
+                raise client.failure
+            return np.concatenate([future.result() for future in futures])
+        except BaseException as error:
+            client.stop(error)  # after a failure nothing more is asked, or paid for
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _request(self, client: Client, modality: Tower, items: list[Any]) -> np.ndarray:
+        """Return the vectors of one request, after the canary in it has shown that the same model answered."""
+        canary = self.canaries[modality]
+        if self.request_size[modality] == 1:
+            vectors = [_ask(client, self.bodies[modality], [item]) for item in (canary.item, *items)]
+            answer = np.concatenate(vectors)
+        else:
+            answer = _ask(client, self.bodies[modality], [canary.item, *items])
+        if answer.shape[1] != self.info.embed_dim:
+            raise ModelError(
+                f"{self.info.id} gave vectors of dimension {answer.shape[1]}, and {self.info.embed_dim} when it was loaded"
+            )
+        change = _difference(answer[0], canary.vector)
+        if not change <= canary.tolerance:
+            raise ModelError(
+                f"the model behind {self.info.id} has changed while it was measured: the vector of one fixed"
+                f" {modality[:-1]} differs by {change:.2g} of its length from that at the start (up to {canary.tolerance:.2g} is"
+                " noise); what it gave since is not stored, and the same command measures it as it is now"
+            )
+        return answer[1:]
+
+
+def load(body: str, options: LoadOptions) -> ApiModel:
+    """Return the model behind an address such as ``https://api.openai.com/v1``, or its whole ``.../embeddings``.
+
+    Options: ``model``, its name on the server; ``images`` (``input``, ``infinity``, ``objects`` or ``messages``) and ``texts``
+    (``input`` or ``messages``), the form of requests; ``dimensions``; ``concurrency`` (4); ``timeout`` in seconds (60);
+    ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each request;
+    ``logit_scale`` and ``logit_bias``, which servers do not say.
+
+    Raises:
+        UsageError: the address or an option is wrong.
+        ModelError: the server cannot be reached, refuses, or does not answer with vectors of one dimension.
+        VectorError: it answers with NaN.
+    """
+    reference = f"api:{body}"
+    why = "which runs on a server"
+    options.refuse_arch(reference)
+    options.refuse_device(reference, why)
+    options.refuse_precision(reference, why)
+    options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
+    bodies, request_size = _bodies(options), _request_size(options)
+    scale, bias = options.logits()
+    client = Client(
+        url=_address(body, reference),
+        name=reference,
+        timeout=_positive(options, "timeout") or SECONDS,
+        key_variable=options.options.get("key_env", KEY_VARIABLE),
+    )
+    canaries: dict[Tower, Canary] = {}
+    noise = 0.0
+    for modality, item in _fixed_inputs().items():
+        if modality in options.towers:
+            canaries[modality], varies = _canary(client, bodies[modality], item, request_size[modality])
+            noise = max(noise, varies)
+    dims = {modality: len(canary.vector) for modality, canary in canaries.items()}
+    if len(set(dims.values())) != 1:
+        raise ModelError(
+            f"{reference} gives images vectors of dimension {dims['images']}, and texts of {dims['texts']}: they cannot be compared"
+        )
+    named = [f"{name}={value}" for name, value in sorted(options.options.items()) if _changes_vectors(name)]
+    info = ModelInfo(
+        ref=reference,
+        id=" ".join([reference, *named]),
+        fingerprint=digest(ADAPTER, client.url, *named),
+        family="api",
+        embed_dim=next(iter(dims.values())),
+        context_length=None,
+        image_size=None,
+        logit_scale=scale,
+        logit_bias=bias,
+        n_parameters=None,
+        notes=_notes(client, noise),
+    )
+    return ApiModel(
+        info=info,
+        client=client,
+        bodies=bodies,
+        canaries=canaries,
+        request_size=request_size,
+        concurrency=_concurrency(options),
+    )
+
+
+def data_url(image: Image.Image) -> str:
+    """Return an image as a data URL of an RGB PNG.
+
+    Example:
+        >>> data_url(Image.new("L", (1, 1)))[:32]
+        'data:image/png;base64,iVBORw0KGg'
+    """
+    file = io.BytesIO()
+    rgb(image).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: list[Any]) -> np.ndarray:
+    """Return the vectors that the server gives for inputs, in their order."""
+    data = client.post(body(items)).get("data")
+    if not isinstance(data, list) or not all(isinstance(each, dict) and "embedding" in each for each in data):
+        raise ModelError(
+            f"{client.name} answered without embeddings: expected 'data', a list of objects with 'embedding'"
+        )
+    if len(data) != len(items):
+        raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")
+    places = [each.get("index", place) for place, each in enumerate(data)]
+    if sorted(map(str, places)) != sorted(map(str, range(len(items)))):
+        raise ModelError(
+            f"{client.name} numbered its vectors {places!s:.60}: expected each of 0 to {len(items) - 1} once"
+        )
+    in_order = sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))
+    try:
+        vectors = np.array([_decoded(each["embedding"]) for _, each in in_order], np.float32)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{client.name} answered embeddings that are no rows of numbers of one length ({type(error).__name__}):"
+            " expected lists of numbers, or base64 of float32"
+        ) from error
+    if vectors.ndim != 2 or not vectors.shape[1]:
+        raise ModelError(f"{client.name} answered embeddings of shape {vectors.shape}: expected ({len(items)}, d)")
+    return vectors
+
+
+def _decoded(embedding: object) -> object:
+    """Return a vector, which some servers send as base64 of little-endian float32 though floats were asked for."""
+    return np.frombuffer(base64.b64decode(embedding), "<f4") if isinstance(embedding, str) else embedding
+
+
+def _canary(client: Client, body: Callable[[list[Any]], dict[str, Any]], item: Any, size: int) -> tuple[Canary, float]:
+    """Return the vector of a fixed input, and by how much it varies between calls and within a batch."""
+    alone, again = _ask(client, body, [item]), _ask(client, body, [item])
+    together = _ask(client, body, [item, item]) if size > 1 else again
+    for each in (alone, again, together):
+        check_vectors(each, client.name)
+    if len({each.shape[1] for each in (alone, again, together)}) != 1:
+        raise ModelError(f"{client.name} gave vectors of different dimensions for one input")
+    noise = max(_difference(each, alone[0]) for each in (*again, *together))
+    return Canary(item, alone[0], max(NOISE, NOISE_FACTOR * noise)), noise
+
+
+def _fixed_inputs() -> dict[Tower, Any]:
+    """Return a small image, as it is sent, and a text."""
+    y, x = np.indices((64, 64))
+    ramps = np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8)
+    return {"texts": TEXTS[0], "images": data_url(Image.fromarray(ramps))}
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the distance of two vectors as a share of the second's length."""
+    return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
+
+
+def _bodies(options: LoadOptions) -> dict[Tower, Callable[[list[Any]], dict[str, Any]]]:
+    """Return what makes the body of a request from texts, and from data URLs."""
+    if not options.options.get("model"):
+        raise UsageError("api: needs the model's name on the server: --model-option model=NAME")
+    common: dict[str, Any] = {"model": options.options["model"], "encoding_format": "float"}
+    dimensions = options.whole_number("dimensions")
+    if dimensions is not None:
+        common["dimensions"] = dimensions
+    for name, value in options.options.items():
+        if name.startswith(BODY):
+            common[name.removeprefix(BODY)] = _json_or_text(value)
+    images = {
+        "input": lambda urls: {**common, "input": urls},
+        "infinity": lambda urls: {**common, "input": urls, "modality": "image"},
+        "objects": lambda urls: {**common, "input": [{"image": url} for url in urls]},
+        "messages": lambda urls: {**common, **_message({"type": "image_url", "image_url": {"url": urls[0]}})},
+    }
+    texts = {
+        "input": lambda texts: {**common, "input": texts},
+        "messages": lambda texts: {**common, **_message({"type": "text", "text": texts[0]})},
+    }
+    return {"images": images[_style(options, "images")], "texts": texts[_style(options, "texts")]}
+
+
+def _message(content: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [content]}]}
+
+
+def _style(options: LoadOptions, modality: Tower) -> str:
+    styles = IMAGE_STYLES if modality == "images" else TEXT_STYLES
+    style = options.options.get(modality, "input")
+    if style not in styles:
+        raise UsageError(f"model option {modality}={style}: {did_you_mean(style, styles)}")
+    return style
+
+
+def _request_size(options: LoadOptions) -> dict[Tower, int]:
+    """Return the inputs of a request: a batch is shared out among those that run at once."""
+    shared = max(2, options.n_at_once // _concurrency(options))
+    sizes: dict[Tower, int] = {}
+    for modality in ("images", "texts"):
+        sizes[modality] = 1 if _style(options, modality) == "messages" else shared
+    return sizes
+
+
+def _concurrency(options: LoadOptions) -> int:
+    number = options.whole_number("concurrency")
+    if number == 0:
+        raise UsageError("model option concurrency=0: expected 1 or more requests at once")
+    return 4 if number is None else number
+
+
+def _positive(options: LoadOptions, name: str) -> float | None:
+    number = options.number(name)
+    if number is not None and number <= 0:
+        raise UsageError(f"model option {name}={number:g}: expected a number above 0")
+    return number
+
+
+def _address(body: str, reference: str) -> str:
+    """Return the whole address of the embeddings."""
+    parts = urlsplit(body)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"'{reference}' is no address: expected api:URL, such as api:http://127.0.0.1:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            "the address of api: holds more than host and path, and would be written into results: put a key into the"
+            f" environment variable {KEY_VARIABLE}"
+        )
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}{'' if path.endswith(ENDPOINT) else ENDPOINT}"
+
+
+def _json_or_text(value: str) -> object:
+    try:
+        return decode_json(value)
+    except ValueError:
+        return value
+
+
+def _changes_vectors(option: str) -> bool:
+    return option in ("model", "images", "texts", "dimensions") or option.startswith(BODY)
+
+
+def _notes(client: Client, noise: float) -> tuple[str, ...]:
+    notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
+    if noise > NOISE / NOISE_FACTOR:
+        notes.append(
+            f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may not"
+            " find these vectors in the store again"
+        )
+    if client.has_key and client.url.startswith("http:"):
+        notes.append("the key travels unencrypted: the address begins with http:")
+    return tuple(notes)

@@ -1,0 +1,153 @@
+"""Two models as one: the image tower of the first with the text tower of the second, where both share a space."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench import plugins
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.errors import ModelError, UsageError
+from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
+from clipbench.models.fingerprint import digest
+from clipbench.models.internals import Internals
+from clipbench.models.options import LoadOptions, Tower
+from clipbench.models.protocol import Model, ModelInfo, Role, Vectors
+from clipbench.models.reference import resolve
+
+SIDES: dict[Tower, str] = {"images": "image.", "texts": "text."}
+"""Prefixes of the options of either model."""
+
+
+class PairModel(Model):
+    """Images by one model, texts by another."""
+
+    def __init__(self, info: ModelInfo, image_model: Model, text_model: Model) -> None:
+        self.info = info
+        self.preprocess = image_model.preprocess
+        self.is_sole = image_model.is_sole or text_model.is_sole
+        self._models = {IMAGE: image_model, TEXT: text_model}
+
+    def towers(self) -> Mapping[str, Model]:
+        """Return the model of each modality."""
+        return self._models
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        """Return one vector an item, in order, by the model of its modality."""
+        return self._models[modality].encode(modality, inputs, role)
+
+    def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
+        """Yield the vectors of each batch, in order, by the model of its modality."""
+        return self._models[modality].encode_batches(modality, batches, role)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes; raise NoTokenCounts where the second model cannot say."""
+        return self._models[TEXT].count_tokens(texts)
+
+    def costs(self) -> tuple[str, ...]:
+        """Return what both models have cost so far."""
+        return tuple(note for model in self._models.values() for note in model.costs())
+
+    def internals(self) -> Internals:
+        """Return the parts of both towers; there is no one module that holds them."""
+        images, texts = (self._models[each].internals() for each in (IMAGE, TEXT))
+        return replace(images, tokenize=texts.tokenize, encode_tokens=texts.encode_tokens, module=None)
+
+
+def load(body: str, options: LoadOptions) -> PairModel:
+    """Return ``IMAGE_REF+TEXT_REF``, two model references. An adapter that can lend one tower loads no more than that.
+
+    Options: those of the models behind ``image.`` and ``text.``, and there ``device`` and ``precision`` where the two differ in
+    them (``text.device=auto`` for a model that chooses its own); ``logit_scale`` and ``logit_bias``, which belong to towers that
+    were trained together, and so are not taken from either model.
+
+    Raises:
+        UsageError: not two references, or an option without its side.
+        ModelError: one of them cannot be loaded, or their dimensions differ.
+        Unavailable: weights that are not on this machine and cannot be fetched.
+    """
+    reference = f"pair:{body}"
+    own = {name: value for name, value in options.options.items() if not name.startswith(tuple(SIDES.values()))}
+    replace(options, options=own).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
+    scale, bias = options.logits()
+    image_part, text_part = _split(body, reference, options)
+    if not any(_is_file(part) for part in (image_part, text_part)):
+        options.refuse_arch(reference)
+    image_model, text_model = _side(image_part, "images", options), _side(text_part, "texts", options)
+    images, texts = image_model.info, text_model.info
+    if images.embed_dim != texts.embed_dim:
+        raise ModelError(
+            f"{reference}: {images.id} gives images vectors of dimension {images.embed_dim}, and {texts.id} gives texts"
+            f" {texts.embed_dim}: expected towers of one space"
+        )
+    info = ModelInfo(
+        ref=reference,
+        id=f"pair:{images.id}+{texts.id}",
+        fingerprint=digest("pair 1", images.fingerprint, texts.fingerprint),
+        family=f"pair/{images.family}+{texts.family}",
+        embed_dim=images.embed_dim,
+        context_length=texts.context_length,
+        image_size=images.image_size,
+        logit_scale=scale,
+        logit_bias=bias,
+        n_parameters=None,
+        device=images.device if images.device == texts.device else None,
+        precision=images.precision if images.precision == texts.precision else None,
+        notes=(
+            *_differences(images, texts),
+            *(f"images: {note}" for note in images.notes),
+            *(f"texts: {note}" for note in texts.notes),
+        ),
+    )
+    return PairModel(info, image_model, text_model)
+
+
+def _split(body: str, reference: str, options: LoadOptions) -> tuple[str, str]:
+    """Return the two references; a + may also be part of one, so each is tried as the place where they meet."""
+    lenient = replace(options, arch=options.arch or "any")  # whether a checkpoint has its architecture is said later
+    found, fault = [], None
+    for place in (place for place, character in enumerate(body) if character == "+"):
+        parts = body[:place], body[place + 1 :]
+        try:
+            for part in parts:
+                resolve(part, lenient)
+        except UsageError as error:
+            fault = error
+        else:
+            found.append(parts)
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise UsageError(
+            f"'{reference}' can be read in {len(found)} ways: expected one + that does not belong to a name or path"
+        )
+    cause = f" ({fault})" if fault is not None else ""
+    raise UsageError(f"'{reference}' is not two models: expected pair:IMAGE_REF+TEXT_REF{cause}")
+
+
+def _differences(images: ModelInfo, texts: ModelInfo) -> Iterator[str]:
+    """Yield a note where the two do not run on one device or in one precision."""
+    for name in ("device", "precision"):
+        ours, theirs = getattr(images, name), getattr(texts, name)
+        if ours != theirs:
+            yield f"{name}: {ours or 'unknown'} for images, {theirs or 'unknown'} for texts"
+
+
+def _is_file(part: str) -> bool:
+    return part.lower().endswith(CHECKPOINT_SUFFIXES)
+
+
+def _side(part: str, tower: Tower, options: LoadOptions) -> Model:
+    """Return the model of one side; its probes are not encoded, since those of the pair are."""
+    prefix = SIDES[tower]
+    arch = options.arch if _is_file(part) else None
+    own = {name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)}
+    device, precision = own.pop("device", options.device), own.pop("precision", options.precision)
+    options = replace(options, device=device, precision=precision, options=own, arch=arch, towers=(tower,))
+    name, body = resolve(part, options)
+    model = plugins.load(plugins.MODELS, name)(body, options)
+    if not isinstance(model, Model):
+        raise UsageError(f"{part} holds vectors of its own samples: expected a model that encodes {tower}")
+    return model

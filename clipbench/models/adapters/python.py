@@ -1,0 +1,411 @@
+"""Any object with ``encode_images`` and ``encode_texts``, or with encoders of other modalities, made by a function of the
+user's own."""
+
+import contextlib
+import importlib
+import inspect
+import operator
+import os
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64
+from PIL import Image
+
+from clipbench.data.decoding import rgb
+from clipbench.data.modalities import IMAGE, NAME, TEXT
+from clipbench.errors import (
+    FOREIGN,
+    ClipbenchError,
+    ModelError,
+    NoTokenCounts,
+    Unavailable,
+    UsageError,
+    cause,
+    is_machines,
+)
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.fingerprint import digest
+from clipbench.models.internals import TOWERS, Internals
+from clipbench.models.options import LoadOptions
+from clipbench.models.probes import Encode, Probes, coarse_digest, encode_probes, exact_digest
+from clipbench.models.protocol import Embedder, Model, ModelInfo, Role, Vectors
+
+USUAL = {IMAGE: "encode_images", TEXT: "encode_texts"}
+METHODS = tuple(USUAL.values())
+ENCODE = "encode_"
+"""Beginning of the name of a method that encodes a modality, such as ``encode_audio``."""
+NO_ENCODERS = frozenset({"image", "text", "pixels", "tokens", "query", "queries", "document", "documents", "corpus"})
+"""Ends of the names of methods of usual libraries that begin so and encode no modality of their own."""
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Encoders(Protocol):
+    """The user's object: it has encoders of two modalities, in general ``encode_images`` and ``encode_texts``.
+
+    ``encode_images(images: list[PIL.Image.Image])`` returns vectors of shape (n, d) for RGB images. A method of another name,
+    such as ``encode_audio(items)``, encodes a modality of that name. Optional are logit_scale, logit_bias, context_length, fingerprint,
+    embed_dim (needed of an object that encodes neither images nor texts), and ``count_tokens(texts: list[str])``, the number of tokens
+    that each text takes before any is cut off, start and end among them.
+    """
+
+    def encode_texts(self, texts: list[str]) -> object:
+        """Return vectors of shape (n, d) for texts, as a numpy array or a torch tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonModel(Model):
+    """The user's object as a model: it gets batches, and each of its results is checked."""
+
+    info: ModelInfo
+    encoders: object
+    batch_size: int
+
+    @property
+    def modalities(self) -> list[str]:  # type: ignore[override]  # of the object as it is now
+        """The names of the modalities that the user's object has encoders of."""
+        return modalities_of(self.encoders)
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        """Return one vector an item, in order; the user's method gets a batch at a time, images as RGB."""
+        name = USUAL.get(modality, f"{ENCODE}{modality}")
+        encode = getattr(self.encoders, name, None)
+        if not callable(encode):
+            raise Unavailable(f"model {self.info.id} has no {name}: it encodes {' and '.join(self.modalities)}")
+        items = [rgb(image) for image in inputs] if modality == IMAGE else list(inputs)
+        out = np.empty((len(items), self.info.embed_dim), np.float32)
+        for start in range(0, len(items), self.batch_size):
+            batch = items[start : start + self.batch_size]
+            out[start : start + len(batch)] = _encoded(f"{self.info.id}: {name}", encode, batch, self.info.embed_dim)
+        return out
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return the token counts of the user's ``count_tokens``.
+
+        Raises:
+            NoTokenCounts: the object has no such method.
+            ModelError: it failed, or gave no whole number a text.
+        """
+        count = getattr(self.encoders, "count_tokens", None)
+        if not callable(count):
+            raise NoTokenCounts(
+                f"{self.info.id} does not say how many tokens a text takes: give the object count_tokens(texts), the"
+                " number of tokens of each text before any is cut off, start and end among them"
+            )
+        return _whole_numbers(f"{self.info.id}: count_tokens", count, list(texts))
+
+    def internals(self) -> Internals:
+        """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does."""
+        shown = getattr(self.encoders, "internals", None)
+        parts = shown() if callable(shown) else None
+        return parts if isinstance(parts, Internals) else Internals()
+
+
+def load(body: str, options: LoadOptions) -> PythonModel:
+    """Return the object that ``MODULE:FACTORY`` returns; the module may lie in the current folder.
+
+    The factory is called with all ``--model-option key=value`` pairs, the values as text.
+
+    Raises:
+        UsageError: no such module or factory, an option that it does not take, or a setting that it must choose itself.
+        ModelError: the user's code failed, or its object is no dual encoder.
+    """
+    reference = f"python:{body}"
+    options.refuse_arch(reference)
+    _refuse_settings(options, reference)
+    factory = _factory(body, reference)
+    encoders = _call_factory(factory, options, reference)
+    info = _info(encoders, reference, "", ())  # first: it finds what is wrong with a method
+    given = getattr(encoders, "fingerprint", None)
+    if given is None:
+        fingerprint, notes = _fingerprint_of_source(factory, encoders, options, info)
+    else:
+        fingerprint, notes = str(given), ()
+    info = replace(info, fingerprint=fingerprint, notes=notes)
+    return PythonModel(info=info, encoders=encoders, batch_size=options.n_at_once)
+
+
+def _refuse_settings(options: LoadOptions, reference: str) -> None:
+    given = {"--device": (options.device, "auto"), "--precision": (options.precision, "fp32")}
+    for flag, (value, default) in given.items():
+        if value != default:
+            name = flag.removeprefix("--")
+            raise UsageError(
+                f"{flag} {value} does not reach {reference}, which chooses its own: drop it, or give it to the factory"
+                f" as --model-option {name}={value}"
+            )
+
+
+def _factory(body: str, reference: str) -> Callable[..., object]:
+    module_name, colon, factory_name = body.partition(":")
+    if not (colon and module_name and factory_name):
+        raise UsageError(f"'{reference}' is incomplete: expected python:MODULE:FACTORY, such as python:my_model:load")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):  # it, or its package
+            raise UsageError(
+                f"no module '{module_name}' for {reference}: expected {module_name}.py in {os.getcwd()}, or installed"
+            ) from error
+        raise _fault(f"{reference}: importing {module_name}", error) from error
+    except FOREIGN as error:
+        raise _fault(f"{reference}: importing {module_name}", error) from error
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
+        found = "nothing" if factory is None else f"an object of type {type(factory).__name__}"
+        raise UsageError(f"{reference}: module {module_name} has {found} under '{factory_name}': expected a function")
+    return cast(Callable[..., object], factory)
+
+
+def _call_factory(factory: Callable[..., object], options: LoadOptions, reference: str) -> object:
+    try:
+        inspect.signature(factory).bind(**options.options)
+    except ValueError:
+        pass  # some callables written in C have no signature
+    except TypeError as error:
+        raise UsageError(
+            f"{reference} cannot be called with options {', '.join(options.options) or 'none'} ({error}):"
+            f" it takes {inspect.signature(factory)}"
+        ) from error
+    try:
+        made = factory(**options.options)
+    except FOREIGN as error:
+        raise _fault(f"{reference}: the factory", error) from error
+    return _checked(made, f"{reference} made")
+
+
+def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
+    """Return an object in memory as a model. Without a ``fingerprint``, its vectors must not be kept for another run.
+
+    Raises:
+        ModelError: it has no encoders of two modalities, one of them fails, or what it gives are no vectors of one dimension.
+    """
+    encoders = _checked(made, "got")
+    fingerprint = getattr(encoders, "fingerprint", None)
+    notes = () if fingerprint is not None else ("measured in memory, without a fingerprint: no vector was stored",)
+    # Weights may change between two runs, and nothing from outside would show it: each has an identity of its own.
+    identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint))
+    model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
+    if fingerprint is None:
+        return model
+    probes = _probes(model.info.ref, encoders, model.info.embed_dim)
+    return replace(model, info=replace(model.info, fingerprint=digest(identity, coarse_digest(probes))))
+
+
+def embedder_of(
+    model: object, root: Path, own_root: Path, *, batch_size: int, workers: int | None, show_progress: bool
+) -> Embedder:
+    """Return a model in memory as an embedder.
+
+    Args:
+        root: the store of models that have a fingerprint.
+        own_root: a store for this model alone, which is to be thrown away.
+
+    Raises:
+        ModelError: it is no model: no vectors, and no object with both methods.
+    """
+    if isinstance(model, type):
+        raise ModelError(f"got the class {model.__name__}: expected an object of it, {model.__name__}(...)")
+    if isinstance(model, Embedder):
+        return model
+    if not isinstance(model, Model):
+        found = [name for names in TOWERS for name in names if callable(getattr(model, name, None))]
+        if found and not callable(getattr(model, "state_dict", None)):  # no torch module
+            raise ModelError(
+                f"got an object of type {type(model).__name__} with {' and '.join(found)}: expected encode_images, which takes a"
+                " list of PIL images, and encode_texts, which takes a list of strings; where its methods take tensors, wrap"
+                " it with its preprocessing and tokenizer, clipbench.torch_model(net, preprocess, tokenizer)"
+            )
+        if found:
+            raise ModelError(
+                f"got an object of type {type(model).__name__}, which takes tensors: wrap it with its preprocessing and tokenizer,"
+                " clipbench.torch_model(net, preprocess, tokenizer)"
+            )
+        is_stored = getattr(model, "fingerprint", None) is not None
+        name = getattr(model, "name", None)
+        label = name if isinstance(name, str) else type(model).__name__
+        model = wrap(model, label, batch_size=batch_size)
+        root = root if is_stored else own_root
+    return StoreEmbedder(model, root, batch_size=batch_size, workers=workers, show_progress=show_progress)
+
+
+def _checked(made: object, what: str) -> object:
+    missing = next((name for name in METHODS if not callable(getattr(made, name, None))), None)
+    if missing is not None and len(modalities_of(made)) < 2:
+        raise ModelError(
+            f"{what} an object of type {type(made).__name__} without {missing}(...): expected {' and '.join(METHODS)}, or"
+            " encoders of two modalities, such as encode_audio and encode_texts"
+        )
+    return made
+
+
+def modalities_of(made: object) -> list[str]:
+    """Return the names of the modalities that an object has encoders of, images and texts first.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> modalities_of(SimpleNamespace(encode_audio=len, encode_texts=len, encode_tokens=len))
+        ['text', 'audio']
+    """
+    found = [name for name, method in USUAL.items() if callable(getattr(made, method, None))]
+    names = [name.removeprefix(ENCODE) for name in dir(made) if name.startswith(ENCODE) and name not in METHODS]
+    others = [name for name in names if NAME.fullmatch(name) and name not in NO_ENCODERS]
+    return [*found, *(name for name in others if callable(getattr(made, f"{ENCODE}{name}", None)))]
+
+
+def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
+    embed_dim = _embed_dim(encoders, reference)
+    context_length = getattr(encoders, "context_length", None)
+    if context_length is not None:
+        try:
+            context_length = operator.index(context_length)  # numpy's numbers too
+        except TypeError as error:
+            raise ModelError(
+                f"{reference}: context_length is {context_length!r}: expected a whole number of tokens"
+            ) from error
+    return ModelInfo(
+        ref=reference,
+        id=reference,
+        fingerprint=fingerprint,
+        family=f"python/{type(encoders).__name__}",
+        embed_dim=embed_dim,
+        context_length=context_length,
+        image_size=None,
+        logit_scale=_number(encoders, "logit_scale", reference),
+        logit_bias=_number(encoders, "logit_bias", reference) or 0.0,
+        n_parameters=None,
+        notes=notes,
+    )
+
+
+def _embed_dim(encoders: object, reference: str) -> int:
+    """Return the dimension of the vectors of a grey image and of a text; what the object says, where it encodes neither."""
+    inputs: dict[str, list[Any]] = {
+        "encode_images": [Image.new("RGB", (64, 64), (128, 128, 128))],
+        "encode_texts": ["a photo"],
+    }
+    embed_dim: int | None = None
+    for name, batch in inputs.items():
+        if callable(getattr(encoders, name, None)):
+            embed_dim = _encoded(f"{reference}: {name}", getattr(encoders, name), batch, embed_dim).shape[1]
+    if embed_dim is not None:
+        return embed_dim
+    given = getattr(encoders, "embed_dim", None)
+    if not isinstance(given, int | np.integer) or given < 1:
+        raise ModelError(
+            f"{reference}: embed_dim is {given!r:.60}: expected the dimension of the vectors, which an object without encode_images"
+            " and encode_texts has to say"
+        )
+    return int(given)
+
+
+def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
+    """Return the vectors of the probes; none of a modality that the object has no encoder of."""
+
+    def encode(name: str) -> Encode:
+        method = getattr(encoders, name, None)
+        if not callable(method):
+            return lambda batch: np.empty((0, embed_dim), np.float32)
+        return lambda batch: _encoded(f"{reference}: {name}", method, batch, embed_dim)
+
+    return encode_probes(encode("encode_images"), encode("encode_texts"))
+
+
+def _fingerprint_of_source(
+    factory: Callable[..., object], encoders: object, options: LoadOptions, info: ModelInfo
+) -> tuple[str, tuple[str, ...]]:
+    """Return a hash of the code, of what it was called with, and of the vectors that a few probes have."""
+    reference = info.ref
+    files = _source_files(factory, module_name=reference.split(":")[1])
+    code = [path.read_bytes().decode(errors="backslashreplace") for path in files]  # in any encoding
+    note = (
+        f"fingerprint from {' and '.join(path.name for path in files) or 'the name'}, the factory's options and the vectors"
+        " of a few probes: where these differ from call to call, give the object a 'fingerprint', or all is encoded again"
+    )
+    probes = exact_digest(_probes(reference, encoders, info.embed_dim))
+    return digest("python 2", reference, *code, sorted(options.options.items()), probes), (note,)
+
+
+def _source_files(factory: Callable[..., object], module_name: str) -> list[Path]:
+    """Return the module that was asked for, and where the factory comes from if that is another."""
+    found = {getattr(sys.modules[module_name], "__file__", None)}
+    with contextlib.suppress(TypeError):  # a partial or an object has no source file of its own
+        found.add(inspect.getsourcefile(inspect.unwrap(factory)))
+    return sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
+
+
+def _number(encoders: object, name: str, reference: str) -> float | None:
+    value = getattr(encoders, name, None)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{reference}: {name} is {value!r}: expected a number") from error
+    if not np.isfinite(number) or (name == "logit_scale" and number <= 0):
+        raise ModelError(
+            f"{reference}: {name} is {number}: expected a finite number{' above 0' * (name == 'logit_scale')}"
+        )
+    return number
+
+
+def _encoded(what: str, encode: Callable[[list[T]], object], batch: list[T], dim: int | None = None) -> np.ndarray:
+    """Return what a method of the user's gave for a batch, as float32 of the right shape."""
+    try:
+        given = encode(batch)
+    except ClipbenchError:
+        raise
+    except FOREIGN as error:
+        raise _fault(what, error) from error
+    vectors = _as_floats(given, what)
+    if (
+        vectors.ndim != 2
+        or len(vectors) != len(batch)
+        or vectors.shape[1] != (dim or vectors.shape[1])
+        or not vectors.size
+    ):
+        raise ModelError(f"{what} gave shape {vectors.shape} for {len(batch)}: expected ({len(batch)}, {dim or 'd'})")
+    return vectors
+
+
+def _whole_numbers(what: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return what a method of the user's counted, one whole number a text."""
+    try:
+        found = np.asarray(count(texts))
+    except ClipbenchError:
+        raise
+    except FOREIGN as error:
+        raise _fault(what, error) from error
+    is_whole = found.size == 0 or (found.dtype.kind in "iu" and found.min() >= 0)
+    if found.shape != (len(texts),) or not is_whole:
+        raise ModelError(
+            f"{what} gave {found.tolist()!r:.60} for {len(texts)} texts: expected one whole number for each"
+        )
+    return found.astype(np.int64)
+
+
+def _as_floats(given: object, what: str) -> np.ndarray:
+    """Return an array or a tensor, wherever and in whatever precision it is, as float32."""
+    for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
+        if hasattr(given, step):
+            given = getattr(given, step)()
+    try:
+        return np.asarray(given, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{what} gave an object of type {type(given).__name__}: expected an array of numbers, (n, d)"
+        ) from error
+
+
+def _fault(what: str, error: BaseException) -> ModelError:
+    advice = "" if is_machines(error) else ": see its traceback (--traceback)"
+    return ModelError(f"{what} failed ({cause(error)}){advice}")

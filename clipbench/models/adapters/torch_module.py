@@ -1,0 +1,172 @@
+"""A torch module as a model, with what turns images and texts into its inputs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from clipbench.errors import ModelError
+from clipbench.models.facts.modules import evaluating
+from clipbench.models.internals import TOWERS, Internals, Tokens
+
+if TYPE_CHECKING:
+    import torch
+
+ONLY = "tokens"
+"""Name of the tokens of a tokenizer that returns a tensor without one."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TorchEncoders:
+    """A torch module with what turns images and texts into its inputs; made by ``torch_model``."""
+
+    net: "torch.nn.Module"
+    name: str
+    image_tower: Callable[..., Any]
+    text_tower: Callable[..., Any]
+    preprocess: Callable[[Image.Image], Any]
+    tokenizer: Callable[[list[str]], Any]
+    logit_scale: float | None
+    logit_bias: float
+    context_length: int | None
+    fingerprint: str | None
+
+    def encode_images(self, images: list[Image.Image]) -> "torch.Tensor":
+        """Return raw vectors (n, dim) of RGB images."""
+        import torch
+
+        with _inference(self.net) as place:
+            pixels = torch.stack([torch.as_tensor(self.preprocess(image)) for image in images])
+            return _as_tensor(self.image_tower(place(pixels)))
+
+    def encode_texts(self, texts: list[str]) -> "torch.Tensor":
+        """Return raw vectors (n, dim) of texts."""
+        return self._encode_tokens(self.tokenizer(texts))
+
+    def internals(self) -> Internals:
+        """Return the module, and the parts that were given with it."""
+        return Internals(
+            module=self.net,
+            preprocess=lambda image: np.asarray(self.preprocess(image), np.float32),
+            encode_pixels=self._encode_pixel_array,
+            tokenize=self._token_arrays,
+            encode_tokens=self._encode_token_arrays,
+        )
+
+    def _encode_tokens(self, tokens: Any) -> "torch.Tensor":
+        with _inference(self.net) as place:
+            if isinstance(tokens, Mapping):
+                return _as_tensor(self.text_tower(**{key: place(value) for key, value in tokens.items()}))
+            return _as_tensor(self.text_tower(place(tokens)))
+
+    def _encode_pixel_array(self, pixels: np.ndarray) -> np.ndarray:
+        import torch
+
+        with _inference(self.net) as place:
+            return _as_tensor(self.image_tower(place(torch.as_tensor(pixels)))).float().cpu().numpy()
+
+    def _token_arrays(self, texts: Sequence[str]) -> Tokens:
+        tokens = self.tokenizer(list(texts))
+        named = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
+        return {key: np.asarray(value) for key, value in named.items()}
+
+    def _encode_token_arrays(self, tokens: Tokens) -> np.ndarray:
+        import torch
+
+        tensors = {key: torch.as_tensor(value) for key, value in tokens.items()}
+        return self._encode_tokens(tensors.get(ONLY, tensors)).float().cpu().numpy()
+
+
+def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by its name
+    net: "torch.nn.Module",
+    preprocess: Callable[[Image.Image], Any],
+    tokenizer: Callable[[list[str]], Any],
+    *,
+    logit_scale: object = None,
+    logit_bias: object = 0.0,
+    context_length: int | None = None,
+    name: str | None = None,
+    fingerprint: str | None = None,
+) -> TorchEncoders:
+    """Return a torch module as a model for ``clipbench.run``: the one that is being trained, as it is at each run.
+
+    The module has ``encode_image`` and ``encode_text`` (open_clip, OpenAI) or ``get_image_features`` and
+    ``get_text_features`` (transformers). It runs where its weights are, without gradients and in evaluation mode, and
+    each of its parts has its own mode again afterwards.
+
+    Args:
+        net: the module.
+        preprocess: from an RGB image to the input of the image tower, (channels, height, width).
+        tokenizer: from a list of n texts to the input of the text tower: a tensor, or a mapping of tensors that is
+            passed by name, such as ``lambda texts: tok(texts, padding=True, truncation=True, return_tensors="pt")``.
+        logit_scale: factor from cosine to logit, exponentiated, above 0: ``net.logit_scale.exp()``, as it is now: wrap the
+            module again when it has changed. Without it calibration and losses are undefined; ranks do not depend on it.
+        logit_bias: added to the scaled cosine; 0 for CLIP.
+        context_length: tokens that the text tower takes; None where it is not known.
+        name: the model's name in results; None takes that of its class.
+        fingerprint: a name of these very weights, preprocessing and tokenizer. With it vectors are stored and found again
+            by a later run; without it nothing is stored, so that a module measured before and after a step of training
+            never shares a vector.
+
+    Raises:
+        ModelError: the module has no towers under these names, or ``logit_scale`` or ``logit_bias`` is no number.
+
+    Example:
+        >>> import torch
+        >>> class Net(torch.nn.Module):
+        ...     def encode_image(self, pixels): return pixels.flatten(1)
+        ...     def encode_text(self, tokens): return tokens.float()
+        >>> to_pixels = lambda image: torch.full((2,), float(image.size[0]))
+        >>> model = torch_model(Net(), to_pixels, lambda texts: torch.ones(len(texts), 2))
+        >>> model.encode_images([Image.new("RGB", (3, 3))])
+        tensor([[3., 3.]])
+    """
+    names = next((names for names in TOWERS if all(callable(getattr(net, name, None)) for name in names)), None)
+    if names is None:
+        raise ModelError(
+            f"clipbench.torch_model got an object of type {type(net).__name__} without"
+            f" {' and without '.join(' and '.join(each) for each in TOWERS)}: give it methods of these names"
+        )
+    if not callable(preprocess) or not callable(tokenizer):
+        raise ModelError("clipbench.torch_model needs two functions, preprocess(image) and tokenizer(texts)")
+    return TorchEncoders(
+        net=net,
+        name=type(net).__name__ if name is None else name,
+        image_tower=getattr(net, names[0]),
+        text_tower=getattr(net, names[1]),
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        logit_scale=None if logit_scale is None else _as_number(logit_scale, "logit_scale"),
+        logit_bias=_as_number(logit_bias, "logit_bias"),
+        context_length=context_length,
+        fingerprint=fingerprint,
+    )
+
+
+def _as_number(value: object, name: str) -> float:
+    try:
+        return float(value.detach() if hasattr(value, "detach") else value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:  # the last: a tensor of several numbers
+        raise ModelError(f"clipbench.torch_model: {name} is {value!r:.60}: expected a number") from error
+
+
+def _as_tensor(output: Any) -> "torch.Tensor":
+    """Return what a tower gave, out of the record that transformers may put it into."""
+    return output if hasattr(output, "detach") else output.pooler_output
+
+
+@contextmanager
+def _inference(net: "torch.nn.Module") -> "Iterator[Callable[[torch.Tensor], torch.Tensor]]":
+    """Yield what moves inputs to the module's device and type; afterwards each part has the mode that it had."""
+    import torch
+
+    weight = next((each for each in net.parameters() if each.is_floating_point()), torch.empty(0))
+
+    def place(inputs: "torch.Tensor") -> "torch.Tensor":
+        return inputs.to(weight.device, weight.dtype) if inputs.is_floating_point() else inputs.to(weight.device)
+
+    with evaluating(net):
+        yield place

@@ -1,0 +1,322 @@
+"""Precomputed vectors: model and data in one, so no model, no image and no torch is needed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from PIL import Image
+
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.images import content_digest
+from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
+from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError
+from clipbench.models.adapters.vector_arrays import Arrays, array_of, checked_arrays, modalities_of, read_arrays
+from clipbench.models.fingerprint import array_digest, digest
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Embedder, ModelInfo, Role, Vectors
+
+OWN_SAMPLES = "embeddings"
+"""Id of the data set in the file, whatever the file is called: files of two models hold the same samples."""
+PARTS = ("captions", "caption_image", "caption_ids", "labels", "class_names", "templates", "contrasts", "attacks")
+"""Parts of a data set that are about images."""
+TEMPLATE = "class: {c}"
+"""Sets the names of classes, as prompts, apart from the names of texts."""
+
+
+@dataclass(frozen=True)
+class VectorRow:
+    """An image, or another item, of which only the vector is there; its id identifies it, so that another model's file
+    compares."""
+
+    row: int
+    name: str
+
+    def digest(self) -> str:
+        return content_digest(self.name.encode())
+
+    def open(self) -> Image.Image:
+        raise BadImage(self.name, "an embeddings file holds vectors, not images")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embeddings(Embedder):
+    """An ``Embedder`` that looks its vectors up, and the samples that they belong to."""
+
+    info: ModelInfo
+    dataset: Dataset
+    """Images stand for rows of ``images``, captions for rows of ``texts``, prompts for rows of ``class_texts``."""
+    image_vectors: Float32[np.ndarray, "n_images dim"]
+    text_vectors: Sequence[Float32[np.ndarray, "_ dim"]]
+    """Of texts and of prompts, where there are any."""
+    text_rows: Mapping[str, int]
+    """Row of each text in all of ``text_vectors`` together."""
+    item_vectors: Mapping[str, Float32[np.ndarray, "n_items dim"]] = field(default_factory=dict)
+    """Of modalities beside image and text, by their names."""
+
+    def __repr__(self) -> str:
+        if self.item_vectors:
+            modalities = ", ".join(f"{len(ids):,} of {name}" for name, ids in self._ids().items())
+            return f"<vectors of {modalities}, {self.info.embed_dim} dimensions>"
+        n_images, dim = self.image_vectors.shape
+        return f"<vectors of {n_images:,} images and {len(self.text_rows):,} texts, {dim} dimensions>"
+
+    def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
+        """Return the vector of each item of ``dataset``, in order; not a copy where they are rows one after the other.
+
+        Raises:
+            DataError: an item of another data set, such as a row of another file, or a text or a modality that there is no
+                vector of.
+        """
+        if modality == TEXT:
+            return self._texts(items)
+        if modality == IMAGE:
+            return _taken(self.image_vectors, self._rows(IMAGE, items, self.dataset.image_ids))
+        if modality not in self.item_vectors:
+            raise DataError(f"{self.info.id} has no vectors of {modality}: it has {', '.join(self._ids()) or 'none'}")
+        return _taken(self.item_vectors[modality], self._rows(modality, items, self._ids()[modality]))
+
+    def _texts(self, texts: Sequence[str]) -> Vectors:
+        found = map(self.text_rows.get, texts)
+        rows = [self._unknown("text", text) if row is None else row for row, text in zip(found, texts, strict=True)]
+        places = np.array(rows, np.int64)
+        start = 0
+        for vectors in self.text_vectors:
+            if ((start <= places) & (places < start + len(vectors))).all():
+                return _taken(vectors, places - start)
+            start += len(vectors)
+        return _taken(np.concatenate(self.text_vectors), places)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Raise NoTokenCounts: what made the vectors is not here.
+
+        Raises:
+            NoTokenCounts: always.
+        """
+        raise NoTokenCounts(
+            f"{self.info.id} holds vectors only: without the model no shorter text can be encoded, and no token counted"
+        )
+
+    def _ids(self) -> Mapping[str, Sequence[str]]:
+        return {} if self.dataset.modalities is None else self.dataset.modalities.ids
+
+    def _rows(self, modality: str, items: Sequence[Any], ids: Sequence[str]) -> Int64[np.ndarray, " n_items"]:
+        rows = [
+            item.row
+            if isinstance(item, VectorRow) and [*ids[item.row : item.row + 1]] == [item.name]
+            else self._unknown(modality, item.name)
+            for item in items
+        ]
+        return np.array(rows, np.int64)
+
+    def _unknown(self, what: str, name: str) -> int:
+        raise DataError(
+            f"{self.info.id} has no vector for {what} '{name}': it holds vectors of its own samples only, so ask for a"
+            " task without @DATA and without --prompts"
+        )
+
+
+def vectors(*, images: object = None, texts: object = None, name: str = "vectors", **arrays: object) -> Embeddings:
+    """Return vectors that are there already as a model for ``clipbench.run``, with the samples that they belong to.
+
+    Every array may be a numpy array, a torch tensor or a list. Vectors are raw or unit ones; they are scaled to length 1
+    where a metric asks for it.
+
+    Args:
+        images: one vector an image, (n_images, dim); ``image`` is the same.
+        texts: one vector a text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to image i.
+        name: the model's name in results.
+        arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
+            ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and
+            ``class_names``; the numbers ``logit_scale`` and ``logit_bias``, from cosines to logits. Floating-point arrays of any
+            other name, (n, dim), are modalities, such as ``audio``, beside images and texts or in place of them;
+            ``audio_to_text`` (n_audio,) is then the row of each recording's text, and ``audio_ids`` their names. Without
+            such rows, item i of two modalities with as many items belongs to item i.
+
+    Raises:
+        DataError: an array is unknown, or has another length or dimension than the others say.
+        VectorError: a vector is zero, or holds a NaN or an infinity.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.eye(3)
+        >>> vectors(images=x, texts=x[[0, 0, 1, 2]], text_to_image=[0, 0, 1, 2]).dataset.caption_image
+        array([0, 0, 1, 2])
+        >>> vectors(audio=x, text=x, video=x)
+        <vectors of 3 of audio, 3 of text, 3 of video, 3 dimensions>
+    """
+    given = {"images": images, "texts": texts, **arrays}
+    given_arrays = {key: _as_array(key, value) for key, value in given.items() if value is not None}
+    return of_arrays(checked_arrays(given_arrays, "clipbench.vectors"), name, "clipbench.vectors(...)")
+
+
+def load(body: str, options: LoadOptions) -> Embeddings:
+    """Return the vectors of an ``.npz``, or of a folder of ``.npy`` or ``.parquet``, with their samples.
+
+    Raises:
+        UsageError: an option that vectors which are already there cannot follow.
+        DataError: the file cannot be read, or its arrays do not fit together.
+        VectorError: a vector is zero or not finite.
+    """
+    reference = f"embeddings:{body}"
+    options.refuse_arch(reference)
+    options.refuse_unknown([], reference)
+    if options.precision != "fp32":
+        raise UsageError(f"--precision {options.precision}: the vectors of {reference} are there already: drop it")
+    return of_arrays(read_arrays(Path(body)), reference, "the file")
+
+
+def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
+    """Return checked arrays as an embedder with its samples.
+
+    Args:
+        holder: what holds the arrays, in messages.
+    """
+    return Embeddings(
+        info=_info(arrays, reference, holder),
+        dataset=_dataset(arrays, holder),
+        image_vectors=arrays.get("images", np.empty((0, _dim(arrays)), np.float32)),
+        text_vectors=[arrays[name] for name in ("texts", "class_texts") if name in arrays],
+        text_rows=_text_rows(arrays, reference),
+        item_vectors={name: arrays[name] for name in modalities_of(arrays) if name not in (IMAGE, TEXT)},
+    )
+
+
+def _dim(arrays: Arrays) -> int:
+    return int(arrays[array_of(modalities_of(arrays)[0])].shape[1])
+
+
+def _info(arrays: Arrays, reference: str, holder: str) -> ModelInfo:
+    hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
+    note = f"{holder} has no logit_scale: calibration and losses are undefined"
+    return ModelInfo(
+        ref=reference,
+        id=reference,
+        fingerprint=digest("embeddings 1", *hashes),
+        family="embeddings",
+        embed_dim=_dim(arrays),
+        context_length=None,
+        image_size=None,
+        logit_scale=float(arrays["logit_scale"]) if "logit_scale" in arrays else None,
+        logit_bias=float(arrays.get("logit_bias", np.float64(0))),
+        n_parameters=None,
+        notes=() if "logit_scale" in arrays else (note,),
+    )
+
+
+def _dataset(arrays: Arrays, holder: str) -> Dataset:
+    names = _names(arrays, "image_ids", "images", "") if "images" in arrays else []
+    text_to_image = _text_to_image(arrays)
+    class_names = _names(arrays, "class_names", "class_texts", "class ") if "class_texts" in arrays else None
+    labels = arrays.get("labels")
+    lacking = [f"{name}{IDS}" for name in modalities_of(arrays) if name != TEXT and f"{name}{IDS}" not in arrays]
+    notes = [f"samples are identified by their row: {holder} has no {' and no '.join(lacking)}"] if lacking else []
+    if class_names is not None and labels is not None:
+        empty = np.setdiff1d(np.arange(len(class_names)), labels)
+        notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
+    dataset = Dataset(
+        id=OWN_SAMPLES,
+        images=[VectorRow(row, name) for row, name in enumerate(names)],
+        image_ids=names,
+        has_ids="image_ids" in arrays and (text_to_image is None or "text_ids" in arrays),
+        labels=labels,
+        class_names=None if class_names is None else tuple(class_names),
+        templates=None if class_names is None else (TEMPLATE,),
+        captions=None if text_to_image is None else _names(arrays, "text_ids", "texts", "text "),
+        caption_image=text_to_image,
+        caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
+        modalities=_modalities(arrays),
+        notes=tuple(notes),
+        missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays)},
+    )
+    return check(dataset, allow_partial=True)
+
+
+def _modalities(arrays: Arrays) -> Modalities | None:
+    """Return the modalities of a file that has others than image and text."""
+    names = modalities_of(arrays)
+    if set(names) <= {IMAGE, TEXT}:
+        return None
+    ids = {name: _names(arrays, f"{name}{IDS}", array_of(name), "") for name in names}
+    items: dict[str, Sequence[object]] = {
+        name: [VectorRow(row, id) for row, id in enumerate(of_name)] for name, of_name in ids.items()
+    }
+    if TEXT in items:
+        items[TEXT] = _names(arrays, "text_ids", "texts", "text ")
+    links = [(source, target) for source in names for target in names if f"{source}{LINK}{target}" in arrays]
+    given = {link: arrays[LINK.join(link)] for link in links}
+    pairs = pairs_of({name: len(each) for name, each in ids.items()}, given)
+    return Modalities(items, ids, pairs)
+
+
+def _text_to_image(arrays: Arrays) -> np.ndarray | None:
+    if "text_to_image" in arrays:
+        return arrays["text_to_image"]
+    n_images, n_texts = len(arrays.get("images", ())), len(arrays.get("texts", ()))
+    return np.arange(n_images) if n_images == n_texts and n_images else None
+
+
+def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
+    if ids in arrays:
+        return [str(name) for name in arrays[ids]]
+    return [f"{prefix}{row}" for row in range(len(arrays[rows]))]
+
+
+def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
+    """Yield each part that the data set lacks, with the array that would give it."""
+    n_images, n_texts = len(arrays.get("images", ())), len(arrays.get("texts", ()))
+    if not n_images:
+        for part in PARTS:
+            yield part, "images"
+        return
+    if _text_to_image(arrays) is None:
+        why = f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
+        for part in ("captions", "caption_image", "caption_ids"):
+            yield part, why
+    if "class_texts" not in arrays or "labels" not in arrays:
+        lacking = " and ".join(name for name in ("labels", "class_texts") if name not in arrays)
+        for part in ("labels", "class_names", "templates"):
+            yield part, lacking
+    for part in ("contrasts", "attacks"):
+        yield part, "arrays for them (an embeddings file holds images, texts and labels)"
+
+
+def _taken(
+    vectors: Float32[np.ndarray, "n dim"], rows: Int64[np.ndarray, " n_rows"]
+) -> Float32[np.ndarray, "n_rows dim"]:
+    """Return rows of vectors: a part of them, still memory-mapped if they are, where the rows follow each other."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        part = vectors[rows[0] : rows[-1] + 1]
+        part.flags.writeable = False  # it is the caller's to read, not to change
+        return part
+    return np.array(vectors[rows])
+
+
+def _text_rows(arrays: Arrays, source: str) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    if "texts" in arrays:
+        rows.update(zip(_names(arrays, "text_ids", "texts", "text "), range(len(arrays["texts"])), strict=True))
+    if "class_texts" in arrays:
+        names = _names(arrays, "class_names", "class_texts", "class ")
+        prompts = [TEMPLATE.format(c=name) for name in names]
+        clash = next((prompt for prompt in prompts if prompt in rows), None)
+        if clash is not None:
+            raise DataError(f"{source}: text_ids has '{clash}', which is what a class is asked for by: rename it")
+        n_texts = len(arrays.get("texts", ()))
+        rows.update(zip(prompts, range(n_texts, n_texts + len(prompts)), strict=True))
+    return rows
+
+
+def _as_array(name: str, value: object) -> np.ndarray:
+    for step in ("detach", "cpu"):
+        if hasattr(value, step):
+            value = getattr(value, step)()
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # numpy has no such type
+        value = value.float()  # type: ignore[attr-defined]
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"clipbench.vectors: '{name}' is no array ({error}): expected rows of one length") from error
+    return array.astype(str) if array.dtype == object else array

@@ -1,0 +1,604 @@
+"""A model bound to a store: each distinct item goes through the model once, ever.
+
+Images are distinguished by the hash of their content, so the same image in two data sets, or twice in one, costs one
+encoding. Vectors are committed to the store as they come; an interrupted run goes on from the last commit.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.decoding import Remark, reading_notes
+from clipbench.data.images import DrawnImage, ImageRef, content_digest, examine
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.data.subset import without_images
+from clipbench.distributed.rounds import current, portable
+from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError
+from clipbench.files import default_root
+from clipbench.models.device_memory import Peaks
+from clipbench.models.encoding.items import (
+    CONVERSION,
+    JOINT,
+    Item,
+    Wanted,
+    image_item,
+    joint_item,
+    other_item,
+    text_item,
+)
+from clipbench.models.encoding.pipeline import Done, Encoder, encode
+from clipbench.models.encoding.recall import Memory, Recalled, memory_of
+from clipbench.models.encoding.store import TOKENS, Shelf
+from clipbench.models.facts.sizes import tower_sizes
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Call, Counts, Embedder, Model, ModelInfo, Role, Vectors
+from clipbench.models.reference import Loaded, load_with_probes, resolve
+from clipbench.results.numbers import counted
+from clipbench.results.record import CheckFinding, TowerRecord
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+TEXT_BATCHES = 16
+"""Texts go to the model this many batches at a time, so that it can sort them by length."""
+LATE_SECONDS = 60.0
+"""A network file system may show what another machine has stored so much later."""
+
+
+class KnownImage(NamedTuple):
+    """An image by its content."""
+
+    digest: str
+    key: bytes
+    """A hash of its content and of how it is read."""
+    remarks: tuple[Remark, ...]
+
+
+class Source(NamedTuple):
+    """What another process needs to load the model of an embedder."""
+
+    reference: str
+    load: LoadOptions
+    workers: int | None
+
+
+def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
+    reference: str,
+    load: LoadOptions,
+    root: Path | None = None,
+    *,
+    workers: int | None = None,
+    show_progress: bool = False,
+    known: "dict[ImageRef, KnownImage] | None" = None,
+    may_recall: bool = False,
+) -> Embedder:
+    """Return the model that a reference stands for, with its store; of precomputed vectors, those.
+
+    Args:
+        root: folder of the store; None for the user's. The other options are those of ``StoreEmbedder``.
+        may_recall: take from the store what the model said of itself when it was last loaded (``models.recall``), and
+            load it when something is missing; for a process that runs no code of the user's.
+
+    Raises:
+        ClipbenchError: the reference or an option is wrong, or the weights are not here.
+    """
+    root = root or default_root()
+    memory = memory_of(reference, *resolve(reference.strip(), load), load, root) if may_recall else None
+    recalled = None if memory is None else memory.recall()
+    if recalled is None:
+        loaded = load_with_probes(reference, load)
+        if isinstance(loaded.model, Embedder):
+            return loaded.model
+        model: Model | Unloaded = loaded.model
+    else:
+        model = Unloaded(recalled, lambda: load_with_probes(reference, load))
+    embedder = StoreEmbedder(
+        model,
+        root,
+        batch_size=load.n_at_once,
+        workers=workers,
+        show_progress=show_progress,
+        known=known,
+        memory=memory,
+    )
+    if recalled is None:
+        embedder.probes = loaded.probes
+    if isinstance(model, Unloaded) or not model.is_sole:  # what is made of files alone, and is recalled, never is
+        embedder.source = Source(reference, load, workers)
+    return embedder
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """A model that is known from its last loading, and loaded when it has to encode."""
+
+    recalled: Recalled
+    load: Callable[[], Loaded]
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.recalled.info
+
+
+class StoreEmbedder(Embedder):
+    """Vectors from the store where it has them, else from the model, which then are stored.
+
+    Args:
+        root: folder of the store.
+        batch_size: images (and texts) that go through the model at once.
+        workers: processes that decode and preprocess ahead of the model; None chooses.
+        show_progress: draw a bar on a terminal; never drawn elsewhere.
+        known: what is known of images, looked up and kept there: several models share it, so that each image is read for
+            its hash once.
+        memory: where what the model says of itself is kept; with one, token counts are stored too.
+    """
+
+    def __init__(  # noqa: PLR0913  the options of load_embedder, each by its name
+        self,
+        model: Model | Unloaded,
+        root: Path,
+        *,
+        batch_size: int = 64,
+        workers: int | None = None,
+        show_progress: bool = False,
+        known: dict[ImageRef, KnownImage] | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        self._model = model
+        self.info = model.info
+        self._memory = memory
+        self._load_error: Exception | None = None
+        self._seconds_loading = 0.0
+        self._sizes = model.recalled.towers if isinstance(model, Unloaded) else None
+        self.peaks = Peaks()
+        """The memory that encoding takes; not watched until a run is known to have the process for itself."""
+        self.source: Source | None = None
+        """What other processes can load the same model from, None where they cannot share its work."""
+        self.batch_size = batch_size
+        self.workers = default_workers() if workers is None else workers
+        self._root = root
+        self._show_progress = show_progress
+        self._known = {} if known is None else known
+        self._causes: dict[ImageRef | bytes, str] = {}
+        """Causes why images cannot be read, by their key, or by the image where nothing of it could be read."""
+        self._calls: list[Call] = []
+        self._ahead: list[Call] = []
+        self._shelves: dict[str, Shelf] = {}
+        self._token_counts = None if memory is None else Shelf(root, model.info.fingerprint, TOKENS, 1)
+
+    # -- the model
+
+    @property
+    def model(self) -> Model:  # type: ignore[override]  # there always is one
+        """The model, which is loaded now if it was not yet.
+
+        Raises:
+            ClipbenchError: it cannot be loaded, or is another one than was recalled.
+        """
+        if isinstance(self._model, Unloaded):
+            if self._load_error is not None:
+                raise self._load_error
+            try:
+                self._model = self._loaded(self._model)
+            except Exception as error:
+                self._load_error = error
+                raise
+        return self._model
+
+    def _loaded(self, unloaded: Unloaded) -> Model:
+        assert self._memory is not None
+        start = time.monotonic()
+        loaded = unloaded.load()
+        if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self.info.fingerprint:
+            self._memory.forget()
+            raise ModelError(
+                f"model {self.info.ref} is another one than at the beginning: its files were changed meanwhile; run it again"
+            )
+        self.probes = loaded.probes
+        self._seconds_loading += time.monotonic() - start
+        self.peaks.reset()
+        return loaded.model
+
+    def recalled_findings(self) -> list[CheckFinding] | None:
+        """Return what the quick checks found when the model was last loaded; None if it is loaded, or none were made."""
+        return self._model.recalled.findings if isinstance(self._model, Unloaded) else None
+
+    def remember(self, findings: list[CheckFinding] | None) -> None:
+        """Keep what the model says of itself, if it was loaded, for the next run.
+
+        Raises:
+            ClipbenchError: it could not be loaded in the midst of an evaluation, which recorded that as its own.
+        """
+        if self._load_error is not None:
+            raise self._load_error
+        if self._memory is not None and not isinstance(self._model, Unloaded) and self._model.files:
+            self._memory.keep(Recalled(info=self.info, findings=findings, towers=self.sizes()), self._model.files)
+
+    def sizes(self) -> Mapping[str, TowerRecord]:
+        """Return size and work of each tower, by its modality, counted at the first call or when it was last loaded."""
+        if self._sizes is None:
+            self._sizes = tower_sizes(self.model)
+        return self._sizes
+
+    def watch_memory(self) -> None:
+        """Note the memory of the device that encoding takes from now on, in a process without other models."""
+        self.peaks = Peaks(self.info.device)
+
+    @property
+    def root(self) -> Path:
+        """Folder of the store."""
+        return self._root
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A note for each reason why chunks of the store were not believed, and notes of what the model has cost."""
+        rejected = sum((shelf.rejected for shelf in self._shelves.values()), Counter[str]())
+        notes = [
+            f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: the vectors were encoded again"
+            for reason, n_chunks in rejected.items()
+        ]
+        return (*notes, *(() if isinstance(self._model, Unloaded) else self._model.costs()))
+
+    # -- vectors
+
+    def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
+        """Return the raw vector of each item, in order.
+
+        What has no content that can be hashed is encoded each time, and not stored.
+
+        Raises:
+            BadImage: an image cannot be decoded; raised as soon as it is met, and what was encoded before is kept.
+            Unavailable: the model has no encoder of the modality.
+            VectorError: the model gave a NaN, infinite or zero vector; the message names the item.
+        """
+        if modality == IMAGE:
+            self.digests(items)
+        wanted = self._items(modality, items, role)
+        if not wanted:
+            return np.empty((0, self.info.embed_dim), np.float32)
+        passing = [item for item in wanted if not item.is_stored]
+        self._fill(modality, [item for item in wanted if item.is_stored], role)
+        if not passing:
+            return self.shelf(modality).get([item.key for item in wanted])
+        found = self._passing(modality, passing, role)
+        stored = [item.key for item in wanted if item.is_stored]
+        found |= dict(zip(stored, self.shelf(modality).get(stored) if stored else (), strict=True))
+        return np.stack([found[item.key] for item in wanted])
+
+    def shelf(self, modality: str) -> Shelf:
+        """Return the place of the vectors of a modality."""
+        if modality not in self._shelves:
+            info = self.info
+            self._shelves[modality] = Shelf(self._root, info.fingerprint, modality, info.embed_dim, (info.ref, info.id))
+        return self._shelves[modality]
+
+    def _items(self, modality: str, sources: Sequence[Any], role: Role) -> list[Item]:
+        """Return what is to be encoded as items, without images of which nothing can be read."""
+        if modality == TEXT:
+            return [text_item(text, role) for text in sources]
+        known = self._known
+        if modality == IMAGE:
+            return [image_item(ref, known[ref].key, role) for ref in sources if ref in known]
+        if modality == JOINT:
+            self.digests([ref for ref, _ in sources])
+            return [joint_item(ref, known[ref].key, text, role) for ref, text in sources]
+        return [other_item(modality, item, role) for item in sources]
+
+    def _fill(self, modality: str, items: Sequence[Item], role: Role = None, *, is_strict: bool = True) -> None:
+        """Encode the items that the store has not; an image that cannot be read is an error when strict, else remembered."""
+        missing = self._missing(modality, {item.key: item for item in items})
+        if not missing:
+            return
+        if modality == TEXT:
+            missing.sort(key=lambda item: len(item.source))
+        workers = 0 if len(missing) < 2 * self.batch_size else self.workers
+        wanted = Wanted(modality=modality, items=missing, role=role, is_strict=is_strict, workers=workers)
+        with self._noted(modality) as done:
+            fill([self], wanted, done)
+        self._causes.update(done.causes.items())
+
+    def _passing(self, modality: str, items: Sequence[Item], role: Role) -> dict[bytes, np.ndarray]:
+        """Return the vectors of items that are not stored, by their keys."""
+        found: dict[bytes, np.ndarray] = {}
+        wanted = Wanted(modality=modality, items=items, role=role)
+
+        def commit(keys: Sequence[bytes], vectors: Vectors) -> None:
+            found.update(zip(keys, vectors, strict=True))
+
+        with self._noted(modality) as done:
+            encoder = Encoder(model=self.model, info=self.info, commit=commit)
+            encode([encoder], wanted, batches_of(self, wanted), done)
+        return found
+
+    def _missing(self, modality: str, wanted: Mapping[bytes, Item]) -> list[Item]:
+        """Return what is wanted and not in the store, and count what is."""
+        lacking = self.shelf(modality).missing(wanted)
+        known = wanted.keys() - lacking
+        for call in [each for each in self._ahead if each.modality == modality and each.encoded & known]:
+            self._ahead.remove(call)
+            self._calls.append(call)
+            known -= call.encoded
+        self._calls.append(Call(modality, stored=frozenset(known)))
+        return [item for key, item in wanted.items() if key in lacking]
+
+    # -- images
+
+    def digests(self, images: Sequence[ImageRef]) -> list[str]:
+        """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
+        self._examine(images)
+        for ref in images:
+            if ref not in self._known:
+                raise BadImage(ref.name, self._causes[ref])
+        return [self._known[ref].digest for ref in images]
+
+    def readable(self, dataset: Dataset) -> Dataset:
+        """Encode all images that can be decoded, and return the data set without the others, with a note for each.
+
+        Raises:
+            DataError: none can be decoded.
+        """
+        images = dataset.images
+        self._examine(images)
+        self._fill(IMAGE, self._items(IMAGE, images, None), is_strict=False)
+        known = [self._known.get(ref) for ref in images]
+        missing = self.shelf(IMAGE).missing([each.key for each in known if each is not None])
+        bad = {
+            row: self._causes[images[row] if each is None else each.key]
+            for row, each in enumerate(known)
+            if each is None or each.key in missing
+        }
+        causes = tuple(f"skipped {images[row].name}: {cause}" for row, cause in bad.items())
+        kept_rows = without_images(dataset, np.array([*bad], np.int64))
+        return replace(kept_rows, notes=(*kept_rows.notes, *causes))
+
+    def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
+        """Return notes of the images that are no plain RGB or grey ones, by how they are read."""
+        return reading_notes(remark for ref in images if ref in self._known for remark in self._known[ref].remarks)
+
+    def lacking(self, images: Sequence[ImageRef]) -> list[Item]:
+        """Return the images that the store has no vectors of, in order; without those that cannot be read."""
+        self._examine(images)
+        items = {item.key: item for item in reversed(self._items(IMAGE, images, None))}
+        lacking = self.shelf(IMAGE).missing(items)
+        return [item for key, item in reversed(items.items()) if key in lacking]
+
+    def note_ahead(self, keys: Sequence[bytes], seconds: float) -> None:
+        """Count images that were encoded before an evaluation asked for them to the first one that does."""
+        self._ahead.append(Call(IMAGE, encoded=frozenset(keys), seconds=seconds, is_ahead=True))
+
+    def _examine(self, images: Sequence[ImageRef]) -> None:
+        """Hash images that are not known yet, several at a time: reading releases the interpreter lock, and so does hashing."""
+        unknown = list(dict.fromkeys(ref for ref in images if ref not in self._known))
+        if not unknown:
+            return
+        is_drawn = isinstance(unknown[0], DrawnImage)  # nothing is read, and threads would only wait
+        with self.bar("hashing", IMAGE, len(unknown)) as bar, ThreadPoolExecutor(max_workers=8) as pool:
+            found = map(_known_or_cause, unknown) if is_drawn else pool.map(_known_or_cause, unknown)
+            for ref, each in zip(unknown, found, strict=True):
+                if isinstance(each, BadImage):
+                    self._causes[ref] = each.cause
+                else:
+                    self._known[ref] = each
+                bar.update()
+
+    # -- tokens, counts and bars
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes before any is cut off; raise NoTokenCounts where the model cannot say."""
+        held = self._token_counts
+        if held is None:
+            return self.model.count_tokens(texts)
+        keys = [text_item(text).key for text in texts]
+        lacking = held.missing(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key in lacking}
+        if missing:
+            counts = self.model.count_tokens([*missing.values()])
+            held.prepare(len(counts))
+            held.put([*missing], counts[:, None].astype(np.float32))
+        return held.get(keys)[:, 0].astype(np.int64)
+
+    def counts(self) -> Counts:
+        """Return what was encoded, and what the store had, so far."""
+        return Counts(tuple(self._calls))
+
+    @contextmanager
+    def _noted(self, modality: str) -> Iterator[Done]:
+        """Note time and memory of encoding the items that the block adds to what is done."""
+        start, done, before = time.monotonic(), Done(), self._seconds_loading
+        self.peaks.reset()
+        try:
+            yield done
+        finally:
+            seconds, loading = time.monotonic() - start, self._seconds_loading - before
+            self._calls.append(Call(modality, encoded=frozenset(done.keys), seconds=seconds, seconds_loading=loading))
+            self.peaks.note(modality)
+
+    @contextmanager
+    def bar(self, verb: str, modality: str, total: int) -> "Iterator[tqdm[Any]]":
+        """Show a bar on a terminal, if bars are shown."""
+        from tqdm import tqdm
+
+        unit = modality if modality in (IMAGE, TEXT) else f"{modality} item"
+        disable = None if self._show_progress else True  # None: drawn only on a terminal
+        with tqdm(total=total, desc=f"{verb} {unit}s", unit=f" {unit}", disable=disable, leave=False, delay=0.5) as bar:
+            yield bar
+
+
+def fill(embedders: Sequence[StoreEmbedder], wanted: Wanted, done: Done) -> None:
+    """Have the vectors of all these models put into the store, by all processes that share the work.
+
+    Raises:
+        MachineError: the store cannot be written to, or a process was lost.
+    """
+    first, batches, group = embedders[0], batches_of(embedders[0], wanted), current()
+    for each in embedders:
+        each.shelf(wanted.modality).prepare(len(wanted.items))
+    sources = [each.source for each in embedders if each.source is not None]
+    with first.bar("encoding", wanted.modality, len(wanted.items)) as bar:
+        if group.n == 1 or len(batches) == 1 or len(sources) < len(embedders):
+            encode(_encoders(embedders, wanted), wanted, batches, done, bar.update)
+            return
+        share = _Share(sources, [each.info.fingerprint for each in embedders], first.root, wanted, batches)
+
+        def here(rank: int, n: int) -> _Outcome:
+            return _outcome(embedders, wanted, batches[rank::n], done, lambda n_items: bar.update(n * n_items))
+
+        outcomes: list[_Outcome] = group.together(share, here)
+    failures = [each for each in outcomes if each.error is not None]
+    if failures:
+        raise min(failures, key=lambda each: each.row).error or AssertionError
+    done.causes = {key: cause for each in outcomes for key, cause in each.causes.items()}
+    done.keys = [item.key for item in wanted.items if item.key not in done.causes]
+    for each in embedders:
+        _wait_for(each.shelf(wanted.modality), done.keys)
+
+
+def encode_together(embedders: Sequence[StoreEmbedder], images: Sequence[ImageRef]) -> None:
+    """Put the vectors of images into the store that several models lack, on one decode for those that lack the same ones.
+
+    What cannot be read or encoded is left to the evaluation that needs it, as are models that preprocess images themselves.
+
+    Raises:
+        MachineError: the store cannot be written to, or a process was lost.
+    """
+    groups: dict[object, list[StoreEmbedder]] = {}
+    items: dict[object, list[Item]] = {}
+    for each in embedders:
+        if missing := each.lacking(images):
+            group = (tuple(item.key for item in missing), each.info.image_size, each.batch_size)
+            groups.setdefault(group, []).append(each)
+            items[group] = missing
+    for key, members in groups.items():
+        able = [each for each in members if each.model.preprocess is not None] if len(members) > 1 else []
+        if len(able) < 2:
+            continue
+        start, done = time.monotonic(), Done()
+        try:
+            fill(able, Wanted(modality=IMAGE, items=items[key], is_strict=False, workers=able[0].workers), done)
+        except MachineError:
+            raise
+        except FOREIGN:  # of one of the models: its own evaluation meets it again, and says so
+            continue
+        finally:
+            for each in able:
+                each.note_ahead(done.keys, (time.monotonic() - start) / len(able))
+
+
+def batches_of(embedder: StoreEmbedder, wanted: Wanted) -> list[range]:
+    """Return the rows of items that go through a model together."""
+    n, step = len(wanted.items), embedder.batch_size * (TEXT_BATCHES if wanted.modality == TEXT else 1)
+    return [range(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def default_workers() -> int:
+    """Return how many processes decode ahead of the model: one core is left to it, and eight are enough.
+
+    Where several processes share the work of a command, they share the cores of their machine too.
+    """
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 3
+    return max(0, min(8, n_cores // current().n_here - 1))
+
+
+def _encoders(embedders: Sequence[StoreEmbedder], wanted: Wanted) -> list[Encoder]:
+    return [Encoder(model=each.model, info=each.info, commit=each.shelf(wanted.modality).put) for each in embedders]
+
+
+class _Outcome(NamedTuple):
+    """What became of the share of one process."""
+
+    causes: Mapping[bytes, str]
+    """Why images could not be read."""
+    error: BaseException | None = None
+    row: int = 0
+    """About the first row that the error is of: in a single process, that of the lowest row would end the work."""
+
+
+def _outcome(
+    embedders: Sequence[StoreEmbedder],
+    wanted: Wanted,
+    batches: Sequence[range],
+    done: Done,
+    tick: Callable[[int], object] = lambda n_items: None,
+) -> _Outcome:
+    n_ticks = 0
+
+    def count(n_items: int) -> None:
+        nonlocal n_ticks
+        n_ticks += 1
+        tick(n_items)
+
+    try:
+        encode(_encoders(embedders, wanted), wanted, batches, done, count)
+    except FOREIGN as error:
+        row = batches[min(n_ticks, len(batches) - 1)].start if batches else 0
+        return _Outcome(done.causes, error, row)
+    return _Outcome(done.causes)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The share of another process: it loads the same models, and puts vectors into the same store."""
+
+    sources: Sequence[Source]
+    fingerprints: Sequence[str]
+    root: Path
+    wanted: Wanted
+    batches: Sequence[range]
+
+    def __call__(self, rank: int, n: int) -> _Outcome:
+        try:
+            outcome = _outcome(self._embedders(), self.wanted, self.batches[rank::n], Done())
+        except FOREIGN as error:
+            return _Outcome({}, portable(error))
+        return outcome if outcome.error is None else outcome._replace(error=portable(outcome.error))
+
+    def _embedders(self) -> list[StoreEmbedder]:
+        _held[:] = [each for each in _held if each[0] in self.sources]  # before others are loaded
+        for source, fingerprint in zip(self.sources, self.fingerprints, strict=True):
+            if source not in [known for known, _ in _held]:
+                made = load_embedder(source.reference, source.load, self.root, workers=source.workers)
+                assert isinstance(made, StoreEmbedder), source
+                _held.append((source, made))
+            embedder = next(each for known, each in _held if known == source)
+            if embedder.info.fingerprint != fingerprint:
+                raise ModelError(
+                    f"{embedder.info.ref} is another model for one process than for the first: expected the same files"
+                    " and versions of packages on all machines"
+                )
+        return [next(each for known, each in _held if known == source) for source in self.sources]
+
+
+_held: list[tuple[Source, StoreEmbedder]] = []
+"""The models that this process was last asked to encode with by another."""
+
+
+def _wait_for(shelf: Shelf, keys: Sequence[bytes]) -> None:
+    """Wait until what other processes have stored is seen here, as it is at once on the same machine."""
+    until = time.monotonic() + LATE_SECONDS
+    while shelf.missing(keys):
+        if time.monotonic() > until:
+            raise MachineError(
+                f"vectors that another process has stored are not seen in {shelf.folder}: CLIPBENCH_CACHE has to name a"
+                " folder that all processes share"
+            )
+        time.sleep(0.1)
+
+
+def _known_or_cause(ref: ImageRef) -> KnownImage | BadImage:
+    try:
+        found = examine(ref)
+    except BadImage as error:
+        return error
+    content = bytes.fromhex(found.digest)
+    key = bytes.fromhex(content_digest(CONVERSION + content)) if found.reading.is_converted else content
+    return KnownImage(found.digest, key, found.reading.remarks)

@@ -1,0 +1,113 @@
+"""Worker processes that decode images: they end with their parent, and the loss of one is said as what it is. Imports torch."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from clipbench.errors import MachineError
+
+CHECK_SECONDS = 0.5
+"""A worker looks this often for its parent."""
+
+
+def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[Any]:
+    """Yield the batches of a data set in order, made by worker processes, or by this process if there are none.
+
+    Args:
+        dataset: with a length, and an item for each row.
+        options: of torch's ``DataLoader``.
+
+    Raises:
+        MachineError: a worker was killed.
+    """
+    loader = DataLoader(dataset, num_workers=workers, worker_init_fn=_depend_on_parent if workers else None, **options)
+    with _keep_signal_handler(), _uninterrupted():
+        batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise MachineError(
+                "a worker process that decodes images was killed, as systems do that run out of memory: run the same"
+                " command again, with fewer --workers if it comes back"
+            ) from error
+        yield batch
+
+
+@contextmanager
+def _keep_signal_handler() -> Iterator[None]:
+    """Undo torch's handling of dead workers by a signal: it raises in whatever runs, such as the user's model.
+
+    Without it the loader finds out when it has waited a few seconds for a batch.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None
+    try:
+        yield
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM wait for the end of the block: torch cannot clean up half of its workers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for each in came:
+            signal.raise_signal(each)
+
+
+def _depend_on_parent(worker: int) -> None:
+    """End this worker in silence when its parent is gone, however that ended, and leave Ctrl-C to the parent.
+
+    torch's workers look for their parent too, but then wait for ever to hand over their last batch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sys.excepthook = _tell_later
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _tell_later(*error: Any) -> None:
+    """Print an exception if this worker is still there when it would have found its parent gone.
+
+    A parent that dies while it takes a batch breaks the connection of the thread that hands it over.
+    """
+    time.sleep(2 * CHECK_SECONDS)
+    sys.__excepthook__(*error)
+
+
+def _end_after(parent: BaseProcess) -> None:
+    if os.getppid() == parent.pid:
+        while os.getppid() == parent.pid:
+            time.sleep(CHECK_SECONDS)
+    else:  # a server of forks has started it; a pipe tells nothing to forked workers, as their siblings hold its end
+        parent.join()
+    os._exit(1)

@@ -1,0 +1,146 @@
+"""The habits of a tokenizer, from the tokens of a few texts: padding, the end of a text, and its cut."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.errors import NoTokenCounts
+from clipbench.models.internals import Tokens
+from clipbench.models.protocol import Model
+
+Tokenize = Callable[[Sequence[str]], Tokens]
+
+IDS = ("input_ids", "text", "tokens")
+"""Names of the ids among the inputs of a text tower, as libraries call them."""
+SHORT = ("cat", "a dog", "the red sea", "one two three four")
+LONG = " ".join(["one two three four five six seven eight"] * 40)
+"""More tokens than any context length but those of language models."""
+
+
+def longer_than(context: int | None) -> str:
+    """Return a text of more words than a context has tokens, each of which takes one token or more."""
+    n_words = len(LONG.split())
+    return LONG if context is None else " ".join([LONG] * (context // n_words + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenFacts:
+    """Length and end of what a tokenizer makes of short and long texts."""
+
+    name: str
+    """Name of the ids among the tower's inputs."""
+    width: int
+    """Tokens that a text of any length is cut to."""
+    is_padded_to_longest: bool
+    """True where a short text alone has fewer tokens than beside a long one."""
+    pad: int | None
+    """Id behind a short text; None where there is none, or where padding stands in front."""
+    end: int | None
+    """Id at the end of each short text; None where texts end with words, or the end cannot be told from the padding."""
+    keeps_end: bool | None
+    """True where a text that is cut ends with the end-of-text token too; None without ``end``."""
+
+
+def token_facts(
+    tokenize: Tokenize,
+    count: Callable[[Sequence[str]], Iterable[int]] | None = None,
+    *,
+    context: int | None = None,
+) -> TokenFacts:
+    """Return the habits of a tokenizer.
+
+    Args:
+        tokenize: from texts to the tower's inputs.
+        context: tokens that the model says it takes; a longer text shows where texts are cut.
+        count: tokens of each text, start and end among them; tells the end from padding with the same id.
+
+    Example:
+        >>> def tokenize(texts):
+        ...     rows = [[1, *(len(word) + 9 for word in text.split())][:7] + [2] for text in texts]
+        ...     return {"text": np.array([row + [0] * (8 - len(row)) for row in rows])}
+        >>> facts = token_facts(tokenize)
+        >>> facts.pad, facts.end, facts.keeps_end, facts.is_padded_to_longest
+        (0, 2, True, False)
+    """
+    name = ids_name(tokenize(SHORT[:1]))
+    alone = [tokenize([text])[name][0] for text in SHORT]
+    rows = tokenize([*SHORT, longer_than(context)])[name]
+    pad = _pad(rows[0])
+    if pad is None:
+        pad = _pad(rows[1])
+    counts = None if count is None else [int(n_tokens) for n_tokens in count(SHORT)]
+    end = _end(alone, pad, counts)
+    return TokenFacts(
+        name=name,
+        width=rows.shape[1],
+        is_padded_to_longest=len(alone[0]) < rows.shape[1],
+        pad=pad,
+        end=end,
+        keeps_end=None if end is None else bool(rows[-1, -1] == end),
+    )
+
+
+def facts_of(model: Model, tokenize: Tokenize) -> TokenFacts:
+    """Return the habits of a model's tokenizer, with its own counts where it has some."""
+    try:
+        return token_facts(tokenize, model.count_tokens, context=model.info.context_length)
+    except NoTokenCounts:
+        return token_facts(tokenize, context=model.info.context_length)
+
+
+def ids_name(tokens: Tokens) -> str:
+    """Return the name of the ids among the inputs of a text tower."""
+    return next((name for name in IDS if name in tokens), next(iter(tokens)))
+
+
+def padded(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
+    """Return tokens with padding behind each text up to a width; masks are 0 there."""
+    assert facts.pad is not None
+    missing = width - tokens[facts.name].shape[1]
+    if missing <= 0:
+        return tokens
+    fill = {name: facts.pad if name == facts.name else 0 for name in tokens}
+    return {name: np.pad(ids, ((0, 0), (0, missing)), constant_values=fill[name]) for name, ids in tokens.items()}
+
+
+def trimmed(tokens: Tokens, facts: TokenFacts) -> Tokens:
+    """Return tokens without the padding behind the longest text."""
+    width = int(lengths(tokens[facts.name], facts).max(initial=1))
+    return {name: ids[:, :width] for name, ids in tokens.items()}
+
+
+def with_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
+    """Return tokens in which each text that was cut ends with the end-of-text token."""
+    assert facts.end is not None
+    ids = np.array(tokens[facts.name])
+    ids[~(ids == facts.end).any(axis=1), -1] = facts.end
+    return {**tokens, facts.name: ids}
+
+
+def lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> Int64[np.ndarray, " n_texts"]:
+    """Return the tokens of each text before its padding; an end-of-text token with the padding's id is counted."""
+    is_padding = np.flip(np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1), axis=1)
+    n_padding = is_padding.sum(axis=1).astype(np.int64)
+    own_end = 1 if facts.pad is not None and facts.pad == facts.end else 0
+    return ids.shape[1] - np.maximum(n_padding - own_end, 0)
+
+
+def _pad(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
+    """Return the id that a short text beside a long one ends with many times."""
+    return int(row[-1]) if len(row) > 3 and row[-1] == row[-2] == row[-3] else None
+
+
+def _end(alone: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:
+    """Return the last token that different texts have in common."""
+    last = []
+    for row, n_tokens in zip(alone, counts or [0] * len(alone), strict=True):
+        content = np.flatnonzero(row != pad)
+        n_content = int(content[-1]) + 1 if len(content) else 0
+        if n_content < n_tokens <= len(row):
+            n_content = n_tokens  # the end has the padding's id
+        elif n_content == len(row) - 1:
+            n_content = len(row)  # one such id, and no padding: a text alone, as long as it is
+        last.append(int(row[n_content - 1]))
+    return last[0] if len(set(last)) == 1 else None

@@ -1,0 +1,100 @@
+"""How a model is to be loaded: what every adapter is given, and how it refuses what does not reach its models."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from clipbench.errors import UsageError, did_you_mean
+from clipbench.untrusted.reading import is_int64
+
+Tower = Literal["images", "texts"]
+"""A tower as options name it."""
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+DEFAULT_BATCH_SIZE = 64
+"""Images or texts at a time where nobody asks for another number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is to be loaded; every adapter gets the same."""
+
+    device: str = "auto"
+    """``auto`` (the accelerator if there is one), or a torch device name."""
+    precision: str = "fp32"
+    """``fp32``, ``bf16`` or ``fp16``: what the towers compute in. Vectors are float32 in any case."""
+    batch_size: int | None = None
+    """Images or texts that go through the model at once; None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a CPU."""
+    arch: str | None = None
+    """Architecture of a bare checkpoint file."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """``--model-option key=value`` pairs, for the adapter to use up."""
+    trust_remote_code: bool = False
+    """Run code that comes with a model, where the reference pins it to a commit of the Hub; adapters that run none of it
+    need not look at this."""
+    towers: Collection[Tower] = ("images", "texts")
+    """The modalities that will be encoded; one of the two where a model lends a single tower to ``pair:``."""
+
+    @property
+    def n_at_once(self) -> int:
+        """The batch size, ``DEFAULT_BATCH_SIZE`` where none was given."""
+        return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
+
+    def refuse_unknown(self, known: Iterable[str], model: str) -> None:
+        """Raise UsageError when an option is not among those that the model takes."""
+        names = list(known)
+        for name in self.options:
+            if name not in names:
+                raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
+
+    def whole_number(self, name: str) -> int | None:
+        """Return an option as a whole number, None where it is not given; raise UsageError when it is none."""
+        text = self.options.get(name)
+        if text is None:
+            return None
+        if not text.isdecimal() or not is_int64(text):
+            raise UsageError(f"model option {name}={text}: expected a whole number")
+        return int(text)
+
+    def number(self, name: str) -> float | None:
+        """Return an option as a finite number, None where it is not given; raise UsageError when it is none."""
+        text = self.options.get(name)
+        if text is None:
+            return None
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise UsageError(f"model option {name}={text}: expected a finite number")
+        return number
+
+    def logits(self) -> tuple[float | None, float]:
+        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them.
+
+        Raises:
+            UsageError: one is no number, or the scale is not above 0.
+        """
+        scale = self.number("logit_scale")
+        if scale is not None and scale <= 0:
+            raise UsageError(f"model option logit_scale={scale:g}: expected a number above 0")
+        return scale, self.number("logit_bias") or 0.0
+
+    def refuse_precision(self, model: str, why: str) -> None:
+        """Raise UsageError when a precision is given to a model that is not computed by torch here."""
+        if self.precision != "fp32":
+            raise UsageError(f"--precision {self.precision} does not reach {model}, {why}: drop it")
+
+    def refuse_device(self, model: str, why: str) -> None:
+        """Raise UsageError when a device is given to a model that does not take one."""
+        if self.device != "auto":
+            raise UsageError(f"--device {self.device} does not reach {model}, {why}: drop it")
+
+    def refuse_arch(self, model: str) -> None:
+        """Raise UsageError when an architecture is given to a model that knows its own."""
+        if self.arch is not None:
+            raise UsageError(
+                f"--arch {self.arch} goes with a checkpoint file, and '{model}' knows its own architecture: drop --arch"
+            )

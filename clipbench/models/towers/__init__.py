@@ -1,0 +1,1 @@
+"""What adapters build with a library at hand: the towers of its models. Imported only when a model is loaded."""

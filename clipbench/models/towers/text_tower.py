@@ -1,0 +1,120 @@
+"""Text towers fed in batches of similar length, cut to the longest text where padding is ignored. Imported with torch."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from clipbench.errors import ModelError
+from clipbench.models.trust.config_limits import MOST_TOKENS
+
+Tokens = Mapping[str, torch.Tensor]
+"""Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
+
+WINDOW_BATCHES = 64
+"""Batches of texts that are tokenized and sorted at once, so that memory does not grow with the number of texts."""
+
+PROBE_TEXTS = (
+    "a photo of a cat",
+    "A Photo, of: the_Cat!  (isn't it?) &amp; 3 naïve “dogs” 猫 🐈",
+    "",
+    " ".join(["one two three four five six seven eight"] * 40),
+)
+"""Texts whose token ids differ between tokenizers: case, punctuation, blanks, rare characters, the empty, the too long."""
+
+
+LOWERED = "texts are lower-cased: the model was trained on lower case, and its tokenizer keeps capitals"
+"""Note on a model of SigLIP, whose adapter lowers them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTower:
+    """A tokenizer and the text tower behind it."""
+
+    tokenize: Callable[[list[str]], Tokens]
+    """Returns tokens padded and cut to the context length, whatever the texts."""
+    encode: Callable[[Tokens], torch.Tensor]
+    """Turns tokens on the device into raw vectors."""
+    lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
+    """Returns the tokens of each text that reach its vector; None when padding does too: then nothing may be cut."""
+    count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
+    """Returns the tokens of each text before any is cut off, start and end among them."""
+
+    def batches(
+        self, texts: Sequence[str], *, batch_size: int
+    ) -> Iterator[tuple[Int64[torch.Tensor, " batch"], Tokens]]:
+        """Yield rows of ``texts`` with their tokens, as many as the longest of them has, a batch at a time."""
+        window = WINDOW_BATCHES * batch_size
+        for start in range(0, len(texts), window):
+            tokens = self.tokenize(list(texts[start : start + window]))
+            for rows, n_tokens in self._sorted(tokens, batch_size):
+                yield rows + start, {name: values[rows, :n_tokens] for name, values in tokens.items()}
+
+    def _sorted(self, tokens: Tokens, batch_size: int) -> Iterator[tuple[Int64[torch.Tensor, " batch"], int]]:
+        n_texts, n_tokens = next(iter(tokens.values())).shape
+        if self.lengths is None:
+            for rows in torch.split(torch.arange(n_texts), batch_size):
+                yield rows, n_tokens
+            return
+        lengths = self.lengths(tokens)
+        for rows in torch.split(torch.argsort(lengths, stable=True), batch_size):
+            yield rows, int(lengths[rows].max())
+
+
+def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
+    """Return the first position of a token in each text; 0 where it is absent, as in the libraries."""
+    return (ids == token).int().argmax(dim=-1)
+
+
+def context_of(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
+    """Return the tokens that every text is padded and cut to: the least of some limits, None for those not stated.
+
+    Args:
+        tokenizer: of transformers, which has to know its padding.
+        limits: a very large one is transformers' sign that a tokenizer has none.
+
+    Raises:
+        ModelError: no limit is stated, or the tokenizer has no padding.
+    """
+    stated = [limit for limit in limits if limit is not None and limit <= MOST_TOKENS]
+    if not stated:
+        raise ModelError(
+            f"{model} does not say how many tokens its text tower takes: put model_max_length into tokenizer_config.json"
+        )
+    if tokenizer.pad_token is None:
+        raise ModelError(f"the tokenizer of {model} names no padding: put pad_token into tokenizer_config.json")
+    return min(stated)
+
+
+def token_counts(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return the tokens that a tokenizer of transformers makes of each text before any is cut off."""
+    ids = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids if texts else []
+    return np.array([len(text_ids) for text_ids in ids], np.int64)
+
+
+def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
+    """Raise ModelError when different words get the same tokens: transformers 5 builds an empty tokenizer without files."""
+    try:
+        cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
+    except Exception as error:  # a tokenizer may have come with the model, and raise anything
+        raise ModelError(
+            f"the tokenizer of {model} gives no tokens ({type(error).__name__}: {' '.join(str(error).split())[:200]}): are"
+            " its files whole, and its context length a number of tokens?"
+        ) from error
+    if all(torch.equal(torch.as_tensor(cat[name]), torch.as_tensor(dog[name])) for name in cat):
+        raise ModelError(
+            f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary is"
+            " missing (tokenizer.json, vocab.json, spiece.model, ...); put its files in place"
+        )
+
+
+def tokenizer_identity(tokenize: Callable[[list[str]], Tokens], vocabulary: Mapping[str, int]) -> str:
+    """Return a text that identifies a tokenizer: its vocabulary, and its tokens of the probe texts.
+
+    The tokens reveal padding, truncation, casing and cleaning, whatever a library calls those settings.
+    """
+    probed = {name: values.tolist() for name, values in sorted(tokenize(list(PROBE_TEXTS)).items())}
+    return repr((sorted(vocabulary.items()), probed))

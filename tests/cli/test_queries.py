@@ -1,0 +1,93 @@
+"""Runs with a sample of the queries: what they record and say, paired with each other, and refused beside those with other samples."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from clipbench.comparison.compare import compare
+from clipbench.results.run import read_run
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Done
+
+N = 40
+NOTE = "20 of 80 captions and 20 of 40 images, drawn at random, search the whole gallery; each is ranked exactly"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: "Callable[..., Done]") -> "Callable[..., Done]":
+    """Return a function that measures the vectors of a seed with some queries."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+
+    def run(seed: int, params: str, out: str, *more: str, is_reversed: bool = False) -> "Done":
+        draws, noise = np.random.default_rng(0), np.random.default_rng(seed)
+        shown, owner = draws.standard_normal((N, 8)), np.arange(2 * N) % N
+        images, texts = (part + noise.standard_normal(part.shape) for part in (shown, shown[owner]))
+        order, of_texts = np.arange(N), np.arange(2 * N)
+        if is_reversed:
+            order, of_texts = order[::-1], of_texts[::-1]
+        np.savez(
+            f"{out}.npz",
+            allow_pickle=False,
+            images=images[order].astype(np.float32),
+            texts=texts[of_texts].astype(np.float32),
+            text_to_image=np.argsort(order)[owner[of_texts]],
+            image_ids=np.array([f"{row}.jpg" for row in order]),
+            text_ids=np.array([f"text {row}" for row in of_texts]),
+        )
+        Path("suite.toml").write_text(f'[[evaluation]]\ntask = "retrieval"\nparams = {{{params}}}\n')
+        arguments = ("--model", f"embeddings:{out}.npz", "--tasks", "retrieval", "--suite", "suite.toml", "--out", out)
+        return call("run", *arguments, *more)
+
+    return run
+
+
+def test_the_record_the_report_and_show_say_that_the_queries_are_a_sample(
+    run: "Callable[..., Done]", call: "Callable[..., Done]"
+) -> None:
+    assert run(1, "queries = 20", "one").status == 0
+    (record,) = read_run(Path("one")).result.evaluations
+    assert record.params["queries"] == 20 and record.notes == [NOTE]
+    assert {record.metrics[f"{name}_retrieval_recall@1"].n for name in ("image", "text")} == {20}
+    assert NOTE in call("show", "one", "--task", "retrieval").out
+    page = Path("one/report.html").read_text()
+    assert NOTE in page
+    assert "of 20 cases drawn at random" in page
+    assert "Queries: at most 20 of each direction, drawn at random, each over the whole gallery." in page
+
+
+def test_runs_with_the_same_queries_are_paired_whatever_the_order_and_others_end_with_3(
+    run: "Callable[..., Done]", call: "Callable[..., Done]"
+) -> None:
+    for seed, params, out in (
+        (1, "queries = 20", "one"),
+        (2, "queries = 20", "two"),
+        (2, "queries = 21", "more"),
+        (2, "", "all"),
+    ):
+        assert run(seed, params, out, "--no-report").status == 0
+    assert run(2, "queries = 20", "reversed", "--no-report", is_reversed=True).status == 0
+    assert call("compare", "one", "two").status == 0
+    straight, reordered = (
+        {each.name: each for each in compare("one", other).differences} for other in ("two", "reversed")
+    )
+    name = "image_retrieval_recall@5"
+    assert straight[name].value not in (None, 0) and straight[name].p_value is not None
+    assert reordered[name] == straight[name]
+    for other, told in (("more", "21"), ("all", "null")):
+        done = call("compare", "one", other)
+        assert done.status == 3 and done.err.count("\n") == 1
+        assert f'"queries": 20}} in the one run, {{"ks": [1, 5, 10], "queries": {told}}} in the other' in done.err
+
+
+def test_a_number_of_queries_that_is_none_ends_with_one_line(run: "Callable[..., Done]") -> None:
+    for params, told in (
+        ("queries = 0", "queries = 0, expected a whole"),
+        ("queries = 2.5", "queries is 2.5, expected a whole"),
+    ):
+        done = run(1, params, "one")
+        assert done.status == 2 and done.err.count("\n") == 1 and told in done.err

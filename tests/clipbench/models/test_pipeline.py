@@ -1,0 +1,215 @@
+"""The one road of all items: several models on one decode, sides of a search, an image with a text, what has no encoder."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.data.images import FileImage
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.errors import BadImage, Unavailable
+from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
+from clipbench.models.encoding.items import JOINT, Wanted
+from clipbench.models.encoding.loading import load
+from clipbench.models.protocol import Model, Role, Vectors
+from clipbench.testing import INFO
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A preprocessing to squares of a size, of one array or of two by name, which fails on some images."""
+
+    side: int
+    is_named: bool = False
+    refuses: tuple[int, int] = (0, 0)
+
+    def __call__(self, image: Image.Image) -> Any:
+        if image.size == self.refuses:
+            raise ValueError("an odd size")
+        pixels = np.asarray(image.convert("RGB").resize((self.side, self.side)), np.float32).transpose(2, 0, 1)
+        return {"pixels": pixels, "size": np.array(image.size)} if self.is_named else pixels
+
+
+class Pixels(Model):
+    """A model whose vectors depend on the whole batch, as rounding does, and are bad for some batches."""
+
+    modalities = (IMAGE,)
+
+    def __init__(self, name: str, preprocess: Resize = Resize(4), fails_at: int = -1) -> None:
+        self.info = replace(INFO, embed_dim=3, fingerprint=name, image_size=None)
+        self.preprocess = preprocess
+        self.batches: list[int] = []
+        self.fails_at = fails_at
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        assert modality == IMAGE
+        pixels = inputs["pixels"] + inputs["size"].sum() if isinstance(inputs, dict) else inputs
+        self.batches.append(len(pixels))
+        if len(self.batches) - 1 == self.fails_at:
+            return np.full((len(pixels), 3), np.nan, np.float32)
+        return (pixels.mean(axis=(2, 3)) + pixels.mean() + len(self.info.fingerprint)).astype(np.float32)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        raise AssertionError("images are preprocessed")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[FileImage]:
+    rng = np.random.default_rng(0)
+    for number in range(11):
+        size = (8, 9) if number == 7 else (8, 8)
+        Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), np.uint8)).save(tmp_path / f"{number}.png")
+    return [FileImage(tmp_path / f"{number}.png") for number in range(11)]
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the images that were decoded."""
+    names: list[str] = []
+    open_ = FileImage.open
+
+    def noted(self: FileImage) -> Image.Image:
+        names.append(self.path.name)
+        return open_(self)
+
+    monkeypatch.setattr(FileImage, "open", noted)
+    return names
+
+
+Models = Callable[[], list[Pixels]]
+
+
+@pytest.mark.parametrize(
+    ("models", "n_decoded"),
+    [
+        (lambda: [Pixels("a"), Pixels("bb"), Pixels("ccc")], 11),
+        (lambda: [Pixels("a"), Pixels("bb", Resize(2)), Pixels("ccc", Resize(3, is_named=True))], 11),
+        (lambda: [Pixels("a", Resize(2, is_named=True)), Pixels("bb", Resize(2, is_named=True))], 11),
+    ],
+)
+def test_vectors_are_those_of_each_model_by_itself(
+    tmp_path: Path, images: list[FileImage], decoded: list[str], models: Models, n_decoded: int
+) -> None:
+    single = [StoreEmbedder(model, tmp_path / "single", batch_size=4, workers=0).images(images) for model in models()]
+    several = models()
+    embedders = [StoreEmbedder(model, tmp_path / "several", batch_size=4, workers=0) for model in several]
+    decoded.clear()
+    encode_together(embedders, images)
+    assert len(decoded) == n_decoded
+    for embedder, expected in zip(embedders, single, strict=True):
+        assert embedder.images(images).tobytes() == expected.tobytes()
+        assert embedder.counts().n_items()["images"] == 11
+    assert len(decoded) == n_decoded
+    assert [model.batches for model in several] == [[4, 4, 3]] * len(several)
+
+
+def test_images_are_prepared_by_one_loader(
+    tmp_path: Path, images: list[FileImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, int]] = []
+
+    def noted(wanted: Wanted, preprocesses: Any, *more: Any) -> Any:
+        made.append((len(wanted.items), len(preprocesses)))
+        return load(wanted, preprocesses, *more)
+
+    monkeypatch.setattr("clipbench.models.encoding.pipeline.load", noted)
+    encode_together([StoreEmbedder(Pixels(name), tmp_path, batch_size=4, workers=0) for name in ("a", "bb")], images)
+    assert made == [(11, 1)]  # equal preprocessings are one
+
+
+def test_what_goes_wrong_is_left_to_the_model_that_it_is_of(
+    tmp_path: Path, images: list[FileImage], decoded: list[str]
+) -> None:
+    def embedders(folder: str, *models: Pixels) -> list[StoreEmbedder]:
+        return [StoreEmbedder(model, tmp_path / folder, batch_size=4, workers=0) for model in models]
+
+    good, refusing = embedders("refusing", Pixels("a"), Pixels("bb", Resize(4, refuses=(8, 9))))
+    encode_together([good, refusing], images)
+    assert len(decoded) == 11
+    assert good.images(images).tobytes() == embedders("alone", Pixels("a"))[0].images(images).tobytes()
+    with pytest.raises(BadImage, match=r"7\.png: ValueError: an odd size"):
+        refusing.images(images)
+
+    good, diverged = embedders("diverged", Pixels("a"), Pixels("bb", fails_at=1))
+    encode_together([good, diverged], images)
+    assert good.images(images).tobytes() == embedders("alone", Pixels("a"))[0].images(images).tobytes()
+
+    ahead, behind, alone = embedders("ahead", Pixels("a"), Pixels("bb"), Pixels("ccc"))
+    ahead.images(images[:4])
+    decoded.clear()
+    encode_together([ahead, behind, alone], images)
+    assert len(decoded) == 11  # of the two that lack the same
+    ahead.images(images)
+    assert len(decoded) == 11 + 7
+
+
+class Searching(Model):
+    """A model that encodes the sides of a search, images, and images with texts differently; it keeps what it is given."""
+
+    modalities: Sequence[str] = (IMAGE, TEXT, JOINT)
+
+    def __init__(self) -> None:
+        self.info = replace(INFO, embed_dim=3)
+        self.given: list[tuple[str, Any, Role]] = []
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        self.given.append((modality, inputs, role))
+        sides = [None, "query", "document"]
+        side, place = sides.index(role), self.modalities.index(modality)
+        return np.array([[side + 1, place, number] for number in range(len(inputs))], np.float32)
+
+
+def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path, images: list[FileImage]) -> None:
+    model = Searching()
+    embedder = StoreEmbedder(model, tmp_path / "store", workers=0)
+    roles: tuple[Role, ...] = (None, "query", "document")
+    for modality, items in ((TEXT, ["a cat"]), (IMAGE, images[:1]), (JOINT, [(images[0], "a cat")])):
+        model.given.clear()
+        for _ in range(2):
+            assert [embedder.encode(modality, items, role)[0, 0] for role in roles] == [1, 2, 3]
+        assert [(each, role) for each, _, role in model.given] == [(modality, role) for role in roles]
+    counts = embedder.counts().n_items()
+    assert (counts["images"], counts["texts"], counts[JOINT]) == (3, 3, 3)
+    again = StoreEmbedder(Searching(), tmp_path / "store", workers=0)
+    assert again.encode(TEXT, ["a cat"], "document")[0, 0] == 3 and again.texts(["a cat"])[0, 0] == 1
+    assert again.counts().n_items()["texts"] == 0
+
+
+def test_an_image_with_a_text_is_one_item(tmp_path: Path, images: list[FileImage]) -> None:
+    model = Searching()
+    embedder = StoreEmbedder(model, tmp_path / "store", workers=0)
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(images[0].path.read_bytes())
+    pairs = [(images[0], "a"), (images[0], "b"), (images[1], "a"), (FileImage(copy), "a")]
+    found = embedder.encode(JOINT, pairs)
+    ((modality, given, role),) = model.given
+    assert (modality, role, [text for _, text in given]) == (JOINT, None, ["a", "b", "a"])
+    assert [np.asarray(image).tobytes() for image, _ in given] == [
+        np.asarray(ref.open()).tobytes() for ref, _ in pairs[:3]
+    ]
+    assert found[:, 2].tolist() == [0, 1, 2, 0]  # by content
+    assert (tmp_path / "store/store/toy" / JOINT).is_dir() and not (tmp_path / "store/store/toy" / TEXT).exists()
+    images[2].path.write_bytes(b"no image")
+    with pytest.raises(BadImage, match=r"2\.png"):
+        embedder.encode(JOINT, [(images[2], "a")])
+
+
+@pytest.mark.parametrize("modality", [IMAGE, TEXT, JOINT, "audio"])
+def test_a_modality_without_an_encoder_is_unavailable(tmp_path: Path, images: list[FileImage], modality: str) -> None:
+    model = Searching()
+    model.modalities = tuple(each for each in (IMAGE, TEXT) if each != modality)
+    items: dict[str, Any] = {
+        IMAGE: images[:1],
+        TEXT: ["a"],
+        JOINT: [(images[0], "a")],
+        "audio": [SimpleNamespace(content="ab" * 16, name="0", value=b"")],
+    }
+    with pytest.raises(Unavailable, match=f"model toy has no encoder of {re.escape(modality)}"):
+        StoreEmbedder(model, tmp_path / "store", workers=0).encode(modality, items[modality])
+    assert model.given == []

@@ -1,0 +1,210 @@
+"""retrieval with a sample of queries: each has its rank of the full run, the sample is fair, and intervals hold for all queries."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.data import Dataset
+from clipbench.data.judgements import JudgedItems, Judgements
+from clipbench.errors import UsageError
+from clipbench.evaluation.measure import with_numbers
+from clipbench.evaluation.plan import Request, build_task
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics import cross_answers, recall_at_k
+from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import ModelInfo
+from clipbench.results.record import DatasetRecord, EvaluationRecord
+from clipbench.stats.intervals import mean_interval
+from clipbench.testing import INFO, FixedEmbedder, GivenVectors, NamedImage
+from clipbench_tasks.queries import drawn, sample_notes
+from clipbench_tasks.retrieval import Retrieval
+
+N_IMAGES, N_TEXTS, DIM = 60, 150, 3
+OWNER = np.arange(N_TEXTS) % N_IMAGES
+DIRECTIONS = {"image_retrieval": N_TEXTS, "text_retrieval": N_IMAGES, "text_text": N_TEXTS, "image_image": N_IMAGES}
+
+
+class Coarse(GivenVectors):
+    """Vectors of few different values, with many ties, whatever is asked."""
+
+    info: ModelInfo = replace(INFO, embed_dim=DIM)
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        draws = np.random.default_rng(seed)
+        images = draws.integers(-2, 3, (N_IMAGES, DIM)) + 0.25
+        texts = images[OWNER] + draws.integers(-1, 2, (N_TEXTS, DIM)) + 0.125
+        self._sides = [each.astype(np.float32) for each in (images, texts)]
+
+    def images(self, images: object) -> np.ndarray:
+        return self._sides[0]
+
+    def texts(self, texts: object) -> np.ndarray:
+        return self._sides[1]
+
+
+def pairs() -> Dataset:
+    return Dataset(
+        id="pairs",
+        images=[NamedImage(str(row)) for row in range(N_IMAGES)],
+        image_ids=[str(row) for row in range(N_IMAGES)],
+        captions=[f"caption {row}" for row in range(N_TEXTS)],
+        caption_image=OWNER,
+        labels=np.arange(N_IMAGES) % 7,
+    )
+
+
+def evaluate(queries: int | None, model: Coarse | None = None) -> Evaluation:
+    return Retrieval(ks=(1, 5), queries=queries).evaluate(pairs(), model or Coarse(), np.random.default_rng(1))
+
+
+def of_direction(found: Evaluation, name: str) -> dict[str, np.ndarray]:
+    """Return the rows of a direction."""
+    is_own = found.samples["direction"] == name
+    return {key: column[is_own] for key, column in found.samples.items()}
+
+
+def assert_some_of(some: Mapping[str, np.ndarray], whole: Mapping[str, np.ndarray], but: Collection[str] = ()) -> None:
+    """Assert that all columns of some samples are as in the table of all."""
+    row_of = {sample: row for row, sample in enumerate(whole["sample_id"].tolist())}
+    rows = [row_of[sample] for sample in some["sample_id"].tolist()]
+    for name in some.keys() - set(but):
+        np.testing.assert_array_equal(some[name], whole[name][rows], name)
+
+
+def record_of(found: Evaluation, params: dict[str, Any] | None = None) -> EvaluationRecord:
+    empty = EvaluationRecord(
+        task="retrieval", task_version=1, params=params or {}, dataset=DatasetRecord(id="pairs"), status="ok"
+    )
+    return with_numbers(empty, found, 0)
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_each_query_has_the_row_that_it_has_where_all_search(name: str) -> None:
+    some, whole = of_direction(evaluate(20), name), of_direction(evaluate(None), name)
+    assert len(some["sample_id"]) == 20 and len(whole["sample_id"]) == DIRECTIONS[name]
+    assert some[f"{name}_tied"].any()
+    # Images are joined to clusters by what the sample finds.
+    assert_some_of(some, whole, ["cluster"] if name == "image_image" else [])
+
+
+def test_numbers_and_notes_are_of_the_sample() -> None:
+    record, found = record_of(evaluate(40)), evaluate(40)
+    assert {record.metrics[f"{name}_recall@1"].n for name in DIRECTIONS} == {40}
+    assert found.notes == (
+        "40 of 150 captions and 40 of 60 images, drawn at random, search the whole gallery; each is ranked exactly",
+    )
+    whole = record_of(evaluate(None))
+    for name in ("image_retrieval", "image_image"):  # of one size, so that the chance of each query is that of all
+        assert record.metrics[f"{name}_recall@1"].chance == pytest.approx(
+            whole.metrics[f"{name}_recall@1"].chance, abs=0.01
+        )
+    metric = record.metrics["image_retrieval_recall@1"]
+    assert "clusters" in (metric.method or "")
+    assert metric.low is not None and metric.value is not None and metric.low < metric.value
+
+
+def test_of_fewer_queries_than_are_asked_for_all_search_and_no_note_is_made() -> None:
+    found, of_all = evaluate(N_IMAGES), evaluate(None)
+    assert found.notes == ("60 of 150 captions, drawn at random, search the whole gallery; each is ranked exactly",)
+    assert_some_of(of_direction(found, "text_retrieval"), of_direction(of_all, "text_retrieval"))
+    found = evaluate(N_TEXTS)
+    assert found.notes == ()
+    for name, column in of_all.samples.items():
+        np.testing.assert_array_equal(found.samples[name], column, name)
+
+
+def test_another_model_has_the_same_sample_and_so_do_the_same_data_in_another_order() -> None:
+    first, second = evaluate(20), evaluate(20, Coarse(seed=9))
+    assert first.samples["sample_id"].tolist() == second.samples["sample_id"].tolist()
+    assert first.samples["right_cosine"].tolist() != second.samples["right_cosine"].tolist()
+    ids = [str(row) for row in range(100)]
+    order = np.random.default_rng(3).permutation(100)
+    moved = [ids[row] for row in order.tolist()]
+    rows, of_moved = (drawn(each, 10, np.random.default_rng(0)) for each in (ids, moved))
+    assert sorted(ids[row] for row in rows.tolist()) == sorted(moved[row] for row in of_moved.tolist())
+    assert (np.diff(rows) > 0).all() and (np.diff(of_moved) > 0).all()
+
+
+def test_every_query_is_as_likely_to_be_drawn() -> None:
+    ids = [str(row) for row in range(12)]
+    drawings = np.concatenate([drawn(ids, 3, np.random.default_rng(seed)) for seed in range(2_000)])
+    np.testing.assert_allclose(np.bincount(drawings, minlength=12) / 2_000, 3 / 12, atol=0.04)
+
+
+def test_a_constant_model_scores_the_chance_of_the_sample() -> None:
+    class Constant(Coarse):
+        def images(self, images: object) -> np.ndarray:
+            return np.ones((N_IMAGES, DIM), np.float32)
+
+        def texts(self, texts: object) -> np.ndarray:
+            return np.ones((N_TEXTS, DIM), np.float32)
+
+    record = record_of(evaluate(20, Constant()))
+    for name in DIRECTIONS:
+        metric = record.metrics[f"{name}_recall@5"]
+        assert metric.value == pytest.approx(metric.chance, abs=1e-12)
+
+
+def test_of_judged_data_a_sample_of_the_queries_with_a_relevant_document_searches() -> None:
+    queries = [f"query {row}" for row in range(30)]
+    documents = [f"document {row}" for row in range(20)]
+    draws = np.random.default_rng(0)
+    texts = {name: draws.standard_normal(4).tolist() for name in (*queries, *documents)}
+    none = np.full(30, -1)
+    judged = Judgements(
+        queries=JudgedItems(tuple(queries), tuple(queries), none),
+        documents=JudgedItems(tuple(documents), tuple(documents), none[:20]),
+        query=np.arange(30),
+        document=np.arange(30) % 20,
+        grade=(np.arange(30) < 25).astype(np.int64),
+    )
+    data = Dataset(id="judged", images=[], image_ids=[], judgements=judged)
+    embedder = FixedEmbedder({}, texts)
+    some, of_all = (Retrieval(queries=most).evaluate(data, embedder, np.random.default_rng(0)) for most in (10, None))
+    assert some.notes[0] == "10 of 25 queries, drawn at random, search the whole gallery; each is ranked exactly"
+    assert len(some.samples["sample_id"]) == 10 and record_of(some).metrics["ndcg@10"].n == 10
+    assert_some_of(some.samples, of_all.samples, ["cluster"])
+    (note,) = Retrieval(queries=25).evaluate(data, embedder, np.random.default_rng(0)).notes
+    assert note == "5 queries without a relevant document: left out"
+
+
+def test_a_note_lists_what_differs() -> None:
+    sizes = [(5, 30, "captions"), (5, 10, "images"), (5, 8, "images"), (3, 3, "captions")]
+    (note,) = sample_notes(sizes)
+    assert note.startswith("5 of 30 captions, 5 of 10 images and 5 of 8 images, drawn at random, ")
+
+
+@pytest.mark.parametrize("queries", [0, -1, 2.5, True, "500"])
+def test_what_is_no_number_of_queries_is_refused(queries: Any) -> None:
+    with pytest.raises(UsageError, match=r"task retrieval: queries = .*, expected a whole number, 1 or more"):
+        Retrieval(queries=queries)
+
+
+@pytest.mark.parametrize(
+    ("queries", "told"), [(0, "queries = 0, expected"), (2.5, "queries is 2.5, expected a whole number")]
+)
+def test_a_suite_is_told_what_is_no_number_of_queries(queries: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        build_task(Request(task="retrieval", params={"queries": queries}))
+
+
+@pytest.mark.parametrize("noise", [0.25, 0.7, 2.5])
+@pytest.mark.parametrize("n", [20, 200])
+def test_the_interval_of_a_sample_holds_for_all_queries(noise: float, n: int) -> None:
+    """docs/statistics.md has the rates of more draws."""
+    draws = np.random.default_rng(0)
+    owner = np.repeat(np.arange(400), 5)
+    shown, spread = draws.standard_normal((400, 16)), noise * draws.uniform(0.2, 1.8, 400)[:, None]
+    drawn_images = shown + spread * draws.standard_normal((400, 16))
+    drawn_texts = shown[owner] + spread[owner] * draws.standard_normal((2_000, 16))
+    images, texts = (unit(each.astype(np.float32)) for each in (drawn_images, drawn_texts))
+    _, by_text = cross_answers(images, texts, owner)
+    hits, ids = recall_at_k(by_text.ranks, 1), [str(row) for row in range(2_000)]
+    samples = [drawn(ids, n, np.random.default_rng(seed)) for seed in range(200)]
+    bounds = np.array([mean_interval(hits[rows], clusters=owner[rows])[:2] for rows in samples])
+    covered = (bounds[:, 0] <= hits.mean()) & (hits.mean() <= bounds[:, 1])
+    assert covered.mean() > 0.9  # a standard error of 0.95 is 0.015
