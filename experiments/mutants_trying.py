@@ -14,9 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -142,7 +144,7 @@ def _copy(trial: Trial, tree: Path) -> Path:
 
 def _load_libraries(tree: Path) -> None:
     """Load the libraries, and have the copy come before an editable install, for processes of tests too."""
-    folders = [str((tree / package).parent) for package in PACKAGES]
+    folders = [str(folder) for folder in (entry_points_of(tree), *((tree / package).parent for package in PACKAGES))]
     sys.path[:0] = folders
     os.environ.update(NO_NETWORK, PYTHONPATH=os.pathsep.join(folders), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "PYTHONDONTWRITEBYTECODE"):
@@ -151,6 +153,21 @@ def _load_libraries(tree: Path) -> None:
         importlib.import_module(name)
     assert not _imported_from_elsewhere(Path(os.devnull)), "a library has imported the code that is mutated"
     gc.freeze()
+
+
+def entry_points_of(tree: Path) -> Path:
+    """Return a folder that has the copy's entry points installed: those of the environment may be of another commit."""
+    folder = tree.with_suffix(".installed")
+    project = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    information = folder / f"{project['name']}-{project['version']}.dist-info"
+    information.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for group, entries in (*project["entry-points"].items(), ("console_scripts", project["scripts"])):
+        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in entries.items())]
+    (information / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+    installed = metadata.distribution(project["name"]).read_text("METADATA")
+    (information / "METADATA").write_text(installed or "", encoding="utf-8")
+    return folder
 
 
 def _unchanged(trial: Trial, tree: Path, room: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -115,6 +116,17 @@ def test_a_mutant_is_found_under_another_name_where_it_is_the_only_one(find: Cal
     assert find("fits", old="", new=other) == "new 2", "the only one of all"
     assert find("fits", old="", new=other, third=other) is None
     assert find("fits", old="", new="", third="def fits(n):\n    return n < 3\n") is None
+
+
+def test_a_copy_has_its_own_entry_points_whatever_is_installed(
+    mutants: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = '[project]\nname = "clipbench"\nversion = "9.0"\n[project.scripts]\nclipbench = "clipbench.old:main"\n'
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "pyproject.toml").write_text(project + '[project.entry-points."clipbench.tasks"]\nold = "old:Old"\n')
+    monkeypatch.syspath_prepend(importlib.import_module("mutants_trying").entry_points_of(copy))
+    assert [each.value for each in entry_points(group="clipbench.tasks")] == ["old:Old"]
 
 
 def test_the_table_counts_what_died_before_among_those_that_are_left(mutants: ModuleType) -> None:
