@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ DEVICE = "CLIPBENCH_PROCESS_DEVICE"
 PARENT = "CLIPBENCH_PROCESS_PARENT"
 """The variable in which it tells it the process that has started it."""
 WATCH_SECONDS = 0.5
+CONNECT_SECONDS = 10.0
 END_SECONDS = 15.0
 """Time that a process has to put away its work when it is asked to end."""
 ADVICE = "start it with torchrun or several devices, or unset RANK to run alone"
@@ -140,6 +142,8 @@ def connect(place: Place, listener: int | None = None) -> Store:
 
     is_host = place.rank == 0 and not place.has_agent
     try:
+        if place.has_agent:  # it was there first: where it is gone, torch would try to reach it for a minute
+            socket.create_connection((place.address, place.port), timeout=CONNECT_SECONDS).close()
         store = dist.TCPStore(  # type: ignore[attr-defined]
             place.address,
             place.port,
@@ -149,7 +153,7 @@ def connect(place: Place, listener: int | None = None) -> Store:
             multi_tenant=listener is None,
             master_listen_fd=listener,
         )
-    except (RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"process {place.rank} of {place.n} finds no process 0 at {place.address}:{place.port}: {ADVICE}"
         ) from error

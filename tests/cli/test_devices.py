@@ -19,14 +19,32 @@ if TYPE_CHECKING:
     Command = Callable[..., Done]
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-COMMAND = ["run", "--model", "tiny", "--workers", "0", "--no-report", "--thumbnails", "0"]
+COMMAND = ["run", "--workers", "0", "--no-report", "--thumbnails", "0"]
 ALONE, BOTH = ("--device", "cpu"), ("--device", "cpu,cpu")
-QUICK = ["--suite", "scenes", "--tasks", "retrieval,zero-shot", "--limit", "120", "--batch-size", "8"]
-LONG = ["--tasks", "retrieval@scenes", "--data-option", "n=2500", "--batch-size", "8"]
+TINY = ["--model", "tiny"]
+QUICK = [*TINY, "--suite", "scenes", "--tasks", "retrieval,zero-shot", "--limit", "120", "--batch-size", "8"]
+LONG = ["--model", "slow:toy", "--tasks", "retrieval@scenes", "--data-option", "n=2500", "--batch-size", "8"]
 PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from clipbench.cli import main; main()"
 )
 """The command with Ctrl-C as on a terminal: what starts in the background of a shell ignores it."""
+SLOW = """
+import time
+from clipbench.models.encoding import pipeline
+from clipbench.testing import ToyModel
+
+
+class Slow(ToyModel):
+    def encode_images(self, images):
+        time.sleep(0.05)
+        return super().encode_images(images)
+
+
+def load(body, options):
+    pipeline.COMMIT_SECONDS = 0.2
+    return Slow()
+"""
+"""A plug-in whose model takes its time, and stores what it has often: a run of it has a middle on any machine."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +52,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder with a store of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    info = tmp_path / "site/slow-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[clipbench.models]\nslow = slow_model:load\n")
+    (tmp_path / "site/slow_model.py").write_text(SLOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     return tmp_path
 
 
@@ -196,7 +220,7 @@ def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
     found = []
     for device in ("cpu", "cpu,cpu"):
         arguments = ["--tasks", "retrieval@data.csv", "--batch-size", "8", "--out", f"run-{len(device)}"]
-        done = ended("-m", "clipbench", *COMMAND, *arguments, "--device", device)
+        done = ended("-m", "clipbench", *COMMAND, *TINY, *arguments, "--device", device)
         errors = json.loads(Path(arguments[-1], "result.json").read_text())["evaluations"][0]["reason"]
         found.append((done.returncode, done.stderr, errors))
     assert found[0] == found[1]
