@@ -130,6 +130,8 @@ class World:
             user: the user that the child becomes, such as one who may not read everything.
         """
         log = self.folder / f"log-{len(self.children)}-{time.time_ns()}"
+        for path in (log, log.with_suffix(".err")):
+            path.touch()  # the child may be killed before it opens them
         sys.stdout.flush()
         sys.stderr.flush()
         child = os.fork()
