@@ -87,7 +87,7 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 	$(PEER_VENV)/bin/pip install --quiet 'clip-benchmark==1.6.2' 'numpy<2.3' requests
 	CLIPBENCH_PEER=$(PEER_VENV)/bin/clip_benchmark $(BIN)/pytest -m peer -s tests/peer
 
-torture: $(READY)  ## kill, damage and fill runs, stores, trainings and downloads for ten minutes, and count what is survived
+torture: $(READY)  ## kill, damage and fill runs, stores, trainings, servers and downloads for ten minutes, and count what is survived
 	$(BIN)/python experiments/torture.py
 
 fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (docs/reliability.md)
@@ -102,7 +102,7 @@ bench: $(READY)  ## time every stage beside its peer and the bare work, and writ
 claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: docs/claims.md; CLAIMS='--seeds 0 1 2 3'
 	$(BIN)/python experiments/claims.py $(CLAIMS)
 
-rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: docs/statistics.md
+rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: docs/appendix/coverage.md
 	$(BIN)/python experiments/rates.py
 
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
@@ -133,5 +133,5 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	  --precision bf16 --save-every 250 --eval-every 125 --workers 1 --out runs/tiny $$(test -d runs/tiny/step-0 && echo --resume)
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
-clean:  ## remove what the targets made
-	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe .browser.log .wheel.log dist runs site
+clean:  ## remove what the targets made, but no runs
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe .browser.log .wheel.log dist site

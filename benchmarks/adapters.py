@@ -191,8 +191,6 @@ def subjects(folder: Path, models: Any) -> list[Subject]:
     module = open_clip.create_model(f"local-dir:{exported}")
     test_onnx.export(exported, module, ("encode_image", "encode_text"), torch.zeros(2, 3, 32, 32), torch.ones(2, 77, dtype=torch.long))  # fmt: skip
     found.append(Subject("ONNX of open_clip CLIP", f"onnx:{exported}", {}, from_open_clip(exported), ("fp32",)))
-    tiny = test_onnx.tiny_as_onnx(folder / "tiny")
-    found.append(Subject("ONNX of tiny", f"onnx:{tiny}", {}, from_clipbench("tiny"), ("fp32",)))
     found.append(Subject("pair of tiny and tiny", "pair:tiny+tiny", {}, from_clipbench("tiny"), ("fp32",)))
     return found
 
@@ -247,7 +245,7 @@ def served(images: list[Image.Image], texts: list[str]) -> str:
     faults = [server.busy, server.dropped, server.reordered, None, None]
     state = server.State(tiny.encode_images, tiny.encode_texts)
     with server.serve(state) as url:
-        model: Any = load_model(f"api:{url}", options={"model": "tiny"})
+        model: Any = load_model(f"api:{url}", model_options={"model": "tiny"})
         state.fault = lambda number: faults[number % len(faults)]
         found = [largest(model.encode_images(images), tiny.encode_images(images)), largest(model.encode_texts(texts), tiny.encode_texts(texts))]  # fmt: skip
     return f"| tiny, served by a server that is busy, drops and reorders | {' | '.join(f'{each:.0e}' for each in found)} | – | – | none in the library |"

@@ -53,7 +53,7 @@ def write_data(folder: Path, n_images: int, classes: Sequence[str], templates: S
 def run_command(*arguments: str | Path, cache: Path) -> None:
     """Run clipbench in a process of its own, with a cache of its own, offline."""
     environment = {**os.environ, "CLIPBENCH_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "clipbench.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "clipbench", *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"clipbench {arguments[0]} ended with {done.returncode}: {done.stderr[-500:]}")

@@ -33,7 +33,7 @@ def samples(n: int, seed: int) -> pandas.DataFrame:
         "rank": np.ceil(1000 * mixed**3),
         "confidence": np.clip(1 - mixed / 2, 0, 1),
         "influence": mixed - mixed.mean(),
-        "weighted": 0.6 * mixed,
+        "part": np.floor(100 * shared),
         "squared": mixed**2 - (mixed**2).mean(),
     }
     table |= {f"hit@{length:g}": (mixed < 0.15 + length / 64).astype(float) for length in LENGTHS}
@@ -51,7 +51,7 @@ def kinds() -> dict[str, Metric]:
         "credits": Metric(value=0.6, unit="fraction", column="credit"),
         "cosines": Metric(value=0.2, unit="cosine", column="cosine"),
         "influences": Metric(value=0.5, unit="distance", influence="influence"),
-        "mean of means": Metric(value=0.5, unit="fraction", influence="influence", weighted_column="weighted"),
+        "mean over parts": estimated("mean_over_parts", "hit", "part"),
         "distance": Metric(value=0.5, unit="distance", influence="influence", squared_influence="squared", chance=0.1),
         "median": estimated("median", "rank"),
         "calibration error": estimated("expected_calibration_error", "confidence", "hit"),

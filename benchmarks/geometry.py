@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.metrics import pair_geometry
+from clipbench.metrics.geometry import pair_geometry
 from clipbench.metrics.similarity import row_blocks, unit
 from rows import Row, count, in_turns, peak_mb, times
 

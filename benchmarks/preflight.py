@@ -7,8 +7,8 @@ from pathlib import Path
 
 from clipbench.checks.examination import preflight
 from clipbench.models.encoding.embedder import StoreEmbedder, load_embedder
+from clipbench.models.fingerprint import TEXTS, probe_images
 from clipbench.models.options import LoadOptions
-from clipbench.models.probes import TEXTS, probe_images
 
 MODELS = ("tiny", "open_clip:ViT-B-32/random", "open_clip:ViT-L-14/random")
 

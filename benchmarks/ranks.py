@@ -7,7 +7,7 @@ publishes it: the whole matrix, and for each k and batch of 64 queries the first
 import numpy as np
 import torch
 
-from clipbench.metrics import cross_ranks, recall_at_k
+from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.threads import n_threads
 from rows import Row, count, in_turns, peak_mb, times

@@ -36,7 +36,7 @@ class Reach:
     """A bound that a row has to keep, with what was found."""
 
     what: str
-    """What was found, in words that follow the number: "times the bare product"."""
+    """The finding, in words that follow the number: "times the bare product"."""
     found: Rounds
     at_most: float | None = None
     at_least: float | None = None
@@ -64,10 +64,10 @@ class Row:
     limit: Rounds | None = None
     """The bare work: forward passes over ready tensors, the product alone, reading the file."""
     peer_is: str = ""
-    """What the peer is: a package with its version, or its published routine as it is written here."""
+    """Name of the peer: a package with its version, or its published routine as it is written here."""
     limit_is: str = ""
     notes: Sequence[str] = ()
-    """What else a reader should know, such as that the results are the same to 1e-5."""
+    """Facts that a reader should know too, such as that the results are the same to 1e-5."""
 
 
 def in_turns(works: Mapping[str, Callable[[], object]], *, rounds: int = 5, warm_up: bool = True) -> dict[str, Rounds]:

@@ -40,7 +40,7 @@ def with_comment(jpeg: bytes, text: str) -> bytes:
 
 def peak_of_run(data: Path, place: Path) -> float:
     """Return the most memory in MB that the process of a run, or one that it started, took."""
-    command = [sys.executable, "-m", "clipbench.cli", "run", "--model", "tiny", "--tasks", f"zero-shot@{data}"]
+    command = [sys.executable, "-m", "clipbench", "run", "--model", "tiny", "--tasks", f"zero-shot@{data}"]
     environment = {**os.environ, "CLIPBENCH_CACHE": str(place / "cache"), "HF_HUB_OFFLINE": "1"}
     with open(place / "log", "w+") as log:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What a command takes before it works: help and the import of the library, beside Python with click alone."""
+"""Cost of a command before it works: help and the import of the library, beside Python with click alone."""
 
 import os
 import subprocess
@@ -18,9 +18,9 @@ def start(*arguments: str) -> None:
 def measure(size: str) -> Row:
     """Return the row of ``bench.py``."""
     works = {
-        "help": lambda: start("-m", "clipbench.cli", "--help"),
+        "help": lambda: start("-m", "clipbench", "--help"),
         "import": lambda: start("-c", "import clipbench"),
-        "list": lambda: start("-m", "clipbench.cli", "list", "tasks"),
+        "list": lambda: start("-m", "clipbench", "list", "tasks"),
         "bare": lambda: start("-c", "import click"),
     }
     timed = in_turns(works, rounds=ROUNDS[size])

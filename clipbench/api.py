@@ -7,6 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
 
@@ -16,7 +17,7 @@ from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.memory import dataset_in_memory
 from clipbench.data.reference import load_data as load_reference
-from clipbench.errors import KINDS, UsageError, in_keywords
+from clipbench.errors import KINDS, UsageError
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
 from clipbench.evaluation.explain import Expectation
 from clipbench.evaluation.plan import RunOptions
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     )
 
 
-@in_keywords()
 def run(  # noqa: PLR0913  the options of the command, each by its name
     model: "ModelLike",
     tasks: str | Sequence[str] = "all",
@@ -108,7 +108,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         seed: of subsets and of all random draws; the same seed gives the same numbers.
         limit: images to score, a seeded, stratified subset.
         device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
-        batch_size: images and texts that are encoded at once; None is 64, and on a CUDA device the fastest; ``workers``: processes that decode images.
+        batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device; ``workers``: processes that decode images.
         arch: open_clip architecture of a bare checkpoint file.
         trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
         model_options: options of the model, such as ``{"context": "248"}``.
@@ -147,7 +147,6 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     limit = None if limit is None else _whole_number("limit", limit, 1)
     workers = None if workers is None else _whole_number("workers", workers, 0)
     seed, thumbnails = _whole_number("seed", seed, 0), _whole_number("thumbnails", thumbnails, 0)
-    batch_size = None if batch_size is None else _whole_number("batch_size", batch_size, 1)
     names = [tasks] if isinstance(tasks, str) else tasks
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise UsageError(
@@ -156,20 +155,8 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     trackers = [log] if isinstance(log, str) else log
     if out is None and "tensorboard" in trackers:
         raise UsageError("log='tensorboard' writes into the run folder, which is temporary without one: give out")
-    loading = DataOptions(
-        data_root=None if data_root is None else Path(data_root),
-        allow_partial=allow_partial,
-        options=data_options or {},
-    )
-    given = _in_memory(data, loading)
-    load = LoadOptions(
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        arch=arch,
-        options=model_options or {},
-        trust_remote_code=trust_remote_code,
-    )
+    given, loading = _in_memory(data, _data_options(data_root, allow_partial, data_options))
+    load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     options = SessionOptions(
         tasks=list(names),
         suite=suite,
@@ -181,7 +168,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             skip_bad_images=on_bad_image == "skip",
             keep_arrays=keep_arrays,
             n_thumbnails=thumbnails,
-            data=_without_columns(loading) if isinstance(given, Dataset) else loading,
+            data=loading,
             command=["clipbench.run"],
         ),
         load=load,
@@ -205,7 +192,6 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     return run
 
 
-@in_keywords()
 def doctor(  # noqa: PLR0913  the options of the command, each by its name
     model: "ModelLike",
     *,
@@ -235,14 +221,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         metric: of that score, such as ``"zero-shot/acc1"``; without it the headline of the task that the data allow.
         limit: images that are scored, a seeded, stratified subset.
         seed: of samples.
-        device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
-        batch_size: images and texts that are encoded at once; None is 64, and on a CUDA device the fastest.
-        arch: open_clip architecture of a bare checkpoint file.
-        trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
-        model_options: options of the model, such as ``{"context": "248"}``.
-        data_options: columns and split of the data.
-        data_root: folder that holds data sets by name.
-        allow_partial: check what is there where images or classes are missing.
+        device: this and all other options are those of ``clipbench.run``.
 
     Returns:
         The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the mend), ``frame()``, and
@@ -258,26 +237,13 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     """
     limit = None if limit is None else _whole_number("limit", limit, 1)
     seed = _whole_number("seed", seed, 0)
-    batch_size = None if batch_size is None else _whole_number("batch_size", batch_size, 1)
     if metric is not None and expect is None:
         raise UsageError("metric names what 'expect' is of: give expect, such as 52.1")
-    loading = DataOptions(
-        data_root=None if data_root is None else Path(data_root),
-        allow_partial=allow_partial,
-        options=data_options or {},
-    )
-    load = LoadOptions(
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        arch=arch,
-        options=model_options or {},
-        trust_remote_code=trust_remote_code,
-    )
-    given = _in_memory(data, loading)
+    load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
+    given, loading = _in_memory(data, _data_options(data_root, allow_partial, data_options))
     options = DoctorOptions(
         data=given,
-        loading=_without_columns(loading) if isinstance(given, Dataset) else loading,
+        loading=loading,
         expectation=None if expect is None else Expectation(str(expect), metric),
         limit=limit,
         seed=seed,
@@ -288,7 +254,6 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         return diagnose(_embedder(model, load, Path(own_root)), load, options)
 
 
-@in_keywords()
 def compare(
     base: "Run | Values | str | os.PathLike[str]",
     candidate: "Run | Values | str | os.PathLike[str]",
@@ -331,7 +296,6 @@ def compare(
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=least))
 
 
-@in_keywords(model_option="options")
 def load_model(  # noqa: PLR0913  the options of the command, each by its name
     reference: str | os.PathLike[str],
     *,
@@ -340,7 +304,7 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
     batch_size: int | None = None,
     arch: str | None = None,
     trust_remote_code: bool = False,
-    options: Mapping[str, str] | None = None,
+    model_options: Mapping[str, str] | None = None,
 ) -> Model | Embedder:
     """Return the model that a reference stands for, ready to encode.
 
@@ -349,10 +313,10 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
             checkpoint with ``arch``, or ``"embeddings:FILE"``; ``clipbench list models`` has all forms.
         device: ``"auto"`` or a torch device.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, what the towers compute in; vectors are float32.
-        batch_size: images and texts that are encoded at once; None is 64, and on a CUDA device the fastest.
+        batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device.
         arch: open_clip architecture of a bare checkpoint file.
         trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
-        options: options of the model, such as ``{"context": "248"}``.
+        model_options: such as ``{"context": "248"}``.
 
     Raises:
         ClipbenchError: the reference or an option is wrong, or the weights are not here.
@@ -362,25 +326,17 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
         >>> model.encode_texts(["a red cube"]).shape == (1, model.info.embed_dim)
         True
     """
-    loading = LoadOptions(
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        arch=arch,
-        options=options or {},
-        trust_remote_code=trust_remote_code,
-    )
-    return model_references.load_model(str(reference), loading)
+    load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
+    return model_references.load_model(str(reference), load)
 
 
-@in_keywords(data_option="options")
 def load_data(
     data: "DataLike",
     *,
     task: str | None = None,
     data_root: str | os.PathLike[str] | None = None,
     allow_partial: bool = False,
-    options: Mapping[str, str] | None = None,
+    data_options: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Return data as the tasks see them: images as references, with labels, captions or both.
 
@@ -390,50 +346,42 @@ def load_data(
         task: the task that will ask; the generated scenes are others for each.
         data_root: folder that holds data sets by name.
         allow_partial: leave out samples without image, and classes without samples, instead of refusing.
-        options: columns and split, such as ``{"caption": "title"}``.
+        data_options: columns and split, such as ``{"caption": "title"}``.
 
     Raises:
         ClipbenchError: no such data, or they are malformed.
 
     Example:
-        >>> scenes = load_data("scenes", options={"n": "4"})
+        >>> scenes = load_data("scenes", data_options={"n": "4"})
         >>> len(scenes), scenes.captions is not None
         (4, True)
     """
-    loading = DataOptions(
-        data_root=None if data_root is None else Path(data_root),
-        task=task,
-        allow_partial=allow_partial,
-        options=options or {},
-    )
+    loading = replace(_data_options(data_root, allow_partial, data_options), task=task)
     if isinstance(data, str | os.PathLike):
         return load_reference(str(data), loading)
     return dataset_in_memory(data, loading)
 
 
 def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress: Progress | None) -> Run:
+    is_finished = may_be_finished(folder, writes_reports=options.writes_reports)
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
-        target = _target(
-            model, folder, options, Path(own_root), shows_bars=progress is not None and progress.shows_bars
-        )
+        embedder, name = None, str(model)
+        if isinstance(model, str | os.PathLike):
+            if is_pattern(name):
+                raise UsageError(f"'{name}' is a pattern: measure its models one at a time, or use `clipbench run`")
+        else:
+            shows_bars = progress is not None and progress.shows_bars
+            embedder = _embedder(model, options.load, Path(own_root), workers=options.workers, shows_bars=shows_bars)
+            name = embedder.info.ref
+        target = Target(name, name, folder, may_be_finished=is_finished, embedder=embedder)
         if target.brings_samples and options.data is not None:
-            raise UsageError(f"{target.name} is made of vectors with samples of their own: drop data={_shown(options)}")
+            shown = repr(options.data) if isinstance(options.data, str) else "..."
+            raise UsageError(f"{target.name} is made of vectors with samples of their own: drop data={shown}")
         session = Session(options, Targets(folder, [target]), progress)
         run = session.measure(target)
         session.report(run)
         session.try_log(target, run)
     return run
-
-
-def _target(model: "ModelLike", folder: Path, options: SessionOptions, own_root: Path, *, shows_bars: bool) -> Target:
-    is_finished = may_be_finished(folder, writes_reports=options.writes_reports)
-    if isinstance(model, str | os.PathLike):
-        reference = str(model)
-        if is_pattern(reference):
-            raise UsageError(f"'{reference}' is a pattern: measure its models one at a time, or use `clipbench run`")
-        return Target(reference, reference, folder, may_be_finished=is_finished)
-    embedder = _embedder(model, options.load, own_root, workers=options.workers, shows_bars=shows_bars)
-    return Target(embedder.info.ref, embedder.info.ref, folder, may_be_finished=is_finished, embedder=embedder)
 
 
 def _embedder(
@@ -454,11 +402,40 @@ def _embedder(
     )
 
 
-def _in_memory(data: "DataLike | None", loading: DataOptions) -> str | Dataset | None:
-    """Return data as a reference, or as a data set where they are in memory."""
+def _in_memory(data: "DataLike | None", loading: DataOptions) -> tuple[str | Dataset | None, DataOptions]:
+    """Return data as a reference, or as a data set where they are in memory; and how they are to be loaded.
+
+    Of data that have been read it is left to say on how many images words are written, and what is trained on.
+    """
     if data is None or isinstance(data, str | os.PathLike):
-        return None if data is None else str(data)
-    return dataset_in_memory(data, loading)
+        return None if data is None else str(data), loading
+    kept = {name: text for name, text in loading.options.items() if name in ("n", "train")}
+    return dataset_in_memory(data, loading), replace(loading, options=kept)
+
+
+def _data_options(
+    data_root: str | os.PathLike[str] | None, allow_partial: bool, options: Mapping[str, str] | None
+) -> DataOptions:
+    root = None if data_root is None else Path(data_root)
+    return DataOptions(data_root=root, allow_partial=allow_partial, options=options or {})
+
+
+def _load_options(
+    device: str,
+    precision: str,
+    batch_size: int | None,
+    arch: str | None,
+    options: Mapping[str, str] | None,
+    trust_remote_code: bool,
+) -> LoadOptions:
+    return LoadOptions(
+        device=device,
+        precision=precision,
+        batch_size=None if batch_size is None else _whole_number("batch_size", batch_size, 1),
+        arch=arch,
+        options=options or {},
+        trust_remote_code=trust_remote_code,
+    )
 
 
 def _whole_number(name: str, value: SupportsIndex, least: int) -> int:
@@ -471,16 +448,6 @@ def _whole_number(name: str, value: SupportsIndex, least: int) -> int:
         range_ = f"{least} or more" if number < least else "below 2^63"
         raise UsageError(f"{name} is {value!r:.60}: expected a whole number, {range_}")
     return number
-
-
-def _without_columns(options: DataOptions) -> DataOptions:
-    """Return what is left to say of data that have been read: on how many images words are written, and what is trained on."""
-    kept = {name: text for name, text in options.options.items() if name in ("n", "train")}
-    return DataOptions(data_root=options.data_root, allow_partial=options.allow_partial, options=kept)
-
-
-def _shown(options: SessionOptions) -> str:
-    return repr(options.data) if isinstance(options.data, str) else "..."
 
 
 def _refuse_empty(run: Run) -> None:

@@ -28,38 +28,6 @@ MOST_CHARACTERS = 2_000
 """Characters of an error's text: names and values of the user's own in it may be of any length."""
 
 
-DEPENDENCIES = frozenset(
-    [
-        "PIL",
-        "click",
-        "datasets",
-        "ftfy",
-        "google.protobuf",  # google alone is of many
-        "huggingface_hub",
-        "jaxtyping",
-        "jinja2",
-        "matplotlib",
-        "numpy",
-        "open_clip",
-        "pandas",
-        "platformdirs",
-        "pyarrow",
-        "safetensors",
-        "scipy",
-        "sentencepiece",
-        "threadpoolctl",
-        "tokenizers",
-        "torch",
-        "torchvision",
-        "tqdm",
-        "transformers",
-        "umap",
-        "xxhash",
-    ]
-)
-"""Packages, by the names of their modules, that installing clipbench brings."""
-
-
 class ClipbenchError(Exception):
     """An error that the user can mend; its text is one line."""
 
@@ -86,7 +54,7 @@ class UnknownSplit(UsageError):
 
     def __init__(self, source: object, split: str, names: Iterable[str]) -> None:
         has = ", ".join(names) or "none"
-        super().__init__(f"{source} has no split '{split}': it has {has}; name one with --data-option split=NAME")
+        super().__init__(f"{source} has no split '{split}': it has {has}; name one with {data_option(split='NAME')}")
 
 
 class NotComparable(UsageError):
@@ -110,13 +78,14 @@ class BadImage(DataError):
 
     def __init__(self, name: str, cause: str) -> None:
         super().__init__(
-            f"cannot read image {name}: {cause}; replace it, or run with --on-bad-image skip to leave it out and say so"
+            f"cannot read image {name}: {cause}; replace it, or run with {option('on_bad_image', 'skip')} to leave it"
+            " out and say so"
         )
         self.name = name
         self.cause = cause
 
     def __reduce__(self) -> tuple[type["BadImage"], tuple[str, str]]:
-        # Unpickling calls the class with args, which hold the message: from a worker process it would come back broken.
+        # Unpickling calls the class with args, which hold the message, and a worker process does not know its reader.
         return BadImage, (self.name, self.cause)
 
 
@@ -130,6 +99,10 @@ class MissingPart(DataError):
 
 class VectorError(ClipbenchError):
     """A model gave a NaN, infinite or zero vector, which has no direction to compare."""
+
+
+class PluginFault(ClipbenchError):
+    """The code of a plug-in raised."""
 
 
 class Unavailable(ClipbenchError):
@@ -152,84 +125,74 @@ def kind(error: ClipbenchError) -> str:
     return next(each.__name__ for each in type(error).__mro__ if each.__name__ in KINDS)
 
 
-@contextmanager
-def in_keywords(*, data_option: str = "data_options", model_option: str = "model_options") -> Iterator[None]:
-    """Have errors name the keywords of a function, where their texts name the flags of the command line.
+class _Reader:
+    is_at_command_line = False
 
-    Args:
-        data_option: the function's name for options of the data; ``model_option``: of the model.
+
+@contextmanager
+def for_command_line() -> Iterator[None]:
+    """Have messages name the flags of the command line, as long as a command runs; else they name Python's keywords.
+
+    It holds for the whole process and not for a context: images are read and servers are asked in threads too.
     """
+    before, _Reader.is_at_command_line = _Reader.is_at_command_line, True
     try:
         yield
-    except ClipbenchError as error:
-        if error.args:
-            text = as_keywords(str(error.args[0]), {"data-option": data_option, "model-option": model_option})
-            error.args = (text, *error.args[1:])
-        raise
+    finally:
+        _Reader.is_at_command_line = before
 
 
-def as_keywords(text: str, names: Mapping[str, str]) -> str:
-    """Return a message with keywords in place of flags; what stands in backticks is a command, and stays.
+def on_command_line(text: str) -> str:
+    """Return words that have a meaning on the command line alone, and nothing for a reader in Python."""
+    return text if _Reader.is_at_command_line else ""
 
-    Values of the user's own stay as they are: only a placeholder, or a value that a message advises, is put in quotes.
+
+def option(name: str, value: object = None) -> str:
+    """Return an option as the reader of a message writes it.
 
     Args:
-        names: keywords of ``--data-option`` and ``--model-option``.
+        name: the keyword of the functions, such as ``"allow_partial"``.
+        value: what it is set to, True for a switch; None names the option alone.
 
     Example:
-        >>> as_keywords("add --data-option split=NAME, or run with --allow-partial", {"data-option": "options"})
-        "add options={'split': 'NAME'}, or run with allow_partial=True"
-        >>> as_keywords("drop --data-option split=train[:5%]", {"data-option": "options"})
-        'drop options split=train[:5%]'
+        >>> option("out"), option("device", "cpu"), option("allow_partial", True)
+        ('out', "device='cpu'", 'allow_partial=True')
+        >>> with for_command_line():
+        ...     option("out"), option("device", "cpu"), option("allow_partial", True)
+        ('--out', '--device cpu', '--allow-partial')
     """
-    text = re.sub(r"[:;] --traceback shows [^);,]*| \(--traceback\)", "", text)  # Python shows it unasked
-    return FLAG.sub(lambda found: _keyword(found, names), text)
+    if _Reader.is_at_command_line:
+        flag = f"--{name.replace('_', '-')}"
+        return flag if value is None or value is True else f"{flag} {value}"
+    return name if value is None else f"{name}={value if isinstance(value, int) else str(value)!r}"
 
 
-def _keyword(found: re.Match[str], names: Mapping[str, str]) -> str:
-    flag, option, value = found["flag"], found["option"], found["value"]
-    if flag is None:
-        return found[0]
-    name = names.get(flag, flag.replace("-", "_"))
-    if value is None:
-        return f"{name}=True" if flag in SWITCHES else name
-    if option is not None:
-        return f"{name}={{'{option}': '{value}'}}"
-    return f"'{value}'" if flag == "model" else f"{name}='{value}'"
+def data_option(**entry: object) -> str:
+    """Return an option of the data as the reader of a message writes it.
+
+    Example:
+        >>> data_option(split="NAME")
+        "data_options={'split': 'NAME'}"
+    """
+    return _entry("data", entry)
 
 
-SWITCHES = ("allow-partial", "keep-arrays", "offline", "trust-remote-code", "yes")
-KEYWORDS = (
-    *("arch", "batch-size", "data", "data-option", "data-root", "device", "expect", "limit", "log", "metric", "model"),
-    *("model-option", "on-bad-image", "out", "precision", "prompts", "seed", "tasks", "workers"),
-)
-"""Flags that are keywords of functions too, beside the switches."""
+def model_option(**entry: object) -> str:
+    """Return an option of the model as the reader of a message writes it."""
+    return _entry("model", entry)
 
-FLAG = re.compile(
-    rf"`[^`]*`|(?<![\w-])--(?P<flag>{'|'.join((*SWITCHES, *KEYWORDS))})(?![\w-])"
-    r"(?: (?:(?P<option>\w+)=)?(?P<value>(?:[a-z-]+:)?(?:ARCH|COLUMN|COMMIT|DATA|FILE|FOLDER|NAME|NUMBER|TAG|TASK/METRIC)"
-    r"|all|cpu|fp32|published|skip|ViT-B-32)(?=[.:?]?(?:[\s,;)]|$)))?"
-)
-"""A command in backticks, or a flag with the placeholder or the advised value that follows it."""
+
+def _entry(kind: str, entry: Mapping[str, object]) -> str:
+    ((name, value),) = entry.items()
+    return f"--{kind}-option {name}={value}" if _Reader.is_at_command_line else f"{kind}_options={entry}"
+
 
 FOREIGN = (Exception, SystemExit)
 """Errors that the code of a model, a task or a plug-in may end with: it may call ``sys.exit``."""
 
 MACHINE = {
-    getattr(errno, name, None)
-    for name in (
-        "ENOSPC",
-        "EDQUOT",
-        "EFBIG",
-        "EACCES",
-        "EPERM",
-        "EROFS",
-        "EIO",
-        "EMFILE",
-        "ENFILE",
-        "ENOMEM",
-        "ENAMETOOLONG",
-    )
+    getattr(errno, f"E{name}", None)
+    for name in ["NOSPC", "DQUOT", "FBIG", "ACCES", "PERM", "ROFS", "IO", "MFILE", "NFILE", "NOMEM", "NAMETOOLONG"]
 }
 """Errors of the system that no code is to blame for: a full or read-only disk, a missing permission, no memory."""
 
@@ -261,10 +224,14 @@ def bug(error: BaseException, whose: str) -> str:
 
     Example:
         >>> bug(KeyError("a"), "the task")
-        "KeyError: 'a' (a bug in the task: --traceback shows where)"
+        "KeyError: 'a' (a bug in the task)"
     """
     is_to_blame = not is_machines(error) and missing_package(error) is None
-    return f"{cause(error)} (a bug in {whose}: --traceback shows where)" if is_to_blame else cause(error)
+    return (
+        f"{cause(error)} (a bug in {whose}{on_command_line(': --traceback shows where')})"
+        if is_to_blame
+        else cause(error)
+    )
 
 
 def missing_package(error: BaseException) -> str | None:
@@ -273,14 +240,17 @@ def missing_package(error: BaseException) -> str | None:
     Example:
         >>> missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
         'torch'
-        >>> missing_package(ModuleNotFoundError("No module named 'google'", name="google"))
-        'google.protobuf'
+        >>> missing_package(ModuleNotFoundError("No module named 'open_clip'", name="open_clip"))
+        'open-clip-torch'
     """
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return None
-    name = f"{error.name}."
-    known = ((each, f"{each}.") for each in DEPENDENCIES)
-    return next((each for each, inside in known if name.startswith(inside) or inside.startswith(name)), None)
+    from importlib.metadata import requires
+
+    # A package that is not there cannot say which modules it has: most bear its name, or the first words of it.
+    words = [f"{part}-" for part in error.name.replace("_", "-").split(".")]
+    needed = [re.split(r"[^\w-]", each)[0] for each in requires("clipbench") or () if "extra ==" not in each]
+    return next((each for each in needed if f"{each}-".startswith(tuple(words))), None)
 
 
 def is_machines(error: BaseException) -> bool:

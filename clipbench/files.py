@@ -12,7 +12,7 @@ from errno import EISDIR
 from pathlib import Path
 from typing import BinaryIO
 
-from clipbench.errors import MachineError, UsageError
+from clipbench.errors import MachineError, UsageError, option
 from clipbench.untrusted.reading import is_there, user_path
 
 try:
@@ -25,7 +25,7 @@ HALF = ".half"
 LEAST_FREE = 1 << 20
 """Bytes that a disk must have free before work is begun whose results go to it."""
 ATTEMPTS = 5
-"""How often a file is made anew that was removed, or whose folder was, before it could be locked."""
+"""Attempts to make a file anew that was removed, or whose folder was, before it could be locked."""
 
 
 def default_root() -> Path:
@@ -55,11 +55,8 @@ def write_atomic(files: Mapping[Path, bytes], *, is_durable: bool = False) -> No
 
 @contextmanager
 def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False) -> Iterator[None]:
-    """Write files under temporary names, and move them into place if the block raises nothing; else remove them.
-
-    Raises:
-        MachineError: one cannot be written.
-    """
+    """Write files under temporary names, and move them into place if the block raises nothing; else remove them; raise
+    MachineError where one cannot be written."""
     with ExitStack() as stack:
         for path, content in files.items():
             with _write_errors(path):
@@ -104,7 +101,6 @@ def atomic_file(path: Path, *, is_durable: bool = False) -> Iterator[BinaryIO]:
     """Yield a new file; it replaces what is under the name when the block has ended well, and is removed otherwise.
 
     Args:
-        path: name of the file; its folder is made if it is not there.
         is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
 
     Raises:
@@ -145,7 +141,6 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
 
     Args:
         n_bytes: room that is needed, as far as it is known.
-        advice: what to do otherwise.
     """
     there = nearest(folder)
     try:
@@ -177,7 +172,7 @@ def alone_in(folder: Path, busy: str | None = None, *, wait: Callable[[], object
         UsageError: another holds it.
         MachineError: it cannot be made.
     """
-    busy = busy or f"another clipbench writes to {folder}: wait for its end, or name another --out"
+    busy = busy or f"another clipbench writes to {folder}: wait for its end, or name another {option('out')}"
     handle, is_new = _hold(folder, busy, wait)
     try:
         yield
@@ -249,7 +244,6 @@ def _half_file(path: Path, *, is_durable: bool) -> Iterator[BinaryIO]:
 
 
 def _new_half(path: Path) -> tuple[Path, BinaryIO]:
-    """Return a new file beside a path, locked as long as it is open."""
     for _ in range(ATTEMPTS):
         half = path.with_name(f".{_stem(path.name)}.{uuid.uuid4().hex[:8]}{HALF}")
         file = half.open("xb")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from clipbench.errors import ClipbenchError, Unavailable
+from clipbench.errors import ClipbenchError, Unavailable, option
 from clipbench.untrusted.reading import is_folder
 
 PROBE_SECONDS = 3.0
@@ -35,12 +35,21 @@ class HubRequest:
     """Advice for the user: how to put it in place by hand, and what runs without it."""
 
 
+def model_request(what: str, repository: str, prefix: str) -> HubRequest:
+    """Return the request for files of a model, which may also come as a folder of the adapter ``prefix``."""
+    remedy = (
+        f"where there is a network run `hf download {repository} --local-dir FOLDER`, bring the folder here and give"
+        f" {option('model', f'{prefix}:FOLDER')}, or copy a filled Hugging Face cache here and set HF_HOME; local"
+        " folders and embeddings: need no Hub"
+    )
+    return HubRequest(what=what, repository=repository, remedy=remedy)
+
+
 def cached_first(load: Callable[[], T], wanted: HubRequest) -> T:
     """Return the result of ``load`` from the Hub's cache, or else, if the Hub can be reached, with downloads.
 
     Args:
         load: called up to twice; the first time every request to the Hub fails at once.
-        wanted: words for the error message.
 
     Raises:
         Unavailable: it is not in the cache, and the Hub cannot be reached, does not have it, or keeps it closed.
@@ -57,11 +66,8 @@ def cached_first(load: Callable[[], T], wanted: HubRequest) -> T:
 
 
 def online(load: Callable[[], T], wanted: HubRequest) -> T:
-    """Return the result of ``load`` with requests to the Hub, after a first one has shown that it can be reached.
-
-    Raises:
-        Unavailable: the Hub cannot be reached, does not have it, keeps it closed, or breaks off.
-    """
+    """Return the result of ``load`` with requests to the Hub, after a first one has shown that it can be reached; raise
+    Unavailable where the Hub cannot be reached, does not have it, keeps it closed, or breaks off."""
     cause = unreachable()
     if cause is not None:
         raise Unavailable(
@@ -94,7 +100,7 @@ def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return "offline: HF_HUB_OFFLINE is set, or --offline given"
+        return f"offline: HF_HUB_OFFLINE is set, or {option('offline', True)} given"
     answers: list[str | None] = []
     thread = threading.Thread(  # a thread, since no timeout of a socket covers the look-up of its name
         target=lambda: answers.append(_ask(constants.ENDPOINT, seconds)), daemon=True
@@ -120,7 +126,10 @@ def refusal(error: BaseException, wanted: HubRequest) -> ClipbenchError | None:
             advice = f"the repository lacks a file that is needed: see {page}"
         elif isinstance(link, errors.HfHubHTTPError):
             advice = _advice(getattr(link.response, "status_code", None), page, wanted)
-        elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError) or _is_cut_short(link):
+        # of a file that arrived with another size than promised, the client raises a bare OSError
+        elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError) or (
+            isinstance(link, OSError) and "Consistency check failed" in str(link)
+        ):
             advice = f"the connection broke; {wanted.remedy}"
         else:
             continue
@@ -173,11 +182,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _not_given(wanted: HubRequest, advice: str) -> Unavailable:
     return Unavailable(f"cannot get {wanted.what} from Hub repository {wanted.repository}: {advice}")
-
-
-def _is_cut_short(error: BaseException) -> bool:
-    """Return whether a file arrived with another size than promised: the client raises a bare OSError for that."""
-    return isinstance(error, OSError) and "Consistency check failed" in str(error)
 
 
 def _advice(status: int | None, page: str, wanted: HubRequest) -> str:

@@ -1,6 +1,6 @@
 """Plug-ins: named entry points of the installed distributions, imported only when they are used.
 
-Tasks, model adapters, reports and their sections are found this way, clipbench's own exactly as a third party's.
+Tasks, model adapters, reports and their sections, checks and exports are found this way, clipbench's own exactly as a third party's.
 """
 
 import os
@@ -18,6 +18,7 @@ MODELS = "clipbench.models"
 REPORTS = "clipbench.reports"
 SECTIONS = "clipbench.sections"
 CHECKS = "clipbench.checks"
+EXPORTS = "clipbench.exports"
 OURS = "clipbench"
 """Name of the distribution whose plug-ins are clipbench's own."""
 
@@ -29,7 +30,7 @@ def names(group: str) -> list[str]:
     """Return the names that a group declares, sorted, without importing anything.
 
     Args:
-        group: ``TASKS``, ``MODELS``, ``REPORTS``, ``SECTIONS`` or ``CHECKS``.
+        group: ``TASKS``, ``MODELS``, ``REPORTS``, ``SECTIONS``, ``CHECKS`` or ``EXPORTS``.
 
     Example:
         >>> "open_clip" in names(MODELS)
@@ -86,11 +87,6 @@ def report_writer() -> Callable[..., None]:
     return cast("Callable[..., None]", load(REPORTS, "html"))
 
 
-def comparison_writer() -> Any:
-    """Return what writes the HTML page of comparisons: ``write_compare(judged, runs, path)``."""
-    return load(REPORTS, "compare")
-
-
 def plotter() -> Any:
     """Return the module of figures for papers, which has ``plots``, ``PlotOptions``, ``draw_plot`` and ``write_plot``."""
     return load(REPORTS, "plots")
@@ -118,26 +114,9 @@ def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchEr
         ) from error
 
 
-def site() -> Any:
-    """Return the class of the site over runs: ``Site(folder, port)``.
-
-    Raises:
-        UsageError: the packages that it needs are not installed.
-    """
-    for package in ("starlette", "uvicorn"):
-        optional(package, extra="view", needed_by="clipbench view", kind=UsageError)
-    return load(REPORTS, "view")
-
-
 @lru_cache(maxsize=16)
 def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
-    """Return the entry points of a group.
-
-    Args:
-        group: name of the group.
-        folders: where packages lie, with the times of their last changes. They are there for the cache alone, which an
-            installation makes out of date.
-    """
+    """Return the entry points of a group, as they are as long as no folder of packages changes."""
     return entry_points(group=group)
 
 

@@ -1,6 +1,9 @@
 """Seeded random generators by name: each draw has its own, so that a new draw changes no other."""
 
 import hashlib
+from _random import Random  # the generator itself: that of ``random`` seeds it twice, which is most of a stream's cost
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,3 +18,51 @@ def generator(seed: int, *names: str) -> np.random.Generator:
     # Not hash(): Python salts it anew in each process.
     digest = hashlib.blake2b(repr((seed, names)).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest))
+
+
+T = TypeVar("T")
+
+
+class Chance:
+    """A stream of choices that its key alone decides.
+
+    Only ``random()`` of Python's generator is used: it is the one method whose sequence Python promises to keep.
+
+    Example:
+        >>> Chance("demo", 0).one_of("abcdef"), Chance("demo", 0).one_of("abcdef")
+        ('e', 'e')
+    """
+
+    def __init__(self, *key: str | int) -> None:
+        digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+        self._next = Random(int.from_bytes(digest)).random
+
+    def happens(self, probability: float) -> bool:
+        """Return True in that share of cases."""
+        return self._next() < probability
+
+    def between(self, low: float, high: float) -> float:
+        """Return a number from low to high, with four decimals."""
+        return round(low + (high - low) * self._next(), 4)
+
+    def below(self, bound: int) -> int:
+        """Return a whole number from 0 to one below the bound."""
+        return int(self._next() * bound)
+
+    def one_of(self, options: Sequence[T]) -> T:
+        """Return one of the options, all equally likely."""
+        return options[self.below(len(options))]
+
+    def some_of(self, options: Sequence[T], n: int) -> list[T]:
+        """Return n distinct options in random order; n is at most their number."""
+        pool = list(options)
+        return [pool.pop(self.below(len(pool))) for _ in range(n)]
+
+    def weighted(self, options: Mapping[T, float]) -> T:
+        """Return one of the keys, with its value as probability; the values sum to 1."""
+        left = self._next()
+        for option, share in options.items():
+            left -= share
+            if left < 0:
+                return option
+        return next(reversed(list(options)))

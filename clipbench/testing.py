@@ -61,15 +61,12 @@ class ToyModel(Model):
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         self.encoded_texts += len(texts)
-        rows = [self._characters(text) for text in texts]
+        groups = [[text[at : at + 3] for at in range(max(1, len(text) - 2))] for text in texts]
+        rows = [np.sum([_vector_of(each, self.info.embed_dim) for each in found], axis=0) for found in groups]
         return np.stack(rows).astype(np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         return count_words(texts)
-
-    def _characters(self, text: str) -> np.ndarray:
-        groups = [text[at : at + 3] for at in range(max(1, len(text) - 2))]
-        return np.sum([_vector_of(group, self.info.embed_dim) for group in groups], axis=0)
 
 
 class ConstantModel(ToyModel):

@@ -1,6 +1,6 @@
 """The figures of docs/claims.md. The same outcomes give the same bytes. Imported only with matplotlib at hand."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from claims_outcomes import Bounded, Runs, recall
-from claims_verdicts import Duel
+from claims_outcomes import SHOWN, Bounded, Runs, lead, recall
 
 Places = Float64[np.ndarray, " n"]
 
@@ -26,30 +25,21 @@ class Look(NamedTuple):
     marker: str
 
 
-class Row(NamedTuple):
-    """A measure of a weakness."""
-
-    title: str
-    seeds: Bounded
-    tiny: Bounded
-    chance: float | None
-
-
 LOOKS = Look("InfoNCE", "#0072b2", "o"), Look("sigmoid loss", "#d55e00", "s")
 LINES = (("#0072b2", "-"), ("#d55e00", "--"), ("#1c1c1e", ":"))
 GREY = "#5f6064"
 
 
-def draw_losses(duels: Sequence[Duel], path: Path) -> None:
+def draw_losses(duels: Sequence[tuple[Runs, Runs]], path: Path) -> None:
     """Draw recall@1 of both losses against batch size, and the sigmoid loss's lead: each seed, and means with intervals."""
-    batches = np.array([float(duel.batch_size) for duel in duels])
+    batches = np.array([float(clip[0].options.batch_size) for clip, _ in duels])
     with _figure(path, n_panels=2) as (left, right):
         for which, (look, shift) in enumerate(zip(LOOKS, (0.93, 1.07), strict=True)):
             _means(left, shift * batches, [recall(duel[which]) for duel in duels], look)
         left.set(ylabel="recall@1, mean of both directions, %", ylim=(0, None))
         left.legend(loc="best")
         right.axhline(0, color=GREY, linewidth=0.7)
-        _means(right, batches, [duel.lead for duel in duels], Look("", "#1c1c1e", "D"))
+        _means(right, batches, [lead(siglip, clip) for clip, siglip in duels], Look("", "#1c1c1e", "D"))
         right.set(ylabel="sigmoid loss minus InfoNCE, pp")
         for axes in (left, right):
             axes.set_xscale("log", base=2)
@@ -79,15 +69,15 @@ def draw_gap(by_temperature: Sequence[Runs], path: Path) -> None:
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, title="temperature")
 
 
-def draw_weaknesses(rows: Sequence[Row], path: Path) -> None:
+def draw_weaknesses(runs: Mapping[str, Bounded], tiny: Mapping[str, Bounded], path: Path) -> None:
     """Draw a row for each measure: the mean of seeds with each seed, ``tiny``, and chance."""
-    with _figure(path, n_panels=1, height=0.9 + 0.3 * len(rows)) as (axes,):
-        at = np.arange(len(rows))[::-1].astype(np.float64)
-        _means(axes, at + 0.12, [row.seeds for row in rows], Look("runs", *LOOKS[0][1:]), is_row=True)
-        _means(axes, at - 0.12, [row.tiny for row in rows], Look("tiny", *LOOKS[1][1:]), is_row=True)
-        chances = [(100 * row.chance, y) for row, y in zip(rows, at, strict=True) if row.chance is not None]
+    with _figure(path, n_panels=1, height=0.9 + 0.3 * len(SHOWN)) as (axes,):
+        at = np.arange(len(SHOWN))[::-1].astype(np.float64)
+        _means(axes, at + 0.12, [runs[name] for name in SHOWN], Look("runs", *LOOKS[0][1:]), is_row=True)
+        _means(axes, at - 0.12, [tiny[name] for name in SHOWN], Look("tiny", *LOOKS[1][1:]), is_row=True)
+        chances = [(100 * chance, y) for (_, chance), y in zip(SHOWN.values(), at, strict=True) if chance is not None]
         axes.plot(*zip(*chances, strict=True), "|", color="#1c1c1e", markersize=12, label="chance")
-        axes.set_yticks(at, [row.title for row in rows])
+        axes.set_yticks(at, [title for title, _ in SHOWN.values()])
         axes.set(xlabel="%", xlim=(-1.5, 101.5))
         axes.grid(axis="y", color="#e4e4e7", linewidth=0.5)
         axes.set_axisbelow(True)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from claims_texts import GROUPS, HAS_MATES, Found
+from claims_texts import GROUPS, HAS_MATES
 from clipbench.errors import DataError
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
@@ -31,6 +31,27 @@ SWAPS = ("swap_att", "swap_obj")
 FEW_TOKENS, ALL_TOKENS = 20, 77
 WHOLE_LENGTH = 0.95
 """Share of the recall of whole captions at which clipbench's effective length ends."""
+
+SHOWN = {
+    "text": ("Swapped captions, text score", 1 / 4),
+    "image": ("Swapped captions, image score", 1 / 4),
+    "group": ("Swapped captions, group score", 1 / 6),
+    SWAPS[0]: ("Colours swapped, text score", 1 / 4),
+    SWAPS[1]: ("Objects swapped, text score", 1 / 4),
+    "relation": ("Opposite relation, text score", 1 / 4),
+    "count": ("One more or one fewer, text score", 1 / 4),
+    "reading": ("Written word read, of ten", 1 / 10),
+    "clean_acc": ("Object named, no label", 1 / 10),
+    "blank_acc": ("Object named, blank label", 1 / 10),
+    "attacked_acc": ("Object named, another's name on it", 1 / 10),
+    "attack_success": ("Written name named", None),
+    "few": (f"Long captions, recall@1 of {FEW_TOKENS} tokens", 1 / 500),
+    "whole": ("Long captions, recall@1 of all that fit", 1 / 500),
+    "early": ("Fact told, at the start", 1 / 2),
+    "middle": ("Fact told, after 25 words", 1 / 2),
+    "late": ("Fact told, after 45 words", 1 / 2),
+}
+"""Title and chance of each measure of a weakness that is a share."""
 
 Values = Float64[np.ndarray, "n_seeds n_images"]
 
@@ -60,11 +81,6 @@ class Bounded(NamedTuple):
         """1 where the whole interval is above zero, -1 where it is below, 0 where it holds zero."""
         return int(self.low > 0) - int(self.high < 0)
 
-    def less(self, level: float) -> "Bounded":
-        """Return the distance from a level."""
-        each = tuple(seed - level for seed in self.by_seed)
-        return Bounded(self.value - level, self.low - level, self.high - level, each)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -91,25 +107,6 @@ Runs = Sequence[Outcome]
 """The same run, once for each seed."""
 Weaknesses = Mapping[str, Float64[np.ndarray, " n"]]
 """Values of each test item, by what was measured."""
-
-
-class Measured(NamedTuple):
-    """What the page is made of."""
-
-    runs: Sequence[Runs]
-    """Both losses at two or more batch sizes, and InfoNCE at two or more fixed temperatures; of each, the same seeds."""
-    weaknesses: Sequence[Weaknesses]
-    """Of the trained models, one for each seed."""
-    tiny: Weaknesses
-    texts: Sequence[Found]
-    """What the trained models find among captions of scenes, one for each seed."""
-    tiny_texts: Found
-    embedders: Mapping[str, Found]
-    """What those text embedders find that are at hand."""
-    names: Mapping[str, Found]
-    """The same among class names."""
-    clip_vectors: Path | None
-    """Folder of public CLIP vectors."""
 
 
 def over_seeds(values: Values, *, within: intervals.Range = intervals.SHARES) -> Bounded:
@@ -263,16 +260,6 @@ def gap(runs: Runs) -> Bounded:
 def gap_difference(first: Runs, second: Runs) -> Bounded:
     """Return by how much the first's gap is wider than the second's, with the same seeds and images (delta method)."""
     return over_seeds(np.stack([run.gap for run in first]) - [run.gap for run in second], within=None)
-
-
-def chance(runs: Runs) -> float:
-    """Return recall@1 of a model that knows nothing: one of n."""
-    return 1 / len(runs[0].gap)
-
-
-def has_learned(runs: Runs) -> bool:
-    """Return whether recall@1 is above chance, with its whole interval."""
-    return recall(runs).low > chance(runs)
 
 
 def gap_of_one_cloud(moment: Moment) -> float:

@@ -1,4 +1,4 @@
-"""How often an encoder of texts finds the matching text: another caption of a scene, or a name of the same kind of thing.
+"""Accuracy of text encoders in finding a match: another caption of a scene, or a name of the same kind of thing.
 
     python experiments/claims_texts.py MiniLM found.json                    # captions of scenes
     python experiments/claims_texts.py tiny found.json --names coco80.json  # class names of COCO
@@ -41,10 +41,10 @@ Encode = Callable[[list[str]], Float32[np.ndarray, "n_texts dim"]]
 
 
 class Found(NamedTuple):
-    """What a text encoder found."""
+    """Results of a text encoder."""
 
     parameters: int
-    """Of the text encoder."""
+    """Parameters of the text encoder."""
     hits: Float64[np.ndarray, " n"]
     """1 for a text whose nearest other text matches it."""
 
@@ -127,7 +127,7 @@ def hits_of_names(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, 
     """
     if len(vectors) != len(GROUPS):
         raise DataError(f"{len(vectors)} names, expected COCO's {len(GROUPS)}")
-    return recall_at_k(group_answers(unit(vectors), GROUPS).answers.ranks, 1)
+    return recall_at_k(group_answers(unit(vectors), GROUPS)[1].ranks, 1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Runs are made once, in runs/figures; the page is made from finished runs alone.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,46 +14,31 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from clipbench_reports.plots.plots import PLOTS
+from clipbench_reports.plots.plots import plots
 
 ROOT = Path(__file__).parents[1]
 RUNS, PAGE, IMAGES = ROOT / "runs" / "figures", ROOT / "docs" / "figures.md", ROOT / "docs" / "figures"
-CLIPBENCH = (sys.executable, "-m", "clipbench.cli")
+CLIPBENCH = (sys.executable, "-m", "clipbench")
 STEPS, EVERY = 400, 100
 NEED_DATA = {"robustness", "relevance", "modalities", "modality-map"}
-"""Plots that need ImageNet, judgements or other modalities: the page refers to others for them."""
+"""Plots that need ImageNet, judgements or other modalities: other pages show them."""
 
 HEAD = """# Figures
 
 <!-- page not run: `make figures` runs the commands and writes the page -->
 
-All kinds of figures that `clipbench plot` draws, at column width (8.25 cm) unless noted, from the bundled model and from
-a training of {steps} steps of 64 pairs, both on scenes. Made by `make figures`.
+Made by `make figures` from the bundled model and a training of {steps} steps, both on scenes; at column width (8.25 cm) unless noted.
 
-A figure is drawn from run folders alone. `-o gap.pdf` also writes `gap.csv`, the numbers that are plotted, and `gap.txt`,
-the draft of a caption, which is shown under each figure here. `-o` takes pdf, svg, png, pgf and the other formats of
-matplotlib; `--width` takes `column`, `full` (17.5 cm) or a number of cm; `--style` takes a matplotlib style file, whose
-settings take precedence. Text is 8 pt, fonts are embedded as TrueType (type 42), dense clouds are rasterized at 300 dpi,
-everything else is vector graphics, and equal runs give equal files. In Python,
-`clipbench_reports.plots.plots.draw_plot("gap", runs)` returns the same figure.
+A figure is drawn from run folders alone. `-o gap.pdf` also writes `gap.csv`, the numbers that are plotted, and `gap.txt`, the draft of a caption, of which the first sentences stand
+here. `-o` takes pdf, svg, png and most other formats of matplotlib; `--width` takes `column`, `full` (17.5 cm) or a number of cm; `--style` takes a matplotlib style file. Text is 8 pt,
+fonts are embedded, and equal runs give equal files. In Python, `run.plot("gap")`.
 
-Colours and shapes have one meaning everywhere, also in the report: images are blue discs and solid lines, texts orange
-squares (hollow in dense clouds) and dashed lines, pairs are grey, everything else is black, chance is dotted. Shapes tell
-them apart in print without colour.
+Images are blue discs and solid lines, texts orange squares and dashed lines, pairs are grey, chance is dotted. With several runs, colour, shape and dashes mean the model. Titles give
+values and claim no difference that a test does not support ([statistics.md](statistics.md)).
 
-Several runs share panels, as in a report of several models: colour, shape and dashes then mean the model, and each series
-that had a colour in the figure of one model has its own panel. Marks that would hide each other (gap, cones,
-similarity-matrix, twins) are drawn side by side on the same axes, and so are all marks of more than six models. A
-reference that is the same for all, such as chance, is drawn once; one that differs, such as the effective length, is
-dashed in the colour of each model. The title gives the value of each model and claims no difference: that takes the
-paired tests of `compare`. That of one model names the best or the worst of several values only where tests tell it from
-each other one ([statistics.md](statistics.md)). Bands are drawn for up to two models; the table has all of them, with a series per model.
-
-[modality-gap.md](modality-gap.md) defines what the figures of the modality gap show. `robustness` needs ImageNet, and is described in
-[datacomp.md](datacomp.md#effective-robustness); `modalities` and `modality-map` are in [tasks/modalities.md](tasks/modalities.md);
-`relevance` needs [data with judgements](data.md#data-with-judgements). `across` needs three models or more, and draws one quantity of
-them against another: two metrics, or [quality against price](models.md#quality-against-price), with a logarithmic axis where prices span
-decades, the intervals of the metric, and a dashed line through their front: no other model is at least as cheap and as good, and ahead in one.
+[modality-gap.md](modality-gap.md) defines what the figures of the gap show. Not below: `robustness` ([datacomp.md](datacomp.md#effective-robustness)); `modalities` and `modality-map`
+([tasks/modalities.md](tasks/modalities.md)); `relevance` ([data with judgements](data.md#data-with-judgements)). `across` also draws
+[quality against cost](costs.md#quality-against-cost).
 """
 
 
@@ -113,7 +99,7 @@ def main() -> None:
     make_runs()
     IMAGES.mkdir(exist_ok=True)
     sections = [draw(each) for each in ENTRIES]
-    assert {each.plot for each in ENTRIES} == set(PLOTS) - NEED_DATA, "a kind of figure is not on the page"
+    assert {each.plot for each in ENTRIES} == set(plots()) - NEED_DATA, "a kind of figure is not on the page"
     PAGE.write_text("\n".join([HEAD.format(steps=STEPS), *sections]), encoding="utf-8")
 
 
@@ -140,17 +126,32 @@ def draw(entry: Entry) -> str:
     clipbench("plot", entry.plot, *entry.runs, *entry.options, "-o", path.name)
     with Image.open(path) as full:  # 256 colours are enough for a page, at a quarter of the size
         full.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(IMAGES / path.name, optimize=True)
-    caption = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
+    caption = beginning(path.with_suffix(".txt").read_text(encoding="utf-8").strip())
     command = " ".join(["clipbench plot", entry.plot, *entry.runs, *entry.options, "-o", f"{name}.pdf"])
     width = 827 if "full" in entry.options else 390
     return f"""## {name}
 
     {command}
 
-<img src="figures/{path.name}" width="{width}" alt="{PLOTS[entry.plot].summary}">
+<img src="figures/{path.name}" width="{width}" alt="{plots()[entry.plot]}">
 
 {caption}
 """
+
+
+def beginning(caption: str, most: int = 180) -> str:
+    """Return the first sentence of a caption, and as many more as fit into a number of characters.
+
+    Example:
+        >>> beginning("The gap is 0.69. Two dots are a pair. Data: scenes.", most=40)
+        'The gap is 0.69. Two dots are a pair.'
+    """
+    first, *others = re.split(r"(?<=[.!?]) +(?=[A-Z0-9])", caption.split("\n\n", maxsplit=1)[0].replace("\n", " "))
+    for each in others:
+        if len(first) + 1 + len(each) > most:
+            break
+        first = f"{first} {each}"
+    return first
 
 
 def clipbench(*arguments: str) -> None:

@@ -5,7 +5,7 @@ A test holds both pages to what this writes.
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from inspect import cleandoc
 from pathlib import Path
 
@@ -13,20 +13,24 @@ import click
 
 from clipbench.cli.main import COMMANDS, cli
 from clipbench.stats.measures import Definition
-from clipbench_tasks import judged, modalities, operating_points, retrieval, zero_shot
+from clipbench_tasks import (
+    compression,
+    few_shot,
+    judged,
+    long_caption,
+    mixed_retrieval,
+    modalities,
+    operating_points,
+    position_probe,
+    retrieval,
+    zero_shot,
+)
 from clipbench_tasks.composition import task as composition
-from clipbench_tasks.compression import Compression
-from clipbench_tasks.compression import task as compression
 from clipbench_tasks.directions import DIRECTIONS
-from clipbench_tasks.few_shot import FewShot
-from clipbench_tasks.few_shot import task as few_shot
-from clipbench_tasks.long_caption import position_probe, tokens_kept
-from clipbench_tasks.long_caption.task import LongCaption
-from clipbench_tasks.mixed_retrieval import MixedRetrieval
-from clipbench_tasks.mixed_retrieval import task as mixed_retrieval
-from clipbench_tasks.modality_gap import calibration
+from clipbench_tasks.modality_gap import calibration, structure
 from clipbench_tasks.modality_gap import task as modality_gap
-from clipbench_tasks.text_in_image import attacks, probes, reading
+from clipbench_tasks.text_in_image import attacks, probes
+from clipbench_tasks.text_in_image import task as text_in_image
 
 DOCS = Path(__file__).parents[1] / "docs"
 OF_ALL = ("traceback", "help", "quiet")
@@ -38,26 +42,89 @@ COMMANDS_HEAD = """# Commands
 
 Written by `make pages` from the commands' own help. Every option has an environment variable of its name: `--device` is
 `CLIPBENCH_DEVICE`. `-` and `_` mean the same in an option. Most commands also take `--quiet` (print errors only), `--traceback`
-(print the traceback of an error) and `--help`; and the option `--version` of `clipbench` itself prints the version.
+(print the traceback of an error) and `--help`; the option `--version` of `clipbench` prints the version. A RUN is a run folder or the folder of
+several; of several RUNs, those without a run are left out. Commands that take RUN need neither models nor data.
 
 | exit status | meaning |
 |---|---|
-| 0 | done |
+| 0 | done; `compare`: no regression; `doctor`: healthy |
 | 1 | `compare`: a regression, or a requirement that is not met; `doctor`: a fault |
 | 2 | bad usage or bad input: the message says what to do |
-| 3 | something could not be measured (the rest is written), or runs are not comparable |
+| 3 | something could not be measured (the rest is written), or was not here or could not be downloaded; runs are not comparable |
 | 130 | interrupted: the same command continues |
 """
+
+SAID_AT_THE_TOP = re.compile(
+    r"Exit status: .*|A RUN is .*? are left out\. ?|Only (?:the )?run folders are read: .*?needed\.\n?", re.DOTALL
+)
+"""Text that the help of a command repeats, and the page says once."""
 
 METRICS_HEAD = """# All metrics
 
 Written by `make pages` from the tasks' own definitions. A metric has the key by which results, gates and exports name it, the
 title by which the report names it, and one sentence. Data with subsets have a metric for each: `swap_att/text_acc`. Controls
-are scores of rules that do not look at the image, and shares of ties; they stand beside the metrics that they are read against.
+are scores of rules that do not look at the image, and shares of ties. The guide of each task ([tasks](tasks/index.md)) says
+how to read them, and [statistics.md](statistics.md) how their intervals are made. Metrics that differ by one word share a row:
 
-The guide of each task ([tasks](tasks/index.md)) says how to read them, and [statistics.md](statistics.md) how their intervals
-are made.
+| in a row | stands for |
+|---|---|
+| k | a number, such as 1, 5 or 10; `all` labels |
+| DIRECTION | `image_retrieval` (text to image), `text_retrieval` (image to text), `image_image`, `text_text` |
+| SCORE | the other scores of the task, if they have this variant; in `SCORE_strict`, `macro_SCORE` too |
+| M, N | `image` or `text`, and the other one |
+| CONDITION | `clean` (without a label), `blank` (a blank label), `benign` (a truthful label), `attacked` (under attack) |
+| PAIR | `image_text`, `text_text`, `image_image` |
+| PROBE | `zero_shot` (the prompts, among the classes of the probes), `linear_probe`, `knn` (k-NN) |
 """
+
+
+OF_A_MODALITY = (
+    "cone|uniformity|effective_rank|participation_ratio|isoscore|norm|hub_skewness|largest_hub|never_retrieved"
+)
+SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
+    r"\w+@all": {
+        "@all": "@k",
+        "all labels": "k labels a class",
+        "all training images": "k labelled images of each class",
+    },
+    r"[\w@]+_strict": {
+        r"`[\w@]+_strict` \| .*, ties": "`SCORE_strict` | SCORE, ties",
+        r"\| [^|]*, where": "| The score where",
+        r"Control\* of `[^`]*`": "Control* of `SCORE`",
+    },
+    r"macro_\w+_\w+": {r"`macro_\w+` \| .*, mean over": "`macro_SCORE` | SCORE, mean over"},
+    r"[\w@]+_smallest": {
+        r"`[\w@]+_smallest` \| .*: bytes": "`SCORE_smallest` | SCORE: bytes",
+        r"point of the [^|]*\.": "point of it.",
+    },
+    r"[\w@]+_change": {
+        r"`[\w@]+_change` \| .*, change": "`SCORE_change` | SCORE, change",
+        r"\| Share [^|]*, less": "| The score in the format, less",
+    },
+    rf"image_(?:{OF_A_MODALITY})": {r"(?i)\bimage(?=s?\b|_)": "M", r"(?i)\btext(?=s?\b)": "N"},
+    rf"text_(?:{OF_A_MODALITY})": {r"(?i)\btext(?=s?\b|_)": "M", r"(?i)\bimage(?=s?\b)": "N"},
+    r"(?:zero_shot|linear_probe|knn)_(?:attack|plain)\w+|zero_shot_minus_\w+": {
+        r"\b(?:linear_probe|knn|zero_shot(?!_minus))(?=_|`)|(?<=minus_)\w+": "PROBE",
+        r" \(same attacks and classes\)|, among the classes that the probes are trained on": "",
+        r"(?i)\blinear probe\b|k-NN|\bzero-shot(?! minus)": "PROBE",
+        r"by the prompts(?=\.)|by the trained PROBE": "by PROBE",
+        r" The interval is of the classifiers trained in this run: other training images give others\.": "",
+    },
+    r"(?:clean|blank|benign|attacked)_(?:acc|two_way_acc|named_word)": {
+        r"`(?:clean|blank|benign|attacked)_": "`CONDITION_",
+        r"without a label|with a (?:blank|truthful) label|under attack": "CONDITION",
+    },
+    r"(?:image_text|text_text|image_image)_calibration_error": {
+        "image_text|text_text|image_image|image–text|text–text|image–image": "PAIR"
+    },
+    r"(?:image_retrieval|text_retrieval|image_image|text_text)_(?:median|tie|recall).*": {
+        r"image_retrieval|text_retrieval|image_image|text_text|(?i:(?:text|image)-to-(?:text|image))": "DIRECTION",
+        r"the (?:captions|images)(?: that search|(?= with| whose))": "the queries",
+        r"captions whose image comes first, .* are": "queries whose right answer comes first, where the others are",
+        r"images for which one .* are": "queries whose right answer comes first, where the others are",
+    },
+}
+"""By pattern of the key of metrics that share a row: what is replaced in it, by what."""
 
 
 def main() -> None:
@@ -67,46 +134,68 @@ def main() -> None:
 
 
 def commands_page() -> str:
-    """Return a section for each command: its help, and a table of its options."""
-    return "\n".join([COMMANDS_HEAD, *(section for name in COMMANDS for section in sections(name, cli, "clipbench"))])
+    """Return a section for each command, its help and a table of its options, and one for options of several commands."""
+    found = [each for name in COMMANDS for each in commands(name, cli, "clipbench")]
+    rows = [row for command, own in found for row in option_rows(command, own).values()]
+    shared = [row for row in dict.fromkeys(rows) if rows.count(row) > 1]
+    of_several = f"## Options of several commands\n\n{table_of(shared)}"
+    return "\n".join([COMMANDS_HEAD, of_several, *(section(command, own, shared) for command, own in found)])
 
 
-def sections(name: str, group: click.Group, parent: str) -> Iterator[str]:
-    """Yield the section of a command, or of each command of a group."""
+def commands(name: str, group: click.Group, parent: str) -> Iterator[tuple[click.Command, click.Context]]:
+    """Yield a command, or each command of a group, with its context."""
     context = click.Context(group, info_name=parent)
     command = group.get_command(context, name)
     assert command is not None, name
     path = f"{parent} {name}"
     if isinstance(command, click.Group):
         for each in command.list_commands(context):
-            yield from sections(each, command, path)
+            yield from commands(each, command, path)
         if not command.invoke_without_command:
             return
-    own = click.Context(command, info_name=path)
-    usage = command.get_usage(own).removeprefix("Usage: ").replace("\n", " ")
-    rows = [row for parameter in command.params for row in option_rows(parameter, own)]
-    yield f"## {path}\n\n{help_of(command)}\n\n    {re.sub(' +', ' ', usage)}\n"
-    if rows:
-        yield "| option | |\n|---|---|\n" + "\n".join(rows) + "\n"
+    yield command, click.Context(command, info_name=path)
+
+
+def section(command: click.Command, own: click.Context, shared: Collection[str]) -> str:
+    """Return the section of a command: of options that several commands share, their names."""
+    usage = re.sub(r"\s+", " ", command.get_usage(own).removeprefix("Usage: "))
+    rows = option_rows(command, own)
+    parts = [f"## {own.info_name}", help_of(command), f"    {usage}"]
+    named = [f"`{name}`" for name, row in rows.items() if row in shared]
+    if named:
+        parts.append(f"Also [options of several commands](#options-of-several-commands): {', '.join(named)}.")
+    if len(named) < len(rows):
+        parts.append(table_of(row for row in rows.values() if row not in shared).rstrip())
+    return "\n\n".join(parts) + "\n"
+
+
+def table_of(rows: Iterable[str]) -> str:
+    """Return a table of options."""
+    return "| option | |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def help_of(command: click.Command) -> str:
     """Return the help as Markdown: what is laid out by hand, as it is."""
-    paragraphs = cleandoc(command.help or "").split("\n\n")
+    paragraphs = [
+        kept for each in cleandoc(command.help or "").split("\n\n") if (kept := SAID_AT_THE_TOP.sub("", each).strip())
+    ]
     by_hand = "\b\n"
     return "\n\n".join(
         f"```text\n{each.removeprefix(by_hand)}\n```" if each.startswith(by_hand) else each for each in paragraphs
     )
 
 
-def option_rows(parameter: click.Parameter, context: click.Context) -> Iterator[str]:
-    """Yield the row of an option."""
-    if not isinstance(parameter, click.Option) or parameter.name in OF_ALL or parameter.hidden:
-        return
-    record = parameter.get_help_record(context)
-    assert record is not None
-    names, text = (" ".join(part.split()).replace("|", "&#124;") for part in record)
-    yield f"| <code>{names}</code> | {text.replace('[', chr(92) + '[')} |"  # [x>=0] would be the address of something
+def option_rows(command: click.Command, context: click.Context) -> dict[str, str]:
+    """Return the rows of a command's options, by name."""
+    rows = {}
+    for each in command.params:
+        if isinstance(each, click.Option) and each.name not in OF_ALL and not each.hidden:
+            record = each.get_help_record(context)
+            assert record is not None
+            names, text = (" ".join(part.split()).replace("|", "&#124;") for part in record)
+            shown = text.replace("[", chr(92) + "[")  # [x>=0] would be the address of something
+            rows[max(each.opts, key=len)] = f"| <code>{names}</code> | {shown} |"
+    return rows
 
 
 def metrics_page() -> str:
@@ -125,28 +214,58 @@ def definitions() -> dict[str, dict[str, Definition]]:
     of_hubs = {
         name: definition
         for modality in ("image", "text")
-        for name, definition in modality_gap.hub_definitions(modality, k).items()
+        for name, definition in structure.hub_definitions(modality, k).items()
     }
-    of_captions = tokens_kept._definitions(LongCaption().share)
+    of_captions = long_caption._definitions(long_caption.LongCaption().share)
     return {
         "zero-shot": zero_shot.METRICS,
         "retrieval": of_retrieval,
-        "mixed-retrieval": mixed_retrieval.definitions(MixedRetrieval().ks),
+        "mixed-retrieval": mixed_retrieval.definitions(mixed_retrieval.MixedRetrieval().ks),
         "modality-gap": modality_gap.METRICS | of_hubs | calibration.METRICS,
         "modalities": modalities.METRICS,
         "composition": composition.METRICS,
-        "text-in-image": reading.METRICS | attacks.METRICS | probes.METRICS,
+        "text-in-image": text_in_image.METRICS | attacks.METRICS | probes.METRICS,
         "long-caption": of_captions | position_probe.METRICS,
-        "few-shot": few_shot.definitions(FewShot().shots),
+        "few-shot": few_shot.definitions(few_shot.FewShot().shots),
         "operating-points": operating_points.definitions(operating_points.OperatingPoints().precisions),
-        "compression": compression.definitions(Compression().points),
+        "compression": compression.definitions(compression.Compression().points),
     }
 
 
 def table(task: str, found: Mapping[str, Definition]) -> str:
-    """Return the table of a task."""
-    rows = [f"| `{key}` | {each.title} | {each.description}{control(each)} |" for key, each in found.items()]
+    """Return the table of a task; metrics that differ by one word share a row."""
+    rows = dict.fromkeys(
+        shared_row(f"| `{key}` | {each.title} | {each.description}{control(each)} |") for key, each in found.items()
+    )
     return f"## {task}\n\n| key | title | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def shared_row(row: str) -> str:
+    """Return the row that a metric shares with others that differ by one word.
+
+    Example:
+        >>> shared_row("| `text_cone` | Mean text–text cosine | Mean cosine of two different texts. |")
+        '| `M_cone` | Mean M–M cosine | Mean cosine of two different Ms. |'
+        >>> shared_row("| `macro_set_acc_strict` | Set accuracy, mean over groups, ties as misses |")
+        '| `SCORE_strict` | SCORE, ties as misses |'
+    """
+    row = of_any_k(row)
+    for keys, replacements in SHARED_ROWS.items():
+        if re.match(rf"\| `(?:{keys})` ", row):
+            for pattern, replacement in replacements.items():
+                row = re.sub(pattern, replacement, row)
+    return row
+
+
+def of_any_k(row: str) -> str:
+    """Return a row, or a key, with k in place of a number of places or labels.
+
+    Example:
+        >>> of_any_k("| `recall@5` | R@5 | Right answer among the first 5. |")
+        '| `recall@k` | R@k | Right answer among the first k. |'
+    """
+    places = re.sub(r"(?<=@)\d+|(?<=@p)\d+|(?<=the first )\d+|\b\d+(?= % precision| % of what is)", "k", row)
+    return re.sub(r"\b\d+ (label(?:led image)?)s?\b", r"k \1s", places)
 
 
 def control(definition: Definition) -> str:

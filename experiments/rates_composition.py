@@ -10,7 +10,7 @@ import numpy as np
 
 from clipbench.data import Contrast, Dataset
 from clipbench.evaluation.task import Task
-from clipbench_tasks.composition import Composition
+from clipbench_tasks.composition.task import Composition
 from rates_worlds import Draw, Noise, SimulatedModel, Truth, Vectors, images_named, unit, untied
 
 POPULATION = 100_000
@@ -285,7 +285,7 @@ BLIND = {
     "pairs": {"same_words": SAME_WORDS, "shorter_caption": 0.6 / 4},
     "plus": {"same_words": SAME_WORDS / 2, "shorter_caption": 0.2 + 0.6 / 3},
 }
-"""What follows from the texts: of two true captions, the second has other words than the false one."""
+"""Values that follow from the texts: of two true captions, the second has other words than the false one."""
 
 
 # Items that share images ----------------------------------------------------------------------------------------------

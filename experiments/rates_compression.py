@@ -1,6 +1,6 @@
-"""How often a format is said to lose less than a point that does lose as much, and how often paired differences are covered.
+"""Rate of claims that a format loses less than a point where it does lose as much, and coverage of paired differences.
 
-    python experiments/rates_compression.py     # about half an hour on a quiet core; tables of docs/statistics.md
+    python experiments/rates_compression.py     # about half an hour on a quiet core; tables of docs/appendix/coverage.md
 
 Answers: five kinds of five formats each, whose credits are lost and won with given chances, independently of each other, which
 makes most errors; one query an image, or five that are alike. Vectors: pairs of images and captions that share a part whose size falls with
@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from clipbench.metrics import class_scores, cross_ranks, recall_at_k, top_k_credit
+from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
+from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.stats.compression import walk
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
-from clipbench_tasks.compression import Compression
-from clipbench_tasks.compression.questions import ALL, N_FOLDS, Question, Rows
-from clipbench_tasks.compression.task import _credit, _fits, _least_stored
+from clipbench_tasks.compression import ALL, N_FOLDS, Compression, Question, Some, _credit, _fits, _least_stored
 
 SIZES = (25, 100, 1_000, 5_000)
 MARGIN = 0.01
@@ -32,7 +31,7 @@ ANSWERS: Mapping[str, Sequence[tuple[float, float]]] = {
     "small: 3 % lost, 2 % won": [(0.03, 0.02)] * 5,
     "large: none, then 6 % lost, 1 % won": [(0.0, 0.0)] + [(0.06, 0.01)] * 4,
 }
-"""Of each kind the formats, from the largest to the smallest, with their chances of losing and winning an answer."""
+"""Formats of each kind, from the largest to the smallest, with their chances of losing and winning an answer."""
 VECTORS = {"none": 100.0, "small": 0.35, "large": 0.8}
 """Noise of each vector, where the shared part has a length of about 1: pairs that share nothing, and easy and hard ones."""
 DIM = 64
@@ -126,7 +125,7 @@ def _images(rng: np.random.Generator, classes: np.ndarray, noise: float, n: int)
     labels = rng.integers(N_CLASSES, size=n)
     images = unit((classes[labels] + noise * rng.standard_normal((n, CLASS_DIM))).astype(np.float32))
 
-    def credit(stored: np.ndarray, queries: np.ndarray, asked: Rows) -> np.ndarray:
+    def credit(stored: np.ndarray, queries: np.ndarray, asked: Some) -> np.ndarray:
         scores = class_scores(stored[asked], queries, labels[asked], logit_scale=None)
         return top_k_credit(scores.better, scores.tied)
 
@@ -138,7 +137,7 @@ def _change(
     question: Question,
     forms: Sequence[Format],
     folds: np.ndarray | None = None,
-    fits: list[tuple[Components | None, Rows]] | None = None,
+    fits: list[tuple[Components | None, Some]] | None = None,
 ) -> dict[str, np.ndarray]:
     fits = fits or _fits(question._replace(folds=folds))
     whole = question.credit(question.stored, question.queries, ALL)

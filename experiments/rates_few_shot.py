@@ -1,6 +1,6 @@
-"""How often the intervals of few-shot accuracies, and of the labels that zero-shot is worth, hold the truth.
+"""Coverage of the intervals of few-shot accuracies, and of the labels that zero-shot is worth.
 
-    python experiments/rates_few_shot.py            # about ten minutes on a quiet core; the tables of docs/statistics.md
+    python experiments/rates_few_shot.py            # about ten minutes on a quiet core; the tables of docs/appendix/coverage.md
 
 A law has classes around fixed directions, and prompts that are these directions with an error. Of each set of training
 images, a bank of draws is trained once and tested on a population of images. A data set is then n images of the population and
@@ -15,8 +15,7 @@ import numpy as np
 from clipbench.metrics.probes import fit_probe
 from clipbench.stats.estimators import Estimator, labels_reaching
 from clipbench.stats.intervals import bootstrap_interval, mean_interval
-from clipbench_tasks.few_shot.shots import _place_in_class
-from clipbench_tasks.few_shot.worth import Worth
+from clipbench_tasks.few_shot import Worth, _place_in_class
 
 CLASSES, DIM, SHOTS, DRAWS = 5, 16, (1, 2, 4, 8, 16), 20
 POOL, BANK, POPULATION = 40, 200, 4_000
@@ -98,7 +97,7 @@ def accuracies(rng: np.random.Generator, banks: list[Bank], n: int, repeats: int
 
 def worths(rng: np.random.Generator, banks: list[Bank], n: int, repeats: int) -> dict[str, float]:
     names = tuple(f"hits@{k}" for k in SHOTS)
-    measure = Worth(columns=names, target="zero_shot", labels=tuple(map(float, SHOTS)))
+    measure = Worth(columns=names, target="zero_shot", labels=tuple(map(float, SHOTS)), chance=0.0)
     number = Estimator("labels_reaching", (*names, "zero_shot"), {"labels": list(SHOTS)})
     inside, boot, defined = [], [], []
     for repeat in range(repeats):

@@ -1,6 +1,6 @@
-"""How often the intervals of operating points hold the truth: thresholds for a precision, and the recall there.
+"""Coverage of the intervals of operating points: thresholds for a precision, and the recall there.
 
-    python experiments/rates_operating_points.py     # about ten minutes on a quiet core; a table of docs/statistics.md
+    python experiments/rates_operating_points.py [--prevalence 0.01]     # about half an hour on a quiet core; a table of docs/appendix/coverage.md
 
 Pairs have a common part of their vectors and noise of their own; a hub image in ten is near to all texts. Answers are those of
 a classifier with ten classes. The truth is the mean of eight
@@ -13,9 +13,9 @@ from functools import partial
 
 import numpy as np
 
-from clipbench.metrics import class_scores, top_k_credit
-from clipbench.metrics.operating_points import Accepted, accepted_answers, accepted_pairs
-from clipbench.stats.operating_points import operating_point, precision_recall
+from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.operating_points import Judged, accepted, even_thresholds, judged_answers, judged_pairs
+from clipbench.stats.operating_points import OperatingPoint, operating_point, precision_recall
 
 DIM, POPULATION, POPULATIONS = 16, 4_000, 8
 WANTED = (0.9, 0.95, 0.99)
@@ -30,33 +30,38 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def pairs(rng: np.random.Generator, n: int, noise: float) -> Accepted:
+def pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
     shown = rng.standard_normal((n, DIM))
     images, texts = (shown + noise * rng.standard_normal((n, DIM)) for _ in range(2))
     middle = np.zeros(DIM)
     middle[0] = 1.5
     images[rng.random(n) < 0.1] += 3 * middle
-    return accepted_pairs(unit(images + middle), unit(texts + middle), np.arange(n))
+    return judged_pairs(unit(images + middle), unit(texts + middle), np.arange(n))
 
 
-def answers(rng: np.random.Generator, n: int, noise: float) -> Accepted:
+def answers(rng: np.random.Generator, n: int, noise: float) -> Judged:
     classes = unit(np.random.default_rng(3).standard_normal((10, DIM)))
     labels = rng.integers(10, size=n)
     own = np.exp(0.3 * rng.standard_normal((n, 1)))  # some images are harder than others
     images = unit(classes[labels] + noise * own * rng.standard_normal((n, DIM)) / 2)
     scores = class_scores(images, classes, labels, logit_scale=None)
     top, margin = scores.top.astype(np.float64), scores.margin.astype(np.float64)
-    return accepted_answers(top, scores.own.astype(np.float64) - margin, top_k_credit(scores.better, scores.tied))
+    return judged_answers(top, scores.own.astype(np.float64) - margin, top_k_credit(scores.better, scores.tied))
 
 
-def truths(draw: Callable[[np.random.Generator], Accepted]) -> dict[float, tuple[float, float] | None]:
+def points_of(judged: Judged, prevalence: float) -> dict[float, OperatingPoint | None]:
+    coarse = accepted(judged, even_thresholds(judged, 60))
+    bounds = precision_recall(coarse, prevalence)
+    return {wanted: operating_point(judged, coarse, bounds, wanted, prevalence) for wanted in WANTED}
+
+
+def truths(draw: Callable[[np.random.Generator], Judged], prevalence: float) -> dict[float, tuple[float, float] | None]:
     """Return the mean threshold and recall of some populations, for each precision; None where one of them has none."""
     points: dict[float, list[tuple[float, float] | None]] = {wanted: [] for wanted in WANTED}
     for seed in range(POPULATIONS):
-        accepted = draw(np.random.default_rng((seed, POPULATION)))
-        found = precision_recall(accepted)
+        found = points_of(draw(np.random.default_rng((seed, POPULATION))), prevalence)
         for wanted, known in points.items():
-            point = operating_point(accepted, found, wanted)
+            point = found[wanted]
             known.append(None if point is None else (point.threshold, point.recall))
     means = {}
     for wanted, known in points.items():
@@ -69,13 +74,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=500)
     parser.add_argument("--only", choices=["pairs", "answers"])
+    parser.add_argument("--prevalence", type=float, default=0.5)
     options = parser.parse_args()
-    draws: dict[str, Callable[..., Accepted]] = {"pairs": pairs, "answers": answers}
+    draws: dict[str, Callable[..., Judged]] = {"pairs": pairs, "answers": answers}
     for what, draw in draws.items():
         if options.only not in (None, what):
             continue
         for effect, noise in NOISE[what].items():
-            true = truths(partial(draw, n=POPULATION, noise=noise))
+            true = truths(partial(draw, n=POPULATION, noise=noise), options.prevalence)
             print(
                 what,
                 effect,
@@ -83,22 +89,22 @@ def main() -> None:
                 flush=True,
             )
             for n in (25, 100, 1_000):
-                rates(np.random.default_rng(n), partial(draw, n=n, noise=noise), true, options.repeats, n)
+                rates(np.random.default_rng(n), partial(draw, n=n, noise=noise), true, options, n)
 
 
 def rates(
     rng: np.random.Generator,
-    draw: Callable[[np.random.Generator], Accepted],
+    draw: Callable[[np.random.Generator], Judged],
     true: dict[float, tuple[float, float] | None],
-    repeats: int,
+    options: argparse.Namespace,
     n: int,
 ) -> None:
+    repeats, prevalence = options.repeats, options.prevalence
     told = {wanted: np.zeros(3) for wanted in WANTED}  # has a value; its threshold, and its recall, is covered
     for _ in range(repeats):
-        accepted = draw(rng)
-        found = precision_recall(accepted)
+        found = points_of(draw(rng), prevalence)
         for wanted, truth in true.items():
-            point = operating_point(accepted, found, wanted)
+            point = found[wanted]
             if point is None:
                 continue
             told[wanted][0] += 1

@@ -1,6 +1,8 @@
-"""The tables of docs/statistics.md, computed from the outcomes of simulations."""
+"""The tables of docs/appendix/coverage.md, computed from the outcomes of simulations."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +19,6 @@ Outcomes = Mapping[tuple[str, int, str], Sequence[Outcome]]
 
 ALPHA = 0.05
 NONE = "–"
-MEANS = ("macro", "micro", "swap", "replace")
-"""Prefixes of means over subsets."""
 START, END = "<!-- rates: made by `make rates` -->", "<!-- rates: end -->"
 LEAST = 0.2
 """Share of the simulations in which an interval must be there, to say how often it covers."""
@@ -27,12 +27,11 @@ LEAST = 0.2
 class Row(NamedTuple):
     """The rates of a metric, or of all metrics of one name: coverage is the lowest of them, false alarms the highest."""
 
-    world: str
     metric: str
     coverage: tuple[float | None, ...]
-    """At n = 100 and no, a small and a large effect; at n = 1,000 likewise. None where there is no interval."""
+    """The lowest over no, a small and a large effect, for each n. None where there is no interval."""
     alarms: tuple[float | None, ...]
-    """None where there is no test."""
+    """The highest likewise. None where there is no test."""
 
 
 def write_page(page: Path, outcomes: Outcomes) -> None:
@@ -56,20 +55,20 @@ def around_tables(page: Path) -> tuple[str, str]:
 
 
 def tables(outcomes: Outcomes) -> str:
-    """Return the tables: false alarms of whole comparisons, then each world's metrics."""
+    """Return two tables: false alarms of the comparisons of each world, then the metrics of each task."""
     ns = sorted({n for _, n, _ in outcomes})
     worlds = list(dict.fromkeys(world for world, _, _ in outcomes))
     lines = [f"Simulations of each law and effect: {_numbers(outcomes, ns)}.", "", *_families(outcomes, worlds, ns)]
-    for world in worlds:
-        lines += ["", f"### {world[0].upper()}{world[1:]}", "", *_header(ns)]
-        lines += [_line(row.metric, row) for row in rows(outcomes, world, ns)]
+    lines += ["", *_header(ns)]
+    for task, of_task in groupby(worlds, key=lambda world: world.partition(",")[0]):
+        lines.append(f"| **{task[0].upper()}{task[1:]}** |{' |' * 2 * len(ns)}")
+        lines += [_line(row.metric, row) for row in rows(outcomes, [*of_task], ns)]
     return "\n".join([*lines, ""])
 
 
-def rows(outcomes: Outcomes, world: str, ns: Sequence[int]) -> Iterator[Row]:
-    """Yield the rates of a world's metrics that have an interval or a test."""
-    cells = [(n, effect) for n in ns for effect in EFFECTS]
-    found = {cell: outcomes[world, *cell] for cell in cells}
+def rows(outcomes: Outcomes, worlds: Sequence[str], ns: Sequence[int]) -> Iterator[Row]:
+    """Yield the rates of the metrics of some worlds that have an interval or a test."""
+    found = {(world, n, effect): outcomes[world, n, effect] for world in worlds for n in ns for effect in EFFECTS}
     names = dict.fromkeys(
         name for all_of in found.values() for each in all_of for name in [*each["covers"], *each["p"]]
     )
@@ -77,28 +76,30 @@ def rows(outcomes: Outcomes, world: str, ns: Sequence[int]) -> Iterator[Row]:
     for name in names:
         members.setdefault(row_name(name), []).append(name)
     for row, of_row in members.items():
-        coverage = tuple(_extreme([_coverage(found[cell], name) for name in of_row], min) for cell in cells)
-        alarms = tuple(_extreme([_alarms(found[cell], name) for name in of_row], max) for cell in cells)
+        coverage, alarms = (
+            tuple(
+                _extreme([rate(of, name) for (_, of_n, _), of in found.items() if of_n == n for name in of_row], choose)
+                for n in ns
+            )
+            for rate, choose in ((_coverage, min), (_alarms, max))
+        )
         if any(each is not None for each in (*coverage, *alarms)):
-            yield Row(world, row, coverage, alarms)
+            yield Row(row, coverage, alarms)
 
 
 def row_name(name: str) -> str:
-    """Return the row that a metric, control or point of a curve is shown in.
+    """Return the row that a metric, control or point of a curve is shown in: one for all subsets, their means and all k.
 
     Example:
         >>> row_name("swap_obj/text_acc"), row_name("macro/text_acc"), row_name("control tie_rate")
-        ('…/text_acc', 'macro/text_acc', 'tie_rate (control)')
-        >>> row_name("curve attack_success_by_height 1")
-        'attack_success_by_height (curve)'
+        ('text_acc', 'text_acc', 'tie_rate (control)')
+        >>> row_name("curve attack_success_by_height 1"), row_name("text_text_recall@5")
+        ('attack_success_by_height (curve)', 'text_text_recall@k')
     """
     kind, _, rest = name.partition(" ")
     if kind == "curve":
-        return f"{rest.rpartition(' ')[0]} (curve)"
-    own = rest if kind == "control" else name
-    subset, slash, last = own.rpartition("/")
-    if slash:
-        own = f"{subset if subset in MEANS[:2] else 'swap, replace' if subset in MEANS else '…'}/{last}"
+        return f"{re.sub('@[0-9]+', '@k', rest.rpartition(' ')[0])} (curve)"
+    own = re.sub("@[0-9]+", "@k", (rest if kind == "control" else name).rpartition("/")[2])
     return f"{own} (control)" if kind == "control" else own
 
 
@@ -111,29 +112,39 @@ def family_wise(outcomes: Sequence[Sequence[Outcome]]) -> tuple[int, int]:
 
 def _families(outcomes: Outcomes, worlds: Sequence[str], ns: Sequence[int]) -> list[str]:
     lines = [
-        "Any false alarm in a comparison, after its correction, at no, a small and a large effect:",
+        "Any false alarm in a comparison, after its correction, at most over the effects:",
         "",
         f"| Comparison of | {' | '.join(f'n = {count(n)}' for n in ns)} |",
-        f"|---|{'---|' * len(ns)}",
+        f"|---|{'--:|' * len(ns)}",
     ]
     for name, of in [*((world, [world]) for world in worlds), ("**all of them at once**", worlds)]:
         cells = []
         for n in ns:
             shares = [family_wise([outcomes[world, n, effect] for world in of]) for effect in EFFECTS]
-            cells.append(" · ".join(f"{alarms / total:.3f}" if total else NONE for alarms, total in shares))
+            cells.append(_shown(_extreme([alarms / total if total else None for alarms, total in shares], max)))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
 def _header(ns: Sequence[int]) -> list[str]:
-    columns = [f"{what}, n = {count(n)}" for what in ("coverage", "false alarms") for n in ns]
-    return [f"| Metric | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    columns = [
+        f"{what}, n = {count(ns[0])}" if n == ns[0] else count(n) for what in ("coverage", "false alarms") for n in ns
+    ]
+    return [f"| Metric | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
 
 
 def _line(name: str, row: Row) -> str:
-    values = [NONE if each is None else f"{each:.3f}" for each in (*row.coverage, *row.alarms)]
-    cells = [" · ".join(values[start : start + len(EFFECTS)]) for start in range(0, len(values), len(EFFECTS))]
-    return f"| `{name}` | {' | '.join(cells)} |"
+    return f"| `{name}` | {' | '.join(map(_shown, (*row.coverage, *row.alarms)))} |"
+
+
+def _shown(rate: float | None) -> str:
+    """Return a rate as the page shows it.
+
+    Example:
+        >>> _shown(0.9534), _shown(1.0), _shown(None)
+        ('.953', '1', '–')
+    """
+    return NONE if rate is None else "1" if rate == 1 else f"{rate:.3f}".removeprefix("0")
 
 
 def _numbers(outcomes: Outcomes, ns: Sequence[int]) -> str:

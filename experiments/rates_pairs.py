@@ -10,7 +10,7 @@ import numpy as np
 from clipbench.data import Contrast, Dataset
 from clipbench.evaluation.task import Task
 from clipbench_tasks.long_caption import LongCaption
-from clipbench_tasks.modality_gap import ModalityGap
+from clipbench_tasks.modality_gap.task import ModalityGap
 from clipbench_tasks.retrieval import Retrieval
 from rates_worlds import Draw, Noise, SimulatedModel, Truth, Vectors, images_named, unit, untied
 

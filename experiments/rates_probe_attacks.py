@@ -1,6 +1,6 @@
-"""How often the intervals of attacks on probes hold the truth: cross-fitted probes, and their difference from the prompts.
+"""Coverage of the intervals of attacks on probes: cross-fitted probes, and their difference from the prompts.
 
-    python experiments/rates_probe_attacks.py     # about seven minutes on a quiet core; a table of docs/statistics.md
+    python experiments/rates_probe_attacks.py     # about seven minutes on a quiet core; a table of docs/appendix/coverage.md
 
 Objects of eight classes lie around fixed directions; a written word adds a direction of its own, which the prompts know too, and a
 part of that of the objects it names. Each object has one attack, or two by different words, which are one cluster. There are two
@@ -17,8 +17,8 @@ import numpy as np
 from clipbench.data import Attack, Dataset
 from clipbench.data.prompts import Prompts
 from clipbench.metrics.probes import fit_probe
-from clipbench_tasks.text_in_image import TextInImage
 from clipbench_tasks.text_in_image.probes import training_of
+from clipbench_tasks.text_in_image.task import TextInImage
 from rates_worlds import SimulatedModel, fixed_directions, images_named, unit
 
 N_CLASSES, DIM, NOISE, POPULATION = 8, 24, 1.3, 8_000

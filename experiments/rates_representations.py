@@ -1,6 +1,6 @@
-"""How often the intervals of mutual k-NN and CKA between two models hold the truth.
+"""Coverage of the intervals of mutual k-NN and CKA between two models.
 
-    python experiments/rates_representations.py     # about ten minutes on a quiet core; a table of docs/statistics.md
+    python experiments/rates_representations.py     # about ten minutes on a quiet core; a table of docs/appendix/coverage.md
 
 Two models show a common part, 16 numbers a sample, by maps of their own, and noise of their own. Samples are alike, or of ten
 classes; directions of the noise have equal variances, or such that fall as 1 / k. The truth of mutual k-NN, which depends on n, is its mean
@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.metrics import Estimate, cka, shared_neighbours
+from clipbench.comparison.representations import cka_interval, shared_neighbours_interval
+from clipbench.metrics.geometry import Estimate
 from clipbench.metrics.similarity import unit
-from clipbench.stats.representations import cka_interval, shared_neighbours_interval
+from clipbench.metrics.structure import cka, shared_neighbours
 
 LATENT, POPULATION, POPULATIONS = 16, 3_000, 4
 COMMON = {"none": 0.0, "weak": 0.5, "strong": 3.0}
@@ -26,7 +27,7 @@ class World(NamedTuple):
     """A kind of two models."""
 
     common: str
-    """Of ``COMMON``; ``rotation`` for a model and its rotation."""
+    """Key of ``COMMON``; ``rotation`` for a model and its rotation."""
     dim: int
     has_classes: bool = False
     is_steep: bool = False

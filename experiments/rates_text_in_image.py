@@ -9,7 +9,7 @@ import numpy as np
 from clipbench.data import Attack, Contrast, Dataset
 from clipbench.data.prompts import Prompts
 from clipbench.evaluation.task import Task
-from clipbench_tasks.text_in_image import TextInImage
+from clipbench_tasks.text_in_image.task import TextInImage
 from rates_worlds import Draw, Noise, SimulatedModel, Truth, Vectors, fixed_directions, images_named, unit, untied
 
 POPULATION = 200_000

@@ -78,7 +78,7 @@ def main(run: Path, machine: str) -> None:
 def measure() -> Result:
     """Return what `clipbench run` finds of the checkpoint that was just written."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = ["clipbench.cli", "run", "--model", NAME, "--suite", "scenes", "--tasks", "all", "--thumbnails", "0"]
+        command = ["clipbench", "run", "--model", NAME, "--suite", "scenes", "--tasks", "all", "--thumbnails", "0"]
         subprocess.run([sys.executable, "-m", *command, "--out", f"{scratch}/run"], check=True)
         return read_run(Path(scratch) / "run").result
 
@@ -100,7 +100,7 @@ def card(
         vocabulary=f"{config.vocab_size:,}",
         megabytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6,
         data=progress.data["name"],
-        primer=f"{int(dict(arguments['data_options']).get('primer', 0)):,}",  # type: ignore[call-overload]
+        primer=f"{int(dict(arguments['data_options']).get('primer', 0)):,}",
         samples=f"{int(str(arguments['batch_size'])) * progress.step:,}",
         steps=f"{progress.step:,}",
         batch=arguments["batch_size"],
@@ -143,7 +143,7 @@ def history_table(evaluations: list[dict[str, object]], rows: int = 9) -> str:
     return "\n".join(lines)
 
 
-def draw_curve(losses: list[tuple[int, float]], evaluations: list[dict[str, object]], path: Path) -> None:
+def draw_curve(losses: list[list[float]], evaluations: list[dict[str, object]], path: Path) -> None:
     """Draw loss and recall@1 by step; the same run gives the same bytes."""
     plt.rcParams.update({"svg.hashsalt": NAME, "font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.4), layout="constrained")

@@ -5,30 +5,42 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch.distributed.run import main as torchrun
+
 import clipbench.files
 from torture_world import (
+    GRACE,
+    READ_ONLY,
+    REMOUNT,
     Ended,
     World,
     children_of,
-    has_ended,
+    is_complete,
+    kill,
+    mount,
     new_world,
     notes,
     numbers,
     orphans,
-    set_read_only,
     small_disk,
 )
 
 NOBODY = 65534
 HOURS = 7200
-FILLER = "filler"
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
+"""Ask whether a child has ended, which then still waits to be reaped."""
+PATIENCE_OF_RANKS = 20.0
+"""Seconds that a process of several may outlive the one that has started it: it has 15 to put away its work."""
+LAST = "step-12/model.safetensors"
+"""Weights of a training's last step."""
 KINDS = ("flipped bit", "cut", "zeros", "emptied", "noise", "another model's", "no digest", "no permission", "a folder")
 """Kinds of damage to a chunk."""
 
@@ -43,47 +55,53 @@ class Bench:
     expected: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Numbers of a run, by model."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Seconds of a command, by its name."""
+    """Seconds of a command that was not disturbed, by its name."""
     report: bytes = b""
     weights: bytes = b""
     template: Path = Path()
     """A world with a finished run, its store and a training."""
     watched: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Numbers of each checkpoint of the training."""
-    serve: Callable[[World], contextlib.AbstractContextManager[dict[str, str]]] | None = None
-    """Serves a data set, and yields the environment in which it is found."""
 
-    def prepare(self, *, trains: bool, is_short: bool) -> list[str]:
-        """Run every command undisturbed, or runs of one model alone, and return what is wrong already."""
+    def time(self, name: str, world: World, arguments: Sequence[str], **how: Any) -> list[str]:
+        """Run a command undisturbed, the first time, and return what is wrong already."""
+        if name in self.seconds:
+            return []
+        start = time.monotonic()
+        ended = world.do(arguments, **how)
+        self.seconds[name] = time.monotonic() - start
+        world.import_its_modules()
+        return [f"undisturbed {name}: {ended.status} {ended.err}"] if ended.status else []
+
+    def prepare(self, names: Iterable[str]) -> list[str]:
+        """Run undisturbed every command that attacks of these names need, and return what is wrong already."""
         self.template = self.root / "template"
         world = World(self.template)
-        wrong = []
+
+        def is_needed(*words: str) -> bool:
+            return any(word in name for name in names for word in words)
+
         commands = {"first": world.run("first", more=["--no-report"]), "run": world.run("done")}
-        if not is_short:
+        if is_needed("report", "several", "another", "readers", "view"):
             commands |= {name: world.run(name, model=name, more=["--no-report"]) for name in "bc"}
             commands["report"] = ["report", "done", "-o", "again.html"]
-        if trains:
+        if is_needed("train", "watch", "resume"):
             commands |= {"train": world.train("trained"), "watch": watch()}
-        for name, arguments in commands.items():
-            start = time.monotonic()
-            ended = world.do(arguments)
-            self.seconds[name] = time.monotonic() - start
-            wrong += [f"undisturbed {name}: {ended.status} {ended.err}"] if ended.status else []
-            world.import_its_modules()
+        wrong = [each for name, arguments in commands.items() for each in self.time(name, world, arguments)]
         self.expected = {"a": numbers(world.folder / "done")}
-        if is_short:
-            return wrong
-        self.expected |= {name: numbers(world.folder / name) for name in "bc"}
-        self.report = (world.folder / "again.html").read_bytes()
-        if not trains:
-            return wrong
-        self.weights = last_weights(world.folder / "trained")
-        self.watched = {path.parent.name: numbers(path.parent) for path in world.folder.glob("watched/*/result.json")}
-        shutil.rmtree(world.folder / "watched")
-        return wrong + ([] if len(self.watched) > 3 else [f"watched {list(self.watched)}"])
+        if "report" in commands:
+            self.expected |= {name: numbers(world.folder / name) for name in "bc"}
+            self.report = (world.folder / "again.html").read_bytes()
+        if "train" in commands:
+            self.weights = (world.folder / "trained" / LAST).read_bytes()
+            watched = world.folder.glob("watched/*/result.json")
+            self.watched = {path.parent.name: numbers(path.parent) for path in watched}
+            wrong += [] if len(self.watched) > 3 else [f"watched {list(self.watched)}"]
+            shutil.rmtree(world.folder / "watched")
+        return wrong
 
 
-def attacks(*, may_mount: bool, may_serve: bool) -> dict[str, Attack]:
+def attacks(*, may_mount: bool) -> dict[str, Attack]:
     """Return the attacks by name; those that need a disk of their own only where one can be mounted."""
     named: dict[str, Attack] = {}
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
@@ -92,8 +110,8 @@ def attacks(*, may_mount: bool, may_serve: bool) -> dict[str, Attack]:
         named[f"watch, {number.name}"] = partial(stopped_watch, number=number)
         named[f"train, {number.name}"] = partial(stopped_train, number=number)
         named[f"report, {number.name}"] = partial(stopped_report, number=number)
-        if may_serve:
-            named[f"data get, {number.name}"] = partial(stopped_get, number=number)
+        for way in ("cpu,cpu", "torchrun"):
+            named[f"run by {way}, {number.name}"] = partial(stopped_processes, number=number, way=way)
     named["run, a worker killed"] = worker_killed
     for kind in KINDS:
         if kind != "no permission" or os.getuid() == 0:
@@ -104,8 +122,6 @@ def attacks(*, may_mount: bool, may_serve: bool) -> dict[str, Attack]:
     named["8 processes, some killed"] = partial(together, models="a" * 8, kills=3)
     named["2 processes, one output"] = one_output
     named["2 --resume of one training"] = two_resumes
-    if may_serve:
-        named["2 data get of one data set"] = two_gets
     named["a clock 2 hours ahead"] = partial(together, models="aa", clock=HOURS)
     named["a clock 2 hours behind"] = partial(together, models="aa", clock=-HOURS)
     named["the store deleted meanwhile"] = deleted_store
@@ -120,37 +136,37 @@ def attacks(*, may_mount: bool, may_serve: bool) -> dict[str, Attack]:
 
 def watch() -> list[str]:
     """Return the arguments of a watch."""
-    more = ["--device", "cpu", "--workers", "0", "--interval", "0.01", "--thumbnails", "4", "--no-report"]
-    return ["watch", "trained", "--once", "--tasks", "retrieval@data/images.jsonl", "--out", "watched", *more]
-
-
-def last_weights(run: Path) -> bytes:
-    """Return the weights of a training's last step."""
-    return (run / "step-12/model.safetensors").read_bytes()
+    options = ["--device", "cpu", "--workers", "0", "--interval", "0.01", "--thumbnails", "4", "--no-report"]
+    tasks = ["--tasks", "retrieval@data/images.jsonl", "--out", "watched"]
+    return ["run", "--watch", "trained", "--idle", "0", *tasks, *options]
 
 
 def stopped(
-    world: World, arguments: Sequence[str], number: int, after: float, *, amid: bool = False, **how: Any
+    world: World,
+    arguments: Sequence[str],
+    number: int,
+    after: float,
+    *,
+    ready: Callable[[int], object] | None = None,
+    **how: Any,
 ) -> tuple[Ended, list[str]]:
-    """Start a command, send it a signal, and return how it ended and what was wrong with that.
-
-    Args:
-        after: seconds from its start, or from that of its workers.
-        amid: wait for its workers.
-    """
+    """Start a command, wait until it is ready, send it a signal, and return how it ended and what was wrong with that."""
     child = world.start(arguments, **how)
-    if amid:
-        wait_for_workers(child)
+    if ready is not None:
+        ready(child)
     time.sleep(after)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, number)
+    kill(child, number)
     ended = world.end(child)
     wrong = unclear(ended)
-    if number != signal.SIGKILL and ended.status not in (0, 130):
+    is_silent = ended.status == -number and not ended.out + ended.err  # it had not begun to listen
+    if number != signal.SIGKILL and ended.status not in (0, 130) and not is_silent:
         wrong.append(f"ended with {ended.status} after signal {number}: {ended.err[-300:]}")
-    if left := orphans():
-        wrong.append(f"{len(left)} processes outlived the command")
-    return ended, wrong
+    return ended, wrong + outliving()
+
+
+def outliving(grace: float = GRACE) -> list[str]:
+    """Return whether processes are left of commands that have ended."""
+    return [f"{len(left)} processes outlived the command"] if (left := orphans(grace)) else []
 
 
 def unclear(ended: Ended) -> list[str]:
@@ -162,29 +178,31 @@ def unclear(ended: Ended) -> list[str]:
     return []
 
 
-def goes_on(world: World, bench: Bench, out: str = "out", *, model: str = "a", workers: int = 0) -> list[str]:
+def goes_on(
+    world: World, bench: Bench, out: str = "out", model: str = "a", more: Sequence[str] = (), **how: Any
+) -> list[str]:
     """Return what is wrong with a run after an attack: the same command has to finish it with the same numbers."""
     folder = world.folder / out
+    if (folder / "result.json").exists() and not is_complete(folder):  # its failures are said, and it stays as it is
+        out, folder = f"{out}-again", world.folder / f"{out}-again"
     committed = set(world.chunks())
     wrong = []
-    if not ((folder / "result.json").exists() and (folder / "report.html").exists()):
-        ended = world.do(world.run(out, model=model, workers=workers))
+    if not (is_complete(folder) and (folder / "report.html").exists()):
+        ended = world.do(world.run(out, model=model, more=more), **how)
         if ended.status:
             return [f"the next run ended with {ended.status}: {ended.err[-500:]}"]
         if lost := committed - set(world.chunks()):
             wrong.append(f"{len(lost)} committed chunks are gone")
     if found := notes(folder):
         wrong.append(f"the next run noted {found}")
-    return wrong + rightness(folder, bench.expected[model]) + leftovers(world)
+    return wrong + rightness(folder, bench.expected.get(model, bench.expected["a"])) + leftovers(world)
 
 
 def rightness(folder: Path, expected: Mapping[str, Any]) -> list[str]:
     """Return whether a run's numbers are others than those of an undisturbed one."""
     found = numbers(folder)
-    differing = [name for name in expected if found.get(name) != expected[name]]
-    return (
-        [f"{len(differing)} wrong numbers, the first {differing[0]}"] if differing or set(found) - set(expected) else []
-    )
+    differing = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
+    return [f"{len(differing)} wrong numbers, the first {differing[0]}"] if differing else []
 
 
 def leftovers(world: World) -> list[str]:
@@ -198,8 +216,42 @@ def stopped_run(bench: Bench, rng: random.Random, *, number: int, workers: int) 
         arguments = world.run("out", workers=workers)
         amid = workers > 0 and rng.random() < 0.7  # among the workers, which are there for a part of the time only
         after = rng.uniform(0, 0.2 if amid else 1.1 * bench.seconds["run"])
-        _, wrong = stopped(world, arguments, number, after, amid=amid)
+        _, wrong = stopped(world, arguments, number, after, ready=wait_for_workers if amid else None)
         return wrong + goes_on(world, bench)
+
+
+def by_torchrun(arguments: list[str]) -> None:
+    torchrun(arguments)
+    sys.exit(0)
+
+
+def stopped_processes(bench: Bench, rng: random.Random, *, number: int, way: str) -> list[str]:
+    """Stop a run of two processes, or one of them: half of the time soon after they are there, before they have met."""
+    with new_world(bench.root) as world:
+        model = "steady:a"  # a factory of one's own takes no --device
+        devices = ["--device", "cpu,cpu" if way == "cpu,cpu" else "cpu"]
+        arguments = world.run("out", model=model, more=devices)
+        program = ["--standalone", "--nproc-per-node", "2", "-m", "clipbench", *arguments]
+        prepare = partial(by_torchrun, program) if way == "torchrun" else None
+        if way not in bench.seconds:
+            wrong = bench.time(way, world, arguments, prepare=prepare)
+            return wrong + goes_on(world, bench, model=model)
+        child = world.start(arguments, prepare=prepare)
+        ranks = wait_for_workers(child, 2 if way == "torchrun" else 1)
+        victim = rng.choice((child, *ranks))
+        time.sleep(rng.uniform(0, rng.choice((1.4, bench.seconds[way]))))
+        kill(victim, number)
+        ended = world.end(child)
+        if way == "torchrun":  # which has words and a traceback of its own
+            wrong = [ended.err] if "/clipbench/" in ended.err or "(a bug in" in ended.err or ended.status == -99 else []
+        else:
+            wrong = unclear(ended)
+            may_be = (0, 2, 130) if victim != child else (0, -9) if number == signal.SIGKILL else (0, 130)
+            wrong += [f"ended with {ended.status}: {ended.err[-300:]}"] if ended.status not in may_be else []
+        wrong += outliving(PATIENCE_OF_RANKS)
+        again: dict[str, Any] = {"more": devices, "prepare": prepare} if rng.random() < 0.25 else {}
+        wrong += goes_on(world, bench, model=model, **again)
+        return [f"{number} to {'launcher' if victim == child else 'rank'}: {each}" for each in wrong]
 
 
 def stopped_report(bench: Bench, rng: random.Random, *, number: int) -> list[str]:
@@ -222,20 +274,20 @@ def stopped_train(bench: Bench, rng: random.Random, *, number: int) -> list[str]
         return wrong + training_goes_on(world, bench, rng)
 
 
-def training_goes_on(world: World, bench: Bench, rng: random.Random) -> list[str]:
+def training_goes_on(world: World, bench: Bench, rng: random.Random, out: str = "run") -> list[str]:
     """Return what is wrong with a training after an attack: it has to end with the weights of an undisturbed one."""
-    run = world.folder / "run"
+    run = world.folder / out
     has_checkpoint = any(run.glob("step-*"))
     may_resume = (
         has_checkpoint or '"start"' in (run / "log.jsonl").read_text() if (run / "log.jsonl").exists() else False
     )
     is_resumed = has_checkpoint or (may_resume and rng.random() < 0.5)
-    ended = world.do(world.train("run", resume=is_resumed))
+    ended = world.do(world.train(out, resume=is_resumed))
     if ended.status:
         return [f"{'--resume' if is_resumed else 'a fresh start'} ended with {ended.status}: {ended.err[-500:]}"]
     left = [path.name for path in run.iterdir() if path.name.startswith(".")]
     wrong = [f"left behind: {left}"] if left else []
-    return wrong + (["other weights than undisturbed"] if last_weights(run) != bench.weights else [])
+    return wrong + (["other weights than undisturbed"] if (run / LAST).read_bytes() != bench.weights else [])
 
 
 def stopped_watch(bench: Bench, rng: random.Random, *, number: int) -> list[str]:
@@ -249,43 +301,14 @@ def stopped_watch(bench: Bench, rng: random.Random, *, number: int) -> list[str]
         return wrong + leftovers(world)
 
 
-def stopped_get(bench: Bench, rng: random.Random, *, number: int) -> list[str]:
-    assert bench.serve is not None
-    with new_world(bench.root) as world, bench.serve(world) as environment:
-        get = partial(os.environ.update, environment)
-        arguments = ["data", "get", "mnist", "--data-root", "sets", "--quiet"]
-        _, wrong = stopped(world, arguments, number, rng.uniform(0, 0.8), prepare=get)
-        ended = world.do(arguments, prepare=get)
-        return [*wrong, *unclear(ended), *is_whole_set(world, [ended])]
-
-
-def is_whole_set(world: World, downloads: Sequence[Ended]) -> list[str]:
-    """Return what is wrong with a data set after the last download."""
-    wrong = [f"data get ended with {ended.status}: {ended.err[-300:]}" for ended in downloads if ended.status]
-    served, got = world.folder / "served", world.folder / "sets/mnist"
-    for path in served.rglob("*"):
-        if path.is_file() and not (got / path.name).exists() and not list(got.rglob(path.name)):
-            wrong.append(f"{path.name} is missing")
-    for path in got.rglob("*.tar"):
-        if path.read_bytes() != next(served.rglob(path.name)).read_bytes():
-            wrong.append(f"{path.name} has other bytes than were served")
-    return wrong + [f"left behind: {path.name}" for path in (world.folder / "sets").glob(".*")]
-
-
-def two_gets(bench: Bench, rng: random.Random) -> list[str]:
-    assert bench.serve is not None
-    with new_world(bench.root) as world, bench.serve(world) as environment:
-        arguments = ["data", "get", "mnist", "--data-root", "sets", "--quiet"]
-        first = world.start(arguments, prepare=partial(os.environ.update, environment))
-        time.sleep(rng.uniform(0, 0.5))
-        second = world.start(arguments, prepare=partial(os.environ.update, environment))
-        return is_whole_set(world, [world.end(first), world.end(second)])
-
-
-def wait_for_workers(command: int, patience: float = 10.0) -> list[int]:
-    """Return the workers of a command once it has some; none if it has ended without."""
+def wait_for_workers(command: int, n: int = 1, patience: float = 30.0) -> list[int]:
+    """Return the workers of a command once it has some; fewer if it has ended without."""
     until = time.monotonic() + patience
-    while not (workers := children_of(command)) and time.monotonic() < until and not has_ended(command):
+    while (
+        len(workers := children_of(command)) < n
+        and time.monotonic() < until
+        and not os.waitid(os.P_PID, command, ENDED)
+    ):
         time.sleep(0.001)
     return workers
 
@@ -296,8 +319,7 @@ def worker_killed(bench: Bench, rng: random.Random) -> list[str]:
         workers = wait_for_workers(child)
         time.sleep(rng.uniform(0, 0.1))
         for worker in rng.sample(workers, min(1, len(workers))):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
+            kill(worker, signal.SIGKILL)
         ended = world.end(child)
         wrong = unclear(ended)
         if ended.status not in (0, 2) or (ended.status and "a worker process that decodes images" not in ended.err):
@@ -307,7 +329,8 @@ def worker_killed(bench: Bench, rng: random.Random) -> list[str]:
 
 def damaged(bench: Bench, rng: random.Random, *, kind: str) -> list[str]:
     with new_world(bench.root, bench.template) as world:
-        chunks = world.chunks("steady-a") or [path for path in world.chunks() if is_of(path, world, "done")]
+        result = (world.folder / "done/result.json").read_text()
+        chunks = [path for path in world.chunks() if path.parent.parent.name in result]
         victims = rng.sample(chunks, rng.randint(1, min(3, len(chunks))))
         for chunk in victims:
             spoil(chunk, kind, rng, [path for path in world.chunks() if path.parent.parent != chunk.parent.parent])
@@ -330,11 +353,6 @@ def damaged(bench: Bench, rng: random.Random, *, kind: str) -> list[str]:
             wrong += [f"the next run ended with {ended.status}"] if ended.status else []
             wrong += [f"noted again: {found}" for found in notes(world.folder / "again")]
         return wrong
-
-
-def is_of(chunk: Path, world: World, out: str) -> bool:
-    """Return whether a chunk is of the model of a run."""
-    return chunk.parent.parent.name in (world.folder / out / "result.json").read_text()
 
 
 def spoil(chunk: Path, kind: str, rng: random.Random, others: Sequence[Path]) -> None:
@@ -378,14 +396,13 @@ def together(bench: Bench, rng: random.Random, *, models: Sequence[str], kills: 
         victims = rng.sample(range(len(models)), kills)
         for number in victims:
             time.sleep(rng.uniform(0, 0.3))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(started[number], signal.SIGKILL)
+            kill(started[number], signal.SIGKILL)
         wrong = []
         for number, child in enumerate(started):
             ended = world.end(child, 240)
             if number not in victims:
                 wrong += [f"one of several ended with {ended.status}: {ended.err[-500:]}"] if ended.status else []
-        wrong += [f"{len(left)} processes were left"] if (left := orphans()) else []
+        wrong += outliving()
         for number, model in enumerate(models):
             wrong += goes_on(world, bench, f"out-{number}", model=model)
         return wrong
@@ -404,12 +421,17 @@ def shift_clock(seconds: int) -> None:
     os.fsync = slow  # type: ignore[assignment]
 
 
+def two_at_once(world: World, arguments: Sequence[str], pause: float, **how: Any) -> list[Ended]:
+    """Start a command twice, and return how both ended."""
+    first = world.start(arguments, **how)
+    time.sleep(pause)
+    second = world.start(arguments, **how)
+    return [world.end(first), world.end(second)]
+
+
 def one_output(bench: Bench, rng: random.Random) -> list[str]:
     with new_world(bench.root) as world:
-        first = world.start(world.run("out"))
-        time.sleep(rng.uniform(0, bench.seconds["run"]))
-        second = world.start(world.run("out"))
-        ends = [world.end(first), world.end(second)]
+        ends = two_at_once(world, world.run("out"), rng.uniform(0, bench.seconds["run"]))
         wrong = [each for ended in ends for each in unclear(ended)]
         if not any(ended.status == 0 for ended in ends) or any(ended.status not in (0, 2) for ended in ends):
             wrong.append(
@@ -423,10 +445,7 @@ def two_resumes(bench: Bench, rng: random.Random) -> list[str]:
         stopped(world, world.train("run"), signal.SIGTERM, rng.uniform(0.3, 0.8) * bench.seconds["train"])
         if not any((world.folder / "run").glob("step-*")):
             return training_goes_on(world, bench, rng)
-        first = world.start(world.train("run", resume=True))
-        time.sleep(rng.uniform(0, 0.1))
-        second = world.start(world.train("run", resume=True))
-        ends = [world.end(first), world.end(second)]
+        ends = two_at_once(world, world.train("run", resume=True), rng.uniform(0, 0.1))
         wrong = [each for ended in ends for each in unclear(ended)]
         if not any(ended.status == 0 for ended in ends):
             wrong.append(f"two --resume ended with {[ended.status for ended in ends]}")
@@ -462,37 +481,30 @@ def readers(bench: Bench, rng: random.Random) -> list[str]:
                 wrong.append(f"a reader ended with {ended.status}")
             if time.monotonic() > until:
                 break
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(run, signal.SIGKILL)
+        kill(run, signal.SIGKILL)
         world.end(run)
-        wrong += [f"{len(left)} processes outlived the run"] if (left := orphans()) else []
+        wrong += outliving()
         for command in commands:
             wrong += unclear(world.do(command))
         return wrong + goes_on(world, bench, model="b")
 
 
 @contextlib.contextmanager
-def disks(world: World, where: str, n_bytes: int) -> Iterator[list[Path]]:
-    """Mount a small disk as the store, as the folder of outputs, or one as both."""
-    with contextlib.ExitStack() as stack:
-        places = []
-        if where == "both":
-            places = [world.folder / "disk"]
-            stack.enter_context(small_disk(places[0], n_bytes))
-            world.cache = places[0] / "cache"
-        else:
-            places = [world.cache if where == "cache" else world.folder / "disk"]
-            stack.enter_context(small_disk(places[0], n_bytes))
-        yield places
+def disk_as(world: World, where: str, n_bytes: int) -> Iterator[Path]:
+    """Mount a small disk as the store, as the folder of outputs, or as both."""
+    disk = world.cache if where == "cache" else world.folder / "disk"
+    world.cache = disk / "cache" if where == "both" else world.cache
+    with small_disk(disk, n_bytes):
+        yield disk
 
 
 def full_disk(bench: Bench, rng: random.Random, *, where: str) -> list[str]:
     """Leave a random room on a disk, with and without the check before the work."""
-    with new_world(bench.root) as world, disks(world, where, 8 << 20) as (disk,):
+    with new_world(bench.root) as world, disk_as(world, where, 8 << 20) as disk:
         out = "out" if where == "cache" else "disk/out"
         free = rng.choice((rng.randrange(0, 300_000), rng.randrange(0, 3 << 20)))
-        (disk / FILLER).write_bytes(bytes((8 << 20) - (free + 4095) // 4096 * 4096 - 8192))
-        unchecked = partial(setattr, clipbench.files, "LEAST_FREE", 0) if rng.random() < 0.7 else None
+        filler = fill(disk, free)
+        unchecked = check_no_room if rng.random() < 0.7 else None
         ended = world.do(world.run(out, workers=rng.choice((0, 2))), prepare=unchecked)
         wrong = unclear(ended)
         if ended.status == 0:
@@ -501,7 +513,7 @@ def full_disk(bench: Bench, rng: random.Random, *, where: str) -> list[str]:
             wrong.append(f"a full disk ended it with {ended.status}: {ended.err[-300:]}")
         for image in (world.folder / out).rglob("*.webp"):
             wrong += [f"half an image: {image.name}"] if not is_whole_webp(image) else []
-        (disk / FILLER).unlink()
+        filler.unlink()
         return wrong + goes_on(world, bench, out)
 
 
@@ -512,45 +524,37 @@ def is_whole_webp(path: Path) -> bool:
 
 
 def read_only(bench: Bench, rng: random.Random, *, where: str) -> list[str]:
-    with new_world(bench.root) as world, disks(world, where, 16 << 20) as (disk,):
+    with new_world(bench.root) as world, disk_as(world, where, 16 << 20) as disk:
         out = "out" if where == "cache" else "disk/out"
         child = world.start(world.run(out))
         time.sleep(rng.choice((0.0, rng.uniform(0, bench.seconds["run"]))))
         with contextlib.suppress(OSError):  # a file is being written just now
-            set_read_only(disk, True)
+            mount(disk, REMOUNT | READ_ONLY)
         ended = world.end(child)
         wrong = unclear(ended)
         if ended.status and "Read-only" not in ended.err:
             wrong.append(f"a read-only disk ended it with {ended.status}: {ended.err[-300:]}")
-        set_read_only(disk, False)
+        mount(disk, REMOUNT)
         return wrong + goes_on(world, bench, out)
 
 
 def full_disk_of_training(bench: Bench, rng: random.Random) -> list[str]:
-    with new_world(bench.root) as world, small_disk(world.folder / "run", 8 << 20):
-        free = rng.randrange(0, 1_500_000)
-        (world.folder / "run" / ".step-filler").mkdir()
-        filler = world.folder / "run" / ".step-filler" / FILLER
-        filler.write_bytes(bytes((8 << 20) - (free + 4095) // 4096 * 4096 - 12288))
-        keep = partial(keep_filler, filler)
-        ended = world.do(world.train("run"), prepare=keep)
+    with new_world(bench.root) as world, small_disk(world.folder / "disk", 8 << 20):
+        filler = fill(world.folder / "disk", rng.randrange(0, 1_500_000))
+        ended = world.do(world.train("disk/run"), prepare=check_no_room)
         wrong = unclear(ended)
         if ended.status and "No space left" not in ended.err and "MB free" not in ended.err:
             wrong.append(f"a full disk ended it with {ended.status}: {ended.err[-300:]}")
-        if filler.exists():
-            shutil.rmtree(filler.parent)
-        if ended.status == 0:
-            return wrong
-        return wrong + training_goes_on(world, bench, rng)
+        filler.unlink()
+        return wrong + (training_goes_on(world, bench, rng, "disk/run") if ended.status else [])
 
 
-def keep_filler(filler: Path) -> None:
-    """Let a training check for no room, and leave what fills the disk."""
+def fill(disk: Path, free: int) -> Path:
+    """Leave so many bytes of a disk of 8 MB, and return the file that takes the others."""
+    filler = disk / "filler"
+    filler.write_bytes(bytes((8 << 20) - (free + 4095) // 4096 * 4096 - 8192))
+    return filler
+
+
+def check_no_room() -> None:
     clipbench.files.LEAST_FREE = 0
-    remove = shutil.rmtree
-
-    def other(path: Any, *given: Any, **more: Any) -> None:
-        if Path(path) != filler.parent and Path(path).name != filler.parent.name:
-            remove(path, *given, **more)
-
-    shutil.rmtree = other  # type: ignore[assignment]

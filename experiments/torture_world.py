@@ -10,6 +10,7 @@ import ctypes
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -17,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: its threads do not survive a fork
@@ -26,9 +26,9 @@ import numpy as np
 import torch  # noqa: F401
 from PIL import Image
 
-import clipbench.files
 import clipbench.models.encoding.pipeline
 from clipbench.cli import main
+from clipbench.models.options import LoadOptions
 from clipbench.testing import ToyModel
 from clipbench.training.clip import config
 from clipbench.training.clip.config import ClipConfig, Tower
@@ -40,10 +40,15 @@ PATIENCE = 60.0
 """Seconds after which a command is said to hang."""
 GRACE = 4.0
 """Seconds that a worker may outlive its command."""
+READ_ONLY, REMOUNT = 1, 32
+"""Flags of mount."""
 SUBREAPER = 36
 """Number of prctl's PR_SET_CHILD_SUBREAPER: orphans become children of this process, which sees them."""
 SERVERS: set[int] = set()
 """Children that are no commands."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SWALLOWED = re.compile(r"Exception ignored .*?\nKeyboardInterrupt:? *\n", re.DOTALL)
+"""Text that Python prints of an interruption amid a callback of a fork or a __del__: the command goes on."""
 MICRO = ClipConfig(
     embed_dim=16,
     image_size=16,
@@ -53,6 +58,8 @@ MICRO = ClipConfig(
     vocab_size=560,
     context_length=12,
 )
+clipbench.models.encoding.pipeline.COMMIT_VECTORS = 8
+config.CONFIGS["micro"] = MICRO
 
 
 class Steady(ToyModel):
@@ -74,8 +81,24 @@ def make(name: str = "a") -> Steady:
     return model
 
 
+def load(body: str, options: LoadOptions) -> Steady:
+    """Return a model as the plug-in ``steady:``, which takes any device."""
+    return make(body)
+
+
+def install(folder: Path) -> None:
+    """Make a package with the plug-in, which this process and those that it starts find."""
+    package = folder / "steady-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: steady\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[clipbench.models]\nsteady = torture_world:load\n")
+    sys.path.append(str(folder))
+    places = [str(folder), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+
+
 class Ended(NamedTuple):
-    """How a command ended."""
+    """The end of a command."""
 
     status: int
     """Its exit status; below 0 the signal that killed it."""
@@ -108,10 +131,11 @@ class World:
         (self.folder / "data/images.jsonl").write_text("\n".join(rows))
 
     def run(self, out: str, *, model: str = "a", workers: int = 0, more: Sequence[str] = ()) -> list[str]:
-        """Return the arguments of a run."""
+        """Return the arguments of a run of a model of ``make``, or of a reference."""
         tasks = ",".join(f"{task}@data/images.jsonl" for task in ("retrieval", "zero-shot"))
         options = ["--batch-size", "4", "--workers", str(workers), "--thumbnails", "8", *more]
         own = ["--model", "python:torture_world:make", "--model-option", f"name={model}"]
+        own = ["--model", model] if ":" in model else own
         return ["run", *own, "--tasks", tasks, "--out", out, *options]
 
     def train(self, out: str, *, resume: bool = False, workers: int = 0) -> list[str]:
@@ -123,19 +147,16 @@ class World:
     def start(
         self, arguments: Sequence[str], *, prepare: Callable[[], object] | None = None, user: int | None = None
     ) -> int:
-        """Run a command in a child, and return its number.
-
-        Args:
-            prepare: called in the child before the command.
-            user: the user that the child becomes, such as one who may not read everything.
-        """
+        """Run a command in a child, after ``prepare`` and perhaps as another user, and return its number."""
         log = self.folder / f"log-{len(self.children)}-{time.time_ns()}"
         for path in (log, log.with_suffix(".err")):
             path.touch()  # the child may be killed before it opens them
         sys.stdout.flush()
         sys.stderr.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the child has handlers of its own
         child = os.fork()
         if child:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             self.children[child] = log
             return child
         status = 70
@@ -155,7 +176,7 @@ class World:
             time.sleep(0.002)
         log = self.last = self.children.pop(child)
         out, err = (path.read_text(errors="replace") for path in (log, log.with_suffix(".err")))
-        return Ended(os.waitstatus_to_exitcode(done[1]), out, err)
+        return Ended(os.waitstatus_to_exitcode(done[1]), out, SWALLOWED.sub("", err))
 
     def do(self, arguments: Sequence[str], **how: Any) -> Ended:
         """Run a command to its end."""
@@ -163,7 +184,8 @@ class World:
 
     def import_its_modules(self) -> None:
         """Import what the last command has imported, so that the next ones are forked with it."""
-        for name in self.last.with_suffix(".modules").read_text().split():
+        modules = self.last.with_suffix(".modules")
+        for name in modules.read_text().split() if modules.exists() else ():  # not of a program of its own
             with contextlib.suppress(Exception):  # some can be imported by their packages alone
                 importlib.import_module(name)
 
@@ -180,20 +202,22 @@ class World:
             os.close(handle)
         os.chdir(self.folder)
         os.environ["CLIPBENCH_CACHE"] = str(self.cache)
-        clipbench.models.encoding.pipeline.COMMIT_VECTORS = 8
-        config.CONFIGS["micro"] = MICRO
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if user is not None:
             os.setgid(user)
             os.setuid(user)
-        if prepare is not None:
-            prepare()
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            if prepare is not None:
+                prepare()
             main(list(arguments))
         except SystemExit as end:
             return int(end.code or 0)
+        except KeyboardInterrupt:  # before it has begun
+            return 130
         finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it has ended
             sys.stdout.flush()
             sys.stderr.flush()
             log.with_suffix(".modules").write_text("\n".join(list(sys.modules)))
@@ -223,20 +247,18 @@ def orphans(grace: float = GRACE) -> list[int]:
     return left
 
 
+def kill(process: int, number: int) -> None:
+    """Send a signal to a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
+
+
 def children_of(process: int) -> list[int]:
     """Return the children of a process, on Linux."""
     try:
         return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
     except OSError:
         return []
-
-
-def has_ended(process: int) -> bool:
-    """Return whether a child has ended and only waits to be reaped, on Linux."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def numbers(run: Path) -> dict[str, Any]:
@@ -250,34 +272,34 @@ def numbers(run: Path) -> dict[str, Any]:
     }
 
 
+def is_complete(run: Path) -> bool:
+    """Return whether a run has a result in which nothing has failed."""
+    file = run / "result.json"
+    return file.exists() and all(each["status"] == "ok" for each in json.loads(file.read_text())["evaluations"])
+
+
 def notes(run: Path) -> list[str]:
     """Return the notes of a result on its store."""
     result = json.loads((run / "result.json").read_text())
     return [note for each in result["evaluations"] for note in each["notes"] if "of the store" in note]
 
 
+def mount(folder: Path, flags: int = 0, options: bytes | None = None) -> None:
+    """Mount a disk in memory on a folder; raise OSError where that is not allowed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", flags, options) != 0:
+        raise OSError(ctypes.get_errno(), "cannot mount a small disk")
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, n_bytes: int) -> Iterator[None]:
-    """Mount a disk of some size on a folder.
-
-    Raises:
-        OSError: that is not allowed here.
-    """
+    """Mount a disk of some size on a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, f"size={n_bytes}".encode()) != 0:
-        raise OSError(ctypes.get_errno(), "cannot mount a small disk")
+    mount(folder, options=f"size={n_bytes}".encode())
     try:
         yield
     finally:
-        libc.umount2(str(folder).encode(), 2)
-
-
-def set_read_only(folder: Path, is_on: bool) -> None:
-    """Mount a small disk again, to be read only or to be written to as well."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 32 | (1 if is_on else 0), None) != 0:
-        raise OSError(ctypes.get_errno(), "cannot mount a disk again")
+        ctypes.CDLL(None).umount2(str(folder).encode(), 2)
 
 
 def can_mount(folder: Path) -> bool:
@@ -300,12 +322,6 @@ def new_world(root: Path, template: Path | None = None) -> Iterator[World]:
         yield world
     finally:
         for child in world.children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+            kill(child, signal.SIGKILL)
         orphans(0)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def stop_politely(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, so that worlds are removed."""
-    raise KeyboardInterrupt

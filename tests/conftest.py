@@ -1,4 +1,4 @@
-"""What every test stands on: no network, and models with random weights for those that ask."""
+"""Conditions of every test: no network, and models with random weights for those that ask."""
 
 import gc
 import importlib.util
@@ -214,3 +214,17 @@ def siglip_b_16_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPa
     folder: Path = small_models.save_siglip_b_16(tmp_path_factory.mktemp("models") / "siglip-b-16")
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished run, which stays as it is: zero-shot and modality gap of made-up vectors."""
+    import numpy as np
+
+    import clipbench as cb
+
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(12, 8))
+    texts, class_texts = images + rng.normal(size=(12, 8)), rng.normal(size=(3, 8))
+    model = cb.vectors(images=images, texts=texts, labels=np.arange(12) % 3, class_texts=class_texts, name="made")
+    return cb.run(model, ["zero-shot", "modality-gap"]).save(tmp_path_factory.mktemp("finished") / "run").folder

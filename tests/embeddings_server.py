@@ -93,10 +93,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(state: State) -> Iterator[str]:
-    """Yield the address of a server, such as ``http://127.0.0.1:4711/v1``, that ends with the block."""
+def serve(state: State, port: int = 0) -> Iterator[str]:
+    """Yield the address of a server, such as ``http://127.0.0.1:4711/v1``, that ends with the block; port 0 takes a free one."""
     handler = type("OwnHandler", (Handler,), {"state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:

@@ -28,7 +28,7 @@ LARGE = 2_000
 
 @dataclass
 class Fault:
-    """What goes wrong for the next requests whose path matches."""
+    """A fault of the next requests whose path matches."""
 
     path: str
     """Regular expression, looked for in the path."""
@@ -37,7 +37,7 @@ class Fault:
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
     after: int = 0
-    """Bytes of a body that come before a cut."""
+    """Bytes of a body that come before a cut, or before a slow one pauses again."""
     seconds: float = 0.0
     times: int = 1_000_000
     method: str = "GET|HEAD|POST"
@@ -210,15 +210,30 @@ class Handler(BaseHTTPRequestHandler):
             first, last = int(match[1]), int(match[2]) if match[2] else len(content) - 1
             headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
             content, status = content[first : last + 1], 206
+        if fault is not None and fault.kind == "slow" and fault.after and self.command == "GET":
+            return self._send(status, content, headers, pause=(fault.after, fault.seconds))
         cut = fault.after if fault is not None and fault.kind == "cut" and self.command == "GET" else None
         return self._send(status, content, headers, cut=cut)
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str], *, cut: int | None = None) -> None:
+    def _send(
+        self,
+        status: int,
+        body: bytes,
+        headers: dict[str, str],
+        *,
+        cut: int | None = None,
+        pause: tuple[int, float] | None = None,
+    ) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
         try:
+            if pause is not None:
+                self.wfile.write(body[: pause[0]])
+                self.wfile.flush()
+                threading.Event().wait(pause[1])
+                body = body[pause[0] :]
             if self.command != "HEAD":
                 self.wfile.write(body if cut is None else body[:cut])
                 self.wfile.flush()

@@ -14,10 +14,10 @@ EXPECTED = {
     "a TeX system": (r"xelatex|no TeX system", 7),
     "an environment of its own": (r"only where `make test-wheel`|needs the extra docs", 4),
 }
-"""What CI has not: a pattern of the reasons, and the most tests that may be skipped for them."""
+"""Requirements that CI lacks: a pattern of the reasons, and the most tests that may be skipped for them."""
 
 NEEDED = {"a browser": r"no Chromium on the path|playwright is not installed", "axe": r"axe-core is not installed"}
-"""What the tests of pages need; a machine for development may lack it."""
+"""Tools that the tests of pages need; a machine for development may lack them."""
 
 
 def reasons(reports: list[pytest.TestReport]) -> Counter[str]:

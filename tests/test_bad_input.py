@@ -114,8 +114,8 @@ def test_a_name_that_no_file_has_is_refused(tmp_path: Path, monkeypatch: pytest.
     readers: list[Callable[[], object]] = [
         lambda: load_data(name),
         lambda: load_data(f"hf:./{name}"),
-        lambda: load_data("m.csv", options={"class_names": name}),
-        lambda: load_data("m.csv", options={"images": name}),
+        lambda: load_data("m.csv", data_options={"class_names": name}),
+        lambda: load_data("m.csv", data_options={"images": name}),
         lambda: load_data([(name, "a cat")]),
         lambda: prompts(Path(name)),
         lambda: suite(Path(f"{name}.toml")),
@@ -187,7 +187,7 @@ def table(rows: list[dict[str, object]]) -> Read:
         (folder / "a.png").write_bytes(IMAGE.getvalue())
         lines = (json.dumps({"image": "a.png", **row}) for row in rows)
         (folder / "m.jsonl").write_text("".join(f"{line}\n" for line in lines))
-        return load_data(folder / "m.jsonl", options={"class_names": str(folder / "names.txt")})
+        return load_data(folder / "m.jsonl", data_options={"class_names": str(folder / "names.txt")})
 
     return read
 

@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 OUTSIDE = ("pip", "gh", "curl")
 """Programs that reach out: in the tests they write down what they were asked for."""
-CLIPBENCH = f'exec {sys.executable} -m clipbench.cli "$@"'
+CLIPBENCH = f'exec {sys.executable} -m clipbench "$@"'
 
 
 def make_project(folder: Path, clipbench: str) -> Path:
@@ -33,7 +33,7 @@ def make_project(folder: Path, clipbench: str) -> Path:
 
 
 class Job(NamedTuple):
-    """What a workflow left behind."""
+    """The folder that a workflow left behind, and what it printed."""
 
     project: Path
     printed: str

@@ -1,4 +1,6 @@
-"""What README and docs promise, a line each in tests/inventory.txt: nothing is lost without a line of the diff that says so.
+"""Promises of README and docs, a line each in tests/inventory.txt: none is lost without a line of a diff that says so.
+
+Data sets are not among them: the catalogue is their list.
 
 `pytest tests/test_inventory.py --update-golden` writes the file anew.
 """
@@ -6,6 +8,7 @@
 import difflib
 import inspect
 import re
+import runpy
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib.metadata import distribution
@@ -16,12 +19,10 @@ import pytest
 
 import clipbench
 from clipbench import plugins
-from clipbench.checks.registry import OURS
+from clipbench.checks.examination import OURS
 from clipbench.cli.main import cli
-from clipbench.data.catalogue.entries import catalogue
 from clipbench.evaluation.plan import Request, build_task, suites
 from clipbench.models import aliases
-from clipbench.results.export.formats import FORMATS
 from clipbench.results.trackers import TRACKERS
 from clipbench_reports.plots.plots import plots
 
@@ -39,11 +40,10 @@ def inventory() -> list[str]:
     kinds = (
         *(commands(cli, "clipbench"), public_names(), tasks(), metrics(), documented_options(), entry_points()),
         (f"plot {name}" for name in plots()),
-        (f"export {name}" for name in FORMATS),
+        (f"export {name}" for name in plugins.names(plugins.EXPORTS)),
         (f"tracker {name}" for name in TRACKERS),
         (f"check {each.name}" for each in OURS),
         (f"suite {name}" for name in suites()),
-        (f"data set {name}" for name in catalogue()),
         (f"model alias {name}" for name in aliases()),
     )
     return [line for kind in kinds for line in sorted(set(kind))]
@@ -85,10 +85,10 @@ def tasks() -> Iterator[str]:
 
 
 def metrics() -> Iterator[str]:
-    """Yield the metrics of each task, from the page that is made of the tasks' own definitions."""
-    for section in (ROOT / "docs/metrics.md").read_text(encoding="utf-8").split("\n## ")[1:]:
-        task = section.split("\n", 1)[0]
-        yield from (f"metric {task}/{key}" for key in re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+    """Yield the metrics of each task, from the tasks' own definitions, as docs/metrics.md is made of them."""
+    pages = runpy.run_path(str(ROOT / "experiments/pages.py"))
+    for task, found in pages["definitions"]().items():
+        yield from (f"metric {task}/{key}" for key in found)
 
 
 def documented_options() -> Iterator[str]:

@@ -13,9 +13,8 @@ from PIL import Image
 import clipbench as cb
 from clipbench.data.modalities import Item
 from clipbench.errors import ClipbenchError
-from clipbench.models.adapters.python import embedder_of, wrap
-from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.encoding.store_listing import remove, stored_models
+from clipbench.models.adapters.python import wrap
+from clipbench.models.encoding.store import remove, stored_models
 
 WORDS = [f"sound {row}" for row in range(12)]
 SOUNDS = [np.eye(12, dtype=np.float32)[row] for row in range(12)]
@@ -69,12 +68,6 @@ def test_a_model_of_recordings_and_texts_is_measured_by_the_same_task() -> None:
     (record,) = run.result.evaluations
     assert record.encoded["audio"] == 12 and record.encoded["stored_audio"] == 0 and record.seconds["encode_audio"] >= 0
     assert record.dataset.n_samples == 12 and record.dataset.id == "memory"
-
-
-def test_items_reach_the_encoder_as_they_are() -> None:
-    model = Clap()
-    cb.run(model, data={"audio": SOUNDS, "text": WORDS}, batch_size=12)
-    assert all(given is sound for given, sound in zip(model.batch, SOUNDS, strict=True))
 
 
 def test_images_beside_other_modalities_are_read_as_always_and_feed_the_other_tasks() -> None:
@@ -142,13 +135,6 @@ def test_other_recordings_have_another_fingerprint() -> None:
     assert of["first"] == of["again"] != of["other"]
 
 
-def test_images_and_texts_alone_are_what_they_always_were() -> None:
-    images = [Image.new("RGB", (12, 12)), Image.new("RGB", (13, 12))]
-    data = cb.load_data({"image": images, "text": ["a", "b", "c"], "text_to_image": [0, 0, 1]})
-    assert data.modalities is None and data.captions == ["a", "b", "c"] and data.caption_image is not None
-    assert data.caption_image.tolist() == [0, 0, 1]
-
-
 MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "no encoder": (
         lambda: cb.run(Clap(), data={"depth": SOUNDS, "text": WORDS}),
@@ -209,26 +195,3 @@ def test_an_object_without_images_and_texts_says_its_dimension() -> None:
     del Other.embed_dim
     with pytest.raises(ClipbenchError, match="embed_dim is None: expected the dimension"):
         wrap(Other(), "other", batch_size=2)
-
-
-def test_items_without_a_hash_are_counted_in_each_call(tmp_path: Path) -> None:
-    embedder = embedder_of(Clap("clap"), tmp_path, tmp_path, batch_size=2, workers=0, show_progress=False)
-    for _ in range(2):
-        embedder.encode("audio", [Item(Player(), "") for _ in range(3)])
-    counts = embedder.counts()
-    assert counts is not None and counts.n_items()["audio"] == 6
-
-
-def test_loading_the_model_is_told_apart_where_items_have_no_hash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def slow(embedder: StoreEmbedder) -> Any:
-        embedder._seconds_loading += 5.0
-        return model
-
-    embedder = embedder_of(Clap("clap"), tmp_path, tmp_path, batch_size=2, workers=0, show_progress=False)
-    assert isinstance(embedder, StoreEmbedder)
-    model = embedder.model
-    monkeypatch.setattr(StoreEmbedder, "model", property(slow))
-    embedder.encode("audio", [Item(Player(), "")])
-    assert embedder.counts().calls[-1].seconds_loading == 5.0

@@ -4,8 +4,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from clipbench.metrics import recall_at_k
 from clipbench.metrics import similarity as arrays
+from clipbench.metrics.ranking import recall_at_k
 
 
 def test_a_wrong_shape_or_type_is_an_error() -> None:

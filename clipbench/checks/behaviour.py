@@ -1,6 +1,10 @@
-"""Checks of what a model does: the same input gives the same vector, alone or in company, short or long, with capitals or not."""
+"""Checks of what a model does: which vectors must not move, which must differ, and whether true pairs stand out.
 
-from collections.abc import Callable, Sequence
+Each varies one thing (the batch, the padding, capitals, the pairing), measures how far vectors move, and holds it against a
+bound: that of rounding at the model's precision, or that of chance.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, permutations
 from typing import TypeVar
@@ -8,134 +12,126 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
-from clipbench.checks.evidence import better
-from clipbench.checks.pairs import Pairs, largest_distance
-from clipbench.checks.subject import Subject
+from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, gain, margins, standing
+from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, fault, healthy, warning
+from clipbench.errors import option
 from clipbench.metrics.similarity import unit
-from clipbench.models import probes as probing
+from clipbench.models import fingerprint as probing
+from clipbench.models.facts.modules import untrained_towers
 from clipbench.models.facts.tokens import padded
-from clipbench.models.towers.variants import case_variants
+from clipbench.models.facts.variants import case_variants
+from clipbench.results.numbers import counted
 
 Item = TypeVar("Item")
 
-
+SAME = 1e-6
+"""Distance of unit vectors below which they are one."""
+UNMOVED = 1e-3
+"""Distance up to which a vector in another row is the same."""
 SMALL_BATCH, N_TURNED = 5, 20
 """Items of a small batch, and of all that are encoded once more from the last to the first."""
 WORDS = ("cat", "dog", "red", "blue", "big")
 """Words whose orders are texts of as many tokens."""
-RANDOM = "the same input has several vectors (see determinism)"
-BATCH_MEND = (
-    "return one vector an item, in order; put batch normalisation in evaluation mode; take no statistics over a batch"
-)
-UNMOVED = 1e-3
-"""Distance up to which a vector in another row is the same."""
+N_SHIFTS = 8
+"""Rows by which texts are tried shifted, both ways."""
+FOUND_AGAIN = 4.0
+"""Margin of a shifted pairing, in standard errors above 0, that names it."""
 
 
-def distance(one: Float[np.ndarray, " dim"], other: Float[np.ndarray, " dim"]) -> float:
-    """Return the distance of two vectors scaled to length 1; raise VectorError where one has no direction.
+def vectors(subject: Subject) -> CheckOutcome:
+    """Look for vectors that are not finite, zero, all equal, or equal for different inputs."""
+    for kind, rows, names in _inputs(subject):
+        for flags, what in ((~np.isfinite(rows).all(axis=1), "not finite"), (~rows.any(axis=1), "zero")):
+            if flags.any():
+                first = names[int(np.flatnonzero(flags)[0])]
+                return fault(
+                    f"{int(flags.sum())} of {len(rows)} {kind} have a vector that is {what}, the first '{first}'",
+                    "encode in fp32, and look for overflow or an empty text",
+                )
+        groups = _equal_rows(rows)
+        if len(groups) == 1 and len(rows) > 1:
+            return fault(f"all {len(rows)} {kind} have the same vector", "see whether the tower gets its input at all")
+        twice = next((f"'{names[group[0]]}' and '{names[group[1]]}'" for group in groups if len(group) > 1), None)
+        if twice is not None and not subject.encodes:
+            return warning(
+                f"{len(rows) - len(groups)} of {len(rows)} {kind} have the vector of another: {twice}",
+                "see whether these are the same image or text, or a cache that answers for another",
+            )
+        if twice is not None:
+            return fault(
+                f"different {kind} have the same vector: {twice}",
+                "see whether tokens or pixels are lost on the way to the tower",
+            )
+    return healthy("vectors are finite, not zero, and differ where inputs differ")
 
-    Example:
-        >>> distance(np.array([1.0, 0], np.float32), np.array([3.0, 0], np.float32))
-        0.0
-    """
-    return largest_distance(one[None], other[None])
+
+def _inputs(subject: Subject) -> Iterator[tuple[str, Float[np.ndarray, "n dim"], Sequence[str]]]:
+    """Yield vectors of inputs that all differ, with the names of the inputs."""
+    if subject.encodes:
+        yield "images", subject.probes.images, [f"probe image {number}" for number in range(len(probing.SIZES))]
+        yield "texts", subject.probes.texts, probing.TEXTS
+    else:
+        assert subject.dataset is not None
+        yield "images", subject.pairs.image_vectors, subject.dataset.image_ids
+        texts = subject.pairs.text_vectors
+        yield "texts", texts, [f"text {row}" for row in range(len(texts))]
+
+
+def _equal_rows(rows: Float[np.ndarray, "n dim"]) -> list[list[int]]:
+    """Return the rows that have the same direction, in groups."""
+    groups: dict[bytes, list[int]] = {}
+    for row, direction in enumerate(np.round(unit(rows) / SAME).astype(np.int64)):
+        groups.setdefault(direction.tobytes(), []).append(row)
+    return list(groups.values())
 
 
 def evaluation_mode(subject: Subject) -> CheckOutcome:
     """Look for dropout and batch normalisation that work as in training while the model encodes."""
     _ = subject.module  # without one there is nothing to see
     training = subject.again.training
-    if training:
-        return fault(
-            f"in training mode while the model encodes: {_first(training)} ({len(training)} of the module's parts)",
-            "call model.eval() before encoding",
-        )
-    return healthy("no part of the module works in training mode while it encodes")
+    if not training:
+        return healthy("no part of the module works in training mode while it encodes")
+    first = ", ".join(training[:3]) + (", ..." if len(training) > 3 else "")
+    return fault(
+        f"in training mode while the model encodes: {first} ({len(training)} of the module's parts)",
+        "call model.eval() before encoding",
+    )
 
 
 def determinism(subject: Subject) -> CheckOutcome:
     """Encode the same image and text twice."""
     found = subject.apart_twice
-    if found > subject.limit:
-        return fault(
-            f"the same input encoded twice gives vectors {found:.2g} apart",
-            "call model.eval(), and take random crops and other augmentation out of the preprocessing",
-        )
-    return healthy(f"encoded twice, vectors are at most {found:.1g} apart")
+    if found <= subject.limit:
+        return healthy(f"encoded twice, vectors are at most {found:.1g} apart")
+    return fault(
+        f"the same input encoded twice gives vectors {found:.2g} apart",
+        "call model.eval(), and take random crops and other augmentation out of the preprocessing",
+    )
 
 
 def batches(subject: Subject) -> CheckOutcome:
     """Encode the same image and text alone and among others of as many tokens, and (in full) in another order."""
     if subject.apart_twice > subject.limit:
-        raise NotExamined(RANDOM)
-    again = subject.again
-    found = {"image": distance(again.image, subject.probes.images[0]), "text": distance(again.in_company, again.text)}
+        raise NotExamined("the same input has several vectors (see determinism)")
+    again, model = subject.again, subject.model
+    found = {"image": again.image_among, "text": again.text_among}
     is_moved = again.is_moved
     if not subject.is_quick:
-        shown, model = subject.pairs, subject.model
+        shown = subject.pairs
         images = _backwards(model.encode_images, shown.images[:N_TURNED])
         texts = _backwards(model.encode_texts, shown.texts[:N_TURNED])
-        found["image"] = max(found["image"], largest_distance(shown.image_vectors[: len(images)], images))
         words = [" ".join(order) for order in islice(permutations(WORDS), N_TURNED)]
-        found["text"] = max(
-            found["text"], largest_distance(model.encode_texts(words), _backwards(model.encode_texts, words))
-        )
+        found["image"] = max(found["image"], apart(shown.image_vectors[: len(images)], images))
+        found["text"] = max(found["text"], apart(model.encode_texts(words), _backwards(model.encode_texts, words)))
         is_moved |= _is_other_order(images, shown.image_vectors) or _is_other_order(texts, shown.text_vectors)
     kind = max(found, key=found.__getitem__)
-    if found[kind] > subject.limit or is_moved:
-        moved = "; the vectors are there in another order" if is_moved else ""
-        return fault(f"the vector of the same {kind} is {found[kind]:.2g} away in another batch{moved}", BATCH_MEND)
-    return healthy(
-        f"in other batches and orders vectors are at most {max(found.values()):.1g} apart (floor of rounding)"
+    if found[kind] <= subject.limit and not is_moved:
+        return healthy(f"in other batches and orders vectors are at most {found[kind]:.1g} apart (floor of rounding)")
+    moved = "; the vectors are there in another order" if is_moved else ""
+    return fault(
+        f"the vector of the same {kind} is {found[kind]:.2g} away in another batch{moved}",
+        "return one vector an item, in order; put batch normalisation in evaluation mode; take no statistics over a batch",
     )
-
-
-def padding(subject: Subject) -> CheckOutcome:
-    """Encode a text alone, beside a longer one, and (where tokens are shown) at full length."""
-    text, limit, again = probing.TEXTS[0], subject.limit, subject.again
-    if again.is_moved or max(subject.apart_twice, distance(again.in_company, again.text)) > limit:
-        raise NotExamined("a text's vector changes in company of any length (see determinism and batches)")
-    beside, full, facts = distance(again.beside_long, again.text), _full_length(subject, text), subject.tokens
-    context = subject.info.context_length or (facts.width if facts else None)
-    mend = f"pad every text to the context length{f' ({context} tokens)' if context else ''}: padding='max_length'"
-    if beside > limit:
-        return fault(f"the vector of '{text}' is {beside:.2g} away when a longer text is in its batch", mend)
-    if full is not None and full > limit:
-        return fault(
-            f"the vector of '{text}' is {full:.2g} away when it is padded to full length: the tower reads its padding,"
-            " and the adapter leaves it out",
-            mend,
-        )
-    if subject.is_siglip and facts is not None and _has_mask(subject, text):
-        return fault(
-            "the text tower gets an attention mask, and SigLIP was trained without one, on padding as it is",
-            "pass input_ids alone, padded to the context length",
-        )
-    seen = f"beside a longer text the vector is at most {beside:.1g} away"
-    return healthy(seen if full is None else f"{seen}, at full length {full:.1g}")
-
-
-def case(subject: Subject) -> CheckOutcome:
-    """Encode a text with capitals and without; where they matter, ask the pairs whether lower case fits better."""
-    model = subject.model
-    plain, capitals, dotted = model.encode_texts(
-        ["a photo of a red dog", "A Photo Of A Red Dog", "a photo of a red dog."]
-    )
-    by_case, by_dot = distance(plain, capitals), distance(plain, dotted)
-    if by_case <= subject.limit:
-        dot = f"a full stop changes it by {by_dot:.1g}" if by_dot > subject.limit else "nor does a full stop"
-        return healthy(f"capitals do not change a text's vector, {dot}")
-    seen = f"capitals change a text's vector by {by_case:.2g}"
-    mend = "lower-case texts in the adapter, as the model was trained: [text.lower() for text in texts]"
-    if subject.is_siglip:
-        return fault(f"{seen}, and SigLIP was trained on lower-cased text", mend)
-    pairs = subject.pairs if subject.pairs.is_own else _with_capitals(subject)
-    lower = better(pairs, next(iter(case_variants(model))))
-    if lower.is_better:
-        speak = fault if pairs.is_own else warning  # the captions of scenes have capitals only for this check
-        return speak(f"{seen}, and lower case fits the images better: {lower.text}", mend)
-    return healthy(f"{seen}; lower case does not fit {pairs.source} better ({lower.text})")
 
 
 def _backwards(
@@ -147,65 +143,110 @@ def _backwards(
     return np.concatenate(batches)[::-1]
 
 
-def _with_capitals(subject: Subject) -> Pairs:
-    texts = [text.title() for text in subject.pairs.texts]
-    return replace(subject.pairs, texts=texts, text_vectors=subject.model.encode_texts(texts))
-
-
-def _full_length(subject: Subject, text: str) -> float | None:
-    """Return how far a text's vector moves when its tokens are padded to full length."""
-    parts, facts = subject.parts, subject.tokens
-    if parts.tokenize is None or parts.encode_tokens is None or facts is None or facts.pad is None:
-        return None
-    context = max(subject.info.context_length or 0, facts.width)
-    return distance(parts.encode_tokens(padded(parts.tokenize([text]), facts, context))[0], subject.again.text)
-
-
-def _has_mask(subject: Subject, text: str) -> bool:
-    tokenize = subject.parts.tokenize
-    return tokenize is not None and any("mask" in name for name in tokenize([text]))
-
-
 def _is_other_order(vectors: Float[np.ndarray, "n dim"], others: Float[np.ndarray, "m dim"]) -> bool:
     """Return whether each vector is among the others, but not in its row."""
-    if largest_distance(vectors, others[: len(vectors)]) <= UNMOVED:
+    if apart(vectors, others[: len(vectors)]) <= UNMOVED:
         return False
     nearest = (unit(vectors) @ unit(others).T).argmax(axis=1)
-    return len(set(nearest.tolist())) > len(vectors) // 2 and largest_distance(vectors, others[nearest]) <= UNMOVED
+    return len(set(nearest.tolist())) > len(vectors) // 2 and apart(vectors, others[nearest]) <= UNMOVED
 
 
-def _first(names: Sequence[str], n: int = 3) -> str:
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")
+def padding(subject: Subject) -> CheckOutcome:
+    """Encode a text alone, beside a longer one, and (where tokens are shown) at full length."""
+    text, limit, again, facts = probing.TEXTS[0], subject.limit, subject.again, subject.tokens
+    if again.is_moved or max(subject.apart_twice, again.text_among) > limit:
+        raise NotExamined("a text's vector changes in company of any length (see determinism and batches)")
+    tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens
+    full = None
+    if tokenize is not None and encode is not None and facts is not None and facts.pad is not None:
+        width = max(subject.info.context_length or 0, facts.width)
+        full = apart(encode(padded(tokenize([text]), facts, width)), again.text)
+    context = subject.info.context_length or (facts.width if facts else None)
+    mend = f"pad every text to the context length{f' ({context} tokens)' if context else ''}: padding='max_length'"
+    if again.beside_long > limit:
+        return fault(f"the vector of '{text}' is {again.beside_long:.2g} away when a longer text is in its batch", mend)
+    if full is not None and full > limit:
+        return fault(
+            f"the vector of '{text}' is {full:.2g} away when it is padded to full length: the tower reads its padding,"
+            " and the adapter leaves it out",
+            mend,
+        )
+    if subject.is_siglip and tokenize is not None and any("mask" in name for name in tokenize([text])):
+        return fault(
+            "the text tower gets an attention mask, and SigLIP was trained without one, on padding as it is",
+            "pass input_ids alone, padded to the context length",
+        )
+    seen = f"beside a longer text the vector is at most {again.beside_long:.1g} away"
+    return healthy(seen if full is None else f"{seen}, at full length {full:.1g}")
 
 
-CHECKS = (
-    Check(
-        name="evaluation-mode",
-        why="Dropout and batch normalisation of training make vectors random, or mix the images of a batch.",
-        examine=evaluation_mode,
-        is_quick=True,
-    ),
-    Check(
-        name="determinism",
-        why="If the same input has two vectors, no number can be made again, nor a small difference be seen.",
-        examine=determinism,
-        is_quick=True,
-    ),
-    Check(
-        name="batches",
-        why="A vector that depends on its batch makes scores depend on batch size and order.",
-        examine=batches,
-        is_quick=True,
-    ),
-    Check(
-        name="padding",
-        why="SigLIP reads its padding: texts padded to the longest of a batch cost it tens of points.",
-        examine=padding,
-        is_quick=True,
-    ),
-    Check(
-        name="case",
-        why="SigLIP and SigLIP 2 were trained on lower-cased text: capitals cost up to 12 points.",
-        examine=case,
-    ),
-)
+def case(subject: Subject) -> CheckOutcome:
+    """Encode a text with capitals and without; where they matter, ask the pairs whether lower case fits better."""
+    model = subject.model
+    found = model.encode_texts(["a photo of a red dog", "A Photo Of A Red Dog", "a photo of a red dog."])
+    by_case, by_dot = (apart(found[:1], found[row : row + 1]) for row in (1, 2))
+    if by_case <= subject.limit:
+        dot = f"a full stop changes it by {by_dot:.1g}" if by_dot > subject.limit else "nor does a full stop"
+        return healthy(f"capitals do not change a text's vector, {dot}")
+    seen = f"capitals change a text's vector by {by_case:.2g}"
+    mend = "lower-case texts in the adapter, as the model was trained: [text.lower() for text in texts]"
+    if subject.is_siglip:
+        return fault(f"{seen}, and SigLIP was trained on lower-cased text", mend)
+    pairs = subject.pairs
+    if not pairs.is_own:  # captions of scenes have no capitals
+        texts = [text.title() for text in pairs.texts]
+        pairs = replace(pairs, texts=texts, text_vectors=model.encode_texts(texts))
+    is_better, margins_ = gain(pairs, next(iter(case_variants(model))))
+    if not is_better:
+        return healthy(f"{seen}; lower case does not fit {pairs.source} better ({margins_})")
+    return (fault if pairs.is_own else warning)(
+        f"{seen}, and lower case fits the images better: {margins_}",
+        mend,
+    )
+
+
+def true_pairs(subject: Subject) -> CheckOutcome:
+    """Tell how far true pairs lie above shuffled ones; a fault where the interval excludes that they do by a useful distance."""
+    if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
+        raise NotExamined("nothing was learned that could tell pairs (see weights)")
+    found = subject.pairs
+    if len(found.truth) < MIN_PAIRS:
+        raise NotExamined(f"{len(found.truth)} pairs are too few to tell: expected {MIN_PAIRS} or more")
+    if min(len(_equal_rows(found.image_vectors)), len(_equal_rows(found.text_vectors))) == 1:
+        raise NotExamined("all vectors are equal (see vectors)")
+    mean, (low, high, _) = standing(found)
+    if low is None or high is None:
+        raise NotExamined(f"{found.source} have too few different texts to tell")
+    seen = (
+        f"true pairs of {found.source} lie {mean:.2f} [{low:.2f}, {high:.2f}] standard deviations above shuffled ones"
+    )
+    if low > 0:
+        return healthy(seen)
+    again = next(_other_pairings(found), None)
+    if again is not None:
+        return fault(
+            f"{seen}; but {again}", "bring images and texts into one order (text_to_image in a file of vectors)"
+        )
+    if high >= USEFUL:
+        raise NotExamined(f"{seen}: too few pairs to tell")
+    mend = "see whether both towers are of one model, were trained, and whether texts belong to these images"
+    if not found.is_own:
+        mend += f"; for a model of another language or domain, give captioned images of its own with {option('data')}"
+    return fault(f"{seen}: {'they lie lower' if high < 0 else 'too little to find anything by'}", mend)
+
+
+def _other_pairings(found: Pairs) -> Iterator[str]:
+    """Yield the pairings, other than the given one, in which texts do stand out: shifted, or from last to first."""
+    n = len(found.truth)
+    if n != len(found.text_vectors):
+        return
+    tried = {}
+    for size in range(1, N_SHIFTS + 1):
+        tried[f"the text of each image stands {counted(size, 'row')} below it"] = (found.truth + size) % n
+        tried[f"the text of each image stands {counted(size, 'row')} above it"] = (found.truth - size) % n
+    tried["the texts stand in the reverse order of the images"] = found.truth[::-1]
+    for name, truth in tried.items():
+        shifted = margins(found.image_vectors, found.text_vectors, truth)
+        error = float(shifted.std(ddof=1)) / np.sqrt(n)
+        if error > 0 and shifted.mean() / error > FOUND_AGAIN and shifted.mean() > 0.5:
+            yield name

@@ -1,7 +1,7 @@
 """Checks of data: images that cannot be read or are there twice, captions and classes that cannot be told apart."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Int16
 from PIL import Image
 
-from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault, healthy, warning
-from clipbench.checks.subject import Subject
+from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, fault, healthy, warning
 from clipbench.data.dataset import Dataset, LabelSet
 from clipbench.data.images import ImageRef, opened
-from clipbench.errors import BadImage, NoTokenCounts
+from clipbench.errors import BadImage, option
 from clipbench.results.numbers import count, counted
 from clipbench.seeding import generator
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
@@ -43,21 +42,28 @@ class Decoded(NamedTuple):
 
 def images(subject: Subject) -> CheckOutcome:
     """Decode a sample of the images."""
-    found = decoded(subject)
+    found, n_all = _decoded(subject), len(_dataset(subject))
     if found.causes:
         name, cause = next(iter(found.causes.items()))
         return fault(
             f"{len(found.causes)} of {counted(found.n, 'image')} cannot be read, the first {name}: {cause}",
-            "replace them, or run with --on-bad-image skip to leave them out and say so",
+            f"replace them, or run with {option('on_bad_image', 'skip')} to leave them out and say so",
         )
-    return healthy(f"{counted(found.n, 'image')} can be read{_of_all(subject, found.n)}")
+    of_all = "" if found.n == n_all else f", a sample of {count(n_all)}"
+    return healthy(f"{counted(found.n, 'image')} can be read{of_all}")
 
 
 def duplicates(subject: Subject) -> CheckOutcome:
     """Compare the content and small copies of a sample of the images."""
-    dataset, found = _dataset(subject), decoded(subject)
-    same = list(_same(found.digests))
-    near = [pair for pair in _near(found.small) if found.digests[pair[0]] != found.digests[pair[1]]]
+    dataset, found = _dataset(subject), _decoded(subject)
+    first: dict[str, int] = {}
+    same = [(first[each], k) for k, each in enumerate(found.digests) if first.setdefault(each, k) != k]
+    near = []
+    for place, small in enumerate(found.small):
+        alike = np.flatnonzero(np.abs(found.small[:place] - small).max(axis=1, initial=0) <= SAME_PIXELS)
+        is_flat = np.ptp(small) <= 2 * SAME_PIXELS  # images of one colour look alike and need not be
+        if len(alike) and not is_flat and found.digests[alike[0]] != found.digests[place]:
+            near.append((int(alike[0]), place))
     if not same and not near:
         return healthy(f"no image is there twice or nearly so among {count(len(found.rows))}")
     shown = (same or near)[0]
@@ -93,10 +99,7 @@ def captions(subject: Subject) -> CheckOutcome:
 
 def labels(subject: Subject) -> CheckOutcome:
     """Look for labels that name no class."""
-    sets = list(_label_sets(_dataset(subject)))
-    if not sets:
-        raise NotExamined("the data have no labels")
-    for name, each in sets:
+    for name, each in _label_sets(subject):
         out = np.flatnonzero((each.labels < 0) | (each.labels >= len(each.class_names)))
         if len(out):
             image = _dataset(subject).image_ids[out[0]]
@@ -105,20 +108,17 @@ def labels(subject: Subject) -> CheckOutcome:
                 f" has {each.labels[out[0]]}, and there are {len(each.class_names)} classes, from 0",
                 "number the classes from 0, in the order of their names",
             )
-    return healthy(f"all labels name one of {' and '.join(str(len(each.class_names)) for _, each in sets)} classes")
+    return healthy("every label names a class")
 
 
 def classes(subject: Subject) -> CheckOutcome:
     """Look for classes without images."""
-    sets = list(_label_sets(_dataset(subject)))
-    if not sets:
-        raise NotExamined("the data have no labels")
-    for name, each in sets:
+    for name, each in _label_sets(subject):
         empty = sorted(set(range(len(each.class_names))) - set(each.labels.tolist()))
         if empty:
+            n_classes = counted(len(each.class_names), "class", "classes")
             return warning(
-                f"{_some(len(empty), counted(len(each.class_names), 'class', 'classes') + name, 'has', 'have')} no image,"
-                f" the first '{each.class_names[empty[0]]}'",
+                f"{_some(len(empty), n_classes + name, 'has', 'have')} no image, the first '{each.class_names[empty[0]]}'",
                 "add images or drop the class: recall by class is undefined there, and its prompts still draw answers",
             )
     return healthy("every class has images")
@@ -126,10 +126,7 @@ def classes(subject: Subject) -> CheckOutcome:
 
 def class_names(subject: Subject) -> CheckOutcome:
     """Look for two classes of one name."""
-    sets = list(_label_sets(_dataset(subject)))
-    if not sets:
-        raise NotExamined("the data have no classes")
-    for name, each in sets:
+    for name, each in _label_sets(subject):
         names = Counter(" ".join(class_name.casefold().replace("_", " ").split()) for class_name in each.class_names)
         twice = [class_name for class_name, n in names.items() if n > 1]
         if twice:
@@ -148,43 +145,34 @@ def caption_length(subject: Subject) -> CheckOutcome:
         raise NotExamined("the data have no captions")
     if context is None:
         raise NotExamined("the model does not say how many tokens it takes")
-    try:
-        n_tokens = subject.model.count_tokens(dataset.captions[:N_CAPTIONS])
-    except NoTokenCounts as error:
-        raise NotExamined(str(error)) from error
-    n_cut = int((n_tokens > context).sum())
-    all_read = len(n_tokens) == len(dataset.captions)
-    if n_cut:
-        read = counted(len(n_tokens), "caption") if all_read else f"the first {count(len(n_tokens))} captions"
-        return warning(
-            f"{_some(n_cut, read, 'is', 'are')} longer than the {context} tokens that the model reads, up to"
-            f" {int(n_tokens.max())}",
-            "measure with a model of a longer context, or see with the task long-caption what the cut ends cost",
-        )
-    read = "captions" if all_read else f"the first {count(len(n_tokens))} captions"
-    return healthy(f"{read} have up to {int(n_tokens.max())} tokens, of {context} that the model reads")
+    n_tokens = subject.model.count_tokens(dataset.captions[:N_CAPTIONS])
+    n_cut, longest = int((n_tokens > context).sum()), int(n_tokens.max())
+    read = counted(len(n_tokens), "caption")
+    if len(n_tokens) < len(dataset.captions):
+        read = f"the first {read}"
+    if not n_cut:
+        return healthy(f"{read} have up to {longest} tokens, of {context} that the model reads")
+    return warning(
+        f"{_some(n_cut, read, 'is', 'are')} longer than the {context} tokens that the model reads, up to {longest}",
+        "measure with a model of a longer context, or see with the task long-caption what the cut ends cost",
+    )
 
 
-def decoded(subject: Subject) -> Decoded:
-    """Return a sample of the data's images, decoded once for all checks."""
-    if subject.sample is None:
+def _decoded(subject: Subject) -> Decoded:
+    if not isinstance(subject.sample, Decoded):
         subject.sample = _decode(_dataset(subject), subject.seed)
-    found = subject.sample
-    assert isinstance(found, Decoded)
-    return found
+    return subject.sample
 
 
 def _decode(dataset: Dataset, seed: int) -> Decoded:
     rows = np.sort(generator(seed, "doctor", "images").permutation(len(dataset))[:N_IMAGES]).tolist()
-    refs = [dataset.images[row] for row in rows]
     with ThreadPoolExecutor(max_workers=8) as pool:  # decoding releases the interpreter lock
-        found = list(pool.map(_small_or_cause, refs))
-    good = [place for place, each in enumerate(found) if not isinstance(each, BadImage)]
-    small = [each[0] for each in found if not isinstance(each, BadImage)]
+        found = list(pool.map(_small_or_cause, [dataset.images[row] for row in rows]))
+    good = [(row, *each) for row, each in zip(rows, found, strict=True) if not isinstance(each, BadImage)]
     return Decoded(
-        rows=[rows[place] for place in good],
-        small=np.stack(small) if small else np.empty((0, SIDE * SIDE * 3), np.int16),
-        digests=[each[1] for each in found if not isinstance(each, BadImage)],
+        rows=[row for row, _, _ in good],
+        small=np.stack([small for _, small, _ in good]) if good else np.empty((0, SIDE * SIDE * 3), np.int16),
+        digests=[content for _, _, content in good],
         causes={each.name: each.cause for each in found if isinstance(each, BadImage)},
         n=len(rows),
     )
@@ -198,28 +186,15 @@ def _small_or_cause(ref: ImageRef) -> tuple[np.ndarray, str] | BadImage:
         return error
 
 
-def _same(digests: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield each image that has the content of an earlier one, after the earlier one."""
-    first: dict[str, int] = {}
-    for place, digest in enumerate(digests):
-        if first.setdefault(digest, place) != place:
-            yield first[digest], place
-
-
-def _near(small: Int16[np.ndarray, "n values"]) -> Iterator[tuple[int, int]]:
-    """Yield each image that looks like an earlier one, after the earlier one."""
-    for place in range(1, len(small)):
-        alike = np.flatnonzero(np.abs(small[:place] - small[place]).max(axis=1) <= SAME_PIXELS)
-        if len(alike) and np.ptp(small[place]) > 2 * SAME_PIXELS:  # images of one colour look alike and need not be
-            yield int(alike[0]), place
-
-
-def _label_sets(dataset: Dataset) -> Iterator[tuple[str, LabelSet]]:
-    """Yield the ways to sort the images into classes, each with its name for messages."""
+def _label_sets(subject: Subject) -> list[tuple[str, LabelSet]]:
+    """Return the ways to sort the images into classes, each with its name for messages."""
+    dataset = _dataset(subject)
+    sets = [(f" of '{name}'", each) for name, each in (dataset.label_sets or {}).items()]
     if dataset.labels is not None and dataset.class_names is not None:
-        yield "", LabelSet(dataset.labels, dataset.class_names)
-    for name, each in (dataset.label_sets or {}).items():
-        yield f" of '{name}'", each
+        sets.insert(0, ("", LabelSet(dataset.labels, dataset.class_names)))
+    if not sets:
+        raise NotExamined("the data have no labels")
+    return sets
 
 
 def _dataset(subject: Subject) -> Dataset:
@@ -227,60 +202,5 @@ def _dataset(subject: Subject) -> Dataset:
     return subject.dataset
 
 
-def _of_all(subject: Subject, n: int) -> str:
-    n_all = len(_dataset(subject))
-    return "" if n == n_all else f", a sample of {count(n_all)}"
-
-
 def _some(n: int, all_of_them: str, verb: str, plural: str) -> str:
-    """Return how many of some do something, such as ``1 of 3 classes has``."""
     return f"{count(n)} of {all_of_them} {verb if n == 1 else plural}"
-
-
-CHECKS = (
-    Check(
-        name="images",
-        about="data",
-        why="An image that cannot be read ends a run, or is left out of its numbers.",
-        examine=images,
-    ),
-    Check(
-        name="duplicates",
-        about="data",
-        why="Of two equal images one is always the wrong answer, and an image of the training set is no test.",
-        examine=duplicates,
-    ),
-    Check(
-        name="captions",
-        about="data",
-        why="A caption that is true of several images has several right answers, and is scored as if it had one.",
-        examine=captions,
-    ),
-    Check(
-        name="labels",
-        about="data",
-        why="A label that names no class, or another than meant, makes right answers wrong.",
-        examine=labels,
-        needs_model=False,
-    ),
-    Check(
-        name="classes",
-        about="data",
-        why="Mean recall by class is undefined for a class without images.",
-        examine=classes,
-        needs_model=False,
-    ),
-    Check(
-        name="class-names",
-        about="data",
-        why="Classes of one name have the same prompts, so that no model can tell them apart.",
-        examine=class_names,
-        needs_model=False,
-    ),
-    Check(
-        name="caption-length",
-        about="data",
-        why="What is said behind the context length does not reach the model.",
-        examine=caption_length,
-    ),
-)

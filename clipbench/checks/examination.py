@@ -1,19 +1,93 @@
 """Examining a model, and data if there are some: every check, or the quick ones before a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from clipbench.checks.check import Check, CheckOutcome, NotExamined, fault
-from clipbench.checks.registry import OURS, all_checks
-from clipbench.checks.subject import GIVEN, Subject
+from clipbench import plugins
+from clipbench.checks.behaviour import batches, case, determinism, evaluation_mode, padding, true_pairs, vectors
+from clipbench.checks.data_checks import caption_length, captions, class_names, classes, duplicates, images, labels
+from clipbench.checks.settings import activation, end_of_text, preprocessing, scale, start_of_text, tokenizer, weights
+from clipbench.checks.subject import GIVEN, Check, CheckOutcome, NotExamined, Subject, fault
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import ModelError, NoTokenCounts, UsageError, VectorError
+from clipbench.errors import ModelError, NoTokenCounts, UsageError, VectorError, on_command_line
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import CheckFinding
 
-CRASH_MEND = (
-    "let the adapter take any RGB image and any text, empty and long ones too; --traceback shows where it fails"
-)
+MODEL = {
+    "vectors": (vectors, "A vector that is zero or not finite has no direction; one vector for all scores chance."),
+    "evaluation-mode": (
+        evaluation_mode,
+        "Dropout and batch normalisation of training make vectors random or mix a batch.",
+    ),
+    "determinism": (
+        determinism,
+        "If one input has two vectors, no number can be made again, nor a small difference seen.",
+    ),
+    "batches": (batches, "A vector that depends on its batch makes scores depend on batch size and order."),
+    "padding": (padding, "SigLIP reads its padding: texts padded to the longest of a batch cost it tens of points."),
+    "case": (case, "SigLIP and SigLIP 2 were trained on lower-cased text: capitals cost up to 12 points."),
+    "end-of-text": (
+        end_of_text,
+        "CLIP's vector of a text is that of its end-of-text token; cut away, that of some word.",
+    ),
+    "start-of-text": (start_of_text, "CLIP was trained on texts that begin with a start-of-text token."),
+    "tokenizer": (tokenizer, "Another model's tokenizer, or another context length, changes texts without an error."),
+    "preprocessing": (preprocessing, "Another size, mean, crop or interpolation than in training costs points."),
+    "activation": (
+        activation,
+        "Weights trained with QuickGELU lose points under GELU, and the reverse, without an error.",
+    ),
+    "scale": (scale, "Confidences, calibration and losses are made with scale and bias; ranks are not."),
+    "weights": (weights, "Weights that do not fit by name stay random, and some libraries only log it."),
+    "pairs": (
+        true_pairs,
+        "True pairs that lie no nearer than shuffled ones are wrong pairs, or the model does not know what they show.",
+    ),
+}
+"""The checks of the model, each with why it matters."""
+DATA = {
+    "images": (images, "An image that cannot be read ends a run, or is left out of its numbers."),
+    "duplicates": (
+        duplicates,
+        "Of two equal images one is always the wrong answer; one of the training set is no test.",
+    ),
+    "captions": (captions, "A caption of several images has several right answers, and is scored as if it had one."),
+    "labels": (labels, "A label that names no class, or another than meant, makes right answers wrong."),
+    "classes": (classes, "Mean recall by class is undefined for a class without images."),
+    "class-names": (class_names, "Classes of one name have the same prompts, so that no model can tell them apart."),
+    "caption-length": (caption_length, "Text beyond the context length does not reach the model."),
+}
+"""The checks of the data."""
+QUICK = MODEL.keys() - {"case", "activation", "pairs"}
+WITHOUT_MODEL = {"vectors", "scale", "pairs", "labels", "classes", "class-names"}
+OURS: Sequence[Check] = [
+    Check(
+        name=name,
+        why=why,
+        examine=function,
+        about="model" if name in MODEL else "data",
+        needs_model=name not in WITHOUT_MODEL,
+        is_quick=name in QUICK,
+    )
+    for name, (function, why) in (MODEL | DATA).items()
+]
+
+
+def all_checks() -> list[Check]:
+    """Return our checks, then those that packages bring by the entry point ``clipbench.checks``, by their names.
+
+    Raises:
+        UsageError: an entry point names something else, or a check whose name is taken.
+    """
+    checks = list(OURS)
+    for name in plugins.names(plugins.CHECKS):
+        check = plugins.load(plugins.CHECKS, name)
+        if not isinstance(check, Check):
+            raise UsageError(f"plug-in '{name}' is no check: expected an object of clipbench.Check")
+        if check.name in {each.name for each in checks}:
+            raise UsageError(f"plug-in '{name}' brings a check '{check.name}', and there is one of that name already")
+        checks.append(check)
+    return checks
 
 
 def examine(
@@ -62,19 +136,17 @@ def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Chec
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)
         outcome = check.examine(subject)
-    except NotExamined as error:
-        outcome = CheckOutcome("not examined", str(error))
     except VectorError:
         outcome = CheckOutcome("not examined", "a vector has no direction (see vectors)")
-    except NoTokenCounts as error:
+    except (NotExamined, NoTokenCounts) as error:
         outcome = CheckOutcome("not examined", str(error))
-    except ModelError as error:
-        if raise_bugs:
-            raise
-        outcome = fault(str(error), CRASH_MEND)
     except Exception as error:
         if raise_bugs:
             raise
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        outcome = CheckOutcome("not examined", f"the check failed ({cause})")
+        if isinstance(error, ModelError):
+            mend = "let the adapter take any RGB image and any text, empty and long ones too"
+            outcome = fault(str(error), mend + on_command_line("; --traceback shows where it fails"))
+        else:
+            cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            outcome = CheckOutcome("not examined", f"the check failed ({cause})")
     return CheckFinding(check=check.name, status=outcome.status, seen=outcome.seen, why=check.why, mend=outcome.mend)

@@ -1,30 +1,37 @@
-"""Images and texts that belong together, and how far they stand out from those that do not."""
+"""Images and texts that belong together: how far true pairs stand out, and whether they would more with one switch flipped."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 from PIL import Image
 
-from clipbench.checks.check import NotExamined
 from clipbench.data import DataOptions, load_data, prompts_of
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import opened
 from clipbench.errors import BadImage
 from clipbench.metrics.similarity import unit
+from clipbench.models.facts.variants import Variant
 from clipbench.models.protocol import Embedder, Model
 from clipbench.seeding import generator
+from clipbench.stats.intervals import Interval, mean_interval
 
 N_PAIRS = 64
 """Images that pairs are encoded of."""
 N_GIVEN = 1_000
 """Images of given vectors that are looked at, from the first on: only neighbours show that rows are shifted."""
-N_SHUFFLES = 999
 MIN_PAIRS = 16
 """Fewer pairs, which a weak model may miss, tell nothing."""
+USEFUL = 0.4
+"""Mean margin with which the right one of 64 texts comes first in about one of 25 cases, two to three times as often as by
+chance: a model below it finds hardly anything."""
+LEAST_GAIN = 0.1
+"""Share by which the mean margin must grow: small gains on a few images are the images', not the setting's."""
+LEAST_T = 4.0
+"""Mean gain in standard errors: by chance above it once in 10,000 at 64 pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +39,7 @@ class Pairs:
     """Images, texts, and which text is true of which image."""
 
     source: str
-    """Where they come from, for messages: ``64 generated scenes``."""
+    """The source of both, for messages: ``64 generated scenes``."""
     is_own: bool
     """True for the user's data."""
     images: Sequence[Image.Image] = ()
@@ -45,12 +52,6 @@ class Pairs:
     def margins(self) -> Float64[np.ndarray, " n_images"]:
         """Return how many standard deviations each image's own text lies above the mean of the other texts."""
         return margins(self.image_vectors, self.text_vectors, self.truth)
-
-    def with_vectors(self, model: Model, changes: Sequence[str]) -> "Pairs":
-        """Return the same pairs with the vectors of a variant of the model, as far as it changes them."""
-        images = model.encode_images(self.images) if "images" in changes else self.image_vectors
-        texts = model.encode_texts(self.texts) if "texts" in changes else self.text_vectors
-        return replace(self, image_vectors=images, text_vectors=texts)
 
 
 def margins(
@@ -65,7 +66,7 @@ def margins(
         >>> margins(x, x, np.arange(4)).tolist() == margins(3 * x, x, np.arange(4)).tolist()
         True
     """
-    cosines = unit(image_vectors).astype(np.float64) @ unit(text_vectors).astype(np.float64).T
+    cosines = _cosines(image_vectors, text_vectors)
     rows, n_texts = np.arange(len(cosines)), cosines.shape[1]
     own = cosines[rows, truth]
     others = (cosines.sum(axis=1) - own) / max(n_texts - 1, 1)
@@ -75,37 +76,50 @@ def margins(
     return (own - others) / spread if spread > 0 else np.zeros(len(own))
 
 
-def largest_distance(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) -> float:
-    """Return the largest distance of two vectors in the same row, each scaled to length 1."""
-    return float(np.linalg.norm(unit(one) - unit(other), axis=1).max())
+def standing(pairs: Pairs) -> tuple[float, Interval]:
+    """Return how far true pairs lie above shuffled ones, with the 95 % interval, in standard deviations of shuffled pairs.
+
+    Each cosine is taken less the mean of its image and that of its text, so that hubs and a gap count for nothing, and pairs
+    at random are at 0. Images with one text, such as the prompt of their class, are one cluster.
+    """
+    cosines = _cosines(pairs.image_vectors, pairs.text_vectors)
+    is_other = pairs.truth[:, None] != np.arange(cosines.shape[1])
+    for axis in (1, 0):
+        sums = np.where(is_other, cosines, 0.0).sum(axis=axis, keepdims=True)
+        cosines = cosines - sums / np.maximum(is_other.sum(axis=axis, keepdims=True), 1)
+    spread = float(cosines[is_other].std())
+    excess = cosines[np.arange(len(cosines)), pairs.truth] / (spread or 1.0)
+    return float(excess.mean()), mean_interval(excess, clusters=pairs.truth, within=None)
 
 
-class ShuffleTest(NamedTuple):
-    """Mean margin of the true pairs, and how rarely shuffled ones reach it."""
+def gain(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
+    """Return whether true pairs stand out more, by a large and certain difference, with one switch of the model flipped.
 
-    margin: float
-    """Mean margin of the true pairs, in standard deviations."""
-    p_value: float
-    """Share of shuffles whose margin is as large."""
-
-
-def shuffle_test(pairs: Pairs) -> ShuffleTest:
-    """Return the mean margin of the true pairs, and how often shuffled ones reach it."""
-    rng = generator(0, "doctor", "shuffles")
-    cosines = unit(pairs.image_vectors).astype(np.float64) @ unit(pairs.text_vectors).astype(np.float64).T
-    cosines -= cosines.mean(axis=1, keepdims=True)
-    rows = np.arange(len(cosines))
-    found = cosines[rows, pairs.truth].mean()
-    shuffled = [cosines[rows, rng.permutation(pairs.truth)].mean() for _ in range(N_SHUFFLES)]
-    n_reached = int((np.array(shuffled) >= found - 1e-12).sum())
-    return ShuffleTest(float(pairs.margins().mean()), (1 + n_reached) / (1 + N_SHUFFLES))
+    The text gives both mean margins, for a message.
+    """
+    images = variant.encode_images(pairs.images) if "images" in variant.changes else pairs.image_vectors
+    texts = variant.encode_texts(pairs.texts) if "texts" in variant.changes else pairs.text_vectors
+    before, after = pairs.margins(), margins(images, texts, pairs.truth)
+    gains = after - before
+    error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    t = float(gains.mean()) / error if error > 0 else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0
+    old, new = float(np.mean(before)), float(np.mean(after))
+    is_better = new > 0 and new - old > LEAST_GAIN * abs(old) and t > LEAST_T
+    return is_better, f"true pairs stand out by {new:.2f} standard deviations, and by {old:.2f} as it is"
 
 
 def scene_pairs(model: Model) -> Pairs:
     """Return generated images with their captions, drawn at the size of the model's input."""
     images, captions = _scenes(model.info.image_size)
-    source = f"{N_PAIRS} generated scenes"
-    return _encoded(model, images, captions, np.arange(N_PAIRS), source, is_own=False)
+    return Pairs(
+        source=f"{N_PAIRS} generated scenes",
+        is_own=False,
+        images=images,
+        texts=captions,
+        truth=np.arange(N_PAIRS),
+        image_vectors=model.encode_images(images),
+        text_vectors=model.encode_texts(captions),
+    )
 
 
 @cache
@@ -117,85 +131,62 @@ def _scenes(side: int | None) -> tuple[list[Image.Image], list[str]]:
 
 def own_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
     """Return a sample of the user's images with a caption, or with the prompt of their class; None where they have neither."""
-    order = generator(seed, "doctor", "sample").permutation(len(dataset))
-    if dataset.captions is not None and dataset.caption_image is not None:
-        first = _first_captions(dataset)
-        rows, images = _readable(dataset, [row for row in order.tolist() if row in first], model.info.image_size)
-        texts = [dataset.captions[first[row]] for row in rows]
-        truth = np.arange(len(rows))
-    elif dataset.labels is not None and dataset.class_names is not None:
-        rows, images = _readable(dataset, order.tolist(), model.info.image_size)
-        prompts = [prompts[0] for prompts in prompts_of(dataset).render(dataset.class_names)]
-        shown, truth = np.unique(dataset.labels[rows], return_inverse=True)
-        texts = [prompts[label] for label in shown]
-    else:
-        return None
+    order = generator(seed, "doctor", "sample").permutation(len(dataset)).tolist()
+    rows, texts, truth = _texts(dataset, order)
+    images: dict[int, Image.Image] = {}
+    for place, row in enumerate(rows):
+        if len(images) == N_PAIRS:
+            break
+        try:
+            images[place] = opened(dataset.images[row], model.info.image_size).convert("RGB")
+        except BadImage:  # the check of images counts and names them
+            continue
+    shown, truth = np.unique(truth[list(images)], return_inverse=True)
+    texts = [texts[row] for row in shown]
     if len(images) < MIN_PAIRS or len(set(texts)) < 2:
         return None
-    source = f"{len(images)} images of {dataset.id}"
-    return _encoded(model, images, texts, truth.astype(np.int64), source, is_own=True)
-
-
-def given_pairs(embedder: Embedder) -> Pairs:
-    """Return the first rows of given vectors with their texts, or with their classes."""
-    dataset = embedder.dataset
-    assert dataset is not None
-    n = min(len(dataset), N_GIVEN)
-    if dataset.captions is not None and dataset.caption_image is not None:
-        first = _first_captions(dataset)
-        rows = [row for row in range(n) if row in first]
-        texts = [dataset.captions[first[row]] for row in rows]
-        truth = np.arange(len(rows))
-    elif dataset.labels is not None and dataset.class_names is not None:
-        rows, truth = list(range(n)), dataset.labels[:n]
-        texts = [prompts[0] for prompts in prompts_of(dataset).render(dataset.class_names)]
-    else:
-        raise NotExamined("the file has neither texts of the images nor classes")
-    images = [dataset.images[row] for row in rows]
+    opened_images = list(images.values())
     return Pairs(
-        source=f"{len(rows)} images of the file",
+        source=f"{len(images)} images of {dataset.id}",
         is_own=True,
-        truth=truth.astype(np.int64),
-        image_vectors=embedder.images(images),
-        text_vectors=embedder.texts(texts),
-    )
-
-
-def _first_captions(dataset: Dataset) -> dict[int, int]:
-    """Return the row of the first caption of each image that has one."""
-    assert dataset.caption_image is not None
-    images, rows = np.unique(dataset.caption_image, return_index=True)
-    return dict(zip(images.tolist(), rows.tolist(), strict=True))
-
-
-def _encoded(
-    model: Model,
-    images: Sequence[Image.Image],
-    texts: Sequence[str],
-    truth: Int64[np.ndarray, " n_images"],
-    source: str,
-    *,
-    is_own: bool,
-) -> Pairs:
-    return Pairs(
-        source=source,
-        is_own=is_own,
-        images=images,
+        images=opened_images,
         texts=texts,
-        truth=truth,
-        image_vectors=model.encode_images(images),
+        truth=truth.astype(np.int64),
+        image_vectors=model.encode_images(opened_images),
         text_vectors=model.encode_texts(texts),
     )
 
 
-def _readable(dataset: Dataset, rows: Sequence[int], side: int | None) -> tuple[list[int], list[Image.Image]]:
-    """Return the first rows whose images can be decoded, with their images, as many as pairs need."""
-    kept: dict[int, Image.Image] = {}
-    for row in rows:
-        if len(kept) == N_PAIRS:
-            break
-        try:
-            kept[row] = opened(dataset.images[row], side).convert("RGB")
-        except BadImage:  # the check of images counts and names them
-            continue
-    return list(kept), list(kept.values())
+def given_pairs(embedder: Embedder) -> Pairs | None:
+    """Return the first rows of given vectors with their texts, or with their classes; None where they have neither."""
+    dataset = embedder.dataset
+    assert dataset is not None
+    rows, texts, truth = _texts(dataset, range(min(len(dataset), N_GIVEN)))
+    if not texts:
+        return None
+    return Pairs(
+        source=f"{len(rows)} images of the file",
+        is_own=True,
+        truth=truth,
+        image_vectors=embedder.images([dataset.images[row] for row in rows]),
+        text_vectors=embedder.texts(texts),
+    )
+
+
+def _texts(dataset: Dataset, rows: Sequence[int]) -> tuple[Sequence[int], list[str], Int64[np.ndarray, " n"]]:
+    """Return the rows that have a text, the texts (first captions, or prompts of all classes), and which is whose."""
+    if dataset.captions is not None and dataset.caption_image is not None:
+        images, places = np.unique(dataset.caption_image, return_index=True)
+        first = dict(zip(images.tolist(), places.tolist(), strict=True))
+        rows = [row for row in rows if row in first]
+        return rows, [dataset.captions[first[row]] for row in rows], np.arange(len(rows))
+    if dataset.labels is not None and dataset.class_names is not None:
+        prompts = prompts_of(dataset).render(dataset.class_names)
+        return rows, [of_class[0] for of_class in prompts], dataset.labels[list(rows)].astype(np.int64)
+    return (), [], np.empty(0, np.int64)
+
+
+def _cosines(
+    images: Float[np.ndarray, "n_images dim"], texts: Float[np.ndarray, "n_texts dim"]
+) -> Float64[np.ndarray, "n_images n_texts"]:
+    return unit(images).astype(np.float64) @ unit(texts).astype(np.float64).T

@@ -1,51 +1,68 @@
-"""The subject of an examination: a model, its parts, data if there are some, and what several checks want, encoded once."""
+"""Checks and what they examine: a model, its parts, data if any, and what several checks want, encoded once."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
-from PIL import Image
+from jaxtyping import Float, Float32
 
-from clipbench.checks.check import NotExamined
-from clipbench.checks.pairs import Pairs, given_pairs, largest_distance, own_pairs, scene_pairs
+from clipbench.checks.pairs import Pairs, given_pairs, own_pairs, scene_pairs
 from clipbench.data.dataset import Dataset
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, cause, is_machines
-from clipbench.models import probes as probing
+from clipbench.metrics.similarity import unit
+from clipbench.models import fingerprint as probing
 from clipbench.models.facts.modules import training_parts
 from clipbench.models.facts.preprocessing import measure
 from clipbench.models.facts.tokens import LONG, TokenFacts, facts_of
-from clipbench.models.internals import Internals, Preprocessing
-from clipbench.models.probes import Probes
-from clipbench.models.protocol import Embedder, Model, ModelInfo, Role, Vectors
+from clipbench.models.fingerprint import Probes
+from clipbench.models.protocol import Embedder, Internals, Model, ModelInfo, Preprocessing, Role, Vectors
+from clipbench.results.record import FindingStatus
 
 if TYPE_CHECKING:
     import torch
+
 
 N_TWICE = 8
 """Images of the pairs that are encoded twice."""
 LIMITS = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.05}
 """Distance of unit vectors of the same input up to which rounding explains it, by precision."""
 UNKNOWN_LIMIT = 0.02
+GIVEN = "the vectors are given, and what made them is not here"
+"""The reason why most checks cannot be made of vectors without their model."""
+
+
+class NotExamined(Exception):
+    """There is nothing to look at, such as the tokenizer of an adapter that shows none; the text is the reason."""
+
+
+def apart(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) -> float:
+    """Return the largest distance of two vectors in the same row, each scaled to length 1.
+
+    Raises:
+        VectorError: one of them has no direction.
+
+    Example:
+        >>> apart(np.array([[1.0, 0]], np.float32), np.array([[3.0, 0]], np.float32))
+        0.0
+    """
+    return float(np.linalg.norm(unit(one) - unit(other), axis=1).max())
 
 
 class Again(NamedTuple):
-    """The first probes, encoded alone and in company."""
+    """The first probe image and text, encoded alone once more and in company: how far their vectors move."""
 
-    image: Float32[np.ndarray, " dim"]
-    """The first image alone."""
-    image_twice: Float32[np.ndarray, " dim"]
-    """The same once more."""
-    text: Float32[np.ndarray, " dim"]
-    """The first text alone."""
-    text_twice: Float32[np.ndarray, " dim"]
-    """The same once more."""
-    in_company: Float32[np.ndarray, " dim"]
-    """The first text beside its own words in another order: a text of as many tokens."""
-    beside_long: Float32[np.ndarray, " dim"]
-    """The first text beside one of any length."""
+    text: Float32[np.ndarray, "1 dim"]
+    """The vector of the text alone."""
+    twice: float
+    """Alone, encoded twice."""
+    image_among: float
+    """The image among other images."""
+    text_among: float
+    """The text beside its own words in another order: a text of as many tokens."""
+    beside_long: float
+    """The text beside a long one."""
     is_moved: bool
     """True where the two came back in the other order."""
     training: Sequence[str]
@@ -70,7 +87,6 @@ class Subject:
         self.seed = seed
         self.sample: object = None
         """A sample of the data's images, as the checks of data decode it once."""
-        self._model, self._probes = embedder.model, embedder.probes
 
     @property
     def info(self) -> ModelInfo:
@@ -85,22 +101,21 @@ class Subject:
     @property
     def encodes(self) -> bool:
         """True for a model, False for vectors that are given."""
-        return self._model is not None
+        return self.embedder.model is not None
 
     @cached_property
     def model(self) -> Model:
         """The model, whose own errors are ModelErrors; only where ``encodes`` is True."""
-        if self._model is None:
+        if self.embedder.model is None:
             raise NotExamined(GIVEN)
-        return WatchedModel(self._model)
+        return WatchedModel(self.embedder.model)
 
     @cached_property
     def parts(self) -> Internals:
         """The parts that the adapter shows, whose own errors are ModelErrors."""
-        if self._model is None:
-            raise NotExamined(GIVEN)
         parts = self.model.internals()
-        watched: dict[str, Any] = _watched(parts, PARTS)
+        functions = {name: getattr(parts, name) for name in PARTS}
+        watched: dict[str, Any] = {name: each and _watch(name, each) for name, each in functions.items()}
         return replace(parts, **watched)
 
     @property
@@ -119,7 +134,7 @@ class Subject:
     @cached_property
     def probes(self) -> Probes:
         """Vectors of three images and three texts."""
-        return self._probes or probing.encode_probes(self.model.encode_images, self.model.encode_texts)
+        return self.embedder.probes or probing.encode_probes(self.model.encode_images, self.model.encode_texts)
 
     @cached_property
     def again(self) -> Again:
@@ -133,28 +148,27 @@ class Subject:
     def _encode_again(self, training: Sequence[str]) -> Again:
         images, texts = self.model.encode_images, self.model.encode_texts
         image, text = probing.probe_images()[:1], probing.TEXTS[0]
-        alone, both = texts([text])[0], texts([LONG, text])
+        alone, both = texts([text]), texts([LONG, text])
+        image_alone, image_again = images(image), images(image)
+        text_again = texts([text])
         return Again(
-            image=images(image)[0],
-            image_twice=images(image)[0],
             text=alone,
-            text_twice=texts([text])[0],
-            in_company=texts([" ".join(reversed(text.split())), text])[1],
-            beside_long=both[1],
-            is_moved=largest_distance(both[:1], alone[None]) <= self.limit < largest_distance(both[1:], alone[None]),
+            twice=max(apart(image_alone, image_again), apart(alone, text_again)),
+            image_among=apart(image_alone, self.probes.images[:1]),
+            text_among=apart(texts([" ".join(reversed(text.split())), text])[1:], alone),
+            beside_long=apart(both[1:], alone),
+            is_moved=apart(both[:1], alone) <= self.limit < apart(both[1:], alone),
             training=training,
         )
 
     @cached_property
     def apart_twice(self) -> float:
         """Distance of the vectors of one input that is encoded twice, of more inputs in the full form."""
-        again = self.again
-        apart = largest_distance(np.stack([again.image, again.text]), np.stack([again.image_twice, again.text_twice]))
         if self.is_quick:
-            return apart
+            return self.again.twice
         # An image of waves looks much alike after a random crop: those of the pairs do not.
         shown, encode = self.pairs.images[:N_TWICE], self.model.encode_images
-        return max(apart, largest_distance(encode(shown), encode(shown)))
+        return max(self.again.twice, apart(encode(shown), encode(shown)))
 
     @cached_property
     def tokens(self) -> TokenFacts | None:
@@ -171,10 +185,13 @@ class Subject:
     @cached_property
     def pairs(self) -> Pairs:
         """Images and their texts: of the vectors that are given, of the user's data, or else generated."""
-        if not self.encodes:
-            return given_pairs(self.embedder)
-        own = None if self.dataset is None else own_pairs(self.dataset, self.model, self.seed)
-        return scene_pairs(self.model) if own is None else own
+        if self.encodes:
+            own = None if self.dataset is None else own_pairs(self.dataset, self.model, self.seed)
+            return scene_pairs(self.model) if own is None else own
+        given = given_pairs(self.embedder)
+        if given is None:
+            raise NotExamined("the file has neither texts of the images nor classes")
+        return given
 
 
 class WatchedModel(Model):
@@ -182,35 +199,20 @@ class WatchedModel(Model):
 
     def __init__(self, model: Model) -> None:
         self.info, self.modalities, self.preprocess = model.info, model.modalities, model.preprocess
-        self._model = model
+        self._encode = _watch("encode", model.encode)
+        for name in ("encode_images", "encode_texts", "count_tokens", "internals"):
+            setattr(self, name, _watch(name, getattr(model, name)))
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        return _watch("encode", self._model.encode)(modality, inputs, role)
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
-        return _watch("encode_images", self._model.encode_images)(images)
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return _watch("encode_texts", self._model.encode_texts)(texts)
-
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        return _watch("count_tokens", self._model.count_tokens)(texts)
-
-    def internals(self) -> Internals:
-        return _watch("internals", self._model.internals)()
+        return self._encode(modality, inputs, role)
 
 
 PARTS = ("preprocess", "encode_pixels", "tokenize", "encode_tokens")
-
-
-def _watched(owner: object, names: Iterable[str]) -> dict[str, Callable[..., Any]]:
-    """Return the functions of these names that the owner has."""
-    functions = {name: getattr(owner, name, None) for name in names}
-    return {name: _watch(name, function) for name, function in functions.items() if function is not None}
+"""Functions among the parts of a model."""
 
 
 def _watch(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of the adapter whose errors are ModelErrors: they are faults of what is examined."""
+    """Return a function of the adapter whose errors are ModelErrors."""
 
     def watched(*inputs: Any) -> Any:
         try:
@@ -223,5 +225,53 @@ def _watch(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return watched
 
 
-GIVEN = "the vectors are given, and what made them is not here"
-"""Why most checks cannot be made of vectors without their model."""
+class CheckOutcome(NamedTuple):
+    """The answer of a check."""
+
+    status: FindingStatus
+    seen: str
+    """An observation, or the reason why none could be made."""
+    mend: str = ""
+    """Advice."""
+
+
+def healthy(seen: str) -> CheckOutcome:
+    """Return that all is well, and what shows it."""
+    return CheckOutcome("ok", seen)
+
+
+def warning(seen: str, mend: str) -> CheckOutcome:
+    """Return that something may be wrong."""
+    return CheckOutcome("warning", seen, mend)
+
+
+def fault(seen: str, mend: str) -> CheckOutcome:
+    """Return that something is wrong."""
+    return CheckOutcome("fault", seen, mend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check of ``clipbench doctor``.
+
+    A package brings its own by the entry point ``clipbench.checks``, which names an object of this type.
+
+    Example:
+        >>> def examine(subject):
+        ...     return healthy(f"{subject.info.embed_dim} dimensions")
+        >>> Check(name="dimensions", why="Vectors of one dimension have no angle.", examine=examine).about
+        'model'
+    """
+
+    name: str
+    """Name in the output, such as ``padding``."""
+    why: str
+    """The reason why it matters, in a sentence."""
+    examine: Callable[[Subject], CheckOutcome]
+    """Gives the outcome, or raises NotExamined."""
+    about: Literal["model", "data"] = "model"
+    """Checks of data are made where there are some."""
+    needs_model: bool = True
+    """False for a check that vectors suffice for, whatever made them."""
+    is_quick: bool = False
+    """Made before every run too: costs less than encoding a few images and texts."""

@@ -16,7 +16,7 @@ from clipbench.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clipbench.models.encoding.store_listing import StoredModel
+    from clipbench.models.encoding.store import StoredModel
 
 SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 """Units of ages."""
@@ -48,7 +48,7 @@ def cache(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         from clipbench.evaluation.persist import kept_copies
         from clipbench.files import default_root
-        from clipbench.models.encoding.store_listing import stored_models
+        from clipbench.models.encoding.store import stored_models
 
         root = default_root()
         models = stored_models(root)
@@ -56,7 +56,7 @@ def cache(context: click.Context) -> None:
         echo(f"vectors are stored in {root} (CLIPBENCH_CACHE names another folder)")
         echo(*_lines(models) if models else ["no vector is stored there"])
         if copies:
-            echo(f"beside them {_told(copies)}")
+            echo(f"beside them {_described(copies)}")
 
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
@@ -84,7 +84,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     from clipbench.data.catalogue.download import readable_size
     from clipbench.evaluation.persist import kept_copies, remove_copies
     from clipbench.files import default_root
-    from clipbench.models.encoding.store_listing import remove, stored_models
+    from clipbench.models.encoding.store import remove, stored_models
     from clipbench.results.numbers import counted
 
     if age is None and not names:
@@ -111,11 +111,11 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
         size = readable_size(sum(model.n_bytes for model in chosen))
         parts.append(f"{counted(len(chosen), 'model')}, {size}")
     if copies:
-        echo(_told(copies))
-        parts.append(_told(copies))
+        echo(_described(copies))
+        parts.append(_described(copies))
     what = " and ".join(parts)
     if not yes and not someone_answers():
-        raise UsageError("nothing was removed: nobody can answer here, so add --yes")
+        raise UsageError("nothing was removed: not a terminal, so pass --yes to confirm")
     if not yes and not confirm(f"Remove {what}?", default=False):
         echo("nothing was removed")
         return
@@ -124,7 +124,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     echo(f"removed {what}")
 
 
-def _told(copies: "Mapping[Path, int]") -> str:
+def _described(copies: "Mapping[Path, int]") -> str:
     """Return how many small copies of images there are, and their size, from the bytes of each."""
     from clipbench.data.catalogue.download import readable_size
     from clipbench.results.numbers import counted
@@ -134,7 +134,6 @@ def _told(copies: "Mapping[Path, int]") -> str:
 
 
 def _lines(models: "Sequence[StoredModel]") -> list[str]:
-    """Return a table of stored models."""
     from clipbench.data.catalogue.download import readable_size
     from clipbench.results.numbers import count, counted
     from clipbench.results.table import Cell, Row, Table, as_text, columns
@@ -143,10 +142,8 @@ def _lines(models: "Sequence[StoredModel]") -> list[str]:
     notes: list[str] = []
     for model in models:
         if model.n_damaged:
-            is_one = model.n_damaged == 1
-            notes.append(
-                f"{counted(model.n_damaged, 'file')} of it {'is' if is_one else 'are'} damaged or of an old version"
-            )
+            are = "is" if model.n_damaged == 1 else "are"
+            notes.append(f"{counted(model.n_damaged, 'file')} of it {are} damaged or of an old version")
         name = model.names[0] if model.names else "name not recorded"
         used = f"{datetime.fromtimestamp(model.last_used):%Y-%m-%d}"
         vectors = Cell(count(model.n_vectors), note=len(notes) if model.n_damaged else 0)

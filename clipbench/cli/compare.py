@@ -15,7 +15,6 @@ from clipbench.files import write_atomic
 if TYPE_CHECKING:
     from clipbench.comparison.gate import Judged
     from clipbench.comparison.gate_rules import Gate
-    from clipbench.comparison.records import Comparison
     from clipbench.results.other_tools import Values
     from clipbench.results.run import Run
 
@@ -36,10 +35,10 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
     "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
 )
 @click.option("--strict", is_flag=True, help="Fail on every drop beyond the tolerance, significant or not.")
-@click.option("--alpha", default=0.05, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True),
+@click.option("--alpha", default=0.05, type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Significance level.")  # fmt: skip
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
-@click.option("--format", "form", default="table", show_default=True, type=click.Choice(FORMATS), help="Output format.")
+@click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path), help="Output file (required for html).")
 @TRACEBACK
 def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:
@@ -91,8 +90,8 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     from clipbench.comparison.compare import compare
     from clipbench.comparison.gate import Judged, check_gate, judge
     from clipbench.comparison.gate_rules import smallest_difference
-    from clipbench.comparison.records import CompareOptions
-    from clipbench.results.other_tools import open_results
+    from clipbench.comparison.records import CompareOptions, Comparison, Refusal
+    from clipbench.results.other_tools import Values, open_results
 
     options = CompareOptions(alpha=given["alpha"], smallest=smallest_difference(given["smallest"], "--smallest"))
     base, *candidates = (open_results(path) for path in paths)
@@ -107,7 +106,10 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
             )
         except NotComparable as error:
             errors.append(error)
-            found, outcomes = _nothing(base, candidate, error), []
+            # A candidate among others must not just be missing: its comparison says why there is none.
+            one, other = (side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate))
+            found = Comparison(base=one, candidate=other, differences=[], refused=[Refusal(other, str(error))])
+            outcomes = []
         judged.append(Judged(comparison=found, outcomes=outcomes))
         sides.append(candidate)
     if len(errors) == len(judged):
@@ -117,24 +119,17 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     return judged, sides
 
 
-def _nothing(base: "Run | Values", candidate: "Run | Values", error: NotComparable) -> "Comparison":
-    """Return a comparison that says why there is none: a candidate among others must not just be missing."""
-    from clipbench.comparison.records import Comparison, Refusal
-    from clipbench.results.other_tools import Values
-
-    one, other = (side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate))
-    return Comparison(base=one, candidate=other, differences=[], refused=[Refusal(other, str(error))])
-
-
 def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: Path | None) -> None:
-    from clipbench.comparison.formats import headline, tally
+    from clipbench.comparison.formats.tables import headline, tally
 
     if form == "html":
         assert out is not None, form
-        from clipbench.plugins import comparison_writer
+        from clipbench import plugins
         from clipbench.results.other_tools import Values
 
-        comparison_writer()(judged, [None if isinstance(side, Values) else side for side in sides], out)
+        plugins.load(plugins.REPORTS, "compare")(
+            judged, [None if isinstance(side, Values) else side for side in sides], out
+        )
     else:
         text = _text(judged, form, terminal_width() if out is None else None)
         if out is None and form == "table":
@@ -153,16 +148,11 @@ def _text(judged: "list[Judged]", form: str, width: int | None) -> str:
     """Return the comparisons in a format; ``width`` is that of the terminal, if the text goes there."""
     from clipbench.comparison import formats
 
-    if form == "github":
-        _summarise(formats.markdown(judged))
     if form == "table":
         return formats.terminal(judged, width)
-    makers = {
-        "md": formats.markdown,
-        "json": formats.as_json,
-        "junit": formats.junit,
-        "github": formats.github,
-    }
+    if form == "github":
+        _summarise(formats.markdown(judged))
+    makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
     return makers[form](judged)
 
 

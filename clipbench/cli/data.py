@@ -1,9 +1,9 @@
-"""``clipbench data``: lists, describes and downloads the data sets of the catalogue."""
+"""``clipbench list`` and ``clipbench data``: what is known, and the data sets of the catalogue; answers without torch."""
 
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
-from clipbench.cli.output import echo, terminal_width
+from clipbench.cli.output import echo, print_line, terminal_width
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,6 +20,54 @@ if TYPE_CHECKING:
 
 UNSURE = " (?)"
 """Marks a licence that no first-hand source confirms."""
+
+
+@click.command("list", context_settings=SETTINGS)
+@click.argument("what", type=click.Choice(["tasks", "suites", "models", "data"]))
+@TRACEBACK
+def list_known(what: str) -> None:
+    """List the tasks, suites, models or data sets that clipbench knows."""
+    from clipbench import plugins
+    from clipbench.evaluation.plan import task_class
+    from clipbench.models import reference_rows
+
+    makers: dict[str, Callable[[], list[tuple[str, str]]]] = {
+        "tasks": lambda: [(name, task_class(name).summary) for name in plugins.names(plugins.TASKS)],
+        "suites": _suites,
+        "models": reference_rows,
+        "data": _data,
+    }
+    rows = makers[what]()
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        echo(f"{name:{width}}  {text}".rstrip())
+
+
+def _suites() -> list[tuple[str, str]]:
+    from clipbench.evaluation.plan import read_suite, suites
+    from clipbench.results.numbers import counted
+
+    rows = []
+    for suite in suites():
+        requests = read_suite(suite)
+        tasks = ", ".join(dict.fromkeys(each.task for each in requests if not each.only_by_name))
+        by_name = ", ".join(dict.fromkeys(each.task for each in requests if each.only_by_name))
+        tasks += f" (only if named in --tasks: {by_name})" if by_name else ""
+        data = list(dict.fromkeys(str(each.data) for each in requests))
+        rows.append((suite, f"{tasks} on {data[0] if len(data) == 1 else counted(len(data), 'data set')}"))
+    return rows
+
+
+def _data() -> list[tuple[str, str]]:
+    from clipbench.data.catalogue.entries import catalogue
+
+    forms = [
+        ("scenes", "generated captioned images, with data for each task; no download"),
+        ("FOLDER", "one folder of images per class, or CLIP_benchmark's webdataset layout"),
+        ("FILE.csv, .tsv, .jsonl, .json", "a table of images with captions, labels or both"),
+        ("hf:ORG/NAME[:CONFIG[:SPLIT]]", "a Hugging Face data set, from the Hub or a local folder"),
+    ]
+    return [(entry.name, entry.title) for entry in catalogue().values()] + forms
 
 
 @click.group(cls=HelpfulGroup, context_settings=SETTINGS)
@@ -32,11 +80,17 @@ def data() -> None:
 @TRACEBACK
 def list_(data_root: Path | None) -> None:
     """List the data sets with presence, size, licence and access conditions."""
+    from clipbench.data.catalogue.download import readable_size
     from clipbench.data.catalogue.entries import catalogue
     from clipbench.results.table import Table, as_text, columns
 
-    headers = columns("name", "present", "download", "licence", "access")
-    table = Table(columns=headers, rows=[_row(entry, data_root) for entry in catalogue().values()])
+    rows = []
+    for entry in catalogue().values():
+        unknown = "unknown" if entry.can_be_fetched else "by hand"
+        size = readable_size(entry.size) if entry.size else unknown
+        access = entry.gate or ("" if entry.images is None else f"comes with {entry.images}")
+        rows.append((entry.name, _presence(entry, data_root), size, _licence(entry), access))
+    table = Table(columns=columns("name", "present", "download", "licence", "access"), rows=rows)
     echo(*as_text(table, indent="", width=terminal_width()).splitlines())
     root = data_root or "the current folder"
     echo("", f"present: in {root} (part: some of its shards; unfinished: a download that was interrupted)")
@@ -84,15 +138,24 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
         raise UsageError(
             "--from and --revision apply to one data set: got " + ", ".join(entry.name for entry in entries)
         )
-    _silence_client(hide_progress=quiet)
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    logging.set_verbosity_error()  # it warns of each retry
+    if quiet:
+        disable_progress_bars()
     wanted = _with_images(entries)
     choices = {entries[0].name: (source, revision)}
+    status = DONE
     with _immediate_interrupt():
-        failures = [
-            _get(entry, data_root or Path(), *choices.get(entry.name, (None, None)), is_one=len(wanted) == 1)
-            for entry in wanted
-        ]
-    return INCOMPLETE if any(failures) else DONE
+        for entry in wanted:
+            try:
+                _get(entry, data_root or Path(), *choices.get(entry.name, (None, None)))
+            except ClipbenchError as error:
+                if len(wanted) == 1:
+                    raise
+                print_line(f"clipbench: {error}")
+                status = INCOMPLETE
+    return status
 
 
 def _with_images(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
@@ -103,19 +166,13 @@ def _with_images(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
     for entry in entries:
         wanted[entry.name] = entry
         if entry.images is not None:
-            _say(f"{entry.name} is about the images of {entry.images}: these are needed too")
+            print_line(f"{entry.name} is about the images of {entry.images}: these are needed too")
             wanted[entry.images] = catalogue()[entry.images]
     return list(wanted.values())
 
 
 def source_line(source: "Source") -> str:
-    """Return a source of a data set as a line.
-
-    Example:
-        >>> from clipbench.data.catalogue.entries import Source
-        >>> source_line(Source(form="parquet", hub="me/pets", split="test", revision="abc", columns={"image": "img"}))
-        'hf:me/pets, parquet, split test, at abc (image = img)'
-    """
+    """Return a source of a data set as a line."""
     if source.form == "by-hand":
         return f"by hand: {source.note}"
     files = f"{len(source.urls)} files, the last " if len(source.urls) > 1 else ""
@@ -130,28 +187,18 @@ def source_line(source: "Source") -> str:
     return ", ".join(parts) + (f" ({columns})" if columns else "") + (f"; {source.note}" if source.note else "")
 
 
-def _get(
-    entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None, *, is_one: bool
-) -> ClipbenchError | None:
-    """Download one data set; if there are others, print an error and return it instead of raising it."""
+def _get(entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None) -> None:
     from clipbench.data.catalogue.download import Download, choose_source, fetch
     from clipbench.data.catalogue.entries import origin_in, place_of
 
     place = place_of(entry, root)
     if place is not None:
         echo(f"{entry.name} is present: {place} (to download it again, move that away)")
-        return None
-    try:
-        download = Download(entry=entry, source=choose_source(entry, source), root=root, revision=revision, report=_say)
-        folder = fetch(download)
-    except ClipbenchError as error:
-        if is_one:
-            raise
-        _say(f"clipbench: {error}")
-        return error
+        return
+    chosen = choose_source(entry, source)
+    folder = fetch(Download(entry=entry, source=chosen, root=root, revision=revision, report=print_line))
     commit = (origin_in(folder) or {}).get("revision")
     echo(f"{entry.name} is present: {folder}" + (f" (commit {commit})" if commit else ""))
-    return None
 
 
 @contextmanager
@@ -162,7 +209,7 @@ def _immediate_interrupt() -> Iterator[None]:
     """
 
     def stop(*_: object) -> None:
-        _say("clipbench: interrupted: complete files are kept, and the same command continues from there")
+        print_line("clipbench: interrupted: complete files are kept, and the same command continues from there")
         os._exit(INTERRUPTED)
 
     if threading.current_thread() is not threading.main_thread():
@@ -176,19 +223,6 @@ def _immediate_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _silence_client(*, hide_progress: bool) -> None:
-    """Hide the Hub client's warnings about its retries and, if asked, its progress bars."""
-    from huggingface_hub.utils import disable_progress_bars, logging
-
-    logging.set_verbosity_error()
-    if hide_progress:
-        disable_progress_bars()
-
-
-def _say(line: str) -> None:
-    echo(line, err=True)
-
-
 def _find(name: str) -> "CatalogueEntry":
     from clipbench.data.catalogue.entries import catalogue
 
@@ -196,15 +230,6 @@ def _find(name: str) -> "CatalogueEntry":
     if entry is None:
         raise UsageError(f"unknown data '{name}': {did_you_mean(name, catalogue())} (clipbench data list)")
     return entry
-
-
-def _row(entry: "CatalogueEntry", root: Path | None) -> tuple[str, ...]:
-    from clipbench.data.catalogue.download import readable_size
-
-    unknown = "unknown" if entry.can_be_fetched else "by hand"
-    size = readable_size(entry.size) if entry.size else unknown
-    access = entry.gate or ("" if entry.images is None else f"comes with {entry.images}")
-    return (entry.name, _presence(entry, root), size, _licence(entry), access)
 
 
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:

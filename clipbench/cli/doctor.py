@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipbench.cli import options
 from clipbench.cli.main import DONE, FAULT, SETTINGS
-from clipbench.cli.options import doctor_options, load_options, shows_traceback
+from clipbench.cli.options import load_options, shows_traceback
 from clipbench.cli.output import echo, echo_json, terminal_width
-from clipbench.results.lines import wrapped
+from clipbench.results.table.text import wrapped
 
 if TYPE_CHECKING:
-    from clipbench.evaluation.diagnosis import Diagnosis
     from clipbench.evaluation.explain import Explanation
     from clipbench.results.record import CheckFinding
 
@@ -26,7 +26,18 @@ NAME, MARK = 16, 8
 @click.option("--expect", metavar="SCORE|published", help="Score that is expected on the data, such as 52.1.")
 @click.option("--metric", metavar="TASK/METRIC", help="Metric that the score is of, such as zero-shot/acc1.")
 @click.option("--allow-partial", is_flag=True, help="Check what is present when images or classes are missing.")
-@doctor_options
+@options.MODEL_OPTION
+@options.TRUST_REMOTE_CODE
+@options.ARCH
+@options.DEVICE
+@options.PRECISION
+@options.BATCH_SIZE
+@options.DATA_ROOT
+@options.DATA_OPTION
+@options.LIMIT
+@options.SEED
+@options.JSON
+@options.TRACEBACK
 def doctor(**given: Any) -> int:
     """Check that a model's adapter is right, and its data are sound.
 
@@ -59,37 +70,28 @@ def doctor(**given: Any) -> int:
         seed=given["seed"],
         raise_bugs=shows_traceback(),
     )
-    printer = _Printer(as_json=given["as_json"])
-    diagnosis = diagnose(given["model"], load_options(given), options, printer.finding)
-    printer.end(diagnosis)
-    return DONE if diagnosis.is_healthy else FAULT
+    as_json, width = given["as_json"], terminal_width()
+    reasons: dict[str, list[str]] = {}
 
-
-class _Printer:
-    """Prints findings as they are made, or all of them as JSON at the end."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
-        self.width = terminal_width()
-        self.not_examined: dict[str, list[str]] = {}
-
-    def finding(self, found: "CheckFinding") -> None:
-        """Print a finding; what was not examined is gathered by its reason."""
+    def tell(found: "CheckFinding") -> None:
         if found.status == "not examined":
-            self.not_examined.setdefault(found.seen, []).append(found.check)
-        elif not self.as_json:
-            echo(*finding_lines(found, self.width))
+            reasons.setdefault(found.seen, []).append(found.check)
+        elif not as_json:
+            echo(*finding_lines(found, width))
 
-    def end(self, diagnosis: "Diagnosis") -> None:
-        """Print what was not examined, what each switch does, and the summary."""
-        if self.as_json:
-            echo_json(_as_json(diagnosis))
-            return
-        for reason, names in self.not_examined.items():
-            echo(*_wrapped("-", "", f"not examined: {', '.join(names)}: {reason}", self.width))
-        if diagnosis.explanation is not None:
-            echo("", *explanation_lines(diagnosis.explanation, terminal_width()))
+    diagnosis = diagnose(given["model"], load_options(given), options, tell)
+    explanation = diagnosis.explanation
+    if as_json:
+        parts = {"model": diagnosis.model.ref, "is_healthy": diagnosis.is_healthy}
+        explained = None if explanation is None else asdict(explanation)
+        echo_json({**parts, "findings": [asdict(found) for found in diagnosis.findings], "explanation": explained})
+    else:
+        for reason, names in reasons.items():
+            echo(*_wrapped("-", "", f"not examined: {', '.join(names)}: {reason}", width))
+        if explanation is not None:
+            echo("", *explanation_lines(explanation, width))
         echo("", f"{diagnosis.model.ref}: {diagnosis.summary}")
+    return DONE if diagnosis.is_healthy else FAULT
 
 
 def finding_lines(found: "CheckFinding", width: int | None) -> list[str]:
@@ -103,10 +105,9 @@ def finding_lines(found: "CheckFinding", width: int | None) -> list[str]:
 def explanation_lines(explanation: "Explanation", width: int | None = None) -> list[str]:
     """Return a table of what each switch does to the score."""
     from clipbench.results.numbers import change, change_interval, p_value, quantity
-    from clipbench.results.table import Column, Table, as_text
+    from clipbench.results.table import Table, as_text, columns
 
     unit = explanation.metric.unit
-    headers = ("switch", "setting", "score", "change", "interval", "p", "left")
     rows = [
         [
             ("> " if each.is_towards else "  ") + each.switch,
@@ -119,11 +120,12 @@ def explanation_lines(explanation: "Explanation", width: int | None = None) -> l
         ]
         for each in explanation.effects
     ]
-    table = Table(columns=[Column(header, is_number=header in NUMBERS) for header in headers], rows=rows)
+    headers = [
+        *columns("switch", "setting", numbers=["score", "change"]),
+        *columns("interval", "p", numbers=["left"]),
+    ]
+    table = Table(columns=headers, rows=rows)
     return [*as_text(table, width=width).splitlines(), *(f"  note: {note}" for note in explanation.notes)]
-
-
-NUMBERS = ("score", "change", "left")
 
 
 def _wrapped(mark: str, name: str, text: str, width: int | None) -> list[str]:
@@ -131,13 +133,3 @@ def _wrapped(mark: str, name: str, text: str, width: int | None) -> list[str]:
     indent = MARK + NAME
     line = f"{mark:{MARK}}{name:{NAME}}{' '.join(text.split())}".rstrip()
     return [line] if width is None else wrapped(line, width, " " * min(indent, width // 3))
-
-
-def _as_json(diagnosis: "Diagnosis") -> dict[str, object]:
-    explanation = diagnosis.explanation
-    return {
-        "model": diagnosis.model.ref,
-        "is_healthy": diagnosis.is_healthy,
-        "findings": [asdict(found) for found in diagnosis.findings],
-        "explanation": None if explanation is None else asdict(explanation),
-    }

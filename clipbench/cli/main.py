@@ -10,36 +10,29 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import NoReturn
 
 import click
 
 from clipbench.cli.output import echo, print_error, print_traceback, terminal_width
-from clipbench.errors import FOREIGN, ClipbenchError, NotComparable, Unavailable, bug, did_you_mean
-from clipbench.results.lines import wrapped
+from clipbench.errors import FOREIGN, ClipbenchError, NotComparable, Unavailable, bug, did_you_mean, for_command_line
+from clipbench.results.table.text import wrapped
 
 GROUPS = {
     "Measure": {
         "run": "clipbench.cli.run:run",
         "doctor": "clipbench.cli.doctor:doctor",
-        "list": "clipbench.cli.list:list_",
+        "list": "clipbench.cli.data:list_known",
         "data": "clipbench.cli.data:data",
         "cache": "clipbench.cli.cache:cache",
     },
-    "Compare": {
-        "compare": "clipbench.cli.compare:compare",
-        "show": "clipbench.cli.show:show",
-    },
+    "Compare": {"compare": "clipbench.cli.compare:compare", "show": "clipbench.cli.finished:show"},
     "Publish": {
-        "report": "clipbench.cli.report:report",
-        "view": "clipbench.cli.view:view",
-        "plot": "clipbench.cli.plot:plot",
-        "export": "clipbench.cli.export:export",
+        "report": "clipbench.cli.finished:report",
+        "view": "clipbench.cli.finished:view",
+        "plot": "clipbench.cli.finished:plot",
+        "export": "clipbench.cli.finished:export",
     },
-    "Train": {
-        "train": "clipbench.cli.train:train",
-        "watch": "clipbench.cli.watch:watch",
-    },
+    "Train": {"train": "clipbench.cli.train:train"},
 }
 """The commands as ``clipbench --help`` groups them, each with the module and function that it is."""
 COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
@@ -55,6 +48,7 @@ SETTINGS = {
     "auto_envvar_prefix": "CLIPBENCH",
     "help_option_names": ["-h", "--help"],
     "max_content_width": 100,
+    "show_default": True,
     "token_normalize_func": lambda name: name.replace("_", "-"),
 }
 """Flags take - and _ alike, and each has an environment variable."""
@@ -139,31 +133,16 @@ def cli() -> None:
     """
 
 
-def key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return the values of a repeatable KEY=VALUE option as a dict; an option takes it as its ``callback``."""
-    pairs = {}
-    for value in values:
-        key, separator, rest = value.partition("=")
-        if not separator or not key:
-            raise click.UsageError(f"{parameter.opts[0]} {value}: expected KEY=VALUE", context)
-        pairs[key] = rest
-    return pairs
-
-
-def _end_with_parent() -> None:
-    """Have one of several processes end with what has started it, whatever it does by then."""
-    if "RANK" in os.environ:
-        from clipbench.distributed.place import end_with_parent
-
-        end_with_parent()
-
-
+@for_command_line()
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 regression, 2 bad usage or input, 3 incomplete, 130 interrupted.
 
     It is 141 where the output goes to a program that ends before it has read all, such as ``head``.
     """
-    _end_with_parent()
+    if "RANK" in os.environ:  # one of several processes ends with what has started it, whatever it does by then
+        from clipbench.distributed.place import end_with_parent
+
+        end_with_parent()
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -182,37 +161,31 @@ def main(arguments: list[str] | None = None) -> None:
             status = cli.invoke(context)
     except click.exceptions.Exit as end:
         status = end.exit_code
-    except (KeyboardInterrupt, click.Abort):  # the second also from a question that is closed unanswered
-        _end_interrupted(given)
-    except click.ClickException as error:
-        _end_misused(error, given)
-    except FOREIGN as error:  # the last line of defence, also against a plug-in that calls sys.exit(0)
-        if isinstance(error, BrokenPipeError) and _leave_unread_output():
-            sys.exit(UNREAD)
-        if context is not None and context.meta.get(SHOWS_TRACEBACK):
-            print_traceback()
-        print_error(str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or in a plug-in"))
-        sys.exit(INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT)
+    except (*FOREIGN, KeyboardInterrupt) as error:  # the last line of defence, also against a plug-in's sys.exit(0)
+        sys.exit(_failed(error, context, given))
     sys.exit(status if isinstance(status, int) else DONE)
 
 
-def _end_interrupted(given: list[str]) -> NoReturn:
-    if not _is_beside_another(given):
-        echo("", err=True)  # below the ^C
-        print_error("interrupted")
-    sys.exit(INTERRUPTED)
-
-
-def _end_misused(error: click.ClickException, given: list[str]) -> NoReturn:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    if not _is_beside_another(given):
-        print_error(f"{error.format_message()} ({'clipbench' if context is None else context.command_path} --help)")
-    sys.exit(BAD_INPUT)
-
-
-def _is_beside_another(command: list[str]) -> bool:
-    """Return whether this is one of several processes of a command, and not the one that says what all of them meet."""
-    return command[:1] in (["run"], ["train"]) and os.environ.get("RANK", "0") != "0"
+def _failed(error: BaseException, context: click.Context | None, given: list[str]) -> int:
+    """Print one line on why a command ended, and return its exit status."""
+    # One of several processes says what all of them meet.
+    is_silent = given[:1] in (["run"], ["train"]) and os.environ.get("RANK", "0") != "0"
+    if isinstance(error, KeyboardInterrupt | click.Abort):  # the second also from a question that is closed unanswered
+        if not is_silent:
+            echo("", err=True)  # below the ^C
+            print_error("interrupted")
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        of = error.ctx if isinstance(error, click.UsageError) else None
+        if not is_silent:
+            print_error(f"{error.format_message()} ({'clipbench' if of is None else of.command_path} --help)")
+        return BAD_INPUT
+    if isinstance(error, BrokenPipeError) and _leave_unread_output():
+        return UNREAD
+    if context is not None and context.meta.get(SHOWS_TRACEBACK):
+        print_traceback()
+    print_error(str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or in a plug-in"))
+    return INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT
 
 
 def _leave_unread_output() -> bool:

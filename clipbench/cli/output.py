@@ -7,8 +7,7 @@ import traceback
 
 import click
 
-from clipbench.results.lines import wrapped
-from clipbench.results.record import CheckFinding
+from clipbench.results.table.text import wrapped
 from clipbench.untrusted.terminal import json_text, log_line, one_line, printable
 
 
@@ -52,14 +51,14 @@ def echo_commands(text: str) -> None:
     click.echo(text.removesuffix("\n"))
 
 
+def print_line(text: str) -> None:
+    """Print a line on standard error."""
+    echo(text, err=True)
+
+
 def print_note(text: str) -> None:
     """Print a note on standard error, in one line."""
     echo(f"note: {one_line(text)}", err=True)
-
-
-def print_warning(finding: CheckFinding) -> None:
-    """Print what a quick check of the model found, and what to do, on standard error, in one line."""
-    echo(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.mend}')}", err=True)
 
 
 def print_error(text: str) -> None:

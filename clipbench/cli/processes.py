@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clipbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipbench.distributed.launch import Launched
+    from clipbench.distributed.place import Launched
 
 ELSEWHERE = {"embeddings": "holds vectors, so that nothing is encoded", "api": "is computed by a server"}
 """Models that several processes are of no use for, and why."""
@@ -82,7 +82,7 @@ def launching(given: dict[str, Any], command: list[str]) -> "Iterator[Launched |
     if place is not None or not ("," in given["device"] or given["device"] == "all"):
         yield None
         return
-    from clipbench.distributed.launch import chosen_devices, launched
+    from clipbench.distributed.place import chosen_devices, launched
 
     asked, devices = given["device"], chosen_devices(given["device"])
     given["device"] = devices[0].partition(":")[0]

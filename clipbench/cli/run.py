@@ -2,22 +2,99 @@
 
 import os
 import shlex
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipbench.cli import options
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
-from clipbench.cli.options import evaluation_options, session_options
+from clipbench.cli.options import load_options, shows_traceback
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import serves_another, sharing_work
 from clipbench.errors import ClipbenchError, UsageError
 
+if TYPE_CHECKING:
+    from clipbench.cli.printer import Printer
+    from clipbench.evaluation.session import SessionOptions
+
 
 @click.command(context_settings=SETTINGS)
-@click.option("--model", "models", multiple=True, required=True, metavar="REF", help="Model to measure; repeatable.")
-@evaluation_options
+@click.option("--model", "models", multiple=True, metavar="REF", help="Model to measure; repeatable.")
+@click.option(
+    "--watch",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Measure the checkpoints in the folder of a training as they appear, in place of --model.",
+)
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --watch: seconds between two looks at FOLDER. [default: 60]",
+)
+@click.option(
+    "--idle",
+    metavar="MINUTES",
+    type=click.FloatRange(min=0),
+    help="With --watch: end after MINUTES without a new checkpoint; 0 measures those that are there. [default: never]",
+)
+@options.MODEL_OPTION
+@options.TRUST_REMOTE_CODE
+@options.ARCH
+@click.option(
+    "--tasks",
+    multiple=True,
+    metavar="TASK[@DATA],...",
+    help="Tasks to measure; all: those of the suite but few-shot, operating-points, compression and mixed-retrieval. [default: all]",
+)
+@click.option("--suite", default="standard", metavar="NAME|FILE.toml", help="Suite: which data each task uses.")
+@options.DATA_ROOT
+@options.DATA_OPTION
+@click.option(
+    "--prompts",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="JSON file of zero-shot prompts: a list of templates, or a dict of prompts by class.",
+)
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Run folder; with several models, the folder of their run folders. [default: runs/TIME-MODEL]",
+)
+@options.DEVICES
+@options.PRECISION
+@options.BATCH_SIZE
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode images. [default: cores - 1]")
+@options.LIMIT
+@options.SEED
+@click.option("--allow-partial", is_flag=True, help="Measure what is present when images or classes are missing.")
+@click.option(
+    "--on-bad-image",
+    default="error",
+    type=click.Choice(["error", "skip"]),
+    help="Stop at an image that cannot be read, or skip it.",
+)
+@click.option(
+    "--thumbnails",
+    default=200,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Thumbnails of its worst mistakes that each evaluation keeps for the report, and five times as many smaller"
+    " ones for scatter plots; 0 for none.",
+)
+@click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample.")
+@click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run.")
+@click.option("--no-report", is_flag=True, help="Write no report.html.")
+@click.option(
+    "--log",
+    multiple=True,
+    metavar="wandb|tensorboard|trackio|mlflow",
+    help="Experiment tracker that finished runs are logged to; repeatable.",
+)
+@options.JSON
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option(
     "--yes",
     is_flag=True,
@@ -25,6 +102,7 @@ from clipbench.errors import ClipbenchError, UsageError
 )
 @click.option("--offline", is_flag=True, help="Do not use the network.")
 @click.option("-v", "--verbose", is_flag=True, help="Print all metrics and notes, not one metric for each task.")
+@options.TRACEBACK
 def run(**given: Any) -> int:
     """Measure models on tasks, and write a report.
 
@@ -37,57 +115,73 @@ def run(**given: Any) -> int:
               'runs/train/step-*'  a pattern: all matching checkpoints, in the order of their steps
               st:ORG/REPO  onnx:FOLDER  api:URL  pair:IMAGE_REF+TEXT_REF
               embeddings:FILE.npz  python:module:factory
+    --watch   a folder with step-*/ (clipbench train), checkpoint-*/ (transformers), or
+              *.pt and *.safetensors (open_clip, with --arch), also in FOLDER/checkpoints
     --tasks   all   zero-shot   retrieval@path/to/captions.jsonl   zero-shot@hf:ORG/NAME:config:split
+
+    With --watch each checkpoint gets a run folder in --out (default: runs/watch-FOLDER), and all of them a joint report.
+    A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is tried
+    again when it changes. After an interruption, the same command continues.
 
     Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
     """
-    if given["verbose"] and (given["quiet"] or given["as_json"]):
-        raise UsageError(f"--verbose has no meaning with {'--quiet' if given['quiet'] else '--json'}: drop one of them")
+    _check(given)
+    context = click.get_current_context()
     if given["offline"]:
         from clipbench.hub import cache_only
 
-        click.get_current_context().with_resource(cache_only())
+        context.with_resource(cache_only())
+    if given["watch"] is not None:
+        from clipbench.cli.watch import INTERVAL, watch
+
+        return watch(
+            given["watch"],
+            given["out"],
+            _session_options(given),
+            _printer(given, several=True, is_series=True),
+            interval=given["interval"] or INTERVAL,
+            idle=None if given["idle"] is None else 60 * given["idle"],
+        )
     if serves_another(given):
         return DONE
-    with sharing_work(given, click.get_current_context().obj[1:]):
+    with sharing_work(given, context.obj[1:]):
         return _lead(given)
+
+
+def _check(given: dict[str, Any]) -> None:
+    watched = given["watch"] is not None
+    if watched == bool(given["models"]):
+        raise click.UsageError("expected --model REF, the model to measure, or else --watch FOLDER")
+    for name in ("interval", "idle"):
+        if given[name] is not None and not watched:
+            raise click.UsageError(f"--{name} is of --watch alone: add --watch FOLDER, or drop it")
+    is_one = given["device"] != "all" and "," not in given["device"] and os.environ.get("WORLD_SIZE", "1") == "1"
+    if watched and not is_one:
+        raise click.UsageError("--watch measures in one process: give one --device, and start it without torchrun")
+    for name in ("quiet", "as_json", "watch"):
+        if given["verbose"] and given[name]:
+            raise UsageError(f"--verbose has no meaning with --{name.removeprefix('as_')}: drop one of them")
 
 
 def _lead(given: dict[str, Any]) -> int:
     """Run the command in the process that writes and prints: the only one, or the first of several."""
-    from clipbench.cli.fetching import FetchingPrinter
-    from clipbench.cli.summary import results_alone
+    from clipbench.cli.printer import results_alone
     from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import REPORT, find_targets
-    from clipbench.results.run import check_whole
 
     targets = find_targets(given["models"], given["out"], writes_reports=not given["no_report"])
-    printer = FetchingPrinter(
-        quiet=given["quiet"],
-        as_json=given["as_json"],
-        several=targets.are_several,
-        is_series=targets.are_series,
-        is_verbose=given["verbose"],
-        root=given["data_root"] or Path(),
-        may_fetch=given["yes"] or is_in_ci(),
-        again=_again(click.get_current_context().obj),
-        quick=_quick_command(given, click.get_current_context().obj),
-    )
-    options = replace(session_options({**given, "fetches": None}), recalls_models=True)
-    session = Session(options, targets, printer)
+    printer = _printer(given, several=targets.are_several, is_series=targets.are_series)
+    session = Session(_session_options(given), targets, printer)
     try:
         with results_alone(given["as_json"]):
             runs = session.run_all()
             session.try_report_all(runs)
             session.end_log()
-        for run in runs:
-            check_whole(run)
     except KeyboardInterrupt:
         what = "what was encoded is stored"
         if targets.are_several:
             what = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
-        after = f"the same command with --out {targets.out} goes on from there"
-        print_error(f"interrupted: {what}; {after}")
+        print_error(f"interrupted: {what}; the same command with --out {targets.out} goes on from there")
         return INTERRUPTED
     except ClipbenchError:
         printer.still_missing(session.needs)
@@ -99,6 +193,55 @@ def _lead(given: dict[str, Any]) -> int:
     return DONE if is_done else INCOMPLETE
 
 
+def _session_options(given: dict[str, Any]) -> "SessionOptions":
+    from clipbench.data import DataOptions
+    from clipbench.evaluation.plan import RunOptions
+    from clipbench.evaluation.session import SessionOptions
+
+    return SessionOptions(
+        tasks=given["tasks"] or ["all"],
+        suite=given["suite"],
+        prompts=given["prompts"],
+        run=RunOptions(
+            seed=given["seed"],
+            limit=given["limit"],
+            skip_bad_images=given["on_bad_image"] == "skip",
+            keep_arrays=given["keep_arrays"],
+            n_thumbnails=given["thumbnails"],
+            raise_bugs=shows_traceback(),
+            data=DataOptions(
+                data_root=given["data_root"], allow_partial=given["allow_partial"], options=given["data_option"]
+            ),
+            command=click.get_current_context().obj,
+        ),
+        load=load_options(given),
+        workers=given["workers"],
+        checks_model=not given["no_preflight"],
+        recalls_models=given["watch"] is None,  # a new checkpoint has to be read anyway
+        writes_reports=not given["no_report"],
+        fetches=None,
+        log=given["log"],
+    )
+
+
+def _printer(given: dict[str, Any], *, several: bool, is_series: bool) -> "Printer":
+    from clipbench.cli.printer import Printer
+
+    command = click.get_current_context().obj
+    again = [*(part for part in command if part not in ("--offline", "--yes")), "--yes"]
+    return Printer(
+        quiet=given["quiet"],
+        as_json=given["as_json"],
+        several=several,
+        is_series=is_series,
+        is_verbose=given["verbose"],
+        root=given["data_root"] or Path(),
+        may_fetch=given["yes"] or os.environ.get("CI", "").lower() in ("1", "true", "yes"),
+        again=shlex.join(again),
+        quick=_quick_command(given, command),
+    )
+
+
 def _quick_command(given: dict[str, Any], command: list[str]) -> str | None:
     """Return a command with the quick suite, into a folder of its own; None where something else than the papers'
     benchmarks is asked for."""
@@ -108,13 +251,3 @@ def _quick_command(given: dict[str, Any], command: list[str]) -> str | None:
         return None
     out = [] if given["out"] is None else ["--out", f"{given['out']}-{QUICK}"]
     return shlex.join([*command, "--suite", QUICK, *out])
-
-
-def _again(command: list[str]) -> str:
-    """Return a command with leave to fetch, and to use the network."""
-    return shlex.join([*(part for part in command if part not in ("--offline", "--yes")), "--yes"])
-
-
-def is_in_ci() -> bool:
-    """Return whether this runs in continuous integration, where no one answers questions."""
-    return os.environ.get("CI", "").lower() in ("1", "true", "yes")

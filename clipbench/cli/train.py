@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, key_values
-from clipbench.cli.options import DATA_ROOT, TRACEBACK
+from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS
+from clipbench.cli.options import DATA_ROOT, DEVICES, TRACEBACK, key_values
 from clipbench.cli.output import echo, print_error, print_note
 from clipbench.cli.processes import launching
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
@@ -26,25 +26,17 @@ if TYPE_CHECKING:
 @DATA_ROOT
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
               help="Output folder for log.jsonl and the checkpoints step-N.")  # fmt: skip
-@click.option(
-    "--arch",
-    default="tiny",
-    show_default=True,
-    metavar="NAME",
-    help="Architecture: tiny, small, ViT-B-32, ViT-L-14, ...",
-)
-@click.option(
-    "--loss", default="clip", show_default=True, type=click.Choice(LOSS_NAMES), help="Loss: CLIP's or SigLIP's."
-)
-@click.option("--steps", default=10_000, show_default=True, type=int, help="Optimizer steps.")
-@click.option("--batch-size", default=256, show_default=True, type=int, help="Pairs per step, over all processes.")
+@click.option("--arch", default="tiny", metavar="NAME", help="Architecture: tiny, small, ViT-B-32, ViT-L-14, ...")
+@click.option("--loss", default="clip", type=click.Choice(LOSS_NAMES), help="Loss: CLIP's or SigLIP's.")
+@click.option("--steps", default=10_000, type=int, help="Optimizer steps.")
+@click.option("--batch-size", default=256, type=int, help="Pairs per step, over all processes.")
 @click.option("--micro-batch-size", type=int, metavar="N",
               help="Pairs whose activations are held at a time: less memory, same gradients, a third more time.")  # fmt: skip
-@click.option("--lr", default=5e-4, show_default=True, type=float, help="Peak learning rate.")
+@click.option("--lr", default=5e-4, type=float, help="Peak learning rate.")
 @click.option("--warmup", type=int, metavar="STEPS", help="Warm-up steps. [default: a tenth of --steps, at most 2000]")
-@click.option("--weight-decay", default=0.2, show_default=True, type=float, help="Weight decay of AdamW.")
+@click.option("--weight-decay", default=0.2, type=float, help="Weight decay of AdamW.")
 @click.option("--temperature", type=float, help="Fixed temperature, such as 0.07. [default: learned]")
-@click.option("--precision", default="fp32", show_default=True, type=click.Choice(TRAINING_PRECISIONS),
+@click.option("--precision", default="fp32", type=click.Choice(TRAINING_PRECISIONS),
               help="Number format of the forward pass.")  # fmt: skip
 @click.option("--augment/--no-augment", default=None,
               help="Random crops of 90 to 100 % of the image. [default: on, except for scenes]")  # fmt: skip
@@ -55,14 +47,9 @@ if TYPE_CHECKING:
     "--eval-every", type=int, metavar="STEPS", help="Steps between measurements. [default: a twentieth of --steps]"
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out with the arguments it was started with.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(max=2**63 - 1),
+@click.option("--seed", default=0, type=click.IntRange(max=2**63 - 1),
               help="Seed of weights, order and augmentation.")  # fmt: skip
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all.",
-)
+@DEVICES
 @click.option("--workers", type=int, help="Processes that prepare images. [default: cores - 1, at most 8]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @TRACEBACK

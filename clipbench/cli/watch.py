@@ -1,45 +1,171 @@
-"""``clipbench watch``: measure the checkpoints of a training as they appear."""
+"""``clipbench run --watch``: measures the checkpoints of a training as they appear, and never before they are whole."""
 
+import shlex
+import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import click
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED
+from clipbench.cli.output import echo, echo_json, print_error
+from clipbench.cli.printer import Printer, results_alone
+from clipbench.cli.tables import series_line
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.evaluation.session import Session, SessionOptions
+from clipbench.evaluation.targets import RESULT, Target, Targets, check_folder, slug
+from clipbench.models.checkpoints import CHECKPOINT_FORMS, CONFIG, Signature, TrainingCheckpoint, training_checkpoints
+from clipbench.results.run import Run
+from clipbench.untrusted.reading import is_file, is_folder
 
-from clipbench.cli.main import INTERRUPTED, SETTINGS
-from clipbench.cli.options import evaluation_options
-from clipbench.cli.output import print_error
+INTERVAL = 60.0
+"""Seconds between two looks."""
 
 
-@click.command(context_settings=SETTINGS)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--interval", default=60.0, show_default=True, metavar="SECONDS",
-              type=click.FloatRange(min=0, min_open=True), help="Seconds between two checks of DIR.")  # fmt: skip
-@click.option("--once", is_flag=True, help="Measure the checkpoints that are there, then exit.")
-@click.option("--idle", metavar="MINUTES", type=click.FloatRange(min=0, min_open=True),
-              help="Exit after MINUTES without a new checkpoint. [default: never]")  # fmt: skip
-@evaluation_options
-def watch(folder: Path, interval: float, once: bool, idle: float | None, **given: Any) -> int:
-    """Measure the checkpoints of a training as they appear.
+def watch(
+    folder: Path, out: Path | None, options: SessionOptions, printer: Printer, *, interval: float, idle: float | None
+) -> int:
+    """Measure the checkpoints of a folder, and return the exit status.
 
-    \b
-    clipbench watch runs/train --tasks all --suite scenes --out runs/watched
-    clipbench watch logs/mine --arch ViT-B-32 --tasks retrieval@coco --out runs/watched
+    Args:
+        folder: where a training writes its checkpoints.
+        out: parent of the run folders.
+        interval: seconds between two looks; a checkpoint that has not changed for so long is whole.
+        idle: seconds without a new checkpoint after which to end; None for never. At 0 those are measured that are there.
 
-    DIR or DIR/checkpoints may hold step-*/ folders (clipbench train), checkpoint-*/ folders (transformers), and *.pt or
-    *.safetensors files of an open_clip architecture. Each checkpoint gets a run folder in --out (default:
-    runs/watch-DIR), and all of them a joint report. A checkpoint that is still being written is measured once it no
-    longer changes; one that cannot be read is tried again when it changes. After an interruption, the same command
-    continues.
-
-    Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
+    Raises:
+        UsageError: the folder is not there or is a checkpoint itself, or what is to be measured is wrong.
     """
-    from clipbench.cli.watcher import Watcher
-
-    watcher = Watcher(folder, given, interval=interval, idle=None if idle is None else 60 * idle)
+    check_watched(folder)
+    targets = Targets(out or Path("runs") / f"watch-{slug(str(folder))}", [], are_series=True, are_several=True)
+    watcher = Watcher(folder, Session(options, targets, printer), printer, interval)
     try:
-        return watcher.once() if once else watcher.go()
+        watcher.go(idle)
     except KeyboardInterrupt:
-        print_error(f"interrupted: finished runs are in {watcher.out}; the same command goes on")
+        print_error(f"interrupted: finished runs are in {targets.out}; the same command goes on")
         return INTERRUPTED
     finally:
         watcher.session.end_log()
+    is_done = not watcher.unmeasured and watcher.session.is_complete
+    printer.still_missing(watcher.session.needs, is_excused=is_done)
+    return DONE if is_done else INCOMPLETE
+
+
+def check_watched(folder: Path) -> None:
+    """Raise UsageError where a folder is not there, or is a checkpoint itself."""
+    if not is_folder(folder):
+        raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
+    if is_file(folder / CONFIG) and not training_checkpoints(folder):
+        raise UsageError(
+            f"{folder} is a checkpoint itself: measure it with clipbench run --model {shlex.quote(str(folder))}"
+        )
+
+
+class Watcher:
+    """A watched folder, with what was seen and measured of it so far."""
+
+    def __init__(self, folder: Path, session: Session, printer: Printer, interval: float) -> None:
+        self.folder = folder
+        self.session = session
+        self.printer = printer
+        self.interval = interval
+        self.runs: dict[Path, Run] = {}
+        self.unmeasured: set[Path] = set()
+        self._names: dict[Path, str] = {}
+        self._tried: dict[Path, Signature] = {}
+        self._seen: dict[Path, Signature] = {}
+
+    def go(self, idle: float | None) -> None:
+        """Measure what is there and what comes, until nothing has come for long enough."""
+        if not self.printer.quiet and idle != 0:
+            out = self.session.targets.out
+            echo(f"watching {self.folder}, every {self.interval:g} s; results in {out}", err=True)
+        last, is_first = time.monotonic(), True
+        while True:
+            n_tried = len(self._tried)
+            growing = self._look()
+            if idle == 0 and not (growing and is_first):  # what is being written is looked at once more
+                for checkpoint in growing:
+                    print_error(f"{checkpoint.path} is still being written: left out")
+                    self.unmeasured.add(checkpoint.path)
+                break
+            if growing or len(self._tried) > n_tried:
+                last = time.monotonic()
+            if idle is not None and time.monotonic() - last >= idle > 0:
+                break
+            time.sleep(self.interval)
+            is_first = False
+        if not self._seen:
+            raise UsageError(f"no checkpoint in {self.folder}: expected {CHECKPOINT_FORMS}")
+
+    def _look(self) -> list[TrainingCheckpoint]:
+        """Measure what is whole and was not tried as it is; return what is being written."""
+        growing = []
+        checkpoints = training_checkpoints(self.folder)
+        names = [slug(each.name) for each in checkpoints]
+        for each, name in zip(checkpoints, names, strict=True):
+            is_distinct = names.count(name) == 1
+            self._names[each.path] = each.name if is_distinct else str(each.path.relative_to(self.folder))
+        for checkpoint in sorted(checkpoints, key=lambda checkpoint: not self._has_run(checkpoint)):
+            try:
+                signature = checkpoint.signature()
+            except FileNotFoundError:  # taken away, or given its name, since it was listed
+                continue
+            if self._tried.get(checkpoint.path) == signature:
+                continue
+            before = self._seen.get(checkpoint.path)
+            self._seen[checkpoint.path] = signature
+            newest = max((changed for _, _, changed in signature), default=0) / 1e9
+            if before == signature or 0 <= self.interval <= time.time() - newest:
+                self._tried[checkpoint.path] = signature
+                self._measure(checkpoint, signature)
+            else:
+                growing.append(checkpoint)
+        return growing
+
+    def _measure(self, checkpoint: TrainingCheckpoint, signature: Signature) -> None:
+        name, folder = self._names[checkpoint.path], self._folder(checkpoint)
+        target = Target(checkpoint.reference, name, folder, may_be_finished=True)
+
+        def check_read() -> None:  # one that is rewritten while it is read may be half of each
+            if not _is_same(checkpoint, signature):
+                raise ClipbenchError(f"{checkpoint.path} was changed while it was read")
+
+        self.unmeasured.add(checkpoint.path)
+        try:
+            if not self._has_run(checkpoint):
+                check_folder(folder)
+            with results_alone(self.printer.as_json):
+                run = self.session.measure(target, check_read=check_read)
+        except (ClipbenchError, OSError) as error:
+            why = str(error)
+            if not _is_same(checkpoint, signature):
+                why = "it was changed or taken away while it was read"
+            elif isinstance(error, OSError) or (isinstance(error, UsageError) and not self._has_run(checkpoint)):
+                raise  # an option is wrong, or the disk full: no checkpoint to come will mend it
+            print_error(f"{name}: {why} (tried again when it changes)")
+            return
+        self.runs[checkpoint.path] = run
+        self.session.try_report(run)
+        with results_alone(self.printer.as_json):
+            self.session.try_log(target, run)
+        if self.session.is_whole(run):
+            self.unmeasured.remove(checkpoint.path)
+        if self.printer.as_json:
+            echo_json(asdict(run.result))
+        elif not self.printer.quiet:
+            echo(series_line(run))
+        order = {each.path: place for place, each in enumerate(training_checkpoints(self.folder))}
+        paths = sorted(self.runs, key=lambda path: order.get(path, -1))  # one that was deleted since was an early one
+        self.session.try_report_all([self.runs[path] for path in paths])
+
+    def _folder(self, checkpoint: TrainingCheckpoint) -> Path:
+        return self.session.targets.out / slug(self._names[checkpoint.path])
+
+    def _has_run(self, checkpoint: TrainingCheckpoint) -> bool:
+        return is_file(self._folder(checkpoint) / RESULT)
+
+
+def _is_same(checkpoint: TrainingCheckpoint, signature: Signature) -> bool:
+    try:
+        return checkpoint.signature() == signature
+    except FileNotFoundError:
+        return False

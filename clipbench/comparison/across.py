@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
-from clipbench.results.costs import FEW, MODEL_QUANTITIES
 from clipbench.results.frames import as_frame
-from clipbench.results.matching import match
+from clipbench.results.matching import match, trainings
 from clipbench.results.numbers import count
+from clipbench.results.provenance import FEW, MODEL_QUANTITIES
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, labels, read_one_run
 from clipbench.results.titles import full_title
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PARAMETERS = "parameters"
 CONDITIONS = ("device", "precision", "platform", "cpus", "torch")
-"""What a result's environment has that speed and memory depend on."""
+"""Facts of a result's environment that speed and memory depend on."""
 LEAST_MODELS = 3
 
 
@@ -67,7 +67,7 @@ class Across:
     are_checkpoints: bool
     """True where several models are checkpoints of one training, which are no independent models: no interval, no test."""
     front: Sequence[str] | None = None
-    """Of quality against a price, the models such that no other is at least as cheap and at least as good, and ahead in one of
+    """Front of quality against a price: models such that no other is at least as cheap and as good, and ahead in one of
     the two, the cheapest first; by the values, whatever their intervals. None unless one is a price and the other has a better direction."""
     notes: Sequence[str] = ()
     """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs; and on models
@@ -106,7 +106,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     Returns:
         ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
         models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
-        number of parameters held fixed (interval from 12 on), since larger models may differ in both; ``front``, of
+        number of parameters held fixed (interval from 20 on), since larger models may differ in both; ``front``, of
         a metric against a price, the models such that no other is at least as cheap and as good, and ahead in one.
 
     Raises:
@@ -125,7 +125,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     made = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
     names = labels(made)
     places, left_out, found = [], [], []
-    for label, run in zip(names, made, strict=True):
+    for label, run, training in zip(names, made, trainings(made), strict=True):
         pair = tuple(_quantity(run, name, data) for name in (x, y))
         reasons = (_reason(each, name, run) for each, name in zip(pair, (x, y), strict=True))
         reason = next(filter(None, reasons), None)
@@ -137,7 +137,7 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         places.append(
             Place(
                 label=label, x=first.metric, y=second.metric,
-                n_parameters=run.result.model.get("n_parameters"), training=_training(run),
+                n_parameters=run.result.model.get("n_parameters"), training=training,
             )
         )  # fmt: skip
     if not found:
@@ -152,14 +152,17 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     _check_alike([(run, first.record) for run, first, _ in found])
     _check_alike([(run, second.record) for run, _, second in found])
     drawn, drawn_names = [run for run, *_ in found], [each.label for each in places]
-    trainings = [each.training for each in places if each.training is not None]
-    are_checkpoints = len(trainings) > len(set(trainings))
+    of_trainings = [each.training for each in places if each.training is not None]
+    are_checkpoints = len(of_trainings) > len(set(of_trainings))
     xs, ys = (np.array([getattr(each, axis).value for each in places], np.float64) for axis in "xy")
     rng = generator(seed, "across", x, y)
     correlation = rank_correlation(xs, ys, rng)
     given = _given_parameters(places, xs, ys, rng, names=(x, y))
+    if are_checkpoints and not math.isnan(correlation.value):  # interval and test take models for independent
+        reason = "checkpoints of one training are not independent models"
+        correlation = correlation._replace(interval=Interval(None, None, reason), p=None)
     if are_checkpoints:
-        correlation, given = _of_checkpoints(correlation), None
+        given = None
     return Across(
         x_title=found[0][1].title, y_title=found[0][2].title, places=places, correlation=correlation,
         given_parameters=given, left_out=left_out, are_checkpoints=are_checkpoints,
@@ -176,7 +179,7 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | None:
     """
     if name in MODEL_QUANTITIES:
         own = MODEL_QUANTITIES[name]
-        value = own.read(run.result).value
+        value, _ = own.read(run.result)
         return None if value is None else Quantity(own.title, Metric(value=value / own.divisor, unit="count"), None)
     fitting = [
         (record, metric)
@@ -197,7 +200,7 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | None:
 def _reason(found: Quantity | None, name: str, run: Run) -> str | None:
     """Return why a run has no place; None where it has its value."""
     if found is None:
-        why = MODEL_QUANTITIES[name].read(run.result).reason if name in MODEL_QUANTITIES else ""
+        why = MODEL_QUANTITIES[name].read(run.result)[1] if name in MODEL_QUANTITIES else ""
         return f"no {name}" + (f" ({why})" if why else "")
     return f"{name} is undefined ({found.metric.reason})" if found.metric.value is None else None
 
@@ -242,13 +245,6 @@ def _check_alike(each: Sequence[tuple[Run, EvaluationRecord | None]]) -> None:
             )
 
 
-def _training(run: Run) -> str | None:
-    """Return the folder of a checkpoint whose step is known."""
-    if run.result.model.get("step") is None:
-        return None
-    return str(Path(str(run.result.model.get("ref", ""))).parent)
-
-
 def _given_parameters(
     places: Sequence[Place], xs: np.ndarray, ys: np.ndarray, rng: np.random.Generator, *, names: tuple[str, str]
 ) -> RankCorrelation | None:
@@ -271,13 +267,19 @@ def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
     cheaper = MODEL_QUANTITIES[names[0] if prices[0] else names[1]].cheaper
     costs = np.array([getattr(each, price).value for each in places]) * (1 if cheaper == "less" else -1)
     scores = np.array([getattr(each, quality).value for each in places]) * (1 if is_better == {True} else -1)
-    return [places[row].label for row in np.argsort(costs, kind="stable") if not _is_beaten(row, costs, scores)]
+    # beaten: another costs no more and is no worse, and is ahead in one of the two
+    is_as_good = (costs <= costs[:, None]) & (scores >= scores[:, None])
+    is_ahead = (costs < costs[:, None]) | (scores > scores[:, None])
+    is_beaten: np.ndarray = np.any(is_as_good & is_ahead, axis=1)
+    return [places[row].label for row in np.argsort(costs, kind="stable") if not is_beaten[row]]
 
 
 def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) -> list[str]:
     """Return what a reader has to know of speeds and memory, which are of a machine as well as of a model."""
-    towers = {name: MODEL_QUANTITIES[name].measured_of for name in of if name in MODEL_QUANTITIES}
-    measured = {name: [run.result.towers[tower] for run in runs] for name, tower in towers.items() if tower is not None}
+    own = {name: MODEL_QUANTITIES[name] for name in of if name in MODEL_QUANTITIES}
+    measured = {
+        name: [run.result.towers[str(each.tower)] for run in runs] for name, each in own.items() if each.is_measured
+    }
     if not measured:
         return []
     facts = {key: {as_json(run.result.environment.get(key)) for run in runs} for key in CONDITIONS}
@@ -307,18 +309,3 @@ def _repeated(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
         for own in by_model.values()
         if len(own) > 1
     ]
-
-
-def _is_beaten(row: int, costs: np.ndarray, scores: np.ndarray) -> bool:
-    """Return whether another model costs no more and is no worse, and is ahead in one of the two."""
-    is_as_good = (costs <= costs[row]) & (scores >= scores[row])
-    is_ahead = (costs < costs[row]) | (scores > scores[row])
-    return bool((is_as_good & is_ahead).any())
-
-
-def _of_checkpoints(found: RankCorrelation) -> RankCorrelation:
-    """Return a correlation without interval and test, which both take models for independent."""
-    if math.isnan(found.value):
-        return found
-    reason = "checkpoints of one training are not independent models"
-    return found._replace(interval=Interval(None, None, reason), p=None)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord, as_json
@@ -66,6 +68,8 @@ def align_samples(
     """
     sides = ((base, pair.base), (candidate, pair.candidate))
     tables = Tables(*(_by_id(read(run, evaluation), run, evaluation) for run, evaluation in sides))
+    for (run, evaluation), table in zip(sides, tables, strict=True):
+        _hold_against_samples(run, evaluation, table)
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
@@ -73,6 +77,44 @@ def align_samples(
     if not tables.base.index.equals(tables.candidate.index):
         raise NotComparable("the runs have different samples")
     return tables
+
+
+def _hold_against_samples(run: Run, evaluation: EvaluationRecord, table: "pandas.DataFrame") -> None:
+    """Raise NotComparable where values are not those of their samples: one of the two is damaged, or changed by hand."""
+    for name, metric in evaluation.metrics.items():
+        column = metric.column or metric.influence
+        if metric.value is None or metric.statistic is not None or column is None:
+            continue
+        try:
+            numbers = table[column].to_numpy(np.float64, na_value=np.nan) if column in table else np.array([])
+        except (TypeError, ValueError):
+            continue  # which the test of the difference says
+        known = numbers[np.isfinite(numbers)]
+        said = f"{run.label}: {name} is {metric.value:g}"
+        if not len(known):
+            raise NotComparable(f"{said}, and no sample has a value in the column '{column}': make the run again")
+        mean = float(known.mean())
+        if metric.column is not None and abs(mean - metric.value) > 1e-6 * max(1.0, abs(metric.value)):
+            raise NotComparable(f"{said}, and {mean:g} by its samples: one of them is damaged, make the run again")
+
+
+def lost_evaluations(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
+    """Yield the evaluations that the base has finished and that must not be compared, with the reason.
+
+    The candidate failed at them, or one of the runs has them twice, so that nobody knows which counts.
+    """
+    for before in _finished(base):
+        for run in (base, candidate):
+            own = [each for each in run.result.evaluations if _key(each) == _key(before)]
+            failed = [each for each in own if each.status != "ok"]
+            if len(own) - len(failed) > 1:
+                yield before.name, f"{run.label} has it {len(own)} times"
+            elif failed:
+                yield before.name, f"it is {failed[0].status} in {run.label}: {failed[0].reason}"
+
+
+def _key(evaluation: EvaluationRecord) -> tuple[str, object]:
+    return evaluation.name, as_json(evaluation.params)
 
 
 def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:

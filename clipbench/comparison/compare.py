@@ -1,22 +1,39 @@
 """Is the candidate better than the base: each metric's difference with its paired interval, test and verdict."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
-from clipbench.comparison.align import EvaluationPair, Tables, align_samples, notes_on, pair_evaluations
+from clipbench.comparison.align import (
+    EvaluationPair,
+    Tables,
+    align_samples,
+    lost_evaluations,
+    notes_on,
+    pair_evaluations,
+)
 from clipbench.comparison.paired_tests import difference
-from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal
+from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
 from clipbench.comparison.representations import representational_similarity
-from clipbench.comparison.slices import slice_differences
-from clipbench.comparison.values import compare_values
-from clipbench.comparison.verdict import with_verdicts
-from clipbench.errors import NotComparable
-from clipbench.results.costs import costs_apart
+from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
-from clipbench.results.other_tools import Values, open_results
+from clipbench.results.other_tools import BARE, Values, open_results
+from clipbench.results.provenance import costs_apart
+from clipbench.results.record import GROUP_COLUMN, EvaluationRecord, Metric, MetricName
 from clipbench.results.run import Run, numbered
+from clipbench.results.titles import first_headline
+from clipbench.stats.claims import claimed
+from clipbench.stats.significance import holm
 
+if TYPE_CHECKING:
+    import pandas
+
+VALUES_ONLY = (
+    "only values are compared: without samples there is no interval and no test, and that data, prompts and protocol "
+    "are the same is taken on trust"
+)
 Side = Run | Values | str | os.PathLike[str]
 """A run, values of another tool, or the place of either."""
 
@@ -25,9 +42,10 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     """Return the differences of all metrics that both have a value of, in the order of the base, with a verdict each.
 
     Samples are paired by id, whole clusters together (``paired_tests`` says which test is made). A difference is better
-    or worse when its p-value, after Holm's correction over the comparison, is at most alpha. The interval is not
-    corrected, so it may exclude 0 where the verdict is "no evidence", or just include it where the verdict is
-    "better": the p-value decides. When either side is another tool's results, only values are compared, without a test.
+    or worse when its p-value, after Holm's correction over its family, is at most alpha: the first headlines of all evaluations
+    are one family, all other metrics another, so that more metrics hide no loss of a headline. The interval belongs to the
+    p-value before that correction: it excludes 0 exactly where that is at most 5 %, and so it may where the verdict is
+    "no evidence". When either side is another tool's results, only values are compared, without a test.
 
     Args:
         base: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder that
@@ -41,13 +59,14 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     options = options or CompareOptions()
     base, candidate = _opened(base), _opened(candidate)
     if isinstance(base, Values) or isinstance(candidate, Values):
-        return compare_values(base, candidate)
+        return _compare_values(base, candidate)
     pairs = pair_evaluations(base, candidate)
     differences: list[Difference] = []
     slices: list[Difference] = []
-    refused: list[Refusal] = []
+    refused = [Refusal(*each) for each in dict.fromkeys(lost_evaluations(base, candidate))]
+    lost = {each.evaluation for each in refused}
     notes = list(notes_on(base, candidate, pairs))
-    for pair in pairs:
+    for pair in [each for each in pairs if each.base.name not in lost]:
         try:
             tables = _same_samples(base, candidate, pair)
         except NotComparable as error:
@@ -56,7 +75,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
             differences += _differences_of(pair, tables, base.result.seed, options.alpha)
             for grouping in [each for each in pair.base.slices if each in pair.candidate.slices]:
                 try:
-                    slices += slice_differences(base, candidate, pair, grouping, options.alpha)
+                    slices += _slice_differences(base, candidate, pair, grouping, options.alpha)
                 except NotComparable as error:
                     notes.append(f"{pair.base.name}: slices by {grouping} are not compared: {error}")
     similarity, not_computed = representational_similarity(base, candidate, pairs)
@@ -73,9 +92,9 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     return Comparison(
         base=names[0],
         candidate=names[1],
-        differences=with_verdicts(differences, options),
+        differences=_with_verdicts(_with_families(differences), options),
         refused=refused,
-        slices=with_verdicts(slices, options),
+        slices=_with_verdicts(slices, options),
         representational_similarity=similarity,
         notes=notes,
     )
@@ -121,3 +140,132 @@ def _differences_of(pair: EvaluationPair, tables: Tables, seed: int, alpha: floa
             continue  # a note says so
         found = difference((metric, other), evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
         yield replace(found, subset=pair.subset_title(name))
+
+
+def _slice_differences(
+    base: Run, candidate: Run, pair: EvaluationPair, grouping: str, alpha: float
+) -> Iterator[Difference]:
+    """Yield the differences of all means of samples in all slices of a grouping that both runs have, by slice.
+
+    What is no mean of samples, such as a median or the modality gap of a slice, is not compared.
+    """
+    tables = align_samples(base, candidate, pair, partial(_samples_of, grouping))
+    for group, metrics in pair.base.slices[grouping].groups.items():
+        others = pair.candidate.slices[grouping].groups.get(group, {})
+        own = Tables(*(_rows_of(table, grouping, group) for table in tables))
+        if not own.base.index.equals(own.candidate.index):
+            continue  # the runs sort the samples into groups in different ways
+        evaluation = f"{pair.base.name}{{{grouping}={group}}}"
+        for name, metric in metrics.items():
+            other = others.get(name)
+            if other is None or metric.column is None or metric.value is None or other.value is None:
+                continue
+            found = difference(
+                (metric, other), evaluation=evaluation, name=name, tables=own, seed=base.result.seed, alpha=alpha
+            )
+            yield replace(found, grouping=grouping, group=group, subset=pair.subset_title(name))
+
+
+def _samples_of(grouping: str, run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
+    return run.slice_samples(evaluation, grouping)
+
+
+def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.DataFrame":
+    column = f"{GROUP_COLUMN}{grouping}"
+    if column not in table:
+        raise ClipbenchError(f"the samples have no column '{column}', which their slices need: make the run again")
+    return table[table[column] == group]
+
+
+def _with_families(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences with the first headline of each evaluation marked, whatever its values are."""
+    metrics: dict[str, dict[str, Metric]] = {}
+    for each in differences:
+        metrics.setdefault(each.evaluation, {})[each.name] = each.base
+    firsts = {name: first_headline(found, lambda _: True) for name, found in metrics.items()}
+    return [replace(each, is_headline=each.name == firsts[each.evaluation]) for each in differences]
+
+
+def _with_verdicts(differences: Sequence[Difference], options: CompareOptions) -> list[Difference]:
+    """Return the differences with p-values that are corrected within each family, and verdicts."""
+    judged = list(differences)
+    for family in (True, False):
+        places = [place for place, each in enumerate(judged) if each.is_headline is family]
+        p_values = [judged[place].p_value for place in places]
+        for place, adjusted, is_claimed in zip(places, holm(p_values), claimed(p_values, options.alpha), strict=True):
+            verdict = _verdict(judged[place], options, is_claimed=is_claimed)
+            judged[place] = replace(judged[place], p_adjusted=adjusted, verdict=verdict)
+    return judged
+
+
+def _verdict(each: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
+    smallest = options.smallest_of(each.base.unit)
+    # An interval without width says that these samples do not differ, not how much others might: no evidence.
+    if each.low is not None and each.high is not None and -smallest <= each.low < each.high <= smallest:
+        return "too small to matter"
+    if each.p_value is None:
+        return "not tested"
+    if not is_claimed:
+        return "no evidence"
+    if None in (each.base.higher_is_better, each.candidate.higher_is_better):
+        return "different"
+    return "better" if (each.value > 0) == each.base.higher_is_better else "worse"
+
+
+def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
+    """Return differences of values alone, in the order of the base, where a side is the results of another tool."""
+    one, other = (
+        {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
+        for side in (base, candidate)
+    )
+    labels = [base.label, candidate.label]
+    common = [name for name in one if name in other]
+    if not common:
+        first, second = (f"{label} ({_some(side)})" for label, side in zip(labels, (one, other), strict=True))
+        raise NotComparable(f"{first} and {second} have no value in common")
+    notes = [VALUES_ONLY]
+    notes += [note for side in (base, candidate) if isinstance(side, Values) for note in side.notes]
+    for label, here, there in zip(labels, (one, other), (other, one), strict=True):
+        if rest := [name for name in here if name not in there]:
+            notes.append(f"only {label} has {', '.join(rest)}")
+    # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a run.
+    ours = {name: (name, metric) for name, metric in (other if isinstance(base, Values) else one).items()}
+    subsets = {
+        f"{record.name}/{subset}": title
+        for side in (base, candidate)
+        if isinstance(side, Run)
+        for record in side.result.evaluations
+        for subset, title in record.subsets.items()
+    }
+    return Comparison(
+        base=labels[0],
+        candidate=labels[1],
+        differences=[
+            replace(
+                _bare_difference(*ours[name], one[name], other[name]), subset=subsets.get(name.rpartition("/")[0], "")
+            )
+            for name in common
+        ],
+        notes=notes,
+    )
+
+
+def _bare_difference(name: MetricName, like: Metric, base: Metric, candidate: Metric) -> Difference:
+    """Return the difference of two values with the unit and direction of a metric."""
+    assert base.value is not None and candidate.value is not None, name
+    return Difference(
+        evaluation=name.evaluation,
+        name=name.metric,
+        base=replace(base, unit=like.unit, higher_is_better=like.higher_is_better),
+        candidate=replace(candidate, unit=like.unit, higher_is_better=like.higher_is_better),
+        value=candidate.value - base.value,
+        low=None,
+        high=None,
+        n=0,
+        method=f"no paired interval: {BARE}",
+        test=f"no test: {BARE}",
+    )
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:3]) + (f", ... {len(names)} in all" if len(names) > 3 else "") or "no value"

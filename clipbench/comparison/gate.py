@@ -1,9 +1,9 @@
 """A comparison held against a gate: metrics that regressed, and those that are known to, are missing or have no test."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from clipbench.comparison.gate_rules import Gate, GateRule, Requirement, matches
 from clipbench.comparison.records import Comparison, Difference
@@ -88,7 +88,8 @@ def judge(
     """Return the outcome of each metric that a rule or requirement of a gate matches.
 
     A regression is a loss beyond the tolerance that is significant at alpha, by its p-value after Holm's correction over
-    the gated metrics; in a strict gate the loss is enough. A requirement applies to the candidate's value alone.
+    the gated metrics; in a strict gate the loss is enough. A metric whose unit a rule does not fit is a regression too where the
+    comparison shows it worse: a limit in the wrong unit lets nothing pass. A requirement applies to the candidate's value alone.
 
     Args:
         base: all its metrics, of which the comparison holds those that both have; likewise ``candidate``.
@@ -99,13 +100,28 @@ def judge(
     for each in (*comparison.differences, *comparison.slices):
         compared.setdefault(f"{each.evaluation}/{each.name}", []).append(each)
     names = list(dict.fromkeys([*base, *candidate]))
-    gated = [
-        _Gated(name, rule, base.get(name), candidate.get(name), compared.get(name, []))
-        for name in names
-        if (rule := next((rule for rule in reversed(gate.rules) if matches(rule.pattern, name)), None)) is not None
-    ]
-    judge = _Judge(comparison, gate, alpha, today or datetime.now(UTC).date())
-    outcomes = list(judge.outcomes(gated))
+    own = [replace(rule, alpha=alpha if rule.alpha is None else rule.alpha) for rule in gate.rules]
+    rules = {name: rule for name in names for rule in own if matches(rule.pattern, name)}  # the last one applies
+    misfits = {name: _misfit(rule, name, base.get(name) or candidate[name]) for name, rule in rules.items()}
+    gated = [(name, each) for name in rules if not misfits[name] for each in compared.get(name, [])]
+    tested = [each for _, each in gated if each.p_value is not None]
+    adjusted = holm([each.p_value for each in tested])
+    p_values = {id(each): p for each, p in zip(tested, adjusted, strict=True)}
+    today = today or datetime.now(UTC).date()
+    outcomes = []
+    for name, rule in rules.items():
+        found = [] if misfits[name] else compared.get(name, [])
+        if misfits[name]:
+            worse = [each for each in compared.get(name, []) if each.verdict == "worse"]
+            answers: list[tuple[Status, str]] = [
+                ("regression", f"shown worse by {change(each.value, each.base.unit)}, and no limit: it {misfits[name]}")
+                for each in worse
+            ] or [("not gated", f"it {misfits[name]}")]
+        elif found:
+            answers = [_by_loss(name, rule, each, p_values.get(id(each)), gate, today) for each in found]
+        else:
+            answers = [_not_compared(name, rule, comparison, base.get(name), candidate.get(name))]
+        outcomes += [_outcome(name, f"max drop {rule.tolerance.text}", *answer) for answer in answers]
     for one in gate.requirements:
         required = [name for name in names if matches(one.pattern, name)]
         outcomes += [_requirement_outcome(name, one, candidate.get(name), comparison.candidate) for name in required]
@@ -115,78 +131,40 @@ def judge(
     return outcomes
 
 
-class _Gated(NamedTuple):
-    """A metric of both runs, with the rule that applies to it and its differences."""
-
-    name: MetricName
-    rule: GateRule
-    base: Metric | None
-    candidate: Metric | None
-    differences: Sequence[Difference]
-
-    @property
-    def misfit(self) -> str:
-        """The reason why the rule cannot apply to the metric; empty where it does."""
-        metric = self.base or self.candidate
-        assert metric is not None, self.name
-        return _misfit(self.rule, self.name, metric)
-
-    def outcome(self, status: Status, message: str) -> Outcome:
-        return _outcome(self.name, f"max drop {self.rule.tolerance.text}", status, message)
+def _not_compared(
+    name: MetricName, rule: GateRule, comparison: Comparison, base: Metric | None, candidate: Metric | None
+) -> tuple[Status, str]:
+    """Return the status of a metric that has no difference."""
+    if base is None or base.value is None:
+        # A pattern asks for whatever there is, a name for the metric itself.
+        return "not gated" if rule.is_pattern else "missing", _no_value(comparison.base, base)
+    refused = [each.reason for each in comparison.refused if each.evaluation == name.evaluation]
+    return "missing", f"not compared: {refused[0]}" if refused else _no_value(comparison.candidate, candidate)
 
 
-@dataclass(frozen=True)
-class _Judge:
-    comparison: Comparison
-    gate: Gate
-    alpha: float
-    today: date
-
-    def outcomes(self, gated: Sequence[_Gated]) -> Iterator[Outcome]:
-        """Yield the outcomes of all metrics, with p-values corrected over those that have a test."""
-        tested = [each for one in gated if not one.misfit for each in one.differences if each.p_value is not None]
-        adjusted = holm([each.p_value for each in tested])
-        p_values = {id(each): p for each, p in zip(tested, adjusted, strict=True)}
-        for one in gated:
-            if one.misfit or not one.differences:
-                yield one.outcome(*self._without_difference(one))
-            for each in () if one.misfit else one.differences:
-                yield one.outcome(*self._by_loss(one, each, p_values.get(id(each))))
-
-    def _without_difference(self, one: _Gated) -> tuple[Status, str]:
-        """Return the status of a metric that has no difference, or to which the rule cannot apply."""
-        if one.misfit:
-            return "not gated", f"it {one.misfit}"
-        if one.base is None or one.base.value is None:
-            # A pattern asks for whatever there is, a name for the metric itself.
-            return "not gated" if one.rule.is_pattern else "missing", _no_value(self.comparison.base, one.base)
-        refused = [each.reason for each in self.comparison.refused if each.evaluation == one.name.evaluation]
-        if refused:
-            return "missing", f"not compared: {refused[0]}"
-        return "missing", _no_value(self.comparison.candidate, one.candidate)
-
-    def _by_loss(self, one: _Gated, difference: Difference, p: float | None) -> tuple[Status, str]:
-        """Return the status of a metric by its loss and the significance of it."""
-        assert difference.base.value is not None, difference
-        loss = difference.value if difference.base.higher_is_better is False else -difference.value
-        allowed = one.rule.tolerance.allowed(difference.base.value)
-        message = _message(difference, loss, allowed)
-        if loss <= allowed + ROUNDING:
-            return "pass", message
-        alpha = self.alpha if one.rule.alpha is None else one.rule.alpha
-        if p is not None:
-            message += f", p {p_value(p)}"
-        if not self.gate.is_strict:
-            if p is None:
-                return "untested", f"{message}; {difference.test}: --strict fails on the loss alone"
-            if p > alpha:
-                return "pass", f"{message}: not significant at {alpha:g}"
-        known = [each for each in self.gate.acknowledged if matches(each.pattern, one.name)]
-        if valid := [each for each in known if self.today <= each.expires]:
-            return "acknowledged", f"{message}; known until {valid[-1].expires}: {valid[-1].reason}"
-        if known:
-            return "regression", f"{message}; its acknowledgement expired on {known[-1].expires}: {known[-1].reason}"
-        return "regression", message
+def _by_loss(
+    name: MetricName, rule: GateRule, difference: Difference, p: float | None, gate: Gate, today: date
+) -> tuple[Status, str]:
+    """Return the status of a metric by its loss and the significance of it."""
+    assert difference.base.value is not None, difference
+    loss = difference.value if difference.base.higher_is_better is False else -difference.value
+    allowed = rule.tolerance.allowed(difference.base.value)
+    message = _message(difference, loss, allowed)
+    if loss <= allowed + ROUNDING:
+        return "pass", message
+    if p is not None:
+        message += f", p {p_value(p)}"
+    if not gate.is_strict:
+        if p is None:
+            return "untested", f"{message}; {difference.test}: --strict fails on the loss alone"
+        if rule.alpha is not None and p > rule.alpha:
+            return "pass", f"{message}: not significant at {rule.alpha:g}"
+    known = [each for each in gate.acknowledged if matches(each.pattern, name)]
+    if valid := [each for each in known if today <= each.expires]:
+        return "acknowledged", f"{message}; known until {valid[-1].expires}: {valid[-1].reason}"
+    if known:
+        return "regression", f"{message}; its acknowledgement expired on {known[-1].expires}: {known[-1].reason}"
+    return "regression", message
 
 
 def _requirement_outcome(name: MetricName, requirement: Requirement, metric: Metric | None, candidate: str) -> Outcome:

@@ -60,10 +60,6 @@ class Tolerance:
 
         Raises:
             UsageError: it is none of these.
-
-        Example:
-            >>> Tolerance.parse("0.5pp", "--max-drop").amount, Tolerance.parse("1%", "--max-drop").kind
-            (0.005, 'relative')
         """
         number, unit = _number_and_unit(text, ("pp", "%"))
         if number is None or number < 0:
@@ -75,8 +71,11 @@ class Tolerance:
         return cls(text=text.strip(), amount=number if kind == "absolute" else number / 100, kind=kind)
 
     def suits(self, unit: str) -> bool:
-        """Return whether it applies to metrics of a unit: fractions take points or percent, other units bare numbers or percent."""
-        return self.kind == "relative" or (self.kind == "points") == (unit in SYMBOLS)
+        """Return whether it applies to metrics of a unit: fractions take points or percent, other units bare numbers or percent.
+
+        No loss at all, 0, is the same in every unit.
+        """
+        return self.kind == "relative" or not self.amount or (self.kind == "points") == (unit in SYMBOLS)
 
     def allowed(self, base: float) -> float:
         """Return the largest tolerated loss of a metric with this base value, in its unit."""
@@ -128,11 +127,6 @@ class Requirement:
 
         Raises:
             UsageError: it is not ``METRIC >= NUMBER``.
-
-        Example:
-            >>> requirement = Requirement.parse("zero-shot@imagenet/acc1 >= 63%")
-            >>> requirement.pattern, requirement.sign, requirement.bound, requirement.is_met_by(0.64)
-            ('zero-shot@imagenet/acc1', '>=', 0.63, True)
         """
         pattern, sign, bound = [part.strip() for part in (*re.split("(>=|<=|>|<)", text, maxsplit=1), "", "")][:3]
         number, unit = _number_and_unit(bound, ("%",))

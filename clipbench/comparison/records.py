@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from clipbench.comparison.gate_rules import Tolerance
 from clipbench.errors import UsageError
-from clipbench.results.frames import as_frame
+from clipbench.results.frames import typed_frame
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
-from clipbench.stats.claims import ALPHA
+from clipbench.stats.significance import ALPHA
 
 if TYPE_CHECKING:
     import pandas
@@ -83,7 +83,10 @@ class Difference:
     """Name of the test behind the p-value, or the reason why there is none."""
     p_value: float | None = None
     p_adjusted: float | None = None
-    """After Holm's correction over all metrics of the comparison that have a p-value; it decides the verdict."""
+    """After Holm's correction over its family; it decides the verdict."""
+    is_headline: bool = False
+    """True of the first headline metric of each evaluation, as the task names it before data are seen: these are one family
+    of tests. All other metrics are a second family, explored: what is found there wants to be confirmed by another run."""
     detectable: float | None = None
     """The smallest true difference that a test of this metric alone would have found at alpha with 80 % power, by the
     standard error of the paired difference; None where the samples cannot tell."""
@@ -93,7 +96,7 @@ class Difference:
 
     @property
     def title(self) -> str:
-        """The metric's title with that of its subset; results of other tools, and of before there were titles, have none."""
+        """The metric's title with that of its subset; results of other tools have none."""
         metric = self.candidate if self.candidate.title else self.base
         return full_title(self.name, metric, {self.name.rpartition("/")[0]: self.subset})
 
@@ -118,7 +121,7 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class RepresentationalSimilarity:
-    """How alike two models arrange the same images, or the same texts. Alike is not better: it has no part in a verdict."""
+    """Similarity of two models on the same images or texts. Alike is not better: it has no part in a verdict."""
 
     evaluation: str
     """``task@data`` whose run kept the vectors."""
@@ -144,9 +147,9 @@ class Comparison:
     differences: list[Difference]
     refused: list[Refusal] = field(default_factory=list)
     slices: list[Difference] = field(default_factory=list)
-    """Differences within the groups of the data, ``task@data{grouping=group}``; Holm's correction is over them alone."""
+    """Differences within the groups of the data, ``task@data{grouping=group}``; Holm's correction is over them alone, and they are explored."""
     representational_similarity: list[RepresentationalSimilarity] = field(default_factory=list)
-    """Of images, then of texts, where both runs kept the vectors of the same pairs."""
+    """Similarity on images, then on texts, where both runs kept the vectors of the same pairs."""
     notes: list[str] = field(default_factory=list)
     """Metrics and evaluations that were not compared, and conditions that are not the same."""
 
@@ -177,42 +180,26 @@ class Comparison:
             for each in self.representational_similarity
             for name, metric in each.measures.items()
         ]
-        return as_frame(rows, SIMILARITY_FRAME).astype(SIMILARITY_FRAME)
+        return typed_frame(rows, SIMILARITY_FRAME)
 
 
 def frame(comparisons: Sequence[Comparison]) -> "pandas.DataFrame":
     """Return one table of several comparisons, such as those of several candidates with one base."""
     rows = [_row(comparison, each) for comparison in comparisons for each in comparison.differences]
-    return as_frame(rows, FRAME).astype(FRAME)
+    return typed_frame(rows, FRAME)
 
 
 FRAME = {
-    "base": "str",
-    "candidate": "str",
-    "task": "str",
-    "data": "str",
-    "metric": "str",
-    "unit": "str",
-    "base_value": "float64",
-    "candidate_value": "float64",
-    "difference": "float64",
-    "low": "float64",
-    "high": "float64",
+    **dict.fromkeys(("base", "candidate", "task", "data", "metric", "unit"), "str"),
+    **dict.fromkeys(("base_value", "candidate_value", "difference", "low", "high"), "float64"),
     "n": "int64",
-    "p_value": "float64",
-    "p_adjusted": "float64",
-    "detectable": "float64",
-    "verdict": "str",
-    "test": "str",
-    "title": "str",
+    **dict.fromkeys(("p_value", "p_adjusted", "detectable"), "float64"),
+    "is_headline": "bool",
+    **dict.fromkeys(("verdict", "test", "title"), "str"),
 }
 """Columns of ``Comparison.frame`` and their types."""
-
-
 SIMILARITY_FRAME = {
-    **{name: FRAME[name] for name in ("base", "candidate", "data")},
-    "modality": "str",
-    "metric": "str",
+    **dict.fromkeys(("base", "candidate", "data", "modality", "metric"), "str"),
     **dict.fromkeys(("value", "low", "high", "chance"), "float64"),
     "n": "int64",
 }
@@ -222,6 +209,7 @@ SIMILARITY_FRAME = {
 def _row(comparison: Comparison, each: Difference) -> dict[str, object]:
     task, _, data = each.evaluation.partition("@")
     return {
+        **vars(each),
         "base": comparison.base,
         "candidate": comparison.candidate,
         "task": task,
@@ -231,8 +219,5 @@ def _row(comparison: Comparison, each: Difference) -> dict[str, object]:
         "base_value": each.base.value,
         "candidate_value": each.candidate.value,
         "difference": each.value,
-        **{
-            name: getattr(each, name)
-            for name in ("low", "high", "n", "p_value", "p_adjusted", "detectable", "verdict", "test", "title")
-        },
+        "title": each.title,
     }

@@ -1,26 +1,27 @@
 """Do two models see the same data alike? Mutual k-NN and CKA of the vectors that their runs kept, images and texts apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
-from clipbench import metrics
 from clipbench.comparison.align import EvaluationPair
 from clipbench.comparison.records import RepresentationalSimilarity
-from clipbench.errors import ClipbenchError, UsageError
-from clipbench.metrics import Estimate
+from clipbench.errors import ClipbenchError, UsageError, option
+from clipbench.metrics.geometry import Estimate
 from clipbench.metrics.similarity import unit
+from clipbench.metrics.structure import cka, shared_neighbours
 from clipbench.results.matching import match
 from clipbench.results.numbers import percent
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels
 from clipbench.seeding import generator
-from clipbench.stats.intervals import Interval
-from clipbench.stats.representations import cka_interval, shared_neighbours_interval
+from clipbench.stats.clusters import standard_error, student
+from clipbench.stats.intervals import CONFIDENCE, SHARES, Interval, influence_interval
 from clipbench.untrusted.reading import is_file
 
 TASK = "modality-gap"
@@ -31,6 +32,8 @@ LEAST_PAIRS, MOST_PAIRS = K + 2, 1_000
 """Pairs that are needed, and a seeded sample of more: both measures cost n²."""
 MOST_CHANCE = 0.25
 """Mutual k-NN of unrelated models from which on there is no interval: leaving one pair out hardly moves the value then."""
+
+UNMOVED = "no sample moves the value"
 
 Vectors = Float32[np.ndarray, "_ _"]
 Modality = Literal["image", "text"]
@@ -61,18 +64,16 @@ class SimilarityMatrix:
     """Runs without vectors, each with its reason."""
 
 
-class Similarities(NamedTuple):
-    """The representational similarity of two runs by data set and modality, and a line for each evaluation without it."""
-
-    found: list[RepresentationalSimilarity]
-    notes: list[str]
-
-
-def representational_similarity(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Similarities:
+def representational_similarity(
+    base: Run, candidate: Run, pairs: Sequence[EvaluationPair]
+) -> tuple[list[RepresentationalSimilarity], list[str]]:
     """Return how alike two models arrange the images, and the texts, of the pairs that both runs kept, paired by id.
 
     Args:
         pairs: evaluations of both runs; of those that are no modality gap, or not of the same samples, nothing is said.
+
+    Returns:
+        The similarity by data set and modality, and a line for each evaluation without it.
     """
     found: list[RepresentationalSimilarity] = []
     notes = []
@@ -84,7 +85,7 @@ def representational_similarity(base: Run, candidate: Run, pairs: Sequence[Evalu
             found += _between(one, other, pair.base.name)
         except ClipbenchError as error:
             notes.append(f"{pair.base.name}: mutual k-NN and CKA of the two models are not computed: {error}")
-    return Similarities(found, notes)
+    return found, notes
 
 
 def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> SimilarityMatrix:
@@ -97,29 +98,27 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
         UsageError: fewer than two runs kept vectors, or a run has them of several data sets.
         ClipbenchError: runs were measured on different samples, or have too few pairs in common.
     """
-    kept, drawn, names, records, left_out = [], [], [], [], []
+    kept: list[tuple[str, Run, EvaluationRecord, KeptPairs]] = []
+    left_out = []
     for name, run in zip(labels(runs), runs, strict=True):
         try:
             record = _evaluation(run, data)
-            kept.append(kept_pairs(run, record))
+            kept.append((name, run, record, kept_pairs(run, record)))
         except UsageError:
             raise
         except ClipbenchError as error:
             left_out.append(f"{name}: {error}")
-            continue
-        drawn.append(run)
-        names.append(name)
-        records.append(record)
     if len(kept) < 2:
         why = f" ({left_out[0]})" if left_out else ""
         raise UsageError(f"{len(kept)} of {len(runs)} runs have vectors of pairs: expected at least 2{why}")
+    names, drawn, records, pairs = map(list, zip(*kept, strict=True))
     for name, record in zip(names, records, strict=True):
         same = match(records[0], record)
         if not same.is_same:
             raise ClipbenchError(
                 f"{record.name} has other {same.names} in {name} than in {names[0]}: the models did not see the same data"
             )
-    common = _common(kept)
+    common = _common(pairs)
     return SimilarityMatrix(
         runs=drawn,
         labels=names,
@@ -163,7 +162,7 @@ def _evaluation(run: Run, data: str | None) -> EvaluationRecord:
     fitting = [each for each in of_task if data in (None, each.dataset.id)]
     names = list(dict.fromkeys(each.dataset.id for each in fitting))
     if len(names) > 1:
-        raise UsageError(f"run {run.label} has {TASK} on {', '.join(names)}: choose with --data")
+        raise UsageError(f"run {run.label} has {TASK} on {', '.join(names)}: choose with {option('data')}")
     if not fitting:
         on_data = f"@{data}" if data else ""
         raise ClipbenchError(f"no {TASK}{on_data}: `clipbench run --tasks {TASK}{on_data}` makes it")
@@ -180,7 +179,7 @@ def _common(kept: Sequence[KeptPairs]) -> list[Mapping[Modality, Vectors]]:
         counts = ", ".join(f"{len(each.row):,}" for each in kept)
         raise ClipbenchError(
             f"the runs kept {counts} pairs, {len(ids)} of them the same: expected at least {LEAST_PAIRS}; runs of one"
-            " --seed keep the same pairs, and --keep-arrays keeps all"
+            f" {option('seed')} keep the same pairs, and {option('keep_arrays', True)} keeps all"
         )
     chosen = [ids[row] for row in generator(0, "representations").permutation(len(ids))[:MOST_PAIRS]]
     common: list[Mapping[Modality, Vectors]] = []
@@ -209,7 +208,6 @@ def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str 
     chance = K / (len(base) - 1)
     like = Metric(
         value=None,
-        unit="fraction",
         chance=chance,
         title=f"Mutual k-NN of {noun}",
         description=f"Mean share of the {K} nearest {noun} that are the same in both models.",
@@ -217,15 +215,15 @@ def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str 
     )
     if undefined is not None:
         return like
-    found = metrics.shared_neighbours(base, candidate, K)
-    interval = shared_neighbours_interval(*found)
+    found = shared_neighbours(base, candidate, K)
     if chance > MOST_CHANCE:
-        interval = Interval(None, None, f"with {len(base)} pairs, {percent(chance)} % are neighbours by chance")
-    return _with_value(like, found, interval)
+        why = f"with {len(base)} pairs, {percent(chance)} % are neighbours by chance"
+        return _with_value(like, found, Interval(None, None, why))
+    return _with_value(like, found, shared_neighbours_interval(*found))
 
 
 def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
-    found = metrics.cka(base, candidate)
+    found = cka(base, candidate)
     like = Metric(
         value=None,
         unit="ratio",
@@ -239,13 +237,42 @@ def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
 
 def _with_value(like: Metric, found: Estimate, interval: Interval) -> Metric:
     low, high, method = interval
-    reason = f"no interval: {method}" if low is None else None
-    return replace(
-        like,
-        value=found.value,
-        low=low,
-        high=high,
-        n=len(found.influence),
-        method=None if low is None else method,
-        reason=reason,
-    )
+    how = {"reason": f"no interval: {method}"} if low is None else {"method": method, "reason": None}
+    return replace(like, value=found.value, low=low, high=high, n=len(found.influence), **how)
+
+
+def shared_neighbours_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
+    """Return the interval of a mutual k-NN: value ± t × jackknife standard error, which is too wide rather than too narrow.
+
+    Samples share neighbours, so that the error of a mean of independent shares would be too small.
+
+    Args:
+        influence: of each sample, as ``metrics.shared_neighbours`` returns it.
+
+    Example:
+        >>> shared_neighbours_interval(1.0, np.zeros(30)).method
+        'no sample moves the value'
+    """
+    found = influence_interval(value, influence, within=SHARES)
+    return found._replace(method=UNMOVED if found.low is None else "jackknife")
+
+
+def cka_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
+    """Return the interval of a CKA: Fisher's z ± t × jackknife standard error, and back.
+
+    CKA is a correlation, of centred dot products, and as skewed near 1.
+
+    Args:
+        value: at most 1.
+        influence: of each sample, as ``metrics.cka`` returns it.
+
+    Example:
+        >>> low, high, _ = cka_interval(0.9, np.array([-0.3, 0.3] * 50))
+        >>> round(low, 3), round(high, 3)
+        (0.82, 0.945)
+    """
+    half = standard_error(influence, times=student((1 + CONFIDENCE) / 2, len(influence)))
+    if half is None or abs(value) >= 1:
+        return Interval(None, None, UNMOVED)
+    z, reach = math.atanh(value), half / (1 - value**2)
+    return Interval(math.tanh(z - reach), math.tanh(z + reach), "jackknife of Fisher's z")

@@ -7,7 +7,6 @@ alone, as Taori et al. define it, or of open_clip's CLIP models but for those th
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy as np
 from clipbench.errors import ClipbenchError, DataError, UsageError, did_you_mean
 from clipbench.results.frames import as_frame
 from clipbench.results.other_tool_names import DATA
-from clipbench.results.record import Metric
 from clipbench.results.reference_models import OPEN_CLIP, TESTBED, Results, open_clip_results, standard_results
 from clipbench.results.run import Run, labels, read_one_run
 from clipbench.stats.trend import Bounded, Trend
@@ -28,11 +26,12 @@ SHIFTS = ("imagenetv2", "imagenet-sketch", "imagenet-r", "objectnet", "imagenet-
 """Shifted data of ImageNet's classes, by their names in the catalogue."""
 LEAST = 0.55
 """Accuracy on ImageNet of a reference model, at least: weaker ones do not lie on one line with the others."""
-BASELINES: Mapping[str, Callable[[], Results]] = MappingProxyType(
-    {"standard": standard_results, "open_clip": lambda: _without_finetuned(open_clip_results())}
-)
+BASELINES: Mapping[str, Callable[[], Results]] = {
+    "standard": standard_results,
+    "open_clip": lambda: {model: scores for model, scores in open_clip_results().items() if "finetuned" not in model},
+}
 """Reference models: trained on ImageNet alone, or open_clip's."""
-SOURCES = MappingProxyType({"standard": TESTBED, "open_clip": OPEN_CLIP})
+SOURCES = {"standard": TESTBED, "open_clip": OPEN_CLIP}
 
 
 class Reference(NamedTuple):
@@ -56,7 +55,7 @@ class Robustness:
     shifted_low: float
     shifted_high: float
     expected: float
-    """That of a model on the line with the same accuracy on ImageNet."""
+    """Shifted accuracy of a model on the line with the same accuracy on ImageNet."""
     value: float
     """Effective robustness: ``shifted`` less ``expected``."""
     low: float
@@ -129,69 +128,56 @@ def reference(baseline: str, data: str) -> Reference | None:
     return Reference(original, shifted, Trend.fit(original, shifted))
 
 
-def _without_finetuned(results: Results) -> Results:
-    return {model: scores for model, scores in results.items() if "finetuned" not in model}
-
-
 def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
     accuracies = _accuracies(run)
     original = accuracies.get(ORIGINAL)
-    lines = {data: reference(baseline, data) for data in SHIFTS}
-    known = [data for data, line in lines.items() if line is not None]
-    found = [
-        _robustness(label, data, (original, accuracies[data]), line)
-        for data, line in lines.items()
-        if original is not None and line is not None and data in accuracies
-    ]
-    if not found:
+    lines = {data: line for data in SHIFTS if (line := reference(baseline, data)) is not None}
+    measured = [data for data in lines if original is not None and data in accuracies]
+    if original is None or not measured:
         raise ClipbenchError(
             f"run {run.label} has no effective robustness against the baseline {baseline}: measure zero-shot on {ORIGINAL} and on"
-            f" one of {', '.join(known)} (it has acc1 with an interval on {', '.join(accuracies) or 'none of them'})"
+            f" one of {', '.join(lines)} (it has acc1 with an interval on {', '.join(accuracies) or 'none of them'})"
+        )
+    found = []
+    for data in measured:
+        shifted, line = accuracies[data], lines[data]
+        try:
+            value, interval = line.trend.residual(original, shifted)
+        except DataError as error:
+            raise DataError(f"{label} on {ORIGINAL}: {error}") from error
+        expected = line.trend.expected(original.value)
+        assert interval.low is not None and interval.high is not None
+        found.append(
+            Robustness(
+                model=label,
+                data=data,
+                original=original.value,
+                shifted=shifted.value,
+                shifted_low=shifted.low,
+                shifted_high=shifted.high,
+                expected=expected,
+                value=value,
+                low=interval.low,
+                high=interval.high,
+                scatter=line.trend.scatter * expected * (1 - expected),  # from logits: p (1 - p) is the slope of p
+                n_models=line.trend.n,
+                is_within=bool(line.original.min() <= original.value <= line.original.max()),
+            )
         )
     return found
-
-
-def _robustness(label: str, data: str, accuracies: tuple[Bounded, Bounded], line: Reference) -> Robustness:
-    original, shifted = accuracies
-    try:
-        value, interval = line.trend.residual(original, shifted)
-    except DataError as error:
-        raise DataError(f"{label} on {ORIGINAL}: {error}") from error
-    expected = line.trend.expected(original.value)
-    assert interval.low is not None and interval.high is not None
-    return Robustness(
-        model=label,
-        data=data,
-        original=original.value,
-        shifted=shifted.value,
-        shifted_low=shifted.low,
-        shifted_high=shifted.high,
-        expected=expected,
-        value=value,
-        low=interval.low,
-        high=interval.high,
-        scatter=line.trend.scatter * expected * (1 - expected),  # from logits: p (1 - p) is the slope of p
-        n_models=line.trend.n,
-        is_within=bool(line.original.min() <= original.value <= line.original.max()),
-    )
 
 
 def _accuracies(run: Run) -> dict[str, Bounded]:
     """Return the top-1 accuracies of a run with their bounds, by the names of the data in the catalogue."""
     found: dict[str, Bounded] = {}
     for record in run.result.evaluations:
-        metric = record.metrics.get("acc1") if record.task == "zero-shot" and record.status == "ok" else None
-        bounded = None if metric is None else _bounded(metric)
-        if bounded is not None:
+        metric = record.metrics.get("acc1")
+        if metric is None or record.task != "zero-shot" or record.status != "ok":
+            continue
+        if metric.value is not None and metric.low is not None and metric.high is not None:
             name = record.dataset.id.removeprefix("hf:clip-benchmark/wds_")  # the catalogue would import open_clip
-            found.setdefault(DATA.get(name, name), bounded)
+            found.setdefault(DATA.get(name, name), Bounded(metric.value, metric.low, metric.high))
     return {data: found[data] for data in (ORIGINAL, *SHIFTS) if data in found}
-
-
-def _bounded(metric: Metric) -> Bounded | None:
-    if metric.value is None or metric.low is None or metric.high is None:
-        return None
-    return Bounded(metric.value, metric.low, metric.high)
 
 
 def _column(data: str) -> str:

@@ -1,10 +1,10 @@
 """Data sets: images as references, with labels, captions or both, from folders, tables, archives and the Hub."""
 
 from clipbench.data.catalogue.entries import CatalogueEntry
-from clipbench.data.contrast_and_attack import Attack, Contrast
 from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet
 from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
+from clipbench.data.questions import Attack, Contrast
 from clipbench.data.reference import GENERATED, depends_on_task, for_task, load_data
 from clipbench.data.subset import random_subset, without_images
 

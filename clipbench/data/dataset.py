@@ -4,24 +4,27 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from clipbench.data.contrast_and_attack import (
+from clipbench.data.images import ImageRef, check_ids
+from clipbench.data.modalities import IMAGE, Modalities, check_modalities
+from clipbench.data.questions import (
     Attack,
     Contrast,
+    Judgements,
     attacks_within,
     check_attacks,
     check_contrasts,
+    check_judgements,
     contrasts_within,
 )
-from clipbench.data.images import ImageRef
-from clipbench.data.judgements import Judgements, check_judgements
-from clipbench.data.modalities import IMAGE, Modalities, check_modalities
-from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
+from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_int64
+
+T = TypeVar("T")
 
 
 class LabelSet(NamedTuple):
@@ -50,7 +53,7 @@ class Groups(NamedTuple):
 
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Groups":
         """Return the groups of some images, or captions."""
-        return self._replace(values=[self.values[row] for row in rows.tolist()])
+        return self._replace(values=_picked(self.values, rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,49 +156,45 @@ class Dataset:
             return replace(replace(self, modalities=None).take(rows), modalities=modalities)
         new_row = np.full(len(self.images), -1, np.int64)
         new_row[rows] = np.arange(len(rows))
-        changes: dict[str, object] = {
-            "images": [self.images[row] for row in rows.tolist()],
-            "image_ids": [self.image_ids[row] for row in rows.tolist()],
-            "judgements": None if self.judgements is None else self.judgements.within(new_row),
-        }
-        groups = {name: each.take(rows) for name, each in self.groups.items() if not each.of_captions}
-        for name in ("labels", "is_training", "multilabels"):
-            of_images: np.ndarray | None = getattr(self, name)
-            changes[name] = None if of_images is None else of_images[rows]
-        if self.label_sets is not None:
-            changes["label_sets"] = {
-                name: each._replace(labels=each.labels[rows]) for name, each in self.label_sets.items()
-            }
-        changes["label_slices"] = {
-            name: {value: each._replace(labels=each.labels[rows]) for value, each in sets.items()}
-            for name, sets in self.label_slices.items()
-        }
-        if self.captions is not None and self.caption_image is not None:
-            kept_captions = np.flatnonzero(new_row[self.caption_image] >= 0)
-            changes["captions"] = [self.captions[row] for row in kept_captions.tolist()]
-            changes["caption_image"] = new_row[self.caption_image[kept_captions]]
-            if self.caption_ids is not None:
-                changes["caption_ids"] = [self.caption_ids[row] for row in kept_captions.tolist()]
-            groups |= {name: each.take(kept_captions) for name, each in self.groups.items() if each.of_captions}
-        changes["groups"] = {name: groups[name] for name in self.groups}
         new_rows = {row: number for number, row in enumerate(rows.tolist())}
-        if self.contrasts is not None:
-            changes["contrasts"] = contrasts_within(self.contrasts, new_rows)
-        if self.attacks is not None:
-            changes["attacks"] = attacks_within(self.attacks, new_rows)
-        return replace(self, **changes)  # type: ignore[arg-type]
+
+        def of(labels: Mapping[str, LabelSet]) -> dict[str, LabelSet]:
+            return {name: each._replace(labels=each.labels[rows]) for name, each in labels.items()}
+
+        kept = replace(
+            self,
+            images=_picked(self.images, rows),
+            image_ids=_picked(self.image_ids, rows),
+            labels=None if self.labels is None else self.labels[rows],
+            is_training=None if self.is_training is None else self.is_training[rows],
+            multilabels=None if self.multilabels is None else self.multilabels[rows],
+            label_sets=None if self.label_sets is None else of(self.label_sets),
+            label_slices={name: of(sets) for name, sets in self.label_slices.items()},
+            contrasts=None if self.contrasts is None else contrasts_within(self.contrasts, new_rows),
+            attacks=None if self.attacks is None else attacks_within(self.attacks, new_rows),
+            judgements=None if self.judgements is None else self.judgements.within(new_row),
+            groups={name: each if each.of_captions else each.take(rows) for name, each in self.groups.items()},
+        )
+        if self.caption_image is None:
+            return kept
+        captions = np.flatnonzero(new_row[self.caption_image] >= 0)
+        return replace(kept._with_captions(captions), caption_image=new_row[self.caption_image[captions]])
+
+    def _with_captions(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
+        assert self.captions is not None and self.caption_image is not None
+        return replace(
+            self,
+            captions=_picked(self.captions, rows),
+            caption_image=self.caption_image[rows],
+            caption_ids=None if self.caption_ids is None else _picked(self.caption_ids, rows),
+            groups={name: each.take(rows) if each.of_captions else each for name, each in self.groups.items()},
+        )
 
     def take_captions(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
         """Return the data set of some captions, in the order of ``rows``, and of the images that have one of them."""
         self.require("captions", "caption_image")
-        assert self.captions is not None and self.caption_image is not None
-        return replace(
-            self,
-            captions=[self.captions[row] for row in rows.tolist()],
-            caption_image=self.caption_image[rows],
-            caption_ids=None if self.caption_ids is None else [self.caption_ids[row] for row in rows.tolist()],
-            groups={name: each.take(rows) if each.of_captions else each for name, each in self.groups.items()},
-        ).take(np.unique(self.caption_image[rows]))
+        assert self.caption_image is not None
+        return self._with_captions(rows).take(np.unique(self.caption_image[rows]))
 
     @property
     def main_slice(self) -> str:
@@ -254,16 +253,15 @@ class Dataset:
         modalities.
 
         Captions without ids are told by their image and their order there, which therefore counts.
-
-        Args:
-            digests: of the images, in order.
         """
         if not self.has_ids or self.modalities is not None:
             return None
         rows = sorted(range(len(self)), key=self.image_ids.__getitem__)
         dataset = self.take(np.array(rows, np.int64))
-        if self.captions is not None and self.caption_image is not None:
-            dataset = dataset._with_captions_by_image()
+        if dataset.caption_image is not None:
+            owners, ids = dataset.caption_image.tolist(), dataset.caption_ids
+            by_image = sorted(range(len(owners)), key=lambda row: (owners[row], "" if ids is None else ids[row]))
+            dataset = dataset._with_captions(np.array(by_image, np.int64))
         if dataset.contrasts is not None:
             dataset = replace(dataset, contrasts=tuple(sorted(dataset.contrasts, key=lambda each: each.id)))
         if dataset.attacks is not None:
@@ -284,17 +282,9 @@ class Dataset:
             seen[image] += 1
         return names
 
-    def _with_captions_by_image(self) -> "Dataset":
-        """Return the data set with captions in the order of their images, and of their ids where they have any."""
-        assert self.captions is not None and self.caption_image is not None
-        ids, owners = self.caption_ids, self.caption_image.tolist()
-        order = sorted(range(len(owners)), key=lambda row: (owners[row], "" if ids is None else ids[row]))
-        return replace(
-            self,
-            captions=[self.captions[row] for row in order],
-            caption_image=self.caption_image[order],
-            caption_ids=None if ids is None else [ids[row] for row in order],
-        )
+
+def _picked(items: Sequence[T], rows: Int64[np.ndarray, " n_kept"]) -> list[T]:
+    return [items[row] for row in rows.tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,19 +303,13 @@ class DataOptions:
     """``--data-option key=value`` pairs, such as column names and the split; a loader refuses those it does not know."""
 
     def whole_number(self, name: str, expected: str = "a whole number", *, least: int = 0) -> int | None:
-        """Return an option as a whole number, None where it is not given.
-
-        Args:
-            expected: description of the number, for the message.
-
-        Raises:
-            UsageError: it is no whole number, or below ``least``.
-        """
+        """Return an option as a whole number, None where it is not given; raise UsageError where it is no whole number,
+        or below ``least``."""
         text = self.options.get(name)
         if text is None:
             return None
         if not text.isdecimal() or not is_int64(text) or int(text) < least:
-            raise UsageError(f"--data-option {name}={text}: expected {expected}")
+            raise UsageError(f"{data_option(**{name: text})}: expected {expected}")
         return int(text)
 
     def refuse_unknown(self, known: Iterable[str], data: str) -> None:
@@ -349,12 +333,12 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
         raise DataError(f"data set {dataset.id} is empty: expected at least one image")
     _check_lengths(dataset)
     _check_unicode(dataset)
-    _check_ids(dataset.image_ids, "image", dataset.id)
-    _check_ids(dataset.caption_ids or (), "caption", dataset.id)
+    check_ids(dataset.image_ids, "image id", dataset.id)
+    check_ids(dataset.caption_ids or (), "caption id", dataset.id)
     _check_captions(dataset)
     _check_labels(dataset, allow_partial=allow_partial)
-    _check_label_sets(dataset)
-    _check_groups(dataset)
+    for name, label_set, least in _named_label_sets(dataset):
+        _check_range(dataset, label_set, f"'{name}' label", least=least)
     check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
     check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
     check_judgements(dataset.judgements, len(dataset), dataset.id)
@@ -385,35 +369,29 @@ def _check_unicode(dataset: Dataset) -> None:
             ) from None
 
 
-def _check_groups(dataset: Dataset) -> None:
-    for name, groups in dataset.groups.items():
-        items, n = ("captions", len(dataset.captions or ())) if groups.of_captions else ("images", len(dataset))
-        if len(groups.values) != n:
-            raise DataError(
-                f"data set {dataset.id} has {len(groups.values)} values of the group '{name}', and {n} {items}"
-            )
-
-
 def _check_lengths(dataset: Dataset) -> None:
-    of_images = {
+    of_images: dict[str, Sequence[object] | np.ndarray | None] = {
         "image ids": dataset.image_ids,
         "labels": dataset.labels,
         "marks of images to train on": dataset.is_training,
         "multilabels": dataset.multilabels,
     }
-    of_captions = {"rows of images": dataset.caption_image, "caption ids": dataset.caption_ids}
-    for parts, items, of in ((of_images, dataset.images, "images"), (of_captions, dataset.captions, "captions")):
+    of_captions: dict[str, Sequence[object] | np.ndarray | None] = {
+        "rows of images": dataset.caption_image,
+        "caption ids": dataset.caption_ids,
+    }
+    for name, groups in dataset.groups.items():
+        (of_captions if groups.of_captions else of_images)[f"values of the group '{name}'"] = groups.values
+    of_images |= {f"labels in the set '{name}'": each.labels for name, each, _ in _named_label_sets(dataset)}
+    for parts, items, of in ((of_images, dataset.images, "images"), (of_captions, dataset.captions or (), "captions")):
         for name, part in parts.items():
-            if part is not None and items is not None and len(part) != len(items):
+            if part is not None and len(part) != len(items):
                 raise DataError(f"data set {dataset.id} has {len(part)} {name}, and {len(items)} {of}")
 
 
-def _check_ids(ids: Sequence[str], kind: str, data: str) -> None:
-    seen: set[str] = set()
-    for id in ids:
-        if id in seen:
-            raise DataError(f"data set {data} has the {kind} id '{id}' twice: ids must be distinct")
-        seen.add(id)
+def _named_label_sets(dataset: Dataset) -> list[tuple[str, LabelSet, int]]:
+    of_slices = [(value, each, -1) for sets in dataset.label_slices.values() for value, each in sets.items()]
+    return [*((name, each, 0) for name, each in (dataset.label_sets or {}).items()), *of_slices]
 
 
 def _check_captions(dataset: Dataset) -> None:
@@ -435,10 +413,9 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
     if dataset.class_names is None:
         return
     n_classes = len(dataset.class_names)
-    if dataset.multilabels is not None and dataset.multilabels.shape[1] != n_classes:
-        raise DataError(
-            f"data set {dataset.id} has labels for {dataset.multilabels.shape[1]} classes, and {n_classes} class names"
-        )
+    n_labels = n_classes if dataset.multilabels is None else dataset.multilabels.shape[1]
+    if n_labels != n_classes:
+        raise DataError(f"data set {dataset.id} has labels for {n_labels} classes, and {n_classes} class names")
     if dataset.labels is not None:
         _check_range(dataset, LabelSet(dataset.labels, dataset.class_names), "label")
         counts = np.bincount(dataset.labels, minlength=n_classes)
@@ -450,20 +427,8 @@ def _check_labels(dataset: Dataset, *, allow_partial: bool) -> None:
     if empty and not allow_partial:
         raise DataError(
             f"data set {dataset.id} lacks samples of {len(empty)} of its {n_classes} classes, the first '{empty[0]}':"
-            " add images, drop the class, or run with --allow-partial to score the others"
+            f" add images, drop the class, or run with {option('allow_partial', True)} to score the others"
         )
-
-
-def _check_label_sets(dataset: Dataset) -> None:
-    of_slices = {value: each for sets in dataset.label_slices.values() for value, each in sets.items()}
-    for least, sets in ((0, dataset.label_sets or {}), (-1, of_slices)):
-        for name, label_set in sets.items():
-            if len(label_set.labels) != len(dataset):
-                raise DataError(
-                    f"data set {dataset.id} has {len(label_set.labels)} labels in the set '{name}', expected one for each"
-                    f" of its {len(dataset)} images"
-                )
-            _check_range(dataset, label_set, f"'{name}' label", least=least)
 
 
 def _check_range(dataset: Dataset, label_set: LabelSet, what: str, *, least: int = 0) -> None:

@@ -1,46 +1,65 @@
-"""Data sets from the rows of Hugging Face's datasets library: labels, captions, contrasts or attacks."""
+"""Data sets of Hugging Face's datasets library, in folders and on the Hub: labels, captions, contrasts or attacks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench.data.attacks import Photograph, attack_dataset, attack_schema, read_attack_rows
-from clipbench.data.class_names import names_for_prompts, read_class_names
-from clipbench.data.contrasts import ImageKey, Question, schema_of
-from clipbench.data.contrasts.questions import CroppedImage, dataset_of, read_question
-from clipbench.data.contrasts.schemas import Schema
+from clipbench.data.attacks.files import attack_dataset, is_attack_table, read_attacks
+from clipbench.data.contrasts.schemas import (
+    CroppedImage,
+    ImageKey,
+    Question,
+    Schema,
+    dataset_of,
+    read_question,
+    schema_of,
+)
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import ImageRef
+from clipbench.data.prompts import names_for_prompts, read_class_names
 from clipbench.data.readers.huggingface_rows import (
+    PREFERRED_SPLITS,
     SAVED_FILES,
     ImageColumn,
     RowImage,
     SplitRows,
+    cache_folder,
+    choose_split,
     library_errors,
     open_files,
     open_saved,
     open_split,
+    roots_of,
 )
-from clipbench.data.readers.table import ColumnTable, Samples, read_samples
-from clipbench.data.readers.table_columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.readers.table_columns import Roles, find_roles
+from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.readers.table import ColumnTable, Roles, TableImage, find_roles, table_dataset
 from clipbench.errors import DataError, UsageError
-from clipbench.untrusted.reading import is_file, refuse_special_files
+from clipbench.untrusted.reading import is_file, matching, refuse_special_files
 
 if TYPE_CHECKING:
     import datasets
 
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import NamedTuple
+from urllib.parse import quote
+
+from clipbench.data.readers import webdataset
+from clipbench.errors import Unavailable
+from clipbench.hub import HubRequest, cached_first, gated, refusal
+
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 
 
-def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None = None) -> Dataset:
-    """Return one split of a folder that ``save_to_disk`` wrote, or that ``load_dataset`` can read.
+def is_folder_of_rows(path: Path) -> bool:
+    """Return whether a folder is one of ``save_to_disk``, or has parquet files."""
+    is_saved = any(is_file(path / name) for name in SAVED_FILES)
+    return is_saved or any(matching(path, pattern) for pattern in ("*.parquet", "*/*.parquet", "*/*/*.parquet"))
 
-    Raises:
-        UsageError: the split or configuration does not exist or must be named, or columns must.
-        DataError: the folder is damaged, or holds nothing that can be read.
-    """
+
+def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None = None) -> Dataset:
+    """Return one split of a folder that ``save_to_disk`` wrote, or that ``load_dataset`` can read."""
     options.refuse_unknown(OPTIONS, id)
     split = options.options.get("split")
     refuse_special_files(path, DataError)
@@ -66,47 +85,61 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     image of its own, unless a column of image ids says that several rows are one image with several captions.
     Columns of typographic attacks, such as SCAM's, make a data set of attacks; those of contrasts, such as
     Winoground's, a data set of contrasts.
-
-    Raises:
-        UsageError: the role of a column is unclear.
-        DataError: a row lacks its image (unless ``allow_partial``), label or caption, or the split has no labels.
-        Unavailable: rows of contrasts lack images; with ``allow_partial``, only if all do.
     """
-    from datasets import Image
+    from datasets import ClassLabel, Image
 
     split = split._replace(rows=_without_media(split.rows))
-    if attack_schema(split.rows.column_names) is not None:
+    rows, image_columns = split.rows, _columns_of(split.rows, Image)
+    if is_attack_table(rows.column_names):
         return _attacks(split, options, id)
-    schema, image_columns = schema_of(split.rows.column_names), _columns_of(split.rows, Image)
+    schema = schema_of(rows.column_names)
     if schema is not None and image_columns:
         return _contrasts(split, schema, image_columns, options, id)
-    roles = _roles(split.rows, options, id)
-    column = ImageColumn(split, roles.image)
-    missing = set(column.missing())
-    if missing and (not options.allow_partial or len(missing) == len(split.rows)):
-        raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(split.rows)} rows)")
-    kept_rows = [row for row in range(len(split.rows)) if row not in missing]
-    class_names, notes = _class_names(split.rows, roles, options)
-    samples = _samples(split.rows, roles, kept_rows, id, class_names)
-    if samples.labels is not None and (samples.labels == -1).all():  # the Hub's convention for hidden test labels
+    typed = {"image": image_columns, "label": _columns_of(rows, ClassLabel)}
+    only = {role: columns[0] for role, columns in typed.items() if len(columns) == 1}
+    roles = find_roles(rows.column_names, options.options, source=id, **only)
+    if "string" in getattr(rows.features[roles.image], "dtype", ""):
+        raise UsageError(f"{id}: column '{roles.image}' holds texts, not images: a list of image files is a manifest")
+    images = ImageColumn(split, roles.image)
+    missing = set(images.missing())
+    if missing and (not options.allow_partial or len(missing) == len(rows)):
+        raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(rows)} rows)")
+    class_names, notes = _class_names(rows, roles.label, options)
+    table = _texts_of(rows, roles, id)
+    # Only a column of ids that the user named, or of images, makes several rows one image with several captions.
+    is_shared = bool(roles.captions) and (roles.id_is_named or roles.id == "image_id")
+    keys = table.columns[roles.id] if roles.id and is_shared else range(len(rows))
+    kept = {
+        row: TableImage(RowImage(images, id, row), str(keys[row]), str(row))
+        for row in range(len(rows))
+        if row not in missing
+    }
+    dataset = table_dataset(table, roles, id, kept, class_names)
+    if dataset.labels is not None and (dataset.labels == -1).all():  # the Hub's convention for hidden test labels
         raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): name another with split=NAME")
     if missing:
-        notes = (*notes, f"{len(missing)} of {len(split.rows)} rows have no image and were left out")
-    dataset = Dataset(
-        id=id,
-        revision=split.revision,
-        split=split.name,
-        images=[RowImage(column, id, row) for row in samples.first_rows],
-        image_ids=samples.image_ids,
-        has_ids=samples.has_ids,
-        labels=samples.labels,
-        class_names=samples.class_names,
-        captions=samples.captions,
-        caption_image=samples.caption_image,
-        groups=samples.groups,
-        notes=(*samples.notes, *notes),
-    )
+        notes = (*notes, f"{len(missing)} of {len(rows)} rows have no image and were left out")
+    dataset = replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
     return check(dataset, allow_partial=options.allow_partial)
+
+
+def _class_names(
+    rows: "datasets.Dataset", label: str | None, options: DataOptions
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    names: Sequence[str] | None = getattr(rows.features.get(label), "names", None)
+    if names is not None:
+        return names_for_prompts(names)
+    file = options.options.get("class_names")
+    return (None if file is None else read_class_names(Path(file))), ()
+
+
+def _texts_of(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
+    groups = [name for name in roles.groups if name in rows.column_names]
+    names = [*roles.captions, *groups, *filter(None, (roles.label, roles.class_name, roles.id))]
+    columns: dict[str, Sequence[object]] = {name: list(rows[name]) for name in names}
+    if "txt" in columns:  # a webdataset's captions are the lines of one text
+        columns["txt"] = [value.splitlines() if isinstance(value, str) else value for value in columns["txt"]]
+    return ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}")
 
 
 def _without_media(rows: "datasets.Dataset") -> "datasets.Dataset":
@@ -128,25 +161,24 @@ def _holds_media(feature: object) -> bool:
 
 
 def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
-    """Return the typographic attacks that rows describe."""
     from datasets import Image
 
     options.refuse_unknown(("split",), id)
-    schema, image = attack_schema(split.rows.column_names), _only_column(split.rows, Image)
-    if schema is None or image is None:
-        raise UsageError(f"{id}: expected one column of images, got {', '.join(split.rows.column_names)}")
-    column = ImageColumn(split, image)
+    names, image = split.rows.column_names, _columns_of(split.rows, Image)
+    if len(image) != 1:
+        raise UsageError(f"{id}: expected one column of images, got {', '.join(names)}")
+    column, rows = ImageColumn(split, image[0]), range(len(split.rows))
     if missing := column.missing():
-        raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(split.rows)} rows)")
-    columns = {name: _values_by_name(split.rows, name, id) for name in split.rows.column_names if name != image}
-    attack_rows = read_attack_rows(ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}"), schema)
-    photographs = [Photograph(RowImage(column, id, row), str(row), *facts) for row, facts in enumerate(attack_rows)]
-    dataset = attack_dataset(photographs, options, id, templates=schema.templates())
+        raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(rows)} rows)")
+    columns = {name: _values_by_name(split.rows, name, id) for name in names if name != image[0]}
+    table = ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}")
+    images = [RowImage(column, id, row) for row in rows]
+    photographs, templates = read_attacks(table, images, list(map(str, rows)))
+    dataset = attack_dataset(photographs, options, id, templates=templates)
     return replace(dataset, revision=split.revision, split=split.name, has_ids=False)
 
 
 def _values_by_name(rows: "datasets.Dataset", column: str, id: str) -> list[object]:
-    """Return the values of a column, classes by their names."""
     names: Sequence[str] | None = getattr(rows.features[column], "names", None)
     values = list(rows[column])
     if not names:
@@ -184,41 +216,121 @@ def _columns_of(rows: "datasets.Dataset", kind: type) -> list[str]:
     return [name for name, feature in rows.features.items() if isinstance(feature, kind)]
 
 
-def _only_column(rows: "datasets.Dataset", kind: type) -> str | None:
-    """Return the one column of a type; None where there is none, or several."""
-    columns = _columns_of(rows, kind)
-    return columns[0] if len(columns) == 1 else None
+class HubReference(NamedTuple):
+    """One split of a data set on the Hub."""
+
+    repository: str
+    """``ORG/NAME``."""
+    config: str | None
+    split: str | None
+    revision: str | None
+
+    @property
+    def id(self) -> str:
+        return f"hf:{self.repository}" + (f":{self.config}" if self.config else "")
+
+    @property
+    def request(self) -> HubRequest:
+        remedy = "download it where there is a network, and name the folder instead (hf:PATH)"
+        return HubRequest(what=f"data set {self.id}", repository=f"datasets/{self.repository}", remedy=remedy)
+
+    @property
+    def key(self) -> str:
+        """The reference as a name in the cache: a copy is used only for the reference that it was fetched by."""
+        parts = {"--": self.config, "@": self.revision}
+        suffixes = [f"{mark}{quote(part, safe='')}" for mark, part in parts.items() if part is not None]
+        return self.repository.replace("/", "--") + "".join(suffixes)
 
 
-def _roles(rows: "datasets.Dataset", options: DataOptions, id: str) -> Roles:
-    from datasets import ClassLabel, Image
+def load_hub(repository: str, config: str | None, options: DataOptions) -> Dataset:
+    """Return one split of a data set on the Hub; the options ``split`` and ``revision`` say which.
 
-    typed = {"image": _only_column(rows, Image), "label": _only_column(rows, ClassLabel)}
-    roles = find_roles(rows.column_names, options.options, source=id, **typed)
-    if "string" in getattr(rows.features[roles.image], "dtype", ""):
-        raise UsageError(f"{id}: column '{roles.image}' holds texts, not images: a list of image files is a manifest")
-    return roles
+    A repository with CLIP_benchmark's layout is read as that, class names and templates included; any other through
+    the datasets library. Only the files of the split are fetched.
+    """
+    given = dict(options.options)
+    revision = given.pop("revision", None)
+    reference = HubReference(repository, config, given.get("split"), revision)
+    options.refuse_unknown((*OPTIONS, "revision"), reference.id)
+    options = replace(options, options=given)
+    try:
+        return cached_first(lambda: _download(reference, options), reference.request)
+    except Unavailable:
+        cached = _cached(reference, options)
+        if cached is None:
+            raise
+        note = "the Hub did not answer, so the newest copy in the cache was read"
+        return replace(cached, notes=(*cached.notes, note))
 
 
-def _class_names(
-    rows: "datasets.Dataset", roles: Roles, options: DataOptions
-) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    names: Sequence[str] | None = getattr(rows.features.get(roles.label), "names", None)
-    if names is not None:
-        return names_for_prompts(names)
-    file = options.options.get("class_names")
-    return (None if file is None else read_class_names(Path(file))), ()
+def _download(reference: HubReference, options: DataOptions) -> Dataset:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    try:
+        info = HfApi().dataset_info(reference.repository, revision=reference.revision)
+    except RevisionNotFoundError as error:
+        raise UsageError(f"{reference.id} has no revision '{reference.revision}' on the Hub") from error
+    files = [PurePosixPath(file.rfilename) for file in info.siblings or ()]
+    splits = [file.parent.name for file in files if file.name == webdataset.SHARDS_FILE]
+    if splits:
+        split = choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
+        return _from_shards(_snapshot(reference, split, local_files_only=False), reference, options)
+    return from_rows(_open(reference, info.sha), options, reference.id)
 
 
-def _samples(
-    rows: "datasets.Dataset", roles: Roles, kept_rows: Sequence[int], id: str, class_names: Sequence[str] | None
-) -> Samples:
-    groups = [name for name in roles.groups if name in rows.column_names]
-    names = [*roles.captions, *groups, *filter(None, (roles.label, roles.class_name, roles.id))]
-    columns: dict[str, Sequence[object]] = {name: list(rows[name]) for name in names}
-    if "txt" in columns:  # a webdataset's captions are the lines of one text
-        columns["txt"] = [value.splitlines() if isinstance(value, str) else value for value in columns["txt"]]
-    table = ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}")
-    is_shared = roles.captions and (roles.id_is_named or roles.id == "image_id")
-    keys = {row: str(columns[roles.id][row]) if is_shared and roles.id else str(row) for row in kept_rows}
-    return read_samples(table, roles, keys=keys, ids={row: str(row) for row in kept_rows}, class_names=class_names)
+def _open(reference: HubReference, commit: str | None) -> SplitRows:
+    """Return the rows of the split; the library wraps the Hub's answers in errors of its own."""
+    repository, config, split, _ = reference
+    try:
+        with library_errors(reference.id):
+            return open_split(repository, config=config, split=split, key=reference.key, revision=commit)
+    except (Unavailable, DataError) as error:
+        # For a gated repository the library passes on the Hub's message, but not its error.
+        is_gated = "is a gated dataset" in str(error)
+        refused = gated(reference.request) if is_gated else refusal(error, reference.request)
+        if refused is None:
+            raise
+        raise refused from error
+
+
+def _snapshot(reference: HubReference, split: str, *, local_files_only: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        reference.repository,
+        repo_type="dataset",
+        revision=reference.revision,
+        allow_patterns=["*.txt", f"{split}/*"],
+        local_files_only=local_files_only,
+    )
+    return Path(folder)
+
+
+def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
+    import datasets
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    split = reference.split or webdataset.DEFAULT_SPLIT
+    with suppress(LocalEntryNotFoundError):
+        folder = _snapshot(reference, split, local_files_only=True)
+        if (folder / split / webdataset.SHARDS_FILE).is_file():
+            return _from_shards(folder, reference, options)
+    for split in (reference.split,) if reference.split else (*PREFERRED_SPLITS, "train"):
+        # The folder that holds converted rows is named after the commit; that of a killed conversion is left out.
+        files = cache_folder(reference.key, split).rglob("*.arrow")
+        folders = {file.parent for file in files if file.parent.suffix != ".incomplete"}
+        if folders:
+            newest = max(folders, key=lambda folder: folder.stat().st_mtime)
+            tables = [datasets.Dataset.from_file(str(file)) for file in sorted(newest.glob("*.arrow"))]
+            roots = roots_of(reference.repository)
+            rows = SplitRows(datasets.concatenate_datasets(tables), split, newest.name, roots)
+            return from_rows(rows, options, reference.id)
+    return None
+
+
+def _from_shards(folder: Path, reference: HubReference, options: DataOptions) -> Dataset:
+    if reference.config is not None:
+        raise UsageError(f"{reference.id}: the repository has no configurations, only splits: write hf:DATA::SPLIT")
+    dataset = webdataset.load(folder, options, reference.id)
+    return replace(dataset, revision=folder.name)  # snapshots are named after their commit

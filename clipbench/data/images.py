@@ -1,18 +1,193 @@
-"""Images as references: named, told apart by their content, and opened only when they are needed."""
+"""Images as references, and the one way in which encoded images become pixels; docs/images.md says it for users.
+
+An image is named, told apart by its content, and opened only when it is needed: RGB or grey (L) with 8 bits, as
+``Image.open(file).convert("RGB")`` of Pillow gives it, which is what CLIP_benchmark, torchvision and webdataset feed to a
+model. Two things differ from Pillow, which cuts such values off at 255: 16 bits (12 in some TIFF) are scaled to 8, and
+numbers of which no standard says which is white are refused.
+
+Only the formats of ``FORMATS`` are opened, whatever a file is called: some of Pillow's others start programs, such as
+Ghostscript for EPS, and none of those is a format of data sets.
+"""
 
 import hashlib
+import io
 import os
+import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from PIL import Image
+import numpy as np
+from PIL import Image, UnidentifiedImageError
 
-from clipbench.data.decoding import Reading, decode, reading_of
-from clipbench.errors import BadImage, Unavailable
+from clipbench.errors import FOREIGN, BadImage, DataError, Unavailable, UsageError, option
+from clipbench.untrusted.limits import too_many_pixels
 from clipbench.untrusted.reading import is_file, read_bytes
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+
+Remark = Literal["scaled", "alpha", "first", "turned", "colours"]
+
+NOTES: dict[Remark, str] = {
+    "scaled": "with 16 bits a pixel: scaled to 8",
+    "alpha": "with transparency: it is dropped, and the colours below it are seen",
+    "first": "animated or of several pages: the first is read",
+    "turned": "with an EXIF orientation, which is not applied: turn the images first if the model is to see them upright",
+    "colours": "in CMYK, YCbCr or Lab: made RGB without a colour profile",
+}
+"""Notes for a user on images that are not plain RGB or grey."""
+
+ORIENTATION = 0x0112
+UPRIGHT = 1
+PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339
+"""Tags of EXIF and TIFF."""
+SIGNED = 2
+MARKERS = 1 << 17
+"""Bytes at the beginning of a JPEG in which its EXIF data and colour space stand."""
+STRIP = 1 << 22
+"""Pixels that are scaled at a time."""
+
+_LOCK = threading.Lock()
+
+
+class Reading(NamedTuple):
+    """Facts in the header of an image that decide how it is read."""
+
+    remarks: tuple[Remark, ...] = ()
+    is_converted: bool = False
+    """True where its pixels are not those that the file holds, but made from them."""
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """Return the image that some bytes encode, RGB or L; raise BadImage where they are no image of ``FORMATS``, a
+    damaged one, one with too many pixels, or one without a white."""
+    try:
+        image = _opened(data)
+        fault = too_many_pixels(*image.size)
+        if fault is None:
+            image.load()
+    except UnidentifiedImageError as error:  # its own text holds a memory address, different at each run
+        raise BadImage(name, f"it is no image of a format that is read ({', '.join(FORMATS)})") from error
+    except UsageError:
+        raise
+    except FOREIGN as error:  # Pillow raises many kinds of error, depending on the format
+        raise BadImage(name, str(error) or type(error).__name__) from error
+    if fault is not None:
+        raise BadImage(name, fault)
+    return as_rgb(image, name)
+
+
+def as_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Return an image of any mode as RGB, or as L if it is grey with 8 bits; raise BadImage where its numbers have no
+    white, or Pillow cannot convert it."""
+    if image.mode in ("RGB", "L") and not _is_signed(image):
+        return image
+    whites = _white(image)
+    if whites is not None:
+        return _scaled(image, *whites)
+    if image.mode in ("I", "F") or image.mode.startswith("I;") or _is_signed(image):
+        kind = {"F": "floating-point numbers", "L": "signed numbers"}.get(image.mode, "32-bit or signed integers")
+        raise BadImage(name, f"its pixels are {kind}, and no standard says which is white: save it with 8 or 16 bits")
+    try:
+        if image.mode in ("P", "PA", "La"):  # a palette with transparency, premultiplied grey: by way of their alpha
+            image = image.convert("LA" if image.mode == "La" else "RGBA")
+        return image.convert("RGB")
+    except FOREIGN as error:
+        raise BadImage(name, f"its mode {image.mode} cannot be made RGB ({error})") from error
+
+
+def rgb(image: Image.Image, name: str = "in memory") -> Image.Image:
+    """Return an image of any mode as RGB: itself if it is that already, where ``convert`` would copy it."""
+    image = as_rgb(image, name)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def reading_of(data: bytes) -> Reading:
+    """Return how an encoded image will be read, by its header; nothing for one that cannot be read."""
+    if data.startswith(b"\xff\xd8"):  # most images are plain JPEGs, and opening one takes as long as hashing it
+        head = data[:MARKERS]
+        if b"Exif\0" not in head and b"Adobe" not in head:
+            return Reading()
+    try:
+        return reading_of_image(_opened(data))
+    except FOREIGN:  # decode says what is wrong
+        return Reading()
+
+
+def reading_of_image(image: Image.Image) -> Reading:
+    """Return how an image that Pillow has opened will be read."""
+    return Reading(tuple(_remarks(image)), image.mode not in ("RGB", "L"))
+
+
+def reading_notes(remarks: Iterable[Remark]) -> tuple[str, ...]:
+    """Return a note for each kind of remark, with the number of images that have it.
+
+    Example:
+        >>> reading_notes(["alpha", "scaled", "alpha"])
+        ('1 image with 16 bits a pixel: scaled to 8', '2 images with transparency: it is dropped, and the colours below it are seen')
+    """
+    n_images = Counter(remarks)
+    return tuple(
+        f"{n_images[remark]:,} image{'s' * (n_images[remark] != 1)} {note}"
+        for remark, note in NOTES.items()
+        if n_images[remark]
+    )
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Open an image without decoding it; its size is checked by our limit, not by Pillow's, which only warns at first."""
+    with _LOCK:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            Image.init()  # else a format that Pillow was built without is a KeyError
+            return Image.open(io.BytesIO(data), formats=[each for each in FORMATS if each in Image.OPEN])
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _remarks(image: Image.Image) -> Iterable[Remark]:
+    if _white(image) is not None:
+        yield "scaled"
+    if image.has_transparency_data:
+        yield "alpha"
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a photograph with its previews
+        yield "first"
+    if image.format != "TIFF" and "exif" in image.info and image.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT:
+        yield "turned"
+    if image.mode in ("CMYK", "YCbCr", "LAB"):
+        yield "colours"
+
+
+def _white(image: Image.Image) -> tuple[int, bool] | None:
+    """Return the number that is white in an image of more than 8 bits, and whether 0 is white instead of it."""
+    tags = getattr(image, "tag_v2", {})
+    if _is_signed(image):
+        return None
+    if image.mode.startswith("I;16"):
+        bits = tags.get(BITS, (16,))
+        return (1 << (bits[0] if isinstance(bits, tuple) else bits)) - 1, tags.get(PHOTOMETRIC, 1) == 0
+    return (65_535, False) if image.mode == "I" and image.format == "PPM" else None
+
+
+def _is_signed(image: Image.Image) -> bool:
+    found = getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ())
+    return SIGNED in (found if isinstance(found, tuple) else (found,))
+
+
+def _scaled(image: Image.Image, white: int, is_inverted: bool) -> Image.Image:
+    """Return an image of up to 16 bits with 8, rounded, a strip at a time: the whole would take eight bytes a pixel."""
+    pixels = np.asarray(image)
+    scaled = np.empty(pixels.shape, np.uint8)
+    step = max(1, STRIP // max(1, pixels.shape[1]))
+    for start in range(0, len(pixels), step):
+        strip = np.clip(pixels[start : start + step].astype(np.int64), 0, white)
+        rounded = (strip * 255 + white // 2) // white
+        scaled[start : start + step] = 255 - rounded if is_inverted else rounded
+    return Image.fromarray(scaled)
+
 
 N_SHOWN = 3
 """Missing images that an error names."""
@@ -62,18 +237,8 @@ class Examined(NamedTuple):
     reading: Reading = Reading()
 
 
-@runtime_checkable
-class ExaminedImage(ImageRef, Protocol):
-    """An image that says, when it is read for its hash, how it will be decoded."""
-
-    def examine(self) -> Examined:
-        """Return the content hash, as ``digest`` does, and how the image will be read; raise BadImage likewise."""
-        ...
-
-
 def examine(ref: ImageRef) -> Examined:
-    """Return the content hash of an image and, where the image says it, how it will be read."""
-    # Asking for the protocol takes longer than hashing.
+    """Return the content hash of an image and, where it has a method ``examine`` that says it, how it will be read."""
     return ref.examine() if hasattr(ref, "examine") else Examined(ref.digest())
 
 
@@ -116,25 +281,29 @@ class FileImage(EncodedImage):
             raise BadImage(self.name, error.strerror or str(error)) from error
 
 
+def check_ids(ids: Sequence[str], kind: str, data: str) -> None:
+    """Raise DataError where an id is there twice."""
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            raise DataError(f"data set {data} has the {kind} '{id}' twice: ids must be distinct")
+        seen.add(id)
+
+
 def existing_files(
-    files: Iterable[Path], folder: Path, data: str, *, allow_partial: bool, advice: str
+    files: Iterable[Path], folder: Path, data: str, advice: str, *, allow_partial: bool
 ) -> tuple[set[Path], tuple[str, ...]]:
     """Return those of the images that a table names that exist, and notes on those that are missing or lie elsewhere.
 
-    Args:
-        files: the images.
-        folder: the folder to which their names are relative.
-        data: the table or data set, for messages.
-        allow_partial: leave missing images out, unless all are missing.
-        advice: what to do about missing images.
+    Raises Unavailable where images are missing; with ``allow_partial``, only where all are.
 
-    Raises:
-        Unavailable: images are missing.
+    Args:
+        folder: the folder to which their names are relative.
     """
     distinct = dict.fromkeys(files)
     existing = {file for file in distinct if is_file(file)}
     missing = [file for file in distinct if file not in existing]
-    advice += "; --allow-partial scores the others" if existing else ""
+    advice += f"; {option('allow_partial', True)} scores the others" if existing else ""
     note = missing_note(missing, len(distinct), data, is_allowed=allow_partial and bool(existing), advice=advice)
     return existing, (*([note] if note else []), *outside_notes(existing, [folder], data))
 

@@ -6,18 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data import huggingface
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.decoding import as_rgb, reading_of_image
-from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, content_digest
-from clipbench.data.modalities import IDS
+from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, as_rgb, content_digest, reading_of_image
+from clipbench.data.modalities import IDS, IMAGE, LINK, NAME, TEXT, Item, Modalities, pairs_of
 from clipbench.data.readers.huggingface_rows import SplitRows, choose_split
-from clipbench.data.readers.modality_columns import from_columns
-from clipbench.data.readers.table import ColumnTable, read_samples
-from clipbench.data.readers.table_columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.readers.table_columns import find_roles
+from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.readers.table import ColumnTable, TableImage, find_roles, table_dataset
 from clipbench.data.reference import with_given_class_names
 from clipbench.errors import BadImage, DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, user_path, why_not_there
@@ -27,6 +25,15 @@ ID = "memory"
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 MODALITIES = "modalities"
 """Option that names the columns of a frame that are modalities, separated by commas."""
+ADVICE = dict.fromkeys(
+    ("captions", "caption_image"), "give them in a column 'caption', or as (image, caption) pairs"
+) | {
+    "labels": "give class names in a column 'label'",
+    "class_names": "give class names in a column 'label'",
+    "contrasts": "name a benchmark that has them, or a manifest",
+    "attacks": "name a benchmark that has them, or give class names in a column 'label'",
+}
+"""Advice on how to give the parts that a data set lacks."""
 KINDS = (
     "a reference, a pandas DataFrame, a Hugging Face data set, a list of (image, caption) pairs, or a dictionary with a"
     " list of items for each modality"
@@ -52,16 +59,13 @@ class DecodedImage:
     name: str
 
     def digest(self) -> str:
-        """Return a hash of mode, size and pixels."""
         image = self._loaded()
         return content_digest(f"{image.mode} {image.size} ".encode() + image.tobytes())
 
     def examine(self) -> Examined:
-        """Return that hash, and how the image is read."""
         return Examined(self.digest(), reading_of_image(self.image))
 
     def open(self) -> Image.Image:
-        """Return the image, RGB or L."""
         return as_rgb(self._loaded(), self.name)
 
     def _loaded(self) -> Image.Image:
@@ -99,20 +103,27 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
         return check(data, allow_partial=options.allow_partial)
     options = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
     library = type(data).__module__.partition(".")[0]
-    if library == "pandas" and hasattr(data, "columns") and MODALITIES in options.options:
+    is_frame = library == "pandas" and hasattr(data, "columns")
+    if is_frame and MODALITIES in options.options:
         options.refuse_unknown([MODALITIES], "in memory, of modalities")
-        return _checked(from_columns(_named(_columns(data), options.options[MODALITIES]), _image), options)
-    if isinstance(data, Mapping) and library != "datasets":
+        dataset = _from_modalities(_named(_columns(data), options.options[MODALITIES]))
+    elif isinstance(data, Mapping) and library != "datasets":
         options.refuse_unknown([], "in memory, of modalities")
-        return _checked(from_columns(data, _image), options)
-    options.refuse_unknown(OPTIONS, "in memory")
-    if library == "datasets" and hasattr(data, "column_names"):
-        return _from_hugging_face(data, options)
-    if library == "pandas" and hasattr(data, "columns"):
-        return _from_table(_columns(data), "the data frame", options)
-    if isinstance(data, Sequence) and not isinstance(data, str | bytes):
-        return _from_table(_pairs(data), "the list of pairs", options)
-    raise UsageError(f"data is of type {type(data).__name__}: expected {KINDS}")
+        dataset = _from_modalities(data)
+    else:
+        options.refuse_unknown(OPTIONS, "in memory")
+        if library == "datasets" and hasattr(data, "column_names"):
+            dataset = _from_hugging_face(data, options)
+        elif is_frame:
+            dataset = _from_table(_columns(data), "the data frame", options)
+        elif isinstance(data, Sequence) and not isinstance(data, str | bytes):
+            dataset = _from_table(_pairs(data), "the list of pairs", options)
+        else:
+            raise UsageError(f"data is of type {type(data).__name__}: expected {KINDS}")
+    missing = {part: how for part, how in ADVICE.items() if getattr(dataset, part) is None}
+    return check(
+        with_given_class_names(replace(dataset, missing=missing), options), allow_partial=options.allow_partial
+    )
 
 
 def _from_hugging_face(data: Any, options: DataOptions) -> Dataset:
@@ -120,49 +131,31 @@ def _from_hugging_face(data: Any, options: DataOptions) -> Dataset:
     if isinstance(data, dict):
         split = choose_split(list(data), split, "the data set")
         data = data[split]
-    dataset = huggingface.from_rows(SplitRows(data, split, None), options, ID)
-    return _checked(dataset, options)
+    return huggingface.from_rows(SplitRows(data, split, None), options, ID)
 
 
 def _from_table(columns: Mapping[str, list[object]], source: str, options: DataOptions) -> Dataset:
     roles = find_roles(list(columns), options.options, source=source)
     table = ColumnTable(columns=columns, place=lambda row: f"{source}, row {row}")
-    cells = columns[roles.image]
-    if not cells:
+    images: dict[int, TableImage] = {}
+    first_row: dict[object, int] = {}
+    for row, cell in enumerate(columns[roles.image]):
+        is_path = isinstance(cell, str | os.PathLike)
+        key = str(cell) if is_path else id(cell)
+        name = str(cell) if is_path else str(first_row.setdefault(key, row))
+        images[row] = TableImage(_image(cell, table.place(row)), key, name)
+    if not images:
         raise DataError(f"{source} is empty: expected one row or more")
-    images = {row: _image(cell, table.place(row)) for row, cell in enumerate(cells)}
-    keys = {row: str(cell) if isinstance(cell, str | os.PathLike) else id(cell) for row, cell in enumerate(cells)}
-    ids = {row: str(cell) if isinstance(cell, str | os.PathLike) else str(row) for row, cell in enumerate(cells)}
-    first = {key: row for row, key in reversed(keys.items())}
-    samples = read_samples(table, roles, keys=keys, ids={row: ids[first[key]] for row, key in keys.items()})
-    dataset = Dataset(
-        id=ID,
-        images=[images[row] for row in samples.first_rows],
-        image_ids=samples.image_ids,
-        has_ids=samples.has_ids,
-        labels=samples.labels,
-        class_names=samples.class_names,
-        captions=samples.captions,
-        caption_image=samples.caption_image,
-        groups=samples.groups,
-        notes=samples.notes,
-    )
-    return _checked(dataset, options)
+    return table_dataset(table, roles, ID, images)
 
 
 def _named(columns: Mapping[str, list[object]], names: str) -> dict[str, list[object]]:
-    """Return the columns of modalities, with the ids that belong to them."""
     modalities = [name.strip() for name in names.split(",") if name.strip()]
     for name in modalities:
         if name not in columns:
             raise UsageError(f"the data frame has no column '{name}': {did_you_mean(name, columns)}")
     wanted = {*modalities, *(f"{name}{IDS}" for name in modalities)}
     return {name: cells for name, cells in columns.items() if name in wanted}
-
-
-def _checked(dataset: Dataset, options: DataOptions) -> Dataset:
-    named = with_given_class_names(replace(dataset, missing=_missing(dataset)), options)
-    return check(named, allow_partial=options.allow_partial)
 
 
 def _columns(frame: Any) -> dict[str, list[object]]:
@@ -202,18 +195,88 @@ def _image(cell: object, place: str) -> ImageRef:
             raise DataError(f"{place}: no image is an array of {cell.dtype}, {cell.shape}: expected uint8") from error
     if isinstance(cell, Image.Image):
         return DecodedImage(cell, place)
-    raise DataError(
-        f"{place}: the image is of type {type(cell).__name__}: expected a path, a PIL image or encoded bytes"
+    raise DataError(f"{place}: an image is of type {type(cell).__name__}: expected a path, PIL image or encoded bytes")
+
+
+# -- several modalities: a list of items for each, their ids, and rows that pair them
+
+
+def _from_modalities(columns: Mapping[Any, Any]) -> Dataset:
+    """Return data of several modalities; images and texts among them are its images and captions too.
+
+    The column ``audio_ids`` has the names of the items of ``audio``, and ``audio_to_text`` the row of each one's text.
+    Without such rows, item i of two modalities with as many items belongs to item i.
+    """
+    for name, cells in columns.items():
+        if isinstance(cells, str | bytes | Mapping) or not hasattr(cells, "__iter__"):
+            raise DataError(f"data: '{name}' is of type {type(cells).__name__}: expected a list of items")
+    lists = {str(name): list(cells) for name, cells in columns.items()}
+    names = [name for name in lists if not name.endswith(IDS) and LINK not in name]
+    _refuse_names(lists, names)
+    items = {name: _items(name, lists[name]) for name in names}
+    ids = {name: _ids(name, lists) for name in names}
+    links = [(source, target) for source in names for target in names if f"{source}{LINK}{target}" in lists]
+    given = {link: _rows(LINK.join(link), lists[LINK.join(link)]) for link in links}
+    modalities = Modalities(items, ids, pairs_of({name: len(each) for name, each in items.items()}, given))
+    captions = _captions(modalities)
+    return Dataset(
+        id=ID,
+        images=items.get(IMAGE, []),
+        image_ids=ids.get(IMAGE, []),
+        has_ids=all(f"{name}{IDS}" in lists for name in names),
+        modalities=None if captions and set(names) == {IMAGE, TEXT} else modalities,
+        **captions,
     )
 
 
-def _missing(dataset: Dataset) -> dict[str, str]:
-    """Return how to give the parts that a data set lacks."""
-    advice = {
-        "captions": "give them in a column 'caption', or as (image, caption) pairs",
-        "labels": "give class names in a column 'label'",
-        "contrasts": "name a benchmark that has them, or a manifest",
-        "attacks": "name a benchmark that has them, or give class names in a column 'label'",
-    }
-    parts = {**advice, "caption_image": advice["captions"], "class_names": advice["labels"]}
-    return {part: how for part, how in parts.items() if getattr(dataset, part) is None}
+def _captions(modalities: Modalities) -> dict[str, Any]:
+    owner = modalities.pairs.get((TEXT, IMAGE))
+    of_images = modalities.pairs.get((IMAGE, TEXT))
+    if of_images is not None and np.array_equal(of_images, np.arange(len(modalities.items[TEXT]))):
+        owner = of_images  # row i and row i, whichever of the two points to the other
+    if owner is None or len(np.unique(owner)) < len(modalities.items[IMAGE]):
+        return {}
+    return {"captions": modalities.items[TEXT], "caption_image": owner, "caption_ids": modalities.ids[TEXT]}
+
+
+def _refuse_names(lists: Mapping[str, list[Any]], names: Sequence[str]) -> None:
+    links = [f"{source}{LINK}{target}" for source in names for target in names if source != target]
+    known = [*names, *(f"{name}{IDS}" for name in names), *links]
+    for name in lists:
+        if name in ("images", "texts"):
+            raise DataError(f"data: '{name}' is no modality: call it '{name[:-1]}'")
+        if name not in known or (name in names and not NAME.fullmatch(name)):
+            hint = did_you_mean(name, [each for each in known if each != name])
+            raise DataError(f"data: '{name}' is neither a modality nor says which items belong together: {hint}")
+        backwards = LINK.join(reversed(name.split(LINK))) if name in links else ""
+        if backwards in lists:
+            raise DataError(f"data: '{name}' and '{backwards}' are given: keep that of the modality with more items")
+
+
+def _items(name: str, cells: list[Any]) -> list[Any]:
+    places = [f"data, {name} {row}" for row in range(len(cells))]
+    if name == IMAGE:
+        return [_image(cell, place) for cell, place in zip(cells, places, strict=True)]
+    if name == TEXT:
+        wrong = next((row for row, cell in enumerate(cells) if not isinstance(cell, str) or not cell.strip()), None)
+        if wrong is not None:
+            raise DataError(f"{places[wrong]} is {cells[wrong]!r:.60}: expected a text")
+        return cells
+    return [Item(cell, f"{row}") for row, cell in enumerate(cells)]
+
+
+def _ids(name: str, lists: Mapping[str, list[Any]]) -> list[str]:
+    """Return the ids of items: those that were given, or paths where each item is another one, or else rows."""
+    given, cells = lists.get(f"{name}{IDS}"), lists[name]
+    if given is not None:
+        return list(map(str, given))
+    are_paths = name != TEXT and all(isinstance(cell, str | os.PathLike) for cell in cells)
+    paths = [os.fspath(cell) for cell in cells] if are_paths else []
+    return paths if paths and len(set(paths)) == len(paths) else [str(row) for row in range(len(cells))]
+
+
+def _rows(name: str, cells: list[Any]) -> Int64[np.ndarray, " n"]:
+    rows = np.array(cells, dtype=object if not cells else None)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise DataError(f"data: '{name}' holds {rows.dtype} of shape {rows.shape}: expected row numbers from 0 on")
+    return rows.astype(np.int64)

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from clipbench.data.images import content_digest
+from clipbench.data.images import check_ids, content_digest
 from clipbench.errors import DataError
 from clipbench.untrusted.reading import is_file, read_bytes
 
@@ -39,12 +39,7 @@ class ItemRef(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """An item in memory, which an encoder takes as it is: a path, bytes, an array, or anything else.
-
-    Example:
-        >>> Item(b"sound", "1").content == Item(b"sound", "2").content, Item(object(), "3").content is None
-        (True, True)
-    """
+    """An item in memory, which an encoder takes as it is: a path, bytes, an array, or anything else."""
 
     value: object
     name: str
@@ -94,8 +89,11 @@ class Modalities:
     def is_aligned(self) -> bool:
         """True where row i of each modality belongs to row i of all others."""
         n = {len(items) for items in self.items.values()}
-        rows = np.arange(max(n))
-        return len(n) == 1 and all(np.array_equal(each, rows) for each in self.pairs.values()) and self._is_connected()
+        reached = {self.names[0]}
+        for _ in self.names:
+            reached |= {name for link in self.pairs if reached & set(link) for name in link}
+        is_connected = reached == set(self.names)
+        return len(n) == 1 and is_connected and all(np.array_equal(each, range(*n)) for each in self.pairs.values())
 
     @cached_property
     def groups(self) -> dict[str, Int64[np.ndarray, " n"]]:
@@ -103,7 +101,7 @@ class Modalities:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        starts = self._starts()
+        starts = dict(zip(self.items, np.cumsum([0, *map(len, self.items.values())]).tolist(), strict=False))
         left = [starts[source] + np.arange(len(rows)) for (source, _), rows in self.pairs.items()]
         right = [starts[target] + rows for (_, target), rows in self.pairs.items()]
         total = sum(map(len, self.items.values()))
@@ -130,35 +128,15 @@ class Modalities:
     def parts(self) -> list[object]:
         """Return all that scores depend on, but for images, as a fingerprint takes it."""
         of_items = [
-            (name, list(self.ids[name]), [item if isinstance(item, str) else _digest(item) for item in items])
-            for name, items in self.items.items()
+            (name, list(self.ids[name]), [_digest(item) for item in items]) for name, items in self.items.items()
         ]
         return [*of_items, *((link, rows.tolist()) for link, rows in sorted(self.pairs.items()))]
-
-    def _starts(self) -> dict[str, int]:
-        ends = np.cumsum([0, *map(len, self.items.values())]).tolist()
-        return dict(zip(self.items, ends, strict=False))
-
-    def _is_connected(self) -> bool:
-        """Return whether pairs lead from each modality to each other one."""
-        reached = {self.names[0]}
-        for _ in self.names:
-            reached |= {name for link in self.pairs if reached & set(link) for name in link}
-        return reached == set(self.names)
 
 
 def pairs_of(
     counts: Mapping[str, int], given: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
 ) -> dict[tuple[str, str], Int64[np.ndarray, " n_source"]]:
-    """Return the pairs that are given, and row i with row i of modalities of equal counts of which nothing is said.
-
-    Args:
-        counts: items by modality.
-
-    Example:
-        >>> {link: rows.tolist() for link, rows in pairs_of({"audio": 2, "text": 2, "video": 1}, {}).items()}
-        {('audio', 'text'): [0, 1]}
-    """
+    """Return the pairs that are given, and row i with row i of modalities of equal counts of which nothing is said."""
     names = sorted(counts)
     equal = {
         (first, second): np.arange(counts[first])
@@ -187,11 +165,9 @@ def check_modalities(modalities: Modalities, data: str) -> None:
             raise DataError(f"data set {data} has no item of {name}: expected one or more")
         if len(ids) != len(items):
             raise DataError(
-                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one id for each"
+                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one for each"
             )
-        if len(set(ids)) < len(ids):
-            repeated = next(id for place, id in enumerate(ids) if id in ids[:place])
-            raise DataError(f"data set {data} has the {name} id '{repeated}' twice: ids must be distinct")
+        check_ids(ids, f"{name} id", data)
     for (source, target), rows in modalities.pairs.items():
         n = len(modalities.items[target])
         if len(rows) != len(modalities.items[source]) or (len(rows) and not (rows.min() >= 0 and rows.max() < n)):
@@ -225,4 +201,5 @@ def _content(value: object) -> bytes | None:
 
 
 def _digest(item: object) -> str:
-    return item.digest() if isinstance(item, ItemRef) else ""
+    """Return a text as it is, and the hash of an item that is neither text nor image."""
+    return item if isinstance(item, str) else item.digest() if isinstance(item, ItemRef) else ""

@@ -1,9 +1,9 @@
-"""Prompts: the texts of each class for zero-shot classification, from templates or written by hand."""
+"""Class names, and prompts: the texts of each class for zero-shot classification, from templates or written by hand."""
 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,8 @@ from clipbench.data.images import content_digest
 from clipbench.errors import DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, read_json, read_text, shown, why_not_there
 
+CLASS_NAMES_FILE = "classnames.txt"
+"""Name of the file with class names that lies beside the data, as in CLIP_benchmark's layout."""
 PLACEHOLDER = "{c}"
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 """The CLIP paper's plain prompt, for data without templates that are not in the catalogue either."""
@@ -33,10 +35,7 @@ class Prompts:
     by_class: Mapping[str, tuple[str, ...]] | None = None
 
     def render(self, class_names: Sequence[str]) -> list[list[str]]:
-        """Return the prompts of each class, in order.
-
-        Raises:
-            DataError: prompts by class do not have exactly the data's classes.
+        """Return the prompts of each class, in order; raise DataError unless prompts by class are of exactly these classes.
 
         Example:
             >>> Prompts(templates=("a {c}.", "the {c}.")).render(["dog", "cat"])
@@ -45,15 +44,26 @@ class Prompts:
         if self.by_class is None:
             templates = self.templates or DEFAULT_TEMPLATES
             return [[template.replace(PLACEHOLDER, name) for template in templates] for name in class_names]
-        _check_classes(self.by_class, class_names)
+        unknown = [name for name in self.by_class if name not in set(class_names)]
+        missing = [name for name in class_names if name not in self.by_class]
+        if missing:
+            hint = did_you_mean(missing[0], unknown)
+            lack = f"prompts lack {len(missing)} of {len(class_names)} classes"
+            raise DataError(f"{lack}, the first '{missing[0]}': {hint}")
+        if unknown:
+            raise DataError(
+                f"prompts name {len(unknown)} classes that the data set does not have, the first '{unknown[0]}'"
+            )
         return [list(self.by_class[name]) for name in class_names]
 
     def record(self) -> dict[str, object]:
         """Return the entry of the prompts in a result: their kind, number and hash."""
-        texts = self.templates if self.by_class is None else sorted(self.by_class.items())
-        n_prompts = len(texts or ()) if self.by_class is None else sum(map(len, self.by_class.values()))
-        kind = "templates" if self.by_class is None else "by class"
-        return {"kind": kind, "n_prompts": n_prompts, "fingerprint": content_digest(repr(texts).encode())}
+        if self.by_class is None:
+            kind, n_prompts, texts = "templates", len(self.templates or ()), repr(self.templates)
+        else:
+            kind, n_prompts = "by class", sum(map(len, self.by_class.values()))
+            texts = repr(sorted(self.by_class.items()))
+        return {"kind": kind, "n_prompts": n_prompts, "fingerprint": content_digest(texts.encode())}
 
 
 class KnownPrompts(NamedTuple):
@@ -84,15 +94,12 @@ def read_prompts(path: Path) -> Prompts:
     """Return the prompts in a file of the user's.
 
     A ``.json`` file holds a list of templates, or an object from class name to a list of complete prompts (as CuPL
-    writes them); any other file holds one template a line.
-
-    Raises:
-        UsageError: there is no such file.
-        DataError: it is malformed or empty, or a template lacks ``{c}``.
+    writes them); any other file holds one template a line. Raises UsageError where there is no such file, and DataError
+    where it is malformed or empty, or a template lacks ``{c}``.
     """
     if not is_file(path):
         raise UsageError(
-            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one template a line"
+            f"no prompts file {path}{why_not_there(path)}: expected .json, or text with one template a line"
         )
     if path.suffix.lower() != ".json":
         return Prompts(templates=read_templates(path))
@@ -106,11 +113,7 @@ def read_prompts(path: Path) -> Prompts:
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """Return the templates in a text file, one a line; blank lines are skipped.
-
-    Raises:
-        DataError: there are none, or one lacks ``{c}``.
-    """
+    """Return the templates in a text file, one a line, without blank lines; raise DataError where none is, or lacks ``{c}``."""
     lines = [line.strip() for line in read_text(path, DataError, most=MOST_BYTES).splitlines()]
     return _checked([line for line in lines if line], path)
 
@@ -122,9 +125,7 @@ def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
         # "{}" and "{classname}" are other tools' placeholders: left in, every class would get the same prompt.
         other = next((field for field in _BRACES.findall(template) if field != PLACEHOLDER), None)
         if other is not None:
-            raise DataError(
-                f"{path}: template {shown(template)} has {other}: write {PLACEHOLDER} where the class name goes"
-            )
+            raise DataError(f"{path}: template {shown(template)} has {other}: write {PLACEHOLDER} for the class name")
         if PLACEHOLDER not in template:
             raise DataError(f"{path}: template {shown(template)} lacks {PLACEHOLDER}, where the class name goes")
     return tuple(templates)
@@ -136,21 +137,6 @@ def _texts(value: object, place: str) -> list[str]:
     return value
 
 
-def _check_classes(by_class: Mapping[str, object], class_names: Sequence[str]) -> None:
-    known = set(class_names)
-    missing = [name for name in class_names if name not in by_class]
-    if missing:
-        raise DataError(
-            f"prompts lack {len(missing)} of {len(class_names)} classes, the first '{missing[0]}':"
-            f" {did_you_mean(missing[0], [name for name in by_class if name not in known])}"
-        )
-    unknown = [name for name in by_class if name not in known]
-    if unknown:
-        raise DataError(
-            f"prompts are given for {len(unknown)} classes that the data set does not have, the first '{unknown[0]}'"
-        )
-
-
 def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
     """Return a list as it is, or the list ``NAME`` of open_clip for ``open_clip:NAME``, templates as text with ``{c}``."""
     if not isinstance(value, str):
@@ -159,3 +145,50 @@ def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
 
     items = getattr(open_clip, value.removeprefix("open_clip:"))
     return tuple(item(PLACEHOLDER) if callable(item) else item for item in items)
+
+
+# -- class names
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Return the class names in a text file, one a line; the first line names class 0; raise DataError for an empty one."""
+    text = read_text(path, DataError, name=f"class names from {path}")
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    if not lines:
+        raise DataError(f"{path} holds no class names: expected one a line")
+    if "" in lines:
+        raise DataError(
+            f"{path}, line {lines.index('') + 1} is empty: expected a class name, as its number is the class"
+        )
+    return tuple(lines)
+
+
+def names_for_prompts(identifiers: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return class names with spaces for underscores, which file systems made necessary, and a note if any changed.
+
+    Example:
+        >>> names_for_prompts(["golden_retriever"])
+        (('golden retriever',), ("class names are read with spaces for underscores ('golden retriever')",))
+    """
+    names = tuple(identifier.replace("_", " ") for identifier in identifiers)
+    changed = [new for old, new in zip(identifiers, names, strict=True) if old != new]
+    notes = (f"class names are read with spaces for underscores ('{changed[0]}')",) if changed else ()
+    return names, notes
+
+
+def with_class_names(dataset: Dataset, names: Sequence[str], *, source: str) -> Dataset:
+    """Return the data set with other names for the same classes, in the same order; raise DataError as ``check_renaming``."""
+    if dataset.class_names is not None:
+        check_renaming(dataset.class_names, names, source=source)
+    return replace(dataset, class_names=tuple(names))
+
+
+def check_renaming(present: Sequence[str], names: Sequence[str], *, source: str) -> None:
+    """Raise DataError where ``names`` are not as many as the present class names, or the same in another order."""
+    if len(names) != len(present):
+        raise DataError(f"{source} has {len(names)} class names for data of {len(present)} classes: expected one each")
+    if list(names) != list(present) and sorted(names) == sorted(present):
+        raise DataError(
+            f"{source} has the names of the data in another order ('{names[0]}' first, expected '{present[0]}'):"
+            " line numbers are class numbers, so labels would be wrong"
+        )

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, hub_datasets, huggingface, training_split
+from clipbench.data import attacks, huggingface, training_split
+from clipbench.data.attacks import files as attack_files
+from clipbench.data.attacks.written_words import N_WRITTEN_IMAGES, with_written_words
 from clipbench.data.catalogue.entries import (
     CatalogueEntry,
     catalogue,
@@ -21,15 +23,13 @@ from clipbench.data.catalogue.entries import (
     with_published_prompts,
 )
 from clipbench.data.catalogue.shards import ShardSelection, find_part, load_part
-from clipbench.data.class_names import read_class_names, with_class_names
 from clipbench.data.contrasts import files as contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.hub_datasets import HubReference
+from clipbench.data.prompts import read_class_names, with_class_names
 from clipbench.data.readers import eccv_caption, image_folder, languages, long_captions, manifest, webdataset
 from clipbench.data.readers import judged as judged_files
-from clipbench.data.readers.huggingface_rows import SAVED_FILES
-from clipbench.errors import DataError, UsageError, did_you_mean
-from clipbench.untrusted.reading import is_file, is_folder, is_there, matching, user_path, why_not_there
+from clipbench.errors import DataError, UsageError, data_option, did_you_mean
+from clipbench.untrusted.reading import is_folder, is_there, user_path, why_not_there
 
 HUB_PREFIX = "hf:"
 GENERATED = "scenes"
@@ -38,58 +38,29 @@ VAGUE_NAMES = {"images", "image", "imgs", "data", "dataset", "imagefolder", *ima
 """Folder names that need their parent's name to make an id."""
 
 
-@dataclass(frozen=True)
-class DataLayout:
-    """A form of data on disk, how it is recognised, and its loader."""
-
-    description: str
-    fits: Callable[[Path], bool]
-    load: Callable[[Path, DataOptions, str], Dataset]
-
-
-def _is_manifest(path: Path) -> bool:
-    return is_file(path) and path.suffix.lower() in manifest.READERS
+Layout = tuple[str, Callable[[Path], bool], Callable[[Path, DataOptions, str], Dataset]]
+"""A form of data on disk in words, how it is recognised, and its loader."""
 
 
 def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
     manifests = manifest.manifests_in(path)
     if len(manifests) > 1:
-        raise UsageError(
-            f"{path} has {manifests[0].name} and {manifests[1].name}: name the one to read, as {manifests[0]}"
-        )
+        raise UsageError(f"{path} has {manifests[0].name} and {manifests[1].name}: name one, as {manifests[0]}")
     return manifest.load(manifests[0], options, id)
 
 
-def _is_hugging_face(path: Path) -> bool:
-    saved = any(is_file(path / name) for name in SAVED_FILES)
-    return saved or any(matching(path, pattern) for pattern in ("*.parquet", "*/*.parquet", "*/*/*.parquet"))
-
-
-LAYOUTS = (
-    DataLayout(
-        "contrasts (SugarCrepe, ARO, VALSE, NLVR, a manifest of one's own)", contrast_files.fits, contrast_files.load
-    ),
-    DataLayout("a manifest of objects with words written on them", attacks.is_manifest, attacks.load_manifest),
-    DataLayout("images called label=dog_text=cat.png", attacks.has_named_files, attacks.load_named_files),
-    DataLayout("annotations.json of typographic attacks", attacks.has_annotations, attacks.load_annotations),
-    DataLayout("Urban-1k (image/, caption/)", long_captions.fits_urban1k, long_captions.load_urban1k),
-    DataLayout("DOCCI (docci_descriptions.jsonlines)", long_captions.fits_docci, long_captions.load_docci),
-    DataLayout("Densely Captioned Images (splits.json, complete/)", long_captions.fits_dci, long_captions.load_dci),
-    DataLayout("ShareGPT4V (a .json of conversations)", long_captions.fits_sharegpt4v, long_captions.load_sharegpt4v),
-    DataLayout("ImageInWords (a .jsonl of IIW)", long_captions.fits_iiw, long_captions.load_iiw),
-    DataLayout(
-        "ECCV Caption (eccv_caption_to_image.json, and COCO's captions and images)",
-        eccv_caption.fits,
-        eccv_caption.load,
-    ),
-    DataLayout("judged documents (corpus.jsonl, queries.jsonl, qrels/)", judged_files.fits, judged_files.load),
-    DataLayout("Crossmodal-3600 (captions.jsonl, images/)", languages.fits_xm3600, languages.load_xm3600),
-    DataLayout("captions line by line (XTD-10, Flickr30k-200)", languages.fits_lines, languages.load_lines),
-    DataLayout("a manifest (.csv, .tsv, .jsonl, .json)", _is_manifest, manifest.load),
-    DataLayout("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
-    DataLayout("a Hugging Face data set (save_to_disk, parquet)", _is_hugging_face, huggingface.load_folder),
-    DataLayout("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
-    DataLayout("one folder a class", is_folder, image_folder.load),
+LAYOUTS: tuple[Layout, ...] = (
+    *contrast_files.LAYOUTS,
+    *attack_files.LAYOUTS,
+    *long_captions.LAYOUTS,
+    *eccv_caption.LAYOUTS,
+    *judged_files.LAYOUTS,
+    *languages.LAYOUTS,
+    ("a manifest (.csv, .tsv, .jsonl, .json)", manifest.fits, manifest.load),
+    ("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
+    ("a Hugging Face data set (save_to_disk, parquet)", huggingface.is_folder_of_rows, huggingface.load_folder),
+    ("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
+    ("one folder a class", is_folder, image_folder.load),
 )
 """Tried in order, the special before the general: a folder of DOCCI holds a .jsonlines file and class-like folders."""
 
@@ -120,9 +91,7 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
 def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
     """Return a data set as a task asks for it: for text-in-image, words are written onto images that have none.
 
-    Raises:
-        UsageError: the option ``n``, how many images words are written on, where the words are there already.
-        MissingPart: the images have no labels, from which the words are taken.
+    Raises UsageError for the option ``n`` where the words are there already, and MissingPart where the images have no labels.
     """
     if options.task != attacks.TASK:
         return dataset
@@ -133,7 +102,7 @@ def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
         return training_split.beside_attacks(tested, training, name)
     n = options.whole_number("n", "how many images words are to be written on", least=1)
     if dataset.attacks is None and dataset.contrasts is None:
-        return attacks.with_written_words(dataset, n=n or attacks.N_WRITTEN_IMAGES)
+        return with_written_words(dataset, n=n or N_WRITTEN_IMAGES)
     options.refuse_unknown([name for name in options.options if name != "n"], dataset.id)
     return dataset
 
@@ -162,12 +131,6 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
     """Return the id of data at a path, equal on every machine: the path below the data root, or else its last parts.
 
     As many parts are taken as are needed to get beyond names such as ``images`` and ``test``.
-
-    Example:
-        >>> path_id(Path("/home/me/clothing10/images/test"))
-        'clothing10/images/test'
-        >>> path_id(Path("/home/me/pets"))
-        'pets'
     """
     absolute = Path(os.path.abspath(path))
     root = None if data_root is None else Path(os.path.abspath(data_root))
@@ -199,10 +162,8 @@ def _existing(reference: str, data_root: Path | None) -> Path:
         if is_there(path):
             return path
     if "/" in reference or reference.startswith(".") or Path(reference).suffix:
-        why = why_not_there(here)
-        raise UsageError(
-            f"no such file or folder: {reference}{why}" + (f" (nor below {data_root})" if data_root else "")
-        )
+        below = f" (nor below {data_root})" if data_root else ""
+        raise UsageError(f"no such file or folder: {reference}{why_not_there(here)}{below}")
     raise UsageError(
         f"unknown data '{reference}': {did_you_mean(reference, [*catalogue(), GENERATED])}"
         " (clipbench list data; or a path, or hf:ORG/NAME)"
@@ -210,24 +171,26 @@ def _existing(reference: str, data_root: Path | None) -> Path:
 
 
 def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
-    for layout in LAYOUTS:
-        if layout.fits(path):
-            return layout.load(path, options, id)
-    raise UsageError(
-        f"{path} holds no data in a known layout: expected {'; or '.join(layout.description for layout in LAYOUTS)}"
-    )
+    for _, fits, load in LAYOUTS:
+        if fits(path):
+            return load(path, options, id)
+    known = "; or ".join(description for description, _, _ in LAYOUTS)
+    raise UsageError(f"{path} holds no data in a known layout: expected {known}")
 
 
 def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     options = replace(options, options={**entry.options, **options.options})
     part = _part_of(entry, options)
     if part is not None:
-        return _load_part(part, entry, options)
+        dataset = load_part(part, entry, with_columns(part.source, entry, options))
+        return replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
     place = find_place(entry, options.data_root)
     if entry.images is not None:
         options.refuse_unknown((languages.LANGUAGE,), entry.name)
         images = _load_entry(catalogue()[entry.images], replace(options, options={}))
         return replace(languages.with_languages(images, place, options), id=entry.name, cite=entry.cite or None)
+    if not any(fits(place) for _, fits, _ in LAYOUTS[:-1]):
+        place = manifest.only_table(place, has_captions=entry.kind == "retrieval") or place
     dataset = with_origin(_load_path(place, column_options(entry, place, options), entry.name), place)
     dataset = replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
     if languages.LANGUAGE in options.options:  # the number of captions is that of all languages
@@ -244,43 +207,24 @@ def _part_of(entry: CatalogueEntry, options: DataOptions) -> ShardSelection | No
     return find_part(entry, options.data_root or Path(), options.n_images)
 
 
-def _load_part(part: ShardSelection, entry: CatalogueEntry, options: DataOptions) -> Dataset:
-    dataset = load_part(part, entry, with_columns(part.source, entry, options))
-    return replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
-
-
 def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
-    name, config, split = _parts(reference)
-    options = _with_split(options, split, reference)
+    rest = os.path.expanduser(reference.removeprefix(HUB_PREFIX))
+    name, *more = [rest] if rest and is_folder(rest) else rest.split(":")
+    if not name or len(more) > 2:
+        raise UsageError(f"data '{reference}': expected hf:ORG/NAME[:CONFIG[:SPLIT]] or hf:PATH")
+    config, split = (part or None for part in [*more, "", ""][:2])
+    given = options.options.get("split")
+    if None not in (split, given) and split != given:
+        raise UsageError(f"data '{reference}' name the split '{split}', and {data_option(split=given)}: drop one")
+    if split is not None:
+        options = replace(options, options={**options.options, "split": split})
     if is_folder(name):
         return huggingface.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
-    split, revision = options.options.get("split"), options.options.get("revision")
-    dataset = hub_datasets.load(HubReference(repository=name, config=config, split=split, revision=revision), options)
+    dataset = huggingface.load_hub(name, config, options)
     entry = entry_of_repository(name)
     return dataset if entry is None else replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
-
-
-def _parts(reference: str) -> tuple[str, str | None, str | None]:
-    """Return name, configuration and split of a reference to the Hub or a folder."""
-    rest = os.path.expanduser(reference.removeprefix(HUB_PREFIX))
-    if rest and is_folder(rest):
-        return rest, None, None
-    name, *more = rest.split(":")
-    if not name or len(more) > 2:
-        raise UsageError(f"data '{reference}': expected hf:ORG/NAME[:CONFIG[:SPLIT]] or hf:PATH")
-    config, split = [*more, "", ""][:2]
-    return name, config or None, split or None
-
-
-def _with_split(options: DataOptions, split: str | None, reference: str) -> DataOptions:
-    option = options.options.get("split")
-    if split is None or option == split:
-        return options
-    if option is not None:
-        raise UsageError(f"data '{reference}' name the split '{split}', and --data-option split={option}: drop one")
-    return replace(options, options={**options.options, "split": split})
 
 
 def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
@@ -289,11 +233,11 @@ def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
     has_classes = dataset.labels is not None or dataset.multilabels is not None
     if file is not None:
         if not has_classes:
-            raise UsageError(f"data set {dataset.id} has no labels: drop --data-option class_names={file}")
+            raise UsageError(f"data set {dataset.id} has no labels: drop {data_option(class_names=file)}")
         dataset = with_class_names(dataset, read_class_names(Path(file)), source=file)
     if has_classes and dataset.class_names is None:
         raise DataError(
-            f"data set {dataset.id} numbers its classes and does not name them: give the names, one per line in the order"
-            " of the numbers, with --data-option class_names=FILE"
+            f"data set {dataset.id} numbers its classes and does not name them: give the names, one per line in the"
+            f" order of the numbers, with {data_option(class_names='FILE')}"
         )
     return dataset

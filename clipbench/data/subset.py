@@ -7,9 +7,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset
-from clipbench.data.judgements import Judgements
+from clipbench.data.questions import Attack
 from clipbench.errors import DataError, UsageError
 
 T = TypeVar("T")
@@ -22,37 +21,40 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
     Of contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions;
     attacks with labels of another style stay with the usual one on the same object, and so do all images to train on.
     Of judged data, ``n`` queries are kept, and all documents: what is searched stays as large.
-    A data set that is no larger is returned unchanged.
-
-    Raises:
-        UsageError: n is below 1.
+    A data set that is no larger is returned unchanged. Raises UsageError for an n below 1.
     """
     if n < 1:
         raise UsageError(f"a subset of {n} images: expected 1 or more")
     if dataset.judgements is not None:
-        return _some_queries(dataset, dataset.judgements, n, rng)
+        n_queries = len(dataset.judgements.queries.ids)
+        if n >= n_queries:
+            return dataset
+        rows = np.sort(rng.choice(n_queries, n, replace=False)).astype(np.int64)
+        note = f"a seeded subset of {n} of {n_queries} queries; all documents are searched"
+        return replace(dataset, judgements=dataset.judgements.take_queries(rows), notes=(*dataset.notes, note))
     if dataset.contrasts or dataset.attacks:  # a few images may have many of them
         return _limited_items(dataset, n, rng)
     if n >= len(dataset):
         return dataset
-    labels = dataset.labels
-    rows = rng.choice(len(dataset), n, replace=False) if labels is None else _stratified(labels, n, rng)
-    kind = "seeded" if labels is None else "seeded, stratified"
+    if dataset.labels is None:
+        kind, rows = "seeded", rng.choice(len(dataset), n, replace=False)
+    else:
+        classes, counts = np.unique(dataset.labels, return_counts=True)
+        of_classes = [np.flatnonzero(dataset.labels == label) for label in classes]
+        shares = zip(of_classes, _shares(counts, n, rng), strict=True)
+        kind, rows = "seeded, stratified", np.concatenate([rng.choice(own, n, replace=False) for own, n in shares])
     note = f"a {kind} subset of {n} of {len(dataset)} images"
     return replace(dataset.take(np.sort(rows).astype(np.int64)), notes=(*dataset.notes, note))
 
 
-def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"], *, why: str = "could not be read") -> Dataset:
-    """Return the data set without some images, and a note that counts them and names the first.
-
-    Raises:
-        DataError: none would be left.
-    """
+def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"]) -> Dataset:
+    """Return the data set without some images, and a note that counts them and names the first; raise DataError where
+    none would be left."""
     if not len(rows):
         return dataset
     kept_rows = np.setdiff1d(np.arange(len(dataset)), rows)
     first = dataset.image_ids[int(np.min(rows))]
-    fault = f"{len(dataset) - len(kept_rows)} of {len(dataset)} images {why}, the first '{first}'"
+    fault = f"{len(dataset) - len(kept_rows)} of {len(dataset)} images could not be read, the first '{first}'"
     if not len(kept_rows):
         raise DataError(f"data set {dataset.id}: {fault}: none is left")
     return replace(dataset.take(kept_rows), notes=(*dataset.notes, f"{fault}: left out"))
@@ -75,16 +77,6 @@ def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Datase
     return subset.take(np.array(sorted(kept_rows), np.int64))
 
 
-def _some_queries(dataset: Dataset, judgements: Judgements, n: int, rng: np.random.Generator) -> Dataset:
-    """Return the data set of at most n queries in their old order, with all documents."""
-    n_queries = len(judgements.queries.ids)
-    if n >= n_queries:
-        return dataset
-    rows = np.sort(rng.choice(n_queries, n, replace=False)).astype(np.int64)
-    note = f"a seeded subset of {n} of {n_queries} queries; all documents are searched"
-    return replace(dataset, judgements=judgements.take_queries(rows), notes=(*dataset.notes, note))
-
-
 def _some_attacks(attacks: Sequence[Attack] | None, n: int, rng: np.random.Generator) -> list[Attack] | None:
     """Return at most n attacks of the usual style, and the same words on the same objects in other styles."""
     usual = [attack for attack in attacks or () if not attack.condition]
@@ -101,33 +93,15 @@ def _some_attacks(attacks: Sequence[Attack] | None, n: int, rng: np.random.Gener
 
 
 def _some(items: Sequence[T] | None, n: int, rng: np.random.Generator) -> list[T] | None:
-    """Return at most n of the items in their old order."""
     if items is None or len(items) <= n:
         return None if items is None else list(items)
     return [items[row] for row in np.sort(rng.choice(len(items), n, replace=False)).tolist()]
 
 
-def _stratified(
-    labels: Int64[np.ndarray, " n_images"], n: int, rng: np.random.Generator
-) -> Int64[np.ndarray, " n_kept"]:
-    classes, counts = np.unique(labels, return_counts=True)
-    shares = _shares(counts, n, rng)
-    chosen = [
-        rng.choice(np.flatnonzero(labels == label), share, replace=False)
-        for label, share in zip(classes, shares, strict=True)
-    ]
-    return np.concatenate(chosen)
-
-
 def _shares(
     counts: Int64[np.ndarray, " n_classes"], n: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " n_classes"]:
-    """Return the sample size of each class: one each if ``n`` allows, the rest in proportion by largest remainder.
-
-    Example:
-        >>> _shares(np.array([80, 15, 5]), 10, np.random.default_rng(0))
-        array([7, 2, 1])
-    """
+    """Return the sample size of each class: one each if ``n`` allows, the rest in proportion by largest remainder."""
     minimum = np.ones_like(counts) if n >= len(counts) else np.zeros_like(counts)
     left = counts - minimum
     total = max(1, int(left.sum()))

@@ -1,12 +1,13 @@
 """Images to train on beside those that are tested: ``--data-option train=``, a split for few-shot, data for text-in-image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Int64
 
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
+from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean
 
 TASK, OPTION = "few-shot", "train"
 """The task that trains on a split of its data, and the option that names what is trained on."""
@@ -31,100 +32,55 @@ def of_training(options: DataOptions) -> DataOptions:
 
 
 def of_tested(options: DataOptions) -> DataOptions:
-    """Return the options without those of the images to train on.
-
-    Raises:
-        UsageError: there are some of images that are not named.
-
-    Example:
-        >>> of_tested(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
-        {'n': '9'}
-    """
+    """Return the options without those of the images to train on; raise UsageError where there are some of images that
+    are not named."""
     own_option = next((key for key in options.options if key.startswith(f"{OPTION}.")), None)
     if own_option is not None and OPTION not in options.options:
         raise UsageError(
-            f"--data-option {own_option}={options.options[own_option]}: the images to train on, whose option it is, are not"
-            f" named: add --data-option {OPTION}=DATA"
+            f"{data_option(**{own_option: options.options[own_option]})}: the images to train on, whose option it is,"
+            f" are not named: add {data_option(train='DATA')}"
         )
     own = {key: value for key, value in options.options.items() if key != OPTION and not key.startswith(f"{OPTION}.")}
     return replace(options, options=own)
 
 
 def load(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
-    """Return the images to test together with those of the split that is named, marked as images to train on.
-
-    Args:
-        load_split: loads one split.
-
-    Raises:
-        UsageError: both are the same split, or which one is tested is not said.
-        DataError: a class that is tested has no image to train on.
-        MissingPart: the data have no labels.
-    """
+    """Return the images to test together with those of the split that is named, marked as images to train on."""
     name = options.options[OPTION]
     others = {key: value for key, value in options.options.items() if key != OPTION}
     tested = load_split(replace(options, options=others))
     if tested.split in (None, name):
-        which = (
-            "the images to test are not of a split"
-            if tested.split is None
-            else f"the images to test are of '{name}' too"
-        )
-        raise UsageError(f"--data-option {OPTION}={name}: {which}: name another with --data-option split=NAME")
+        of_what = "not of a split" if tested.split is None else f"of '{name}' too"
+        advice = f"name another with {data_option(split='NAME')}"
+        raise UsageError(f"{data_option(train=name)}: the images to test are {of_what}: {advice}")
     of_training = replace(options, options={**others, "split": name}, n_images=None, allow_partial=True)
     return joined(tested, load_split(of_training), name)
 
 
 def joined(tested: Dataset, training: Dataset, split: str) -> Dataset:
-    """Return the images of two splits as one data set, those to train on last.
-
-    Example:
-        >>> from clipbench.testing import NamedImage
-        >>> parts = dict(images=[NamedImage("a")], image_ids=["a"], labels=np.array([0]))
-        >>> one, other = Dataset(id="x", class_names=("cat",), **parts), Dataset(id="x", class_names=("dog",), **parts)
-        >>> joined(one, replace(other, class_names=("cat",)), "train").is_training
-        array([False,  True])
-    """
+    """Return the images of two splits as one data set, those to train on last."""
     for dataset in (tested, training):
         dataset.require("labels", "class_names")
     assert tested.labels is not None and tested.class_names is not None
-    assert training.labels is not None and training.class_names is not None
     row = {name: number for number, name in enumerate(tested.class_names)}
-    unknown = [name for name in training.class_names if name not in row]
-    if unknown:
-        raise DataError(
-            f"data set {tested.id}: the split '{split}' has the class '{unknown[0]}', which the tested images do not have:"
-            f" {did_you_mean(unknown[0], row)}"
-        )
-    labels = np.array([row[training.class_names[label]] for label in training.labels.tolist()], np.int64)
+    unknown = next((name for name in training.class_names or () if name not in row), None)
+    of_split = f"data set {tested.id}: the split '{split}' has"
+    if unknown is not None:
+        hint = did_you_mean(unknown, row)
+        raise DataError(f"{of_split} the class '{unknown}', which the tested images do not have: {hint}")
+    labels = _numbers_in(row, training)
     lacking = np.setdiff1d(tested.labels, labels)
     if len(lacking):
-        raise DataError(
-            f"data set {tested.id}: the split '{split}' has no image of {len(lacking)} of the classes that are tested,"
-            f" the first '{tested.class_names[lacking[0]]}'"
-        )
-    n, more = len(tested), len(training)
-    return check(
-        replace(
-            tested,
-            images=[*tested.images, *training.images],
-            image_ids=[*tested.image_ids, *(f"{split}: {each}" for each in training.image_ids)],
-            labels=np.concatenate([tested.labels, labels]),
-            is_training=np.arange(n + more) >= n,
-            label_sets=None,
-            label_slices={},
-            captions=None,
-            caption_image=None,
-            caption_ids=None,
-            groups={
-                name: each._replace(values=[*each.values, *[""] * more])
-                for name, each in tested.groups.items()
-                if not each.of_captions
-            },
-            notes=(*tested.notes, *(f"split '{split}': {note}" for note in training.notes if note not in tested.notes)),
-        ),
-        allow_partial=True,
-    )
+        first = tested.class_names[lacking[0]]
+        raise DataError(f"{of_split} no image of {len(lacking)} of the classes that are tested, the first '{first}'")
+    groups = {
+        name: each._replace(values=[*each.values, *[""] * len(training)])
+        for name, each in tested.groups.items()
+        if not each.of_captions
+    }
+    notes = [f"split '{split}': {note}" for note in training.notes if note not in tested.notes]
+    plain = replace(tested, label_sets=None, label_slices={}, captions=None, caption_image=None, caption_ids=None)
+    return _with_training(replace(plain, groups=groups), training, labels, split, notes)
 
 
 def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
@@ -132,70 +88,66 @@ def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
 
     Words to read are left out too. Classes are told by their names, whatever the case of their letters.
 
-    Args:
-        name: of the images to train on.
-
     Raises:
         UsageError: nothing is attacked in the tested data.
         DataError: none of the images to train on is of a class of the attacks, or names of classes differ in case alone.
         MissingPart: the images to train on have no labels.
-
-    Example:
-        >>> from clipbench.data import Attack
-        >>> from clipbench.testing import NamedImage
-        >>> parts = dict(id="x", class_names=("cat", "dog"), image_ids=["a"], images=[NamedImage("a")])
-        >>> tested = Dataset(**parts, attacks=[Attack("1", label=0, word=1, attacked=0)])
-        >>> photographs = Dataset(**{**parts, "class_names": ("Dog",)}, labels=np.array([0]))
-        >>> joined = beside_attacks(tested, photographs, "photographs")
-        >>> joined.labels, joined.is_training
-        (array([0, 1]), array([False,  True]))
     """
+    given = data_option(train=name)
     if tested.attacks is None or tested.class_names is None:
         raise UsageError(
-            f"--data-option {OPTION}={name}: data set {tested.id} has no objects with words on them to test: leave the option"
-            " out, or name data with attacks (docs/data.md)"
+            f"{given}: data set {tested.id} has no objects with words on them to test: leave the option out, or name"
+            " data with attacks (docs/data.md)"
         )
     for part in ("labels", "class_names"):
         if getattr(training, part) is None:
-            advice = f": --data-option {OPTION}={name} takes images with labels, such as a folder for each class"
-            raise MissingPart(training.id, part, advice)
+            raise MissingPart(training.id, part, f": {given} takes images with labels, such as a folder for each class")
     assert training.labels is not None and training.class_names is not None
-    _refuse_ambiguous(tested.class_names, training.class_names, name)
-    n_readings, n_unknown = len(tested.contrasts or ()), len(training)
+    _refuse_ambiguous(tested.class_names, training.class_names, given)
     row = {class_name.casefold(): number for number, class_name in enumerate(tested.class_names)}
-    labels = np.array([row.get(class_name.casefold(), -1) for class_name in training.class_names], np.int64)
-    training = training.take(np.flatnonzero(labels[training.labels] >= 0))
+    n_readings, n_labelled, first = len(tested.contrasts or ()), len(training), training.class_names[0]
+    training = replace(training, class_names=tuple(each.casefold() for each in training.class_names))
+    is_known = np.array([name in row for name in training.class_names or ()])
+    training = training.take(np.flatnonzero(is_known[training.labels]))
     if not len(training):
-        first, known = training.class_names or ("",), sorted(tested.class_names)
         raise DataError(
-            f"--data-option {OPTION}={name}: none of its {n_unknown:,} images is of a class of {tested.id}: its first class is"
-            f" '{first[0]}', expected names such as '{known[0]}'; name the classes of both alike"
+            f"{given}: none of its {n_labelled:,} images is of a class of {tested.id}: its first class is '{first}',"
+            f" expected names such as '{min(tested.class_names)}'; name the classes of both alike"
         )
-    assert training.labels is not None
     shown = sorted({image for attack in tested.attacks for image in attack.images})
     tested = replace(tested, contrasts=None).take(np.array(shown, np.int64))
     own = np.zeros(len(tested), np.int64)
     for attack in tested.attacks or ():
         own[list(attack.images)] = attack.label
-    n_unknown -= len(training)
-    left_out = [f"words to read ({n_readings:,}): left out"] if n_readings else []
-    if n_unknown:
-        left_out.append(f"images of {name} of classes that no attack has ({n_unknown:,}): left out")
-    return check(
-        replace(
-            tested,
-            images=[*tested.images, *training.images],
-            image_ids=[*tested.image_ids, *(f"{name}: {each}" for each in training.image_ids)],
-            labels=np.concatenate([own, labels[training.labels]]),
-            is_training=np.arange(len(tested) + len(training)) >= len(tested),
-            groups={},
-            notes=(*tested.notes, *left_out),
-        ),
-        allow_partial=True,
+    notes = [f"words to read ({n_readings:,}): left out"] if n_readings else []
+    if n_labelled > len(training):
+        notes.append(f"images of {name} of classes that no attack has ({n_labelled - len(training):,}): left out")
+    labels = _numbers_in(row, training)
+    return _with_training(replace(tested, labels=own, groups={}), training, labels, name, notes)
+
+
+def _numbers_in(row: Mapping[str, int], training: Dataset) -> Int64[np.ndarray, " n_training"]:
+    assert training.labels is not None and training.class_names is not None
+    return np.array([row[training.class_names[label]] for label in training.labels.tolist()], np.int64)
+
+
+def _with_training(
+    tested: Dataset, training: Dataset, labels: Int64[np.ndarray, " n_training"], name: str, notes: Sequence[str]
+) -> Dataset:
+    """Return the images to test, then those to train on, whose ids begin with the name of their split or data."""
+    assert tested.labels is not None
+    whole = replace(
+        tested,
+        images=[*tested.images, *training.images],
+        image_ids=[*tested.image_ids, *(f"{name}: {each}" for each in training.image_ids)],
+        labels=np.concatenate([tested.labels, labels]),
+        is_training=np.arange(len(tested) + len(training)) >= len(tested),
+        notes=(*tested.notes, *notes),
     )
+    return check(whole, allow_partial=True)
 
 
-def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], name: str) -> None:
+def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], given: str) -> None:
     """Raise DataError when two names of either that both have differ only in the case of their letters."""
     common = {each.casefold() for each in tested} & {each.casefold() for each in training}
     for names in (tested, training):
@@ -204,6 +156,6 @@ def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], name: str)
             other = first.setdefault(each.casefold(), each)
             if other != each and each.casefold() in common:
                 raise DataError(
-                    f"--data-option {OPTION}={name}: the classes '{other}' and '{each}' differ only in the case of their"
-                    " letters, by which images to train on cannot be told: expected other names; rename one of them"
+                    f"{given}: the classes '{other}' and '{each}' differ only in the case of their letters, by which"
+                    " images to train on cannot be told: expected other names; rename one of them"
                 )

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from clipbench.distributed.launch import Launched
-from clipbench.distributed.place import Place, connect
+from clipbench.distributed.place import Launched, Place, connect
 from clipbench.errors import MachineError
 
 EVERY_SECONDS = 0.5
@@ -38,27 +37,20 @@ def process_group(device: torch.device, launched: Launched | None = None) -> Ite
         torch.cuda.set_device(device)
     store = connect(place, None if launched is None else launched.listener)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.n)  # type: ignore[arg-type]
+    dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.n)
     over = threading.Event()
     threading.Thread(target=_watch, args=(launched, over), daemon=True).start()
     try:
         yield device
     except RuntimeError as error:
-        if (lost := _found_lost(launched)) is not None:
-            raise MachineError(f"{lost}: {ADVICE}") from error
+        for _ in range(10 if launched is not None else 0):  # the group may notice a loss sooner than the system says so
+            if launched is not None and (lost := launched.lost()) is not None:
+                raise MachineError(f"{lost}: {ADVICE}") from error
+            time.sleep(0.1)
         raise
     finally:
         over.set()
         dist.destroy_process_group()
-
-
-def _found_lost(launched: Launched | None) -> str | None:
-    """Return which process is gone, if one is: the group may notice it sooner than the system says so."""
-    for _ in range(10):
-        if launched is not None and (lost := launched.lost()) is not None:
-            return lost
-        time.sleep(0.1)
-    return None
 
 
 def _watch(launched: Launched | None, over: threading.Event) -> None:

@@ -1,18 +1,22 @@
-"""The place of a process among those that run one command, as torchrun tells it, and the device that it takes."""
+"""The place of a process among those that run one command, its device, and the start of the others on this machine."""
 
 import os
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol, Self
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import IO, Any, Self
 
 from clipbench.errors import UsageError
 
 DEVICE = "CLIPBENCH_PROCESS_DEVICE"
-"""The variable in which ``launch`` tells a process its device."""
+"""The variable in which ``launched`` tells a process its device."""
 PARENT = "CLIPBENCH_PROCESS_PARENT"
 """The variable in which it tells it the process that has started it."""
 WATCH_SECONDS = 0.5
@@ -25,24 +29,13 @@ QUIET = {"TORCH_CPP_LOG_LEVEL": "FATAL"}
 """Variables that keep torch from printing a stack where a process finds the others gone."""
 
 
-class Store(Protocol):
-    """The store of torch.distributed, as far as it is used: nothing of it waits, so that threads can share it."""
-
-    def add(self, key: str, amount: int, /) -> int:
-        """Add to a counter, 0 where there is none yet, and return its value."""
-
-    def set(self, key: str, value: str, /) -> None: ...
-
-    def get(self, key: str, /) -> bytes:
-        """Return a value; it has to be there."""
-
-    def check(self, keys: list[str], /) -> bool:
-        """Return whether all keys have values."""
+Store = Any
+"""A store of torch.distributed: only what does not wait is asked of it, so that threads can share it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Which of the processes this is, and where process 0 can be reached."""
+    """Place of this process among all, and the address at which process 0 can be reached."""
 
     rank: int
     """Number among all processes, from 0."""
@@ -55,7 +48,7 @@ class Place:
     address: str
     port: int
     attempt: int = 0
-    """How often torchrun has started the processes anew."""
+    """Times that torchrun has started the processes anew."""
     has_agent: bool = False
     """True where torchrun keeps the store of counters, else process 0 does."""
     device: str | None = None
@@ -63,11 +56,8 @@ class Place:
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the place that torchrun or ``launch`` gave to this process, None where it runs alone.
-
-        Raises:
-            UsageError: a variable is missing or no number.
-        """
+        """Return the place that torchrun or ``launched`` gave to this process, None where it runs alone; raise
+        UsageError where a variable is missing or no number."""
         if "RANK" not in variables:
             return None
         rank, n = _number(variables, "RANK"), _number(variables, "WORLD_SIZE")
@@ -91,9 +81,6 @@ class Place:
         """Let this process see its own GPU alone, where it will use one; call it before anything uses CUDA.
 
         Threads and the user's own code may take "cuda", or make tensors on it: so it has to mean one device.
-
-        Args:
-            given: device that the command line asks for.
 
         Raises:
             UsageError: there is no GPU for this process, or all processes would take the same one.
@@ -179,3 +166,157 @@ def _number(variables: Mapping[str, str], name: str, default: int | None = None)
     if text is None or not text.isdecimal():
         raise UsageError(f"RANK is set, and {name} is {text or 'not'}: expected a number; {ADVICE}")
     return int(text)
+
+
+NUMPY_THREADS = "OPENBLAS_NUM_THREADS"
+"""The variable by which numpy's products take a number of threads of their own."""
+
+
+def chosen_devices(device: str) -> list[str]:
+    """Return the device of each process that ``--device`` asks for, one process each.
+
+    Args:
+        device: one device, several with commas between them, or ``all``.
+
+    Raises:
+        UsageError: there are no such devices, or one GPU is named twice.
+
+    Example:
+        >>> chosen_devices("cpu"), chosen_devices("cpu,cpu")
+        (['cpu'], ['cpu', 'cpu'])
+    """
+    names = [name.strip() for name in device.split(",")]
+    if len(names) == 1 and names != ["all"]:
+        return names
+    import torch
+
+    n_gpus = torch.cuda.device_count()  # touches none: they can still be hidden from this process
+    if names == ["all"]:
+        return [f"cuda:{index}" for index in range(n_gpus)] or ["auto"]
+    for name in names:
+        kind, _, index = name.partition(":")
+        if name != "cpu" and not (kind == "cuda" and index.isdecimal() and int(index) < n_gpus):
+            there = "is 1 CUDA device" if n_gpus == 1 else f"are {n_gpus} CUDA devices"
+            raise UsageError(
+                f"--device {device} names '{name}', and there {there} here: expected names such as cuda:0,cuda:1, or"
+                " cpu,cpu for two processes"
+            )
+    if len(set(names)) not in (len(names), 1) or (len(set(names)) == 1 and names[0] != "cpu"):
+        raise UsageError(f"--device {device} names a device twice: expected one process for each")
+    return names
+
+
+@dataclass
+class Launched:
+    """The other processes of this machine, and the place of this one among them."""
+
+    place: Place
+    listener: int
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    errors: list[IO[bytes]] = field(default_factory=list)
+    """The standard error of each."""
+
+    def lost(self) -> str | None:
+        """Return which of the processes has ended, and how; None while all are there."""
+        for rank, other in enumerate(self.others, 1):
+            status = other.poll()
+            if status is None:
+                continue
+            name, file = f"process {rank} of {self.place.n}", self.errors[rank - 1]
+            if status < 0:
+                return f"{name} was killed ({signal.Signals(-status).name}), as systems do that run out of memory"
+            file.seek(0)
+            lines = file.read().decode(errors="replace").strip().splitlines()
+            said = f" ({lines[-1].removeprefix('clipbench: ')})" if lines else ""
+            return f"{name} has ended with status {status}{said}"
+        return None
+
+
+@contextmanager
+def launched(command: Sequence[str], devices: Sequence[str]) -> Iterator[Launched]:
+    """Start a command once more for each device but the first, which is for this process; end them with the block.
+
+    Args:
+        devices: of all processes, that of this one first.
+    """
+    # A socket for this machine alone: torch's own store would listen to the whole network.
+    listener = socket.create_server(("127.0.0.1", 0))
+    place = Place(
+        rank=0,
+        n=len(devices),
+        local_rank=0,
+        n_local=len(devices),
+        address="127.0.0.1",
+        port=listener.getsockname()[1],
+        device=devices[0],
+    )
+    group = Launched(place, listener.detach())
+    try:
+        for rank in range(1, place.n):
+            errors = tempfile.TemporaryFile()  # noqa: SIM115  read as long as the process lives
+            group.errors.append(errors)
+            group.others.append(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-m", "clipbench", *command],
+                    env={
+                        **os.environ,
+                        "RANK": str(rank),
+                        "WORLD_SIZE": str(place.n),
+                        "LOCAL_RANK": str(rank),
+                        "LOCAL_WORLD_SIZE": str(place.n),
+                        "MASTER_ADDR": place.address,
+                        "MASTER_PORT": str(place.port),
+                        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads(place.n))),
+                        DEVICE: devices[rank],
+                        PARENT: str(os.getpid()),
+                        **QUIET,
+                    },
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    start_new_session=True,  # Ctrl-C is for process 0, which then ends the others
+                )
+            )
+        with _own_share_of_threads(place.n_local):
+            yield group
+    finally:
+        _end(group.others)
+        for file in group.errors:
+            file.close()
+
+
+def threads(n_local: int) -> int:
+    """Return the threads of each of several processes of this machine: together they have a thread for each core."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, n_cores // n_local)
+
+
+@contextmanager
+def _own_share_of_threads(n_local: int) -> Iterator[None]:
+    """Let torch and numpy take as many threads in this process as in the others, where no variable says how many."""
+    import torch
+
+    from clipbench.metrics.threads import limited_threads
+
+    before = torch.get_num_threads()
+    is_free = "OMP_NUM_THREADS" not in os.environ
+    if is_free:
+        torch.set_num_threads(threads(n_local))
+    try:
+        with limited_threads(threads(n_local)) if is_free and NUMPY_THREADS not in os.environ else nullcontext():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _end(others: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes: those that are asked put away their work first, and what does not is killed with its children."""
+    for other in others:
+        if other.poll() is None:
+            other.terminate()
+    for other in others:
+        with suppress(subprocess.TimeoutExpired):
+            other.wait(END_SECONDS)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(other.pid, signal.SIGKILL)
+        other.wait()

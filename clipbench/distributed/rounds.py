@@ -16,9 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clipbench.distributed.launch import Launched
-from clipbench.distributed.place import Place, Store, connect
-from clipbench.errors import FOREIGN, MachineError, UsageError
+from clipbench.distributed.place import Launched, Place, Store, connect
+from clipbench.errors import MachineError, UsageError
 
 Share = Callable[[int, int], Any]
 """Does the share of one process, by its number and the number of all, and returns what became of it; can be pickled."""
@@ -44,15 +43,6 @@ class Alone:
     n_here = 1
     """Those of them that share the cores of this machine."""
 
-    def together(self, share: Share, here: Share) -> list[Any]:
-        """Have every process do its share, and return what they return, by the number of the process.
-
-        Args:
-            share: of the other processes.
-            here: of this one, which may have at hand what the others have to load.
-        """
-        return [here(0, 1)]
-
 
 class Rounds(Alone):
     """Process 0 with the others beside it."""
@@ -63,7 +53,11 @@ class Rounds(Alone):
         self._number = 0
 
     def together(self, share: Share, here: Share) -> list[Any]:
-        """Do a round, as ``Alone.together`` says.
+        """Have every process do its share, and return what they return, by the number of the process.
+
+        Args:
+            share: of the other processes.
+            here: of this one, which may have at hand what the others have to load.
 
         Raises:
             MachineError: a process was lost, or did not answer in time.
@@ -101,14 +95,8 @@ def current() -> Alone:
 
 @contextmanager
 def leading(place: Place, root: Path, launched: Launched | None = None) -> Iterator[None]:
-    """Share the work of this process, number 0, with the others inside the block.
-
-    Args:
-        root: the cache, which all processes share.
-
-    Raises:
-        MachineError: a process was lost, in whatever way that was noticed.
-    """
+    """Share the work of this process, number 0, with the others inside the block; raise MachineError where a process
+    was lost, in whatever way that was noticed."""
     global _current  # noqa: PLW0603  one command has one group, as torch.distributed has its default group
     folder = _new_folder(root / FOLDER)
     try:
@@ -124,26 +112,23 @@ def leading(place: Place, root: Path, launched: Launched | None = None) -> Itera
         finally:
             _current = before
             store.set("end", "1")
-            if launched is None and not place.has_agent:
-                _wait_for_all(place, store)
+            until = time.monotonic() + (END_SECONDS if launched is None and not place.has_agent else 0)
+            while time.monotonic() < until and store.add("gone", 0) < place.n - 1:
+                time.sleep(POLL_SECONDS)  # the store goes with this process: the others have to see the end of it
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def serve(place: Place, root: Path) -> None:
-    """Do the shares of this process until process 0 has no more, or is gone.
+    """Do the shares of this process until process 0 has no more, or is gone; raise UsageError where the cache is
+    another one than that of process 0."""
+    import torch.distributed as dist
 
-    Args:
-        root: the cache, which all processes share.
-
-    Raises:
-        UsageError: the cache is another one than that of process 0.
-    """
     global _current  # noqa: PLW0603
     _current = Alone()
     _current.n_here = place.n_local
     store = connect(place)
-    with _until_gone():
+    with suppress(dist.DistError):  # the store is gone, and with it process 0, or torchrun, which says so
         while not store.check(["folder"]):
             time.sleep(POLL_SECONDS)
         folder, number = _folder(root, store.get("folder").decode()), 0
@@ -169,31 +154,7 @@ def portable(error: BaseException) -> BaseException:
     return error
 
 
-@contextmanager
-def _until_gone() -> Iterator[None]:
-    """End the block in silence where the store is gone: with it process 0, or torchrun, which says so."""
-    try:
-        yield
-    except FOREIGN as error:
-        from torch.distributed import DistError
-
-        if not isinstance(error, DistError):
-            raise
-
-
-def _wait_for_all(place: Place, store: Store) -> None:
-    """Keep the store, which goes with this process, until the others have seen the end of it."""
-    until = time.monotonic() + END_SECONDS
-    while store.add("gone", 0) < place.n - 1 and time.monotonic() < until:
-        time.sleep(POLL_SECONDS)
-
-
 def _new_folder(parent: Path) -> Path:
-    """Make a folder for this user alone, and remove those that a kill has left, a day old or more.
-
-    Raises:
-        MachineError: it cannot be made.
-    """
     folder = parent / uuid.uuid4().hex
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -207,11 +168,6 @@ def _new_folder(parent: Path) -> Path:
 
 
 def _folder(root: Path, name: str) -> Path:
-    """Return the folder that process 0 has made.
-
-    Raises:
-        UsageError: it is not seen here, or somebody else could write to it.
-    """
     folder = root / FOLDER / name
     until = time.monotonic() + LATE_SECONDS
     while not (re.fullmatch(r"[0-9a-f]{32}", name) and folder.is_dir()):

@@ -1,12 +1,12 @@
 """The data of a session: what is missing is fetched, each data set is loaded once, and what went wrong with it is kept."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from clipbench.data import Dataset, depends_on_task, for_task, load_data, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
-from clipbench.errors import ClipbenchError, Unavailable, UsageError
+from clipbench.errors import ClipbenchError, Unavailable, UsageError, option
 from clipbench.evaluation.plan import Request, RunOptions, task_class
 from clipbench.evaluation.progress import Progress
 from clipbench.models.protocol import Embedder
@@ -37,11 +37,37 @@ class Datasets:
         task = request.task if depends_on_task(request.data, request.task) else ""
         key = (request.data, repr(request.data_options), task, str(self._limit_of(request)))
         if key not in self._loaded:
-            self._loaded[key] = self._load(request, request.data)
+            try:
+                self._loaded[key] = self._load(request, request.data)
+            except ClipbenchError as error:
+                self._loaded[key] = error
         dataset = self._loaded[key]
         if isinstance(dataset, ClipbenchError):
             raise dataset
         return dataset
+
+    def _load(self, request: Request, reference: str) -> Dataset:
+        options = replace(
+            self._options.data,
+            task=request.task,
+            n_images=self._limit_of(request),
+            options={**self._options.data.options, **request.data_options},
+        )
+        if self._given is not None and reference == self._given.id:
+            return self.cut(for_task(self._given, options), request)
+        return self.cut(load_data(reference, options), request)
+
+    def cut(self, dataset: Dataset, request: Request | None = None) -> Dataset:
+        """Return the subset that the limit asks for, drawn with the session's seed, or the one that the suite fixes."""
+        limit = self._options.limit if request is None else self._limit_of(request)
+        if limit is None:
+            return dataset
+        is_fixed = request is not None and request.limit == limit
+        subset = random_subset(dataset, limit, generator(0 if is_fixed else self._options.seed, "limit", dataset.id))
+        return replace(subset, notes=(*subset.notes, FIXED_NOTE)) if is_fixed and subset is not dataset else subset
+
+    def _limit_of(self, request: Request) -> int | None:
+        return min((limit for limit in (self._options.limit, request.limit) if limit is not None), default=None)
 
     def to_score(self, request: Request, embedder: Embedder) -> Dataset:
         """Return the data that a request scores with a model: those that the model brings, else the request's.
@@ -56,7 +82,7 @@ class Datasets:
             raise Unavailable(
                 f"an embeddings file holds vectors of its own samples only: ask for {request.task} without @DATA"
             )
-        if getattr(task_class(request.task), "needs_model", False):
+        if task_class(request.task).needs_model:
             raise Unavailable(f"{request.task} encodes further images or texts: it needs the model itself, not vectors")
         return self.cut(embedder.dataset)
 
@@ -84,13 +110,31 @@ class Datasets:
             return needs
         if any(need.can_be_fetched for need in needs):
             needs = look_up_needs(needs)
-            if most_bytes is not None:
-                _refuse_too_much(needs, suite, most_bytes)
+            fetched = [need for need in needs if need.can_be_fetched]
+            n_bytes = sum((need.n_bytes or 0) - need.n_bytes_present for need in fetched)
+            if most_bytes is not None and n_bytes > most_bytes:
+                names = " ".join(need.entry.name for need in fetched)
+                raise Unavailable(
+                    f"suite {suite} may fetch at most {readable_size(most_bytes)}, and the servers list"
+                    f" {readable_size(n_bytes)}: nothing was fetched; `clipbench data get {names}` fetches these data whole,"
+                    " whatever their size"
+                )
         if not progress.missing(needs) and not may_fetch:
             return needs
         left = fetch_needs(needs, begun=lambda need: progress.fetching(need, needs), arrived=progress.arrived)
         progress.fetched(left)
         return left
+
+    def uses(self, requests: Sequence[Request]) -> dict[str, Use]:
+        """Return the tasks and the number of images that the requests need from each data set."""
+        uses: dict[str, Use] = {}
+        for request in requests:
+            if request.data is not None:
+                tasks, most = uses.get(request.data, Use([], 0))
+                limit = self._limit_of(request)
+                n_images = None if most is None or limit is None else max(most, limit)
+                uses[request.data] = Use([*tasks, request.task], n_images)
+        return uses
 
     def check(self, requests: Sequence[Request]) -> None:
         """Load everything before any work.
@@ -137,63 +181,12 @@ class Datasets:
             else:
                 yield request, None
 
-    def uses(self, requests: Sequence[Request]) -> Mapping[str, Use]:
-        """Return the tasks and the number of images that the requests need from each data set."""
-        uses: dict[str, Use] = {}
-        for request in requests:
-            n_images = self._limit_of(request)
-            if request.data is None:
-                continue
-            before = uses.get(request.data)
-            if before is not None:
-                n_images = None if None in (n_images, before.n_images) else max(n_images or 0, before.n_images or 0)
-            uses[request.data] = Use([*(before.tasks if before else ()), request.task], n_images)
-        return uses
-
-    def cut(self, dataset: Dataset, request: Request | None = None) -> Dataset:
-        """Return the subset that the limit asks for, drawn with the session's seed, or the one that the suite fixes."""
-        limit = self._options.limit if request is None else self._limit_of(request)
-        if limit is None:
-            return dataset
-        is_fixed = request is not None and request.limit == limit
-        subset = random_subset(dataset, limit, generator(0 if is_fixed else self._options.seed, "limit", dataset.id))
-        return replace(subset, notes=(*subset.notes, FIXED_NOTE)) if is_fixed and subset is not dataset else subset
-
-    def _limit_of(self, request: Request) -> int | None:
-        """Return the smaller of the session's limit and the suite's."""
-        return min((limit for limit in (self._options.limit, request.limit) if limit is not None), default=None)
-
-    def _load(self, request: Request, reference: str) -> Dataset | ClipbenchError:
-        options = replace(
-            self._options.data,
-            task=request.task,
-            n_images=self._limit_of(request),
-            options={**self._options.data.options, **request.data_options},
-        )
-        try:
-            if self._given is not None and reference == self._given.id:
-                return self.cut(for_task(self._given, options), request)
-            return self.cut(load_data(reference, options), request)
-        except ClipbenchError as error:
-            return error
-
-
-def _refuse_too_much(needs: Sequence[Need], suite: str, most_bytes: int) -> None:
-    fetched = [need for need in needs if need.can_be_fetched]
-    n_bytes = sum((need.n_bytes or 0) - need.n_bytes_present for need in fetched)
-    if n_bytes > most_bytes:
-        names = " ".join(need.entry.name for need in fetched)
-        raise Unavailable(
-            f"suite {suite} may fetch at most {readable_size(most_bytes)}, and the servers list {readable_size(n_bytes)}:"
-            f" nothing was fetched; `clipbench data get {names}` fetches these data whole, whatever their size"
-        )
-
 
 def _advice(task: str) -> str:
-    """Return advice on data for a task for which the suite names none."""
-    if getattr(task_class(task), "needs_modalities", False):  # no reference names such data
+    if task_class(task).needs_modalities:  # no reference names such data
         return (
-            "it measures the modalities of a file of vectors, --model embeddings:FILE, or in Python those of a model in"
+            f"it measures the modalities of a file of vectors, {option('model', 'embeddings:FILE')}, or in Python those"
+            " of a model in"
             " memory, data={'audio': [...], 'text': [...]}"
         )
     return f"name some, {task}@DATA, such as {task}@scenes"

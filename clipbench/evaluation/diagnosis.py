@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clipbench import plugins
 from clipbench.checks.examination import examine
 from clipbench.data import DataOptions, Dataset, for_task, load_data
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import DataError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.explain import Expectation, Explanation, Inquiry
 from clipbench.evaluation.plan import RunOptions
@@ -23,11 +23,6 @@ from clipbench.results.table import Cell, Table, as_html, columns
 
 if TYPE_CHECKING:
     import pandas
-
-LOADING = "loading"
-"""Name of the finding of data that cannot be loaded as they are."""
-EXPECTED = "expected-score"
-"""Name of the finding on an expected score."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -69,7 +64,6 @@ class Diagnosis:
         return as_frame([asdict(each) for each in self.findings], columns)
 
     def _repr_html_(self) -> str:
-        """Return the findings as a table, as a notebook shows them."""
         rows = [[Cell(each.check), Cell(each.status), Cell(each.seen), Cell(each.mend)] for each in self.findings]
         return as_html(Table(title=self.model.ref, columns=columns("check", "status", "seen", "mend"), rows=rows))
 
@@ -104,14 +98,12 @@ def diagnose(
         tell: called with each finding as it is made.
 
     Raises:
-        UsageError: the model, the data, or the expectation is wrong.
-        ModelError: the model cannot be built.
-        Unavailable: weights or data that are not here.
+        ClipbenchError: the model, the data or the expectation is wrong or not here.
     """
     if options.expectation is not None:
         options.expectation.check()
         if options.data is None:
-            raise UsageError("--expect needs the data that the score is of: add --data DATA")
+            raise UsageError(f"{option('expect')} needs the data that the score is of: add {option('data', 'DATA')}")
     tasks = plugins.names(plugins.TASKS)
     dataset, findings = _data(options, tasks)
     embedder = load_embedder(model, load) if isinstance(model, str) else model
@@ -147,11 +139,11 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
         return load_data(options.data, loading), []
     except DataError as error:
         found = CheckFinding(
-            check=LOADING,
+            check="loading",
             status="fault",
             seen=str(error),
             why="A run refuses these data, or scores another set than is meant.",
-            mend="correct the data, or score what is whole of them with --allow-partial",
+            mend=f"correct the data, or score what is whole of them with {option('allow_partial', True)}",
         )
     try:
         return load_data(options.data, replace(loading, allow_partial=True)), [found]
@@ -167,29 +159,29 @@ def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tup
         assert isinstance(model, Model)
         return model
 
-    if info.precision is None:
-        return
-    for precision in PRECISIONS:
+    for precision in PRECISIONS if info.precision is not None else ():
         if precision != info.precision and not (precision == "fp16" and info.device == "cpu"):
             yield precision, reload
 
 
 def _finding(explanation: Explanation) -> CheckFinding:
-    """Return the finding on an expected score."""
     metric, expected, cause = explanation.metric, explanation.expected, explanation.cause
     measured = f"{explanation.metric_name} is {quantity(metric.value, metric.unit)} {interval(metric)}".rstrip()
     seen = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"
-    why = "A score that misses the published one by more than its interval has a cause, most often in the adapter."
+    found = CheckFinding(
+        check="expected-score",
+        status="fault",
+        seen=seen,
+        why="A score that misses the published one by more than its interval has a cause, most often in the adapter.",
+    )
     if explanation.agrees:
-        return CheckFinding(check=EXPECTED, status="ok", seen=f"{seen}: the interval contains it", why=why)
+        return replace(found, status="ok", seen=f"{seen}: the interval contains it")
     if cause is None:
         mend = (
             f"none of {len(explanation.effects)} switches leads nearer to it: look at the split, the class names, the"
             " protocol and the weights"
         )
-        return CheckFinding(check=EXPECTED, status="fault", seen=seen, why=why, mend=mend)
+        return replace(found, mend=mend)
     moved, left = (change(value, metric.unit) for value in (cause.change, expected - cause.value))
-    mend = (
-        f"{cause.switch}: {cause.setting} moves it by {moved} to {quantity(cause.value, metric.unit)}, {left} from it"
-    )
-    return CheckFinding(check=EXPECTED, status="fault", seen=seen, why=why, mend=mend)
+    value = quantity(cause.value, metric.unit)
+    return replace(found, mend=f"{cause.switch}: {cause.setting} moves it by {moved} to {value}, {left} from it")

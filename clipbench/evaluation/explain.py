@@ -1,4 +1,4 @@
-"""Why a score is not the expected one: switches are flipped one at a time, and the same samples are scored again."""
+"""Causes of an unexpected score: switches are flipped one at a time, and the same samples are scored again."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,25 +11,28 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.comparison.align import Tables
-from clipbench.comparison.paired_tests import Generators, paired_test
+from clipbench.comparison.paired_tests import paired_test
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER, Prompts
-from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, published_names, with_published
-from clipbench.evaluation.task import Evaluation, Task
+from clipbench.evaluation.task import Task
 from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.facts.variants import variants
 from clipbench.models.protocol import Embedder, Model, Role, Vectors
-from clipbench.models.towers.variants import variants
 from clipbench.results.record import Metric
+from clipbench.results.titles import first_headline
 from clipbench.seeding import generator
 from clipbench.stats.significance import holm
 
 if TYPE_CHECKING:
     import pandas
 
+_Score = tuple["pandas.DataFrame", Metric]
+"""The samples of an evaluation by their ids, and its metric."""
 ALPHA = 0.05
 PUBLISHED = "published"
 """In place of a score: the value that was published for the same model, data and protocol."""
@@ -40,9 +43,8 @@ class SwitchEffect:
     """The score with one switch flipped, against that of the model as it is."""
 
     switch: str
-    """Such as ``case``."""
     setting: str
-    """Such as ``texts in lower case``."""
+    """Such as ``texts in lower case`` of the switch ``case``."""
     value: float
     change: float
     low: float | None
@@ -91,7 +93,7 @@ class Explanation:
 
 
 class Expectation(NamedTuple):
-    """The score that is expected, as the user writes it."""
+    """The score that is expected, as the user writes it; ``check`` raises UsageError where it is none."""
 
     score: str
     """A number, a percentage of fractions above 1, or ``published``."""
@@ -100,13 +102,11 @@ class Expectation(NamedTuple):
 
     @property
     def is_published(self) -> bool:
-        """True where the published value is expected."""
         return self.score.lower() == PUBLISHED
 
     def check(self) -> None:
-        """Raise UsageError unless the score is a number or ``published``."""
         if not self.is_published and not np.isfinite(self.number()):
-            raise UsageError(f"--expect {self.score}: expected a number such as 52.1 or 0.521, or published")
+            raise UsageError(f"{option('expect', self.score)}: expected a number such as 52.1 or 0.521, or published")
 
     def number(self) -> float:
         """Return the score as it is written; NaN where it is no number."""
@@ -114,10 +114,6 @@ class Expectation(NamedTuple):
             return float(self.score.removesuffix("%").strip())
         except ValueError:
             return float("nan")
-
-
-Reload = Callable[[str], Model]
-"""Loads the same model in another precision."""
 
 
 class Inquiry:
@@ -128,7 +124,7 @@ class Inquiry:
         dataset: the data to score.
         embedder: the model as it is.
         tasks: names of all tasks.
-        seed: seed of tests and intervals.
+        seed: of tests and intervals.
         may_be_part: some of the data may have been left out, so that no published value is to be expected.
 
     Raises:
@@ -151,7 +147,8 @@ class Inquiry:
         model = embedder.model
         if model is None:
             raise UsageError(
-                f"{embedder.info.ref} holds vectors only: --expect needs the model, whose switches are flipped"
+                f"{embedder.info.ref} holds vectors only: {option('expect')} needs the model, whose switches are"
+                " flipped"
             )
         self.dataset = dataset.whole()
         self.seed = seed
@@ -161,11 +158,11 @@ class Inquiry:
         measured = Measured(model=embedder.info, task=self.task, dataset=dataset, may_be_part=may_be_part)
         if expectation.is_published:  # before the score, which may take hours
             _check_published(metric, measured)
-        self.base = self._score(self.task, embedder)
-        self.metric = with_published({self._metric: self.base.metric}, measured)[self._metric]
+        self.samples, base = self._score(self.task, embedder)
+        self.metric = with_published({self._metric: base}, measured)[self._metric]
         self.expected, self.source = _expected(expectation, self.metric, self._metric)
 
-    def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> Explanation:
+    def explanation(self, reloads: Iterable[tuple[str, Callable[[str], Model]]] = ()) -> Explanation:
         """Return the two scores, and the effect of each switch.
 
         Args:
@@ -175,7 +172,7 @@ class Inquiry:
         with tempfile.TemporaryDirectory(prefix="clipbench-doctor-") as root:
             for switch, setting, score in self._flips(Path(root), reloads):
                 try:
-                    effects.append(self._effect(switch, setting, score()))
+                    effects.append(self._effect(switch, setting, *score()))
                 except ClipbenchError as error:
                     notes.append(f"{setting}: {error}")
         return Explanation(
@@ -187,52 +184,48 @@ class Inquiry:
             notes=notes,
         )
 
-    def _score(self, task: Task, embedder: Embedder) -> "_Scored":
-        """Evaluate a task and return its metric; the first score decides which one."""
+    def _score(self, task: Task, embedder: Embedder) -> _Score:
+        import pandas
+
         evaluation = task.evaluate(self.dataset, embedder, self._rng("task"))
-        self._metric = self._metric or _headline(evaluation)
+        self._metric = self._metric or first_headline(evaluation.measures, lambda _: True)
         if self._metric not in evaluation.measures:
             raise UsageError(
                 f"{task.name} has no metric '{self._metric}': {did_you_mean(self._metric, evaluation.measures)}"
             )
         metric = evaluation.measures[self._metric].metric(evaluation.samples, self._rng("metric"))
         if metric.value is None:
-            raise UsageError(f"{self._metric} has no value on these data ({metric.reason}): name another with --metric")
-        return _Scored(evaluation, metric)
+            raise UsageError(
+                f"{self._metric} has no value on these data ({metric.reason}): name another with {option('metric')}"
+            )
+        return pandas.DataFrame(dict(evaluation.samples)).set_index("sample_id").sort_index(), metric
 
     def _flips(
-        self, root: Path, reloads: Iterable[tuple[str, Reload]]
-    ) -> "Iterator[tuple[str, str, Callable[[], _Scored]]]":
-        """Yield each switch with its other setting, and a function that scores it."""
+        self, root: Path, reloads: Iterable[tuple[str, Callable[[str], Model]]]
+    ) -> Iterator[tuple[str, str, Callable[[], _Score]]]:
         for setting, task in _other_templates(self.task, self.dataset):
             yield "templates", setting, partial(self._score, task, self._embedder)
         for variant in variants(self._model):
             other = StoreEmbedder(variant, root, workers=0)
-            mixed = Mixed(*(other if part in variant.changes else self._embedder for part in ("images", "texts")))
+            mixed = _Mixed(*(other if part in variant.changes else self._embedder for part in ("images", "texts")))
             yield variant.switch, variant.setting, partial(self._score, self.task, mixed)
+
+        def score_reloaded(reload: Callable[[str], Model], precision: str) -> _Score:
+            return self._score(self.task, StoreEmbedder(reload(precision), root, workers=0))
+
         for precision, reload in reloads:
             setting = f"{precision} in place of {self._embedder.info.precision}"
-            yield "precision", setting, partial(self._score_reloaded, reload, precision, root)
+            yield "precision", setting, partial(score_reloaded, reload, precision)
 
-    def _score_reloaded(self, reload: Reload, precision: str, root: Path) -> "_Scored":
-        return self._score(self.task, StoreEmbedder(reload(precision), root, workers=0))
-
-    def _effect(self, switch: str, setting: str, other: "_Scored") -> SwitchEffect:
+    def _effect(self, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric) -> SwitchEffect:
         """Return the paired difference of a score from that of the model as it is."""
-        base = self.base
-        tables = Tables(_table(base.evaluation), _table(other.evaluation))
-        test = paired_test(
-            base.metric,
-            other.metric,
-            tables=tables,
-            generators=Generators(self._rng("interval", setting), self._rng("test", setting)),
-        )
-        assert base.metric.value is not None and other.metric.value is not None
+        test = paired_test(self.metric, metric, tables=Tables(self.samples, samples), rng=self._rng("test", setting))
+        assert self.metric.value is not None and metric.value is not None
         return SwitchEffect(
             switch=switch,
             setting=setting,
-            value=other.metric.value,
-            change=other.metric.value - base.metric.value,
+            value=metric.value,
+            change=metric.value - self.metric.value,
             low=test.interval.low,
             high=test.interval.high,
             p_value=test.p_value,
@@ -243,14 +236,7 @@ class Inquiry:
         return generator(self.seed, "explain", *names)
 
 
-class _Scored(NamedTuple):
-    """An evaluation of the task, with its metric."""
-
-    evaluation: Evaluation
-    metric: Metric
-
-
-class Mixed(Embedder):
+class _Mixed(Embedder):
     """Images from one embedder and texts from another, so that nothing is encoded twice."""
 
     def __init__(self, images_from: Embedder, texts_from: Embedder) -> None:
@@ -259,44 +245,33 @@ class Mixed(Embedder):
         self._images_from, self._texts_from = images_from, texts_from
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the raw vector of each item."""
         return (self._images_from if modality == IMAGE else self._texts_from).encode(modality, items, role)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the tokens of each text."""
         return self._texts_from.count_tokens(texts)
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
-        """Return the content hash of each image."""
         return self._images_from.digests(images)
 
     def readable(self, dataset: Dataset) -> Dataset:
-        """Return a data set without the images that cannot be decoded."""
         return self._images_from.readable(dataset)
 
 
 def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> tuple[Task, str | None]:
-    """Return the task that an expectation is of, and the metric if it names one."""
-    first, _, rest = (expectation.metric or "").partition("/")
-    if first in tasks:
-        name, metric = first, rest or None
-    else:
-        name, metric = _task_for(dataset), expectation.metric
-    return build_task(Request(task=name)), metric
-
-
-def _task_for(dataset: Dataset) -> str:
+    name, _, rest = (expectation.metric or "").partition("/")
+    if name in tasks:
+        return build_task(Request(task=name)), rest or None
     if dataset.labels is not None or dataset.label_sets is not None:
-        return "zero-shot"
+        return build_task(Request(task="zero-shot")), expectation.metric
     if dataset.captions is not None:
-        return "retrieval"
+        return build_task(Request(task="retrieval")), expectation.metric
     raise UsageError(
-        f"data set {dataset.id} has neither labels nor captions: name what is expected with --metric TASK/METRIC"
+        f"data set {dataset.id} has neither labels nor captions: name what is expected with"
+        f" {option('metric', 'TASK/METRIC')}"
     )
 
 
 def _other_templates(task: Task, dataset: Dataset) -> Iterator[tuple[str, Task]]:
-    """Yield the task with other prompts, where it takes some."""
     if "prompts" not in {part.name for part in fields(task)}:  # type: ignore[arg-type]
         return
     import open_clip
@@ -325,8 +300,9 @@ def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) ->
     ranked = []
     for each in effects:
         p_value = None if each.p_value is None else next(adjusted)
-        is_nearer = abs(expected - each.value) < missing
-        ranked.append(replace(each, p_value=p_value, is_towards=is_nearer and p_value is not None and p_value < ALPHA))
+        is_supported = p_value is not None and p_value < ALPHA
+        is_towards = is_supported and abs(expected - each.value) < missing
+        ranked.append(replace(each, p_value=p_value, is_towards=is_towards))
     return sorted(ranked, key=lambda each: (not each.is_towards, abs(expected - each.value)))
 
 
@@ -338,43 +314,27 @@ def _check_published(metric: str | None, measured: Measured) -> None:
     name = f"{measured.task.name}@{measured.dataset.id}{f'/{metric}' if metric else ''}"
     if measured.may_be_part:
         raise UsageError(
-            "--expect published: a published value is of all data, and some of these may be left out (by --limit or"
-            f" --allow-partial, or as they are malformed): score all of them, or give the number of {name}"
+            f"{option('expect', PUBLISHED)}: a published value is of all data, and some of these may be left out (by"
+            f" {option('limit')} or {option('allow_partial', True)}, or as they are malformed): score all of them, or"
+            f" give the number of {name}"
         )
-    raise UsageError(_NOT_PUBLISHED.format(name))
-
-
-_NOT_PUBLISHED = (
-    "--expect published: no published value of {} is known for this model, these data and this protocol:"
-    " give the number"
-)
+    raise UsageError(
+        f"{option('expect', PUBLISHED)}: no published value of {name} is known for this model, these data and this"
+        " protocol: give the number"
+    )
 
 
 def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[float, str]:
-    """Return the expected value in the unit of the metric, and its origin."""
-    if expectation.is_published:
-        if not metric.published:
-            raise UsageError(_NOT_PUBLISHED.format(name))
+    if expectation.is_published:  # which was seen to be known
         return metric.published[0].value, metric.published[0].source
     value = expectation.number()
     if metric.unit != "fraction" and expectation.score.endswith("%"):
         raise UsageError(
-            f"--expect {expectation.score}: {name} is no share (its unit is {metric.unit}): expected a plain number"
+            f"{option('expect', expectation.score)}: {name} is no share (its unit is {metric.unit}): expected a plain"
+            " number"
         )
     if metric.unit == "fraction" and (value > 1 or expectation.score.endswith("%")):
         value = value / 100
     if metric.unit == "fraction" and not 0 <= value <= 1:
-        raise UsageError(f"--expect {expectation.score}: expected a share of {name}, such as 52.1 or 0.521")
+        raise UsageError(f"{option('expect', expectation.score)}: expected a share of {name}, such as 52.1 or 0.521")
     return value, "as given"
-
-
-def _headline(evaluation: Evaluation) -> str:
-    """Return the first headline of an evaluation, else its first metric."""
-    marked = [name for name, measure in evaluation.measures.items() if getattr(measure, "is_headline", False)]
-    return next(iter(marked), next(iter(evaluation.measures)))
-
-
-def _table(evaluation: Evaluation) -> "pandas.DataFrame":
-    import pandas
-
-    return pandas.DataFrame(dict(evaluation.samples)).set_index("sample_id").sort_index()

@@ -1,24 +1,42 @@
-"""Measuring: one task on one data set with a model's vectors, recorded whether it goes well or not."""
+"""Measuring: one task on one data set with a model's vectors, recorded whether it goes well or not, and a suite's average."""
 
+import os
+import platform
 import time
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
+from clipbench import __version__
 from clipbench.data import Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, MissingPart, Unavailable, bug, kind
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, MissingPart, Unavailable, bug, did_you_mean, kind
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.persist import keeps_all_rows, write_images, write_slices, write_tables
+from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task
-from clipbench.evaluation.published import Measured
-from clipbench.evaluation.record import dataset_record, empty_record, with_answer
-from clipbench.evaluation.slices import slices_of
+from clipbench.evaluation.published import Measured, published_average, slices_with_published, with_published
+from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.models.protocol import COUNT_NAMES, Counts, Embedder
-from clipbench.results.record import EvaluationRecord, Status, finite, finite_curve
-from clipbench.results.run import check_record
+from clipbench.models.protocol import COUNT_NAMES, Counts, Embedder, ModelInfo
+from clipbench.results.numbers import counted
+from clipbench.results.record import (
+    AverageRecord,
+    DatasetRecord,
+    EvaluationRecord,
+    Metric,
+    Result,
+    Status,
+    finite,
+    finite_curve,
+)
+from clipbench.results.reference_models import OPEN_CLIP
+from clipbench.results.run import check_record, metrics_of
 from clipbench.seeding import generator
+from clipbench.stats.intervals import SHARES, mean_of_independent
 
 
 def measure(
@@ -44,9 +62,13 @@ def measure(
         digests = embedder.digests(dataset.images)
         load = time.monotonic() - start
         whole = dataset.whole()
-        evaluation = _answer(task, whole, embedder, generator(options.seed, request.task, dataset.id))
-        record = replace(empty, dataset=dataset_record(dataset, digests))
-        record = with_numbers(record, evaluation, options.seed)
+        try:
+            evaluation = task.evaluate(whole, embedder, generator(options.seed, request.task, dataset.id))
+        except MissingPart as error:
+            if error.part not in whole.missing:
+                raise
+            raise Unavailable(f"{error}: {whole.missing[error.part]}") from error
+        record = with_numbers(replace(empty, dataset=dataset_record(dataset, digests)), evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
         of_image = dict(zip(dataset.image_ids, digests, strict=True))
@@ -61,11 +83,8 @@ def measure(
         record = with_answer(record, evaluation, sliced, measured, embedder)
         record = replace(
             record,
-            files={
-                **write_tables(evaluation, of_whole, folder, stem=stem, options=options),
-                **write_slices(sliced, folder, stem=stem),
-            },
-            has_all_rows=keeps_all_rows(evaluation.vectors, options),
+            files=write_tables(evaluation, sliced, of_whole, folder, stem=stem, options=options),
+            has_all_rows=kept_rows(evaluation.vectors, options) is None,
         )
         write_images(evaluation, whole, of_whole, folder / "thumbs", options=options)
         check_record(record, "the evaluation")  # else all of them would be lost with it in the end
@@ -84,18 +103,8 @@ def measure(
     return replace(record, seconds=seconds, encoded={} if after is None else counts.n_items())
 
 
-def _answer(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-    """Return what a task answers; the reason why a part of the data is missing goes with the error."""
-    try:
-        return task.evaluate(dataset, embedder, rng)
-    except MissingPart as error:
-        if error.part not in dataset.missing:
-            raise
-        raise Unavailable(f"{error}: {dataset.missing[error.part]}") from error
-
-
 def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) -> EvaluationRecord:
-    """Return the record with metrics, controls and curves; each number has a generator of its own, so none moves another."""
+    """Return the record with metrics, controls and curves; each draws from a generator of its own."""
     names = (record.task, record.dataset.id)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is undefined, with its reason
         metrics = {
@@ -118,3 +127,186 @@ def _seconds(counts: Counts, load: float, total: float, *, loading_encodes: bool
     load = min(rest, max(0.0, load - within))
     seconds = {"load": load, **encoding, "score": rest - load}
     return {name: round(value, 3) for name, value in seconds.items()}
+
+
+UNMEASURED = "was not measured"
+
+
+def empty_result(info: ModelInfo, options: RunOptions) -> Result:
+    """Return the result of a run before anything is measured.
+
+    Raises:
+        ClipbenchError: what the model says of itself cannot be recorded.
+    """
+    result = Result(
+        clipbench_version=__version__,
+        created=now(),
+        command=list(options.command),
+        seed=options.seed,
+        environment=environment_of(info),
+        model={name: value for name, value in asdict(info).items() if name not in ("device", "precision")},
+        evaluations=[],
+    )
+    check_record(result, f"what model {info.ref} says of itself")
+    return result
+
+
+def environment_of(info: ModelInfo) -> dict[str, Any]:
+    """Return what the numbers of a run may depend on beside the model and the data."""
+    environment: dict[str, Any] = {
+        "device": info.device,
+        "precision": info.precision,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+    }
+    for package in ("torch", "open-clip-torch", "transformers", "numpy", "pillow", "scipy"):
+        try:
+            environment[package.removesuffix("-torch").replace("-", "_")] = version(package)
+        except PackageNotFoundError:
+            continue
+    return environment
+
+
+def now() -> str:
+    """Return the time as a result has it: UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def empty_record(request: Request, task: Task, embedder: Embedder) -> EvaluationRecord:
+    """Return the record of an evaluation before its data are read: task and parameters, and the name of the data."""
+    own = "no data" if embedder.dataset is None else embedder.dataset.id
+    parameters = [(each.name, getattr(task, each.name)) for each in fields(task)]  # type: ignore[arg-type]
+    return EvaluationRecord(
+        task=request.task,
+        task_version=task.version,
+        params={name: value.record() if hasattr(value, "record") else value for name, value in parameters},
+        dataset=DatasetRecord(id=request.data or own),
+        status="ok",
+        question=task.question,
+        scoring=task.scoring,
+    )
+
+
+def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
+    """Return the record of data; ``digests`` are the content hashes of all images."""
+    n, sample = len(dataset), "image" if len(dataset.images) else "group"
+    if dataset.judgements is not None:
+        n, sample = len(dataset.judgements.documents.ids), "document"
+    return DatasetRecord(
+        id=dataset.id,
+        revision=dataset.revision,
+        split=dataset.split,
+        n_samples=n,
+        sample=sample,
+        fingerprint=dataset.fingerprint(digests),
+        unordered_fingerprint=dataset.unordered_fingerprint(digests),
+        has_ids=dataset.has_ids,
+        cite=dataset.cite,
+    )
+
+
+def describe(request: Request, embedder: Embedder, datasets: Datasets) -> EvaluationRecord:
+    """Return the record that ``measure`` would make, without numbers; missing data have no fingerprint in it."""
+    empty = empty_record(request, build_task(request), embedder)
+    try:
+        dataset = datasets.to_score(request, embedder)
+        return replace(empty, dataset=dataset_record(dataset, embedder.digests(dataset.images)))
+    except ClipbenchError:
+        return empty
+
+
+def with_answer(
+    record: EvaluationRecord, evaluation: Evaluation, sliced: Sliced, measured: Measured, embedder: Embedder
+) -> EvaluationRecord:
+    """Add slices, notes, titles and published values to a record that has its numbers."""
+    dataset = measured.dataset
+    return replace(
+        record,
+        question=evaluation.question or record.question,
+        scoring=evaluation.scoring or record.scoring,
+        metrics=with_published(record.metrics, measured),
+        subsets={**evaluation.subsets, **dataset.subsets},
+        slices=slices_with_published(sliced.records, measured),
+        notes=[
+            *dataset.notes,
+            *embedder.image_notes(dataset.images),
+            *evaluation.notes,
+            *sliced.notes,
+            *embedder.notes,
+        ],
+    )
+
+
+def average_of(
+    suite: str, requests: Sequence[Request], records: Mapping[str, EvaluationRecord], *, published_for: ModelInfo | None
+) -> AverageRecord | None:
+    """Return the average over the data sets of a suite, or None where it has none or none of them was asked for.
+
+    A data set whose score is the mean of several metrics, such as recall in both directions, counts once; their intervals
+    are averaged too, as they are of the same images. Data sets are taken to be independent.
+
+    Args:
+        suite: its name, or its file.
+        requests: all of the suite's.
+        records: those that were made, by the name of the request.
+        published_for: the model, where the run is one to which a published average may be compared.
+    """
+    asked = {request.name: request for request in requests if request.main}
+    if not any(name in records for name in asked):
+        return None
+    scores = [_score(request, records.get(name)) for name, request in asked.items()]
+    parts = [_names(request, records.get(name)) for name, request in asked.items()]
+    metric = _mean(scores, title=f"Average over {counted(len(scores), 'data set')} ({PurePath(suite).stem})")
+    if published_for is not None and all(map(_is_as_published, asked.values(), scores)):
+        metric = published_average(metric, parts, published_for)
+    return AverageRecord(suite=PurePath(suite).stem, metric=metric, parts=parts)
+
+
+def _names(request: Request, record: EvaluationRecord | None) -> list[str]:
+    name = request.name if record is None else record.name
+    return [f"{name}{'' if main.startswith('{') else '/'}{main}" for main in request.main]
+
+
+def _score(request: Request, record: EvaluationRecord | None) -> list[Metric] | str:
+    if record is None or record.status != "ok":
+        return f"{request.name} {UNMEASURED}"
+    found = {str(name): metric for name, metric in metrics_of(record)}
+    for main, name in zip(request.main, _names(request, record), strict=True):
+        if name not in found:
+            known = [each.removeprefix(record.name).removeprefix("/") for each in found]
+            return f"{record.name} has no metric {main}: {did_you_mean(main, known)}"
+    metrics = [found[name] for name in _names(request, record)]
+    return next((f"{request.name}: {each.reason}" for each in metrics if each.value is None), metrics)
+
+
+def _is_as_published(request: Request, score: list[Metric] | str) -> bool:
+    """Return whether a score may enter an average that is compared: of all data, and beside the table's, where it has one."""
+    if isinstance(score, str) or request.limit is not None or request.params or request.data_options:
+        return False
+    is_alone = len(request.main) == 1 and not request.main[0].startswith("{")
+    return not is_alone or any(each.source == OPEN_CLIP for each in score[0].published)
+
+
+def _mean(scores: Sequence[list[Metric] | str], title: str) -> Metric:
+    measured = [score for score in scores if not isinstance(score, str)]
+    metric = Metric(value=None, n=len(measured), higher_is_better=True, title=title, is_headline=True)
+    reasons = sorted((each for each in scores if isinstance(each, str)), key=lambda each: each.endswith(UNMEASURED))
+    if reasons:
+        more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        reason = f"{len(measured)} of {len(scores)} data sets have a score, so there is no average"
+        return replace(metric, reason=f"{reason}: {'; '.join(reasons[:3])}{more}")
+    units = sorted({each.unit for score in measured for each in score})
+    if units != ["fraction"]:
+        return replace(metric, reason=f"scores in {' and '.join(units)} have no average")
+    if not all(each.higher_is_better for score in measured for each in score):
+        return replace(metric, reason="scores of which not all are better where they are higher have no average")
+    table = [np.array([(each.value, each.low, each.high) for each in score], float) for score in measured]
+    values = [float(np.mean(score[:, 0])) for score in table]
+    metric = replace(metric, value=float(np.mean(values)))
+    if any(np.isnan(score).any() for score in table):
+        return replace(metric, reason="no interval: a data set's score has none")
+    bounds = [(float(low), float(high)) for low, high in (score[:, 1:].mean(axis=0) for score in table)]
+    are_shares = all(SHARES[0] <= value <= SHARES[1] for value in values)
+    interval = mean_of_independent(values, bounds).clipped(SHARES if are_shares else None)
+    return replace(metric, low=interval.low, high=interval.high, method=interval.method)

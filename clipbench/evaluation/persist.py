@@ -1,8 +1,7 @@
 """Persisting an evaluation: tables, arrays, and small images of samples.
 
-Small images let a report show samples years later without the data set. A gallery shows the worst mistakes, and of a
-large data set only their images are kept. A scatter shows each of its points to who points at it; there are many, so
-that theirs are smaller, in a folder of their own.
+Small images let a report show samples years later without the data set. Of a large data set only those of the worst
+mistakes are kept, for galleries, and smaller ones of the points of a scatter, in a folder of their own.
 """
 
 import math
@@ -18,14 +17,13 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data import Dataset
-from clipbench.data.decoding import rgb
-from clipbench.data.images import ImageRef, opened
+from clipbench.data.images import opened, rgb
 from clipbench.errors import BadImage, MachineError
 from clipbench.evaluation.plan import RunOptions
 from clipbench.evaluation.slices import Sliced
 from clipbench.evaluation.task import Evaluation
 from clipbench.files import atomic_file, default_root
-from clipbench.results.even_spacing import MAX_POINTS, evenly_spaced
+from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
 from clipbench.seeding import generator
 from clipbench.untrusted.reading import read_bytes
 
@@ -43,13 +41,12 @@ QUALITY = {SIDE: 80, SMALL_SIDE: 70}
 
 
 def write_tables(
-    evaluation: Evaluation, digests: list[str], folder: Path, *, stem: str, options: RunOptions
+    evaluation: Evaluation, sliced: Sliced, digests: list[str], folder: Path, *, stem: str, options: RunOptions
 ) -> dict[str, str]:
-    """Write the samples of an evaluation, the neighbours of failures, and arrays; return the paths by what they hold.
+    """Write samples, neighbours of failures, slices and arrays into a run's folder; return the paths by what they hold.
 
     Args:
         digests: content hashes of the images that the evaluation is of.
-        folder: the run's.
         stem: name of the files, without folder and suffix.
     """
     import pandas
@@ -66,9 +63,16 @@ def write_tables(
         }
         with atomic_file(folder / path) as file:
             pandas.DataFrame(columns).to_parquet(file, index=False)
-    vectors = evaluation.vectors
-    if not keeps_all_rows(vectors, options):  # all are taken as they are: indexing would copy them
-        kept = _kept_rows(vectors, options)
+    for number, (name, tables) in enumerate(sliced.tables.items()):
+        files[f"slices/{name}"] = path = f"samples/{stem}-slices-{number}.parquet"
+        frames = [
+            pandas.DataFrame({column: values for column, values in table.items() if not is_image(column, values)})
+            for table in tables
+        ]
+        with atomic_file(folder / path) as file:
+            pandas.concat(frames).to_parquet(file, index=False)
+    vectors, kept = evaluation.vectors, kept_rows(evaluation.vectors, options)
+    if kept is not None:  # all are taken as they are: indexing would copy them
         vectors = {name: rows[kept] for name, rows in vectors.items()}
     arrays = {**evaluation.arrays, **vectors}
     if arrays:
@@ -78,36 +82,12 @@ def write_tables(
     return files
 
 
-def write_slices(sliced: Sliced, folder: Path, *, stem: str) -> dict[str, str]:
-    """Write the samples of groups of captions: those of all slices of a grouping in one table."""
-    import pandas
-
-    files = {}
-    for number, (name, tables) in enumerate(sliced.tables.items()):
-        files[f"slices/{name}"] = file = f"samples/{stem}-slices-{number}.parquet"
-        columns = [
-            {column: values for column, values in table.items() if not is_image(column, values)} for table in tables
-        ]
-        with atomic_file(folder / file) as parquet:
-            pandas.concat([pandas.DataFrame(table) for table in columns]).to_parquet(parquet, index=False)
-    return files
-
-
-def keeps_all_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> bool:
-    """Return whether a run keeps all rows of vectors, not a sample."""
-    return options.keep_arrays or _n_rows(vectors) <= KEPT_ROWS
-
-
-def _kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[np.ndarray, " n_kept"]:
-    """Return a seeded sample of the rows of vectors, the same of each array, or all of them."""
-    n_rows = _n_rows(vectors)
-    if keeps_all_rows(vectors, options):
-        return np.arange(n_rows)
+def kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[np.ndarray, " n_kept"] | None:
+    """Return the rows of vectors that a run keeps, a seeded sample, the same of each array; None where it keeps all."""
+    n_rows = len(next(iter(vectors.values()), ()))
+    if options.keep_arrays or n_rows <= KEPT_ROWS:
+        return None
     return np.sort(generator(options.seed, "vectors").choice(n_rows, KEPT_ROWS, replace=False))
-
-
-def _n_rows(vectors: Mapping[str, np.ndarray]) -> int:
-    return len(next(iter(vectors.values()), ()))
 
 
 def write_images(
@@ -118,7 +98,9 @@ def write_images(
     n_images = len(dataset.images)
     has_points = bool(evaluation.vectors) and n_images > budget
     if has_points:
-        points = point_rows(samples, _kept_rows(evaluation.vectors, options), budget)
+        kept = kept_rows(evaluation.vectors, options)
+        all_rows = np.arange(len(next(iter(evaluation.vectors.values()))))
+        points = point_rows(samples, all_rows if kept is None else kept, budget)
         write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, kept=default_root(), side=SMALL_SIDE)
     chosen = gallery_rows(samples, n_images, budget)
     if not has_points or any(name.endswith("margin") for name in samples):
@@ -131,16 +113,17 @@ def write_images(
 def write_thumbnails(
     dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, kept: Path, side: int = SIDE
 ) -> None:
-    """Write ``<content hash>.webp`` for some images, without those that are there already.
+    """Write ``<content hash>.webp`` for the images of some rows, without those that are there already.
 
     Args:
         digests: content hashes of all images of the data set.
-        rows: rows of the images to write.
-        kept: the cache, where copies are kept for later runs: an image is decoded and made small once.
+        kept: the cache, where copies are kept for later runs.
         side: longest side in pixels, one of ``QUALITY``.
     """
     copies = kept / COPIES / f"{side}-{QUALITY[side]}"
     there = set(os.listdir(folder)) if folder.is_dir() else set()
+    if rows:
+        folder.mkdir(parents=True, exist_ok=True)
     for row in rows:
         name = f"{digests[row]}.webp"
         if name in there:
@@ -150,17 +133,23 @@ def write_thumbnails(
         data = _whole(copy)
         if data is None:
             try:
-                data = _thumbnail(dataset.images[row], side)
+                thumbnail = rgb(opened(dataset.images[row], side)).copy()  # images in memory are the caller's
             except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
                 continue
+            thumbnail.thumbnail((side, side))
+            encoded = BytesIO()
+            thumbnail.save(encoded, "WEBP", quality=QUALITY[side], method=2)  # above 2: twice the time, 5 % less
+            data = encoded.getvalue()
             with suppress(MachineError):  # a cache that cannot be written to costs time, and nothing else
                 _write(copy, data)
-        if not _link(copy, folder / name):
+        try:
+            os.link(copy, folder / name)  # ten times as fast as writing a file
+        except (OSError, NotImplementedError):  # another file system, one without links, a copy of another user
             _write(folder / name, data)
 
 
 def kept_copies(root: Path, *, before: float = math.inf) -> dict[Path, int]:
-    """Return the copies in a cache that were written before a time, in seconds since 1970, and the bytes of each."""
+    """Return the copies in a cache written before a time, in seconds since 1970, with the bytes of each."""
     copies = {}
     for path in (root / COPIES).glob("*-*/??/*.webp"):
         with suppress(FileNotFoundError):  # another process has just removed it
@@ -171,11 +160,7 @@ def kept_copies(root: Path, *, before: float = math.inf) -> dict[Path, int]:
 
 
 def remove_copies(copies: Iterable[Path]) -> None:
-    """Remove copies from a cache.
-
-    Raises:
-        MachineError: one cannot be removed; those before it are.
-    """
+    """Remove copies from a cache; raise MachineError where one cannot be removed."""
     for path in copies:
         try:
             path.unlink(missing_ok=True)
@@ -202,7 +187,9 @@ def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) 
     image_columns = [samples[name] for name in samples if is_image(name, samples[name])]
     margins = [name for name in samples if name.endswith("margin")]
     of_galleries = [name for name in margins if name != "margin"]
-    orders = [_worst_first(samples[name]) for name in of_galleries or margins]
+    found = [samples[name] for name in of_galleries or margins]
+    sorted_ = [(margin, np.argsort(margin, kind="stable")) for margin in found]
+    orders = [order[~np.isnan(margin[order])] for margin, order in sorted_]
     if n_images <= budget or not image_columns or not orders:
         return list(range(min(n_images, budget)))
     turns = chain.from_iterable(zip_longest(*(order.tolist() for order in orders)))
@@ -216,9 +203,9 @@ def point_rows(
     """Return the rows of the images behind a scatter's points: all of them, or some that are evenly spread.
 
     Args:
-        samples: the table of an evaluation, with a row for each vector.
+        samples: with a row for each vector.
         kept: rows of the vectors that the run keeps.
-        budget: number of images that galleries may have.
+        budget: images that galleries may have.
     """
     if "image" not in samples:
         return np.zeros(0, np.int64)
@@ -237,33 +224,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _link(copy: Path, path: Path) -> bool:
-    """Give a copy that was just looked at a name in the run folder too; return False where that cannot be done.
-
-    The copy outlives its removal from the cache, and nobody ever writes into one. A file of its own takes ten times as
-    long.
-    """
-    try:
-        os.link(copy, path)
-    except FileNotFoundError:
-        if path.parent.is_dir() or not copy.is_file():
-            return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _link(copy, path)
-    except (OSError, NotImplementedError):  # another file system, one without links, a copy of another user
-        return False
-    return True
-
-
-def _thumbnail(image: ImageRef, side: int) -> bytes:
-    thumbnail = rgb(opened(image, side)).copy()  # images in memory are the caller's
-    thumbnail.thumbnail((side, side))
-    encoded = BytesIO()
-    # A method above 2 takes twice as long and saves 5 %.
-    thumbnail.save(encoded, "WEBP", quality=QUALITY[side], method=2)
-    return encoded.getvalue()
-
-
 def _whole(path: Path) -> bytes | None:
     """Return a kept copy; None where there is none, or one that was cut off."""
     try:
@@ -272,8 +232,3 @@ def _whole(path: Path) -> bytes | None:
         return None
     # A RIFF file says its size after its first four bytes, themselves and the size not counted.
     return data if data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") == len(data) - 8 else None
-
-
-def _worst_first(margin: np.ndarray) -> Int64[np.ndarray, " n_rows"]:
-    order = np.argsort(margin, kind="stable")
-    return order[~np.isnan(margin[order])]

@@ -1,15 +1,15 @@
 """From ``--tasks`` and ``--suite`` to the list of evaluations to make, and the options that they share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from clipbench import plugins
 from clipbench.data import DataOptions, Dataset, read_prompts
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean, option
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
 from clipbench.untrusted.schema import SchemaError, fitted, fitting
@@ -17,7 +17,6 @@ from clipbench.untrusted.schema import SchemaError, fitted, fitting
 SUITES = "clipbench.suites"
 """Entry points: each names a package whose ``suites.toml`` has a table for each of its suites."""
 SUITE_KEYS = ("evaluation", "most_bytes")
-"""Keys of a suite."""
 EVALUATION_KEYS = ("task", "data", "params", "data_options", "limit", "main", "only_by_name")
 """Keys of an ``[[evaluation]]`` of a suite."""
 STANDARD, QUICK = "standard", "quick"
@@ -37,7 +36,7 @@ class Request:
     main: tuple[str, ...] = ()
     """Metrics whose mean is the score in the suite's average, such as ``acc1`` or ``{region=(worst)}/acc1``."""
     only_by_name: bool = False
-    """True if ``all`` leaves it out: the task has to be asked for by its name."""
+    """True if ``all`` leaves it out."""
     is_optional: bool = False
     """True if ``all`` asks for it, not its name: not missed if only a person can get its data."""
 
@@ -63,8 +62,7 @@ class RunOptions:
     keep_arrays: bool = False
     """Keep all vectors in the run, not a sample."""
     n_thumbnails: int = 200
-    """Images of an evaluation of which small copies are kept for galleries; ``persist.POINTS_EACH`` times as many are kept
-    for points."""
+    """Small images that an evaluation keeps for galleries; ``persist.POINTS_EACH`` times as many for points."""
     raise_bugs: bool = False
     """Let a bug of a plug-in out with its traceback, instead of recording its evaluation as failed."""
     data: DataOptions = field(default_factory=DataOptions)
@@ -73,7 +71,7 @@ class RunOptions:
 
     @property
     def may_be_part(self) -> bool:
-        """True where what is measured may be part of the data, which no published value is of."""
+        """True where what is measured may be part of the data, to which no published value applies."""
         return self.limit is not None or self.skip_bad_images or self.data.allow_partial
 
 
@@ -88,37 +86,36 @@ def read_suite(name: str, *, needs_data: bool = True) -> list[Request]:
         needs_data: each table must name ``data``; a model that brings its own samples needs none.
 
     Raises:
-        UsageError: no such suite or file, the file does not say what it should, or a score of the average is given in two
-            ways.
-        ClipbenchError: two distributions bring the suite.
+        ClipbenchError: no such suite or file, two distributions bring it, the file does not say what it should, or a
+            score of the average is given in two ways.
     """
-    entries = _entries(_table(name), name, needs_data=needs_data)
-    try:
-        requests = [fitted(Request, entry) for entry in entries]
-    except SchemaError as error:
-        raise UsageError(f"suite {name}, in an [[evaluation]]: {error}") from error
-    for request in requests:
-        if request.limit is not None and request.limit < 1:
-            raise UsageError(f"suite {name}: limit is {request.limit}: expected a number of images, 1 or more")
+    table = _table(name)
+    _refuse_unknown(table, SUITE_KEYS, f"suite {name}: unknown key")
+    entries = table.get("evaluation")
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"suite {name} has no [[evaluation]]: expected tables with task = ... and data = ...")
+    requests = [_request(entry, name, ("task", "data") if needs_data else ("task",)) for entry in entries]
     _refuse_two_ways([request for request in requests if request.main], name)
     return requests
 
 
-def _entries(table: Mapping[str, Any], source: str, *, needs_data: bool) -> list[dict[str, Any]]:
-    """Return the ``[[evaluation]]`` tables of a suite, which has no other keys than are known; ``main`` is a list in each."""
-    _refuse_unknown(table, SUITE_KEYS, f"suite {source}: unknown key")
-    entries = table.get("evaluation")
-    if not isinstance(entries, list) or not entries:
-        raise UsageError(f"suite {source} has no [[evaluation]]: expected tables with task = ... and data = ...")
-    needed = ("task", "data") if needs_data else ("task",)
-    for entry in entries:
-        if not isinstance(entry, dict):
-            raise UsageError(f"suite {source}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
-        _refuse_unknown(entry, EVALUATION_KEYS, f"suite {source}: unknown key of an [[evaluation]]")
-        missing = [f"'{key}'" for key in needed if key not in entry]
-        if missing:
-            raise UsageError(f"suite {source}: an [[evaluation]] lacks {' and '.join(missing)}: got {shown(entry)}")
-    return [{**each, "main": [each["main"]]} if isinstance(each.get("main"), str) else each for each in entries]
+def _request(entry: object, suite: str, needed: Sequence[str]) -> Request:
+    """Return the request of an ``[[evaluation]]``, whose ``main`` is one metric or a list."""
+    if not isinstance(entry, dict):
+        raise UsageError(f"suite {suite}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
+    _refuse_unknown(entry, EVALUATION_KEYS, f"suite {suite}: unknown key of an [[evaluation]]")
+    missing = [f"'{key}'" for key in needed if key not in entry]
+    if missing:
+        raise UsageError(f"suite {suite}: an [[evaluation]] lacks {' and '.join(missing)}: got {shown(entry)}")
+    if isinstance(entry.get("main"), str):
+        entry = {**entry, "main": [entry["main"]]}
+    try:
+        request = fitted(Request, entry)
+    except SchemaError as error:
+        raise UsageError(f"suite {suite}, in an [[evaluation]]: {error}") from error
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"suite {suite}: limit is {request.limit}: expected a number of images, 1 or more")
+    return request
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], message: str) -> None:
@@ -128,12 +125,7 @@ def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], message: str
 
 
 def most_bytes(name: str) -> int | None:
-    """Return the number of bytes that a run may fetch for a suite, its ``most_bytes``; None if it sets none.
-
-    Raises:
-        UsageError: no such suite or file, or it is no number of bytes.
-        ClipbenchError: two distributions bring the suite.
-    """
+    """Return the number of bytes that a run may fetch for a suite, its ``most_bytes``; None if it sets none."""
     n_bytes = _table(name).get("most_bytes")
     if n_bytes is not None and (type(n_bytes) is not int or n_bytes < 0):
         raise UsageError(f"suite {name}: most_bytes is {shown(n_bytes)}: expected a number of bytes")
@@ -141,7 +133,6 @@ def most_bytes(name: str) -> int | None:
 
 
 def _table(name: str) -> Mapping[str, Any]:
-    """Return the content of an installed suite, or of a TOML file."""
     if name.endswith(".toml"):
         return read_toml(name, UsageError, name=f"suite {name}")
     suites, faults = _installed()
@@ -160,7 +151,7 @@ def suites() -> list[str]:
 
 
 def _installed() -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the tables of all suites that packages bring, by name and distribution, and why others cannot be read."""
+    """Return the tables of all installed suites by name and distribution, and why others cannot be read."""
     suites: dict[str, dict[str, Any]] = {}
     faults = []
     packages = {entry.value: plugins.distribution_of(entry) for entry in plugins.declared(SUITES)}
@@ -197,131 +188,30 @@ def plan(
         UsageError: an unknown task, a task without data that the suite has no data for, data that are named twice, or a
             suite that asks for a task on the same data in two ways.
     """
-    requests: list[Request] = []
     of_suite = read_suite(suite, needs_data=not own_samples)
     if own_samples:
-        of_suite = [*_with_data(of_suite, None), *_of_modalities()]
-    for item in (part.strip() for value in asked for part in value.split(",")):
-        if item:
-            is_all = item.lower() == "all"
-            expanded = [each for each in of_suite if not each.only_by_name] if is_all else _expand(item, of_suite)
-            _refuse_two_ways(expanded, suite)
-            requests += [replace(each, is_optional=is_all) for each in expanded]
+        of_suite = [*_on(None, of_suite), *_of_modalities()]
     distinct: dict[str, Request] = {}
-    for request in requests:
-        if not request.is_optional or request.name not in distinct:  # what is asked for by name is not optional
-            distinct[request.name] = request
+    for item in (part.strip() for value in asked for part in value.split(",")):
+        if not item:
+            continue
+        is_all = item.lower() == "all"
+        expanded = [each for each in of_suite if not each.only_by_name] if is_all else _expand(item, of_suite)
+        _refuse_two_ways(expanded, suite)
+        for request in expanded:
+            if not is_all or request.name not in distinct:  # what is asked for by name is not optional
+                distinct[request.name] = replace(request, is_optional=is_all)
     if not distinct:
-        raise UsageError("no task given: expected --tasks all, TASK or TASK@DATA (clipbench list tasks)")
-    for request in distinct.values():
-        build_task(request)
+        raise UsageError(f"no task given: expected {option('tasks', 'all')}, TASK or TASK@DATA (clipbench list tasks)")
     requests = list(distinct.values())
+    for request in requests:
+        build_task(request)
     if data is not None:
         named = next((task for task in asked if "@" in task), None)
         if named is not None:
             raise UsageError(f"'{named}' names its data, and data are given for all tasks: drop one of the two")
         requests = with_data(requests, data)
     return requests if prompts is None else with_prompts(requests, read_prompts(prompts))
-
-
-def with_data(requests: Sequence[Request], data: str | Dataset) -> list[Request]:
-    """Return the requests with the same data for each, every task once for each set of its parameters."""
-    name = data.id if isinstance(data, Dataset) else data
-    if isinstance(data, Dataset) and any(request.is_optional for request in requests):
-        requests = fitting_data([*requests, *(replace(each, is_optional=True) for each in _of_modalities())], data)
-    requests = _with_data(requests, name)
-    return [request for place, request in enumerate(requests) if request not in requests[:place]]
-
-
-def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
-    """Return the requests without optional ones about modalities that the data lack: images with captions or labels, or others.
-
-    Example:
-        >>> images = Dataset(id="pets", images=[], image_ids=[])
-        >>> [each.task for each in fitting_data([Request(task="retrieval"), Request(task="modalities", is_optional=True)], images)]
-        ['retrieval']
-    """
-    return [each for each in requests if not each.is_optional or _fits(each, data)]
-
-
-def _fits(request: Request, data: Dataset) -> bool:
-    if getattr(task_class(request.task), "needs_modalities", False):
-        return data.modalities is not None
-    return data.modalities is None or len(data.images) > 0
-
-
-def _of_modalities() -> list[Request]:
-    """Return a request for each installed task that needs modalities; a broken plug-in has none."""
-    requests = []
-    for name in plugins.names(plugins.TASKS):
-        with suppress(ClipbenchError):
-            if getattr(task_class(name), "needs_modalities", False):
-                requests.append(Request(task=name))
-    return requests
-
-
-def _with_data(requests: Sequence[Request], data: str | None) -> list[Request]:
-    return [replace(request, data=data, data_options={}, limit=None, main=()) for request in requests]
-
-
-def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
-    """Return the requests with the parameter ``prompts`` set for every task that has it.
-
-    Raises:
-        UsageError: no task has it.
-    """
-    takes = {request.task: "prompts" in _parameters(request.task) for request in requests}
-    if not any(takes.values()):
-        raise UsageError(f"--prompts: none of the tasks takes prompts (asked for: {', '.join(sorted(takes))})")
-    return [
-        replace(request, params={**request.params, "prompts": prompts}) if takes[request.task] else request
-        for request in requests
-    ]
-
-
-def build_task(request: Request) -> Task:
-    """Return the task of a request with its parameters.
-
-    Raises:
-        UsageError: an unknown task or parameter, or a value that the parameter cannot have.
-    """
-    kinds = _parameters(request.task)
-    values = {}
-    for name, value in request.params.items():
-        if name not in kinds:
-            raise UsageError(f"task '{request.task}' has no parameter '{name}': {did_you_mean(name, kinds)}")
-        if isinstance(value, dict) and any(map(is_dataclass, (kinds[name], *get_args(kinds[name])))):
-            raise UsageError(f"task '{request.task}', parameter {name} is {shown(value)}: a suite cannot give it")
-        try:
-            values[name] = fitting(kinds[name], value, name)
-        except SchemaError as error:
-            raise UsageError(f"task '{request.task}', parameter {error}") from error
-    return task_class(request.task)(**values)
-
-
-def task_class(name: str) -> Callable[..., Task]:
-    """Return the task of a name.
-
-    Raises:
-        UsageError: there is none, or what its plug-in offers is no task.
-    """
-    task = plugins.load(plugins.TASKS, name)
-    parts = ("name", "version", "summary", "evaluate")
-    missing = [part for part in parts if not hasattr(task, part)]
-    if missing or not isinstance(task, type) or not is_dataclass(task):
-        raise UsageError(f"plug-in '{name}' is no task: expected a dataclass with {', '.join(parts)}")
-    return cast("Callable[..., Task]", task)
-
-
-def _parameters(task: str) -> dict[str, Any]:
-    """Return the type of each parameter; ``object`` where a plug-in's annotations cannot be read."""
-    kind = task_class(task)
-    assert is_dataclass(kind), kind
-    try:
-        hints = get_type_hints(kind)
-    except NameError:  # a name that is imported for type checkers alone
-        hints = {}
-    return {parameter.name: hints.get(parameter.name, object) for parameter in fields(kind)}
 
 
 def _expand(item: str, of_suite: list[Request]) -> list[Request]:
@@ -338,7 +228,7 @@ def _expand(item: str, of_suite: list[Request]) -> list[Request]:
 
 
 def _refuse_two_ways(requests: Sequence[Request], suite: str) -> None:
-    """Raise UsageError where two requests of a suite differ in neither task nor data, by which a result tells them apart."""
+    """Raise UsageError where two requests of a suite have the same task and data: a result cannot tell them apart."""
     first: dict[str, Request] = {}
     for request in requests:
         if first.setdefault(request.name, request) != request:
@@ -346,3 +236,90 @@ def _refuse_two_ways(requests: Sequence[Request], suite: str) -> None:
                 f"suite {suite} has two evaluations of {request.name} with other params, data_options, limit or main:"
                 " put each into a suite of its own"
             )
+
+
+def with_data(requests: Sequence[Request], data: str | Dataset) -> list[Request]:
+    """Return the requests with the same data for each, every task once for each set of its parameters."""
+    name = data.id if isinstance(data, Dataset) else data
+    if isinstance(data, Dataset) and any(request.is_optional for request in requests):
+        requests = fitting_data([*requests, *(replace(each, is_optional=True) for each in _of_modalities())], data)
+    requests = _on(name, requests)
+    return [request for place, request in enumerate(requests) if request not in requests[:place]]
+
+
+def _on(data: str | None, requests: Sequence[Request]) -> list[Request]:
+    return [replace(request, data=data, data_options={}, limit=None, main=()) for request in requests]
+
+
+def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
+    """Return the requests without optional ones about modalities that the data lack: images with captions or labels, or others.
+
+    Example:
+        >>> images = Dataset(id="pets", images=[], image_ids=[])
+        >>> [each.task for each in fitting_data([Request(task="retrieval"), Request(task="modalities", is_optional=True)], images)]
+        ['retrieval']
+    """
+    has_images = data.modalities is None or len(data.images) > 0
+    fits = {True: data.modalities is not None, False: has_images}
+    return [each for each in requests if not each.is_optional or fits[task_class(each.task).needs_modalities]]
+
+
+def _of_modalities() -> list[Request]:
+    """Return a request for each installed task that needs modalities; a broken plug-in has none."""
+    requests = []
+    for name in plugins.names(plugins.TASKS):
+        with suppress(ClipbenchError):
+            if task_class(name).needs_modalities:
+                requests.append(Request(task=name))
+    return requests
+
+
+def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
+    """Return the requests with the parameter ``prompts`` for every task that has it; raise UsageError if none has."""
+    takes = {request.task: "prompts" in _parameters(request.task) for request in requests}
+    if not any(takes.values()):
+        raise UsageError(
+            f"{option('prompts')}: none of the tasks takes prompts (asked for: {', '.join(sorted(takes))})"
+        )
+    return [
+        replace(request, params={**request.params, "prompts": prompts}) if takes[request.task] else request
+        for request in requests
+    ]
+
+
+def build_task(request: Request) -> Task:
+    """Return the task of a request; raise UsageError for an unknown task or parameter, or a wrong value."""
+    kinds, values = _parameters(request.task), {}
+    for name, value in request.params.items():
+        if name not in kinds:
+            raise UsageError(f"task '{request.task}' has no parameter '{name}': {did_you_mean(name, kinds)}")
+        if isinstance(value, dict) and any(map(is_dataclass, (kinds[name], *get_args(kinds[name])))):
+            raise UsageError(f"task '{request.task}', parameter {name} is {shown(value)}: a suite cannot give it")
+        try:
+            values[name] = fitting(kinds[name], value, name)
+        except SchemaError as error:
+            raise UsageError(f"task '{request.task}', parameter {error}") from error
+    return task_class(request.task)(**values)
+
+
+def task_class(name: str) -> type[Task]:
+    """Return the task of a name; raise UsageError where there is none, or its plug-in offers something else."""
+    task = plugins.load(plugins.TASKS, name)
+    parts = ("name", "version", "summary")
+    is_task = isinstance(task, type) and issubclass(task, Task) and is_dataclass(task)
+    if not is_task or not all(hasattr(task, part) for part in parts):
+        raise UsageError(
+            f"plug-in '{name}' is no task: expected a dataclass that inherits clipbench.Task, with {', '.join(parts)}"
+        )
+    return task
+
+
+def _parameters(task: str) -> dict[str, Any]:
+    """Return the type of each parameter; ``object`` where a plug-in's annotations cannot be read."""
+    kind = task_class(task)
+    assert is_dataclass(kind), kind
+    try:
+        hints = get_type_hints(kind)
+    except NameError:  # a name that is imported for type checkers alone
+        hints = {}
+    return {parameter.name: hints.get(parameter.name, object) for parameter in fields(kind)}

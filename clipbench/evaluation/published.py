@@ -29,8 +29,6 @@ SAME = MappingProxyType(
     }
 )
 """The same weights in transformers."""
-
-
 WINDOWS = MappingProxyType(
     {"ViT-SO400M-14-SigLIP-384": 64, "ViT-SO400M-14-SigLIP": 16, "SigLIP": 64, "CLIPA": 32, "coca_": 76}
 )
@@ -38,15 +36,12 @@ WINDOWS = MappingProxyType(
 
 
 class Key(NamedTuple):
-    """The model, task, data and metric of a published value."""
+    """``ARCH/TAG`` of open_clip, task, data by their name in the catalogue, and metric: ``{language=de}/acc1``."""
 
     model: str
-    """``ARCH/TAG`` of open_clip."""
     task: str
     data: str
-    """Name in the catalogue."""
     metric: str
-    """Its name; of a slice as in ``{language=de}/acc1``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,24 +84,20 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str
 def published_names(measured: Measured) -> set[str]:
     """Return the names of the metrics that have published values for the same model, data and protocol."""
     place, group = _place(measured), measured.dataset.main_slice
-    return {
-        key.metric.removeprefix(group)
-        for key in published_values()
-        if key[:3] == place and key.metric.startswith(group)
-    }
+    of_place = (key.metric for key in published_values() if key[:3] == place)
+    return {name.removeprefix(group) for name in of_place if name.startswith(group)}
 
 
 def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured) -> dict[str, SlicesRecord]:
     """Return the slices with the values that were published for each, and for their mean."""
-
-    def beside(metrics: Mapping[str, Metric], grouping: str, group: str) -> dict[str, Metric]:
-        return with_published(metrics, measured, f"{{{grouping}={group}}}/")
-
     return {
         name: replace(
             record,
-            groups={group: beside(metrics, name, group) for group, metrics in record.groups.items()},
-            mean=beside(record.mean, name, "(mean)"),
+            groups={
+                group: with_published(metrics, measured, f"{{{name}={group}}}/")
+                for group, metrics in record.groups.items()
+            },
+            mean=with_published(record.mean, measured, f"{{{name}=(mean)}}/"),
         )
         for name, record in slices.items()
     }
@@ -158,8 +149,12 @@ def _place(measured: Measured) -> tuple[str, str, str] | None:
     data = measured.dataset.id
     entry = catalogue().get(data) or entry_of_repository(data.removeprefix("hf:"))
     model = None if entry is None else _model(measured.model)  # reads all published values
-    if entry is None or model is None or not _is_as_published(measured, entry) or not _is_plain(measured.task):
+    if entry is None or model is None or not _is_as_published(measured, entry):
         return None
+    for each in fields(measured.task):  # type: ignore[arg-type]
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if getattr(measured.task, each.name) != default:
+            return None
     return model, measured.task.name, entry.name
 
 
@@ -175,7 +170,7 @@ def _beside(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:
 
 
 def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:
-    """Return whether the data are whole, and read and prompted as the catalogue's are, if need be by what lies beside them."""
+    """Return whether the data are whole, and read and prompted as the catalogue's are."""
     dataset = measured.dataset
     has_size = (entry.n_images, entry.n_captions, entry.n_items) != (None, None, None)
     if size_differences(dataset, entry) or (measured.may_be_part and not has_size):
@@ -195,12 +190,3 @@ def _model(info: ModelInfo) -> str | None:
     own_context = next((window for part, window in WINDOWS.items() if part in architecture), 77)
     is_known = any(key.model == name for key in published_values())
     return name if is_known and info.context_length == own_context else None
-
-
-def _is_plain(task: Task) -> bool:
-    """Return whether every parameter of a task has its default value."""
-    for each in fields(task):  # type: ignore[arg-type]
-        default = each.default if each.default_factory is MISSING else each.default_factory()
-        if getattr(task, each.name) != default:
-            return False
-    return True

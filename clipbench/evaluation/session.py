@@ -1,4 +1,4 @@
-"""A session: models on tasks become runs. What ``clipbench run``, ``clipbench watch`` and ``clipbench.run`` do."""
+"""A session: models on tasks become runs. What ``clipbench run`` and ``clipbench.run`` do."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,13 +9,14 @@ from clipbench.checks.examination import preflight
 from clipbench.data import Dataset
 from clipbench.data.catalogue.needs import Need
 from clipbench.data.images import ImageRef
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug, cause
-from clipbench.evaluation.ahead import Ahead
+from clipbench.distributed.rounds import current
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug, cause, option
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.measure import measure
+from clipbench.evaluation.measure import average_of, empty_result, measure, now
 from clipbench.evaluation.plan import (
     Request,
     RunOptions,
+    build_task,
     fitting_data,
     most_bytes,
     plan,
@@ -23,27 +24,28 @@ from clipbench.evaluation.plan import (
     task_class,
 )
 from clipbench.evaluation.progress import Progress
-from clipbench.evaluation.record import average_of, empty_result, now
 from clipbench.evaluation.targets import (
     REPORT,
+    RESULT,
     Target,
     Targets,
     check_folder,
     clear_leftovers,
-    distinct_names,
     finished_run,
     slug,
 )
 from clipbench.files import alone_in, check_writable
-from clipbench.models.encoding.embedder import KnownImage, load_embedder
+from clipbench.models.encoding.embedder import StoreEmbedder, encode_together, load_embedder
+from clipbench.models.encoding.pipeline import KnownImage
+from clipbench.models.encoding.store import memory_bytes
 from clipbench.models.facts.costs import tower_costs
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
 from clipbench.plugins import report_writer
 from clipbench.results.record import EvaluationRecord, Result
-from clipbench.results.run import Run, write_result
+from clipbench.results.run import Run, distinct_names, write_result
 from clipbench.results.trackers import Place, Trackers, run_config
-from clipbench.untrusted.reading import is_there
+from clipbench.untrusted.reading import is_file, is_there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ class Session:
             own_samples: plan(options.tasks, options.suite, own_samples=own_samples, data=data, prompts=options.prompts)
             for own_samples in kinds
         }
-        check_writable(targets.out, advice="name another --out")
+        check_writable(targets.out, advice=f"name another {option('out')}")
         targets.check_some(options.load)
         self.needs: list[Need] = []
         """Data sets of the catalogue that are not on this machine, after those were fetched that could be."""
@@ -164,8 +166,7 @@ class Session:
             check_read: called when the model has been loaded; what it raises ends the work.
 
         Raises:
-            UsageError: the folder holds another run, or another process writes to it.
-            ClipbenchError: the model cannot be loaded.
+            ClipbenchError: the model cannot be loaded, the folder holds another run, or another process writes to it.
         """
         requests = self._requests[target.brings_samples]
         self.datasets.check_some(requests)
@@ -176,12 +177,7 @@ class Session:
         empty = empty_result(embedder.info, self.options.run)
         if target.may_be_finished:
             run = finished_run(
-                embedder,
-                requests,
-                target.folder,
-                options=self.options.run,
-                datasets=self.datasets,
-                note=self.progress.note,
+                embedder, requests, target.folder, self.options.run, self.datasets, note=self.progress.note
             )
             if run is not None:
                 self.n_done += 1
@@ -196,7 +192,6 @@ class Session:
         return Run(target.folder, result)
 
     def _measured(self, empty: Result, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
-        """Return the result with all evaluations of a model, the checks before them, its costs and the suite's average."""
         options = self.options
         findings = preflight(embedder) if options.checks_model else None
         for finding in findings or ():
@@ -226,16 +221,12 @@ class Session:
     def _evaluate(
         self, embedder: Embedder, requests: Sequence[Request], folder: Path
     ) -> tuple[list[tuple[Request, EvaluationRecord]], dict[str, str]]:
-        """Make every evaluation, and say why some were left out; what goes wrong with one is recorded in it.
-
-        Returns:
-            The requests with their records, and the reasons by task.
-        """
+        """Return the requests with their records, in which stands what went wrong, and why tasks were left out."""
         made: list[tuple[Request, EvaluationRecord]] = []
         left_out: dict[str, str] = {}
         stems = distinct_names([f"{request.task}@{slug(request.data or 'own')}" for request in requests])
         for request, stem in zip(requests, stems, strict=True):
-            if request.may_be_left_out and getattr(task_class(request.task), "needs_model", False):
+            if request.may_be_left_out and task_class(request.task).needs_model:
                 left_out[request.task] = "needs the model itself"
                 continue
             record = measure(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)
@@ -254,12 +245,8 @@ class Session:
     def is_whole(self, run: Run) -> bool:
         """Return whether all was measured, but for what ``all`` asks of data that only a person can get."""
         by_hand = {need.entry.name for need in self.needs if need.step is not None}
-        excused = {
-            (request.task, request.data)
-            for requests in self._requests.values()
-            for request in requests
-            if request.is_optional and request.data is not None and request.data.lower() in by_hand
-        }
+        asked = [request for requests in self._requests.values() for request in requests if request.is_optional]
+        excused = {(each.task, each.data) for each in asked if (each.data or "").lower() in by_hand}
         return all(each.status == "ok" or (each.task, each.dataset.id) in excused for each in run.result.evaluations)
 
     def report(self, run: Run) -> None:
@@ -268,7 +255,7 @@ class Session:
             report_writer()([run], run.folder / REPORT)
 
     def try_report(self, run: Run) -> None:
-        """Do as ``report`` does, but say what goes wrong, and go on: it costs no run."""
+        """Do as ``report`` does, but say what goes wrong, and go on."""
         with self._saying_why_not(run.folder / REPORT):
             self.report(run)
 
@@ -302,3 +289,87 @@ class Session:
     def end_log(self) -> None:
         """End the trackers' run of a series, with its joint report."""
         self._trackers.close(self.targets.out / REPORT)
+
+
+SHARE_OF_MEMORY = 0.25
+"""Part of the device's free memory that the weights of models may take that are loaded together."""
+MOST_MODELS = 16
+"""The most models that are loaded together; more would hardly save more decoding."""
+
+
+class Ahead:
+    """Embedders of the next models, whose images are encoded already as far as several of them lacked the same ones.
+
+    Args:
+        load: returns the embedder of a reference.
+        datasets: of the session.
+        is_lenient: unreadable images are skipped.
+    """
+
+    def __init__(self, load: Callable[[str], Embedder], datasets: Datasets, *, is_lenient: bool) -> None:
+        self._load, self._datasets, self._is_lenient = load, datasets, is_lenient
+        self._loaded: dict[str, Embedder] = {}
+
+    def embedder(self, target: Target, next_ones: Sequence[Target], requests: Sequence[Request]) -> Embedder:
+        """Return the embedder of a model; with it some of the next ones are loaded, and encode the images of requests.
+
+        Raises:
+            ClipbenchError: the model cannot be loaded.
+            MachineError: the store cannot be written to, or a process was killed.
+        """
+        if target.reference not in self._loaded:
+            self._loaded = {}  # before others are loaded
+            self._loaded[target.reference] = self._load(target.reference)
+            self._load_others(next_ones)
+            self._encode(requests)
+        return self._loaded.pop(target.reference)
+
+    def _load_others(self, targets: Sequence[Target]) -> None:
+        """Load the models that follow, as long as one more of the largest so far would fit into memory."""
+        (first,) = self._loaded.values()
+        room = SHARE_OF_MEMORY * _free_memory(first.info.device) / current().n_here
+        for target in targets:
+            infos = [each.info for each in self._loaded.values()]
+            # Bytes of the weights, 0 where unknown.
+            sizes = [(each.n_parameters or 0) * (2 if each.precision in ("bf16", "fp16") else 4) for each in infos]
+            if len(sizes) >= MOST_MODELS or not all(sizes) or sum(sizes) + max(sizes) > room:
+                return
+            if target.embedder is not None or target.brings_samples or is_file(target.folder / RESULT):
+                continue
+            try:
+                self._loaded[target.reference] = self._load(target.reference)
+            except ClipbenchError:  # said when its turn has come
+                continue
+
+    def _encode(self, requests: Sequence[Request]) -> None:
+        """Encode the images that tasks ask for first, in the batches in which they would ask for them."""
+        embedders = [each for each in self._loaded.values() if isinstance(each, StoreEmbedder)]
+        if len(embedders) < 2:
+            return
+        unforeseen = set[str | None]()
+        for request in requests:
+            if request.data in unforeseen:
+                continue
+            try:
+                dataset = self._datasets.get(request)
+                images = build_task(request).first_images(dataset.whole())
+            except FOREIGN:  # recorded by the evaluation
+                continue
+            if images is None:
+                unforeseen.add(request.data)  # its batches are not known, and a later task finds them in the store
+            else:
+                encode_together(embedders, dataset.images if self._is_lenient else images)
+
+
+def _free_memory(device: str | None) -> int:
+    """Return the free bytes of a device, 0 where unknown."""
+    if device is not None and device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    available = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 0)
+    return min(available, memory_bytes())  # a container may have less than its machine

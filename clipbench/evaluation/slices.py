@@ -48,30 +48,22 @@ class Sliced:
 def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Evaluation, seed: int) -> Sliced:
     """Return an evaluation's metrics by the groups of its data; a group that makes no slices costs a note."""
     sliced = Sliced()
-    for name, values in _values(dataset).items():
+    of_groups = {name: sorted(set(groups.values) - {""}) for name, groups in dataset.groups.items()}
+    of_labels = {  # classes without an image make no slice
+        name: sorted(value for value, each in sets.items() if (each.labels >= 0).any())
+        for name, sets in dataset.label_slices.items()
+    }
+    for name, values in (of_groups | of_labels).items():
         if not 2 <= len(values) <= MOST_SLICES:
             sliced.notes.append(
                 f"no slices by {name}: it has {counted(len(values), 'group')}, and 2 to {MOST_SLICES} make slices"
             )
             continue
-        slicer = _Slicer(task, dataset, embedder, evaluation, name, values, seed)
         try:
-            parts = slicer.parts(sliced)
+            sliced.records[name] = _Slicer(task, dataset, embedder, evaluation, name, values, seed, sliced).record()
         except ClipbenchError as error:
             sliced.notes.append(f"no slices by {name}: {error}")
-        else:
-            sliced.records[name] = _record(parts, slicer.of)
     return sliced
-
-
-def _values(dataset: Dataset) -> dict[str, list[str]]:
-    """Return the names of the slices of each grouping; classes without an image make none."""
-    of_groups = {name: sorted(set(groups.values) - {""}) for name, groups in dataset.groups.items()}
-    of_labels = {
-        name: sorted(value for value, each in sets.items() if (each.labels >= 0).any())
-        for name, sets in dataset.label_slices.items()
-    }
-    return of_groups | of_labels
 
 
 @dataclass(frozen=True)
@@ -85,63 +77,64 @@ class _Slicer:
     name: str
     values: list[str]
     seed: int
+    sliced: Sliced
+    """To which samples and columns are added."""
 
-    @property
-    def of(self) -> Literal["images", "captions", "classes"]:
-        """The kind of items that are sorted into slices."""
-        if self.name in self.dataset.label_slices:
-            return "classes"
-        return "captions" if self.dataset.groups[self.name].of_captions else "images"
+    def record(self) -> SlicesRecord:
+        """Return the metrics of each slice and over all of them."""
+        sets, groups = self.dataset.label_slices.get(self.name), self.dataset.groups.get(self.name)
+        if sets is not None:
+            return _record(
+                self._apart((each, self.dataset.take_classes(sets[each])) for each in self.values), "classes"
+            )
+        assert groups is not None, self.name
+        if not groups.of_captions:
+            return _record(self._by_image(), "images")
+        of_caption = np.array(groups.values, object)
+        rows = ((each, np.flatnonzero(of_caption == each)) for each in self.values)
+        return _record(self._apart((each, self.dataset.take_captions(own)) for each, own in rows), "captions")
 
-    def parts(self, sliced: Sliced) -> dict[str, Part]:
-        """Return the metrics of each slice; what they follow from is added to ``sliced``."""
-        if self.of == "images":
-            return self._by_image(sliced)
-        if self.of == "classes":
-            sets = self.dataset.label_slices[self.name]
-            return self._apart(((value, self.dataset.take_classes(sets[value])) for value in self.values), sliced)
-        of_caption = np.array(self.dataset.groups[self.name].values, object)
-        rows = ((value, np.flatnonzero(of_caption == value)) for value in self.values)
-        return self._apart(((value, self.dataset.take_captions(own)) for value, own in rows), sliced)
-
-    def _by_image(self, sliced: Sliced) -> dict[str, Part]:
+    def _by_image(self) -> dict[str, Part]:
         """Return the slices by groups of images; the group of each sample becomes a column."""
-        if "image" not in self.evaluation.samples:
+        samples, measures = self.evaluation.samples, self.evaluation.measures
+        if "image" not in samples:
             raise ClipbenchError("the task's samples do not say which image they are of")
         whole = self.dataset.whole()  # of which the evaluation is
         of_image = np.array([*whole.groups[self.name].values, ""], object)  # -1, no image, is the last
-        of_sample = of_image[self.evaluation.samples["image"]]
-        sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
-        of_rows = {name: each for name, each in self.evaluation.measures.items() if _of_the_whole(each) is None}
+        of_sample = of_image[samples["image"]]
+        self.sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
+        of_rows = {name: each for name, each in measures.items() if _of_the_whole(each) is None}
         parts: dict[str, Part] = {}
         for value in self.values:
-            own = {name: column[of_sample == value] for name, column in self.evaluation.samples.items()}
+            own = {name: column[of_sample == value] for name, column in samples.items()}
             measured = self._measured(of_rows, own, value)  # the level of chance is that of all data
             found = {name: (replace(metric, chance=None), part) for name, (metric, part) in measured.items()}
-            if len(of_rows) < len(self.evaluation.measures):
+            if len(of_rows) < len(measures):
                 alone = self._evaluate(whole.take(np.flatnonzero(of_image[:-1] == value)), value)
                 of_whole = {name: each for name, each in alone.measures.items() if _of_the_whole(each) is not None}
                 found |= self._measured(of_whole, alone.samples, value)
-            parts[value] = {name: found[name] for name in self.evaluation.measures if name in found}
+            parts[value] = {name: found[name] for name in measures if name in found}
         return parts
 
-    def _apart(self, slices: Iterable[tuple[str, Dataset]], sliced: Sliced) -> dict[str, Part]:
+    def _apart(self, slices: Iterable[tuple[str, Dataset]]) -> dict[str, Part]:
         """Return the metrics of slices that are data of their own, and keep the samples of each.
 
         An image may be in several: samples without a cluster are clustered by their image, so that the mean knows.
         """
         row = {id: number for number, id in enumerate(self.dataset.image_ids)}
         parts: dict[str, Part] = {}
-        tables = []
+        tables: list[Samples] = []
         for value, dataset in slices:
             alone = self._evaluate(dataset, value)
             samples = alone.samples
+            ids = np.array([f"{value}:{each}" for each in samples["sample_id"]], object)
+            group = np.full(len(ids), value, object)
+            tables.append({**samples, "sample_id": ids, f"{GROUP_COLUMN}{self.name}": group})
             if "cluster" not in samples and "image" in samples:
-                rows = np.array([*map(row.__getitem__, dataset.image_ids)], np.int64)
+                rows = np.array([row[id] for id in dataset.image_ids], np.int64)
                 samples = {**samples, "cluster": rows[samples["image"]]}
             parts[value] = self._measured(alone.measures, samples, value)
-            tables.append(self._labelled(alone.samples, value))
-        sliced.tables[self.name] = tables
+        self.sliced.tables[self.name] = tables
         return parts
 
     def _evaluate(self, dataset: Dataset, value: str) -> Evaluation:
@@ -161,15 +154,9 @@ class _Slicer:
     def _rng(self, value: str, metric: str) -> np.random.Generator:
         return generator(self.seed, self.task.name, self.dataset.id, self.name, value, metric)
 
-    def _labelled(self, samples: Samples, value: str) -> Samples:
-        """Return the samples of a slice with its name, in a column and before their ids."""
-        ids = np.array([f"{value}:{each}" for each in samples["sample_id"]], object)
-        group = np.full(len(ids), value, object)
-        return {**samples, "sample_id": ids, f"{GROUP_COLUMN}{self.name}": group}
-
 
 def _of_the_whole(measure: Measure) -> Smooth | None:
-    """Return a measure that was worked out from all samples together, so that some of them do not have it; else None."""
+    """Return a measure that follows from all samples together, so that some of them do not have it; else None."""
     inner = measure.measure if isinstance(measure, Within) else measure
     return inner if isinstance(inner, Smooth) else None
 

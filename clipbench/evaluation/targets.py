@@ -4,13 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 
-from clipbench.errors import UsageError
+from clipbench.errors import UsageError, option
 from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.measure import describe
 from clipbench.evaluation.plan import Request, RunOptions
-from clipbench.evaluation.record import describe
 from clipbench.files import HALF, remove_abandoned
 from clipbench.models import brings_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
@@ -18,7 +17,7 @@ from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
 from clipbench.models.reference import resolve
 from clipbench.results.matching import match
-from clipbench.results.run import Run, read_run
+from clipbench.results.run import Run, distinct_names, read_run
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 RESULT, REPORT = "result.json", "report.html"
@@ -42,9 +41,7 @@ class Target:
     @property
     def brings_samples(self) -> bool:
         """True where vectors come with their own samples, so that no other data can be asked for."""
-        if self.embedder is not None:
-            return self.embedder.dataset is not None
-        return brings_samples(self.reference)
+        return brings_samples(self.reference) if self.embedder is None else self.embedder.dataset is not None
 
 
 @dataclass(frozen=True)
@@ -61,15 +58,15 @@ class Targets:
 
     def check_some(self, load: LoadOptions) -> None:
         """Raise UsageError if no reference means a model: a slip should not be found after hours of downloads."""
-        errors = []
+        first: UsageError | None = None
         for target in self.each:
             try:
                 if target.embedder is not None or resolve(target.reference.strip(), load):
                     return
             except UsageError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+                first = first or error
+        if first is not None:
+            raise first
 
 
 def find_targets(references: Sequence[str], out: Path | None, *, writes_reports: bool = True) -> Targets:
@@ -101,7 +98,7 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
 
 
 def may_be_finished(folder: Path, *, writes_reports: bool) -> bool:
-    """Return whether the folder of a single run holds one that only lacks its report, so that it can be reused.
+    """Return whether the folder of a single run holds one that lacks its report alone, and so can be reused.
 
     Raises:
         UsageError: it holds something else, or a run with its report.
@@ -115,20 +112,22 @@ def may_be_finished(folder: Path, *, writes_reports: bool) -> bool:
 def check_folder(folder: Path) -> None:
     """Raise UsageError when a run cannot be written there without touching what is not its own."""
     if is_file(folder):
-        raise UsageError(f"--out {folder} is a file: expected a new folder")
+        raise UsageError(f"{option('out', folder)} is a file: expected a new folder")
     if is_there(folder / RESULT):
-        raise UsageError(f"--out {folder} already holds a run: results are never overwritten, name another folder")
+        raise UsageError(
+            f"{option('out', folder)} already holds a run: results are never overwritten, name another folder"
+        )
     names = {entry.name for entry in entries(folder, UsageError)} if is_folder(folder) else set()
     foreign = sorted(name for name in names - OUR_FOLDERS if not (name.startswith(".") and name.endswith(HALF)))
     if foreign:
-        raise UsageError(f"--out {folder} holds other files ({foreign[0]}): expected a new or empty folder")
+        raise UsageError(f"{option('out', folder)} holds other files ({foreign[0]}): expected a new or empty folder")
 
 
 def clear_leftovers(folder: Path) -> None:
     """Remove unfinished files that an interrupted run has left in its folder, and small images, which may be cut off."""
     remove_abandoned(folder)
-    for inside in OUR_FOLDERS:
-        for each in (folder / inside, *(folder / inside).glob("*/")):
+    for inside in (folder / name for name in OUR_FOLDERS):
+        for each in (inside, *inside.glob("*/")):
             remove_abandoned(each)
     for image in (folder / "thumbs").rglob("*.webp"):
         if re.fullmatch(r"[0-9a-f]{32}", image.stem):
@@ -139,9 +138,9 @@ def finished_run(
     embedder: Embedder,
     requests: Sequence[Request],
     folder: Path,
-    *,
     options: RunOptions,
     datasets: Datasets,
+    *,
     note: Callable[[str], None] = lambda _: None,
 ) -> Run | None:
     """Return the run in a folder if it is the one that is asked for, None where the folder holds no finished run.
@@ -161,8 +160,8 @@ def finished_run(
     difference = _difference(run, embedder, requests, options, datasets, note)
     if difference is not None:
         raise UsageError(
-            f"{folder} holds a finished run of {difference}: results are never overwritten, name another --out or move"
-            " the folder away"
+            f"{folder} holds a finished run of {difference}: results are never overwritten, name another"
+            f" {option('out')} or move the folder away"
         )
     return run
 
@@ -175,13 +174,12 @@ def _difference(
     datasets: Datasets,
     note: Callable[[str], None],
 ) -> str | None:
-    """Return the first fact in which a run differs from the one that is asked for; None if there is none."""
     if run.result.model.get("fingerprint") != embedder.info.fingerprint:
         return "other weights, or at another precision"
     if run.result.seed != options.seed:
         return f"seed {run.result.seed}"
     if options.keep_arrays and any("arrays" in each.files and not each.has_all_rows for each in run.result.evaluations):
-        return "a sample of the arrays, made without --keep-arrays"
+        return f"a sample of the arrays, made without {option('keep_arrays', True)}"
     left_out = run.result.left_out
     requests = [each for each in requests if not (each.may_be_left_out and each.task in left_out)]
     if len(run.result.evaluations) != len(requests):
@@ -203,21 +201,6 @@ def slug(text: str) -> str:
         'open_clip-ViT-B-32-openai'
     """
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[-80:] or "unnamed"
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """Return the names, each name that occurs several times with a number that makes it distinct.
-
-    Example:
-        >>> distinct_names(["b", "a-b", "a-b", "a-b-2"])
-        ['b', 'a-b-3', 'a-b-4', 'a-b-2']
-    """
-    single = {name for name in names if names.count(name) == 1}
-    distinct: list[str] = []
-    for place, name in enumerate(names, 1):
-        candidates = [name] if name in single else (f"{name}-{number}" for number in count(place))
-        distinct.append(next(each for each in candidates if each == name or each not in {*single, *distinct}))
-    return distinct
 
 
 def _expanded(references: list[str]) -> list[tuple[str, str]]:

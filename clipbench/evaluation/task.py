@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
 
@@ -49,17 +49,8 @@ class Evaluation:
     """Titles of the subsets that metric names begin with, beside those that the data set gives."""
 
 
-@runtime_checkable
-class Task(Protocol):
-    """A question put to a model. Implementations are frozen dataclasses whose fields are the parameters.
-
-    Four more class attributes may be given. Two are texts for the report: ``question``, what is asked of a model, and
-    ``scoring``, how an answer is scored. ``needs_model`` is True where the task encodes images or texts that no data set
-    holds, such as shuffled captions: precomputed vectors cannot answer it, and ``--tasks all`` leaves it out for them.
-    ``needs_modalities`` is True where it is about modalities by name: ``--tasks all`` asks it of all data that have some
-    beside images and captions, whatever the suite says, and of no others. A method ``first_images`` (``ForeseeingTask``) lets
-    several models of one command encode its images on one decode.
-    """
+class Task:
+    """Base class of tasks: a question put to a model. Subclasses are frozen dataclasses whose fields are the parameters."""
 
     name: ClassVar[str]
     """The name in ``--tasks``, such as ``zero-shot``."""
@@ -67,16 +58,24 @@ class Task(Protocol):
     """Raised whenever the same inputs would give other numbers."""
     summary: ClassVar[str]
     """One line for ``clipbench list tasks``."""
+    question: ClassVar[str] = ""
+    """The question that is put to a model, for the report."""
+    scoring: ClassVar[str] = ""
+    """The rule by which an answer is scored, for the report."""
+    needs_model: ClassVar[bool] = False
+    """True where the task encodes images or texts that no data set holds, such as shuffled captions: precomputed vectors
+    cannot answer it, and ``--tasks all`` leaves it out for them."""
+    needs_modalities: ClassVar[bool] = False
+    """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
+    captions, whatever the suite says, and of no others."""
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return rows and measures; raise DataError when the data set lacks a part that the task needs."""
-        ...
+        raise NotImplementedError
 
+    def first_images(self, dataset: Dataset) -> Sequence[ImageRef] | None:
+        """Return the images that ``evaluate`` asks of the embedder first, in the same order; None where that is not known.
 
-@runtime_checkable
-class ForeseeingTask(Task, Protocol):
-    """A task that says which images it will encode, so that several models can encode them on one decode."""
-
-    def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
-        """Return the images that ``evaluate`` asks of the embedder first, in the same order."""
-        ...
+        Several models of one command encode these on one decode.
+        """
+        return None

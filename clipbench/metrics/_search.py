@@ -12,18 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from clipbench.metrics.similarity import scores_of
+from clipbench.metrics.similarity import Items, Pairs, Queries, scores_of
 
 TILE = 512
 """Rows of each side of a tile: its 1 MiB of float32 stays in the cache of a core while it is looked at."""
 ROW_TILES = 16
 """Tiles whose rows stay while all columns pass by: a file larger than memory is read once for so many."""
 FEW = 32
-"""Where more than one in so many pairs of a tile is above what is known, the whole tile is counted; and where more than
-one in so many needs its exact score, all of the tile's are computed."""
-
-Pairs = tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]]
-"""Rows of the queries and of the items."""
+"""One in so many: where more of the pairs of a tile are above what is known, the whole tile is counted; and where more
+need their exact score, all of the tile's are computed."""
 
 
 class Tile(NamedTuple):
@@ -38,14 +35,14 @@ class Tile(NamedTuple):
         return self.rows.start == self.columns.start
 
 
-def tiles(rows: slice, n_columns: int, *, is_upper: bool = False) -> Iterator[Tile]:
-    """Yield the tiles between some rows and all columns; where ``is_upper``, those on the diagonal and right of it.
+def tiles(n_rows: int, n_columns: int, *, is_upper: bool = False) -> Iterator[Tile]:
+    """Yield the tiles between all rows and all columns; where ``is_upper``, those on the diagonal and right of it.
 
     Example:
-        >>> [(tile.rows.start, tile.columns.start) for tile in tiles(slice(0, 2 * TILE), 2 * TILE, is_upper=True)]
+        >>> [(tile.rows.start, tile.columns.start) for tile in tiles(2 * TILE, 2 * TILE, is_upper=True)]
         [(0, 0), (0, 512), (512, 512)]
     """
-    for block in _slices(rows, ROW_TILES * TILE):
+    for block in _slices(slice(0, n_rows), ROW_TILES * TILE):
         for columns in _slices(slice(block.start if is_upper else 0, n_columns), TILE):
             for some in _slices(block, TILE):
                 if not is_upper or some.start <= columns.start:
@@ -84,8 +81,8 @@ class Search:
 
     def __init__(
         self,
-        queries: Float32[np.ndarray, "n_queries dim"],
-        items: Float32[np.ndarray, "n_items dim"],
+        queries: Queries,
+        items: Items,
         best: Float32[np.ndarray, " n_queries"],
         right: Int64[np.ndarray, " n_queries"],
         error: float,

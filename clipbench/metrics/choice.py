@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.errors import DataError
+from clipbench.metrics.similarity import Images, Texts
 
 _MAX_TIED = 16
 """Tied true (or false) entries of one contrast up to which its group credit is computed: each doubles the work."""
@@ -88,10 +89,7 @@ def chance_choices(truth: Bool[np.ndarray, "images captions"]) -> Choices:
 
 
 def contrast_scores(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
-    image_rows: Int64[np.ndarray, "n images"],
-    text_rows: Int64[np.ndarray, "n captions"],
+    images: Images, texts: Texts, image_rows: Int64[np.ndarray, "n images"], text_rows: Int64[np.ndarray, "n captions"]
 ) -> Float32[np.ndarray, "n images captions"]:
     """Return the scores of each contrast's images with its captions, exact for vectors from ``unit``.
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from clipbench.errors import DataError, UsageError
-from clipbench.metrics.similarity import score_blocks
+from clipbench.metrics.similarity import Images, score_blocks
 
 
 class ClassScores(NamedTuple):
@@ -34,7 +34,7 @@ class ClassScores(NamedTuple):
 
 
 def class_scores(
-    images: Float32[np.ndarray, "n_images dim"],
+    images: Images,
     classes: Float32[np.ndarray, "n_classes dim"],
     labels: Int64[np.ndarray, " n_images"],
     *,
@@ -86,15 +86,10 @@ def top_k_credit(
 
     With k of at least the number of classes it is 1.
 
-    Raises:
-        UsageError: k is below 1.
-
     Example:
         >>> top_k_credit(np.array([0, 0, 1]), np.array([0, 3, 0]))
         array([1.  , 0.25, 0.  ])
     """
-    if k < 1:
-        raise UsageError(f"top-k accuracy needs k of at least 1, got {k}")
     return np.clip((k - better) / (tied + 1), 0.0, 1.0)
 
 
@@ -168,6 +163,37 @@ def macro_f1(predicted: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]
     influence = 2 * weight[labels] * (predicted == labels) - (f1 * weight)[labels] - (f1 * weight)[predicted]
     value = float(f1[present].mean()) if n else float("nan")
     return MacroF1(value, f1[present], own[present].astype(np.int64), influence)
+
+
+def macro_f1_changes(
+    before: Int64[np.ndarray, " n"], after: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Return each sample's part in a difference of ``macro_f1``, times its class's size and the number of classes.
+
+    So their mean over classes of the mean in each is the difference, as that of hits is of mean per-class recall. A class
+    with h hits, of which s samples and predictions are, changes by 2 (dh - h ds / s) s / (s of one x s of the other), with
+    the mean h and s of both models: exactly, and linear in the samples.
+
+    Args:
+        before: predictions of one model.
+        after: those of the other.
+
+    Example:
+        >>> changes = macro_f1_changes(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0, 0, 1]))
+        >>> changes.round(4).tolist()  # 1 and 1 to 2/3 and 2/3
+        [0.0, -1.3333, 0.0]
+    """
+    n_classes = int(max(each.max(initial=-1) for each in (before, after, labels))) + 1
+    own = np.bincount(labels, minlength=n_classes)
+    named, hits = (
+        np.array([np.bincount(rows, minlength=n_classes) for rows in pair])
+        for pair in ((before, after), (labels[before == labels], labels[after == labels]))
+    )
+    sizes = np.maximum(own + named, 1)
+    f1 = 2 * hits.sum(axis=0) / sizes.sum(axis=0)
+    weight = np.where(own > 0, sizes.mean(axis=0) / sizes.prod(axis=0), 0.0)
+    gained = (after == labels).astype(np.float64) - (before == labels)
+    return own[labels] * (2 * weight[labels] * gained - (f1 * weight)[after] + (f1 * weight)[before])
 
 
 def confidence_bins(confidence: Float64[np.ndarray, " n"], n_bins: int = 15) -> Int64[np.ndarray, " n"]:
@@ -257,6 +283,96 @@ def chance_average_precision(n_positives: int, n: int) -> float:
     if n_positives < 1:
         return float("nan")
     return float(_expected_precisions(np.array([n]), np.array([float(n_positives)])).sum() / n_positives)
+
+
+class MeanAveragePrecision(NamedTuple):
+    """mAP over the classes that have positives; NaN when none has."""
+
+    value: float
+    chance: float
+    """Score of a constant model."""
+    influence: Float64[np.ndarray, " n_images"]
+    """n - 1 times the fall of the value without the image, less the mean of these (jackknife)."""
+    by_class: Float64[np.ndarray, " n_scored"]
+    """Average precision of each class that has positives."""
+    spreads: Float64[np.ndarray, " n_scored"]
+    """Variance of the precisions of which that of a class is the mean."""
+    n_positives: Int64[np.ndarray, " n_scored"]
+
+
+def mean_average_precision(
+    images: Images, classes: Float32[np.ndarray, "n_classes dim"], positives: Bool[np.ndarray, "n_images n_classes"]
+) -> MeanAveragePrecision:
+    """Return the mean over classes of the average precision of the images, ranked by their score with the class.
+
+    Args:
+        images: unit vectors.
+        classes: unit vectors, one a class.
+        positives: True for each class that is true of the image.
+    """
+    n = len(images)
+    values, spreads, chances, changes, alone = [], [], [], np.zeros(n), []
+    for rows, scores in score_blocks(classes, images):
+        for line, column in zip(scores, positives[:, rows].T, strict=True):
+            if column.any():
+                values.append(average_precision(line, column))
+                chances.append(chance_average_precision(int(column.sum()), n))
+                spreads.append(precision_spread(line, column))
+                changes += precision_changes(line, column)
+                alone += [(values[-1], column)] if column.sum() == 1 else []
+    if not values:
+        none = np.empty(0)
+        return MeanAveragePrecision(np.nan, np.nan, np.full(n, np.nan), none, none, none.astype(np.int64))
+    # Without its only positive, a class is no part of the mean.
+    for value, column in alone if len(values) > 1 else []:
+        changes[column] += value - (sum(values) - value) / (len(values) - 1)
+    influence = (n - 1) * (changes - changes.mean()) / len(values)
+    return MeanAveragePrecision(
+        float(np.mean(values)),
+        float(np.mean(chances)),
+        influence,
+        np.array(values),
+        np.array(spreads),
+        positives.sum(axis=0)[positives.any(axis=0)],
+    )
+
+
+def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
+    """Return the variance over positives of the precision at their place; ties are taken in order.
+
+    Example:
+        >>> round(precision_spread(np.array([3, 2, 1], np.float32), np.array([True, False, True])), 4)  # of 1 and 2/3
+        0.0278
+    """
+    (places,) = np.nonzero(positives[np.argsort(-scores, kind="stable")])
+    return float((np.arange(1, len(places) + 1) / (places + 1)).var())
+
+
+def precision_changes(
+    scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Return how far the average precision falls when each item is left out; 0 for an only positive.
+
+    Ties are taken in order. With few positives the derivative by an item's weight is too small: a positive left out of
+    three weighs half as much again.
+
+    Example:
+        >>> precision_changes(np.array([3, 2, 1], np.float32), np.array([True, False, True]))  # 5/6 less 1/2, 1 and 1
+        array([ 0.33333333, -0.16666667, -0.16666667])
+    """
+    order = np.argsort(-scores, kind="stable")
+    hit = positives[order].astype(np.float64)
+    rank, hits = np.arange(1, len(hit) + 1), np.cumsum(hit)
+    n_positives = hits[-1]
+    value = (hit * hits / rank).sum() / n_positives
+    above = np.cumsum(hit * hits / rank) - hit * hits / rank
+    # Items further down are a rank higher without one of those before them, and have a hit less if it was one.
+    without_other, without_hit = (hit * each / np.maximum(rank - 1, 1) for each in (hits, hits - 1))
+    below_other, below_hit = (each.sum() - np.cumsum(each) for each in (without_other, without_hit))
+    left = np.where(hit == 1, (above + below_hit) / max(n_positives - 1, 1), (above + below_other) / n_positives)
+    changes = np.empty(len(hit))
+    changes[order] = np.where((hit == 1) & (n_positives == 1), 0.0, value - left)
+    return changes
 
 
 def _expected_precisions(

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from clipbench.metrics.similarity import unit
+from clipbench.metrics.similarity import Queries, Vectors, unit
 
 Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 
@@ -72,7 +72,7 @@ class Components(NamedTuple):
     """A column each, that of the largest variance first."""
 
 
-def principal_components(stored: Float32[np.ndarray, "n dim"]) -> Components:
+def principal_components(stored: Vectors) -> Components:
     """Return the mean of vectors and the eigenvectors of their covariance: PCA, without labels and without a query.
 
     Example:
@@ -87,10 +87,7 @@ def principal_components(stored: Float32[np.ndarray, "n dim"]) -> Components:
 
 
 def compressed(
-    form: Format,
-    stored: Float32[np.ndarray, "n_stored dim"],
-    queries: Float32[np.ndarray, "n_queries dim"],
-    components: Components | None = None,
+    form: Format, stored: Float32[np.ndarray, "n_stored dim"], queries: Queries, components: Components | None = None
 ) -> tuple[Float32[np.ndarray, "n_stored n_numbers"], Float32[np.ndarray, "n_queries n_numbers"]]:
     """Return stored vectors and queries in a format; their dot products are its scores.
 
@@ -136,23 +133,23 @@ def compressed(
     return first, asked
 
 
-def _decoded(vectors: Float32[np.ndarray, "n dim"] | Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
+def _decoded(vectors: Vectors | Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
     """Return vectors as they are read from int8 codes, with a scale for each dimension."""
     largest = np.abs(vectors).max(axis=0).astype(np.float64)
     scales = np.where(largest > 0, largest, 1.0) / LARGEST_CODE
     return np.rint(vectors / scales) * scales
 
 
-def _signs(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+def _signs(vectors: Vectors) -> Vectors:
     return unit(np.where(vectors > 0, 1, -1).astype(np.float32))
 
 
-def _at_length_1(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+def _at_length_1(vectors: Vectors) -> Vectors:
     """Return vectors at length 1; those of length 0, which are alike to all queries, stay."""
     out, is_long = np.zeros(vectors.shape, np.float32), vectors.any(axis=1)
     out[is_long] = unit(vectors[is_long])
     return out
 
 
-def _on_steps(vectors: Float64[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+def _on_steps(vectors: Float64[np.ndarray, "n dim"]) -> Vectors:
     return (np.rint(vectors * STEPS) / STEPS).astype(np.float32)

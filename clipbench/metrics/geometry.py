@@ -6,30 +6,36 @@ over pairs is returned as one number a pair, a smooth function of means as an ``
 on it. NaN means undefined: too few samples, or all alike.
 """
 
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import DataError
-from clipbench.metrics.estimate import Estimate, undefined
-from clipbench.metrics.similarity import row_blocks
+from clipbench.metrics.similarity import Images, Texts, Vectors, row_blocks
 
-Images = Float32[np.ndarray, "n_images dim"]
-Texts = Float32[np.ndarray, "n_texts dim"]
 Owners = Int64[np.ndarray, " n_owners"]
 """Row of each text's image."""
 PerImage = Float64[np.ndarray, " n_images"]
 PerText = Float64[np.ndarray, " n_texts"]
+SPREAD_SAMPLE = 10_000
+"""Pairs that tr Σ² is estimated on, evenly spaced among more: it costs n d²."""
 
 
-class RelativeGaps(NamedTuple):
-    """The relative modality gap as its authors' code computes it, and without halving the distances within a modality."""
+class Estimate(NamedTuple):
+    """A value and each sample's influence on it: its derivative by the sample's weight, times n; they sum to 0.
 
-    rmg: Estimate
-    """0.5 where pairs are as far apart as items of one modality are."""
-    rmg_unhalved: Estimate
-    """m / (m + D_image + D_text): a third, not a half, where pairs are as far apart as items of one modality are."""
+    The standard error of the value is sqrt(sum of squared influences) / n (infinitesimal jackknife).
+    """
+
+    value: float
+    influence: Float64[np.ndarray, " n"]
+
+
+def undefined(n: int) -> Estimate:
+    """Return NaN for the value and for all n influences."""
+    return Estimate(float("nan"), np.full(n, np.nan))
 
 
 class PairGeometry(NamedTuple):
@@ -38,7 +44,7 @@ class PairGeometry(NamedTuple):
     gap_vector: Float64[np.ndarray, " dim"]
     """The result of the function of its name."""
     modality_gap: Estimate
-    """That of the function of its name. Where the gap is 0 it has no derivative, and all influences are 0."""
+    """The result of the function of its name. Where the gap is 0 it has no derivative, and all influences are 0."""
     image_cone: Estimate
     """Mean cosine between different images, in [-1/(n - 1), 1]: how narrow their cone is.
 
@@ -60,8 +66,8 @@ class PairGeometry(NamedTuple):
     l2i: Float64[np.ndarray, " n"]
     """Distance of each pair, in [0, 2]; their mean is the L2I gap of Schrodi et al., 2025."""
     rmg: Estimate
-    """Those of ``relative_gaps``."""
     rmg_unhalved: Estimate
+    """Both results of ``relative_gaps``."""
 
 
 def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
@@ -123,7 +129,7 @@ def pair_cosine(images: Images, texts: Texts) -> Float64[np.ndarray, " n"]:
     return np.einsum("ij,ij->i", images, texts, dtype=np.float64)
 
 
-def cone(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
+def cone(vectors: Vectors) -> Estimate:
     """Return the mean cosine between different vectors of one modality, as ``PairGeometry.image_cone`` is.
 
     Example:
@@ -134,13 +140,14 @@ def cone(vectors: Float32[np.ndarray, "n dim"]) -> Estimate:
     return _cone(_side(vectors, mean, mean[:, None]), mean, own=0)
 
 
-def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> RelativeGaps:
+def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> tuple[Estimate, Estimate]:
     """Return the relative modality gap, in [0, 1], and its variant without the halving, at the cost of one.
 
     With d = (1 - cosine) / 2, RMG = m / (m + (D_image + D_text) / 2), where m is the mean d of pairs and D the mean d
     of different items of a modality. Source: Schrodi et al., Two Effects, One Trigger, 2025, as their code computes it:
     m is over all texts, each with its image, D_image over images, D_text over all texts, those of one image among
-    them; an m of 0 counts as 0.001. NaN for fewer than two images, or when all vectors are equal. Influences are those
+    them; an m of 0 counts as 0.001. It is 0.5, and the variant m / (m + D_image + D_text) a third, where pairs are as far
+    apart as items of one modality are. NaN for fewer than two images, or when all vectors are equal. Influences are those
     of images, each with all its texts.
 
     Args:
@@ -151,7 +158,7 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
 
     Example:
         >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[-1, 0], [0, -1]], np.float32)
-        >>> round(relative_gaps(images, texts).rmg.value, 6)  # m = 1, both D = 1/2
+        >>> round(relative_gaps(images, texts)[0].value, 6)  # m = 1, both D = 1/2
         0.666667
     """
     if text_image is None:
@@ -165,14 +172,6 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
     return _relative_gaps(squared_distances, image_side.squared_deviations, text_side.squared_deviations, text_image)
 
 
-def check_paired(images: Images, texts: Float32[np.ndarray, "n_texts text_dim"]) -> None:
-    """Raise DataError unless there are as many texts as images: numpy would pair a single one with all."""
-    if len(images) != len(texts):
-        raise DataError(
-            f"{len(images):,} image vectors and {len(texts):,} text vectors: expected equal numbers, one pair per row"
-        )
-
-
 class _Side(NamedTuple):
     """Statistics of each vector of one modality, given the modality's mean."""
 
@@ -183,7 +182,7 @@ class _Side(NamedTuple):
     """Dot products of the centred vectors with given directions."""
 
 
-def _mean(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " dim"]:
+def _mean(vectors: Vectors) -> Float64[np.ndarray, " dim"]:
     if not len(vectors):
         return np.full(vectors.shape[1], np.nan)
     total = np.zeros(vectors.shape[1])
@@ -193,7 +192,7 @@ def _mean(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " dim"]:
 
 
 def _side(
-    vectors: Float32[np.ndarray, "n dim"],
+    vectors: Vectors,
     mean: Float64[np.ndarray, " dim"],
     directions: Float64[np.ndarray, "dim n_directions"] | None = None,
 ) -> _Side:
@@ -209,9 +208,7 @@ def _side(
     return side
 
 
-def _pair_squared_distances(
-    images: Images, texts: Texts, text_image: Int64[np.ndarray, " n_texts"] | None = None
-) -> PerText:
+def _pair_squared_distances(images: Images, texts: Texts, text_image: Owners | None = None) -> PerText:
     """Return squared distances, from differences: exactly 0 for equal vectors, whose cosine is 1 ± 1e-8."""
     out = np.empty(len(texts))
     for rows in row_blocks(texts):
@@ -245,14 +242,11 @@ def _cross_cosine(
 
 
 def _relative_gaps(
-    squared_distances: PerText,
-    image_deviations: PerImage,
-    text_deviations: PerText,
-    text_image: Int64[np.ndarray, " n_texts"] | None = None,
-) -> RelativeGaps:
+    squared_distances: PerText, image_deviations: PerImage, text_deviations: PerText, text_image: Owners | None = None
+) -> tuple[Estimate, Estimate]:
     n_images, n_texts = len(image_deviations), len(text_deviations)
     if n_images < 2:
-        return RelativeGaps(undefined(n_images), undefined(n_images))
+        return undefined(n_images), undefined(n_images)
     # d is a quarter of the squared distance; twice the mean squared deviation is the mean squared distance.
     image_within = image_deviations * n_images / (n_images - 1) / 2
     text_within = text_deviations * n_texts / (n_texts - 1) / 2
@@ -261,10 +255,7 @@ def _relative_gaps(
     if matched.value == 0:
         matched = Estimate(1e-3 if images.value + texts.value else 0.0, np.zeros(n_images))
     within = Estimate(images.value + texts.value, images.influence + texts.influence)
-    return RelativeGaps(
-        _share(matched, Estimate(within.value / 2, within.influence / 2)),
-        _share(matched, within),
-    )
+    return _share(matched, Estimate(within.value / 2, within.influence / 2)), _share(matched, within)
 
 
 def _mean_by_image(
@@ -284,6 +275,82 @@ def _share(part: Estimate, rest: Estimate) -> Estimate:
         return undefined(len(part.influence))
     influence = (rest.value * part.influence - part.value * rest.influence) / whole**2
     return Estimate(part.value / whole, influence)
+
+
+class GapNoise(NamedTuple):
+    """Unbiased squared gap of the population, and the part of the gap that the choice of pairs makes by itself.
+
+    The squared distance of two means is larger than that of their populations by tr Σ / n on average, Σ the covariance of
+    the paired differences: 500 pairs of one distribution in 512 dimensions are 0.04 apart. NaN for too few pairs.
+    """
+
+    squared_gap: float
+    """|mean difference|² - tr S / n; below 0 about as often as above where there is no gap. From two pairs on."""
+    standard_error: float
+    """Standard error of ``squared_gap``, from three pairs on."""
+    chance: float
+    """sqrt(tr S / n), the gap expected of two modalities of one centroid. From two pairs on."""
+    influence: Float64[np.ndarray, " n"]
+    """n - 1 times the fall of ``squared_gap`` without each pair, less the mean of these (jackknife). From three pairs on.
+
+    Where there is no gap, they make the variance twice as large as it is."""
+
+
+def gap_noise(images: Vectors, texts: Vectors) -> GapNoise:
+    """Return the unbiased squared gap with its standard error, and the gap that no gap would show.
+
+    With δ the mean of the differences of pairs and S their covariance, the variance of the squared gap is estimated as
+    4 δ'Sδ / n + 2 tr Σ² / n². The first term counts the noise of δ as gap, so that it is too large where there is
+    none; without that excess, an interval covers less than it says for gaps just above noise.
+
+    Example:
+        >>> images, texts = np.array([[1, 0], [1, 0]], np.float32), np.array([[0, 1], [0, -1]], np.float32)
+        >>> noise = gap_noise(images, texts)  # differences (1, -1) and (1, 1): δ = (1, 0), tr S = 2
+        >>> noise.squared_gap, noise.chance
+        (0.0, 1.0)
+    """
+    check_paired(images, texts)
+    n = len(images)
+    if n < 2:
+        return GapNoise(float("nan"), float("nan"), float("nan"), np.full(n, np.nan))
+    gap = gap_vector(images, texts)
+    trace = along_gap = 0.0
+    influence = np.full(n, np.nan)
+    for rows in row_blocks(images):
+        differences = images[rows].astype(np.float64) - texts[rows]
+        deviations = differences - gap
+        trace += float((deviations**2).sum()) / (n - 1)
+        along_gap += float(((deviations @ gap) ** 2).sum()) / (n - 1)
+        if n > 2:  # the products of a pair's difference with those of all others
+            influence[rows] = 2 / (n - 2) * (n * (differences @ gap) - (differences**2).sum(axis=1))
+    step = -(-n // SPREAD_SAMPLE)
+    of_square = _trace_of_square(images[::step].astype(np.float64) - texts[::step])
+    variance = 4 * along_gap / n + 2 * of_square / n**2
+    return GapNoise(float(gap @ gap) - trace / n, sqrt(variance), sqrt(trace / n), influence - influence.mean())
+
+
+def _trace_of_square(differences: Float64[np.ndarray, "n dim"]) -> float:
+    """Return the estimate of tr Σ² that is unbiased for normal vectors, at least 0; NaN for fewer than three.
+
+    tr S² is too large by about (tr Σ)² / n, many times tr Σ² in many dimensions. Source: Bai and Saranadasa, Statistica
+    Sinica 6 (1996).
+    """
+    n, dim = differences.shape
+    if n < 3:
+        return float("nan")
+    centred = differences - differences.mean(axis=0)
+    # Both products have the same trace and sum of squares.
+    product = (centred.T @ centred if dim <= n else centred @ centred.T) / (n - 1)
+    of_square = float((product**2).sum()) - float(np.trace(product)) ** 2 / (n - 1)
+    return max(0.0, (n - 1) ** 2 / ((n + 1) * (n - 2)) * of_square)
+
+
+def check_paired(images: Images, texts: Float32[np.ndarray, "n_texts text_dim"]) -> None:
+    """Raise DataError unless there are as many texts as images: numpy would pair a single one with all."""
+    if len(images) != len(texts):
+        raise DataError(
+            f"{len(images):,} image vectors and {len(texts):,} text vectors: expected equal numbers, one pair per row"
+        )
 
 
 def check_owners(text_image: Owners, n_images: int) -> None:

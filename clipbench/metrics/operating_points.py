@@ -7,37 +7,49 @@ that a precision has an interval over images.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float64, Int32, Int64
 
-from clipbench.metrics.similarity import pair_scores, score_blocks
+from clipbench.metrics.similarity import Images, Texts, pair_scores, score_blocks
 
-MOST_THRESHOLDS = 400
-"""Thresholds that are looked at: so many cosines of what is right, evenly spaced by rank, and so many of what is wrong."""
-_SEEN_TEXTS = 200
-"""Texts whose cosines with all images stand for all of what is wrong, in the choice of thresholds alone."""
+
+class Trials(NamedTuple):
+    """Judged cosines, the highest first: those that should be accepted, or those that should not."""
+
+    cosines: Float[np.ndarray, " n_trials"]
+    images: Int32[np.ndarray, " n_trials"]
+    """The image of each."""
+    owners: Int32[np.ndarray, " n_trials"] | None = None
+    """The image that the caption of a false pair belongs to; None where a trial is of one image."""
+    weights: Float64[np.ndarray, " n_trials"] | None = None
+    """The part of a trial that is on this side; None where each is wholly."""
+
+
+class Judged(NamedTuple):
+    """Trials that a threshold may accept, rightly or wrongly."""
+
+    n_images: int
+    right: Trials
+    wrong: Trials
+    n_right: int
+    """Trials that should be accepted."""
+    n_wrong: int
+    """Trials that should not."""
 
 
 class Accepted(NamedTuple):
-    """Pairs of each image that each threshold accepts; precision is Σ right / Σ (right + wrong)."""
+    """Shares of each image that thresholds accept; precision is π right / (π right + (1 - π) wrong), of the means."""
 
     thresholds: Float64[np.ndarray, " n_thresholds"]
-    """Cosines, ascending; the first is -1, which accepts all."""
+    """Cosines, ascending."""
     right: Float64[np.ndarray, "n_images n_thresholds"]
     """Share of what should be accepted that is; its mean over images is the recall."""
     wrong: Float64[np.ndarray, "n_images n_thresholds"]
     """The same of what should not be; its mean is the rate of false alarms. Of pairs, an image has its own and those of its
-    captions with other images, less the mean, and may be below 0."""
+    captions with other images (Hoeffding's projection), and may be below 0."""
 
 
-def accepted_pairs(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
-    text_to_image: Int64[np.ndarray, " n_texts"],
-) -> Accepted:
-    """Return what thresholds accept of all pairs of an image and a text, true and false ones with the same weight in sum.
-
-    So precision is that of a stream in which every second pair is true: TPR / (TPR + FPR), both over all pairs there are.
-    It is scikit-learn's where each true pair weighs 1 / (true pairs) and each false one 1 / (false pairs).
+def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, " n_texts"]) -> Judged:
+    """Return all pairs of an image and a text of the data, of which those of a text and its own image are true.
 
     Args:
         images: unit vectors, at least two.
@@ -46,35 +58,24 @@ def accepted_pairs(
 
     Example:
         >>> x = np.eye(2, dtype=np.float32)
-        >>> found = accepted_pairs(x, x, np.array([0, 1]))
-        >>> found.thresholds, found.right.mean(axis=0), found.wrong.mean(axis=0)
-        (array([-1.,  0.,  1.]), array([1., 1., 1.]), array([1., 1., 0.]))
+        >>> found = accepted(judged_pairs(x, x, np.array([0, 1])), np.array([-1.0, 0.0, 1.0]))
+        >>> found.right.mean(axis=0), found.wrong.mean(axis=0)
+        (array([1., 1., 1.]), array([1., 1., 0.]))
     """
     n_images, n_texts = len(images), len(texts)
-    own = pair_scores(images[text_to_image], texts).astype(np.float64)
-    seen = np.linspace(0, n_texts - 1, min(n_texts, _SEEN_TEXTS)).round().astype(np.int64)
-    thresholds = _thresholds(own, np.concatenate([block.ravel() for _, block in score_blocks(texts[seen], images)]))
-    of_image, of_owner = np.zeros((2, n_images, len(thresholds)))
-    for rows, scores in score_blocks(texts, images):
-        reached = np.searchsorted(thresholds, scores.astype(np.float64), side="right") - 1
-        reached[np.arange(len(scores)), text_to_image[rows]] = -1  # true, and counted elsewhere
-        is_false = reached >= 0
-        columns = np.broadcast_to(np.arange(n_images), scores.shape)[is_false]
-        owners = np.broadcast_to(text_to_image[rows, None], scores.shape)[is_false]
-        for counts, image in ((of_image, columns), (of_owner, owners)):
-            cells = image * len(thresholds) + reached[is_false]
-            np.add(counts, np.bincount(cells, minlength=counts.size).reshape(counts.shape), out=counts)
-    n_false = n_texts * (n_images - 1)
-    wrong = [_at_least(counts) * (n_images / n_false) for counts in (of_image, of_owner)]
-    hits = np.zeros((n_images, len(thresholds)))
-    np.add.at(hits, (text_to_image, np.searchsorted(thresholds, own, side="right") - 1), 1.0)
-    return Accepted(thresholds, _at_least(hits) * (n_images / n_texts), wrong[0] + wrong[1] - wrong[0].mean(axis=0))
+    scores = np.concatenate([block for _, block in score_blocks(texts, images)])
+    is_false = np.ones(scores.shape, np.bool)
+    is_false[np.arange(n_texts), text_to_image] = False
+    owners, columns = np.broadcast_to(text_to_image[:, None], scores.shape), np.arange(n_images)
+    false = scores[is_false], np.broadcast_to(columns, scores.shape)[is_false], owners[is_false]
+    true = pair_scores(images[text_to_image], texts)
+    return Judged(n_images, _ordered(true, text_to_image), _ordered(*false), n_texts, len(false[0]))
 
 
-def accepted_answers(
+def judged_answers(
     top: Float64[np.ndarray, " n"], without_own: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]
-) -> Accepted:
-    """Return what thresholds accept of the answers to images, each asked twice: with its class in the list, and without it.
+) -> Judged:
+    """Return the answers to images, each asked twice: with its class in the list, and without it.
 
     Without it every answer is wrong, and "none of these" is right. An image that is asked with its class in the list counts
     as right where its class scores highest and reaches the threshold.
@@ -85,24 +86,95 @@ def accepted_answers(
         credit: 1 where the true class scores highest, 0 where not, between for ties.
 
     Example:
-        >>> found = accepted_answers(np.array([0.5, 0.3]), np.array([0.2, 0.3]), np.array([1.0, 0.0]))
-        >>> found.thresholds, found.right.mean(axis=0), found.wrong.mean(axis=0)
-        (array([-1. ,  0.2,  0.3,  0.5]), array([0.5, 0.5, 0.5, 0.5]), array([1.5, 1.5, 1. , 0. ]))
+        >>> judged = judged_answers(np.array([0.5, 0.3]), np.array([0.2, 0.3]), np.array([1.0, 0.0]))
+        >>> found = accepted(judged, np.array([-1.0, 0.2, 0.3, 0.5]))
+        >>> found.right.mean(axis=0), found.wrong.mean(axis=0)
+        (array([0.5, 0.5, 0.5, 0.5]), array([1.5, 1.5, 1. , 0. ]))
     """
-    thresholds = _thresholds(top[credit > 0], np.concatenate([without_own, top[credit < 1]]))
-    given, unasked = (cosines[:, None] >= thresholds for cosines in (top, without_own))
-    return Accepted(thresholds, given * credit[:, None], given * (1 - credit[:, None]) + unasked)
+    n = len(top)
+    rows = np.arange(n)
+    right = _ordered(top[credit > 0], rows[credit > 0], weights=credit[credit > 0])
+    misses = np.concatenate([1 - credit, np.ones(n)])
+    is_some = misses > 0
+    wrong = _ordered(
+        np.concatenate([top, without_own])[is_some], np.concatenate([rows, rows])[is_some], weights=misses[is_some]
+    )
+    return Judged(n, right, wrong, n, n)
 
 
-def _thresholds(right: Float[np.ndarray, " n"], wrong: Float[np.ndarray, " m"]) -> Float64[np.ndarray, " n_thresholds"]:
-    """Return -1, the cosines of what is right, and those of what is wrong, closest together where few are as high."""
-    of_right, of_wrong = np.unique(right), np.unique(wrong)[::-1]
-    even = np.linspace(0, len(of_right) - 1, min(len(of_right), MOST_THRESHOLDS))
-    by_size = np.geomspace(1, max(1, len(of_wrong)), min(len(of_wrong), MOST_THRESHOLDS)) - 1
-    chosen = [each[rows.round().astype(np.int64)] for each, rows in ((of_right, even), (of_wrong, by_size))]
+def _ordered(
+    cosines: Float[np.ndarray, " n"],
+    images: Int64[np.ndarray, " n"],
+    owners: Int64[np.ndarray, " n"] | None = None,
+    weights: Float64[np.ndarray, " n"] | None = None,
+) -> Trials:
+    order = np.argsort(-cosines, kind="stable")
+    of_owner = None if owners is None else owners[order].astype(np.int32)
+    return Trials(cosines[order], images[order].astype(np.int32), of_owner, None if weights is None else weights[order])
+
+
+def accepted(judged: Judged, thresholds: Float64[np.ndarray, " n_thresholds"]) -> Accepted:
+    """Return what thresholds accept of each image.
+
+    False pairs share images on both sides, and each of them is counted for two images. Their own noise would so be counted
+    twice: an image's deviation from the mean is made smaller by as much.
+
+    Args:
+        thresholds: ascending.
+    """
+    n = judged.n_images
+    right = _at_least(judged.right, judged.right.images, thresholds, n) * (n / judged.n_right)
+    wrong = _at_least(judged.wrong, judged.wrong.images, thresholds, n) * (n / judged.n_wrong)
+    if judged.wrong.owners is None:
+        return Accepted(thresholds, right, wrong)
+    rates = wrong.mean(axis=0)
+    deviations = wrong + _at_least(judged.wrong, judged.wrong.owners, thresholds, n) * (n / judged.n_wrong) - 2 * rates
+    of_images, of_pairs = (deviations**2).sum(axis=0) / n**2, rates * (1 - rates) / judged.n_wrong
+    kept = 1 - np.divide(of_pairs, of_images, out=np.zeros_like(rates), where=of_images > 0)
+    return Accepted(thresholds, right, rates + deviations * np.sqrt(np.maximum(kept, 0.5)))
+
+
+def _at_least(
+    trials: Trials, images: Int32[np.ndarray, " n_trials"], thresholds: Float64[np.ndarray, " n_thresholds"], n: int
+) -> Float64[np.ndarray, "n_images n_thresholds"]:
+    """Return how many trials of each image reach each threshold."""
+    ends = np.searchsorted(-trials.cosines.astype(np.float64), -thresholds, side="right").tolist()
+    counts, total, start = np.zeros((n, len(thresholds))), np.zeros(n), 0
+    for column, end in reversed(list(enumerate(ends))):
+        part = slice(start, end)
+        weights = None if trials.weights is None else trials.weights[part]
+        total, start = total + np.bincount(images[part], weights, n), end
+        counts[:, column] = total
+    return counts
+
+
+def precision_at_all(
+    judged: Judged, prevalence: float
+) -> tuple[Float64[np.ndarray, " n_cosines"], Float64[np.ndarray, " n_cosines"]]:
+    """Return all distinct cosines that were judged, ascending, and the precision at each: π TPR / (π TPR + (1 - π) FPR).
+
+    At a prevalence π of 0.5 it is scikit-learn's precision where each true trial weighs 1 / (true trials) and each false one
+    1 / (false trials).
+
+    Example:
+        >>> x = np.eye(2, dtype=np.float32)
+        >>> precision_at_all(judged_pairs(x, x, np.array([0, 1])), 0.5)
+        (array([0., 1.]), array([0.5, 1. ]))
+    """
+    cosines = np.unique(np.concatenate([judged.right.cosines, judged.wrong.cosines]).astype(np.float64))
+    shares = []
+    for trials, n in ((judged.right, judged.n_right), (judged.wrong, judged.n_wrong)):
+        weights = np.ones(len(trials.cosines)) if trials.weights is None else trials.weights
+        sums = np.concatenate([[0.0], np.cumsum(weights)]) / n
+        shares.append(sums[np.searchsorted(-trials.cosines.astype(np.float64), -cosines, side="right")])
+    right, wrong = prevalence * shares[0], (1 - prevalence) * shares[1]
+    return cosines, right / (right + wrong)
+
+
+def even_thresholds(judged: Judged, n: int) -> Float64[np.ndarray, " n_thresholds"]:
+    """Return -1, n cosines of what is right, evenly spaced by rank, and n of what is wrong, closest where few are as high."""
+    right, wrong = np.unique(judged.right.cosines), np.unique(judged.wrong.cosines)[::-1]
+    even = np.linspace(0, len(right) - 1, min(len(right), n))
+    by_size = np.geomspace(1, max(1, len(wrong)), min(len(wrong), n)) - 1
+    chosen = [each[rows.round().astype(np.int64)] for each, rows in ((right, even), (wrong, by_size))]
     return np.unique(np.concatenate([[-1.0], *chosen]).astype(np.float64))
-
-
-def _at_least(counts: Float64[np.ndarray, "n n_thresholds"]) -> Float64[np.ndarray, "n n_thresholds"]:
-    """Return how many reach each threshold, from how many have it as the highest that they reach."""
-    return counts[:, ::-1].cumsum(axis=1)[:, ::-1]

@@ -1,13 +1,17 @@
-"""Classifiers that are trained on a few labelled vectors: a regularised softmax, and the vote of the nearest."""
+"""Classifiers that are trained on vectors: a regularised softmax, the vote of the nearest, and a line between two modalities."""
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.errors import DataError
 from clipbench.metrics.classification import top_k_credit
-from clipbench.metrics.similarity import score_blocks
+from clipbench.metrics.geometry import gap_vector
+from clipbench.metrics.similarity import Vectors, first_chances, score_blocks
+from clipbench.metrics.spectrum import round_numbers
 
 C = 10.0
 """Inverse strength of the regularisation. Radford et al. 2021 found 0.316 for ViT-B/32's raw vectors, which are about 10 long;
@@ -20,6 +24,10 @@ DECIMALS = 6
 N_NEIGHBOURS, TEMPERATURE = 20, 0.07
 """Voters, and the temperature of their weights (Wu et al., CVPR 2018; Caron et al., ICCV 2021)."""
 _MOST_STEPS, _BLOCK = 1_000, 4_096
+DIMENSION_SAMPLE = 10_000
+"""Pairs, at most, on which the number of dimensions is determined; drawn at random from more: some fifteen classifiers are fitted."""
+ENOUGH = 0.99
+"""Share of the accuracy of all dimensions that is enough."""
 
 
 class Probe(NamedTuple):
@@ -28,13 +36,13 @@ class Probe(NamedTuple):
     weights: Float64[np.ndarray, "n_classes dim"]
     bias: Float64[np.ndarray, " n_classes"]
 
-    def scores(self, vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n n_classes"]:
+    def scores(self, vectors: Vectors) -> Float64[np.ndarray, "n n_classes"]:
         """Return the scores of vectors for each class, rounded so that equal ones tie."""
         return np.round(vectors @ self.weights.T + self.bias, DECIMALS)
 
 
 def fit_probe(
-    vectors: Float32[np.ndarray, "n dim"],
+    vectors: Vectors,
     labels: Int64[np.ndarray, " n"],
     n_classes: int,
     *,
@@ -124,17 +132,13 @@ def _minimum(
 
     start = np.zeros(size if offsets is not None else size + n_classes)
     found = minimize(
-        objective,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": _MOST_STEPS, "gtol": TOLERANCE, "ftol": 0.0},
+        objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS, "gtol": TOLERANCE, "ftol": 0.0}
     ).x
     return found[:size].reshape(n_classes, -1), np.zeros(n_classes) if offsets is not None else found[size:]
 
 
 def neighbour_votes(
-    queries: Float32[np.ndarray, "n dim"],
+    queries: Vectors,
     vectors: Float32[np.ndarray, "n_train dim"],
     labels: Int64[np.ndarray, " n_train"],
     n_classes: int,
@@ -161,9 +165,7 @@ def neighbour_votes(
     votes, k = np.zeros((len(queries), n_classes)), min(k, len(vectors))
     of_class = _class_weights(labels, n_classes, is_balanced=is_balanced)
     for rows, scores in score_blocks(queries, vectors):
-        last = np.partition(scores, -k, axis=1)[:, -k, None]
-        above, at = scores > last, scores == last
-        places = above + at * ((k - above.sum(axis=1, keepdims=True)) / at.sum(axis=1, keepdims=True))
+        places = first_chances(scores, k)
         query, voter = np.nonzero(places)
         nearness = scores[query, voter].astype(np.float64) - scores.max(axis=1)[query]
         np.add.at(votes[rows], (query, labels[voter]), places[query, voter] * np.exp(nearness / TEMPERATURE))
@@ -196,3 +198,129 @@ def first_credit(
     """
     own = scores[np.arange(len(scores)), classes][:, None]
     return top_k_credit((scores > own).sum(axis=1), (scores == own).sum(axis=1) - 1)
+
+
+def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> Float64[np.ndarray, " n"]:
+    """Return, for each held-out pair, the share of its two vectors whose modality a linear classifier predicts.
+
+    A logistic regression (L2 penalty with C = 1, as scikit-learn fits it) is trained on a random half of the pairs; the
+    pairs trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a
+    hyperplane separates images from texts. A vector on the boundary counts half. Source: Fahim et al., It's Not a
+    Modality Gap, 2024 (who hold out 20 %).
+
+    Args:
+        images: unit vectors.
+        texts: unit vectors; row i belongs to image i.
+        rng: draws the half.
+    """
+    credit = np.full(len(images), np.nan)
+    is_trained_on = _half(len(images), rng)
+    if not is_trained_on.any():
+        return credit
+    credit[~is_trained_on] = _held_out_credit(images, texts, is_trained_on)
+    return credit
+
+
+class SeparabilityByDimensions(NamedTuple):
+    """Accuracy of a linear classifier of the modality on few dimensions."""
+
+    ks: Int64[np.ndarray, " n_ks"]
+    """Dimensions kept: 1, 2, 5, 10, 20, 50, ... and all; empty where no pair can be held out."""
+    accuracies: Float64[np.ndarray, " n_ks"]
+    """Accuracy on held-out vectors."""
+    fewest: int | None
+    """Fewest dimensions that reach nearly the accuracy of all; None where no pair can be held out."""
+
+
+def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.Generator) -> SeparabilityByDimensions:
+    """Return the held-out accuracy of ``separability`` from the k dimensions whose means differ most, for growing k.
+
+    Dimensions are ranked by the size of their mean difference on the training half, the lower one first among equals.
+    ``fewest`` is found by bisection between the first of the ``ks`` whose accuracy reaches 99 % of the accuracy of all
+    dimensions, and the one before it: it reaches that accuracy, and one dimension less does not. Accuracy need not
+    grow with every dimension, so a smaller number may happen to reach it as well. Where the modalities cannot be
+    separated, every k is at chance, and the number is meaningless.
+
+    Args:
+        images: unit vectors.
+        texts: unit vectors; row i belongs to image i.
+        rng: draws the sample and the half.
+
+    Example:
+        >>> rows = np.linspace(-0.1, 0.1, 8, dtype=np.float32)
+        >>> images, texts = (np.stack([rows, np.full(8, side, np.float32)], axis=1) for side in (1, -1))
+        >>> separability_by_dimensions(images, texts, np.random.default_rng(0))
+        SeparabilityByDimensions(ks=array([1, 2]), accuracies=array([1., 1.]), fewest=1)
+    """
+    if len(images) > DIMENSION_SAMPLE:
+        chosen = np.sort(rng.choice(len(images), DIMENSION_SAMPLE, replace=False))
+        images, texts = images[chosen], texts[chosen]
+    is_trained_on = _half(len(images), rng)
+    if not is_trained_on.any():
+        return SeparabilityByDimensions(np.empty(0, np.int64), np.empty(0), None)
+    difference = gap_vector(images[is_trained_on], texts[is_trained_on])
+    order = np.argsort(-np.abs(difference), kind="stable")
+
+    @cache
+    def accuracy(k: int) -> float:
+        dimensions = order[:k]
+        return float(_held_out_credit(images[:, dimensions], texts[:, dimensions], is_trained_on).mean())
+
+    ks = [*round_numbers(images.shape[1]), images.shape[1]]
+    accuracies = [accuracy(k) for k in ks]
+    return SeparabilityByDimensions(np.array(ks), np.array(accuracies), _fewest(ks, accuracy, ENOUGH * accuracies[-1]))
+
+
+def _half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
+    """Return a mask of the pairs to train on: half of them, drawn at random; of one pair, none."""
+    return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
+
+
+def _held_out_credit(
+    images: Vectors, texts: Vectors, is_trained_on: Bool[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n_held_out"]:
+    """Return, for each pair that is not trained on, the share of its two vectors that are classified right."""
+    normal, offset = _fit_classifier(images[is_trained_on], texts[is_trained_on])
+    image_side = images[~is_trained_on].astype(np.float64) @ normal + offset
+    text_side = texts[~is_trained_on].astype(np.float64) @ normal + offset
+    return (np.heaviside(image_side, 0.5) + np.heaviside(-text_side, 0.5)) / 2
+
+
+def _fewest(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) -> int:
+    place = next(place for place, k in enumerate(ks) if accuracy(k) >= enough)
+    low, high = (ks[place - 1] if place else 0), ks[place]
+    while high - low > 1:  # low does not reach it, high does
+        middle = (low + high) // 2
+        low, high = (low, middle) if accuracy(middle) >= enough else (middle, high)
+    return high
+
+
+def _fit_classifier(images: Vectors, texts: Vectors) -> tuple[Float64[np.ndarray, " dim"], float]:
+    """Return the normal and the offset of the hyperplane of a logistic regression: images lie on the positive side.
+
+    The objective, the solver and its tolerances are those of scikit-learn's ``LogisticRegression``, which takes longer
+    to import than a run takes to fit.
+    """
+    from scipy.optimize import minimize
+
+    vectors = np.concatenate([images, texts]).astype(np.float64)
+    sign = np.repeat([1.0, -1.0], [len(images), len(texts)])
+    n, dim = vectors.shape
+
+    def loss(weights: Float64[np.ndarray, " dim_and_one"]) -> tuple[float, Float64[np.ndarray, " dim_and_one"]]:
+        """Return the mean logistic loss with the penalty of the normal, and its gradient."""
+        margin = sign * (vectors @ weights[:dim] + weights[dim])
+        wrong = np.exp(-np.logaddexp(0, margin))  # the probability of the other modality
+        pull = -sign * wrong / n
+        gradient = np.append(vectors.T @ pull + weights[:dim] / n, pull.sum())
+        penalty = weights[:dim] @ weights[:dim] / (2 * n)
+        return float(np.logaddexp(0, -margin).mean() + penalty), gradient
+
+    fitted = minimize(
+        loss,
+        np.zeros(dim + 1),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 10_000, "maxls": 50, "gtol": 1e-4, "ftol": 64 * float(np.finfo(float).eps)},
+    ).x
+    return fitted[:dim], float(fitted[dim])

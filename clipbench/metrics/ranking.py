@@ -4,17 +4,15 @@ Ties are never broken by position: for each query, the non-positives above its b
 score are counted, and every rank statistic is an expectation under random tie-breaking. Scores may have any sign.
 """
 
-from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.errors import UsageError
-from clipbench.metrics._search import Pairs, Search, Tile, scan, tiles
+from clipbench.metrics._search import Search, Tile, scan, tiles
 from clipbench.metrics.geometry import check_owners
-from clipbench.metrics.similarity import product_error, scores_of
+from clipbench.metrics.similarity import Images, Items, Pairs, Queries, Texts, Vectors, product_error, scores_of
 from clipbench.metrics.threads import in_threads
 
 
@@ -44,21 +42,7 @@ class Answers(NamedTuple):
     first_score: Float32[np.ndarray, " n_queries"]
 
 
-class GroupAnswers(NamedTuple):
-    """Results of the items whose group has another member; the others are no queries."""
-
-    queries: Int64[np.ndarray, " n_queries"]
-    """Rows of the items that were queries, ascending."""
-    answers: Answers
-    n_positives: Int64[np.ndarray, " n_queries"]
-    """Other members of each query's group."""
-
-
-def cross_ranks(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
-    text_image: Int64[np.ndarray, " n_texts"],
-) -> tuple[Ranks, Ranks]:
+def cross_ranks(images: Images, texts: Texts, text_image: Int64[np.ndarray, " n_texts"]) -> tuple[Ranks, Ranks]:
     """Return the ranks of image queries over all texts, and of text queries over all images, in one pass.
 
     An image's positives are its texts; a text's only positive is its image.
@@ -85,8 +69,8 @@ def cross_ranks(
 
 
 def cross_answers(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
+    images: Images,
+    texts: Texts,
     text_image: Int64[np.ndarray, " n_texts"],
     asked: tuple[Int64[np.ndarray, " n_asked_images"], Int64[np.ndarray, " n_asked_texts"]] | None = None,
 ) -> tuple[Answers, Answers]:
@@ -112,32 +96,38 @@ def cross_answers(
         >>> by_image.right, by_text.first
         (array([2]), array([0, 0]))
     """
-    if asked is not None:
-        return _cross_answers_of(images, texts, text_image, asked)
-    return merge_parts([cross_part(images, texts, text_image, slice(0, len(images)))])
-
-
-def _cross_answers_of(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
-    text_image: Int64[np.ndarray, " n_texts"],
-    asked: tuple[Int64[np.ndarray, " n_asked_images"], Int64[np.ndarray, " n_asked_texts"]],
-) -> tuple[Answers, Answers]:
     check_owners(text_image, len(images))
-    of_images, of_texts = asked
-    place = np.full(len(images), -1)
-    place[of_images] = np.arange(len(of_images))
-    own = np.flatnonzero(place[text_image] >= 0)
-    own = own[np.argsort(place[text_image[own]], kind="stable")]
-    return (
-        _answers(images[of_images], texts, (place[text_image[own]], own)),
-        _answers(texts[of_texts], images, (np.arange(len(of_texts)), text_image[of_texts])),
+    if asked is not None:
+        of_images, of_texts = asked
+        place = np.full(len(images), -1)
+        place[of_images] = np.arange(len(of_images))
+        own = np.flatnonzero(place[text_image] >= 0)
+        own = own[np.argsort(place[text_image[own]], kind="stable")]
+        return (
+            _answers(images[of_images], texts, (place[text_image[own]], own)),
+            _answers(texts[of_texts], images, (np.arange(len(of_texts)), text_image[of_texts])),
+        )
+    images, texts = np.asarray(images), np.asarray(texts)  # a slice of a memmap costs more than one of an array
+    order = np.argsort(text_image, kind="stable")  # the texts of an image become one slice
+    starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
+    own_scores = scores_of(images, texts, (text_image, np.arange(len(texts))))
+    best, places, n_best = _best(own_scores[order], starts)
+    error = product_error(images, texts)
+    by_image, by_text = (
+        Search(images, texts, best, order[places], error),
+        Search(texts, images, own_scores, text_image, error),
     )
 
+    def scan_tile(tile: Tile) -> None:
+        mine = order[starts[tile.rows.start] : starts[tile.rows.stop]]
+        mine = mine[(tile.columns.start <= mine) & (mine < tile.columns.stop)]
+        scan(by_image, by_text, tile, (text_image[mine] - tile.rows.start, mine - tile.columns.start))
 
-def _answers(
-    queries: Float32[np.ndarray, "n_queries dim"], items: Float32[np.ndarray, "n_items dim"], positives: Pairs
-) -> Answers:
+    in_threads(scan_tile, tiles(len(images), len(texts)))
+    return _answered(by_image, n_best), _answered(by_text, np.ones(len(texts), np.int64))
+
+
+def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
     """Return the results of queries over all items.
 
     Args:
@@ -154,9 +144,13 @@ def _answers(
         is_here = (column >= 0) & (column < tile.columns.stop - tile.columns.start)
         scan(search, None, tile, (row[is_here], column[is_here]))
 
-    in_threads(scan_tile, tiles(slice(0, len(queries)), len(items)))
+    in_threads(scan_tile, tiles(len(queries), len(items)))
+    return _answered(search, n_best)
+
+
+def _answered(search: Search, n_best: Int64[np.ndarray, " n_queries"]) -> Answers:
     ranks = Ranks(search.above, search.level, n_best)
-    return Answers(ranks, search.right, best, search.first, search.first_score)
+    return Answers(ranks, search.right, search.best, search.first, search.first_score)
 
 
 def _best(
@@ -169,69 +163,9 @@ def _best(
     return best, places[firsts[:-1]], np.diff(firsts)
 
 
-def cross_part(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
-    text_image: Int64[np.ndarray, " n_texts"],
-    rows: slice,
-) -> tuple[Answers, Answers]:
-    """Return the results of some image queries over all texts, and of all text queries over these images.
-
-    ``merge_parts`` puts together what several calls return. A text's own
-    image counts in each part as its best positive, and as first until another image is ahead of it.
-
-    Args:
-        rows: the images, a slice with both ends; those of all parts name each image once.
-
-    Example:
-        >>> axes = np.eye(2, dtype=np.float32)
-        >>> by_image, by_text = cross_part(axes, axes, np.arange(2), slice(1, 2))
-        >>> by_image.first, by_text.first
-        (array([1]), array([0, 1]))
-    """
-    check_owners(text_image, len(images))
-    images, texts = np.asarray(images), np.asarray(texts)  # a slice of a memmap costs more than one of an array
-    order = np.argsort(text_image, kind="stable")  # the texts of an image become one slice
-    starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
-    own = scores_of(images, texts, (text_image, np.arange(len(texts))))
-    best, places, n_best = _best(own[order], starts)
-    right = order[places]
-    error = product_error(images, texts)
-    by_image, by_text = Search(images, texts, best, right, error), Search(texts, images, own, text_image, error)
-
-    def scan_tile(tile: Tile) -> None:
-        mine = order[starts[tile.rows.start] : starts[tile.rows.stop]]
-        mine = mine[(tile.columns.start <= mine) & (mine < tile.columns.stop)]
-        scan(by_image, by_text, tile, (text_image[mine] - tile.rows.start, mine - tile.columns.start))
-
-    in_threads(scan_tile, tiles(rows, len(texts)))
-    of_images = Ranks(by_image.above[rows], by_image.level[rows], n_best[rows])
-    of_texts = Ranks(by_text.above, by_text.level, np.ones(len(texts), np.int64))
-    return (
-        Answers(of_images, right[rows], best[rows], by_image.first[rows], by_image.first_score[rows]),
-        Answers(of_texts, text_image, own, by_text.first, by_text.first_score),
-    )
-
-
-def merge_parts(parts: Iterable[tuple[Answers, Answers]]) -> tuple[Answers, Answers]:
-    """Return the results for all images from those of ``cross_part``, which come in the order of their images."""
-    by_image, by_text = zip(*parts, strict=True)
-    ranks = Ranks(*map(np.concatenate, zip(*(each.ranks for each in by_image), strict=True)))
-    of_images = Answers(ranks, *map(np.concatenate, zip(*(each[1:] for each in by_image), strict=True)))
-    first, score = by_text[0].first.copy(), by_text[0].first_score.copy()
-    for each in by_text[1:]:
-        is_ahead = (each.first_score > score) | ((each.first_score == score) & (each.first < first))
-        first[is_ahead], score[is_ahead] = each.first[is_ahead], each.first_score[is_ahead]
-    better, tied = (np.sum([getattr(each.ranks, name) for each in by_text], axis=0) for name in ("better", "tied"))
-    own = by_text[0]
-    return of_images, Answers(Ranks(better, tied, own.ranks.tied_positives), own.right, own.right_score, first, score)
-
-
 def group_answers(
-    vectors: Float32[np.ndarray, "n dim"],
-    groups: Int64[np.ndarray, " n"],
-    asked: Int64[np.ndarray, " n_asked"] | None = None,
-) -> GroupAnswers:
+    vectors: Vectors, groups: Int64[np.ndarray, " n"], asked: Int64[np.ndarray, " n_asked"] | None = None
+) -> tuple[Int64[np.ndarray, " n_queries"], Answers, Int64[np.ndarray, " n_queries"]]:
     """Return the results of each item as a query over all others; its positives are the others of its group.
 
     Image-to-image retrieval by label, or text-to-text retrieval by shared image. The query itself is not in its
@@ -241,6 +175,9 @@ def group_answers(
         vectors: unit vectors (``metrics.similarity.unit``); may be memory-mapped: they are not copied.
         groups: any numbers, equal for items of a group.
         asked: rows of the items that are queries, ascending, each over all others; None for all.
+
+    Returns:
+        The rows of the queries, ascending, their results, and how many others are in the group of each.
 
     Example:
         >>> vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
@@ -257,7 +194,7 @@ def group_answers(
     codes, n_positives = codes.astype(np.int32), sizes[codes[rows]] - 1
     error = product_error(vectors, vectors)
     # Where all are asked, of two mirrored tiles one.
-    pairs = partial(tiles, slice(0, len(rows)), len(vectors), is_upper=asked is None)
+    pairs = partial(tiles, len(rows), len(vectors), is_upper=asked is None)
     # The best positive is what comes first within the group; one that is no query looks for what is above infinity.
     nothing = np.where(n_positives > 0, -np.inf, np.inf).astype(np.float32)
     mates = Search(queries, vectors, nothing, np.full(len(rows), len(vectors)), error)
@@ -278,7 +215,7 @@ def group_answers(
     kept = np.flatnonzero(n_positives)
     ranks = Ranks(*(each[kept] for each in (search.above, search.level - search.level_mates, search.level_mates)))
     columns = (each[kept] for each in (search.right, search.best, search.first, search.first_score))
-    return GroupAnswers(rows[kept], Answers(ranks, *columns), n_positives[kept])
+    return rows[kept], Answers(ranks, *columns), n_positives[kept]
 
 
 def _itself(rows: Int64[np.ndarray, " n_queries"], tile: Tile) -> Pairs:
@@ -295,16 +232,11 @@ def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
     in random order after the better ones, the first s = k - better are seen; they all miss with probability
     C(tied, s) / C(N, s). With a k that is not below the size of the gallery every query hits.
 
-    Raises:
-        UsageError: k is below 1.
-
     Example:
         >>> one = np.array([1])
         >>> recall_at_k(Ranks(better=0 * one, tied=3 * one, tied_positives=one), k=1)  # one of four, at random
         array([0.25])
     """
-    if k < 1:
-        raise UsageError(f"recall@k needs k of at least 1, got {k}")
     seen = k - ranks.better
     miss = np.ones(len(seen))
     for place in range(min(k, int(ranks.tied.max(initial=0)) + 1)):
@@ -324,16 +256,6 @@ def expected_rank(ranks: Ranks) -> Float64[np.ndarray, " n_queries"]:
     return ranks.better + 1 + ranks.tied / (ranks.tied_positives + 1)
 
 
-def chance_ranks(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: int) -> Ranks:
-    """Return the ranks of a constant model, for which everything is tied.
-
-    Args:
-        n_positives: of each query, at least 1.
-        n_gallery: size of a query's gallery, without the query itself.
-    """
-    return Ranks(np.zeros_like(n_positives), n_gallery - n_positives, n_positives)
-
-
 def chance_recall_at_k(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: int, k: int) -> float:
     """Return the recall@k of a constant model, or of random order; NaN without queries.
 
@@ -341,5 +263,5 @@ def chance_recall_at_k(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: 
         >>> round(chance_recall_at_k(np.array([5, 5]), n_gallery=25, k=1), 12)
         0.2
     """
-    credit = recall_at_k(chance_ranks(n_positives, n_gallery), k)
+    credit = recall_at_k(Ranks(np.zeros_like(n_positives), n_gallery - n_positives, n_positives), k)
     return float(credit.mean()) if len(credit) else float("nan")

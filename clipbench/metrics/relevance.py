@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.errors import UsageError
 from clipbench.metrics.ranking import Answers, Ranks
-from clipbench.metrics.similarity import score_blocks
+from clipbench.metrics.similarity import Queries, score_blocks
 
 PerQuery = Float64[np.ndarray, " n_queries"]
 
@@ -65,7 +64,7 @@ def relevant_documents(
 
 
 def judged_answers(
-    queries: Float32[np.ndarray, "n_queries dim"],
+    queries: Queries,
     documents: Float32[np.ndarray, "n_documents dim"],
     relevant: Relevant,
     *,
@@ -145,16 +144,12 @@ def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
     order of their grades. The gain is the grade itself (linear), as in trec_eval; others take 2^grade - 1. Documents that
     tie share their gain (McSherry and Najork, ECIR 2008).
 
-    Raises:
-        UsageError: k is below 1.
-
     Example:
         >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([2, 1]))
         >>> levels = Levels(*np.array([[0, 0], [0, 1], [1, 1], [1, 1]]), np.array([1.0, 2.0]))  # in the wrong order
         >>> ndcg_at_k(levels, relevant, 10).round(4)  # (1 + 2 / log2(3)) / (2 + 1 / log2(3))
         array([0.8597])
     """
-    _check_k(k)
     discounts = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
     reached = discounts[np.minimum(levels.above + levels.size, k)] - discounts[np.minimum(levels.above, k)]
     dcg = np.bincount(levels.query, levels.gain / levels.size * reached)
@@ -169,15 +164,11 @@ def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery
 
     trec_eval's ``recall``, not the hit rate that CLIP papers call recall@k (``ranking.recall_at_k``).
 
-    Raises:
-        UsageError: k is below 1.
-
     Example:
         >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([2, 1]))
         >>> relevant_recall_at_k(Levels(*np.array([[0, 0], [0, 4], [1, 2], [1, 1]]), np.ones(2)), relevant, 5)
         array([0.75])
     """
-    _check_k(k)
     reached = np.minimum(levels.above + levels.size, k) - np.minimum(levels.above, k)
     return np.bincount(levels.query, levels.n_relevant / levels.size * reached) / relevant.counts
 
@@ -243,8 +234,3 @@ def _expected_reciprocal(better: int, tied: int, positives: int) -> float:
     missed = np.concatenate([[1.0], np.cumprod((tied - places) / (tied + positives - places))])
     at = np.arange(tied + 1)
     return float((missed * positives / (tied + positives - at) / (better + at + 1)).sum())
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise UsageError(f"a metric of the first k documents needs k of at least 1, got {k}")

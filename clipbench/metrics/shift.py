@@ -4,18 +4,18 @@ Every move is an affine map of a modality, after which vectors have unit length 
 and class prompts share one map: both are texts.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.errors import UsageError, VectorError, did_you_mean
+from clipbench.errors import VectorError
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.similarity import dot_blocks, unit
+from clipbench.metrics.similarity import Images, Texts, Vectors, dot_blocks, unit
 
 SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
 """Ways to shift: the share of the distance that images move, and that texts move."""
@@ -46,7 +46,7 @@ class AffineMap:
     is_renormalised: bool = True
     drift: Float64[np.ndarray, " dim"] | None = None
 
-    def __call__(self, vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+    def __call__(self, vectors: Vectors) -> Vectors:
         """Return the moved vectors; equal ones stay equal, and the identity returns them unchanged, to the last bit.
 
         Raises:
@@ -74,13 +74,7 @@ class Maps(NamedTuple):
     """Movement of captions and of class prompts."""
 
 
-def shift_maps(
-    images: Float32[np.ndarray, "n dim"],
-    texts: Float32[np.ndarray, "n dim"],
-    *,
-    distance: float,
-    which: str = "both",
-) -> Maps:
+def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str = "both") -> Maps:
     """Return the maps that move modalities towards each other along the unit gap vector g.
 
     With "both", images move to image - distance/2 × g and texts to text + distance/2 × g; otherwise the one modality
@@ -94,10 +88,8 @@ def shift_maps(
         which: one of ``SHIFTS``.
 
     Raises:
-        UsageError: ``which`` is none of the three.
         VectorError: the gap is zero, so that there is no direction to move along (unless the distance is 0 too).
     """
-    _check_name(which, SHIFTS, "modality to shift")
     gap = gap_vector(images, texts)
     length = float(np.linalg.norm(gap))
     if distance and length < _NO_DIRECTION:
@@ -108,13 +100,7 @@ def shift_maps(
     return Maps(AffineMap(by_image * step, ones), AffineMap(-by_text * step, ones))
 
 
-def correction_maps(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
-    *,
-    kind: str,
-    strength: float = 1.0,
-) -> Maps:
+def correction_maps(images: Images, texts: Texts, *, kind: str, strength: float = 1.0) -> Maps:
     """Return a post-hoc correction of the gap, fitted on these vectors, for others of the same model.
 
     Each modality has its own map, from its mean m and its standard deviation s (n in the divisor) by dimension:
@@ -137,25 +123,17 @@ def correction_maps(
         kind: one of ``CORRECTIONS``.
         strength: in [0, 1].
 
-    Raises:
-        UsageError: an unknown kind, or a strength out of range.
-
     Example:
         >>> images = np.array([[0.6, 0.8], [0.6, -0.8]], np.float32)  # the mean is (0.6, 0)
         >>> correction_maps(images, images, kind="centring").image(images).tolist()
         [[0.0, 1.0], [0.0, -1.0]]
     """
-    _check_name(kind, CORRECTIONS, "correction")
-    if not 0 <= strength <= 1:
-        raise UsageError(f"strength {strength} of a correction: expected 0 (none) to 1 (full)")
     if kind == "realign":
         return _realign(images, texts, strength)
     return Maps(_fit_map(images, kind, strength), _fit_map(texts, kind, strength))
 
 
-def contrastive_loss(
-    images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"], *, logit_scale: float
-) -> float:
+def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> float:
     """Return the mean cross-entropy of finding each image's text, and each text's image, among all n, in nats.
 
     All pairs are one batch, so that it grows with n (a constant model has ln n), and compares at equal n only. An
@@ -186,13 +164,7 @@ def contrastive_loss(
     return float(((by_image + by_text) / 2 - own).mean())
 
 
-def sigmoid_loss(
-    images: Float32[np.ndarray, "n dim"],
-    texts: Float32[np.ndarray, "n dim"],
-    *,
-    logit_scale: float,
-    logit_bias: float,
-) -> float:
+def sigmoid_loss(images: Vectors, texts: Vectors, *, logit_scale: float, logit_bias: float) -> float:
     """Return the cross-entropy of telling pairs from non-pairs, summed over n × n and divided by n, in nats.
 
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, algorithm 1. NaN without pairs.
@@ -215,8 +187,8 @@ def sigmoid_loss(
 
 
 def rescored(
-    images: Float32[np.ndarray, "n dim"],
-    texts: Float32[np.ndarray, "n dim"],
+    images: Vectors,
+    texts: Vectors,
     *,
     logit_scale: float | None,
     logit_bias: float = 0.0,
@@ -256,9 +228,7 @@ def rescored(
     return values
 
 
-def _realign(
-    images: Float32[np.ndarray, "n_images dim"], texts: Float32[np.ndarray, "n_texts dim"], strength: float
-) -> Maps:
+def _realign(images: Images, texts: Texts, strength: float) -> Maps:
     means = [side.mean(axis=0, dtype=np.float64) for side in (images, texts)]
     traces = [float(side.var(axis=0, dtype=np.float64).sum()) for side in (images, texts)]
     scale = (traces[0] / traces[1]) ** (strength / 2) if min(traces) > _NO_SPREAD**2 else 1.0
@@ -269,12 +239,12 @@ def _realign(
     return Maps(nothing, replace(first, drift=strength * drift))
 
 
-def _in_steps(moved: Float64[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+def _in_steps(moved: Float64[np.ndarray, "n dim"]) -> Vectors:
     """Return vectors of any length, rounded so that their dot products are exact."""
     return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
 
 
-def _fit_map(vectors: Float32[np.ndarray, "n dim"], kind: str, strength: float) -> AffineMap:
+def _fit_map(vectors: Vectors, kind: str, strength: float) -> AffineMap:
     mean = vectors.mean(axis=0, dtype=np.float64)
     divisor = np.ones_like(mean)
     if kind == "standardising":
@@ -291,8 +261,3 @@ def _log_sum_exp(
     np.subtract(logits, top, out=room)
     np.exp(room, out=room)
     return np.log(room.sum(axis=axis)) + top.squeeze(axis)
-
-
-def _check_name(name: str, known: Collection[str], what: str) -> None:
-    if name not in known:
-        raise UsageError(f"unknown {what} '{name}': {did_you_mean(name, known)}")

@@ -6,31 +6,34 @@ sums depend on their order, so ``unit`` rounds components to multiples of 2**-26
 in any order. The rounding changes a cosine by about 4e-9, less than the rounding of scores to float32.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import VectorError
 
+Vectors = Float32[np.ndarray, "n dim"]
+Images = Float32[np.ndarray, "n_images dim"]
+Texts = Float32[np.ndarray, "n_texts dim"]
+Queries = Float32[np.ndarray, "n_queries dim"]
+Items = Float32[np.ndarray, "n_items dim"]
+Pairs = tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]]
+"""Rows of the queries and of the items."""
+
 BLOCK_ELEMENTS = 1 << 23
 """Scores in memory at once: 64 MiB of float64."""
 BLOCK_QUERIES = 256
 """Queries at once: more take no less time, and of small galleries more, as their scores leave the processor's cache."""
-
 BLOCK_COMPONENTS = 1 << 17
 """Components of vectors processed at once: 1 MiB of float64, which fits into the cache of a processor core."""
-
 PAIRS_AT_ONCE = 1 << 12
 """Pairs whose vectors are copied at once."""
-
 _STEPS = 2.0**26
 """Steps of a component in [0, 1]."""
 
 
-def unit(
-    vectors: Float32[np.ndarray, "n dim"], out: Float32[np.ndarray, "n dim"] | None = None
-) -> Float32[np.ndarray, "n dim"]:
+def unit(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     """Return the vectors at length 1, in multiples of 2**-26 that make their dot products exact in float64.
 
     Lengths are taken in float64. The result's length differs from 1 by less than 1e-7.
@@ -59,7 +62,7 @@ def unit(
     return out
 
 
-def row_blocks(vectors: Float32[np.ndarray, "n dim"]) -> Iterator[slice]:
+def row_blocks(vectors: Vectors) -> Iterator[slice]:
     """Yield the rows of blocks that hold ``BLOCK_COMPONENTS`` components, and one row at least.
 
     Example:
@@ -71,9 +74,7 @@ def row_blocks(vectors: Float32[np.ndarray, "n dim"]) -> Iterator[slice]:
         yield slice(start, min(start + step, len(vectors)))
 
 
-def dot_blocks(
-    queries: Float32[np.ndarray, "n_queries dim"], gallery: Float32[np.ndarray, "n_gallery dim"]
-) -> Iterator[tuple[slice, Float64[np.ndarray, "block n_gallery"]]]:
+def dot_blocks(queries: Queries, gallery: Items) -> Iterator[tuple[slice, Float64[np.ndarray, "block n_items"]]]:
     """Yield blocks of query rows with their dot products to the whole gallery: exact for vectors from ``unit``.
 
     The caller may write into a block.
@@ -85,9 +86,7 @@ def dot_blocks(
         yield rows, queries[rows].astype(np.float64) @ columns
 
 
-def score_blocks(
-    queries: Float32[np.ndarray, "n_queries dim"], gallery: Float32[np.ndarray, "n_gallery dim"]
-) -> Iterator[tuple[slice, Float32[np.ndarray, "block n_gallery"]]]:
+def score_blocks(queries: Queries, gallery: Items) -> Iterator[tuple[slice, Float32[np.ndarray, "block n_items"]]]:
     """Yield blocks of query rows with their scores to the whole gallery: dot products, rounded to float32 once.
 
     The caller may write into a block.
@@ -101,7 +100,7 @@ def score_blocks(
         yield rows, dots.astype(np.float32)
 
 
-def product_error(queries: Float32[np.ndarray, "n_queries dim"], items: Float32[np.ndarray, "n_items dim"]) -> float:
+def product_error(queries: Queries, items: Items) -> float:
     """Return the most by which a product in float32 can differ from the score of its pair.
 
     A sum of d products in float32, in whatever order, is wrong by at most d u / (1 - d u) times the two lengths, with
@@ -113,11 +112,7 @@ def product_error(queries: Float32[np.ndarray, "n_queries dim"], items: Float32[
     return float((dim * u / (1 - dim * u) + 16 * u) * np.sqrt(squares[0] * squares[1]))
 
 
-def scores_of(
-    queries: Float32[np.ndarray, "n_queries dim"],
-    items: Float32[np.ndarray, "n_items dim"],
-    pairs: tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]],
-) -> Float32[np.ndarray, " n_pairs"]:
+def scores_of(queries: Queries, items: Items, pairs: Pairs) -> Float32[np.ndarray, " n_pairs"]:
     """Return the scores of some pairs, given by their rows on both sides."""
     out = np.empty(len(pairs[0]), np.float32)
     for start in range(0, len(out), PAIRS_AT_ONCE):
@@ -126,12 +121,53 @@ def scores_of(
     return out
 
 
-def pair_scores(left: Float32[np.ndarray, "n dim"], right: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, " n"]:
+def pair_scores(left: Vectors, right: Vectors) -> Float32[np.ndarray, " n"]:
     """Return the score of each row with the same row of the other: for unit vectors, ``score_blocks``' entry.
 
     Example:
         >>> pair_scores(np.eye(2, dtype=np.float32), np.array([[1, 0], [1, 0]], np.float32))
         array([1., 0.], dtype=float32)
     """
-    out: Float64[np.ndarray, " n"] = np.einsum("ij,ij->i", left, right, dtype=np.float64)
-    return out.astype(np.float32)
+    return np.asarray(np.einsum("ij,ij->i", left, right, dtype=np.float64), np.float32)
+
+
+def nearest(
+    queries: Queries, items: Items, k: int, *, without: Sequence[Int64[np.ndarray, " _"]] | None = None
+) -> tuple[Int64[np.ndarray, "n_queries n_nearest"], Float32[np.ndarray, "n_queries n_nearest"]]:
+    """Return the rows of the k items with the highest scores of each query, and the scores, the highest first.
+
+    Meant for few queries: all products of one are in memory at a time.
+
+    Args:
+        queries: unit vectors (``metrics.similarity.unit``).
+        items: unit vectors.
+        k: fewer are returned where there are fewer items.
+        without: rows of the items that are left out for each query, such as itself.
+
+    Example:
+        >>> rows, scores = nearest(np.array([[1, 0]], np.float32), np.array([[0, 1], [0.6, 0.8], [1, 0]], np.float32), 2)
+        >>> rows.tolist(), scores.tolist()
+        ([[2, 1]], [[1.0, 0.6000000238418579]])
+    """
+    k = min(k, len(items) - max(map(len, without or ()), default=0))
+    rows = np.zeros((len(queries), max(k, 0)), np.int64)
+    scores = np.zeros(rows.shape, np.float32)
+    error = np.float32(product_error(queries, items))
+    for place in range(len(queries) if k > 0 else 0):
+        products = items @ queries[place]
+        if without is not None:
+            products[without[place]] = -np.inf
+        least = np.partition(products, -k)[-k] - 2 * error
+        open_items = np.flatnonzero(products >= least)
+        exact = scores_of(queries, items, (np.full(len(open_items), place), open_items))
+        order = np.argsort(-exact, kind="stable")[:k]
+        rows[place], scores[place] = open_items[order], exact[order]
+    return rows, scores
+
+
+def first_chances(scores: Float32[np.ndarray, "block n_items"], k: int) -> Float64[np.ndarray, "block n_items"]:
+    """Return the probability that each item is among the first k of each row, ties in random order."""
+    last = np.partition(scores, -k, axis=1)[:, -k, None]
+    above, level = scores > last, scores == last
+    share = (k - above.sum(axis=1)) / level.sum(axis=1)
+    return above + level * share[:, None]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import DataError
 from clipbench.metrics.similarity import dot_blocks
 
 FINE_BINS = 4000
@@ -107,7 +107,6 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
 
     Raises:
         DataError: a kind has no match, or nothing else.
-        UsageError: fewer than one bin.
 
     Example:
         >>> far, near = np.eye(4, dtype=np.int64)[[0, 1]], np.eye(4, dtype=np.int64)[[2, 3]]  # other, match
@@ -118,7 +117,7 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
         >>> result.errors
         {'a': 0.25, 'b': 0.25}
     """
-    _check(kinds, n_bins)
+    _check(kinds)
     p = np.stack([counts.matches / counts.matches.sum() for counts in kinds.values()])  # (kinds, fine)
     q = np.stack([counts.others / counts.others.sum() for counts in kinds.values()])
     starts = _equal_mass_starts((p + q).mean(axis=0) / 2, n_bins)
@@ -186,9 +185,7 @@ def _never_falling(
     return fitted
 
 
-def _check(kinds: Mapping[str, MatchCounts], n_bins: int) -> None:
-    if n_bins < 1:
-        raise UsageError(f"similarity calibration needs at least 1 bin, got {n_bins}")
+def _check(kinds: Mapping[str, MatchCounts]) -> None:
     for name, counts in kinds.items():
         n_matches, n_others = counts.matches.sum(), counts.others.sum()
         if not n_matches or not n_others:

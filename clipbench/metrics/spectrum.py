@@ -4,15 +4,14 @@ Schrodi et al., Two Effects, One Trigger, 2025, find that few dimensions carry t
 vectors as the model gives them: a rotation of the space changes no cosine, but all of these values.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from clipbench.metrics.geometry import check_paired, gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.similarity import unit
+from clipbench.metrics.similarity import Images, Texts, unit
 
 CARRIED = 0.9
 """Share of the squared gap whose dimensions are counted."""
@@ -37,17 +36,6 @@ class GapSpectrum(NamedTuple):
         return int(np.argmax(self.shares >= share - 1e-12)) + 1
 
 
-class Ablation(NamedTuple):
-    """Gap and retrieval after the k dimensions that carry most of the gap are removed from both modalities."""
-
-    n_removed: int
-    gap: float
-    image_recall: float
-    """recall@1 of texts over images, with ties broken at random."""
-    text_recall: float
-    """recall@1 of images over texts."""
-
-
 def gap_spectrum(gap: Float64[np.ndarray, " dim"]) -> GapSpectrum:
     """Return the distances of the two means by dimension, the largest first, and their share of the squared gap.
 
@@ -68,50 +56,41 @@ def gap_spectrum(gap: Float64[np.ndarray, " dim"]) -> GapSpectrum:
     return GapSpectrum(order, differences, shares)
 
 
-def removed_counts(dim: int) -> Iterator[int]:
-    """Yield the numbers of dimensions to remove: 0, 1, 2, 5, 10, 20, 50, ..., below all.
+def round_numbers(below: int) -> list[int]:
+    """Return 1, 2, 5, 10, 20, 50, ... below a number.
 
     Example:
-        >>> list(removed_counts(21))
-        [0, 1, 2, 5, 10, 20]
+        >>> round_numbers(21)
+        [1, 2, 5, 10, 20]
     """
-    yield 0
-    power = 1
-    while power < dim:
-        yield from (count for count in (power, 2 * power, 5 * power) if count < dim)
-        power *= 10
+    numbers = (step * 10**power for power in range(len(str(below))) for step in (1, 2, 5))
+    return [number for number in numbers if number < below]
 
 
-def ablations(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
-    counts: Iterable[int] | None = None,
-) -> list[Ablation]:
-    """Return gap and recall@1 without the dimensions that carry most of the gap of these pairs, for several counts.
+def ablations(images: Images, texts: Texts) -> dict[int, tuple[float, float, float]]:
+    """Return gap and recall@1 without the dimensions that carry most of the gap of these pairs, by how many are removed.
 
-    The remaining components of each vector are scaled to unit length again. A count that leaves some vector zero is
-    left out: its cosines are undefined.
+    The numbers are 0 and ``round_numbers``. The remaining components of each vector are scaled to unit length again; a
+    number that leaves some vector zero is left out, as its cosines are undefined.
 
     Args:
         images: unit vectors.
         texts: unit vectors; row i belongs to image i.
-        counts: numbers of dimensions to remove; by default ``removed_counts``.
+
+    Returns:
+        The gap, recall@1 of texts over images and recall@1 of images over texts, with ties broken at random.
 
     Raises:
         DataError: there are not as many texts as images.
     """
     check_paired(images, texts)
     order = gap_spectrum(gap_vector(images, texts)).dimensions
-    results = []
-    for count in removed_counts(images.shape[1]) if counts is None else counts:
-        dimensions = np.sort(order[count:])
+    found = {}
+    for n_removed in (0, *round_numbers(images.shape[1])):
+        dimensions = np.sort(order[n_removed:])
         x, y = images[:, dimensions], texts[:, dimensions]
         if len(x) and x.any(axis=1).all() and y.any(axis=1).all():
-            results.append(_ablation(count, unit(x), unit(y)))
-    return results
-
-
-def _ablation(n_removed: int, images: Float32[np.ndarray, "n dim"], texts: Float32[np.ndarray, "n dim"]) -> Ablation:
-    by_image, by_text = cross_ranks(images, texts, np.arange(len(images)))
-    image_recall, text_recall = (float(recall_at_k(ranks, 1).mean()) for ranks in (by_text, by_image))
-    return Ablation(n_removed, modality_gap(images, texts), image_recall, text_recall)
+            x, y = unit(x), unit(y)
+            by_image, by_text = (recall_at_k(ranks, 1) for ranks in cross_ranks(x, y, np.arange(len(x))))
+            found[n_removed] = modality_gap(x, y), float(by_text.mean()), float(by_image.mean())
+    return found

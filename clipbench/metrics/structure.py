@@ -1,20 +1,57 @@
-"""The structure that two modalities, or two models, give the same samples, whatever the gap: neighbours and kernels."""
+"""Neighbours and kernels: hubs that many queries retrieve, and the structure that two spaces give the same samples, whatever the gap.
+
+NaN means undefined.
+"""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from clipbench.errors import UsageError
-from clipbench.metrics.estimate import Estimate, undefined
-from clipbench.metrics.geometry import check_paired
-from clipbench.metrics.neighbourhood import retrieval_chances
-from clipbench.metrics.similarity import score_blocks
+from clipbench.metrics.geometry import Estimate, check_paired, undefined
+from clipbench.metrics.similarity import Queries, Vectors, first_chances, score_blocks
 
 
-def mutual_neighbours(
-    first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"], k: int = 10
-) -> float:
+class Hubness(NamedTuple):
+    """Inequality in the number of queries that have each gallery item among their first k."""
+
+    skewness: float
+    """Skewness of the number of queries that retrieve an item; above 0 with hubs, NaN when all are equal."""
+    largest_hub: float
+    """Share of the queries that retrieve the most retrieved item."""
+    never_retrieved: float
+    """Share of the gallery that no query retrieves."""
+
+
+def hubness(queries: Queries, gallery: Float32[np.ndarray, "n_gallery dim"], k: int = 10) -> Hubness:
+    """Return the inequality of the gallery items in how many queries have them among their k nearest neighbours.
+
+    Source: Radovanović et al., Hubs in Space, JMLR 11 (2010), eq. 1. Ties at place k are broken at random: the counts
+    and ``never_retrieved`` are expectations. NaN when the gallery has fewer than k items, or there are no queries.
+
+    Args:
+        queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
+        gallery: unit vectors.
+        k: places that count as retrieved.
+
+    Example:
+        >>> gallery = np.array([[1, 0], [0, 1], [0, -1]], np.float32)
+        >>> result = hubness(np.array([[1, 0], [0.8, 0.6]], np.float32), gallery, k=1)
+        >>> result.largest_hub, round(result.never_retrieved, 4)  # both queries retrieve the first item
+        (1.0, 0.6667)
+    """
+    if len(gallery) < k or not len(queries):
+        return Hubness(float("nan"), float("nan"), float("nan"))
+    counts, missed = np.zeros(len(gallery)), np.ones(len(gallery))
+    for _, scores in score_blocks(queries, gallery):
+        chances = first_chances(scores, k)
+        counts += chances.sum(axis=0)
+        missed *= (1 - chances).prod(axis=0)
+    return Hubness(_skewness(counts), float(counts.max() / len(queries)), float(missed.mean()))
+
+
+def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"], k: int = 10) -> float:
     """Return the mean share of a sample's k nearest that are the same in both spaces, in [0, 1]; chance is k / (n - 1).
 
     A sample's neighbours are of its own space: images near an image, and texts near its text. So a shift of one space
@@ -27,7 +64,6 @@ def mutual_neighbours(
         k: neighbours.
 
     Raises:
-        UsageError: k is below 1.
         DataError: there are not as many vectors of both.
 
     Example:
@@ -35,8 +71,6 @@ def mutual_neighbours(
         >>> mutual_neighbours(line, line[:, ::-1].copy(), k=1)  # a mirror keeps all neighbours
         1.0
     """
-    if k < 1:
-        raise UsageError(f"mutual neighbours need k of at least 1, got {k}")
     check_paired(first, second)
     n = len(first)
     if n <= k:
@@ -49,9 +83,7 @@ def mutual_neighbours(
     return total / (k * n)
 
 
-def shared_neighbours(
-    first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"], k: int = 10
-) -> Estimate:
+def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"], k: int = 10) -> Estimate:
     """Return the mutual k-NN of two models of the same samples, in [0, 1], with the jackknife influence of each sample.
 
     As ``mutual_neighbours``, but that ties at place k go to the lower row in both spaces: what both models hold for equal is
@@ -65,7 +97,6 @@ def shared_neighbours(
         k: neighbours.
 
     Raises:
-        UsageError: k is below 1.
         DataError: there are not as many vectors of both.
 
     Example:
@@ -73,8 +104,6 @@ def shared_neighbours(
         >>> shared_neighbours(line, line[[0, 2, 1, 3]], k=1).value  # 1 and 2 have changed places
         0.0
     """
-    if k < 1:
-        raise UsageError(f"mutual neighbours need k of at least 1, got {k}")
     check_paired(first, second)
     n = len(first)
     if n < k + 2:
@@ -93,7 +122,7 @@ def shared_neighbours(
     return Estimate(float(shared.sum()) / (k * n), (n - 1) * (without_each.mean() - without_each))
 
 
-def cka(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_second other_dim"]) -> Estimate:
+def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Estimate:
     """Return the linear centred kernel alignment of two spaces, at most 1: 1 for the same up to rotation and scale.
 
     HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) of the matrices K and L of dot products, each HSIC by its unbiased estimator: it is 0 on
@@ -133,7 +162,14 @@ def cka(first: Float32[np.ndarray, "n dim"], second: Float32[np.ndarray, "n_seco
     return Estimate(value, (n - 1) * (without_each.mean() - without_each))
 
 
-def _nearest(vectors: Float32[np.ndarray, "n dim"], k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[np.ndarray, " n"]]:
+def _skewness(counts: Float64[np.ndarray, " n_gallery"]) -> float:
+    if np.ptp(counts) < 1e-9:  # equal up to the rounding of shares
+        return float("nan")
+    deviations = counts - counts.mean()
+    return float((deviations**3).mean() / (deviations**2).mean() ** 1.5)
+
+
+def _nearest(vectors: Vectors, k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[np.ndarray, " n"]]:
     """Return which samples are among the k nearest of each (row), and the one that comes next; ties by row."""
     n = len(vectors)
     is_near, following = np.zeros((n, n), np.bool_), np.empty(n, np.int64)
@@ -151,10 +187,10 @@ def _nearest(vectors: Float32[np.ndarray, "n dim"], k: int) -> tuple[Bool[np.nda
 def _chances(scores: Float32[np.ndarray, "block n"], places: np.ndarray, k: int) -> Float64[np.ndarray, "block n"]:
     others = scores.copy()
     others[np.arange(len(places)), places] = -np.inf  # a sample is not its own neighbour
-    return retrieval_chances(others, k)
+    return first_chances(others, k)
 
 
-def _kernel(vectors: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n n"]:
+def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:
     # Centring changes no HSIC, and loses fewer digits.
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     kernel = centred @ centred.T

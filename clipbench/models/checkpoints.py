@@ -85,11 +85,8 @@ def is_pattern(reference: str) -> bool:
 
 
 def matching_checkpoints(pattern: str) -> list[SeriesMember]:
-    """Return the checkpoints that a pattern matches, ``step-2`` before ``step-10``.
-
-    Raises:
-        UsageError: it matches none, or could only be matched by searching whole trees of folders.
-    """
+    """Return the checkpoints that a pattern matches, ``step-2`` before ``step-10``; raise UsageError where it matches
+    none, or could only be matched by searching whole trees of folders."""
     prefix, path = _split_prefix(pattern)
     wild_parts = [part for part in Path(path).parts if glob.has_magic(part)]
     if "**" in path or len(wild_parts) > MOST_WILD_PARTS:
@@ -152,11 +149,7 @@ def bundled_checkpoints(run: Path) -> list[Path]:
 
 
 def newest_checkpoint(run: Path) -> Path:
-    """Return the checkpoint from which a run is resumed.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """Return the checkpoint from which a run is resumed; raise UsageError where there is none."""
     checkpoints = bundled_checkpoints(run)
     if not checkpoints:
         raise UsageError(f"{run} holds no checkpoint to resume from: start the run without --resume")
@@ -164,11 +157,7 @@ def newest_checkpoint(run: Path) -> Path:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """Return the object in a checkpoint's file.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
+    """Return the object in a checkpoint's file; raise ModelError where it cannot be read."""
     if not is_file(path):
         raise ModelError(f"no checkpoint in {path.parent}: it has no file {path.name}{why_not_there(path)}")
     content = read_any_json(path, ModelError, advice="the checkpoint is damaged", most=MOST_BYTES_OF_SETTINGS)
@@ -195,14 +184,14 @@ def holds_bundled_checkpoint(path: Path) -> bool:
 def training_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
     """Return the checkpoints of a training's folder, oldest step first; a model in the folder itself is none."""
     try:
-        checkpoints = [
-            *_folder_checkpoints(folder),
-            *_file_checkpoints(folder),
-            *_file_checkpoints(folder / "checkpoints"),
-        ]
+        found = [*_folder_checkpoints(folder), *_file_checkpoints(folder), *_file_checkpoints(folder / "checkpoints")]
     except FileNotFoundError:  # one was deleted while they were listed
         return training_checkpoints(folder)
-    return sorted(checkpoints, key=_by_step)
+    steps = {each.path: step_in_name(each.path) for each in found}
+    last = float("inf")
+    return sorted(
+        found, key=lambda each: (last if (step := steps[each.path]) is None else step, natural_order(str(each.path)))
+    )
 
 
 def _folder_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:
@@ -210,8 +199,7 @@ def _folder_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:
         if is_bundled_checkpoint(path) and is_file(path / WEIGHTS):
             yield TrainingCheckpoint(path, f"bundled:{path}")
     for path in matching(folder, "checkpoint-*"):
-        weights = [file for pattern in ("*.safetensors", "*.bin") for file in matching(path, pattern)]
-        if is_file(path / CONFIG) and weights:
+        if is_file(path / CONFIG) and (matching(path, "*.safetensors") or matching(path, "*.bin")):
             yield TrainingCheckpoint(path, f"hf:{path}")
 
 
@@ -219,15 +207,6 @@ def _file_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:
     if is_file(folder / CONFIG):  # the weights belong to it: a Trainer's last model, beside its checkpoints
         return
     for path in matching(folder, "*"):
-        if (
-            is_file(path)
-            and path.suffix.lower() in CHECKPOINT_SUFFIXES
-            and not path.name.startswith(".")
-            and path.name != LATEST
-        ):
+        is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES and path.name != LATEST
+        if is_checkpoint and is_file(path) and not path.name.startswith("."):
             yield TrainingCheckpoint(path, str(path))
-
-
-def _by_step(checkpoint: TrainingCheckpoint) -> tuple[float, list[tuple[int, str]]]:
-    step = step_in_name(checkpoint.path)
-    return float("inf" if step is None else step), natural_order(str(checkpoint.path))

@@ -1,11 +1,11 @@
-"""How a model is to be loaded: what every adapter is given, and how it refuses what does not reach its models."""
+"""Options for loading a model: what every adapter is given, and how it refuses what does not reach its models."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clipbench.errors import UsageError, did_you_mean
+from clipbench.errors import UsageError, did_you_mean, option
 from clipbench.untrusted.reading import is_int64
 
 Tower = Literal["images", "texts"]
@@ -19,7 +19,7 @@ DEFAULT_BATCH_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """How a model is to be loaded; every adapter gets the same."""
+    """Options for loading a model; every adapter gets the same."""
 
     device: str = "auto"
     """``auto`` (the accelerator if there is one), or a torch device name."""
@@ -41,6 +41,11 @@ class LoadOptions:
     def n_at_once(self) -> int:
         """The batch size, ``DEFAULT_BATCH_SIZE`` where none was given."""
         return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
+
+    def refuse_others(self, known: Iterable[str], model: str) -> None:
+        """Raise UsageError when an option is not among those that a model takes, or an architecture is given to it."""
+        self.refuse_arch(model)
+        self.refuse_unknown(known, model)
 
     def refuse_unknown(self, known: Iterable[str], model: str) -> None:
         """Raise UsageError when an option is not among those that the model takes."""
@@ -72,11 +77,8 @@ class LoadOptions:
         return number
 
     def logits(self) -> tuple[float | None, float]:
-        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them.
-
-        Raises:
-            UsageError: one is no number, or the scale is not above 0.
-        """
+        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them; raise
+        UsageError where one is no number, or the scale is not above 0."""
         scale = self.number("logit_scale")
         if scale is not None and scale <= 0:
             raise UsageError(f"model option logit_scale={scale:g}: expected a number above 0")
@@ -85,16 +87,17 @@ class LoadOptions:
     def refuse_precision(self, model: str, why: str) -> None:
         """Raise UsageError when a precision is given to a model that is not computed by torch here."""
         if self.precision != "fp32":
-            raise UsageError(f"--precision {self.precision} does not reach {model}, {why}: drop it")
+            raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {why}: drop it")
 
     def refuse_device(self, model: str, why: str) -> None:
         """Raise UsageError when a device is given to a model that does not take one."""
         if self.device != "auto":
-            raise UsageError(f"--device {self.device} does not reach {model}, {why}: drop it")
+            raise UsageError(f"{option('device', self.device)} does not reach {model}, {why}: drop it")
 
     def refuse_arch(self, model: str) -> None:
         """Raise UsageError when an architecture is given to a model that knows its own."""
         if self.arch is not None:
             raise UsageError(
-                f"--arch {self.arch} goes with a checkpoint file, and '{model}' knows its own architecture: drop --arch"
+                f"{option('arch', self.arch)} goes with a checkpoint file, and '{model}' knows its own architecture:"
+                f" drop {option('arch')}"
             )

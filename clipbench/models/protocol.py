@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -12,20 +13,23 @@ from PIL import Image
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import NoTokenCounts
+from clipbench.errors import NoTokenCounts, model_option
 from clipbench.files import default_root
-from clipbench.models.device_memory import Peaks
-from clipbench.models.internals import Internals
+from clipbench.models.fingerprint import Probes
 from clipbench.models.options import DEFAULT_BATCH_SIZE
-from clipbench.models.probes import Probes
 from clipbench.results.record import CheckFinding, TowerRecord
 
-NO_LOGIT_SCALE = (
-    "the model has no logit_scale, the factor from cosine to logit: give the object an attribute logit_scale, the vectors"
-    " an array logit_scale, or torch_model(..., logit_scale=...); a model reference takes --model-option logit_scale=NUMBER"
-    " where its files hold none"
-)
-"""The reason why confidences and losses of a model are undefined."""
+if TYPE_CHECKING:
+    import torch
+
+
+def no_logit_scale() -> str:
+    """Return the reason why confidences and losses of a model are undefined."""
+    return (
+        "the model has no logit_scale, the factor from cosine to logit: give the object an attribute logit_scale, the"
+        " vectors an array logit_scale, or torch_model(..., logit_scale=...); a model reference takes"
+        f" {model_option(logit_scale='NUMBER')} where its files hold none"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +45,17 @@ class ModelInfo:
     family: str
     """The adapter and architecture family, such as ``open_clip/CLIP``."""
     embed_dim: int
-    context_length: int | None
+    context_length: int | None = None
     """Tokens that the text tower takes; None where it is not known."""
-    image_size: int | None
+    image_size: int | None = None
     """Side of the square input in pixels; None where it is not known or varies."""
-    logit_scale: float | None
+    logit_scale: float | None = None
     """Factor from cosine to logit (already exponentiated), > 0; None where nobody gave one: no confidence, no loss."""
-    logit_bias: float
+    logit_bias: float = 0.0
     """Added to the scaled cosine; 0 for CLIP, learned for SigLIP."""
-    n_parameters: int | None
+    n_parameters: int | None = None
     device: str | None = None
-    """Where it runs, such as ``cpu`` or ``cuda:0``; None where that means nothing."""
+    """The device that it runs on, such as ``cpu`` or ``cuda:0``; None where that means nothing."""
     precision: str | None = None
     """The type that the towers compute in, one of ``PRECISIONS``; None where that means nothing."""
     notes: tuple[str, ...] = ()
@@ -67,6 +71,52 @@ Preprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
 """From an image to the input of an image tower: float32 of shape (channels, height, width), or several arrays by name."""
 
 Vectors = Float32[np.ndarray, "n dim"]
+
+
+Tokens = Mapping[str, np.ndarray]
+"""Inputs of a text tower by name: integers of shape (n_texts, n_tokens)."""
+
+TOWERS = (("encode_image", "encode_text"), ("get_image_features", "get_text_features"))
+"""Names of a module's methods for its towers: in open_clip, OpenAI's code and the bundled model, and in transformers."""
+
+Resize = Literal["crop", "squash", "pad"]
+"""Ways to make an image square: its middle is cut out, its sides are scaled apart, or bars are added."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """The settings of an image preprocessing; None where one is not known."""
+
+    size: tuple[int, int] | None = None
+    """Height and width of the input, in pixels."""
+    mean: tuple[float, ...] | None = None
+    """Subtracted from each channel of an image in [0, 1]."""
+    std: tuple[float, ...] | None = None
+    """Divides each channel."""
+    resize: Resize | None = None
+    interpolation: str | None = None
+    """``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``."""
+    fault: str | None = None
+    """The reason why the settings cannot be stated, such as channels in the order blue, green, red."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Internals:
+    """The parts of a model that lie behind ``Model.encode``; None where the adapter does not show one.
+
+    They let ``clipbench doctor`` see what a model is fed, and run it with one setting changed.
+    """
+
+    preprocess: Callable[[Image.Image], Any] | None = None
+    """From an RGB image to the input of the image tower, (channels, height, width)."""
+    encode_pixels: Callable[[np.ndarray], Float32[np.ndarray, "n_images dim"]] | None = None
+    """From preprocessed images, (n_images, channels, height, width), to raw vectors."""
+    tokenize: Callable[[Sequence[str]], Tokens] | None = None
+    """From texts to the input of the text tower, padded and cut as the adapter does it."""
+    encode_tokens: Callable[[Tokens], Float32[np.ndarray, "n_texts dim"]] | None = None
+    """From tokens to raw vectors."""
+    module: "torch.nn.Module | None" = None
+    """The torch module that holds both towers, with its weights and modes."""
 
 
 class Model:
@@ -98,16 +148,13 @@ class Model:
     """True where all of its work has to be done in one process, as of a model that counts what it costs."""
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector an item, in order.
+        """Return one vector an item, in order; raise Unavailable where there is no encoder of the modality.
 
         Args:
             modality: one of ``modalities``.
             inputs: texts; images, or what ``preprocess`` gives for them, stacked; items of other modalities as the data give
                 them. Any number of texts may be given at once.
             role: the side of a search that the items are on.
-
-        Raises:
-            Unavailable: there is no encoder of the modality.
         """
         raise NotImplementedError
 
@@ -134,11 +181,8 @@ class Model:
         return self.encode(TEXT, list(texts))
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off, start and end among them.
-
-        Raises:
-            NoTokenCounts: the model cannot say.
-        """
+        """Return how many tokens each text takes before any is cut off, start and end among them; raise NoTokenCounts
+        where the model cannot say."""
         raise NoTokenCounts(
             f"model '{self.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
         )
@@ -150,15 +194,12 @@ class Model:
     def internals(self) -> Internals:
         """Return the parts that lie behind ``encode``, for ``clipbench doctor``."""
         return Internals(
-            preprocess=self.preprocess, encode_pixels=None if self.preprocess is None else self._encode_pixels
+            preprocess=self.preprocess, encode_pixels=None if self.preprocess is None else partial(self.encode, IMAGE)
         )
 
     def towers(self) -> "Mapping[str, Model]":
         """Return the model of each modality: this one, unless it is made of several."""
         return dict.fromkeys(self.modalities, self)
-
-    def _encode_pixels(self, pixels: np.ndarray) -> Vectors:
-        return self.encode(IMAGE, pixels)
 
 
 def stacked(inputs: Sequence[Any]) -> Any:
@@ -179,12 +220,13 @@ class Embedder:
     dataset: Dataset | None = None
     """The only samples that there are vectors for, where they come along with the vectors; None for a model."""
     model: Model | None = None
-    """What encodes; None where vectors were given."""
+    """The model that encodes; None where vectors were given."""
     probes: Probes | None = None
     """Vectors of a few fixed inputs, where loading the model has encoded them."""
 
-    peaks: Peaks = Peaks()
-    """The memory that encoding takes; not watched until ``watch_memory``."""
+    peak_bytes: dict[str, int] | None = None
+    """The most memory of a CUDA device that tensors took while items of each modality were encoded; None where it is not
+    watched."""
 
     def watch_memory(self) -> None:
         """Note the memory of the device that encoding takes from now on, in a process without other models."""
@@ -221,11 +263,8 @@ class Embedder:
         return self.encode(TEXT, texts)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off, start and end among them.
-
-        Raises:
-            NoTokenCounts: the model cannot say.
-        """
+        """Return how many tokens each text takes before any is cut off, start and end among them; raise NoTokenCounts
+        where the model cannot say."""
         raise NoTokenCounts(f"{self.info.id} does not say how many tokens a text takes")
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
@@ -233,11 +272,8 @@ class Embedder:
         return [image.digest() for image in images]
 
     def readable(self, dataset: Dataset) -> Dataset:
-        """Return a data set without the images that cannot be decoded, with a note for each that is left out.
-
-        Raises:
-            DataError: none can be decoded.
-        """
+        """Return a data set without the images that cannot be decoded, with a note for each that is left out; raise
+        DataError where none can be decoded."""
         return dataset
 
     def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
@@ -257,11 +293,8 @@ class Embedder:
         return None
 
     def remember(self, findings: list[CheckFinding] | None) -> None:
-        """Keep what the model says of itself, with what its quick checks found, for the next run.
-
-        Raises:
-            ClipbenchError: it could not be loaded when something was missing in the store.
-        """
+        """Keep what the model says of itself, with what its quick checks found, for the next run; raise ClipbenchError
+        where it could not be loaded when something was missing in the store."""
 
 
 COUNT_NAMES = {IMAGE: "images", TEXT: "texts"}
@@ -279,7 +312,7 @@ class Call(NamedTuple):
     seconds: float = 0.0
     """Time spent on encoding, decoding included."""
     seconds_loading: float = 0.0
-    """Of it, what the model took to be loaded, where that was put off."""
+    """Part of ``seconds`` that the model took to be loaded, where that was put off."""
     is_ahead: bool = False
     """True where it was spent before the evaluation that the call counts for, on several models at once."""
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from clipbench import plugins
-from clipbench.errors import ModelError, UsageError, cause, did_you_mean, missing_package
+from clipbench.errors import ModelError, UsageError, cause, did_you_mean, missing_package, option
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
-from clipbench.models.fingerprint import digest
+from clipbench.models.fingerprint import Probes, coarse_digest, digest, encode_probes
 from clipbench.models.options import LoadOptions
-from clipbench.models.probes import Probes, coarse_digest, encode_probes
 from clipbench.models.protocol import Embedder, Model, ModelInfo
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
@@ -113,7 +112,9 @@ def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
     prefix, colon, body = reference.partition(":")
     if colon and prefix.casefold() in known:
         if not body:
-            raise UsageError(f"model reference '{reference}' ends after its prefix: expected {_form_of(prefix)}")
+            start = f"{prefix.casefold()}:"
+            form = next((form for form, _ in FORMS if form.startswith(start)), f"{prefix}:...")
+            raise UsageError(f"model reference '{reference}' ends after its prefix: expected {form}")
         return known[prefix.casefold()], body
     for alias in aliases():
         if alias.alias == reference.casefold():
@@ -122,7 +123,10 @@ def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
         return "bundled", reference
     if Path(reference).suffix.lower() in CHECKPOINT_SUFFIXES:
         if options.arch is None:
-            raise UsageError(f"checkpoint {reference} needs its architecture: add --arch ARCH, such as --arch ViT-B-32")
+            raise UsageError(
+                f"checkpoint {reference} needs its architecture: add {option('arch', 'ARCH')}, such as"
+                f" {option('arch', 'ViT-B-32')}"
+            )
         return "open_clip", reference
     if re.fullmatch(r"[^\s:]+,[^\s:,]+", reference):
         arch, _, tag = reference.partition(",")
@@ -168,10 +172,6 @@ def _with_reference(model: Model | Embedder, reference: str) -> Loaded:
     return Loaded(named, probes)
 
 
-def _form_of(prefix: str) -> str:
-    return next((form for form, _ in FORMS if form.startswith(f"{prefix.casefold()}:")), f"{prefix}:...")
-
-
 def _hint(reference: str, prefixes: dict[str, str]) -> str:
     path = Path(reference)
     if is_folder(path):
@@ -197,7 +197,5 @@ def _folder_hint(path: Path) -> str:
         return f"a folder with config.json is hf:{path}"
     if any(file.suffix in VECTOR_SUFFIXES for file in entries(path, UsageError)):
         return f"a folder of vectors is embeddings:{path}"
-    return (
-        "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:); a checkpoint in it is FILE with"
-        " --arch ARCH"
-    )
+    lacking = "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:)"
+    return f"{lacking}; a checkpoint in it is FILE with {option('arch', 'ARCH')}"

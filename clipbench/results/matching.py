@@ -1,10 +1,11 @@
-"""The one rule of sameness: what makes several records the same evaluation, and what is worth a note."""
+"""The rules of sameness: which records are of the same evaluation, and which runs are of one training."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from clipbench.results.record import DatasetRecord, EvaluationRecord, as_json
+from clipbench.results.record import EvaluationRecord, as_json
+from clipbench.results.run import Run
 
 EQUAL_SAMPLES = "the samples are equal"
 OTHER_ORDER = "the same samples in another order: they are paired by id, and random draws that follow the order differ"
@@ -12,27 +13,14 @@ BY_POSITION = "samples are paired by position: the data have no ids"
 ON_TRUST = "a data fingerprint is missing: that the samples are equal is taken on trust"
 
 
-class DifferingFact(NamedTuple):
-    """Something that is not the same in all records."""
-
-    name: str
-    """Such as ``task version`` or ``parameters``."""
-    values: tuple[str, ...]
-    """Distinct values, in the order in which the records have them."""
-
-    def __str__(self) -> str:
-        if len(self.values) == 2:
-            return f"{self.name} {self.values[0]} in the one run, {self.values[1]} in the other"
-        return f"{self.name} {', '.join(self.values)} in different runs"
-
-
 @dataclass(frozen=True)
 class Match:
     """The differences between records of evaluations, and what is worth a note."""
 
-    differences: tuple[DifferingFact, ...] = ()
-    """Facts that forbid holding their numbers against each other; empty when the evaluations are the same."""
-    notes: tuple[str, ...] = ()
+    differences: Mapping[str, Sequence[str]]
+    """Facts that forbid holding their numbers against each other, such as ``task version``, with their distinct values in
+    the order of the records; empty when the evaluations are the same."""
+    notes: Sequence[str]
     """Facts that differ while the samples are the same, and how the samples are paired."""
 
     @property
@@ -43,12 +31,12 @@ class Match:
     @property
     def reason(self) -> str:
         """All differences with their values, in one line."""
-        return "; ".join(map(str, self.differences))
+        return "; ".join(_words(name, values) for name, values in self.differences.items())
 
     @property
     def names(self) -> str:
         """The names of the differences, in one line."""
-        return ", ".join(each.name for each in self.differences)
+        return ", ".join(self.differences)
 
 
 def match(*records: EvaluationRecord) -> Match:
@@ -56,10 +44,11 @@ def match(*records: EvaluationRecord) -> Match:
 
     Parameters are compared as JSON, so that one just made equals one that was read. Equal fingerprints are equal
     samples, and so are equal fingerprints whatever the order, where samples have ids: a revision, split or count that
-    differs alone is a note. Where a record has no fingerprint, as old runs and data that were never read have none,
+    differs alone is a note. Where a record has no fingerprint, as data that were never read have none,
     whatever else is known of its data must agree.
 
     Example:
+        >>> from clipbench.results.record import DatasetRecord
         >>> data = DatasetRecord(id="birds", revision="a", n_samples=2, fingerprint="f")
         >>> one = EvaluationRecord(task="retrieval", task_version=1, params={"ks": [1]}, dataset=data, status="ok")
         >>> other = EvaluationRecord(task="retrieval", task_version=2, params={"ks": (1,)}, dataset=data, status="ok")
@@ -82,29 +71,59 @@ def match(*records: EvaluationRecord) -> Match:
         }
     )
     read = [each for each in data if each.fingerprint is not None]
+    unordered = {each.unordered_fingerprint for each in read}
+    are_same = len({each.fingerprint for each in read}) <= 1 or (len(unordered) == 1 and None not in unordered)
     notes = []
-    if not _are_same_samples(read):
-        differences += _facts({"data fingerprint": [each.fingerprint for each in read]}) + described
+    if not are_same:
+        differences |= _facts({"data fingerprint": [each.fingerprint for each in read]}) | described
     elif len(read) == len(data):
-        notes += [f"{fact}; {EQUAL_SAMPLES}" for fact in described]
+        notes += [f"{_words(*fact)}; {EQUAL_SAMPLES}" for fact in described.items()]
         notes += [OTHER_ORDER] if len({each.fingerprint for each in data}) > 1 else []
     else:
-        differences += described
+        differences |= described
         notes += [] if described else [ON_TRUST]
     if any(each.has_ids is False for each in data):
         notes.append(BY_POSITION)
-    return Match(tuple(differences), tuple(notes))
+    return Match(differences, notes)
 
 
-def _are_same_samples(read: Sequence[DatasetRecord]) -> bool:
-    """Return whether data of known fingerprints hold the same samples, in whatever order."""
-    if len({each.fingerprint for each in read}) <= 1:
-        return True
-    unordered = {each.unordered_fingerprint for each in read}
-    return len(unordered) == 1 and None not in unordered
-
-
-def _facts(values: Mapping[str, Sequence[str | None]]) -> list[DifferingFact]:
+def _facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
     """Return the facts that have several values; None and an empty text are unknown and contradict nothing."""
-    distinct = {name: tuple(dict.fromkeys(each for each in those if each)) for name, those in values.items()}
-    return [DifferingFact(name, those) for name, those in distinct.items() if len(those) > 1]
+    distinct = {name: list(dict.fromkeys(each for each in those if each)) for name, those in values.items()}
+    return {name: those for name, those in distinct.items() if len(those) > 1}
+
+
+def _words(name: str, values: Sequence[str]) -> str:
+    if len(values) == 2:
+        return f"{name} {values[0]} in the one run, {values[1]} in the other"
+    return f"{name} {', '.join(values)} in different runs"
+
+
+_SIZES = ("family", "embed_dim", "n_parameters")
+_STEP = re.compile(r"((?:step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?)\d+", re.IGNORECASE)
+
+
+def trainings(runs: Sequence[Run]) -> list[str | None]:
+    """Return, for each run, the training that its model is a checkpoint of; None for a model whose step is not known.
+
+    Models are of one training where their names differ in the step alone, as ``logs/step-10.pt`` and ``logs/step-20.pt``
+    do, they are of one size, and no two have other weights at the same step.
+    """
+    models = [run.result.model for run in runs]
+    keys = [
+        None
+        if model.get("step") is None
+        else as_json([_STEP.sub(r"\1#", str(model.get("ref"))), *(model.get(name) for name in _SIZES)])
+        for model in models
+    ]
+    weights: dict[tuple[str | None, object], set[object]] = {}
+    for key, model in zip(keys, models, strict=True):
+        weights.setdefault((key, model.get("step")), set()).add(model.get("fingerprint"))
+    mixed = {key for (key, _), those in weights.items() if len(those) > 1}
+    return [None if key in mixed else key for key in keys]
+
+
+def is_one_training(runs: Sequence[Run]) -> bool:
+    """Return whether all runs, two or more, are of checkpoints of one training."""
+    found = set(trainings(runs))
+    return len(runs) > 1 and len(found) == 1 and None not in found

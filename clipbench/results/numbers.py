@@ -11,7 +11,7 @@ Minus signs and dashes are those of print (``−``, ``–``). What is searched, 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from clipbench.results.record import Metric
 
@@ -189,6 +189,30 @@ def counted(n: int, noun: str, plural: str | None = None) -> str:
         ('1 model', '2,000 samples', '0 losses')
     """
     return f"{count(n)} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+def listed(words: Sequence[str], conjunction: str = "and") -> str:
+    """Return words as a list in a sentence.
+
+    Example:
+        >>> listed(["gap", "cone", "recall"]), listed(["image", "text"], "or"), listed(["gap"])
+        ('gap, cone and recall', 'image or text', 'gap')
+    """
+    *others, last = words
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
+def shown(metric: Metric | None) -> str:
+    """Return a value with its interval, where it has one, without the unit.
+
+    Example:
+        >>> shown(Metric(value=0.5, low=0.45, high=0.55)), shown(None)
+        ('50.0 [45.0, 55.0]', '–')
+    """
+    if metric is None or metric.value is None:
+        return NONE
+    value = number(metric.value, metric.unit)
+    return f"{value} {interval(metric)}" if metric.low is not None else value
 
 
 def p_value(p: float | None) -> str:

@@ -7,7 +7,7 @@ and prompts); every other value keeps its name, under its evaluation.
 import re
 from collections.abc import Mapping
 
-DATA = {
+CLIP_BENCHMARK = {
     "imagenet1k": "imagenet",
     "sugar_crepe": "sugarcrepe",
     "imagenet_sketch": "imagenet-sketch",
@@ -23,15 +23,17 @@ DATA = {
     "cars": "stanford-cars",
     "dollar_street": "dollar-street",
     "mscoco_captions": "coco",
+}
+"""Names of CLIP_benchmark's data in the catalogue, where they differ; DataComp has most of them too."""
+DATA = {
+    **CLIP_BENCHMARK,
     "mscoco_2014_5k_test_image_text_retrieval": "coco",
     "flickr_1k_test_image_text_retrieval": "flickr30k",
     "retrieval/flickr30k": "flickr30k-whole",  # DataComp's 31,014 images, not the usual 1,000
 }
-"""Names of CLIP_benchmark's and DataComp's data in the catalogue, where they differ."""
+"""The same, and those that DataComp alone has."""
 FOLDERS = frozenset({"wds", "tfds", "vtab"})
 """Prefixes of CLIP_benchmark's data names: the library that reads them, or the benchmark they belong to."""
-HUB_PARTS = 2
-"""``hf:ORG/NAME`` is the name of one data set."""
 TASKS = {
     "zeroshot_classification": "zero-shot",
     "zeroshot_retrieval": "retrieval",
@@ -110,7 +112,7 @@ def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[
     parts = dataset.split("/")
     while len(parts) > 1 and parts[0] in FOLDERS:
         del parts[0]
-    n_own = HUB_PARTS if parts[0].startswith("hf:") else 1
+    n_own = 2 if parts[0].startswith("hf:") else 1  # hf:ORG/NAME is one name
     data, subset = "/".join(parts[:n_own]), parts[n_own:]
     suffix = "" if language in (None, "", "en") else f"-{language}"
     return f"{TASKS.get(task, task)}@{DATA.get(data, data)}{suffix}", "".join(f"{part}/" for part in subset)

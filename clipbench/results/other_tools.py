@@ -8,7 +8,7 @@ values without samples, which can be shown beside ours, but not tested.
 import csv
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,19 +66,12 @@ class Values:
     @property
     def named_metrics(self) -> dict[MetricName, Metric]:
         """The same by names that know their parts."""
-        names = {
-            key if isinstance(key, MetricName) else MetricName(*key.partition("/")[::2]): value
-            for key, value in self.values.items()
-        }
-        return {
-            name: Metric(
-                value=value,
-                unit=unit_of(name.metric, value),
-                higher_is_better=is_higher_better(name.metric),
-                reason=f"no interval: {BARE}",
-            )
-            for name, value in names.items()
-        }
+        found = {}
+        for key, value in self.values.items():
+            name = key if isinstance(key, MetricName) else MetricName(*key.partition("/")[::2])
+            unit, is_better = unit_of(name.metric, value), is_higher_better(name.metric)
+            found[name] = Metric(value=value, unit=unit, higher_is_better=is_better, reason=f"no interval: {BARE}")
+        return found
 
 
 def open_results(path: str | os.PathLike[str]) -> Run | Values:
@@ -115,10 +108,14 @@ def read_values(path: Path) -> Values:
     text = read_text(place, ClipbenchError, advice=EXPECTED)
     records = _rows(text, place) if place.suffix == ".csv" else _objects(text, place)
     kind = _kind(records, place)
+    notes: list[str] = []
     try:
-        label, kept = _of_one_model(records, kind, place, model)
-        notes = _ordinal(kept, place) if kind is _OPEN_CLIP else []
-        if kind is _OPEN_CLIP:
+        models = [kind.model(record) or str(place) for record in records]
+        label = _one_model(list(dict.fromkeys(models)), place, model)
+        kept = [record for record, each in zip(records, models, strict=True) if each == label]
+        if kind is _OPEN_CLIP and len(kept) > 1:
+            epoch = f" (epoch {kept[-1]['epoch']})" if "epoch" in kept[-1] else ""
+            notes.append(f"{place} logs {len(kept)} evaluations: the last{epoch} is compared")
             kept = kept[-1:]
         items = [item for record in kept for item in kind.items(record)]
     except (AttributeError, TypeError, KeyError, ValueError) as error:
@@ -135,18 +132,14 @@ def _named(path: Path) -> tuple[Path, str]:
 
 
 def _merged(folder: Path, found: Mapping[Path, Values], model: str) -> Values:
-    """Return the values of one model from the files of a folder, none of which may contradict another."""
-    labels = dict.fromkeys(each.label for file, each in found.items() if each.label != str(file))
+    labels = list(dict.fromkeys(each.label for file, each in found.items() if each.label != str(file)))
     for file, each in found.items():
         if labels and each.label == str(file):
             raise ClipbenchError(
                 f"{file} does not say of which model it is, as others in {folder} do: move it elsewhere"
             )
-    if model:
-        _check_model(model, labels, folder)
-        found = {file: each for file, each in found.items() if each.label == model}
-    elif len(labels) > 1:
-        raise _several(list(labels), folder)
+    label = _one_model(labels or [str(folder)], folder, model)
+    found = {file: each for file, each in found.items() if not labels or each.label == label}
     values: dict[str, float] = {}
     for file, each in found.items():
         for key, value in each.values.items():
@@ -155,19 +148,15 @@ def _merged(folder: Path, found: Mapping[Path, Values], model: str) -> Values:
                 raise ClipbenchError(
                     f"{first} and {file} have two values of {key}: {values[key]} and {value}; expected one"
                 )
-    notes = [note for each in found.values() for note in each.notes]
-    return Values(label=model or next(iter(labels), str(folder)), values=values, notes=notes)
+    return Values(label=label, values=values, notes=[note for each in found.values() for note in each.notes])
 
 
-def _check_model(model: str, known: Iterable[str | None], path: Path) -> None:
-    if model not in known:
-        raise UsageError(f"{path} has no model '{model}': {did_you_mean(model, map(str, known))}")
-
-
-def _several(models: Sequence[str | None], path: Path) -> UsageError:
-    return UsageError(
-        f"{path} holds {len(models)} models: name one as {path}#MODEL ({', '.join(map(str, models[:3]))}, ...)"
-    )
+def _one_model(models: Sequence[str], path: Path, asked: str) -> str:
+    if asked and asked not in models:
+        raise UsageError(f"{path} has no model '{asked}': {did_you_mean(asked, models)}")
+    if not asked and len(models) > 1:
+        raise UsageError(f"{path} holds {len(models)} models: name one as {path}#MODEL ({', '.join(models[:3])}, ...)")
+    return asked or models[0]
 
 
 def _objects(text: str, path: Path) -> list[_Record]:
@@ -189,6 +178,13 @@ def _objects(text: str, path: Path) -> list[_Record]:
 def _rows(text: str, path: Path) -> list[_Record]:
     """Return the rows of CLIP_benchmark's table in the form of its JSON files; all numbers are taken for metrics."""
     facts = ("dataset", "task", "model", "pretrained", "language", "model_fullname")
+
+    def number(cell: object) -> object:
+        try:
+            return float(str(cell))
+        except ValueError:
+            return cell
+
     try:
         rows = list(csv.DictReader(io.StringIO(text)))
     except csv.Error as error:  # such as a field of more than 131,072 characters
@@ -196,17 +192,10 @@ def _rows(text: str, path: Path) -> list[_Record]:
     return [
         {
             **{key: row[key] for key in facts if row.get(key)},
-            "metrics": {key: _number(cell) for key, cell in row.items() if key and key not in facts and cell},
+            "metrics": {key: number(cell) for key, cell in row.items() if key and key not in facts and cell},
         }
         for row in rows
     ]
-
-
-def _number(cell: object) -> object:
-    try:
-        return float(str(cell))
-    except ValueError:
-        return cell
 
 
 class _Format(NamedTuple):
@@ -264,7 +253,6 @@ _KINDS = (
 
 
 def _kind(records: Sequence[_Record], path: Path) -> _Format:
-    """Return the format that all records have."""
     for kind in _KINDS:
         if records and all(kind.keys <= record.keys() for record in records):
             return kind
@@ -276,24 +264,6 @@ def _kind(records: Sequence[_Record], path: Path) -> _Format:
         )
     keys = ", ".join(str(key) for key in list(records[0])[:6]) if records else "none"
     raise ClipbenchError(f"{path} is of no known kind (its keys: {keys}); {EXPECTED}")
-
-
-def _of_one_model(records: Sequence[_Record], kind: _Format, path: Path, model: str) -> tuple[str, Sequence[_Record]]:
-    """Return the label and the records of the named model, or of the only one."""
-    models = list(dict.fromkeys(kind.model(record) for record in records))
-    if model:
-        _check_model(model, models, path)
-        return model, [record for record in records if kind.model(record) == model]
-    if len(models) > 1:
-        raise _several(models, path)
-    return models[0] or str(path), records
-
-
-def _ordinal(records: Sequence[_Record], path: Path) -> list[str]:
-    if len(records) == 1:
-        return []
-    epoch = f" (epoch {records[-1]['epoch']})" if "epoch" in records[-1] else ""
-    return [f"{path} logs {len(records)} evaluations: the last{epoch} is compared"]
 
 
 def _collected(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:

@@ -1,24 +1,176 @@
-"""Where numbers come from, in words: the model, the data, the seed, the date and the version."""
+"""Facts that a run states of itself: costs of its model and towers, and where its numbers come from, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
-from clipbench.results.costs import cost_facts
-from clipbench.results.numbers import count, counted, significant
-from clipbench.results.record import DatasetRecord, EvaluationRecord
+from clipbench.results.numbers import NONE, abbreviated, count, counted, significant
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Result, TowerRecord
 from clipbench.results.run import Run
+from clipbench.results.table import Cell, Column, Table
+
+FEW = 1000
+"""Items over which the time that it takes to start says little of the speed."""
+FACTS = (
+    "Parameters and floating-point operations of encoding one item; items per second as this run encoded them on its machine,"
+    " with decoding and preprocessing"
+)
+
+
+class ModelQuantity(NamedTuple):
+    """A number that a result has of its model, and of no evaluation."""
+
+    title: str
+    key: str
+    """Field of the model's record, or of its tower's."""
+    cheaper: Literal["less", "more"] | None = None
+    """Direction in which a value costs less; None where the quantity is no price."""
+    divisor: float = 1.0
+    """Between the value as it is recorded and the one that the title speaks of."""
+    tower: str | None = None
+    """The tower that it is of; None where it is of the whole model."""
+    is_measured: bool = False
+    """True where a run measured it on its machine, False where every machine gives it alike."""
+    times: float = 1.0
+    """A factor of the field."""
+
+    def read(self, result: Result) -> tuple[float | None, str]:
+        """Return the value; None with the reason where nobody knows it."""
+        if self.tower is None:
+            value = result.model.get(self.key)
+            return (self.times * value, "") if isinstance(value, int | float) else (None, "the model does not say it")
+        found = result.towers.get(self.tower)
+        if found is None:
+            return None, "the run says nothing of this tower"
+        value = getattr(found, self.key)
+        return (None, found.reasons.get(self.key, "")) if value is None else (float(value), "")
+
+
+def _of_tower(name: str) -> dict[str, ModelQuantity]:
+    return {
+        f"{name}_parameters": ModelQuantity(
+            f"Parameters of the {name} tower, millions", "n_parameters", "less", 1e6, tower=name
+        ),
+        f"{name}_flops": ModelQuantity(f"GFLOPs of one {name}", "flops", "less", 1e9, tower=name),
+        f"{name}_per_second": ModelQuantity(
+            f"{name.capitalize()}s encoded a second", "items_per_second", "more", tower=name, is_measured=True
+        ),
+        f"{name}_memory": ModelQuantity(
+            f"Peak memory while encoding {name}s, GB", "peak_bytes", "less", 1e9, tower=name, is_measured=True
+        ),
+    }
+
+
+MODEL_QUANTITIES: Mapping[str, ModelQuantity] = {
+    "parameters": ModelQuantity("Parameters, millions", "n_parameters", "less", 1e6),
+    **_of_tower("image"),
+    **_of_tower("text"),
+    "dimensions": ModelQuantity("Dimensions of a vector", "embed_dim", "less"),
+    "bytes": ModelQuantity("Bytes of a vector in float32", "embed_dim", "less", times=4),
+    "step": ModelQuantity("Training step", "step"),
+}
+"""Quantities by the names that ``clipbench plot across`` and the columns of exports have for them."""
+
+
+def cost_facts(result: Result) -> list[str]:
+    """Return the size of the model and the work of each tower in words, of those that are known."""
+    size = result.model.get("n_parameters")
+    return [
+        *([f"{abbreviated(size, 'kMB')} parameters"] if isinstance(size, int | float) else []),
+        *(
+            f"{abbreviated(tower.flops, 'kMGT')}FLOPs per {name}"
+            for name, tower in result.towers.items()
+            if tower.flops is not None
+        ),
+    ]
+
+
+def costs_apart(base: Result, candidate: Result) -> str | None:
+    """Return what two models cost, in a line; None where one is not known, or they cost the same.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> small, large = (SimpleNamespace(model={"n_parameters": n}, towers={"image": TowerRecord(flops=10 * n)})
+        ...                 for n in (2_000_000, 8_000_000))
+        >>> costs_apart(small, large)
+        'the base has 2.00 M parameters, 20.0 MFLOPs per image; the candidate has 8.00 M parameters, 80.0 MFLOPs per image'
+        >>> costs_apart(small, small) is None
+        True
+    """
+    ours, theirs = (", ".join(cost_facts(each)) for each in (base, candidate))
+    if not base.towers or not candidate.towers or not ours or not theirs or ours == theirs:
+        return None
+    return f"the base has {ours}; the candidate has {theirs}"
+
+
+def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:
+    """Return a row a tower of each model; None where no run says anything of one.
+
+    Quantities that no tower has are left out, with the reason as a warning.
+    """
+    towers = [(result.towers, label) for result, label in zip(results, labels, strict=True) if result.towers]
+    if not towers:
+        return None
+    each = [tower for found, _ in towers for tower in found.values()]
+    columns = [column for column in _COLUMNS if any(getattr(tower, column.key) is not None for tower in each)]
+    notes: list[str] = []
+    rows: list[list[Cell | str] | str] = []
+    for found, label in towers:
+        rows += [label] if len(results) > 1 else []
+        rows += [
+            [name.capitalize(), *(_cell(tower, column, notes) for column in columns)] for name, tower in found.items()
+        ]
+    missing = {
+        column.header: "; ".join(
+            dict.fromkeys(tower.reasons[column.key] for tower in each if column.key in tower.reasons)
+        )
+        for column in _COLUMNS
+        if column not in columns
+    }
+    return Table(
+        title="Cost of each tower",
+        facts=FACTS,
+        columns=[Column("tower", is_number=False), *(Column(column.header) for column in columns)],
+        rows=rows,
+        notes=notes,
+        warnings=[f"{header}: {reasons}" for header, reasons in missing.items() if reasons],
+    )
+
+
+class _Column(NamedTuple):
+    key: str
+    header: str
+    written: Callable[[float], str]
+
+
+_COLUMNS = (
+    _Column("n_parameters", "parameters", partial(abbreviated, letters="kMB")),
+    _Column("flops", "FLOPs", partial(abbreviated, letters="kMGT")),
+    _Column("items_per_second", "per second", significant),
+    _Column("peak_bytes", "peak memory", lambda value: f"{abbreviated(value, 'kMGT')}B"),
+)
+
+
+def _cell(tower: TowerRecord, column: _Column, notes: list[str]) -> Cell:
+    value, note = getattr(tower, column.key), ""
+    if value is None:
+        note = tower.reasons.get(column.key, "")
+    elif column.key == "flops" and tower.item:
+        note = f"of {tower.item}"
+    elif column.key == "items_per_second" and tower.n_timed < FEW:
+        note = f"measured over fewer than {count(FEW)} items, start included"
+    if note and note not in notes:
+        notes.append(note)
+    return Cell(NONE if value is None else column.written(value), note=notes.index(note) + 1 if note else 0)
+
 
 FINGERPRINT_LENGTH = 12
 """Characters that tell one model from another; result.json has all."""
 
 
 def origin(run: Run) -> str:
-    """Return which weights a run is of, and how and when it was made.
-
-    Example:
-        fingerprint 1a2b3c4d5e6f, seed 0, 2026-11-24 14:15 UTC, clipbench 0.1.0
-    """
+    """Return which weights a run is of, and how and when it was made: ``fingerprint 1a2b3c4d5e6f, seed 0, ...``."""
     result = run.result
     fingerprint = str(result.model.get("fingerprint") or "not recorded")[:FINGERPRINT_LENGTH]
     created = moment(result.created) or "date not recorded"
@@ -56,38 +208,23 @@ def data_facts(data: DatasetRecord) -> str:
 
 
 def encoded_facts(counts: Mapping[str, int]) -> str | None:
-    """Return how many images, texts and others went through the model, and how many came from the cache.
-
-    Example:
-        >>> encoded_facts({"images": 3, "stored_images": 5, "texts": 0, "stored_texts": 1000})
-        '3 images encoded and 5 from cache, 1,000 texts from cache'
-    """
+    """Return how many images, texts and others went through the model, and how many came from the cache."""
     if not counts.keys() >= {"images", "stored_images", "texts", "stored_texts"}:
-        return None  # vectors that were there before, or an old run
+        return None  # vectors that were there before
     parts = []
-    for noun in ("image", "text"):
-        encoded, stored = counts[f"{noun}s"], counts[f"stored_{noun}s"]
-        if encoded and stored:
-            parts.append(f"{counted(encoded, noun)} encoded and {count(stored)} from cache")
-        else:
-            parts.append(f"{counted(encoded, noun)} encoded" if encoded else f"{counted(stored, noun)} from cache")
-    for name in (name for name in counts if f"stored_{name}" in counts and name not in ("images", "texts")):
+    for name in (name for name in counts if f"stored_{name}" in counts):
         encoded, stored = counts[name], counts[f"stored_{name}"]
-        found = [
-            *([f"{count(encoded)} encoded"] if encoded else []),
-            *([f"{count(stored)} from cache"] if stored else []),
-        ]
-        parts.append(f"{name}: {' and '.join(found) or '0 encoded'}")
+        is_plural = name in ("images", "texts")
+        first = counted(encoded or stored, name[:-1]) if is_plural else f"{name}: {count(encoded or stored)}"
+        if encoded and stored:
+            parts.append(f"{first} encoded and {count(stored)} from cache")
+        else:
+            parts.append(f"{first} {'from cache' if stored else 'encoded'}")
     return ", ".join(parts)
 
 
 def moment(created: str) -> str:
-    """Return an ISO 8601 time for reading.
-
-    Example:
-        >>> moment("2026-11-24T14:15:00+00:00"), moment("some day")
-        ('2026-11-24 14:15 UTC', 'some day')
-    """
+    """Return an ISO 8601 time for reading."""
     try:
         time = datetime.fromisoformat(created)
     except ValueError:

@@ -31,7 +31,7 @@ class CheckFinding:
     seen: str
     """The observation; of a check that was not made, the reason."""
     why: str = ""
-    """Why it matters, in a sentence."""
+    """The reason why it matters, in a sentence."""
     mend: str = ""
     """Advice; empty where all is well."""
 
@@ -78,7 +78,7 @@ class Metric:
     higher_is_better: bool | None = None
     """None where neither direction is better."""
     title: str = ""
-    """The name that papers give it, such as ``Top-1 accuracy``; empty in results from before there were titles."""
+    """The name that papers give it, such as ``Top-1 accuracy``."""
     description: str = ""
     """One sentence that says what is measured."""
     control_of: list[str] = field(default_factory=list)
@@ -88,21 +88,19 @@ class Metric:
     method: str | None = None
     """The method of the interval."""
     reason: str | None = None
-    """Why the value, or the interval, is missing."""
+    """The reason why the value, or the interval, is missing."""
     published: list[PublishedValue] = field(default_factory=list)
     """Values that others published for this model, data and protocol."""
     column: str | None = None
     """The column of the sample table whose mean is the value; two models are compared by it, sample by sample."""
     influence: str | None = None
     """The column of each sample's influence on the value, for a smooth function of means."""
-    weighted_column: str | None = None
-    """The column whose mean is the value, of a mean of means: each sample as the value weighs it. Beside ``influence``, two
-    models are tested by it."""
     squared_influence: str | None = None
     """The column of each sample's influence on the unbiased square of a distance, value² - chance². Beside ``influence``,
     which fails near 0, two models are tested by it."""
     statistic: StatisticRecord | None = None
-    """The estimator, such as a median, that gives the value from the sample table, where neither does."""
+    """The estimator, such as a median, that gives the value from the sample table, where neither does; of a mean over classes,
+    or other parts, beside ``influence``: two models are compared by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +134,9 @@ class DatasetRecord:
     fingerprint: str | None = None
     """Hash of all that scores depend on, in order: equal fingerprints, equal samples."""
     unordered_fingerprint: str | None = None
-    """The same whatever the order of the samples; None where they have no ids of their own, and in old runs."""
+    """The same whatever the order of the samples; None where they have no ids of their own."""
     has_ids: bool | None = None
-    """False where samples are numbered by their row, so that only the position pairs them; None in old runs."""
+    """False where samples are numbered by their row, so that only the position pairs them; None where nothing was read."""
     cite: str | None = field(default=None, compare=False)
     """The citation of the data, where that is known."""
 
@@ -193,13 +191,8 @@ class MetricName(str):
         """Return the name of a metric of an evaluation, or of a slice of it."""
         suffix = f"{{{grouping}={group}}}" if grouping else ""
         self = super().__new__(cls, f"{evaluation}{suffix}/{metric}")
-        self.evaluation, self.metric, self.grouping, self.group, self.slice = (
-            evaluation,
-            metric,
-            grouping,
-            group,
-            suffix,
-        )
+        self.evaluation, self.metric, self.slice = evaluation, metric, suffix
+        self.grouping, self.group = grouping, group
         return self
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
@@ -218,7 +211,7 @@ class EvaluationRecord:
     status: Status
     reason: str | None = None
     error: str | None = None
-    """Class of the error that is the reason, such as ``VectorError``; None also for a bug, and in old runs."""
+    """Class of the error that is the reason, such as ``VectorError``; None also for a bug."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """``load``, ``encode_images``, ``encode_texts``, ``score``; 0 for an encoding that the store already held. Another
     modality that was encoded, such as ``audio``, has its ``encode_audio``."""
@@ -240,16 +233,12 @@ class EvaluationRecord:
     files: Mapping[str, str] = field(default_factory=dict)
     """``samples`` and ``arrays``: paths inside the run folder; ``slices/NAME``: samples of groups of captions."""
     has_all_rows: bool | None = None
-    """False where ``arrays`` holds a sample of the rows of vectors; None in old runs, and where nothing was measured."""
+    """False where ``arrays`` holds a sample of the rows of vectors; None where nothing was measured."""
 
     @property
     def name(self) -> str:
         """``task@data``, as it is asked for."""
         return f"{self.task}@{self.dataset.id}"
-
-    def slice_name(self, grouping: str, group: str) -> str:
-        """Return the name of one slice in comparisons and gates: ``task@data{grouping=group}``."""
-        return f"{self.name}{{{grouping}={group}}}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +249,7 @@ class AverageRecord:
     metric: Metric
     """Without a value, and with the reason, unless all data sets were measured."""
     parts: list[list[str]]
-    """Of each data set the full names of the metrics whose mean is its score, measured or not."""
+    """Full names of the metrics whose mean is the score of each data set, measured or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +272,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class TowerRecord:
-    """What the tower of one modality costs: size and work of the model, speed and memory of the run."""
+    """Costs of the tower of one modality: size and work of the model, speed and memory of the run."""
 
     n_parameters: int | None = None
     """Parameters that encoding one item uses; one that two towers share counts in each."""
@@ -291,7 +280,7 @@ class TowerRecord:
     """Floating-point operations of encoding one ``item``: products of matrices, convolutions and attention, a multiply-add as
     two. Attention counts in full under a mask too; activations, normalisations and lookups do not count."""
     item: str | None = None
-    """What was encoded to count them, such as ``an image of 224 x 224 pixels``."""
+    """The item that was encoded to count them, such as ``an image of 224 x 224 pixels``."""
     n_encoded: int = 0
     """Distinct items that went through the tower in this run; one whose content has no hash counts each time."""
     n_timed: int = 0
@@ -305,7 +294,7 @@ class TowerRecord:
     """The most memory of a CUDA device that tensors took at a time while this run encoded, weights of all towers included;
     known where ``clipbench run`` measures one model."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why values are missing, by the names of their fields."""
+    """The reasons why values are missing, by the names of their fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,9 +315,9 @@ class Result:
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Tasks of ``all`` that the model's own samples do not allow, with the reason of each."""
     towers: Mapping[str, TowerRecord] = field(default_factory=dict)
-    """What each tower costs, by its modality, such as ``image``; empty where vectors were given, and in old runs."""
+    """Costs of each tower, by its modality, such as ``image``; empty where vectors were given."""
     average: AverageRecord | None = None
-    """None where the suite has no average, none of its data sets was asked for, and in old runs."""
+    """None where the suite has no average, or none of its data sets was asked for."""
 
     @property
     def is_complete(self) -> bool:
@@ -347,40 +336,28 @@ def strict_json(record: Any, *, indent: int | None = None) -> str:
 
 
 def finite(metric: Metric) -> Metric:
-    """Return a metric that can be written and read: what is NaN, infinite or too large is undefined, with the reason.
-
-    Example:
-        >>> finite(Metric(value=float("inf"))).reason
-        'the value is inf: too large a number, or made from one'
-        >>> finite(Metric(value=1.0, low=0.0, high=1e300)).high is None
-        True
-    """
+    """Return a metric that can be written and read: what is NaN, infinite or too large is undefined, with the reason."""
     why = "too large a number, or made from one"
-    if not _is_sound(metric.chance):
-        metric = replace(metric, chance=None)
+    chance = metric.chance if _is_sound(metric.chance) else None
     if not _is_sound(metric.value):
         reason = f"the value is {metric.value}: {why}"
-        return replace(metric, value=None, low=None, high=None, method=None, reason=reason)
-    for bound in (metric.low, metric.high):
-        if not _is_sound(bound):
-            return replace(metric, low=None, high=None, method=None, reason=f"no interval: a bound is {bound}: {why}")
-    return metric
+        return replace(metric, value=None, low=None, high=None, chance=chance, method=None, reason=reason)
+    wrong = next((bound for bound in (metric.low, metric.high) if not _is_sound(bound)), None)
+    if wrong is None:
+        return replace(metric, chance=chance)
+    reason = f"no interval: a bound is {wrong}: {why}"
+    return replace(metric, low=None, high=None, chance=chance, method=None, reason=reason)
 
 
 def finite_curve(curve: Curve) -> Curve:
     """Return a curve that can be written and read: points without a place are left out, and other values undefined."""
     rows = [row for row, x in enumerate(curve.x) if _is_sound(x)]
-
-    def at(values: Sequence[float | None]) -> list[float | None]:
-        return [values[row] if _is_sound(values[row]) else None for row in rows]
-
-    return replace(
-        curve,
-        x=[curve.x[row] for row in rows],
-        y=at(curve.y),
-        low=None if curve.low is None else at(curve.low),
-        high=None if curve.high is None else at(curve.high),
-    )
+    sides: dict[str, Any] = {
+        name: [values[row] if _is_sound(values[row]) else None for row in rows]
+        for name in ("x", "y", "low", "high")
+        if (values := getattr(curve, name)) is not None
+    }
+    return replace(curve, **sides)
 
 
 def _is_sound(value: float | None) -> bool:
@@ -389,10 +366,10 @@ def _is_sound(value: float | None) -> bool:
 
 def as_json(value: object) -> str:
     """Return a value in one line of JSON with sorted keys, the same whether it was just made or read from a result."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_plain)
 
+    def plain(value: object) -> object:
+        if isinstance(value, Mapping):
+            return dict(value)
+        return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=plain)

@@ -1,6 +1,7 @@
 """Published accuracies of many models, in tables that come with clipbench, by full names of metrics."""
 
 import csv
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -21,7 +22,10 @@ def open_clip_results() -> Results:
 
     OpenAI's weights are listed under the architecture with their activation, ``-quickgelu``, as they were measured.
     """
-    return MappingProxyType({_with_activation(model): scores for model, scores in _read("open_clip.csv").items()})
+    found = _read("open_clip.csv")
+    return MappingProxyType(
+        {re.sub("(?<!-quickgelu)/openai$", "-quickgelu/openai", model): found[model] for model in found}
+    )
 
 
 @cache
@@ -37,8 +41,3 @@ def _read(name: str) -> dict[str, Mapping[str, float]]:
     text = files("clipbench.results").joinpath(name).read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     return {row.pop("model"): {column: float(cell) for column, cell in row.items() if cell} for row in rows}
-
-
-def _with_activation(model: str) -> str:
-    architecture, _, tag = model.partition("/")
-    return f"{architecture.removesuffix('-quickgelu')}-quickgelu/openai" if tag == "openai" else model

@@ -7,12 +7,13 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.files import is_inside, write_atomic
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+
 TEMPORARY = "clipbench-run-"
-"""How the name of a folder begins that ``clipbench.run`` makes and removes again."""
+"""Beginning of the name of a folder that ``clipbench.run`` makes and removes again."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +57,6 @@ class Run:
     ``clipbench.run`` and ``clipbench.read_run`` return one. In a notebook it shows its scorecard.
 
     Example:
-        >>> import numpy as np
         >>> from clipbench import run, vectors
         >>> x, noise = np.eye(4), np.roll(np.eye(4), 1, axis=0)
         >>> made = run(vectors(images=x, texts=noise, name="mine"), "retrieval")
@@ -70,12 +71,10 @@ class Run:
     result: Result
 
     def __repr__(self) -> str:
-        evaluations = self.result.evaluations
-        names = ", ".join(record.name for record in evaluations if record.status == "ok")
-        missing = "".join(
-            f"; {record.name} {record.status}: {record.reason}" for record in evaluations if record.status != "ok"
-        )
-        return f"<run of {model_name(self)}: {names or 'no evaluations'}{missing}>"
+        done = [each.name for each in self.result.evaluations if each.status == "ok"]
+        rest = [f"{each.name} {each.status}: {each.reason}" for each in self.result.evaluations if each.status != "ok"]
+        first = f"{model_name(self)}: {', '.join(done) or 'no evaluations'}"
+        return f"<run of {'; '.join([first, *rest])}>"
 
     @property
     def label(self) -> str:
@@ -106,18 +105,41 @@ class Run:
 
         return metrics_frame(self.result)
 
-    def samples(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
-        """Return the table of an evaluation, one row a sample: ``sample_id`` and the columns behind its metrics.
+    def evaluation(self, name: EvaluationRecord | str) -> EvaluationRecord:
+        """Return the finished evaluation of a task, or of ``task@data``; of one that was made twice, the first.
 
         Args:
-            evaluation: a task such as ``"retrieval"``, or ``"retrieval@coco"`` where it was made on several data sets; or
-                the record itself.
+            name: a task such as ``"retrieval"``, or ``"retrieval@coco"`` where it was made on several data sets; or the
+                record itself.
+
+        Raises:
+            UsageError: the run has none, or several of that task.
+            ClipbenchError: it was not measured.
+        """
+        if not isinstance(name, str):
+            return name
+        task, _, data = name.partition("@")
+        evaluations = self.result.evaluations
+        wanted = task.strip().lower().replace("_", "-")
+        found = [each for each in evaluations if each.task == wanted and data in ("", each.dataset.id)]
+        if not found:
+            known = dict.fromkeys(each.name if data else each.task for each in evaluations)
+            raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, known)}")
+        if len({each.dataset.id for each in found}) > 1:
+            raise UsageError(f"the run has '{name}' on several data sets: name one, as '{found[0].name}'")
+        done = next((each for each in found if each.status == "ok"), None)
+        if done is None:
+            raise ClipbenchError(f"{found[0].name} was not measured: {found[0].reason}")
+        return done
+
+    def samples(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
+        """Return the table of an evaluation, one row a sample: ``sample_id`` and the columns behind its metrics.
 
         Raises:
             UsageError: the run has no such evaluation.
             ClipbenchError: it was not measured, or its table is damaged.
         """
-        return self._table(self.evaluation(evaluation) if isinstance(evaluation, str) else evaluation, "samples")
+        return self._table(self.evaluation(evaluation), "samples")
 
     def neighbours(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
         """Return the texts or images that were nearest to the worst failures of an evaluation, the nearest first.
@@ -131,7 +153,7 @@ class Run:
         """
         import pandas
 
-        record = self.evaluation(evaluation) if isinstance(evaluation, str) else evaluation
+        record = self.evaluation(evaluation)
         if "neighbours" not in record.files:
             return pandas.DataFrame(columns=["sample_id", "place", "text", "image", "cosine", "is_right"])
         return self._table(record, "neighbours")
@@ -165,21 +187,15 @@ class Run:
             UsageError: the run has no such evaluation.
             ClipbenchError: its samples have no margin, since the task has no right and wrong answers.
         """
-        from clipbench.results.frames import worst_rows
-
-        record = self.evaluation(evaluation) if isinstance(evaluation, str) else evaluation
-        return worst_rows(self.samples(record), n, record)
-
-    def evaluation(self, name: str) -> EvaluationRecord:
-        """Return the finished evaluation of a task, or of ``task@data``.
-
-        Raises:
-            UsageError: the run has none, or several of that task.
-            ClipbenchError: it was not measured.
-        """
-        from clipbench.results.frames import find_evaluation
-
-        return find_evaluation(self.result.evaluations, name)
+        record = self.evaluation(evaluation)
+        table = self.samples(record)
+        if n < 1:
+            raise UsageError(f"n is {n}: expected 1 or more")
+        if "margin" not in table.columns:
+            raise ClipbenchError(f"samples of {record.name} have no margin: the task has no right and wrong answers")
+        failed = table[table["margin"] <= 0].sort_values("margin", kind="stable").head(n)
+        first = [name for name in ("sample_id", "margin") if name in failed.columns]
+        return failed[[*first, *(name for name in failed.columns if name not in first)]].reset_index(drop=True)
 
     def plot(  # noqa: PLR0913  the options of the command, each by its name
         self,
@@ -246,7 +262,6 @@ class Run:
         return Run(target, self.result)
 
     def _repr_html_(self) -> str:
-        """Return the scorecard, as a notebook shows it."""
         from clipbench.results.frames import scorecard
         from clipbench.results.table import as_html
 
@@ -283,7 +298,8 @@ class Run:
                 " not read: the run is damaged, or not what it seems"
             )
         if not is_file(path):
-            again = "run again with --keep-arrays to have all arrays" if kind == "arrays" else "make it again"
+            all_arrays = f"run again with {option('keep_arrays', True)} to have all arrays"
+            again = all_arrays if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
         return path
 
@@ -316,15 +332,6 @@ def check_record(record: Result | EvaluationRecord, what: str) -> None:
 
     Args:
         what: the record, for the message.
-
-    Example:
-        >>> from clipbench.results.record import DatasetRecord
-        >>> data = DatasetRecord(id="mine")
-        >>> record = EvaluationRecord(task="a", task_version=1, params={"k": 1e300}, dataset=data, status="ok")
-        >>> check_record(record, "the evaluation")
-        Traceback (most recent call last):
-        ...
-        clipbench.errors.ClipbenchError: the evaluation cannot be recorded: params.k is 1e+300, expected a number below 2^63
     """
     try:
         ((data,),) = decode_json(f"[[{strict_json(record)}]]", is_text=False)  # an evaluation lies so deep in a result
@@ -334,16 +341,6 @@ def check_record(record: Result | EvaluationRecord, what: str) -> None:
         raise ClipbenchError(f"{what} cannot be recorded: {error}; {expected}") from error
     except SchemaError as error:
         raise ClipbenchError(f"{what} cannot be recorded: {error}") from error
-
-
-def check_whole(run: Run) -> None:
-    """Raise ClipbenchError unless the folder of a run holds its result and every file that the result names."""
-    for record in read_run(run.folder).result.evaluations:
-        for file in record.files.values():
-            if not is_file(run.folder / file):
-                raise ClipbenchError(
-                    f"run {run.folder} lacks {file}: it was removed or never written, make the run again"
-                )
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
@@ -381,7 +378,6 @@ def read_headlines(path: Path, most: int) -> Run:
 
 
 def _light(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of an evaluation without what a list of runs does not show."""
     kept = {key: value for key, value in record.items() if key not in ("controls", "curves", "slices")}
     metrics = record.get("metrics")
     if isinstance(metrics, dict):
@@ -391,7 +387,6 @@ def _light(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path, most: int) -> tuple[Path, object]:
-    """Return the file of a result, and what is in it."""
     file = path / "result.json" if is_folder(path) else path
     if not is_there(file):
         raise ClipbenchError(
@@ -406,16 +401,19 @@ def _read(path: Path, most: int) -> tuple[Path, object]:
 def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: None) -> list[Path]:
     """Return the run folders that paths name: runs themselves, and the runs inside the folder of several.
 
-    Of several paths, as a pattern of the shell gives them, those are left out that are there and hold no run, such as the
-    report of several runs beside their folders. A path alone, or one that is not there, is returned as it is: reading it
-    says what is wrong. A link inside the folder of several runs that leads out of it is left out.
+    Of several paths, as a pattern of the shell gives them, those that are there and hold no run are left out; a path alone,
+    or one that is not there, is returned as it is: reading it says what is wrong. A link out of the folder of several runs is left out too.
 
     Args:
         note: is called with a sentence on what is left out.
     """
+
+    def by_numbers(path: Path) -> list[tuple[int, str]]:  # step-2 comes before step-10
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
     found: list[Path] = []
     for path in paths:
-        inside = [] if is_file(path / "result.json") else sorted(matching(path, "*/result.json"), key=_by_numbers)
+        inside = [] if is_file(path / "result.json") else sorted(matching(path, "*/result.json"), key=by_numbers)
         for file in [file for file in inside if not is_inside(file, path)]:
             note(f"{file.parent} is left out: it is a link that leads out of {path}; name it itself")
             inside.remove(file)
@@ -429,11 +427,6 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
     return found or list(paths)
 
 
-def _by_numbers(path: Path) -> list[tuple[int, str]]:
-    """Return a key by which step-2 comes before step-10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
-
-
 def read_one_run(path: Path) -> Run:
     """Return the run in a folder.
 
@@ -443,9 +436,8 @@ def read_one_run(path: Path) -> Run:
     """
     inside = [] if is_file(path / "result.json") else matching(path, "*/result.json")
     if inside:
-        raise UsageError(
-            f"{path} is a folder of {counted(len(inside), 'run')}, expected one run, such as {inside[0].parent}"
-        )
+        n = counted(len(inside), "run")
+        raise UsageError(f"{path} is a folder of {n}, expected one run, such as {inside[0].parent}")
     return read_run(path)
 
 
@@ -468,6 +460,21 @@ def numbered(names: Sequence[str]) -> list[str]:
     return [f"{name} #{place}" if names.count(name) > 1 else name for place, name in enumerate(names, 1)]
 
 
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return the names, each name that occurs several times with a number that makes it distinct.
+
+    Example:
+        >>> distinct_names(["b", "a-b", "a-b", "a-b-2"])
+        ['b', 'a-b-3', 'a-b-4', 'a-b-2']
+    """
+    single = {name for name in names if names.count(name) == 1}
+    distinct: list[str] = []
+    for place, name in enumerate(names, 1):
+        candidates = [name] if name in single else (f"{name}-{number}" for number in count(place))
+        distinct.append(next(each for each in candidates if each == name or each not in {*single, *distinct}))
+    return distinct
+
+
 def model_name(run: Run) -> str:
     """Return how the model was asked for."""
     return str(run.result.model.get("ref") or "unnamed model")
@@ -487,16 +494,13 @@ def _result(data: object, file: Path) -> Result:
         found = fitted(Result, data)
         fitted(ModelRecord, found.model, "model.")
         for number, evaluation in enumerate(found.evaluations):
-            _check_curves(evaluation, f"evaluations[{number}]")
+            for name, curve in evaluation.curves.items():
+                sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]
+                if len(set(sides)) > 1:
+                    raise SchemaError(
+                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sides))} numbers, expected as many"
+                        " of each"
+                    )
         return found
     except SchemaError as error:
         raise ClipbenchError(f"{file} is not a clipbench result ({error}): make the run again") from error
-
-
-def _check_curves(evaluation: EvaluationRecord, place: str) -> None:
-    for name, curve in evaluation.curves.items():
-        sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]
-        if len(set(sides)) > 1:
-            raise SchemaError(
-                f"{place}.curves.{name} has {' and '.join(map(str, sides))} numbers, expected as many of each"
-            )

@@ -1,6 +1,7 @@
 """Titles of metrics and subsets for a reader: those that were recorded, or else their names made readable."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from clipbench.results.record import EvaluationRecord, Metric
 
@@ -59,6 +60,24 @@ def headlines(evaluation: EvaluationRecord) -> dict[str, Metric]:
     """Return the metrics that stand for an evaluation: its headlines, or else its first metric."""
     marked = {name: metric for name, metric in evaluation.metrics.items() if metric.is_headline}
     return marked or dict(list(evaluation.metrics.items())[:1])
+
+
+def first_headline(metrics: Mapping[str, Any], has_value: Callable[[str], bool] | None = None) -> str:
+    """Return the name of the metric that stands for an evaluation where there is room for one.
+
+    It is the first headline that has a value, or else the first headline; where none is marked, all count as headlines.
+
+    Args:
+        metrics: at least one, with ``is_headline``: metrics, or the measures that they are made by.
+        has_value: whether a metric has a value; by default, where its ``value`` is not None.
+
+    Example:
+        >>> first_headline({"ece": Metric(value=0.1), "acc1": Metric(value=0.5, is_headline=True)})
+        'acc1'
+    """
+    marked = [name for name, each in metrics.items() if getattr(each, "is_headline", False)] or list(metrics)
+    has_value = has_value or (lambda name: metrics[name].value is not None)
+    return next(filter(has_value, marked), marked[0])
 
 
 def readable(name: str) -> str:

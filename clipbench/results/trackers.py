@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, PluginFault, UsageError, did_you_mean, option
 from clipbench.plugins import optional, plotter
 from clipbench.results.record import Metric
 from clipbench.results.run import Run
@@ -36,7 +36,7 @@ DPI = 200
 MLFLOW_BATCH = 500
 """Metrics that are sent to MLflow at a time, which takes 1,000 at most."""
 SENT_FILES = ("report.html", "result.json")
-MODEL_FACTS = ("ref", "family", "embed_dim", "context_length", "image_size", "n_parameters")
+MODEL_FACTS = ("family", "embed_dim", "context_length", "image_size", "n_parameters")
 
 Step = int | float | None
 """The training step; None where a model has none."""
@@ -44,7 +44,7 @@ Step = int | float | None
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a tracker is to write."""
+    """The place that a tracker is to write to."""
 
     name: str
     """Name of the run in the tracker."""
@@ -53,22 +53,6 @@ class Place:
     config: Mapping[str, str | int | float] = field(default_factory=dict)
     joins: bool = False
     """Write to the run that this process has open, if there is one, in place of a new one."""
-
-
-class Tracker(Protocol):
-    """An open run of a tracker."""
-
-    def scalars(self, values: Mapping[str, float], step: Step) -> None:
-        """Log numbers by name."""
-
-    def images(self, files: Mapping[str, Path], step: Step) -> None:
-        """Log PNG files by the names of the figures."""
-
-    def files(self, files: Sequence[Path], step: Step) -> None:
-        """Keep files, which may be gone afterwards."""
-
-    def close(self) -> None:
-        """End the run, unless it was another's."""
 
 
 class Trackers:
@@ -85,9 +69,9 @@ class Trackers:
     def __init__(self, names: Sequence[str], failed: Callable[[str, BaseException], object]) -> None:
         for name in names:
             if name not in TRACKERS:
-                raise UsageError(f"--log {name}: {did_you_mean(name, TRACKERS)}")
+                raise UsageError(f"{option('log', name)}: {did_you_mean(name, TRACKERS)}")
         self._libraries = {
-            name: optional(TRACKERS[name].module, extra=name, needed_by=f"--log {name}", kind=UsageError)
+            name: optional(name, extra=name, needed_by=option("log", name), kind=UsageError)
             for name in dict.fromkeys(names)
         }
         self._failed = failed
@@ -98,7 +82,6 @@ class Trackers:
         if not self._libraries:
             return
         step = run.result.model.get("step")
-        step = step if isinstance(step, int | float) else None
         files = [run.folder / name for name in SENT_FILES if is_file(run.folder / name)]
         with tempfile.TemporaryDirectory(prefix="clipbench-figures-") as folder:
             images = self._figures(run, Path(folder))
@@ -126,7 +109,7 @@ class Trackers:
     def _tracker(self, name: str, place: Place) -> "Iterator[Tracker]":
         with self._saying_why_not(name):
             if name not in self._open:
-                self._open[name] = TRACKERS[name].open(self._libraries[name], place)
+                self._open[name] = TRACKERS[name](self._libraries[name], place)
             yield self._open[name]
 
     @contextmanager
@@ -141,7 +124,7 @@ class Trackers:
         found: dict[str, Path] = {}
         with self._saying_why_not("figures"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for name, figure in run_figures(run):
+            for name, figure in run_figures(run, self._failed):
                 file = folder / str(len(found)) / f"{re.sub(r'[^A-Za-z0-9._@-]+', '-', name)}.png"
                 file.parent.mkdir()
                 figure.savefig(file, dpi=DPI)
@@ -158,20 +141,30 @@ def run_scalars(run: Run) -> dict[str, float]:
     if run.result.average is not None:
         metrics[f"average@{run.result.average.suite}"] = run.result.average.metric
     bounds = {"": "value", "_low": "low", "_high": "high"}
-    numbers = {
-        f"{name}{end}": getattr(metric, part) for name, metric in metrics.items() for end, part in bounds.items()
+    return {
+        f"{name}{end}": number
+        for name, metric in metrics.items()
+        for end, part in bounds.items()
+        if (number := getattr(metric, part)) is not None
     }
-    return {name: number for name, number in numbers.items() if number is not None}
 
 
-def run_figures(run: Run) -> "Iterator[tuple[str, Any]]":
-    """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of them."""
+def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "Iterator[tuple[str, Any]]":
+    """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of them.
+
+    Args:
+        run: the run.
+        failed: told the name and the error of a plug-in's plot that raises.
+    """
     maker = plotter()
     data = dict.fromkeys(record.dataset.id for record in run.result.evaluations if record.status == "ok")
     for name in maker.plots():
         for one in (None, *data):
             try:
                 figure = maker.draw_plot(name, [run], maker.PlotOptions(data=one))
+            except PluginFault as error:
+                failed(f"plot {name}", error)
+                break
             except ClipbenchError:  # there is nothing to draw, or it is to be drawn for each data set
                 continue
             yield (name if one is None else f"{name}@{one}"), figure
@@ -184,7 +177,7 @@ def run_config(run: Run) -> dict[str, str | int | float]:
     model, environment = run.result.model, run.result.environment
     facts = {
         "model": model.get("ref"),
-        **{name: model.get(name) for name in MODEL_FACTS[1:]},
+        **{name: model.get(name) for name in MODEL_FACTS},
         **{name: environment.get(name) for name in ("device", "precision")},
         "seed": run.result.seed,
         "clipbench_version": run.result.clipbench_version,
@@ -192,7 +185,8 @@ def run_config(run: Run) -> dict[str, str | int | float]:
     return {name: fact for name, fact in facts.items() if isinstance(fact, str | int | float)}
 
 
-# ----- one class for each library: what it takes the same four things by
+# ----- One class for each library, all with the same four methods: log scalars, log PNG files by the names of figures, keep
+# files, which may be gone afterwards, and end the run, unless it was another's.
 
 
 class _Wandb:
@@ -317,9 +311,10 @@ class _MLflow:
         self._id = joined.info.run_id
 
     def scalars(self, values: Mapping[str, float], step: Step) -> None:
-        now = int(time.time() * 1000)
+        now, entity = int(time.time() * 1000), self._mlflow.entities.Metric
         metrics = [
-            self._mlflow.entities.Metric(_mlflow_name(name), number, now, int(step or 0))
+            # As MLflow takes names: ``retrieval@hf:org/birds`` as ``retrieval_at_hf_org/birds``.
+            entity(re.sub(r"[^\w./ -]", "_", name.replace("@", "_at_")), number, now, int(step or 0))
             for name, number in values.items()
         ]
         for start in range(0, len(metrics), MLFLOW_BATCH):
@@ -342,27 +337,9 @@ def _folder_of(step: Step) -> list[str]:
     return [] if step is None else [f"step-{step:g}"]
 
 
-def _mlflow_name(name: str) -> str:
-    """Return a name as MLflow takes it.
-
-    Example:
-        >>> _mlflow_name("retrieval@hf:org/birds/text_retrieval_recall@1")
-        'retrieval_at_hf_org/birds/text_retrieval_recall_at_1'
-    """
-    return re.sub(r"[^\w./ -]", "_", name.replace("@", "_at_"))
-
-
-class _Library(NamedTuple):
-    module: str
-    open: Callable[[Any, Place], Tracker]
-
-
-TRACKERS: Mapping[str, _Library] = MappingProxyType(
-    {
-        "wandb": _Library("wandb", _Wandb),
-        "tensorboard": _Library("tensorboard", _TensorBoard),
-        "trackio": _Library("trackio", _Trackio),
-        "mlflow": _Library("mlflow", _MLflow),
-    }
+Tracker = _Wandb | _TensorBoard | _Trackio | _MLflow
+"""An open run of a tracker."""
+TRACKERS: Mapping[str, Callable[[Any, Place], Tracker]] = MappingProxyType(
+    {"wandb": _Wandb, "tensorboard": _TensorBoard, "trackio": _Trackio, "mlflow": _MLflow}
 )
-"""The trackers of ``--log``; each is also the name of the extra that installs its library."""
+"""The trackers of ``--log``; each is also the name of its library, and of the extra that installs it."""

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
-from clipbench.metrics import confidence_bins, expected_calibration_error
+from clipbench.metrics.classification import confidence_bins, expected_calibration_error
 from clipbench.results.record import Metric
 from clipbench.stats.clusters import cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.intervals import CONFIDENCE, Interval, Z, too_few
+from clipbench.stats.intervals import CONFIDENCE, Interval, Z, added_reaches, too_few
 from clipbench.stats.measures import Definition, defined
 
 METHOD = "normal interval of the true error, less the noise of the bins below"
@@ -30,6 +30,9 @@ class CalibrationEstimate(NamedTuple):
     """The value that a calibrated model would show on average, on as many samples."""
     low: float
     high: float
+    reaches: tuple[float, float]
+    """Distances below and above its mean that the value may have by chance."""
+    influence: Float64[np.ndarray, " n"]
 
 
 def calibration_estimate(
@@ -52,11 +55,6 @@ def calibration_estimate(
         confidence: at least one.
         credit: in [0, 1].
         clusters: of the samples; deviations are summed within them.
-
-    Example:
-        >>> found = calibration_estimate(np.array([0.3, 0.5, 0.9]), np.array([0.0, 1.0, 1.0]), n_bins=2)
-        >>> round(found.value, 6), found.low
-        (0.1, 0.0)
     """
     n, codes = len(confidence), cluster_codes(clusters)
     units = np.arange(n) if codes is None else codes
@@ -74,9 +72,26 @@ def calibration_estimate(
     of_shares = np.bincount(units, np.abs(miss)[bins] - value)
     half = Z * sqrt(float(share**2 @ squared_errors) + float(of_shares @ of_shares) / n**2)
     unseen = Z**2 / (len(of_shares) + Z**2)
+    above = sqrt(half**2 + unseen**2)
+    influence = np.sign(miss)[bins] * (credit - confidence) - value
     return CalibrationEstimate(
-        value, noise, low=max(0.0, value - noise - half), high=min(1.0, value + sqrt(half**2 + unseen**2))
+        value, noise, max(0.0, value - noise - half), min(1.0, value + above), (half, above), influence
     )
+
+
+def calibration_difference_interval(
+    before: CalibrationEstimate, after: CalibrationEstimate, codes: Int64[np.ndarray, " n"] | None
+) -> Interval:
+    """Return the interval of the difference of two true errors, from the estimates of both on the same samples.
+
+    Each value lies above its true error by between nothing and its noise, so that their difference is too small by up to
+    the noise of the one and too large by up to that of the other.
+    """
+    influences = [cluster_sums(each.influence, codes) for each in (after, before)]
+    below, above = added_reaches(after.reaches, before.reaches, *influences)
+    low, high = (-min(after.noise, after.value) - below, min(before.noise, before.value) + above)
+    value = after.value - before.value
+    return Interval(value + low, value + high, "normal interval of the true errors, with the noise of the bins")
 
 
 class _Squares(NamedTuple):
@@ -95,16 +110,7 @@ def _squares(
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationError(Definition):
-    """The expected calibration error of a column of confidences and one of credits.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> samples = {"p": rng.uniform(0.5, 1, 1000)}
-        >>> samples["hit"] = (rng.random(1000) < samples["p"]).astype(float)
-        >>> metric = CalibrationError(confidence="p", credit="hit").metric(samples, rng)
-        >>> metric.low, round(metric.value, 3)  # the model is calibrated: the true error is 0
-        (0.0, 0.026)
-    """
+    """The expected calibration error of a column of confidences and one of credits."""
 
     confidence: str
     """Samples where it is NaN are left out."""

@@ -1,8 +1,9 @@
 """The one rule of what a title, a sentence or a mark may claim: a difference, an order, a distance from chance.
 
 One rule: a statement implies comparisons; those of them may be claimed whose p-values, after Holm's correction over all
-that it implies, are at most ``ALPHA``. To name the largest of several values implies its comparison with each other one.
-Where nothing may be claimed, a statement gives values. docs/statistics.md has the rates of false claims.
+that it implies, are at most ``ALPHA``, divided by the number of statements of the page that it stands on (Bonferroni). To
+name the largest of several values implies its comparison with each other one. Where nothing may be claimed, a statement
+gives values. docs/appendix/coverage.md has the rates of false claims.
 
 p-values are those of a paired test where two models share samples. What else a result tells is bounded values, for which
 ``p_against`` and ``p_between`` test what the bounds imply: a share as so many independent hits as its interval is worth,
@@ -10,31 +11,63 @@ any other value by the normal law.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 from clipbench.results.record import Metric
 from clipbench.stats.intervals import FEW, wilson
-from clipbench.stats.significance import holm
-
-ALPHA = 0.05
-"""Highest p-value, after correction, at which a comparison may be claimed."""
+from clipbench.stats.significance import ALPHA, holm
 
 Standing = Literal["better", "worse", "level"]
-"""How a value stands to chance; ``level`` means that nothing may be claimed, not that the two are equal."""
+"""Relation of a value to chance; ``level`` means that nothing may be claimed, not that the two are equal."""
 
 
-def claimed(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[bool]:
+@dataclass
+class _Page:
+    n_statements: int = 0
+    alpha: float = ALPHA
+
+
+_page: ContextVar[_Page | None] = ContextVar("page", default=None)
+
+
+@contextmanager
+def one_page(say: Callable[[], object], *, n_more: int = 0) -> Iterator[None]:
+    """Correct the statements that are made meanwhile for their number, so that a page has one false claim in 5 % of cases.
+
+    Args:
+        say: makes the statements once, to be counted.
+        n_more: statements that the page may make besides.
+
+    Example:
+        >>> with one_page(lambda: [claimed([0.5]), claimed([0.5])]):
+        ...     claimed([0.03]), claimed([0.02])
+        ([False], [True])
+    """
+    page = _Page()
+    token = _page.set(page)
+    try:
+        say()
+        page.alpha = ALPHA / max(1, page.n_statements + n_more)
+        yield
+    finally:
+        _page.reset(token)
+
+
+def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> list[bool]:
     """Return which of the comparisons that one statement implies may be claimed.
 
     Args:
         p_values: of all of them; None for one that cannot be tested, which is never claimed.
-
-    Example:
-        >>> claimed([0.01, None, 0.04, 0.03])
-        [True, False, False, False]
+        alpha: that of the page, if None.
     """
+    page = _page.get() or _Page()
+    page.n_statements += any(p is not None for p in p_values)
+    alpha = page.alpha if alpha is None else alpha
     return [p is not None and p <= alpha for p in holm(p_values)]
 
 
@@ -42,11 +75,6 @@ def against_chance(*metrics: Metric) -> list[Standing | None]:
     """Return how each of the metrics that one statement names stands to its chance.
 
     None where its interval, chance or direction is not known.
-
-    Example:
-        >>> metric = Metric(value=0.5, low=0.4, high=0.6, n=96, chance=0.1, higher_is_better=True)
-        >>> against_chance(metric, Metric(value=0.5))
-        ['better', None]
     """
     may_claim = claimed([None if each.higher_is_better is None else _p_against_chance(each) for each in metrics])
     return [_standing(metric, is_claimed) for metric, is_claimed in zip(metrics, may_claim, strict=True)]
@@ -81,11 +109,6 @@ def order(metrics: Mapping[str, Metric]) -> Order:
 
     Args:
         metrics: with values, of samples that are not paired.
-
-    Example:
-        >>> shares = {name: Metric(value=v, low=v - 0.05, high=v + 0.05, n=400) for name, v in zip("abc", (0.3, 0.32, 0.9))}
-        >>> order(shares)
-        Order(highest='c', lowest=None, ends=('a', 'c'))
     """
     names = sorted(metrics, key=lambda name: metrics[name].value or 0.0)
     pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
@@ -105,11 +128,6 @@ def p_against(metric: Metric, level: float) -> float | None:
     1 where the interval contains the level, so that no claim contradicts it. A share is tested as a binomial, exactly:
     the interval of a single hit in a hundred excludes 0.04 %, where one run in 25 has such a hit. None without an
     interval.
-
-    Example:
-        >>> hit = Metric(value=0.01, low=0.0005, high=0.0545, n=100)
-        >>> round(p_against(hit, 0.0004), 2), p_against(hit, 0.02)
-        (0.08, 1.0)
     """
     if metric.value is None or metric.low is None or metric.high is None:
         return None
@@ -127,11 +145,6 @@ def p_between(one: Metric, other: Metric) -> float | None:
 
     Where their samples go along with each other, as of one image, the test is conservative. None where either has no
     interval.
-
-    Example:
-        >>> few, many = Metric(value=0.2, low=0.13, high=0.29, n=100), Metric(value=0.4, low=0.31, high=0.5, n=100)
-        >>> round(p_between(few, many), 4), p_between(few, few)
-        (0.0039, 1.0)
     """
     if one.value is None or other.value is None or one.low is None or other.low is None:
         return None
@@ -151,10 +164,6 @@ def p_of_shares(hits: float, n: float, others: float, m: float) -> float:
     """Return the two-sided p-value of two shares of independent trials: the score test with Yates's correction.
 
     Numbers need not be whole. The correction keeps the test at its level where hits are few, as Fisher's exact test does.
-
-    Example:
-        >>> round(p_of_shares(8, 20, 1, 20), 4), p_of_shares(2, 20, 1, 20)  # Fisher's: 0.0197 and 1
-        (0.0231, 1.0)
     """
     pooled = (hits + others) / (n + m)
     difference = abs(hits / n - others / m) - (1 / n + 1 / m) / 2

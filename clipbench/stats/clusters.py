@@ -27,12 +27,7 @@ def without_rounding(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "
 
 
 def cluster_codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray, " n"] | None:
-    """Return each sample's cluster as 0, 1, ...; None when every sample is its own cluster.
-
-    Example:
-        >>> cluster_codes(np.array(["b", "a", "b"])).tolist(), cluster_codes(np.array(["b", "a"]))
-        ([1, 0, 1], None)
-    """
+    """Return each sample's cluster as 0, 1, ...; None when every sample is its own cluster."""
     if clusters is None:
         return None
     distinct, codes = np.unique(clusters, return_inverse=True)
@@ -47,10 +42,6 @@ def joined(one: Shaped[np.ndarray, " links"], other: Shaped[np.ndarray, " links"
     Args:
         one: row at one end of each link.
         other: row at its other end.
-
-    Example:
-        >>> joined(np.array([0, 2, 3]), np.array([2, 0, 1]), 5)  # 0 and 2 are linked both ways, 3 to 1
-        array([0, 1, 0, 1, 4])
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -84,10 +75,6 @@ def alike(rows: Int64[np.ndarray, " pairs"], things: Int64[np.ndarray, " pairs"]
     Args:
         rows: row of each pair of a row and a thing, such as a query and a document that is relevant to it; each pair once.
         things: the other part of each pair.
-
-    Example:
-        >>> alike(np.array([0, 1, 1, 2, 2, 2]), np.array([7, 7, 8, 7, 5, 6]), 4)  # 1 shares half of its own with 0, 2 a third
-        array([0, 0, 2, 3])
     """
     from scipy.sparse import coo_array
 
@@ -138,10 +125,6 @@ def standard_error(
 
     Returns:
         None for fewer than two clusters, or when no sample deviates: the data cannot tell.
-
-    Example:
-        >>> round(standard_error(np.array([0.5, -0.5, 0.5, -0.5])), 4)  # of 1, 0, 1, 0: sqrt(1 / 4 / 3)
-        0.2887
     """
     sums = cluster_sums(influence, clusters)
     if len(sums) < 2 or np.abs(sums).max() < NEGLIGIBLE:

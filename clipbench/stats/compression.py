@@ -1,4 +1,4 @@
-"""Which of several ways to store vectors is shown to lose less than a margin, at one error rate for all ways of one question."""
+"""Ways to store vectors that are shown to lose less than a margin, at one error rate for all ways of one question."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, log
@@ -40,12 +40,6 @@ def walk(
         changes: of each kind, the formats from the largest to the smallest, with the change of each query's credit.
         margin: above 0, as a fraction.
         clusters: of the queries.
-
-    Example:
-        >>> same, worse = np.zeros(1000), np.repeat([-1.0, 0.0], 500)
-        >>> found = walk([{"int8@64": same, "int8@32": worse, "int8@16": same}], 0.01)
-        >>> found.passed, list(found.most_lost)
-        (['int8@64'], ['int8@64', 'int8@32'])
     """
     most_lost: dict[str, float] = {}
     passed: list[str] = []
@@ -62,12 +56,7 @@ def walk(
 
 
 def least_lost(n: int, n_kinds: int) -> float:
-    """Return the upper bound of what a format loses that changes no answer of n queries, or clusters of them.
-
-    Example:
-        >>> round(least_lost(100, 5), 3), round(least_lost(1000, 5), 4)
-        (0.045, 0.0046)
-    """
+    """Return the upper bound of what a format loses that changes no answer of n queries, or clusters of them."""
     low = unchanged_interval(0.0, n, DIFFERENCES, tail=ERROR_RATE / n_kinds).low
     assert low is not None
     return -low

@@ -1,4 +1,4 @@
-"""Where a curve of means crosses 0: the interval of a place, not of a height."""
+"""Interval of the place where a curve of means crosses 0, not of a height."""
 
 from collections.abc import Sequence
 from math import sqrt

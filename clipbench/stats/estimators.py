@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
-from clipbench.metrics.classification import confidence_bins
+from clipbench.metrics.classification import confidence_bins, macro_f1_changes
 from clipbench.results.record import StatisticRecord
 from clipbench.stats.intervals import OfCounts
 from clipbench.stats.significance import OfExchanges
-from clipbench.stats.subsets import SubsetSums
 
 Samples = Mapping[str, np.ndarray]
 
@@ -29,7 +28,7 @@ class Estimator:
     """
 
     name: str
-    """One of ``ESTIMATORS``."""
+    """One of ``ESTIMATORS`` or ``CHANGES``."""
     columns: tuple[str, ...]
     """Columns that it reads, in order; samples where the first is NaN are left out."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +38,8 @@ class Estimator:
 
     def of(self, samples: Samples) -> OfCounts:
         """Return its values in many draws at once, from how often each sample is in each of them."""
-        return ESTIMATORS[self.name].function(*self._read(samples), **self.parameters)
+        found: OfCounts = self._found(samples).of_counts
+        return found
 
     def difference(self, base: Samples, candidate: Samples, units: Int64[np.ndarray, " n"]) -> OfExchanges:
         """Return the candidate's value less the base's, from which units' samples are exchanged between them.
@@ -47,16 +47,13 @@ class Estimator:
         Args:
             units: the unit of each sample: its cluster, or itself; 0, 1, ...
         """
-        columns = (np.column_stack(self._read(samples)) for samples in (base, candidate))
-        return ESTIMATORS[self.name].difference(*columns, units, **self.parameters)
+        before, after = (self._found(samples) for samples in (base, candidate))
+        found: OfExchanges = before.difference(after, units)
+        return found
 
-    def _read(self, samples: Samples) -> list[Float64[np.ndarray, " n"]]:
-        return [samples[name].astype(np.float64) for name in self.columns]
-
-    @property
-    def is_biased(self) -> bool:
-        """True when resampling moves its mean, so that intervals are recentred on the value."""
-        return ESTIMATORS[self.name].is_biased
+    def _found(self, samples: Samples) -> Any:
+        columns = [samples[name].astype(np.float64) for name in self.columns]
+        return ESTIMATORS[self.name](*columns, **self.parameters)
 
     def record(self) -> StatisticRecord:
         """Return its entry in a result."""
@@ -65,13 +62,26 @@ class Estimator:
     @classmethod
     def from_record(cls, record: StatisticRecord | None) -> "Estimator | None":
         """Return the statistic of a record; None without one, or for one that this version does not know."""
-        if record is None or record.name not in ESTIMATORS:
+        known = {**ESTIMATORS, **CHANGES}
+        if record is None or record.name not in known:
             return None
         try:
-            signature(ESTIMATORS[record.name].function).bind(*record.columns, **record.parameters)
+            signature(known[record.name]).bind(*record.columns, **record.parameters)
         except TypeError:
             return None
         return cls(record.name, tuple(record.columns), record.parameters)
+
+
+def _changes_of_credit(credit: Float64[np.ndarray, "2 n"], parts: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Return the changes of which ``metrics.mean_per_class_recall`` gives the difference of two models."""
+    return credit[1] - credit[0]
+
+
+def _changes_of_predicted(
+    predicted: Float64[np.ndarray, "2 n"], labels: Int64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    before, after = predicted.astype(np.int64)
+    return macro_f1_changes(before, after, labels)
 
 
 def first_length_reaching(
@@ -86,11 +96,6 @@ def first_length_reaching(
 
     Returns:
         NaN where nothing is found at the longest.
-
-    Example:
-        >>> recall = np.array([[0.25, 0.5, 1.0]])
-        >>> first_length_reaching(recall, lengths=[5.0, 10.0, 20.0], share=0.75)  # 0.75 lies half-way from 10 to 20
-        array([15.])
     """
     draws, at, target = np.arange(len(recall)), np.array(lengths, np.float64), share * recall[:, -1]
     row = (recall >= target[:, None]).argmax(axis=1)
@@ -132,146 +137,98 @@ def labels_reaching(
     return np.exp(np.where(is_inside, at[before] + part * (at[row] - at[before]), at[row]))
 
 
-def _labels(*hits: Float64[np.ndarray, " n"], labels: Sequence[int | float]) -> OfCounts:
-    """Return ``labels_reaching`` of hits, one column for each number of labels, and at last those of the target."""
-    columns = np.column_stack(hits)
+class _Sums(NamedTuple):
+    """A statistic that follows from the sums of some columns."""
 
-    def of(counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
-        return _labels_of_means(counts @ columns / counts.sum(axis=1, keepdims=True), labels)
+    columns: Float64[np.ndarray, "n n_columns"]
+    value: Callable[[Float64[np.ndarray, "draws n_columns"], Any], Float64[np.ndarray, " draws"]]
+    """From the sums, and the number of samples."""
 
-    return of
+    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
+        return self.value(counts @ self.columns, counts.sum(axis=1, keepdims=True))
 
+    def difference(self, candidate: "_Sums", units: Int64[np.ndarray, " n"]) -> OfExchanges:
+        apart = np.column_stack([np.bincount(units, each) for each in (candidate.columns - self.columns).T])
+        before, after = (each.columns.sum(axis=0) for each in (self, candidate))
 
-def _labels_of_means(
-    means: Float64[np.ndarray, "draws n_columns"], labels: Sequence[int | float]
-) -> Float64[np.ndarray, " draws"]:
-    return labels_reaching(means[:, :-1], means[:, -1], labels=labels)
+        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
+            moved = is_exchanged @ apart
+            return self.value(after - moved, len(units)) - self.value(before + moved, len(units))
 
-
-def _labels_difference(
-    base: Float64[np.ndarray, "n n_columns"],
-    candidate: Float64[np.ndarray, "n n_columns"],
-    units: Int64[np.ndarray, " n"],
-    *,
-    labels: Sequence[int | float],
-) -> OfExchanges:
-    return _difference_of_means(base, candidate, units, partial(_labels_of_means, labels=labels))
+        return of
 
 
-def _length(*hits: Float64[np.ndarray, " n"], lengths: Sequence[int | float], share: float) -> OfCounts:
+def _length(*hits: Float64[np.ndarray, " n"], lengths: Sequence[int | float], share: float) -> _Sums:
     """Return ``first_length_reaching`` of hits, one column for each length, one row for each query."""
-    columns = np.column_stack(hits)
-
-    def of(counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
-        recall = counts @ columns / counts.sum(axis=1, keepdims=True)
-        return first_length_reaching(recall, lengths=lengths, share=share)
-
-    return of
+    reaching = partial(first_length_reaching, lengths=lengths, share=share)
+    return _Sums(np.column_stack(hits), lambda sums, n: reaching(sums / n))
 
 
-def _length_difference(
-    base: Float64[np.ndarray, "n n_lengths"],
-    candidate: Float64[np.ndarray, "n n_lengths"],
-    units: Int64[np.ndarray, " n"],
-    *,
-    lengths: Sequence[int | float],
-    share: float,
-) -> OfExchanges:
-    return _difference_of_means(base, candidate, units, partial(first_length_reaching, lengths=lengths, share=share))
+def _labels(*hits: Float64[np.ndarray, " n"], labels: Sequence[int | float]) -> _Sums:
+    """Return ``labels_reaching`` of hits, one column for each number of labels, and at last those of the target."""
+    return _Sums(
+        np.column_stack(hits), lambda sums, n: labels_reaching((sums / n)[:, :-1], (sums / n)[:, -1], labels=labels)
+    )
 
 
-def _difference_of_means(
-    base: Float64[np.ndarray, "n n_columns"],
-    candidate: Float64[np.ndarray, "n n_columns"],
-    units: Int64[np.ndarray, " n"],
-    value: Callable[[Float64[np.ndarray, "draws n_columns"]], Float64[np.ndarray, " draws"]],
-) -> OfExchanges:
-    """Return the difference of a value that follows from the means of the columns."""
-    n, n_columns = base.shape
-    columns = np.tile(np.arange(n_columns), n)
-    moved = SubsetSums(np.repeat(units, n_columns), columns, (candidate - base).ravel(), n_columns)
-
-    def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
-        to_base = moved.of(is_exchanged)
-        hits = candidate.sum(axis=0) - to_base, base.sum(axis=0) + to_base
-        one, other = (value(each / n) for each in hits)
-        return one - other
-
-    return of
+def _calibration_error(
+    confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"], n_bins: int = 15
+) -> _Sums:
+    """Return ``metrics.expected_calibration_error``."""
+    in_bins = np.eye(n_bins)[confidence_bins(confidence, n_bins)]
+    return _Sums(in_bins * (credit - confidence)[:, None], lambda sums, n: np.abs(sums).sum(axis=1) / np.ravel(n))
 
 
-def _median(values: Float64[np.ndarray, " n"]) -> OfCounts:
-    order, n = np.argsort(values), len(values)
+class _Median:
+    """The median, for which only the rows near the middle are looked at where that is enough."""
 
-    def of(counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
-        drawn = counts.sum(axis=1)
+    def __init__(self, values: Float64[np.ndarray, " n"]) -> None:
+        self.values, self.order = values, np.argsort(values)
+
+    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
+        order, n, drawn = self.order, len(self.values), counts.sum(axis=1)
         # In nearly all resamples the median is near the middle: the rows further out need only be added up.
         reach = int(4 * math.sqrt(n)) + 8
         low, high = max(0, n // 2 - reach), min(n, n // 2 + reach)
         below = counts.take(order[:low], axis=1).sum(axis=1)
         reached = below[:, None] + np.cumsum(counts.take(order[low:high], axis=1), axis=1)
         is_near = _holds_middle(below, reached, drawn)
-        found = _middle(values[order[low:high]], reached, drawn)
+        found = _middle(self.values[order[low:high]], reached, drawn)
         if not is_near.all():
             all_reached = np.cumsum(counts[~is_near][:, order], axis=1)
-            found[~is_near] = _middle(values[order], all_reached, drawn[~is_near])
+            found[~is_near] = _middle(self.values[order], all_reached, drawn[~is_near])
         return found
 
-    return of
+    def difference(self, candidate: "_Median", units: Int64[np.ndarray, " n"]) -> OfExchanges:
+        n, n_units = len(units), int(units.max()) + 1
+        both = np.concatenate([self.values, candidate.values])
+        order = np.argsort(both)
+        both, owner, is_base = both[order], units[order % n], order < n
+        to_base = np.where(
+            is_base, -1.0, 1.0
+        )  # an exchange takes the base's rows from it, and gives it the candidate's
+        spread = np.linalg.norm(np.bincount(owner[:n], to_base[:n])) / 2  # of how many of the lower half are the base's
+        reach = int(12 * spread) + 8
 
+        def at(
+            is_exchanged: Bool[np.ndarray, "draws n_units"], low: int, high: int
+        ) -> tuple[Float64[np.ndarray, " draws"], Bool[np.ndarray, " draws"]]:
+            """Return the difference of the medians, and whether both lie at these places among the values of both."""
+            size = np.full(len(is_exchanged), n)
+            below = is_base[:low].sum() + is_exchanged @ np.bincount(owner[:low], to_base[:low], n_units).astype(float)
+            moves = is_exchanged.take(owner[low:high], axis=1) * to_base[low:high]
+            reached = below[:, None] + np.cumsum(is_base[low:high] + moves, axis=1)
+            of_candidate = np.arange(low + 1, high + 1) - reached
+            is_near = _holds_middle(below, reached, size) & _holds_middle(low - below, of_candidate, size)
+            return _middle(both[low:high], of_candidate, size) - _middle(both[low:high], reached, size), is_near
 
-def _median_difference(
-    base: Float64[np.ndarray, "n 1"], candidate: Float64[np.ndarray, "n 1"], units: Int64[np.ndarray, " n"]
-) -> OfExchanges:
-    n = len(base)
-    values = np.concatenate([base[:, 0], candidate[:, 0]])
-    order = np.argsort(values)
-    values, units, is_base = values[order], units[order % n], order < n
-    to_base = np.where(is_base, -1.0, 1.0)  # an exchange takes the base's rows from it, and gives it the candidate's
-    spread = np.linalg.norm(np.bincount(units[:n], to_base[:n])) / 2  # of how many of the lower half are the base's
-    reach = int(12 * spread) + 8
-    near = _MiddleOfBoth(values, units, is_base, slice(max(0, n - reach), min(2 * n, n + reach)))
-    everywhere = _MiddleOfBoth(values, units, is_base, slice(0, 2 * n))
+        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
+            found, is_near = at(is_exchanged, max(0, n - reach), min(2 * n, n + reach))
+            if not is_near.all():
+                found[~is_near], _ = at(is_exchanged[~is_near], 0, 2 * n)
+            return found
 
-    def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
-        found, is_near = near.difference(is_exchanged)
-        if not is_near.all():
-            found[~is_near], _ = everywhere.difference(is_exchanged[~is_near])
-        return found
-
-    return of
-
-
-class _MiddleOfBoth:
-    """The medians of two models, n rows each, looked for at some places among the sorted values of both."""
-
-    def __init__(
-        self,
-        values: Float64[np.ndarray, " n_both"],
-        units: Int64[np.ndarray, " n_both"],
-        is_base: Bool[np.ndarray, " n_both"],
-        places: slice,
-    ) -> None:
-        low, self.n = places.start, len(values) // 2
-        to_base = np.where(is_base, -1.0, 1.0)
-        self.moved = SubsetSums(units[:low], np.zeros(low, np.int64), to_base[:low], 1)
-        self.n_below, self.base_below = low, int(is_base[:low].sum())
-        self.values, self.units, self.to_base = values[places], units[places], to_base[places]
-        self.at_first = np.cumsum(is_base[places])
-
-    def difference(
-        self, is_exchanged: Bool[np.ndarray, "draws n_units"]
-    ) -> tuple[Float64[np.ndarray, " draws"], Bool[np.ndarray, " draws"]]:
-        """Return the candidate's median less the base's, and whether both lie at these places."""
-        below = self.base_below + self.moved.of(is_exchanged)[:, 0]
-        moves = np.cumsum(is_exchanged.take(self.units, axis=1) * self.to_base, axis=1)
-        reached = below[:, None] + self.at_first + moves
-        reached_by_candidate = self.n_below + np.arange(1, len(self.values) + 1) - reached
-        n = np.full(len(below), self.n)
-        difference = _middle(self.values, reached_by_candidate, n) - _middle(self.values, reached, n)
-        return difference, (
-            _holds_middle(below, reached, n) & _holds_middle(self.n_below - below, reached_by_candidate, n)
-        )
+        return of
 
 
 def _holds_middle(
@@ -289,50 +246,16 @@ def _middle(
     return values[np.array([first, second])].mean(axis=0)
 
 
-def _calibration_error(
-    confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"], n_bins: int = 15
-) -> OfCounts:
-    """Return ``metrics.expected_calibration_error``."""
-    bins = confidence_bins(confidence, n_bins)
-    order = np.argsort(bins)
-    gaps, starts = (credit - confidence)[order], np.unique(bins[order], return_index=True)[1]
-
-    def of(counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
-        of_bins = np.add.reduceat(counts.take(order, axis=1) * gaps, starts, axis=1)
-        return np.abs(of_bins).sum(axis=1) / counts.sum(axis=1)
-
-    return of
-
-
-def _calibration_difference(
-    base: Float64[np.ndarray, "n 2"],
-    candidate: Float64[np.ndarray, "n 2"],
-    units: Int64[np.ndarray, " n"],
-    n_bins: int = 15,
-) -> OfExchanges:
-    bins = np.concatenate([confidence_bins(each[:, 0], n_bins) for each in (base, candidate)])
-    gaps = np.concatenate([each[:, 1] - each[:, 0] for each in (base, candidate)])
-    n = len(base)
-    moved = SubsetSums(np.tile(units, 2), bins, np.where(np.arange(2 * n) < n, -gaps, gaps), n_bins)
-    at_first = [np.bincount(bins[rows], gaps[rows], minlength=n_bins) for rows in (slice(n), slice(n, None))]
-
-    def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
-        to_base = moved.of(is_exchanged)
-        return (np.abs(at_first[1] - to_base).sum(axis=1) - np.abs(at_first[0] + to_base).sum(axis=1)) / n
-
-    return of
-
-
-class _Known(NamedTuple):
-    function: Callable[..., OfCounts]
-    difference: Callable[..., OfExchanges]
-    is_biased: bool = False
-
-
-ESTIMATORS: Mapping[str, _Known] = {
-    "median": _Known(_median, _median_difference),
-    "expected_calibration_error": _Known(_calibration_error, _calibration_difference, is_biased=True),
-    "first_length_reaching": _Known(_length, _length_difference),
-    "labels_reaching": _Known(_labels, _labels_difference),
+ESTIMATORS: Mapping[str, Callable[..., Any]] = {
+    "median": _Median,
+    "expected_calibration_error": _calibration_error,
+    "first_length_reaching": _length,
+    "labels_reaching": _labels,
 }
-"""By the name in results. Old results name them too: a function may be added, and none may change its meaning."""
+"""By the name in results."""
+CHANGES: Mapping[str, Callable[..., Float64[np.ndarray, " n"]]] = {
+    "mean_over_parts": _changes_of_credit,
+    "macro_f1": _changes_of_predicted,
+}
+"""Means over parts, such as classes, by the name in results: what the change of each sample adds to its part's mean, from a
+column of both models and the part of each sample."""

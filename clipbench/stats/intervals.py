@@ -80,6 +80,11 @@ class Interval(NamedTuple):
             return self
         return Interval(max(within[0], self.low), min(within[1], self.high), self.method)
 
+    def reaches(self, value: float) -> tuple[float, float]:
+        """Return how far the bounds, which there are, lie below and above a value."""
+        assert self.low is not None and self.high is not None, self.method
+        return value - self.low, self.high - value
+
 
 def wilson(
     successes: float,
@@ -137,11 +142,6 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float], 
     may be, by as much as the range allows, on either side.
 
     Source: the exact bound of no successes in n trials, of Clopper and Pearson, Biometrika 26 (1934).
-
-    Example:
-        >>> low, high, _ = unchanged_interval(0.0, 10, DIFFERENCES)
-        >>> round(low, 3), round(high, 3)
-        (-0.308, 0.308)
     """
     unseen = 1 - tail ** (1 / n_units)
     low, high = within
@@ -172,10 +172,6 @@ def mean_interval(
 
     Raises:
         DataError: there are no values.
-
-    Example:
-        >>> mean_interval(np.array([0.25, 0.25]), within=None)
-        Interval(low=0.25, high=0.25, method='all values are equal')
     """
     if not len(values):
         raise DataError("cannot bound the mean of no values: expected at least 1")
@@ -250,32 +246,44 @@ def _difference_interval(
     """Return the interval of a mean of differences, from those of its gains and losses, which are shares of the largest.
 
     Where nothing was lost, Wilson's interval of losses says how much may be; no resample would show any.
-
-    Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650, which squares and adds the distances to both bounds,
-    with the correlation of gains and losses over samples, or clusters.
     """
-    gains, losses = (np.maximum(0.0, side * values / largest) for side in (1, -1))
-    of_gain, of_loss = _to_bounds(gains, codes, confidence), _to_bounds(losses, codes, confidence)
-    one, other = (cluster_sums(part - part.mean(), codes) for part in (gains, losses))
-    spread = float(np.linalg.norm(one) * np.linalg.norm(other))
-    correlation = float(one @ other) / spread if spread > NEGLIGIBLE else 0.0
+    parts = [np.maximum(0.0, side * values / largest) for side in (1, -1)]
+    reaches, sums = [], []
+    for credits in parts:
+        share, (least, most) = float(credits.mean()), _trials(credits, codes)
+        bounds = share_interval(share, credits - share, codes, at_least=least, at_most=most, confidence=confidence)
+        reaches.append(bounds.reaches(share))
+        sums.append(cluster_sums(credits - share, codes))
+    below, above = added_reaches(reaches[0], reaches[1], *sums)
+    mean, method = float(values.mean()), "gains and losses by Wilson" + _over(codes, len(sums[0]))
+    return Interval(mean - largest * below, mean + largest * above, method)
+
+
+def added_reaches(
+    one: tuple[float, float],
+    other: tuple[float, float],
+    influence: Float64[np.ndarray, " n"],
+    of_other: Float64[np.ndarray, " n"],
+) -> tuple[float, float]:
+    """Return how far one value less another may lie below and above, from how far each may (MOVER).
+
+    Squares are added, as those of standard errors are, with the correlation of both values.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650; Zou and Donner, Statistics in Medicine 27 (2008).
+
+    Args:
+        one: how far it may lie below and above.
+        other: likewise.
+        influence: of each sample, or cluster, on one.
+        of_other: on the other.
+    """
+    spread = float(np.linalg.norm(influence) * np.linalg.norm(of_other))
+    correlation = float(influence @ of_other) / spread if spread > NEGLIGIBLE else 0.0
 
     def joint(a: float, b: float) -> float:
-        return largest * sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b))
+        return sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b))
 
-    mean, n = float(values.mean()), len(one)
-    low, high = mean - joint(of_gain[0], of_loss[1]), mean + joint(of_gain[1], of_loss[0])
-    return Interval(low, high, "gains and losses by Wilson" + _over(codes, n))
-
-
-def _to_bounds(
-    credits: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None, confidence: float
-) -> tuple[float, float]:
-    """Return how far below and above their mean the bounds of Wilson's interval with the effective number of samples lie."""
-    share, (least, most) = float(credits.mean()), _trials(credits, codes)
-    low, high, _ = share_interval(share, credits - share, codes, at_least=least, at_most=most, confidence=confidence)
-    assert low is not None and high is not None
-    return share - low, high - share
+    return joint(one[0], other[1]), joint(one[1], other[0])
 
 
 def mean_of_independent(
@@ -337,10 +345,6 @@ def trials_of_means(
         means: of credits, one a part.
         sizes: samples of each part, at least 1.
         spreads: variance of the credits of each part; that of hits by default.
-
-    Example:
-        >>> trials_of_means(np.array([0.5, 0.5]), np.array([20, 20])), trials_of_means(np.ones(2), np.array([1, 4]))
-        (40.0, 3.2)
     """
     value, n_parts = float(means.mean()), len(means)
     shrunk = (sizes * means + 4 * value) / (sizes + 4)
@@ -357,7 +361,6 @@ def bootstrap_interval(
     rng: np.random.Generator,
     *,
     clusters: Shaped[np.ndarray, " n"] | None = None,
-    recentre_on: float | None = None,
 ) -> Interval:
     """Return the expanded percentile bootstrap interval (``expanded_tails``) of a statistic of rows.
 
@@ -370,14 +373,6 @@ def bootstrap_interval(
         n: number of rows.
         rng: draws ``STATISTIC_RESAMPLES`` resamples.
         clusters: of the rows; whole clusters are drawn.
-        recentre_on: the value itself, for a statistic that resampling biases, such as a calibration error near 0: the
-            percentiles are moved so that the resamples' mean is the value.
-
-    Example:
-        >>> rows = np.arange(100.0)
-        >>> low, high, _ = bootstrap_interval(lambda counts: counts @ rows / 100, 100, np.random.default_rng(0))
-        >>> 43 < low < 45 and 54 < high < 56
-        True
     """
     codes = cluster_codes(clusters)
     n_units = n if codes is None else int(codes.max(initial=-1)) + 1
@@ -388,19 +383,11 @@ def bootstrap_interval(
         drawn = rng.integers(n_units, size=(len(block), n_units))
         counts = np.array([np.bincount(row, minlength=n_units) for row in drawn])
         block[:] = statistic(counts if codes is None else counts[:, codes])
-    if recentre_on is None:
-        return _percentiles(values, codes, n_units)
-    low, high, method = _percentiles(values - np.nanmean(values) + recentre_on, codes, n_units)
-    return Interval(low, high, f"recentred {method}")
+    return _percentiles(values, codes, n_units)
 
 
 def of_rows(statistic: Callable[[Int64[np.ndarray, " rows"]], float]) -> OfCounts:
-    """Return a statistic of the rows of a resample, with repeats, as one of how often each row is in it.
-
-    Example:
-        >>> of_rows(lambda rows: float(rows.max()))(np.array([[2, 0, 0], [1, 1, 0]]))
-        array([0., 1.])
-    """
+    """Return a statistic of the rows of a resample, with repeats, as one of how often each row is in it."""
     return lambda counts: np.array([statistic(np.repeat(np.arange(len(row)), row)) for row in counts], np.float64)
 
 
@@ -429,11 +416,6 @@ def influence_interval(
         influence: derivative of the estimate with respect to each sample's weight, times n; sums to about 0.
         clusters: of the samples.
         within: the range of the value, beyond which no bound lies.
-
-    Example:
-        >>> low, high, _ = influence_interval(0.5, np.array([-0.1, 0.1, -0.1, 0.1]))  # the mean of .4, .6, .4, .6
-        >>> round(low, 4), round(high, 4)  # 0.5 ± 3.1824 × 0.1 / sqrt(3)
-        (0.3163, 0.6837)
     """
     codes = cluster_codes(clusters)
     n_units = len(cluster_sums(influence, codes))
@@ -475,7 +457,7 @@ def effective_n(
     Few samples, or clusters, know their own spread badly, for which the quantiles of Student's t and the normal law give
     fewer (Korn and Graubard, Survey Methodology 24 (1998)). Of many clusters of which few have a hit (or a miss), only those
     know it: with s the sum of each cluster, as many as 1.25 (sum of s²)² / (sum of s⁴); 1.25 was found by simulation
-    (docs/statistics.md). Where no cluster deviates, each counts as one hit.
+    (docs/appendix/coverage.md). Where no cluster deviates, each counts as one hit.
 
     Args:
         share: in [0, 1].

@@ -165,8 +165,8 @@ class Smooth(Definition):
     higher_is_better: bool | None = None
     interval: intervals.Interval | None = None
     """Takes the place of the delta method's where that fails, such as for a distance near 0."""
-    weighted_column: str | None = None
-    """A column whose mean is the value, with each sample as the value weighs it; of means of means only."""
+    statistic: Estimator | None = None
+    """Two models are compared by it; of means over parts only."""
     squared_influence: str | None = None
     """The column of influences on the unbiased square, value² - chance²; of distances only."""
     most_trials: int | float | None = None
@@ -179,7 +179,7 @@ class Smooth(Definition):
         return replace(
             _metric(self, self.value, len(influence), interval),
             influence=self.influence,
-            weighted_column=self.weighted_column,
+            statistic=None if self.statistic is None else self.statistic.record(),
             squared_influence=self.squared_influence,
         )
 
@@ -250,7 +250,6 @@ class Within:
             metric,
             column=placed(metric.column),
             influence=placed(metric.influence),
-            weighted_column=placed(metric.weighted_column),
             squared_influence=placed(metric.squared_influence),
             statistic=statistic,
             control_of=[f"{self.prefix}{name}" for name in metric.control_of],

@@ -1,14 +1,18 @@
-"""How sure a precision at a threshold is, and the threshold for a precision that is wanted."""
+"""Uncertainty of a precision at a threshold, and the threshold for a precision that is wanted."""
 
+from collections.abc import Callable
 from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.metrics.operating_points import Accepted
+from clipbench.metrics.operating_points import Accepted, Judged, accepted, precision_at_all
 from clipbench.stats.clusters import NEGLIGIBLE
 from clipbench.stats.intervals import Interval, share_interval
+
+LOOKS = 9
+"""Thresholds at which bounds are computed at once while a crossing is looked for."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -27,87 +31,115 @@ class OperatingPoint(NamedTuple):
 
     threshold: float
     interval: Interval
-    """Of the threshold."""
+    """Interval of the threshold."""
     recall: float
     recall_interval: Interval
     influence: Float64[np.ndarray, " n_images"]
     """Influence of each image on the recall, by way of the threshold too."""
 
 
-def precision_recall(accepted: Accepted) -> PrecisionRecall:
+def precision_recall(found: Accepted, prevalence: float = 0.5) -> PrecisionRecall:
     """Return precision and recall with Wilson's bounds over images, by the influence of each image (delta method).
 
     Where nothing wrong is accepted, no image shows how sure that is. The precision is then known as well as by as many
     independent things, all of them right, as are accepted; or by the bound of what was wrongly accepted at the threshold below.
+
+    Args:
+        prevalence: share of what is judged that should be accepted, in (0, 1).
 
     Example:
         >>> found = precision_recall(Accepted(np.array([-1.0, 0.5]), np.ones((4, 2)), np.array([[1.0, 0.0]] * 4)))
         >>> found.precision, found.low.round(2), found.recall
         (array([0.5, 1. ]), array([0.1 , 0.51]), array([1., 1.]))
     """
-    n, n_thresholds = accepted.right.shape
-    right, wrong = accepted.right.mean(axis=0), np.maximum(0.0, accepted.wrong.mean(axis=0))
+    n, n_thresholds = found.right.shape
+    of_right, of_wrong = prevalence * found.right, (1 - prevalence) * found.wrong
+    right, wrong, recall = of_right.mean(axis=0), np.maximum(0.0, of_wrong.mean(axis=0)), found.right.mean(axis=0)
     with np.errstate(invalid="ignore"):
         precision = right / (right + wrong)
     bounds, most_wrong = np.full((4, n_thresholds), np.nan), np.inf
     for k in np.flatnonzero(right + wrong > 0).tolist():
-        deviations = accepted.right[:, k] - right[k], accepted.wrong[:, k] - wrong[k]
+        deviations = of_right[:, k] - right[k], of_wrong[:, k] - wrong[k]
         influence = (wrong[k] * deviations[0] - right[k] * deviations[1]) / (right[k] + wrong[k]) ** 2
-        at_most = None if wrong[k] > NEGLIGIBLE else max(1.0, n * float(right[k]))
+        at_most = None if wrong[k] > NEGLIGIBLE else max(1.0, n * float(recall[k]))
         low, high, _ = share_interval(float(precision[k]), influence, None, at_most=at_most)
         assert low is not None
         if at_most is None:
             most_wrong = right[k] * (1 - low) / low if low > 0 else np.inf
         else:  # a higher threshold accepts no more that is wrong
             low = max(low, float(right[k] / (right[k] + most_wrong)))
-        of_recall = share_interval(float(right[k]), deviations[0], None, at_most=float(n))
+        of_recall = share_interval(float(recall[k]), found.right[:, k] - recall[k], None, at_most=float(n))
         bounds[:, k] = [low, high, *of_recall[:2]]
-    return PrecisionRecall(precision, bounds[0], bounds[1], right, bounds[2], bounds[3])
+    return PrecisionRecall(precision, bounds[0], bounds[1], recall, bounds[2], bounds[3])
 
 
-def operating_point(accepted: Accepted, found: PrecisionRecall, wanted: float) -> OperatingPoint | None:
+def operating_point(
+    judged: Judged, coarse: Accepted, bounds: PrecisionRecall, wanted: float, prevalence: float = 0.5
+) -> OperatingPoint | None:
     """Return the lowest threshold at which precision is at least the wanted one; None where none is sure to have it.
 
-    Sure is a threshold at which the lower bound of precision is as high: of a few pairs that are right by luck, none is. The
-    interval reaches from the lowest threshold at which the upper bound is as high to the lowest from which on the lower bound is.
-    That of the recall has the bounds of recall at both of these ends.
+    Of all judged cosines, the threshold is exactly the lowest with the precision. Sure is one at which the lower bound of
+    precision is as high: of a few pairs that are right by luck, none is. The interval reaches from the lowest judged cosine at
+    which the upper bound is as high to the lowest from which on the lower bound is. That of the recall has the bounds of recall
+    at both of these ends.
 
     Args:
+        coarse: what some thresholds accept, ascending from -1.
+        bounds: ``precision_recall`` of these thresholds at the prevalence.
         wanted: in (0, 1).
     """
-    is_met = [(each >= wanted) & (found.recall > 0) for each in (found.high, found.precision, found.low)]
-    if not is_met[2].any():
+    low, high = (np.nan_to_num(each, nan=-1.0) for each in (bounds.low, bounds.high))
+    cosines, precision = precision_at_all(judged, prevalence)
+    if not (low >= wanted).any() or not (precision >= wanted).any():
         return None
-    first, k = (int(np.flatnonzero(each)[0]) for each in is_met[:2])
+    threshold = float(cosines[int(np.argmax(precision >= wanted))])
+    thresholds, peak = coarse.thresholds, int(np.argmax(low))
+
+    def first_from(k: int, is_met: Callable[[PrecisionRecall], np.ndarray]) -> float:
+        """Return the first judged cosine above threshold k - 1 that meets a condition, as threshold k does."""
+        if k == 0:
+            return float(thresholds[0])
+        start, end = float(thresholds[k - 1]), float(thresholds[k])
+        while len(inside := cosines[np.searchsorted(cosines, start, "right") : np.searchsorted(cosines, end)]):
+            looks = inside[np.unique(np.linspace(0, len(inside) - 1, min(LOOKS, len(inside))).round().astype(int))]
+            met = np.flatnonzero(is_met(precision_recall(accepted(judged, looks), prevalence)))
+            at = int(met[0]) if len(met) else len(looks)
+            start, end = float(looks[at - 1]) if at else start, float(looks[at]) if at < len(looks) else end
+        return end
+
     # The lower bound may be as high by luck already: it has to stay so up to where it is highest.
-    peak = int(np.nanargmax(found.low))
-    sure = int(np.flatnonzero(~is_met[2][:peak]).max(initial=-1)) + 1
-    threshold = float(accepted.thresholds[k])
-    lowest, highest = min(k, first), max(k, sure)
-    low, high = (float(accepted.thresholds[row]) for row in (lowest, highest))
+    sure = int(np.flatnonzero(low[:peak] < wanted).max(initial=-1)) + 1
+    ends = [
+        min(threshold, first_from(int(np.argmax(high >= wanted)), lambda found: found.high >= wanted)),
+        max(threshold, first_from(sure, lambda found: found.low >= wanted)),
+    ]
+    at_ends = precision_recall(accepted(judged, np.array(ends)), prevalence)
     return OperatingPoint(
         threshold,
-        Interval(low, high, "bounds of precision, by Wilson over images"),
-        float(found.recall[k]),
+        Interval(ends[0], ends[1], "bounds of precision, by Wilson over images"),
+        float(accepted(judged, np.array([threshold])).right.mean()),
         Interval(
-            float(found.recall_low[highest]),
-            float(found.recall_high[lowest]),
+            float(at_ends.recall_low[1]),
+            float(at_ends.recall_high[0]),
             "bounds of recall, by Wilson over images, at both ends of the threshold's interval",
         ),
-        _influence(accepted, k, wanted),
+        _influence(coarse, threshold, wanted, prevalence),
     )
 
 
-def _influence(accepted: Accepted, k: int, wanted: float) -> Float64[np.ndarray, " n_images"]:
-    """Return the influence of each image on the recall at the threshold where (1 - p) right = p wrong.
+def _influence(
+    coarse: Accepted, threshold: float, wanted: float, prevalence: float
+) -> Float64[np.ndarray, " n_images"]:
+    """Return the influence of each image on the recall at the threshold where (1 - p) π right = p (1 - π) wrong.
 
     An image moves the recall at a fixed threshold, and it moves the threshold, which moves the recall by the slopes of both.
     """
-    n, n_thresholds = accepted.right.shape
-    lead = (1 - wanted) * accepted.right - wanted * accepted.wrong
+    n, n_thresholds = coarse.right.shape
+    k = min(n_thresholds - 1, int(np.searchsorted(coarse.thresholds, threshold)))
+    lead = (1 - wanted) * prevalence * coarse.right - wanted * (1 - prevalence) * coarse.wrong
     step = max(1, ceil(n_thresholds * n ** (-1 / 3) / 2))
     before, after = max(0, k - step), min(n_thresholds - 1, k + step)
-    right, leads = accepted.right.mean(axis=0), lead.mean(axis=0)
+    right, leads = coarse.right.mean(axis=0), lead.mean(axis=0)
     rise = leads[after] - leads[before]
     slope = (right[before] - right[after]) / rise if rise > 1e-12 else 0.0
-    return accepted.right[:, k] - right[k] + slope * (lead[:, k] - leads[k])
+    return coarse.right[:, k] - right[k] + slope * (lead[:, k] - leads[k])

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped
+from jaxtyping import Bool, Float64, Shaped, UInt8
 
 from clipbench.stats.clusters import NEGLIGIBLE, cluster_sums, student
-from clipbench.stats.subsets import ByteSums
+from clipbench.stats.intervals import Interval
 
+ALPHA = 0.05
+"""Highest p-value at which a difference is significant."""
 N_DRAWS = 20_000
 """Sign flips of a test: no p-value is below one in as many, which leaves room for Holm's correction of a few hundred metrics."""
 N_EXCHANGES = 5_000
@@ -25,19 +27,35 @@ N_FIRST_EXCHANGES = 500
 EXACT_UNITS = 12
 """Up to this many clusters (or samples) that differ, all sign flips are counted instead of drawn."""
 
+_LEAST_P = 1e-12
+"""The least p-value of an interval that is inverted: quantiles farther out have no digits left."""
 _BLOCK_BYTES = 1 << 18
 """Random bytes of one call: the generator leaves some unused at its end, so that p-values depend on it."""
 _CALLS = 16
 """Calls whose bytes are looked up together: one reading of the sums serves them all."""
-_BLOCK_EXCHANGES = 1 << 23
+_BLOCK_EXCHANGES = 1 << 21
 """Units times draws that are looked at at once."""
+_BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float64)
+"""The eight bits of each value of a byte, the lowest first."""
+_EIGHTS = 64
+"""Bytes that are looked up at once: their 64 x 256 sums stay in the processor's cache."""
 
 OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Float64[np.ndarray, " draws"]]
 """The difference of a statistic, the candidate's less the base's, when the samples of these units are exchanged between them."""
 
 
-def mcnemar_exact(gained: int, lost: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test: a binomial test of the samples in which two models differ.
+class NullTest(NamedTuple):
+    """A two-sided test of a difference, or of a total of differences, by its distribution under the null hypothesis."""
+
+    p_value: float
+    largest: float
+    """The largest size whose p-value is above ``ALPHA``; 0 where there is none."""
+    standard_error: float = math.nan
+    """Spread of the difference under exchange; 0 where no exchange moves it, NaN where it is undefined, or of totals."""
+
+
+def mcnemar(gained: int, lost: int) -> NullTest:
+    """Return McNemar's exact test: a binomial test of the samples in which two models differ.
 
     The binomial is symmetric, so the p-value is twice the smaller tail, at most 1. The test is discrete, hence
     conservative: with fewer than six samples that differ, p never falls below 0.05.
@@ -49,25 +67,25 @@ def mcnemar_exact(gained: int, lost: int) -> float:
         lost: the reverse.
 
     Example:
-        >>> mcnemar_exact(0, 5), mcnemar_exact(3, 3)  # 2 / 2^5
-        (0.0625, 1.0)
+        >>> mcnemar(0, 5).p_value, mcnemar(3, 3).p_value, mcnemar(6, 0)  # 2 / 2^5; of six that differ, four may be one-sided
+        (0.0625, 1.0, NullTest(p_value=0.03125, largest=4.0, standard_error=nan))
     """
-    n, fewer = gained + lost, min(gained, lost)
-    # The tail from its largest term down: each is k / (n - k + 1) of the one before, so that nothing overflows.
-    log_largest = math.lgamma(n + 1) - math.lgamma(fewer + 1) - math.lgamma(n - fewer + 1) - n * math.log(2)
-    below = np.arange(fewer, 0, -1, dtype=np.float64)
-    tail = math.exp(log_largest) * (1 + float(np.cumprod(below / (n - below + 1)).sum()))
-    return min(1.0, 2 * tail)
+    from scipy.special import bdtr
+
+    n = gained + lost
+    tails = bdtr(np.arange(n // 2 + 1), n, 0.5)
+    fewest = int(np.searchsorted(tails, ALPHA / 2, side="right"))
+    return NullTest(min(1.0, 2 * float(tails[min(gained, lost)])), float(max(0, n - 2 * fewest)))
 
 
-def permutation_p(
+def flip_test(
     differences: Float64[np.ndarray, " n"],
     clusters: Shaped[np.ndarray, " n"] | None,
     rng: np.random.Generator,
     *,
     n_draws: int = N_DRAWS,
-) -> float:
-    """Return the two-sided p-value of a mean difference: the share of sign flips that reach its size.
+) -> NullTest:
+    """Return the test of a mean difference by its total: the p-value is the share of sign flips that reach its size.
 
     The signs of whole clusters are flipped together. Clusters without a difference have none to flip; with at most
     ``EXACT_UNITS`` others, all flips are counted, else ``n_draws`` are drawn, and the observed difference counts as
@@ -80,45 +98,66 @@ def permutation_p(
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> permutation_p(np.array([0.5, 1.0, 1.0, 0.0]), None, rng)  # two of the eight flips: all plus, all minus
+        >>> flip_test(np.array([0.5, 1.0, 1.0, 0.0]), None, rng).p_value  # two of the eight flips: all plus, all minus
         0.25
-        >>> permutation_p(np.array([0.5, 1.0, 1.0, 0.0]), np.array(["a", "a", "b", "b"]), rng)  # 1.5 and 1: two of four
+        >>> flip_test(np.array([0.5, 1.0, 1.0, 0.0]), np.array(["a", "a", "b", "b"]), rng).p_value  # 1.5 and 1: two of four
         0.5
     """
     sums = cluster_sums(differences, clusters)
     sums = sums[np.abs(sums) > NEGLIGIBLE]
     if not len(sums):
-        return 1.0
+        return NullTest(1.0, 0.0)
     # A flip that gives the same size in another order of summation must count.
-    reached = abs(sums.sum()) - 1e-9 * np.abs(sums).sum()
+    reached = float(abs(sums.sum()) - 1e-9 * np.abs(sums).sum())
     if len(sums) <= EXACT_UNITS:
         flips = 1.0 - 2.0 * ((np.arange(1 << len(sums))[:, None] >> np.arange(len(sums))) & 1)
-        return float(np.mean(np.abs(flips @ sums) >= reached))
-    n_reached = sum(int((np.abs(totals) >= reached).sum()) for totals in _flipped_totals(sums, rng, n_draws))
-    return (n_reached + 1) / (n_draws + 1)
+        return _by_sizes(np.abs(flips @ sums), reached, n_more=0)
+    return _by_sizes(np.abs(np.concatenate([*_flipped_totals(sums, rng, n_draws)])), reached, n_more=1)
 
 
-def exchanged(
-    difference: OfExchanges, n_units: int, rng: np.random.Generator, *, n_draws: int = N_FIRST_EXCHANGES
-) -> Float64[np.ndarray, " n_draws"]:
-    """Return the differences of a statistic when each unit's samples are given to either model at random.
+def _by_sizes(sizes: Float64[np.ndarray, " draws"], reached: float, *, n_more: int) -> NullTest:
+    """Return the test of a size, from those under the null hypothesis and ``n_more`` that are as large as it."""
+    n = len(sizes) + n_more
+    p_value = (n_more + int(np.count_nonzero(sizes >= reached))) / n
+    place = math.floor(ALPHA * n) - n_more  # of the largest that as many as 5 % and one more reach
+    ordered = np.sort(sizes)[::-1]
+    return NullTest(p_value, float(ordered[place]) if 0 <= place < len(sizes) else math.inf)
 
-    That is its distribution under the null hypothesis that the models are exchangeable, whatever bias the statistic has.
+
+def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generator) -> NullTest:
+    """Return the test of a statistic's difference when each unit's samples are given to either model at random.
+
+    The p-value is (1 + exchanges with a difference as large) / (1 + exchanges), never 0 (Phipson and Smyth, Stat. Appl.
+    Genet. Mol. Biol. 9 (2010)). No law is assumed: a median of ranks has few values, and Student's t assumes a
+    continuous statistic. Where a tenth of the first exchanges are as large, no more are drawn. Exchanges in which the statistic is
+    undefined are left out; where it is undefined for either model, the p-value is 1.
 
     Args:
+        difference: of the statistic, whatever its bias.
         n_units: number of samples, or of clusters, whose samples stay together.
-
-    Example:
-        >>> last = lambda is_exchanged: np.where(is_exchanged[:, 1], -3.0, 3.0)
-        >>> sorted(set(exchanged(last, 2, np.random.default_rng(0)).tolist()))
-        [-3.0, 3.0]
     """
-    differences = np.empty(n_draws)
+    observed = abs(float(difference(np.zeros((1, n_units), np.bool))[0]))
+    if math.isnan(observed):
+        return NullTest(1.0, math.inf)
+    reached = observed - 1e-9 * max(1.0, observed)  # an exchange that gives the same size in another order must count
+    sizes = _exchanged_sizes(difference, n_units, rng, N_FIRST_EXCHANGES)
+    if np.count_nonzero(sizes >= reached) < N_FIRST_EXCHANGES / 10:
+        more = _exchanged_sizes(difference, n_units, rng, N_EXCHANGES - N_FIRST_EXCHANGES)
+        sizes = np.concatenate([sizes, more])
+    sizes = sizes[~np.isnan(sizes)]
+    found = _by_sizes(sizes, reached, n_more=1)
+    return found._replace(standard_error=float(np.sqrt(np.mean(sizes**2))) if len(sizes) else math.nan)
+
+
+def _exchanged_sizes(
+    difference: OfExchanges, n_units: int, rng: np.random.Generator, n_draws: int
+) -> Float64[np.ndarray, " n_draws"]:
+    sizes = np.empty(n_draws)
     n_block = max(1, _BLOCK_EXCHANGES // n_units)
     for start in range(0, n_draws, n_block):
-        block = differences[start : start + n_block]
-        block[:] = difference(_coins(len(block), n_units, rng))
-    return differences
+        block = sizes[start : start + n_block]
+        block[:] = np.abs(difference(_coins(len(block), n_units, rng)))
+    return sizes
 
 
 def _coins(n_draws: int, n_units: int, rng: np.random.Generator) -> Bool[np.ndarray, "n_draws n_units"]:
@@ -130,42 +169,25 @@ def _coins(n_draws: int, n_units: int, rng: np.random.Generator) -> Bool[np.ndar
     return is_exchanged
 
 
-class ExchangeTest(NamedTuple):
-    """The test of a statistic by exchanging the two models' samples."""
-
-    p_value: float
-    standard_error: float
-    """Spread of the difference under the null hypothesis; 0 where no exchange moves it, NaN where it is undefined."""
-
-
-def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generator) -> ExchangeTest:
-    """Return the two-sided test of a statistic's difference, and the spread of the difference under exchange.
-
-    The p-value is (1 + exchanges with a difference as large) / (1 + exchanges), never 0 (Phipson and Smyth, Stat. Appl.
-    Genet. Mol. Biol. 9 (2010)). No law is assumed: a median of ranks has few values, and Student's t assumes a
-    continuous statistic. Where a tenth of the first exchanges are as large, no more are drawn. Exchanges in which the statistic is
-    undefined are left out; where it is undefined for either model, the p-value is 1.
+def inverted(interval: Callable[[float], Interval]) -> float:
+    """Return the p-value of no difference by an interval: 1 less the confidence at which it begins to hold 0.
 
     Args:
-        difference: as of ``exchanged``.
-        n_units: likewise.
-
-    Example:
-        >>> first = lambda is_exchanged: np.where(is_exchanged[:, 0], -5.0, 5.0)
-        >>> exchange_test(first, 2, np.random.default_rng(0))  # 5 or -5, whatever is exchanged
-        ExchangeTest(p_value=1.0, standard_error=5.0)
+        interval: of the difference, by its confidence; the larger that is, the wider it is.
     """
-    observed = abs(float(difference(np.zeros((1, n_units), np.bool))[0]))
-    if math.isnan(observed):
-        return ExchangeTest(1.0, math.nan)
-    reached = observed - 1e-9 * max(1.0, observed)  # an exchange that gives the same size in another order must count
-    drawn = exchanged(difference, n_units, rng)
-    if np.count_nonzero(np.abs(drawn) >= reached) < N_FIRST_EXCHANGES / 10:
-        more = exchanged(difference, n_units, rng, n_draws=N_EXCHANGES - N_FIRST_EXCHANGES)
-        drawn = np.concatenate([drawn, more])
-    drawn = drawn[~np.isnan(drawn)]
-    p_value = (1 + np.count_nonzero(np.abs(drawn) >= reached)) / (1 + len(drawn))
-    return ExchangeTest(float(p_value), float(np.sqrt(np.mean(drawn**2))) if len(drawn) else math.nan)
+    from scipy.optimize import brentq
+
+    def distance(log_p: float) -> float:
+        low, high, _ = interval(1 - math.exp(log_p))
+        assert low is not None and high is not None
+        return max(low, -high)
+
+    is_excluded = distance(math.log(ALPHA)) > 0
+    ends = [math.log(each) for each in ((_LEAST_P, ALPHA) if is_excluded else (ALPHA, 0.999))]
+    if (distance(ends[0]) > 0) == (distance(ends[1]) > 0):
+        return _LEAST_P if is_excluded else 1.0
+    p_value = math.exp(brentq(distance, ends[0], ends[1], xtol=1e-6))
+    return min(p_value, ALPHA) if is_excluded else max(p_value, math.nextafter(ALPHA, 1))
 
 
 def t_test(value: float, standard_error: float, n_units: int) -> float:
@@ -173,10 +195,6 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
 
     Args:
         n_units: samples, or clusters, behind the standard error; degrees of freedom are one less.
-
-    Example:
-        >>> round(t_test(1.96, 1.0, 100_000), 3), round(t_test(2.2281, 1.0, 11), 3)
-        (0.05, 0.05)
     """
     from scipy.special import stdtr
 
@@ -220,10 +238,6 @@ def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, powe
 
     Args:
         n_units: samples, or clusters, behind the standard error.
-
-    Example:
-        >>> round(detectable(0.01, 10_000), 4)
-        0.028
     """
     return (student(1 - alpha / 2, n_units) + student(power, n_units)) * standard_error
 
@@ -240,9 +254,22 @@ def _flipped_totals(
     if len(sizes) < min(len(sums) / 8, 100):
         yield (2 * rng.binomial(repeats, 0.5, size=(n_draws, len(sizes))) - repeats) @ sizes
         return
-    added = ByteSums(sums)
-    n_block = max(1, _BLOCK_BYTES // added.n_bytes)
+    eights = np.zeros((-(-len(sums) // 8), 8))
+    eights.flat[: len(sums)] = sums
+    table, n_bytes = (eights @ _BITS.T).ravel(), len(eights)
+    n_block = max(1, _BLOCK_BYTES // n_bytes)
     n_drawn = [min(n_block, n_draws - start) for start in range(0, n_draws, n_block)]
     for start in range(0, len(n_drawn), _CALLS):
-        drawn = [rng.integers(256, size=(n, added.n_bytes), dtype=np.uint8) for n in n_drawn[start : start + _CALLS]]
-        yield sums.sum() - 2 * added.of(np.concatenate(drawn))
+        drawn = [rng.integers(256, size=(n, n_bytes), dtype=np.uint8) for n in n_drawn[start : start + _CALLS]]
+        yield sums.sum() - 2 * _sums_of_bits(table, np.concatenate(drawn))
+
+
+def _sums_of_bits(
+    table: Float64[np.ndarray, " sums"], rows: UInt8[np.ndarray, "draws n_bytes"]
+) -> Float64[np.ndarray, " draws"]:
+    """Return the sum of the units whose bits are set in each row of bytes, from the 256 sums of each byte's eight units."""
+    sums, first = np.zeros(len(rows)), 256 * np.arange(_EIGHTS)[:, None]
+    for start in range(0, rows.shape[1], _EIGHTS):
+        part = rows[:, start : start + _EIGHTS].T  # byte after byte: the 256 sums of one are at hand for all rows
+        sums += table[256 * start : 256 * (start + _EIGHTS)].take(part + first[: len(part)]).sum(axis=0)
+    return sums

@@ -44,12 +44,7 @@ class Slice:
         clusters: Shaped[np.ndarray, " n"] | None = None,
         within: Range = SHARES,
     ) -> "Slice":
-        """Return the slice of a metric that is the mean of its samples' values.
-
-        Example:
-            >>> Slice.of_mean(np.array([1.0, 0.0, 1.0, 1.0])).value
-            0.75
-        """
+        """Return the slice of a metric that is the mean of its samples' values."""
         values = without_rounding(values)
         within = intervals.applicable(within, values)
         mean = float(values.mean())
@@ -121,12 +116,6 @@ def worst(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extr
     2.5 %, and the smallest U, each missed with a chance of 2.5 % / K: that of the slice which truly is the worst bounds it
     from below, and no U may fall below it. It holds at 95 % or more however the slices depend on each other (Bonferroni).
     Of equal values the first is the worst.
-
-    Example:
-        >>> hits = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30)}
-        >>> name, value, (low, high, _) = worst({name: Slice.of_mean(each) for name, each in hits.items()})
-        >>> name, value, round(low, 3), round(high, 3)
-        ('sw', 0.25, 0.127, 0.434)
     """
     sign = 1 if higher_is_better else -1
     name = min(slices, key=lambda each: sign * slices[each].value)
@@ -146,12 +135,6 @@ def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     It is at most the largest U less the smallest L, each missed with a chance of 1.25 %, and at least the largest L less
     the smallest U, each missed with a chance of 1.25 % / K. A lower bound above 0 says that the slices differ: where they
     do not, it is above 0 with a chance of 2.5 % or less.
-
-    Example:
-        >>> hits = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30)}
-        >>> value, (low, high, _) = distance({name: Slice.of_mean(each) for name, each in hits.items()})
-        >>> value, round(low, 2), round(high, 2)
-        (0.75, 0.43, 0.89)
     """
     values = [each.value for each in slices.values()]
     value = max(values) - min(values)
@@ -169,12 +152,6 @@ def mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
 
     It is that of independent values (``intervals.mean_of_independent``). Where slices share clusters, such as captions of
     one image in several languages, it is widened by as much as that widens the standard error.
-
-    Example:
-        >>> hits = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30)}
-        >>> value, (low, high, _) = mean({name: Slice.of_mean(each) for name, each in hits.items()})
-        >>> value, round(low, 3), round(high, 3)
-        (0.625, 0.555, 0.701)
     """
     each = list(slices.values())
     values = [one.value for one in each]

@@ -46,12 +46,6 @@ class Trend(NamedTuple):
 
         Raises:
             DataError: there are too few models, or all have one accuracy on the original data.
-
-        Example:
-            >>> original = np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
-            >>> line = Trend.fit(original, original**2 / (original**2 + (1 - original) ** 2))
-            >>> round(line.slope, 6), round(line.expected(0.9), 6)
-            (2.0, 0.987805)
         """
         is_there = np.all([(share > 0) & (share < 1) for share in (original, shifted)], axis=0)
         x, y = (np.log(share[is_there] / (1 - share[is_there])) for share in (original, shifted))
@@ -89,14 +83,6 @@ class Trend(NamedTuple):
 
         Raises:
             DataError: an accuracy on the original data is 0 or 1, which has no logit.
-
-        Example:
-            >>> rng = np.random.default_rng(0)
-            >>> x = rng.uniform(0.5, 0.8, 80)
-            >>> line = Trend.fit(x, x - 0.1 + rng.normal(0, 0.01, 80))
-            >>> value, (low, high, _) = line.residual(Bounded(0.7, 0.696, 0.704), Bounded(0.65, 0.64, 0.66))
-            >>> round(value, 2), low < 0.05 < high
-            (0.05, True)
         """
         x, expected = logit(original.value), self.expected(original.value)
         half = self._half(x)

@@ -1,9 +1,9 @@
 """Training the bundled CLIP, and watching any training.
 
-The bundled CLIP lies in ``clip/``. ``train`` is the loop; ``state`` sets it up or resumes it from ``options``; ``corpus``
-finds the data (``pairs``, ``scene_pairs``) and ``batches`` orders and loads them; ``towers`` runs the model, ``losses``,
-``gradients`` and ``optimizer`` make a step of it, in one process or several (``distributed``).
+The bundled CLIP lies in ``clip/``. ``train`` sets a training up from its ``options``, or resumes it, and is the loop;
+``batches`` finds the data, orders and loads them; ``step`` runs the towers and moves the weights by the gradients of the
+losses, in one process or several (``distributed``).
 
-For any loop: ``monitor`` measures a model on the way (``encoding``, ``scalars``), ``log`` writes events, ``history`` reads
-them. None of these imports torch before a model is measured.
+For any loop: ``monitor`` measures a model on the way (``scalars``), ``log`` writes events, ``history`` reads them. None
+of these imports torch before a model is measured.
 """

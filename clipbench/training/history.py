@@ -6,7 +6,7 @@ Imports no torch, since figures are drawn from it where torch may not be install
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import is_inside
@@ -16,6 +16,8 @@ from clipbench.results.run import Run, read_run
 from clipbench.training.log import LOG_FILE
 from clipbench.untrusted.reading import decode_json, is_file, is_there, matching, read_text, shown, why_not_there
 from clipbench.untrusted.schema import MOST
+
+Values = dict[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ def read_history(path: str | Path, *more: str | Path) -> History:
 
     Args:
         path: a folder of ``clipbench train``, its log file or a ``Monitor``'s, a run folder, or a folder of run folders
-            as ``clipbench watch`` writes it.
+            as ``clipbench run --watch`` writes it.
         more: further run folders.
 
     Raises:
@@ -70,9 +72,7 @@ def read_history(path: str | Path, *more: str | Path) -> History:
 
 
 def history_of_runs(runs: Sequence[Run]) -> History:
-    """Return the history of a training from finished runs of its checkpoints, in any order.
-
-    If several runs have the same weights, the latest one counts.
+    """Return the history of a training from finished runs of its checkpoints; of equal weights the latest run counts.
 
     Raises:
         UsageError: a run has no known step, two have the same step but different weights, or a task has different data
@@ -91,25 +91,23 @@ def history_of_runs(runs: Sequence[Run]) -> History:
             )
         by_step[step] = run
     notes = _check_alike(list(by_step.values()))
-    points = [(step, _values(by_step[step])) for step in sorted(by_step)]
-    return replace(_history(_label(runs), points), notes=notes)
-
-
-def _values(run: Run) -> dict[str, float | None]:
-    return {name: metric.value for name, metric in run.named_metrics.items() if not name.slice}
-
-
-class _Event(NamedTuple):
-    step: float
-    values: dict[str, float | None]
+    points: list[tuple[float, Values]] = [
+        (step, {name: metric.value for name, metric in by_step[step].named_metrics.items() if not name.slice})
+        for step in sorted(by_step)
+    ]
+    # The folder that holds the checkpoints or, if they have several, that holds their runs.
+    parents = {Path(str(run.result.model.get("ref", "")).rpartition(":")[2]).parent for run in runs}
+    names = {(parent.parent if parent.name == "checkpoints" else parent).name for parent in parents}
+    label = (names.pop() if len(names) == 1 else "") or runs[0].folder.resolve().parent.name
+    return replace(_history(label, points), notes=notes)
 
 
 def _history_of_log(path: Path) -> History:
-    events: list[_Event] = []
-    for event in _evaluations(path):
-        while events and events[-1].step >= event.step:  # resumed: these steps are measured again
+    events: list[tuple[float, Values]] = []
+    for step, values in _evaluations(path):
+        while events and events[-1][0] >= step:  # resumed: these steps are measured again
             events.pop()
-        events.append(event)
+        events.append((step, values))
     if not events:
         raise ClipbenchError(
             f"{path} has no evaluation event: expected the log of clipbench train or of a clipbench.training.monitor.Monitor"
@@ -118,17 +116,15 @@ def _history_of_log(path: Path) -> History:
     return _history(label, events)
 
 
-def _evaluations(path: Path) -> Iterable[_Event]:
+def _evaluations(path: Path) -> Iterable[tuple[float, Values]]:
     lines = read_text(path, ClipbenchError, name=f"the log {path}").split("\n")
     for number, line in enumerate(lines[:-1], 1):  # the last line is incomplete if its writer was killed
         try:
             content = decode_json(line)
             if content["event"] == "evaluation":
                 scalars = {name: value for name, value in content.items() if name not in ("event", "step")}
-                yield _Event(
-                    _number(content["step"]),
-                    {name: None if value is None else _number(value) for name, value in scalars.items()},
-                )
+                values = {name: None if value is None else _number(value) for name, value in scalars.items()}
+                yield _number(content["step"]), values
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClipbenchError(
                 f"line {number} of {path} is damaged ({type(error).__name__}: {error}): expected a JSON object with"
@@ -159,7 +155,7 @@ def _step_of(run: Run) -> float:
     if step is None:
         raise UsageError(
             f"{run.folder} has no known training step: expected runs of checkpoints called step-N, checkpoint-N or"
-            " epoch_N, made by this version of clipbench or a newer one"
+            " epoch_N"
         )
     try:
         return _number(step)
@@ -186,15 +182,7 @@ def _check_alike(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _label(runs: Sequence[Run]) -> str:
-    """Return the name of the folder that holds the checkpoints or, if they have several, that holds their runs."""
-    parents = {Path(str(run.result.model.get("ref", "")).rpartition(":")[2]).parent for run in runs}
-    names = {(parent.parent if parent.name == "checkpoints" else parent).name for parent in parents}
-    label = names.pop() if len(names) == 1 else ""
-    return label or runs[0].folder.resolve().parent.name
-
-
-def _history(label: str, points: Sequence[tuple[float, dict[str, float | None]]]) -> History:
+def _history(label: str, points: Sequence[tuple[float, Values]]) -> History:
     names = dict.fromkeys(name for _, values in points for name in values)
     return History(
         label=label,

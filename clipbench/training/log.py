@@ -1,7 +1,6 @@
-"""The log of a training, a line of JSON for each event, and its progress bar."""
+"""The log of a training, a line of JSON for each event."""
 
 import json
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -83,33 +82,6 @@ def start_in(out: Path) -> dict[str, object] | None:
 def has_steps(out: Path) -> bool:
     """Return whether the log in a training's folder says that a step was taken."""
     return any(_step(line) > 0 for line in _lines(out / LOG_FILE))
-
-
-class ProgressBar:
-    """A progress bar on standard error with loss, temperature, gap, rate and time left."""
-
-    def __init__(self, *, steps: int, done: int, is_shown: bool) -> None:
-        from tqdm import tqdm  # a log is read where nothing is trained, and tqdm may not be installed
-
-        seconds = 0.2 if sys.stderr.isatty() else 30.0  # in a file, each refresh is a line to scroll past
-        self._bar = tqdm(
-            total=steps, initial=done, unit="step", mininterval=seconds, disable=not is_shown, dynamic_ncols=True
-        )
-        self._gap: float | None = None
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def set_gap(self, gap: "Number | None") -> None:
-        """Show a newly measured gap from the next step on."""
-        self._gap = gap
-
-    def step(self, *, loss: float, temperature: float, pairs_per_second: float) -> None:
-        """Advance by a step."""
-        gap = "" if self._gap is None else f", gap {self._gap:.3f}"
-        text = f"loss {loss:.3f}, temperature {temperature:.3f}{gap}, {pairs_per_second:,.0f} pairs/s"
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update()
 
 
 def _lines(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ Importing this imports no torch; measuring a model does.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -20,9 +20,17 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results.trackers import TRACKERS, Place, Trackers
-from clipbench.training.encoding import as_array, encode_pairs, equal_inputs, logit_constants, n_inputs
 from clipbench.training.log import log_line
-from clipbench.training.scalars import Number, Scalars, pair_scalars
+from clipbench.training.scalars import (
+    Number,
+    Scalars,
+    as_array,
+    encode_pairs,
+    equal_inputs,
+    logit_constants,
+    n_inputs,
+    pair_scalars,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -52,9 +60,8 @@ class Limits:
     """Limits beyond which scalars raise alarms; None for no alarm.
 
     The defaults lie outside the range seen in healthy models at 128 to 256 pairs: trained ones (OpenAI's ViT-B/32 on
-    COCO; the bundled model from step 250 on) and transformers with random weights. A ResNet with random weights, whose
-    batch norms have seen no data, has an image cone of 0.997, nearly a collapse: the alarm at its step 0 ends with
-    training.
+    COCO; the bundled model from step 250 on) and transformers with random weights. A ResNet with random weights has an
+    image cone of 0.997: its alarm at step 0 ends with training.
 
     Raises:
         UsageError: a limit is out of the range of its scalar.
@@ -123,7 +130,12 @@ class Monitor:
             raise UsageError(f"on_alarm is {self.on_alarm!r}: expected 'warn', 'raise' or a function of an Alarm")
         if self.batch_size < 1:
             raise UsageError(f"batch_size is {self.batch_size}: expected 1 or more")
-        _check_pairs(self.images, self.texts)
+        if (self.images is None) != (self.texts is None):
+            raise UsageError("a monitor needs pairs: give images and texts, or neither and call vectors(...)")
+        if self.images is not None:
+            n_images, n_texts = n_inputs(self.images), n_inputs(self.texts)
+            if n_images != n_texts or n_images < 2:
+                raise UsageError(f"a monitor needs pairs, two or more: got {n_images} images and {n_texts} texts")
         self._same = (equal_inputs(self.images), equal_inputs(self.texts))
         logs = [self.log] if isinstance(self.log, str | Path) else self.log or ()
         self._files = [Path(each) for each in logs if each not in TRACKERS]
@@ -132,7 +144,13 @@ class Monitor:
         self._trackers = Trackers(names, failed=lambda *failure: self._not_logged.append(failure))
         self._place = Place(name="monitor", folder=Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-monitor", joins=True)
         for file in self._files:
-            _prepare_log(file)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with file.open("ab+") as opened:  # a last line is incomplete if its writer was killed
+                    opened.seek(0)
+                    opened.truncate(opened.read().rfind(b"\n") + 1)
+            except OSError as error:
+                raise UsageError(f"cannot write the log {file}: {error.strerror or error}") from error
 
     def __call__(self, model: "torch.nn.Module", step: Number) -> Scalars:
         """Return the scalars of a model: those of ``pair_scalars``, and its temperature and bias if it has them.
@@ -141,7 +159,14 @@ class Monitor:
         ``get_text_features`` (transformers), bare or wrapped by DistributedDataParallel or torch.compile. It is run
         without gradients, in evaluation mode and in the type of its weights; then each module gets its mode back.
         """
-        return self._record(step, "the model", lambda: self._measure(model))
+
+        def measure() -> Scalars:
+            if self.images is None or self.texts is None:
+                raise UsageError("the monitor has no pairs: Monitor(images=..., texts=...), or monitor.vectors(...)")
+            pairs = encode_pairs(model, self.images, self.texts, batch_size=self.batch_size)
+            return pair_scalars(*pairs, same_images=self._same[0], same_texts=self._same[1]) | logit_constants(model)
+
+        return self._record(step, "the model", measure)
 
     def vectors(self, images: "np.ndarray | torch.Tensor", texts: "np.ndarray | torch.Tensor", step: Number) -> Scalars:
         """Return the scalars of vectors that the loop has computed, raw or normalized, row by row of the same pairs.
@@ -154,14 +179,7 @@ class Monitor:
         """End the runs of trackers that were opened here; a loop that has its own open need not call it."""
         self._trackers.close()
 
-    def _measure(self, model: "torch.nn.Module") -> Scalars:
-        if self.images is None or self.texts is None:
-            raise UsageError("the monitor has no pairs: Monitor(images=..., texts=...), or monitor.vectors(...)")
-        images, texts = encode_pairs(model, self.images, self.texts, batch_size=self.batch_size)
-        return pair_scalars(images, texts, same_images=self._same[0], same_texts=self._same[1]) | logit_constants(model)
-
     def _record(self, step: Number, subject: str, measure: Callable[[], Scalars]) -> Scalars:
-        """Measure, log the scalars and the alarms, and raise the alarms."""
         events: list[tuple[str, Mapping[str, object]]] = []
         try:
             values = measure()
@@ -182,17 +200,14 @@ class Monitor:
         self._trackers.scalars(scalars, step, self._place)
         alarms += [_failure(step, f"{name} could not be written", error) for name, error in self._not_logged]
         self._not_logged.clear()
-        self._raise(alarms)
-        return values
-
-    def _raise(self, alarms: list[Alarm]) -> None:
         for alarm in alarms:
             if callable(self.on_alarm):
                 self.on_alarm(alarm)
             elif self.on_alarm == "raise":
                 raise CollapseError(alarm.message)
             else:
-                warnings.warn(alarm.message, CollapseWarning, stacklevel=4)
+                warnings.warn(alarm.message, CollapseWarning, stacklevel=3)
+        return values
 
 
 def find_alarms(values: Scalars, limits: Limits, step: Number) -> list[Alarm]:
@@ -202,50 +217,22 @@ def find_alarms(values: Scalars, limits: Limits, step: Number) -> list[Alarm]:
         >>> [alarm.message for alarm in find_alarms({"image_cone": 0.999}, Limits(), 300)]
         ['step 300: image_cone is 0.999, where healthy models have at most 0.99: collapsing, or collapsed']
     """
-    return [
-        Alarm(step, name, value, limit, f"step {step:g}: {name} is {value:.3g}, where healthy models have {bound}")
-        for name, value in values.items()
-        for limit, bound in _limits_of(name, limits, values)
-        if value is not None and (value < limit if bound.startswith("at least") else value > limit)
-    ]
-
-
-def _limits_of(name: str, limits: Limits, values: Scalars) -> list[tuple[Number, str]]:
-    """Return the limit of a scalar with its text, or nothing if the scalar has no limit."""
-    n_distinct = values.get(f"n_distinct_{name.removesuffix('_effective_rank')}s")
-    if n_distinct is not None and limits.effective_rank is not None:
-        smallest = min(limits.effective_rank, (n_distinct - 1) / 4)
-        return [(smallest, f"at least {smallest:g}: collapsing, or collapsed")]
-    largest = {"cone": limits.cone, "duplicates": limits.duplicates, "non_finite": limits.non_finite}
-    advice = "training has diverged" if name == "non_finite" else "collapsing, or collapsed"
-    return [
-        (limit, f"at most {limit:g}: {advice}")
-        for kind, limit in largest.items()
-        if name.endswith(kind) and limit is not None
-    ]
+    found = []
+    for name, value in values.items():
+        kind = next((each.name for each in fields(Limits) if name.endswith(each.name)), None)
+        limit = None if kind is None else getattr(limits, kind)
+        if value is None or limit is None:
+            continue
+        if kind == "effective_rank":
+            n_distinct = values.get(f"n_distinct_{name.removesuffix('_effective_rank')}s")
+            limit = min(limit, ((n_distinct or 0) - 1) / 4)
+        is_beyond, bound = (value < limit, "at least") if kind == "effective_rank" else (value > limit, "at most")
+        advice = "training has diverged" if kind == "non_finite" else "collapsing, or collapsed"
+        if is_beyond:
+            said = f"step {step:g}: {name} is {value:.3g}, where healthy models have {bound} {limit:g}: {advice}"
+            found.append(Alarm(step, name, value, limit, said))
+    return found
 
 
 def _failure(step: Number, what: str, error: BaseException) -> Alarm:
     return Alarm(step, "failed", None, None, f"step {step:g}: {what} ({type(error).__name__}: {error})")
-
-
-def _check_pairs(images: object, texts: object) -> None:
-    if images is None and texts is None:
-        return
-    if images is None or texts is None:
-        raise UsageError("a monitor needs pairs: give images and texts, or neither and call vectors(...)")
-    n_images, n_texts = n_inputs(images), n_inputs(texts)
-    if n_images != n_texts or n_images < 2:
-        raise UsageError(f"a monitor needs pairs, two or more: got {n_images} images and {n_texts} texts")
-
-
-def _prepare_log(path: Path) -> None:
-    """Make the log's folder, and drop a last line that is incomplete because its writer was killed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
-            file.seek(0)
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
-    except OSError as error:
-        raise UsageError(f"cannot write the log {path}: {error.strerror or error}") from error

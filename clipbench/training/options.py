@@ -56,8 +56,9 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         find_config(self.arch)
-        _check_name("loss", self.loss, LOSS_NAMES)
-        _check_name("precision", self.precision, TRAINING_PRECISIONS)
+        for name, known in {"loss": LOSS_NAMES, "precision": TRAINING_PRECISIONS}.items():
+            if (value := getattr(self, name)) not in known:
+                raise UsageError(f"unknown {name} '{value}': {did_you_mean(value, known)}")
         at_least = {"steps": 1, "batch_size": 2, "micro_batch_size": 1, "save_every": 1, "eval_every": 1, "workers": 0}
         for name, smallest in {**at_least, "warmup": 0, "seed": 0}.items():
             value = getattr(self, name)
@@ -105,12 +106,7 @@ def arguments_of(run: Path) -> Mapping[str, object]:
         UsageError: there are none.
         ModelError: the checkpoint is damaged.
     """
-    from clipbench.models.checkpoints import (
-        TRAIN,
-        bundled_checkpoints,
-        newest_checkpoint,
-        read_json,
-    )  # numpy; help takes none
+    from clipbench.models.checkpoints import TRAIN, bundled_checkpoints, newest_checkpoint, read_json  # import numpy
 
     if not bundled_checkpoints(run) and (event := start_in(run)) is not None and not has_steps(run):
         arguments, path = event.get("arguments"), run / LOG_FILE
@@ -132,11 +128,6 @@ def options_of(arguments: Mapping[str, object], *, out: Path, given: Mapping[str
         return fitted(TrainOptions, {**arguments, **given, "out": out})
     except SchemaError as error:
         raise ModelError(f"the arguments that the run in {out} was started with are damaged: {error}") from error
-
-
-def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise UsageError(f"unknown {what} '{name}': {did_you_mean(name, known)}")
 
 
 def _flag(name: str) -> str:

@@ -6,33 +6,85 @@ uninterrupted one, bit for bit on one thread of a CPU.
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import torch
+from tqdm import tqdm
 
-from clipbench.distributed.group import process_group, rank, sum_over_processes
-from clipbench.distributed.launch import Launched
-from clipbench.errors import ClipbenchError
-from clipbench.files import alone_in
-from clipbench.models.checkpoints import bundled_checkpoints
+from clipbench.data import DataOptions
+from clipbench.distributed.group import n_processes, process_group, rank, sum_over_processes, wait_for_all
+from clipbench.distributed.place import Launched
+from clipbench.errors import ClipbenchError, UsageError
+from clipbench.files import alone_in, check_writable
+from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
 from clipbench.models.towers.torch_model import placement
-from clipbench.training.batches import Batch
-from clipbench.training.clip.checkpoint import save_checkpoint
-from clipbench.training.encoding import logit_constants
-from clipbench.training.gradients import add_gradients, sum_gradients
-from clipbench.training.log import ProgressBar
-from clipbench.training.losses import LOSSES
-from clipbench.training.optimizer import clamp_logit_scale, learning_rate
-from clipbench.training.options import TrainOptions
-from clipbench.training.state import TrainingState, resume, start
-from clipbench.training.towers import measure
+from clipbench.training.batches import (
+    Batch,
+    Corpus,
+    PairReader,
+    SampleIndex,
+    SampleOrder,
+    load_batches,
+    load_corpus,
+)
+from clipbench.training.clip.checkpoint import (
+    Checkpoint,
+    TrainingProgress,
+    load_checkpoint,
+    load_optimizer,
+    save_checkpoint,
+)
+from clipbench.training.clip.config import find_config
+from clipbench.training.clip.inputs import ClipPreprocess, tokenizer_for
+from clipbench.training.clip.model import CLIP
+from clipbench.training.log import LOG_FILE, Log, has_steps
+from clipbench.training.options import TrainOptions, arguments_of
+from clipbench.training.scalars import Number, logit_constants
+from clipbench.training.step import (
+    LOSSES,
+    Towers,
+    add_gradients,
+    clamp_logit_scale,
+    fix_temperature,
+    learning_rate,
+    make_optimizer,
+    measure,
+    sum_gradients,
+)
+from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 LOGGED_STEPS = 1000
 """Steps of a training that are logged, at equal distances; the first and the last come on top."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """A training that is ready to take its next step."""
+
+    options: TrainOptions
+    checkpoint: Checkpoint
+    """Model, tokenizer and progress; the steps change them in place."""
+    towers: Towers
+    optimizer: torch.optim.AdamW
+    order: SampleOrder
+    reader: PairReader
+    held_out: Batch
+    notes: tuple[str, ...]
+    """Facts about the data that whoever trains on them should know."""
+    log: Log
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield this process's share of each remaining step."""
+        steps = range(self.checkpoint.progress.step, self.options.steps)
+        samples = (self.order.samples(step, rank()) for step in steps)
+        return load_batches(self.reader, self.checkpoint.tokenizer, samples, workers=self.options.workers)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -65,14 +117,25 @@ def train(
         Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
     """
     place = placement(options.device, options.precision, options.batch_size)
-    with process_group(place.device, launched) as device, _alone_in(options.out):
+    busy = f"another clipbench trains in {options.out}: wait for its end, or name another --out"
+    with (
+        process_group(place.device, launched) as device,
+        alone_in(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
+    ):
         state = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
         is_shown = show_progress and rank() == 0
         for note in state.notes if rank() == 0 else ():
             tell(note)
         with (
             closing(state.log),
-            closing(ProgressBar(steps=options.steps, done=state.checkpoint.progress.step, is_shown=is_shown)) as bar,
+            tqdm(
+                total=options.steps,
+                initial=state.checkpoint.progress.step,
+                unit="step",
+                mininterval=0.2 if sys.stderr.isatty() else 30.0,  # in a file, each refresh is a line to scroll past
+                disable=not is_shown,
+                dynamic_ncols=True,
+            ) as bar,
             _stop_signal() as stop,
         ):
             return _Loop(state, bar, stop).run()
@@ -81,10 +144,9 @@ def train(
 class _Loop:
     """Takes the steps, and logs, measures and saves between them."""
 
-    def __init__(self, state: TrainingState, bar: ProgressBar, stop: threading.Event) -> None:
-        self.state = state
-        self.bar = bar
-        self.stop = stop
+    def __init__(self, state: TrainingState, bar: "tqdm[NoReturn]", stop: threading.Event) -> None:
+        self.state, self.bar, self.stop = state, bar, stop
+        self.gap: Number | None = None
         self.options = state.options
         self.progress = state.checkpoint.progress
         self.log_every = max(1, self.options.steps // LOGGED_STEPS)
@@ -97,8 +159,7 @@ class _Loop:
             self._save()
         self.clock = time.perf_counter()
         for batch in self.state.batches():
-            must_stop = self._step(batch)
-            self._between_steps(must_stop=must_stop)
+            self._between_steps(must_stop=self._step(batch))
         return bundled_checkpoints(self.options.out)[-1]
 
     def _step(self, batch: Batch) -> bool:
@@ -119,7 +180,6 @@ class _Loop:
         return n_stops > 0
 
     def _log_step(self, loss: float, values: dict[str, float]) -> None:
-        """Count the step, show it, and write it to the log if its turn has come."""
         progress, now = self.progress, time.perf_counter()
         seconds, self.clock = now - self.clock, now
         progress.step += 1
@@ -128,9 +188,12 @@ class _Loop:
         constants = logit_constants(self.state.checkpoint.model)
         temperature = constants["temperature"]
         assert temperature is not None, "the weights are finite, and the scale is clamped"
-        self.bar.step(loss=loss, temperature=temperature, pairs_per_second=rate)
+        gap = "" if self.gap is None else f", gap {self.gap:.3f}"
+        text = f"loss {loss:.3f}, temperature {temperature:.3f}{gap}, {rate:,.0f} pairs/s"
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update()
         if progress.step % self.log_every == 0 or progress.step in (1, self.options.steps):
-            progress.losses.append((progress.step, loss))
+            progress.losses.append([progress.step, loss])
             logged = {"loss": loss, **constants, **values, "pairs_per_second": rate, "seconds": progress.seconds}
             self.state.log.write("step", progress.step, logged)
 
@@ -149,7 +212,7 @@ class _Loop:
         if rank() == 0:
             values = measure(self.state.towers, self.state.held_out)
             self.state.log.write("evaluation", self.progress.step, values)
-            self.bar.set_gap(values["gap"])
+            self.gap = values["gap"]
 
     def _save(self) -> None:
         if rank() == 0:
@@ -157,23 +220,16 @@ class _Loop:
 
     def _check_finite(self, loss: float, norm: float) -> None:
         """Raise ClipbenchError unless the step can be taken; the weights are still those of the step before."""
-        if math.isfinite(loss) and math.isfinite(norm):
+        what, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
+        if math.isfinite(value):
             return
-        step, what = self.progress.step + 1, "loss" if not math.isfinite(loss) else "gradient's norm"
-        value = loss if not math.isfinite(loss) else norm
+        step = self.progress.step + 1
         self.state.log.write("stop", self.progress.step, {"reason": f"the {what} of step {step} is {value}"})
         raise ClipbenchError(
             f"the {what} is {value} at step {step}: stopped; the last good checkpoint is"
             f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g}) or a longer"
             f" --warmup ({self.options.warmup_steps})"
         )
-
-
-def _alone_in(out: Path) -> AbstractContextManager[None]:
-    """Hold a training's folder, in one of the processes that share it."""
-    if rank() != 0 or out.is_file():
-        return nullcontext()
-    return alone_in(out, f"another clipbench trains in {out}: wait for its end, or name another --out")
 
 
 @contextmanager
@@ -199,3 +255,106 @@ def _stop_signal() -> Iterator[threading.Event]:
         yield stop
     finally:
         restore()
+
+
+def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> TrainingState:
+    """Return the state of a new training, whose random weights are equal in all processes.
+
+    Raises:
+        UsageError: the folder holds more than what a training leaves that was ended before its first checkpoint, or has
+            no room, or a batch does not fit the data or the processes.
+        DataError: the data cannot be trained on.
+    """
+    names = set()
+    if is_there(options.out):
+        names = {path.name for path in entries(options.out, UsageError)} if is_folder(options.out) else {""}
+    # A log without a step, and unfinished files, are nothing that was trained.
+    is_free = all(name == LOG_FILE or name.startswith((".step-", f".{LOG_FILE}.")) for name in names)
+    if not is_free or (names and has_steps(options.out)):
+        what = "holds another run" if is_file(options.out / LOG_FILE) else "is not empty"
+        raise UsageError(
+            f"{options.out} {what}: give another --out, or --resume to go on with a run of the same arguments"
+        )
+    corpus, order = _data(options)
+    config = find_config(options.arch)
+    tokenizer = tokenizer_for(config, corpus.train.captions())
+    config = replace(config, vocab_size=tokenizer.vocab_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = CLIP(config.for_siglip() if options.loss == "siglip" else config)
+    if options.temperature is not None:
+        fix_temperature(model, options.temperature)
+    n_bytes = 12 * sum(parameter.numel() for parameter in model.parameters())  # weights, and two moments of each
+    check_writable(options.out, n_bytes, advice="make room there, or name another --out")
+    wait_for_all()  # each process has to find the folder empty before the first one writes to it
+    progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
+    state = _assemble(options, Checkpoint(model, tokenizer, progress), corpus, order, device=device, dtype=dtype)
+    state.log.write("start", 0, {"arguments": options.to_json(), "data": progress.data, "notes": list(corpus.notes)})
+    return state
+
+
+def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> TrainingState:
+    """Return the state of a training at its newest checkpoint, or at its beginning if it was ended before the first.
+
+    Raises:
+        UsageError: there is no training, or it was started with other arguments or data.
+        ModelError: the checkpoint is damaged.
+    """
+    if not bundled_checkpoints(options.out):
+        options.check_same(arguments_of(options.out))
+        return start(options, device=device, dtype=dtype)
+    folder = newest_checkpoint(options.out)
+    checkpoint = load_checkpoint(folder)
+    options.check_same(checkpoint.progress.arguments)
+    corpus, order = _data(options)
+    if checkpoint.progress.data != _description(corpus):
+        raise UsageError(
+            f"the data are {_description(corpus)}, and the run in {options.out} has {checkpoint.progress.data}"
+        )
+    if options.temperature is not None:
+        checkpoint.model.logit_scale.requires_grad_(False)
+    state = _assemble(options, checkpoint, corpus, order, device=device, dtype=dtype)
+    if checkpoint.progress.step > 0:  # before the first step, there is nothing to load
+        load_optimizer(folder, checkpoint.model, state.optimizer)
+    state.log.write("resume", checkpoint.progress.step, {"arguments": options.to_json()})
+    return state
+
+
+def _data(options: TrainOptions) -> tuple[Corpus, SampleOrder]:
+    root = None if options.data_root is None else Path(options.data_root)
+    data = DataOptions(data_root=root, options=options.data_options)
+    corpus = load_corpus(options.data, data, seed=options.seed, size=find_config(options.arch).image_size)
+    n_pairs, n_shares = corpus.train.n_pairs, n_processes()
+    return corpus, SampleOrder(n_pairs=n_pairs, batch_size=options.batch_size, seed=options.seed, n_processes=n_shares)
+
+
+def _assemble(
+    options: TrainOptions,
+    checkpoint: Checkpoint,
+    corpus: Corpus,
+    order: SampleOrder,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> TrainingState:
+    model = checkpoint.model.to(device)
+    crops = corpus.may_crop if options.augment is None else options.augment
+    resumed_at = checkpoint.progress.step if bundled_checkpoints(options.out) else None
+    preprocess = ClipPreprocess(model.config)
+    held_out = PairReader(pairs=corpus.held_out, preprocess=preprocess, crops=False, seed=0)
+    samples = [SampleIndex(position=number, pair=number, epoch=0) for number in range(corpus.held_out.n_pairs)]
+    return TrainingState(
+        options=options,
+        checkpoint=checkpoint,
+        towers=Towers(model=model, device=device, dtype=dtype),
+        optimizer=make_optimizer(model, lr=options.lr, weight_decay=options.weight_decay),
+        order=order,
+        reader=PairReader(pairs=corpus.train, preprocess=preprocess, crops=crops, seed=options.seed),
+        held_out=next(iter(load_batches(held_out, checkpoint.tokenizer, [samples], workers=0))),
+        notes=corpus.notes,
+        log=Log(options.out, resumed_at=resumed_at) if rank() == 0 else Log(None),
+    )
+
+
+def _description(corpus: Corpus) -> dict[str, object]:
+    return {"name": corpus.train.name, "n_pairs": corpus.train.n_pairs, "n_held_out": corpus.held_out.n_pairs}

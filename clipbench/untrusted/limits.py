@@ -28,16 +28,9 @@ RATIO = 20
 """A compressed file may unpack to this many times its size, too: large data may be larger than ``MAX_UNPACKED``."""
 
 ARCHIVE_ERRORS = (
-    tarfile.TarError,
-    BadZipFile,
-    gzip.BadGzipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OverflowError,
-    ValueError,
+    tarfile.TarError, BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError, OverflowError, ValueError,
     RuntimeError,
-)
+)  # fmt: skip
 """Errors that the standard library raises for damaged and hostile archives; a file that cannot be read is an OSError beside."""
 
 NUMBER_BYTES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
@@ -48,32 +41,23 @@ IMAGES_AT_ONCE = 4
 """A batch of images in full size holds as many pixels as this many images of ``MAX_PIXELS``."""
 
 
-def max_pixels() -> int:
-    """Return the most pixels that an image may have."""
-    return _limit(MAX_PIXELS)
-
-
 def max_batch_pixels() -> int:
     """Return the most pixels that the images of one batch may have together."""
-    return IMAGES_AT_ONCE * max_pixels()
+    return IMAGES_AT_ONCE * _limit(MAX_PIXELS)
 
 
 def max_unpacked(size: int) -> int:
-    """Return the most bytes that a file of this size may unpack to.
-
-    Example:
-        >>> max_unpacked(1000) == 1 << 29, max_unpacked(1 << 30) == 20 << 30
-        (True, True)
-    """
+    """Return the most bytes that a file of this size may unpack to."""
     return max(_limit(MAX_UNPACKED), RATIO * size)
 
 
 def too_many_pixels(width: int, height: int) -> str | None:
     """Return why an image is too large, None if it is not."""
-    if width * height <= max_pixels():
+    most = _limit(MAX_PIXELS)
+    if width * height <= most:
         return None
     return (
-        f"it has {width:,} x {height:,} pixels, more than {max_pixels():,}: make it smaller, or set"
+        f"it has {width:,} x {height:,} pixels, more than {most:,}: make it smaller, or set"
         f" {MAX_PIXELS}={width * height} (4 bytes of memory a pixel)"
     )
 

@@ -5,6 +5,7 @@ nested a hundred thousand deep, an array's header may ask for a terabyte. Everyt
 by the functions of this module, so that no caller has to think of these.
 """
 
+import ast
 import io
 import json
 import math
@@ -48,28 +49,20 @@ _CONTAINERS = (dict, list)
 _LONG_NUMBER = re.compile(rf"[0-9_]{{{MOST_DIGITS + 1},}}")
 _LONG_HEX = re.compile(rf"0x[0-9a-fA-F_]{{{MOST_HEX_DIGITS + 1},}}")
 _HALF_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_QUOTED = r"""(?:'(?:[^'\\\n]|\\[\\'"nrtxuU])*'|"(?:[^"\\\n]|\\[\\'"nrtxuU])*")"""
+_LIST = re.compile(rf"\s*\[\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*(?:\s*,)?\s*\]\s*")
 
 
 # -- names
 
 
 def user_path(name: str | os.PathLike[str]) -> Path:
-    """Return a path that a user wrote, with ``~`` as the home folder; that of an unknown user is left as it is.
-
-    Example:
-        >>> user_path("~nobody-of-that-name/data").as_posix()
-        '~nobody-of-that-name/data'
-    """
+    """Return a path that a user wrote, with ``~`` as the home folder; that of an unknown user is left as it is."""
     return Path(os.path.expanduser(name))
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a regular file, or a link to one; False for every name that no file can have.
-
-    Example:
-        >>> is_file(__file__), is_file("a" * 300), is_file("nul" + chr(0)), is_file(os.devnull)
-        (True, False, False, False)
-    """
+    """Return whether a path is a regular file, or a link to one; False for every name that no file can have."""
     return os.path.isfile(path)  # Path.is_file raises OSError for a name that is too long
 
 
@@ -84,12 +77,7 @@ def is_there(path: str | os.PathLike[str]) -> bool:
 
 
 def why_not_there(path: str | os.PathLike[str]) -> str:
-    """Return why a name cannot be looked up, in brackets for a message; empty where there is simply nothing.
-
-    Example:
-        >>> why_not_there("nothing-of-that-name"), why_not_there("a" * 300)
-        ('', ' (File name too long)')
-    """
+    """Return why a name cannot be looked up, in brackets for a message; empty where there is simply nothing."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -133,10 +121,7 @@ def reading(path: object, error: type[ClipbenchError], *, name: str | None = Non
     """Raise ``error``, in one line, where the block cannot read a file or its text is not UTF-8.
 
     Args:
-        path: of the file.
-        error: kind of the exception.
         name: of the file in the message, if another than its path.
-        advice: what to do, for the end of the message.
     """
     shown, end = name or path, f"; {advice}" if advice else ""
     try:
@@ -148,11 +133,7 @@ def reading(path: object, error: type[ClipbenchError], *, name: str | None = Non
 
 
 def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open a regular file for reading.
-
-    Raises:
-        OSError: it cannot be opened, or is a folder, a FIFO, a device or a socket: those may wait for ever.
-    """
+    """Open a regular file; raise OSError for a folder, and for a FIFO, a device or a socket: those may wait for ever."""
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:
@@ -248,17 +229,11 @@ def read_json(
 
 
 def parse_json(text: str, place: str, error: type[ClipbenchError], *, advice: str = "", is_text: bool = True) -> Any:
-    """Return the value of a JSON text.
+    """Return the value of a JSON text; raise ``error`` where it is not JSON, nested too deep, or has too many digits.
 
     Args:
-        text: the JSON.
         place: name of the file, or of the line in it, for the message.
-        error: kind of the exception.
-        advice: what to do, for the end of the message.
         is_text: refuse half surrogates, which are no text; False for a result, which may name a file that has them.
-
-    Raises:
-        ClipbenchError: of the kind ``error``: it is not JSON, is nested too deep, or has a number of too many digits.
     """
     try:
         return decode_json(text, is_text=is_text)
@@ -280,11 +255,7 @@ def decode_json(text: str, *, is_text: bool = True) -> Any:
 
 
 def read_toml(path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None) -> dict[str, Any]:
-    """Return the table in a TOML file.
-
-    Raises:
-        ClipbenchError: of the kind ``error``: it cannot be read, is not TOML, or is nested too deep.
-    """
+    """Return the table in a TOML file; raise ``error`` where it cannot be read, is not TOML, or is nested too deep."""
     text = read_text(path, error, name=name, most=MOST_BYTES_OF_TOML)
     try:
         return decode_toml(text)
@@ -313,12 +284,8 @@ def check_depth(value: object) -> None:
     """Raise ValueError where lists and objects are nested too deep: what reads them calls itself for each level."""
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MOST_DEPTH):
-        level = [
-            each
-            for node in level
-            for each in (node.values() if type(node) is dict else node)
-            if type(each) in _CONTAINERS
-        ]
+        inside = [each for node in level for each in (node.values() if type(node) is dict else node)]
+        level = [each for each in inside if type(each) in _CONTAINERS]
         if not level:
             return
     raise ValueError(_TOO_DEEP)
@@ -339,6 +306,27 @@ def check_text(value: object) -> None:
             nodes += node
 
 
+def read_written_list(text: str) -> list[str] | None:
+    """Return the texts of a list in one cell of a table, as Python writes it; None where it is no such list, or an empty one.
+
+    Only quoted texts are made into anything: what Python itself would make of a cell may be deep, large or slow.
+
+    Example:
+        >>> read_written_list('''['a cat', "a dog's tail"]''')
+        ['a cat', "a dog's tail"]
+        >>> read_written_list("[sic] a cat") is None
+        True
+    """
+    if _LIST.fullmatch(text) is None:
+        return None
+    try:
+        texts = [ast.literal_eval(quoted) for quoted in re.findall(_QUOTED, text)]
+        check_text(texts)
+    except (SyntaxError, ValueError):
+        return None
+    return texts
+
+
 def is_int64(text: str) -> bool:
     """Return whether a text is a whole number that fits 64 bits.
 
@@ -350,12 +338,7 @@ def is_int64(text: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """Return the beginning of a value as code, short enough for a message.
-
-    Example:
-        >>> shown("a" * 100)
-        "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"
-    """
+    """Return the beginning of a value as code, short enough for a message."""
     text = repr(value[:MOST_SHOWN]) if isinstance(value, str | bytes) else _SHORT.repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
 

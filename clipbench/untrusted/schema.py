@@ -40,10 +40,6 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
         >>> from clipbench.results.record import DatasetRecord
         >>> fitted(DatasetRecord, {"id": "coco", "n_samples": 5000, "later": 1}).n_samples
         5000
-        >>> fitted(DatasetRecord, {"id": "coco", "n_samples": "many"})
-        Traceback (most recent call last):
-        ...
-        clipbench.untrusted.schema.SchemaError: n_samples is 'many', expected a whole number
     """
     if not isinstance(data, dict):
         raise SchemaError(f"{place.removesuffix('.') or 'it'} is {shown(data)}, expected an object")
@@ -118,10 +114,5 @@ def _of(kind: Any, value: Any, place: str) -> Any:
 
 
 _NAMES = {
-    bool: "true or false",
-    dict: "an object",
-    float: "a number",
-    int: "a whole number",
-    list: "a list",
-    str: "text",
-}
+    bool: "true or false", dict: "an object", float: "a number", int: "a whole number", list: "a list", str: "text"
+}  # fmt: skip

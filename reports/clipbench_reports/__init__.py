@@ -14,7 +14,6 @@ from clipbench_reports.drawing.marks import (
     Dots,
     Hill,
     Line,
-    ModelKey,
     Panel,
     Ranges,
     Rule,
@@ -25,20 +24,20 @@ from clipbench_reports.drawing.marks import (
     nice_axis,
 )
 from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
-from clipbench_reports.galleries.gallery import (
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey, NotAsked, read_each
+from clipbench_reports.evidence.findings import Finding, claim, headline_findings
+from clipbench_reports.sections.gallery import (
     Fact,
     Failing,
     Gallery,
     GalleryImage,
+    PageBudget,
     gallery,
     images,
     nearest,
     one_image,
 )
-from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, read_each
-from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
-from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
+from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 
 __all__ = [
     "Axis",
@@ -63,6 +62,7 @@ __all__ = [
     "PageBudget",
     "Panel",
     "Panels",
+    "Plot",
     "Ranges",
     "Rule",
     "SampleColumn",

@@ -1,16 +1,19 @@
-"""The directions of retrieval: which queries search which gallery, and what they find."""
+"""The directions of retrieval: which queries search which gallery, and what they find.
 
-from collections.abc import Iterator, Mapping, Sequence
+A gallery that is too large for all queries is searched by a random sample of them: each searches all of it, and its rank is exact.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Shaped
 
 from clipbench.data.dataset import Dataset
-from clipbench.metrics import Answers, Ranks, cross_answers, expected_rank, group_answers
+from clipbench.metrics.ranking import Answers, Ranks, cross_answers, group_answers
+from clipbench.results.numbers import count
 from clipbench.stats.clusters import joined, sharing
-from clipbench_tasks.neighbours import Asked, Items, neighbours
-from clipbench_tasks.queries import Draw
+from clipbench_tasks.tables import Asked, Items, Rows, Vectors
 
 DIRECTIONS = {
     "image_retrieval": ("Text-to-image", "captions"),
@@ -19,6 +22,45 @@ DIRECTIONS = {
     "text_text": ("Text-to-text", "captions"),
 }
 """A direction as papers name it, and its queries."""
+Draw = Callable[[Sequence[str]], Rows]
+"""Returns the rows of the queries that search, from the ids of all."""
+
+
+def drawn(ids: Sequence[str], at_most: int | None, rng: np.random.Generator) -> Rows:
+    """Return the rows of at most so many queries, ascending: a random sample that depends on ids, not on their order.
+
+    Args:
+        ids: of all queries.
+        at_most: None for all.
+
+    Example:
+        >>> draws = [drawn(ids, 2, np.random.default_rng(0)) for ids in (["a", "b", "c"], ["b", "c", "a"])]
+        >>> [rows.tolist() for rows in draws]  # b and c, wherever they stand
+        [[1, 2], [0, 1]]
+    """
+    if at_most is None or at_most >= len(ids):
+        return np.arange(len(ids))
+    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    return np.sort(by_id[rng.choice(len(ids), at_most, replace=False)])
+
+
+def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
+    """Return a note on the queries that are a sample, or none where all search.
+
+    Args:
+        sizes: of each direction the number of queries, the number that they are drawn from, and what they are.
+
+    Example:
+        >>> sample_notes([(500, 25_000, "captions"), (400, 400, "images"), (500, 25_000, "captions")])
+        ('500 of 25,000 captions, drawn at random, search the whole gallery; each is ranked exactly',)
+        >>> sample_notes([(400, 400, "images")])
+        ()
+    """
+    samples = list(dict.fromkeys(f"{count(n)} of {count(n_all)} {what}" for n, n_all, what in sizes if n < n_all))
+    if not samples:
+        return ()
+    listed = " and ".join([*([", ".join(samples[:-1])] if samples[1:] else []), samples[-1]])
+    return (f"{listed}, drawn at random, search the whole gallery; each is ranked exactly",)
 
 
 class Direction(NamedTuple):
@@ -26,34 +68,32 @@ class Direction(NamedTuple):
 
     name: str
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
-    sample_ids: list[str]
-    images: Int64[np.ndarray, " n_queries"]
+    asked: Asked
+    items: Items
+    images: Rows
     """Row of the image that each query is or belongs to."""
     clusters: Shaped[np.ndarray, " n_queries"]
     """Name of the cluster of each query: its image; of images that search among images, those that find each other; and of
     captions that search among captions, the images that share one."""
     answers: Answers
-    n_positives: Int64[np.ndarray, " n_queries"]
-    n_gallery: int
+    n_positives: Rows
     n_all: int
     """Queries that these are drawn from."""
     columns: Mapping[str, np.ndarray]
     """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
-    neighbours: Mapping[str, np.ndarray]
-    """The nearest items to the worst failures."""
 
     @property
     def ranks(self) -> Ranks:
         """Rank of each query's best right item."""
         return self.answers.ranks
 
+    @property
+    def n_gallery(self) -> int:
+        """Items that each query searches: without itself, where queries are items."""
+        return len(self.items.vectors) - (self.asked.left_out is not None)
 
-def directions_of(
-    dataset: Dataset,
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"] | None,
-    draw: Draw,
-) -> Iterator[Direction]:
+
+def directions_of(dataset: Dataset, images: Vectors, texts: Vectors | None, draw: Draw) -> Iterator[Direction]:
     """Yield the directions that the data allow, each with the queries that are drawn for it.
 
     Args:
@@ -70,9 +110,7 @@ def directions_of(
         yield _among_images(dataset, images, draw)
 
 
-def _across(
-    dataset: Dataset, images: Float32[np.ndarray, "n_images dim"], texts: Float32[np.ndarray, "n_texts dim"], draw: Draw
-) -> Iterator[Direction]:
+def _across(dataset: Dataset, images: Vectors, texts: Vectors, draw: Draw) -> Iterator[Direction]:
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
@@ -81,111 +119,85 @@ def _across(
     of_texts, of_images = draw(caption_names), draw(dataset.image_ids)
     is_sample = len(of_texts) < len(texts) or len(of_images) < len(images)
     by_image, by_text = cross_answers(images, texts, owner, (of_images, of_texts) if is_sample else None)
-    ids, image_of = _ids("text", caption_names, of_texts), owner[of_texts]
+    image_of = owner[of_texts]
     yield Direction(
         name="image_retrieval",
-        sample_ids=ids,
+        asked=Asked(_ids("image_retrieval:text", caption_names, of_texts), _rows(texts, of_texts), image_of),
+        items=Items(images, rows, _image_texts(dataset), rows),
         images=image_of,
         clusters=names[image_of],
         answers=by_text,
         n_positives=np.ones(len(of_texts), np.int64),
-        n_gallery=len(images),
         n_all=len(texts),
         columns={"caption": captions[of_texts], "chosen_image": by_text.first},
-        neighbours=_nearest(
-            Asked(ids, _rows(texts, of_texts), image_of), by_text, Items(images, rows, _image_texts(dataset), rows)
-        ),
     )
-    ids = _ids("image", dataset.image_ids, of_images)
     yield Direction(
         name="text_retrieval",
-        sample_ids=ids,
+        asked=Asked(_ids("text_retrieval:image", dataset.image_ids, of_images), _rows(images, of_images), of_images),
+        items=Items(texts, owner, dataset.captions),
         images=of_images,
         clusters=names[of_images],
         answers=by_image,
         n_positives=np.bincount(owner, minlength=len(images))[of_images],
-        n_gallery=len(texts),
         n_all=len(images),
         columns={"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]},
-        neighbours=_nearest(
-            Asked(ids, _rows(images, of_images), of_images), by_image, Items(texts, owner, dataset.captions)
-        ),
     )
 
 
-def _among_texts(dataset: Dataset, texts: Float32[np.ndarray, "n_texts dim"], draw: Draw) -> Direction:
+def _among_texts(dataset: Dataset, texts: Vectors, draw: Draw) -> Direction:
     """Return the direction of captions that look for another of their image."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
-    caption_names = dataset.caption_names()
-    queries, answers, n_positives, n_all = _group_answers(texts, owner, caption_names, draw)
+    queries, answers, n_positives, n_all = _group_answers(texts, owner, dataset.caption_names(), draw)
     # Two equal captions of different images come first for each other: both miss.
     clusters = np.array(dataset.image_ids, object)[sharing(owner, captions, len(dataset))[owner[queries]]]
-    ids = _ids("text", caption_names, queries)
+    ids = _ids("text_text:text", dataset.caption_names(), queries)
     return Direction(
         name="text_text",
-        sample_ids=ids,
+        asked=Asked(ids, _rows(texts, queries), owner[queries], list(queries[:, None])),
+        items=Items(texts, owner, dataset.captions),
         images=owner[queries],
         clusters=clusters,
         answers=answers,
         n_positives=n_positives,
-        n_gallery=len(texts) - 1,
         n_all=n_all,
         columns={
             "caption": captions[queries],
             "right_caption": captions[answers.right],
             "chosen_caption": captions[answers.first],
         },
-        neighbours=_nearest(
-            Asked(ids, _rows(texts, queries), owner[queries], list(queries[:, None])),
-            answers,
-            Items(texts, owner, dataset.captions),
-        ),
     )
 
 
-def _among_images(dataset: Dataset, images: Float32[np.ndarray, "n_images dim"], draw: Draw) -> Direction:
+def _among_images(dataset: Dataset, images: Vectors, draw: Draw) -> Direction:
     """Return the direction of images that look for another of their class."""
     assert dataset.labels is not None
-    queries, answers, n_positives, n_all = _group_answers(images, dataset.labels, dataset.image_ids, draw)
-    ids = _ids("image", dataset.image_ids, queries)
+    labels, names = dataset.labels, None if dataset.class_names is None else np.array(dataset.class_names, object)
+    queries, answers, n_positives, n_all = _group_answers(images, labels, dataset.image_ids, draw)
+    ids = _ids("image_image:image", dataset.image_ids, queries)
+    columns = {"right_image": answers.right, "chosen_image": answers.first}
+    if names is not None:
+        columns |= {"label": names[labels[queries]], "chosen_label": names[labels[answers.first]]}
     return Direction(
         name="image_image",
-        sample_ids=ids,
+        asked=Asked(ids, _rows(images, queries), labels[queries], list(queries[:, None])),
+        items=Items(images, labels, _image_texts(dataset), np.arange(len(images))),
         images=queries,
         # Two images that are each other's best right answer are found, or missed, together.
         clusters=np.array(dataset.image_ids, object)[joined(queries, answers.right, len(images))[queries]],
         answers=answers,
         n_positives=n_positives,
-        n_gallery=len(images) - 1,
         n_all=n_all,
-        columns={
-            "right_image": answers.right,
-            "chosen_image": answers.first,
-            **_classes(dataset, queries, answers.first),
-        },
-        neighbours=_nearest(
-            Asked(ids, _rows(images, queries), dataset.labels[queries], list(queries[:, None])),
-            answers,
-            Items(images, dataset.labels, _image_texts(dataset), np.arange(len(images))),
-        ),
+        columns=columns,
     )
 
 
-def _group_answers(
-    vectors: Float32[np.ndarray, "n dim"], groups: Int64[np.ndarray, " n"], ids: Sequence[str], draw: Draw
-) -> tuple[Int64[np.ndarray, " n_queries"], Answers, Int64[np.ndarray, " n_queries"], int]:
-    """Return the fields of ``group_answers`` of the queries that are drawn, and the number that they are drawn from."""
+def _group_answers(vectors: Vectors, groups: Rows, ids: Sequence[str], draw: Draw) -> tuple[Rows, Answers, Rows, int]:
+    """Return the results of ``group_answers`` of the queries that are drawn, and the number that they are drawn from."""
     having = np.flatnonzero(np.bincount(groups)[groups] > 1)
     queries = having[draw([ids[row] for row in having.tolist()])]
     found = group_answers(vectors, groups, queries if len(queries) < len(having) else None)
     return *found, len(having)
-
-
-def _nearest(asked: Asked, answers: Answers, items: Items) -> dict[str, np.ndarray]:
-    """Return what was nearest to the queries that failed by the widest margins."""
-    margin = answers.right_score.astype(np.float64) - answers.first_score
-    return neighbours(asked, items, margin=margin, is_failure=expected_rank(answers.ranks) > 1)
 
 
 def _image_texts(dataset: Dataset) -> list[str]:
@@ -198,22 +210,10 @@ def _image_texts(dataset: Dataset) -> list[str]:
     return [""] * len(dataset)
 
 
-def _classes(
-    dataset: Dataset, queries: Int64[np.ndarray, " n_queries"], first: Int64[np.ndarray, " n_queries"]
-) -> dict[str, np.ndarray]:
-    """Return the classes of image queries and of the first images; no columns where classes have no names."""
-    if dataset.labels is None or dataset.class_names is None:
-        return {}
-    names = np.array(dataset.class_names, object)
-    return {"label": names[dataset.labels[queries]], "chosen_label": names[dataset.labels[first]]}
-
-
-def _ids(kind: str, names: Sequence[str], rows: Int64[np.ndarray, " n"]) -> list[str]:
+def _ids(kind: str, names: Sequence[str], rows: Rows) -> list[str]:
     return [f"{kind}:{names[row]}" for row in rows.tolist()]
 
 
-def _rows(
-    vectors: Float32[np.ndarray, "n dim"], rows: Int64[np.ndarray, " n_rows"]
-) -> Float32[np.ndarray, "n_rows dim"]:
+def _rows(vectors: Vectors, rows: Rows) -> Vectors:
     """Return some vectors; all of them are not copied."""
     return vectors if len(rows) == len(vectors) else vectors[rows]

@@ -13,24 +13,21 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.judgements import NO_IMAGE, JudgedItems, Judgements
+from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics import (
-    Answers,
+from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
+from clipbench.metrics.relevance import (
     Levels,
-    Ranks,
     Relevant,
     average_precision_at_r,
     chance_levels,
-    expected_rank,
     judged_answers,
     ndcg_at_k,
     r_precision,
-    recall_at_k,
     reciprocal_rank,
     relevant_documents,
     relevant_recall_at_k,
@@ -40,31 +37,29 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import alike, n_equal_clusters
-from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.neighbours import Asked, IsRight, Items, neighbours
-from clipbench_tasks.queries import Draw, sample_notes
-from clipbench_tasks.tables import bounded_curve
+from clipbench_tasks.directions import Draw, sample_notes
+from clipbench_tasks.tables import (
+    CERTAIN,
+    Asked,
+    Column,
+    Items,
+    Rows,
+    Table,
+    Vectors,
+    curve_of_means,
+    neighbours_of_answers,
+    tie_rate,
+)
 
 QUESTION = "Are the documents that people judged relevant to a query the first that it finds?"
 SCORING = (
     "nDCG@k has the grades as gains; documents that tie stand in random order, and values are expected over that order."
 )
 DIRECTION = "judged"
-CERTAIN = 1 - 1e-9
-"""A value by chance from which on no model can do worse."""
 FEW_CLUSTERS = 10
 """Clusters of one size below which a note says why intervals are wide."""
 CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
-
-
-class Parts(NamedTuple):
-    """Unit vectors of what queries or documents are made of."""
-
-    texts: Float32[np.ndarray, "n_texts dim"]
-    """Of the items that have a text, in their order."""
-    images: Float32[np.ndarray, "n_images dim"]
-    """Of the items that have an image, in their order."""
 
 
 class Search(NamedTuple):
@@ -73,17 +68,17 @@ class Search(NamedTuple):
     queries: JudgedItems
     documents: JudgedItems
     relevant: Relevant
-    left_out: Sequence[Int64[np.ndarray, " _"]]
+    left_out: Sequence[Rows]
     """The rows of the documents that each query does not look for."""
-    parts: tuple[Parts, Parts]
-    """Of the queries, and of the documents."""
-    vectors: tuple[Float32[np.ndarray, "n_queries dim"], Float32[np.ndarray, "n_documents dim"]]
-    """Unit vectors, likewise."""
+    parts: Sequence[tuple[Vectors, Vectors]]
+    """Parts of the queries, and of the documents: unit vectors of those with a text, and of those with an image."""
+    vectors: Sequence[Vectors]
+    """Unit vectors of the queries, and of the documents."""
     n_unjudged: int
     """Queries without a relevant document, which are left out."""
 
     @property
-    def n_documents(self) -> Int64[np.ndarray, " n_queries"]:
+    def n_documents(self) -> Rows:
         """Documents that each query searches."""
         return len(self.documents.ids) - np.array([len(rows) for rows in self.left_out])
 
@@ -112,50 +107,53 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     parts, vectors = [], []
     for items in (queries, documents):
         texts = [text for text in items.texts if text]
-        own = Parts(unit(embedder.texts(texts)) if texts else nothing, images[items.images[items.images != NO_IMAGE]])
+        own = unit(embedder.texts(texts)) if texts else nothing, images[items.images[items.images != NO_IMAGE]]
         parts.append(own)
-        vectors.append(item_vectors(items, own))
+        vectors.append(item_vectors(items, *own))
     left_out = themselves(queries, documents, relevant)
-    n_unjudged = len(judgements.queries.ids) - len(asked)
-    return Search(queries, documents, relevant, left_out, (parts[0], parts[1]), (vectors[0], vectors[1]), n_unjudged)
+    return Search(queries, documents, relevant, left_out, parts, vectors, len(judgements.queries.ids) - len(asked))
 
 
 def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     """Return a row for each query."""
-    queries, documents, relevant, left_out, _, vectors, n_unjudged = search
-    levels, answers = judged_answers(*vectors, relevant, without=left_out)
+    queries, documents, relevant, left_out, _, (of_queries, of_documents), n_unjudged = search
+    levels, answers = judged_answers(of_queries, of_documents, relevant, without=left_out)
     ids = [f"query:{id}" for id in queries.ids]
+    pairs = relevant.query * len(documents.ids) + relevant.document
+
+    def is_relevant(query: Rows, document: Rows) -> Bool[np.ndarray, " _"]:
+        return np.isin(query * len(documents.ids) + document, pairs)
+
     samples = _table(search, levels, answers, ids, ks)
     return Evaluation(
         samples=samples,
         measures=_measures(relevant, search.n_documents, ks),
-        controls=_controls(answers, ks),
+        controls=define({f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}, definitions(ks)),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
-        neighbours=neighbours(
-            Asked(ids, vectors[0], np.arange(len(ids)), left_out),
-            Items(vectors[1], np.arange(len(documents.ids)), documents.texts, documents.images),
-            margin=answers.right_score.astype(np.float64) - answers.first_score,
-            is_failure=expected_rank(answers.ranks) > 1,
-            is_right=_is_relevant(relevant, len(documents.ids)),
+        neighbours=neighbours_of_answers(
+            Asked(ids, of_queries, np.arange(len(ids)), left_out),
+            answers,
+            Items(of_documents, np.arange(len(documents.ids)), documents.texts, documents.images),
+            is_relevant,
         ),
         question=QUESTION,
         scoring=SCORING,
-        notes=(*_notes(n_unjudged, queries, documents, left_out), *_notes_on_clusters(samples["cluster"])),
+        notes=tuple(_notes(n_unjudged, queries, documents, left_out, samples["cluster"])),
     )
 
 
-def item_vectors(items: JudgedItems, parts: Parts) -> Float32[np.ndarray, "n dim"]:
+def item_vectors(items: JudgedItems, of_texts: Vectors, of_images: Vectors) -> Vectors:
     """Return the unit vector of each query or document: of its text or image, or of the mean of both unit vectors."""
     has_text, has_image = np.array([bool(text) for text in items.texts]), items.images != NO_IMAGE
-    vectors = np.zeros((len(items.ids), parts.texts.shape[1]), np.float32)
-    vectors[has_text] = parts.texts
-    vectors[has_image] += parts.images
+    vectors = np.zeros((len(items.ids), of_texts.shape[1]), np.float32)
+    vectors[has_text] = of_texts
+    vectors[has_image] += of_images
     has_both = has_text & has_image
     vectors[has_both] = unit(vectors[has_both])
     return vectors
 
 
-def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> list[Int64[np.ndarray, " _"]]:
+def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> list[Rows]:
     """Return the rows of the documents that each query is, without those that were judged relevant to it.
 
     For a query of an image and a text they include all documents that are this image alone.
@@ -175,35 +173,12 @@ def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant)
     return left_out
 
 
-def _n_leaving_out(
-    queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Int64[np.ndarray, " _"]]
-) -> tuple[int, int]:
-    """Return how many queries leave out the document that they are, and how many documents that are their own image alone."""
-    is_itself = [  # a document of the query's image alone has no text, so another than the query's
-        {documents.texts[row] == text for row in rows.tolist()}
-        for text, rows in zip(queries.texts, left_out, strict=True)
-    ]
-    return sum(True in each for each in is_itself), sum(False in each for each in is_itself)
-
-
 def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:
     """Yield the text and the row of the image of each item."""
     return zip(items.texts, items.images.tolist(), strict=True)
 
 
-def _is_relevant(relevant: Relevant, n_documents: int) -> IsRight:
-    """Return a function that says of pairs whether the document is relevant to the query."""
-    pairs = relevant.query * n_documents + relevant.document
-
-    def is_relevant(
-        query: Int64[np.ndarray, " pairs"], document: Int64[np.ndarray, " pairs"]
-    ) -> Bool[np.ndarray, " pairs"]:
-        return np.isin(query * n_documents + document, pairs)
-
-    return is_relevant
-
-
-def values(levels: Levels, relevant: Relevant, ranks: Ranks, ks: Sequence[int]) -> dict[str, Float64[np.ndarray, " n"]]:
+def values(levels: Levels, relevant: Relevant, ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
     """Return each metric of each query."""
     return {
         **{f"ndcg@{k}": ndcg_at_k(levels, relevant, k) for k in ks},
@@ -215,9 +190,7 @@ def values(levels: Levels, relevant: Relevant, ranks: Ranks, ks: Sequence[int]) 
     }
 
 
-def _table(
-    search: Search, levels: Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]
-) -> dict[str, np.ndarray]:
+def _table(search: Search, levels: Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]) -> Table:
     """Return one row a query: what it is, its best relevant document, the first of all, and each metric."""
     queries, documents, relevant = search.queries, search.documents, search.relevant
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
@@ -248,9 +221,7 @@ def _table(
     }
 
 
-def _measures(
-    relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries"], ks: tuple[int, ...]
-) -> dict[str, Measure]:
+def _measures(relevant: Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
     by_chance = values(chance_levels(relevant, n_documents), relevant, ranks, ks)
     measures: dict[str, Measure] = {}
@@ -263,13 +234,6 @@ def _measures(
             reason = f"every query scores 1, whatever the model: {few}"
             measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
     return define(measures, definitions(ks))
-
-
-def _controls(answers: Answers, ks: tuple[int, ...]) -> dict[str, Measure]:
-    is_tied = answers.ranks.tied > 0
-    reason = "no interval: items that are alike tie together, not one by one"
-    rate = Fixed(value=float(is_tied.mean()), n=len(is_tied), reason=reason)
-    return define({f"{DIRECTION}_tie_rate": rate}, definitions(ks))
 
 
 def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
@@ -315,36 +279,31 @@ def _curves(search: Search, levels: Levels) -> Iterator[tuple[str, Curve]]:
     clusters = alike(relevant.query, relevant.document, len(n_documents))
     ks = [k for k in CURVE_KS if k <= n_documents.max()]
     for name, label, metric in (("ndcg", "nDCG@k", ndcg_at_k), ("recall", "recall@k", relevant_recall_at_k)):
-        columns = [metric(levels, relevant, k) for k in ks]
-        intervals = [mean_interval(column, clusters=clusters) for column in columns]
         yield (
             name,
-            bounded_curve(
-                [float(k) for k in ks],
-                [float(column.mean()) for column in columns],
-                [(interval.low, interval.high) for interval in intervals],
-                x_label="k",
-                y_label=label,
+            curve_of_means(
+                map(float, ks), [(metric(levels, relevant, k), clusters) for k in ks], x_label="k", y_label=label
             ),
         )
 
 
 def _notes(
-    n_unjudged: int, queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Int64[np.ndarray, " _"]]
+    n_unjudged: int, queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
 ) -> Iterator[str]:
+    """Yield what was left out, and why intervals are wide where chains of queries with common documents leave few clusters."""
     if n_unjudged:
         yield f"{counted(n_unjudged, 'query', 'queries')} without a relevant document: left out"
-    n_itself, n_images = _n_leaving_out(queries, documents, left_out)
+    is_itself = [  # a document of the query's image alone has no text, so another than the query's
+        {documents.texts[row] == text for row in rows.tolist()}
+        for text, rows in zip(queries.texts, left_out, strict=True)
+    ]
+    n_itself, n_images = (sum(each in found for found in is_itself) for each in (True, False))
     if n_itself:
         yield f"the query itself is left out of the search of {counted(n_itself, 'query', 'queries')}"
     if n_images:
         n_both = sum(bool(text) and image != NO_IMAGE for text, image in _contents(queries))
         of_both = f"{n_images:,} of {counted(n_both, 'query', 'queries')} of an image and a text"
         yield f"the own image is left out of the search of {of_both}"
-
-
-def _notes_on_clusters(clusters: np.ndarray) -> Iterator[str]:
-    """Yield why intervals are wide, where chains of queries with common documents leave few independent ones."""
     n, n_queries = n_equal_clusters(clusters), len(clusters)
     if n < FEW_CLUSTERS <= n_queries:
         yield (

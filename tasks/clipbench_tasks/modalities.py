@@ -11,27 +11,34 @@ the rows of the items that the other modality points to. What belongs together o
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isnan
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool
 
-from clipbench import metrics
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import Modalities, unpaired
 from clipbench.errors import MissingPart, UsageError
-from clipbench.evaluation.task import Evaluation
-from clipbench.models.encoding.unit_vectors import unit_vectors
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.geometry import cone, gap_noise, pair_geometry
+from clipbench.metrics.probes import separability
+from clipbench.metrics.ranking import Answers, chance_recall_at_k, cross_answers, recall_at_k
+from clipbench.models.encoding.store import unit_vectors
 from clipbench.models.protocol import Embedder
 from clipbench.seeding import generator
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
-from clipbench_tasks.gaps import gap_measure
-from clipbench_tasks.tables import mean_over_parts, stacked
-
-Vectors = Float32[np.ndarray, "n dim"]
-Rows = Int64[np.ndarray, " n_rows"]
-Table = dict[str, np.ndarray]
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench_tasks.tables import (
+    Rows,
+    Table,
+    Vectors,
+    at_rows,
+    gap_measure,
+    mean_over_parts,
+    sampled,
+    smooth,
+    stacked,
+    tie_rate,
+)
 
 METRICS = {
     "mean_recall@1": Definition(
@@ -53,7 +60,6 @@ METRICS = {
     "tie_rate": Definition("Ties for first place", "Share of items whose partner ties with another item.", "recall@1"),
 }
 
-FEW = "it needs at least two pairs that are not all equal"
 ALONE = "every query hits, whatever the model: the gallery has only 1 item"
 
 
@@ -92,7 +98,7 @@ class Query(NamedTuple):
     """Rows of the items."""
     gallery: Rows
     """Rows of the items that are looked through."""
-    answers: metrics.Answers
+    answers: Answers
     n_positives: Rows
 
     @property
@@ -102,22 +108,18 @@ class Query(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ModalitiesTask:
+class ModalitiesTask(Task):
     """Gap, cones, cosines, recall@1 and separability of every two modalities of the data."""
 
-    name: ClassVar[str] = "modalities"
-    version: ClassVar[int] = 1
-    summary: ClassVar[str] = (
-        "gap, cones, recall@1 and separability of every two of several modalities, such as audio and text"
-    )
-    question: ClassVar[str] = (
-        "Do the modalities share one space, and do items of each find their partners in each other one?"
-    )
-    scoring: ClassVar[str] = (
+    name = "modalities"
+    version = 1
+    summary = "gap, cones, recall@1 and separability of every two of several modalities, such as audio and text"
+    question = "Do the modalities share one space, and do items of each find their partners in each other one?"
+    scoring = (
         "R@1 is the share of items whose partner comes first; a tie scores what a coin flip would. The gap is the distance"
         " between the mean vectors of two modalities, and separability how often a linear classifier tells the two apart."
     )
-    needs_modalities: ClassVar[bool] = True
+    needs_modalities = True
 
     separability_sample: int = 10_000
     """Pairs, a seeded sample of a larger set, that separability is measured on."""
@@ -139,14 +141,14 @@ class ModalitiesTask:
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
         tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
         for name, own in vectors.items():
-            table, measures[f"{name}/cone"] = _cone(name, own, data)
-            tables.append(table)
+            tables.append(_rows(name, name, np.arange(len(own)), data))
+            measures[f"{name}/cone"] = smooth(f"{name}/cone", cone(own), tables[-1], "cosine")
         notes: list[str] = []
         unpaired_names = []
         for pair in _pairs(data):
-            if isinstance(pair, Unpaired):
-                measures |= pair.measures()
-                unpaired_names.append(f"{pair.first} and {pair.second}")
+            if not isinstance(pair, Pair):
+                measures |= _undefined(*pair, reason=unpaired(data, *pair))
+                unpaired_names.append(" and ".join(pair))
                 continue
             if len(pair.targets) > self.separability_sample:
                 notes.append(f"{pair.name}: separability on a seeded sample of {self.separability_sample:,} pairs")
@@ -160,12 +162,19 @@ class ModalitiesTask:
                 measures |= measured
                 controls |= ties
         samples = stacked(*tables)
-        overall, columns = _mean_recall(samples)
+        measures["mean_recall@1"] = Fixed(value=None, reason=ALONE, higher_is_better=True)
+        if "recall@1" in samples:  # of galleries of more than one item
+            columns, measures["mean_recall@1"] = mean_over_parts(
+                "mean_recall@1", samples["recall@1"], samples["direction"], chance=samples["chance"]
+            )
+            samples |= columns
+        kinds = list(METRICS)  # those of one kind stand beside each other
+        by_kind = dict(sorted(measures.items(), key=lambda each: kinds.index(each[0].rpartition("/")[2])))
         if unpaired_names:
             notes.append(f"mean_recall@1 leaves out directions without pairs: {', '.join(unpaired_names)}")
         return Evaluation(
-            samples={**samples, **columns},
-            measures=define(overall | _by_kind(measures), METRICS),
+            samples=samples,
+            measures=define(by_kind, METRICS),
             controls=define(controls, METRICS),
             vectors=_kept_vectors(data, vectors),
             notes=(*_notes(data), *notes),
@@ -177,66 +186,41 @@ class ModalitiesTask:
     ) -> tuple[Table, dict[str, Measure]]:
         """Return the measures of a pair, with a row for each item of its target."""
         x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.partners]
-        geometry, noise = metrics.pair_geometry(x, y), metrics.gap_noise(x, y)
-        chosen = np.arange(len(x))
-        if len(x) > self.separability_sample:
-            chosen = np.sort(rng.choice(len(x), self.separability_sample, replace=False))
-        is_separated = np.full(len(x), np.nan)
-        is_separated[chosen] = metrics.separability(x[chosen], y[chosen], rng)
+        geometry, noise = pair_geometry(x, y), gap_noise(x, y)
+        chosen = sampled(np.arange(len(x)), self.separability_sample, rng)
+        is_separated = at_rows(separability(x[chosen], y[chosen], rng), chosen, len(x))
         name = pair.name
-        table = {
-            f"{name}/pair_cosine": geometry.pair_cosine,
-            f"{name}/cross_cosine_influence": geometry.cross_cosine.influence,
-            f"{name}/separability": is_separated,
-        }
+        table = {f"{name}/pair_cosine": geometry.pair_cosine, f"{name}/separability": is_separated}
         measures: dict[str, Measure] = {
             f"{name}/gap": gap_measure(geometry.modality_gap, noise, table, f"{name}/"),
             f"{name}/pair_cosine": Mean(column=f"{name}/pair_cosine", unit="cosine", higher_is_better=None),
-            f"{name}/cross_cosine": _smooth(f"{name}/cross_cosine", geometry.cross_cosine, FEW),
+            f"{name}/cross_cosine": smooth(f"{name}/cross_cosine", geometry.cross_cosine, table, "cosine"),
             f"{name}/separability": Mean(column=f"{name}/separability", chance=0.5, higher_is_better=None),
         }
         return table, measures
 
 
-class Unpaired(NamedTuple):
-    """Two modalities of which nothing says what belongs together."""
-
-    first: str
-    second: str
-    reason: str
-
-    def measures(self) -> dict[str, Measure]:
-        """Return the measures of the pair, all undefined."""
-        name = f"{self.first}-{self.second}"
-        units = {"gap": "distance", "pair_cosine": "cosine", "cross_cosine": "cosine", "separability": "fraction"}
-        undefined = {f"{name}/{kind}": Fixed(value=None, unit=unit, reason=self.reason) for kind, unit in units.items()}
-        for source, target in ((self.first, self.second), (self.second, self.first)):
-            undefined[f"{source}-to-{target}/recall@1"] = Fixed(value=None, reason=self.reason, higher_is_better=True)
-        return {**undefined}
+def _undefined(first: str, second: str, *, reason: str) -> dict[str, Measure]:
+    """Return the measures of two modalities of which nothing says what belongs together."""
+    units = {"gap": "distance", "pair_cosine": "cosine", "cross_cosine": "cosine", "separability": "fraction"}
+    found: dict[str, Measure] = {
+        f"{first}-{second}/{kind}": Fixed(value=None, unit=unit, reason=reason) for kind, unit in units.items()
+    }
+    for way in (f"{first}-to-{second}", f"{second}-to-{first}"):
+        found[f"{way}/recall@1"] = Fixed(value=None, reason=reason, higher_is_better=True)
+    return found
 
 
-def _pairs(data: Modalities) -> Iterator[Pair | Unpaired]:
-    """Yield every two modalities, in alphabetical order."""
+def _pairs(data: Modalities) -> Iterator[Pair | tuple[str, str]]:
+    """Yield every two modalities, in alphabetical order; their names alone where nothing says what belongs together."""
     for place, first in enumerate(data.names):
         for second in data.names[place + 1 :]:
             link = next((link for link in ((second, first), (first, second)) if link in data.pairs), None)
             if link is None:
-                yield Unpaired(first, second, unpaired(data, first, second))
+                yield first, second
                 continue
             targets, owners = np.unique(data.pairs[link], return_inverse=True)
             yield Pair(first, second, *link, np.arange(len(owners)), targets, owners)
-
-
-def _cone(name: str, vectors: Vectors, data: Modalities) -> tuple[Table, Measure]:
-    cone = metrics.cone(vectors)
-    table = _rows(name, name, np.arange(len(vectors)), data)
-    return {**table, f"{name}/cone_influence": cone.influence}, _smooth(f"{name}/cone", cone, FEW)
-
-
-def _smooth(name: str, estimate: metrics.Estimate, reason: str) -> Measure:
-    if isnan(estimate.value):
-        return Fixed(value=None, unit="cosine", reason=reason)
-    return Smooth(value=estimate.value, influence=f"{name}_influence", unit="cosine")
 
 
 def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
@@ -252,7 +236,7 @@ def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
 def _queries(pair: Pair, vectors: Mapping[str, Vectors]) -> tuple[Query, Query]:
     """Return both directions of a pair: items of the target first."""
     x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.sources]
-    by_target, by_source = metrics.cross_answers(x, y, pair.owners)
+    by_target, by_source = cross_answers(x, y, pair.owners)
     several, one = np.bincount(pair.owners), np.ones(len(y), np.int64)
     return (
         Query(pair.target, pair.source, pair.targets, pair.sources, by_target, several),
@@ -264,7 +248,7 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], 
     """Return a row a query, recall@1 of a direction, and its rate of ties."""
     answers, n_gallery = query.answers, len(query.gallery)
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
-    hit, tied = metrics.recall_at_k(answers.ranks, 1), answers.ranks.tied > 0
+    hit, tied = recall_at_k(answers.ranks, 1), answers.ranks.tied > 0
     column = f"{query.name}/recall@1"
     table = {
         **_rows(query.name, query.source, query.rows, data),
@@ -275,13 +259,11 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], 
         "chosen_cosine": chosen,
         "margin": right - chosen,
     }
-    chance = metrics.chance_recall_at_k(query.n_positives, n_gallery, 1)
+    chance = chance_recall_at_k(query.n_positives, n_gallery, 1)
     if n_gallery < 2:
         return table, {column: Fixed(value=None, reason=ALONE, higher_is_better=True)}, {}
     table |= {column: hit, "recall@1": hit, "chance": np.full(len(hit), chance)}
-    reason = "no interval: items that are alike tie together, not one by one"
-    ties = Fixed(value=float(tied.mean()), n=len(tied), reason=reason)
-    return table, {column: Mean(column=column, chance=chance)}, {f"{query.name}/tie_rate": ties}
+    return table, {column: Mean(column=column, chance=chance)}, {f"{query.name}/tie_rate": tie_rate(tied)}
 
 
 def _shown(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
@@ -290,21 +272,6 @@ def _shown(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
     of_row = (items[row] for row in rows.tolist())
     names = [item if isinstance(item, str) else data.ids[modality][row] for item, row in zip(of_row, rows, strict=True)]
     return np.array(names, object)
-
-
-def _mean_recall(samples: Table) -> tuple[dict[str, Measure], Table]:
-    """Return the mean of recall@1 over all directions; those of a single gallery item are none."""
-    if "recall@1" not in samples:
-        return {"mean_recall@1": Fixed(value=None, reason=ALONE, higher_is_better=True)}, {}
-    credit: np.ndarray = samples["recall@1"]
-    columns, measure = mean_over_parts("mean_recall@1", credit, samples["direction"], chance=samples["chance"])
-    return {"mean_recall@1": measure}, columns
-
-
-def _by_kind(measures: Mapping[str, Measure]) -> dict[str, Measure]:
-    """Return the measures of one kind beside each other, in the order of ``METRICS``."""
-    kinds = list(METRICS)
-    return dict(sorted(measures.items(), key=lambda each: kinds.index(each[0].rpartition("/")[2])))
 
 
 def _kept_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str, np.ndarray]:

@@ -1,31 +1,34 @@
 """Operating points: where a threshold on the cosine accepts with the precision that is wanted, and what it misses there.
 
 **Pairs** (data with captions): is this caption of this image? Accepted are pairs whose cosine reaches the threshold. All pairs of an
-image and a caption of the data are judged; true ones and false ones weigh the same in sum, as in a stream in which every second
-pair is true: precision = TPR / (TPR + FPR).
+image and a caption of the data are judged. With a share π of them true, the prevalence, precision = π TPR / (π TPR + (1 - π) FPR).
 
 **Answers** (data with labels): which class is this, or none of these? The class with the highest cosine is named if that
-reaches the threshold. Each image is asked twice, with its class in the list and without it, where "none" is right: so every second
-image is of no class of the list. Precision is the share of right ones among the classes that are named; recall is the share of images whose
-class is in the list, and is named.
+reaches the threshold. Each image is asked twice, with its class in the list and without it, where "none" is right; a share π of the
+images has its class in the list. Precision is the share of right ones among the classes that are named; recall is the share of images
+whose class is in the list, and is named.
 
-The threshold for a precision is the lowest with at least that precision. It depends on the prevalence: with fewer true pairs, or
-more images of no class, the same threshold has a lower precision.
+The threshold for a precision is the lowest judged cosine with at least that precision.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int64
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.prompts import Prompts, prompts_of
+from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
-from clipbench.evaluation.task import Evaluation
-from clipbench.metrics import class_scores, top_k_credit
-from clipbench.metrics.operating_points import Accepted, accepted_answers, accepted_pairs
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.operating_points import (
+    Accepted,
+    Judged,
+    accepted,
+    even_thresholds,
+    judged_answers,
+    judged_pairs,
+)
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, percent, shortest
@@ -34,15 +37,15 @@ from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
 from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
 from clipbench.stats.operating_points import PrecisionRecall, operating_point, precision_recall
-from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
-from clipbench_tasks.tables import stacked
+from clipbench_tasks.tables import Rows, joined, sampled
+from clipbench_tasks.zero_shot import prompted_classes
 
 PAIRS, ANSWERS = "pairs", "answers"
 SUBSETS = {PAIRS: "Is this caption of this image?", ANSWERS: "Which class, or none of these?"}
 SAMPLED_IMAGES = 2_000
 """Images, a seeded sample of a larger set, whose pairs with all captions of the sample are judged."""
-CURVE_POINTS = 120
-"""Thresholds of a curve, evenly spaced by rank."""
+CURVE_POINTS = 60
+"""Thresholds of a curve: so many cosines of what is right, evenly spaced by rank, and so many of what is wrong."""
 HEADLINE = 0.95
 
 
@@ -73,34 +76,37 @@ class Threshold(Definition):
 
 
 @dataclass(frozen=True)
-class OperatingPoints:
+class OperatingPoints(Task):
     """Precision and recall by cosine threshold, and the thresholds for the precisions that are wanted."""
 
-    name: ClassVar[str] = "operating-points"
-    version: ClassVar[int] = 1
-    summary: ClassVar[str] = (
-        "cosine thresholds for a wanted precision, and recall there: true pairs, and “none of these”"
-    )
-    question: ClassVar[str] = (
-        "How high must a cosine be to believe that a caption describes an image, or that an image is of any class in the list?"
-    )
-    scoring: ClassVar[str] = (
-        "A cosine of at least the threshold is accepted. All true pairs together weigh as much as all false ones; each image is "
-        "classified once with its class in the list and once without it. The threshold for a precision is the lowest with at least "
-        "that precision."
+    name = "operating-points"
+    version = 1
+    summary = "cosine thresholds for a wanted precision, and recall there: true pairs, and “none of these”"
+    question = "How high must a cosine be to believe that a caption describes an image, or that an image is of any class in the list?"
+    scoring = (
+        "A cosine of at least the threshold is accepted. True and false pairs are weighted to the prevalence; each image is "
+        "classified once with its class in the list and once without it, weighted likewise. The threshold for a precision is the "
+        "lowest with at least that precision."
     )
 
     precisions: tuple[float, ...] = (0.9, 0.95, 0.99)
     """Precisions that are wanted, ascending."""
+    prevalence: float = 0.5
+    """Share of the pairs that are true, and of the images whose class is in the list, in (0, 1). In a search it is far lower
+    than half, and the same precision takes a higher threshold."""
     prompts: Prompts | None = None
     """Prompts of the classes; None takes the data set's own templates, or else the default."""
 
     def __post_init__(self) -> None:
-        inside = all(0.5 < each < 1 for each in self.precisions)
+        if not 0 < self.prevalence < 1:
+            raise UsageError(
+                f"task operating-points: prevalence = {self.prevalence}, expected a number between 0 and 1"
+            )
+        inside = all(self.prevalence < each < 1 for each in self.precisions)
         if not self.precisions or not inside or list(self.precisions) != sorted(set(self.precisions)):
             raise UsageError(
-                f"task operating-points: precisions = {list(self.precisions)}, expected ascending numbers between 0.5, that of"
-                " accepting everything, and 1"
+                f"task operating-points: precisions = {list(self.precisions)}, expected ascending numbers between the"
+                f" prevalence ({shortest(self.prevalence)}), which accepting everything has, and 1"
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
@@ -109,67 +115,64 @@ class OperatingPoints:
             raise MissingPart(dataset.id, "captions")
         if len(dataset) < 2:
             raise DataError(f"data set {dataset.id} has {len(dataset)} image: operating points need two")
-        parts: dict[str, tuple[Accepted, np.ndarray]] = {}
+        parts: dict[str, tuple[Judged, np.ndarray]] = {}
         notes: list[str] = []
         if dataset.captions is not None:
             parts[PAIRS] = self._pairs(dataset, embedder, rng, notes)
         if dataset.labels is not None:
             parts[ANSWERS] = self._answers(dataset, embedder)
-        found = {name: self._part(name, dataset, *part) for name, part in parts.items()}
-        return Evaluation(
-            samples=stacked(*(each.samples for each in found.values())),
-            measures={name: measure for each in found.values() for name, measure in each.measures.items()},
-            curves={name: curve for each in found.values() for name, curve in each.curves.items()},
-            notes=tuple(notes),
-            subsets={name: SUBSETS[name] for name in found},
-        )
+        found = joined([self._part(name, dataset, *part) for name, part in parts.items()])
+        return replace(found, notes=tuple(notes), subsets={name: SUBSETS[name] for name in parts})
 
     def _pairs(
         self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
-    ) -> tuple[Accepted, Int64[np.ndarray, " n_images"]]:
-        """Return what thresholds accept of the pairs of images and captions, and the rows of the images."""
+    ) -> tuple[Judged, Rows]:
+        """Return the pairs of images and captions, and the rows of the images."""
         assert dataset.captions is not None and dataset.caption_image is not None
         rows = np.unique(dataset.caption_image)
         if len(rows) < 2:
             raise DataError(f"data set {dataset.id} has captions of {len(rows)} image: pairs need those of two")
         if len(rows) > SAMPLED_IMAGES:
             notes.append(f"pairs of a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} images")
-            rows = np.sort(rng.choice(rows, SAMPLED_IMAGES, replace=False))
+        rows = sampled(rows, SAMPLED_IMAGES, rng)
         captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
         images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
         texts = unit(embedder.texts([dataset.captions[row] for row in captions.tolist()]))
         owner = np.searchsorted(rows, dataset.caption_image[captions])
         n_false = len(captions) * (len(rows) - 1)
-        notes.append(f"pairs: {count(len(captions))} true and {count(n_false)} false ones, which weigh the same in sum")
-        return accepted_pairs(images, texts, owner), rows
+        notes.append(
+            f"pairs: {count(len(captions))} true and {count(n_false)} false ones, weighted as if"
+            f" {shortest(100 * self.prevalence)} % were true"
+        )
+        return judged_pairs(images, texts, owner), rows
 
-    def _answers(self, dataset: Dataset, embedder: Embedder) -> tuple[Accepted, Int64[np.ndarray, " n_images"]]:
-        """Return what thresholds accept of the answers to all images, and the rows of the images."""
+    def _answers(self, dataset: Dataset, embedder: Embedder) -> tuple[Judged, Rows]:
+        """Return the answers to all images, and the rows of the images."""
         dataset.require("class_names", "labels")
         assert dataset.labels is not None and dataset.class_names is not None
-        texts = (self.prompts or prompts_of(dataset)).render(dataset.class_names)
-        classes = class_vectors(prompt_vectors(texts, embedder))
+        if len(dataset.class_names) < 2:
+            raise DataError(
+                f"data set {dataset.id} has 1 class: operating points need another that may be named wrongly"
+            )
+        classes = prompted_classes(dataset, self.prompts, embedder)
         scores = class_scores(unit(embedder.images(dataset.images)), classes, dataset.labels, logit_scale=None)
         others = scores.own.astype(np.float64) - scores.margin  # the highest cosine with another class
         credit = top_k_credit(scores.better, scores.tied)
-        return accepted_answers(scores.top.astype(np.float64), others, credit), np.arange(len(dataset))
+        return judged_answers(scores.top.astype(np.float64), others, credit), np.arange(len(dataset))
 
-    def _part(
-        self, part: str, dataset: Dataset, accepted: Accepted, rows: Int64[np.ndarray, " n_images"]
-    ) -> Evaluation:
+    def _part(self, part: str, dataset: Dataset, judged: Judged, rows: Rows) -> Evaluation:
         """Return the table, measures and curves of one question, with its name before theirs."""
-        found, n = precision_recall(accepted), len(rows)
+        coarse, n = accepted(judged, even_thresholds(judged, CURVE_POINTS)), len(rows)
+        found = precision_recall(coarse, self.prevalence)
         ids = np.array(dataset.image_ids, object)[rows]
         samples: dict[str, np.ndarray] = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
         measures: dict[str, Measure] = {}
         for wanted in self.precisions:
-            name, point = named(wanted), operating_point(accepted, found, wanted)
+            name, point = named(wanted), operating_point(judged, coarse, found, wanted, self.prevalence)
             if point is None:
                 best = float(np.nanmax(found.low))
                 share = f"{shortest(round(100 * wanted, 6))} %"
-                reason = (
-                    f"no threshold is sure to have a precision of {share}: the highest lower bound is {percent(best)} %"
-                )
+                reason = f"no threshold reliably reaches a precision of {share} (best lower bound {percent(best)} %)"
                 measures[f"{part}/threshold@{name}"] = Fixed(value=None, unit="cosine", reason=reason)
                 measures[f"{part}/recall@{name}"] = Fixed(
                     value=None, reason=reason, higher_is_better=True, is_headline=wanted == HEADLINE
@@ -188,8 +191,8 @@ class OperatingPoints:
             )
         return Evaluation(
             samples=samples,
-            measures=define(measures, definitions(self.precisions)),
-            curves=_curves(part, accepted, found),
+            measures=define(measures, definitions(self.precisions, self.prevalence)),
+            curves=_curves(part, coarse, found),
         )
 
 
@@ -203,14 +206,14 @@ def named(precision: float) -> str:
     return f"p{shortest(round(100 * precision, 6))}"
 
 
-def definitions(precisions: Sequence[float]) -> dict[str, Definition]:
+def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[str, Definition]:
     """Return the definitions of the metrics, without the subset."""
-    found = {}
+    found, part = {}, "half" if prevalence == 0.5 else f"{shortest(100 * prevalence)} %"
     for wanted in precisions:
         share = f"{shortest(round(100 * wanted, 6))} %"
         found[f"threshold@{named(wanted)}"] = Definition(
             f"Cosine threshold for {share} precision",
-            f"Lowest threshold at which at least {share} of what is accepted is right, if half of all should be accepted.",
+            f"Lowest threshold at which at least {share} of what is accepted is right, if {part} of all should be accepted.",
         )
         found[f"recall@{named(wanted)}"] = Definition(
             f"Recall at {share} precision",
@@ -219,14 +222,12 @@ def definitions(precisions: Sequence[float]) -> dict[str, Definition]:
     return found
 
 
-def _curves(part: str, accepted: Accepted, found: PrecisionRecall) -> Mapping[str, Curve]:
-    """Return precision and recall by threshold, at thresholds evenly spaced by rank."""
-    n = len(accepted.thresholds)
-    rows = np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(np.int64))
-    x = accepted.thresholds[rows].tolist()
+def _curves(part: str, coarse: Accepted, found: PrecisionRecall) -> Mapping[str, Curve]:
+    """Return precision and recall by threshold."""
+    x = coarse.thresholds.tolist()
 
     def curve(name: str, *columns: np.ndarray) -> Curve:
-        y, low, high = ([float(each) for each in column[rows]] for column in columns)
+        y, low, high = (column.tolist() for column in columns)
         return Curve(x=x, y=y, low=low, high=high, x_label="cosine threshold", y_label=name)
 
     return {

@@ -8,34 +8,26 @@ of an image, the score is the mean average precision over classes instead.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.data.prompts import Prompts, prompts_of
-from clipbench.evaluation.task import Evaluation
-from clipbench.metrics import (
-    class_scores,
-    macro_f1,
-    reliability,
-    top_k_credit,
-)
-from clipbench.metrics.classification import MacroF1
-from clipbench.metrics.multilabel import mean_average_precision
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability, top_k_credit
 from clipbench.metrics.similarity import unit
-from clipbench.models.encoding.unit_vectors import unit_vectors
-from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
+from clipbench.models.encoding.store import unit_vectors
+from clipbench.models.protocol import Embedder, no_logit_scale
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
+from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import trials_of_means
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Within, define
-from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
-from clipbench_tasks.neighbours import Asked, Items, neighbours
-from clipbench_tasks.tables import mean_over_parts, stacked
+from clipbench_tasks.tables import Asked, Column, Items, Rows, Vectors, mean_over_parts, neighbours, sampled, stacked
 
 METRICS = {
     "acc1": Definition(
@@ -81,18 +73,14 @@ SPREAD_IMAGES = 5_000
 
 
 @dataclass(frozen=True)
-class ZeroShot:
+class ZeroShot(Task):
     """Accuracy, recall by class and calibration of the nearest class prompt."""
 
-    name: ClassVar[str] = "zero-shot"
-    version: ClassVar[int] = 1
-    summary: ClassVar[str] = (
-        "classification by the nearest class prompt: acc1, acc5, recall by class, macro F1, calibration"
-    )
-    question: ClassVar[str] = (
-        "Is the class whose prompt, such as “a photo of a dog”, is nearest to an image the true one?"
-    )
-    scoring: ClassVar[str] = (
+    name = "zero-shot"
+    version = 1
+    summary = "classification by the nearest class prompt: acc1, acc5, recall by class, macro F1, calibration"
+    question = "Is the class whose prompt, such as “a photo of a dog”, is nearest to an image the true one?"
+    scoring = (
         "An image counts as right when its true class scores highest (top-1) or is among the five highest (top-5); "
         "a tie scores what a coin flip would."
     )
@@ -108,16 +96,11 @@ class ZeroShot:
         """Return a row an image. Needs class names, and labels or multilabels; or several sets of labels."""
         if dataset.label_sets is None:
             return self._evaluate(dataset, embedder, rng)
-        return _side_by_side(
-            {
-                name: self._evaluate(
-                    replace(dataset, labels=label_set.labels, class_names=label_set.class_names, label_sets=None),
-                    embedder,
-                    rng,
-                )
-                for name, label_set in dataset.label_sets.items()
-            }
-        )
+        by_set = {}
+        for name, each in dataset.label_sets.items():
+            of_set = replace(dataset, labels=each.labels, class_names=each.class_names, label_sets=None)
+            by_set[name] = self._evaluate(of_set, embedder, rng)
+        return _side_by_side(by_set)
 
     def _evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         dataset.require("class_names")
@@ -140,8 +123,40 @@ class ZeroShot:
         return _with_templates(evaluation, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
 
 
+def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Vectors]:
+    """Return the raw vectors of each class's prompts, encoded in one call."""
+    vectors = embedder.texts([text for prompts in texts for text in prompts])
+    return np.split(vectors, np.cumsum([len(prompts) for prompts in texts])[:-1])
+
+
+def class_vectors(by_prompt: Sequence[Vectors], *, of_raw: bool = False) -> Vectors:
+    """Return each class's unit vector: the mean of its prompts' unit vectors, at unit length again.
+
+    Source: Radford et al. 2021, and the notebook that came with it.
+
+    Args:
+        by_prompt: raw vectors of each class's prompts.
+        of_raw: take the mean of the raw vectors, in which longer ones weigh more: SCAM's protocol (Westerhoff et al.
+            2025). With one prompt a class there is no difference.
+
+    Example:
+        >>> prompts = [np.array([[9, 0], [0, 1]], np.float32)]
+        >>> class_vectors(prompts).round(3), class_vectors(prompts, of_raw=True).round(3)
+        (array([[0.707, 0.707]], dtype=float32), array([[0.994, 0.11 ]], dtype=float32))
+    """
+    parts = by_prompt if of_raw else [unit(rows) for rows in by_prompt]
+    return unit(np.stack([rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in parts]))
+
+
+def prompted_classes(dataset: Dataset, prompts: Prompts | None, embedder: Embedder) -> Vectors:
+    """Return the unit vectors of a data set's classes, by some prompts, or else those of its own."""
+    assert dataset.class_names is not None
+    return class_vectors(prompt_vectors((prompts or prompts_of(dataset)).render(dataset.class_names), embedder))
+
+
 SHARED = ("sample_id", "image")
 """Columns that are the same for every set of labels."""
+MEASURED = ("measures", "controls")
 
 
 def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
@@ -149,7 +164,7 @@ def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
 
     def prefixed(part: str) -> dict[str, Any]:
         return {
-            f"{label_set}/{name}": value
+            f"{label_set}/{name}": Within(prefix=f"{label_set}/", measure=value) if part in MEASURED else value
             for label_set, evaluation in by_set.items()
             for name, value in getattr(evaluation, part).items()
         }
@@ -159,8 +174,8 @@ def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
     worst = np.min([evaluation.samples["margin"] for evaluation in by_set.values()], axis=0)
     return Evaluation(
         samples={**{name: first[name] for name in SHARED}, "margin": worst, **samples},
-        measures=_within(by_set, "measures"),
-        controls=_within(by_set, "controls"),
+        measures=prefixed("measures"),
+        controls=prefixed("controls"),
         curves=prefixed("curves"),
         arrays=prefixed("arrays"),
         neighbours=stacked(
@@ -174,33 +189,22 @@ def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
     )
 
 
-def _within(by_set: Mapping[str, Evaluation], part: str) -> dict[str, Measure]:
-    return {
-        f"{label_set}/{name}": Within(prefix=f"{label_set}/", measure=measure)
-        for label_set, evaluation in by_set.items()
-        for name, measure in getattr(evaluation, part).items()
-    }
-
-
 def _single_label(
-    dataset: Dataset,
-    images: Float32[np.ndarray, "n_images dim"],
-    classes: Float32[np.ndarray, "n_classes dim"],
-    *,
-    logit_scale: float | None,
-    notes: tuple[str, ...],
+    dataset: Dataset, images: Vectors, classes: Vectors, *, logit_scale: float | None, notes: tuple[str, ...]
 ) -> Evaluation:
     assert dataset.labels is not None and dataset.class_names is not None
-    labels, n_classes = dataset.labels, len(classes)
+    labels, n, n_classes = dataset.labels, len(images), len(classes)
     scores = class_scores(images, classes, labels, logit_scale=logit_scale)
-    names = np.array(_distinct(dataset.class_names), object)
+    counts = Counter(dataset.class_names)  # two classes may share a name, as in ImageNet
+    distinct = [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(dataset.class_names)]
+    names, acc1 = np.array(distinct, object), top_k_credit(scores.better, scores.tied, 1)
     samples = {
         "sample_id": np.array(dataset.image_ids, object),
-        "image": np.arange(len(labels)),
+        "image": np.arange(n),
         "label": names[labels],
         "predicted": names[scores.predicted],
         "class": labels,
-        "acc1": top_k_credit(scores.better, scores.tied, 1),
+        "acc1": acc1,
         "acc5": top_k_credit(scores.better, scores.tied, 5),
         "confidence": scores.confidence,
         "margin": scores.margin,
@@ -208,76 +212,58 @@ def _single_label(
         "chosen_cosine": scores.top.astype(np.float64),
         "tied": (scores.tied > 0).astype(np.float64),
     }
-    columns, recall = mean_over_parts("mean_per_class_recall", samples["acc1"], labels)
+    columns, recall = mean_over_parts("mean_per_class_recall", acc1, labels)
     f1 = macro_f1(scores.predicted, labels)
-    samples |= columns | {"macro_f1_influence": f1.influence}
-    near = neighbours(
-        Asked(dataset.image_ids, images, labels),
-        Items(classes, np.arange(n_classes), names.tolist()),
-        margin=scores.margin.astype(np.float64),
-        is_failure=samples["acc1"] < 1,
-    )
+    samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": scores.predicted}
+    measures: dict[str, Measure] = {
+        "acc1": Mean(column="acc1", chance=1 / n_classes),
+        "acc5": Mean(column="acc5", chance=5 / n_classes),
+        "mean_per_class_recall": replace(recall, chance=1 / n_classes),
+        "macro_f1": Smooth(
+            value=f1.value,
+            influence="macro_f1_influence",
+            unit="fraction",
+            higher_is_better=True,
+            most_trials=trials_of_means(f1.by_class, f1.n_samples),
+            statistic=Estimator("macro_f1", ("predicted_class", "class")),
+        ),
+        "ece": Fixed(value=None, reason=no_logit_scale(), higher_is_better=False),
+    }
     if n_classes <= 5:
         del samples["acc5"]
-    has_confidence = logit_scale is not None
-    calibrated: dict[str, Measure] = {}
-    if has_confidence:
-        noise = calibration_estimate(scores.confidence, samples["acc1"]).noise
-        calibrated["ece_if_calibrated"] = Fixed(
-            value=noise, n=len(labels), reason="the score of a calibrated model", higher_is_better=False
-        )
-        notes = (
-            *notes,
-            f"by noise alone, a calibrated model would show an ece of {percent(noise)} % on as many images",
-        )
-    else:
+        reason = f"five of only {n_classes} classes are always right"
+        measures["acc5"] = Fixed(value=None, reason=reason, higher_is_better=True)
+    curves, controls = dict[str, Curve](), dict[str, Measure]()
+    if logit_scale is None:
         del samples["confidence"]
+    else:
+        measures["ece"] = CalibrationError(confidence="confidence", credit="acc1")
+        curves["reliability"] = _reliability_curve(scores.confidence, acc1)
+        noise = calibration_estimate(scores.confidence, acc1).noise
+        reason = "the score of a calibrated model"
+        controls["ece_if_calibrated"] = Fixed(value=noise, n=n, reason=reason, higher_is_better=False)
+        shown = f"by noise alone, a calibrated model would show an ece of {percent(noise)} % on as many images"
+        notes = (*notes, shown)
+    controls["majority_class"] = Fixed(
+        value=float(np.bincount(labels).max() / n), n=n, reason="the score of always naming the most frequent class"
+    )
+    controls["tie_rate"] = Mean(column="tied", higher_is_better=None)
     return Evaluation(
         samples=samples,
-        measures=define(_measures(recall, _macro_f1(f1), n_classes, has_confidence=has_confidence), METRICS),
-        curves={"reliability": _reliability_curve(scores.confidence, samples["acc1"])} if has_confidence else {},
-        controls=define(
-            {
-                **calibrated,
-                "majority_class": Fixed(
-                    value=float(np.bincount(labels).max() / len(labels)),
-                    n=len(labels),
-                    reason="the score of always naming the most frequent class",
-                ),
-                "tie_rate": Mean(column="tied", higher_is_better=None),
-            },
-            METRICS,
+        measures=define(measures, METRICS),
+        curves=curves,
+        controls=define(controls, METRICS),
+        neighbours=neighbours(
+            Asked(dataset.image_ids, images, labels),
+            Items(classes, np.arange(n_classes), distinct),
+            margin=scores.margin.astype(np.float64),
+            is_failure=acc1 < 1,
         ),
-        neighbours=near,
         notes=notes,
     )
 
 
-def _macro_f1(f1: MacroF1) -> Smooth:
-    return Smooth(
-        value=f1.value,
-        influence="macro_f1_influence",
-        unit="fraction",
-        higher_is_better=True,
-        most_trials=trials_of_means(f1.by_class, f1.n_samples),
-    )
-
-
-def _measures(recall: Smooth, f1: Smooth, n_classes: int, *, has_confidence: bool) -> dict[str, Measure]:
-    enough = n_classes > 5
-    few = Fixed(value=None, reason=f"five of only {n_classes} classes are always right", higher_is_better=True)
-    return {
-        "acc1": Mean(column="acc1", chance=1 / n_classes),
-        "acc5": Mean(column="acc5", chance=5 / n_classes) if enough else few,
-        "mean_per_class_recall": replace(recall, chance=1 / n_classes),
-        "macro_f1": f1,
-        "ece": CalibrationError(confidence="confidence", credit="acc1")
-        if has_confidence
-        else Fixed(value=None, reason=NO_LOGIT_SCALE, higher_is_better=False),
-    }
-
-
-def _reliability_curve(confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]) -> Curve:
+def _reliability_curve(confidence: Column, credit: Column) -> Curve:
     bins = reliability(confidence, credit)
     filled = bins.n_samples > 0
     return Curve(
@@ -288,16 +274,14 @@ def _reliability_curve(confidence: Float64[np.ndarray, " n"], credit: Float64[np
 def _with_templates(
     evaluation: Evaluation,
     by_template: Float32[np.ndarray, "n_templates n_classes dim"],
-    images: Float32[np.ndarray, "n_images dim"],
-    labels: Int64[np.ndarray, " n_images"],
+    images: Vectors,
+    labels: Rows,
     *,
     templates: Sequence[str],
     rng: np.random.Generator,
 ) -> Evaluation:
     """Add the accuracy of each single template, whose vectors are already computed."""
-    chosen = np.arange(len(images))
-    if len(images) > SPREAD_IMAGES:
-        chosen = np.sort(rng.choice(len(images), SPREAD_IMAGES, replace=False))
+    chosen = sampled(np.arange(len(images)), SPREAD_IMAGES, rng)
     accuracy = np.empty(len(templates))
     for row, classes in enumerate(by_template):
         scores = class_scores(images[chosen], classes, labels[chosen], logit_scale=None)
@@ -323,12 +307,7 @@ def _with_templates(
     )
 
 
-def _multilabel(
-    dataset: Dataset,
-    images: Float32[np.ndarray, "n_images dim"],
-    classes: Float32[np.ndarray, "n_classes dim"],
-    notes: tuple[str, ...],
-) -> Evaluation:
+def _multilabel(dataset: Dataset, images: Vectors, classes: Vectors, notes: tuple[str, ...]) -> Evaluation:
     assert dataset.multilabels is not None
     precision = mean_average_precision(images, classes, dataset.multilabels)
     parts = (precision.by_class, precision.n_positives, precision.spreads)
@@ -347,9 +326,3 @@ def _multilabel(
         most_trials=trials_of_means(*parts) if len(precision.by_class) else None,
     )
     return Evaluation(samples=samples, measures=define({"mean_average_precision": measure}, METRICS), notes=notes)
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Return the names, with their row added where two classes share one, as in ImageNet."""
-    counts = Counter(names)
-    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(names)]

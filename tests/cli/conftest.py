@@ -16,8 +16,8 @@ from PIL import Image
 from clipbench.cli import main
 from clipbench.training.clip.checkpoint import save_model
 from clipbench.training.clip.config import ClipConfig, Tower
+from clipbench.training.clip.inputs import tokenizer_for
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.tokenizer import tokenizer_for
 
 MICRO = ClipConfig(
     embed_dim=16,

@@ -70,13 +70,6 @@ def session_of(out: Path, **options: Any) -> Session:
     return Session(chosen, find_targets(["python:clipbench.testing:ToyModel"], out))
 
 
-def test_a_suite_that_is_moved_while_a_run_measures_costs_nothing(suite: Path) -> None:
-    session = session_of(suite / "moved")
-    (suite / "mine.toml").unlink()
-    (run,) = session.run_all()
-    assert run.result.average is not None and run.result.average.metric.title == TITLE
-
-
 def test_data_for_all_tasks_make_each_evaluation_once(suite: Path) -> None:
     table = '[[evaluation]]\ntask = "retrieval"\ndata = "{}"\n{}\n'
     rest = ('main = "image_retrieval_recall@1"', 'main = "text_retrieval_recall@1"', "params = {ks = [1]}")
@@ -85,15 +78,3 @@ def test_data_for_all_tasks_make_each_evaluation_once(suite: Path) -> None:
         (run,) = session_of(suite / "own", data="data.csv").run_all()
         assert run.result.average is None
         assert [list(each.params["ks"]) for each in run.result.evaluations] == [[1, 5, 10], [1]]
-
-
-def test_part_of_a_suite_has_none_and_says_what_is_missing(suite: Path, call: Callable[..., Any]) -> None:
-    done = call(*MODEL, "--tasks", "retrieval", "--out", "part")
-    assert done.status == 0, done.err
-    reason = "1 of 2 data sets have a score, so there is no average: zero-shot@labels.csv was not measured"
-    assert f"  undefined: average: {reason}" in done.out.splitlines()
-    run = read_run(suite / "part")
-    assert run.result.average is not None and run.result.average.metric.value is None
-    assert f"{TITLE}: {reason}" in run._repr_html_()
-    assert reason in (suite / "part" / "report.html").read_text(encoding="utf-8")
-    assert np.isnan(run.frame().query("task == '(average)'")["value"]).all()

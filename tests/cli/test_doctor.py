@@ -48,25 +48,6 @@ def test_nothing_is_broken_that_is_to_be_copied() -> None:
         assert {option, path} <= set(" ".join(finding_lines(found, width)).split())
 
 
-def test_healthy_vectors_exit_0_and_say_what_was_seen(doctor: Doctor) -> None:
-    done = doctor("--model", "embeddings:good.npz")
-    assert (done.status, done.err) == (0, "")
-    lines = done.out.splitlines()
-    assert lines[0] == "ok      vectors         vectors are finite, not zero, and differ where inputs differ"
-    assert "not examined: evaluation-mode, determinism, batches, padding, case, end-of-text," in " ".join(
-        done.out.split()
-    )
-    assert lines[-1] == "embeddings:good.npz: 0 faults, 0 warnings, 3 ok, 17 not examined"
-
-
-def test_a_fault_exits_1_with_why_and_mend(doctor: Doctor) -> None:
-    done = doctor("--model", "embeddings:shifted.npz")
-    assert done.status == 1
-    words = " ".join(done.out.split())
-    assert "FAULT pairs" in words and "the text of each image stands 2 rows below it" in words
-    assert "why If true pairs are no nearer" in words and "mend bring images and texts into one order" in words
-
-
 def test_json_has_every_finding(doctor: Doctor) -> None:
     done = doctor("--model", "embeddings:shifted.npz", "--json")
     found = json.loads(done.out)
@@ -80,47 +61,6 @@ def test_malformed_data_are_a_fault_and_the_rest_is_examined(doctor: Doctor) -> 
     words = " ".join(done.out.split())
     assert "FAULT loading data set data.csv: image '2.png' has label 2, expected 0 to 1" in words
     assert "ok padding" in words and "FAULT pairs" not in words
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--model", "nosuch"], "unknown model 'nosuch'"),
-        (["--model", "embeddings:nan.npz"], "not finite"),
-        (["--model", "embeddings:good.npz", "--data", "data.csv"], "vectors with samples of their own: drop the data"),
-        (["--model", "embeddings:good.npz", "--data", "nowhere.csv"], "no such file or folder: nowhere.csv"),
-        (["--model", "tiny", "--expect", "52.1"], "--expect needs the data that the score is of: add --data DATA"),
-        (["--model", "tiny", "--data", "data.csv", "--metric", "acc1"], "add --expect SCORE"),
-        (["--model", "tiny", "--model-option", "colour=red"], "takes no option 'colour'"),
-        ([], "Missing option '--model'"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_2(arguments: list[str], words: str, doctor: Doctor) -> None:
-    done = doctor(*arguments)
-    assert (done.status, done.out) == (2, "")
-    assert words in done.err and done.err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--expect", "many"], "--expect many: expected a number such as 52.1 or 0.521, or published"),
-        (["--expect", "1000"], "--expect 1000: expected a share of acc1"),
-        (["--expect", "published"], "no published value of zero-shot@data.csv is known"),
-        (
-            ["--expect", "published", "--limit", "2"],
-            "a published value is of all data, and some of these may be left out",
-        ),
-        (["--expect", "50", "--metric", "zero-shot/acc9"], "zero-shot has no metric 'acc9': did you mean"),
-    ],
-)
-def test_a_wrong_expectation_is_one_line_and_exit_2(
-    options: list[str], words: str, doctor: Doctor, tmp_path: Path
-) -> None:
-    (tmp_path / "names.txt").write_text("a\nb\nc\n")
-    data = ["--data", "data.csv", "--data-option", "class_names=names.txt"]
-    done = doctor("--model", "tiny", "--device", "cpu", *data, *options)
-    assert (done.status, done.out) == (2, "") and words in done.err and done.err.count("\n") == 1
 
 
 def test_a_run_warns_in_terminal_result_and_report(doctor: Doctor, tmp_path: Path) -> None:

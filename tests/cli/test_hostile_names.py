@@ -193,12 +193,9 @@ def test_nothing_else_prints() -> None:
         for file in Path(spec.submodule_search_locations[0]).rglob("*.py"):
             if file.name == "output.py" and file.parent.name == "cli":
                 continue
-            if (
-                file.name == "remote_code.py"
-            ):  # shows code before it runs, to callers from Python too, made harmless itself
-                assert "printable(note)" in file.read_text(encoding="utf-8")
-                continue
             text = file.read_text(encoding="utf-8")
+            if file.name == "trust.py":  # shows code before it runs, to callers from Python too, made harmless itself
+                text = re.sub(r"told = f.*printable\(note\).*\n    print\(told.*", "", text)
             for node in ast.walk(ast.parse(text if re.search(r"print|echo|confirm|prompt|\.write", text) else "")):
                 if isinstance(node, ast.Call):
                     called = ast.unparse(node.func)

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from clipbench.comparison.compare import compare
-from clipbench.results.run import read_run
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Done
 
 N = 40
-NOTE = "20 of 80 captions and 20 of 40 images, drawn at random, search the whole gallery; each is ranked exactly"
 
 
 @pytest.fixture
@@ -46,20 +44,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: "Callable[..., Do
     return run
 
 
-def test_the_record_the_report_and_show_say_that_the_queries_are_a_sample(
-    run: "Callable[..., Done]", call: "Callable[..., Done]"
-) -> None:
-    assert run(1, "queries = 20", "one").status == 0
-    (record,) = read_run(Path("one")).result.evaluations
-    assert record.params["queries"] == 20 and record.notes == [NOTE]
-    assert {record.metrics[f"{name}_retrieval_recall@1"].n for name in ("image", "text")} == {20}
-    assert NOTE in call("show", "one", "--task", "retrieval").out
-    page = Path("one/report.html").read_text()
-    assert NOTE in page
-    assert "of 20 cases drawn at random" in page
-    assert "Queries: at most 20 of each direction, drawn at random, each over the whole gallery." in page
-
-
 def test_runs_with_the_same_queries_are_paired_whatever_the_order_and_others_end_with_3(
     run: "Callable[..., Done]", call: "Callable[..., Done]"
 ) -> None:
@@ -82,12 +66,3 @@ def test_runs_with_the_same_queries_are_paired_whatever_the_order_and_others_end
         done = call("compare", "one", other)
         assert done.status == 3 and done.err.count("\n") == 1
         assert f'"queries": 20}} in the one run, {{"ks": [1, 5, 10], "queries": {told}}} in the other' in done.err
-
-
-def test_a_number_of_queries_that_is_none_ends_with_one_line(run: "Callable[..., Done]") -> None:
-    for params, told in (
-        ("queries = 0", "queries = 0, expected a whole"),
-        ("queries = 2.5", "queries is 2.5, expected a whole"),
-    ):
-        done = run(1, params, "one")
-        assert done.status == 2 and done.err.count("\n") == 1 and told in done.err

@@ -1,9 +1,6 @@
-"""A run whose vectors are all stored loads no model, and imports no library of models."""
+"""A run whose vectors are all stored loads no model."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +17,6 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Done
 
 TASKS = ("--tasks", "zero-shot,retrieval,long-caption", "--suite", "scenes", "--limit", "12", "--thumbnails", "0")
-LIBRARIES = ("torch", "tokenizers", "open_clip", "transformers", "matplotlib", "scipy.optimize")
-SCRIPT = """
-import sys
-from clipbench.cli import main
-try:
-    main(sys.argv[1:])
-finally:
-    print([name for name in {libraries!r} if name in sys.modules])
-"""
 
 
 def measured(folder: Path) -> dict[str, Any]:
@@ -79,18 +67,3 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
     call("cache", "prune", "--model", str(model), "--yes")
     assert not list((tmp_path / "cache/store").iterdir())
     recall._surroundings.cache_clear()
-
-
-@pytest.mark.slow
-def test_a_run_whose_vectors_are_stored_imports_no_library_of_models(tmp_path: Path) -> None:
-    environment = {**os.environ, "CLIPBENCH_CACHE": str(tmp_path / "cache")}
-    imported = []
-    for out in ("first", "second"):
-        command = [sys.executable, "-c", SCRIPT.format(libraries=LIBRARIES), "run", "--model", "tiny", *TASKS]
-        done = subprocess.run(
-            [*command, "--out", str(tmp_path / out)], env=environment, capture_output=True, text=True, check=True
-        )
-        imported.append(done.stdout.splitlines()[-1])
-        assert (read_run(tmp_path / out).folder / "report.html").is_file()
-    assert "torch" in imported[0] and imported[1] == "[]"
-    assert measured(tmp_path / "second") == measured(tmp_path / "first")

@@ -5,17 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas
 import pytest
-from PIL import Image
 
 from clipbench.comparison.compare import compare
 from clipbench.comparison.records import Flips
-from clipbench.data.dataset import DataOptions
-from clipbench.data.memory import dataset_in_memory
-from clipbench.errors import NotComparable
-from clipbench.results.matching import BY_POSITION, OTHER_ORDER
-from clipbench.results.run import read_run
+from clipbench.results.matching import OTHER_ORDER
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Done
@@ -74,55 +68,3 @@ def test_the_same_samples_in_another_order_are_paired_by_id_and_a_note_says_so(c
     for name in ("acc1", "image_retrieval_recall@5", "image_retrieval_median_rank"):
         assert reordered[name].p_value == straight[name].p_value, name
         assert reordered[name].flips == straight[name].flips
-
-
-@pytest.mark.slow
-def test_samples_without_ids_are_paired_by_position_which_compare_says(command: Command) -> None:
-    vectors("base.npz", list(range(10)), has_ids=False)
-    vectors("other.npz", list(range(10)), has_ids=False, noise=1.0)
-    vectors("backwards.npz", BACKWARDS, has_ids=False)
-    for name in ("base", "other", "backwards"):
-        assert command("run", "--model", f"embeddings:{name}.npz", *TASKS, "--out", name, "--no-report").status == 0
-    done = command("compare", "base", "other")
-    assert done.status == 0 and f"zero-shot@embeddings: {BY_POSITION}" in done.out
-    with pytest.raises(NotComparable, match="data fingerprint"):
-        compare("base", "backwards")
-
-
-def test_a_file_of_captions_in_another_order_has_the_same_samples(command: Command, world: Path) -> None:
-    head, *lines = (world / "data.csv").read_text().splitlines()
-    lines += [line.replace("image ", "a picture of ") for line in lines]
-    for folder, order in (("a", lines), ("b", [*lines[4:9], *lines[:4], *lines[9:][::-1]])):
-        (world / folder).mkdir()
-        (world / f"{folder}/pairs.csv").write_text("\n".join([head, *order]) + "\n")
-        for number in range(9):
-            (world / f"{folder}/{number}.png").write_bytes((world / f"{number}.png").read_bytes())
-    arguments = (
-        "--model",
-        "tiny",
-        "--device",
-        "cpu",
-        "--no-report",
-        "--tasks",
-        "retrieval@pairs.csv,composition@pairs.csv",
-    )
-    for folder in ("a", "b"):
-        done = command("run", *arguments, "--data-root", folder, "--out", f"run-{folder}")
-        assert done.status == 0, done.err
-    done = command("compare", "run-a", "run-b")
-    assert done.status == 0, done
-    assert f"retrieval@pairs.csv: {OTHER_ORDER}" in done.out
-    one, other = (read_run(Path(f"run-{folder}")) for folder in "ab")
-    for first, second in zip(one.result.evaluations, other.result.evaluations, strict=True):
-        before, after = (
-            run.samples(each).set_index("sample_id").sort_index() for run, each in ((one, first), (other, second))
-        )
-        assert before["caption"].equals(after["caption"]), first.name
-
-
-def test_data_in_memory_have_ids_where_images_are_files_or_a_column_names_them() -> None:
-    square = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
-    pairs = [(image, f"square {row}") for row, image in enumerate(square)]
-    assert not dataset_in_memory(pairs, DataOptions()).has_ids
-    named = pandas.DataFrame({"image": square, "caption": ["one", "two"], "id": ["a", "b"]})
-    assert dataset_in_memory(named, DataOptions()).has_ids

@@ -1,24 +1,17 @@
 """A series of checkpoints from one pattern: order, folders, one report, and going on where it was stopped."""
 
-import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from PIL import Image
 
 from clipbench.data import images
-from clipbench.models import load_model
 from clipbench.models.encoding import embedder
-from clipbench.models.options import LoadOptions
-from clipbench.results.matching import OTHER_ORDER
 from clipbench.results.run import read_run
 
 if TYPE_CHECKING:
@@ -118,46 +111,6 @@ def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: C
     assert (world / "out/step-10/result.json").is_file()
 
 
-def test_a_finished_run_on_the_same_samples_in_another_order_is_kept_with_a_note(world: Path, run: Command) -> None:
-    run("--out", "out", "--no-report", model="train/step-[2]")
-    head, *lines = (world / "data.csv").read_text().splitlines()
-    (world / "data.csv").write_text("\n".join([head, *reversed(lines)]) + "\n")
-    again = run("--out", "out", "--no-report", model="train/step-[2]")
-    assert again.status == 0 and "step-2 was measured before" in again.err
-    assert f"note: retrieval@data.csv: {OTHER_ORDER}" in again.err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seed", "1"], "holds a finished run of seed 0"),
-        (["--limit", "4"], "with other data fingerprint, number of samples than asked for now"),
-        (["--tasks", "modality-gap@data.csv"], "other tasks"),
-        (["--precision", "bf16"], "other weights, or at another precision"),
-    ],
-)
-def test_another_run_in_a_folder_is_refused(world: Path, run: Command, arguments: list[str], message: str) -> None:
-    run("--out", "out", "--no-report", model="train/step-[2]")
-    before = (world / "out/step-2/result.json").read_bytes()
-    done = run("--out", "out", *arguments, model="train/step-[2]")
-    assert done.status == 2 and message in done.err and "never overwritten" in done.err
-    assert (world / "out/step-2/result.json").read_bytes() == before
-
-
-def test_a_run_with_a_sample_of_the_arrays_is_not_taken_for_one_with_all(
-    world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("clipbench.evaluation.persist.KEPT_ROWS", 7)
-    tasks = ("--tasks", "modality-gap@data.csv", "--no-report")
-    run("--out", "out", *tasks, model="train/step-[2]")
-    done = run("--out", "out", *tasks, "--keep-arrays", model="train/step-[2]")
-    assert done.status == 2 and "holds a finished run of a sample of the arrays, made without --keep-arrays" in done.err
-    monkeypatch.setenv("CLIPBENCH_KEEP_ARRAYS", "1")
-    assert run("--out", "all", *tasks, model="train/step-[2]").status == 0
-    again = run("--out", "all", *tasks, "--keep-arrays", model="train/step-[2]")
-    assert again.status == 0 and "step-2 was measured before" in again.err
-
-
 def test_other_weights_under_the_same_name_are_refused_and_the_others_go_on(
     world: Path, save: Save, run: Command
 ) -> None:
@@ -168,27 +121,6 @@ def test_other_weights_under_the_same_name_are_refused_and_the_others_go_on(
     assert done.status == 3
     assert "clipbench: step-2: out/step-2 holds a finished run of other weights" in done.err
     assert "step-10 was measured before" in done.err
-
-
-@pytest.mark.parametrize("pattern", ["train/stp-*", "hf:train/x-*", "local-dir:none/*", "none/*.pt"])
-def test_a_pattern_that_matches_nothing_is_one_line(world: Path, run: Command, pattern: str) -> None:
-    done = run("--out", "out", model=pattern)
-    assert done.status == 2 and done.err.count("\n") == 1
-    assert f"no checkpoint matches '{pattern}'" in done.err
-    assert not (world / "out").exists()
-
-
-def test_two_series_have_folders_of_their_own(world: Path, save: Save, run: Command) -> None:
-    save(world / "other/step-2", 5)
-    done = run("--model", "other/step-*", "--out", "out", "--no-report")
-    assert done.status == 0, done.err
-    names = {path.name for path in (world / "out").iterdir()}
-    assert names == {"train-step-0", "train-step-2", "train-step-10", "other-step-2"}
-
-
-def test_json_holds_every_result_of_a_series(world: Path, run: Command) -> None:
-    done = run("--out", "out", "--json", "--no-report")
-    assert [result["model"]["step"] for result in json.loads(done.out)] == [0, 2, 10]
 
 
 @pytest.mark.slow
@@ -215,36 +147,3 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> Non
         "clipbench: interrupted: 2 of 3 models are finished, in out; the same command with --out out goes on from there"
     )
     assert {path.parent.name for path in (world / "out").glob("*/result.json")} == {"step-0", "step-2"}
-
-
-def test_the_step_is_what_the_name_or_else_the_file_says(world: Path, arch: str, small_models: ModuleType) -> None:
-    state = small_models.random_state(arch)
-    for name, content in {
-        "epoch_12.pt": {"epoch": 3, "state_dict": state},
-        "epoch_latest.pt": {"epoch": 7, "state_dict": state},
-        "model.pt": state,
-    }.items():
-        torch.save(content, world / name)
-    options = LoadOptions(device="cpu", arch=arch)
-    found = [load_model(name, options).info.step for name in ("epoch_12.pt", "epoch_latest.pt", "model.pt")]
-    assert found == [12, 7, None]
-    # the bundled model's own record counts, and its folder's name where there is none
-    shutil.move(world / "train/step-10", world / "train/mine")
-    (world / "train/mine/train.json").write_text('{"step": 10}')
-    options = LoadOptions(device="cpu")
-    assert [load_model(f"train/{name}", options).info.step for name in ("mine", "step-2")] == [10, 2]
-
-
-@pytest.mark.slow
-def test_files_of_an_architecture_are_a_series_too(
-    world: Path, run: Command, arch: str, small_models: ModuleType
-) -> None:
-    for epoch in (2, 10):
-        state = small_models.random_state(arch, seed=epoch)
-        torch.save({"epoch": epoch, "state_dict": state}, world / f"epoch_{epoch}.pt")
-    done = run("--out", "out", "--arch", arch, "--no-report", model="epoch_*.pt")
-    assert done.status == 0, done.err
-    assert [line.split()[0] for line in done.out.splitlines()[2:4]] == ["epoch_2.pt", "epoch_10.pt"]
-    done = run("--out", "out2", "--arch", "ViT-B-32", "--no-report", model="epoch_*.pt")
-    assert done.status == 2 and "does not fit ViT-B-32" in done.err and "Traceback" not in done.err
-    assert os.listdir(world / "out") and not (world / "out2").exists()

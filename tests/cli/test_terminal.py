@@ -111,28 +111,11 @@ def test_a_comparison_fits_and_says_what_it_leaves_out(
         assert name in shown and value in shown
 
 
-def test_what_does_not_fit_in_80_columns_wraps_in_its_cell_or_stands_alone(
-    terminal: Terminal, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(runs)
-    lines = terminal(80, "data", "list").splitlines()
-    at = next(place for place, line in enumerate(lines) if line.startswith("imagenet "))
-    assert lines[at].split("  ")[0] == "imagenet" and lines[at + 1].strip() == "non-commercial"
-    assert lines[0].index("licence") == lines[at + 1].index("non-commercial")
-
-
 @pytest.mark.parametrize("width", (40, 80))
 def test_help_fits(width: int, terminal: Terminal) -> None:
     for command in ("", *COMMANDS):
         shown = terminal(width, *command.split(), "--help")
         assert max(map(len, shown.splitlines())) <= width, command
-
-
-@pytest.mark.parametrize("variable", ["NO_COLOR", "FORCE_COLOR"])
-def test_nothing_is_coloured(variable: str, terminal: Terminal, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(runs)
-    monkeypatch.setenv(variable, "1")
-    assert "\x1b" not in terminal(80, "show", "base", "--all") + terminal(80, "show", "nowhere")
 
 
 def test_an_error_wraps_on_a_terminal_and_is_one_line_in_a_pipe(

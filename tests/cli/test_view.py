@@ -35,7 +35,7 @@ def test_a_folder_that_is_not_there_is_an_error_of_one_line(tmp_path: Path, caps
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for children")
 def test_ctrl_c_ends_it_quietly_and_nothing_is_written(tmp_path: Path) -> None:
     pytest.importorskip("starlette")
-    command = [sys.executable, "-m", "clipbench.cli", "view", str(tmp_path), "--no-open"]
+    command = [sys.executable, "-m", "clipbench", "view", str(tmp_path), "--no-open"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

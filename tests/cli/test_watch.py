@@ -1,4 +1,4 @@
-"""`clipbench watch`: checkpoints are measured as they come, once each, and never before they are whole."""
+"""`clipbench run --watch`: checkpoints are measured as they come, once each, and never before they are whole."""
 
 import os
 import re
@@ -15,13 +15,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-from clipbench.cli import watcher
-from clipbench.cli.watcher import _check
-from clipbench.files import alone_in
+from clipbench.cli import watch as watching
 from clipbench.models import load_model
-from clipbench.models.checkpoints import training_checkpoints
 from clipbench.models.options import LoadOptions
 from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results import trackers
@@ -42,7 +38,7 @@ Save = Callable[[Path, int], Path]
 def watch(world: Path, call: Command) -> Command:
     def watch(*arguments: str, folder: str = "train", tasks: str = "retrieval@data.csv") -> "Done":
         given = ("--tasks", tasks, "--device", "cpu", "--out", "out", "--interval", "0.05")
-        return call("watch", folder, *given, *arguments)
+        return call("run", "--watch", folder, *given, *arguments)
 
     return watch
 
@@ -73,7 +69,7 @@ def watch_while(watch: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Return a function that watches every minute, by a clock of its own, while some steps of a training are done."""
 
     def call(steps: Sequence[Callable[[], object]], *arguments: str) -> "Done":
-        monkeypatch.setattr(watcher, "time", Clock(*steps))
+        monkeypatch.setattr(watching, "time", Clock(*steps))
         return watch("--interval", "60", "--no-report", *arguments)
 
     return call
@@ -93,14 +89,14 @@ def save_long_ago(world: Path, save: Save) -> None:
 
 def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Path, save: Save, watch: Command) -> None:
     save_long_ago(world, save)
-    done = watch("--once")
+    done = watch("--idle", "0")
     assert done.status == 0, done.err
     assert [line.split()[0] for line in done.out.splitlines()] == ["step-2", "step-10"]
     assert re.search(r"image_retrieval_recall@1 \d+\.\d %", done.out)
     assert {path.name for path in (world / "out").iterdir()} == {"step-2", "step-10", "report.html"}
     before = {path: path.read_bytes() for path in (world / "out").glob("*/result.json")}
     save(world / "train/step-20", 20)
-    again = watch("--once")
+    again = watch("--idle", "0")
     assert "step-2 was measured before" in again.err and "step-20" in again.out
     assert measured(world) == {"step-2", "step-10", "step-20"}
     assert all(path.read_bytes() == content for path, content in before.items())
@@ -122,10 +118,10 @@ def test_a_tracker_gets_all_checkpoints_as_one_run_at_their_steps(
             )
 
     monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))
-    monkeypatch.setattr(trackers, "TRACKERS", {"wandb": trackers.TRACKERS["wandb"]._replace(open=Noted)})
-    monkeypatch.setattr(trackers, "run_figures", lambda _: iter(()))
+    monkeypatch.setattr(trackers, "TRACKERS", {"wandb": Noted})
+    monkeypatch.setattr(trackers, "run_figures", lambda *_: iter(()))
     save_long_ago(world, save)
-    assert watch("--once", "--log", "wandb", "--no-report", "--no-preflight", "--thumbnails", "0").status == 0
+    assert watch("--idle", "0", "--log", "wandb", "--no-report", "--no-preflight", "--thumbnails", "0").status == 0
     assert opened == ["out"] and [each[0] for each in logged] == 2 * ["scalars", "images", "files"] + ["files", "close"]
     assert [step for _, step, _ in logged] == 3 * [2] + 3 * [10] + 2 * [None]
     assert "retrieval@data.csv/image_retrieval_recall@1_low" in logged[0][2]
@@ -153,7 +149,7 @@ def test_a_growing_checkpoint_is_left_until_it_stands_still(world: Path, save: S
 
 def test_once_leaves_out_what_is_still_being_written(world: Path, save: Save, watch_while: Command) -> None:
     target = save(world / "train/step-1", 1) / "model.safetensors"
-    done = watch_while([lambda: os.utime(target, ns=(time.time_ns(), time.time_ns()))], "--once")
+    done = watch_while([lambda: os.utime(target, ns=(time.time_ns(), time.time_ns()))], "--idle", "0")
     assert done.status == 3 and "train/step-1 is still being written: left out" in done.err
     assert not measured(world)
 
@@ -208,58 +204,27 @@ def test_a_checkpoint_that_is_taken_away_ends_nothing(
     gone = save(world / "train" / name, 1)
     save(world / "train/step-2", 2)
     meddle(monkeypatch, lambda: shutil.rmtree(gone), after=False)
-    done = watch("--once", "--no-report")
+    done = watch("--idle", "0", "--no-report")
     assert done.status == 3 and f"{name}: it was changed or taken away while it was read" in done.err
     assert measured(world) == {"step-2"}
-
-
-def test_a_file_that_is_taken_away_ends_nothing(
-    world: Path, watch: Command, arch: str, small_models: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for epoch in (1, 2):
-        torch.save(small_models.random_state(arch), world / f"train/epoch_{epoch}.pt")
-    meddle(monkeypatch, (world / "train/epoch_1.pt").unlink, after=False)
-    done = watch("--once", "--no-report", "--arch", arch)
-    assert done.status == 3 and "epoch_1.pt: it was changed or taken away while it was read" in done.err
-    assert measured(world) == {"epoch_2.pt"}
-
-
-@pytest.mark.slow
-def test_checkpoints_of_one_name_in_two_folders_have_runs_of_their_own(
-    world: Path, watch: Command, arch: str, small_models: ModuleType
-) -> None:
-    (world / "train/checkpoints").mkdir()
-    for seed, path in enumerate(("epoch_3.pt", "checkpoints/epoch_3.pt", "checkpoints/epoch_4.pt")):
-        torch.save(small_models.random_state(arch, seed=seed), world / "train" / path)
-    done = watch("--once", "--no-report", "--arch", arch)
-    assert done.status == 0, done.err
-    assert measured(world) == {"epoch_3.pt", "checkpoints-epoch_3.pt", "epoch_4.pt"}
-    again = watch("--once", "--no-report", "--arch", arch)
-    assert again.status == 0 and again.err.count("was measured before") == 3
-
-
-def test_a_second_watcher_does_not_write_where_the_first_does(world: Path, save: Save, watch: Command) -> None:
-    save(world / "train/step-1", 1)
-    (world / "out/step-1").mkdir(parents=True)
-    with alone_in(world / "out/step-1"):
-        done = watch("--once")
-    assert done.status == 2 and "another clipbench writes to out/step-1: wait for its end" in done.err
-    assert not measured(world)
-
-
-def test_the_last_model_of_a_trainer_is_none_of_its_checkpoints(world: Path) -> None:
-    for name in ("config.json", "model.safetensors", "checkpoint-5/config.json", "checkpoint-5/model.safetensors"):
-        (world / "train" / name).parent.mkdir(exist_ok=True)
-        (world / "train" / name).write_text("{}")
-    assert [found.name for found in training_checkpoints(world / "train")] == ["checkpoint-5"]
-    _check(world / "train")  # not refused as a checkpoint itself
 
 
 @pytest.mark.slow
 def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, save: Save) -> None:
     save(world / "train/step-1", 1)
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom clipbench.cli import main\nmain()"
-    arguments = ["watch", "train", "--tasks", "retrieval@data.csv", "--out", "out", "--interval", "0.05", "--no-report"]
+    arguments = [
+        "run",
+        "--watch",
+        "train",
+        "--tasks",
+        "retrieval@data.csv",
+        "--out",
+        "out",
+        "--interval",
+        "0.05",
+        "--no-report",
+    ]
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not measured(world) and time.monotonic() < deadline:
@@ -269,36 +234,6 @@ def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, sav
     assert process.returncode == 130, errors
     assert "interrupted: finished runs are in out; the same command goes on" in errors and "Traceback" not in errors
     assert measured(world) == {"step-1"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"folder": "gone"}, "no such folder: gone"),
-        ({"folder": "train"}, "no checkpoint in train: expected step-\\*/"),
-        ({"tasks": "retreival@data.csv"}, "unknown task 'retreival': did you mean 'retrieval'"),
-        ({"folder": "one"}, "one is a checkpoint itself: measure it with clipbench run --model one"),
-    ],
-)
-def test_what_is_wrong_is_one_line(
-    world: Path, save: Save, watch: Command, arguments: dict[str, str], message: str
-) -> None:
-    save(world / "one", 1)
-    done = watch("--once", **arguments)
-    assert done.status == 2 and done.err.count("\n") == 1
-    assert re.search(message, done.err)
-    assert not (world / "out").exists()
-
-
-@pytest.mark.parametrize("option", ["--interval", "--idle"])
-def test_times_are_above_nothing(watch: Command, option: str) -> None:
-    done = watch(option, "0")
-    assert done.status == 2 and done.err.count("\n") == 1 and option in done.err
-
-
-def test_nothing_for_the_idle_time_is_said(watch: Command) -> None:
-    done = watch("--idle", "0.001")
-    assert done.status == 2 and "no checkpoint in train" in done.err
 
 
 def test_the_training_loop_of_the_documentation_runs_and_is_watched(
@@ -312,44 +247,7 @@ def test_the_training_loop_of_the_documentation_runs_and_is_watched(
     history = read_history(world / "mine/monitor.jsonl")
     assert history.steps == [0, 1, 2] and history.values["n_pairs"] == [3, 3, 3]
     assert len({*history.values["gap"]}) == 3
-    done = watch("--once", "--arch", arch, "--no-report", folder="mine")
+    done = watch("--idle", "0", "--arch", arch, "--no-report", folder="mine")
     assert done.status == 0, done.err
     assert [line.split()[0] for line in done.out.splitlines()[-2:]] == ["epoch_1.pt", "epoch_2.pt"]
     assert read_history(world / "out").steps == [1, 2]
-
-
-def test_files_need_their_architecture_and_another_one_does_not_fit(
-    world: Path, watch: Command, arch: str, small_models: ModuleType
-) -> None:
-    torch.save(small_models.random_state(arch), world / "train/epoch_1.pt")
-    done = watch("--once")
-    assert done.status == 2 and "needs its architecture: add --arch" in done.err
-    done = watch("--once", "--arch", "ViT-B-32")
-    assert done.status == 3 and re.search(r"epoch_1.pt: .*does not fit ViT-B-32.*is it another --arch", done.err)
-    assert not measured(world)
-
-
-def test_the_three_kinds_of_checkpoint_are_found_and_nothing_else(world: Path, save: Save) -> None:
-    train = world / "train"
-    save(train / "step-10", 1)
-    save(train / ".step-20-77", 1)
-    for name in ("checkpoint-5", "checkpoint-7"):
-        (train / name).mkdir()
-        (train / name / "config.json").write_text('{"model_type": "clip"}')
-    (train / "checkpoint-5/model.safetensors").write_bytes(b"x")
-    (train / "checkpoints").mkdir()
-    for path in (
-        "checkpoints/epoch_3.pt",
-        "checkpoints/epoch_latest.pt",
-        "epoch_4.safetensors",
-        "log.jsonl",
-        "optimizer.npz",
-        ".tmp.pt",
-    ):
-        (train / path).write_bytes(b"x")
-    assert [found.reference for found in training_checkpoints(Path("train"))] == [
-        "train/checkpoints/epoch_3.pt",
-        "train/epoch_4.safetensors",
-        "hf:train/checkpoint-5",
-        "bundled:train/step-10",
-    ]

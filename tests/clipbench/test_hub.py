@@ -109,7 +109,7 @@ def test_offline_mode_is_respected(monkeypatch: pytest.MonkeyPatch, hub: Threadi
     assert unreachable() is None
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
-    with pytest.raises(Unavailable, match=r"\(offline: HF_HUB_OFFLINE is set, or --offline given\)"):
+    with pytest.raises(Unavailable, match=r"\(offline: HF_HUB_OFFLINE is set, or offline=True given\)"):
         cached_first(download, WANTED)
 
 

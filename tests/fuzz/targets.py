@@ -1,4 +1,4 @@
-"""What the fuzzer feeds: the readers of everything that comes from outside, and inputs from which it begins.
+"""Targets of the fuzzer: the readers of everything that comes from outside, and inputs from which it begins.
 
 An input is the name of a file on its first line, and then the file; a target says which names it takes.
 """
@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import chdir, suppress
 from dataclasses import asdict, dataclass, replace
@@ -80,7 +81,7 @@ def load_data(path: Path) -> None:
                 with suppress(ClipbenchError):
                     image.open()
     with suppress(ClipbenchError):
-        clipbench.load_data(path, options={"class_names": "names.txt"}, allow_partial=True)
+        clipbench.load_data(path, data_options={"class_names": "names.txt"}, allow_partial=True)
 
 
 MANIFEST = Target(
@@ -318,18 +319,10 @@ REFERENCES = Target(
 @cache
 def run_of_vectors() -> Path:
     """A run of two tasks on a few vectors, in a folder of its own."""
-    import tempfile
-
     rng = np.random.default_rng(0)
     x = rng.normal(size=(12, 4)).astype(np.float32)
-    vectors = clipbench.vectors(
-        images=x,
-        texts=x + 0.1,
-        labels=np.arange(12) % 3,
-        class_texts=x[:3],
-        class_names=["a", "b", "c"],
-        logit_scale=10.0,
-    )
+    classes = {"labels": np.arange(12) % 3, "class_texts": x[:3], "class_names": ["a", "b", "c"]}
+    vectors = clipbench.vectors(images=x, texts=x + 0.1, logit_scale=10.0, **classes)  # type: ignore[arg-type]
     folder = Path(tempfile.mkdtemp(prefix="fuzz-run-")) / "run"
     clipbench.run(vectors, ["retrieval", "zero-shot"]).save(folder)
     return folder
@@ -342,18 +335,17 @@ def result_content() -> Any:
 def read_result(path: Path) -> None:
     from click.testing import CliRunner
 
+    from clipbench import plugins
     from clipbench.cli.main import cli
-    from clipbench.comparison import formats
     from clipbench.comparison.compare import compare
-    from clipbench.comparison.gate import Judged
-    from clipbench.results.export.formats import FORMATS, export
+    from clipbench.results.export.formats import export
     from clipbench.results.run import read_run
     from clipbench.training.history import history_of_runs
 
     run = read_run(path)
     repr(run), run._repr_html_(), run.frame(), run.slices()
     CliRunner().invoke(cli, ["show", str(path.parent), "--all"], standalone_mode=False, catch_exceptions=False)
-    for form in FORMATS:
+    for form in plugins.names(plugins.EXPORTS):
         with suppress(ClipbenchError):
             export([path.parent], form, path.parent / f"out.{form}")
     with suppress(ClipbenchError):
@@ -361,8 +353,7 @@ def read_result(path: Path) -> None:
     for base, candidate in ((run, run), (run, read_run(run_of_vectors())), (read_run(run_of_vectors()), run)):
         with suppress(ClipbenchError):
             found = compare(base, candidate)
-            judged = [Judged(comparison=found, outcomes=[])]
-            formats.terminal(judged), formats.markdown(judged), formats.as_json(judged), formats.junit(judged)
+            in_all_formats(found)
             found.frame(), found.similarity_frame()
     with suppress(ClipbenchError):
         run.report(path.parent / "report.html")
@@ -379,16 +370,21 @@ def copy_run(folder: Path) -> None:
     shutil.copytree(run_of_vectors(), folder, dirs_exist_ok=True)
 
 
-def read_values(path: Path) -> None:
+def in_all_formats(comparison: Any) -> None:
     from clipbench.comparison import formats
-    from clipbench.comparison.compare import compare
     from clipbench.comparison.gate import Judged
+
+    for form in (formats.terminal, formats.markdown, formats.as_json, formats.junit):
+        form([Judged(comparison=comparison, outcomes=[])])
+
+
+def read_values(path: Path) -> None:
+    from clipbench.comparison.compare import compare
     from clipbench.results.other_tools import open_results
 
     found = open_results(path)
     json.dumps({name: asdict(metric) for name, metric in found.metrics.items()}, allow_nan=False)
-    judged = [Judged(comparison=compare(found, found), outcomes=[])]
-    formats.terminal(judged), formats.markdown(judged), formats.as_json(judged), formats.junit(judged)
+    in_all_formats(compare(found, found))
 
 
 FOREIGN = Target(
@@ -408,21 +404,20 @@ FOREIGN = Target(
 def read_gate(path: Path) -> None:
     from clipbench.comparison.gate import check_gate, judge
     from clipbench.comparison.gate_rules import read_gate
-    from clipbench.results.run import read_run
 
     gate = read_gate(path)
-    run = read_run(run_of_vectors())
+    run, same = _run_and_same()
     check_gate(gate, run.named_metrics)
-    judge(_same(), gate, base=run.named_metrics, candidate=run.named_metrics, alpha=0.05)
+    judge(same, gate, base=run.named_metrics, candidate=run.named_metrics, alpha=0.05)
 
 
 @cache
-def _same() -> Any:
+def _run_and_same() -> Any:
     from clipbench.comparison.compare import compare
     from clipbench.results.run import read_run
 
     run = read_run(run_of_vectors())
-    return compare(run, run)
+    return run, compare(run, run)
 
 
 GATE = Target(
@@ -507,8 +502,6 @@ def read_chunk(path: Path) -> None:
 
 @cache
 def chunk() -> bytes:
-    import tempfile
-
     from clipbench.models.encoding.store import Shelf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -527,25 +520,17 @@ CHUNK = Target(reads={"store/model/image/1.vectors": read_chunk}, seeds=())
 @cache
 def bundled_folder() -> Path:
     """A checkpoint of the bundled architecture, of a few kilobytes."""
-    import tempfile
-
     from clipbench.training.clip.checkpoint import TrainingProgress, save_model, write_progress
     from clipbench.training.clip.config import ClipConfig, Tower
+    from clipbench.training.clip.inputs import train_tokenizer
     from clipbench.training.clip.model import CLIP
-    from clipbench.training.clip.tokenizer import train_tokenizer
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-model-"))
     tokenizer = train_tokenizer(["a cat"], vocab_size=516, context_length=8)
     tower = Tower(width=16, layers=1, heads=2)
-    sizes: dict[str, Any] = {
-        "embed_dim": 8,
-        "image_size": 16,
-        "patch_size": 8,
-        "context_length": 8,
-        "vocab_size": tokenizer.vocab_size,
-    }
-    save_model(folder, CLIP(ClipConfig(vision=tower, text=tower, **sizes)), tokenizer)
-    write_progress(folder, TrainingProgress(arguments={"seed": 0}, data={"id": "x"}, step=7, losses=[(1, 2.5)]))
+    sizes = {"embed_dim": 8, "image_size": 16, "patch_size": 8, "context_length": 8, "vocab_size": tokenizer.vocab_size}
+    save_model(folder, CLIP(ClipConfig(vision=tower, text=tower, **sizes)), tokenizer)  # type: ignore[arg-type]
+    write_progress(folder, TrainingProgress(arguments={"seed": 0}, data={"id": "x"}, step=7, losses=[[1, 2.5]]))
     return folder
 
 
@@ -598,8 +583,6 @@ def small_models() -> Any:
 
 @cache
 def open_clip_folder() -> Path:
-    import tempfile
-
     config = {**small_models().CLIP, "text_cfg": {**small_models().TEXT, "width": 16}}
     folder: Path = small_models().open_clip_folder(Path(tempfile.mkdtemp(prefix="fuzz-model-")), config)
     return folder
@@ -617,8 +600,6 @@ OPEN_CLIP = Target(reads={"open_clip_config.json": of_folder(open_clip_folder, r
 
 @cache
 def hf_folder() -> Path:
-    import tempfile
-
     import transformers
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-model-"))

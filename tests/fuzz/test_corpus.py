@@ -61,10 +61,6 @@ def test_a_target_starts(name: str, tmp_path: Path) -> None:
         assert not found, f"the fuzzer's target {name}: {found}"
 
 
-def test_there_is_something_to_replay() -> None:
-    assert CORPUS and {path.parent.name for path in CORPUS} <= set(module("targets").TARGETS)
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_an_input_that_escaped_is_read_or_refused(path: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clipbench.data.scenes.world.vocabulary import COLOURS
+from clipbench.data.scenes.world import COLOURS
 
 DIM = 16
 HERE = Path(__file__).parent

@@ -13,9 +13,8 @@ import pytest
 
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, Status
 from clipbench.results.run import Run, read_run, write_result
-from clipbench_reports.galleries.gallery import Gallery, MakeGallery
-from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page.evidence import Evidence
+from clipbench_reports.evidence.evidence import Evidence
+from clipbench_reports.sections.gallery import Gallery, MakeGallery, PageBudget
 
 CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")
 HOSTILE = '<script>alert("1")</script>&amp; "\u202eשלום" 👩‍👩‍👧 ' + "very-long-" * 30
@@ -201,6 +200,8 @@ def zero_shot(
             "acc5": first_five,
             "confidence": confidence,
             "margin": np.where(right == 1, ordered[:, -1] - ordered[:, -2], own - ordered[:, -1]),
+            "right_cosine": own / 10,
+            "chosen_cosine": ordered[:, -1] / 10,
         },
         "metrics": {
             "acc1": fraction(right.mean(), n, chance=1 / len(classes)),
@@ -243,6 +244,9 @@ def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> 
         "text": 1 + (scores > np.diag(scores)[:, None]).sum(axis=1),
         "image": 1 + (scores > np.diag(scores)[None, :]).sum(axis=0),
     }
+    own, none = np.diag(scores), np.full(n, np.nan)
+    others = np.where(np.eye(n, dtype=bool), -1, scores)
+    first = {"text": others.max(axis=1), "image": others.max(axis=0)}
     ks = range(1, min(100, n) + 1)
     metrics, curves = dict[str, Metric](), dict[str, Curve]()
     for way, rank in ranks.items():
@@ -261,8 +265,12 @@ def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> 
             "direction": np.repeat([f"{way}_retrieval" for way in ranks], n).astype(object),
             "image": np.array([f"{k:032x}" for _ in ranks for k in range(n)], object),
             "margin": 1.5 - np.concatenate(list(ranks.values())),
-            "text_retrieval_rank": np.concatenate([ranks["text"], np.full(n, np.nan)]),
-            "image_retrieval_rank": np.concatenate([np.full(n, np.nan), ranks["image"]]),
+            "text_retrieval_rank": np.concatenate([ranks["text"], none]),
+            "image_retrieval_rank": np.concatenate([none, ranks["image"]]),
+            "text_retrieval_margin": np.concatenate([own - first["text"], none]),
+            "image_retrieval_margin": np.concatenate([none, own - first["image"]]),
+            "right_cosine": np.concatenate([own, own]),
+            "chosen_cosine": np.concatenate([np.maximum(own, first[way]) for way in ranks]),
         },
         "metrics": metrics,
         "curves": curves,

@@ -7,12 +7,12 @@ import pytest
 
 import clipbench as cb
 from clipbench.data import Dataset
-from clipbench.data.judgements import JudgedItems, Judgements
+from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
-from clipbench_tasks.mixed_retrieval.task import MixedRetrieval
+from clipbench_tasks.mixed_retrieval import MixedRetrieval
 from clipbench_tasks.retrieval import Retrieval
 
 IMAGES = {"sea": [1.0, 0.0, 0.0], "wood": [0.0, 1.0, 0.0]}
@@ -120,13 +120,6 @@ def test_a_composed_query_finds_neither_itself_nor_any_document_of_its_own_image
     assert mixed.samples["hit_rate@1"].tolist() == [1.0]
 
 
-def test_the_note_counts_the_queries_whose_own_image_is_left_out() -> None:
-    queries = JudgedItems(("q1", "q2", "q3"), ("a wood", "nothing", "hills"), np.array([0, 0, 0]))
-    documents = JudgedItems(("d-sea", "d-wood"), ("", ""), np.array([0, 1]))
-    found, _ = evaluate(dataset(queries, documents, grades=[(0, 1, 1), (1, 0, 1), (2, 1, 1)]), ks=(1,))
-    assert found.notes == (f"{OWN_IMAGE} 2 of 3 queries of an image and a text",)
-
-
 def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:
     texts = tuple(TEXTS)
     queries = JudgedItems(tuple(f"q{row}" for row in range(6)), texts, np.full(6, -1))
@@ -163,12 +156,6 @@ def test_a_constant_model_scores_chance() -> None:
     assert found.measures["recall@5"].metric(found.samples, np.random.default_rng(0)).value is None
     rate = found.controls["judged_tie_rate"].metric(found.samples, np.random.default_rng(0))
     assert rate.value == 1.0 and rate.control_of == ["mrr", "ndcg@10"]
-
-
-def test_texts_alone_are_enough() -> None:
-    documents = DOCUMENTS._replace(images=np.full(4, -1), texts=("waves", "trees", "hills", "the sea"))
-    _, metrics = evaluate(dataset(documents=documents, grades=[(0, 3, 1), (1, 1, 1)]))
-    assert metrics["mrr"].value == 1.0
 
 
 def test_data_without_a_relevant_document_are_refused() -> None:

@@ -1,12 +1,14 @@
 """operating-points: the thresholds of both questions, what has none, and what the intervals cover."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from clipbench.data import Dataset, Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.operating_points import accepted_answers
+from clipbench.metrics.operating_points import accepted, even_thresholds, judged_answers
 from clipbench.results.record import Metric
 from clipbench.stats.operating_points import operating_point, precision_recall
 from clipbench.testing import FixedEmbedder, NamedImage
@@ -67,7 +69,7 @@ def test_both_questions_are_asked_of_data_with_captions_and_labels() -> None:
     assert precision.x == curve.x and precision.x[0] == -1 and precision.y[0] == pytest.approx(0.5)
     assert (
         len(found.samples["sample_id"]) == 2 * N
-        and "pairs: 60 true and 3,540 false ones, which weigh the same in sum" in found.notes
+        and "pairs: 60 true and 3,540 false ones, weighted as if 50 % were true" in found.notes
     )
 
 
@@ -75,15 +77,7 @@ def test_what_has_no_threshold_says_why() -> None:
     values = metrics(evaluate(*world(50)))
     for name in ("pairs/threshold@p95", "pairs/recall@p95", "answers/recall@p99"):
         assert values[name].value is None
-        assert str(values[name].reason).startswith("no threshold is sure to have a precision of 9")
-
-
-def test_data_of_one_kind_are_asked_one_question() -> None:
-    data, embedder = world(0.1)
-    no_captions = Dataset(**{**vars(data), "captions": None, "caption_image": None})
-    assert {name.partition("/")[0] for name in evaluate(no_captions, embedder).measures} == {"answers"}
-    no_labels = Dataset(**{**vars(data), "labels": None, "class_names": None})
-    assert {name.partition("/")[0] for name in evaluate(no_labels, embedder).measures} == {"pairs"}
+        assert str(values[name].reason).startswith("no threshold reliably reaches a precision of 9")
 
 
 def test_faults_are_named() -> None:
@@ -96,18 +90,27 @@ def test_faults_are_named() -> None:
     for given in ((), (0.95, 0.9), (0.5,), (1.0,)):
         with pytest.raises(UsageError, match="task operating-points: precisions = "):
             OperatingPoints(precisions=given)
+    for share in (0.0, 1.0, -0.1):
+        with pytest.raises(UsageError, match="task operating-points: prevalence = "):
+            OperatingPoints(prevalence=share)
+    with pytest.raises(UsageError, match=r"between the prevalence \(0.92\)"):
+        OperatingPoints(prevalence=0.92)
+    alone = replace(data, class_names=("cat",), labels=np.zeros(N, np.int64), captions=None, caption_image=None)
+    with pytest.raises(DataError, match="both has 1 class: operating points need another"):
+        evaluate(alone, embedder)
 
 
-def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipbench_tasks.operating_points.SAMPLED_IMAGES", 20)
-    found = evaluate(*world(0.1))
-    assert "pairs of a seeded sample of 20 of 60 images" in found.notes
-    assert (found.samples["image"][:20] == np.unique(found.samples["image"][:20])).all()
+def test_a_search_takes_a_higher_threshold_than_an_even_stream() -> None:
+    even, rare = (
+        metrics(evaluate(*world(0.3), OperatingPoints(prompts=PLAIN, prevalence=each))) for each in (0.5, 0.05)
+    )
+    at, higher = (each["pairs/threshold@p90"].value for each in (even, rare))
+    assert at is not None and higher is not None and at < higher
+    assert "5 % of all should be accepted" in str(rare["pairs/threshold@p90"].description)
 
 
-def test_intervals_of_answers_cover(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_intervals_of_answers_cover() -> None:
     """Cosines of a law: right ones and the best others are normal, so that the threshold for 90 % can be worked out."""
-    monkeypatch.setattr("clipbench.metrics.operating_points.MOST_THRESHOLDS", 50)
     rng = np.random.default_rng(0)
 
     def draw(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,8 +124,9 @@ def test_intervals_of_answers_cover(monkeypatch: pytest.MonkeyPatch) -> None:
     first = int(np.argmax(recall / given >= 0.9))
     covered = []
     for _ in range(30):
-        accepted = accepted_answers(*draw(100))
-        point = operating_point(accepted, precision_recall(accepted), 0.9)
+        judged = judged_answers(*draw(100))
+        coarse = accepted(judged, even_thresholds(judged, 50))
+        point = operating_point(judged, coarse, precision_recall(coarse), 0.9)
         if point is not None:
             for (low, high, _), true in ((point.interval, at[first]), (point.recall_interval, recall[first])):
                 covered.append(low is not None and high is not None and low <= true <= high)

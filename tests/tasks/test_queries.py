@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset
-from clipbench.data.judgements import JudgedItems, Judgements
+from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import UsageError
 from clipbench.evaluation.measure import with_numbers
-from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics import cross_answers, recall_at_k
+from clipbench.metrics.ranking import cross_answers, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import DatasetRecord, EvaluationRecord
 from clipbench.stats.intervals import mean_interval
 from clipbench.testing import INFO, FixedEmbedder, GivenVectors, NamedImage
-from clipbench_tasks.queries import drawn, sample_notes
+from clipbench_tasks.directions import drawn
 from clipbench_tasks.retrieval import Retrieval
 
 N_IMAGES, N_TEXTS, DIM = 60, 150, 3
@@ -107,16 +106,6 @@ def test_numbers_and_notes_are_of_the_sample() -> None:
     assert metric.low is not None and metric.value is not None and metric.low < metric.value
 
 
-def test_of_fewer_queries_than_are_asked_for_all_search_and_no_note_is_made() -> None:
-    found, of_all = evaluate(N_IMAGES), evaluate(None)
-    assert found.notes == ("60 of 150 captions, drawn at random, search the whole gallery; each is ranked exactly",)
-    assert_some_of(of_direction(found, "text_retrieval"), of_direction(of_all, "text_retrieval"))
-    found = evaluate(N_TEXTS)
-    assert found.notes == ()
-    for name, column in of_all.samples.items():
-        np.testing.assert_array_equal(found.samples[name], column, name)
-
-
 def test_another_model_has_the_same_sample_and_so_do_the_same_data_in_another_order() -> None:
     first, second = evaluate(20), evaluate(20, Coarse(seed=9))
     assert first.samples["sample_id"].tolist() == second.samples["sample_id"].tolist()
@@ -133,20 +122,6 @@ def test_every_query_is_as_likely_to_be_drawn() -> None:
     ids = [str(row) for row in range(12)]
     drawings = np.concatenate([drawn(ids, 3, np.random.default_rng(seed)) for seed in range(2_000)])
     np.testing.assert_allclose(np.bincount(drawings, minlength=12) / 2_000, 3 / 12, atol=0.04)
-
-
-def test_a_constant_model_scores_the_chance_of_the_sample() -> None:
-    class Constant(Coarse):
-        def images(self, images: object) -> np.ndarray:
-            return np.ones((N_IMAGES, DIM), np.float32)
-
-        def texts(self, texts: object) -> np.ndarray:
-            return np.ones((N_TEXTS, DIM), np.float32)
-
-    record = record_of(evaluate(20, Constant()))
-    for name in DIRECTIONS:
-        metric = record.metrics[f"{name}_recall@5"]
-        assert metric.value == pytest.approx(metric.chance, abs=1e-12)
 
 
 def test_of_judged_data_a_sample_of_the_queries_with_a_relevant_document_searches() -> None:
@@ -172,30 +147,16 @@ def test_of_judged_data_a_sample_of_the_queries_with_a_relevant_document_searche
     assert note == "5 queries without a relevant document: left out"
 
 
-def test_a_note_lists_what_differs() -> None:
-    sizes = [(5, 30, "captions"), (5, 10, "images"), (5, 8, "images"), (3, 3, "captions")]
-    (note,) = sample_notes(sizes)
-    assert note.startswith("5 of 30 captions, 5 of 10 images and 5 of 8 images, drawn at random, ")
-
-
 @pytest.mark.parametrize("queries", [0, -1, 2.5, True, "500"])
 def test_what_is_no_number_of_queries_is_refused(queries: Any) -> None:
     with pytest.raises(UsageError, match=r"task retrieval: queries = .*, expected a whole number, 1 or more"):
         Retrieval(queries=queries)
 
 
-@pytest.mark.parametrize(
-    ("queries", "told"), [(0, "queries = 0, expected"), (2.5, "queries is 2.5, expected a whole number")]
-)
-def test_a_suite_is_told_what_is_no_number_of_queries(queries: Any, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
-        build_task(Request(task="retrieval", params={"queries": queries}))
-
-
 @pytest.mark.parametrize("noise", [0.25, 0.7, 2.5])
 @pytest.mark.parametrize("n", [20, 200])
 def test_the_interval_of_a_sample_holds_for_all_queries(noise: float, n: int) -> None:
-    """docs/statistics.md has the rates of more draws."""
+    """docs/appendix/coverage.md has the rates of more draws."""
     draws = np.random.default_rng(0)
     owner = np.repeat(np.arange(400), 5)
     shown, spread = draws.standard_normal((400, 16)), noise * draws.uniform(0.2, 1.8, 400)[:, None]

@@ -74,15 +74,6 @@ def test_single_templates_are_scored_from_worst_to_best() -> None:
     assert found.arrays["template_names"].tolist() == ["the {c}", "a {c}"]
 
 
-def test_classes_of_one_name_tie_and_share_the_credit() -> None:
-    texts = {"a photo of a missile.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
-    data = dataset([0, 1, 2], class_names=("missile", "missile", "dog"))
-    found = ZeroShot().evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
-    assert found.samples["acc1"].tolist() == [0.5, 0.5, 1.0]
-    assert found.samples["label"].tolist() == ["missile (0)", "missile (1)", "dog"]
-    assert metrics(found)["tie_rate"].value == pytest.approx(2 / 3)
-
-
 def test_confidence_is_the_softmax_at_the_model_s_own_scale() -> None:
     texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
     embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=2.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from clipbench.comparison.formats._tables import (
+from clipbench.comparison.formats.tables import (
     NO_GATE,
     NO_VERDICT,
     Standing,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from clipbench.comparison.formats._tables import (
+from clipbench.comparison.formats.tables import (
     COLUMNS,
     NO_GATE,
     by_data,

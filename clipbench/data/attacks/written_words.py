@@ -8,22 +8,20 @@ classification.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
-from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import Examined, ImageRef, content_digest, examine
-from clipbench.data.scenes.typography import ONE_IN, PLAIN_LABEL, label_conditions
-from clipbench.data.scenes.world.chance import Chance
-from clipbench.data.scenes.world.drawing import paint_writing
-from clipbench.data.scenes.world.lettering import unwritable
-from clipbench.data.scenes.world.records import Writing
+from clipbench.data.questions import Attack
+from clipbench.data.scenes.drawing import paint_writing, unwritable
+from clipbench.data.scenes.typography import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
+from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
-from clipbench.errors import DataError
-from clipbench.seeding import generator
+from clipbench.errors import DataError, data_option
+from clipbench.seeding import Chance, generator
 
 N_WRITTEN_IMAGES = 500
 """Default number of images to write on."""
@@ -54,11 +52,9 @@ class WrittenImage:
         return Examined(self.digest(), examine(self.base).reading._replace(remarks=()))
 
     def open(self) -> Image.Image:
-        """Return the image, RGB, with the label; raise BadImage when it cannot be read."""
         image = self.base.open()
-        image = (
-            image.copy() if image.mode == "RGB" else image.convert("RGB")
-        )  # the next user of the image has it without
+        # a copy: the next user of the image has it without
+        image = image.copy() if image.mode == "RGB" else image.convert("RGB")
         enlarged = SMALLEST_SIDE / min(image.size)
         if enlarged > 1:
             image = image.resize([round(side * enlarged) for side in image.size], Image.Resampling.BICUBIC)
@@ -76,22 +72,18 @@ class _BaseImage:
     """An image that is read for its digest once, which each label on it needs."""
 
     def __init__(self, image: ImageRef) -> None:
+        self.name, self.open = image.name, image.open
         self._image = image
-        self._examined: Examined | None = None
 
-    @property
-    def name(self) -> str:
-        return self._image.name
+    @cached_property
+    def _examined(self) -> Examined:
+        return examine(self._image)
 
     def digest(self) -> str:
-        return self.examine().digest
+        return self._examined.digest
 
     def examine(self) -> Examined:
-        self._examined = self._examined or examine(self._image)
         return self._examined
-
-    def open(self) -> Image.Image:
-        return self._image.open()
 
 
 def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Dataset:
@@ -106,69 +98,41 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
     dataset.require("labels", "class_names")
     _check_names(dataset)
     chosen = random_subset(dataset, n, generator(0, "written words", dataset.id))
-    images = _WrittenImages(list(chosen.images), list(chosen.image_ids), [_BaseImage(image) for image in chosen.images])
-    others = _other_classes(chosen.class_names or ())
-    plain = [_attack(images, chosen, row, others) for row in range(len(chosen))]
+    assert chosen.labels is not None and chosen.class_names is not None
+    images, ids, names = list(chosen.images), list(chosen.image_ids), chosen.class_names
+    bases = [_BaseImage(image) for image in chosen.images]
+    others = _other_classes(names)
+
+    def write(row: int, writing: Writing, suffix: str) -> int:
+        images.append(WrittenImage(bases[row], writing))
+        ids.append(f"{ids[row]}|{suffix}")
+        return len(images) - 1
+
+    def draw(row: int, label: Label, condition: str) -> int:
+        return write(row, label.writing(names[plain[row].word]), condition)
+
+    plain = []
+    for row, (id, label) in enumerate(zip(chosen.image_ids, chosen.labels.tolist(), strict=True)):
+        word = Chance("written word", id).one_of(others[label])
+        attacking = PLAIN_LABEL.writing(names[word])
+        blank = write(row, replace(attacking, is_blank=True), "blank")
+        benign = write(row, PLAIN_LABEL.writing(names[label]), "benign")
+        attacked = write(row, attacking, "attacked")
+        plain.append(Attack(id, label, word, attacked, row, blank, benign, object=id))
     written = Dataset(
         id=chosen.id,
         revision=chosen.revision,
         split=chosen.split,
         cite=chosen.cite,
-        attacks=[*plain, *_varied(images, chosen, plain[::ONE_IN])],
-        images=images.images,
-        image_ids=images.ids,
+        attacks=[*plain, *varied_attacks(plain, draw, "|")],
+        images=images,
+        image_ids=ids,
         has_ids=chosen.has_ids,
-        class_names=chosen.class_names,
+        class_names=names,
         templates=chosen.templates,
         notes=(*chosen.notes, f"words were written onto {len(plain)} images by the built-in renderer {VERSION}"),
     )
     return check(written)
-
-
-class _WrittenImages(NamedTuple):
-    """The images so far, and their ids."""
-
-    images: list[ImageRef]
-    ids: list[str]
-    bases: Sequence[_BaseImage]
-    """The images without labels, which come first."""
-
-    def write(self, row: int, writing: Writing, suffix: str) -> int:
-        """Add an image with a label on it, its id with a suffix, and return its row."""
-        self.images.append(WrittenImage(self.bases[row], writing))
-        self.ids.append(f"{self.ids[row]}|{suffix}")
-        return len(self.images) - 1
-
-
-def _attack(written: _WrittenImages, dataset: Dataset, row: int, others: Sequence[Sequence[int]]) -> Attack:
-    assert dataset.labels is not None and dataset.class_names is not None
-    label, id = int(dataset.labels[row]), dataset.image_ids[row]
-    word = Chance("written word", id).one_of(others[label])
-    attacking = PLAIN_LABEL.writing(dataset.class_names[word])
-    return Attack(
-        id=id,
-        label=label,
-        word=word,
-        clean=row,
-        blank=written.write(row, replace(attacking, is_blank=True), "blank"),
-        benign=written.write(row, PLAIN_LABEL.writing(dataset.class_names[label]), "benign"),
-        attacked=written.write(row, attacking, "attacked"),
-        object=id,
-    )
-
-
-def _varied(written: _WrittenImages, dataset: Dataset, plain: Sequence[Attack]) -> list[Attack]:
-    """Return the attacks with labels of other heights, contrasts and places."""
-    assert dataset.class_names is not None
-    varied = []
-    for condition, label in label_conditions().items():
-        for attack in plain:
-            assert attack.clean is not None
-            attacked = attack.attacked
-            if label != PLAIN_LABEL:
-                attacked = written.write(attack.clean, label.writing(dataset.class_names[attack.word]), condition)
-            varied.append(attack._replace(id=f"{attack.id}|{condition}", attacked=attacked, condition=condition))
-    return varied
 
 
 def _other_classes(names: Sequence[str]) -> list[list[int]]:
@@ -185,9 +149,9 @@ def _check_names(dataset: Dataset) -> None:
     if len({name.casefold() for name in names}) < 2:
         raise DataError(f"data set {dataset.id} has {len(names)} class: an attack needs the name of another one")
     for name in names:
-        letters = unwritable(name, PLAIN_LABEL.font)
+        letters = unwritable(name, LABEL_FONT)
         if letters:
             raise DataError(
                 f"data set {dataset.id}: the built-in font cannot write '{letters}' of the class name '{name}': give"
-                " names that it can write with --data-option class_names=FILE"
+                f" names that it can write with {data_option(class_names='FILE')}"
             )

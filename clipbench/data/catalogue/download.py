@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from clipbench.data.catalogue import shards
-from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile, origin_in
+from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, origin_in
 from clipbench.data.catalogue.web_files import (
     ARCHIVES,
     RESUME_ADVICE,
@@ -29,7 +29,7 @@ from clipbench.data.catalogue.web_files import (
     n_bytes_in,
     unpack,
 )
-from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
+from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
 from clipbench.files import alone_in, write_atomic
 from clipbench.hub import HubRequest, online
 
@@ -38,7 +38,6 @@ ORIGIN = ("repository", "asked", "revision", "urls")
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +69,16 @@ class Download:
         """The folder that collects the files: hidden until all are there; a part only grows."""
         return self.target if self.is_partial else staging_of(self.entry, self.root)
 
+    @property
+    def request(self) -> HubRequest:
+        """The request to the Hub, in words for messages."""
+        repository = f"datasets/{self.source.hub}"
+        return HubRequest(what=f"data set {self.entry.name}", repository=repository, remedy=RESUME_ADVICE)
+
+    def say(self, text: str) -> None:
+        """Report something about the download."""
+        self.report(f"{self.entry.name}: {text}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
@@ -77,7 +86,7 @@ class Listing:
 
     files: tuple[RemoteFile, ...]
     origin: Mapping[str, object]
-    """Where they come from; files of an earlier try stay if they come from the same."""
+    """Origin of the files; those of an earlier try stay if theirs is the same."""
     spare: tuple[RemoteFile, ...] = ()
     """Shards that are needed only if those among ``files`` hold fewer images than their sizes promise."""
 
@@ -93,12 +102,7 @@ def staging_of(entry: CatalogueEntry, root: Path) -> Path:
 
 
 def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
-    """Return the first source that can be fetched, or the one of that name, such as ``hf:ORG/NAME`` or ``urls``.
-
-    Raises:
-        UsageError: there is none of that name.
-        Unavailable: it cannot be fetched by command; the message says how else.
-    """
+    """Return the first source that can be fetched, or the one of that name, such as ``hf:ORG/NAME`` or ``urls``."""
     candidates = [source for source in entry.sources if name in (None, source.name)]
     if not candidates and name is not None:
         names = [source.name for source in entry.sources]
@@ -113,33 +117,23 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
 
 
 def list_files(download: Download) -> Listing:
-    """Return the files of a download with their sizes and hashes; nothing is fetched.
-
-    Raises:
-        Unavailable: the source cannot be reached, does not have it, or keeps it closed.
-        UsageError: the revision does not exist.
-        DataError: the repository holds no file of the kind that the catalogue says.
-    """
+    """Return the files of a download with their sizes and hashes; nothing is fetched."""
     if download.source.hub is None:
-        files = tuple(_web_file(file, download.entry.name) for file in download.source.urls)
-        return Listing(files=files, origin={"urls": [file.url for file in files]})
+        files = []
+        for file in download.source.urls:
+            size, tag = look_up(file.url, download.entry.name)
+            path = str(PurePosixPath(file.into) / PurePosixPath(urlsplit(file.url).path).name)
+            remote = RemoteFile(url=file.url, path=path, size=file.size or size, tag=tag or "", sha256=file.sha256)
+            files.append(remote)
+        return Listing(files=tuple(files), origin={"urls": [file.url for file in files]})
     hub = download.source.hub
-    listing = online(lambda: _hub_listing(download, hub), hub_request(download))
+    listing = online(lambda: _hub_listing(download, hub), download.request)
     return _enough(download, listing) if download.is_partial else listing
-
-
-def hub_request(download: Download) -> HubRequest:
-    """Return the words for what is asked of the Hub, for messages."""
-    return HubRequest(
-        what=f"data set {download.entry.name}", repository=f"datasets/{download.source.hub}", remedy=RESUME_ADVICE
-    )
 
 
 def n_bytes_present(download: Download, listing: Listing) -> int:
     """Return how many bytes of a listing an earlier try has left."""
-    if not _is_begun(download, listing):
-        return 0
-    return sum(n_bytes_in(download.staging, file) for file in listing.files)
+    return sum(n_bytes_in(download.staging, file) for file in listing.files) if _is_begun(download, listing) else 0
 
 
 def fetch(
@@ -149,7 +143,6 @@ def fetch(
 
     Args:
         listing: what ``list_files`` returned for it, if that is known already.
-        arrived: called with each number of new bytes.
 
     Raises:
         Unavailable: the source cannot be reached, does not have it, keeps it closed, or the connection broke.
@@ -158,16 +151,21 @@ def fetch(
     """
     try:
         download.root.mkdir(parents=True, exist_ok=True)
-        with alone_in(download.staging, wait=lambda: _say_waiting(download)):
+        with alone_in(
+            download.staging,
+            wait=lambda: download.say(f"another clipbench downloads it to {download.root}: waiting for its end"),
+        ):
             if not download.is_partial and "fetched" in (origin_in(download.target) or {}):
                 return download.target  # the process that was waited for has fetched it
             listing = listing or list_files(download)
             _check_published_hash(download, listing.files)
             _check_disk_space(download, listing)
-            _begin(download, listing)
+            if not _is_begun(download, listing):
+                for path in download.staging.iterdir():  # the folder itself is held
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            _write_origin(download.staging, listing.origin)
             if download.is_partial:
                 return _fetch_shards(download, listing, arrived)
-            _take_shards(download, listing)
             _fetch_files(download, listing.files, arrived)
             return _finish(download, listing)
     except OSError as error:  # a full disk, a folder without write permission
@@ -190,12 +188,6 @@ def readable_size(n_bytes: int) -> str:
     return f"{size:.1f} {units[0]}" if size < 9.95 and units[0] != "B" else f"{size:.0f} {units[0]}"
 
 
-def _web_file(file: WebFile, name: str) -> RemoteFile:
-    size, tag = look_up(file.url, name)
-    path = PurePosixPath(file.into) / PurePosixPath(urlsplit(file.url).path).name
-    return RemoteFile(url=file.url, path=str(path), size=file.size or size, tag=tag or "", sha256=file.sha256)
-
-
 def _hub_listing(download: Download, repository: str) -> Listing:
     """Return the files of the commit to fetch; an interrupted download of the same goes on with its commit."""
     from huggingface_hub import HfApi
@@ -208,13 +200,7 @@ def _hub_listing(download: Download, repository: str) -> Listing:
         try:
             return _listing_of(download, repository, commit, api)
         except RevisionNotFoundError:
-            download.report(f"{download.entry.name}: commit {commit[:7]} is gone from {repository}: starting over")
-    return _listing_of(download, repository, _commit(download, repository, api), api)
-
-
-def _commit(download: Download, repository: str, api: "HfApi") -> str:
-    from huggingface_hub.errors import RevisionNotFoundError
-
+            download.say(f"commit {commit[:7]} is gone from {repository}: starting over")
     revision = download.revision or download.source.revision
     advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
     not_found = UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
@@ -224,18 +210,19 @@ def _commit(download: Download, repository: str, api: "HfApi") -> str:
         matches = [commit for commit in commits if commit.startswith(revision)]
         if len(matches) != 1:
             raise not_found
-        return matches[0]
+        return _listing_of(download, repository, matches[0], api)
     try:
-        commit = api.dataset_info(repository, revision=revision).sha
+        sha = api.dataset_info(repository, revision=revision).sha
     except RevisionNotFoundError as error:
         raise not_found from error
-    assert commit is not None, repository
-    return commit
+    assert sha is not None, repository
+    return _listing_of(download, repository, sha, api)
 
 
 def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") -> Listing:
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.hf_api import RepoFile
-    from huggingface_hub.utils import filter_repo_objects
+    from huggingface_hub.utils import build_hf_headers, filter_repo_objects
 
     tree = api.list_repo_tree(repository, recursive=True, revision=commit, repo_type="dataset")
     files = [item for item in tree if isinstance(item, RepoFile)]
@@ -245,24 +232,20 @@ def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") 
             f"{repository} at commit {commit[:7]} has no file that matches {' or '.join(download.source.patterns)}: its layout"
             " has changed since the catalogue was written; name another source with --from"
         )
-    origin = {"repository": repository, "asked": download.revision, "revision": commit}
     needed.sort(key=lambda file: file.size)  # a shard is of no use without the small files that say how to read it
-    return Listing(files=tuple(_hub_file(file, repository, commit) for file in needed), origin=origin)
-
-
-def _hub_file(file: "RepoFile", repository: str, commit: str) -> RemoteFile:
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
-
-    return RemoteFile(
-        url=hf_hub_url(repository, file.path, repo_type="dataset", revision=commit),
-        path=file.path,
-        size=file.size,
-        tag=file.blob_id if file.lfs is None else file.lfs.sha256,
-        sha256=None if file.lfs is None else file.lfs.sha256,
-        git_sha1=file.blob_id,
-        headers=build_hf_headers(),
+    remote = tuple(
+        RemoteFile(
+            url=hf_hub_url(repository, file.path, repo_type="dataset", revision=commit),
+            path=file.path,
+            size=file.size,
+            tag=file.blob_id if file.lfs is None else file.lfs.sha256,
+            sha256=None if file.lfs is None else file.lfs.sha256,
+            git_sha1=file.blob_id,
+            headers=build_hf_headers(),
+        )
+        for file in needed
     )
+    return Listing(files=remote, origin={"repository": repository, "asked": download.revision, "revision": commit})
 
 
 def _is_begun(download: Download, listing: Listing) -> bool:
@@ -271,28 +254,16 @@ def _is_begun(download: Download, listing: Listing) -> bool:
     return bool(begun) and all(begun.get(name) == listing.origin.get(name) for name in ORIGIN)
 
 
-def _say_waiting(download: Download) -> None:
-    download.report(f"{download.entry.name}: another clipbench downloads it to {download.root}: waiting for its end")
-
-
-def _begin(download: Download, listing: Listing) -> None:
-    if not _is_begun(download, listing):
-        for path in download.staging.iterdir():  # the folder itself is held
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    _write_origin(download.staging, listing.origin)
-
-
 def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Callable[[int], None]) -> None:
     def fetch_all() -> None:
         for file in files:
-            fetch_file(file, download.staging, arrived=arrived)
+            with client_errors(file.url, download.entry.name) if download.source.hub is None else nullcontext():
+                fetch_file(file, download.staging, arrived=arrived)
 
-    if download.source.hub is not None:
-        online(fetch_all, hub_request(download))
-        return
-    for file in files:
-        with client_errors(file.url, download.entry.name):
-            fetch_file(file, download.staging, arrived=arrived)
+    if download.source.hub is None:
+        fetch_all()
+    else:
+        online(fetch_all, download.request)
 
 
 def _enough(download: Download, listing: Listing) -> Listing:
@@ -300,7 +271,8 @@ def _enough(download: Download, listing: Listing) -> Listing:
     assert download.n_images is not None, download
     by_path = {file.path: file for file in listing.files}
     order = shards.in_order(download.entry, list(by_path))
-    known = _counted(download, listing)
+    begun = (origin_in(download.staging) or {}) if _is_begun(download, listing) else {}
+    known: Mapping[str, int | None] = begun.get("shards", {})  # samples of those that have come
     sizes = [by_path[path].size or 0 for path in order]
     n_chosen = shards.n_enough(download.entry, download.n_images, sizes, [known.get(path) for path in order])
     spare = tuple(by_path[path] for path in order[n_chosen:])
@@ -309,13 +281,7 @@ def _enough(download: Download, listing: Listing) -> Listing:
     return Listing(files=files, origin=origin, spare=spare)
 
 
-def _counted(download: Download, listing: Listing) -> Mapping[str, int | None]:
-    """Return how many samples the shards hold that have been fetched from the same place, by their paths."""
-    return (origin_in(download.staging) or {}).get("shards", {}) if _is_begun(download, listing) else {}
-
-
 def _fetch_shards(download: Download, listing: Listing, arrived: Callable[[int], None]) -> Path:
-    """Fetch one shard after the other, until they hold enough images."""
     assert download.n_images is not None, download
     small = [file for file in listing.files if not file.path.endswith(shards.SUFFIXES)]
     _fetch_files(download, small, arrived)
@@ -332,21 +298,7 @@ def _fetch_shards(download: Download, listing: Listing, arrived: Callable[[int],
     return download.target
 
 
-def _take_shards(download: Download, listing: Listing) -> None:
-    """Link the shards of a part that came from the same place into the folder of the whole; they need not come twice."""
-    part = shards.folder_of(download.entry, download.root)
-    origin = origin_in(part) or {}
-    if any(origin.get(name) != listing.origin.get(name) for name in ("repository", "revision")):
-        return
-    for path, n in origin.get("shards", {}).items():
-        if n is not None and (part / path).is_file() and not (download.staging / path).exists():
-            (download.staging / path).parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # a file system without links: it comes once more
-                os.link(part / path, download.staging / path)
-
-
 def _check_published_hash(download: Download, files: Sequence[RemoteFile]) -> None:
-    """Raise DataError unless the file is the one that the published numbers were made with."""
     expected, actual = download.source.sha256, files[0].sha256
     if expected is not None and not (actual or "").startswith(expected):
         raise DataError(
@@ -374,11 +326,11 @@ def _check_disk_space(download: Download, listing: Listing) -> None:
     free = shutil.disk_usage(download.root).free
     if needed > free:
         raise UsageError(
-            f"{download.entry.name} needs {readable_size(needed)}, and {download.root} has {readable_size(free)} free: make room,"
-            " or name a folder on another disk with --data-root"
+            f"{download.entry.name} needs {readable_size(needed)}, and {download.root} has {readable_size(free)} free:"
+            f" make room, or name a folder on another disk with {option('data_root')}"
         )
     origin = download.source.name if download.source.hub else download.source.urls[-1].url
-    download.report(f"{download.entry.name}: {readable_size(listing.n_bytes)} from {origin}")
+    download.say(f"{readable_size(listing.n_bytes)} from {origin}")
 
 
 def _write_origin(folder: Path, origin: Mapping[str, object]) -> None:

@@ -3,19 +3,18 @@
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from clipbench.data.class_names import with_class_names
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.prompts import known_prompts
+from clipbench.data.prompts import known_prompts, with_class_names
 from clipbench.data.readers.webdataset import is_layout
-from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes, read_toml
+from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
+from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes, read_toml, shown
 from clipbench.untrusted.schema import SchemaError, fitted
 
 ORIGIN_FILE = ".clipbench.json"
@@ -24,6 +23,10 @@ OWN_CATALOGUE = "CLIPBENCH_CATALOGUE"
 """Environment variable: a TOML file of the catalogue's form, for data or mirrors of one's own."""
 KINDS = ("classification", "retrieval", "contrasts", "attacks")
 FORMS = ("webdataset", "parquet", "archive", "urls", "script", "by-hand")
+NEEDS = (
+    f"an entry needs title, kind ({', '.join(KINDS)}) and licence; a [[NAME.source]] needs form ({', '.join(FORMS)}), and hub or"
+    " urls"
+)
 FETCHABLE_FORMS = ("webdataset", "parquet", "archive", "urls")
 """Forms that ``clipbench data get`` can fetch."""
 
@@ -92,7 +95,7 @@ class CatalogueEntry:
     """One of ``KINDS``."""
     licence: str
     places: tuple[str, ...]
-    """Folders below the data root that may hold it, tried in order; ``data get`` creates the one with its name."""
+    """Folders below the data root that may hold it, tried in order, by default the one with its name, which ``data get`` creates."""
     purpose: str = ""
     cite: str = ""
     """The paper that introduced it, and the one whose split it is."""
@@ -143,19 +146,51 @@ class CatalogueEntry:
 
 @cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Return all entries by name, in the order of the file; a file of one's own adds entries, or replaces some.
-
-    Raises:
-        UsageError: the file that ``CLIPBENCH_CATALOGUE`` names cannot be read, or is no catalogue.
-    """
+    """Return all entries by name, in the order of the file; a file of one's own adds entries, or replaces some; raise
+    UsageError where the file that ``CLIPBENCH_CATALOGUE`` names cannot be read, or is no catalogue."""
     text = files("clipbench.data.catalogue").joinpath("catalogue.toml").read_text(encoding="utf-8")
+    entries = {name: read_entry(name, table, "catalogue.toml") for name, table in tomllib.loads(text).items()}
     own = os.environ.get(OWN_CATALOGUE)
-    tables = tomllib.loads(text) | (_read_own(Path(own)) if own else {})
-    entries = {name: _entry(name, fields) for name, fields in tables.items()}
+    if own:
+        try:
+            tables = read_toml(Path(own), UsageError)
+        except UsageError as error:
+            raise UsageError(f"{OWN_CATALOGUE}: {error}") from error
+        entries |= {name: read_entry(name, table, f"{OWN_CATALOGUE}: {own}") for name, table in tables.items()}
     for name, entry in entries.items():
         if entry.images is not None and (entry.images not in entries or entries[entry.images].images is not None):
             raise UsageError(f"{OWN_CATALOGUE}: [{name}] has images = '{entry.images}', expected an entry with images")
     return MappingProxyType(entries)
+
+
+def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
+    """Return an entry of a catalogue; raise UsageError where something is missing, misspelt or of another type."""
+    place = f"{file}: [{name}]"
+    if name != name.lower():
+        raise UsageError(f"{place} is a name with capitals, expected [{name.lower()}]")
+    if not isinstance(table, dict):
+        raise UsageError(f"{place} is {shown(table)}, expected a table; {NEEDS}")
+    sources = table.get("source", [])
+    if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
+        raise UsageError(f"{place} has source = {shown(sources)}, expected [[{name}.source]]; {NEEDS}")
+    parts: list[tuple[type[CatalogueEntry | Source], Mapping[str, Any]]]
+    parts = [(CatalogueEntry, {key: value for key, value in table.items() if key != "source"})]
+    parts += [(Source, source) for source in sources]
+    for kind, given in parts:
+        known = {each.name for each in fields(kind)} - {"name", "sources"}
+        for key in given:
+            if key not in known:
+                raise UsageError(f"{place} has '{key}': {did_you_mean(key, known)}; {NEEDS}")
+    own = {"name": name, "places": [name], **table, "sources": sources}
+    try:
+        entry = fitted(CatalogueEntry, own)
+    except SchemaError as error:
+        raise UsageError(f"{place}: {error}; {NEEDS}") from error
+    chosen = [("kind", entry.kind, KINDS), *(("form", source.form, FORMS) for source in entry.sources)]
+    for field_name, value, known_values in chosen:
+        if value not in known_values:
+            raise UsageError(f"{place} has {field_name} '{value}': {did_you_mean(value, known_values)}; {NEEDS}")
+    return replace(entry, size=sum(entry.shards)) if entry.shards else entry
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:
@@ -165,20 +200,18 @@ def entry_of_repository(repository: str) -> CatalogueEntry | None:
 
 def place_of(entry: CatalogueEntry, data_root: Path | None) -> Path | None:
     """Return the existing folder of a data set below the data root (or the current folder), or None."""
-    root = data_root or Path()
-    return next((root / place for place in entry.places if is_there(root / place)), None)
+    places = ((data_root or Path()) / place for place in entry.places)
+    return next((place for place in places if is_there(place)), None)
 
 
 def find_place(entry: CatalogueEntry, data_root: Path | None) -> Path:
-    """Return the folder of a data set below the data root (or, without one, the current folder).
-
-    Raises:
-        Unavailable: there is none; the message says how to get it.
-    """
+    """Return the folder of a data set below the data root (or, without one, the current folder); raise Unavailable
+    where there is none."""
     place = place_of(entry, data_root)
     if place is not None:
         return place
-    root = f"below {data_root}" if data_root else "in the current folder (--data-root FOLDER looks in another)"
+    elsewhere = option("data_root", "FOLDER")
+    root = f"below {data_root}" if data_root else f"in the current folder ({elsewhere} looks in another)"
     raise Unavailable(
         f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for {', '.join(entry.places)} {root};"
         f" {_remedy(entry)} (licence: {entry.licence})"
@@ -229,11 +262,7 @@ def origin_in(folder: Path) -> Mapping[str, Any] | None:
 
 
 def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
-    """Return the data set with the templates and class names of its published protocol.
-
-    Raises:
-        DataError: the data have another number of classes.
-    """
+    """Return the data set with the templates and class names of its published protocol."""
     if entry.prompts is None:
         return dataset
     templates, names = known_prompts(entry.prompts)
@@ -245,19 +274,15 @@ def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
 
 
 def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) -> Dataset:
-    """Return the data set if it has the published size; with ``allow_partial``, add a note where it has not.
-
-    Raises:
-        DataError: it has another size, without ``allow_partial``.
-    """
+    """Return the data set if it has the published size; else raise DataError, or with ``allow_partial`` add a note."""
     differences = size_differences(dataset, entry)
     if not differences:
         return dataset
     note = f"{entry.name} ({entry.title}) has {' and '.join(differences)}"
     if not allow_partial:
         raise DataError(
-            f"{note}: numbers would not be comparable; complete it, name the folder as a path to score it as"
-            " data of your own, or run with --allow-partial"
+            f"{note}: numbers would not be comparable; complete it, name the folder as a path to score it as data of"
+            f" your own, or run with {option('allow_partial', True)}"
         )
     return replace(dataset, notes=(*dataset.notes, note))
 
@@ -278,7 +303,6 @@ def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
 
 
 def _remedy(entry: CatalogueEntry) -> str:
-    """Return advice on how to obtain the data."""
     if entry.can_be_fetched:
         command = f"`clipbench data get {entry.name}` fetches it"
         gate = f" (first {entry.gate})" if entry.gate else ""
@@ -294,44 +318,3 @@ _LAYOUTS = {
     "attacks": "its authors publish it",
 }
 """Layouts that a person can put in place by hand, by kind of data."""
-
-
-def _read_own(path: Path) -> dict[str, Any]:
-    """Return the tables of a catalogue of one's own, after each was found to make an entry."""
-    try:
-        tables = read_toml(path, UsageError)
-    except UsageError as error:
-        raise UsageError(f"{OWN_CATALOGUE}: {error}") from error
-    for name, table in tables.items():
-        if name != name.lower():
-            raise UsageError(f"{OWN_CATALOGUE}: {path}: [{name}] is a name with capitals, expected [{name.lower()}]")
-        try:
-            entry = _entry(name, table)
-            fitted(CatalogueEntry, asdict(entry))
-            chosen = [("kind", entry.kind, KINDS), *(("form", source.form, FORMS) for source in entry.sources)]
-        except (TypeError, KeyError, AttributeError, ValueError, SchemaError) as error:
-            message = str(error).replace("CatalogueEntry.__init__()", "it")
-            raise UsageError(f"{OWN_CATALOGUE}: {path}: [{name}] is no entry of a catalogue: {message}") from error
-        for field_name, value, known in chosen:
-            if value not in known:
-                raise UsageError(
-                    f"{OWN_CATALOGUE}: {path}: [{name}] has {field_name} '{value}': {did_you_mean(value, known)}"
-                )
-    return tables
-
-
-def _entry(name: str, table: Mapping[str, Any]) -> CatalogueEntry:
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    sources = tuple(_source(source) for source in fields.pop("source"))
-    if fields.get("shards"):
-        fields["size"] = sum(fields["shards"])
-    return CatalogueEntry(name=name, sources=sources, **fields)
-
-
-def _source(table: Mapping[str, Any]) -> Source:
-    fields = {
-        **table,
-        "files": tuple(table.get("files", ())),
-        "urls": tuple(WebFile(**file) for file in table.get("urls", ())),
-    }
-    return Source(**fields)

@@ -6,15 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from clipbench.data.catalogue.download import (
-    Download,
-    Listing,
-    choose_source,
-    fetch,
-    hub_request,
-    list_files,
-    n_bytes_present,
-)
+from clipbench.data.catalogue.download import Download, Listing, choose_source, fetch, list_files, n_bytes_present
 from clipbench.data.catalogue.entries import CatalogueEntry, catalogue, place_of
 from clipbench.data.catalogue.shards import SUFFIXES, find_part, stated_shards
 from clipbench.errors import ClipbenchError
@@ -36,11 +28,11 @@ class Need:
     n_images: int | None = None
     """Images that are enough; None for all."""
     download: Download | None = None
-    """How to fetch it; None where only a person can get it."""
+    """The download that fetches it; None where only a person can get it."""
     listing: Listing | None = None
     """Its files as the server lists them; None where it was not asked."""
     problem: str | None = None
-    """Why it could not be fetched."""
+    """The reason why it could not be fetched."""
 
     @property
     def can_be_fetched(self) -> bool:
@@ -53,7 +45,8 @@ class Need:
         if self.download is not None:
             return None
         if not self.entry.can_be_fetched:
-            return f"put into {self.entry.places[0]}/ by hand: {self.entry.by_hand}"
+            how = f": {self.entry.by_hand}" if self.entry.by_hand else ""
+            return f"put into {self.entry.places[0]}/ by hand{how}"
         source = choose_source(self.entry)
         if source.is_gated:
             return f"accept the licence at https://huggingface.co/datasets/{source.hub}, then `hf auth login`"
@@ -81,9 +74,8 @@ class Need:
     @property
     def n_bytes_present(self) -> int:
         """Bytes that an earlier try has left."""
-        if self.download is None or self.listing is None:
-            return 0
-        return n_bytes_present(self.download, self.listing)
+        is_known = self.download is not None and self.listing is not None
+        return n_bytes_present(self.download, self.listing) if is_known else 0  # type: ignore[arg-type]
 
 
 class Use(NamedTuple):
@@ -99,7 +91,6 @@ def find_needs(asked: Mapping[str, Use], data_root: Path | None) -> list[Need]:
 
     Args:
         asked: by the name of the data; names that the catalogue lacks are passed over.
-        data_root: folder of data sets; None for the current folder.
     """
     root = data_root or Path()
     needs: list[Need] = []
@@ -117,7 +108,6 @@ def find_needs(asked: Mapping[str, Use], data_root: Path | None) -> list[Need]:
 
 
 def _with_images(asked: Mapping[str, Use]) -> Mapping[str, Use]:
-    """Return the uses with those of the data whose images others are about; all images where the two ask for more or less."""
     uses = dict(asked)
     for name, use in asked.items():
         entry = catalogue().get(name.lower())
@@ -154,7 +144,6 @@ def fetch_needs(
     One that fails does not cost the others, unless the Hub cannot be reached any more.
 
     Args:
-        begun: called with each data set before it is fetched.
         arrived: called with each number of new bytes.
     """
     left, cause = [], None
@@ -187,7 +176,7 @@ def _looked_up(need: Need) -> Need:
     if need.download is None:
         return need
     try:
-        if need.download.source.is_gated and not _is_let_in(need.download):
+        if need.download.source.is_gated and not online(lambda: _is_let_in(need.entry), need.download.request):
             return replace(need, download=None)
         listing = list_files(need.download)
         if need.download.is_partial and not listing.spare:  # all of it
@@ -198,18 +187,14 @@ def _looked_up(need: Need) -> Need:
         return replace(need, problem=str(error))
 
 
-def _is_let_in(download: Download) -> bool:
-    """Return whether the Hub gives this user the files of a gated repository."""
+def _is_let_in(entry: CatalogueEntry) -> bool:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    def ask() -> bool:
-        try:
-            HfApi().auth_check(download.source.hub, repo_type="dataset")
-        except HfHubHTTPError as error:
-            if error.response.status_code in (401, 403):
-                return False
-            raise
-        return True
-
-    return online(ask, hub_request(download))
+    try:
+        HfApi().auth_check(choose_source(entry).hub, repo_type="dataset")
+    except HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            return False
+        raise
+    return True

@@ -61,12 +61,6 @@ def n_enough(
     """Return how many shards, from the first that is taken on, are enough for a number of images, as far as sizes tell.
 
     Where the data set's number of images is not known, one shard is taken to be enough until it has been counted.
-
-    Args:
-        entry: the data set.
-        n_images: images that are asked for.
-        sizes: bytes of all shards, in the order in which they are taken.
-        counts: samples of each, None for a shard that has not been counted.
     """
     n_of = entry.n_images or entry.n_items
     n = 0.0
@@ -79,18 +73,14 @@ def n_enough(
 
 def stated_shards(entry: CatalogueEntry, n_images: int | None) -> list[int] | None:
     """Return the bytes of the shards that are enough for a number of images, as the catalogue says; None where it does not."""
-    if n_images is None or not entry.shards or not has_parts(entry, entry.sources[0]):
+    if n_images is None or not entry.shards or not entry.sources or not has_parts(entry, entry.sources[0]):
         return None
     sizes = [entry.shards[place] for place in _order(entry, len(entry.shards))]
     return sizes[: n_enough(entry, n_images, sizes)]
 
 
 def n_samples(shard: Path) -> int:
-    """Return how many samples a shard holds.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Return how many samples a shard holds."""
     import pyarrow
     import pyarrow.parquet
 

@@ -12,13 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-from clipbench.errors import DataError, Unavailable
+from clipbench.errors import DataError, Unavailable, option
 from clipbench.untrusted.limits import ARCHIVE_ERRORS, check_zip, refuse_unpacked
-
-if TYPE_CHECKING:
-    from huggingface_hub.errors import HfHubHTTPError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 RESUME_ADVICE = "the same command resumes where this one ended"
@@ -47,15 +44,7 @@ class RemoteFile:
 
 
 def look_up(url: str, name: str) -> tuple[int | None, str | None]:
-    """Return size and version tag of a file outside the Hub, as far as its server gives them.
-
-    Args:
-        url: address of the file.
-        name: the data set, for messages.
-
-    Raises:
-        Unavailable: the server cannot be reached, or does not have it.
-    """
+    """Return size and version tag of a file outside the Hub, as far as its server gives them."""
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
     with client_errors(url, name):
@@ -70,11 +59,9 @@ def fetch_file(file: RemoteFile, folder: Path, *, arrived: Callable[[int], None]
 
     Args:
         arrived: called with each number of new bytes, a negative one for bytes that came in vain.
-
-    Raises:
-        DataError: it has another checksum; it is removed.
-        HfHubHTTPError, HTTPError, OSError: the server refused, or the connection broke; what has come is kept.
     """
+    from huggingface_hub.errors import HfHubHTTPError
+
     path = folder / file.path
     if not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{file.url} would lie at {file.path}, outside {folder}: its server is not to be trusted")
@@ -90,7 +77,7 @@ def fetch_file(file: RemoteFile, folder: Path, *, arrived: Callable[[int], None]
         try:
             _download(file, partial, arrived)
             break
-        except _http_error() as error:
+        except HfHubHTTPError as error:
             if seconds is None or error.response.status_code < 500:
                 raise
             time.sleep(seconds)
@@ -148,7 +135,7 @@ def client_errors(url: str, name: str) -> Iterator[None]:
         yield
     except errors.OfflineModeIsEnabled as error:
         raise Unavailable(
-            f"cannot get {name} from {url}: offline (HF_HUB_OFFLINE is set, or --offline given)"
+            f"cannot get {name} from {url}: offline (HF_HUB_OFFLINE or {option('offline', True)} is set)"
         ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
@@ -203,12 +190,4 @@ def _check_hash(file: RemoteFile, partial: Path, arrived: Callable[[int], None])
     if not actual.startswith(expected):
         arrived(-partial.stat().st_size)
         partial.unlink()
-        raise DataError(
-            f"{file.url} has {kind} {actual}, expected {expected}: it was removed; the same command fetches it again"
-        )
-
-
-def _http_error() -> "type[HfHubHTTPError]":
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return HfHubHTTPError
+        raise DataError(f"{file.url} has {kind} {actual}, expected {expected}: repeat the command to fetch it again")

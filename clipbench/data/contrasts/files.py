@@ -9,13 +9,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from clipbench.data.contrasts.names import NESTED, named, read_name
-from clipbench.data.contrasts.questions import CroppedImage, Question, dataset_of, image_files, read_question
-from clipbench.data.contrasts.schemas import Schema, schema_of
+from clipbench.data.contrasts.schemas import (
+    CroppedImage,
+    ImageKey,
+    Question,
+    Schema,
+    dataset_of,
+    read_question,
+    schema_of,
+)
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.images import FileImage, outside_notes
+from clipbench.data.images import FileImage, ImageRef, outside_notes
 from clipbench.data.readers import manifest
 from clipbench.errors import DataError, UsageError
 from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
@@ -41,19 +47,40 @@ PLACES = (
 _LIST_OF_LISTS = re.compile(r"\s*\[\s*\[")
 
 
+UNNAMED = frozenset({"manifest", "metadata", "contrasts", "test", "validation", "val", "dev", "train", "data"}) | {
+    "cola_multiobjects_matching_benchmark"
+}
+"""File names that do not name a subset."""
+SUBSETS = {
+    "visual_genome_relation": "vg_relation",
+    "visual_genome_attribution": "vg_attribution",
+    "controlled_images_dataset": "controlled_a",
+    "controlled_clevr_dataset": "controlled_b",
+}
+_CREPE = re.compile(r"prod_vg_hard_negs_(?P<subset>[a-z]+)_complexity_(?P<group>\d+)")
+_CREPE_SEEN = re.compile(r"syst_vg_hard_negs_(?P<split>seen|unseen)_compounds_in_(?P<trained_on>[a-z0-9]+)")
+_CHECKLIST = re.compile(
+    r"(?:.*/)?(?:(?P<kind>Attribute|Relation)/(?:(?P<own>vg|vaw)/|(?P<action>hake|swig)_)(?P<part>[a-z]+)"
+    r"|Object/(?P<of>Location|Size)/(?P<objects>hake|swig|vg)_[a-z]+/(?:[a-z_]+/)?[a-z]+_[a-z]+_(?P<where>[a-z]+))\.json"
+)
+"""Paths of VL-CheckList's files, which say what differs and which collection has the images."""
+_SPEC = ("image2text", "text2image")
+NESTED = (
+    *(f"*/{name}.json" for name in _SPEC),
+    *(f"{kind}/prod_vg_hard_negs_*.csv" for kind in ("atom", "swap", "negate")),
+    "*/syst_vg_hard_negs_*.csv",
+    *(f"{kind}.json" for kind in ("Attribute/*/*", "Relation/*", "Relation/*/*", "Object/*/*/*", "Object/*/*/*/*")),
+)
+"""Files in folders below that of the data: those of SPEC, CREPE and VL-CheckList."""
+
+
 def fits(path: Path) -> bool:
     """Return whether a file, or files of a folder (or of its ``data`` folder), hold contrasts."""
     return bool(_files(path))
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the contrasts of a file or folder with the images that they name.
-
-    Raises:
-        UsageError: no such subset.
-        DataError: a malformed row, or an item without a choice.
-        Unavailable: images are missing; with ``allow_partial``, only if no contrast is left.
-    """
+    """Return the contrasts of a file or folder with the images that they name."""
     options.refuse_unknown(("subset",), id)
     questions: dict[str, Question] = {}
     for file in _files(path):
@@ -61,14 +88,23 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
             if key in questions:
                 raise DataError(f"{file}: the item '{key}' is there twice: ids must be distinct")
             questions[key] = question
-    questions = _of_subset(questions, options.options.get("subset"), path)
-    folders = _image_folders(path, options.data_root)
-    files = image_files(questions.values(), folders)
-    images = {
+    subset = options.options.get("subset")
+    if subset is not None:
+        known = dict.fromkeys(question.subset or "(none)" for question in questions.values())
+        questions = {key: question for key, question in questions.items() if question.subset == subset}
+        if not questions:
+            raise UsageError(f"{path} has no subset '{subset}': it has {', '.join(known)}")
+    base = path if is_folder(path) else path.parent
+    roots = [base, base.parent, *([options.data_root] if options.data_root else [])]
+    folders = [base, *(folder for folder in (root / place for root in roots for place in PLACES) if is_folder(folder))]
+    files: dict[ImageKey, Path] = {}
+    for image in dict.fromkeys(image for question in questions.values() for image in question.images):
+        found = next((folder / image.name for folder in folders if is_file(folder / image.name)), None)
+        files |= {} if found is None else {image: found}
+    images: dict[ImageKey, ImageRef] = {
         key: FileImage(file) if key.box is None else CroppedImage(FileImage(file), key.box)
         for key, file in files.items()
     }
-    base = path if is_folder(path) else path.parent
     places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
     dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
     outside = outside_notes({*files.values()}, folders, id)
@@ -84,8 +120,7 @@ def _files(path: Path) -> list[Path]:
     folders = (path / "data", path)
     nested = (path / "prod_hard_negatives", *folders)
     places = chain(
-        map(_tables, folders),
-        ([file for name in NESTED for file in matching(place, name)] for place in nested),
+        map(_tables, folders), ([file for name in NESTED for file in matching(place, name)] for place in nested)
     )
     return next((files for place in places if (files := [file for file in place if _schema(file)])), [])
 
@@ -103,62 +138,55 @@ def _unread_note(path: Path) -> Iterator[str]:
 
 
 def _schema(file: Path) -> Schema | None:
-    """Return the schema of a file's first row; None for a file that cannot be read: a later layout reports it."""
     head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
         return schema_of(manifest.header_columns(head, file.suffix))
-    row = _first_row(head, file)
-    return None if row is None else schema_of(row)
-
-
-def _first_row(text: str, file: Path) -> Mapping[str, object] | None:
-    """Return the first object of a list or of lines, the first value of an object of objects, or a list by its names."""
-    start = text.find("{")
+    # the first object of a list or of lines, the first value of an object of objects, or a list by its names
+    start = head.find("{")
     if file.suffix.lower() == ".json":
-        if _LIST_OF_LISTS.match(text):
-            start = text.find("[", text.find("[") + 1)
-        elif text.lstrip().startswith("{"):
-            start = text.find("{", start + 1)
+        if _LIST_OF_LISTS.match(head):
+            start = head.find("[", head.find("[") + 1)
+        elif head.lstrip().startswith("{"):
+            start = head.find("{", start + 1)
     try:
-        value = json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
+        value = json.JSONDecoder().raw_decode(head, start)[0] if start >= 0 else None
     except (ValueError, RecursionError):
         return None
-    return named(value, file) if isinstance(value, list) else value if isinstance(value, dict) else None
+    row = named(value, file) if isinstance(value, list) else value
+    return schema_of(row) if isinstance(row, dict) else None
 
 
 def _questions(file: Path) -> Iterator[tuple[str, Question]]:
     """Yield a file's questions with their ids, which begin with the subset."""
-    name, schema = read_name(file), _schema(file)
+    schema, (own, group, part) = _schema(file), name_parts(file)
     assert schema is not None, file
-    said = {"subset": name.subset, "group": name.group} if name.part else {}
-    for place, key, row in _items(file, schema):
+    said = {"subset": own, "group": group} if part else {}
+    for place, key, row in _items(file, schema, own):
         question = read_question(schema.read, {**row, **said}, f"{file}, {place}")
-        subset = question.subset or name.subset
+        subset = question.subset or own
         given = row.get("id", row.get("ID"))
-        yield name.id(subset, key if given is None else str(given)), question._replace(subset=subset)
+        id = "/".join(filter(None, (subset, part, key if given is None else str(given))))
+        yield id, question._replace(subset=subset)
 
 
-def _items(file: Path, schema: Schema) -> Iterator[tuple[str, str, Mapping[str, object]]]:
-    """Yield place, key and fields of each item, of one row or several."""
-    part: dict[str, object] = {}
-    n_items = n_parts = 0
+def _items(file: Path, schema: Schema, subset: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+    """Yield place, key and fields of each item, of one row or several, or of a column of a row."""
+    rows: list[Mapping[str, object]] = []
+    n_items = 0
     for place, key, row in _rows(file):
         if schema_of(row) != schema:
             raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
         for kind, column in schema.columns.items():
-            yield place, key, {**row, "hard_negs": row[column], "subset": f"{read_name(file).subset}_{kind}"}
-        if schema.columns:
-            continue
-        if schema.n_rows == 1:
+            yield place, key, {**row, "hard_negs": row[column], "subset": f"{subset}_{kind}"}
+        if schema.n_rows == 1 and not schema.columns:
             yield place, key, row
-            continue
-        part |= {f"{field}_{n_parts}": value for field, value in row.items()}
-        n_parts += 1
-        if n_parts == schema.n_rows:
-            yield place, str(n_items), part
-            part, n_parts, n_items = {}, 0, n_items + 1
-    if n_parts:
-        raise DataError(f"{file}: an item of {schema.description} has {schema.n_rows} rows, the last one {n_parts}")
+        rows.append(row)
+        if len(rows) == schema.n_rows > 1:
+            yield place, str(n_items), {f"{field}_{n}": each[field] for n, each in enumerate(rows) for field in each}
+            n_items += 1
+        rows = [] if len(rows) == schema.n_rows else rows
+    if rows:
+        raise DataError(f"{file}: an item of {schema.description} has {schema.n_rows} rows, the last one {len(rows)}")
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
@@ -178,19 +206,57 @@ def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
             yield f"line {line}", str(row_number), row
 
 
-def _of_subset(questions: dict[str, Question], subset: str | None, path: Path) -> dict[str, Question]:
-    if subset is None:
-        return questions
-    in_subset = {key: question for key, question in questions.items() if question.subset == subset}
-    if not in_subset:
-        known = dict.fromkeys(question.subset or "(none)" for question in questions.values())
-        raise UsageError(f"{path} has no subset '{subset}': it has {', '.join(known)}")
-    return in_subset
+# -- what the names of files say, and rows without names of fields
 
 
-def _image_folders(path: Path, data_root: Path | None) -> Sequence[Path]:
-    base = path if is_folder(path) else path.parent
-    places = [base, *(base / place for place in PLACES), *(base.parent / place for place in PLACES)]
-    if data_root is not None:
-        places += [data_root / place for place in PLACES]
-    return [place for place in dict.fromkeys(places) if is_folder(place)]
+def name_parts(file: Path) -> tuple[str, str | None, str]:
+    """Return the subset and group that a file's name gives all its rows, and what tells it from others of its subset.
+
+    Example:
+        >>> name_parts(Path("atom/prod_vg_hard_negs_atom_complexity_4.csv"))
+        ('atom', '4', '4')
+        >>> name_parts(Path("count/image2text.json")), name_parts(Path("swap_obj.json"))
+        (('count', None, 'image2text'), ('swap_obj', None, ''))
+    """
+    if crepe := _CREPE.fullmatch(file.stem):
+        return crepe["subset"], crepe["group"], crepe["group"]
+    if seen := _CREPE_SEEN.fullmatch(file.stem):
+        return f"{seen['trained_on']}_{seen['split']}", None, ""
+    if checklist := _CHECKLIST.fullmatch(file.as_posix()):
+        kind, part = checklist["kind"] or f"Object_{checklist['of']}", checklist["part"] or checklist["where"]
+        source = f"{_collection(checklist)}/{file.stem}"
+        return f"{kind}_{part}", source, source
+    if file.stem in _SPEC:
+        return file.parent.name, None, file.stem
+    return "" if file.stem.lower() in UNNAMED else SUBSETS.get(file.stem, file.stem), None, ""
+
+
+def named(row: Sequence[object], file: Path) -> dict[str, object] | None:
+    """Return a row that is a list with the names of its fields, or None where it is no contrast.
+
+    Example:
+        >>> named([139, "a cat on the left", "a cat on the right"], Path("coco_qa_one_obj.json"))
+        {'image': '000000000139.jpg', 'true': 'a cat on the left', 'false': 'a cat on the right'}
+        >>> named([1, 2], Path("numbers.json")) is None
+        True
+    """
+    checklist = _CHECKLIST.fullmatch(file.as_posix())
+    is_whats_up = file.stem.startswith(("coco_qa", "vg_qa"))
+    match row:
+        case [int() | str() as image, str(true), str(false), *_] if is_whats_up:
+            name = str(image).zfill(12 if file.stem.startswith("coco") else 0)
+            return {"image": f"{name}.jpg", "true": true, "false": false}
+        case [str(first), str(caption), str(second), str(other)] if "/" in first and "/" in second:  # Cola
+            names = (PurePosixPath(url).name for url in (first, second))
+            return dict(zip(("image_0", "image_1", "caption_0", "caption_1"), (*names, caption, other), strict=True))
+        case [str(image), {"POS": [str(true), *_], "NEG": [str(false), *_]}] if checklist is not None:
+            folder = _collection(checklist).replace("vaw", "vg")  # whose images are Visual Genome's
+            return {"image": f"{folder}/{image}", "true": true, "false": false}
+    return None
+
+
+def _collection(checklist: re.Match[str]) -> str:
+    return checklist["own"] or checklist["action"] or checklist["objects"]
+
+
+LAYOUTS = (("contrasts (SugarCrepe, ARO, VALSE, NLVR, a manifest of one's own)", fits, load),)

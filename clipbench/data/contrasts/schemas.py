@@ -1,14 +1,152 @@
-"""The fields in which each benchmark writes a contrast; a row's fields tell the schemas apart."""
+"""The fields in which each benchmark writes a contrast, by which schemas are told apart, and the data set of what was read."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import NamedTuple
 
-from clipbench.data.contrasts.questions import CropBox, ImageKey, Question, Reader
-from clipbench.untrusted.reading import decode_json, shown
-from clipbench.untrusted.written_lists import read_written_list
+from PIL import Image
+
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.images import EncodedImage, Examined, ImageRef, content_digest, missing_note, reading_of
+from clipbench.data.questions import Contrast
+from clipbench.errors import BadImage, DataError, option
+from clipbench.untrusted.reading import decode_json, read_written_list, shown
+
+
+class ImageKey(NamedTuple):
+    """An image as a layout names it."""
+
+    name: str
+    """A file, relative to the folder of images; or, in a table that holds its images, a column."""
+    box: tuple[int, int, int, int] | None = None
+    """The part that is shown, in pixels: left, top, width and height; None for the whole image."""
+
+    @property
+    def id(self) -> str:
+        """The name, with the box where there is one."""
+        return self.name if self.box is None else f"{self.name}[{','.join(str(side) for side in self.box)}]"
+
+
+class Question(NamedTuple):
+    """A contrast whose images are still names."""
+
+    images: tuple[ImageKey, ...]
+    captions: tuple[str, ...]
+    is_true: tuple[tuple[bool, ...], ...]
+    """A row for each image, a column for each caption."""
+    group: str | None = None
+    subset: str | None = None
+    is_valid: bool = True
+    """False for an item that its authors do not score."""
+
+
+@dataclass(frozen=True)
+class CroppedImage:
+    """A part of an image, cut out before any preprocessing, as ARO does."""
+
+    image: EncodedImage
+    box: tuple[int, int, int, int]
+
+    @property
+    def name(self) -> str:
+        return ImageKey(self.image.name, self.box).id
+
+    def digest(self) -> str:
+        return self.examine().digest
+
+    def examine(self) -> Examined:
+        data = self.image.read()
+        return Examined(content_digest(data + repr(self.box).encode()), reading_of(data))
+
+    def open(self) -> Image.Image:
+        """Return the part, RGB; raise BadImage where the file cannot be decoded, or the box holds nothing of the
+        image."""
+        whole = self.image.open()
+        x, y, width, height = self.box
+        left, top, right, bottom = max(0, x), max(0, y), min(whole.width, x + width), min(whole.height, y + height)
+        if left >= right or top >= bottom:
+            raise BadImage(self.name, f"the box is outside of the image, {whole.width} x {whole.height} pixels")
+        return whole.crop((left, top, right, bottom))
+
+
+Reader = Callable[[Mapping[str, object]], Question]
+"""Makes the question of one row; raises KeyError, TypeError, ValueError or OverflowError where a field does not fit."""
+
+
+def read_question(read: Reader, row: Mapping[str, object], place: str) -> Question:
+    """Return the question of a row; ``subset`` and ``group`` fields of the row itself are read for every schema; raise
+    DataError where a field is missing, empty or of another kind."""
+    try:
+        question = read(row)
+    except KeyError as error:
+        raise DataError(f"{place}: the field {error} is missing") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{place}: {error}") from error
+    subset, group = (str(row[field]) if row.get(field) else None for field in ("subset", "group"))
+    return question._replace(subset=subset or question.subset, group=question.group or group)
+
+
+def dataset_of(
+    questions: Mapping[str, Question], images: Mapping[ImageKey, ImageRef], id: str, *, allow_partial: bool, places: str
+) -> Dataset:
+    """Return the data set of the questions all of whose images were found.
+
+    Raises:
+        DataError: no question is valid.
+        Unavailable: images are missing; with ``allow_partial``, only if no question is left.
+    """
+    valid = {item: question for item, question in questions.items() if question.is_valid}
+    needed = dict.fromkeys(image for question in valid.values() for image in question.images)
+    missing = [image for image in needed if image not in images]
+    complete = {item: question for item, question in valid.items() if all(key in images for key in question.images)}
+    notes = []
+    if len(valid) < len(questions):
+        notes.append(
+            f"{len(questions) - len(valid):,} of {len(questions):,} items are not scored: nothing to choose, or not valid"
+            " by their authors' rule"
+        )
+    if not valid:
+        raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
+    scored = f"{len(complete):,} of {len(valid):,} items"
+    advice = (
+        f"{option('allow_partial', True)} scores the {scored} whose images are there"
+        if complete
+        else "put the images there"
+    )
+    note = missing_note(
+        [image.name for image in missing],
+        len(needed),
+        id,
+        is_allowed=allow_partial and bool(complete),
+        advice=f"looked for in {places}: {advice}",
+    )
+    if note:
+        notes.append(f"{note}: {scored} are scored")
+    used = list(dict.fromkeys(image for question in complete.values() for image in question.images))
+    row = {image: number for number, image in enumerate(used)}
+    dataset = Dataset(
+        id=id,
+        images=[images[image] for image in used],
+        image_ids=[image.id for image in used],
+        contrasts=[
+            Contrast(
+                id=item,
+                subset=question.subset or "",
+                images=tuple(row[image] for image in question.images),
+                captions=question.captions,
+                is_true=question.is_true,
+                group=question.group,
+            )
+            for item, question in complete.items()
+        ],
+        notes=tuple(notes),
+    )
+    return check(dataset, allow_partial=allow_partial)
+
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
 """Field names for the one image of a row."""
@@ -25,7 +163,7 @@ class Schema(NamedTuple):
     """One benchmark's fields, and the reader of a row with them."""
 
     description: str
-    fields: frozenset[str]
+    fields: AbstractSet[str]
     """Fields that every row must have."""
     has_image: bool
     """True if every row must have one of ``IMAGE_FIELDS`` besides."""
@@ -38,44 +176,39 @@ class Schema(NamedTuple):
 
 
 def schema_of(fields: Iterable[str]) -> Schema | None:
-    """Return the schema of a row with these fields, or None where it is no contrast.
-
-    Example:
-        >>> schema_of(["filename", "caption", "negative_caption"]).description
-        'SugarCrepe'
-        >>> schema_of(["image", "caption"]) is None
-        True
-    """
+    """Return the schema of a row with these fields, or None where it is no contrast."""
     known = set(fields)
     has_image = not known.isdisjoint(IMAGE_FIELDS)
     matching = (schema for schema in SCHEMAS if schema.fields <= known and (has_image or not schema.has_image))
     return next(matching, None)
 
 
+def _choice(images: Sequence[ImageKey], true: Sequence[str], false: Sequence[str]) -> Question:
+    truth = (True,) * len(true) + (False,) * len(false)
+    return Question(tuple(images), (*true, *false), (truth,) * len(images))
+
+
+def _crossed(images: Iterable[str], captions: Iterable[str]) -> Question:
+    return Question(tuple(map(ImageKey, images)), tuple(captions), ((True, False), (False, True)))
+
+
 def _own_truth(row: Fields) -> Question:
     """Read a matrix of truth values, a row for each image and a column for each caption."""
-    images, captions = _images(row), _texts(row["captions"])
     truth = tuple(tuple(_flag(cell) for cell in _list(line)) for line in _list(row["truth"]))
-    return Question(images, captions, truth)
-
-
-def _own_lists(row: Fields) -> Question:
-    true, false = _texts(row["true"]), _texts(row["false"])
-    images = _images(row)
-    return Question(images, (*true, *false), tuple((True,) * len(true) + (False,) * len(false) for _ in images))
+    return Question(_images(row), _texts(row["captions"]), truth)
 
 
 def _nlvr(row: Fields) -> Question:
     cells = [_mapping(cell) for cell in _list(row["images"])]
     labels = tuple((_flag(cell["label"]),) for cell in cells)
     images = tuple(ImageKey(_text(cell["path"])) for cell in cells)
-    is_question = len({label for (label,) in labels}) > 1
-    return Question(images, (_text(row["sentence"]),), labels, is_valid=is_question)
+    return Question(images, (_text(row["sentence"]),), labels, is_valid=len(set(labels)) > 1)
 
 
 def _winogavil(row: Fields) -> Question:
     """Read a cue with the images it could be for; the lists are JSON in the cells of a CSV file."""
-    candidates, associations = (_texts(_json_list(row[field])) for field in ("candidates", "associations"))
+    cells = (row[field] for field in ("candidates", "associations"))
+    candidates, associations = (_texts(decode_json(cell) if isinstance(cell, str) else cell) for cell in cells)
     cue = _text(row["cue"]).lower()
     labels = tuple((candidate in associations,) for candidate in candidates)
     return Question(
@@ -87,54 +220,55 @@ def _winogavil(row: Fields) -> Question:
     )
 
 
-def _two_by_two(first: str, second: str) -> Reader:
+def _two_by_two(ends: str) -> Reader:
     def read(row: Fields) -> Question:
-        images = tuple(ImageKey(_text(row[f"image_{end}"])) for end in (first, second))
-        captions = tuple(_text(row[f"caption_{end}"]) for end in (first, second))
-        return Question(images, captions, ((True, False), (False, True)))
+        images, captions = ([_text(row[f"{kind}_{end}"]) for end in ends] for kind in ("image", "caption"))
+        return _crossed(images, captions)
 
     return read
 
 
 def _bivlc(row: Fields) -> Question:
-    images = tuple(ImageKey(_text(row[field])) for field in ("image", "negative_image"))
-    captions = _text(row["caption"]), _text(row["negative_caption"])
-    return Question(images, captions, ((True, False), (False, True)), subset=_optional(row, "type"))
+    images, captions = ([_text(row[f"{end}{kind}"]) for end in ("", "negative_")] for kind in ("image", "caption"))
+    return _crossed(images, captions)._replace(subset=_optional(row, "type"))
 
 
-def _true_false(*fields: str, n_true: int) -> Reader:
-    """Return a reader of one image and some fields with captions, of which the first ``n_true`` are true."""
-
-    def read(row: Fields) -> Question:
-        captions = tuple(_text(row[field]) for field in fields)
-        return Question((_image(row),), captions, (_true_first(n_true, len(captions)),))
-
-    return read
+def _true_false(true: Sequence[str], false: str) -> Reader:
+    """Return a reader of one image and of fields with a true caption or a false one each."""
+    return lambda row: _choice((_image(row),), [_text(row[field]) for field in true], (_text(row[false]),))
 
 
 def _aro(row: Fields) -> Question:
-    captions = _text(row["true_caption"]), _text(row["false_caption"])
+    image = _image(row)
+    # The box is four fields in ARO's own files, one of four parts in its copies on the Hub.
+    box = _mapping(row.get("bbox") or {side: row.get(f"bbox_{side}") for side in "xywh"})
+    if any(box.get(side) is not None for side in "xywh"):
+        image = image._replace(box=_box(box, "xywh"))
     group = _optional(row, "relation_name")
     if group is None and row.get("attributes") is not None:
         group = "_".join(_texts(row["attributes"]))
-    return Question((_boxed(row),), captions, ((True, False),), group=group)
+    question = _choice((image,), (_text(row["true_caption"]),), (_text(row["false_caption"]),))
+    return question._replace(group=group)
+
+
+def _distinct(images: Sequence[ImageKey], true: str, false: Iterable[str]) -> Question:
+    """Return the question of a caption and those that differ: one that is the caption, or another, adds no choice."""
+    others = [text for text in dict.fromkeys(false) if text != true]
+    return _choice(images, (true,), others)._replace(is_valid=bool(others))
 
 
 def _order(row: Fields) -> Question:
-    true = _text(row["correct_caption"])
-    shuffles = (_text(row[field]) for field in sorted(row) if field.startswith("hard_text_"))
-    # A shuffle may equal the caption or another shuffle, and then adds no choice.
-    captions = tuple(dict.fromkeys((true, *shuffles)))
-    return Question((_image(row),), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
+    shuffles = [_text(row[field]) for field in sorted(row) if field.startswith("hard_text_")]
+    return _distinct((_image(row),), _text(row["correct_caption"]), shuffles)
 
 
 def _mmvp(row: Fields) -> Question:
     kind = _text(row["Type_0"])
     if row["Type_1"] != kind:
         raise ValueError(f"expected two rows of one Type, got {shown(kind)} and {shown(row['Type_1'])}")
-    images = tuple(ImageKey(f"{kind}/{_whole(row, f'Question ID_{end}')}.jpg") for end in "01")
-    captions = tuple(f"a photo of {_text(row[f'Statement_{end}'])}" for end in "01")
-    return Question(images, captions, ((True, False), (False, True)), subset=kind)
+    images = [f"{kind}/{_whole(row, f'Question ID_{end}')}.jpg" for end in "01"]
+    captions = [f"a photo of {_text(row[f'Statement_{end}'])}" for end in "01"]
+    return _crossed(images, captions)._replace(subset=kind)
 
 
 def _count(row: Fields) -> Question:
@@ -144,10 +278,9 @@ def _count(row: Fields) -> Question:
         raise ValueError(f"expected a number from 2 to {len(COUNTS) + 1}, got {number}")
     place = re.search(rf"\b({COUNTS[number - 2]}|{number})\b", text, re.IGNORECASE)
     if place is None:
-        return Question((_image(row),), (text,), ((True,),), is_valid=False)
+        return _choice((_image(row),), (text,), ())._replace(is_valid=False)
     others = [_written_like(place[0], other) for other in range(2, len(COUNTS) + 2) if other != number]
-    captions = (text, *(text[: place.start()] + other + text[place.end() :] for other in others))
-    return Question((_image(row),), captions, (_true_first(1, len(captions)),))
+    return _choice((_image(row),), (text,), [text[: place.start()] + other + text[place.end() :] for other in others])
 
 
 def _written_like(model: str, number: int) -> str:
@@ -162,13 +295,8 @@ def _svo(row: Fields) -> Question:
     images = tuple(ImageKey(f"{_whole(row, f'{end}_image_id')}.jpg") for end in ("pos", "neg"))
     subsets = [field for field in SVO_SUBSETS if _flag(row[field])]
     is_valid = len(subsets) == 1  # its authors leave out images that differ in several
-    return Question(
-        images,
-        (_text(row["sentence"]),),
-        ((True,), (False,)),
-        subset=subsets[0] if is_valid else None,
-        is_valid=is_valid,
-    )
+    subset = subsets[0] if is_valid else None
+    return Question(images, (_text(row["sentence"]),), ((True,), (False,)), subset=subset, is_valid=is_valid)
 
 
 def _negbench(row: Fields) -> Question:
@@ -182,23 +310,19 @@ def _negbench(row: Fields) -> Question:
 def _whats_up(row: Fields) -> Question:
     """Read an image with the caption that is true first; its group is the two objects that the image shows."""
     path = PurePosixPath(_image(row).name)
-    captions = _texts(row["caption_options"])
+    true, *false = _texts(row["caption_options"])
     first, has_others, others = path.stem.partition("_")
     group = f"{first} {others.rpartition('_')[2]}" if has_others else None
-    image = ImageKey("/".join(path.parts[-2:]))
-    return Question((image,), captions, (_true_first(1, len(captions)),), group=group)
+    return _choice((ImageKey("/".join(path.parts[-2:])),), (true,), false)._replace(group=group)
 
 
 def _crepe(row: Fields) -> Question:
-    true = _text(row["caption"])
-    cell = _text(row["hard_negs"])
+    true, cell = _text(row["caption"]), _text(row["hard_negs"])
     false = read_written_list(cell)
     if false is None:
         raise ValueError(f"expected a list of texts in hard_negs, got {shown(cell)}")
-    captions = tuple(dict.fromkeys((true, *false)))
-    box = CropBox(*(_whole(row, side, is_cut=True) for side in ("x", "y", "width", "height")))
-    image = ImageKey(f"{_whole(row, 'image_id')}.jpg", box)
-    return Question((image,), captions, (_true_first(1, len(captions)),), is_valid=len(captions) > 1)
+    box = _box(row, ("x", "y", "width", "height"))
+    return _distinct((ImageKey(f"{_whole(row, 'image_id')}.jpg", box),), true, false)
 
 
 def _spec(row: Fields) -> Question:
@@ -212,65 +336,60 @@ def _spec(row: Fields) -> Question:
 
 
 def _valse(row: Fields) -> Question:
-    captions = _text(row["caption"]), _text(row["foil"])
     votes = _mapping(row.get("mturk") or {}).get("caption", MIN_VALSE_VOTES)
     is_valid = isinstance(votes, int) and votes >= MIN_VALSE_VOTES
-    return Question((_image(row),), captions, ((True, False),), is_valid=is_valid)
+    return _choice((_image(row),), (_text(row["caption"]),), (_text(row["foil"]),))._replace(is_valid=is_valid)
 
 
 CREPE_COLUMNS = MappingProxyType({kind: f"valid_hard_negs_{kind}" for kind in ("atom", "comp", "combined")})
 
 SCHEMAS = (
-    Schema("a contrast with its truth matrix", frozenset({"captions", "truth"}), True, _own_truth),
-    Schema("a contrast with true and false captions", frozenset({"true", "false"}), True, _own_lists),
-    Schema("NLVR", frozenset({"sentence", "images"}), False, _nlvr),
-    Schema("WinoGAViL", frozenset({"cue", "candidates", "associations"}), False, _winogavil),
-    *(
-        Schema(name, frozenset({f"image_{a}", f"image_{b}", f"caption_{a}", f"caption_{b}"}), False, _two_by_two(a, b))
-        for name, a, b in (("Winoground", "0", "1"), ("ColorSwap", "1", "2"))
+    Schema("a contrast with its truth matrix", {"captions", "truth"}, True, _own_truth),
+    Schema(
+        "a contrast with true and false captions",
+        {"true", "false"},
+        True,
+        lambda row: _choice(_images(row), _texts(row["true"]), _texts(row["false"])),
     ),
-    Schema("BiVLC", frozenset({"image", "negative_image", "caption", "negative_caption"}), False, _bivlc),
-    Schema("MMVP-VLM", frozenset({"Question ID", "Type", "Statement"}), False, _mmvp, n_rows=2),
-    Schema("What'sUp", frozenset({"caption_options"}), True, _whats_up),
-    Schema("CountBench", frozenset({"image_url", "text", "number", "image"}), True, _count),
-    Schema("CountBenchQA", frozenset({"text", "question", "number", "image"}), True, _count),
-    Schema("SVO-Probes", frozenset({"sentence", "pos_image_id", "neg_image_id", *SVO_SUBSETS}), False, _svo),
+    Schema("NLVR", {"sentence", "images"}, False, _nlvr),
+    Schema("WinoGAViL", {"cue", "candidates", "associations"}, False, _winogavil),
+    *(
+        Schema(name, {f"{kind}_{end}" for kind in ("image", "caption") for end in ends}, False, _two_by_two(ends))
+        for name, ends in (("Winoground", "01"), ("ColorSwap", "12"))
+    ),
+    Schema("BiVLC", {"image", "negative_image", "caption", "negative_caption"}, False, _bivlc),
+    Schema("MMVP-VLM", {"Question ID", "Type", "Statement"}, False, _mmvp, n_rows=2),
+    Schema("What'sUp", {"caption_options"}, True, _whats_up),
+    Schema("CountBench", {"image_url", "text", "number", "image"}, True, _count),
+    Schema("CountBenchQA", {"text", "question", "number", "image"}, True, _count),
+    Schema("SVO-Probes", {"sentence", "pos_image_id", "neg_image_id", *SVO_SUBSETS}, False, _svo),
     Schema(
         "NegBench's multiple choice",
-        frozenset({"correct_answer", "correct_answer_template", *(f"caption_{number}" for number in range(4))}),
+        {"correct_answer", "correct_answer_template", *(f"caption_{number}" for number in range(4))},
         True,
         _negbench,
     ),
-    Schema("CREPE", frozenset({"image_id", "caption", "hard_negs", "x", "y", "width", "height"}), False, _crepe),
+    Schema("CREPE", {"image_id", "caption", "hard_negs", "x", "y", "width", "height"}, False, _crepe),
     Schema(
         "CREPE's systematicity",
-        frozenset({"image_id", "caption", *CREPE_COLUMNS.values(), "x", "y", "width", "height"}),
+        {"image_id", "caption", *CREPE_COLUMNS.values(), "x", "y", "width", "height"},
         False,
         _crepe,
         columns=CREPE_COLUMNS,
     ),
-    Schema("SPEC", frozenset({"query", "keys", "label"}), False, _spec),
+    Schema("SPEC", {"query", "keys", "label"}, False, _spec),
     Schema(
         "SugarCrepe++",
-        frozenset({"caption", "caption2", "negative_caption"}),
+        {"caption", "caption2", "negative_caption"},
         True,
-        _true_false("caption", "caption2", "negative_caption", n_true=2),
+        _true_false(("caption", "caption2"), "negative_caption"),
     ),
-    Schema(
-        "SugarCrepe",
-        frozenset({"caption", "negative_caption"}),
-        True,
-        _true_false("caption", "negative_caption", n_true=1),
-    ),
-    Schema("ARO", frozenset({"true_caption", "false_caption"}), True, _aro),
-    Schema("VALSE", frozenset({"caption", "foil"}), True, _valse),
-    Schema("ARO's order sets", frozenset({"correct_caption", "hard_text_1"}), True, _order),
+    Schema("SugarCrepe", {"caption", "negative_caption"}, True, _true_false(("caption",), "negative_caption")),
+    Schema("ARO", {"true_caption", "false_caption"}, True, _aro),
+    Schema("VALSE", {"caption", "foil"}, True, _valse),
+    Schema("ARO's order sets", {"correct_caption", "hard_text_1"}, True, _order),
 )
 """The first schema whose fields are all there is used: a schema stands before those with a subset of its fields."""
-
-
-def _true_first(n_true: int, n: int) -> tuple[bool, ...]:
-    return (True,) * n_true + (False,) * (n - n_true)
 
 
 def _only_true(row: Fields, field: str, n: int) -> tuple[bool, ...]:
@@ -295,13 +414,10 @@ def _image(row: Fields) -> ImageKey:
     return ImageKey(_text(row[field]))
 
 
-def _boxed(row: Fields) -> ImageKey:
-    """Return the image with its box: four fields in ARO's own files, one of four parts in its copies on the Hub."""
-    image = _image(row)
-    box = _mapping(row.get("bbox") or {side: row.get(f"bbox_{side}") for side in "xywh"})
-    if all(box.get(side) is None for side in "xywh"):
-        return image
-    return image._replace(box=CropBox(*(_whole(box, side, is_cut=True) for side in "xywh")))
+def _box(fields: Fields, sides: Sequence[str]) -> tuple[int, int, int, int]:
+    """Return left, top, width and height in whole pixels; fractions are cut off."""
+    left, top, width, height = (_whole(fields, side, is_cut=True) for side in sides)
+    return left, top, width, height
 
 
 def _images(row: Fields) -> tuple[ImageKey, ...]:
@@ -329,11 +445,6 @@ def _list(value: object) -> Sequence[object]:
     if not isinstance(value, list | tuple):
         raise TypeError(f"expected a list, got {shown(value)}")
     return value
-
-
-def _json_list(value: object) -> Sequence[object]:
-    """Return a list, which the cell of a table may hold as JSON."""
-    return _list(decode_json(value) if isinstance(value, str) else value)
 
 
 def _mapping(value: object) -> Fields:

@@ -9,12 +9,14 @@ read as they are.
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.contrast_and_attack import Contrast
-from clipbench.data.scenes.world.chance import Chance
+from clipbench.data.questions import Contrast
+from clipbench.seeding import Chance
 
 MAX_WORDS = 30
 """Words of a caption that are kept, as in ARO."""
@@ -30,6 +32,7 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Words that count as neither noun, adjective nor verb."""
 
 Order = Callable[[list[str], Chance], list[str]]
+T = TypeVar("T")
 
 
 def order_contrasts(
@@ -40,16 +43,6 @@ def order_contrasts(
     The shuffles are ARO's: content words among their places, the other words among theirs, words within each group of
     three, and the groups of three among themselves. A shuffle that equals the caption or another shuffle is left out,
     and so is a caption without shuffles.
-
-    Args:
-        captions: texts.
-        caption_image: row of each caption's image.
-        ids: of the captions, distinct.
-
-    Example:
-        >>> (contrast,) = order_contrasts(["Two red cubes on a big table."], np.array([0]), ["7"])
-        >>> contrast.captions[0], len(contrast.captions), int(contrast.truth.sum())
-        ('two red cubes on a big table', 5, 1)
     """
     contrasts = []
     for id, caption, image in zip(ids, captions, caption_image.tolist(), strict=True):
@@ -64,27 +57,16 @@ def order_contrasts(
 
 
 def shuffled(caption: str) -> str | None:
-    """Return a caption with its words in another order, drawn from the caption alone; None where there is no other.
-
-    Example:
-        >>> sorted(shuffled("a red cube").split()), shuffled("a red cube") != "a red cube", shuffled("cube cube")
-        (['a', 'cube', 'red'], True, None)
-    """
+    """Return a caption with its words in another order, drawn from the caption alone; None where there is no other."""
     return _reordered(" ".join(caption.split()), "all", _all)
 
 
 def words(caption: str) -> list[str]:
-    """Return the words of a caption, lower case and without punctuation.
-
-    Example:
-        >>> words("A dog's bone, on the left.")
-        ['a', "dog's", 'bone', 'on', 'the', 'left']
-    """
+    """Return the words of a caption, lower case and without punctuation."""
     return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", caption.lower())
 
 
 def _reordered(caption: str, name: str, order: Order) -> str | None:
-    """Return the first drawn order that differs from the caption's."""
     chance = Chance("order", name, caption)
     parts = caption.split()
     for _ in range(MAX_DRAWS):
@@ -94,41 +76,25 @@ def _reordered(caption: str, name: str, order: Order) -> str | None:
     return None
 
 
-def _all(parts: list[str], chance: Chance) -> list[str]:
+def _all(parts: list[T], chance: Chance) -> list[T]:
     return chance.some_of(parts, len(parts))
-
-
-def _some(parts: list[str], is_moved: Sequence[bool], chance: Chance) -> list[str]:
-    moved = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
-    others = iter(chance.some_of(moved, len(moved)))
-    return [next(others) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
-
-
-def _content(parts: list[str], chance: Chance) -> list[str]:
-    return _some(parts, [part.strip(",'-") not in FUNCTION_WORDS for part in parts], chance)
-
-
-def _function(parts: list[str], chance: Chance) -> list[str]:
-    return _some(parts, [part.strip(",'-") in FUNCTION_WORDS for part in parts], chance)
 
 
 def _threes(parts: list[str]) -> list[list[str]]:
     return [parts[start : start + 3] for start in range(0, len(parts), 3)]
 
 
-def _within_threes(parts: list[str], chance: Chance) -> list[str]:
-    return [part for three in _threes(parts) for part in _all(three, chance)]
-
-
-def _among_threes(parts: list[str], chance: Chance) -> list[str]:
-    threes = _threes(parts)
-    return [part for three in chance.some_of(threes, len(threes)) for part in three]
+def _some(parts: list[str], chance: Chance, *, are_content: bool) -> list[str]:
+    is_moved = [(part.strip(",'-") in FUNCTION_WORDS) != are_content for part in parts]
+    moved = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
+    others = iter(chance.some_of(moved, len(moved)))
+    return [next(others) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
 
 
 ORDERS: dict[str, Order] = {
-    "content words": _content,
-    "other words": _function,
-    "within threes": _within_threes,
-    "threes": _among_threes,
+    "content words": lambda parts, chance: _some(parts, chance, are_content=True),
+    "other words": lambda parts, chance: _some(parts, chance, are_content=False),
+    "within threes": lambda parts, chance: list(chain(*(_all(three, chance) for three in _threes(parts)))),
+    "threes": lambda parts, chance: list(chain(*_all(_threes(parts), chance))),
 }
 """ARO's four perturbations."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.readers.judged import Item, Judged, Judgement, judged_dataset
-from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean
+from clipbench.data.readers.judged import Item, Judgement, judged_dataset
+from clipbench.errors import DataError, Unavailable, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_file, is_folder, is_int64, read_json, user_path
 
 DIRECTIONS = {"t2i": "caption_to_image", "i2t": "image_to_caption"}
@@ -43,12 +43,6 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
     The option ``direction`` is ``t2i`` or ``i2t``; ``judgements`` is ``eccv`` (the default), ``cxc`` or ``original``; and ``coco``
     names the folder of COCO's captions and images, if they lie neither here, nor in ``coco`` here or below the data root.
-
-    Raises:
-        UsageError: no direction is named, or there is none of the name.
-        DataError: a file is malformed, or names an image or a caption that COCO does not have (with ``allow_partial``, those
-            are left out, unless all that search are).
-        Unavailable: judgements, COCO's captions or images are missing; of images, with ``allow_partial``, only if all are.
     """
     options.refuse_unknown(("direction", "judgements", "coco"), id)
     direction = _chosen(options, "direction", tuple(DIRECTIONS), None)
@@ -59,7 +53,9 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     searched = _pairs(_file(folder, f"original_{DIRECTIONS['i2t']}.json", id))
     captions, file_names = _read_coco(coco)
     is_of_images = direction == "i2t"
-    images = _image_folder(coco, next(iter(file_names.values())))
+    root = coco.parent.parent if coco.parent.name == "annotations" else coco.parent
+    first = next(iter(file_names.values()))
+    images = next((root / place for place in IMAGE_PLACES if is_file(root / place / first)), root / IMAGE_PLACES[0])
 
     def image(id: int) -> Item:
         return Item(str(id), "", images / file_names[id])
@@ -69,57 +65,48 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
     in_split = list(dict.fromkeys([each for own in searched.values() for each in own] if is_of_images else searched))
     documents = dict.fromkeys([*in_split, *(each for right in judged.values() for each in right)])
-    n_more = len(documents) - len(in_split)
-    what = "captions" if is_of_images else "images"
-    beyond = f"{what} judged right beyond the {len(in_split):,} of the split ({n_more:,}): searched too"
-    sides = [("image", file_names), ("caption", captions)]
-    of_queries, of_documents = sides if is_of_images else sides[::-1]
-    asked, asked_notes = _in_coco(judged, *of_queries, coco, options, searches=True)
-    gallery, gallery_notes = _in_coco(documents, *of_documents, coco, options, searches=False)
-    query, document = (image, caption) if is_of_images else (caption, image)
-    found = Judged(
-        [document(each) for each in gallery],
-        [query(each) for each in asked],
+    sides = [("image", file_names, image), ("caption", captions, caption)]
+    (query_kind, of_queries, query), (kind_searched, of_documents, document) = sides if is_of_images else sides[::-1]
+    asked, asked_notes = _in_coco(judged, query_kind, of_queries, coco, options, searches=True)
+    gallery, gallery_notes = _in_coco(documents, kind_searched, of_documents, coco, options, searches=False)
+    dataset = judged_dataset(
+        ([query(each) for each in asked], [document(each) for each in gallery]),
         [Judgement(str(of), str(each), 1) for of, right in judged.items() for each in dict.fromkeys(right)],
+        images,
+        options,
+        id,
+        advice=f"fetch {WEB}/zips/val2014.zip into {root}, or name the folder of COCO with"
+        f" {data_option(coco='FOLDER')}",
     )
-    split = direction if kind == JUDGEMENTS[0] else f"{kind}-{direction}"
-    advice = (
-        f"fetch {WEB}/zips/val2014.zip into {_root(coco)}, or name the folder of COCO with --data-option coco=FOLDER"
-    )
-    dataset = judged_dataset(found, images, options, id, split=split, advice=advice)
+    n_more = len(documents) - len(in_split)
+    beyond = f"{kind_searched}s judged right beyond the {len(in_split):,} of the split ({n_more:,}): searched too"
     notes = (*((beyond,) if n_more else ()), *gallery_notes, *asked_notes)
-    return replace(dataset, notes=(*notes, *dataset.notes))
+    split = direction if kind == JUDGEMENTS[0] else f"{kind}-{direction}"
+    return replace(dataset, split=split, notes=(*notes, *dataset.notes))
 
 
 def _chosen(options: DataOptions, name: str, known: Sequence[str], default: str | None) -> str:
-    """Return the value of an option that has a few."""
     value = options.options.get(name, default)
     if value is None:
-        raise UsageError(f"judgements go both ways: name one with --data-option {name}={known[0]} or {name}={known[1]}")
+        one, other = (data_option(**{name: each}) for each in known)
+        raise UsageError(f"judgements go both ways: name {one} or {other}")
     if value not in known:
-        raise UsageError(f"--data-option {name}={value}: {did_you_mean(value, known)}")
+        raise UsageError(f"{data_option(**{name: value})}: {did_you_mean(value, known)}")
     return value
 
 
 def _folder(path: Path) -> Path | None:
-    """Return the folder that holds the judgements; None where there is none."""
     files = [f"{JUDGEMENTS[0]}_{end}.json" for end in DIRECTIONS.values()]
     return next((path / place for place in PLACES if all(is_file(path / place / file) for file in files)), None)
 
 
 def _file(folder: Path, name: str, id: str) -> Path:
-    """Return a file of judgements.
-
-    Raises:
-        Unavailable: it is not there.
-    """
     if not is_file(folder / name):
         raise Unavailable(f"data set {id} lacks {folder / name}: fetch {AUTHORS}/{name} into {folder}")
     return folder / name
 
 
 def _coco(path: Path, options: DataOptions, id: str) -> Path:
-    """Return the file of COCO's captions."""
     given = options.options.get("coco")
     roots = [path, *([options.data_root / "coco"] if options.data_root else [])]
     folders = [user_path(given)] if given is not None else [root / place for root in roots for place in COCO_PLACES]
@@ -127,29 +114,13 @@ def _coco(path: Path, options: DataOptions, id: str) -> Path:
     if found is None:
         raise Unavailable(
             f"data set {id} lacks COCO's captions: looked for {ANNOTATIONS[0]} in {', '.join(map(str, folders))}; fetch"
-            f" {WEB}/annotations/annotations_trainval2014.zip and {WEB}/zips/val2014.zip into {folders[0]}, or name the folder of"
-            " COCO with --data-option coco=FOLDER"
+            f" {WEB}/annotations/annotations_trainval2014.zip and {WEB}/zips/val2014.zip into {folders[0]}, or name the"
+            f" folder of COCO with {data_option(coco='FOLDER')}"
         )
     return found
 
 
-def _image_folder(coco: Path, first: str) -> Path:
-    """Return the folder of COCO's images, by one of them: beside the captions, or one above; ``val2014`` where it is in none."""
-    root = _root(coco)
-    return next((root / place for place in IMAGE_PLACES if is_file(root / place / first)), root / IMAGE_PLACES[0])
-
-
-def _root(coco: Path) -> Path:
-    """Return the folder of COCO that has the captions, maybe in ``annotations``."""
-    return coco.parent.parent if coco.parent.name == "annotations" else coco.parent
-
-
 def _pairs(file: Path) -> Pairs:
-    """Return what a file says is right for each query, by COCO's ids.
-
-    Raises:
-        DataError: it has another form.
-    """
     content = read_json(file, DataError)
     if not isinstance(content, dict) or not content:
         raise DataError(f'{file}: expected an object such as {{"373119": [560256, 646721]}}')
@@ -161,11 +132,6 @@ def _pairs(file: Path) -> Pairs:
 
 
 def _read_coco(file: Path) -> tuple[dict[int, str], dict[int, str]]:
-    """Return the captions and the names of image files by their ids.
-
-    Raises:
-        DataError: the file is none of COCO's captions.
-    """
     content = read_json(file, DataError)
     try:
         captions = {each["id"]: str(each["caption"]).strip() for each in content["annotations"]}
@@ -180,23 +146,16 @@ def _read_coco(file: Path) -> tuple[dict[int, str], dict[int, str]]:
 def _file_name(image: Any, file: Path) -> str:
     name = image["file_name"]
     if not isinstance(name, str) or not name or Path(name).name != name:
-        raise DataError(
-            f"{file}: image {image['id']} has the file_name {str(name)[:60]!r}, expected a name without folders"
-        )
+        raise DataError(f"{file}: image {image['id']} has the file_name {str(name)[:60]!r}, expected no folders")
     return name
 
 
 def _in_coco(
     ids: Collection[int], what: str, of_coco: Mapping[int, str], file: Path, options: DataOptions, *, searches: bool
 ) -> tuple[list[int], list[str]]:
-    """Return the ids that COCO has, and with ``allow_partial`` a note of those that it lacks.
+    """Return the ids of images or captions that COCO has, and with ``allow_partial`` a note of those that it lacks.
 
-    Args:
-        what: ``image`` or ``caption``.
-        searches: these are the queries, not what is searched.
-
-    Raises:
-        DataError: COCO lacks one, without ``allow_partial``; or all queries.
+    ``searches`` is True for queries, of which one must be left.
     """
     present = [each for each in ids if each in of_coco]
     absent = [each for each in ids if each not in of_coco]
@@ -205,9 +164,13 @@ def _in_coco(
     if not options.allow_partial:
         role = "searches" if searches else "is searched"
         raise DataError(
-            f"{file} has no {what} {absent[0]}, which {role}: expected COCO's captions of val2014; --allow-partial leaves it out"
+            f"{file} has no {what} {absent[0]}, which {role}: expected val2014; {option('allow_partial', True)} leaves"
+            " it out"
         )
     if searches and not present:
         raise DataError(f"{file} has no {what} that searches, such as {absent[0]}: expected COCO's captions of val2014")
     role = "search" if searches else "are searched"
     return present, [f"{what}s that {role} and are not in {file.name} ({len(absent):,}): left out"]
+
+
+LAYOUTS = (("ECCV Caption (eccv_caption_to_image.json, and COCO's captions and images)", fits, load),)

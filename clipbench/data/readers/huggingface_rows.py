@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from clipbench.data.images import EncodedImage
-from clipbench.errors import BadImage, DataError, Unavailable, UnknownSplit, UsageError
+from clipbench.errors import BadImage, DataError, Unavailable, UnknownSplit, UsageError, data_option
 from clipbench.untrusted.reading import read_bytes
 
 if TYPE_CHECKING:
@@ -90,11 +90,7 @@ def open_split(
     """Return one split of the data set that ``load_dataset`` calls ``source``; only its files are fetched and converted.
 
     Args:
-        source: repository or folder.
-        config: configuration, or None for the only one.
-        split: split, or None for the preferred one.
         key: name in the cache for the converted rows.
-        revision: commit on the Hub.
     """
     import datasets
 
@@ -153,7 +149,6 @@ def _elsewhere(source: str, file: str) -> DataError:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield the texts in the lists and mappings of a card."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -175,19 +170,13 @@ def open_files(files: Sequence[Path], split: str | None) -> SplitRows:
 
 
 def choose_split(names: Sequence[str], split: str | None, source: str) -> str:
-    """Return the split to read: the named one, else test, validation, or the only one.
-
-    Raises:
-        UsageError: it does not exist, or one must be named.
-    """
-    if split is not None:
-        if split not in names:
-            raise UnknownSplit(source, split, names)
-        return split
+    """Return the split to read: the named one, else test, validation, or the only one."""
+    if split is not None and split not in names:
+        raise UnknownSplit(source, split, names)
     preferred = [name for name in PREFERRED_SPLITS if name in names] or (list(names) if len(names) == 1 else [])
-    if not preferred:
+    if split is None and not preferred:
         raise UsageError(f"{source} has the splits {', '.join(names) or '(none)'}: name one with split=NAME")
-    return preferred[0]
+    return split or preferred[0]
 
 
 def cache_folder(key: str, split: str) -> Path:
@@ -214,7 +203,7 @@ def library_errors(source: str) -> Iterator[None]:
             raise
         raise DataError(
             f"{source} is loaded by a script, which the datasets library no longer runs: the Hub may have converted it,"
-            " try --data-option revision=refs/convert/parquet, or use a copy in parquet or webdataset form"
+            f" try {data_option(revision='refs/convert/parquet')}, or use a copy in parquet or webdataset form"
         ) from error
     except (exceptions.DatasetGenerationError, FileNotFoundError, ArrowException, JSONDecodeError) as error:
         raise DataError(f"cannot read {source}: {_line(error.__cause__ or error)}") from error
@@ -223,7 +212,6 @@ def library_errors(source: str) -> Iterator[None]:
 
 
 def _line(error: BaseException, n_lines: int = 1) -> str:
-    """Return the first lines of a message as one."""
     return " ".join((str(error).strip() or type(error).__name__).splitlines()[:n_lines])
 
 
@@ -234,7 +222,7 @@ def open_saved(path: Path, split: str | None) -> SplitRows:
     saved = load_from_disk(str(path))
     if not isinstance(saved, dict):
         if split not in (None, str(saved.split)):
-            raise UsageError(f"{path} holds one split only: drop --data-option split={split}")
+            raise UsageError(f"{path} holds one split only: drop {data_option(split=split)}")
         return SplitRows(saved, None if saved.split is None else str(saved.split), None, (path,))
     split = choose_split(list(saved), split, str(path))
     return SplitRows(saved[split], split, None, (path,))

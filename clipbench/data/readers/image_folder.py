@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.data.class_names import FILE_NAME, check_renaming, names_for_prompts, read_class_names
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage
-from clipbench.errors import DataError, UnknownSplit, UsageError
+from clipbench.data.prompts import CLASS_NAMES_FILE, check_renaming, names_for_prompts, read_class_names
+from clipbench.errors import DataError, UnknownSplit, UsageError, option
 from clipbench.untrusted.reading import is_file, is_int64
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -27,18 +27,31 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     (ImageNetV2's ``0`` to ``999``). A class is called what its folder is called, with spaces for underscores, unless a
     ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Images deeper inside
     a class folder belong to that class. Hidden files (their names begin with a dot) are left out; links are followed.
-
-    Raises:
-        UsageError: the folder holds splits, and none or an unknown one is named.
-        DataError: there are no class folders or no images, or (unless ``allow_partial``) a class folder is empty or
-            a link broken.
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
     folders = [_scan(folder) for folder in _class_folders(root)]
     _refuse_wrong_level(root, folders)
-    _refuse_broken(folders, allow_partial=options.allow_partial)
-    names, notes = _names(root, folders)
+    broken = [path for folder in folders for path in folder.broken]
+    if broken and not options.allow_partial:
+        raise DataError(
+            f"{len(broken)} links to images are broken, the first {broken[0]}: fix them, or add"
+            f" {option('allow_partial', True)}"
+        )
+    names, notes = names_for_prompts([folder.path.name for folder in folders])
+    if is_file(root / CLASS_NAMES_FILE):
+        in_file = read_class_names(root / CLASS_NAMES_FILE)
+        check_renaming(names, in_file, source=str(root / CLASS_NAMES_FILE))
+        names, notes = in_file, ()
+    others = [*(path for folder in folders for path in folder.others), *_loose_images(root)]
+    if others:
+        first = others[0].relative_to(root)
+        notes += (f"{len(others)} files that are no images of a class were left out, the first {first}",)
+    if broken:
+        notes += (f"{len(broken)} links to images are broken and were left out",)
+    empty = [folder.path.name for folder in folders if not folder.images]
+    if empty:
+        notes += (f"{len(empty)} classes have no images, the first '{empty[0]}'",)
     images = [(label, path) for label, folder in enumerate(folders) for path in folder.images]
     dataset = Dataset(
         id=id,
@@ -47,24 +60,18 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
         image_ids=[path.relative_to(root).as_posix() for _, path in images],
         labels=np.array([label for label, _ in images], np.int64),
         class_names=names,
-        notes=(*notes, *_notes(root, folders)),
+        notes=notes,
     )
     return check(dataset, allow_partial=options.allow_partial)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ClassFolder:
+class _ClassFolder(NamedTuple):
     path: Path
     images: Sequence[Path]
     others: Sequence[Path]
     """Files that are no images."""
     broken: Sequence[Path]
     """Links without a target."""
-
-    @property
-    def is_nested(self) -> bool:
-        """True if it has images, and all of them in subfolders."""
-        return bool(self.images) and all(image.parent != self.path for image in self.images)
 
 
 def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
@@ -79,7 +86,7 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
         return root / split, split
     if splits:
         raise UsageError(
-            f"{root} holds the splits {', '.join(splits)}: name one, as {root / splits[0]}, or with split={splits[0]}"
+            f"{root} holds the splits {', '.join(splits)}: name one, as {root / splits[0]} or split={splits[0]}"
         )
     return root, root.name if root.name in SPLITS else None
 
@@ -105,12 +112,8 @@ def _scan(folder: Path) -> _ClassFolder:
     files = sorted((folder / entry.name, entry.is_symlink()) for folder, entry in _files(folder))
     broken = {path for path, is_link in files if is_link and not path.exists()}
     whole = [path for path, _ in files if path not in broken]
-    return _ClassFolder(
-        path=folder,
-        images=[path for path in whole if _is_image(path)],
-        others=[path for path in whole if not _is_image(path)],
-        broken=sorted(broken),
-    )
+    images = [path for path in whole if _is_image(path)]
+    return _ClassFolder(folder, images, [path for path in whole if not _is_image(path)], sorted(broken))
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
@@ -158,7 +161,7 @@ def _is_image(path: Path) -> bool:
 def _refuse_wrong_level(root: Path, folders: Sequence[_ClassFolder]) -> None:
     """Raise DataError for folders of folders: classes are probably one level down, and one class would score 100 %."""
     filled = [folder for folder in folders if folder.images]
-    nested = [folder for folder in filled if folder.is_nested]
+    nested = [folder for folder in filled if all(image.parent != folder.path for image in folder.images)]
     if not filled:
         names = ", ".join(folder.path.name for folder in folders[:3])
         raise DataError(f"{root} has no images in its folders ({names}, ...): expected one folder a class")
@@ -168,34 +171,3 @@ def _refuse_wrong_level(root: Path, folders: Sequence[_ClassFolder]) -> None:
             f"{root} holds folders of folders ({'/'.join(inner[:-1])}/...): expected images in its class folders;"
             f" name the folder whose children are the classes, such as {Path(root, *inner[:-2])}"
         )
-
-
-def _refuse_broken(folders: Sequence[_ClassFolder], *, allow_partial: bool) -> None:
-    broken = [path for folder in folders for path in folder.broken]
-    if broken and not allow_partial:
-        raise DataError(
-            f"{len(broken)} links to images are broken, the first {broken[0]}: fix them, or run with --allow-partial"
-        )
-
-
-def _names(root: Path, folders: Sequence[_ClassFolder]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    names, notes = names_for_prompts([folder.path.name for folder in folders])
-    file = root / FILE_NAME
-    if not is_file(file):
-        return names, notes
-    names_in_file = read_class_names(file)
-    check_renaming(names, names_in_file, source=str(file))
-    return names_in_file, ()
-
-
-def _notes(root: Path, folders: Sequence[_ClassFolder]) -> Iterator[str]:
-    others = [path for folder in folders for path in folder.others]
-    others += _loose_images(root)
-    if others:
-        yield f"{len(others)} files that are no images of a class were left out, the first {others[0].relative_to(root)}"
-    n_broken = sum(len(folder.broken) for folder in folders)
-    if n_broken:
-        yield f"{n_broken} links to images are broken and were left out"
-    empty = [folder.path.name for folder in folders if not folder.images]
-    if empty:
-        yield f"{len(empty)} classes have no images, the first '{empty[0]}'"

@@ -10,20 +10,19 @@ The tables may be .csv, .tsv or .json too, and a single file of judgements may l
 """
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage, existing_files
-from clipbench.data.judgements import NO_IMAGE, JudgedItems, Judgements
+from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
 from clipbench.data.readers import manifest
-from clipbench.data.readers.table import ColumnTable
-from clipbench.data.readers.table_columns import USUAL_NAMES
-from clipbench.errors import DataError, UnknownSplit, UsageError
+from clipbench.data.readers.table import ColumnTable, usual_column
+from clipbench.errors import DataError, UnknownSplit, UsageError, data_option, option
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_int64, open_text, reading, shown, user_path
 
 CORPORA, QUERIES, QRELS = ("corpus", "mixed_corpus"), ("queries",), "qrels"
@@ -33,7 +32,7 @@ SPLIT = "test"
 """The split that is read where there are several, as BEIR's own code does."""
 IDS = ("_id", "id", "query_id", "corpus_id", "doc_id", "query-id", "corpus-id")
 PLACES = {3: (0, 1, 2), 4: (0, 2, 3)}
-"""Where query, document and grade stand in a line of so many fields."""
+"""Places of query, document and grade in a line of so many fields."""
 
 
 class Item(NamedTuple):
@@ -52,14 +51,6 @@ class Judgement(NamedTuple):
     grade: int
 
 
-class Judged(NamedTuple):
-    """All documents, the queries that are asked, and what was judged of them."""
-
-    documents: Sequence[Item]
-    queries: Sequence[Item]
-    judgements: Sequence[Judgement]
-
-
 def fits(path: Path) -> bool:
     """Return whether a folder has documents and queries; their judgements may lie elsewhere."""
     return is_folder(path) and None not in (_table(path, CORPORA), _table(path, QUERIES))
@@ -70,104 +61,80 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
     Paths of images are relative to the folder, or absolute. The option ``split`` names a file in the folder ``qrels``, by
     default ``test`` where there are several; the option ``qrels`` names any other file of judgements.
-
-    Raises:
-        UsageError: it is not clear which judgements are meant, or there are none of that name.
-        DataError: a malformed line, an item with neither text nor image, or a judgement of a query or document that is not
-            there (with ``allow_partial``, those are left out).
-        Unavailable: images are missing; with ``allow_partial``, only if all are.
     """
     options.refuse_unknown(("split", "qrels"), id)
     qrels, split, split_notes = _qrels(path, options)
     corpus, table_of_queries = _table(path, CORPORA), _table(path, QUERIES)
     assert corpus is not None and table_of_queries is not None, path
     documents, queries = list(_items(corpus)), list(_items(table_of_queries))
-    judged, judged_notes = _known(
-        _read_qrels(qrels),
-        {query.id for query in queries},
-        {document.id for document in documents},
-        qrels,
-        allow_partial=options.allow_partial,
-    )
+    ids, document_ids = {query.id for query in queries}, {document.id for document in documents}
+    listed = _read_qrels(qrels)
+    judged = _known(listed, (ids, document_ids), qrels, may_lack=options.allow_partial)
+    judged_notes = [f"{_lacking(listed, judged, qrels)}: left out"] if len(judged) < len(listed) else []
     are_asked = {each.query for each in judged}
-    n_left = sum(query.id not in are_asked for query in queries)
-    left_notes = (
-        [f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels.name}: not asked"]
-        if n_left
-        else []
-    )
+    n_left = len(ids - are_asked)
+    left_note = f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels.name}: not asked"
     queries = [query for query in queries if query.id in are_asked]
-    found = Judged(documents, queries, judged)
     advice = "paths are relative to the folder of the data"
-    dataset = judged_dataset(found, path, options, id, split=split, advice=advice)
-    return replace(dataset, notes=(*split_notes, *left_notes, *judged_notes, *dataset.notes))
+    dataset = judged_dataset((queries, documents), judged, path, options, id, advice=advice)
+    notes = (*split_notes, *([left_note] if n_left else []), *judged_notes, *dataset.notes)
+    return replace(dataset, split=split, notes=notes)
 
 
 def judged_dataset(
-    judged: Judged, folder: Path, options: DataOptions, id: str, *, split: str | None, advice: str
+    sides: tuple[Sequence[Item], Sequence[Item]],
+    judged: Sequence[Judgement],
+    folder: Path,
+    options: DataOptions,
+    id: str,
+    *,
+    advice: str,
 ) -> Dataset:
-    """Return a data set of documents and queries, and the images that they name.
-
-    Args:
-        folder: the folder below which images lie.
-        advice: what to do about missing images.
-
-    Raises:
-        Unavailable: images are missing; with ``allow_partial``, only if all are.
-    """
-    files = [item.image for item in (*judged.documents, *judged.queries) if item.image is not None]
-    existing, notes = existing_files(files, folder, id, allow_partial=options.allow_partial, advice=advice)
+    """Return a data set of queries and documents, and the images that they name."""
+    files = [item.image for item in (*sides[1], *sides[0]) if item.image is not None]
+    existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
     images = [file for file in dict.fromkeys(files) if file in existing]
+    image_rows = {file: row for row, file in enumerate(images)}
+    judged_items, rows = [], []
+    for items in sides:
+        kept = [item for item in items if item.image is None or item.image in image_rows]
+        of_image = [NO_IMAGE if item.image is None else image_rows[item.image] for item in kept]
+        ids, texts = tuple(item.id for item in kept), tuple(item.text for item in kept)
+        judged_items.append(JudgedItems(ids, texts, np.array(of_image, np.int64)))
+        rows.append({id: row for row, id in enumerate(ids)})
+    pairs = [
+        (rows[0][each.query], rows[1][each.document], each.grade)
+        for each in judged
+        if each.query in rows[0] and each.document in rows[1]
+    ]
+    query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
     dataset = Dataset(
         id=id,
-        split=split,
         images=[FileImage(file) for file in images],
-        image_ids=[_image_id(folder, file) for file in images],
-        judgements=_judgements(judged, images),
+        image_ids=[manifest.id_below(folder, file) for file in images],
+        judgements=Judgements(
+            queries=judged_items[0], documents=judged_items[1], query=query, document=document, grade=grade
+        ),
         notes=notes,
     )
     return check(dataset, allow_partial=options.allow_partial)
 
 
-def _judgements(judged: Judged, images: Sequence[Path]) -> Judgements:
-    """Return the judgements of the items whose image is there, if they have one."""
-    image_rows = {file: row for row, file in enumerate(images)}
-    sides = []
-    for items in (judged.queries, judged.documents):
-        kept = [item for item in items if item.image is None or item.image in image_rows]
-        rows = [NO_IMAGE if item.image is None else image_rows[item.image] for item in kept]
-        texts = tuple(item.text for item in kept)
-        sides.append(JudgedItems(tuple(item.id for item in kept), texts, np.array(rows, np.int64)))
-    query_rows, document_rows = ({id: row for row, id in enumerate(side.ids)} for side in sides)
-    pairs = [
-        (query_rows[each.query], document_rows[each.document], each.grade)
-        for each in judged.judgements
-        if each.query in query_rows and each.document in document_rows
-    ]
-    query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
-    return Judgements(queries=sides[0], documents=sides[1], query=query, document=document, grade=grade)
-
-
 def _table(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the file of documents or queries in a folder; None where there is none."""
     files = (folder / f"{name}{suffix}" for name in names for suffix in manifest.READERS)
     return next((file for file in files if is_file(file)), None)
 
 
 def _items(file: Path) -> Iterator[Item]:
-    """Yield the rows of a table of documents or queries."""
     table = manifest.read_table(file)
-    id_column, image_column = (
-        _column(table, IDS),
-        _column(table, [name for tier in USUAL_NAMES["image"] for name in tier]),
-    )
+    by_name = {column.lower(): column for column in table.columns}
+    id_column = next((by_name[name] for name in IDS if name in by_name), None)
+    image_column = usual_column("image", table.columns)
     if id_column is None:
         raise DataError(f"{file} has no column of ids: its columns are {', '.join(table.columns)}; expected _id or id")
     if image_column is None and not {"title", "text"} & set(table.columns):
         columns = ", ".join(table.columns)
-        raise DataError(
-            f"{file} has no column of texts or images: its columns are {columns}; expected title, text or image"
-        )
+        raise DataError(f"{file} has no column of texts or images: expected title, text or image, got {columns}")
     for row, value in enumerate(table.columns[id_column]):
         if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
             raise DataError(f"{table.place(row)}: expected an id in {id_column}, got {shown(value)}")
@@ -181,14 +148,7 @@ def _items(file: Path) -> Iterator[Item]:
         yield Item(str(value), text, path)
 
 
-def _column(table: ColumnTable, names: Collection[str]) -> str | None:
-    """Return the column that has the first of some names."""
-    by_name = {column.lower(): column for column in table.columns}
-    return next((by_name[name] for name in names if name in by_name), None)
-
-
 def _text(table: ColumnTable, column: str, row: int) -> str:
-    """Return a field that may be empty, or not be there at all."""
     value = table.columns[column][row] if column in table.columns else None
     if value is None:
         return ""
@@ -202,16 +162,16 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
     split, given = options.options.get("split"), options.options.get("qrels")
     if given is not None:
         if split is not None:
-            raise UsageError(f"--data-option qrels={given} names the judgements: drop --data-option split={split}")
+            raise UsageError(f"{data_option(qrels=given)} names the judgements: drop {data_option(split=split)}")
         file = next((each for each in (user_path(given), path / given) if is_file(each)), None)
         if file is None:
-            raise UsageError(f"--data-option qrels={given}: no such file, nor in {path}: expected a file of judgements")
+            raise UsageError(f"{data_option(qrels=given)}: no such file, nor in {path}: expected a file of judgements")
         return file, file.stem, []
     files = {file.stem: file for file in _qrels_in(path / QRELS)} or {file.stem: file for file in _qrels_in(path)}
     if not files:
         raise DataError(
             f"{path / QRELS} has no judgements: expected files such as test.tsv ({', '.join(QRELS_SUFFIXES)}), or"
-            " --data-option qrels=FILE"
+            f" {data_option(qrels='FILE')}"
         )
     if split is not None:
         if split not in files:
@@ -222,28 +182,22 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
         return file, None if stem == QRELS else stem, []
     if SPLIT not in files:
         raise UsageError(
-            f"{path} has judgements for {', '.join(sorted(files))}: name one with --data-option split=NAME"
+            f"{path} has judgements for {', '.join(sorted(files))}: name one by {data_option(split='NAME')}"
         )
     others = ", ".join(sorted(set(files) - {SPLIT}))
-    return files[SPLIT], SPLIT, [f"the split {SPLIT} alone ({others} left out); --data-option split=NAME reads another"]
+    note = f"the split {SPLIT} alone ({others} left out); {data_option(split='NAME')} reads another"
+    return files[SPLIT], SPLIT, [note]
 
 
 def _qrels_in(folder: Path) -> list[Path]:
-    """Return the files of judgements in a folder: all of one called qrels, else those of that name."""
-    files = (
-        [file for file in entries(folder, DataError) if file.suffix.lower() in QRELS_SUFFIXES]
-        if is_folder(folder)
-        else []
-    )
+    listed = entries(folder, DataError) if is_folder(folder) else []
+    files = [file for file in listed if file.suffix.lower() in QRELS_SUFFIXES]
     return files if folder.name == QRELS else [file for file in files if file.stem == QRELS]
 
 
 def _read_qrels(file: Path) -> list[Judgement]:
-    """Return the judgements of a file, each pair once.
-
-    Raises:
-        DataError: a line has another form, or a pair has two grades.
-    """
+    """Return the judgements of a file, each pair once; raise DataError where a line has another form, or a pair has two
+    grades."""
     grades: dict[tuple[str, str], int] = {}
     with reading(file, DataError), open_text(file) as lines:
         for number, line in enumerate(lines, start=1):
@@ -272,32 +226,22 @@ def _read_qrels(file: Path) -> list[Judgement]:
 
 
 def _known(
-    judged: Sequence[Judgement],
-    queries: Collection[str],
-    documents: Collection[str],
-    qrels: Path,
-    *,
-    allow_partial: bool,
-) -> tuple[list[Judgement], list[str]]:
-    """Return the judgements of queries and documents that are there, and a note that counts the others.
-
-    Raises:
-        DataError: there are others, and none may be left out.
-    """
+    judged: Sequence[Judgement], ids: tuple[set[str], set[str]], qrels: Path, *, may_lack: bool
+) -> list[Judgement]:
+    """Return the judgements of the queries and documents that are there; raise DataError where no others may be."""
+    queries, documents = ids
     known = [each for each in judged if each.query in queries and each.document in documents]
-    if len(known) == len(judged):
-        return known, []
-    unknown = next(each for each in judged if each.query not in queries or each.document not in documents)
-    what = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
-    fault = (
-        f"{len(judged) - len(known):,} of {len(judged):,} judgements of {qrels.name} are of items that the data lack"
-    )
-    if not known or not allow_partial:
-        raise DataError(f"{fault}, the first of {what}: mend it{'; --allow-partial leaves them out' if known else ''}")
-    return known, [f"{fault}: left out"]
+    if len(known) < len(judged) and not (known and may_lack):
+        unknown = next(each for each in judged if each.query not in queries or each.document not in documents)
+        what = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
+        advice = f"mend it; {option('allow_partial', True)} leaves them out" if known else "mend it"
+        raise DataError(f"{_lacking(judged, known, qrels)}, the first of {what}: {advice}")
+    return known
 
 
-def _image_id(folder: Path, file: Path) -> str:
-    """Return the path below the folder, so that a copy elsewhere has the same ids."""
-    root = Path(os.path.normpath(folder))
-    return PurePath(file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+def _lacking(judged: Sequence[Judgement], known: Sequence[Judgement], qrels: Path) -> str:
+    n = len(judged) - len(known)
+    return f"{n:,} of {len(judged):,} judgements of {qrels.name} are of items that the data lack"
+
+
+LAYOUTS = (("judged documents (corpus.jsonl, queries.jsonl, qrels/)", fits, load),)

@@ -13,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet, check
-from clipbench.data.images import FileImage, existing_files
 from clipbench.data.prompts import PLACEHOLDER
 from clipbench.data.readers import manifest
-from clipbench.data.readers.long_captions import image_folder
-from clipbench.errors import DataError, UsageError, did_you_mean
+from clipbench.data.readers.long_captions import FileCaption, captioned_dataset, image_folder
+from clipbench.errors import DataError, UsageError, data_option, did_you_mean
 from clipbench.untrusted.reading import decode_json, is_file, matching, open_text, read_json, read_text, reading, shown
 
 LANGUAGE = "language"
@@ -26,13 +25,11 @@ ENGLISH = ("en", "eng_Latn")
 
 
 class _Caption(NamedTuple):
-    """A caption of an image in one language."""
-
     image: str
     """File name of the image."""
     language: str
     number: int
-    """Which of the image's captions in that language it is, from 0."""
+    """Number of the caption among those of the image in that language, from 0."""
     text: str
 
 
@@ -67,7 +64,7 @@ def load_xm3600(path: Path, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown((LANGUAGE, "captions", "images"), id)
     kept = options.options.get("captions", "all")
     if kept not in ("all", "first"):
-        raise UsageError(f"--data-option captions={kept}: expected all or first")
+        raise UsageError(f"{data_option(captions=kept)}: expected all or first")
     captions = [each for each in _xm3600_captions(path / XM3600_FILE) if kept == "all" or not each.number]
     return _dataset(captions, image_folder(options, [path / "images"]), options, id)
 
@@ -114,7 +111,7 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
     for language, texts in by_language.items():
         if len(texts) != len(names):
             raise DataError(
-                f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected one each"
+                f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected as many"
             )
     captions = [
         _Caption(name, language, 0, texts[row])
@@ -147,10 +144,6 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
     """Return ImageNet with its classes in other languages as slices: those that have templates, or those that are named.
 
     One that is named alone has no slices: the images are those of its classes, with its names and templates.
-
-    Raises:
-        UsageError: there is no such language.
-        DataError: a file is malformed.
     """
     tables = (_by_language(path / BABEL_NAMES), _by_language(path / BABEL_PROMPTS))
     sets = {
@@ -192,12 +185,11 @@ def _label_set(imagenet: Dataset, classes: object, templates: object, place: str
 
 
 def _chosen(languages: Sequence[str], options: DataOptions) -> list[str]:
-    """Return the languages that the option names, each once, or all."""
     asked = options.options.get(LANGUAGE)
     chosen = list(languages) if asked is None else list(dict.fromkeys(each.strip() for each in asked.split(",")))
     for language in chosen:
         if language not in languages:
-            raise UsageError(f"--data-option language={asked}: no '{language}': {did_you_mean(language, languages)}")
+            raise UsageError(f"{data_option(language=asked)}: no '{language}': {did_you_mean(language, languages)}")
     return chosen
 
 
@@ -208,32 +200,25 @@ def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, i
     languages = _chosen(list(dict.fromkeys(each.language for each in captions)), options)
     asked = [each for each in captions if each.language in languages]
     kept = [each for each in asked if each.text.strip()]
-    existing, notes = existing_files(
-        map(folder.joinpath, dict.fromkeys(each.image for each in kept)),
-        folder,
-        id,
-        allow_partial=options.allow_partial,
-        advice="put the images there, or name their folder with --data-option images=FOLDER",
-    )
+    files = [
+        FileCaption(folder / each.image, each.image, each.text, f"{each.image}:{each.language}{each.number}")
+        for each in kept
+    ]
+    dataset = captioned_dataset(files, folder, options, id)
+    notes = dataset.notes
     if len(kept) < len(asked):
         notes += (f"{len(asked) - len(kept)} captions are blank and were left out",)
-    images = [image for image in dict.fromkeys(each.image for each in kept) if folder / image in existing]
-    row = {image: number for number, image in enumerate(images)}
-    kept = [each for each in kept if each.image in row]
+    if len(languages) == 1:
+        return check(replace(dataset, notes=notes))
     main = next((each for each in ENGLISH if each in languages), languages[0])
     main = main if options.options.get(LANGUAGE) is None else languages[0]
-    groups = {LANGUAGE: Groups([each.language for each in kept], of_captions=True, main=main)}
-    if len(languages) > 1:
-        notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
-    return check(
-        Dataset(
-            id=id,
-            images=[FileImage(folder / image) for image in images],
-            image_ids=images,
-            captions=[each.text for each in kept],
-            caption_image=np.array([row[each.image] for each in kept], np.int64),
-            caption_ids=[f"{each.image}:{each.language}{each.number}" for each in kept],
-            groups=groups if len(languages) > 1 else {},
-            notes=notes,
-        )
-    )
+    notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
+    present = set(dataset.image_ids)
+    groups = Groups([each.language for each in kept if each.image in present], of_captions=True, main=main)
+    return check(replace(dataset, groups={LANGUAGE: groups}, notes=notes))
+
+
+LAYOUTS = (
+    ("Crossmodal-3600 (captions.jsonl, images/)", fits_xm3600, load_xm3600),
+    ("captions line by line (XTD-10, Flickr30k-200)", fits_lines, load_lines),
+)

@@ -1,11 +1,11 @@
 """Published sets of long captions as they are laid out on disk once unpacked: an image and a caption each.
 
-Each set has ``fits_SET(path)`` and ``load_SET(path, options, id)``. Images that are missing raise Unavailable, what is
-malformed DataError, and a split or field that does not exist UsageError.
+Each set has ``load_SET(path, options, id)``; ``LAYOUTS`` says how each is recognised.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +15,8 @@ import numpy as np
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage, existing_files
 from clipbench.data.readers import manifest
-from clipbench.data.readers.table_columns import rows_of_split
-from clipbench.errors import DataError, UnknownSplit, UsageError, did_you_mean
+from clipbench.data.readers.table import rows_of_split
+from clipbench.errors import DataError, UnknownSplit, UsageError, data_option, did_you_mean
 from clipbench.untrusted.reading import (
     MOST_DEPTH,
     UTF8,
@@ -37,12 +37,44 @@ from clipbench.untrusted.reading import (
 )
 
 
-class _CaptionedFile(NamedTuple):
-    """An image file and its caption."""
+class FileCaption(NamedTuple):
+    """A caption of an image file."""
 
-    id: str
     image: Path
-    caption: str
+    image_id: str
+    text: str
+    id: str
+
+
+def captioned_dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the data set, not yet checked, of the captions whose images, named relative to a folder, exist."""
+    files = [each.image for each in captions]
+    advice = f"put the images there, or name their folder with {data_option(images='FOLDER')}"
+    existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
+    kept = [each for each in captions if each.image in existing]
+    images = {each.image: each.image_id for each in kept}
+    row = {image: number for number, image in enumerate(images)}
+    return Dataset(
+        id=id,
+        images=[FileImage(image) for image in images],
+        image_ids=list(images.values()),
+        captions=[each.text for each in kept],
+        caption_image=np.array([row[each.image] for each in kept], np.int64),
+        caption_ids=[each.id for each in kept],
+        notes=notes,
+    )
+
+
+def image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
+    """Return the folder of the images: the option ``images``, or the first of some folders that exists; raise
+    UsageError where the option names no folder."""
+    given = options.options.get("images")
+    if given is None:
+        return next((folder for folder in beside if is_folder(folder)), beside[0])
+    folder = user_path(given)
+    if not is_folder(folder):
+        raise UsageError(f"{data_option(images=given)}: expected the folder of the images")
+    return folder
 
 
 # -- Urban-1k (Zhang et al., Long-CLIP, ECCV 2024): 1,000 street images with a caption of about 107 words each
@@ -51,11 +83,6 @@ class _CaptionedFile(NamedTuple):
 #    caption/1.txt, caption/2.txt, ...    the first line is the caption, as the paper's evaluation reads it
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-
-
-def fits_urban1k(path: Path) -> bool:
-    """Return whether a folder has images in ``image`` and texts in ``caption``."""
-    return is_folder(path / "image") and bool(matching(path / "caption", "*.txt"))
 
 
 def load_urban1k(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -75,8 +102,8 @@ def load_urban1k(path: Path, options: DataOptions, id: str) -> Dataset:
         caption = read_text(texts[stem], DataError).partition("\n")[0].strip()
         if not caption:
             raise DataError(f"the first line of {texts[stem]} is blank: expected the caption there")
-        pairs.append(_CaptionedFile(stem, images.get(stem, folder / f"{stem}.jpg"), caption))
-    return _dataset(pairs, folder, options, id)
+        pairs.append(_pair(stem, images.get(stem, folder / f"{stem}.jpg"), caption))
+    return check(captioned_dataset(pairs, folder, options, id))
 
 
 def _numeric(stem: str) -> tuple[int, str]:
@@ -94,11 +121,6 @@ DOCCI_SPLIT = "test"
 """The published split, of 5,000 images; others are train, qual_dev and qual_test."""
 
 
-def fits_docci(path: Path) -> bool:
-    """Return whether a path is the file of descriptions, or its folder."""
-    return path.name == DOCCI_FILE or is_file(path / DOCCI_FILE)
-
-
 def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images of a split with their descriptions."""
     options.refuse_unknown(("split", "images"), id)
@@ -107,15 +129,10 @@ def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
     split = options.options.get("split", DOCCI_SPLIT)
     rows = _read_lines(file)
     split_rows = rows_of_split([row.get("split") for _, row in rows], split, source=str(file))
-    pairs = [
-        _CaptionedFile(
-            _text(row, "example_id", place),
-            folder / _text(row, "image_file", place),
-            _text(row, "description", place),
-        )
-        for place, row in (rows[number] for number in split_rows)
-    ]
-    return _dataset(pairs, folder, options, id, split=split)
+    fields = ("example_id", "image_file", "description")
+    found = [[_text(row, field, place) for field in fields] for place, row in (rows[number] for number in split_rows)]
+    pairs = [_pair(name, folder / image, text) for name, image, text in found]
+    return check(replace(captioned_dataset(pairs, folder, options, id), split=split))
 
 
 # -- Densely Captioned Images (Urbanek et al., CVPR 2024), as its own code unpacks it
@@ -131,11 +148,6 @@ DCI_ALL = "all"
 """A split of ours: every image that has an entry, for papers that score retrieval on all of DCI."""
 
 
-def fits_dci(path: Path) -> bool:
-    """Return whether a folder has DCI's splits and entries."""
-    return is_file(path / DCI_SPLITS) and is_folder(path / DCI_ENTRIES)
-
-
 def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images of a split with what the authors call the extended caption: the short one, then the extra one."""
     options.refuse_unknown(("split", "images"), id)
@@ -148,8 +160,8 @@ def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
         caption = _text(entry, "short_caption", str(file)).strip()
         if isinstance(extra, str) and extra.strip():
             caption += f"\n{extra.strip()}"
-        pairs.append(_CaptionedFile(file.name, folder / _text(entry, "image", str(file)), caption))
-    return _dataset(pairs, folder, options, id, split=split)
+        pairs.append(_pair(file.name, folder / _text(entry, "image", str(file)), caption))
+    return check(replace(captioned_dataset(pairs, folder, options, id), split=split))
 
 
 def _dci_names(path: Path, split: str) -> list[str]:
@@ -207,16 +219,16 @@ def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
     n = options.whole_number("n", "a number of captions, 1 or more", least=1) or SHAREGPT4V_CAPTIONS
     with reading(file, DataError):
         items = list(islice(_list_items(file), n))
-    pairs = [_conversation(item, folder, f"{file}, item {number}") for number, item in enumerate(items, start=1)]
-    return _dataset(pairs, folder, options, id)
-
-
-def _conversation(item: object, folder: Path, place: str) -> _CaptionedFile:
-    turns = item.get("conversations") if isinstance(item, Mapping) else None
-    if not isinstance(item, Mapping) or not isinstance(turns, list) or len(turns) < 2 or not isinstance(turns[1], dict):
-        raise DataError(f"{place}: expected an image, and the caption as the second of its conversations")
-    image = _text(item, "image", place)
-    return _CaptionedFile(image, folder / image, _text(turns[1], "value", place).replace("\n", " "))
+    pairs = []
+    for number, item in enumerate(items, start=1):
+        match item:
+            case {"conversations": [_, {**turn}, *_], **more}:
+                place, fields = f"{file}, item {number}", {"image": more.get("image"), "value": turn.get("value")}
+                image = _text(fields, "image", place)
+                pairs.append(_pair(image, folder / image, _text(fields, "value", place).replace("\n", " ")))
+            case _:
+                raise DataError(f"{file}, item {number}: expected an image, and its caption as second conversation")
+    return check(captioned_dataset(pairs, folder, options, id))
 
 
 def _list_items(path: Path) -> Iterator[object]:
@@ -238,16 +250,12 @@ def _list_items(path: Path) -> Iterator[object]:
                 rest += more
                 continue
             rest, before = body[end:], ","
-            yield _sound(item, path)
-
-
-def _sound(item: object, path: Path) -> object:
-    try:
-        check_depth(item)
-        check_text(item)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
-    return item
+            try:
+                check_depth(item)
+                check_text(item)
+            except ValueError as error:
+                raise DataError(f"{path}: {error}") from error
+            yield item
 
 
 # -- ImageInWords (Garg et al., EMNLP 2024): descriptions of about 217 words for images of other sets
@@ -293,61 +301,18 @@ def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
             raise DataError(f"{place}: expected the image in {' or '.join(IIW_IMAGES)}")
         name = _text(row, field, place)
         image = folder / (name if Path(name).suffix else f"{name}.jpg")
-        pairs.append(_CaptionedFile(name, image, _text(row, caption, place)))
-    return _dataset(pairs, folder, options, id)
+        pairs.append(_pair(name, image, _text(row, caption, place)))
+    return check(captioned_dataset(pairs, folder, options, id))
 
 
 # -- what the sets share
 
 
-def _dataset(
-    pairs: Sequence[_CaptionedFile], folder: Path, options: DataOptions, id: str, *, split: str | None = None
-) -> Dataset:
-    """Return the data set of the pairs whose images, named relative to a folder, exist.
-
-    Raises:
-        Unavailable: images are missing; with ``allow_partial``, only if all are.
-        DataError: there are no pairs, or two have the same id.
-    """
-    existing, notes = existing_files(
-        (pair.image for pair in pairs),
-        folder,
-        id,
-        allow_partial=options.allow_partial,
-        advice="put the images there, or name their folder with --data-option images=FOLDER",
-    )
-    present = [pair for pair in pairs if pair.image in existing]
-    return check(
-        Dataset(
-            id=id,
-            split=split,
-            images=[FileImage(pair.image) for pair in present],
-            image_ids=[pair.id for pair in present],
-            captions=[pair.caption for pair in present],
-            caption_image=np.arange(len(present), dtype=np.int64),
-            caption_ids=[pair.id for pair in present],
-            notes=notes,
-        )
-    )
-
-
-def image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
-    """Return the folder of the images: the option ``images``, or the first of some folders that exists.
-
-    Raises:
-        UsageError: the option names no folder.
-    """
-    given = options.options.get("images")
-    if given is None:
-        return next((folder for folder in beside if is_folder(folder)), beside[0])
-    folder = user_path(given)
-    if not is_folder(folder):
-        raise UsageError(f"--data-option images={given}: expected the folder of the images")
-    return folder
+def _pair(id: str, image: Path, caption: str) -> FileCaption:
+    return FileCaption(image, id, caption, id)
 
 
 def _text(row: Mapping[str, object], field: str, place: str) -> str:
-    """Return a field that must be a text with words; raise DataError where it is not."""
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{place}: expected a text in {field}, got {shown(value)}")
@@ -355,6 +320,27 @@ def _text(row: Mapping[str, object], field: str, place: str) -> str:
 
 
 def _read_lines(path: Path) -> list[tuple[str, Mapping[str, object]]]:
-    """Return the objects of a JSON Lines file, each with its place; raise DataError where it cannot be read."""
     with reading(path, DataError):
         return [(f"{path}, line {number}", row) for number, row in manifest.READERS[".jsonl"](path)]
+
+
+LAYOUTS = (
+    (
+        "Urban-1k (image/, caption/)",
+        lambda path: bool(matching(path, "caption/*.txt")) and is_folder(path / "image"),
+        load_urban1k,
+    ),
+    (
+        "DOCCI (docci_descriptions.jsonlines)",
+        lambda path: path.name == DOCCI_FILE or is_file(path / DOCCI_FILE),
+        load_docci,
+    ),
+    (
+        "Densely Captioned Images (splits.json, complete/)",
+        lambda path: is_file(path / DCI_SPLITS) and is_folder(path / DCI_ENTRIES),
+        load_dci,
+    ),
+    ("ShareGPT4V (a .json of conversations)", fits_sharegpt4v, load_sharegpt4v),
+    ("ImageInWords (a .jsonl of IIW)", fits_iiw, load_iiw),
+)
+"""Name of each set, a test of whether a path is one, and its loader."""

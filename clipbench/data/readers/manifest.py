@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from clipbench.data.class_names import read_class_names
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage, existing_files
-from clipbench.data.readers.table import ColumnTable, read_samples
-from clipbench.data.readers.table_columns import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.readers.table_columns import Roles, find_roles, rows_of_split
-from clipbench.errors import DataError, UsageError
-from clipbench.untrusted.reading import is_file, open_text, parse_json, read_json, reading, shown
+from clipbench.data.prompts import read_class_names
+from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
+from clipbench.data.readers.table import ColumnTable, TableImage, find_roles, rows_of_split, table_dataset
+from clipbench.errors import DataError, UsageError, data_option
+from clipbench.untrusted.reading import entries, is_file, is_folder, open_text, parse_json, read_json, reading, shown
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 HEAD_CHARACTERS = 1 << 16
@@ -29,57 +28,37 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     An image's path is relative to the manifest's folder, or absolute. Rows with the same image are one image with
     several captions; a caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ...
     Without an id column an image's id is its path, relative to the manifest where it lies below it.
-
-    Raises:
-        UsageError: the role of a column is unclear, or the named split does not exist.
-        DataError: a malformed line, or an empty field.
-        Unavailable: images are missing; with ``allow_partial``, only if all are.
     """
     options.refuse_unknown(OPTIONS, id)
     table = read_table(path)
     roles = find_roles(list(table.columns), options.options, source=str(path))
     split = options.options.get("split")
     if roles.split is None and split is not None:
-        raise UsageError(f"{path} has no split column: drop --data-option split={split}")
+        raise UsageError(f"{path} has no split column: drop {data_option(split=split)}")
     rows = rows_of_split(table.columns[roles.split or roles.image], split, source=str(path))
     files = {row: _file(path, table, roles.image, row) for row in rows}
+    advice = "paths are relative to the manifest's folder"
     existing, file_notes = existing_files(
-        files.values(),
-        path.parent,
-        path.name,
-        allow_partial=options.allow_partial,
-        advice="paths are relative to the manifest's folder",
+        files.values(), path.parent, path.name, advice, allow_partial=options.allow_partial
     )
-    files = {row: file for row, file in files.items() if file in existing}
-    class_names_file = options.options.get("class_names")
-    samples = read_samples(
-        table,
-        replace(roles, id=None) if roles.id == roles.image else roles,
-        keys=files,
-        ids={row: _id(path, file) for row, file in files.items()},
-        class_names=None if class_names_file is None else read_class_names(Path(class_names_file)),
-    )
-    dataset = Dataset(
-        id=id,
-        split=split,
-        images=[FileImage(files[row]) for row in samples.first_rows],
-        image_ids=samples.image_ids,
-        labels=samples.labels,
-        class_names=samples.class_names,
-        captions=samples.captions,
-        caption_image=samples.caption_image,
-        groups=samples.groups,
-        notes=(*samples.notes, *file_notes, *_split_notes(table, roles, split)),
-    )
-    return check(dataset, allow_partial=options.allow_partial)
+    images = {
+        row: TableImage(FileImage(file), file, id_below(path.parent, file))
+        for row, file in files.items()
+        if file in existing
+    }
+    names = options.options.get("class_names")
+    roles = replace(roles, id=None) if roles.id == roles.image else roles
+    dataset = table_dataset(table, roles, id, images, None if names is None else read_class_names(Path(names)))
+    notes = (*dataset.notes, *file_notes)
+    splits = sorted({str(value) for value in table.columns[roles.split]}) if roles.split is not None else []
+    if split is None and len(splits) > 1:
+        notes += (f"all splits together ({', '.join(splits)}); {data_option(split=splits[0])} reads one",)
+    return check(replace(dataset, split=split, has_ids=True, notes=notes), allow_partial=options.allow_partial)
 
 
 def read_table(path: Path) -> ColumnTable:
-    """Return the columns of a manifest; error messages name a row by its line.
-
-    Raises:
-        DataError: it cannot be read, has no rows, or a line is malformed.
-    """
+    """Return the columns of a manifest; error messages name a row by its line; raise DataError where it cannot be read,
+    has no rows, or a line is malformed."""
     with reading(path, DataError):
         numbered = list(READERS[path.suffix.lower()](path))
     if not numbered:
@@ -91,6 +70,22 @@ def read_table(path: Path) -> ColumnTable:
         columns={name: [row.get(name) for _, row in numbered] for name in names},
         place=lambda row: f"{path}, {unit} {numbers[row]}",
     )
+
+
+def fits(path: Path) -> bool:
+    """Return whether a path is a file of a kind that is read."""
+    return is_file(path) and path.suffix.lower() in READERS
+
+
+def only_table(folder: Path, *, has_captions: bool) -> Path | None:
+    """Return the one table in a folder, such as ``captions.csv``; None where there is none, or several.
+
+    Without captions, a table beside several folders is not it: they may be one folder a class.
+    """
+    inside = entries(folder, DataError) if is_folder(folder) else []
+    tables = [file for file in inside if fits(file)]
+    n_folders = sum(map(is_folder, inside))
+    return tables[0] if len(tables) == 1 and (has_captions or n_folders < 2) else None
 
 
 def manifests_in(folder: Path) -> list[Path]:
@@ -166,13 +161,6 @@ def _object(value: object, place: str) -> Mapping[str, object]:
     return value
 
 
-def _split_notes(table: ColumnTable, roles: Roles, split: str | None) -> Iterator[str]:
-    if roles.split is not None and split is None:
-        splits = sorted({str(value) for value in table.columns[roles.split]})
-        if len(splits) > 1:
-            yield f"all splits together ({', '.join(splits)}); --data-option split={splits[0]} reads one"
-
-
 def _file(manifest: Path, table: ColumnTable, column: str, row: int) -> Path:
     value = table.columns[column][row]
     if not isinstance(value, str) or not value.strip():
@@ -182,7 +170,7 @@ def _file(manifest: Path, table: ColumnTable, column: str, row: int) -> Path:
     return Path(os.path.normpath(manifest.parent / value))
 
 
-def _id(manifest: Path, file: Path) -> str:
-    """Return the path below the manifest, so that a copy elsewhere has the same ids."""
-    folder = Path(os.path.normpath(manifest.parent))
-    return PurePath(file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
+def id_below(folder: Path, file: Path) -> str:
+    """Return the path of a file below a folder, so that a copy elsewhere has the same ids."""
+    root = Path(os.path.normpath(folder))
+    return PurePath(file.relative_to(root) if file.is_relative_to(root) else file).as_posix()

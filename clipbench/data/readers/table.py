@@ -1,5 +1,6 @@
-"""Rows of a table as the parts of a data set: one image a key, with its label and its captions."""
+"""Tables as data sets: the columns by role (image, caption, label, id), and one image a key, with its label and captions."""
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,34 +8,167 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.dataset import Groups
-from clipbench.data.readers.table_columns import CAPTION_COLUMN, Roles
-from clipbench.errors import DataError, did_you_mean
-from clipbench.untrusted.reading import is_int64, shown
-from clipbench.untrusted.written_lists import read_written_list
+from clipbench.data.dataset import Dataset, Groups
+from clipbench.data.images import ImageRef
+from clipbench.errors import DataError, UnknownSplit, UsageError, data_option, did_you_mean
+from clipbench.untrusted.reading import is_int64, read_written_list, shown
 
-Place = Callable[[int], str]
-"""Returns the name of a row for messages, such as ``manifest.csv, line 3``."""
+OPTIONS = ("image", "caption", "label", "id", "group")
+"""``--data-option`` names that take the name of a column."""
+
+USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
+    "image": (
+        ("image",),
+        (
+            "image_path",
+            "image_file",
+            "image_name",
+            "img_path",
+            "filepath",
+            "file_path",
+            "file_name",
+            "filename",
+            "path",
+        ),
+        ("img", "file", "jpg", "jpeg", "png", "webp"),
+    ),
+    "caption": (("caption", "captions"), ("text", "texts", "txt", "sentence", "sentences", "description"), ("title",)),
+    "label": (
+        ("label", "class"),
+        ("class_index", "class_id", "label_index", "label_id", "fine_label", "cls", "target"),
+    ),
+    "class_name": (("class_name", "label_name"), ("name",)),
+    "id": (("image_id",), ("id", "sample_id", "key", "__key__")),
+    "split": (("split",),),
+    "group": (("group",),),
+}
+"""Usual column names of each role, in tiers: a later tier counts only where a table has no name of an earlier one, so
+that the canonical name wins. Between two names of one tier, only the user can choose."""
+
+CAPTION_COLUMN = "caption"
+"""As a group, where captions stand in several columns, such as one a language: the column of each caption."""
+
+_NUMBERED = re.compile(r"(?:caption|text|sentence)s?_?(\d{1,18})")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
-    """The images that a table lists, with their labels and captions."""
+class Roles:
+    """The column of each role; None where a table has none."""
 
-    first_rows: Sequence[int]
-    """The row in which each image first appears, in that order."""
-    image_ids: Sequence[str]
-    labels: Int64[np.ndarray, " n_images"] | None
-    class_names: tuple[str, ...] | None
-    captions: Sequence[str] | None
-    caption_image: Int64[np.ndarray, " n_captions"] | None
-    groups: Mapping[str, Groups]
-    notes: tuple[str, ...]
+    image: str
+    captions: tuple[str, ...] = ()
+    """Several columns (``caption_0``, ``caption_1``, ...) or one."""
+    label: str | None = None
+    class_name: str | None = None
+    """Column with the name of each class, beside a label column of numbers."""
+    id: str | None = None
+    id_is_named: bool = False
+    """True if the user named the id column; a guessed one is dropped where its values do not fit."""
+    split: str | None = None
+    groups: tuple[str, ...] = ()
+    """Columns whose values slice the data; ``caption`` stands for the column that a caption came from."""
 
-    @property
-    def has_ids(self) -> bool:
-        """False where images have the numbers of their rows for ids."""
-        return list(self.image_ids) != [str(row) for row in self.first_rows]
+
+def usual_column(role: str, columns: Iterable[str]) -> str | None:
+    """Return the first column that has the most usual name of a role; None where none has any."""
+    known = list(columns)
+    return next((name for tier in USUAL_NAMES[role] for name in known if name.lower() in tier), None)
+
+
+def find_roles(
+    columns: Sequence[str],
+    options: Mapping[str, str],
+    *,
+    source: str,
+    image: str | None = None,
+    label: str | None = None,
+) -> Roles:
+    """Return the column of each role; raise UsageError where a named column does not exist, several could have one
+    role, or there is no image column, or neither captions nor labels.
+
+    If the user names the captions or the labels, the other is not guessed.
+
+    Args:
+        options: the user's ``image``, ``caption`` (one column, or several with commas), ``label``, ``id`` and ``group``
+            (likewise).
+        image: the image column by its type; the user's choice takes precedence.
+        label: the label column by its type; a usual name takes precedence.
+    """
+    given = _Columns(columns, options, source)
+    image = given.one("image") or image or given.guess("image")
+    if image is None:
+        raise UsageError(f"{source} has no image column: {given.advice('image')}")
+    captions, labels = given.named("caption"), given.one("label")
+    if not captions and labels is None:
+        captions, labels = given.guess_captions(), given.guess("label") or label
+    class_name = given.guess("class_name") if labels or not captions else None
+    if not captions and labels is None and class_name is None:
+        advice = f"{given.advice('caption')} or {data_option(label='COLUMN')}"
+        raise UsageError(f"{source} has neither captions nor labels: {advice}")
+    by_caption = [CAPTION_COLUMN] if len(captions) > 1 else []
+    return Roles(
+        image=image,
+        captions=captions,
+        label=labels or class_name,
+        class_name=class_name if labels else None,
+        id=given.one("id") or given.guess("id"),
+        id_is_named="id" in options,
+        split=given.guess("split"),
+        groups=given.named("group", by_caption) or tuple(filter(None, [given.guess("group")])),
+    )
+
+
+class _Columns(NamedTuple):
+    """The columns of a table, and the user's options that name some."""
+
+    columns: Sequence[str]
+    options: Mapping[str, str]
+    source: str
+
+    def advice(self, role: str) -> str:
+        return f"its columns are {', '.join(self.columns)}; name one with {data_option(**{role: 'COLUMN'})}"
+
+    def named(self, role: str, also: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the columns that an option names, with commas between them."""
+        text = self.options.get(role)
+        names = [] if text is None else [text] if text in self.columns else [part.strip() for part in text.split(",")]
+        for name in names:
+            if name not in (*self.columns, *also):
+                hint = did_you_mean(name, self.columns)
+                raise UsageError(f"{self.source} has no column '{name}' ({data_option(**{role: text})}): {hint}")
+        return tuple(names)
+
+    def one(self, role: str) -> str | None:
+        return next(iter(self.named(role)), None)
+
+    def guess(self, role: str) -> str | None:
+        for tier in USUAL_NAMES[role]:
+            candidates = [column for column in self.columns if column.lower() in tier]
+            if len(candidates) > 1:
+                both, named = " and ".join(candidates), role if role in OPTIONS else "label"
+                raise UsageError(f"{self.source}: {both} could each be the {role} column: {self.advice(named)}")
+            if candidates:
+                return candidates[0]
+        return None
+
+    def guess_captions(self) -> tuple[str, ...]:
+        numbered = {column: match for column in self.columns if (match := _NUMBERED.fullmatch(column.lower()))}
+        if numbered and not any(column.lower() in USUAL_NAMES["caption"][0] for column in self.columns):
+            return tuple(sorted(numbered, key=lambda column: int(numbered[column][1])))
+        return tuple(filter(None, [self.guess("caption")]))
+
+
+def rows_of_split(column: Iterable[object], split: str | None, *, source: str) -> list[int]:
+    """Return the rows of one split, by the values of the split column; all rows without a split."""
+    splits = [str(value) for value in column]
+    rows = [row for row, value in enumerate(splits) if split in (None, value)]
+    if split is not None and not rows:
+        raise UnknownSplit(source, split, sorted(set(splits)))
+    return rows
+
+
+Place = Callable[[int], str]
+"""Returns the name of a row for messages, such as ``manifest.csv, line 3``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,41 +184,46 @@ class ColumnTable:
         return [(row, values[row]) for row in rows]
 
 
-def read_samples(
+class TableImage(NamedTuple):
+    """The image of a row."""
+
+    image: ImageRef
+    key: Hashable
+    """Rows with the same key are one image."""
+    id: str
+    """For tables without an id column."""
+
+
+def table_dataset(
     table: ColumnTable,
     roles: Roles,
-    *,
-    keys: Mapping[int, Hashable],
-    ids: Mapping[int, str],
+    id: str,
+    images: Mapping[int, TableImage],
     class_names: Sequence[str] | None = None,
-) -> Samples:
-    """Return the images of some rows; rows with the same key are one image and give it several captions.
+) -> Dataset:
+    """Return the data set of some rows, not yet checked; several rows of one image give it several captions.
 
     With ``class_names``, labels are rows of it. Otherwise whole numbers are used as they are, and texts become their
     place in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names beside
-    them become their place in the order of all numbers that have a name.
+    them become their place in the order of all numbers that have a name. Images whose ids are the numbers of their rows
+    have none (``has_ids``).
 
     Args:
-        table: the columns.
-        roles: the column of each role.
-        keys: identity of the image of each row that is kept, in order.
-        ids: of each row that is kept, for tables without an id column.
-        class_names: names in the order of the class numbers.
-
-    Raises:
-        DataError: an empty caption, label or id, labels or ids that contradict each other; names the row.
+        images: of the rows that are kept, by their numbers, in order.
     """
     first_row: dict[Hashable, int] = {}
-    for row, key in keys.items():
-        first_row.setdefault(key, row)
+    for row, image in images.items():
+        first_row.setdefault(image.key, row)
     image_of = {key: image for image, key in enumerate(first_row)}
-    owner = {row: image_of[key] for row, key in keys.items()}
-    image_ids, notes = _image_ids(table, roles, owner, ids)
+    owner = {row: image_of[image.key] for row, image in images.items()}
+    image_ids, notes = _image_ids(table, roles, owner, {row: image.id for row, image in images.items()})
     labels, names = _labels(table, roles, owner, class_names)
     cells = _captions(table, roles, owner)
-    return Samples(
-        first_rows=list(first_row.values()),
+    return Dataset(
+        id=id,
+        images=[images[row].image for row in first_row.values()],
         image_ids=image_ids,
+        has_ids=image_ids != [str(row) for row in first_row.values()],
         labels=labels,
         class_names=names,
         captions=[cell.text for cell in cells] if roles.captions else None,
@@ -101,14 +240,12 @@ def _image_ids(
     if roles.id is None:
         return _agreed(ids, owner, table.place, "id"), ()
     column = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner)}
-    if roles.id_is_named:
-        for row, value in column.items():
-            if not value.strip():
-                raise DataError(f"{table.place(row)}: the {roles.id} is empty")
-        return _agreed(column, owner, table.place, "id"), ()
+    empty = next((row for row, value in column.items() if not value.strip()), None)
+    if roles.id_is_named and empty is not None:
+        raise DataError(f"{table.place(empty)}: the {roles.id} is empty")
     pairs = {(image, column[row]) for row, image in owner.items()}
-    n_images = len(set(owner.values()))
-    if len(pairs) == n_images == len(set(column.values())) and all(value.strip() for value in column.values()):
+    is_of_each = empty is None and len(pairs) == len(set(owner.values())) == len(set(column.values()))
+    if roles.id_is_named or is_of_each:
         return _agreed(column, owner, table.place, "id"), ()
     note = f"column '{roles.id}' does not give each image an id of its own, so it was not used as ids"
     return _agreed(ids, owner, table.place, "id"), (note,)
@@ -121,15 +258,13 @@ def _agreed(values: Mapping[int, str], owner: Mapping[int, int], place: Place, w
         other, value = agreed.setdefault(image, (row, values[row]))
         if value != values[row]:
             raise DataError(
-                f"{place(row)}: the image has {what} '{values[row]}', and '{value}' in {place(other)}:"
-                f" name the column that holds one {what} per image with --data-option {what}=COLUMN"
+                f"{place(row)}: the image has {what} '{values[row]}', and '{value}' in {place(other)}: name the column"
+                f" that holds one {what} per image with {data_option(**{what: 'COLUMN'})}"
             )
     return [value for _, value in agreed.values()]
 
 
 class _Caption(NamedTuple):
-    """A caption, and the cell that it stands in."""
-
     text: str
     image: int
     row: int
@@ -149,7 +284,6 @@ def _captions(table: ColumnTable, roles: Roles, owner: Mapping[int, int]) -> lis
 
 
 def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: Sequence[_Caption]) -> Groups:
-    """Return the groups of a column: of images where all rows of each image agree, else of captions."""
     if name == CAPTION_COLUMN and name not in table.columns:
         return Groups([caption.column for caption in captions], of_captions=True)
     values = {row: "" if value is None else str(value).strip() for row, value in table.column(name, owner)}
@@ -159,24 +293,23 @@ def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: S
     if all(len(each) == 1 for each in by_image.values()):
         return Groups([each.pop() for each in by_image.values()])
     if not captions:
+        several = sorted(next(each for each in by_image.values() if len(each) > 1))
         raise DataError(
-            f"column '{name}' gives an image several groups, such as {' and '.join(sorted(next(each for each in by_image.values() if len(each) > 1))[:2])}:"
-            " expected one for each image, or captions"
+            f"column '{name}' gives an image several groups, such as {' and '.join(several[:2])}: expected one for each"
+            " image, or captions"
         )
     return Groups([values[caption.row] for caption in captions], of_captions=True)
 
 
 def _texts(value: object, column: str, row: int, place: Place) -> list[str]:
     """Return the captions in one cell: a text, a list of texts, or such a list as it is written in a .csv file."""
-    texts = read_written_list(value) or [value] if isinstance(value, str) else value
-    if texts is None:
-        texts = []
+    texts = read_written_list(value) or [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise DataError(f"{place(row)}: expected a text or a list of texts in {column}, got {shown(value)}")
     if not texts or not all(text.strip() for text in texts):
         raise DataError(
-            f"{place(row)}: the {column} is empty, expected a caption (--data-option caption=COLUMN or"
-            " --data-option label=COLUMN names another column)"
+            f"{place(row)}: the {column} is empty, expected a caption ({data_option(caption='COLUMN')} or"
+            f" {data_option(label='COLUMN')} names another column)"
         )
     return list(texts)
 
@@ -188,9 +321,7 @@ def _labels(
         return None, None
     for row, value in table.column(roles.label, owner):
         if not _is_label(value):
-            raise DataError(
-                f"{table.place(row)}: expected a class name or a whole number as {roles.label}, got {shown(value)}"
-            )
+            raise DataError(f"{table.place(row)}: expected a class name or number as {roles.label}, got {shown(value)}")
     agreed = _agreed({row: str(value) for row, value in table.column(roles.label, owner)}, owner, table.place, "label")
     # Of the whole table, so that a split or a subset numbers its classes as the whole does.
     all_labels = {str(value) for value in table.columns[roles.label] if _is_label(value)}
@@ -216,7 +347,6 @@ def _is_label(value: object) -> bool:
 
 
 def _class_numbers(labels: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " n_images"]:
-    """Return the row of each label among the class names."""
     place = {name: row for row, name in reversed(list(enumerate(names)))}  # of two equal names the first
     for label in labels:
         if label not in place:
@@ -231,9 +361,7 @@ def _names_of_numbers(table: ColumnTable, label: str, class_name: str) -> dict[i
         if not _is_label(value) or not is_int64(str(value)):
             continue
         if not _is_label(name):
-            raise DataError(
-                f"{table.place(row)}: expected the name of label {value} in {class_name}, got {shown(name)}"
-            )
+            raise DataError(f"{table.place(row)}: expected a name of label {value} in {class_name}, got {shown(name)}")
         other, known = first_row.setdefault(int(str(value)), (row, name))
         if known != name:
             raise DataError(

@@ -14,18 +14,17 @@ Nothing is unpacked: images are read from their shards by offset when they are n
 """
 
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from clipbench.data.class_names import FILE_NAME, read_class_names
 from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet, check
 from clipbench.data.images import EncodedImage
-from clipbench.data.prompts import PLACEHOLDER, read_templates
-from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError
+from clipbench.data.prompts import CLASS_NAMES_FILE, PLACEHOLDER, read_class_names, read_templates
+from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError, data_option
 from clipbench.untrusted.limits import ARCHIVE_ERRORS
 from clipbench.untrusted.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
 
@@ -42,8 +41,8 @@ CONTENTS = ("cls", "npy", "txt")
 MOST_BYTES = 1 << 24
 """Bytes of such a member."""
 MOST_SHARDS = 1_000_000
-
-T = TypeVar("T")
+KINDS = ("classification", "multilabel", "retrieval")
+"""Words that ``dataset_type.txt`` may hold."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +106,6 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
 
     Captions are the lines of a ``.txt`` member, by ``str.splitlines``. CLIP_benchmark writes a newline inside a caption
     as backslash and n and does not convert it back; nor do we, so that numbers agree.
-
-    Raises:
-        UsageError: the split does not exist.
-        DataError: a file or shard is missing, cut short or malformed, or a sample lacks its image or label.
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
@@ -118,17 +113,23 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
         sample for shard in (_shards(root / split) if shards is None else shards) for sample in samples_in(shard)
     ]
     label_sets, classes = _label_sets(root, samples, options.options.get("label"))
-    parts = _parts(root)(samples) if label_sets is None else {"label_sets": label_sets}
-    is_plain = "captions" not in parts and label_sets is None
+    parts: dict[str, Any] = {"label_sets": label_sets, "templates": (PLACEHOLDER,)}
+    if label_sets is None:
+        kind = read_text(root / TYPE_FILE, DataError).strip().lower() if is_file(root / TYPE_FILE) else KINDS[0]
+        if kind not in KINDS:
+            raise DataError(f"{root / TYPE_FILE} says '{kind}', expected one of {', '.join(KINDS)}")
+        parts = _captions(samples) if kind == "retrieval" else _labels(samples, has_several=kind == "multilabel")
+        if is_file(root / TEMPLATES_FILE):
+            parts["templates"] = read_templates(root / TEMPLATES_FILE)
+        if kind != "retrieval" and is_file(root / CLASS_NAMES_FILE):
+            parts["class_names"] = read_class_names(root / CLASS_NAMES_FILE)
     dataset = Dataset(
         id=id,
         split=split,
         images=[sample.image() for sample in samples],
         image_ids=[sample.key for sample in samples],
-        class_names=_optional(root / FILE_NAME, read_class_names) if is_plain else None,
-        templates=_optional(root / TEMPLATES_FILE, read_templates) if label_sets is None else (PLACEHOLDER,),
         groups=_groups(samples, options.options.get("group"), classes),
-        **parts,  # type: ignore[arg-type]
+        **parts,
     )
     return check(dataset, allow_partial=options.allow_partial)
 
@@ -136,7 +137,7 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
 def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
     if is_file(root / SHARDS_FILE):  # the folder of one split was named
         if split not in (None, root.name):
-            raise UsageError(f"{root} is the split '{root.name}': drop --data-option split={split}")
+            raise UsageError(f"{root} is the split '{root.name}': drop {data_option(split=split)}")
         return root.parent, root.name
     splits = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in matching(root, f"*/{pattern}")})
     split = split or DEFAULT_SPLIT
@@ -150,9 +151,7 @@ def _shards(folder: Path) -> list[Path]:
     try:
         content = read_bytes(file)
     except OSError as error:
-        raise DataError(
-            f"{file} is missing ({error.strerror or error}): expected the number of shards in it"
-        ) from error
+        raise DataError(f"{file} is missing ({error.strerror or error}): expected the number of shards") from error
     text = content.decode("ascii", "replace").strip()
     if not text.isdecimal() or not is_int64(text) or int(text) > MOST_SHARDS:
         raise DataError(f"{file} holds {content[:40]!r}, expected the number of shards, at most {MOST_SHARDS:,}")
@@ -160,23 +159,21 @@ def _shards(folder: Path) -> list[Path]:
     shards = [folder / f"{number}.tar" for number in range(n_shards)]
     missing = [shard.name for shard in shards if not is_file(shard)]
     if missing:
-        raise DataError(
-            f"{folder} lacks {len(missing)} of {n_shards} shards, the first {missing[0]}: download them again"
-        )
+        raise DataError(f"{folder} lacks {len(missing)} of {n_shards} shards, the first {missing[0]}: fetch them again")
     return shards
 
 
 def samples_in(shard: Path) -> Iterator[_Sample]:
-    """Yield the samples of a shard; the members of one sample are adjacent.
-
-    Raises:
-        DataError: it is damaged or cut short.
-    """
+    """Yield the samples of a shard; the members of one sample are adjacent; raise DataError where it is damaged or cut
+    short."""
     sample: _Sample | None = None
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
-                key, extension = _split_name(member.name)
+                # Split at the first dot after the last slash, as the webdataset library does.
+                folder, slash, name = member.name.rpartition("/")
+                stem, _, extension = name.partition(".")
+                key, extension = folder + slash + stem, extension.lower()
                 if not member.isfile() or not extension:
                     continue
                 if member.issparse():
@@ -191,13 +188,6 @@ def samples_in(shard: Path) -> Iterator[_Sample]:
         raise DataError(f"{shard} is damaged or cut short ({error}): download it again") from error
     if sample is not None:
         yield sample
-
-
-def _split_name(member: str) -> tuple[str, str]:
-    """Return key and extension, split at the first dot after the last slash as the webdataset library does."""
-    folder, slash, name = member.rpartition("/")
-    key, _, extension = name.partition(".")
-    return folder + slash + key, extension.lower()
 
 
 def _add(sample: _Sample, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile) -> None:
@@ -223,17 +213,33 @@ def _refuse_cut(tar: tarfile.TarFile, shard: Path) -> None:
         raise tarfile.ReadError("no end-of-archive mark")
 
 
-def _parts(root: Path) -> Callable[[Sequence[_Sample]], Mapping[str, object]]:
-    kind = _optional(root / TYPE_FILE, lambda path: read_text(path, DataError).strip().lower())
-    if kind is None:
-        return _labels
-    if kind not in _KINDS:
-        raise DataError(f"{root / TYPE_FILE} says '{kind}', expected one of {', '.join(_KINDS)}")
-    return _KINDS[kind]
+def _captions(samples: Sequence[_Sample]) -> dict[str, Any]:
+    lines = []
+    for sample in samples:
+        try:
+            lines.append(sample.content("txt").decode().splitlines())
+        except UnicodeDecodeError as error:
+            raise DataError(f"{sample.place}: .txt is not UTF-8 text") from error
+    return {
+        "captions": [line for captions in lines for line in captions],
+        "caption_image": np.repeat(np.arange(len(lines)), [len(captions) for captions in lines]).astype(np.int64),
+    }
 
 
-def _labels(samples: Sequence[_Sample]) -> Mapping[str, object]:
-    return {"labels": np.array([_label(sample) for sample in samples], np.int64)}
+def _labels(samples: Sequence[_Sample], *, has_several: bool) -> dict[str, Any]:
+    if not has_several:
+        return {"labels": np.array([_label(sample) for sample in samples], np.int64)}
+    vectors = []
+    for sample in samples:
+        vector = _array(sample)
+        if vector.ndim != 1 or vector.dtype.kind not in "biuf" or not np.isin(vector, (0, 1)).all():
+            raise DataError(f"{sample.place}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
+        vectors.append(vector)
+        if len(vector) != len(vectors[0]):
+            raise DataError(
+                f"{sample.place}: .npy has {len(vector)} classes, expected {len(vectors[0])} as in the first"
+            )
+    return {"multilabels": np.array(vectors, bool).reshape(len(vectors), len(vectors[0]) if vectors else 0)}
 
 
 def _label(sample: _Sample) -> int:
@@ -244,17 +250,6 @@ def _label(sample: _Sample) -> int:
     return int(number)
 
 
-def _multilabels(samples: Sequence[_Sample]) -> Mapping[str, object]:
-    vectors = [_vector(sample) for sample in samples]
-    for sample, vector in zip(samples, vectors, strict=True):
-        if vector.shape != vectors[0].shape:
-            raise DataError(
-                f"{sample.place}: .npy has {len(vector)} classes, expected {len(vectors[0])} as in the first"
-            )
-    n_classes = len(vectors[0]) if vectors else 0
-    return {"multilabels": np.array(vectors, bool).reshape(len(vectors), n_classes)}
-
-
 def _array(sample: _Sample) -> np.ndarray:
     try:
         return np.asarray(decode_array(sample.content("npy")))
@@ -262,18 +257,11 @@ def _array(sample: _Sample) -> np.ndarray:
         raise DataError(f"{sample.place}: .npy cannot be read: {error}") from error
 
 
-def _vector(sample: _Sample) -> np.ndarray:
-    vector = _array(sample)
-    if vector.ndim != 1 or vector.dtype.kind not in "biuf" or not np.isin(vector, (0, 1)).all():
-        raise DataError(f"{sample.place}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
-    return vector
-
-
 def _groups(
-    samples: Sequence[_Sample], option: str | None, classes: Mapping[str, Sequence[str]]
+    samples: Sequence[_Sample], given: str | None, classes: Mapping[str, Sequence[str]]
 ) -> Mapping[str, Groups]:
     """Return the groups that ``NAME:PLACE`` names, by their numbers, or by the classes of that name."""
-    columns = _columns(samples, "group", option)
+    columns = _columns(samples, "group", given)
     names = {group: dict(zip(map(str, range(len(each))), each, strict=True)) for group, each in classes.items()}
     return {
         group: Groups([names.get(group, {}).get(value, value) for value in values]) for group, values in columns.items()
@@ -281,14 +269,14 @@ def _groups(
 
 
 def _label_sets(
-    root: Path, samples: Sequence[_Sample], option: str | None
+    root: Path, samples: Sequence[_Sample], given: str | None
 ) -> tuple[Mapping[str, LabelSet] | None, Mapping[str, Sequence[str]]]:
     """Return the labels that ``NAME:PLACE`` names, and the classes of each; a class is called by its whole prompt."""
-    if option is None:
+    if given is None:
         return None, {}
-    lines, templates = read_class_names(root / FILE_NAME), read_templates(root / TEMPLATES_FILE)
+    lines, templates = read_class_names(root / CLASS_NAMES_FILE), read_templates(root / TEMPLATES_FILE)
     sets, classes = {}, {}
-    for name, values in _columns(samples, "label", option).items():
+    for name, values in _columns(samples, "label", given).items():
         classes[name] = [line.removeprefix(f"{name}:") for line in lines if line.startswith(f"{name}:")]
         own = [each.removeprefix(f"{name}:") for each in templates if each.startswith(f"{name}:")]
         if not classes[name] or len(own) != 1 or not all(map(is_int64, values)):
@@ -301,50 +289,21 @@ def _label_sets(
     return sets, classes
 
 
-def _columns(samples: Sequence[_Sample], name: str, option: str | None) -> dict[str, list[str]]:
+def _columns(samples: Sequence[_Sample], name: str, given: str | None) -> dict[str, list[str]]:
     """Return the numbers of every sample's .npy at the places that ``NAME:PLACE`` names."""
     places = {}
-    for part in option.split(",") if option else ():
+    for part in given.split(",") if given else ():
         column, _, place = part.strip().rpartition(":")
         if not column or not place.isdecimal():
-            raise UsageError(
-                f"--data-option {name}={option}: expected NAME:PLACE of a number in each .npy, such as region:0"
-            )
+            raise UsageError(f"{data_option(**{name: given})}: expected NAME:PLACE in each .npy, such as region:0")
         places[column] = int(place)
-    rows = [_numbers(sample, [*places.values()]) for sample in samples] if places else []
-    return {column: [row[number] for row in rows] for number, column in enumerate(places)}
-
-
-def _numbers(sample: _Sample, places: Sequence[int]) -> list[str]:
-    numbers = _array(sample)
-    if numbers.ndim != 1 or max(places) >= len(numbers):
-        raise DataError(f"{sample.place}: .npy has shape {numbers.shape}, expected a number at place {max(places)}")
-    found = [numbers[place].item() for place in places]
-    return [str(int(each)) if isinstance(each, float) and each.is_integer() else str(each) for each in found]
-
-
-def _captions(samples: Sequence[_Sample]) -> Mapping[str, object]:
-    lines = [_text(sample).splitlines() for sample in samples]
-    return {
-        "captions": [line for captions in lines for line in captions],
-        "caption_image": np.repeat(np.arange(len(lines)), [len(captions) for captions in lines]).astype(np.int64),
-    }
-
-
-def _text(sample: _Sample) -> str:
-    try:
-        return sample.content("txt").decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{sample.place}: .txt is not UTF-8 text") from error
-
-
-_KINDS: Mapping[str, Callable[[Sequence[_Sample]], Mapping[str, object]]] = {
-    "classification": _labels,
-    "multilabel": _multilabels,
-    "retrieval": _captions,
-}
-"""Reader of the samples for each word that ``dataset_type.txt`` may hold."""
-
-
-def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
-    return read(path) if is_file(path) else None
+    found: dict[str, list[str]] = {column: [] for column in places}
+    for sample in samples if places else ():
+        numbers = _array(sample)
+        if numbers.ndim != 1 or max(places.values()) >= len(numbers):
+            expected = f"expected a number at place {max(places.values())}"
+            raise DataError(f"{sample.place}: .npy has shape {numbers.shape}, {expected}")
+        for column, at in places.items():
+            value = numbers[at].item()
+            found[column].append(str(int(value) if isinstance(value, float) and value.is_integer() else value))
+    return found

@@ -1,26 +1,167 @@
-"""True captions of a scene, from three words to a paragraph."""
+"""True captions of a scene, from three words to a paragraph beyond the 77 tokens that a CLIP text tower reads."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
-from clipbench.data.scenes.paragraphs import paragraph
-from clipbench.data.scenes.phrases import (
-    SYNONYMS,
-    Mention,
-    Phrase,
-    background,
-    indefinite,
-    joined,
-    mention,
-    sign,
-    word,
-    word_place,
+from clipbench.data.scenes.facts import (
+    Backdrop,
+    Count,
+    Description,
+    Exists,
+    Fact,
+    Located,
+    Related,
+    Written,
+    WrittenBy,
+    size_name,
+    verdict,
 )
-from clipbench.data.scenes.world.chance import Chance
-from clipbench.data.scenes.world.facts import Related
-from clipbench.data.scenes.world.records import Relation, Scene, Solid
-from clipbench.data.scenes.world.vocabulary import OPPOSITES
+from clipbench.data.scenes.world import KINDS, OPPOSITES, Background, Relation, Scene, Solid, Writing
 from clipbench.errors import UsageError, did_you_mean
+from clipbench.seeding import Chance
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
+
+SYNONYMS = {
+    "left of": ("left of", "to the left of"),
+    "right of": ("right of", "to the right of"),
+    "below": ("below", "under"),
+    "on": ("on", "on top of"),
+}
+"""Wordings of relations; the others have only their name."""
+
+
+class Phrase(NamedTuple):
+    """Some words, and the facts that they state."""
+
+    text: str
+    facts: tuple[Fact, ...] = ()
+
+
+class Mention(NamedTuple):
+    """Objects that look alike, as a caption speaks of them."""
+
+    what: Description
+    number: int
+
+
+def joined(parts: Sequence[Phrase], separator: str = " ") -> Phrase:
+    """Return the phrases as one."""
+    text = separator.join(part.text for part in parts if part.text)
+    return Phrase(text, tuple(fact for part in parts for fact in part.facts))
+
+
+def mention(group: Sequence[Solid], *, colour: bool = True, size: bool = False, texture: bool = False) -> Mention:
+    """Return the mention of a group: its kind, and of the other attributes those that are asked for and not plain."""
+    first = group[0]
+    sizes = {size_name(solid) for solid in group}
+    what = Description(
+        kind=first.kind,
+        colour=first.colour if colour else None,
+        size=sizes.pop() if size and len(sizes) == 1 else None,
+        texture=first.texture if texture and first.texture != "plain" else None,
+    )
+    return Mention(what, len(group))
+
+
+def indefinite(mentioned: Mention) -> Phrase:
+    """Return "a small red cube" or "three red cubes".
+
+    Example:
+        >>> indefinite(Mention(Description("cube", "red"), 3))
+        Phrase(text='three red cubes', facts=(Count(what=Description(kind='cube', colour='red', size=None, \
+texture=None), number=3),))
+    """
+    what, number = mentioned
+    if number == 1:
+        return Phrase(f"a {_noun(what)}", (Exists(what),))
+    return Phrase(f"{NUMBERS[number]} {_noun(what, is_plural=True)}", (Count(what, number),))
+
+
+def definite(mentioned: Mention) -> str:
+    """Return "the red cube" or "the red cubes"."""
+    return f"the {_noun(mentioned.what, is_plural=mentioned.number > 1)}"
+
+
+def verb(mentioned: Mention) -> str:
+    """Return "is" or "are"."""
+    return "is" if mentioned.number == 1 else "are"
+
+
+def background(behind: Background) -> Phrase:
+    """Return "a plain grey background", "a grey striped background"."""
+    words = f"plain {behind.colour}" if behind.texture == "plain" else f"{behind.colour} {behind.texture}"
+    return Phrase(f"a {words} background", (Backdrop(behind.colour, behind.texture),))
+
+
+def word(writing: Writing, *, quoted: bool = True, ink: bool = False) -> Phrase:
+    """Return 'the word "apple"', 'the red word "apple"'."""
+    text = f'"{writing.word}"' if quoted else writing.word
+    colour = f"{writing.ink} " if ink else ""
+    return Phrase(f"the {colour}word {text}", (Written(writing.word, ink=writing.ink if ink else None),))
+
+
+def sign(writing: Writing) -> Phrase:
+    """Return 'a yellow sign that says "apple"'. The word must stand on a sign."""
+    fact = Written(writing.word, paper=writing.paper)
+    return Phrase(f'a {writing.paper} sign that says "{writing.word}"', (fact,))
+
+
+def word_place(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tuple[Fact, ...]]:
+    """Return a word's place: "above" or "below" where it is clear of all objects, else "on"; "" without objects.
+
+    With it comes the fact, of the objects that are mentioned, or of any.
+    """
+    assert scene.writing is not None
+    if not scene.solids:
+        return "", ()
+    if all(scene.writing.y < solid.box.top for solid in scene.solids):
+        place = "above"
+    else:
+        place = "below" if all(scene.writing.y > solid.box.bottom for solid in scene.solids) else "on"
+    what = mentioned.what if mentioned else Description()
+    return place, (WrittenBy(scene.writing.word, place, what),)
+
+
+class CaptionedScene(NamedTuple):
+    """A scene and a caption that is true of it."""
+
+    scene: Scene
+    caption: Phrase
+
+
+def distinct_scenes(captioned: Callable[[int], CaptionedScene], n: int) -> tuple[dict[int, CaptionedScene], str]:
+    """Return the first n scenes whose captions tell them apart, by number, and a note on those that were passed over.
+
+    For any two of them, the caption of each states something that is False of the other.
+    """
+    chosen: dict[int, CaptionedScene] = {}
+    alike: dict[Background, list[CaptionedScene]] = defaultdict(list)
+    number = 0
+    while len(chosen) < n:
+        candidate = captioned(number)
+        # Every caption names the background, so only scenes with the same one can be confused.
+        rivals = alike[replace(candidate.scene.background, scale=0.0)]
+        if all(_is_refuted(candidate, rival) and _is_refuted(rival, candidate) for rival in rivals):
+            rivals.append(candidate)
+            chosen[number] = candidate
+        number += 1
+    return chosen, f"{number - n} scenes were passed over because one caption would have fitted two images"
+
+
+def _is_refuted(captioned: CaptionedScene, other: CaptionedScene) -> bool:
+    """Return whether a caption states something that is False of another scene."""
+    return any(verdict(fact, other.scene) is False for fact in captioned.caption.facts)
+
+
+def _noun(what: Description, *, is_plural: bool = False) -> str:
+    kind = what.kind or "object"
+    noun = (KINDS.get(kind) or f"{kind}s") if is_plural else kind
+    return " ".join(part for part in (what.size, what.texture, what.colour, noun) if part)
+
 
 TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this is a {c}")
 """Prompts in which training captions name single objects; ``{c}`` stands for the class name."""
@@ -33,18 +174,44 @@ little reason to learn the kinds. So most captions leave the background out.
 """
 
 
+ASIDES = (
+    "The picture is square.",
+    "It was drawn by a computer program.",
+    "The light comes from the upper left.",
+    "Nothing in it moves.",
+    "There are no people to be seen anywhere.",
+    "All edges are clean and sharp.",
+    "It is a simple scene without any story.",
+    "The view is straight from the side.",
+    "No brush or pencil was ever used to make it.",
+    "It could be printed on a postcard.",
+    "Every shape is easy to make out.",
+    "It shows no season and no time of day.",
+    "Whoever looks at it will need only a moment.",
+    "It was made to test how well a model sees.",
+    "There is no smoke, no fog and no rain.",
+    "The paint has no cracks and no dust on it.",
+    "It belongs to a long series of similar pictures.",
+    "Nobody has ever tried to sell it.",
+    "Nobody has ever hung it on a wall.",
+    "It takes up very little room on a disk.",
+    "One could describe it over the telephone.",
+    "It was not taken with any kind of lens.",
+    "There is neither sound nor motion.",
+    "It would look the same if it were larger.",
+)
+"""Sentences that are true of every image of this world, and tell none of them apart."""
+
+_PLACES = ("upper left", "upper right", "lower left", "lower right", "centre", "left", "right", "top", "bottom")
+
+
 def caption(scene: Scene, style: str, chance: Chance) -> Phrase:
     """Return a true caption with the facts that it states.
 
     Args:
-        scene: content of the image.
         style: "name" (the kind alone), "short" (one thing, at least three words), "sentence" (the objects and their
             relation, or the word), "full" (the objects, mostly the background, and the word in a sentence), "complete"
             (the same with nothing left out), "paragraph".
-        chance: decides the phrasing.
-
-    Raises:
-        UsageError: there is no such style.
     """
     if style not in _STYLES:
         raise UsageError(f"captions of scenes have no style '{style}': {did_you_mean(style, _STYLES)}")
@@ -100,15 +267,6 @@ def _full(scene: Scene, chance: Chance, detail: float = 0.6) -> Phrase:
     return _opened(joined(parts), chance)
 
 
-_STYLES: Mapping[str, Callable[[Scene, Chance], Phrase]] = {
-    "name": _name,
-    "short": _short,
-    "sentence": _sentence,
-    "full": _full,
-    "complete": partial(_full, detail=1.0),
-    "paragraph": paragraph,
-}
-
 # -- their parts
 
 
@@ -149,7 +307,6 @@ def _related(mentions: Sequence[Mention], relation: Relation, chance: Chance) ->
 
 
 def _objects(scene: Scene, chance: Chance, detail: float) -> Phrase:
-    """Return all objects with their relations."""
     mentions = _mentions(scene.groups(), chance, detail=detail)
     if len(scene.relations) < 2:
         return _related(mentions, scene.relations[0], chance) if scene.relations else _listed(mentions)
@@ -175,7 +332,6 @@ def _written(scene: Scene, chance: Chance) -> Phrase:
 
 
 def _worded(scene: Scene, chance: Chance) -> Phrase:
-    """Return the word and at most one object."""
     assert scene.writing is not None
     if not scene.solids:
         return joined([word(scene.writing), _against(scene)])
@@ -184,3 +340,110 @@ def _worded(scene: Scene, chance: Chance) -> Phrase:
     named = word(scene.writing, quoted=chance.happens(0.8))
     link = "written" if place == "on" or chance.happens(0.5) else ""
     return joined([named, Phrase(link), Phrase(place, facts), indefinite(mentioned)])
+
+
+# -- paragraphs
+
+
+def paragraph(scene: Scene, chance: Chance, *, n_words: int | None = None) -> Phrase:
+    """Return a sentence for each fact of a scene, with asides in between.
+
+    Args:
+        n_words: least number of words, as far as the asides suffice; by default from 25 to 110.
+    """
+    sentences = _details(scene, chance)
+    n_words = n_words or 25 + chance.below(86)
+    asides = chance.some_of(ASIDES, len(ASIDES))
+    n_written = count_words(sentences)
+    while asides and n_written < n_words:
+        aside = Phrase(asides.pop())
+        sentences.insert(chance.below(len(sentences) + 1), aside)
+        n_written += count_words([aside])
+    return joined(sentences)
+
+
+def _details(scene: Scene, chance: Chance) -> list[Phrase]:
+    groups = scene.groups()
+    mentions = [mention(group) for group in groups]
+    sentences = _introduction(scene, [mention(group, size=True, texture=True) for group in groups], chance)
+    sentences += [place for mentioned in mentions for place in _place(scene, mentioned, chance)]
+    sentences += [_relation(mentions, scene, number, chance) for number in range(len(scene.relations))]
+    sentences += _behind(scene)
+    return sentences + _writing(scene, mentions)
+
+
+def count_words(sentences: Sequence[Phrase]) -> int:
+    """Return the number of words, separated by spaces."""
+    return sum(len(sentence.text.split()) for sentence in sentences)
+
+
+def _introduction(scene: Scene, mentions: Sequence[Mention], chance: Chance) -> list[Phrase]:
+    n_solids = len(scene.solids)
+    sentences = []
+    if n_solids > 1 and chance.happens(0.6):
+        text = f"There are {NUMBERS[n_solids]} objects in the picture."
+        sentences.append(Phrase(text, (Count(Description(), n_solids),)))
+    for mentioned in mentions:
+        start = chance.one_of((f"There {verb(mentioned)}", "The picture shows", "One can see"))
+        named = indefinite(mentioned)
+        sentences.append(Phrase(f"{start} {named.text}.", named.facts))
+    return sentences
+
+
+def _place(scene: Scene, mentioned: Mention, chance: Chance) -> list[Phrase]:
+    """Return a sentence on the objects' place in the image, if that is clear."""
+    true = [place for place in _PLACES if verdict(Located(mentioned.what, place), scene)]
+    if not true:
+        return []
+    place = chance.one_of(true)
+    where = f"in the {place}" if place == "centre" or " " in place else f"{_ON_SIDE[place]}"
+    text = f"{definite(mentioned)} {verb(mentioned)} {where} of the picture."
+    return [Phrase(text.capitalize(), (Located(mentioned.what, place),))]
+
+
+_ON_SIDE = {"left": "on the left", "right": "on the right", "top": "near the top", "bottom": "near the bottom"}
+
+
+def _relation(mentions: Sequence[Mention], scene: Scene, number: int, chance: Chance) -> Phrase:
+    relation = scene.relations[number]
+    first, name, second = mentions[relation.subject], relation.name, mentions[relation.object]
+    if name in OPPOSITES and chance.happens(0.5):
+        first, name, second = second, OPPOSITES[name], first
+    text = f"{definite(first)} {verb(first)} {name} {definite(second)}."
+    return Phrase(text.capitalize(), (Related(first.what, name, second.what),))
+
+
+def _behind(scene: Scene) -> list[Phrase]:
+    behind = scene.background
+    looks = "has a gradient" if behind.texture == "gradient" else f"is {behind.texture}"
+    return [
+        Phrase(f"The background is {behind.colour}.", (Backdrop(colour=behind.colour),)),
+        Phrase(f"The background {looks}.", (Backdrop(texture=behind.texture),)),
+    ]
+
+
+def _writing(scene: Scene, mentions: Sequence[Mention]) -> list[Phrase]:
+    writing = scene.writing
+    if writing is None:
+        return []
+    sentences = [
+        Phrase(f'The word "{writing.word}" is written in the picture.', (Written(writing.word),)),
+        Phrase(f"The letters are {writing.ink}.", (Written(writing.word, ink=writing.ink),)),
+    ]
+    if mentions:
+        place, facts = word_place(scene, mentions[0])
+        sentences.append(Phrase(f"The word is {place} {definite(mentions[0])}.", facts))
+    if writing.paper is not None:
+        text = f"It stands on a {writing.paper} sign."
+        sentences.append(Phrase(text, (Written(writing.word, paper=writing.paper),)))
+    return sentences
+
+
+_STYLES: Mapping[str, Callable[[Scene, Chance], Phrase]] = {
+    "name": _name,
+    "short": _short,
+    "sentence": _sentence,
+    "full": _full,
+    "complete": partial(_full, detail=1.0),
+    "paragraph": paragraph,
+}

@@ -5,113 +5,105 @@ image it is an item in the manner of SugarCrepe, with both in that of Winoground
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
-from clipbench.data.contrast_and_attack import Contrast
-from clipbench.data.dataset import Dataset, check
-from clipbench.data.scenes.captions import related
-from clipbench.data.scenes.image import SceneImage, world_note
-from clipbench.data.scenes.phrases import CaptionedScene, Mention, Phrase, indefinite, joined, mention
-from clipbench.data.scenes.sampling import belongs, check_split
-from clipbench.data.scenes.world.chance import Chance
-from clipbench.data.scenes.world.layout import lay_out
-from clipbench.data.scenes.world.plan import Plan, sample_plan
-from clipbench.data.scenes.world.records import SCENES_VERSION, Scene
-from clipbench.data.scenes.world.vocabulary import OPPOSITES, SUPPORTS
-from clipbench.errors import UsageError, did_you_mean
+from clipbench.data.dataset import Dataset
+from clipbench.data.questions import Contrast
+from clipbench.data.scenes.captions import CaptionedScene, Mention, Phrase, indefinite, joined, mention, related
+from clipbench.data.scenes.drawing import SceneImage
+from clipbench.data.scenes.layout import Plan, lay_out, sample_plan
+from clipbench.data.scenes.sampling import belongs
+from clipbench.data.scenes.world import OPPOSITES, SUPPORTS, Scene
+from clipbench.seeding import Chance
 
-N_ITEMS = 1_000
-"""Items of the composition set: 250 of each subset."""
 TITLES = {
     "swap_att": "Colours swapped",
     "swap_obj": "Objects swapped",
     "relation": "Opposite relation",
     "count": "One more or one fewer",
 }
-OWN = ((True, False), (False, True))
-"""Each caption is true of its own image."""
+
+Twins = tuple[CaptionedScene, CaptionedScene]
+"""Each caption is true of its own scene, and false of the other."""
 
 
-class CompositionItem(NamedTuple):
-    """Two images with a caption each, true of the one and false of the other."""
-
-    subset: str
-    image: SceneImage
-    caption: Phrase
-    twin: SceneImage
-    twin_caption: Phrase
-    """The false caption of ``image``."""
-
-
-def composition_item(
-    subset: str, index: int, *, split: str = "test", size: int | None = None, seed: int = 0
-) -> CompositionItem:
-    """Return item ``index`` of a subset, for any index.
-
-    Args:
-        subset: "swap_att" (the two objects' colours exchanged; the same words), "swap_obj" (the two objects
-            exchanged; the same words), "relation" (turned into its opposite), "count" (one more or one fewer).
-        index: from 0.
-        split: split of both images.
-        size: pixels of the images; by default the size of the model's input.
-        seed: seed of the world.
-
-    Raises:
-        UsageError: there is no such subset or split, or no image of that size.
-    """
-    if subset not in _MAKERS:
-        raise UsageError(f"composition of scenes has no subset '{subset}': {did_you_mean(subset, _MAKERS)}")
-    check_split(split)
-    chance = Chance("composition", subset, split, index, seed)
+def composition_item(subset: str, index: int, *, split: str = "test") -> Twins:
+    """Return item ``index`` of a subset, for any index."""
+    chance = Chance("composition", subset, split, index, 0)
     while True:
         first, second = _MAKERS[subset](chance)
         if belongs(first.scene, split) and belongs(second.scene, split):
             break
-    if chance.happens(0.5):
-        first, second = second, first
-    name = f"scenes/{split}/{subset}/{index}"
-    image, twin = SceneImage(first.scene, size, name), SceneImage(second.scene, size, f"{name}/twin")
-    return CompositionItem(subset, image, first.caption, twin, second.caption)
+    return (second, first) if chance.happens(0.5) else (first, second)
 
 
-def _swapped_attributes(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
+def composition_dataset(split: str, n: int) -> Dataset:
+    """Return n items, in equal numbers of each subset: attribute swap, object swap, relation and count."""
+    places = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
+    kept = sorted(sorted(places, key=lambda place: place[1])[:n], key=lambda place: SUBSETS.index(place[0]))
+    ids = [f"{split}/{subset}/{index}{end}" for subset, index in kept for end in ("", "/twin")]
+    twins = [composition_item(subset, index, split=split) for subset, index in kept]
+    scenes = [each.scene for pair in twins for each in pair]
+    return Dataset(
+        id="scenes",
+        split=split,
+        images=[SceneImage(scene, f"scenes/{id}") for scene, id in zip(scenes, ids, strict=True)],
+        image_ids=ids,
+        contrasts=[
+            Contrast(
+                id=f"{subset}/{index}",
+                subset=subset,
+                images=(2 * row, 2 * row + 1),
+                captions=(first.caption.text, second.caption.text),
+                is_true=((True, False), (False, True)),
+            )
+            for row, ((subset, index), (first, second)) in enumerate(zip(kept, twins, strict=True))
+        ],
+        subsets=TITLES,
+    )
+
+
+def _swapped_attributes(chance: Chance) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of", "inside", "on"))
     scenes = lay_out(plan), lay_out(plan.with_colours_exchanged())
     is_listed = chance.happens(0.5)
-    halves = []
-    for scene in scenes:
-        first, second = _mentions(scene)
-        listed = joined([indefinite(first), Phrase("and"), indefinite(second)])
-        halves.append(CaptionedScene(scene, listed if is_listed else related(first, plan.arrangement, second)))
-    return halves[0], halves[1]
+
+    def stated(first: Mention, second: Mention) -> Phrase:
+        if is_listed:
+            return joined([indefinite(first), Phrase("and"), indefinite(second)])
+        return related(first, plan.arrangement, second)
+
+    return _captioned(scenes, stated)
 
 
-def _swapped_objects(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
+def _swapped_objects(chance: Chance) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of", "on"))
     while plan.arrangement == "on" and plan.looks[0].kind not in SUPPORTS:
         plan = _two_objects(chance, ("on",))
     scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
     is_inverse = plan.arrangement in OPPOSITES and chance.happens(0.5)
-    halves = []
-    for scene in scenes:
-        first, second = _mentions(scene)
+
+    def stated(first: Mention, second: Mention) -> Phrase:
         if is_inverse:
-            stated = related(second, OPPOSITES[plan.arrangement], first)
-        else:
-            stated = related(first, plan.arrangement, second)
-        halves.append(CaptionedScene(scene, stated))
-    return halves[0], halves[1]
+            return related(second, OPPOSITES[plan.arrangement], first)
+        return related(first, plan.arrangement, second)
+
+    return _captioned(scenes, stated)
 
 
-def _opposed_relations(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
+def _captioned(scenes: tuple[Scene, Scene], stated: Callable[[Mention, Mention], Phrase]) -> Twins:
+    first, second = (CaptionedScene(scene, stated(*map(mention, scene.groups()))) for scene in scenes)
+    return first, second
+
+
+def _opposed_relations(chance: Chance) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of"))
     scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
-    first, second = _mentions(scene)
+    first, second = map(mention, scene.groups())
     stated, opposite = (related(first, name, second) for name in (plan.arrangement, OPPOSITES[plan.arrangement]))
     return CaptionedScene(scene, stated), CaptionedScene(twin, opposite)
 
 
-def _counts(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
+def _counts(chance: Chance) -> Twins:
     plan = sample_plan(chance, arrangement="group")
     number = chance.one_of((2, 3))  # and one more: two to four, as in the captions of training
     scenes = [lay_out(plan.with_number(number)), lay_out(plan.with_number(number + 1))]
@@ -119,7 +111,7 @@ def _counts(chance: Chance) -> tuple[CaptionedScene, CaptionedScene]:
     return fewer, more
 
 
-_MAKERS: Mapping[str, Callable[[Chance], tuple[CaptionedScene, CaptionedScene]]] = {
+_MAKERS: Mapping[str, Callable[[Chance], Twins]] = {
     "swap_att": _swapped_attributes,
     "swap_obj": _swapped_objects,
     "relation": _opposed_relations,
@@ -136,44 +128,3 @@ def _two_objects(chance: Chance, arrangements: tuple[str, ...]) -> Plan:
         first, second = plan.looks
         if first.kind != second.kind and first.colour != second.colour:
             return plan
-
-
-def _mentions(scene: Scene) -> tuple[Mention, Mention]:
-    first, second = scene.groups()
-    return mention(first), mention(second)
-
-
-def composition_dataset(split: str, n: int, *, size: int | None = None, seed: int = 0) -> Dataset:
-    """Return n items, in equal numbers of each subset: attribute swap, object swap, relation and count.
-
-    Example:
-        >>> found = composition_dataset("test", 5)
-        >>> [contrast.id for contrast in found.contrasts]
-        ['swap_att/0', 'swap_att/1', 'swap_obj/0', 'relation/0', 'count/0']
-        >>> found.contrasts[0].captions[0] != found.contrasts[0].captions[1], found.contrasts[0].images
-        (True, (0, 1))
-    """
-    places = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
-    kept = sorted(sorted(places, key=lambda place: place[1])[:n], key=lambda place: SUBSETS.index(place[0]))
-    items = [composition_item(subset, index, split=split, size=size, seed=seed) for subset, index in kept]
-    return check(
-        Dataset(
-            id="scenes",
-            revision=str(SCENES_VERSION),
-            split=split,
-            images=[image for item in items for image in (item.image, item.twin)],
-            image_ids=[f"{split}/{subset}/{index}{end}" for subset, index in kept for end in ("", "/twin")],
-            contrasts=[
-                Contrast(
-                    id=f"{subset}/{index}",
-                    subset=subset,
-                    images=(2 * row, 2 * row + 1),
-                    captions=(item.caption.text, item.twin_caption.text),
-                    is_true=OWN,
-                )
-                for row, ((subset, index), item) in enumerate(zip(kept, items, strict=True))
-            ],
-            subsets=TITLES,
-            notes=(world_note(size, seed),),
-        )
-    )

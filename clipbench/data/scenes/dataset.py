@@ -1,4 +1,4 @@
-"""The generated world as data sets of the tasks: images with labels, and images with captions."""
+"""The generated world as data sets of the tasks: images with labels, with captions, and with paragraphs about one fact."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -8,22 +8,96 @@ from types import MappingProxyType
 import numpy as np
 
 from clipbench.data.dataset import Dataset, LabelSet, check
-from clipbench.data.scenes.captions import TEMPLATES, caption
-from clipbench.data.scenes.composition import N_ITEMS, composition_dataset
-from clipbench.data.scenes.image import SceneImage, check_size, world_note
-from clipbench.data.scenes.long_captions import N_CAPTIONS, long_caption_dataset
-from clipbench.data.scenes.phrases import CaptionedScene, distinct_scenes
+from clipbench.data.questions import Contrast
+from clipbench.data.scenes.captions import (
+    ASIDES,
+    TEMPLATES,
+    CaptionedScene,
+    Phrase,
+    caption,
+    count_words,
+    distinct_scenes,
+    indefinite,
+    joined,
+    mention,
+    paragraph,
+)
+from clipbench.data.scenes.composition import composition_dataset
+from clipbench.data.scenes.drawing import LARGEST, SMALLEST, SceneImage
+from clipbench.data.scenes.facts import Description
 from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
-from clipbench.data.scenes.typography import N_WORDS, text_in_image_dataset
-from clipbench.data.scenes.world.chance import Chance
-from clipbench.data.scenes.world.records import SCENES_VERSION
-from clipbench.data.scenes.world.vocabulary import KINDS
+from clipbench.data.scenes.typography import text_in_image_dataset
+from clipbench.data.scenes.world import KINDS, SCENES_VERSION, Scene
 from clipbench.errors import UsageError, did_you_mean
+from clipbench.seeding import Chance
 
-N_PORTRAITS = 1_800
-"""Images of the zero-shot set: 20 of each colour and kind of the test split."""
-N_PAIRS = 1_000
-"""Images of the retrieval set, with a caption each."""
+PLACES: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})
+"""Words before the deciding sentence. At about one token a word and a full stop, the last lies beyond 77 tokens."""
+
+
+def long_caption_item(index: int, *, split: str = "test") -> CaptionedScene:
+    """Return scene ``index`` of the split with a caption of at least about 90 words."""
+    found = scene(split, index)
+    return CaptionedScene(found, paragraph(found, Chance("long caption", split, index, 0), n_words=90))
+
+
+def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str, tuple[Phrase, Phrase]]]:
+    """Return one scene with a true and a false paragraph for each of ``PLACES``: the same sentences, the deciding one moved.
+
+    The deciding sentence names the object; its false version has another colour or another kind, or both in the
+    held-out split. All others are asides that are true of any image.
+    """
+    chance = Chance("position", split, index, 0)
+    found = portrait(split, index)
+    true = mention(found.solids)
+    # A look of the same split with another colour or another kind; with both where the split has no other.
+    others = [(colour, kind) for colour, kind in looks(split) if (colour, kind) != (true.what.colour, true.what.kind)]
+    near = [(colour, kind) for colour, kind in others if colour == true.what.colour or kind == true.what.kind]
+    colour, kind = chance.one_of(near or others)
+    false = true._replace(what=Description(kind, colour))
+    asides = [Phrase(text) for text in chance.some_of(ASIDES, len(ASIDES))]
+    named = [indefinite(each) for each in (true, false)]
+    sentences = [Phrase(f"There is {each.text}.", each.facts) for each in named]
+    items = {}
+    for place, before in PLACES.items():
+        n = next(n for n in range(len(asides) + 1) if count_words(asides[:n]) >= before)
+        stated, denied = (joined([*asides[:n], each, *asides[n:]]) for each in sentences)
+        items[place] = (stated, denied)
+    return found, items
+
+
+def long_caption_dataset(split: str, n: int) -> Dataset:
+    """Return ``n`` images with a caption of about 90 words that is true of no other, and n / 2 for the position probe.
+
+    The images of the probe come last. They have no caption, but a contrast for each place: a true and a false paragraph
+    that differ in one statement.
+    """
+    pairs, note = distinct_scenes(lambda index: long_caption_item(index, split=split), n)
+    probes = [position_items(index, split=split) for index in range(n // 2)]
+    ids = [f"{split}/{index}" for index in pairs]
+    image_ids = [*ids, *(f"{split}/position/{index}" for index in range(len(probes)))]
+    scenes = [*(pair.scene for pair in pairs.values()), *(found for found, _ in probes)]
+    return Dataset(
+        id="scenes",
+        split=split,
+        images=[SceneImage(each, f"scenes/{id}") for each, id in zip(scenes, image_ids, strict=True)],
+        image_ids=image_ids,
+        captions=[pair.caption.text for pair in pairs.values()],
+        caption_image=np.arange(n, dtype=np.int64),
+        caption_ids=ids,
+        contrasts=[
+            Contrast(
+                id=f"{split}/{row}/{place}",
+                subset=place,
+                images=(n + row,),
+                captions=(true.text, false.text),
+                is_true=((True, False),),
+            )
+            for row, (_, items) in enumerate(probes)
+            for place, (true, false) in items.items()
+        ],
+        notes=(note,),
+    )
 
 
 def scenes_dataset(
@@ -37,11 +111,9 @@ def scenes_dataset(
     same is said once more in other words, so that there are texts that match texts.
 
     Args:
-        task: one of TASKS.
-        split: "train", "test" or "held-out".
-        n: number of images; by default 1,800 for zero-shot and 1,000 pairs.
+        n: number of images or items; by default that of TASKS.
         size: pixels of the images, 64 to 512; by default the size of each model's input.
-        seed: seed of the world; the bundled model was trained with 0.
+        seed: seed of the pairs of "retrieval"; other tasks have the world of seed 0, with which the bundled model was trained.
 
     Raises:
         UsageError: an unknown task or split, or a size or number out of range.
@@ -49,13 +121,18 @@ def scenes_dataset(
     if task not in TASKS:
         raise UsageError(f"scenes have no data for the task '{task}': {did_you_mean(task, TASKS)}")
     check_split(split)
-    if size is not None:
-        check_size(size)
+    if size is not None and not SMALLEST <= size <= LARGEST:
+        raise UsageError(f"scenes can be drawn {SMALLEST} to {LARGEST} pixels wide, got a size of {size}")
     build, usual = TASKS[task]
     n = usual if n is None else n
     if n < 1:
         raise UsageError(f"scenes need at least 1 image, got n = {n}")
-    return build(split, n, size=size, seed=seed)
+    dataset = build(split, n) if task != "retrieval" else _pairs(split, n, seed=seed)
+    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
+    note = f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
+    if size is not None:
+        dataset = replace(dataset, images=[replace(image, size=size) for image in dataset.images])  # type: ignore[type-var]
+    return check(replace(dataset, revision=str(SCENES_VERSION), notes=(note, *dataset.notes)))
 
 
 def portrait_labels(split: str, n: int) -> Mapping[str, LabelSet]:
@@ -68,12 +145,11 @@ def portrait_labels(split: str, n: int) -> Mapping[str, LabelSet]:
         >>> sets["colour_kind"].class_names[:2]
         ('red sphere', 'yellow sphere')
     """
-    check_split(split)
     shown = [looks(split)[index % len(looks(split))] for index in range(n)]
-    kinds = [kind for _, kind in shown]
+    both = [" ".join(look) for look in looks(split)]
     return {
-        "kind": _label_set(kinds, list(KINDS)),
-        "colour_kind": _label_set([" ".join(look) for look in shown], [" ".join(look) for look in looks(split)]),
+        "kind": _label_set([kind for _, kind in shown], list(KINDS)),
+        "colour_kind": _label_set([" ".join(look) for look in shown], both),
     }
 
 
@@ -83,79 +159,55 @@ def _label_set(names: list[str], order: list[str]) -> LabelSet:
     return LabelSet(np.array([row[name] for name in names], np.int64), class_names)
 
 
-def _portraits(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
+def _portraits(split: str, n: int) -> Dataset:
     ids = [f"{split}/portrait/{index}" for index in range(n)]
     label_sets = portrait_labels(split, n)
-    kinds = label_sets["kind"]
-    return check(
-        Dataset(
-            id="scenes",
-            revision=str(SCENES_VERSION),
-            split=split,
-            images=[
-                SceneImage(portrait(split, index, seed=seed), size, f"scenes/{image_id}")
-                for index, image_id in enumerate(ids)
-            ],
-            image_ids=ids,
-            labels=kinds.labels,
-            class_names=kinds.class_names,
-            label_sets=label_sets,
-            subsets={"kind": "Kind of object", "colour_kind": "Colour and kind of object"},
-            templates=TEMPLATES,
-            notes=(world_note(size, seed),),
-        )
+    return Dataset(
+        id="scenes",
+        split=split,
+        images=[SceneImage(portrait(split, index), f"scenes/{id}") for index, id in enumerate(ids)],
+        image_ids=ids,
+        labels=label_sets["kind"].labels,
+        class_names=label_sets["kind"].class_names,
+        label_sets=label_sets,
+        subsets={"kind": "Kind of object", "colour_kind": "Colour and kind of object"},
+        templates=TEMPLATES,
     )
 
 
-def _portraits_by_kind(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
-    """Return the images of the zero-shot set with the kind as their one label, of which there are images enough to learn from."""
-    return replace(_portraits(split, n, size=size, seed=seed), label_sets=None, subsets={})
-
-
-def _pairs(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
-    pairs, n_passed = distinct_pairs(split, n, seed=seed)
+def _pairs(split: str, n: int, *, seed: int = 0) -> Dataset:
+    pairs, note = distinct_pairs(split, n, seed=seed)
     ids = [f"{split}/{index}" for index in pairs]
-    notes = (
-        world_note(size, seed),
-        f"{n_passed} scenes were passed over because one caption would have fitted two images",
-    )
-    return check(
-        Dataset(
-            id="scenes",
-            revision=str(SCENES_VERSION),
-            split=split,
-            images=[
-                SceneImage(pair.scene, size, f"scenes/{image_id}")
-                for pair, image_id in zip(pairs.values(), ids, strict=True)
-            ],
-            image_ids=ids,
-            captions=[pair.caption.text for pair in pairs.values()],
-            caption_image=np.arange(n, dtype=np.int64),
-            caption_ids=ids,
-            notes=notes,
-        )
+    scenes = [pair.scene for pair in pairs.values()]
+    return Dataset(
+        id="scenes",
+        split=split,
+        images=[SceneImage(shown, f"scenes/{id}") for shown, id in zip(scenes, ids, strict=True)],
+        image_ids=ids,
+        captions=[pair.caption.text for pair in pairs.values()],
+        caption_image=np.arange(n, dtype=np.int64),
+        caption_ids=ids,
+        notes=(note,),
     )
 
 
-def _pairs_said_twice(split: str, n: int, *, size: int | None, seed: int) -> Dataset:
+def _pairs_said_twice(split: str, n: int) -> Dataset:
     """Return the pairs with a second caption each, which says the same in other words where there are any."""
-    once = _pairs(split, n, size=size, seed=seed)
+    once = _pairs(split, n)
     assert once.captions is not None and once.caption_ids is not None
-    pairs, _ = distinct_pairs(split, n, seed=seed)
-    again = [caption(pair.scene, "complete", Chance("again", split, index, seed)).text for index, pair in pairs.items()]
-    rows = np.arange(n, dtype=np.int64)
-    twice = replace(
+    pairs, _ = distinct_pairs(split, n)
+    again = [caption(pair.scene, "complete", Chance("again", split, index, 0)).text for index, pair in pairs.items()]
+    return replace(
         once,
         captions=[*once.captions, *again],
-        caption_image=np.concatenate([rows, rows]),
+        caption_image=np.tile(np.arange(n, dtype=np.int64), 2),
         caption_ids=[*once.caption_ids, *(f"{each}/again" for each in once.caption_ids)],
     )
-    return check(twice)
 
 
 @lru_cache(maxsize=4)
-def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, CaptionedScene], int]:
-    """Return the first n scenes of a split whose captions tell them apart, and the number that were passed over."""
+def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, CaptionedScene], str]:
+    """Return the first n scenes of a split whose captions tell them apart, and a note on those that were passed over."""
 
     def captioned(index: int) -> CaptionedScene:
         shown = scene(split, index, seed=seed)
@@ -164,18 +216,19 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, C
     return distinct_scenes(captioned, n)
 
 
-TASKS: Mapping[str, tuple[Callable[..., Dataset], int]] = MappingProxyType(
+TASKS: Mapping[str, tuple[Callable[[str, int], Dataset], int]] = MappingProxyType(
     {
-        "zero-shot": (_portraits, N_PORTRAITS),
-        "few-shot": (_portraits_by_kind, N_PORTRAITS),
-        "retrieval": (_pairs, N_PAIRS),
-        "operating-points": (_pairs, N_PAIRS),
-        "compression": (_pairs, N_PAIRS),
-        "modality-gap": (_pairs_said_twice, N_PAIRS),
-        "mixed-retrieval": (_pairs_said_twice, N_PAIRS),
-        "composition": (composition_dataset, N_ITEMS),
-        "text-in-image": (text_in_image_dataset, N_WORDS),
-        "long-caption": (long_caption_dataset, N_CAPTIONS),
+        "zero-shot": (_portraits, 1_800),  # 20 of each colour and kind of the test split
+        # with the kind as the one label, of which there are images enough to learn from
+        "few-shot": (lambda split, n: replace(_portraits(split, n), label_sets=None, subsets={}), 1_800),
+        "retrieval": (_pairs, 1_000),
+        "operating-points": (_pairs, 1_000),
+        "compression": (_pairs, 1_000),
+        "modality-gap": (_pairs_said_twice, 1_000),
+        "mixed-retrieval": (_pairs_said_twice, 1_000),
+        "composition": (composition_dataset, 1_000),  # 250 of each subset
+        "text-in-image": (text_in_image_dataset, 300),  # words to read, and as many objects to attack
+        "long-caption": (long_caption_dataset, 500),  # with a paragraph; the position probe has half as many others
     }
 )
 """Builder of each task's data, and its default number of images or items."""

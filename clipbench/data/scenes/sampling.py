@@ -4,14 +4,11 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from clipbench.data.scenes.captions import STYLE_SHARES, caption
-from clipbench.data.scenes.world.chance import Chance
-from clipbench.data.scenes.world.colour_contrast import palette
-from clipbench.data.scenes.world.geometry import stands
-from clipbench.data.scenes.world.layout import lay_out
-from clipbench.data.scenes.world.plan import Look, Plan, sample_background, sample_plan, sample_texture
-from clipbench.data.scenes.world.records import Scene
-from clipbench.data.scenes.world.vocabulary import BASE_RELATIONS, COLOURS, KINDS, held_out
+from clipbench.data.scenes.facts import stands
+from clipbench.data.scenes.layout import Look, Plan, lay_out, sample_background, sample_plan, sample_texture
+from clipbench.data.scenes.world import BASE_RELATIONS, COLOURS, KINDS, Scene, held_out, palette
 from clipbench.errors import UsageError, did_you_mean
+from clipbench.seeding import Chance
 
 SPLITS = ("train", "test", "held-out")
 """Held-out scenes have a combination of attributes that scenes of the other two never have."""
@@ -55,11 +52,7 @@ def check_split(split: str) -> None:
 
 @lru_cache(maxsize=N_KEPT)
 def scene(split: str, index: int, *, seed: int = 0) -> Scene:
-    """Return scene ``index`` of a split, for any index, in any order and process.
-
-    Raises:
-        UsageError: there is no such split.
-    """
+    """Return scene ``index`` of a split, for any index, in any order and process."""
     check_split(split)
     chance = Chance("scene", split, index, seed)
     while True:
@@ -78,16 +71,13 @@ def looks(split: str) -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=N_KEPT)
-def portrait(split: str, index: int, *, seed: int = 0) -> Scene:
+def portrait(split: str, index: int) -> Scene:
     """Return a scene with one large object near the middle and no word.
 
     The index cycles through kinds and colours, so a multiple of ``len(looks(split))`` scenes has each equally often.
-
-    Raises:
-        UsageError: there is no such split.
     """
     colour, kind = looks(split)[index % len(looks(split))]
-    chance = Chance("portrait", split, index, seed)
+    chance = Chance("portrait", split, index, 0)
     background = sample_background(chance)
     while colour not in palette(background.colour):
         background = sample_background(chance)
@@ -102,28 +92,19 @@ class TrainingPair(NamedTuple):
     caption: str
 
 
-def training_pair(index: int, *, seed: int = 0) -> TrainingPair:
-    """Return pair ``index`` of the train split, for any index, in any order and process.
-
-    Example:
-        >>> training_pair(3) == training_pair(3)
-        True
-    """
-    found = scene("train", index, seed=seed)
-    chance = Chance("training caption", index, seed)
+def training_pair(index: int) -> TrainingPair:
+    """Return pair ``index`` of the train split, for any index, in any order and process."""
+    found = scene("train", index)
+    chance = Chance("training caption", index, 0)
     return TrainingPair(found, caption(found, chance.weighted(STYLE_SHARES), chance).text)
 
 
-def primer_pair(index: int, *, seed: int = 0) -> TrainingPair:
+def primer_pair(index: int) -> TrainingPair:
     """Return pair ``index`` of the primer: one large object of the train split, named in a few words.
 
     Colours, backgrounds and counts tell most images of a batch apart, so a model that starts with whole scenes takes
     long to learn kinds. In the primer, there is little else to learn.
-
-    Example:
-        >>> primer_pair(0).caption
-        'there is a striped red sphere'
     """
-    found = portrait("train", index, seed=seed)
-    chance = Chance("primer caption", index, seed)
+    found = portrait("train", index)
+    chance = Chance("primer caption", index, 0)
     return TrainingPair(found, caption(found, "name" if chance.happens(0.2) else "short", chance).text)

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,13 +13,12 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from clipbench.data.decoding import rgb
+from clipbench.data.images import rgb
 from clipbench.data.modalities import TEXT
-from clipbench.errors import ModelError, UsageError, did_you_mean
+from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
-from clipbench.models.fingerprint import digest
+from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.probes import TEXTS, check_vectors
 from clipbench.models.protocol import Model, ModelInfo, Role, Vectors
 from clipbench.untrusted.reading import decode_json
 
@@ -30,15 +30,14 @@ KEY_VARIABLE = "CLIPBENCH_API_KEY"
 
 ENDPOINT = "/embeddings"
 
-IMAGE_STYLES = ("input", "infinity", "objects", "messages")
-"""Forms in which servers take images: data URLs in ``input``; the same with ``modality``, as Infinity takes them;
-objects with ``image``, as Jina and Voyage; a chat message for each, as vLLM."""
+STYLES: Mapping[Tower, tuple[str, ...]] = {
+    "images": ("input", "infinity", "objects", "messages"),
+    "texts": ("input", "messages"),
+}
+"""Forms in which servers take images and texts: data URLs, or texts, in ``input``; the same with ``modality``, as Infinity takes
+them; objects with ``image``, as Jina and Voyage; a chat message for each, as vLLM."""
 
-TEXT_STYLES = ("input", "messages")
-
-OPTIONS = (
-    "model", "images", "texts", "dimensions", "concurrency", "timeout", "key_env", "logit_scale", "logit_bias"
-)  # fmt: skip
+OPTIONS = ("model", "images", "texts", "concurrency", "timeout", "key_env", "logit_scale", "logit_bias")
 
 BODY = "body."
 """Prefix of options that are added to the body of each request, such as ``body.truncate=true``."""
@@ -78,22 +77,18 @@ class ApiModel(Model):
     is_sole = True  # requests and bytes are counted in one process
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector an item, in order; images are sent as PNG, without loss.
-
-        Raises:
-            ModelError: the server fails, or the model behind it has changed since it was loaded.
-        """
+        """Return one vector an item, in order; images are sent as PNG, without loss; raise ModelError where the server
+        fails, or the model behind it has changed since it was loaded."""
         if modality == TEXT:
             return self._encode("texts", inputs, str)
         return self._encode("images", inputs, data_url)
 
     def costs(self) -> tuple[str, ...]:
-        """Return a note of the requests and bytes so far."""
         costs = self.client.costs
-        again = f", {costs.retries:,} of them again" if costs.retries else ""
-        tokens = f", {costs.tokens:,} tokens by the server's count" if costs.tokens else ""
-        note = f"{costs.requests:,} requests to {self.info.id} so far{again}: {costs.sent:,} bytes sent,"
-        return (f"{note} {costs.received:,} received{tokens}",)
+        again = f", {costs['retries']:,} of them again" if costs["retries"] else ""
+        tokens = f", {costs['tokens']:,} tokens by the server's count" if costs["tokens"] else ""
+        note = f"{costs['requests']:,} requests to {self.info.id} so far{again}: {costs['sent']:,} bytes sent,"
+        return (f"{note} {costs['received']:,} received{tokens}",)
 
     def _encode(self, modality: Tower, items: Sequence[Any], prepared: Callable[[Any], Any]) -> np.ndarray:
         if not items:
@@ -124,12 +119,10 @@ class ApiModel(Model):
 
     def _request(self, client: Client, modality: Tower, items: list[Any]) -> np.ndarray:
         """Return the vectors of one request, after the canary in it has shown that the same model answered."""
-        canary = self.canaries[modality]
-        if self.request_size[modality] == 1:
-            vectors = [_ask(client, self.bodies[modality], [item]) for item in (canary.item, *items)]
-            answer = np.concatenate(vectors)
-        else:
-            answer = _ask(client, self.bodies[modality], [canary.item, *items])
+        canary, body = self.canaries[modality], self.bodies[modality]
+        inputs = [canary.item, *items]
+        groups = [[each] for each in inputs] if self.request_size[modality] == 1 else [inputs]
+        answer = np.concatenate([_ask(client, body, group) for group in groups])
         if answer.shape[1] != self.info.embed_dim:
             raise ModelError(
                 f"{self.info.id} gave vectors of dimension {answer.shape[1]}, and {self.info.embed_dim} when it was loaded"
@@ -148,8 +141,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     """Return the model behind an address such as ``https://api.openai.com/v1``, or its whole ``.../embeddings``.
 
     Options: ``model``, its name on the server; ``images`` (``input``, ``infinity``, ``objects`` or ``messages``) and ``texts``
-    (``input`` or ``messages``), the form of requests; ``dimensions``; ``concurrency`` (4); ``timeout`` in seconds (60);
-    ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each request;
+    (``input`` or ``messages``), the form of requests; ``concurrency`` (4); ``timeout`` in seconds (60);
+    ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each request, such as ``body.dimensions=256``;
     ``logit_scale`` and ``logit_bias``, which servers do not say.
 
     Raises:
@@ -163,17 +156,32 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     options.refuse_device(reference, why)
     options.refuse_precision(reference, why)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
-    bodies, request_size = _bodies(options), _request_size(options)
+    styles = {modality: options.options.get(modality, "input") for modality in STYLES}
+    for modality, style in styles.items():
+        if style not in STYLES[modality]:
+            raise UsageError(f"model option {modality}={style}: {did_you_mean(style, STYLES[modality])}")
+    bodies = _bodies(options, styles)
+    concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
+    if concurrency == 0:
+        raise UsageError("model option concurrency=0: expected 1 or more requests at once")
+    if timeout is not None and timeout <= 0:
+        raise UsageError(f"model option timeout={timeout:g}: expected a number above 0")
+    concurrency = concurrency or 4
+    shared = max(2, options.n_at_once // concurrency)  # a batch is shared out among the requests that run at once
+    request_size = {modality: 1 if style == "messages" else shared for modality, style in styles.items()}
     scale, bias = options.logits()
     client = Client(
         url=_address(body, reference),
         name=reference,
-        timeout=_positive(options, "timeout") or SECONDS,
+        timeout=timeout or SECONDS,
         key_variable=options.options.get("key_env", KEY_VARIABLE),
     )
     canaries: dict[Tower, Canary] = {}
     noise = 0.0
-    for modality, item in _fixed_inputs().items():
+    y, x = np.indices((64, 64))
+    ramps = Image.fromarray(np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8))
+    fixed: dict[Tower, Any] = {"texts": TEXTS[0], "images": data_url(ramps)}
+    for modality, item in fixed.items():
         if modality in options.towers:
             canaries[modality], varies = _canary(client, bodies[modality], item, request_size[modality])
             noise = max(noise, varies)
@@ -182,27 +190,29 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         raise ModelError(
             f"{reference} gives images vectors of dimension {dims['images']}, and texts of {dims['texts']}: they cannot be compared"
         )
-    named = [f"{name}={value}" for name, value in sorted(options.options.items()) if _changes_vectors(name)]
+    changing = ("model", *STYLES)
+    given = sorted(options.options.items())
+    named = [f"{name}={value}" for name, value in given if name in changing or name.startswith(BODY)]
+    notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
+    if noise > NOISE / NOISE_FACTOR:
+        notes.append(
+            f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may not"
+            " find these vectors in the store again"
+        )
+    if client.key is not None and client.url.startswith("http:"):
+        notes.append("the key travels unencrypted: the address begins with http:")
     info = ModelInfo(
         ref=reference,
         id=" ".join([reference, *named]),
         fingerprint=digest(ADAPTER, client.url, *named),
         family="api",
         embed_dim=next(iter(dims.values())),
-        context_length=None,
-        image_size=None,
         logit_scale=scale,
         logit_bias=bias,
-        n_parameters=None,
-        notes=_notes(client, noise),
+        notes=tuple(notes),
     )
     return ApiModel(
-        info=info,
-        client=client,
-        bodies=bodies,
-        canaries=canaries,
-        request_size=request_size,
-        concurrency=_concurrency(options),
+        info=info, client=client, bodies=bodies, canaries=canaries, request_size=request_size, concurrency=concurrency
     )
 
 
@@ -219,7 +229,6 @@ def data_url(image: Image.Image) -> str:
 
 
 def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: list[Any]) -> np.ndarray:
-    """Return the vectors that the server gives for inputs, in their order."""
     data = client.post(body(items)).get("data")
     if not isinstance(data, list) or not all(isinstance(each, dict) and "embedding" in each for each in data):
         raise ModelError(
@@ -232,9 +241,12 @@ def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: lis
         raise ModelError(
             f"{client.name} numbered its vectors {places!s:.60}: expected each of 0 to {len(items) - 1} once"
         )
-    in_order = sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))
-    try:
-        vectors = np.array([_decoded(each["embedding"]) for _, each in in_order], np.float32)
+    embeddings = [
+        each["embedding"] for _, each in sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))
+    ]
+    try:  # some servers send base64 of little-endian float32 though floats were asked for
+        rows = [np.frombuffer(base64.b64decode(each), "<f4") if isinstance(each, str) else each for each in embeddings]
+        vectors = np.array(rows, np.float32)
     except (OverflowError, TypeError, ValueError) as error:
         raise ModelError(
             f"{client.name} answered embeddings that are no rows of numbers of one length ({type(error).__name__}):"
@@ -243,11 +255,6 @@ def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: lis
     if vectors.ndim != 2 or not vectors.shape[1]:
         raise ModelError(f"{client.name} answered embeddings of shape {vectors.shape}: expected ({len(items)}, d)")
     return vectors
-
-
-def _decoded(embedding: object) -> object:
-    """Return a vector, which some servers send as base64 of little-endian float32 though floats were asked for."""
-    return np.frombuffer(base64.b64decode(embedding), "<f4") if isinstance(embedding, str) else embedding
 
 
 def _canary(client: Client, body: Callable[[list[Any]], dict[str, Any]], item: Any, size: int) -> tuple[Canary, float]:
@@ -262,29 +269,21 @@ def _canary(client: Client, body: Callable[[list[Any]], dict[str, Any]], item: A
     return Canary(item, alone[0], max(NOISE, NOISE_FACTOR * noise)), noise
 
 
-def _fixed_inputs() -> dict[Tower, Any]:
-    """Return a small image, as it is sent, and a text."""
-    y, x = np.indices((64, 64))
-    ramps = np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8)
-    return {"texts": TEXTS[0], "images": data_url(Image.fromarray(ramps))}
-
-
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
     """Return the distance of two vectors as a share of the second's length."""
     return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
 
 
-def _bodies(options: LoadOptions) -> dict[Tower, Callable[[list[Any]], dict[str, Any]]]:
+def _bodies(options: LoadOptions, styles: Mapping[Tower, str]) -> dict[Tower, Callable[[list[Any]], dict[str, Any]]]:
     """Return what makes the body of a request from texts, and from data URLs."""
     if not options.options.get("model"):
-        raise UsageError("api: needs the model's name on the server: --model-option model=NAME")
+        raise UsageError(f"api: needs the model's name on the server: {model_option(model='NAME')}")
     common: dict[str, Any] = {"model": options.options["model"], "encoding_format": "float"}
-    dimensions = options.whole_number("dimensions")
-    if dimensions is not None:
-        common["dimensions"] = dimensions
     for name, value in options.options.items():
         if name.startswith(BODY):
-            common[name.removeprefix(BODY)] = _json_or_text(value)
+            common[name.removeprefix(BODY)] = value
+            with suppress(ValueError):
+                common[name.removeprefix(BODY)] = decode_json(value)
     images = {
         "input": lambda urls: {**common, "input": urls},
         "infinity": lambda urls: {**common, "input": urls, "modality": "image"},
@@ -295,46 +294,14 @@ def _bodies(options: LoadOptions) -> dict[Tower, Callable[[list[Any]], dict[str,
         "input": lambda texts: {**common, "input": texts},
         "messages": lambda texts: {**common, **_message({"type": "text", "text": texts[0]})},
     }
-    return {"images": images[_style(options, "images")], "texts": texts[_style(options, "texts")]}
+    return {"images": images[styles["images"]], "texts": texts[styles["texts"]]}
 
 
 def _message(content: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [content]}]}
 
 
-def _style(options: LoadOptions, modality: Tower) -> str:
-    styles = IMAGE_STYLES if modality == "images" else TEXT_STYLES
-    style = options.options.get(modality, "input")
-    if style not in styles:
-        raise UsageError(f"model option {modality}={style}: {did_you_mean(style, styles)}")
-    return style
-
-
-def _request_size(options: LoadOptions) -> dict[Tower, int]:
-    """Return the inputs of a request: a batch is shared out among those that run at once."""
-    shared = max(2, options.n_at_once // _concurrency(options))
-    sizes: dict[Tower, int] = {}
-    for modality in ("images", "texts"):
-        sizes[modality] = 1 if _style(options, modality) == "messages" else shared
-    return sizes
-
-
-def _concurrency(options: LoadOptions) -> int:
-    number = options.whole_number("concurrency")
-    if number == 0:
-        raise UsageError("model option concurrency=0: expected 1 or more requests at once")
-    return 4 if number is None else number
-
-
-def _positive(options: LoadOptions, name: str) -> float | None:
-    number = options.number(name)
-    if number is not None and number <= 0:
-        raise UsageError(f"model option {name}={number:g}: expected a number above 0")
-    return number
-
-
 def _address(body: str, reference: str) -> str:
-    """Return the whole address of the embeddings."""
     parts = urlsplit(body)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"'{reference}' is no address: expected api:URL, such as api:http://127.0.0.1:8000/v1")
@@ -345,26 +312,3 @@ def _address(body: str, reference: str) -> str:
         )
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}{'' if path.endswith(ENDPOINT) else ENDPOINT}"
-
-
-def _json_or_text(value: str) -> object:
-    try:
-        return decode_json(value)
-    except ValueError:
-        return value
-
-
-def _changes_vectors(option: str) -> bool:
-    return option in ("model", "images", "texts", "dimensions") or option.startswith(BODY)
-
-
-def _notes(client: Client, noise: float) -> tuple[str, ...]:
-    notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
-    if noise > NOISE / NOISE_FACTOR:
-        notes.append(
-            f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may not"
-            " find these vectors in the store again"
-        )
-    if client.has_key and client.url.startswith("http:"):
-        notes.append("the key travels unencrypted: the address begins with http:")
-    return tuple(notes)

@@ -3,17 +3,41 @@
 ``import onnx`` in here would mean the library: imports are absolute.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from clipbench.errors import ModelError, UsageError
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from clipbench.data.modalities import TEXT
+from clipbench.errors import ModelError, UsageError, did_you_mean, model_option, option
+from clipbench.models.fingerprint import TEXTS, check_vectors, digest, file_digest, probe_images
 from clipbench.models.options import LoadOptions, Tower
+from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Vectors, stacked
+from clipbench.models.towers.onnx_inputs import TextInputs, image_inputs, text_inputs
+from clipbench.models.towers.torch_model import first_line
 from clipbench.plugins import optional
-from clipbench.untrusted.reading import is_file, is_folder
+from clipbench.untrusted.reading import entries, is_file, is_folder
 
-if TYPE_CHECKING:
-    from clipbench.models.towers.onnx_model import OnnxModel
+ADAPTER = "onnx adapter 1"
+"""Part of every fingerprint; changed whenever the same graphs would give other vectors."""
+
+PIXELS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+TOKENS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+"""Types of inputs that can be fed."""
+
+OUTPUTS = ("image_embeds", "text_embeds", "embeddings", "embedding")
+"""Names of the output that holds the vectors where there are several, best first."""
+
+ACCELERATORS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
+"""onnxruntime's provider of each of torch's device types, which ``--device`` names."""
+
+CPU = "CPUExecutionProvider"
+
+BATCH_NOISE = 1e-3
+"""Share of a vector's length by which sums of another order may change it; more is said in a note."""
 
 NAMES: dict[Tower, tuple[str, ...]] = {
     "images": ("vision_model", "visual", "image_encoder", "image", "vision"),
@@ -24,7 +48,67 @@ NAMES: dict[Tower, tuple[str, ...]] = {
 OPTIONS = ("images", "texts", "variant", "image_output", "text_output", "provider", "logit_scale", "logit_bias")
 
 
-def load(body: str, options: LoadOptions) -> "OnnxModel":
+@dataclass(frozen=True)
+class Graph:
+    """A tower's graph in a session, with the output that holds its vectors."""
+
+    session: Any
+    output: str
+
+    @property
+    def inputs(self) -> Any:
+        """The inputs of the graph, with names, shapes and types."""
+        return self.session.get_inputs()
+
+    def vectors(self, inputs: Mapping[str, np.ndarray], step: int) -> Float32[np.ndarray, "n dim"]:
+        """Return one vector a row, computed ``step`` rows at a time, or as many as the graph is exported for."""
+        types = {each.name: (PIXELS | TOKENS)[each.type] for each in self.inputs}
+        n, fixed, found = len(next(iter(inputs.values()))), self.inputs[0].shape[0], []
+        size = fixed if isinstance(fixed, int) else step
+        for start in range(0, n, size):
+            end = start + size if isinstance(fixed, int) else min(start + size, n)
+            rows = np.arange(start, end) % n  # repeats fill a fixed batch
+            feed = {name: np.ascontiguousarray(values[rows], types[name]) for name, values in inputs.items()}
+            (vectors,) = self.session.run([self.output], feed)
+            found.append(vectors[: n - start].astype(np.float32))
+        return np.concatenate(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxModel(Model):
+    """A model made of ONNX graphs; a tower that was not asked for has none."""
+
+    info: ModelInfo
+    graphs: Mapping[Tower, Graph]
+    preprocess: Preprocess | None
+    texts: TextInputs | None
+    batch_size: int
+    files: Sequence[Path] = ()
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        """Return one raw vector an item, in order; each text is padded to the full length."""
+        step = self.batch_size
+        if modality != TEXT:
+            graph = self.graphs["images"]
+            return graph.vectors({graph.inputs[0].name: np.asarray(inputs)}, step)
+        assert self.texts is not None, self.info.id
+        batches = [list(inputs[start : start + step]) for start in range(0, len(inputs), step)]
+        vectors = [self.graphs["texts"].vectors(self.texts.tokenize(batch), step) for batch in batches]
+        return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return super().count_tokens(texts) if self.texts is None else self.texts.count(texts)
+
+    def internals(self) -> Internals:
+        """Return what the graphs are fed by, and the graphs behind it."""
+        images = super().internals()
+        if self.texts is None:
+            return images
+        graph, step = self.graphs["texts"], self.batch_size
+        return replace(images, tokenize=self.texts.tokenize, encode_tokens=lambda tokens: graph.vectors(tokens, step))
+
+
+def load(body: str, options: LoadOptions) -> OnnxModel:
     """Return the model of a folder with one graph a tower, as optimum, transformers.js and open_clip exports have it.
 
     Options: ``variant`` (``quantized`` for ``text_model_quantized.onnx``); ``images`` and ``texts``, paths of the graphs
@@ -36,41 +120,215 @@ def load(body: str, options: LoadOptions) -> "OnnxModel":
         ModelError: a graph, processor or tokenizer is missing, damaged, or does not take images or texts alone.
     """
     reference = f"onnx:{body}"
-    options.refuse_arch(reference)
-    options.refuse_unknown(OPTIONS, reference)
+    options.refuse_others(OPTIONS, reference)
     options.refuse_precision(reference, "whose files fix it")
     folder = Path(body)
     if not is_folder(folder):
         raise UsageError(f"'{reference}' is no folder: expected onnx:FOLDER with one .onnx file a tower")
-    options.logits()
-    graphs = {tower: _graph(folder, tower, options, reference) for tower in options.towers}
+    scale, bias = options.logits()
+    paths = {tower: _graph(folder, tower, options, reference) for tower in options.towers}
     optional("onnxruntime", extra="onnx", needed_by=reference)
-    from clipbench.models.towers.onnx_model import build
-
-    return build(folder, graphs, options)
+    provider, device = _provider(options, reference)
+    sessions = {tower: _session(path, provider, reference) for tower, path in paths.items()}
+    images, texts, graphs = None, None, dict[Tower, Graph]()
+    if "images" in paths:
+        images = image_inputs(folder, paths["images"], reference)
+        graphs["images"] = _image_graph(sessions["images"], paths["images"], options.options.get("image_output"))
+    if "texts" in paths:
+        path, session = paths["texts"], sessions["texts"]
+        texts = text_inputs(folder, path, _token_length(session, path), reference)
+        graphs["texts"] = _text_graph(session, path, texts, options.options.get("text_output"))
+        texts = texts.restricted_to([each.name for each in session.get_inputs()])
+    preprocess = None if images is None else images.preprocess
+    dim, batch_notes = _tried(graphs, preprocess, texts, paths)
+    info = ModelInfo(
+        ref=reference,
+        id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(options.options.items()))]),
+        fingerprint=digest(
+            ADAPTER,
+            *paths,
+            *map(_digest_with_weights, paths.values()),
+            *("" if each is None else each.identity for each in (images, texts)),
+            *(graph.output for graph in graphs.values()),
+        ),
+        family="onnx",
+        embed_dim=dim,
+        context_length=None if texts is None else texts.context_length,
+        image_size=None if images is None else images.side,
+        logit_scale=scale,
+        logit_bias=bias,
+        device=device,
+        notes=(*(() if texts is None else texts.notes), *batch_notes),
+    )
+    return OnnxModel(
+        info=info, graphs=graphs, preprocess=preprocess, texts=texts, batch_size=options.n_at_once, files=(folder,)
+    )
 
 
 def _graph(folder: Path, tower: Tower, options: LoadOptions, reference: str) -> Path:
-    """Return the file of a tower's graph."""
     named = options.options.get(tower)
     if named is not None:
         if not is_file(folder / named):
             raise UsageError(f"model option {tower}={named}: no such file in {folder}")
         return folder / named
-    found = next((path for path in _places(folder, tower, options.options.get("variant")) if is_file(path)), None)
+    variant = f"_{options.options['variant']}" if "variant" in options.options else ""
+    places = (
+        place
+        for name in NAMES[tower]
+        for place in (f"{name}{variant}.onnx", f"onnx/{name}{variant}.onnx", f"{name}/model{variant}.onnx")
+    )
+    found = next((folder / place for place in places if is_file(folder / place)), None)
     if found is None:
         have = ", ".join(path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.onnx"))[:6]) or "none"
-        variant = f"_{options.options['variant']}" if "variant" in options.options else ""
         raise ModelError(
             f"{reference} has no graph of {tower}: expected {NAMES[tower][0]}{variant}.onnx there or in onnx/, or"
-            f" --model-option {tower}=FILE; .onnx files found: {have}"
+            f" {model_option(**{tower: 'FILE'})}; .onnx files found: {have}"
         )
     return found
 
 
-def _places(folder: Path, tower: Tower, variant: str | None) -> Iterator[Path]:
-    suffix = ".onnx" if variant is None else f"_{variant}.onnx"
-    for name in NAMES[tower]:
-        yield folder / f"{name}{suffix}"
-        yield folder / "onnx" / f"{name}{suffix}"
-        yield folder / name / f"model{suffix}"
+def _provider(options: LoadOptions, reference: str) -> tuple[tuple[str, dict[str, str]], str]:
+    """Return onnxruntime's provider with its settings, and the device by name."""
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    named = options.options.get("provider")
+    if named is not None:
+        if named not in available:
+            raise UsageError(
+                f"model option provider={named}: onnxruntime has none such here: {did_you_mean(named, available)}"
+            )
+        return (named, {}), named.removesuffix("ExecutionProvider").lower()
+    kind, _, number = options.device.partition(":")
+    if kind == "auto":
+        kind = next((device for device, provider in ACCELERATORS.items() if provider in available), "cpu")
+    provider = CPU if kind == "cpu" else ACCELERATORS.get(kind)
+    if provider is None or provider not in available:
+        raise UsageError(
+            f"device '{options.device}' cannot be used for {reference}: onnxruntime has {', '.join(available)} here"
+            f" (onnxruntime-gpu brings CUDA; {model_option(provider='NAME')} names another)"
+        )
+    return (provider, {"device_id": number} if number else {}), f"{kind}:{number}" if number else kind
+
+
+def _session(path: Path, provider: tuple[str, dict[str, str]], reference: str) -> Any:
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4  # what matters is raised
+    try:
+        session = onnxruntime.InferenceSession(path, settings, providers=[provider])
+    except Exception as error:  # onnxruntime has an error class for each status, all below Exception
+        raise ModelError(
+            f"onnxruntime cannot read {path} ({first_line(error)}): expected a whole ONNX graph, with the files of its"
+            " external data beside it"
+        ) from error
+    used = session.get_providers()[0]
+    if used != provider[0]:  # it falls back without an error
+        raise UsageError(
+            f"onnxruntime computes {reference} by {used} and not by {provider[0]}: give {option('device', 'cpu')}"
+        )
+    return session
+
+
+def _image_graph(session: Any, path: Path, output: str | None) -> Graph:
+    inputs = session.get_inputs()
+    if not (len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].type in PIXELS):
+        raise ModelError(
+            f"{path} takes {_described(inputs)}: expected pixels alone, floats of shape (n, 3, height, width); a graph of"
+            " both towers has to be exported as one graph a tower"
+        )
+    return Graph(session, _output(session, path, output, "image_output"))
+
+
+def _token_length(session: Any, path: Path) -> int | None:
+    """Return the tokens that a text graph is exported for; None where it takes any number; raise ModelError where it
+    takes no token ids."""
+    inputs = session.get_inputs()
+    if not inputs or not all(len(each.shape) == 2 and each.type in TOKENS for each in inputs):
+        raise ModelError(
+            f"{path} takes {_described(inputs)}: expected token ids, integers of shape (n, length); a graph of both towers"
+            " has to be exported as one graph a tower"
+        )
+    return next((each.shape[1] for each in inputs if isinstance(each.shape[1], int)), None)
+
+
+def _text_graph(session: Any, path: Path, texts: TextInputs, output: str | None) -> Graph:
+    inputs = session.get_inputs()
+    unknown = [each.name for each in inputs if each.name not in texts.names]
+    if unknown and len(inputs) > 1:
+        raise ModelError(
+            f"{path} takes {_described(inputs)}: expected nothing but what its tokenizer gives, {', '.join(texts.names)}"
+        )
+    return Graph(session, _output(session, path, output, "text_output"))
+
+
+def _output(session: Any, path: Path, named: str | None, key: str) -> str:
+    outputs = session.get_outputs()
+    names = [each.name for each in outputs]
+    if named is not None:
+        if named not in names:
+            raise UsageError(f"model option {key}={named}: {path} has no such output: {did_you_mean(named, names)}")
+        return named
+    known = [name for name in OUTPUTS if name in names]
+    rows = [each.name for each in outputs if len(each.shape or ()) == 2]
+    if known or len(rows) == 1:
+        return (known or rows)[0]
+    raise ModelError(
+        f"{path} gives {_described(outputs)}: expected one output of a vector a row; name it by"
+        f" {model_option(**{key: 'NAME'})}"
+    )
+
+
+def _tried(
+    graphs: Mapping[Tower, Graph], preprocess: Preprocess | None, texts: TextInputs | None, paths: Mapping[Tower, Path]
+) -> tuple[int, tuple[str, ...]]:
+    """Return the dimension of the vectors, and notes, after a few images and texts went through the graphs."""
+    inputs: dict[Tower, Mapping[str, np.ndarray]] = {}
+    if preprocess is not None:
+        inputs["images"] = {graphs["images"].inputs[0].name: stacked([preprocess(image) for image in probe_images()])}
+    if texts is not None:
+        inputs["texts"] = texts.tokenize(TEXTS)
+    dims, notes = {}, []
+    for tower, arrays in inputs.items():
+        try:
+            together, alone = (graphs[tower].vectors(arrays, step) for step in (len(TEXTS), 1))
+        except Exception as error:  # onnxruntime has an error class for each status, all below Exception
+            raise ModelError(
+                f"{paths[tower]} does not take what its processor and tokenizer files give ({first_line(error)}): do they"
+                " belong to it, and is it exported for any number of rows?"
+            ) from error
+        if together.ndim != 2:
+            raise ModelError(
+                f"{paths[tower]} gives shape {together.shape} for {len(TEXTS)} {tower}: expected one vector each"
+            )
+        for vectors in (together, alone):
+            check_vectors(vectors, str(paths[tower]))
+        dims[tower] = together.shape[1]
+        change = np.max(np.linalg.norm(together - alone, axis=1) / np.linalg.norm(alone, axis=1))
+        if not change < BATCH_NOISE:
+            notes.append(
+                f"the vector of one of the {tower} changes by up to {change:.1%} of its length with what else is in its batch,"
+                " as dynamic quantisation does: compare runs of one batch size"
+            )
+    if len(set(dims.values())) != 1:
+        raise ModelError(
+            f"the towers give vectors of different dimensions ({', '.join(f'{tower} {dim}' for tower, dim in dims.items())}):"
+            " are these the projected ones? name"
+            f" others by {model_option(image_output='NAME')} or {model_option(text_output='NAME')}"
+        )
+    return next(iter(dims.values())), tuple(notes)
+
+
+def _digest_with_weights(path: Path) -> str:
+    """Return a hash of a graph and of the files of weights that may belong to it."""
+    others = [
+        each
+        for each in entries(path.parent, ModelError)
+        if is_file(each) and each.suffix not in (".onnx", ".json", ".txt", ".md", ".model", ".safetensors")
+    ]
+    return digest(*map(file_digest, [path, *others]))
+
+
+def _described(ports: Sequence[Any]) -> str:
+    return ", ".join(f"{each.name} {each.type}{list(each.shape or [])}" for each in ports) or "nothing"

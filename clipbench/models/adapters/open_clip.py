@@ -1,22 +1,61 @@
-"""Models of open_clip: pretrained tags, Hub repositories, folders, and checkpoints of a training run.
+"""Models of open_clip: pretrained tags, Hub repositories, folders, and checkpoints of a training run. Imports torch."""
 
-This module resolves references; torch and open_clip are imported only when a model is loaded.
-"""
-
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NamedTuple, TypeVar
 
-from clipbench.errors import ModelError, UsageError
-from clipbench.hub import HubRequest
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
+import numpy as np
+import open_clip
+import torch
+from jaxtyping import Int64
+from open_clip.coca_model import CoCa
+from open_clip.factory import convert_state_dict
+from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict
+from open_clip.pretrained import download_pretrained, download_pretrained_from_hf
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transformer import TextTransformer
+from torch.func import functional_call
+
+from clipbench.errors import ModelError, NoTokenCounts, UsageError, model_option, option
+from clipbench.hub import HubRequest, cached_first, files_of, model_request
+from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
+from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import ModelInfo
+from clipbench.models.towers.checkpoint_file import StateDict, fit, needs_causal_tower, read_checkpoint, with_context
+from clipbench.models.towers.text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
+from clipbench.models.towers.torch_model import (
+    OpenClipPreprocess,
+    TorchModel,
+    freeze,
+    library_errors,
+    n_parameters,
+    of_pixels,
+    placement,
+    probe,
+    scale_and_bias,
+    weights_digest,
+)
+from clipbench.models.trust import check_model, check_weights, no_foreign_code
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, entries, is_file, read_json
 
-if TYPE_CHECKING:
-    from clipbench.models.towers.open_clip_model import Recipe
-    from clipbench.models.towers.torch_model import TorchModel
+ADAPTER = "open_clip adapter 1"
+"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+
+OLD_BUFFERS = {"text.transformer.embeddings.position_ids"}
+"""Constants that older versions of the libraries saved with the weights, and newer ones refuse."""
+
+NO_REPOSITORY = "(none)"
+FOREIGN = ("local-dir:", "hf-hub:")
+"""Beginnings of the names of architectures whose configuration comes with the weights."""
+
+T = TypeVar("T")
+
 
 RANDOM = "random"
 """Tag for random weights on purpose."""
@@ -28,7 +67,25 @@ FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safete
 """File names that open_clip gives the weights it writes for the Hub, best first."""
 
 
-def load(body: str, options: LoadOptions) -> "TorchModel":
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that an open_clip model is built from."""
+
+    id: str
+    name: str
+    """Name by which open_clip knows the architecture and the tokenizer."""
+    weights: Path | None
+    """None for random ones."""
+    preprocess: Mapping[str, object] = field(default_factory=dict)
+    """Settings that differ from open_clip's for the name."""
+    context: int | None = None
+    """Tokens to which the text tower is to be stretched; None leaves it as it is."""
+    seed: int = 0
+    """Seed of random weights."""
+    notes: tuple[str, ...] = ()
+
+
+def load(body: str, options: LoadOptions) -> TorchModel:
     """Return ``ARCH/TAG`` with its pretrained weights, ``ARCH/random``, or (with ``options.arch``) a checkpoint file.
 
     Options: ``context``; for a file ``tag``, whose preprocessing and activation it shares; for random weights ``seed``.
@@ -38,8 +95,6 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
         ModelError: a checkpoint that cannot be read or does not fit.
         Unavailable: weights that are not on this machine and cannot be fetched.
     """
-    from clipbench.models.towers.open_clip_model import build
-
     if options.arch is not None:
         if Path(body).suffix.lower() not in CHECKPOINT_SUFFIXES:
             options.refuse_arch(f"open_clip:{body}")
@@ -48,133 +103,86 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
     return build(_random_recipe(arch, options) if tag == RANDOM else _tag_recipe(arch, tag, options), options)
 
 
-def load_hub(body: str, options: LoadOptions) -> "TorchModel":
+def load_hub(body: str, options: LoadOptions) -> TorchModel:
     """Return the model of a Hub repository ``ORG/NAME`` that holds an open_clip configuration. Option: ``context``."""
     reference = f"hf-hub:{body}"
-    options.refuse_arch(reference)
-    options.refuse_unknown(["context"], reference)
-    from open_clip.pretrained import download_pretrained_from_hf
-
-    from clipbench.models.towers.open_clip_model import Recipe, build, from_hub
-
-    path = from_hub(lambda: download_pretrained_from_hf(body), _weights_request(reference, body), reference)
-    recipe = Recipe(id=reference, name=reference, weights=Path(path), context=options.whole_number("context"))
-    return build(recipe, options)
+    options.refuse_others(["context"], reference)
+    path = from_hub(
+        lambda: download_pretrained_from_hf(body),
+        model_request(f"the weights of {reference}", body, "local-dir"),
+        reference,
+    )
+    return build(Recipe(id=reference, name=reference, weights=Path(path)), options)
 
 
-def load_folder(body: str, options: LoadOptions) -> "TorchModel":
+def load_folder(body: str, options: LoadOptions) -> TorchModel:
     """Return the model of a folder with ``open_clip_config.json``, weights and its tokenizer. Option: ``context``."""
     reference = f"local-dir:{body}"
-    options.refuse_arch(reference)
-    options.refuse_unknown(["context"], reference)
+    options.refuse_others(["context"], reference)
     _check_folder_config(Path(body), reference)
-    from clipbench.models.towers.open_clip_model import Recipe, build
-
     weights = _weights_in(Path(body), reference)
-    return build(
-        Recipe(id=reference, name=reference, weights=weights, context=options.whole_number("context")), options
-    )
+    return build(Recipe(id=reference, name=reference, weights=weights), options)
 
 
-def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> "Recipe":
+def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> Recipe:
     options.refuse_unknown(["context"], f"open_clip:{arch}/{tag}")
-    import open_clip
-    from open_clip.pretrained import download_pretrained
-
-    from clipbench.models.towers.open_clip_model import Recipe, from_hub
-
     settings = open_clip.get_pretrained_cfg(arch, tag)
     name, notes = _with_activation(arch, tag)
     reference = f"open_clip:{name}/{tag}"
-    request = _weights_request(reference, settings["hf_hub"].rpartition("/")[0])
+    request = model_request(f"the weights of {reference}", settings["hf_hub"].rpartition("/")[0], "local-dir")
     path = from_hub(lambda: download_pretrained(settings), request, reference)
-    context = options.whole_number("context")
-    return Recipe(id=reference, name=name, weights=Path(path), preprocess=settings, context=context, notes=notes)
+    return Recipe(id=reference, name=name, weights=Path(path), preprocess=settings, notes=notes)
 
 
-def _random_recipe(arch: str, options: LoadOptions) -> "Recipe":
-    from clipbench.models.towers.open_clip_model import Recipe
-
+def _random_recipe(arch: str, options: LoadOptions) -> Recipe:
     reference = f"open_clip:{arch}/{RANDOM}"
     options.refuse_unknown(["seed", "context"], reference)
     seed = options.whole_number("seed") or 0
     settings, _ = _preprocess_of(arch)
-    return Recipe(
-        id=reference,
-        name=arch,
-        weights=None,
-        preprocess=settings,
-        context=options.whole_number("context"),
-        seed=seed,
-        notes=(f"random weights (seed {seed}), on request: nothing was learned",),
-    )
+    notes = (f"random weights (seed {seed}), on request: nothing was learned",)
+    return Recipe(id=reference, name=arch, weights=None, preprocess=settings, seed=seed, notes=notes)
 
 
-def _file_recipe(path: Path, arch: str, options: LoadOptions) -> "Recipe":
-    from clipbench.models.towers.open_clip_model import Recipe
-
+def _file_recipe(path: Path, arch: str, options: LoadOptions) -> Recipe:
     options.refuse_unknown(["tag", "context"], str(path))
-    name = _known_arch(arch)
+    name = _known("open_clip architecture", arch, open_clip.list_models())
     if "tag" in options.options:
-        import open_clip
-
-        tag = _known_tag(name, options.options["tag"])
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        tag = _known(f"pretrained tag of {name}", options.options["tag"], tags)
         settings: Mapping[str, object] = open_clip.get_pretrained_cfg(name, tag)
         name, notes = _with_activation(name, tag)
     else:
         settings, notes = _preprocess_of(name)
-        notes += _activation_note(name)
-    context = options.whole_number("context")
-    return Recipe(id=f"{path} as {name}", name=name, weights=path, preprocess=settings, context=context, notes=notes)
+        if f"{name}{QUICK}" in open_clip.list_models():
+            arch = option("arch", f"{name}{QUICK}")
+            notes += (f"the activation is {name}'s GELU: weights fine-tuned from OpenAI's need {arch}",)
+    return Recipe(id=f"{path} as {name}", name=name, weights=path, preprocess=settings, notes=notes)
 
 
 def _arch_and_tag(body: str) -> tuple[str, str]:
-    if _find(body, _archs()):  # such as ViT-B/32, which is a whole name with a slash
+    if _plain(body) in map(_plain, open_clip.list_models()):  # such as ViT-B/32, which is a whole name with a slash
         arch, tag = body, ""
     else:
         arch, _, tag = body.rpartition("," if "," in body else "/")
-    arch = _known_arch(arch or body)
+    arch = _known("open_clip architecture", arch or body, open_clip.list_models())
+    tags = open_clip.list_pretrained_tags_by_model(arch)
     if not tag:
         raise UsageError(
-            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_some(_tags(arch))};"
+            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_some(tags)};"
             f" for random weights on purpose give open_clip:{arch}/{RANDOM}"
         )
-    return arch, RANDOM if tag.lower() == RANDOM else _known_tag(arch, tag)
-
-
-def _known_arch(name: str) -> str:
-    return _find(name, _archs()) or _unknown("open_clip architecture", name, _archs())
-
-
-def _known_tag(arch: str, name: str) -> str:
-    return _find(name, _tags(arch)) or _unknown(f"pretrained tag of {arch}", name, _tags(arch))
-
-
-def _archs() -> list[str]:
-    import open_clip
-
-    names: list[str] = open_clip.list_models()
-    return names
-
-
-def _tags(arch: str) -> list[str]:
-    import open_clip
-
-    names: list[str] = open_clip.list_pretrained_tags_by_model(arch)
-    return names
-
-
-def _find(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that matches, whatever its case, slashes and dashes."""
-    return next((candidate for candidate in known if _plain(candidate) == _plain(name)), None)
+    return arch, RANDOM if tag.lower() == RANDOM else _known(f"pretrained tag of {arch}", tag, tags)
 
 
 def _plain(name: str) -> str:
     return name.casefold().replace("/", "-").replace("_", "-")
 
 
-def _unknown(what: str, name: str, known: list[str]) -> NoReturn:
-    by_plain = {_plain(candidate): candidate for candidate in known}
+def _known(what: str, name: str, known: list[str]) -> str:
+    """Return the known name that matches, whatever its case, slashes and dashes; raise UsageError where none does."""
+    by_plain = {_plain(candidate): candidate for candidate in reversed(known)}
+    if _plain(name) in by_plain:
+        return by_plain[_plain(name)]
     near = [by_plain[plain] for plain in get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {_some(known)}"
     raise UsageError(f"unknown {what} '{name}': {hint}")
@@ -189,21 +197,13 @@ def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
 
     ``create_model("ViT-B-32", pretrained="openai")`` of open_clip 3.3 computes with the wrong one and only warns.
     """
-    import open_clip
-
     is_quick = open_clip.get_model_config(arch).get("quick_gelu", False)
     if is_quick or not open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False):
         return arch, ()
     name = f"{arch}{QUICK}"
-    if name not in _archs():
+    if name not in open_clip.list_models():
         raise ModelError(f"{arch}/{tag} was trained with QuickGELU, and this open_clip has no {name}: update open_clip")
     return name, (f"{tag} was trained with QuickGELU: loaded as {name}, because {arch} has another activation",)
-
-
-def _activation_note(arch: str) -> tuple[str, ...]:
-    if f"{arch}{QUICK}" not in _archs():
-        return ()
-    return (f"the activation is {arch}'s GELU: weights fine-tuned from OpenAI's need --arch {arch}{QUICK}",)
 
 
 def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
@@ -211,10 +211,8 @@ def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
 
     A checkpoint of one's own does not record which it was trained with, so a note says what is used.
     """
-    import open_clip
-
     keys = ("mean", "std", "interpolation", "resize_mode")
-    configs = [open_clip.get_pretrained_cfg(arch, tag) for tag in _tags(arch)]
+    configs = [open_clip.get_pretrained_cfg(arch, tag) for tag in open_clip.list_pretrained_tags_by_model(arch)]
     distinct = {repr([config[key] for key in keys]): {key: config[key] for key in keys} for config in configs}
     if len(distinct) == 1:
         settings: dict[str, object] = next(iter(distinct.values()))
@@ -222,18 +220,7 @@ def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
         return settings, (f"preprocessing of open_clip's {arch} weights: {shown}",)
     why = "the pretrained weights differ in it" if distinct else "there are no pretrained weights"
     return {}, (
-        f"the preprocessing is open_clip's default, because {why} for {arch}; --model-option tag=TAG names another",
-    )
-
-
-def _weights_request(reference: str, repository: str) -> HubRequest:
-    from clipbench.models.towers.open_clip_model import OFFLINE_ADVICE
-
-    return HubRequest(
-        what=f"the weights of {reference}",
-        repository=repository,
-        remedy=f"where there is a network run `hf download {repository} --local-dir FOLDER`, bring the folder here and"
-        f" give --model local-dir:FOLDER, or {OFFLINE_ADVICE}",
+        f"the preprocessing is open_clip's default, because {why} for {arch}; {model_option(tag='TAG')} names another",
     )
 
 
@@ -242,7 +229,8 @@ def _check_folder_config(folder: Path, reference: str) -> None:
     if not is_file(path):
         raise ModelError(
             f"{reference} has no open_clip_config.json: expected a folder as open_clip writes it for the Hub; a bare"
-            " checkpoint is --model FILE with --arch ARCH, a transformers model --model hf:FOLDER"
+            f" checkpoint is {option('model', 'FILE')} with {option('arch', 'ARCH')}, a transformers model"
+            f" {option('model', 'hf:FOLDER')}"
         )
     config = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)
     model = config.get("model_cfg") if isinstance(config, dict) else None
@@ -263,3 +251,252 @@ def _weights_in(folder: Path, reference: str) -> Path:
         names = ", ".join(path.name for path in checkpoints) or "none"
         raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, and not exactly one other checkpoint: found {names}")
     return checkpoints[0]
+
+
+# -- building a model
+
+
+def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
+    """Return the model of a recipe; raise as ``load`` does."""
+    place = placement(options.device, options.precision, options.batch_size)
+    recipe = replace(recipe, context=options.whole_number("context"))
+    file_notes = from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
+    state, step = (None, None) if recipe.weights is None else read_checkpoint(recipe.weights)
+    tokenizer, config, module = _from_library(recipe, state)
+    tower = text_tower(module, tokenizer)
+    check_vocabulary(tower.tokenize, recipe.id)
+    if recipe.context is not None and tower.lengths is None:
+        raise needs_causal_tower(recipe.context, recipe.id)
+    notes = (*recipe.notes, *file_notes, *(() if state is None else _load_weights(module, state, recipe)))
+    words = tokenizer.encoder if hasattr(tokenizer, "encoder") else tokenizer.tokenizer.get_vocab()
+    tokens = tokenizer_identity(tower.tokenize, words)
+    visual = module.visual
+    sides = (visual.image_size,) if isinstance(visual.image_size, int) else visual.image_size
+    scale, bias = scale_and_bias(module, recipe.id)
+    # The settings that fix the computation beside the weights. The tokenizer's behaviour is hashed, not its name, and a
+    # context that the model already has is the same as none.
+    text = {key: value for key, value in config["text_cfg"].items() if key != "hf_tokenizer_name"}
+    context = None if recipe.context == text.get("context_length", DEFAULT_CONTEXT_LENGTH) else recipe.context
+    info = ModelInfo(
+        ref=recipe.id,
+        id=recipe.id,
+        fingerprint=digest(
+            ADAPTER,
+            weights_digest(module),
+            json.dumps({**config, "text_cfg": {**text, "context": context}}, sort_keys=True),
+            sorted(visual.preprocess_cfg.items()),
+            digest(options.precision, tokens),
+        ),
+        family=f"open_clip/{'CoCa' if isinstance(module, CoCa) else 'CLIP' if module.logit_bias is None else 'SigLIP'}",
+        embed_dim=config["embed_dim"],
+        context_length=tokenizer.context_length,
+        image_size=sides[0] if len(set(sides)) == 1 else None,
+        logit_scale=scale,
+        logit_bias=bias,
+        n_parameters=n_parameters(module),
+        device=str(place.device),
+        precision=options.precision,
+        notes=notes,
+        step=step_in_name(Path(recipe.id)) if step is None else step,
+    )
+    model = TorchModel(
+        info=info,
+        preprocess=OpenClipPreprocess(image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)),
+        image_tower=of_pixels(lambda pixels: module.encode_image(pixels, normalize=False)),
+        text_tower=tower,
+        placement=place,
+        module=module,
+        files=_files(recipe),
+    )
+    freeze(module, place)
+    probe(model, place)
+    return model
+
+
+def _files(recipe: Recipe) -> tuple[Path, ...]:
+    """Return the files and folders that a model is made of; none of random weights, which are made anew."""
+    if recipe.weights is None:
+        return ()
+    cached = next((folder for folder in recipe.weights.parents if folder.name.startswith("models--")), None)
+    own = recipe.weights.parent if recipe.name.startswith("local-dir:") else cached or recipe.weights
+    repository = _tokenizer_repository(recipe.name)
+    return (own,) if repository == NO_REPOSITORY else (own, files_of(repository))
+
+
+def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
+    """Return the result of one of open_clip's functions, from the cache or by download; its errors in one line."""
+    with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
+        return cached_first(load, wanted)
+
+
+def _from_library(recipe: Recipe, state: StateDict | None) -> tuple[Any, dict[str, Any], Any]:
+    """Return the tokenizer, the configuration and the module without its weights.
+
+    A configuration that comes with the weights ``state`` may describe anything: it is built only if they can fill it.
+    """
+
+    def load() -> tuple[Any, dict[str, Any], Any]:
+        _check_files(recipe)  # again: what was not in the cache before is fetched now
+        if state is not None and recipe.name.startswith(FOREIGN):
+            check_weights(_n_described(recipe), sum(value.numel() for value in state.values()), recipe.id)
+        config = open_clip.get_model_config(recipe.name)
+        # The last argument overrides the configuration's; open_clip's own tokenizer does not know it.
+        trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
+        tokenizer = open_clip.get_tokenizer(recipe.name, context_length=recipe.context, **trust)
+        return tokenizer, config, _without_weights(recipe)
+
+    return from_hub(load, _tokenizer_request(recipe), recipe.id)
+
+
+def _check_files(recipe: Recipe) -> tuple[str, ...]:
+    """Refuse a model whose files, or those of the repositories that they name, ask for code; return notes."""
+    own = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
+    notes = [note for name in own for note in check_model(name, recipe.id)]
+    text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
+    keys = ["hf_model_name"] if recipe.name.startswith("local-dir:") else ["hf_model_name", "hf_tokenizer_name"]
+    for name in dict.fromkeys(text[key] for key in keys if text.get(key)):
+        notes += check_model(name, recipe.id)
+    return tuple(notes)
+
+
+def _tokenizer_request(recipe: Recipe) -> HubRequest:
+    return model_request(f"the tokenizer of {recipe.id}", _tokenizer_repository(recipe.name), "local-dir")
+
+
+def _n_described(recipe: Recipe) -> int:
+    """Return the numbers in the model that a configuration describes, without making them; 0 if that needs them made."""
+    try:
+        with torch.device("meta"):
+            described = _without_weights(recipe, device="meta")
+    except (NotImplementedError, RuntimeError):  # some timm towers compute with values while they are built
+        return 0
+    return sum(value.numel() for value in (*described.parameters(), *described.buffers()))
+
+
+def _without_weights(recipe: Recipe, device: str = "cpu") -> Any:
+    with torch.random.fork_rng(devices=[]):  # the user's random state stays as it was
+        torch.manual_seed(recipe.seed)
+        return open_clip.create_model(
+            recipe.name,
+            device=device,
+            load_weights=False,
+            pretrained_text=False,
+            force_context_length=recipe.context,
+            force_preprocess_cfg=dict(recipe.preprocess),
+        )
+
+
+def _tokenizer_repository(name: str) -> str:
+    if name.startswith("hf-hub:"):
+        return name.removeprefix("hf-hub:")
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+    return text.get("hf_tokenizer_name") or text.get("hf_model_name") or NO_REPOSITORY
+
+
+def _load_weights(module: Any, state: StateDict, recipe: Recipe) -> tuple[str, ...]:
+    """Load weights as open_clip does, except that it would silently resize positions, and here they must fit."""
+    state = convert_state_dict(module, state)
+    if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    for name in ("logit_scale", "logit_bias"):
+        parameter = getattr(module, name)
+        if parameter is not None and name in state and state[name].numel() == 1:
+            state[name] = state[name].reshape(parameter.shape)
+    for name in set(state) & OLD_BUFFERS:
+        if name not in module.state_dict():
+            del state[name]
+    state, notes = (state, ()) if recipe.context is None else with_context(state, recipe.context)
+    fit(module, state, source=recipe.weights, arch=recipe.name)
+    return notes
+
+
+# -- texts, cut to the longest of a batch where that is exact
+
+
+class _CausalTower(NamedTuple):
+    """A tower in which no token attends to a later one, and whose vector is taken at the end of the text."""
+
+    holder: Any
+    """The module with the positions and the mask; they are read at each use, as moving the module replaces them."""
+    prefix: str
+    """Prefix of their names in the model."""
+    pool: str
+    end: int
+
+
+def text_tower(model: Any, tokenizer: Any) -> TextTower:
+    """Return the text tower of a model.
+
+    Causal towers pooled at the end of the text get only as many tokens as the longest text of a batch has: tokens
+    behind the end cannot reach the vector. The tower's own mask and pooling decide that, not its name. Other towers
+    are not cut: CoCa, whose class token is put behind the padding, and towers of transformers.
+    """
+    causal, text_model = _causal_tower(model), _TextOnly(model)
+
+    def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+        assert causal is not None
+        text = tokens["text"]  # the position of the end of each text, as the tower itself finds it, plus one
+        return (text.argmax(dim=-1) if causal.pool == "argmax" else first_of(causal.end, text)) + 1
+
+    def encode(tokens: Tokens) -> torch.Tensor:
+        text = tokens["text"]
+        if causal is None:
+            return text_model(text)
+        n = text.shape[1]  # open_clip 3.3 accepts the full length only, so positions and mask are cut to the tokens
+        cut = {
+            f"{causal.prefix}positional_embedding": causal.holder.positional_embedding[:n],
+            f"{causal.prefix}attn_mask": causal.holder.attn_mask[:n, :n],
+        }
+        return functional_call(text_model, cut, (text,), tie_weights=False)
+
+    return TextTower(
+        tokenize=lambda texts: {"text": tokenizer(texts)},
+        encode=encode,
+        lengths=None if causal is None else lengths,
+        count=lambda texts: count_tokens(tokenizer, texts),
+    )
+
+
+def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    """Return the tokens of each text by one of open_clip's tokenizers, before it cuts.
+
+    Raises:
+        NoTokenCounts: an unknown kind of tokenizer.
+    """
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is None and hasattr(tokenizer, "encode"):
+        return np.array([len(tokenizer.encode(text)) + 2 for text in texts], np.int64)
+    if inner is None or not hasattr(tokenizer, "clean_fn"):
+        raise NoTokenCounts(f"it is not known how open_clip's {type(tokenizer).__name__} counts the tokens of a text")
+    if not texts:
+        return np.empty(0, np.int64)
+    is_clips = tokenizer.tokenizer_mode == "clips"  # CLIPS: open_clip adds start, end and a class token itself
+    cleaned = [tokenizer.clean_fn(text) for text in texts]
+    ids = inner(cleaned, add_special_tokens=not is_clips, padding=False, truncation=False, verbose=False).input_ids
+    return np.array([len(text_ids) + 3 * is_clips for text_ids in ids], np.int64)
+
+
+class _TextOnly(torch.nn.Module):
+    """A model whose ``forward`` is its ``encode_text``: ``functional_call`` can call nothing else."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, text: torch.Tensor) -> torch.Tensor:
+        return self.model.encode_text(text, normalize=False)
+
+
+def _causal_tower(model: Any) -> _CausalTower | None:
+    if type(model) is CLIP:
+        tower = _CausalTower(model, "model.", model.text_pool_type, model.text_eos_id)
+    elif type(model) is CustomTextCLIP and type(model.text) is TextTransformer and model.text.cls_emb is None:
+        tower = _CausalTower(model.text, "model.text.", model.text.pool_type, model.text.eos_id)
+    else:
+        return None
+    mask = tower.holder.attn_mask
+    if mask is None or tower.pool not in ("argmax", "eos"):
+        return None
+    hidden = torch.triu(torch.ones_like(mask, dtype=torch.bool), diagonal=1)
+    is_causal = bool((mask[hidden] == -torch.inf).all() and (mask[~hidden] == 0).all())
+    return tower if is_causal else None

@@ -12,9 +12,8 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
 from clipbench.models.fingerprint import digest
-from clipbench.models.internals import Internals
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
 from clipbench.models.reference import resolve
 
 SIDES: dict[Tower, str] = {"images": "image.", "texts": "text."}
@@ -31,27 +30,21 @@ class PairModel(Model):
         self._models = {IMAGE: image_model, TEXT: text_model}
 
     def towers(self) -> Mapping[str, Model]:
-        """Return the model of each modality."""
         return self._models
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector an item, in order, by the model of its modality."""
         return self._models[modality].encode(modality, inputs, role)
 
     def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
-        """Yield the vectors of each batch, in order, by the model of its modality."""
         return self._models[modality].encode_batches(modality, batches, role)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes; raise NoTokenCounts where the second model cannot say."""
         return self._models[TEXT].count_tokens(texts)
 
     def costs(self) -> tuple[str, ...]:
-        """Return what both models have cost so far."""
         return tuple(note for model in self._models.values() for note in model.costs())
 
     def internals(self) -> Internals:
-        """Return the parts of both towers; there is no one module that holds them."""
         images, texts = (self._models[each].internals() for each in (IMAGE, TEXT))
         return replace(images, tokenize=texts.tokenize, encode_tokens=texts.encode_tokens, module=None)
 
@@ -73,7 +66,7 @@ def load(body: str, options: LoadOptions) -> PairModel:
     replace(options, options=own).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
     scale, bias = options.logits()
     image_part, text_part = _split(body, reference, options)
-    if not any(_is_file(part) for part in (image_part, text_part)):
+    if not any(part.lower().endswith(CHECKPOINT_SUFFIXES) for part in (image_part, text_part)):
         options.refuse_arch(reference)
     image_model, text_model = _side(image_part, "images", options), _side(text_part, "texts", options)
     images, texts = image_model.info, text_model.info
@@ -82,6 +75,11 @@ def load(body: str, options: LoadOptions) -> PairModel:
             f"{reference}: {images.id} gives images vectors of dimension {images.embed_dim}, and {texts.id} gives texts"
             f" {texts.embed_dim}: expected towers of one space"
         )
+    notes = []
+    if images.device != texts.device:
+        notes.append(f"device: {images.device or 'unknown'} for images, {texts.device or 'unknown'} for texts")
+    if images.precision != texts.precision:
+        notes.append(f"precision: {images.precision or 'unknown'} for images, {texts.precision or 'unknown'} for texts")
     info = ModelInfo(
         ref=reference,
         id=f"pair:{images.id}+{texts.id}",
@@ -92,14 +90,9 @@ def load(body: str, options: LoadOptions) -> PairModel:
         image_size=images.image_size,
         logit_scale=scale,
         logit_bias=bias,
-        n_parameters=None,
         device=images.device if images.device == texts.device else None,
         precision=images.precision if images.precision == texts.precision else None,
-        notes=(
-            *_differences(images, texts),
-            *(f"images: {note}" for note in images.notes),
-            *(f"texts: {note}" for note in texts.notes),
-        ),
+        notes=(*notes, *(f"images: {note}" for note in images.notes), *(f"texts: {note}" for note in texts.notes)),
     )
     return PairModel(info, image_model, text_model)
 
@@ -127,22 +120,10 @@ def _split(body: str, reference: str, options: LoadOptions) -> tuple[str, str]:
     raise UsageError(f"'{reference}' is not two models: expected pair:IMAGE_REF+TEXT_REF{cause}")
 
 
-def _differences(images: ModelInfo, texts: ModelInfo) -> Iterator[str]:
-    """Yield a note where the two do not run on one device or in one precision."""
-    for name in ("device", "precision"):
-        ours, theirs = getattr(images, name), getattr(texts, name)
-        if ours != theirs:
-            yield f"{name}: {ours or 'unknown'} for images, {theirs or 'unknown'} for texts"
-
-
-def _is_file(part: str) -> bool:
-    return part.lower().endswith(CHECKPOINT_SUFFIXES)
-
-
 def _side(part: str, tower: Tower, options: LoadOptions) -> Model:
     """Return the model of one side; its probes are not encoded, since those of the pair are."""
     prefix = SIDES[tower]
-    arch = options.arch if _is_file(part) else None
+    arch = options.arch if part.lower().endswith(CHECKPOINT_SUFFIXES) else None
     own = {name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)}
     device, precision = own.pop("device", options.device), own.pop("precision", options.precision)
     options = replace(options, device=device, precision=precision, options=own, arch=arch, towers=(tower,))

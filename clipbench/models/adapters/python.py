@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int64
 from PIL import Image
 
-from clipbench.data.decoding import rgb
+from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, NAME, TEXT
 from clipbench.errors import (
     FOREIGN,
@@ -28,13 +28,14 @@ from clipbench.errors import (
     UsageError,
     cause,
     is_machines,
+    model_option,
+    on_command_line,
+    option,
 )
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.fingerprint import digest
-from clipbench.models.internals import TOWERS, Internals
+from clipbench.models.fingerprint import Encode, Probes, coarse_digest, digest, encode_probes, exact_digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.probes import Encode, Probes, coarse_digest, encode_probes, exact_digest
-from clipbench.models.protocol import Embedder, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
 
 USUAL = {IMAGE: "encode_images", TEXT: "encode_texts"}
 METHODS = tuple(USUAL.values())
@@ -87,12 +88,7 @@ class PythonModel(Model):
         return out
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the token counts of the user's ``count_tokens``.
-
-        Raises:
-            NoTokenCounts: the object has no such method.
-            ModelError: it failed, or gave no whole number a text.
-        """
+        """Return the token counts of the user's ``count_tokens``; raise ModelError where it gives no whole number a text."""
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
             raise NoTokenCounts(
@@ -119,28 +115,19 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     """
     reference = f"python:{body}"
     options.refuse_arch(reference)
-    _refuse_settings(options, reference)
+    for name, value, default in (("device", options.device, "auto"), ("precision", options.precision, "fp32")):
+        if value != default:
+            raise UsageError(
+                f"{option(name, value)} does not reach {reference}, which chooses its own: drop it, or give it to the"
+                f" factory as {model_option(**{name: value})}"
+            )
     factory = _factory(body, reference)
     encoders = _call_factory(factory, options, reference)
     info = _info(encoders, reference, "", ())  # first: it finds what is wrong with a method
     given = getattr(encoders, "fingerprint", None)
-    if given is None:
-        fingerprint, notes = _fingerprint_of_source(factory, encoders, options, info)
-    else:
-        fingerprint, notes = str(given), ()
+    fingerprint, notes = (str(given), ()) if given is not None else _of_source(factory, encoders, options, info)
     info = replace(info, fingerprint=fingerprint, notes=notes)
     return PythonModel(info=info, encoders=encoders, batch_size=options.n_at_once)
-
-
-def _refuse_settings(options: LoadOptions, reference: str) -> None:
-    given = {"--device": (options.device, "auto"), "--precision": (options.precision, "fp32")}
-    for flag, (value, default) in given.items():
-        if value != default:
-            name = flag.removeprefix("--")
-            raise UsageError(
-                f"{flag} {value} does not reach {reference}, which chooses its own: drop it, or give it to the factory"
-                f" as --model-option {name}={value}"
-            )
 
 
 def _factory(body: str, reference: str) -> Callable[..., object]:
@@ -151,13 +138,12 @@ def _factory(body: str, reference: str) -> Callable[..., object]:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):  # it, or its package
+    except FOREIGN as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{module_name}.".startswith(f"{missing}."):  # it, or its package
             raise UsageError(
                 f"no module '{module_name}' for {reference}: expected {module_name}.py in {os.getcwd()}, or installed"
             ) from error
-        raise _fault(f"{reference}: importing {module_name}", error) from error
-    except FOREIGN as error:
         raise _fault(f"{reference}: importing {module_name}", error) from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
@@ -219,16 +205,11 @@ def embedder_of(
         return model
     if not isinstance(model, Model):
         found = [name for names in TOWERS for name in names if callable(getattr(model, name, None))]
-        if found and not callable(getattr(model, "state_dict", None)):  # no torch module
+        if found:
             raise ModelError(
                 f"got an object of type {type(model).__name__} with {' and '.join(found)}: expected encode_images, which takes a"
                 " list of PIL images, and encode_texts, which takes a list of strings; where its methods take tensors, wrap"
                 " it with its preprocessing and tokenizer, clipbench.torch_model(net, preprocess, tokenizer)"
-            )
-        if found:
-            raise ModelError(
-                f"got an object of type {type(model).__name__}, which takes tensors: wrap it with its preprocessing and tokenizer,"
-                " clipbench.torch_model(net, preprocess, tokenizer)"
             )
         is_stored = getattr(model, "fingerprint", None) is not None
         name = getattr(model, "name", None)
@@ -265,13 +246,12 @@ def modalities_of(made: object) -> list[str]:
 def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
     embed_dim = _embed_dim(encoders, reference)
     context_length = getattr(encoders, "context_length", None)
-    if context_length is not None:
-        try:
-            context_length = operator.index(context_length)  # numpy's numbers too
-        except TypeError as error:
-            raise ModelError(
-                f"{reference}: context_length is {context_length!r}: expected a whole number of tokens"
-            ) from error
+    try:
+        context_length = None if context_length is None else operator.index(context_length)  # numpy's numbers too
+    except TypeError as error:
+        raise ModelError(
+            f"{reference}: context_length is {context_length!r}: expected a whole number of tokens"
+        ) from error
     return ModelInfo(
         ref=reference,
         id=reference,
@@ -279,10 +259,8 @@ def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, 
         family=f"python/{type(encoders).__name__}",
         embed_dim=embed_dim,
         context_length=context_length,
-        image_size=None,
         logit_scale=_number(encoders, "logit_scale", reference),
         logit_bias=_number(encoders, "logit_bias", reference) or 0.0,
-        n_parameters=None,
         notes=notes,
     )
 
@@ -320,12 +298,15 @@ def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
     return encode_probes(encode("encode_images"), encode("encode_texts"))
 
 
-def _fingerprint_of_source(
+def _of_source(
     factory: Callable[..., object], encoders: object, options: LoadOptions, info: ModelInfo
 ) -> tuple[str, tuple[str, ...]]:
-    """Return a hash of the code, of what it was called with, and of the vectors that a few probes have."""
+    """Return a hash of the code of the module and of the factory, of what it was called with, and of the probes' vectors."""
     reference = info.ref
-    files = _source_files(factory, module_name=reference.split(":")[1])
+    found = {getattr(sys.modules[reference.split(":")[1]], "__file__", None)}
+    with contextlib.suppress(TypeError):  # a partial or an object has no source file of its own
+        found.add(inspect.getsourcefile(inspect.unwrap(factory)))
+    files = sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
     code = [path.read_bytes().decode(errors="backslashreplace") for path in files]  # in any encoding
     note = (
         f"fingerprint from {' and '.join(path.name for path in files) or 'the name'}, the factory's options and the vectors"
@@ -333,14 +314,6 @@ def _fingerprint_of_source(
     )
     probes = exact_digest(_probes(reference, encoders, info.embed_dim))
     return digest("python 2", reference, *code, sorted(options.options.items()), probes), (note,)
-
-
-def _source_files(factory: Callable[..., object], module_name: str) -> list[Path]:
-    """Return the module that was asked for, and where the factory comes from if that is another."""
-    found = {getattr(sys.modules[module_name], "__file__", None)}
-    with contextlib.suppress(TypeError):  # a partial or an object has no source file of its own
-        found.add(inspect.getsourcefile(inspect.unwrap(factory)))
-    return sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
 
 
 def _number(encoders: object, name: str, reference: str) -> float | None:
@@ -358,33 +331,25 @@ def _number(encoders: object, name: str, reference: str) -> float | None:
     return number
 
 
-def _encoded(what: str, encode: Callable[[list[T]], object], batch: list[T], dim: int | None = None) -> np.ndarray:
-    """Return what a method of the user's gave for a batch, as float32 of the right shape."""
+def _called(what: str, method: Callable[[list[T]], object], batch: list[T]) -> object:
     try:
-        given = encode(batch)
+        return method(batch)
     except ClipbenchError:
         raise
     except FOREIGN as error:
         raise _fault(what, error) from error
-    vectors = _as_floats(given, what)
-    if (
-        vectors.ndim != 2
-        or len(vectors) != len(batch)
-        or vectors.shape[1] != (dim or vectors.shape[1])
-        or not vectors.size
-    ):
+
+
+def _encoded(what: str, encode: Callable[[list[T]], object], batch: list[T], dim: int | None = None) -> np.ndarray:
+    vectors = _as_floats(_called(what, encode, batch), what)
+    is_right = vectors.ndim == 2 and len(vectors) == len(batch) and vectors.shape[1] == (dim or vectors.shape[1])
+    if not is_right or not vectors.size:
         raise ModelError(f"{what} gave shape {vectors.shape} for {len(batch)}: expected ({len(batch)}, {dim or 'd'})")
     return vectors
 
 
 def _whole_numbers(what: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
-    """Return what a method of the user's counted, one whole number a text."""
-    try:
-        found = np.asarray(count(texts))
-    except ClipbenchError:
-        raise
-    except FOREIGN as error:
-        raise _fault(what, error) from error
+    found = np.asarray(_called(what, lambda batch: np.asarray(count(batch)), texts))
     is_whole = found.size == 0 or (found.dtype.kind in "iu" and found.min() >= 0)
     if found.shape != (len(texts),) or not is_whole:
         raise ModelError(
@@ -407,5 +372,5 @@ def _as_floats(given: object, what: str) -> np.ndarray:
 
 
 def _fault(what: str, error: BaseException) -> ModelError:
-    advice = "" if is_machines(error) else ": see its traceback (--traceback)"
+    advice = "" if is_machines(error) else f": see its traceback{on_command_line(' (--traceback)')}"
     return ModelError(f"{what} failed ({cause(error)}){advice}")

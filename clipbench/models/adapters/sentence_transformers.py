@@ -3,31 +3,110 @@
 ``import sentence_transformers`` in here means the library: imports are absolute.
 """
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from clipbench.errors import UsageError, did_you_mean
-from clipbench.models.options import LoadOptions
-from clipbench.models.trust.remote_code import pinned
+import numpy as np
+import transformers
+from jaxtyping import Int64
+from PIL import Image
+
+from clipbench.data.images import rgb
+from clipbench.data.modalities import IMAGE
+from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean
+from clipbench.hub import cache_only, cached_first, files_of, model_request
+from clipbench.models.fingerprint import digest, file_digest
+from clipbench.models.options import LoadOptions, Tower
+from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.towers.text_tower import token_counts
+from clipbench.models.towers.torch_model import (
+    Placement,
+    freeze,
+    library_errors,
+    n_parameters,
+    placement,
+    probe,
+    scale_and_bias,
+    weights_digest,
+)
+from clipbench.models.trust import (
+    Pinned,
+    TrustedCode,
+    check_settings,
+    no_foreign_code,
+    only_shown,
+    pinned,
+    show_code,
+    snapshot,
+)
 from clipbench.plugins import optional
+from clipbench.untrusted.reading import read_json, refuse_special_files
 
-if TYPE_CHECKING:
-    from clipbench.models.towers.sentence_transformers_model import SentenceModel
+ADAPTER = "sentence-transformers adapter 1"
+"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
 
-BACKENDS = ("torch", "onnx", "openvino")
+NAMES: dict[Tower, str] = {"images": "image", "texts": "text"}
+"""Modalities in the library's words."""
+
+OWN_CLASSES = "sentence_transformers."
+ACTIVATIONS = "torch.nn.modules."
+"""Beginnings of the names of classes that a folder may ask for."""
 
 OPTIONS = (
-    *("backend", "file", "truncate_dim", "prompt", "prompt_name", "image_prompt", "image_prompt_name"),
-    *("logit_scale", "logit_bias"),
-)
+    "truncate_dim", "prompt", "prompt_name", "image_prompt", "image_prompt_name", "logit_scale", "logit_bias"
+)  # fmt: skip
 
 
-def load(body: str, options: LoadOptions) -> "SentenceModel":
+@dataclass(frozen=True, kw_only=True)
+class SentenceModel(Model):
+    """A model of the library, whose own ``encode`` gives the vectors."""
+
+    info: ModelInfo
+    module: Any
+    prompts: Mapping[Tower, Mapping[str, str]]
+    """Arguments of ``encode`` for the prompt of a modality."""
+    placement: Placement
+    files: Sequence[Path] = ()
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        if not inputs:
+            return np.empty((0, self.info.embed_dim), np.float32)
+        if modality == IMAGE:
+            items: list[Any] = [rgb(image) for image in inputs]
+        elif self.module.supports("image"):  # a text that names an image would be fetched or opened by such a model
+            items = [{"text": text} for text in inputs]
+        else:
+            items = list(inputs)
+        prompt = self.prompts["images" if modality == IMAGE else "texts"]
+        vectors = self.module.encode(items, batch_size=self.placement.batch_size, show_progress_bar=False, **prompt)
+        return np.asarray(vectors, np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        """Return how many tokens each text takes with its prompt before any is cut off, start and end among them; raise
+        NoTokenCounts where the model has no tokenizer of transformers."""
+        tokenizer = getattr(self.module, "tokenizer", None)
+        if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):
+            raise NoTokenCounts(
+                f"the tokenizer of {self.info.id} is not one of transformers: its tokens are not counted"
+            )
+        prompt = self.prompts["texts"]
+        before = prompt.get("prompt") or self.module.prompts.get(prompt.get("prompt_name", ""), "")
+        return token_counts(tokenizer, [before + text for text in texts])
+
+    def internals(self) -> Internals:
+        """Return the module; what feeds it is the library's."""
+        return Internals(module=self.module)
+
+
+def load(body: str, options: LoadOptions) -> SentenceModel:
     """Return the model of a folder that ``SentenceTransformer.save`` wrote, or of a Hub repository, at a commit if
     ``@COMMIT`` follows. Code that comes with it is run only from a commit, and with ``options.trust_remote_code``.
 
-    Options: ``backend`` (``torch``, ``onnx`` or ``openvino``) and ``file``, the exported file that it reads; ``truncate_dim``, of
-    Matryoshka vectors; ``prompt`` or ``prompt_name`` for texts, ``image_prompt`` or ``image_prompt_name`` for images;
-    ``logit_scale`` and ``logit_bias``.
+    Options: ``truncate_dim``, of Matryoshka vectors; ``prompt`` or ``prompt_name`` for texts, ``image_prompt`` or
+    ``image_prompt_name`` for images; ``logit_scale`` and ``logit_bias``.
 
     Raises:
         UsageError: neither a folder nor a valid Hub name, or an option that the model does not have.
@@ -35,18 +114,152 @@ def load(body: str, options: LoadOptions) -> "SentenceModel":
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"st:{body}"
-    options.refuse_arch(reference)
-    options.refuse_unknown((*OPTIONS, *(["code_commit"] if options.trust_remote_code else [])), reference)
-    options.logits()
-    backend = options.options.get("backend", "torch")
-    if backend not in BACKENDS:
-        raise UsageError(f"model option backend={backend}: {did_you_mean(backend, BACKENDS)}")
-    if backend == "torch" and "file" in options.options:
-        raise UsageError(f"model option file={options.options['file']} goes with backend=onnx or backend=openvino")
-    if backend != "torch":
-        options.refuse_precision(reference, f"whose {backend} file fixes it")
+    options.refuse_others((*OPTIONS, *(["code_commit"] if options.trust_remote_code else [])), reference)
+    scale, bias = options.logits()
     source = pinned(body, reference, options)
     optional("sentence_transformers", extra="st", needed_by=reference)
-    from clipbench.models.towers.sentence_transformers_model import build
+    place = placement(options.device, options.precision, options.batch_size)
+    module, folder, code = _from_library(source, reference, options, place)
+    for tower in options.towers:
+        if not module.supports(NAMES[tower]):
+            takes = ", ".join(map(str, module.modalities))
+            raise ModelError(
+                f"{reference} takes no {tower} (it takes: {takes}): as one of two towers it goes into"
+                " pair:IMAGE_REF+TEXT_REF"
+            )
+    prompts = {tower: _prompt(module, tower, options) for tower in NAMES}
+    freeze(module, place)
+    inner = module.transformers_model
+    is_alone = all(type(each).__name__ in ("Transformer", "CLIPModel", "Normalize") for each in module)
+    if scale is None and is_alone and module.truncate_dim is None and getattr(inner, "logit_scale", None) is not None:
+        scale, bias = scale_and_bias(inner, reference)  # of the one model whose vectors ``encode`` returns unchanged
+    own = {key: value for key, value in sorted(options.options.items()) if not key.startswith("logit_")}
+    dim = module.get_embedding_dimension()
+    if not dim:
+        tower = next(iter(options.towers))
+        item: Any = "a photo" if tower == "texts" else Image.new("RGB", (64, 64), (128, 128, 128))
+        dim = int(module.encode([item], show_progress_bar=False, **prompts[tower]).shape[1])
+    if module.truncate_dim is not None and module.truncate_dim != dim:
+        raise UsageError(
+            f"model option truncate_dim={module.truncate_dim}: the vectors of {reference} have {dim} dimensions"
+        )
+    patterns = ["*.json", "*.txt", "*.model", "*.jinja"]
+    files = sorted({path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()})
+    hashes = [f"{path.relative_to(folder)} {file_digest(path)}" for path in files]
+    info = ModelInfo(
+        ref=reference,
+        id=" ".join([reference, *(f"{key}={value}" for key, value in own.items())]),
+        fingerprint=digest(
+            ADAPTER,
+            "" if code is None else code.identity,
+            digest(weights_digest(module), *hashes),
+            options.precision,
+            own,
+            repr([module.truncate_dim, module.default_prompt_name, sorted(module.prompts.items())]),
+        ),
+        family=f"sentence-transformers/{type(module[0] if inner is None else inner).__name__.removesuffix('Model')}",
+        embed_dim=dim,
+        context_length=module.get_max_seq_length(),
+        logit_scale=scale,
+        logit_bias=bias,
+        n_parameters=n_parameters(module),
+        device=str(place.device),
+        precision=options.precision,
+        notes=(*(() if code is None else (code.note,)), *_notes(module, prompts)),
+    )
+    model = SentenceModel(info=info, module=module, prompts=prompts, placement=place, files=(files_of(source.name),))
+    if len(options.towers) > 1:
+        probe(model, place)
+    return model
 
-    return build(source, reference, options)
+
+def _from_library(
+    source: Pinned, reference: str, options: LoadOptions, place: Placement
+) -> tuple[Any, Path, TrustedCode | None]:
+    """Return the library's model, the folder that holds its files, and its own code if that runs."""
+    import sentence_transformers
+
+    name = source.name
+    wanted = model_request(reference, name, "st")
+    expected = "expected a folder as SentenceTransformer.save writes it"
+    with library_errors("sentence-transformers", reference, expected):
+        folder, code = Path(name), None
+        if not folder.is_dir():
+            folder = cached_first(lambda: snapshot(name, source.commit), wanted)
+        if options.trust_remote_code:
+            code = cached_first(lambda: show_code(source, folder, options), wanted)
+        _check_files(folder, reference, code)
+        truncate_dim = options.whole_number("truncate_dim")
+        if truncate_dim == 0:
+            raise UsageError("model option truncate_dim=0: expected 1 or more dimensions")
+        with cache_only(), no_foreign_code() if code is None else only_shown(code):
+            module = sentence_transformers.SentenceTransformer(
+                str(folder),
+                device=str(place.device),
+                truncate_dim=truncate_dim,
+                trust_remote_code=code is not None,
+                local_files_only=True,
+                model_kwargs={"dtype": place.dtype},
+            )
+        return module, folder, code
+
+
+def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None:
+    """Refuse a folder that names files of another place, or untrusted code, some of which the library leaves out unsaid.
+
+    Raises:
+        ModelError: the message names the file and the class.
+    """
+    refuse_special_files(folder, ModelError)
+    for path in sorted(folder.rglob("*.json")):
+        settings = read_json(path, ModelError)
+        check_settings(settings, path.name, reference, folder=path.parent, is_local=True)
+        name = next(_foreign_names(path.name, settings), None) if code is None else None
+        if name is not None:
+            raise ModelError(
+                f"{reference} needs {name}, which {path.relative_to(folder)} names and sentence-transformers does not have:"
+                " code that comes with a model is not run; wrap it yourself as python:MODULE:FACTORY"
+            )
+
+
+def _foreign_names(file: str, settings: Any) -> Iterator[str]:
+    """Yield the names in a file that are neither classes of the libraries nor methods that encode."""
+    if file == "modules.json" and isinstance(settings, list):
+        yield from (str(part.get("type")) for part in settings if not str(part.get("type")).startswith(OWN_CLASSES))
+    if not isinstance(settings, dict):
+        return
+    activation = str(settings.get("activation_function", ""))
+    if "." in activation and not activation.startswith(ACTIVATIONS):  # transformers' own configurations say "gelu"
+        yield activation
+    types = settings.get("types")
+    if file == "router_config.json" and isinstance(types, dict):
+        yield from (str(name) for name in types.values() if not str(name).startswith(OWN_CLASSES))
+    modes = settings.get("modality_config")
+    if isinstance(modes, dict):
+        methods = [str(each.get("method")) for each in modes.values() if isinstance(each, dict)]
+        yield from (method for method in methods if not re.fullmatch(r"forward|get_\w+_features", method))
+
+
+def _prompt(module: Any, tower: Tower, options: LoadOptions) -> dict[str, str]:
+    before = "image_" if tower == "images" else ""
+    given = {
+        key: options.options[f"{before}{key}"]
+        for key in ("prompt", "prompt_name")
+        if f"{before}{key}" in options.options
+    }
+    if len(given) > 1:
+        raise UsageError(f"model options {before}prompt and {before}prompt_name say the same thing: give one")
+    name = given.get("prompt_name")
+    if name is not None and name not in module.prompts:
+        raise UsageError(f"model option {before}prompt_name={name}: {did_you_mean(name, module.prompts)}")
+    return given
+
+
+def _notes(module: Any, prompts: Mapping[Tower, Mapping[str, str]]) -> tuple[str, ...]:
+    notes = []
+    for tower, given in prompts.items():
+        name = given.get("prompt_name", module.default_prompt_name)
+        text = given.get("prompt") or (module.prompts.get(name, "") if name is not None else "")
+        if text:
+            notes.append(f"prompt of {tower}: '{text}'")
+    return tuple(notes)

@@ -1,7 +1,6 @@
 """A torch module as a model, with what turns images and texts into its inputs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from clipbench.errors import ModelError
 from clipbench.models.facts.modules import evaluating
-from clipbench.models.internals import TOWERS, Internals, Tokens
+from clipbench.models.protocol import TOWERS, Internals, Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -38,46 +37,47 @@ class TorchEncoders:
         """Return raw vectors (n, dim) of RGB images."""
         import torch
 
-        with _inference(self.net) as place:
-            pixels = torch.stack([torch.as_tensor(self.preprocess(image)) for image in images])
-            return _as_tensor(self.image_tower(place(pixels)))
+        return self._encoded(self.image_tower, torch.stack([torch.as_tensor(self.preprocess(each)) for each in images]))
 
     def encode_texts(self, texts: list[str]) -> "torch.Tensor":
         """Return raw vectors (n, dim) of texts."""
-        return self._encode_tokens(self.tokenizer(texts))
+        return self._encoded(self.text_tower, self.tokenizer(texts))
 
     def internals(self) -> Internals:
         """Return the module, and the parts that were given with it."""
+        import torch
+
+        def tokenize(texts: Sequence[str]) -> Tokens:
+            tokens = self.tokenizer(list(texts))
+            named = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
+            return {key: np.asarray(value) for key, value in named.items()}
+
+        def encode_tokens(tokens: Tokens) -> np.ndarray:
+            tensors = {key: torch.as_tensor(value) for key, value in tokens.items()}
+            return self._encoded(self.text_tower, tensors.get(ONLY, tensors)).float().cpu().numpy()
+
         return Internals(
             module=self.net,
             preprocess=lambda image: np.asarray(self.preprocess(image), np.float32),
-            encode_pixels=self._encode_pixel_array,
-            tokenize=self._token_arrays,
-            encode_tokens=self._encode_token_arrays,
+            encode_pixels=lambda pixels: self._encoded(self.image_tower, torch.as_tensor(pixels)).float().cpu().numpy(),
+            tokenize=tokenize,
+            encode_tokens=encode_tokens,
         )
 
-    def _encode_tokens(self, tokens: Any) -> "torch.Tensor":
-        with _inference(self.net) as place:
-            if isinstance(tokens, Mapping):
-                return _as_tensor(self.text_tower(**{key: place(value) for key, value in tokens.items()}))
-            return _as_tensor(self.text_tower(place(tokens)))
-
-    def _encode_pixel_array(self, pixels: np.ndarray) -> np.ndarray:
+    def _encoded(self, tower: Callable[..., Any], inputs: Any) -> "torch.Tensor":
+        """Return what a tower gives where the module's weights are, without gradients and in evaluation mode."""
         import torch
 
-        with _inference(self.net) as place:
-            return _as_tensor(self.image_tower(place(torch.as_tensor(pixels)))).float().cpu().numpy()
+        weight = next((each for each in self.net.parameters() if each.is_floating_point()), torch.empty(0))
 
-    def _token_arrays(self, texts: Sequence[str]) -> Tokens:
-        tokens = self.tokenizer(list(texts))
-        named = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
-        return {key: np.asarray(value) for key, value in named.items()}
+        def placed(tensor: "torch.Tensor") -> "torch.Tensor":
+            return tensor.to(weight.device, weight.dtype) if tensor.is_floating_point() else tensor.to(weight.device)
 
-    def _encode_token_arrays(self, tokens: Tokens) -> np.ndarray:
-        import torch
-
-        tensors = {key: torch.as_tensor(value) for key, value in tokens.items()}
-        return self._encode_tokens(tensors.get(ONLY, tensors)).float().cpu().numpy()
+        with evaluating(self.net):
+            named = isinstance(inputs, Mapping)
+            output = tower(**{key: placed(each) for key, each in inputs.items()}) if named else tower(placed(inputs))
+            # transformers may put the vectors into a record
+            return output if hasattr(output, "detach") else output.pooler_output
 
 
 def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by its name
@@ -151,22 +151,3 @@ def _as_number(value: object, name: str) -> float:
         return float(value.detach() if hasattr(value, "detach") else value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as error:  # the last: a tensor of several numbers
         raise ModelError(f"clipbench.torch_model: {name} is {value!r:.60}: expected a number") from error
-
-
-def _as_tensor(output: Any) -> "torch.Tensor":
-    """Return what a tower gave, out of the record that transformers may put it into."""
-    return output if hasattr(output, "detach") else output.pooler_output
-
-
-@contextmanager
-def _inference(net: "torch.nn.Module") -> "Iterator[Callable[[torch.Tensor], torch.Tensor]]":
-    """Yield what moves inputs to the module's device and type; afterwards each part has the mode that it had."""
-    import torch
-
-    weight = next((each for each in net.parameters() if each.is_floating_point()), torch.empty(0))
-
-    def place(inputs: "torch.Tensor") -> "torch.Tensor":
-        return inputs.to(weight.device, weight.dtype) if inputs.is_floating_point() else inputs.to(weight.device)
-
-    with evaluating(net):
-        yield place

@@ -1,18 +1,111 @@
 """Models of transformers: CLIP, SigLIP, SigLIP 2, and any other with get_image_features and get_text_features.
 
-``import transformers`` in here means the library: imports are absolute.
+``import transformers`` in here means the library: imports are absolute. Imports torch.
 """
 
-from typing import TYPE_CHECKING
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import huggingface_hub
+import numpy as np
+import torch
+import transformers
+from jaxtyping import Int64
+from PIL import Image
+
+from clipbench.data.images import rgb
+from clipbench.errors import ModelError
+from clipbench.hub import cache_only, cached_first, files_of, model_request
+from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
+from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.trust.remote_code import pinned
+from clipbench.models.protocol import ModelInfo
+from clipbench.models.towers.checkpoint_file import needs_causal_tower, stretched_to
+from clipbench.models.towers.text_tower import (
+    LOWERED,
+    TextTower,
+    Tokens,
+    check_vocabulary,
+    context_of,
+    first_of,
+    token_counts,
+    tokenizer_identity,
+)
+from clipbench.models.towers.torch_model import (
+    PIXELS,
+    TorchModel,
+    TransformersPreprocess,
+    first_line,
+    freeze,
+    library_errors,
+    n_parameters,
+    placement,
+    probe,
+    scale_and_bias,
+    weights_digest,
+)
+from clipbench.models.trust import (
+    Pinned,
+    TrustedCode,
+    asks_for_code,
+    check_model,
+    check_weights,
+    no_foreign_code,
+    only_shown,
+    pinned,
+    show_code,
+    snapshot,
+)
+from clipbench.untrusted.reading import is_folder, matching, shown
 
-if TYPE_CHECKING:
-    from clipbench.models.towers.torch_model import TorchModel
+ADAPTER = "transformers adapter 1"
+"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+
+AIMV2 = "aimv2"
+"""Model type whose text tower needs eager attention and whose scale is clamped."""
+
+AIMV2_ADAPTER = "transformers adapter 2"
+"""Takes the place of ``ADAPTER`` for AIMv2, whose texts without padding once lost their causal mask."""
+
+FEATURES = ("get_image_features", "get_text_features")
+CONSTANTS = "position_ids"
+"""Suffix of constants that older versions of the library saved with the weights."""
+SIGLIP = (transformers.SiglipModel, transformers.Siglip2Model)
+ARGMAX_POOLING = 2
+"""The ``eos_token_id`` of old CLIP configurations, for which transformers pools at the largest id instead."""
+PIXEL_VALUES = "pixel_values"
+"""The library's name for the one array of most image towers."""
 
 
-def load(body: str, options: LoadOptions) -> "TorchModel":
+class _Loaded(NamedTuple):
+    module: Any
+    processor: Any
+    tokenizer: Any
+    notes: tuple[str, ...]
+    """Facts about the files of the model."""
+    inputs: list[str]
+    """Names of the arrays that the processor makes of an image."""
+    code: str
+    """Hash of the model's own code that runs; empty where none does."""
+
+
+@dataclass(frozen=True)
+class ArraysPreprocess:
+    """The library's own image processor of a model that takes several arrays an image, by the names of its tower's arguments."""
+
+    processor: Any
+
+    def __call__(self, image: Image.Image) -> dict[str, np.ndarray]:
+        arrays = self.processor(images=[rgb(image)], return_tensors="np")
+        return {name: np.asarray(values)[0] for name, values in arrays.items()}
+
+
+def load(body: str, options: LoadOptions) -> TorchModel:
     """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``, at a commit if
     ``@COMMIT`` follows. Options: ``context``; ``code_commit``, for trusted code that lies in another repository.
 
@@ -24,9 +117,287 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"hf:{body}"
-    options.refuse_arch(reference)
-    options.refuse_unknown(["context", *(["code_commit"] if options.trust_remote_code else [])], reference)
+    options.refuse_others(["context", *(["code_commit"] if options.trust_remote_code else [])], reference)
     source = pinned(body, reference, options)
-    from clipbench.models.towers.transformers_model import build
+    place = placement(options.device, options.precision, options.batch_size)
+    parts = _from_library(source, reference, options)
+    stretching = _stretch(parts.module, options.whole_number("context"), reference)
+    tower, notes = _text_tower(parts, reference)
+    module = parts.module
+    identity = digest(
+        AIMV2_ADAPTER if module.config.model_type == AIMV2 else ADAPTER,
+        weights_digest(module),
+        options.precision,
+        json.dumps(_computation(module.config.to_dict()), sort_keys=True),
+        json.dumps(parts.processor.to_dict(), sort_keys=True, default=str),
+        tokenizer_identity(tower.tokenize, parts.tokenizer.get_vocab()),
+    )
+    scale, bias = _scale_and_bias(module, reference)
+    embed_dim, context_length = _text_shape(module, tower, reference)
+    vision = getattr(module.config, "vision_config", getattr(module.config, "image_config", None))
+    size = getattr(vision, "image_size", None)
+    info = ModelInfo(
+        ref=reference,
+        id=reference,
+        fingerprint=digest(identity, parts.code) if parts.code else identity,
+        family=f"transformers/{type(module).__name__.removesuffix('Model')}",
+        embed_dim=embed_dim,
+        context_length=context_length,
+        image_size=size if isinstance(size, int) else None,
+        logit_scale=scale,
+        logit_bias=bias,
+        n_parameters=n_parameters(module),
+        device=str(place.device),
+        precision=options.precision,
+        notes=(*parts.notes, *notes, *stretching),
+        step=step_in_name(Path(source.name)),
+    )
+    freeze(module, place)
+    is_one_array = parts.inputs == [PIXEL_VALUES]
 
-    return build(source, reference, options)
+    def image_tower(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        # Several arrays go by the processor's own names, as of SigLIP 2 NaFlex: patches, their mask, their grid.
+        named = {PIXEL_VALUES: inputs[PIXELS]} if is_one_array else inputs
+        return _vectors(module, module.get_image_features(**named))
+
+    model = TorchModel(
+        info=info,
+        preprocess=(TransformersPreprocess if is_one_array else ArraysPreprocess)(parts.processor),
+        image_tower=image_tower,
+        text_tower=tower,
+        placement=place,
+        module=module,
+        files=(files_of(source.name),),
+        has_pixels=is_one_array,
+    )
+    probe(model, place)
+    return model
+
+
+def _from_library(source: Pinned, reference: str, options: LoadOptions) -> _Loaded:
+    name = source.name
+    wanted = model_request(reference, name, "hf")
+    expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
+    with library_errors("transformers", reference, expected), _without_loading_bar():
+        folder = name
+        if source.commit is not None:
+            folder = str(cached_first(lambda: snapshot(name, source.commit), wanted))
+        if options.trust_remote_code:
+            code = cached_first(lambda: show_code(source, Path(folder), options), wanted)
+            with cache_only(), no_foreign_code() if code is None else only_shown(code):
+                return _load_parts(folder, reference, code)
+        with no_foreign_code():
+            if is_folder(folder):
+                with cache_only():
+                    return _load_parts(folder, reference)
+            return cached_first(lambda: _load_parts(folder, reference), wanted)
+
+
+@contextmanager
+def _without_loading_bar() -> Iterator[None]:
+    """Hide the progress bar for loading weights, and keep that for downloads."""
+    was_on = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    huggingface_hub.utils.enable_progress_bars()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def _load_parts(name: str, reference: str, code: TrustedCode | None = None) -> _Loaded:
+    notes = check_model(name, reference)
+    trust = {"trust_remote_code": code is not None}
+    if code is not None:
+        notes = (code.note,)
+    config = transformers.AutoConfig.from_pretrained(name, **trust)
+    if code is None:
+        _check_is_dual_encoder(transformers.MODEL_MAPPING.get(type(config), None), config, reference)
+        _check_weights(config, Path(name), reference)
+    processor = _image_processor(name, reference, trust)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, **trust)
+    # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
+    # this attention says is_causal=False. Eager attention always gets the mask.
+    attention = {"text_config": "eager"} if config.model_type == AIMV2 else None
+    module, found = transformers.AutoModel.from_pretrained(
+        name, config=config, dtype=torch.float32, output_loading_info=True, attn_implementation=attention, **trust
+    )
+    _check_is_dual_encoder(module, config, reference)
+    lacking = sorted(found["missing_keys"])
+    if lacking:
+        raise ModelError(
+            f"{reference} lacks {len(lacking)} weights of its {type(module).__name__} ({', '.join(lacking[:3])}, ...):"
+            " they would be random, so it is not loaded; does config.json belong to these weights?"
+        )
+    left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
+    if left_over:
+        shown_names = ", ".join(left_over[:3])
+        notes += (f"{len(left_over)} weights of the checkpoint have no place in the model ({shown_names})",)
+    inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
+    return _Loaded(module, processor, tokenizer, notes, inputs, "" if code is None else code.identity)
+
+
+def _image_processor(name: str, reference: str, trust: Mapping[str, bool]) -> Any:
+    """Return the image processor, which a training that saves its model alone leaves out."""
+    try:
+        return transformers.AutoImageProcessor.from_pretrained(name, **trust)
+    except OSError as error:
+        if not is_folder(name) or asks_for_code(error):
+            raise
+        raise ModelError(
+            f"{reference} has no image processor that transformers can load: save that of the model that you trained"
+            " beside the weights, with the tokenizer, such as"
+            f" AutoProcessor.from_pretrained('openai/clip-vit-base-patch32').save_pretrained('{name}')"
+        ) from error
+
+
+def _check_is_dual_encoder(kind: object, config: Any, reference: str) -> None:
+    """Raise ModelError unless a class of models, or a model, has both features methods."""
+    if all(hasattr(kind, name) for name in FEATURES):
+        return
+    if hasattr(kind, "get_audio_features"):
+        raise ModelError(
+            f"{reference} is not supported, because a model of type '{config.model_type}' embeds sounds, and clipbench"
+            " has data of images and texts only: store its vectors and give embeddings:FILE"
+        )
+    raise ModelError(
+        f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"
+        " expected a dual encoder, such as CLIP or SigLIP"
+    )
+
+
+def _check_weights(config: Any, folder: Path, reference: str) -> None:
+    """Raise ModelError for a configuration that the files of a folder are far too small for."""
+    files = [file for suffix in CHECKPOINT_SUFFIXES for file in matching(folder, f"*{suffix}")]
+    if not files:  # on the Hub, or without weights, which the library says better
+        return
+    try:
+        with torch.device("meta"):
+            described = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    except (NotImplementedError, RuntimeError):  # some families compute with values while they are built
+        return
+    n_described = sum(value.numel() for value in (*described.parameters(), *described.buffers()))
+    check_weights(n_described, sum(file.stat().st_size for file in files), reference)  # of one byte or more each
+
+
+def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...]:
+    """Stretch the positions of a CLIP text tower, and return notes for the result.
+
+    Raises:
+        UsageError: another kind of tower, or a context to which its positions do not stretch.
+    """
+    if context is None:
+        return ()
+    if type(module) is not transformers.CLIPModel:
+        raise needs_causal_tower(context, reference)
+    places = module.text_model.embeddings
+    table, notes = stretched_to(places.position_embedding.weight.data, context)
+    places.position_embedding = torch.nn.Embedding.from_pretrained(table)
+    places.position_ids = torch.arange(context).expand((1, -1))
+    module.config.text_config.max_position_embeddings = context
+    return notes
+
+
+def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, ...]]:
+    """Return the text tower, fed as its family was trained, and notes for the result.
+
+    SigLIP's attends to padding, pools the last token, and was trained on lower case. So every text is padded to the full
+    length, no attention mask is passed even if the tokenizer returns one, and texts are lower-cased where the tokenizer
+    does not do it. That happens with transformers 5 and SigLIP 2 checkpoints of fixed resolution, whose configuration says
+    ``siglip`` and whose tokenizer says ``GemmaTokenizer``.
+
+    CLIP's is causal and pooled at the end of the text, so padding cannot reach the vector.
+    """
+    module, tokenizer = parts.module, parts.tokenizer
+    check_vocabulary(tokenizer, reference)
+    stated = getattr(getattr(module.config, "text_config", module.config), "max_position_embeddings", None)
+    is_clip, is_siglip = type(module) is transformers.CLIPModel, isinstance(module, SIGLIP)
+    limits = [stated] if is_clip or is_siglip else [stated, tokenizer.model_max_length]
+    length = context_of(tokenizer, limits, reference)
+    is_lowered = is_siglip and tokenizer("A").input_ids != tokenizer("a").input_ids
+
+    def cleaned(texts: Sequence[str]) -> list[str]:
+        return [text.lower() for text in texts] if is_lowered else list(texts)
+
+    def tokenize(texts: list[str]) -> Tokens:
+        batch = tokenizer(cleaned(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return {"input_ids": batch.input_ids} if is_clip or is_siglip else dict(batch)
+
+    tower = TextTower(
+        tokenize=tokenize,
+        encode=lambda tokens: _vectors(module, module.get_text_features(**tokens)),
+        lengths=_lengths_of_clip(module, tokenize, tokenizer, reference) if is_clip else None,
+        count=lambda texts: token_counts(tokenizer, cleaned(texts)),
+    )
+    return tower, (LOWERED,) if is_lowered else ()
+
+
+def _lengths_of_clip(
+    module: Any, tokenize: Callable[[list[str]], Tokens], tokenizer: Any, reference: str
+) -> Callable[[Tokens], Int64[torch.Tensor, " n_texts"]]:
+    end = module.config.text_config.eos_token_id
+    if not isinstance(end, int):
+        raise ModelError(f"{reference} has eos_token_id {shown(end)}: expected the id of one token in config.json")
+
+    def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+        ids = tokens["input_ids"]
+        return (ids.argmax(dim=-1) if end == ARGMAX_POOLING else first_of(end, ids)) + 1
+
+    if int(lengths(tokenize(["a photo"]))[0]) < 3:
+        raise ModelError(
+            f"{reference} takes a text's vector at token id {end}, which its tokenizer does not put at the end of a text"
+            f" (it puts {tokenizer.eos_token_id}): every text would get one vector; correct eos_token_id in config.json"
+        )
+    return lengths
+
+
+def _vectors(module: Any, output: Any) -> torch.Tensor:
+    """Return the vectors in the output of a features method: since transformers 5 it is an object, before a tensor.
+
+    FLAVA projects every token, and its contrastive loss compares the first ones, the class tokens.
+    """
+    vectors = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return vectors[:, 0] if isinstance(module, transformers.FlavaModel) else vectors
+
+
+def _scale_and_bias(module: Any, reference: str) -> tuple[float, float]:
+    """Return the factor and the summand from cosine to logit, as the model's forward pass applies them."""
+    if not hasattr(module, "logit_scale") and not hasattr(module, "temperature"):
+        raise ModelError(
+            f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its cosines cannot be"
+            " made into probabilities"
+        )
+    scale, bias = scale_and_bias(module, reference)
+    if module.config.model_type == AIMV2:  # other families clamp in training only, if at all
+        scale = min(max(scale, 1.0), math.exp(module.max_log_logit_scale))
+    return scale, bias
+
+
+def _text_shape(module: Any, tower: TextTower, reference: str) -> tuple[int, int]:
+    tokens = tower.tokenize(["a photo"])
+    try:
+        with torch.inference_mode():
+            vectors = tower.encode(tokens)
+    except (IndexError, RuntimeError) as error:
+        raise ModelError(
+            f"the text tower of {reference} does not take its tokenizer's tokens ({type(error).__name__}:"
+            f" {first_line(error)}): do vocabulary and model_max_length belong to these weights?"
+        ) from error
+    if vectors.ndim != 2:
+        raise ModelError(
+            f"{reference} is not supported, because get_text_features of its {type(module).__name__} gives a vector per"
+            " token and not per text: wrap it with the pooling that it was trained with as python:MODULE:FACTORY, or"
+            " store its vectors and give embeddings:FILE"
+        )
+    return vectors.shape[1], next(iter(tokens.values())).shape[1]
+
+
+def _computation(config: Mapping[object, Any]) -> dict[str, Any]:
+    """Return the settings of a configuration that affect the vectors: not its origin, nor the type it was saved in."""
+    irrelevant = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
+    return {
+        str(key): _computation(value) if isinstance(value, dict) else str(value)
+        for key, value in config.items()
+        if key not in irrelevant
+    }

@@ -72,11 +72,6 @@ class ArrayTable(NamedTuple):
     points_to: Mapping[str, str]
     """The vectors whose rows an array of rows has."""
 
-    @property
-    def names_of(self) -> dict[str, str]:
-        """The array with the ids of vectors, by that of the vectors."""
-        return {rows: names for names, rows in self.describes.items() if self.kinds[names] is NAMES}
-
 
 def array_of(modality: str) -> str:
     """Return the name of the array with the vectors of a modality."""
@@ -104,7 +99,6 @@ def _are_vectors(array: np.ndarray) -> bool:
 
 
 def _table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
-    """Return what each array is, of those that have a name."""
     modalities = modalities_of(arrays)
     vectors_of = {name: _given(name, arrays) for name in sorted({*modalities, *ARRAY_OF})}
     kinds = {**KINDS, **{vectors_of[name]: VECTORS for name in modalities}}
@@ -136,14 +130,13 @@ def read_arrays(path: Path) -> Arrays:
 def checked_arrays(found: Arrays, source: str) -> Arrays:
     """Return arrays in the types that they are computed with, each under the name that it has here.
 
-    Args:
-        source: the name of where they come from, for messages.
-
     Raises:
         DataError: an unknown array, or arrays that do not fit together.
         VectorError: a vector is zero or not finite.
     """
-    _refuse_twice(found, source)
+    twice = next((name for name, array in ARRAY_OF.items() if name in found and array in found), None)
+    if twice is not None:
+        raise DataError(f"{source} has '{twice}' and '{ARRAY_OF[twice]}', which are one array: keep one")
     _refuse_unknown(found, source)
     if len(modalities_of(found)) < 2 and not {_given("image", found), "class_texts"} <= set(found):
         raise DataError(
@@ -159,12 +152,6 @@ def checked_arrays(found: Arrays, source: str) -> Arrays:
     return {array_of(name): array for name, array in arrays.items()}
 
 
-def _refuse_twice(found: Arrays, source: str) -> None:
-    twice = next((name for name, array in ARRAY_OF.items() if name in found and array in found), None)
-    if twice is not None:
-        raise DataError(f"{source} has '{twice}' and '{ARRAY_OF[twice]}', which are one array: keep one")
-
-
 def _refuse_unknown(found: Arrays, source: str) -> None:
     """Raise DataError for an array whose name says nothing, or something else than it holds."""
     known = _table(found).kinds
@@ -173,11 +160,8 @@ def _refuse_unknown(found: Arrays, source: str) -> None:
         if name not in known or right is not None:
             hint = did_you_mean(name, known) if right is None else f"call these vectors '{right}'"
             raise DataError(f"{source} has an unknown array '{name}': {hint}")
-        if (
-            name not in KINDS
-            and _are_vectors(array)
-            and (not NAME.fullmatch(name) or LINK in name or name.endswith(IDS))
-        ):
+        is_modality = name not in KINDS and _are_vectors(array)
+        if is_modality and (not NAME.fullmatch(name) or LINK in name or name.endswith(IDS)):
             raise DataError(
                 f"{source} has vectors under the name '{name}': expected the name of a modality, of letters, digits and"
                 f" underscores, without '{LINK}' and '{IDS}'"
@@ -259,9 +243,8 @@ def _column(column: "pyarrow.Array", name: str, size: int) -> np.ndarray:
         values = column.to_numpy(zero_copy_only=False)
         if values.dtype != object:
             return values
-        refuse_unpacked(
-            4 * len(values) * max((len(str(each)) for each in values), default=0), size
-        )  # all as the longest
+        longest = max((len(str(each)) for each in values), default=0)
+        refuse_unpacked(4 * len(values) * longest, size)  # each takes as much room as the longest
         return values.astype(str)
     if len(pyarrow.compute.unique(pyarrow.compute.list_value_length(column))) > 1:
         raise ValueError(f"column '{name}' has lists of different lengths")
@@ -275,8 +258,12 @@ def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndar
         raise DataError(
             f"{source}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{lacking}"
         )
-    if array.dtype.kind == "U" and not _is_unicode(array):
-        raise DataError(f"{source}: '{name}' holds what is no text (code points beyond Unicode): write the names again")
+    if array.dtype.kind == "U" and array.dtype.itemsize:  # Python fails, or crashes, where it makes a text of others
+        points = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if points.size and int(points.max()) > sys.maxunicode:
+            raise DataError(
+                f"{source}: '{name}' holds what is no text (code points beyond Unicode): write the names again"
+            )
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, which a later check reports
         try:
             cast = array.astype(kind.dtype, copy=False)
@@ -287,19 +274,10 @@ def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndar
     return cast.reshape(()) if kind is NUMBER else cast
 
 
-def _is_unicode(names: np.ndarray) -> bool:
-    """Return whether the characters of an array are such; Python fails, or crashes, where it makes a text of others."""
-    if not names.dtype.itemsize:
-        return True
-    points = np.ascontiguousarray(names).view(np.dtype(np.uint32).newbyteorder(names.dtype.byteorder))
-    return not points.size or int(points.max()) <= sys.maxunicode
-
-
 def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:
     array, described = arrays[name], table.describes.get(name)
-    first = next(each for each in arrays if table.kinds[each] is VECTORS)
     images = _given("image", arrays)
-    first = images if images in arrays else first
+    first = images if images in arrays else next(each for each in arrays if table.kinds[each] is VECTORS)
     if table.kinds[name] is VECTORS and array.shape[1] != arrays[first].shape[1]:
         raise DataError(
             f"{source}: '{first}' has dimension {arrays[first].shape[1]} and '{name}' {array.shape[1]}: expected the same"
@@ -318,9 +296,12 @@ def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> No
 def _check_values(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:
     array, kind = arrays[name], table.kinds[name]
     if kind is VECTORS:
-        _check_vectors(array, name, arrays.get(table.names_of.get(name, "")))
+        ids = [each for each, rows in table.describes.items() if rows == name and table.kinds[each] is NAMES]
+        _check_vectors(array, name, arrays.get(ids[0]) if ids else None)
     elif kind is NAMES:
-        _check_distinct(array, name, source)
+        distinct, counts = np.unique(array, return_counts=True)
+        if len(distinct) < len(array):
+            raise DataError(f"{source}: '{name}' has '{distinct[counts > 1][0]}' twice: expected distinct ones")
     elif kind is NUMBER:
         if not np.isfinite(array) or (name == "logit_scale" and array <= 0):
             above = " above 0" if name == "logit_scale" else ""
@@ -338,12 +319,6 @@ def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped
             shown = "" if ids is None else f" ('{ids[row]}')"
             what = "zero" if not vectors[row].any() else "not finite"
             raise VectorError(f"row {row}{shown} of '{name}' is {what}: no number can be made from it")
-
-
-def _check_distinct(names: Shaped[np.ndarray, " n"], array: str, source: str) -> None:
-    distinct, counts = np.unique(names, return_counts=True)
-    if len(distinct) < len(names):
-        raise DataError(f"{source}: '{array}' has '{distinct[counts > 1][0]}' twice: expected distinct ones")
 
 
 def _check_rows(rows: Int64[np.ndarray, " n"], name: str, of: str, arrays: Arrays, source: str) -> None:

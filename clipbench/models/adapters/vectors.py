@@ -1,6 +1,6 @@
 """Precomputed vectors: model and data in one, so no model, no image and no torch is needed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from PIL import Image
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import content_digest
 from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
-from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError
+from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, option
 from clipbench.models.adapters.vector_arrays import Arrays, array_of, checked_arrays, modalities_of, read_arrays
 from clipbench.models.fingerprint import array_digest, digest
 from clipbench.models.options import LoadOptions
@@ -50,26 +50,20 @@ class Embeddings(Embedder):
     """Images stand for rows of ``images``, captions for rows of ``texts``, prompts for rows of ``class_texts``."""
     image_vectors: Float32[np.ndarray, "n_images dim"]
     text_vectors: Sequence[Float32[np.ndarray, "_ dim"]]
-    """Of texts and of prompts, where there are any."""
+    """Vectors of texts and of prompts, where there are any."""
     text_rows: Mapping[str, int]
     """Row of each text in all of ``text_vectors`` together."""
     item_vectors: Mapping[str, Float32[np.ndarray, "n_items dim"]] = field(default_factory=dict)
-    """Of modalities beside image and text, by their names."""
+    """Vectors of modalities beside image and text, by their names."""
 
     def __repr__(self) -> str:
+        named = f"{len(self.image_vectors):,} images and {len(self.text_rows):,} texts"
         if self.item_vectors:
-            modalities = ", ".join(f"{len(ids):,} of {name}" for name, ids in self._ids().items())
-            return f"<vectors of {modalities}, {self.info.embed_dim} dimensions>"
-        n_images, dim = self.image_vectors.shape
-        return f"<vectors of {n_images:,} images and {len(self.text_rows):,} texts, {dim} dimensions>"
+            named = ", ".join(f"{len(ids):,} of {name}" for name, ids in self._ids().items())
+        return f"<vectors of {named}, {self.info.embed_dim} dimensions>"
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the vector of each item of ``dataset``, in order; not a copy where they are rows one after the other.
-
-        Raises:
-            DataError: an item of another data set, such as a row of another file, or a text or a modality that there is no
-                vector of.
-        """
+        """Return the vector of each item of ``dataset``, in order; raise DataError for an item that there is no vector of."""
         if modality == TEXT:
             return self._texts(items)
         if modality == IMAGE:
@@ -90,11 +84,6 @@ class Embeddings(Embedder):
         return _taken(np.concatenate(self.text_vectors), places)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Raise NoTokenCounts: what made the vectors is not here.
-
-        Raises:
-            NoTokenCounts: always.
-        """
         raise NoTokenCounts(
             f"{self.info.id} holds vectors only: without the model no shorter text can be encoded, and no token counted"
         )
@@ -103,18 +92,15 @@ class Embeddings(Embedder):
         return {} if self.dataset.modalities is None else self.dataset.modalities.ids
 
     def _rows(self, modality: str, items: Sequence[Any], ids: Sequence[str]) -> Int64[np.ndarray, " n_items"]:
-        rows = [
-            item.row
-            if isinstance(item, VectorRow) and [*ids[item.row : item.row + 1]] == [item.name]
-            else self._unknown(modality, item.name)
-            for item in items
-        ]
-        return np.array(rows, np.int64)
+        for item in items:
+            if not isinstance(item, VectorRow) or [*ids[item.row : item.row + 1]] != [item.name]:
+                self._unknown(modality, item.name)
+        return np.array([item.row for item in items], np.int64)
 
     def _unknown(self, what: str, name: str) -> int:
         raise DataError(
             f"{self.info.id} has no vector for {what} '{name}': it holds vectors of its own samples only, so ask for a"
-            " task without @DATA and without --prompts"
+            f" task without @DATA and without {option('prompts')}"
         )
 
 
@@ -161,48 +147,33 @@ def load(body: str, options: LoadOptions) -> Embeddings:
         VectorError: a vector is zero or not finite.
     """
     reference = f"embeddings:{body}"
-    options.refuse_arch(reference)
-    options.refuse_unknown([], reference)
-    if options.precision != "fp32":
-        raise UsageError(f"--precision {options.precision}: the vectors of {reference} are there already: drop it")
+    options.refuse_others([], reference)
+    options.refuse_precision(reference, "whose vectors are there already")
     return of_arrays(read_arrays(Path(body)), reference, "the file")
 
 
 def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
-    """Return checked arrays as an embedder with its samples.
-
-    Args:
-        holder: what holds the arrays, in messages.
-    """
-    return Embeddings(
-        info=_info(arrays, reference, holder),
-        dataset=_dataset(arrays, holder),
-        image_vectors=arrays.get("images", np.empty((0, _dim(arrays)), np.float32)),
-        text_vectors=[arrays[name] for name in ("texts", "class_texts") if name in arrays],
-        text_rows=_text_rows(arrays, reference),
-        item_vectors={name: arrays[name] for name in modalities_of(arrays) if name not in (IMAGE, TEXT)},
-    )
-
-
-def _dim(arrays: Arrays) -> int:
-    return int(arrays[array_of(modalities_of(arrays)[0])].shape[1])
-
-
-def _info(arrays: Arrays, reference: str, holder: str) -> ModelInfo:
+    """Return checked arrays as an embedder with its samples."""
+    dim = int(arrays[array_of(modalities_of(arrays)[0])].shape[1])
     hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
     note = f"{holder} has no logit_scale: calibration and losses are undefined"
-    return ModelInfo(
+    info = ModelInfo(
         ref=reference,
         id=reference,
         fingerprint=digest("embeddings 1", *hashes),
         family="embeddings",
-        embed_dim=_dim(arrays),
-        context_length=None,
-        image_size=None,
+        embed_dim=dim,
         logit_scale=float(arrays["logit_scale"]) if "logit_scale" in arrays else None,
         logit_bias=float(arrays.get("logit_bias", np.float64(0))),
-        n_parameters=None,
         notes=() if "logit_scale" in arrays else (note,),
+    )
+    return Embeddings(
+        info=info,
+        dataset=_dataset(arrays, holder),
+        image_vectors=arrays.get("images", np.empty((0, dim), np.float32)),
+        text_vectors=[arrays[name] for name in ("texts", "class_texts") if name in arrays],
+        text_rows=_text_rows(arrays, reference),
+        item_vectors={name: arrays[name] for name in modalities_of(arrays) if name not in (IMAGE, TEXT)},
     )
 
 
@@ -229,13 +200,12 @@ def _dataset(arrays: Arrays, holder: str) -> Dataset:
         caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
         modalities=_modalities(arrays),
         notes=tuple(notes),
-        missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays)},
+        missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays).items()},
     )
     return check(dataset, allow_partial=True)
 
 
 def _modalities(arrays: Arrays) -> Modalities | None:
-    """Return the modalities of a file that has others than image and text."""
     names = modalities_of(arrays)
     if set(names) <= {IMAGE, TEXT}:
         return None
@@ -264,23 +234,17 @@ def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
     return [f"{prefix}{row}" for row in range(len(arrays[rows]))]
 
 
-def _missing(arrays: Arrays) -> Iterator[tuple[str, str]]:
-    """Yield each part that the data set lacks, with the array that would give it."""
+def _missing(arrays: Arrays) -> dict[str, str]:
     n_images, n_texts = len(arrays.get("images", ())), len(arrays.get("texts", ()))
     if not n_images:
-        for part in PARTS:
-            yield part, "images"
-        return
+        return dict.fromkeys(PARTS, "images")
+    others = "arrays for them (an embeddings file holds images, texts and labels)"
+    missing = dict.fromkeys(("contrasts", "attacks"), others)
     if _text_to_image(arrays) is None:
         why = f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
-        for part in ("captions", "caption_image", "caption_ids"):
-            yield part, why
-    if "class_texts" not in arrays or "labels" not in arrays:
-        lacking = " and ".join(name for name in ("labels", "class_texts") if name not in arrays)
-        for part in ("labels", "class_names", "templates"):
-            yield part, lacking
-    for part in ("contrasts", "attacks"):
-        yield part, "arrays for them (an embeddings file holds images, texts and labels)"
+        missing |= dict.fromkeys(("captions", "caption_image", "caption_ids"), why)
+    lacking = " and ".join(name for name in ("labels", "class_texts") if name not in arrays)
+    return missing | (dict.fromkeys(("labels", "class_names", "templates"), lacking) if lacking else {})
 
 
 def _taken(

@@ -5,6 +5,7 @@ encoding. Vectors are committed to the store as they come; an interrupted run go
 """
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,30 +19,28 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.decoding import Remark, reading_notes
-from clipbench.data.images import DrawnImage, ImageRef, content_digest, examine
+from clipbench.data.images import DrawnImage, ImageRef, reading_notes
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.subset import without_images
-from clipbench.distributed.rounds import current, portable
+from clipbench.distributed.rounds import Rounds, current, portable
 from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError
 from clipbench.files import default_root
-from clipbench.models.device_memory import Peaks
-from clipbench.models.encoding.items import (
-    CONVERSION,
+from clipbench.models.encoding.pipeline import (
     JOINT,
+    Commit,
+    Done,
     Item,
+    KnownImage,
     Wanted,
-    image_item,
-    joint_item,
-    other_item,
-    text_item,
+    encode,
+    item_of,
+    known_image,
 )
-from clipbench.models.encoding.pipeline import Done, Encoder, encode
 from clipbench.models.encoding.recall import Memory, Recalled, memory_of
 from clipbench.models.encoding.store import TOKENS, Shelf
-from clipbench.models.facts.sizes import tower_sizes
+from clipbench.models.facts.costs import tower_sizes
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Call, Counts, Embedder, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import Call, Counts, Embedder, Model, Role, Vectors
 from clipbench.models.reference import Loaded, load_with_probes, resolve
 from clipbench.results.numbers import counted
 from clipbench.results.record import CheckFinding, TowerRecord
@@ -55,17 +54,8 @@ LATE_SECONDS = 60.0
 """A network file system may show what another machine has stored so much later."""
 
 
-class KnownImage(NamedTuple):
-    """An image by its content."""
-
-    digest: str
-    key: bytes
-    """A hash of its content and of how it is read."""
-    remarks: tuple[Remark, ...]
-
-
 class Source(NamedTuple):
-    """What another process needs to load the model of an embedder."""
+    """Arguments that another process needs to load the model of an embedder."""
 
     reference: str
     load: LoadOptions
@@ -74,7 +64,7 @@ class Source(NamedTuple):
 
 def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     reference: str,
-    load: LoadOptions,
+    options: LoadOptions,
     root: Path | None = None,
     *,
     workers: int | None = None,
@@ -93,47 +83,35 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
         ClipbenchError: the reference or an option is wrong, or the weights are not here.
     """
     root = root or default_root()
-    memory = memory_of(reference, *resolve(reference.strip(), load), load, root) if may_recall else None
-    recalled = None if memory is None else memory.recall()
-    if recalled is None:
-        loaded = load_with_probes(reference, load)
+    memory = memory_of(reference, *resolve(reference.strip(), options), options, root) if may_recall else None
+    model: Model | Recalled | None = None if memory is None else memory.recall()
+    probes = None
+    if model is None:
+        loaded = load_with_probes(reference, options)
         if isinstance(loaded.model, Embedder):
             return loaded.model
-        model: Model | Unloaded = loaded.model
-    else:
-        model = Unloaded(recalled, lambda: load_with_probes(reference, load))
+        model, probes = loaded.model, loaded.probes
     embedder = StoreEmbedder(
         model,
         root,
-        batch_size=load.n_at_once,
+        batch_size=options.n_at_once,
         workers=workers,
         show_progress=show_progress,
         known=known,
         memory=memory,
+        load=lambda: load_with_probes(reference, options),
     )
-    if recalled is None:
-        embedder.probes = loaded.probes
-    if isinstance(model, Unloaded) or not model.is_sole:  # what is made of files alone, and is recalled, never is
-        embedder.source = Source(reference, load, workers)
+    embedder.probes = probes
+    if isinstance(model, Recalled) or not model.is_sole:  # what is made of files alone, and is recalled, never is
+        embedder.source = Source(reference, options, workers)
     return embedder
-
-
-@dataclass(frozen=True)
-class Unloaded:
-    """A model that is known from its last loading, and loaded when it has to encode."""
-
-    recalled: Recalled
-    load: Callable[[], Loaded]
-
-    @property
-    def info(self) -> ModelInfo:
-        return self.recalled.info
 
 
 class StoreEmbedder(Embedder):
     """Vectors from the store where it has them, else from the model, which then are stored.
 
     Args:
+        model: what encodes, or what it said of itself: then it is loaded when it has to encode.
         root: folder of the store.
         batch_size: images (and texts) that go through the model at once.
         workers: processes that decode and preprocess ahead of the model; None chooses.
@@ -141,11 +119,12 @@ class StoreEmbedder(Embedder):
         known: what is known of images, looked up and kept there: several models share it, so that each image is read for
             its hash once.
         memory: where what the model says of itself is kept; with one, token counts are stored too.
+        load: loads a model that is known from its last loading alone.
     """
 
     def __init__(  # noqa: PLR0913  the options of load_embedder, each by its name
         self,
-        model: Model | Unloaded,
+        model: Model | Recalled,
         root: Path,
         *,
         batch_size: int = 64,
@@ -153,17 +132,17 @@ class StoreEmbedder(Embedder):
         show_progress: bool = False,
         known: dict[ImageRef, KnownImage] | None = None,
         memory: Memory | None = None,
+        load: Callable[[], Loaded] | None = None,
     ) -> None:
         self._model = model
         self.info = model.info
         self._memory = memory
+        self._load = load
         self._load_error: Exception | None = None
         self._seconds_loading = 0.0
-        self._sizes = model.recalled.towers if isinstance(model, Unloaded) else None
-        self.peaks = Peaks()
-        """The memory that encoding takes; not watched until a run is known to have the process for itself."""
+        self._sizes = model.towers if isinstance(model, Recalled) else None
         self.source: Source | None = None
-        """What other processes can load the same model from, None where they cannot share its work."""
+        """Arguments to load the same model in other processes, None where they cannot share its work."""
         self.batch_size = batch_size
         self.workers = default_workers() if workers is None else workers
         self._root = root
@@ -180,25 +159,22 @@ class StoreEmbedder(Embedder):
 
     @property
     def model(self) -> Model:  # type: ignore[override]  # there always is one
-        """The model, which is loaded now if it was not yet.
-
-        Raises:
-            ClipbenchError: it cannot be loaded, or is another one than was recalled.
-        """
-        if isinstance(self._model, Unloaded):
+        """The model, which is loaded now if it was not yet; raise ClipbenchError where it cannot be loaded, or is
+        another one than was recalled."""
+        if isinstance(self._model, Recalled):
             if self._load_error is not None:
                 raise self._load_error
             try:
-                self._model = self._loaded(self._model)
+                self._model = self._loaded()
             except Exception as error:
                 self._load_error = error
                 raise
         return self._model
 
-    def _loaded(self, unloaded: Unloaded) -> Model:
-        assert self._memory is not None
+    def _loaded(self) -> Model:
+        assert self._memory is not None and self._load is not None
         start = time.monotonic()
-        loaded = unloaded.load()
+        loaded = self._load()
         if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self.info.fingerprint:
             self._memory.forget()
             raise ModelError(
@@ -206,22 +182,19 @@ class StoreEmbedder(Embedder):
             )
         self.probes = loaded.probes
         self._seconds_loading += time.monotonic() - start
-        self.peaks.reset()
+        if (torch := self._watched()) is not None:
+            torch.cuda.reset_peak_memory_stats(self.info.device)
         return loaded.model
 
     def recalled_findings(self) -> list[CheckFinding] | None:
-        """Return what the quick checks found when the model was last loaded; None if it is loaded, or none were made."""
-        return self._model.recalled.findings if isinstance(self._model, Unloaded) else None
+        return self._model.findings if isinstance(self._model, Recalled) else None
 
     def remember(self, findings: list[CheckFinding] | None) -> None:
-        """Keep what the model says of itself, if it was loaded, for the next run.
-
-        Raises:
-            ClipbenchError: it could not be loaded in the midst of an evaluation, which recorded that as its own.
-        """
+        """Keep what the model says of itself, if it was loaded, for the next run; raise ClipbenchError where it could
+        not be loaded in the midst of an evaluation, which recorded that as its own."""
         if self._load_error is not None:
             raise self._load_error
-        if self._memory is not None and not isinstance(self._model, Unloaded) and self._model.files:
+        if self._memory is not None and isinstance(self._model, Model) and self._model.files:
             self._memory.keep(Recalled(info=self.info, findings=findings, towers=self.sizes()), self._model.files)
 
     def sizes(self) -> Mapping[str, TowerRecord]:
@@ -231,12 +204,15 @@ class StoreEmbedder(Embedder):
         return self._sizes
 
     def watch_memory(self) -> None:
-        """Note the memory of the device that encoding takes from now on, in a process without other models."""
-        self.peaks = Peaks(self.info.device)
+        self.peak_bytes = {}
+
+    def _watched(self) -> Any:
+        """Return torch where it keeps account of the device's memory, and that is watched."""
+        is_watched = self.peak_bytes is not None and (self.info.device or "").startswith("cuda")
+        return sys.modules.get("torch") if is_watched else None
 
     @property
     def root(self) -> Path:
-        """Folder of the store."""
         return self._root
 
     @property
@@ -247,32 +223,31 @@ class StoreEmbedder(Embedder):
             f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: the vectors were encoded again"
             for reason, n_chunks in rejected.items()
         ]
-        return (*notes, *(() if isinstance(self._model, Unloaded) else self._model.costs()))
+        return (*notes, *(self._model.costs() if isinstance(self._model, Model) else ()))
 
     # -- vectors
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the raw vector of each item, in order.
-
-        What has no content that can be hashed is encoded each time, and not stored.
-
-        Raises:
-            BadImage: an image cannot be decoded; raised as soon as it is met, and what was encoded before is kept.
-            Unavailable: the model has no encoder of the modality.
-            VectorError: the model gave a NaN, infinite or zero vector; the message names the item.
-        """
+        """Return the raw vector of each item, in order; raise BadImage as soon as an image cannot be decoded, ``Unavailable``
+        without an encoder of the modality, and VectorError where the model gave a NaN, infinite or zero vector."""
         if modality == IMAGE:
             self.digests(items)
         wanted = self._items(modality, items, role)
         if not wanted:
             return np.empty((0, self.info.embed_dim), np.float32)
-        passing = [item for item in wanted if not item.is_stored]
-        self._fill(modality, [item for item in wanted if item.is_stored], role)
-        if not passing:
-            return self.shelf(modality).get([item.key for item in wanted])
-        found = self._passing(modality, passing, role)
-        stored = [item.key for item in wanted if item.is_stored]
-        found |= dict(zip(stored, self.shelf(modality).get(stored) if stored else (), strict=True))
+        stored = [item for item in wanted if item.is_stored]
+        self._fill(modality, stored, role)
+        keys = [item.key for item in stored]
+        if len(stored) == len(wanted):
+            return self.shelf(modality).get(keys)
+        found = dict(zip(keys, self.shelf(modality).get(keys) if keys else (), strict=True))
+        passing = Wanted(modality=modality, items=[item for item in wanted if not item.is_stored], role=role)
+
+        def take_in(keys: Sequence[bytes], vectors: Vectors) -> None:
+            found.update(zip(keys, vectors, strict=True))
+
+        with self._noted(modality) as done:
+            encode([(self.model, take_in)], passing, batches_of(self, passing), done)
         return np.stack([found[item.key] for item in wanted])
 
     def shelf(self, modality: str) -> Shelf:
@@ -283,72 +258,48 @@ class StoreEmbedder(Embedder):
         return self._shelves[modality]
 
     def _items(self, modality: str, sources: Sequence[Any], role: Role) -> list[Item]:
-        """Return what is to be encoded as items, without images of which nothing can be read."""
-        if modality == TEXT:
-            return [text_item(text, role) for text in sources]
-        known = self._known
         if modality == IMAGE:
-            return [image_item(ref, known[ref].key, role) for ref in sources if ref in known]
+            known = zip(sources, self._examine(sources), strict=True)
+            return [item_of(IMAGE, ref, role, each.key) for ref, each in known if each is not None]
         if modality == JOINT:
             self.digests([ref for ref, _ in sources])
-            return [joint_item(ref, known[ref].key, text, role) for ref, text in sources]
-        return [other_item(modality, item, role) for item in sources]
+            return [item_of(JOINT, pair, role, self._known[pair[0]].key) for pair in sources]
+        return [item_of(modality, source, role) for source in sources]
 
     def _fill(self, modality: str, items: Sequence[Item], role: Role = None, *, is_strict: bool = True) -> None:
         """Encode the items that the store has not; an image that cannot be read is an error when strict, else remembered."""
-        missing = self._missing(modality, {item.key: item for item in items})
-        if not missing:
+        wanted = {item.key: item for item in items}
+        lacking = self.shelf(modality).missing(wanted)
+        stored = wanted.keys() - lacking
+        for call in [each for each in self._ahead if each.modality == modality and each.encoded & stored]:
+            self._ahead.remove(call)
+            self._calls.append(call)
+            stored -= call.encoded
+        self._calls.append(Call(modality, stored=frozenset(stored)))
+        if not lacking:
             return
+        missing = [item for key, item in wanted.items() if key in lacking]
         if modality == TEXT:
             missing.sort(key=lambda item: len(item.source))
         workers = 0 if len(missing) < 2 * self.batch_size else self.workers
-        wanted = Wanted(modality=modality, items=missing, role=role, is_strict=is_strict, workers=workers)
         with self._noted(modality) as done:
-            fill([self], wanted, done)
+            fill([self], Wanted(modality, missing, role, is_strict, workers), done)
         self._causes.update(done.causes.items())
-
-    def _passing(self, modality: str, items: Sequence[Item], role: Role) -> dict[bytes, np.ndarray]:
-        """Return the vectors of items that are not stored, by their keys."""
-        found: dict[bytes, np.ndarray] = {}
-        wanted = Wanted(modality=modality, items=items, role=role)
-
-        def commit(keys: Sequence[bytes], vectors: Vectors) -> None:
-            found.update(zip(keys, vectors, strict=True))
-
-        with self._noted(modality) as done:
-            encoder = Encoder(model=self.model, info=self.info, commit=commit)
-            encode([encoder], wanted, batches_of(self, wanted), done)
-        return found
-
-    def _missing(self, modality: str, wanted: Mapping[bytes, Item]) -> list[Item]:
-        """Return what is wanted and not in the store, and count what is."""
-        lacking = self.shelf(modality).missing(wanted)
-        known = wanted.keys() - lacking
-        for call in [each for each in self._ahead if each.modality == modality and each.encoded & known]:
-            self._ahead.remove(call)
-            self._calls.append(call)
-            known -= call.encoded
-        self._calls.append(Call(modality, stored=frozenset(known)))
-        return [item for key, item in wanted.items() if key in lacking]
 
     # -- images
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
-        """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
-        self._examine(images)
-        for ref in images:
-            if ref not in self._known:
+        digests = []
+        for ref, known in zip(images, self._examine(images), strict=True):
+            if known is None:
                 raise BadImage(ref.name, self._causes[ref])
-        return [self._known[ref].digest for ref in images]
+            digests.append(known.digest)
+        return digests
 
     def readable(self, dataset: Dataset) -> Dataset:
-        """Encode all images that can be decoded, and return the data set without the others, with a note for each.
-
-        Raises:
-            DataError: none can be decoded.
-        """
+        """Encode all images that can be decoded, and return the data set without the others, with a note for each;
+        raise DataError where none can be decoded."""
         images = dataset.images
-        self._examine(images)
         self._fill(IMAGE, self._items(IMAGE, images, None), is_strict=False)
         known = [self._known.get(ref) for ref in images]
         missing = self.shelf(IMAGE).missing([each.key for each in known if each is not None])
@@ -362,12 +313,11 @@ class StoreEmbedder(Embedder):
         return replace(kept_rows, notes=(*kept_rows.notes, *causes))
 
     def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
-        """Return notes of the images that are no plain RGB or grey ones, by how they are read."""
-        return reading_notes(remark for ref in images if ref in self._known for remark in self._known[ref].remarks)
+        known = map(self._known.get, images)
+        return reading_notes(remark for each in known if each is not None for remark in each.remarks)
 
     def lacking(self, images: Sequence[ImageRef]) -> list[Item]:
         """Return the images that the store has no vectors of, in order; without those that cannot be read."""
-        self._examine(images)
         items = {item.key: item for item in reversed(self._items(IMAGE, images, None))}
         lacking = self.shelf(IMAGE).missing(items)
         return [item for key, item in reversed(items.items()) if key in lacking]
@@ -376,29 +326,31 @@ class StoreEmbedder(Embedder):
         """Count images that were encoded before an evaluation asked for them to the first one that does."""
         self._ahead.append(Call(IMAGE, encoded=frozenset(keys), seconds=seconds, is_ahead=True))
 
-    def _examine(self, images: Sequence[ImageRef]) -> None:
-        """Hash images that are not known yet, several at a time: reading releases the interpreter lock, and so does hashing."""
-        unknown = list(dict.fromkeys(ref for ref in images if ref not in self._known))
+    def _examine(self, images: Sequence[ImageRef]) -> list[KnownImage | None]:
+        """Return what is known of images, None of one that cannot be read; those that are not known yet are hashed, several
+        at a time: reading releases the interpreter lock, and so does hashing."""
+        known = [*map(self._known.get, images)]
+        unknown = list(dict.fromkeys(ref for ref, each in zip(images, known, strict=True) if each is None))
         if not unknown:
-            return
+            return known
         is_drawn = isinstance(unknown[0], DrawnImage)  # nothing is read, and threads would only wait
         with self.bar("hashing", IMAGE, len(unknown)) as bar, ThreadPoolExecutor(max_workers=8) as pool:
-            found = map(_known_or_cause, unknown) if is_drawn else pool.map(_known_or_cause, unknown)
+            found = map(known_image, unknown) if is_drawn else pool.map(known_image, unknown)
             for ref, each in zip(unknown, found, strict=True):
                 if isinstance(each, BadImage):
                     self._causes[ref] = each.cause
                 else:
                     self._known[ref] = each
                 bar.update()
+        return [*map(self._known.get, images)]
 
     # -- tokens, counts and bars
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off; raise NoTokenCounts where the model cannot say."""
         held = self._token_counts
         if held is None:
             return self.model.count_tokens(texts)
-        keys = [text_item(text).key for text in texts]
+        keys = [item_of(TEXT, text).key for text in texts]
         lacking = held.missing(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key in lacking}
         if missing:
@@ -408,20 +360,23 @@ class StoreEmbedder(Embedder):
         return held.get(keys)[:, 0].astype(np.int64)
 
     def counts(self) -> Counts:
-        """Return what was encoded, and what the store had, so far."""
         return Counts(tuple(self._calls))
 
     @contextmanager
     def _noted(self, modality: str) -> Iterator[Done]:
         """Note time and memory of encoding the items that the block adds to what is done."""
         start, done, before = time.monotonic(), Done(), self._seconds_loading
-        self.peaks.reset()
+        if (torch := self._watched()) is not None:
+            torch.cuda.reset_peak_memory_stats(self.info.device)
         try:
             yield done
         finally:
             seconds, loading = time.monotonic() - start, self._seconds_loading - before
             self._calls.append(Call(modality, encoded=frozenset(done.keys), seconds=seconds, seconds_loading=loading))
-            self.peaks.note(modality)
+            torch = self._watched()  # which loading may have brought
+            peak = 0 if torch is None else int(torch.cuda.max_memory_allocated(self.info.device))
+            if peak and self.peak_bytes is not None:
+                self.peak_bytes[modality] = max(peak, self.peak_bytes.get(modality, 0))
 
     @contextmanager
     def bar(self, verb: str, modality: str, total: int) -> "Iterator[tqdm[Any]]":
@@ -434,18 +389,53 @@ class StoreEmbedder(Embedder):
             yield bar
 
 
-def fill(embedders: Sequence[StoreEmbedder], wanted: Wanted, done: Done) -> None:
-    """Have the vectors of all these models put into the store, by all processes that share the work.
+def default_workers() -> int:
+    """Return how many processes decode ahead of the model: one core is left to it, and eight are enough.
+
+    Where several processes share the work of a command, they share the cores of their machine too.
+    """
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 3
+    return max(0, min(8, n_cores // current().n_here - 1))
+
+
+def encode_together(embedders: Sequence[StoreEmbedder], images: Sequence[ImageRef]) -> None:
+    """Put the vectors of images into the store that several models lack, on one decode for those that lack the same ones.
+
+    What cannot be read or encoded is left to the evaluation that needs it, as are models that preprocess images themselves.
 
     Raises:
         MachineError: the store cannot be written to, or a process was lost.
     """
+    groups: dict[object, tuple[list[StoreEmbedder], list[Item]]] = {}
+    for each in embedders:
+        if missing := each.lacking(images):
+            group = (tuple(item.key for item in missing), each.info.image_size, each.batch_size)
+            groups.setdefault(group, ([], missing))[0].append(each)
+    for members, items in groups.values():
+        able = [each for each in members if each.model.preprocess is not None] if len(members) > 1 else []
+        if len(able) < 2:
+            continue
+        start, done = time.monotonic(), Done()
+        try:
+            fill(able, Wanted(IMAGE, items, is_strict=False, workers=able[0].workers), done)
+        except MachineError:
+            raise
+        except FOREIGN:  # of one of the models: its own evaluation meets it again, and says so
+            continue
+        finally:
+            for each in able:
+                each.note_ahead(done.keys, (time.monotonic() - start) / len(able))
+
+
+def fill(embedders: Sequence[StoreEmbedder], wanted: Wanted, done: Done) -> None:
+    """Have the vectors of all these models put into the store, by all processes that share the work; raise MachineError
+    where the store cannot be written to, or a process was lost."""
     first, batches, group = embedders[0], batches_of(embedders[0], wanted), current()
     for each in embedders:
         each.shelf(wanted.modality).prepare(len(wanted.items))
     sources = [each.source for each in embedders if each.source is not None]
     with first.bar("encoding", wanted.modality, len(wanted.items)) as bar:
-        if group.n == 1 or len(batches) == 1 or len(sources) < len(embedders):
+        if not isinstance(group, Rounds) or len(batches) == 1 or len(sources) < len(embedders):
             encode(_encoders(embedders, wanted), wanted, batches, done, bar.update)
             return
         share = _Share(sources, [each.info.fingerprint for each in embedders], first.root, wanted, batches)
@@ -463,61 +453,19 @@ def fill(embedders: Sequence[StoreEmbedder], wanted: Wanted, done: Done) -> None
         _wait_for(each.shelf(wanted.modality), done.keys)
 
 
-def encode_together(embedders: Sequence[StoreEmbedder], images: Sequence[ImageRef]) -> None:
-    """Put the vectors of images into the store that several models lack, on one decode for those that lack the same ones.
-
-    What cannot be read or encoded is left to the evaluation that needs it, as are models that preprocess images themselves.
-
-    Raises:
-        MachineError: the store cannot be written to, or a process was lost.
-    """
-    groups: dict[object, list[StoreEmbedder]] = {}
-    items: dict[object, list[Item]] = {}
-    for each in embedders:
-        if missing := each.lacking(images):
-            group = (tuple(item.key for item in missing), each.info.image_size, each.batch_size)
-            groups.setdefault(group, []).append(each)
-            items[group] = missing
-    for key, members in groups.items():
-        able = [each for each in members if each.model.preprocess is not None] if len(members) > 1 else []
-        if len(able) < 2:
-            continue
-        start, done = time.monotonic(), Done()
-        try:
-            fill(able, Wanted(modality=IMAGE, items=items[key], is_strict=False, workers=able[0].workers), done)
-        except MachineError:
-            raise
-        except FOREIGN:  # of one of the models: its own evaluation meets it again, and says so
-            continue
-        finally:
-            for each in able:
-                each.note_ahead(done.keys, (time.monotonic() - start) / len(able))
-
-
 def batches_of(embedder: StoreEmbedder, wanted: Wanted) -> list[range]:
     """Return the rows of items that go through a model together."""
     n, step = len(wanted.items), embedder.batch_size * (TEXT_BATCHES if wanted.modality == TEXT else 1)
     return [range(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def default_workers() -> int:
-    """Return how many processes decode ahead of the model: one core is left to it, and eight are enough.
-
-    Where several processes share the work of a command, they share the cores of their machine too.
-    """
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 3
-    return max(0, min(8, n_cores // current().n_here - 1))
-
-
-def _encoders(embedders: Sequence[StoreEmbedder], wanted: Wanted) -> list[Encoder]:
-    return [Encoder(model=each.model, info=each.info, commit=each.shelf(wanted.modality).put) for each in embedders]
+def _encoders(embedders: Sequence[StoreEmbedder], wanted: Wanted) -> list[tuple[Model, Commit]]:
+    return [(each.model, each.shelf(wanted.modality).put) for each in embedders]
 
 
 class _Outcome(NamedTuple):
-    """What became of the share of one process."""
-
     causes: Mapping[bytes, str]
-    """Why images could not be read."""
+    """The reasons why images could not be read."""
     error: BaseException | None = None
     row: int = 0
     """About the first row that the error is of: in a single process, that of the lowest row would end the work."""
@@ -530,18 +478,11 @@ def _outcome(
     done: Done,
     tick: Callable[[int], object] = lambda n_items: None,
 ) -> _Outcome:
-    n_ticks = 0
-
-    def count(n_items: int) -> None:
-        nonlocal n_ticks
-        n_ticks += 1
-        tick(n_items)
-
+    ticks: list[object] = []
     try:
-        encode(_encoders(embedders, wanted), wanted, batches, done, count)
+        encode(_encoders(embedders, wanted), wanted, batches, done, lambda n_items: ticks.append(tick(n_items)))
     except FOREIGN as error:
-        row = batches[min(n_ticks, len(batches) - 1)].start if batches else 0
-        return _Outcome(done.causes, error, row)
+        return _Outcome(done.causes, error, batches[min(len(ticks), len(batches) - 1)].start if batches else 0)
     return _Outcome(done.causes)
 
 
@@ -563,23 +504,24 @@ class _Share:
         return outcome if outcome.error is None else outcome._replace(error=portable(outcome.error))
 
     def _embedders(self) -> list[StoreEmbedder]:
-        _held[:] = [each for each in _held if each[0] in self.sources]  # before others are loaded
+        for name in set(_held) - set(map(repr, self.sources)):  # before others are loaded
+            del _held[name]
         for source, fingerprint in zip(self.sources, self.fingerprints, strict=True):
-            if source not in [known for known, _ in _held]:
+            if repr(source) not in _held:
                 made = load_embedder(source.reference, source.load, self.root, workers=source.workers)
                 assert isinstance(made, StoreEmbedder), source
-                _held.append((source, made))
-            embedder = next(each for known, each in _held if known == source)
-            if embedder.info.fingerprint != fingerprint:
+                _held[repr(source)] = made
+            info = _held[repr(source)].info
+            if info.fingerprint != fingerprint:
                 raise ModelError(
-                    f"{embedder.info.ref} is another model for one process than for the first: expected the same files"
-                    " and versions of packages on all machines"
+                    f"{info.ref} is another model for one process than for the first: expected the same files and versions"
+                    " of packages on all machines"
                 )
-        return [next(each for known, each in _held if known == source) for source in self.sources]
+        return [_held[repr(source)] for source in self.sources]
 
 
-_held: list[tuple[Source, StoreEmbedder]] = []
-"""The models that this process was last asked to encode with by another."""
+_held: dict[str, StoreEmbedder] = {}
+"""The models that this process was last asked to encode with by another, by their sources."""
 
 
 def _wait_for(shelf: Shelf, keys: Sequence[bytes]) -> None:
@@ -592,13 +534,3 @@ def _wait_for(shelf: Shelf, keys: Sequence[bytes]) -> None:
                 " folder that all processes share"
             )
         time.sleep(0.1)
-
-
-def _known_or_cause(ref: ImageRef) -> KnownImage | BadImage:
-    try:
-        found = examine(ref)
-    except BadImage as error:
-        return error
-    content = bytes.fromhex(found.digest)
-    key = bytes.fromhex(content_digest(CONVERSION + content)) if found.reading.is_converted else content
-    return KnownImage(found.digest, key, found.reading.remarks)

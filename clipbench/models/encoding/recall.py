@@ -1,4 +1,4 @@
-"""What a model said of itself when it was last loaded, so that a run whose vectors are all stored need not load it.
+"""The model's own description, as it was last loaded, so that a run whose vectors are all stored need not load it.
 
 It is valid while nothing that loading depends on has changed: the reference and the options, the machine and its
 accelerators, variables of the environment, versions of packages, and the files that the model's adapter has named
@@ -20,7 +20,7 @@ from pathlib import Path
 from clipbench import __version__, plugins
 from clipbench.errors import MachineError
 from clipbench.files import write_atomic
-from clipbench.models.encoding.store import folder_of
+from clipbench.models.encoding.store import MEMORY_PREFIX, MEMORY_SUFFIX, folder_of
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ModelInfo
@@ -28,8 +28,6 @@ from clipbench.results.record import CheckFinding, TowerRecord
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, decode_json, read_bytes
 from clipbench.untrusted.schema import SchemaError, fitted
 
-PREFIX, SUFFIX = "loaded-", ".json"
-"""Ends of the names of the files, which lie beside the vectors of the model."""
 MOST_FILES = 4_000
 """A model of more files is always loaded."""
 SETTLED_SECONDS = 2.0
@@ -39,27 +37,15 @@ PACKAGES = (
     "sentence-transformers", "sentencepiece", "timm", "tokenizers", "torch", "torchvision", "transformers",
 )  # fmt: skip
 VARIABLES = (
-    "CUDA",
-    "HF_",
-    "HIP",
-    "HOME",
-    "HUGGINGFACE",
-    "PYTORCH",
-    "SENTENCE_TRANSFORMERS",
-    "TORCH",
-    "TRANSFORMERS",
-    "XDG_",
-)
+    "CUDA", "HF_", "HIP", "HOME", "HUGGINGFACE", "PYTORCH", "SENTENCE_TRANSFORMERS", "TORCH", "TRANSFORMERS", "XDG_"
+)  # fmt: skip
 """Beginnings of the environment variables that libraries of models look at."""
 ACCELERATORS = ("/dev/nvidia0", "/dev/kfd", "/dev/accel")
-
-State = Mapping[str, Sequence[int]]
-"""Files with their size and the times, in nanoseconds since 1970, of their last modification and of any change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recalled:
-    """What a model said of itself."""
+    """The model's own description, as it was last loaded."""
 
     info: ModelInfo
     findings: list[CheckFinding] | None = None
@@ -70,11 +56,10 @@ class Recalled:
 
 @dataclass(frozen=True, kw_only=True)
 class _Content(Recalled):
-    """The JSON of a file."""
-
     roots: list[str]
     """Files, and folders with all that is in them, that the model was loaded from."""
     state: Mapping[str, list[int]]
+    """Files with their size and the times, in nanoseconds since 1970, of their last modification and of any change."""
 
 
 class Memory:
@@ -82,25 +67,26 @@ class Memory:
 
     Args:
         parts: the reference as the user gave it, the prefix of its adapter, and the rest of it with aliases resolved.
-        root: folder of the store.
     """
 
     def __init__(self, parts: tuple[str, str, str], options: LoadOptions, root: Path) -> None:
         given = {each.name: getattr(options, each.name) for each in fields(options)}
         given["options"] = sorted(options.options.items())
         self._root = root
-        self._name = f"{PREFIX}{digest(*parts, os.getcwd(), sorted(given.items()), *_surroundings())}{SUFFIX}"
+        self._name = (
+            f"{MEMORY_PREFIX}{digest(*parts, os.getcwd(), sorted(given.items()), *_surroundings())}{MEMORY_SUFFIX}"
+        )
         self._start = time.time_ns()
 
     def recall(self) -> Recalled | None:
         """Return what the model said, None where something may have changed since."""
         for path in self._paths():
             with suppress(OSError, ValueError, SchemaError):
-                content = fitted(
-                    _Content, decode_json(_believed(read_bytes(path, MOST_BYTES_OF_SETTINGS)), is_text=False)
-                )
-                if _state(content.roots) == content.state:
-                    return content
+                total, _, text = read_bytes(path, MOST_BYTES_OF_SETTINGS).partition(b"\n")
+                if total + b"\n" == _sum(text):
+                    content = fitted(_Content, decode_json(text.decode(), is_text=False))
+                    if _state(content.roots) == content.state:
+                        return content
         return None
 
     def keep(self, recalled: Recalled, files: Sequence[Path]) -> None:
@@ -138,27 +124,19 @@ def memory_of(reference: str, adapter: str, body: str, options: LoadOptions, roo
     return Memory((reference, adapter, body), options, root)
 
 
-def is_memory(name: str) -> bool:
-    """Return whether a file beside the vectors of a model is one of this module's, by its name."""
-    return name.startswith(PREFIX) and name.endswith(SUFFIX)
-
-
 @cache
 def _surroundings() -> tuple[object, ...]:
     """Return what is equal for all models of a process: own code, packages, machine and environment."""
     own = sorted(Path(__file__).parents[2].rglob("*.py"))
+    versions = []
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions.append((name, version(name)))
     return (
-        (__version__, [(str(path), *_times(path)) for path in own], [_version(name) for name in PACKAGES]),
+        (__version__, [(str(path), *_times(path)) for path in own], versions),
         (platform.python_version(), platform.uname(), [os.path.exists(each) for each in ACCELERATORS]),
         sorted((name, value) for name, value in os.environ.items() if name.startswith(VARIABLES)),
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _state(roots: Sequence[str]) -> dict[str, list[int]]:
@@ -179,11 +157,3 @@ def _times(path: Path) -> list[int]:
 
 def _sum(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16).hexdigest().encode() + b"\n"
-
-
-def _believed(content: bytes) -> str:
-    """Return the text of a file whose first line is the hash of the rest; raise ValueError for another one."""
-    total, _, text = content.partition(b"\n")
-    if total + b"\n" != _sum(text):
-        raise ValueError("damaged")
-    return text.decode()

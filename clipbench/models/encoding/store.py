@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -20,17 +21,62 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import xxhash
 from jaxtyping import Float32, Int64, Shaped
 
-from clipbench.errors import MachineError
-from clipbench.files import atomic_file, check_writable, remove_abandoned, write_atomic
+from clipbench.errors import ClipbenchError, MachineError
+from clipbench.files import HALF, atomic_file, check_writable, remove_abandoned, write_atomic
+from clipbench.metrics.similarity import unit
 from clipbench.metrics.threads import in_threads
-from clipbench.models.encoding.large_arrays import large_array, memory_bytes
-from clipbench.untrusted.reading import array_header, open_file
+from clipbench.models.protocol import Embedder
+from clipbench.untrusted.reading import array_header, open_file, read_json
+
+IN_MEMORY = 1 << 28
+"""Bytes up to which a large array is in memory, unless its maker says otherwise."""
+
+
+def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None = None) -> Float32[np.ndarray, "n dim"]:
+    """Return a new array, its content undefined: in memory if it is not too large, else in a temporary file.
+
+    The file has no name in the folder, and is gone with the array. Where it cannot be made, or the disk has no room for it,
+    the array is in memory. Up to ``in_memory`` bytes, ``IN_MEMORY`` unless given, an array is not too large.
+    """
+    n_bytes = 4 * shape[0] * shape[1]
+    if n_bytes > (IN_MEMORY if in_memory is None else in_memory):
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                if hasattr(os, "posix_fallocate"):  # else a full disk is found by a crash, at the first write
+                    os.posix_fallocate(file.fileno(), 0, n_bytes)
+                return np.memmap(file, np.float32, "w+", shape=shape)
+    return np.empty(shape, np.float32)
+
+
+def unit_vectors(vectors: Float32[np.ndarray, "n dim"], embedder: Embedder) -> Float32[np.ndarray, "n dim"]:
+    """Return ``metrics.similarity.unit`` of vectors of any number, made block by block in a ``large_array``.
+
+    Args:
+        embedder: the one that gave the vectors: a large array lies beside its store.
+
+    Raises:
+        VectorError: a vector is zero or not finite.
+    """
+    return unit(vectors, out=large_array(vectors.shape, embedder.root))
+
+
+def memory_bytes() -> int:
+    """Return the memory of this machine, or of the container that the process is in; IN_MEMORY where nothing tells it."""
+    found = []
+    if hasattr(os, "sysconf"):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # "max" is no number
+            found.append(int(Path(limit).read_text(encoding="utf-8")))
+    return min(found, default=IN_MEMORY)
+
 
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"
@@ -40,13 +86,13 @@ MODEL_FILE = "model.json"
 """Names of the model, beside the folders of its vectors, for people; changed last when the vectors were last used."""
 DIGEST_BYTES = 16
 ATTEMPTS = 3
-"""How often a chunk is written whose folder is deleted meanwhile."""
+"""Attempts to write a chunk whose folder is deleted meanwhile."""
 ADVICE = "make room there, or name another folder in CLIPBENCH_CACHE"
 
+MEMORY_PREFIX, MEMORY_SUFFIX = "loaded-", ".json"
+"""Ends of the names of files with what a model said of itself (``models.encoding.recall``), beside its vectors."""
+
 DAMAGED = "damaged or another model's, and removed"
-OLD = "without a digest, as older versions wrote them, and removed"
-
-
 MEMORY_SHARE = 8
 """Vectors that are fetched are in memory up to one in so many of its bytes: a file takes twice as long to fill."""
 ROWS_AT_ONCE = 512
@@ -56,7 +102,7 @@ ROWS_AT_ONCE = 512
 @dataclass(eq=False)
 class _Chunk:
     keys: Shaped[np.ndarray, " n"]
-    """Of type ``KEY``."""
+    """Keys of type ``KEY``."""
     vectors: Float32[np.ndarray, "n dim"]
     unverified: tuple[Path, memoryview] | None = None
     """The file and all of its bytes, as long as they have not been compared with the digest at their end."""
@@ -67,7 +113,6 @@ class Shelf:
 
     Args:
         modality: what the vectors are of, ``TOKENS`` for token counts.
-        dim: dimension of the vectors.
         names: the reference of the model and its full name, for people.
     """
 
@@ -76,7 +121,7 @@ class Shelf:
         self.dim = dim
         self._root = root
         self.rejected: Counter[str] = Counter()
-        """How many chunks were not believed, by the reason; their vectors have to be encoded again."""
+        """Chunks that were not believed, counted by the reason; their vectors have to be encoded again."""
         self._context = f"{fingerprint}\n{modality}\n{dim}\n".encode(errors="surrogatepass")
         self._chunks: list[_Chunk] = []
         self._index: _Index | None = None  # made when it is asked
@@ -109,12 +154,12 @@ class Shelf:
         return {keys[at] for at in np.flatnonzero(self._rows_of(keys) < 0)}
 
     def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
-        """Return the vectors of keys, in order, in a ``large_arrays.large_array``; KeyError names one that is not in the shelf."""
+        """Return the vectors of keys, in order, in a ``large_array``; KeyError names one that is not in the shelf."""
         rows = self._rows_of(keys)
         for at in np.flatnonzero(rows < 0).tolist():
             raise KeyError(keys[at])
         out = large_array((len(keys), self.dim), self._root, in_memory=memory_bytes() // MEMORY_SHARE)
-        order = _sorted_places(rows)  # each chunk is read once, from its begin to its end
+        order = np.argsort(rows, kind="stable")  # each chunk is read once, from its begin to its end
         starts = self._indexed().starts
         bounds = np.searchsorted(rows[order], starts)
 
@@ -147,11 +192,8 @@ class Shelf:
         check_writable(self.folder, n_vectors * (KEY.itemsize + 4 * self.dim), advice=ADVICE)
 
     def put(self, keys: Sequence[bytes], vectors: Float32[np.ndarray, "n dim"]) -> None:
-        """Commit a chunk: when this returns, the vectors outlive a kill; a power cut never leaves half of them.
-
-        Raises:
-            MachineError: the chunk cannot be written.
-        """
+        """Commit a chunk: when this returns, the vectors outlive a kill; a power cut never leaves half of them; raise
+        MachineError where the chunk cannot be written."""
         vectors = np.ascontiguousarray(vectors, np.float32)
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         content = io.BytesIO()
@@ -183,13 +225,13 @@ class Shelf:
 
     def _take_in(self, path: Path) -> None:
         try:
-            self._add(read_chunk(path))
+            self._add(_read_chunk(path))
         except FileNotFoundError:  # deleted since it was listed
             pass
         except OSError as error:  # a permission may be given again: the file stays
             self.rejected[f"unreadable ({error.strerror or error})"] += 1
-        except Exception as error:  # numpy raises many kinds of error for damaged headers  # noqa: BLE001
-            self._reject(path, OLD if error.args == (OLD,) else DAMAGED)
+        except Exception:  # numpy raises many kinds of error for damaged headers  # noqa: BLE001
+            self._reject(path)
 
     def _add(self, chunk: _Chunk) -> None:
         self._chunks.append(chunk)
@@ -210,15 +252,13 @@ class Shelf:
 
         in_threads(compare, chunks)
         for chunk, path in wrong:
-            self._reject(path, DAMAGED)
+            self._reject(path)
             self._chunks.remove(chunk)
             self._index = None  # another chunk may hold some of its keys too
 
-    def _reject(self, path: Path, reason: str) -> None:
-        self.rejected[reason] += 1
-        with suppress(
-            OSError
-        ):  # in a store that cannot be written to it stays, and is not believed the next time either
+    def _reject(self, path: Path) -> None:
+        self.rejected[DAMAGED] += 1
+        with suppress(OSError):  # where it cannot be removed, it is not believed the next time either
             path.unlink()
 
     def _digest(self, content: memoryview) -> bytes:
@@ -285,12 +325,6 @@ class _Index:
         return np.flatnonzero(np.diff(n_used[self.starts]))
 
 
-def _sorted_places(rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    """Return ``rows.argsort(kind="stable")`` of rows below 2**32, 16 bits at a time: numpy sorts such by radix, faster."""
-    order = np.argsort((rows & 0xFFFF).astype(np.uint16), kind="stable")
-    return order[np.argsort((rows[order] >> 16).astype(np.uint16), kind="stable")]
-
-
 def _span(rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"] | slice:
     """Return rows that follow each other as a slice, which is copied faster."""
     is_run = rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
@@ -303,32 +337,18 @@ def _halves(keys: Shaped[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], S
     return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
 
 
-class _Layout(NamedTuple):
-    """Where the arrays of a chunk lie in its file, in bytes, and the shape of the second."""
-
-    keys_start: int
-    vectors_start: int
-    shape: tuple[int, ...]
-
-
-def read_chunk(path: Path) -> _Chunk:
+def _read_chunk(path: Path) -> _Chunk:
     """Return a chunk with its vectors memory-mapped, not verified; any error but an OSError when it cannot be one."""
     with open_file(path) as file:
-        layout = _layout(file)
+        keys_start, vectors_start, shape = _layout(file)
         content = np.memmap(file, np.uint8, "r").data
-    keys = np.frombuffer(content[layout.keys_start :], KEY, layout.shape[0])
-    vectors = np.frombuffer(content[layout.vectors_start : -DIGEST_BYTES], np.float32).reshape(layout.shape)
+    keys = np.frombuffer(content[keys_start:], KEY, shape[0])
+    vectors = np.frombuffer(content[vectors_start:-DIGEST_BYTES], np.float32).reshape(shape)
     return _Chunk(keys, vectors, (path, content))
 
 
-def count_vectors(path: Path) -> int:
-    """Return how many vectors a chunk holds, from its two headers and its size; errors as of ``read_chunk``."""
-    with open_file(path) as file:
-        return _layout(file).shape[0]
-
-
-def _layout(file: BinaryIO) -> _Layout:
-    """Return the layout of an open chunk; ValueError where the headers or the size of the file are not those of one."""
+def _layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
+    """Return where keys and vectors of an open chunk begin, and the vectors' shape; ValueError where it is no whole chunk."""
     n_bytes = os.fstat(file.fileno()).st_size
     n_keys, _, kind = array_header(file)
     keys_start = file.tell()
@@ -339,7 +359,105 @@ def _layout(file: BinaryIO) -> _Layout:
     vectors_start = file.tell()
     if dtype != np.float32 or is_columns_first or len(shape) != 2 or shape[:1] != n_keys:
         raise ValueError("not a chunk")
-    n_more = n_bytes - vectors_start - 4 * math.prod(shape)
-    if n_more != DIGEST_BYTES:
-        raise ValueError(OLD if n_more == 0 else "cut short")
-    return _Layout(keys_start, vectors_start, shape)
+    if n_bytes - vectors_start - 4 * math.prod(shape) != DIGEST_BYTES:
+        raise ValueError("cut short")
+    return keys_start, vectors_start, shape
+
+
+# -- the models that the store holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredModel:
+    """The vectors of one fingerprint."""
+
+    folder: Path
+    names: tuple[str, ...]
+    """The reference that the model was first asked for by, and its full name; none where the file with them is damaged."""
+    n_vectors: int
+    n_bytes: int
+    n_damaged: int
+    """Files that hold no whole vectors."""
+    last_used: float
+    """Seconds since 1970."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The name of the folder: the fingerprint, or a hash of one that no folder can be called by."""
+        return self.folder.name
+
+    def is_called(self, name: str) -> bool:
+        """Return whether a name is one of the model's, or the beginning of its fingerprint."""
+        folded = name.casefold()
+        return folded in map(str.casefold, self.names) or (len(name) >= 6 and self.fingerprint.startswith(name))
+
+
+def stored_models(root: Path) -> list[StoredModel]:
+    """Return the models in the store below a folder, the largest first; what is no model's folder is left out; raise
+    MachineError where the folder cannot be listed."""
+    try:
+        folders = [each for each in (root / "store").iterdir() if each.is_dir() and not each.is_symlink()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise MachineError(f"cannot list {root / 'store'}: {error.strerror or error}") from error
+    models = [model for folder in folders if (model := _stored_model(folder)) is not None]
+    return sorted(models, key=lambda model: (-model.n_bytes, model.fingerprint))
+
+
+def remove(models: Iterable[StoredModel]) -> None:
+    """Remove the vectors of models, and no other file that may lie beside them.
+
+    Raises:
+        MachineError: a file cannot be removed; those before it are.
+    """
+    for model in models:
+        for file in _files(model.folder):
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise MachineError(f"cannot remove {file}: {error.strerror or error}") from error
+        for folder in (*model.folder.glob("*/"), model.folder):
+            with suppress(OSError):  # other files lie there, or another process has just stored a vector
+                folder.rmdir()
+
+
+def _stored_model(folder: Path) -> StoredModel | None:
+    sizes = {file: file.stat() for file in _files(folder)}
+    if not sizes:
+        return None
+    counts = {path: _n_vectors(path) for path in sizes if path.name.endswith(SUFFIX)}
+    noted = sizes.get(folder / MODEL_FILE)
+    return StoredModel(
+        folder=folder,
+        names=_names(folder / MODEL_FILE),
+        n_vectors=sum(count or 0 for path, count in counts.items() if path.parent.name != TOKENS),
+        n_bytes=sum(each.st_size for each in sizes.values()),
+        n_damaged=[*counts.values()].count(None),
+        last_used=noted.st_mtime if noted else max(each.st_mtime for each in sizes.values()),
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the store's own files of a model; links, and files of others, are none."""
+    vectors = [
+        file for file in folder.glob("*/*") if file.name.endswith((SUFFIX, HALF)) and not file.parent.is_symlink()
+    ]
+    own = [*vectors, *folder.glob(f"{MEMORY_PREFIX}*{MEMORY_SUFFIX}"), folder / MODEL_FILE]
+    return [file for file in own if file.is_file() and not file.is_symlink()]
+
+
+def _n_vectors(path: Path) -> int | None:
+    try:
+        with open_file(path) as file:
+            return _layout(file)[2][0]
+    except Exception:  # numpy raises many kinds of error for damaged headers  # noqa: BLE001
+        return None
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    try:
+        names = read_json(path, ClipbenchError)
+    except (ClipbenchError, OSError):
+        return ()
+    return tuple(each for each in names if isinstance(each, str)) if isinstance(names, list) else ()

@@ -13,25 +13,26 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from clipbench.errors import MachineError
+from clipbench.errors import MachineError, option
 
 CHECK_SECONDS = 0.5
 """A worker looks this often for its parent."""
 
 
 def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[Any]:
-    """Yield the batches of a data set in order, made by worker processes, or by this process if there are none.
-
-    Args:
-        dataset: with a length, and an item for each row.
-        options: of torch's ``DataLoader``.
-
-    Raises:
-        MachineError: a worker was killed.
-    """
+    """Yield the batches of a data set in order, made by worker processes, or by this process if there are none; raise
+    MachineError where a worker was killed."""
     loader = DataLoader(dataset, num_workers=workers, worker_init_fn=_depend_on_parent if workers else None, **options)
-    with _keep_signal_handler(), _uninterrupted():
-        batches = iter(loader)
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None
+    try:
+        with _uninterrupted():
+            batches = iter(loader)
+    finally:
+        if (
+            handler is not None
+        ):  # torch's raises in whatever runs, such as the user's model; without it batches are waited for
+            signal.signal(signal.SIGCHLD, handler)
     while True:
         try:
             batch = next(batches)
@@ -42,24 +43,9 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
                 raise
             raise MachineError(
                 "a worker process that decodes images was killed, as systems do that run out of memory: run the same"
-                " command again, with fewer --workers if it comes back"
+                f" command again, with fewer {option('workers')} if it comes back"
             ) from error
         yield batch
-
-
-@contextmanager
-def _keep_signal_handler() -> Iterator[None]:
-    """Undo torch's handling of dead workers by a signal: it raises in whatever runs, such as the user's model.
-
-    Without it the loader finds out when it has waited a few seconds for a batch.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None
-    try:
-        yield
-    finally:
-        if handler is not None:
-            signal.signal(signal.SIGCHLD, handler)
 
 
 @contextmanager

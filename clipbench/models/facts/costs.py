@@ -1,11 +1,24 @@
-"""What each tower of a model costs: its size and work, and the speed and memory of a run."""
+"""Costs of each tower: the parameters and operations that one item takes, and the speed and memory of a run."""
 
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+
+from PIL import Image
 
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.distributed.rounds import current
-from clipbench.models.protocol import Counts, Embedder
+from clipbench.errors import FOREIGN, cause
+from clipbench.models.protocol import Counts, Embedder, Model, stacked
 from clipbench.results.record import TowerRecord
+
+COUNTED = ("n_parameters", "flops")
+"""Fields of ``TowerRecord`` that are counted here."""
+SIDE = 224
+"""Side in pixels of the image of a model that does not state its own."""
+GREY = (128, 128, 128)
+TEXT_ITEM = "a photo of a cat"
 
 NOT_CUDA = "known on CUDA devices only"
 NOT_ALONE = "known where clipbench run measures one model: others, or a program of your own, may hold memory too"
@@ -30,25 +43,21 @@ def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerReco
 
 
 def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) -> TowerRecord:
-    """Return a tower with what the calls of a run say of it.
-
-    Args:
-        done: the counts of the run.
-    """
+    """Return a tower with what the calls of a run say of it."""
     calls = [call for call in done.calls if call.modality == modality]
     n_encoded = len(frozenset[bytes]().union(*(call.encoded for call in calls)))
     timed = [call for call in calls if call.encoded and not call.is_ahead]
     seconds = sum(call.seconds - call.seconds_loading for call in timed)
     n_timed = sum(len(call.encoded) for call in timed)
     rate = n_timed / seconds if n_timed and seconds > 0 else None
-    peak = embedder.peaks.most.get(modality)
+    peak = (embedder.peak_bytes or {}).get(modality)
     reasons = dict(size.reasons)
     none_timed = TOGETHER if n_encoded else NONE_ENCODED if calls else NOT_ASKED
     if rate is None:
         reasons["items_per_second"] = none_timed
     if not (embedder.info.device or "").startswith("cuda"):
         reasons["peak_bytes"] = NOT_CUDA
-    elif embedder.peaks.device is None:
+    elif embedder.peak_bytes is None:
         reasons["peak_bytes"] = NOT_ALONE
     elif peak is None:
         reasons["peak_bytes"] = NOT_TORCH if n_timed else none_timed
@@ -61,3 +70,65 @@ def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) 
         peak_bytes=peak,
         reasons=reasons,
     )
+
+
+def tower_sizes(model: Model) -> dict[str, TowerRecord]:
+    """Return parameters and operations of each tower, by its modality; what cannot be counted is absent, with the reason.
+
+    It takes a forward pass of one image and of one text. Nothing is run of a model that does not show its torch module or
+    the parts behind its methods: to encode may cost money there, and would show no operation.
+    """
+    passes = {IMAGE: _image_pass, TEXT: _text_pass}
+    return {name: _size(passes.get(name, lambda tower: None), tower) for name, tower in model.towers().items()}
+
+
+def _size(prepared: Callable[[Model], tuple[Callable[[], object], str] | None], model: Model) -> TowerRecord:
+    """Return what encoding one item takes, which ``prepared`` gives as a function with a description of the item."""
+    if "torch" not in sys.modules:
+        return _absent("it does not compute in torch in this process")
+    from clipbench.models.facts.operations import counting
+
+    try:
+        forward = prepared(model)
+        if forward is None:
+            return _absent("the model does not show this tower")
+        run, item = forward
+        with counting() as operations:
+            run()
+    except FOREIGN as error:  # a library's, on a module or an input that it did not expect
+        return _absent(f"encoding one item could not be counted ({cause(error)})")
+    if operations.unknown is not None:
+        return _absent(f"it computes by {operations.unknown}, whose work is not known")
+    if not operations.flops:
+        return _absent("no product of matrices of torch was seen")
+    n_parameters = operations.n_parameters or None  # none where they are compiled into constants
+    reasons = {} if n_parameters else {"n_parameters": "no parameter of torch was seen"}
+    return TowerRecord(n_parameters=n_parameters, flops=operations.flops, item=item, reasons=reasons)
+
+
+def _absent(reason: str) -> TowerRecord:
+    return TowerRecord(reasons=dict.fromkeys(COUNTED, reason))
+
+
+def _image_pass(model: Model) -> tuple[Callable[[], object], str] | None:
+    parts = model.internals()
+    side = model.info.image_size or SIDE
+    image = Image.new("RGB", (side, side), GREY)
+    preprocess = model.preprocess or parts.preprocess
+    encode = parts.encode_pixels if model.preprocess is None else partial(model.encode, IMAGE)
+    if preprocess is not None and encode is not None:
+        made = preprocess(image)
+        seen = "a square image" if isinstance(made, Mapping) else "an image of {} x {} pixels".format(*made.shape[-2:])
+        return (partial(encode, stacked([made])), seen)
+    return None if parts.module is None else (partial(model.encode_images, [image]), "a square image")
+
+
+def _text_pass(model: Model) -> tuple[Callable[[], object], str] | None:
+    parts = model.internals()
+    if parts.tokenize is not None and parts.encode_tokens is not None:
+        tokens = parts.tokenize([TEXT_ITEM])
+        n_tokens = next(iter(tokens.values())).shape[1]
+        return (partial(parts.encode_tokens, tokens), f"a text of {n_tokens} tokens, padding included")
+    if parts.module is not None:
+        return (partial(model.encode_texts, [TEXT_ITEM]), f"the text '{TEXT_ITEM}'")
+    return None

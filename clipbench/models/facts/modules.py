@@ -2,32 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from clipbench.errors import ModelError
-from clipbench.models.internals import Preprocessing, Tokens
+from clipbench.hub import cache_only
+from clipbench.models.protocol import Preprocessing, Tokens
+from clipbench.models.trust import file_of
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, read_json
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 GELU, QUICK_GELU = "GELU", "QuickGELU"
-ACTIVATIONS = {
-    "GELU": GELU,
-    "GELUActivation": GELU,
-    "GELUTanh": GELU,
-    "PytorchGELUTanh": GELU,
-    "NewGELUActivation": GELU,
-    "QuickGELU": QUICK_GELU,
-    "QuickGELUActivation": QUICK_GELU,
-}
-"""Activation by the class of its module in torch, open_clip, timm, transformers and the bundled CLIP; the approximation by
-tanh is as good as GELU itself."""
 
 TOWERS = ("image tower", "text tower")
 IMAGE_WORDS = ("visual", "vision", "image")
@@ -78,7 +67,12 @@ def training_parts(module: "nn.Module") -> Iterator[list[str]]:
             ("Dropout", "DropPath", "BatchNorm", "SyncBatchNorm", "PatchDropout")
         )
         if is_random and all(getattr(part, rate, 1) != 0 for rate in RATES):
-            handles.append(part.register_forward_pre_hook(lambda part, _, name=name: _note(part, name, names)))
+
+            def note(part: "nn.Module", _: object, name: str = name) -> None:
+                if part.training and name not in names:
+                    names.append(name)
+
+            handles.append(part.register_forward_pre_hook(note))
     try:
         yield names
     finally:
@@ -90,10 +84,16 @@ def activations(module: "nn.Module") -> dict[str, list[str]]:
     """Return the activations in the perceptrons of each tower, each once, as far as they are modules."""
     found: dict[str, list[str]] = {tower: [] for tower in TOWERS}
     for name, part in module.named_modules():
-        activation = ACTIVATIONS.get(type(part).__name__)
+        activation = _activation(part)
         if activation is not None and activation not in found[tower_of(name)]:
             found[tower_of(name)].append(activation)
     return found
+
+
+def _activation(part: "nn.Module") -> str | None:
+    """Return the activation that a part is, by the name of its class; an approximation of GELU is as good as GELU itself."""
+    name = type(part).__name__
+    return QUICK_GELU if name.startswith("QuickGELU") else GELU if "GELU" in name else None
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def other_activation(module: "nn.Module") -> Iterator[None]:
     replaced = []
     for parent in list(module.modules()):
         for name, part in parent.named_children():
-            activation = ACTIVATIONS.get(type(part).__name__)
+            activation = _activation(part)
             if activation is not None:
                 replaced.append((parent, name, part))
                 setattr(parent, name, QuickGELU() if activation == GELU else nn.GELU())
@@ -130,7 +130,8 @@ def untrained_towers(module: "nn.Module") -> list[str]:
         weight = getattr(part, "weight", None)
         if weight is not None and type(part).__name__.endswith(("LayerNorm", "RMSNorm", "LayerNormFp32")):
             bias = getattr(part, "bias", None)
-            norms[tower_of(name)].append(_all_are(weight, 1.0) and (bias is None or _all_are(bias, 0.0)))
+            is_initial = bool((weight == 1).all()) and (bias is None or bool((bias == 0).all()))
+            norms[tower_of(name)].append(is_initial)
     return [tower for tower, are_initial in norms.items() if len(are_initial) >= MIN_NORMS and all(are_initial)]
 
 
@@ -172,58 +173,51 @@ def library_logits(
     return found
 
 
-def declared_preprocessing(module: Any) -> Preprocessing | None:
-    """Return the preprocessing that the files beside the weights, or the library's module, state.
+def declared_preprocessing(module: Any) -> tuple[Preprocessing, str] | None:
+    """Return the preprocessing that the files beside the weights, or the library's module, state, and which of them does.
 
     open_clip leaves it on the image tower, the bundled CLIP in its configuration, and of a transformers model the file of
     its processor is read, in its folder or in the Hub's cache.
     """
     visual: Any = getattr(module, "visual", None)
     if hasattr(visual, "preprocess_cfg"):
-        return _of_open_clip(visual.preprocess_cfg)
+        settings: Mapping[str, Any] = visual.preprocess_cfg
+        modes: Mapping[str, Any] = {"shortest": "crop", "squash": "squash", "longest": "pad"}
+        stated = Preprocessing(
+            size=_pair(settings.get("size")),
+            mean=_tuple(settings.get("mean")),
+            std=_tuple(settings.get("std")),
+            resize=modes.get(str(settings.get("resize_mode"))),
+            interpolation=settings.get("interpolation"),
+        )
+        return stated, "open_clip's settings of the model"
     config: Any = getattr(module, "config", None)
     name = getattr(config, "_name_or_path", None)
     if isinstance(name, str) and name:
-        settings = next(_processor_settings(name), None)
-        return None if settings is None else _of_transformers(settings)
+        for part in (PROCESSOR, IMAGE_PROCESSOR):
+            with cache_only():
+                file = file_of(name, part)
+            content = None if file is None else read_json(file, ModelError, most=MOST_BYTES_OF_SETTINGS)
+            if part == PROCESSOR and isinstance(content, Mapping):
+                content = content.get("image_processor")
+            if isinstance(content, Mapping):
+                return _of_transformers(content), "the checkpoint's own files"
+        return None
     if hasattr(config, "mean") and hasattr(config, "std"):
         side = config.image_size
-        return Preprocessing(
+        stated = Preprocessing(
             size=(side, side), mean=_tuple(config.mean), std=_tuple(config.std), resize="crop", interpolation="bicubic"
         )
+        return stated, "the model's configuration"
     return None
-
-
-def _note(part: "nn.Module", name: str, names: list[str]) -> None:
-    if part.training and name not in names:
-        names.append(name)
-
-
-def _all_are(values: "torch.Tensor", value: float) -> bool:
-    return bool((values == value).all())
-
-
-def _of_open_clip(settings: Mapping[str, Any]) -> Preprocessing:
-    modes: Mapping[str, Any] = {"shortest": "crop", "squash": "squash", "longest": "pad"}
-    return Preprocessing(
-        size=_pair(settings.get("size")),
-        mean=_tuple(settings.get("mean")),
-        std=_tuple(settings.get("std")),
-        resize=modes.get(str(settings.get("resize_mode"))),
-        interpolation=settings.get("interpolation"),
-    )
 
 
 def _of_transformers(settings: Mapping[str, Any]) -> Preprocessing:
     size, crop = settings.get("size"), settings.get("crop_size")
     is_cropped = bool(settings.get("do_center_crop", crop is not None))
-    sides = (
-        size
-        if isinstance(size, Mapping)
-        else {"shortest_edge": size}
-        if is_cropped
-        else {"height": size, "width": size}
-    )
+    sides = {"shortest_edge": size} if is_cropped else {"height": size, "width": size}
+    if isinstance(size, Mapping):
+        sides = {**size}
     is_squashed = bool(sides.get("height") and sides.get("width"))
     final = crop if is_cropped and crop is not None else sides
     is_normalized = settings.get("do_normalize", True)
@@ -234,32 +228,6 @@ def _of_transformers(settings: Mapping[str, Any]) -> Preprocessing:
         resize="squash" if is_squashed else "crop" if is_cropped and "shortest_edge" in sides else None,
         interpolation=RESAMPLING.get(settings.get("resample", -1)),
     )
-
-
-def _processor_settings(name: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the settings of a model's image processor, by each file that has some."""
-    for part in (PROCESSOR, IMAGE_PROCESSOR):
-        file = _file_of(name, part)
-        content = None if file is None else read_json(file, ModelError, most=MOST_BYTES_OF_SETTINGS)
-        if part == PROCESSOR and isinstance(content, Mapping):
-            content = content.get("image_processor")
-        if isinstance(content, Mapping):
-            yield content
-
-
-def _file_of(name: str, part: str) -> Path | None:
-    """Return a file of a model, in its folder or in the Hub's cache."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    file = Path(name) / part
-    if file.is_file():
-        return file
-    try:
-        cached = try_to_load_from_cache(name, part)
-    except HFValidationError:  # a path is no name on the Hub
-        return None
-    return Path(cached) if isinstance(cached, str) else None
 
 
 def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -1,12 +1,13 @@
 """The settings of an image preprocessing, measured: what comes out for flat, graded and noisy images tells them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from clipbench.models.internals import Preprocessing, Resize
+from clipbench.models.protocol import Preprocessing, Resize
 
 Pixels = Float32[np.ndarray, "channels height width"]
 Preprocess = Callable[[Image.Image], np.ndarray]
@@ -31,7 +32,6 @@ def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Prepr
     """Return the settings of a preprocessing, None for those that its output does not tell.
 
     Args:
-        preprocess: from an RGB image to an array (channels, height, width).
         with_interpolation: find the interpolation too, which takes nine tenths of the time.
 
     Example:
@@ -48,15 +48,18 @@ def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Prepr
     if not (white > black).all():
         return Preprocessing(size=size, fault="black and white images become the same input")
     std = 1 / (white - black)
-    settings = Preprocessing(size=size, mean=_rounded(-black * std), std=_rounded(std))
     fault = _fault(preprocess, black, white)
+    settings = Preprocessing(size=size, mean=_rounded(-black * std), std=_rounded(std), fault=fault)
     if fault is not None:
-        return Preprocessing(size=size, mean=settings.mean, std=settings.std, fault=fault)
-    to_unit = _to_unit(preprocess, black, white)
+        return settings
+
+    def to_unit(grey: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "side_1 side_2"]:
+        """Return the input that a grey image becomes, in [0, 1] again."""
+        pixels = np.asarray(preprocess(Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))), np.float32)
+        return (pixels[0] - black[0]) / (white[0] - black[0])
+
     interpolation = _interpolation(to_unit, size) if with_interpolation else None
-    return Preprocessing(
-        size=size, mean=settings.mean, std=settings.std, resize=_resize(to_unit), interpolation=interpolation
-    )
+    return replace(settings, resize=_resize(to_unit), interpolation=interpolation)
 
 
 def square(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:
@@ -87,18 +90,6 @@ def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Floa
     if np.ptp(shares) < 0.1:
         return "the colours are lost: a red image becomes a grey one"
     return None
-
-
-def _to_unit(
-    preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]
-) -> Callable[[UInt8[np.ndarray, "height width"]], Float32[np.ndarray, "side_1 side_2"]]:
-    """Return the function from a grey image to the input that it becomes, in [0, 1] again."""
-
-    def unit(grey: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, "side_1 side_2"]:
-        pixels = np.asarray(preprocess(Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))), np.float32)
-        return (pixels[0] - black[0]) / (white[0] - black[0])
-
-    return unit
 
 
 def _resize(to_unit: Callable[[np.ndarray], np.ndarray]) -> Resize | None:
@@ -141,7 +132,6 @@ def _candidates(noise: UInt8[np.ndarray, "height width"], side: int) -> Iterator
 
 
 def _flat(preprocess: Preprocess, colour: Sequence[int]) -> Float32[np.ndarray, " channels"] | None:
-    """Return the value of each channel for an image of one colour, or None where it does not stay one."""
     pixels = np.asarray(preprocess(Image.fromarray(np.full((64, 64, 3), colour, np.uint8))), np.float32)
     if pixels.ndim != 3 or not np.isfinite(pixels).all():
         return None

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.errors import NoTokenCounts
-from clipbench.models.internals import Tokens
-from clipbench.models.protocol import Model
+from clipbench.models.protocol import Model, Tokens
 
 Tokenize = Callable[[Sequence[str]], Tokens]
 
@@ -44,15 +43,11 @@ class TokenFacts:
 
 
 def token_facts(
-    tokenize: Tokenize,
-    count: Callable[[Sequence[str]], Iterable[int]] | None = None,
-    *,
-    context: int | None = None,
+    tokenize: Tokenize, count: Callable[[Sequence[str]], Iterable[int]] | None = None, *, context: int | None = None
 ) -> TokenFacts:
     """Return the habits of a tokenizer.
 
     Args:
-        tokenize: from texts to the tower's inputs.
         context: tokens that the model says it takes; a longer text shows where texts are cut.
         count: tokens of each text, start and end among them; tells the end from padding with the same id.
 
@@ -133,7 +128,6 @@ def _pad(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
 
 
 def _end(alone: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:
-    """Return the last token that different texts have in common."""
     last = []
     for row, n_tokens in zip(alone, counts or [0] * len(alone), strict=True):
         content = np.flatnonzero(row != pad)

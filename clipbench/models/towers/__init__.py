@@ -1,1 +1,1 @@
-"""What adapters build with a library at hand: the towers of its models. Imported only when a model is loaded."""
+"""Towers of models that adapters build with a library at hand. Imported only when a model is loaded."""

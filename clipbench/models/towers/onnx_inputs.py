@@ -10,14 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.errors import ClipbenchError, ModelError, NoTokenCounts
+from clipbench.errors import ModelError
 from clipbench.hub import cache_only
 from clipbench.models.facts.modules import IMAGE_PROCESSOR, PROCESSOR
 from clipbench.models.protocol import Preprocess
 from clipbench.models.towers.text_tower import LOWERED, check_vocabulary, context_of, token_counts, tokenizer_identity
-from clipbench.models.towers.torch_model import first_line, quiet
-from clipbench.models.trust.config_limits import SIDES, SIDES_OF_IMAGES, check_sizes
-from clipbench.models.trust.foreign_code import check_model, no_foreign_code
+from clipbench.models.towers.torch_model import (
+    OpenClipPreprocess,
+    TransformersPreprocess,
+    first_line,
+    library_errors,
+)
+from clipbench.models.trust import SIDES, SIDES_OF_IMAGES, check_model, check_sizes, no_foreign_code
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
 
 OPEN_CLIP, PREPROCESS_CFG = "open_clip_config.json", "preprocess_cfg.json"
@@ -50,15 +54,6 @@ class TextInputs:
     identity: str
     notes: tuple[str, ...] = ()
 
-    @staticmethod
-    def none() -> "TextInputs":
-        """Return the tokenizer of a model whose text tower was not asked for."""
-
-        def count(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-            raise NoTokenCounts("the model has no text tower")
-
-        return TextInputs(lambda texts: {}, count, (), None, "")
-
     def restricted_to(self, names: Sequence[str]) -> "TextInputs":
         """Return the same for a graph that takes some of the arrays, or the ids alone under any name."""
         sources = {name: name if name in self.names else "input_ids" for name in names}
@@ -72,11 +67,8 @@ class TextInputs:
 
 
 def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
-    """Return the preprocessing that lies beside a graph or in the model's folder.
-
-    Raises:
-        ModelError: there is none, or it cannot be read.
-    """
+    """Return the preprocessing that lies beside a graph or in the model's folder; raise ModelError where there is none,
+    or it cannot be read."""
     for place in dict.fromkeys((graph.parent, folder)):
         if "image_processor" in _json(place / PROCESSOR) or is_file(place / IMAGE_PROCESSOR):
             return _transformers_images(place, reference)
@@ -116,8 +108,6 @@ def _transformers_images(place: Path, reference: str) -> ImageInputs:
     import transformers
     from PIL import Image
 
-    from clipbench.models.towers.transformers_model import TransformersPreprocess
-
     _json(place / IMAGE_PROCESSOR)  # which says what is wrong with it
     file = place / (PROCESSOR if "image_processor" in _json(place / PROCESSOR) else IMAGE_PROCESSOR)
     processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, place), file)
@@ -135,8 +125,6 @@ def _transformers_images(place: Path, reference: str) -> ImageInputs:
 
 def _open_clip_images(config: Mapping[str, Any], path: Path) -> ImageInputs:
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
-
-    from clipbench.models.towers.open_clip_model import OpenClipPreprocess
 
     is_alone = not config.keys() & {"preprocess_cfg", "model_cfg"}
     given = config if is_alone else _part(config, "preprocess_cfg", path)
@@ -212,18 +200,12 @@ def _open_clip_texts(length: int | None) -> TextInputs:
 
 def _loaded(load: Callable[..., Any], path: Path) -> Any:
     """Return what transformers loads from files here; code that lies beside them is never run."""
-    try:
-        with quiet(), cache_only(), no_foreign_code():
-            check_model(str(path.parent), str(path.parent))
-            return load(trust_remote_code=False)
-    except ClipbenchError:
-        raise
-    except Exception as error:  # the library raises many kinds of error for missing, damaged and foreign files
-        raise ModelError(f"transformers cannot read {path} ({type(error).__name__}: {first_line(error)})") from error
+    with library_errors("transformers", str(path), "is it whole?"), cache_only(), no_foreign_code():
+        check_model(str(path.parent), str(path.parent))
+        return load(trust_remote_code=False)
 
 
 def _part(content: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]:
-    """Return an object inside another; empty where there is none."""
     part = content.get(name) or {}
     if not isinstance(part, dict):
         raise ModelError(f"{source} has {name} = {shown(part)}: expected an object")
@@ -231,11 +213,8 @@ def _part(content: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Return the object in a file; empty where there is no file.
-
-    Raises:
-        ModelError: the file holds no JSON object.
-    """
+    """Return the object in a file; empty where there is no file; raise ModelError where the file holds no JSON
+    object."""
     if not is_file(path):
         return {}
     content = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)

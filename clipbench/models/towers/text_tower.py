@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int64
 
 from clipbench.errors import ModelError
-from clipbench.models.trust.config_limits import MOST_TOKENS
+from clipbench.models.trust import MOST_TOKENS
 
 Tokens = Mapping[str, torch.Tensor]
 """Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
@@ -50,18 +50,12 @@ class TextTower:
         window = WINDOW_BATCHES * batch_size
         for start in range(0, len(texts), window):
             tokens = self.tokenize(list(texts[start : start + window]))
-            for rows, n_tokens in self._sorted(tokens, batch_size):
-                yield rows + start, {name: values[rows, :n_tokens] for name, values in tokens.items()}
-
-    def _sorted(self, tokens: Tokens, batch_size: int) -> Iterator[tuple[Int64[torch.Tensor, " batch"], int]]:
-        n_texts, n_tokens = next(iter(tokens.values())).shape
-        if self.lengths is None:
-            for rows in torch.split(torch.arange(n_texts), batch_size):
-                yield rows, n_tokens
-            return
-        lengths = self.lengths(tokens)
-        for rows in torch.split(torch.argsort(lengths, stable=True), batch_size):
-            yield rows, int(lengths[rows].max())
+            n_texts, n_tokens = next(iter(tokens.values())).shape
+            lengths = None if self.lengths is None else self.lengths(tokens)
+            order = torch.arange(n_texts) if lengths is None else torch.argsort(lengths, stable=True)
+            for rows in torch.split(order, batch_size):
+                longest = n_tokens if lengths is None else int(lengths[rows].max())
+                yield rows + start, {name: values[rows, :longest] for name, values in tokens.items()}
 
 
 def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:

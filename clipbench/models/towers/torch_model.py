@@ -1,14 +1,19 @@
-"""Shared by the adapters of torch models: device, precision, batches, fingerprints. Imported only with torch at hand."""
+"""Shared by the adapters of torch models: device, precision, batches, fingerprints. Imported only with torch at hand.
+
+On the CPU each batch goes through a tower by itself, as it was loaded: the last bits of a vector may depend on how many
+images or texts go together, and a stored vector must be the one that another run would compute. A CUDA device is sent
+batches while it computes, its vectors are fetched together, and batches are made smaller where its memory runs out.
+"""
 
 import hashlib
 import logging
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,20 +23,80 @@ import torch
 from jaxtyping import Float32, Int64
 from PIL import Image
 
+from clipbench.data.images import rgb
 from clipbench.data.modalities import TEXT
-from clipbench.errors import FOREIGN, ModelError, UsageError, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, did_you_mean, option
 from clipbench.models.fingerprint import digest
-from clipbench.models.internals import Internals, Tokens
 from clipbench.models.options import DEFAULT_BATCH_SIZE, PRECISIONS
-from clipbench.models.protocol import Model, ModelInfo, Preprocess, Role, Vectors
-from clipbench.models.towers.devices import Placement, batch_sizes, encode, encode_batches
+from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Tokens, Vectors
 from clipbench.models.towers.text_tower import WINDOW_BATCHES, TextTower
+from clipbench.models.trust import asks_for_code, needs_code
 
 PIXELS = "pixels"
 """Name of the one array of an image tower."""
-ImageTower = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+Tensors = Mapping[str, torch.Tensor]
+"""Inputs of a tower by name, each with a row for an image or text."""
+Tower = Callable[[Tensors], torch.Tensor]
+"""Turns inputs on the device into raw vectors."""
+
+AT_ONCE = 256
+"""Images or texts at a time on an accelerator: more are hardly faster, and only cost memory."""
+FETCH_SECONDS = 1.0
+"""Vectors are fetched from an accelerator this often, since each fetch waits until it has caught up."""
+OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
+"""Words of torch's errors where their kind does not say it: of Apple's devices, of CUDA's libraries, and of the CPU."""
 
 DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
+
+
+@dataclass
+class BatchSize:
+    """Images or texts that go through a tower at once."""
+
+    n: int
+    first_failed: int | None = None
+    """Items for which the memory ran out first; None where it was always enough."""
+
+    def halve(self, n_items: int, device: torch.device) -> None:
+        """Take half of the items for which the memory ran out; raise ModelError where it ran out for one."""
+        if n_items == 1:
+            raise ModelError(
+                f"the memory of {device} is not enough for one image or text at a time: free some of it, or try"
+                f" {option('precision', 'bf16')} or another {option('device')}"
+            )
+        self.first_failed = self.first_failed or n_items
+        self.n = n_items // 2
+
+    def note(self, items: str, device: torch.device) -> tuple[str, ...]:
+        """Return what a reader of the numbers should know where the number had to be made smaller."""
+        if self.first_failed is None:
+            return ()
+        lacking = f"the memory of {device} was not enough for {self.first_failed:,} {items} at a time"
+        return (f"{lacking}: they were encoded {self.n:,} at a time ({option('batch_size', self.n)})",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Device, precision and batch sizes of a model."""
+
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+    """Images that are loaded at a time; as many go through the model, or more where ``images`` says so."""
+    images: BatchSize
+    texts: BatchSize
+    is_ahead: bool
+    """True where the device computes while this process goes on: then inputs are sent without waiting for it."""
+
+    def send(self, inputs: Tensors) -> Tensors:
+        """Return inputs on the device, numbers with a fraction in its precision."""
+        sent = {}
+        for name, tensor in inputs.items():
+            # Only from pinned memory a copy goes on while this process does something else.
+            own = tensor.pin_memory() if self.is_ahead else tensor
+            own = own.to(self.device, non_blocking=self.is_ahead)
+            sent[name] = own.to(self.dtype) if own.is_floating_point() else own
+        return sent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +105,7 @@ class TorchModel(Model):
 
     info: ModelInfo
     preprocess: Preprocess
-    image_tower: ImageTower
+    image_tower: Tower
     """Turns the inputs of images into raw vectors, both in the placement's dtype."""
     text_tower: TextTower
     placement: Placement
@@ -53,11 +118,22 @@ class TorchModel(Model):
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         """Return one raw vector an item, in order, as many at a time as go through the tower at once."""
         if modality == TEXT:
-            return encode_texts(self.text_tower, inputs, self.info.embed_dim, self.placement)
-        step = self.placement.batch_size
-        starts = range(0, n_rows(inputs), step)
-        vectors = [*self.encode_batches(modality, (rows_of(inputs, start, start + step) for start in starts), role)]
+            return self._encode_texts(inputs)
+        tensors, step = as_tensors(inputs), self.placement.batch_size
+        starts = range(0, n_rows(tensors), step)
+        batches = ({name: each[start : start + step] for name, each in tensors.items()} for start in starts)
+        vectors = [*encode_batches(self.image_tower, batches, self.placement)]
         return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
+
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
+        place = self.placement
+        out = np.empty((len(texts), self.info.embed_dim), np.float32)
+        batches = self.text_tower.batches(texts, batch_size=place.texts.n)
+        while several := list(islice(batches, WINDOW_BATCHES)):
+            encoded = [encode(self.text_tower.encode, place.send(tokens), place, place.texts) for _, tokens in several]
+            for (rows, _), vectors in zip(several, encoded, strict=True):  # fetched when all of them have been sent
+                out[rows.numpy()] = vectors.cpu().numpy()
+        return out
 
     def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
         """Yield the vectors of each batch, in order; some batches of images late on an accelerator."""
@@ -66,27 +142,51 @@ class TorchModel(Model):
         return encode_batches(self.image_tower, map(as_tensors, batches), self.placement)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off, start and end among them."""
         return self.text_tower.count(texts)
 
     def costs(self) -> tuple[str, ...]:
-        """Return notes of batch sizes that were found, or had to be made smaller."""
-        return (
-            *self.placement.images.notes("images", self.placement.device),
-            *self.placement.texts.notes("texts", self.placement.device),
-        )
+        place = self.placement
+        return (*place.images.note("images", place.device), *place.texts.note("texts", place.device))
 
     def internals(self) -> Internals:
-        """Return the parts behind ``encode``."""
         return replace(
             super().internals() if self.has_pixels else Internals(),
             module=self.module,
-            tokenize=partial(tokenize, self.text_tower),
-            encode_tokens=partial(encode_tokens, self.text_tower, self.placement),
+            tokenize=lambda texts: {name: each.numpy() for name, each in self.text_tower.tokenize(list(texts)).items()},
+            encode_tokens=self._encode_tokens,
         )
 
+    def _encode_tokens(self, tokens: Tokens) -> Vectors:
+        """Return the raw vectors of texts by their tokens, as many of each text as there are, a batch at a time."""
+        tensors, place, vectors = as_tensors(tokens), self.placement, []
+        for start in range(0, n_rows(tensors), place.batch_size):
+            batch = place.send({name: each[start : start + place.batch_size] for name, each in tensors.items()})
+            vectors.append(encode(self.text_tower.encode, batch, place, place.texts).cpu().numpy())
+        return np.concatenate(vectors)
 
-def of_pixels(tower: Callable[[torch.Tensor], torch.Tensor]) -> ImageTower:
+
+@dataclass(frozen=True)
+class OpenClipPreprocess:
+    """A transform of torchvision, as open_clip has it, from an image in its own mode to an array; picklable, without weights."""
+
+    transform: Callable[[Image.Image], torch.Tensor]
+
+    def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
+        return self.transform(image).numpy()
+
+
+@dataclass(frozen=True)
+class TransformersPreprocess:
+    """An image processor of transformers for one image in any mode; picklable, without weights."""
+
+    processor: Any
+
+    def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
+        # As a tensor, since before transformers 5.4 most processors return nothing else.
+        return np.asarray(self.processor(images=rgb(image), return_tensors="pt")["pixel_values"][0], np.float32)
+
+
+def of_pixels(tower: Callable[[torch.Tensor], torch.Tensor]) -> Tower:
     """Return a tower of one tensor, pixels of shape (n, channels, height, width), as one of inputs by name."""
     return lambda inputs: tower(inputs[PIXELS])
 
@@ -97,53 +197,81 @@ def as_tensors(inputs: Any) -> Mapping[str, torch.Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in named.items()}
 
 
-def n_rows(inputs: Any) -> int:
+def n_rows(inputs: Tensors) -> int:
     """Return how many items inputs are of."""
-    return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
+    return len(next(iter(inputs.values())))
 
 
-def rows_of(inputs: Any, start: int, stop: int) -> Any:
-    """Return some rows of inputs."""
-    if isinstance(inputs, Mapping):
-        return {name: array[start:stop] for name, array in inputs.items()}
-    return inputs[start:stop]
+def encode_batches(
+    tower: Tower, batches: Iterable[Tensors], place: Placement
+) -> Iterator[Float32[np.ndarray, "batch dim"]]:
+    """Yield the vectors of each batch of images, in order; where the device computes by itself, some batches late."""
+    waiting: list[Tensors] = []
+    vectors: list[torch.Tensor] = []
+    lengths: list[int] = []
+    fetched = time.monotonic()
+    for batch in batches:
+        waiting.append(place.send(batch))
+        lengths.append(n_rows(batch))
+        if sum(map(n_rows, waiting)) + place.batch_size <= place.images.n:
+            continue  # one more goes with them
+        vectors.append(encode(tower, _joined(waiting), place, place.images))
+        waiting = []
+        if not place.is_ahead or time.monotonic() - fetched >= FETCH_SECONDS:
+            yield from _fetch(vectors, lengths)
+            vectors, lengths, fetched = [], [], time.monotonic()
+    if waiting:
+        vectors.append(encode(tower, _joined(waiting), place, place.images))
+    yield from _fetch(vectors, lengths)
 
 
-def tokenize(tower: TextTower, texts: Sequence[str]) -> Tokens:
-    """Return the tokens of texts, padded to the context length."""
-    return {name: values.numpy() for name, values in tower.tokenize(list(texts)).items()}
+def encode(tower: Tower, inputs: Tensors, place: Placement, size: BatchSize) -> torch.Tensor:
+    """Return the raw float32 vectors of inputs, all on the device; fewer go at once from where its memory runs out;
+    raise ModelError where it runs out for one."""
+    parts: list[torch.Tensor] = []
+    start, n = 0, n_rows(inputs)
+    while start < n:
+        rows = {name: each[start : start + size.n] for name, each in inputs.items()}
+        vectors = _encoded(tower, rows)
+        if vectors is None:
+            size.halve(n_rows(rows), place.device)
+            if place.device.type != "cpu":
+                torch.accelerator.empty_cache()
+        else:
+            parts.append(vectors)
+            start += n_rows(rows)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def encode_tokens(tower: TextTower, place: Placement, tokens: Tokens) -> Float32[np.ndarray, "n_texts dim"]:
-    """Return the raw vectors of texts by their tokens, as many of each text as there are, a batch at a time."""
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tokens.items()}
-    n_texts = len(next(iter(tensors.values())))
-    vectors = []
-    for start in range(0, n_texts, place.batch_size):
-        batch = place.send({name: each[start : start + place.batch_size] for name, each in tensors.items()})
-        vectors.append(encode(tower.encode, batch, place, place.texts).cpu().numpy())
-    return np.concatenate(vectors)
+def _encoded(tower: Tower, rows: Tensors) -> torch.Tensor | None:
+    """Return the vectors of rows; None where the memory does not suffice, with nothing of the attempt left in it."""
+    try:
+        with torch.inference_mode():
+            return tower(rows).float()
+    except torch.OutOfMemoryError:
+        return None
+    except RuntimeError as error:
+        if any(words in str(error).lower() for words in OUT_OF_MEMORY):
+            return None
+        raise
 
 
-def encode_texts(
-    tower: TextTower, texts: Sequence[str], dim: int, place: Placement
-) -> Float32[np.ndarray, "n_texts dim"]:
-    """Return the raw vectors of texts, in order, as float32."""
-    out = np.empty((len(texts), dim), np.float32)
-    batches = tower.batches(texts, batch_size=place.texts.n)
-    while several := list(islice(batches, WINDOW_BATCHES)):
-        encoded = [encode(tower.encode, place.send(tokens), place, place.texts) for _, tokens in several]
-        for (rows, _), vectors in zip(several, encoded, strict=True):  # fetched when all of them have been sent
-            out[rows.numpy()] = vectors.cpu().numpy()
-    return out
+def _fetch(vectors: list[torch.Tensor], lengths: list[int]) -> Iterator[Float32[np.ndarray, "batch dim"]]:
+    """Yield vectors from the device by the lengths of the batches that were loaded."""
+    if vectors:
+        found = vectors[0] if len(vectors) == 1 else torch.cat(vectors)
+        yield from np.split(found.cpu().numpy(), np.cumsum(lengths)[:-1])
+
+
+def _joined(batches: list[Tensors]) -> Tensors:
+    if len(batches) == 1:
+        return batches[0]
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def placement(device: str, precision: str, batch_size: int | None) -> Placement:
-    """Return device, precision and batch sizes, None for those of the device; fp32 on CUDA turns TF32 off.
-
-    Raises:
-        UsageError: an unknown device, precision or batch size, or a device that this machine lacks.
-    """
+    """Return device, precision and batch sizes, None for those of the device; fp32 on CUDA turns TF32 off; raise
+    UsageError where an unknown device, precision or batch size, or a device that this machine lacks."""
     if precision not in DTYPES:
         raise UsageError(f"unknown precision '{precision}': {did_you_mean(precision, PRECISIONS)}")
     if batch_size is not None and batch_size < 1:
@@ -152,13 +280,14 @@ def placement(device: str, precision: str, batch_size: int | None) -> Placement:
     if chosen.type == "cuda" and precision == "fp32":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-    images, texts = batch_sizes(batch_size, chosen)
+    # The same on all CPUs and all CUDA devices, so that vectors do not depend on how busy the machine was.
+    at_once = batch_size or (AT_ONCE if chosen.type == "cuda" else DEFAULT_BATCH_SIZE)
     return Placement(
         device=chosen,
         dtype=DTYPES[precision],
         batch_size=batch_size or DEFAULT_BATCH_SIZE,
-        images=images,
-        texts=texts,
+        images=BatchSize(at_once),
+        texts=BatchSize(at_once),
         is_ahead=chosen.type == "cuda",
     )
 
@@ -204,11 +333,8 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
 
 
 def probe(model: Model, place: Placement) -> None:
-    """Run one grey image and one text through a model, so that a fault shows before an hour of decoding.
-
-    Raises:
-        ModelError: a tower does not run on the device in the precision, or gives no vector of the stated dimension.
-    """
+    """Run one grey image and one text through a model, so that a fault shows before an hour of decoding; raise
+    ModelError where a tower does not run on the device in the precision, or gives no vector of the stated dimension."""
     towers: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: model.encode_images([Image.new("RGB", (64, 64), (128, 128, 128))]),
         "text": lambda: model.encode_texts(["a photo"]),
@@ -220,8 +346,9 @@ def probe(model: Model, place: Placement) -> None:
             precision = next(name for name, dtype in DTYPES.items() if dtype == place.dtype)
             raise ModelError(
                 f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"
-                f" {place.device} in {precision} ({type(error).__name__}: {first_line(error)}): try --precision fp32 or"
-                " another --device; if it fails there too, the model is at fault"
+                f" {place.device} in {precision} ({type(error).__name__}: {first_line(error)}): try"
+                f" {option('precision', 'fp32')} or another {option('device')}; if it fails there too, the model is at"
+                " fault"
             ) from error
 
 
@@ -246,6 +373,22 @@ def quiet() -> Iterator[None]:
     finally:
         logging.root.removeHandler(null_handler)
         logging.disable(level_before)
+
+
+@contextmanager
+def library_errors(library: str, reference: str, expected: str) -> Iterator[None]:
+    """Let a library load files of a model, quietly; all that it raises becomes an error in one line."""
+    try:
+        with quiet():
+            yield
+    except ClipbenchError:
+        raise
+    except Exception as error:  # libraries raise many kinds of error for missing, damaged and foreign files
+        if asks_for_code(error):
+            raise needs_code(reference) from error
+        raise ModelError(
+            f"{library} cannot load {reference} ({type(error).__name__}: {first_line(error)}): {expected}"
+        ) from error
 
 
 def _device(name: str) -> torch.device:

@@ -7,12 +7,12 @@ made the evaluation, which a run does not say: ``unknown`` is to be replaced bef
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from types import MappingProxyType
 
 from clipbench.errors import UsageError
-from clipbench.results.export.model_index import METRIC_TYPES, hub_name, lacking, one_model
-from clipbench.results.export.rendered import Rendered
+from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.export.huggingface import METRIC_TYPES, hub_name, lacking, one_model
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run
 from clipbench.untrusted.terminal import one_line
@@ -23,24 +23,20 @@ INFINITE = "Infinity"
 
 Bound = float | str
 
-UNITS: Mapping[str, tuple[str, Bound, Bound]] = MappingProxyType(
-    {
-        "fraction": ("proportion", 0, 1),
-        "difference": ("difference of proportions", -1, 1),
-        "cosine": ("cosine", -1, 1),
-        "distance": ("distance", 0, INFINITE),
-        "rank": ("rank", 1, INFINITE),
-        "dimensions": ("dimensions", 0, INFINITE),
-        "tokens": ("tokens", 0, INFINITE),
-    }
-)
+UNITS: Mapping[str, tuple[str, Bound, Bound]] = {
+    "fraction": ("proportion", 0, 1),
+    "difference": ("difference of proportions", -1, 1),
+    "cosine": ("cosine", -1, 1),
+    "rank": ("rank", 1, INFINITE),
+    **{name: (name, 0, INFINITE) for name in ("distance", "dimensions", "tokens")},
+}
 """Names of our units there, and the smallest and largest value; of others nothing is known."""
 HUB_MODELS = re.compile(r"(?:hf|hf-hub|st):([\w.-]+/[\w.-]+)(?:@\w+)?")
 
 Object = dict[str, object]
 
 
-def render(runs: Sequence[Run]) -> Rendered:
+def render(runs: Sequence[Run]) -> RenderedExport:
     """Return the metrics of all evaluations of one model, each with its interval.
 
     Raises:
@@ -51,13 +47,22 @@ def render(runs: Sequence[Run]) -> Rendered:
     notes: list[str] = []
     results: list[Object] = []
     for record in (record for run in runs for record in run.result.evaluations):
-        notes += [*lacking(record), *_without_direction(record)]
+        notes += lacking(record)
+        both = [
+            name for name, each in record.metrics.items() if each.value is not None and each.higher_is_better is None
+        ]
+        if both:
+            notes.append(
+                f"{record.name}: {', '.join(both)} left out: neither direction is better, and the schema asks for one"
+            )
         results += _results(record)
     notes = [one_line(note) for note in notes]
     if not results:
         raise UsageError(f"no metric with a value and a direction: {'; '.join(notes[:3]) or 'no evaluation'}")
     model = _model(runs[0])
-    moment = _seconds(result.created)
+    moment = "0"  # where a run does not say when it was made
+    with suppress(ValueError):
+        moment = f"{datetime.fromisoformat(result.created).timestamp():.0f}"
     log = {
         "schema_version": VERSION,
         "evaluation_id": f"clipbench/{model['id']}/{moment}",
@@ -78,7 +83,7 @@ def render(runs: Sequence[Run]) -> Rendered:
         "evaluation_results": results,
     }
     text = json.dumps(log, indent=1, ensure_ascii=False, allow_nan=False)
-    return Rendered(content=f"{text}\n".encode("utf-8", errors="replace"), notes=notes)
+    return RenderedExport(content=f"{text}\n".encode("utf-8", errors="replace"), notes=notes)
 
 
 def _model(run: Run) -> Object:
@@ -102,6 +107,9 @@ def _results(record: EvaluationRecord) -> Iterator[Object]:
     for name, metric in record.metrics.items():
         if record.status != "ok" or metric.value is None or metric.higher_is_better is None:
             continue
+        interval = {"lower": metric.low, "upper": metric.high, "confidence_level": metric.confidence}
+        method = {} if metric.method is None else {"method": metric.method}
+        uncertainty = {"confidence_interval": {**interval, **method}, "num_samples": metric.n}
         details = {"n": metric.n, "chance": metric.chance, "reason": metric.reason, "task_version": record.task_version}
         yield {
             "evaluation_result_id": f"{record.name}/{name}",
@@ -111,7 +119,7 @@ def _results(record: EvaluationRecord) -> Iterator[Object]:
             "score_details": {
                 "score": metric.value,
                 "details": _texts({**details, "params": as_json(dict(record.params))}),
-                **({} if metric.low is None else {"uncertainty": _uncertainty(metric)}),
+                **({} if metric.low is None else {"uncertainty": uncertainty}),
             },
         }
 
@@ -133,12 +141,6 @@ def _metric(name: str, metric: Metric) -> Object:
     }
 
 
-def _uncertainty(metric: Metric) -> Object:
-    interval = {"lower": metric.low, "upper": metric.high, "confidence_level": metric.confidence}
-    method = {} if metric.method is None else {"method": metric.method}
-    return {"confidence_interval": {**interval, **method}, "num_samples": metric.n}
-
-
 def _data(record: EvaluationRecord) -> Object:
     data, place = record.dataset, hub_name(record.dataset.id)
     details = _texts({"revision": data.revision, "fingerprint": data.fingerprint, "config": place and place[1]})
@@ -150,12 +152,6 @@ def _data(record: EvaluationRecord) -> Object:
     return {**known, "samples_number": data.n_samples, "additional_details": details}
 
 
-def _without_direction(record: EvaluationRecord) -> Iterator[str]:
-    names = [name for name, each in record.metrics.items() if each.value is not None and each.higher_is_better is None]
-    if names:
-        yield f"{record.name}: {', '.join(names)} left out: neither direction is better, and the schema asks for one"
-
-
 def _texts(facts: Mapping[str, object]) -> dict[str, str]:
     """Return facts as texts, as the schema has all that is not its own; those that are not known are left out."""
     return {
@@ -163,9 +159,4 @@ def _texts(facts: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _seconds(created: str) -> str:
-    """Return a moment as seconds since 1970; 0 where a run does not say when it was made."""
-    try:
-        return f"{datetime.fromisoformat(created).timestamp():.0f}"
-    except ValueError:
-        return "0"
+FORMAT = ExportFormat(suffixes=(".json",), render=render)

@@ -1,64 +1,60 @@
-"""The formats by name, and the one way to write runs in any of them."""
+"""Export formats, which are entry points of ``clipbench.exports``, and the one way to write runs in any of them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
-from clipbench.errors import UsageError, did_you_mean
+from clipbench import plugins
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
 from clipbench.files import write_atomic
-from clipbench.results.export import clip_benchmark, eval_results, every_eval_ever, model_index, mteb, rows, tables
-from clipbench.results.export.rendered import Format, Rendered
 from clipbench.results.run import Run, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
 
-FORMATS: Mapping[str, Format] = MappingProxyType(
-    {
-        "csv": Format(
-            summary="one row per metric, with all that a run says of it",
-            suffixes=(".csv",),
-            render=rows.as_csv,
-            has_slices=True,
-        ),
-        "parquet": Format(
-            summary="the same rows with types",
-            suffixes=(".parquet",),
-            render=rows.as_parquet,
-            is_text=False,
-            has_slices=True,
-        ),
-        "clip_benchmark": Format(
-            summary="CLIP_benchmark's JSON: a list in one file, or a folder with a file per evaluation",
-            suffixes=(".json",),
-            render=clip_benchmark.render,
-            takes_folder=True,
-        ),
-        "model-index": Format(
-            summary="YAML for the model card of a Hugging Face repository",
-            suffixes=(".yaml", ".yml"),
-            render=model_index.render,
-        ),
-        "eval-results": Format(
-            summary="YAML for the leaderboards of the Hub's benchmarks",
-            suffixes=(".yaml", ".yml"),
-            render=eval_results.render,
-        ),
-        "every-eval-ever": Format(
-            summary="JSON of the EvalEval coalition's shared schema", suffixes=(".json",), render=every_eval_ever.render
-        ),
-        "mteb": Format(
-            summary="mteb's results of its image tasks: one list, or one file per task",
-            suffixes=(".json",),
-            render=mteb.render,
-            takes_folder=True,
-        ),
-        "markdown": Format(
-            summary="one table per evaluation, with a column per model", suffixes=(".md",), render=tables.markdown
-        ),
-        "latex": Format(summary="the same tables for a paper, with booktabs", suffixes=(".tex",), render=tables.latex),
-    }
-)
-"""The formats of ``clipbench export --to``."""
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedExport:
+    """Runs written in a format."""
+
+    content: bytes
+    """The content of one file."""
+    parts: Mapping[str, bytes] = field(default_factory=dict)
+    """The same content as files of a folder, by name, where the format has that form."""
+    notes: Sequence[str] = ()
+    """Values and evaluations that the format has no place for, with the reasons."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportFormat:
+    """A way to write runs down, which a plug-in declares as an entry point of ``clipbench.exports``."""
+
+    suffixes: tuple[str, ...]
+    """Suffixes of its files, the usual one first."""
+    render: Callable[[Sequence[Run]], RenderedExport]
+    is_text: bool = True
+    has_slices: bool = False
+    """True where metrics by the groups of the data have a place."""
+    takes_folder: bool = False
+    """True when ``RenderedExport.parts`` may be written to a folder."""
+
+
+def format_of(to: str) -> ExportFormat:
+    """Return a format by its name; ``-`` and ``_`` are alike.
+
+    Raises:
+        UsageError: there is none.
+        ClipbenchError: a plug-in declares it and cannot be imported, or it is no ``ExportFormat``.
+    """
+    names = plugins.names(plugins.EXPORTS)
+    name = next((each for each in names if each.replace("_", "-") == to.replace("_", "-")), None)
+    if name is None:
+        raise UsageError(f"--to {to}: {did_you_mean(to, names)}")
+    found = plugins.load(plugins.EXPORTS, name)
+    if not isinstance(found, ExportFormat):
+        maker = plugins.distribution(plugins.EXPORTS, name)
+        raise ClipbenchError(
+            f"the export {name} of {maker} is of type {type(found).__name__}: expected an ExportFormat"
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,20 +73,29 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
 
     Args:
         paths: run folders, or their ``result.json``.
-        to: one of ``FORMATS``; ``-`` and ``_`` are alike.
+        to: a name of an entry point of ``clipbench.exports``; ``-`` and ``_`` are alike.
         out: a file with the format's suffix, or a folder where the format has that form; None for none.
 
     Raises:
         UsageError: an unknown format, a file that does not suit it or cannot be written, or runs that it cannot hold.
-        ClipbenchError: a run is damaged or newer.
+        ClipbenchError: a run is damaged or newer, or a plug-in's format fails.
     """
-    form = {name.replace("_", "-"): form for name, form in FORMATS.items()}.get(to.replace("_", "-"))
-    if form is None:
-        raise UsageError(f"--to {to}: {did_you_mean(to, FORMATS)}")
+    form = format_of(to)
     is_folder = _check_out(form, to, out)
     runs = [read_one_run(path) for path in paths]
-    rendered = form.render(runs)
-    notes = [*rendered.notes, *([] if form.has_slices else _slices_left_out(runs, to))]
+    try:
+        rendered = form.render(runs)
+    except ClipbenchError:
+        raise
+    except FOREIGN as error:  # a plug-in may raise anything
+        raise ClipbenchError(f"the export {to} failed ({cause(error)})") from error
+    sliced = {record.name: record.slices for run in runs for record in run.result.evaluations if record.slices}
+    notes = list(rendered.notes)
+    if not form.has_slices:
+        notes += [
+            f"{name}: slices by {', '.join(slices)} are left out: {to} has no place for them, csv and parquet have"
+            for name, slices in sliced.items()
+        ]
     if out is None:
         return Exported(text=rendered.content.decode(), written=[], notes=notes)
     files = _parts(rendered, out) if is_folder else {out: rendered.content}
@@ -98,15 +103,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     return Exported(text=None, written=[out] if is_folder else list(files), notes=notes)
 
 
-def _slices_left_out(runs: Sequence[Run], to: str) -> list[str]:
-    records = {record.name: record for run in runs for record in run.result.evaluations if record.slices}
-    return [
-        f"{name}: slices by {', '.join(record.slices)} are left out: {to} has no place for them, csv and parquet have"
-        for name, record in records.items()
-    ]
-
-
-def _check_out(form: Format, to: str, out: Path | None) -> bool:
+def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:
     """Return True for a folder, and refuse a file that does not suit the format."""
     expected = " or ".join(form.suffixes)
     if out is None:
@@ -122,7 +119,7 @@ def _check_out(form: Format, to: str, out: Path | None) -> bool:
     return False
 
 
-def _parts(rendered: Rendered, folder: Path) -> dict[Path, bytes]:
+def _parts(rendered: RenderedExport, folder: Path) -> dict[Path, bytes]:
     """Return the files of a folder; one that holds something else is not to be lost: only the folder was named."""
     files = {folder / name: content for name, content in rendered.parts.items()}
     try:

@@ -7,11 +7,12 @@ passes over. The values are ours: a tie gets half a point here, and a full one o
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from clipbench.errors import UsageError
-from clipbench.results.export.model_index import lacking, one_model
-from clipbench.results.export.rendered import Rendered
+from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.export.huggingface import lacking, one_model
 from clipbench.results.other_tool_names import MIEB, MIEB_METRICS
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
@@ -23,7 +24,7 @@ SPLITS = {"Food101ZeroShot": "validation"}
 """Splits that mteb measures, where they are not called ``test``; ours of the same images may have another name."""
 
 
-def render(runs: Sequence[Run]) -> Rendered:
+def render(runs: Sequence[Run]) -> RenderedExport:
     """Return a list of all results of one model, the only one by itself, or a file each, called as mteb calls it.
 
     Raises:
@@ -38,7 +39,11 @@ def render(runs: Sequence[Run]) -> Rendered:
                 notes += lacking(record)
                 continue
             tasks = [task for task, evaluation in MIEB.items() if evaluation == record.name]
-            found = {task: _metrics(task, record) for task in tasks}
+            defined = {name: metric for name, metric in record.metrics.items() if metric.value is not None}
+            found = {
+                task: {theirs: metric for name, metric in defined.items() if (theirs := _name(task, name)) is not None}
+                for task in tasks
+            }
             notes += _left_out(record, found)
             for task, metrics in found.items():
                 if f"{task}.json" in results:
@@ -50,7 +55,7 @@ def render(runs: Sequence[Run]) -> Rendered:
         raise UsageError(f"no result of a task that mteb has: {'; '.join(notes[:3]) or 'no evaluation'}")
     every = list(results.values())
     parts = {name: _json(result) for name, result in results.items()}
-    return Rendered(content=_json(every if len(every) > 1 else every[0]), parts=parts, notes=notes)
+    return RenderedExport(content=_json(every if len(every) > 1 else every[0]), parts=parts, notes=notes)
 
 
 def main_metric(task: str) -> str:
@@ -70,6 +75,9 @@ def _result(task: str, metrics: Mapping[str, Metric], record: EvaluationRecord, 
         name: {key: getattr(metric, key) for key in ("low", "high", "confidence", "method", "n", "chance")}
         for name, metric in metrics.items()
     }
+    created = None
+    with suppress(ValueError):
+        created = datetime.fromisoformat(run.result.created).isoformat()
     return {
         "dataset_revision": record.dataset.revision or "unknown",
         "task_name": task,
@@ -77,30 +85,19 @@ def _result(task: str, metrics: Mapping[str, Metric], record: EvaluationRecord, 
         "scores": {SPLITS.get(task, "test"): [scores]},
         "evaluation_time": sum(record.seconds.values()),
         "kg_co2_emissions": None,
-        "date": _moment(run.result.created),
+        "date": created,
     }
 
 
-def _metrics(task: str, record: EvaluationRecord) -> dict[str, Metric]:
-    """Return the metrics that mteb has, by its names."""
-    defined = {name: metric for name, metric in record.metrics.items() if metric.value is not None}
-    return {theirs: metric for name, metric in defined.items() if (theirs := _name(task, name)) is not None}
-
-
 def _name(task: str, ours: str) -> str | None:
-    """Return mteb's name of a metric of ours, the inverse of ``other_tool_names.mieb_metric``; None where it has none.
-
-    Example:
-        >>> _name("MSCOCOI2TRetrieval", "text_retrieval_recall@5"), _name("SugarCrepe", "micro/text_acc")
-        ('hit_rate_at_5', 'text_acc')
-    """
+    """Return mteb's name of a metric of ours, the inverse of ``other_tool_names.mieb_metric``; None where it has none."""
     kind = MIEB[task].partition("@")[0]
     if kind == "zero-shot":
         return "accuracy" if ours == "acc1" else None
     if kind == "retrieval":
-        found = re.fullmatch(r"(text|image)_retrieval_recall@(\d+)", ours)
-        is_asked = found is not None and (found[1] == "text") == ("I2T" in task)
-        return f"hit_rate_at_{found[2]}" if found and is_asked else None
+        asked = "text" if "I2T" in task else "image"
+        found = re.fullmatch(rf"{asked}_retrieval_recall@(\d+)", ours)
+        return f"hit_rate_at_{found[1]}" if found else None
     names = {"text_acc": "text_acc", **({"image_acc": "image_acc"} if task == "Winoground" else {})}
     names |= MIEB_METRICS.get(task, {})
     return next((theirs for theirs, name in names.items() if name == ours), None)
@@ -121,12 +118,8 @@ def _left_out(record: EvaluationRecord, found: Mapping[str, Mapping[str, Metric]
             yield f"{task}: main_score is null, as {main_metric(task)} was not measured"
 
 
-def _moment(created: str) -> str | None:
-    try:
-        return datetime.fromisoformat(created).isoformat()
-    except ValueError:
-        return None
-
-
 def _json(value: object) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+FORMAT = ExportFormat(suffixes=(".json",), render=render, takes_folder=True)

@@ -4,77 +4,44 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from types import MappingProxyType
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.costs import MODEL_QUANTITIES
-from clipbench.results.export.rendered import Rendered
+from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.provenance import MODEL_QUANTITIES
 from clipbench.results.record import Metric, as_json
 from clipbench.results.run import Run, labels
 
 Value = str | int | float | bool | None
 
-COLUMNS: Mapping[str, type] = MappingProxyType(
-    {
-        "model": str,
-        "task": str,
-        "data": str,
-        "revision": str,
-        "split": str,
-        "status": str,
-        "kind": str,
-        "metric": str,
-        "value": float,
-        "low": float,
-        "high": float,
-        "confidence": float,
-        "n": int,
-        "unit": str,
-        "chance": float,
-        "higher_is_better": bool,
-        "method": str,
-        "reason": str,
-        "published": str,
-        "model_id": str,
-        "fingerprint": str,
-        "step": int,
-        "task_version": int,
-        "params": str,
-        "n_samples": int,
-        "data_fingerprint": str,
-        "seed": int,
-        "created": str,
-        "clipbench_version": str,
-        "device": str,
-        "precision": str,
-        "python": str,
-        "torch": str,
-        "environment": str,
-        "notes": str,
-        "title": str,
-        "description": str,
-        "is_headline": bool,
-        "control_of": str,
-        "grouping": str,
-        "group": str,
-        **{name: float if name.endswith("_per_second") else int for name in MODEL_QUANTITIES},
-    }
+_FLOATS = ("value", "low", "high", "confidence", "chance")
+_WHOLE = ("n", "step", "task_version", "n_samples", "seed")
+_TYPES = {**dict.fromkeys(_FLOATS, float), **dict.fromkeys(_WHOLE, int), "higher_is_better": bool, "is_headline": bool}
+_NAMES = (
+    *("model", "task", "data", "revision", "split", "status", "kind", "metric", "value", "low", "high", "confidence"),
+    *("n", "unit", "chance", "higher_is_better", "method", "reason", "published", "model_id", "fingerprint", "step"),
+    *("task_version", "params", "n_samples", "data_fingerprint", "seed", "created", "clipbench_version", "device"),
+    *("precision", "python", "torch", "environment", "notes", "title", "description", "is_headline", "control_of"),
+    *("grouping", "group"),
 )
+COLUMNS: Mapping[str, type] = {
+    **{name: _TYPES.get(name, str) for name in _NAMES},
+    **{name: float if name.endswith("_per_second") else int for name in MODEL_QUANTITIES},
+}
 """Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or ``average``,
 of a suite; the last are what the model costs; ``params``, ``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""
 
 
-def as_csv(runs: Sequence[Run]) -> Rendered:
+def as_csv(runs: Sequence[Run]) -> RenderedExport:
     """Return the table as CSV; numbers have all their digits, and what is not known is empty."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows(runs):
         writer.writerow(str(value).lower() if isinstance(value, bool) else value for value in row.values())
-    return Rendered(content=text.getvalue().encode())
+    return RenderedExport(content=text.getvalue().encode())
 
 
-def as_parquet(runs: Sequence[Run]) -> Rendered:
+def as_parquet(runs: Sequence[Run]) -> RenderedExport:
     """Return the table as parquet; what is not known is null, and a column has its type even where all of it is."""
     import pyarrow
     import pyarrow.parquet
@@ -83,14 +50,14 @@ def as_parquet(runs: Sequence[Run]) -> Rendered:
     schema = pyarrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows(runs), schema=schema), buffer)
-    return Rendered(content=buffer.getvalue())
+    return RenderedExport(content=buffer.getvalue())
 
 
 def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
     """Return a row for each metric, control and metric of a slice of each run, in their order.
 
     An evaluation without numbers has one row, with its status and its reason in place of a metric. What a run does not
-    say, such as an old one, is None.
+    say is None.
     """
     return [
         {name: _typed(found.get(name), kind) for name, kind in COLUMNS.items()}
@@ -107,7 +74,7 @@ def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:
         "model": label,
         "model_id": model.get("id"),
         "fingerprint": model.get("fingerprint"),
-        **{name: quantity.read(result).value for name, quantity in MODEL_QUANTITIES.items()},
+        **{name: quantity.read(result)[0] for name, quantity in MODEL_QUANTITIES.items()},
         "seed": result.seed,
         "created": result.created,
         "clipbench_version": result.clipbench_version,
@@ -159,3 +126,7 @@ def _typed(value: object, kind: type) -> Value:
         return kind(value)
     except (TypeError, ValueError) as error:
         raise ClipbenchError(f"a run has {value!r} where a number is expected: make it again") from error
+
+
+CSV = ExportFormat(suffixes=(".csv",), render=as_csv, has_slices=True)
+PARQUET = ExportFormat(suffixes=(".parquet",), render=as_parquet, is_text=False, has_slices=True)

@@ -8,12 +8,7 @@ from clipbench.results.table.model import Cell, Column, Table
 
 
 def as_html(table: Table, css: str = "") -> str:
-    """Return a ``<table>`` and a list of its notes; columns of a model have its place in ``data-model``.
-
-    Example:
-        >>> as_html(Table(columns=[Column("metric", is_number=False), Column("%")], rows=[]))
-        '<table>\\n<thead><tr><th scope="col">metric</th><th scope="col" class="number">%</th></tr></thead>\\n</table>'
-    """
+    """Return a ``<table>`` and a list of its notes; columns of a model have its place in ``data-model``."""
     return "\n".join(_lines(table, css))
 
 
@@ -36,7 +31,12 @@ def _lines(table: Table, css: str) -> Iterator[str]:
     yield f"<table{_attributes({'class': css or None})}>"
     if table.title or table.facts:
         yield f"<caption>{escape(': '.join(filter(None, (table.title, table.facts))).rstrip('.'))}.</caption>"
-    yield f"<thead><tr>{''.join(map(_header, table.columns))}</tr></thead>"
+    headers = [
+        f'<th scope="col"{_attributes({"class": "number" if each.is_number else None, "data-model": each.model})}>'
+        f"{escape(each.header)}</th>"
+        for each in table.columns
+    ]
+    yield f"<thead><tr>{''.join(headers)}</tr></thead>"
     is_open = False
     for row in table.rows:
         if isinstance(row, str) or not is_open:
@@ -52,11 +52,6 @@ def _lines(table: Table, css: str) -> Iterator[str]:
     if table.notes:
         notes = "".join(f"<li><bdi>{escape(note)}</bdi></li>" for note in table.notes)
         yield f'<ol class="footnotes" aria-label="Notes">{notes}</ol>'
-
-
-def _header(column: Column) -> str:
-    attributes = {"class": "number" if column.is_number else None, "data-model": column.model}
-    return f'<th scope="col"{_attributes(attributes)}>{escape(column.header)}</th>'
 
 
 def _row_header(cell: Cell) -> str:

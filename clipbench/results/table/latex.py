@@ -39,12 +39,7 @@ def as_latex(table: Table, label: str) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Return a text that TeX sets as it is, in one line.
-
-    Example:
-        >>> print(escape("100 % of a_b & {c}"))
-        100 \% of a\_b \& \{c\}
-    """
+    r"""Return a text that TeX sets as it is, in one line."""
     written = "".join(SPECIAL.get(letter, letter) for letter in one_line(text))
     return re.sub(r"([-'])(?=\1)", r"\1{}", written)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from clipbench.results.numbers import ascii_signs
-from clipbench.results.table.model import Cell, Column, Row, Table
+from clipbench.results.table.model import Cell, Row, Table
 from clipbench.untrusted.terminal import one_line
 
 
@@ -14,12 +14,7 @@ def as_markdown(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Return a text that Markdown shows as it is, in one line, also in a table, and that notifies nobody.
-
-    Example:
-        >>> print(escape("swap_att/acc1 | <b> *x* _y_"))
-        swap_att/acc1 \| \<b\> \*x\* \_y\_
-    """
+    r"""Return a text that Markdown shows as it is, in one line, also in a table, and that notifies nobody."""
     # Between two letters an underscore is one; escaped, names would be hard to read where nothing renders them.
     escaped = re.sub(r"[\\`*\[\]<>|~&#!$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", one_line(text))
     return re.sub(r"(?<!\w)@", "@\N{ZERO WIDTH SPACE}", escaped)
@@ -51,18 +46,17 @@ def _lines(table: Table) -> Iterator[str]:
         for row in table.rows:
             heading: Row = [Cell(str(row), is_strong=True), *[""] * (len(table.columns) - 1)]
             cells = table.cells(heading if isinstance(row, str) else row)
-            yield _row(map(_cell, cells, table.columns))
+            written = []
+            for cell, column in zip(cells, table.columns, strict=True):
+                # Numbers hold no markup, and intervals are easier to read without backslashes.
+                write = str if column.is_number else code if column.is_name else escape
+                written.append(f"**{write(cell.plain)}**" if cell.is_strong else write(cell.plain))
+            yield _row(written)
         yield ""
     if table.notes:
         yield from (f"{number}. {escape(note)}" for number, note in enumerate(table.notes, 1))
         yield ""
     yield from bullets((*table.warnings, *table.comments))
-
-
-def _cell(cell: Cell, column: Column) -> str:
-    # Numbers hold no markup, and intervals are easier to read without backslashes.
-    text = cell.plain if column.is_number else code(cell.plain) if column.is_name else escape(cell.plain)
-    return f"**{text}**" if cell.is_strong else text
 
 
 def _row(cells: Iterable[str]) -> str:

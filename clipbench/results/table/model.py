@@ -51,12 +51,7 @@ Row = Sequence[Cell | str]
 
 
 def columns(*words: str, numbers: Sequence[str] = ()) -> list[Column]:
-    """Return columns of words, then columns of numbers, by their headers.
-
-    Example:
-        >>> [column.is_number for column in columns("class", numbers=["recall, %", "n"])]
-        [False, True, True]
-    """
+    """Return columns of words, then columns of numbers, by their headers."""
     return [*(Column(header, is_number=False) for header in words), *(Column(header) for header in numbers)]
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +23,10 @@ from clipbench import __version__
 from clipbench.errors import MachineError, ModelError, cause
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.models.towers.checkpoint_file import fit, misfits, read_weights
-from clipbench.models.trust.config_limits import check_weights
+from clipbench.models.trust import check_weights
 from clipbench.training.clip.config import ClipConfig
+from clipbench.training.clip.inputs import ClipTokenizer, load_tokenizer
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.tokenizer import ClipTokenizer, load_tokenizer
 from clipbench.training.log import RESUME_ADVICE
 from clipbench.untrusted.reading import is_file
 from clipbench.untrusted.schema import SchemaError, fitted
@@ -38,14 +38,14 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(kw_only=True)
 class TrainingProgress:
-    """How far a training has come; the loop updates it."""
+    """Progress of a training; the loop updates it."""
 
-    arguments: Mapping[str, object]
+    arguments: Mapping[str, Any]
     """Options that the training was started with."""
-    data: Mapping[str, object]
+    data: Mapping[str, Any]
     """Name and size of the data."""
     step: int = 0
-    losses: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[list[float]] = field(default_factory=list)
     """Step and loss of about a thousand steps at most."""
     seconds: float = 0.0
 
@@ -74,7 +74,12 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Op
         half.mkdir(parents=True)
         save_model(half, checkpoint.model, checkpoint.tokenizer)
         write_progress(half, checkpoint.progress)
-        _save_tensors(_optimizer_state(checkpoint.model, optimizer), half / OPTIMIZER)
+        moments = {
+            f"{moment}/{name}": value.detach().cpu().contiguous()
+            for name, parameter in checkpoint.model.named_parameters()
+            for moment, value in optimizer.state.get(parameter, {}).items()
+        }
+        _save_tensors(moments, half / OPTIMIZER)
         for path in half.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())  # a power cut must not leave a folder with its final name and half its content
@@ -99,7 +104,17 @@ def save_model(folder: Path, model: CLIP, tokenizer: ClipTokenizer, *, dtype: to
 
 def write_progress(folder: Path, progress: TrainingProgress) -> None:
     """Write train.json to an existing folder."""
-    _write_json(folder / TRAIN, _progress_json(progress))
+    content = {
+        "format": FORMAT,
+        "clipbench_version": __version__,
+        "arguments": dict(progress.arguments),
+        "data": dict(progress.data),
+        "seed": progress.arguments.get("seed"),
+        "step": progress.step,
+        "seconds": round(progress.seconds, 3),
+        "losses": progress.losses,
+    }
+    _write_json(folder / TRAIN, content)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -108,7 +123,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         ModelError: a file is missing, damaged, or of another model.
     """
-    progress = _progress(read_json(folder / TRAIN), folder / TRAIN)
+    path = folder / TRAIN
+    content = read_json(path)
+    try:
+        if missing := [each.name for each in fields(TrainingProgress) if each.name not in content]:
+            raise SchemaError(f"{missing[0]} is not there")
+        progress = fitted(TrainingProgress, content)
+        progress.losses = [[int(step), loss] for step, loss in progress.losses]
+    except (SchemaError, ValueError) as error:
+        raise ModelError(f"{path} is not what clipbench train wrote ({error})") from error
     model, tokenizer = load_model(folder)
     return Checkpoint(model, tokenizer, progress)
 
@@ -136,11 +159,7 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
 
 
 def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) -> None:
-    """Restore the optimizer's state from a checkpoint.
-
-    Raises:
-        ModelError: the checkpoint has no such state, a damaged one, or another model's.
-    """
+    """Restore the optimizer's state from a checkpoint; raise ModelError where it has none, or a damaged one."""
     path = folder / OPTIMIZER
     if not is_file(path):
         raise ModelError(f"{folder} has no {OPTIMIZER}: only the newest checkpoint of a run can be resumed from")
@@ -155,50 +174,6 @@ def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) 
         raise ModelError(f"{path} is of another model than {folder / WEIGHTS}: {faults}")
     for name, parameter in trained.items():
         optimizer.state[parameter] = {moment: state[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
-
-
-def _optimizer_state(model: CLIP, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = {}
-    for name, parameter in model.named_parameters():
-        for moment, value in optimizer.state.get(parameter, {}).items():
-            state[f"{moment}/{name}"] = value.detach().cpu().contiguous()
-    return state
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ProgressFile:
-    """The JSON of ``_progress_json``, as far as it is read."""
-
-    arguments: Mapping[str, Any]
-    data: Mapping[str, Any]
-    step: int
-    losses: list[list[float]]
-    seconds: float
-
-
-def _progress(content: object, path: Path) -> TrainingProgress:
-    """Return the progress in the untyped JSON of ``_progress_json``."""
-    try:
-        found = fitted(_ProgressFile, content)
-        losses = [(int(step), loss) for step, loss in found.losses]
-    except (SchemaError, ValueError) as error:
-        raise ModelError(f"{path} is not what clipbench train wrote ({error})") from error
-    return TrainingProgress(
-        arguments=found.arguments, data=found.data, step=found.step, losses=losses, seconds=found.seconds
-    )
-
-
-def _progress_json(progress: TrainingProgress) -> dict[str, object]:
-    return {
-        "format": FORMAT,
-        "clipbench_version": __version__,
-        "arguments": dict(progress.arguments),
-        "data": dict(progress.data),
-        "seed": progress.arguments.get("seed"),
-        "step": progress.step,
-        "seconds": round(progress.seconds, 3),
-        "losses": [list(entry) for entry in progress.losses],
-    }
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

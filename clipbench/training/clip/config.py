@@ -1,11 +1,12 @@
 """Configurations of CLIP models: the sizes of both towers, and the named configurations."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, fitting
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 MOST = 1 << 24
@@ -78,25 +79,19 @@ class ClipConfig:
     def to_json(self) -> dict[str, object]:
         """Return open_clip's description of the same model: ``open_clip.CLIP(**model_cfg)`` builds it."""
         vision, text = self.vision, self.text
-        model: dict[str, object] = {
+        model = {
             "embed_dim": self.embed_dim,
             "quick_gelu": self.quick_gelu,
             "init_logit_scale": self.init_logit_scale,
             "init_logit_bias": self.init_logit_bias,
-        }
-        model["vision_cfg"] = {
-            "image_size": self.image_size,
-            "patch_size": self.patch_size,
-            "width": vision.width,
-            "layers": vision.layers,
-            "head_width": vision.width // vision.heads,
-        }
-        model["text_cfg"] = {
-            "context_length": self.context_length,
-            "vocab_size": self.vocab_size,
-            "width": text.width,
-            "layers": text.layers,
-            "heads": text.heads,
+            "vision_cfg": {
+                "image_size": self.image_size,
+                "patch_size": self.patch_size,
+                "width": vision.width,
+                "layers": vision.layers,
+                "head_width": vision.width // vision.heads,
+            },
+            "text_cfg": {"context_length": self.context_length, "vocab_size": self.vocab_size, **asdict(text)},
         }
         return {"model_cfg": model, "preprocess_cfg": {"mean": list(self.mean), "std": list(self.std)}}
 
@@ -107,87 +102,60 @@ class ClipConfig:
         Raises:
             ModelError: a part is missing or of another type.
         """
+        from clipbench.models.trust import check_sizes
+
         try:
-            found = fitted(_File, content)
+            file = _part(content, "", {"model_cfg": dict, "preprocess_cfg": dict})
+            model = _part(file["model_cfg"], "model_cfg.", _MODEL)
+            vision = _part(model["vision_cfg"], "model_cfg.vision_cfg.", _VISION)
+            text = _part(model["text_cfg"], "model_cfg.text_cfg.", _TEXT)
+            colours = _part(file["preprocess_cfg"], "preprocess_cfg.", {"mean": list[float], "std": list[float]})
         except SchemaError as error:
             raise ModelError(
                 f"{source} does not describe a model ({error}): expected what clipbench train wrote"
             ) from error
-        return _from_open_clip(found, source)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _VisionPart:
-    image_size: int
-    patch_size: int
-    width: int
-    layers: int
-    head_width: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _TextPart:
-    context_length: int
-    vocab_size: int
-    width: int
-    layers: int
-    heads: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ModelPart:
-    embed_dim: int
-    quick_gelu: bool
-    init_logit_scale: float
-    init_logit_bias: float | None
-    vision_cfg: _VisionPart
-    text_cfg: _TextPart
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ColourPart:
-    mean: list[float]
-    std: list[float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    """The JSON of ``to_json``, as far as it is read."""
-
-    model_cfg: _ModelPart
-    preprocess_cfg: _ColourPart
-
-
-def _from_open_clip(file: _File, source: object) -> ClipConfig:
-    from clipbench.models.trust.config_limits import check_sizes
-
-    model, colours = file.model_cfg, file.preprocess_cfg
-    vision, text = model.vision_cfg, model.text_cfg
-    check_sizes(asdict(file), source)
-    if vision.head_width < 1 or {len(colours.mean), len(colours.std)} != {3} or min(colours.std) <= 0:
-        raise ModelError(
-            f"{source} does not describe a model: expected a head_width of 1 or more, and three numbers each as mean and std,"
-            " the latter above 0"
+        check_sizes([model, vision, text], source)
+        mean, std, head_width = tuple(colours["mean"]), tuple(colours["std"]), vision["head_width"]
+        if head_width < 1 or {len(mean), len(std)} != {3} or min(std) <= 0:
+            raise ModelError(
+                f"{source} does not describe a model: expected a head_width of 1 or more, and three numbers each as"
+                " mean and std, the latter above 0"
+            )
+        width = vision["width"]
+        return cls(
+            embed_dim=model["embed_dim"],
+            image_size=vision["image_size"],
+            patch_size=vision["patch_size"],
+            vision=Tower(width=width, layers=vision["layers"], heads=width // head_width),
+            text=Tower(width=text["width"], layers=text["layers"], heads=text["heads"]),
+            vocab_size=text["vocab_size"],
+            context_length=text["context_length"],
+            quick_gelu=model["quick_gelu"],
+            init_logit_scale=model["init_logit_scale"],
+            init_logit_bias=model["init_logit_bias"],
+            mean=mean,
+            std=std,
         )
-    return ClipConfig(
-        embed_dim=model.embed_dim,
-        image_size=vision.image_size,
-        patch_size=vision.patch_size,
-        vision=Tower(width=vision.width, layers=vision.layers, heads=vision.width // vision.head_width),
-        text=Tower(width=text.width, layers=text.layers, heads=text.heads),
-        vocab_size=text.vocab_size,
-        context_length=text.context_length,
-        quick_gelu=model.quick_gelu,
-        init_logit_scale=model.init_logit_scale,
-        init_logit_bias=model.init_logit_bias,
-        mean=_colour(colours.mean),
-        std=_colour(colours.std),
-    )
 
 
-def _colour(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue
+_MODEL: dict[str, Any] = {
+    "embed_dim": int,
+    "quick_gelu": bool,
+    "init_logit_scale": float,
+    "init_logit_bias": float | None,
+    "vision_cfg": dict,
+    "text_cfg": dict,
+}
+_VISION = dict.fromkeys(("image_size", "patch_size", "width", "layers", "head_width"), int)
+_TEXT = dict.fromkeys(("context_length", "vocab_size", "width", "layers", "heads"), int)
+
+
+def _part(content: Mapping[str, object], place: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a part of the file, each of its type; other keys are passed over."""
+    missing = [key for key in kinds if key not in content]
+    if missing:
+        raise SchemaError(f"{place}{missing[0]} is not there")
+    return {key: fitting(kind, content[key], f"{place}{key}") for key, kind in kinds.items()}
 
 
 CLIP_VOCABULARY = 49408

@@ -40,12 +40,14 @@ Lift = Literal[-1, 0, 1]
 ACROSS: tuple[Anchor, ...] = ("middle", "end", "start")
 BESIDE: tuple[Lift, ...] = (1, -1)
 SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 0), ("end", 0))
-"""Where a name stands at a place of a line: centred or to either side, above it or below; or at its height, right or left."""
+"""Sides of a name at a place of a line: centred or to either side, above or below; or at its height, right or left."""
 
 Points = Float64[np.ndarray, "n 2"]
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
+    """The rectangle that words take."""
+
     left: Number
     top: Number
     right: Number
@@ -58,7 +60,7 @@ class _Box(NamedTuple):
         along = np.maximum(np.maximum(self.top - y, y - self.foot), 0)
         return float(np.hypot(across, along).min(initial=np.inf))
 
-    def touches(self, other: "_Box") -> bool:
+    def touches(self, other: "Box") -> bool:
         """Return whether two boxes overlap."""
         return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
 
@@ -210,17 +212,17 @@ def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
         ]
 
 
-def _box(words: Words, plane: Plane) -> _Box:
+def _box(words: Words, plane: Plane) -> Box:
     """Return the room that words take, as ``page_marks.put`` places them."""
     x, y = plane.at(words.x, words.y)
     width = LETTER * len(words.words)
     x += {"start": 8, "middle": 0, "end": -8}[words.anchor] if words.lift == 0 else 0
     foot = y + {1: -6, 0: 8.5, -1: 24}[words.lift]
     left = x - {"start": 0, "middle": width / 2, "end": width}[words.anchor]
-    return _Box(left, foot - HEIGHT, left + width, foot)
+    return Box(left, foot - HEIGHT, left + width, foot)
 
 
-def _is_inside(box: _Box, plane: Plane) -> bool:
+def _is_inside(box: Box, plane: Plane) -> bool:
     return (
         box.left >= plane.left
         and box.right <= plane.left + plane.width

@@ -8,27 +8,18 @@ the roles its colours and shapes, the same in all figures.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results.numbers import Number, shortest
-
-if TYPE_CHECKING:
-    from clipbench_reports.page.evidence import MissingEvidence
+from clipbench_reports.evidence.evidence import MissingEvidence, ModelKey
 
 Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
 """Images, texts, pairs of the two, what belongs to neither, and chance; and models, where they share a panel."""
 
 MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
-
-
-class ModelKey(NamedTuple):
-    """The label of a model in a figure, and its place among those of the page, which is its colour."""
-
-    label: str
-    place: int
 
 
 MAX_BREADTH = 1.15
@@ -272,8 +263,8 @@ class Chart:
     """Names of marks that need no entry in the legend, being written in the drawing."""
     breadth: float = 1.0
     """Width that a drawing of one column needs on a screen, where 1 is that of others; print has the width it is given."""
-    missing: Mapping[ModelKey, "MissingEvidence"] = field(default_factory=dict)
-    """Why some of the models are not in it."""
+    missing: Mapping[ModelKey, MissingEvidence] = field(default_factory=dict)
+    """The reason why some of the models are not in it."""
 
     @property
     def is_wide(self) -> bool:
@@ -313,6 +304,16 @@ def outline(mark: Bars) -> list[tuple[Number, Number]]:
 def fraction_axis(label: str) -> Axis:
     """Return the axis that all fractions share: 0 to 100 %."""
     return Axis(low=0, high=1, ticks=FRACTION_TICKS, label=label, is_percent=True)
+
+
+def rows_axis(names: Sequence[str]) -> Axis:
+    """Return an upright axis with a row for each name, the first on top."""
+    return Axis(low=len(names) - 0.5, high=-0.5, ticks=range(len(names)), names=names)
+
+
+def columns_axis(names: Sequence[str]) -> Axis:
+    """Return an axis with a place for each name, from left to right."""
+    return Axis(low=-0.4, high=len(names) - 0.6, ticks=range(len(names)), names=names)
 
 
 def nice_axis(values: Iterable[Number], label: str = "", *, n_steps: int = 5) -> Axis:

@@ -10,22 +10,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from clipbench_reports.drawing.marks import (
-    MODELS,
-    Axis,
-    Bars,
-    Chart,
-    Line,
-    Mark,
-    ModelKey,
-    Panel,
-    Ranges,
-    Rule,
-    Shade,
-)
-from clipbench_reports.page.evidence import ByModel
-from clipbench_reports.page.groups import short
-from clipbench_reports.page.text import isolated, quoted
+from clipbench_reports.drawing.marks import MODELS, Axis, Bars, Chart, Line, Mark, Panel, Ranges, Rule, Shade
+from clipbench_reports.evidence.evidence import ByModel, ModelKey
+from clipbench_reports.evidence.text import isolated, quoted, short
 
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""
@@ -83,18 +70,12 @@ def figure_labels(labels: Sequence[str]) -> list[str]:
 
 def facet_chart(plane: Panel, models: ByModel[Layer], *, reading: str, keys: Sequence[str] = ()) -> Chart:
     """Return the figure of one quantity: ``facets`` of the layers of all models, with their words."""
-    panels = facets(plane, models.map(lambda layer: layer.marks), models, keys=keys)
-    return chart([panels], models.map(lambda layer: layer.statement), models, reading=reading)
+    panels = facets(plane, models.map(lambda layer: layer.marks), keys=keys)
+    return chart([panels], models.map(lambda layer: layer.statement), reading=reading)
 
 
 def chart(
-    parts: Sequence[Panels],
-    statements: Mapping[ModelKey, Statement],
-    models: ByModel[Any],
-    *,
-    reading: str,
-    n_columns: int = 1,
-    breadth: float = 1.0,
+    parts: Sequence[Panels], models: ByModel[Statement], *, reading: str, n_columns: int = 1, breadth: float = 1.0
 ) -> Chart:
     """Return the figure of one model or of several.
 
@@ -105,6 +86,7 @@ def chart(
         reading: the explanation that holds for all models.
         n_columns: panels beside each other where there is one model.
     """
+    statements = models.values
     panels = [panel for part in parts for panel in part.panels]
     keys = [key for part in parts for key in part.keys]
     notes = dict.fromkeys(note for part in parts for note in part.notes)
@@ -149,21 +131,19 @@ def _title(statements: Mapping[ModelKey, Statement]) -> str:
     return f"{subject}: {values}." if values else f"{subject}."
 
 
-def beside(panels: Mapping[ModelKey, Sequence[Panel]], models: ByModel[Any], *, keys: Sequence[str] = ()) -> Panels:
+def beside(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) -> Panels:
     """Return the panels of each model beside those of the others, with its name over them where there are several."""
-    if not models.is_joint:
-        return Panels([panel for own in panels.values() for panel in own], keys)
+    if not panels.is_joint:
+        return Panels([panel for own in panels.all for panel in own], keys)
     titled = [
         replace(panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.place)
-        for model, own in panels.items()
+        for model, own in panels.values.items()
         for panel in own
     ]
     return Panels(titled, keys)
 
 
-def facets(
-    plane: Panel, marks: Mapping[ModelKey, Sequence[Mark]], models: ByModel[Any], *, keys: Sequence[str] = ()
-) -> Panels:
+def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str] = ()) -> Panels:
     """Return one panel with all marks of one model; of several models, a panel for each name, with all models in it.
 
     What the others are read against, such as chance, is drawn once where it is equal for all models, and else broken, in
@@ -171,20 +151,28 @@ def facets(
 
     Args:
         plane: the axes, which hold the values of all models.
-        marks: as they are drawn where the model is alone; marks of one name are a series.
+        models: the marks as they are drawn where the model is alone; marks of one name are a series.
         keys: names of series that need neither a title nor an entry in the legend.
     """
-    there = {model: own for model, own in marks.items() if not all(map(_is_reference, own))}
+    there = {model: own for model, own in models.values.items() if not all(map(_is_reference, own))}
     if not models.is_joint or any(model.place >= len(MODELS) for model in there):
         note = f"{len(there)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
-        single = beside({model: [replace(plane, marks=own)] for model, own in there.items()}, models, keys=keys)
+        single = beside(
+            ByModel({m: [replace(plane, marks=own)] for m, own in there.items()}, models.missing), keys=keys
+        )
         return single._replace(notes=[note] if models.is_joint else [])
-    shared = _shared(list(there.values()))
+    first, *others = there.values()
+    # Drawn once: the references that are equal for all, and a histogram of the data themselves.
+    shared = [
+        mark
+        for mark in first
+        if (_is_reference(mark) or (isinstance(mark, Bars) and others)) and all(mark in own for own in others)
+    ]
     names = dict.fromkeys(
         mark.name for own in there.values() for mark in own if mark not in shared and not _is_reference(mark)
     )
     panels = [_facet(plane, name, there, shared, keys) for name in names or [""]]
-    if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in next(iter(there.values()))):
+    if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in first):
         # Narrower than the figure of one model, and each row holds more.
         panels = [replace(panel, aspect=panel.aspect * (1 + len(there) / 6)) for panel in panels]
     differing = dict.fromkeys(
@@ -199,18 +187,16 @@ def _is_reference(mark: Mark) -> bool:
     return isinstance(mark, Rule | Shade) or mark.role == "chance" or (isinstance(mark, Line) and mark.is_reference)
 
 
-def _shared(marks: Sequence[Sequence[Mark]]) -> list[Mark]:
-    """Return the references that are equal for all; so is a histogram of the data themselves."""
-    first, *others = marks
-    candidates = [mark for mark in first if _is_reference(mark) or (isinstance(mark, Bars) and others)]
-    return [mark for mark in candidates if all(mark in own for own in others)]
-
-
 def _facet(
     plane: Panel, name: str, marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark], keys: Sequence[str]
 ) -> Panel:
     """Return the panel of one series, its references below it."""
-    references = [_neutral(mark) for mark in shared if _is_for(mark, name)]
+    references = [
+        # Grey is of all models: black is the first of them.
+        replace(mark, role="pair") if isinstance(mark, Bars) or mark.role == "ink" else mark
+        for mark in shared
+        if _is_for(mark, name)
+    ]
     series: list[Mark] = []
     for k, (model, own) in enumerate(marks.items()):
         place = k - (len(marks) - 1) / 2
@@ -228,11 +214,6 @@ def _facet(
 
 def _is_for(mark: Mark, name: str) -> bool:
     return not isinstance(mark, Line | Rule | Shade) or mark.of in ("", name)
-
-
-def _neutral(mark: Mark) -> Mark:
-    """Return what is of all models in grey: black is the first of them."""
-    return replace(mark, role="pair") if isinstance(mark, Bars) or mark.role == "ink" else mark
 
 
 def _broken(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:

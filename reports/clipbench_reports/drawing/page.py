@@ -44,8 +44,7 @@ class Apart(NamedTuple):
 
 def draw(figure: Chart) -> Markup:
     """Return the drawing of a figure; its title and detail are what is read out in its place."""
-    drawn, height, width = _drawn(figure)
-    return drawing(drawn, height=height, width=width, alt=alt(figure))
+    return _drawn(figure, alt=alt(figure))
 
 
 def draw_narrow(figure: Chart) -> Markup:
@@ -53,10 +52,7 @@ def draw_narrow(figure: Chart) -> Markup:
 
     Nothing where one drawing serves both: where it fits, and where it is a large matrix, which no screen may shrink.
     """
-    if not _is_too_broad(figure):
-        return Markup("")
-    drawn, height, width = _drawn(_narrowed(figure))
-    return drawing(drawn, height=height, width=width, alt=alt(figure))
+    return _drawn(_narrowed(figure), alt=alt(figure)) if _is_too_broad(figure) else Markup("")
 
 
 def draw_apart(figure: Chart) -> list[Apart]:
@@ -76,11 +72,8 @@ def draw_apart(figure: Chart) -> list[Apart]:
     for model, numbers in by_model.items():
         panels = [figure.panels[number] for number in numbers]
         mine = replace(figure, panels=panels, n_columns=n_columns, breadth=breadth)
-        drawn, narrow = (
-            drawing(marks, height=height, width=width)
-            for marks, height, width in (_drawn(each, numbers) for each in (mine, _narrowed(mine)))
-        )
-        drawings.append(Apart(model, drawn, narrow if _is_too_broad(mine) else Markup(""), mine.is_wide))
+        narrow = _drawn(_narrowed(mine), numbers=numbers) if _is_too_broad(mine) else Markup("")
+        drawings.append(Apart(model, _drawn(mine, numbers=numbers), narrow, mine.is_wide))
     return drawings
 
 
@@ -127,11 +120,12 @@ def _broken(name: str) -> str:
     return "\n".join(line.strip() for line in lines)
 
 
-def _drawn(figure: Chart, numbers: Sequence[int] | None = None) -> tuple[list[Markup], Number, Number]:
-    """Return what is drawn, and its height and width.
+def _drawn(figure: Chart, *, numbers: Sequence[int] | None = None, alt: str | None = None) -> Markup:
+    """Return the drawing.
 
     Args:
         numbers: places of the panels in the whole figure, whose numbers the page has.
+        alt: what is read out in its place, where nothing around it is.
     """
     layout = lay_out(figure)
     number = iter(numbers or range(len(figure.panels)))
@@ -152,7 +146,7 @@ def _drawn(figure: Chart, numbers: Sequence[int] | None = None) -> tuple[list[Ma
         ]
         drawn += [each for each, _ in made]
         top = max(foot for _, foot in made)
-    return drawn, top, width
+    return drawing(drawn, height=top, width=width, alt=alt)
 
 
 def _named(layout: Layout, width: Number) -> Layout:
@@ -234,13 +228,11 @@ def _over(axis: Axis) -> Number:
 
 
 def _foot(axis: Axis) -> Number:
-    """Return the space under a plane."""
     words = LETTER * _widest(axis) + 4 if axis.is_turned else LINE * _lines_of(axis)
     return 8 + words + (LABEL if axis.label else 0)
 
 
 def _lines_of(axis: Axis) -> int:
-    """Return the lines that the words at the marks of an axis take."""
     return max((words.count("\n") + 1 for words in axis.words), default=0)
 
 

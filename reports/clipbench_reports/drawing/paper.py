@@ -4,31 +4,52 @@ Fonts are embedded as TrueType (type 42), lines are vectors, dense clouds are pi
 when it was made. Colours are those of the report; what colour tells, the shape of a mark or a line tells too.
 """
 
-import os
-import tempfile
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from clipbench.errors import ClipbenchError, UsageError
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
+from matplotlib.typing import RcKeyType
+
+from clipbench.errors import UsageError, option
+from clipbench.files import write_atomic
 from clipbench.untrusted.reading import is_file, is_there
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel
 from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, put, sample
-from clipbench_reports.drawing.tex import escape
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.text import Text
-    from matplotlib.typing import RcKeyType
+NOTEBOOK_DPI = 200
 
-    from clipbench_reports.drawing.notebook import NotebookFigure
+
+class NotebookFigure(Figure):
+    """A figure with an image of its own for notebooks: IPython asks pyplot for that of others."""
+
+    file_dpi: int | None = None
+    """Resolution of its files, where that is not matplotlib's to choose."""
+
+    def savefig(self, *file: Any, **options: Any) -> None:
+        """Write the figure as matplotlib does."""
+        given = {} if self.file_dpi is None else {"dpi": self.file_dpi}
+        super().savefig(*file, **given | options)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return a PNG with twice the pixels that it takes on the screen, and the width there."""
+        image = BytesIO()
+        self.savefig(image, format="png", dpi=NOTEBOOK_DPI)
+        return image.getvalue(), {"width": round(self.get_figwidth() * NOTEBOOK_DPI / 2)}
+
 
 WIDTHS = {"column": 8.25, "full": 17.5}
 """Widths of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
@@ -48,7 +69,7 @@ GAP, BETWEEN, NEAR = 0.12, 12.0, 3.0
 LINE = 9.4 / 72
 """Height of a row with a name, in inches."""
 
-SETTINGS: "dict[RcKeyType, Any]" = {
+SETTINGS: dict[RcKeyType, Any] = {
     "font.family": ["STIXGeneral", "DejaVu Sans"],
     "mathtext.fontset": "stix",
     "font.size": POINTS,
@@ -86,7 +107,6 @@ SETTINGS: "dict[RcKeyType, Any]" = {
     "ps.fonttype": 42,
     "svg.fonttype": "path",
     "svg.hashsalt": "clipbench",
-    "pgf.rcfonts": False,
     "savefig.dpi": DPI,
     "text.parse_math": False,
     "path.simplify": False,
@@ -112,18 +132,17 @@ def save(
 
     Raises:
         UsageError: the type, the width or the style cannot be, or the file cannot be written.
-        ClipbenchError: the type needs a program that is not there.
     """
     kind = check_path(path)
     with _settings(style):
-        drawn = _fitted(escape(figure) if kind == "pgf" else figure, width * CM)
-        try:
-            _write(drawn, path, kind, {} if dpi is None else {"dpi": dpi})
-        except OSError as error:
-            raise UsageError(f"cannot write the figure {path}: {error.strerror or error}") from error
+        drawn = _fitted(figure, width * CM)
+        options = UNDATED.get(kind, {}) if dpi is None else {**UNDATED.get(kind, {}), "dpi": dpi}
+        content = BytesIO()
+        drawn.savefig(content, format=kind, **options)
+    write_atomic({path: content.getvalue()})
 
 
-def draw(figure: Chart, *, width: float = WIDTHS["column"], style: Path | None = None) -> "NotebookFigure":
+def draw(figure: Chart, *, width: float = WIDTHS["column"], style: Path | None = None) -> NotebookFigure:
     """Return a figure of matplotlib, which neither pyplot nor the settings of the caller have a part in.
 
     Args:
@@ -143,20 +162,18 @@ def check_path(path: Path) -> str:
     Raises:
         UsageError: matplotlib writes no such type.
     """
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
+    kinds = FigureCanvasBase.get_supported_filetypes().keys() - {"pgf"}  # for which TeX would have to be there
     kind = path.suffix.removeprefix(".").lower()
     if kind not in kinds:
-        raise UsageError(f"cannot write {path}: matplotlib writes no '{kind}', expected one of {', '.join(kinds)}")
+        raise UsageError(
+            f"cannot write {path}: matplotlib writes no '{kind}', expected one of {', '.join(sorted(kinds))}"
+        )
     return kind
 
 
 @contextmanager
 def _settings(style: Path | None) -> Iterator[None]:
     """Set matplotlib to its defaults, then to ours and those of the style, and back again."""
-    import matplotlib.style
-
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -172,51 +189,33 @@ def _settings(style: Path | None) -> Iterator[None]:
         yield
 
 
-def _write(figure: "Figure", path: Path, kind: str, options: dict[str, Any]) -> None:
-    """Write the file, and the drawings that a pgf has beside it, in a folder of their own first."""
-    from matplotlib.backends.backend_pgf import LatexError
-
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-        try:
-            figure.savefig(Path(folder) / path.name, format=kind, **UNDATED.get(kind, {}), **options)
-        except (LatexError, RuntimeError, FileNotFoundError) as error:
-            if kind != "pgf":
-                raise
-            raise ClipbenchError(
-                f"cannot write {path}: pgf needs a TeX system ({str(error).splitlines()[0]}): install one, or write pdf"
-            ) from error
-        for made in sorted(Path(folder).iterdir()):
-            os.replace(made, path.parent / made.name)
-
-
-def _fitted(figure: Chart, width: float) -> "NotebookFigure":
+def _fitted(figure: Chart, width: float) -> NotebookFigure:
     """Return the figure at a width in inches, in as many columns as have room for their words.
 
     Raises:
         UsageError: there is no room in one column either.
     """
     plane = max(LEAST_PLANE, width - max(map(_left, figure.panels)))  # panels of rows stand below each other, in line
-    figure = replace(figure, panels=[_lined(panel, plane) for panel in figure.panels])
+    panels = [
+        replace(panel, aspect=LINE * (panel.n_rows + 0.5) / plane) if panel.n_rows else panel  # a row is a line high
+        for panel in figure.panels
+    ]
+    figure = replace(figure, panels=panels)
     for at_most in range(max(1, int(width / NARROWEST)), 0, -1):
         layout = lay_out(figure, at_most=at_most)
-        if at_most == 1 or _legends_fit(layout, width):
+        names = [mark.name for row in layout.rows for place in row for mark in place.legend]
+        if at_most == 1 or all(_legend_width([name], 1) + BESIDE <= width / layout.n_columns for name in names):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "constrained_layout not applied")  # there is no room, then
                 drawn = _drawn(layout, width)
                 if _words_fit(drawn):
                     return drawn
-    raise UsageError(f"a figure {width / CM:.3g} cm wide has no room for its words: expected a larger --width")
+    raise UsageError(
+        f"a figure {width / CM:.3g} cm wide has no room for its words: expected a larger {option('width')}"
+    )
 
 
-def _lined(panel: Panel, plane: float) -> Panel:
-    """Return a panel of rows with names so that each row of a plane of some width is as high as its line takes."""
-    return replace(panel, aspect=LINE * (panel.n_rows + 0.5) / plane) if panel.n_rows else panel
-
-
-def _drawn(layout: Layout, width: float) -> "NotebookFigure":
-    """Return the panels at a width in inches, as high as their content."""
-    from clipbench_reports.drawing.notebook import NotebookFigure
-
+def _drawn(layout: Layout, width: float) -> NotebookFigure:
     slots = [width if row[0].panel.is_broad else width / layout.n_columns for row in layout.rows]
     heights = [max(place.panel.aspect for place in row) * slot for row, slot in zip(layout.rows, slots, strict=True)]
     # Higher than is needed: the planes are then as wide as they can be, and the height is cut to them.
@@ -236,13 +235,7 @@ def _drawn(layout: Layout, width: float) -> "NotebookFigure":
     return figure
 
 
-def _legends_fit(layout: Layout, width: float) -> bool:
-    """Return whether the legends of all panels have room beside each other."""
-    names = [mark.name for row in layout.rows for place in row for mark in place.legend]
-    return all(_legend_width([name], 1) + BESIDE <= width / layout.n_columns for name in names)
-
-
-def _fit(figure: "Figure", rows: "Sequence[Sequence[Axes]]") -> None:
+def _fit(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
     """Cut the height to what is drawn, and leave out the words that would touch others."""
     figure.draw_without_rendering()
     boxes = [[axes.get_tightbbox() for axes in row] for row in rows]
@@ -257,7 +250,7 @@ def _fit(figure: "Figure", rows: "Sequence[Sequence[Axes]]") -> None:
             _hide_wide_words(axes, n_columns=image.get_size()[1])
 
 
-def _words_fit(figure: "Figure") -> bool:
+def _words_fit(figure: Figure) -> bool:
     """Return whether the words are all inside, and leave room for planes."""
     figure.draw_without_rendering()
     whole = figure.bbox.padded(OUTSIDE * figure.dpi)
@@ -266,7 +259,7 @@ def _words_fit(figure: "Figure") -> bool:
     return is_inside and all(axes.bbox.width >= LEAST_PLANE * figure.dpi for axes in figure.axes)
 
 
-def _thin(labels: "Sequence[Text]", apart: float, *, is_even: bool) -> None:
+def _thin(labels: Sequence[Text], apart: float, *, is_even: bool) -> None:
     """Hide the labels of an axis that would stand nearer than so many pixels: every second, or each such where steps differ."""
     boxes = [label.get_window_extent().padded(apart / 2) for label in labels]
     step = 1
@@ -278,7 +271,7 @@ def _thin(labels: "Sequence[Text]", apart: float, *, is_even: bool) -> None:
         last = box if label.get_visible() else last
 
 
-def _hide_wide_words(axes: "Axes", *, n_columns: int) -> None:
+def _hide_wide_words(axes: Axes, *, n_columns: int) -> None:
     """Leave out of cells the second line of what is written in them where it is too wide, or else all of it."""
 
     def are_wide() -> bool:
@@ -298,8 +291,7 @@ def _left(panel: Panel) -> float:
     return written + (TICK + LABEL if panel.y.label else TICK)
 
 
-def _draw(place: Place, axes: "Axes", slot: float, *, room: float) -> None:
-    """Draw a panel with its title and legend over it, in a slot of so many inches, whose plane has a part of it."""
+def _draw(place: Place, axes: Axes, slot: float, *, room: float) -> None:
     panel = place.panel
     axes.set_box_aspect(panel.aspect)
     axes.grid(panel.has_grid, axis="y")
@@ -326,7 +318,7 @@ def _turned(axis: Axis, room: float) -> Axis:
     return replace(axis, names=[name.replace("\n", " ") for name in axis.names], is_turned=True)
 
 
-def _set_axis(axes: "Axes", axis: Axis, which: Literal["x", "y"]) -> None:
+def _set_axis(axes: Axes, axis: Axis, which: Literal["x", "y"]) -> None:
     if axis.is_log:
         axes.set(**{f"{which}scale": "log"})
     axes.set(**{f"{which}lim": (axis.low, axis.high), f"{which}label": axis.label})
@@ -365,10 +357,6 @@ def _wrapped(words: str, room: float) -> str:
 
 
 def _width(line: str) -> float:
-    """Return the width of a line of text, in inches."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
     width, _, _ = text_to_path.get_text_width_height_descent(line, FontProperties(size=POINTS), ismath=False)
     return float(width) / 72
 

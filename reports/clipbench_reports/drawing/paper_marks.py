@@ -1,9 +1,16 @@
 """Marks as matplotlib draws them: what colour tells, the shape of a dot or a line tells too."""
 
 from functools import singledispatch
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
 
 from clipbench_reports.drawing.marks import (
     Bars,
@@ -22,10 +29,6 @@ from clipbench_reports.drawing.marks import (
     aside,
     dot_scale,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
 
 POINTS, DOT = 8, 9.0
 """Size of all text, and area of a dot."""
@@ -52,25 +55,19 @@ LOOKS: dict[Role, RoleStyle] = {
     "m4": RoleStyle("#56b4e9", "v", (0, (7, 2))),
     "m5": RoleStyle("#8a5a3c", "P", (0, (4, 1, 1, 1, 1, 1))),
 }
-ON_DARK: dict[Role, str] = {
-    "ink": "#e9e8e4",
-    "m0": "#e9e8e4",
-    "pair": "#9c9c9c",
-    "chance": "#a3a39e",
-    "m5": "#b58463",
-}
+ON_DARK: dict[Role, str] = {"ink": "#e9e8e4", "m0": "#e9e8e4", "pair": "#9c9c9c", "chance": "#a3a39e", "m5": "#b58463"}
 """Colours where a style has dark planes, as the report has them in dark mode."""
 RULE, GRID = "#1c1c1e", "#e4e4e0"
 
 
 @singledispatch
-def put(mark: object, axes: "Axes") -> None:
+def put(mark: object, axes: Axes) -> None:
     """Draw a mark."""
     raise TypeError(f"no way to draw a {type(mark).__name__}")
 
 
 @put.register(Line)
-def _(mark: Line, axes: "Axes") -> None:
+def _(mark: Line, axes: Axes) -> None:
     if not _is_seen(mark):
         return
     look = _look(mark.role)
@@ -88,7 +85,7 @@ def _(mark: Line, axes: "Axes") -> None:
 
 
 @put.register(Dots)
-def _(mark: Dots, axes: "Axes") -> None:
+def _(mark: Dots, axes: Axes) -> None:
     look = _look(mark.role)
     axes.scatter(
         mark.xs,
@@ -106,7 +103,7 @@ def _(mark: Dots, axes: "Axes") -> None:
 
 
 @put.register(Ranges)
-def _(mark: Ranges, axes: "Axes") -> None:
+def _(mark: Ranges, axes: Axes) -> None:
     if not _is_seen(mark):
         return
     look, lows, highs = _look(mark.role), np.array(mark.lows, float), np.array(mark.highs, float)
@@ -130,23 +127,21 @@ def _(mark: Ranges, axes: "Axes") -> None:
 
 
 @put.register(Threads)
-def _(mark: Threads, axes: "Axes") -> None:
-    from matplotlib.collections import LineCollection
-
+def _(mark: Threads, axes: Axes) -> None:
     segments = np.stack([mark.starts, mark.ends], axis=1)
     colour = _look(mark.role).colour
     axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.35, alpha=0.4, rasterized=True))
 
 
 @put.register(Hill)
-def _(mark: Hill, axes: "Axes") -> None:
+def _(mark: Hill, axes: Axes) -> None:
     colour = _look(mark.role).colour
     axes.fill_between(mark.xs, mark.ys, mark.foot, color=_faint(colour), linewidth=0)
     axes.plot(mark.xs, mark.ys, color=colour, linewidth=0.8)
 
 
 @put.register(Bars)
-def _(mark: Bars, axes: "Axes") -> None:
+def _(mark: Bars, axes: Axes) -> None:
     colour = _look(mark.role).colour
     if not mark.is_filled:
         axes.stairs(mark.counts, mark.edges, color=colour, linestyle=_dashes(mark), linewidth=0.8)
@@ -155,7 +150,7 @@ def _(mark: Bars, axes: "Axes") -> None:
 
 
 @put.register(Rule)
-def _(mark: Rule, axes: "Axes") -> None:
+def _(mark: Rule, axes: Axes) -> None:
     look = _look(mark.role)
     if mark.span is not None:
         draw = axes.vlines if mark.axis == "x" else axes.hlines
@@ -166,12 +161,12 @@ def _(mark: Rule, axes: "Axes") -> None:
 
 
 @put.register(Shade)
-def _(mark: Shade, axes: "Axes") -> None:
+def _(mark: Shade, axes: Axes) -> None:
     axes.axvspan(mark.low, mark.high, color=_faint(_look(mark.role).colour), linewidth=0, zorder=0)
 
 
 @put.register(Cells)
-def _(mark: Cells, axes: "Axes") -> None:
+def _(mark: Cells, axes: Axes) -> None:
     n_rows, n_columns = mark.depths.shape
     axes.imshow(
         mark.depths, cmap="Greys", vmin=0, vmax=1, extent=(0, n_columns, n_rows, 0), aspect="auto", interpolation="none"
@@ -182,15 +177,13 @@ def _(mark: Cells, axes: "Axes") -> None:
 
 
 @put.register(Boxes)
-def _(mark: Boxes, axes: "Axes") -> None:
-    from matplotlib.patches import Rectangle
-
+def _(mark: Boxes, axes: Axes) -> None:
     for left, low, right, high in mark.corners:
         axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, edgecolor="#b0b0ac", linewidth=0.5))
 
 
 @put.register(Words)
-def _(mark: Words, axes: "Axes") -> None:
+def _(mark: Words, axes: Axes) -> None:
     aligned = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
     shift = {"start": 4, "middle": 0, "end": -4}[mark.anchor] if mark.lift == 0 else 0
     axes.annotate(
@@ -205,11 +198,8 @@ def _(mark: Words, axes: "Axes") -> None:
     )
 
 
-def sample(mark: Mark) -> "Artist":
+def sample(mark: Mark) -> Artist:
     """Return a sample of a mark for the legend."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     look = _look(mark.role)
     if isinstance(mark, Hill) or (isinstance(mark, Bars) and mark.is_filled):
         return Patch(facecolor=_faint(look.colour), edgecolor=look.colour, linewidth=0.8)
@@ -251,8 +241,6 @@ def _look(role: Role) -> RoleStyle:
 
 def _faint(colour: str, share: float = 0.16) -> tuple[float, float, float]:
     """Return a colour thinned with what is behind it: print has no transparency to rely on."""
-    from matplotlib.colors import to_rgb
-
     red, green, blue = (
         ground + share * (part - ground) for part, ground in zip(to_rgb(colour), _ground(), strict=True)
     )
@@ -261,8 +249,5 @@ def _faint(colour: str, share: float = 0.16) -> tuple[float, float, float]:
 
 def _ground() -> tuple[float, float, float]:
     """Return the colour of planes, as the style has it; white where they have none."""
-    import matplotlib
-    from matplotlib.colors import to_rgba
-
     red, green, blue, opacity = to_rgba(matplotlib.rcParams["axes.facecolor"])
     return (red, green, blue) if opacity > 0.5 else (1.0, 1.0, 1.0)

@@ -1,47 +1,48 @@
 """The page of a comparison: what the gate says, all differences with their verdicts, and the samples that changed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
-from clipbench.comparison.formats import (
+from clipbench.comparison.formats.tables import (
     NO_GATE,
     VERDICTS,
     Standing,
+    by_data,
     by_evaluation,
+    by_grouping,
+    difference_table,
     difference_text,
     headline,
+    metric_cell,
+    similarity_table,
     standing,
     tally,
     ungated,
 )
-from clipbench.comparison.gate import REPORTED, Judged, Outcome, Status
+from clipbench.comparison.gate import REPORTED, Judged, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
-from clipbench.results.costs import cost_table
-from clipbench.results.provenance import moment
+from clipbench.results.numbers import change_interval, quantity
+from clipbench.results.provenance import cost_table, moment
 from clipbench.results.run import Run
-from clipbench_reports import figures
+from clipbench.results.table import Cell, Column, Row, Table, as_html
+from clipbench.results.table.html import mark
+from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
 from clipbench_reports.drawing.svg import two_lines
-from clipbench_reports.galleries.flipped import Flipped, flipped
-from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
-from clipbench_reports.page.compare_rows import (
-    all_differences_html,
-    difference_html,
-    difference_rows,
-    evaluation_anchors,
-    evaluation_title,
-    overview_html,
-    similarity_html,
-    telling,
-)
-from clipbench_reports.page.contents import PROVENANCE, SUMMARY, Entry, of_tasks
-from clipbench_reports.page.groups import short
+from clipbench_reports.evidence.text import in_turn, sentence_case, short
+from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
+from clipbench_reports.page.flipped import flipped
+from clipbench_reports.page.groups import anchors
+from clipbench_reports.page.html import PROVENANCE, SUMMARY, Entry, assets, of_tasks, rendered, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
-from clipbench_reports.page.report import assets, write_page
-from clipbench_reports.page.text import in_turn, sentence_case
+from clipbench_reports.page.scorecard import arrow
+from clipbench_reports.sections.gallery import MAX_BYTES, PageBudget
+from clipbench_reports.sections.section import load_section
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "regression": ("▲", "Regression"),
@@ -65,61 +66,6 @@ MOST_OUTCOMES = 4
 """Outcomes of the gate that stand open."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerdictLine:
-    """The number of metrics with a verdict, and the surest of them."""
-
-    glyph: str
-    verdict: Verdict
-    count: str
-    named: Sequence[tuple[str, str, str]]
-    """Metric, difference, and the heading that it stands under."""
-    n_more: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """One evaluation of both models."""
-
-    title: str
-    data: str
-    anchor: str = ""
-    tally: str
-    figure: Chart | None
-    """The most telling fractions; None where the headline metric is none."""
-    table: Markup
-    """The most telling differences, where that is so."""
-    whole: Chart | None
-    """All fractions, unless the figure has them."""
-    similarity: Markup | None = None
-    """How alike the two models arrange the same pairs, as a table; None where the runs kept no vectors."""
-    flipped: Sequence[Flipped] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One candidate against the base."""
-
-    label: str
-    title: str
-    glyph: str
-    """Mark of the gate's verdict, or of the gravest significant change where there is no gate."""
-    summary: str
-    """The gate's verdict in a few words, or that there was none."""
-    tally: str
-    verdicts: Sequence[VerdictLine]
-    outcomes: Sequence[tuple[str, str, Outcome]]
-    """Outcomes that did not pass, with mark and word; those that passed are only counted."""
-    ungated: Mapping[str, Sequence[str]]
-    """Metrics that a pattern matches and its tolerance means nothing for, by the reason."""
-    refused: Sequence[str]
-    notes: Sequence[str]
-    evaluations: Sequence[Evaluated]
-    n_metrics: int
-    table: Markup
-    """All differences."""
-
-
 def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Path) -> None:
     """Write the page of comparisons with one base, whole or not at all.
 
@@ -129,7 +75,12 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
     Raises:
         UsageError: the file cannot be written.
     """
-    write_page("compare.html.j2", _context(judged, runs), path)
+    write_html(compare_html(judged, runs), path)
+
+
+def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None]) -> str:
+    """Return the page of comparisons with one base, as ``write_compare`` writes it."""
+    return rendered("compare.html.j2", _context(judged, runs))
 
 
 def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
@@ -142,6 +93,10 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         _part(each, evaluation_anchors(each.comparison, place, len(judged)), (names[0], name), (runs[0], run), budget)
         for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
     ]
+    if len(parts) > 1:
+        sections = [Entry(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
+    else:
+        sections = of_tasks(Entry(each["anchor"], each["title"], each["data"]) for each in parts[0]["evaluations"])
     return {
         **assets("compare"),
         "prints_all": False,
@@ -150,7 +105,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
             {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
             for name, run in zip(names, runs, strict=True)
         ],
-        "contents": [SUMMARY, *_sections(parts), PROVENANCE],
+        "contents": [SUMMARY, *sections, PROVENANCE],
         "created": moment(max(run.result.created for _, _, run in known)) if known else "",
         "glyphs": VERDICTS,
         "rows": rows,
@@ -164,113 +119,245 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
     }
 
 
-def _sections(parts: Sequence[Part]) -> list[Entry]:
-    """Return the sections: of one candidate the evaluations, of several the candidates."""
-    if len(parts) > 1:
-        return [Entry(f"c{place}", part.label) for place, part in enumerate(parts, 1)]
-    return of_tasks(Entry(each.anchor, each.title, each.data) for each in parts[0].evaluations)
-
-
 def _part(
     judged: Judged,
     anchors: Mapping[str, str],
     names: tuple[str, str],
     runs: tuple[Run | None, Run | None],
     budget: PageBudget,
-) -> Part:
+) -> dict[str, Any]:
     comparison = judged.comparison
     base, candidate = runs
     changed = list(flipped(comparison, base, candidate, budget)) if base and candidate else []
-    return Part(
-        label=names[1],
-        title=f"{names[1]} against {names[0]}",
-        glyph=GLYPHS[standing(judged)],
-        summary=_summary(judged),
-        tally=tally(comparison.differences),
-        verdicts=_verdicts(comparison, anchors),
-        outcomes=[(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
-        ungated=ungated(judged),
-        refused=[str(each) for each in comparison.refused],
-        notes=comparison.notes,
-        evaluations=_evaluations(comparison, anchors, names, changed),
-        n_metrics=len(comparison.differences),
-        table=all_differences_html(comparison),
-    )
-
-
-def _summary(judged: Judged) -> str:
-    if not judged.outcomes:
-        return sentence_case(NO_GATE)
-    return f"Gate: {headline(judged) or 'nothing was gated'}"
-
-
-def _verdicts(comparison: Comparison, anchors: Mapping[str, str]) -> list[VerdictLine]:
-    """Return a line for each verdict that there is."""
-    lines = []
-    for verdict in VERDICTS:
-        decided = [each for each in comparison.differences if each.verdict == verdict]
-        named = in_turn(sorted(decided, key=figures.doubt), lambda each: each.evaluation)[: N_NAMED.get(verdict, 0)]
-        if decided:
-            lines.append(
-                VerdictLine(
-                    glyph=VERDICTS[verdict],
-                    verdict=verdict,
-                    count=tally(decided),
-                    named=[(each.label, difference_text(each), anchors[each.evaluation]) for each in named],
-                    n_more=len(decided) - len(named) if named else 0,
-                )
-            )
-    return lines
-
-
-def _evaluations(
-    comparison: Comparison, anchors: Mapping[str, str], names: tuple[str, str], changed: Sequence[Flipped]
-) -> list[Evaluated]:
     fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
-    axis = replace(figures.difference_axis(fractions, n_steps=4), label="Percentage points")
-    return [
-        replace(
-            _evaluated(name, differences, axis, names),
-            anchor=anchors[name],
-            similarity=similarity_html(comparison, name),
-            flipped=[each for each in changed if each.evaluation == name],
-        )
-        for name, differences in by_evaluation(comparison).items()
-    ]
+    axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
+    gate = f"Gate: {headline(judged) or 'nothing was gated'}"
+    return {
+        "label": names[1],
+        "title": f"{names[1]} against {names[0]}",
+        "glyph": GLYPHS[standing(judged)],
+        "summary": gate if judged.outcomes else sentence_case(NO_GATE),
+        "tally": tally(comparison.differences),
+        "verdicts": [line for verdict in VERDICTS if (line := _verdict(comparison, verdict, anchors))],
+        "outcomes": [(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
+        "ungated": ungated(judged),
+        "refused": [str(each) for each in comparison.refused],
+        "notes": comparison.notes,
+        "evaluations": [
+            {
+                "anchor": anchors[name],
+                "title": evaluation_title(name),
+                "data": name.partition("@")[2],
+                "tally": tally(differences),
+                "similarity": similarity_html(comparison, name),
+                "flipped": [each for each in changed if each["evaluation"] == name],
+                **_most_telling(differences, axis, names),
+            }
+            for name, differences in by_evaluation(comparison).items()
+        ],
+        "n_metrics": len(comparison.differences),
+        "table": all_differences_html(comparison),
+    }
 
 
-def _evaluated(name: str, differences: Sequence[Difference], axis: Axis, names: tuple[str, str]) -> Evaluated:
-    """Return the most telling differences of an evaluation: a figure if its headline is a fraction, or else a table."""
+def _verdict(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
+    """Return the number of metrics with a verdict, and the surest of them with their headings; nothing without any."""
+    decided = [each for each in comparison.differences if each.verdict == verdict]
+    named = in_turn(sorted(decided, key=doubt), lambda each: each.evaluation)[: N_NAMED.get(verdict, 0)]
+    if not decided:
+        return {}
+    return {
+        "glyph": VERDICTS[verdict],
+        "count": tally(decided),
+        "named": [(each.label, difference_text(each), anchors[each.evaluation]) for each in named],
+        "n_more": len(decided) - len(named) if named else 0,
+    }
+
+
+def _most_telling(differences: Sequence[Difference], axis: Axis, names: tuple[str, str]) -> dict[str, object]:
+    """Return the most telling differences of an evaluation: a figure if its headline is a fraction, or else a table.
+
+    ``whole`` is a figure of all fractions, unless the first has them.
+    """
     fractions = [each for each in differences if each.base.unit == "fraction"]
-    is_drawn = telling(differences).base.unit == "fraction"
-    few = figures.most_telling(fractions if is_drawn else differences, MAX_ROWS if is_drawn else MAX_LISTED)
-    is_all = len(few) == len(fractions)
-    reading = (
-        "" if is_all else f"{len(few)} of {len(fractions)} fractions: headline metrics, and the surest differences."
-    )
-    whole = None if is_drawn and is_all else _figure(fractions, axis, names, f"All {len(fractions)} fractions")
-    return Evaluated(
-        title=evaluation_title(name),
-        data=name.partition("@")[2],
-        tally=tally(differences),
-        figure=_figure(few, axis, names, f"{sentence_case(tally(differences))}.", reading) if is_drawn else None,
-        table=Markup() if is_drawn else difference_html({"": few}),
-        whole=whole if fractions else None,
-    )
+    if telling(differences).base.unit != "fraction":
+        whole = _figure(fractions, axis, names, f"All {len(fractions)} fractions") if fractions else None
+        table = difference_html({"": most_telling(differences, MAX_LISTED)})
+        return {"figure": None, "table": table, "whole": whole}
+    few = most_telling(fractions, MAX_ROWS)
+    figure = _figure(few, axis, names, f"{sentence_case(tally(differences))}.")
+    if len(few) == len(fractions):
+        return {"figure": figure, "table": "", "whole": None}
+    reading = f"{len(few)} of {len(fractions)} fractions: headline metrics, and the surest differences."
+    whole = _figure(fractions, axis, names, f"All {len(fractions)} fractions")
+    return {"figure": replace(figure, reading=reading), "table": "", "whole": whole}
 
 
-def _figure(shown: Sequence[Difference], axis: Axis, names: tuple[str, str], title: str, reading: str = "") -> Chart:
+def _figure(shown: Sequence[Difference], axis: Axis, names: tuple[str, str], title: str) -> Chart:
     """Return a figure in which the mark of each verdict stands beside its row."""
-    names_of_rows = figures.row_names(shown, two_lines, NAME_LENGTH)
+    names_of_rows = row_names(shown, two_lines, NAME_LENGTH)
     rows = [f"{name} {VERDICTS[each.verdict]}" for name, each in zip(names_of_rows, shown, strict=True)]
     return Chart(
         title=title,
-        panels=[figures.difference_panel(shown, rows, axis, names)],
+        panels=[difference_panel(shown, rows, axis, names)],
         breadth=BREADTH,
-        reading=reading,
+        reading="",
         detail=" ".join(
             f"{each.title} {difference_text(each)}, {each.verdict}."
             for each in shown
             if each.verdict not in ("no evidence", "not tested")
         ),
     )
+
+
+SHOWN = (0, 1, 2, 3, 4, 6, 7, 9, 8)
+"""Columns of the table that all formats share: the verdict comes last, and the p-value that decides it is enough."""
+
+
+def difference_rows(comparisons: Sequence[Comparison]) -> tuple[list[dict[str, object]], str]:
+    """Return a row for the headline of each evaluation, with a line for each candidate that has it.
+
+    A fraction lies on an axis that all rows share, from 0 to 1, whose middle is no difference; what it reaches to on both
+    sides is returned besides, in words.
+    """
+    heads: dict[str, dict[int, Difference]] = {}
+    for place, comparison in enumerate(comparisons):
+        for evaluation, differences in by_evaluation(comparison).items():
+            heads.setdefault(evaluation, {})[place] = telling(differences)
+    fractions = [each for by_place in heads.values() for each in by_place.values() if each.base.unit == "fraction"]
+    axis = difference_axis(fractions)
+    reach = max(abs(axis.low), abs(axis.high)) / 100
+    ids = [evaluation_anchors(comparison, place, len(comparisons)) for place, comparison in enumerate(comparisons)]
+    rows: list[dict[str, object]] = []
+    for evaluation, by_place in heads.items():
+        place, first = next(iter(by_place.items()))
+        rows.append(
+            {
+                "anchor": ids[place][evaluation],
+                "title": evaluation_title(evaluation),
+                "data": evaluation.partition("@")[2],
+                "metric": first.title,
+                "direction": arrow(first.base),
+                "lines": [_line(each, place + 1, reach) for place, each in by_place.items()],
+            }
+        )
+    return rows, f"{100 * reach:g} pp" if fractions else ""
+
+
+def telling(differences: Sequence[Difference]) -> Difference:
+    """Return the difference that stands for those of an evaluation: of its first headline metric, or else the first."""
+    name = first_headline({each.name: each.candidate for each in differences})
+    return next(each for each in differences if each.name == name)
+
+
+def _line(each: Difference, place: int, reach: float) -> dict[str, object]:
+    unit = each.base.unit
+
+    def at(value: float | None) -> float | None:
+        return None if value is None or unit != "fraction" else 0.5 + 0.5 * value / reach
+
+    return {
+        "place": place,
+        "both": f"{quantity(each.base.value, unit)} → {quantity(each.candidate.value, each.candidate.unit)}",
+        "difference": difference_text(each),
+        "interval": change_interval(each.low, each.high, unit) if each.low is not None else "",
+        "verdict": each.verdict,
+        "glyph": VERDICTS[each.verdict],
+        "at": at(each.value),
+        "low": at(each.low),
+        "high": at(each.high),
+    }
+
+
+def evaluation_title(evaluation: str) -> str:
+    """Return the title of the task of ``task@data``."""
+    task = evaluation.partition("@")[0]
+    return load_section(task).section.title or readable(task)
+
+
+def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) -> dict[str, str]:
+    """Return the ids of a candidate's evaluations; of several candidates, each begins with its place."""
+    names = list(by_evaluation(comparison))
+    pairs = [(task, data) for task, _, data in (name.partition("@") for name in names)]
+    start = f"c{place + 1}-" if n_candidates > 1 else ""
+    return {name: start + own for name, own in zip(names, anchors(pairs), strict=True)}
+
+
+def all_differences_html(comparison: Comparison) -> Markup:
+    """Return all differences by evaluation, and those of headline metrics by slice, as a table."""
+    return difference_html(by_evaluation(comparison) | by_grouping(comparison), tally(comparison.differences))
+
+
+def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "") -> Markup:
+    """Return differences as a table, under the name of each group that has one."""
+    table = difference_table("", [each for differences in groups.values() for each in differences]).select(SHOWN)
+    columns = [
+        replace(each, header=each.header if each.header.startswith("p") else sentence_case(each.header))
+        for each in table.columns
+    ]
+    own = iter(table.rows)
+    rows = [row for name, those in groups.items() for row in (*([name] if name else []), *islice(own, len(those)))]
+    return Markup(as_html(replace(table, facts=facts, columns=columns, rows=rows), "verdicts"))
+
+
+def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
+    """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
+    found = by_data(comparison).get(evaluation)
+    if not found:
+        return None
+    table = similarity_table(found)
+    columns = [replace(each, header=sentence_case(each.header)) for each in table.columns]
+    return Markup(as_html(replace(table, columns=columns), "likeness"))
+
+
+def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Markup:
+    """Return a table of all metrics by evaluation, with the difference of every candidate.
+
+    A task that was asked twice on the same data has its metrics twice.
+
+    Args:
+        names: of the base, then of each candidate.
+    """
+    by_metric: dict[tuple[str, str, int], dict[int, Difference]] = {}
+    for place, comparison in enumerate(comparisons):
+        seen: dict[tuple[str, str], int] = {}
+        for each in comparison.differences:
+            name = each.evaluation, each.name
+            seen[name] = seen.get(name, 0) + 1
+            by_metric.setdefault((*name, seen[name]), {})[place] = each
+    ids = [evaluation_anchors(comparison, place, len(comparisons)) for place, comparison in enumerate(comparisons)]
+    rows: dict[str, list[Row]] = {}
+    for (evaluation, _, _), by_place in by_metric.items():
+        rows.setdefault(evaluation, []).append(_overview_row(by_place, ids))
+    table = Table(
+        facts="Values of the base, and what each candidate differs by",
+        columns=[
+            Column("Metric", is_number=False),
+            Column(f"Base: {names[0]}", model=0),
+            *(Column(name, model=place) for place, name in enumerate(names[1:], 1)),
+        ],
+        rows=[row for evaluation, those in rows.items() for row in (evaluation, *those)],
+    )
+    return Markup(as_html(table, "verdicts overview"))
+
+
+def _overview_row(by_place: Mapping[int, Difference], ids: Sequence[Mapping[str, str]]) -> Row:
+    first = next(iter(by_place.values()))
+    base = Cell(quantity(first.base.value, first.base.unit), sort_key=first.base.value)
+    return [
+        metric_cell(first),
+        base,
+        *(
+            _overview_cell(by_place[place], names[first.evaluation])
+            if place in by_place
+            else Cell("not compared", sort_key="")
+            for place, names in enumerate(ids)
+        ),
+    ]
+
+
+def _overview_cell(difference: Difference, anchor: str) -> Cell:
+    link = Markup('<a href="#{}">{}</a>').format(anchor, difference_text(difference))
+    verdict = f'<span class="verdict">{mark(VERDICTS[difference.verdict])}{difference.verdict}</span>'
+    css = difference.verdict.replace(" ", "-")
+    return Cell(difference.verdict, html=f"{link} {verdict}", sort_key=difference.value, css=css)

@@ -5,17 +5,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
-from pathlib import PurePath
 
-from clipbench.results.matching import Match, match
+from clipbench.results.matching import match
+from clipbench.results.numbers import listed
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench.results.titles import readable
-from clipbench_reports.page.text import NO_REASON, isolated, slug
-from clipbench_reports.sections.loading import LoadedSection, load_section
+from clipbench_reports.evidence.text import NO_REASON, isolated, short, slug
+from clipbench_reports.sections.section import LoadedSection, load_section
 
-RESERVED = (
+RESERVED = [
     "summary",
     "scorecard",
     "further",
@@ -27,7 +26,7 @@ RESERVED = (
     "top",
     "keys",
     "switch",
-)
+]
 """The ids of what is no section of a task."""
 
 
@@ -92,16 +91,12 @@ class Group:
     @property
     def differences(self) -> list[str]:
         """Facts that are not the same for all models, so that their numbers must not be compared."""
-        return [each.name for each in self._match.differences]
+        return list(match(*(entry.evaluation for entry in self.measured)).differences)
 
     @property
     def notes(self) -> list[str]:
         """Facts that differ though the samples are the same, and how the samples are paired."""
-        return list(self._match.notes)
-
-    @property
-    def _match(self) -> Match:
-        return match(*(entry.evaluation for entry in self.measured))
+        return list(match(*(entry.evaluation for entry in self.measured)).notes)
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
@@ -134,8 +129,11 @@ def unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     given = set(taken)
     ids = []
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_@.+/-]+", "-", name).strip("-") or "x"
-        free = next(each for k in count(1) if (each := plain if k == 1 else f"{plain}-{k}") not in given)
+        plain = free = re.sub(r"[^A-Za-z0-9_@.+/-]+", "-", name).strip("-") or "x"
+        number = 1
+        while free in given:
+            number += 1
+            free = f"{plain}-{number}"
         given.add(free)
         ids.append(free)
     return ids
@@ -171,7 +169,7 @@ def scope(groups: Sequence[Group]) -> str:
             tasks.setdefault(each.data, []).append(isolated(each.task))
     if not tasks:
         return "Nothing was measured."
-    parts = [f"{_joined_by_and(list(dict.fromkeys(names)))} on {isolated(data)}" for data, names in tasks.items()]
+    parts = [f"{listed(list(dict.fromkeys(names)))} on {isolated(data)}" for data, names in tasks.items()]
     n_missing = sum(1 for each in groups if not each.measured)
     missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
     return f"Measured: {'; '.join(parts)}.{missing}"
@@ -196,20 +194,3 @@ def notes(groups: Sequence[Group]) -> list[str]:
     """Return differences between models whose samples are the same, and how samples are paired."""
     several = [group for group in groups if len(group.measured) > 1 and not group.differences]
     return [f"{isolated(group.task)} on {isolated(group.data)}: {note}." for group in several for note in group.notes]
-
-
-def short(names: Sequence[str]) -> list[str]:
-    """Return the last parts of names that are paths, where these tell them apart; no tag goes without its architecture.
-
-    Example:
-        >>> short(["runs/base", "runs/mine/step-2"]), short(["a/model", "b/model"])
-        (['base', 'step-2'], ['a/model', 'b/model'])
-        >>> short(["hf:openai/clip", "open_clip:ViT-B-32/openai"])
-        ['clip', 'open_clip:ViT-B-32/openai']
-    """
-    last = [name if name.startswith("open_clip:") else PurePath(name).name or name for name in names]
-    return last if len(set(last)) == len(names) else list(names)
-
-
-def _joined_by_and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]

@@ -1,13 +1,11 @@
 """The origin of numbers: the model, the data, the command, the machine."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from clipbench.results import numbers as fmt
 from clipbench.results.provenance import encoded_facts, model_facts, moment
-from clipbench.results.record import EvaluationRecord, Result, as_json
+from clipbench.results.record import EvaluationRecord, as_json
 from clipbench.results.run import Run
 
 MODEL_FACTS = {
@@ -26,33 +24,8 @@ MODEL_FACTS = {
 STEPS = {"load": "Load", "encode_images": "Encode images", "encode_texts": "Encode texts", "score": "Score"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Everything that it takes to make a run again."""
-
-    label: str
-    place: int
-    command: list[str]
-    """Words, quoted for a shell."""
-    model: list[tuple[str, str]]
-    model_notes: list[str]
-    environment: list[tuple[str, str]]
-    evaluations: list["EvaluationOrigin"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOrigin:
-    """The data and parameters of one evaluation, and the time it took."""
-
-    name: str
-    status: str
-    data: list[tuple[str, str]]
-    task: list[tuple[str, str]]
-    work: list[tuple[str, str]]
-
-
-def origin(run: Run, label: str, place: int) -> Origin:
-    """Return the origin of a run."""
+def origin(run: Run, label: str, place: int) -> dict[str, object]:
+    """Return everything that it takes to make a run again: its command in words quoted for a shell, and named facts."""
     result = run.result
     environment = {
         "clipbench": result.clipbench_version,
@@ -60,15 +33,21 @@ def origin(run: Run, label: str, place: int) -> Origin:
         "seed": str(result.seed),
         **{str(name): _plain(value) for name, value in result.environment.items()},
     }
-    return Origin(
-        label=label,
-        place=place,
-        command=[shlex.quote(word) for word in result.command],
-        model=[*((words, _fact(result.model, name)) for name, words in MODEL_FACTS.items()), _preflight(result)],
-        model_notes=[str(note) for note in result.model.get("notes") or ()],
-        environment=list(environment.items()),
-        evaluations=[_evaluation(evaluation) for evaluation in result.evaluations],
-    )
+    checks = "not made"
+    if result.preflight is not None:
+        checks = ", ".join(each.check for each in result.preflight) or "nothing found"
+    return {
+        "label": label,
+        "place": place,
+        "command": [shlex.quote(word) for word in result.command],
+        "model": [
+            *((words, _fact(result.model.get(name))) for name, words in MODEL_FACTS.items()),
+            ("Quick checks", checks),
+        ],
+        "model_notes": [str(note) for note in result.model.get("notes") or ()],
+        "environment": list(environment.items()),
+        "evaluations": [_evaluation(evaluation) for evaluation in result.evaluations],
+    }
 
 
 def headline_facts(run: Run) -> str:
@@ -76,15 +55,7 @@ def headline_facts(run: Run) -> str:
     return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in model_facts(run))
 
 
-def _preflight(result: Result) -> tuple[str, str]:
-    """Return what the quick checks before the run found, in a few words."""
-    found = result.preflight
-    if found is None:
-        return "Quick checks", "not made"
-    return "Quick checks", ", ".join(each.check for each in found) or "nothing found"
-
-
-def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
+def _evaluation(evaluation: EvaluationRecord) -> dict[str, object]:
     dataset = evaluation.dataset
     data = {
         "id": dataset.id,
@@ -93,19 +64,22 @@ def _evaluation(evaluation: EvaluationRecord) -> EvaluationOrigin:
         "n": fmt.count(dataset.n_samples) if dataset.n_samples else None,
         "fingerprint": dataset.fingerprint,
     }
-    params = {name: _plain(value) for name, value in evaluation.params.items()}
-    seconds = {
-        STEPS.get(step, step.replace("_", " ").capitalize()): fmt.duration(seconds)
+    work = [
+        (STEPS.get(step, step.replace("_", " ").capitalize()), fmt.duration(seconds))
         for step, seconds in evaluation.seconds.items()
+    ]
+    if encoded := encoded_facts(evaluation.encoded):
+        work.append(("Vectors", encoded))
+    return {
+        "name": evaluation.name,
+        "status": evaluation.status,
+        "data": [(name, value or "not recorded") for name, value in data.items()],
+        "task": [
+            ("version", str(evaluation.task_version)),
+            *((name, _plain(value)) for name, value in evaluation.params.items()),
+        ],
+        "work": work,
     }
-    encoded = encoded_facts(evaluation.encoded)
-    return EvaluationOrigin(
-        name=evaluation.name,
-        status=evaluation.status,
-        data=[(name, value or "not recorded") for name, value in data.items()],
-        task=[("version", str(evaluation.task_version)), *params.items()],
-        work=[*seconds.items(), *([("Vectors", encoded)] if encoded else [])],
-    )
 
 
 def citations(runs: Sequence[Run]) -> list[tuple[str, str]]:
@@ -117,8 +91,7 @@ def citations(runs: Sequence[Run]) -> list[tuple[str, str]]:
     return [(data, cite or "not recorded: see where you got the data") for data, cite in cited.items()]
 
 
-def _fact(model: Mapping[str, Any], name: str) -> str:
-    value = model.get(name)
+def _fact(value: object) -> str:
     if value is None:
         return "not known"
     return fmt.significant(float(value)) if isinstance(value, int | float) else str(value)

@@ -1,53 +1,39 @@
 """The report: one HTML file with no outside reference, made from results alone."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
-from clipbench.results.costs import cost_table
-from clipbench.results.provenance import moment
+from clipbench.results.matching import is_one_training
+from clipbench.results.provenance import cost_table, moment
 from clipbench.results.run import Run
-from clipbench.results.table import Table, as_html
+from clipbench.results.shown_samples import evenly_spaced
+from clipbench.stats.claims import one_page
 from clipbench.training.history import history_of_runs
-from clipbench_reports import figures
-from clipbench_reports.compiled import environment
-from clipbench_reports.drawing import page
-from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.told import told
-from clipbench_reports.galleries.images import MAX_BYTES, PageBudget
-from clipbench_reports.page.contents import PROVENANCE, SUMMARY, Entry, of_tasks
-from clipbench_reports.page.evidence import MissingEvidence
+from clipbench_reports.drawing.marks import Axis, Chart, Dots
+from clipbench_reports.drawing.page import draw
+from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.evidence.findings import Finding, missing
+from clipbench_reports.evidence.text import isolated
+from clipbench_reports.figures import training
 from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
+from clipbench_reports.page.html import PROVENANCE, SUMMARY, Entry, assets, of_tasks, rendered, tight, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
-from clipbench_reports.page.scorecard import headline_cards, scorecard
-from clipbench_reports.page.section import n_shares, task_results
-from clipbench_reports.page.sentences import leads
-from clipbench_reports.page.sentences.findings import Finding, missing
-from clipbench_reports.page.sentences.highlights import MOST, RULE, Sentence, in_short
-from clipbench_reports.page.summary import summary_rows
-from clipbench_reports.page.text import isolated, slug
-
-CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
-"""HTML may hold none of them; a damaged file name may."""
-
-SHEETS = ("page", "contents", "summary", "scorecard", "section", "figure", "failure")
-"""The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
-SCRIPTS = ("page", "contents", "summary", "scorecard", "figure", "download", "failure")
-"""The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
+from clipbench_reports.page.scorecard import first_headline, headline_cards, scorecard
+from clipbench_reports.page.section import TaskResults, n_shares, task_results
+from clipbench_reports.page.sentences import MOST, RULE, RULE_OF_SEVERAL, Sentence, in_short, leads
+from clipbench_reports.sections.gallery import MAX_BYTES, PageBudget
 
 MAX_DRAWN = 48
 """Evaluations, or label sets, of all models together, that get figures: more would not be read, nor fit 2 MB."""
+CLOUD_BREADTH, CLOUD_DOTS = 0.9, 300
+"""Breadth of a small scatter on the first screen, shown at a fraction of that, and its dots of each kind: they are still seen."""
 
 
 def write_report(runs: Sequence[Run], path: Path, *, prints_all: bool = False) -> None:
@@ -60,41 +46,32 @@ def write_report(runs: Sequence[Run], path: Path, *, prints_all: bool = False) -
         UsageError: there is no run, or the file cannot be written.
         ClipbenchError: a run is damaged.
     """
+    write_html(report_html(runs, prints_all=prints_all), path)
+
+
+def report_html(runs: Sequence[Run], *, prints_all: bool = False) -> str:
+    """Return the report of one or more runs, as ``write_report`` writes it."""
     if not runs:
         raise UsageError("a report needs at least one run: got none")
-    write_page("report.html.j2", _context(runs, prints_all=prints_all), path)
+    return rendered("report.html.j2", {**_context(runs), "prints_all": prints_all})
 
 
-def write_page(template: str, context: Mapping[str, object], path: Path) -> None:
-    """Render a template and write the page, whole or not at all.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    text = _environment().get_template(template).render(**context).translate(CONTROL_CHARACTERS)
-    write_atomic({path: text.encode("utf-8", errors="replace")})  # a lone surrogate of a file name becomes "?"
-
-
-def assets(*sheets: str) -> dict[str, Markup]:
-    """Return style and script of a page, and a policy under which it asks for nothing and runs no other script.
-
-    Args:
-        sheets: further style sheets, over those of the report.
-    """
-    style = "\n".join(_static(f"{name}.css") for name in (*SHEETS, *sheets, "print"))
-    script = "\n".join(_static(f"{name}.js") for name in SCRIPTS)
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
-    return {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
+def _context(runs: Sequence[Run]) -> dict[str, object]:
+    """Return all that the page says, in which no statement claims more than a test supports that is corrected over the page."""
+    groups = group(runs)
+    measured = [(each.section, entry.evaluation) for each in groups for entry in each.measured]
+    n_figures = sum(
+        len(section.label_sets(evaluation)) for section, evaluation in measured
+    )  # one of each makes a claim
+    with one_page(
+        lambda: [section.summary(evaluation) for section, evaluation in measured], n_more=n_figures + (len(runs) > 1)
+    ):
+        return _said(runs, groups)
 
 
-def _static(name: str) -> str:
-    return files("clipbench_reports").joinpath(f"static/{name}").read_text(encoding="utf-8")
-
-
-def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, object]:
-    """Return what the template writes."""
-    names, groups = page_labels(runs), group(runs)
+def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
+    names = page_labels(runs)
+    labelled = list(zip(names, runs, strict=True))
     is_one = len(runs) == 1
     measured = [each for each in groups if each.measured]
     training = _training(runs, {each.task: each.title for each in groups})
@@ -102,60 +79,51 @@ def _context(runs: Sequence[Run], *, prints_all: bool = False) -> dict[str, obje
     n_drawn = sum(len(each.section.label_sets(entry.evaluation)) for each in measured for entry in each.measured)
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
     sections = [task_results(each, budget=budget, failures_of=failures_of) for each in measured]
-    found = leads.leads(groups) if not is_one else []
-    averages = {name: run.result.average for name, run in zip(names, runs, strict=True)}
+    found = leads(groups) if not is_one else []
+    # Of a training, what changed through it stands at the top: the comparison of its checkpoints says less.
+    firsts = [Sentence("training", Finding("plain", chart.title)) for chart in training[-1:]]
+    firsts = firsts or sorted(found, key=lambda each: each.finding.mark != "ahead")[:MOST]
+    averages = {name: run.result.average for name, run in labelled}
     headlines, further = headline_cards(measured, averages)
-    entries = [Entry(each.anchor, each.title, each.data) for each in sections]
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
     return {
         **assets(),
-        "models": [{"label": name, "facts": headline_facts(run)} for name, run in zip(names, runs, strict=True)],
+        "models": [{"label": name, "facts": headline_facts(run)} for name, run in labelled],
         "preflight": [
             {"place": place, "label": name, "finding": finding}
-            for place, (name, run) in enumerate(zip(names, runs, strict=True))
+            for place, (name, run) in enumerate(labelled)
             for finding in run.result.preflight or ()
         ],
         "contents": [
             SUMMARY,
             *([Entry("training", "Through the training")] if training else []),
             Entry("scorecard", "Scorecard"),
-            *of_tasks(entries),
+            *of_tasks(Entry(each.anchor, each.title, each.data) for each in sections),
             PROVENANCE,
         ],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
-        "sentences": [*(_changes(training) or _first(found)), *in_short(_sentences(groups, len(runs)))],
+        "sentences": [*firsts, *in_short(_sentences(groups, len(runs)))],
         "leads": {each.anchor: each.finding for each in found},
-        "rule": RULE if is_one else leads.RULE,
+        "rule": RULE if is_one else RULE_OF_SEVERAL,
         "warnings": warnings(groups),
         "notes": notes(groups),
-        "rows": summary_rows(measured, sections),
+        "rows": [_overview(each, results) for each, results in zip(measured, sections, strict=True)],
         "headlines": headlines,
         "further": further,
         "card": scorecard(groups, averages),
-        "interval_name": _tight(fmt.interval_name(all_metrics)),
+        "interval_name": tight(fmt.interval_name(all_metrics)),
         "training": training,
         "sections": sections,
         "is_drawn": budget is not None,
-        "prints_all": prints_all,
         "citations": citations(runs),
-        "costs": cost_table([run.result for run in runs[-1:]], names[-1:])
+        "costs": cost_table([run.result for _, run in labelled[-1:]], names[-1:])
         if training
         else cost_table([run.result for run in runs], names),
-        "origins": [origin(run, name, place) for place, (name, run) in enumerate(zip(names, runs, strict=True))],
+        "origins": [origin(run, name, place) for place, (name, run) in enumerate(labelled)],
     }
-
-
-def _changes(training: Sequence[Chart]) -> list[Sentence]:
-    """Return what changed through a training, of which the comparison of its checkpoints says less."""
-    return [Sentence("training", Finding("plain", chart.title)) for chart in training[-1:]]
-
-
-def _first(found: Sequence[Sentence]) -> list[Sentence]:
-    """Return the sentences on several models that stand at the top: those that tell one ahead come first."""
-    return sorted(found, key=lambda each: each.finding.mark != "ahead")[:MOST]
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
@@ -163,75 +131,23 @@ def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
 
     First the headline metrics, then the gap with cosines and recall.
     """
-    if len(runs) < 2 or any(run.result.model.get("step") is None for run in runs):
+    if not is_one_training(runs):
         return []
     try:
         history = history_of_runs(runs)
     except ClipbenchError:
-        return []  # of several trainings, or measured in different ways: the warnings above the sections say so
+        return []  # measured in different ways: the warnings above the sections say so
     drawn = []
-    draws = (partial(figures.progress, history, runs, titles), partial(figures.track, [history], [history.label]))
-    for draw in draws:
+    for draws in (
+        partial(training.progress, history, runs, titles),
+        partial(training.track, [history], [history.label]),
+    ):
         try:
-            made = draw()
+            made = draws()
             drawn.append(replace(made, n_columns=min(3, len(made.panels))))
         except MissingEvidence:
             continue
     return drawn
-
-
-def _environment() -> Environment:
-    """Return what renders the templates, and knows how numbers are written."""
-    return environment(
-        "clipbench_reports",
-        {
-            "number": fmt.number,
-            "unit": fmt.symbol,
-            "interval": fmt.interval,
-            "count": fmt.count,
-            "at": _on_axis,
-            "prose": _prose,
-            "listed": _listed,
-            "slug": slug,
-            "tight": _tight,
-            "breakable": _breakable,
-            "drawn": page.draw,
-            "told": _told,
-            "drawn_narrow": page.draw_narrow,
-            "drawn_apart": page.draw_apart,
-            "alt": page.alt,
-        },
-    )
-
-
-def _on_axis(fraction: float) -> str:
-    """Return where a fraction lies on the common axis, as a CSS percentage; one outside stands at the end."""
-    return f"{100 * min(1.0, max(0.0, fraction)):.4g}%"
-
-
-def _prose(text: str) -> Markup:
-    """Return a text escaped, with what stands in backticks set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(_tight(text)))))
-
-
-def _told(figure: Chart) -> Markup:
-    """Return the numbers of a figure escaped as content, in which quotation marks may stand."""
-    return Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;"))
-
-
-def _listed(table: Table) -> Markup:
-    """Return a table without its title, which stands above it."""
-    return Markup(as_html(replace(table, title=""), "list"))
-
-
-def _breakable(name: str) -> Markup:
-    """Return a name escaped, in which a line may end after a slash."""
-    return Markup("/<wbr>").join(name.split("/"))
-
-
-def _tight(text: str) -> str:
-    """Return a text in which no line breaks between a number and its percent sign."""
-    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
 
 
 def _sentences(groups: list[Group], n_models: int) -> list[Sentence]:
@@ -249,3 +165,37 @@ def _sentences(groups: list[Group], n_models: int) -> list[Sentence]:
             finding = missing(f"{each.task}@{each.data}", f"{gap.status} ({models})", gap.reason)
             sentences.append(Sentence(each.anchor, finding))
     return sentences
+
+
+def _overview(measured: Group, results: TaskResults) -> dict[str, object]:
+    """Return the row of a task on the first screen: its first headline metric, and its most telling failure or its cloud."""
+    # Of checkpoints the failures of the last count, and so those of the last model come first.
+    galleries = (each for part in reversed(results.parts) for block in part.blocks for each in block.galleries)
+    images = (image for each in galleries for failure in each.failures[:1] for image in failure.images)
+    return {
+        "anchor": measured.anchor,
+        "title": results.title,
+        "data": measured.data,
+        "metric": first_headline(measured),
+        "thumb": next((image for image in images if image.address), None),
+        "cloud": _cloud(results),
+    }
+
+
+def _cloud(results: TaskResults) -> Markup | None:
+    """Return the first scatter of a task, of one model, without axes and words, which stand in the section."""
+    blocks = [*results.joint, *(block for part in results.parts for block in part.blocks)]
+    for figure in (figure for block in blocks for figure in block.figures):
+        for panel in figure.panels:
+            dots = [_few(mark) for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
+            if len(dots) > 1:
+                x, y = (Axis(low=axis.low, high=axis.high) for axis in (panel.x, panel.y))
+                bare = replace(panel, x=x, y=y, marks=dots, title="", model=None)
+                small = replace(figure, panels=[bare], n_columns=1, breadth=CLOUD_BREADTH)
+                return Markup(re.sub(r' role="img" aria-label="[^"]*"', ' aria-hidden="true"', draw(small), count=1))
+    return None
+
+
+def _few(dots: Dots) -> Dots:
+    rows = evenly_spaced(len(dots.xs), CLOUD_DOTS)
+    return replace(dots, name="", ids=(), xs=[dots.xs[row] for row in rows], ys=[dots.ys[row] for row in rows])

@@ -1,35 +1,18 @@
 """The metrics of all models, the headlines and all of them: fractions on one axis, others in their units."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
+from clipbench_reports.evidence.evidence import PLAIN
 from clipbench_reports.page.groups import Entry, Gap, Group, unique
-from clipbench_reports.page.label_sets import PLAIN
 
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedMark:
-    """A value that was published for the same model, data and protocol."""
-
-    value: float
-    verdict: str
-    """``agrees`` where the interval contains it, with the kind of source where that is not first-hand."""
-    note: int
-    """Number of the footnote with protocol and source."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """A control in few words, beside the metric that is read against it."""
-
-    words: str
-    value: str
-    """With its unit."""
+Control = tuple[str, str]
+"""A control in few words, beside the metric that is read against it, and its value with its unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +24,8 @@ class MetricValue:
     metric: Metric
     note: int | None
     """Number of the footnote that says why there is no interval."""
-    published: list[PublishedMark]
+    published: list[tuple[float, str, int]]
+    """Values that were published for the same model, data and protocol; each with a verdict, and the number of its footnote."""
     controls: list[Control]
     """Controls that the value is read against."""
 
@@ -50,7 +34,7 @@ class MetricValue:
 class MetricLines:
     """A metric with a line for each model that has it."""
 
-    anchor: str
+    anchor: str = ""
     """The id of its row; empty where it has none."""
     subset: str
     """The part of its name before the slash, where several metrics share that and are listed under it."""
@@ -62,7 +46,6 @@ class MetricLines:
     whole: str
     """The title with that of its subset in any case."""
     direction: str
-    """``↑``, ``↓`` or nothing."""
     unit: str
     lines: list[MetricValue]
 
@@ -74,29 +57,19 @@ class MetricLines:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aside:
-    """One model's controls that belong to no single metric."""
-
-    label: str
-    """Nothing where it is said for all models at once."""
-    place: int
-    controls: list[Control]
-
-
-@dataclass(frozen=True, kw_only=True)
 class TaskMetrics:
-    """The metrics of one task on one data set."""
+    """The metrics of one task on one data set, or an average, which has no section and so no anchor."""
 
-    anchor: str
-    """Empty for an average, which has no section."""
+    anchor: str = ""
     title: str
-    data: str
+    data: str = ""
     metrics: list[MetricLines]
-    asides: list[Aside]
-    missing: list[Gap]
+    asides: Sequence[tuple[str, int, list[Control]]] = ()
+    """Controls that belong to no single metric, by label and place of the model; without a label for all models at once."""
+    missing: Sequence[Gap] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Scorecard:
     """Blocks of metrics, with the footnotes that their lines number."""
 
@@ -104,16 +77,9 @@ class Scorecard:
     notes: list[str]
 
     @property
-    def has_published(self) -> bool:
-        """True where a published value stands beside any metric."""
-        lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
-        return any(line.published for line in lines)
-
-    @property
-    def has_controls(self) -> bool:
-        """True where a control stands beside any metric."""
-        lines = (line for block in self.blocks for metric in block.metrics for line in metric.lines)
-        return any(line.controls for line in lines)
+    def lines(self) -> list[MetricValue]:
+        """All values."""
+        return [line for block in self.blocks for metric in block.metrics for line in metric.lines]
 
 
 def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] = MappingProxyType({})) -> Scorecard:
@@ -123,8 +89,15 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
         averages: those of the models' suites, by label in the models' order; they come first.
     """
     notes: list[str] = []
-    blocks = [*_averages(averages, notes), *(_block(group, notes) for group in groups)]
-    return Scorecard(blocks=[block for block in blocks if block.metrics or block.missing], notes=notes)
+    blocks = _averages(averages, notes)
+    for group in groups:
+        loose = [(entry.label, entry.place, loose_controls(entry.evaluation)) for entry in group.measured]
+        if loose and all(controls == loose[0][2] for _, _, controls in loose):
+            loose = [("", *loose[0][1:])]
+        metrics = metric_lines(group.measured, notes, anchor=group.anchor)
+        facts = {"anchor": group.anchor, "title": group.title, "data": group.data}
+        blocks.append(TaskMetrics(**facts, metrics=metrics, asides=loose, missing=group.gaps))
+    return Scorecard([block for block in blocks if block.metrics or block.missing], notes)
 
 
 def headline_cards(groups: list[Group], averages: Mapping[str, AverageRecord | None]) -> tuple[Scorecard, Scorecard]:
@@ -132,43 +105,33 @@ def headline_cards(groups: list[Group], averages: Mapping[str, AverageRecord | N
 
     An evaluation that is scored once for each label set has a first one of each.
     """
-    firsts = [_first_headlines(group) for group in groups]
-    notes: list[str] = []
-    means = [block for block in _averages(averages, notes) if block.metrics]
-    blocks = [*means, *_of_headlines(groups, firsts, notes)]
-    others = [
-        {each.name for each in _headlines(group, [])} - first for group, first in zip(groups, firsts, strict=True)
-    ]
-    more: list[str] = []
-    return Scorecard(blocks=blocks, notes=notes), Scorecard(blocks=_of_headlines(groups, others, more), notes=more)
+    first, further = Scorecard([], []), Scorecard([], [])
+    first.blocks.extend(block for block in _averages(averages, first.notes) if block.metrics)
+    for group in groups:
+        firsts = _first_headlines(group)
+        others = {line.name for line in _headlines(group, [])} - firsts
+        for card, names in ((first, firsts), (further, others)):
+            if metrics := _headlines(group, card.notes, names):
+                block = TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics)
+                card.blocks.append(block)
+    return first, further
 
 
 def first_headline(group: Group) -> MetricLines | None:
     """Return the first headline metric of a group that any of its models has a value of, or else the first; None without any."""
-    return min(_headlines(group, []), key=lambda line: not _has_value(line), default=None)
+    return min(_headlines(group, []), key=_is_undefined, default=None)
 
 
 def _first_headlines(group: Group) -> set[str]:
     """Return the name of the first headline metric with a value, or else of the first, of each label set."""
     label_sets = {name for entry in group.measured for name in group.section.label_sets(entry.evaluation)}
     names: dict[str, str] = {}
-    for each in sorted(_headlines(group, []), key=lambda line: not _has_value(line)):
+    for each in sorted(_headlines(group, []), key=_is_undefined):
         names.setdefault(_subset(each.name) if _subset(each.name) in label_sets else PLAIN, each.name)
     return set(names.values())
 
 
-def _of_headlines(groups: list[Group], names: list[set[str]], notes: list[str]) -> list[TaskMetrics]:
-    """Return the headline metrics of some names of each group, without groups that have none."""
-    blocks = []
-    for group, own in zip(groups, names, strict=True):
-        if metrics := _headlines(group, notes, own):
-            facts = {"anchor": group.anchor, "title": group.title, "data": group.data}
-            blocks.append(TaskMetrics(**facts, metrics=metrics, asides=[], missing=[]))
-    return blocks
-
-
 def _headlines(group: Group, notes: list[str], names: set[str] | None = None) -> list[MetricLines]:
-    """Return the headline metrics of a group, or those of some names."""
 
     def choose(evaluation: EvaluationRecord) -> Mapping[str, Metric]:
         return {name: each for name, each in headlines(evaluation).items() if names is None or name in names}
@@ -179,8 +142,8 @@ def _headlines(group: Group, notes: list[str], names: set[str] | None = None) ->
     ]
 
 
-def _has_value(metric: MetricLines) -> bool:
-    return any(line.metric.value is not None for line in metric.lines)
+def _is_undefined(metric: MetricLines) -> bool:
+    return all(line.metric.value is None for line in metric.lines)
 
 
 def metric_lines(
@@ -200,15 +163,8 @@ def metric_lines(
     by_metric: dict[str, list[MetricValue]] = {}
     for entry in entries:
         for name, metric in choose(entry.evaluation).items():
-            line = MetricValue(
-                label=entry.label,
-                place=entry.place,
-                metric=metric,
-                note=_footnote(metric, notes),
-                published=_published(metric, notes),
-                controls=controls_of(name, entry.evaluation) if metric is entry.evaluation.metrics.get(name) else [],
-            )
-            by_metric.setdefault(name, []).append(line)
+            controls = controls_of(name, entry.evaluation) if metric is entry.evaluation.metrics.get(name) else []
+            by_metric.setdefault(name, []).append(_line(entry.label, entry.place, metric, notes, controls))
     n_metrics = Counter(_subset(name) for name in by_metric)
     subsets = {name: title for entry in reversed(entries) for name, title in entry.evaluation.subsets.items()}
     # A stable sort: what has no heading must not stand under that of another.
@@ -218,46 +174,24 @@ def metric_lines(
     return [replace(each, anchor=own) for each, own in zip(made, ids, strict=True)]
 
 
-def _block(group: Group, notes: list[str]) -> TaskMetrics:
-    return TaskMetrics(
-        anchor=group.anchor,
-        title=group.title,
-        data=group.data,
-        metrics=metric_lines(group.measured, notes, anchor=group.anchor),
-        asides=_asides(group.measured),
-        missing=group.gaps,
-    )
+def arrow(metric: Metric) -> str:
+    """Return ``↑`` where higher is better, ``↓`` where lower is, or nothing."""
+    return {True: "↑", False: "↓", None: ""}[metric.higher_is_better]
 
 
 def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) -> list[TaskMetrics]:
     """Return a block for each average, over the same scores of all its models."""
     blocks = []
-    of_models = [(place, label, each) for place, (label, each) in enumerate(averages.items()) if each is not None]
-    for title in dict.fromkeys(each.metric.title for _, _, each in of_models):
-        mine = [(place, label, each.metric) for place, label, each in of_models if each.metric.title == title]
-        lines = [
-            MetricValue(
-                label=label, place=place, metric=metric, note=_footnote(metric, notes),
-                published=_published(metric, notes), controls=[],
-            )
-            for place, label, metric in mine
-            if metric.value is not None
-        ]  # fmt: skip
-        missing = [Gap([label], "No average", str(metric.reason)) for _, label, metric in mine if metric.value is None]
+    of_models = [
+        (label, place, each.metric) for place, (label, each) in enumerate(averages.items()) if each is not None
+    ]
+    for title in dict.fromkeys(metric.title for _, _, metric in of_models):
+        mine = [(label, place, metric) for label, place, metric in of_models if metric.title == title]
+        lines = [_line(*each, notes, []) for each in mine if each[2].value is not None]
+        missing = [Gap([label], "No average", str(metric.reason)) for label, _, metric in mine if metric.value is None]
         metrics = [_titled("average", lines, {}, is_listed=False)] if lines else []
-        blocks.append(TaskMetrics(anchor="", title=title, data="", metrics=metrics, asides=[], missing=missing))
+        blocks.append(TaskMetrics(title=title, metrics=metrics, missing=missing))
     return blocks
-
-
-def _asides(entries: list[Entry]) -> list[Aside]:
-    """Return the controls of each model that belong to none of its metrics."""
-    asides = []
-    for entry in entries:
-        loose = loose_controls(entry.evaluation, entry.evaluation.controls)
-        asides.append(Aside(label=entry.label, place=entry.place, controls=loose))
-    if asides and all(aside.controls == asides[0].controls for aside in asides):
-        return [replace(asides[0], label="")]
-    return asides
 
 
 def _titled(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
@@ -265,13 +199,12 @@ def _titled(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, 
     first = next((line.metric for line in lines if line.metric.title), lines[0].metric)
     subset = _subset(name) if is_listed else ""
     return MetricLines(
-        anchor="",
         subset=subset,
         heading=subset_title(subset, subsets),
         name=name,
         words=metric_title(name, first) if is_listed else full_title(name, first, subsets),
         whole=full_title(name, first, subsets),
-        direction={True: "↑", False: "↓", None: ""}[first.higher_is_better],
+        direction=arrow(first),
         unit=first.unit,
         lines=lines,
     )
@@ -281,32 +214,24 @@ def _subset(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _footnote(metric: Metric, notes: list[str]) -> int | None:
-    """Return the number of the footnote for a value without an interval; an undefined one has its reason in place."""
-    if metric.value is None or metric.low is not None:
-        return None
-    return _numbered(metric.reason or "No interval and no reason were recorded.", notes)
+def _line(label: str, place: int, metric: Metric, notes: list[str], controls: list[Control]) -> MetricValue:
+    """Return a model's value; what is said of it in footnotes is added to these."""
 
+    def numbered(note: str) -> int:
+        if note not in notes:
+            notes.append(note)
+        return notes.index(note) + 1
 
-def _published(metric: Metric, notes: list[str]) -> list[PublishedMark]:
-    if metric.value is None:
-        return []
-    verdicts = {True: "agrees", False: "differs", None: "no interval to agree with"}
-    return [
-        PublishedMark(
-            value=each.value,
-            verdict=verdicts[each.agrees] + (", secondary source" if each.is_secondary else ""),
-            note=_numbered(f"Published value: {each.protocol}. Source: {each.source}.", notes),
-        )
-        for each in metric.published
-    ]
-
-
-def _numbered(note: str, notes: list[str]) -> int:
-    """Return the number of a footnote, after it has been added if it is new."""
-    if note not in notes:
-        notes.append(note)
-    return notes.index(note) + 1
+    note, published = None, []
+    if metric.value is not None:  # an undefined one has its reason in place
+        if metric.low is None:
+            note = numbered(metric.reason or "No interval and no reason were recorded.")
+        for each in metric.published:
+            verdict = {True: "agrees", False: "differs", None: "no interval to agree with"}[each.agrees]
+            verdict += ", secondary source" if each.is_secondary else ""
+            source = numbered(f"Published value: {each.protocol}. Source: {each.source}.")
+            published.append((each.value, verdict, source))
+    return MetricValue(label=label, place=place, metric=metric, note=note, published=published, controls=controls)
 
 
 def controls_of(name: str, evaluation: EvaluationRecord) -> list[Control]:
@@ -326,14 +251,14 @@ def controls_of(name: str, evaluation: EvaluationRecord) -> list[Control]:
     return controls
 
 
-def loose_controls(evaluation: EvaluationRecord, controls: Mapping[str, Metric]) -> list[Control]:
-    """Return those of some controls that have a title and belong to no metric of the evaluation."""
+def loose_controls(evaluation: EvaluationRecord) -> list[Control]:
+    """Return the controls that have a title and belong to no metric of the evaluation."""
     return [
         _control(full_title(name, control, evaluation.subsets), control)
-        for name, control in controls.items()
+        for name, control in evaluation.controls.items()
         if control.value is not None and control.title and not set(control.control_of) & set(evaluation.metrics)
     ]
 
 
 def _control(words: str, metric: Metric) -> Control:
-    return Control(words=within_sentence(words), value=f"{number(metric.value, metric.unit)} {symbol(metric.unit)}")
+    return within_sentence(words), f"{number(metric.value, metric.unit)} {symbol(metric.unit)}"

@@ -1,28 +1,51 @@
 """One section a task: the question, the answer in sentences, and the figures, galleries and tables behind it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from clipbench.results.shown_samples import evenly_spaced
 from clipbench.results.table import Table
 from clipbench.results.titles import subset_title
-from clipbench_reports import figures
-from clipbench_reports.drawing.marks import Chart, ModelKey
+from clipbench_reports.drawing.marks import Chart, Dots
 from clipbench_reports.drawing.models import figure_labels
-from clipbench_reports.galleries.gallery import Gallery, MakeGallery
-from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.galleries.points import CLOUD_SHARES, Point
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked
+from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.evidence.evidence import (
+    PLAIN,
+    AllMissing,
+    Evidence,
+    MissingEvidence,
+    ModelEvidence,
+    ModelKey,
+    NotAsked,
+    shared_notes,
+)
+from clipbench_reports.evidence.findings import Finding
+from clipbench_reports.figures import any_task
 from clipbench_reports.page.groups import Entry, Group
-from clipbench_reports.page.label_sets import PLAIN, shared_notes
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
-from clipbench_reports.page.section_figures import Absence, drawings
-from clipbench_reports.page.sentences.findings import Finding
-from clipbench_reports.sections.loading import OWN, LoadedSection
-from clipbench_reports.sections.section import Draw
+from clipbench_reports.sections.gallery import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
+from clipbench_reports.sections.section import OWN, Draw, LoadedSection
 
 Made = TypeVar("Made", Table, Gallery)
-Measured = tuple[Entry, Evidence]
+Absence = tuple[str, str]
+"""The models that lack something, nothing where it is all that there are, and why."""
+
+
+CLOUD_SHARES = 10
+"""Shares of a page's budget that a cloud takes: as much as so many galleries, which have fewer and larger images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A sample that a scatter has a point for, or several."""
+
+    id: str
+    caption: str
+    """Nothing where the run recorded none."""
+    address: str
+    """Address of its image; empty where the run kept none or the budget of the page is used up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +82,7 @@ class SetResults:
         return {place - self.n_open: named for place, named in self.points.items() if place >= self.n_open}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelResults:
+class ModelResults(NamedTuple):
     """The results of one model."""
 
     label: str
@@ -121,83 +143,68 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         budget: for images in the page; None for no figures, tables and galleries.
         failures_of: the place of the only model whose tables and failures are shown; None for those of all.
     """
+    loaded = group.section
     measured = [(entry, Evidence(entry.run, entry.evaluation)) for entry in group.measured]
     is_joint = len(measured) > 1 and not group.differences
     footnotes: list[str] = []
+
+    def recorded(field: str) -> str:
+        return next(filter(None, (getattr(entry.evaluation, field) for entry in group.entries)), "")
+
+    parts = []
+    for entry, evidence in measured:
+        images = budget if failures_of in (None, entry.place) or not is_joint else None
+        blocks = [
+            _set_results(entry, _of(name, evidence, loaded), name, loaded, budget=images, has_figures=not is_joint)
+            for name in loaded.label_sets(evidence.evaluation)
+        ]
+        is_split = loaded.section.describe_label_set is not None
+        notes = shared_notes(evidence.evaluation) if is_split else list(evidence.evaluation.notes)
+        parts.append(ModelResults(entry.label, entry.place, blocks, notes))
     return TaskResults(
         anchor=group.anchor,
         task=group.task,
         title=group.title,
         data=group.data,
-        question=_recorded(group, "question"),
-        scoring=_recorded(group, "scoring"),
-        fault=group.section.fault,
+        question=recorded("question"),
+        scoring=recorded("scoring"),
+        fault=loaded.fault,
         differences=group.differences,
-        advice=group.section.section.advice,
-        has_own_advice=group.section.package == OWN,
+        advice=loaded.section.advice,
+        has_own_advice=loaded.package == OWN,
         joint=[] if budget is None or not is_joint else _joint(group, measured, budget=budget),
-        parts=[
-            _model_results(
-                each,
-                group.section,
-                budget=budget if failures_of in (None, each[0].place) or not is_joint else None,
-                has_figures=not is_joint,
-            )
-            for each in measured
-        ],
-        metrics=metric_lines(group.measured, footnotes) if group.section.section.lists_metrics else [],
+        parts=parts,
+        metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],
         controls=metric_lines(group.measured, footnotes, choose=lambda evaluation: evaluation.controls),
         footnotes=footnotes,
     )
 
 
-def _recorded(group: Group, field: str) -> str:
-    """Return a text of the task, from the first model whose run recorded it."""
-    return next(filter(None, (getattr(entry.evaluation, field) for entry in group.entries)), "")
-
-
-def _joint(group: Group, measured: Sequence[Measured], *, budget: PageBudget) -> list[SetResults]:
-    """Return the figures of several models together, for each label set."""
+def _joint(group: Group, measured: Sequence[tuple[Entry, Evidence]], *, budget: PageBudget) -> list[SetResults]:
     names = [entry.label for entry in group.entries] + group.unasked
     short = dict(zip(names, figure_labels(names), strict=True))
     loaded = group.section
     blocks = []
     for label_set in dict.fromkeys(name for entry, _ in measured for name in loaded.label_sets(entry.evaluation)):
         having = [
-            ModelEvidence(ModelKey(short[entry.label], entry.place), _evidence_of(label_set, evidence, loaded))
+            ModelEvidence(ModelKey(short[entry.label], entry.place), _of(label_set, evidence, loaded))
             for entry, evidence in measured
             if label_set in loaded.label_sets(entry.evaluation)
         ]
-        drawn = drawings(_figure_makers(loaded, [evidence for _, evidence in having]), having, budget=budget)
-        first = having[0][1]
-        blocks.append(
-            replace(_heading(label_set, first), classes=_classes(label_set, first, loaded), **drawn._asdict())
-        )
+        blocks.append(_with_figures(_heading(label_set, having[0].evidence), having, label_set, loaded, budget))
     return blocks
 
 
-def _model_results(
-    measured: Measured, loaded: LoadedSection, *, budget: PageBudget | None, has_figures: bool
-) -> ModelResults:
-    entry, evidence = measured
-    is_split = loaded.section.describe_label_set is not None
-    return ModelResults(
-        label=entry.label,
-        place=entry.place,
-        blocks=[
-            _set_results(measured, label_set, loaded, budget=budget, has_figures=has_figures)
-            for label_set in loaded.label_sets(evidence.evaluation)
-        ],
-        notes=shared_notes(evidence.evaluation) if is_split else list(evidence.evaluation.notes),
-    )
-
-
 def _set_results(
-    measured: Measured, label_set: str, loaded: LoadedSection, *, budget: PageBudget | None, has_figures: bool
+    entry: Entry,
+    evidence: Evidence,
+    label_set: str,
+    loaded: LoadedSection,
+    *,
+    budget: PageBudget | None,
+    has_figures: bool,
 ) -> SetResults:
-    """Return the results on a label set, without figures, tables and galleries where ``budget`` is None."""
-    entry, whole = measured
-    evidence = _evidence_of(label_set, whole, loaded)
+    """Return the results of a model on a label set, without figures, tables and galleries where ``budget`` is None."""
     results = replace(
         _heading(label_set, evidence),
         findings=loaded.findings(evidence.evaluation),
@@ -205,16 +212,14 @@ def _set_results(
     )
     if budget is None:
         return results
-    makers = _figure_makers(loaded, [evidence]) if has_figures else []
-    drawn = drawings(makers, [ModelEvidence(ModelKey(entry.label, entry.place), evidence)], budget=budget)
-    lacking = [reason for _, reason in drawn.lacking]
+    if has_figures:
+        models = [ModelEvidence(ModelKey(entry.label, entry.place), evidence)]
+        results = _with_figures(results, models, label_set, loaded, budget)
+    lacking = [reason for _, reason in results.lacking]
     tables = _make_all([loaded.guard(make, Table) for make in loaded.section.tables], evidence, lacking)
     galleries = [_budgeted(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
     return replace(
         results,
-        classes=_classes(label_set, evidence, loaded) if has_figures else "",
-        figures=drawn.figures,
-        points=drawn.points,
         tables=tables,
         galleries=_make_all(galleries, evidence, lacking),
         lacking=[("", reason) for reason in dict.fromkeys(lacking)],
@@ -226,14 +231,55 @@ def _budgeted(make: MakeGallery, budget: PageBudget) -> Callable[[Evidence], Gal
     return lambda evidence: make(evidence, budget.share())
 
 
-def _evidence_of(label_set: str, evidence: Evidence, loaded: LoadedSection) -> Evidence:
+def _of(label_set: str, evidence: Evidence, loaded: LoadedSection) -> Evidence:
     return evidence.of(label_set) if loaded.section.describe_label_set is not None else evidence
 
 
 def _heading(label_set: str, evidence: Evidence) -> SetResults:
-    """Return only the heading of a label set."""
     title = subset_title(label_set, evidence.evaluation.subsets)
     return SetResults(title=title, name=label_set if title != label_set else "")
+
+
+def _with_figures(
+    results: SetResults, models: Sequence[ModelEvidence], label_set: str, loaded: LoadedSection, budget: PageBudget
+) -> SetResults:
+    """Return results with what can be drawn of the same evaluation of some models, and why other figures are not there."""
+    shown, lacking = list[Chart](), dict[Absence, None]()
+    for make in _figure_makers(loaded, [evidence for _, evidence in models]):
+        charts, missing = drawn(make, models)
+        shown += charts
+        names: dict[str, list[str]] = {}
+        for model, reason in missing.items():
+            if not isinstance(reason, NotAsked):
+                names.setdefault(str(reason), []).append(model.label)
+        for why, those in names.items():
+            lacking["" if len(those) == len(models) else ", ".join(those), why] = None
+    points = {place: _points(figure, models, budget) for place, figure in enumerate(shown)}
+    classes, describe = "", loaded.section.describe_label_set
+    if describe is not None and label_set != PLAIN:
+        with suppress(MissingEvidence):
+            classes = loaded.guard(describe, str)(models[0].evidence)
+    return replace(results, classes=classes, figures=shown, points=points, lacking=list(lacking))
+
+
+def drawn(make: Draw, models: Sequence[ModelEvidence]) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
+    """Return what a function draws of some models, and why not of all of them."""
+    try:
+        made = make(models)
+    except AllMissing as error:
+        return [], error.by_model
+    except MissingEvidence as error:
+        return [], {each.model: error for each in models}
+    charts = [made] if isinstance(made, Chart) else list(made)
+    return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
+
+
+def _points(figure: Chart, models: Sequence[ModelEvidence], budget: PageBudget) -> dict[int, list[Point]]:
+    clouds = {}
+    for (_, place), evidence in models:
+        own = [panel for panel in figure.panels if panel.model in (None, place)]
+        clouds[place] = points_at(replace(figure, panels=own), evidence, budget)
+    return {place: named for place, named in clouds.items() if named}
 
 
 def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
@@ -245,17 +291,7 @@ def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[
     )
     groupings = dict.fromkeys(name for each in evidence for name in each.evaluation.slices)
     own = [loaded.guard(draw, Chart) for draw in loaded.section.figures]
-    return [*own, *map(figures.slices, groupings), *map(figures.curve, others)]
-
-
-def _classes(label_set: str, evidence: Evidence, loaded: LoadedSection) -> str:
-    describe = loaded.section.describe_label_set
-    if describe is None or label_set == PLAIN:
-        return ""
-    try:
-        return loaded.guard(describe, str)(evidence)
-    except MissingEvidence:
-        return ""
+    return [*own, *map(any_task.slices, groupings), *map(any_task.curve, others)]
 
 
 def _make_all(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking: list[str]) -> list[Made]:
@@ -269,3 +305,39 @@ def _make_all(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lack
         except MissingEvidence as reason:
             lacking.append(str(reason))
     return made
+
+
+def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]:
+    """Return what the points of a figure's first cloud are, in their order; nothing for a figure without a cloud.
+
+    Args:
+        budget: of the page; where it does not hold the images of all points, those that have one are evenly spread.
+    """
+    clouds = [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
+    if not clouds or not clouds[0].ids:
+        return []
+    try:
+        ids, captions, digests = (known(evidence, name) for name in ("sample_id", "caption", "image"))
+    except MissingEvidence:  # the table cannot be read: the figure, of arrays, stands without it
+        return []
+    rows = {name: row for row, name in enumerate(ids)}
+    places = [rows.get(name) for name in clouds[0].ids]
+    images = [
+        address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in places
+    ]
+    fitting = _fitting(images, budget.share(CLOUD_SHARES))
+    return [
+        Point(
+            id=name, caption=shorten(captions[row], MAX_LETTERS) if captions and row is not None else "", address=image
+        )
+        for name, row, image in zip(clouds[0].ids, places, fitting, strict=True)
+    ]
+
+
+def _fitting(addresses: list[str], budget: PageBudget) -> list[str]:
+    """Return the addresses that there is room for, evenly spread, and nothing in the place of the others."""
+    there = [place for place, each in enumerate(addresses) if each]
+    needed = sum(len(addresses[place]) for place in there)
+    n_fitting = len(there) if needed <= budget.left else len(there) * budget.left // needed
+    chosen = {there[row] for row in evenly_spaced(len(there), n_fitting)}
+    return [each if place in chosen and budget.take(each) else "" for place, each in enumerate(addresses)]

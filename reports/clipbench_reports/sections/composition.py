@@ -1,52 +1,235 @@
 """Composition: which choices are lost, by subset, and how alike a caption and its false twin are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import EvaluationRecord
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
-from clipbench_reports import figures
-from clipbench_reports.galleries.gallery import (
-    COSINES,
+from clipbench.stats.claims import order
+from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
+from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
+from clipbench_reports.drawing.svg import two_lines
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence.findings import Finding, claim, defined, mark_of, not_better, skill
+from clipbench_reports.evidence.text import quoted, sentence_case
+from clipbench_reports.figures.geometry import Distribution, binned, ridges
+from clipbench_reports.figures.shared import chance_strokes, intervals
+from clipbench_reports.sections.gallery import (
     Cosines,
     Fact,
     Failing,
     Gallery,
+    PageBudget,
     around_difference,
     credits_of,
+    failing_images,
     gallery,
     images,
     known,
-    note,
-    one_image,
     words,
 )
-from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
-from clipbench_reports.page.sentences.findings import (
-    Finding,
-    claim,
-    headline_findings,
-    mark_of,
-    not_better,
-    skill,
-)
-from clipbench_reports.page.text import quoted
-from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
+from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
+
+SPACE, ROW = 0.6, 0.085
+"""Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""
+NAME_LENGTH = 18
+MEANS = ("micro", "macro")
+"""Subsets of a metric's name that are means over all."""
+
+
+class Side(NamedTuple):
+    role: Role
+    words: str
+    meaning: str = ""
+
+
+SIDES = {
+    "text_acc": Side("text", "captions", "all captions of an image in the right order"),
+    "image_acc": Side("image", "images", "all images of a caption"),
+    "group_acc": Side("ink", "both"),
+    "text_only_acc": Side("pair", "text alone", "captions alone, without the image"),
+}
+KINDS = {
+    "twin_cosine": Side("text", "its false twin"),
+    "shuffled_cosine": Side("pair", "its words shuffled"),
+    "other_cosine": Side("ink", "an unrelated caption"),
+}
+
+Accuracies = Mapping[str, Mapping[str, Metric]]
+"""Metrics by subset, then by side."""
+Heights = Mapping[tuple[str, str], float]
+"""The row of each side of each subset, from the top."""
+
+
+def composition(models: Sequence[ModelEvidence]) -> Chart:
+    """Return the accuracy of each subset with its interval, against chance."""
+    by_model = read_each(models, _read)
+    rows = {
+        subset: [side for side in SIDES if any(side in each.get(subset, {}) for each in by_model.all)]
+        for subset in dict.fromkeys(subset for each in by_model.all for subset in each)
+    }
+    asked = [side for side in SIDES if any(side in sides for sides in rows.values())]
+    heights, foot = _heights(rows)
+    middles = {subset: float(np.mean([heights[subset, side] for side in sides])) for subset, sides in rows.items()}
+    if by_model.is_joint:  # each side has a panel, in which the models share the row of a subset
+        heights = {(subset, side): middles[subset] for subset, side in heights}
+    y = Axis(low=foot, high=0)
+    if list(rows) != [""]:
+        y = replace(y, ticks=list(middles.values()), names=[two_lines(subset, NAME_LENGTH) for subset in rows])
+    meanings = "; ".join(f"{SIDES[side].words}: {SIDES[side].meaning}" for side in asked if SIDES[side].meaning)
+    return facet_chart(
+        Panel(x=fraction_axis("Accuracy, %"), y=y, aspect=ROW * foot, has_grid=False),
+        by_model.map(lambda each: Layer(_marks(each, asked, heights), _state(each, asked[0]))),
+        reading=f"{sentence_case(meanings)}{'. ' if meanings else ''}Bars are 95 % intervals.",
+    )
+
+
+def _read(evidence: Evidence) -> Accuracies:
+    """Return the defined accuracies by the title of their subset, then by side; means over subsets are left out."""
+    of_sides = {side: by_subset(evidence.evaluation, side) for side in SIDES}
+    subsets = subsets_of(evidence.evaluation.metrics)
+    accuracies = {s: {side: of_side[s] for side, of_side in of_sides.items() if s in of_side} for s in subsets}
+    if not any(accuracies.values()):
+        raise MissingEvidence("no accuracy of choices was recorded")
+    titles = evidence.evaluation.subsets
+    return {subset_title(subset, titles): sides for subset, sides in accuracies.items() if sides}
+
+
+def _heights(rows: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], float], float]:
+    heights, top = dict[tuple[str, str], float](), SPACE / 2
+    for subset, sides in rows.items():
+        for k, side in enumerate(sides):
+            heights[subset, side] = top + k + 0.5
+        top += len(sides) + SPACE
+    return heights, top - SPACE / 2
+
+
+def _marks(accuracies: Accuracies, asked: Sequence[str], heights: Heights) -> list[Mark]:
+    marks = [
+        stroke
+        for subset, sides in accuracies.items()
+        for side, metric in sides.items()
+        for stroke in chance_strokes([(heights[subset, side], metric)], half=0.5, of=SIDES[side].words)
+    ]
+    for side in asked:
+        known = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
+        rows = [heights[subset, side] for subset in known]
+        if known:
+            marks.append(intervals(known, rows, SIDES[side].role, SIDES[side].words, is_upright=False))
+    return marks
+
+
+def _state(accuracies: Accuracies, side: str) -> Statement:
+    scored = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
+    words = sentence_case(SIDES[side].words)
+    if len(scored) == 1:
+        (metric,) = scored.values()
+        chance = f", chance {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
+        title = f"{words} are told apart in {fmt.percent(metric.value)} % of {fmt.count(metric.n)} items{chance}."
+        subject, value = f"{words} told apart", f"{fmt.percent(metric.value)} %"
+    else:
+        title = f"{words} are told apart {_order(scored)}."
+        subject, value = f"{words} told apart, over the subsets", _span(scored.values())
+    details = []
+    for subset, sides in accuracies.items():
+        shares = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
+        details.append(f"{subset or 'All'}: {shares}.")
+    return Statement(title, subject, value, detail=" ".join(details))
+
+
+def _order(scored: Mapping[str, Metric]) -> str:
+    """Return in which subset true and false are told apart best, and worst, as far as tests tell; else the values."""
+
+    def say(subset: str) -> str:
+        return f"{quoted(subset)} ({fmt.percent(scored[subset].value)} %)"
+
+    found = order(scored)
+    ends = {"best": found.highest, "worst": found.lowest}
+    named = {how: subset for how, subset in ends.items() if subset is not None}
+    if named:
+        parts = " and ".join(f"{how} in {say(subset)}" for how, subset in named.items())
+        rest = [metric for subset, metric in scored.items() if subset not in named.values()]
+        return f"{parts}, in the others in {_span(rest)}" if rest else parts
+    if found.ends:
+        low, high = map(say, found.ends)
+        return f"more often in {high} than in {low}"
+    return f"in {_span(scored.values())} of the items of {len(scored)} subsets"
+
+
+def _span(metrics: Iterable[Metric]) -> str:
+    """Return the lowest and the highest of some values, which claims no order of the metrics."""
+    values = [metric.value or 0.0 for metric in metrics]
+    low, high = fmt.percent(min(values)), fmt.percent(max(values))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def subsets_of(names: Iterable[str]) -> list[str]:
+    """Return the subsets of metric names, without means over all and over a category; "" is a set without subsets.
+
+    A subset is a category where others have its name and an underscore before their own, as ``swap`` and ``swap_att``.
+
+    Example:
+        >>> subsets_of(["macro/text_acc", "swap/text_acc", "swap_att/text_acc", "swap_obj/text_acc", "twin_cosine"])
+        ['swap_att', 'swap_obj', '']
+    """
+    subsets = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+    categories = {each for each in subsets if each and any(other.startswith(f"{each}_") for other in subsets)}
+    return [each for each in subsets if each not in MEANS and each not in categories]
+
+
+def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
+    """Return a score's defined values by subset."""
+    known = {subset: f"{subset}/{score}" if subset else score for subset in subsets_of(evaluation.metrics)}
+    metrics = {subset: evaluation.metrics[name] for subset, name in known.items() if name in evaluation.metrics}
+    return {subset: metric for subset, metric in metrics.items() if metric.value is not None}
+
+
+def twins(models: Sequence[ModelEvidence]) -> Chart:
+    """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption."""
+    by_model = read_each(models, _cosines)
+    return chart(
+        [ridges(by_model)],
+        by_model.map(_state_twins),
+        reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
+        "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
+    )
+
+
+def _cosines(evidence: Evidence) -> list[Distribution]:
+    distributions = []
+    for name, side in KINDS.items():
+        try:
+            values = evidence.numbers(name)
+        except MissingEvidence:
+            continue
+        values = values[np.isfinite(values)]
+        if len(values):
+            distributions.append(Distribution(side.words, side.role, *binned(values), float(values.mean())))
+    if not distributions:
+        raise MissingEvidence("no captions of one item were compared")
+    return distributions
+
+
+def _state_twins(distributions: Sequence[Distribution]) -> Statement:
+    means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in distributions)
+    return Statement(
+        title=f"A caption’s cosine on average: {means}.",
+        subject=f"A caption’s mean cosine with {distributions[0].label}",
+        value=fmt.number(distributions[0].mean, "cosine"),
+    )
+
 
 MAX_CHOICES = 15
 BAG_OF_WORDS = "The order of words does not count"
 OF_CAPTIONS = "(text|group)_acc"
-MARGINS = {
-    True: "Margin: the cosine of the true caption less that of the false one.",
-    False: "Margin: by how much the item was lost at its worst, its choices of captions and of images together.",
-}
-"""The meaning of an item's margin, by whether that of its captions was recorded."""
+MARGIN = "Margin: the cosine of the true caption less that of the false one."
 SENTENCES = {
     "text_acc": (
         "captions",
@@ -63,14 +246,14 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
         if metric is not None:
             sentences += [claim(sentence, metric, weakness=BAG_OF_WORDS), *_subsets(evaluation, name, side)]
-    return [*sentences, *_twins(evaluation)] or headline_findings(evaluation)
+    return [*sentences, *_twins(evaluation)]
 
 
 def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding]:
     """Return the subsets in which no test shows that a model beats chance, where there are several."""
     metrics = {
         subset_title(subset, evaluation.subsets): metric
-        for subset, metric in figures.by_subset(evaluation, name).items()
+        for subset, metric in by_subset(evaluation, name).items()
         if subset
     }
 
@@ -86,22 +269,17 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
 
 
 def _twins(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how near a caption is to its twin, beside how near it is to any other caption."""
-    twin, other = (evaluation.metrics.get(name) for name in ("twin_cosine", "other_cosine"))
-    if twin is None or twin.value is None:
+    twin, other = defined(evaluation.metrics, "twin_cosine", "other_cosine")
+    if twin is None:
         return []
     text = f"A caption and its false twin have cosine {fmt.number(twin.value, twin.unit)} on average"
-    if other is not None and other.value is not None:
+    if other is not None:
         text += f"; a caption and an unrelated one {fmt.number(other.value, other.unit)}"
     return [Finding("plain", f"{text}.")]
 
 
 def lost_choices(evidence: Evidence) -> Table:
-    """Return the choices of captions that were lost by the widest margin.
-
-    Raises:
-        MissingEvidence: nothing was chosen among captions, or no choice was lost.
-    """
+    """Return the choices of captions that were lost by the widest margin."""
     caption, preferred, subset = (evidence.words(name) for name in ("caption", "preferred", "subset"))
     title = partial(subset_title, subsets=evidence.evaluation.subsets)
     is_lost, margin = lost_captions(evidence)
@@ -111,7 +289,7 @@ def lost_choices(evidence: Evidence) -> Table:
     worst = lost[np.argsort(margin[lost], kind="stable")][:MAX_CHOICES]
     return Table(
         title=f"Lost choices, the widest margins first ({fmt.counted(len(lost), 'item')} lost in all)",
-        facts=f"Shown is each item's image with the lowest margin. {MARGINS[evidence.has_column('text_margin')]}",
+        facts=f"Shown is each item's image with the lowest margin. {MARGIN}",
         columns=columns("True caption", "Preferred", "Subset", numbers=["Margin, cosine"]),
         rows=[
             [caption[row], preferred[row], title(subset[row]) or fmt.NONE, fmt.number(margin[row], "cosine")]
@@ -121,69 +299,43 @@ def lost_choices(evidence: Evidence) -> Table:
 
 
 def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the images for which a false caption was preferred, by the widest margin.
-
-    Raises:
-        NotAsked: nothing was chosen among captions.
-        MissingEvidence: every choice was right.
-    """
+    """Return the images for which a false caption was preferred, by the widest margin."""
     lost, margin = lost_captions(evidence)
-    caption, preferred, subset = (
-        evidence.words("caption").tolist(),
-        evidence.words("preferred").tolist(),
-        _subset_of(evidence),
-    )
-    cosines = Cosines.of(evidence, margin)
+    caption, preferred = (evidence.words(name).tolist() for name in ("caption", "preferred"))
+    subset = _subset_of(evidence)
 
-    def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.written(row)
+    def tell(row: int, right: str, chosen: str, by: str) -> tuple[str, list[Fact]]:
         true, false = around_difference(caption[row], preferred[row])
-        return [
+        facts = [
             Fact("True", true, right, whole=caption[row]),
             Fact("Preferred", false, chosen, whole=preferred[row]),
             Fact("Margin", "", by),
             subset(row),
         ]
+        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred.", facts
 
-    def say(row: int) -> str:
-        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
-
-    failing = Failing(
-        title="False captions that were preferred",
-        note=note(evidence, MARGINS[evidence.has_column("text_margin")], COSINES),
-        wrong=lost,
-        margin=margin,
-        facts=facts,
-        images=one_image(evidence, say),
-        ids=known(evidence, "sample_id"),
+    return failing_images(
+        evidence, budget, "False captions that were preferred", MARGIN, wrong=lost, margin=margin, tell=tell
     )
-    return gallery(failing, budget)
 
 
 def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Return which choices among captions were lost, ties aside, and their margins: those that ``MARGINS`` says.
+    """Return which choices among captions were lost, ties aside, and their margins.
 
     Raises:
         NotAsked: nothing was chosen among captions.
     """
     credit = credits_of(evidence, "text_acc")
-    margin = evidence.numbers("text_margin" if evidence.has_column("text_margin") else "margin")
+    margin = evidence.numbers("text_margin")
     has_choice = np.array([each != "" for each in words(evidence, "preferred")])
     return (credit < 1) & (margin < 0) & has_choice, margin
 
 
 def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the captions for which a false image was preferred, by the widest margin.
-
-    Raises:
-        NotAsked: nothing was chosen among images.
-        MissingEvidence: every choice was right, or the run is older than what is shown here.
-    """
+    """Return the captions for which a false image was preferred, by the widest margin."""
     credit = credits_of(evidence, "image_acc")
-    if not evidence.has_column("asked_caption"):
-        raise MissingEvidence("false images that were preferred: run composition again to have them")
     margin, caption, subset = evidence.numbers("image_margin"), words(evidence, "asked_caption"), _subset_of(evidence)
-    cosines = Cosines.of(evidence, margin, right="right_image_cosine", chosen="preferred_image_cosine")
+    cosines = Cosines(evidence.numbers("right_image_cosine"), evidence.numbers("preferred_image_cosine"), margin)
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = cosines.written(row)
@@ -192,7 +344,7 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
 
     failing = Failing(
         title="False images that were preferred",
-        note=note(evidence, "Margin: the caption's cosine with the right image less that with the false one."),
+        note="Margin: the caption's cosine with the right image less that with the false one.",
         wrong=(credit < 1) & (margin < 0),
         margin=margin,
         facts=facts,
@@ -208,27 +360,29 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 
 def _subset_of(evidence: Evidence) -> Callable[[int], Fact]:
-    """Return a function that says of which subset a row is."""
     subsets = words(evidence, "subset")
     return lambda row: Fact("Subset", subset_title(subsets[row], evidence.evaluation.subsets))
 
 
-ADVICE = {
-    BAG_OF_WORDS: "A contrastive loss can be solved with the words of a caption as a bag, because few batches hold two "
-    "captions of the same words. Training with such captions as hard negatives helps (Yuksekgonul et al. "
-    "2023). "
-    "Some of what that gains is a habit of the benchmark (Hsieh et al. 2023): read the score beside the blind"
-    " rules among the controls."
-}
-
-
 SECTION = Section(
-    advice=ADVICE,
+    advice={
+        BAG_OF_WORDS: "A contrastive loss can be solved with the words of a caption as a bag, because few batches hold two "
+        "captions of the same words. Training with such captions as hard negatives helps (Yuksekgonul et al. "
+        "2023). "
+        "Some of what that gains is a habit of the benchmark (Hsieh et al. 2023): read the score beside the blind"
+        " rules among the controls."
+    },
     title="Composition",
-    figures=(figures.composition, figures.twins),
+    figures=(composition, twins),
     galleries=(mistaken, misplaced),
     tables=(lost_choices,),
     findings=findings,
+    plots={
+        "composition": Plot(
+            summary="accuracy by subset, and cosines of a caption with its false twin",
+            draws=(composition, twins),
+        )
+    },
     # Of several true captions, and of several images, a row names those that its model came nearest to failing with.
     sample_columns=(
         SampleColumn(name="caption", title="True", metrics=r"(?!image_acc).*"),

@@ -1,31 +1,139 @@
 """Compression: the smallest vectors that will do, and what each format costs."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from clipbench.metrics.compression import Format
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench_reports import figures
-from clipbench_reports.page.evidence import Evidence, NotAsked
-from clipbench_reports.page.sentences.findings import Finding, headline_findings
-from clipbench_reports.page.text import NO_REASON
-from clipbench_reports.sections.section import MakeTable, Section
+from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, Rule, percent_axis
+from clipbench_reports.drawing.models import Layer, Statement, facet_chart
+from clipbench_reports.evidence.evidence import (
+    Evidence,
+    MissingEvidence,
+    ModelEvidence,
+    NotAsked,
+    PlottedCurve,
+    read_each,
+)
+from clipbench_reports.evidence.findings import Finding
+from clipbench_reports.evidence.text import NO_REASON
+from clipbench_reports.figures.shared import points_in_words
+from clipbench_reports.sections.section import MakeTable, Plot, Section
+
+STORED_QUESTIONS = {
+    "image_retrieval_recall@1": ("Text-to-image R@1", "captions"),
+    "text_retrieval_recall@1": ("Image-to-text R@1", "captions"),
+    "acc1": ("Top-1 accuracy", "labels and class names"),
+}
+"""Metrics of stored vectors: a title, and the part of the data that they need."""
+FORMATS: dict[str, tuple[Role, str]] = {
+    "float32": ("ink", "float32 and float16"),
+    "float16": ("ink", "float32 and float16"),
+    "int8": ("m1", "int8 of the first dimensions"),
+    "first": ("m4", "first dimensions"),
+    "pca": ("m2", "principal components"),
+    "pca_int8": ("m3", "int8 of components"),
+    "binary": ("pair", "signs"),
+}
+"""Kinds of formats, with the role and the name of each; all dimensions as float32 and as float16 are one series of two points."""
+BY_BYTES = frozenset(
+    name
+    for question in STORED_QUESTIONS
+    for name in (
+        f"{question}_smallest",
+        *(f"{kind}/{question}_{end}" for kind in FORMATS for end in ("by_bytes", "most_lost")),
+    )
+)
+"""Curves that the figure or the table of the section shows."""
+
+
+def compression(question: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+    """Return the function that draws one metric of vectors in each format by their bytes."""
+
+    def draw(models: Sequence[ModelEvidence]) -> Chart:
+        by_model = read_each(models, partial(_read, question))
+        ranges = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Ranges)]
+        ends = [y for mark in ranges for y in (*mark.ys, *mark.lows, *mark.highs)]
+        return facet_chart(
+            Panel(
+                x=_axis([float(x) for mark in ranges for x in mark.xs]),
+                y=percent_axis(ends, f"{STORED_QUESTIONS[question][0]}, %"),
+            ),
+            by_model,
+            reading="Each point is a format in which the same vectors are stored: fewer dimensions, and fewer bytes for each. Bars: 95 % "
+            "intervals; a change from float32, over the same queries, is known better than they show.",
+        )
+
+    return draw
+
+
+def _axis(sizes: Sequence[float]) -> Axis:
+    ends = min(sizes), max(sizes)
+    ticks = [ends[1]]
+    for size in sorted(set(sizes), reverse=True):
+        if size <= ticks[-1] / 3.9:
+            ticks.append(size)
+    return Axis(low=ends[0] / 1.2, high=ends[1] * 1.2, ticks=ticks[::-1], label="Bytes per vector", is_log=True)
+
+
+def _read(question: str, evidence: Evidence) -> Layer:
+    found = evidence.curves(f"{kind}/{question}_by_bytes" for kind in FORMATS)
+    curves = {name.partition("/")[0]: curve for name, curve in found.items()}
+    title, part = STORED_QUESTIONS[question]
+    if "float32" not in curves:
+        raise MissingEvidence(f"{title} of stored vectors, which needs data with {part}")
+    metric = evidence.evaluation.metrics.get(f"{question}_smallest")
+    points = evidence.evaluation.params.get("points", 1.0)
+    margin = fmt.counted(points, "point") if points == 1 else f"{fmt.shortest(points)} points"
+    at, name = curves["float32"].y[0] - points / 100, f"{margin} below float32"
+    below = [Rule(at=at, axis="y", role="ink", name=name, is_dashed=True)] if at > 0 else []
+    ranges = [_ranges(curve, *FORMATS[kind]) for kind, curve in curves.items()]
+    if metric is not None and metric.value is not None:
+        below.append(Rule(at=metric.value, axis="x", role="ink", name=f"smallest that loses less than {margin}"))
+    return Layer([*below, *ranges], _state(title, margin, metric, curves))
+
+
+def _ranges(curve: PlottedCurve, role: Role, name: str) -> Ranges:
+    missing = [math.nan] * len(curve.x)
+    return Ranges(
+        xs=curve.x,
+        ys=curve.y,
+        lows=curve.low or missing,
+        highs=curve.high or missing,
+        role=role,
+        name=name,
+        is_joined=True,
+    )
+
+
+def _state(title: str, margin: str, metric: Metric | None, curves: dict[str, PlottedCurve]) -> Statement:
+    value = None if metric is None else metric.value
+    smallest = f"no format is shown to lose less than {margin}"
+    if metric is not None and value is not None:
+        smallest = metric.reason or NO_REASON
+    return Statement(
+        title=f"{title}: {smallest}.",
+        subject=f"Bytes of the smallest vectors that lose less than {margin} of {title}",
+        value="none" if value is None else fmt.number(value, "bytes"),
+        detail=" ".join(points_in_words(FORMATS[kind][1], curve) for kind, curve in curves.items()),
+    )
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return, for each question, the smallest vectors that lose less than a point, or why none are known to."""
-    sentences = [
+    return [
         Finding("plain", f"{title}: {metric.reason or NO_REASON}.")
-        for question, (title, _) in figures.STORED_QUESTIONS.items()
+        for question, (title, _) in STORED_QUESTIONS.items()
         if (metric := evaluation.metrics.get(f"{question}_smallest")) is not None
     ]
-    return sentences or headline_findings(evaluation)
 
 
 def formats(question: str) -> MakeTable:
     """Return the function that lists bytes, quality and loss of each format for one question."""
-    title = figures.STORED_QUESTIONS[question][0]
+    title = STORED_QUESTIONS[question][0]
 
     def table(evidence: Evidence) -> Table:
         metrics, whole = evidence.evaluation.metrics, evidence.curves([f"float32/{question}_by_bytes"])
@@ -34,15 +142,15 @@ def formats(question: str) -> MakeTable:
         n_bytes = int(next(iter(whole.values())).x[0])
         names = [name for name in metrics if name.endswith(f"/{question}")]
         forms = [form for name in names if (form := Format.named(name.partition("/")[0])) is not None]
-        rows = [["float32", fmt.count(n_bytes), _shown(metrics[question]), fmt.NONE, fmt.NONE]]
+        rows = [["float32", fmt.count(n_bytes), fmt.shown(metrics[question]), fmt.NONE, fmt.NONE]]
         most_lost = _most_lost(
             evidence, question, [form for form in forms if metrics[f"{form.name}/{question}"].value is not None]
         )
         for form in sorted(forms, key=lambda form: -form.n_bytes):
             own = f"{form.name}/{question}"
-            change = _shown(metrics.get(f"{own}_change"))
+            change = fmt.shown(metrics.get(f"{own}_change"))
             lost = most_lost.get(form.name, fmt.NONE)
-            rows.append([_label(form), fmt.count(form.n_bytes), _shown(metrics[own]), change, lost])
+            rows.append([_label(form), fmt.count(form.n_bytes), fmt.shown(metrics[own]), change, lost])
         points = evidence.evaluation.params.get("points", 1.0)
         margin = f"{fmt.shortest(points)} {'point' if points == 1 else 'points'}"
         return Table(
@@ -74,18 +182,17 @@ def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> di
     return found
 
 
-def _shown(metric: Metric | None) -> str:
-    if metric is None or metric.value is None:
-        return fmt.NONE
-    value = fmt.number(metric.value, metric.unit)
-    return f"{value} {fmt.interval(metric)}" if metric.low is not None else value
-
-
 SECTION = Section(
     title="Compression",
-    figures=tuple(map(figures.compression, figures.STORED_QUESTIONS)),
-    tables=tuple(map(formats, figures.STORED_QUESTIONS)),
+    figures=tuple(map(compression, STORED_QUESTIONS)),
+    tables=tuple(map(formats, STORED_QUESTIONS)),
     findings=findings,
-    drawn_curves=figures.BY_BYTES,
-    lists_metrics=False,
+    plots={
+        "compression": Plot(
+            summary="recall@1 and accuracy by bytes of a vector, and the smallest that lose less than a point",
+            definition="PCA and int8 are fitted on the stored vectors alone; queries stay float32, but for signs.",
+            draws=tuple(map(compression, STORED_QUESTIONS)),
+        )
+    },
+    drawn_curves=BY_BYTES,
 )

@@ -1,22 +1,261 @@
 """Long captions: recall by the tokens kept, the effective length, and a fact stated at places further and further in."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title, within_sentence
-from clipbench_reports import figures
-from clipbench_reports.galleries.unfound import SEARCHES, misjudged, unfound
-from clipbench_reports.page.sentences.findings import (
+from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
+from clipbench_reports.drawing.models import Layer, Statement, facet_chart
+from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.evidence.evidence import (
+    ByModel,
+    Evidence,
+    MissingEvidence,
+    ModelEvidence,
+    NotAsked,
+    PlottedCurve,
+    read_each,
+)
+from clipbench_reports.evidence.findings import (
     Finding,
     claim,
-    headline_findings,
+    defined,
     interval_in_brackets,
     mark_of,
     not_better,
     skill,
 )
-from clipbench_reports.page.text import NO_REASON, isolated
-from clipbench_reports.sections.retrieval import SAMPLE_COLUMNS, SAMPLE_IMAGES
-from clipbench_reports.sections.section import Section
+from clipbench_reports.evidence.text import NO_REASON, isolated
+from clipbench_reports.figures import matrices
+from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
+from clipbench_reports.sections.gallery import (
+    Cosines,
+    Fact,
+    Failing,
+    Gallery,
+    PageBudget,
+    around_difference,
+    gallery,
+    known,
+    one_image,
+    words,
+)
+from clipbench_reports.sections.retrieval import (
+    ACROSS,
+    SAMPLE_COLUMNS,
+    SAMPLE_IMAGES,
+    SEARCHES,
+    WITHIN,
+    recall,
+    unfound,
+)
+from clipbench_reports.sections.section import Plot, Section
+
+N_BINS = 30
+KEPT: dict[str, tuple[Role, str]] = {
+    "image_retrieval_recall@1_by_tokens": ("image", "text → image"),
+    "text_retrieval_recall@1_by_tokens": ("text", "image → text"),
+}
+"""Curves of recall by tokens kept: the role of what is looked for, and the label."""
+
+
+def token_lengths(models: Sequence[ModelEvidence]) -> Chart:
+    """Return the distribution of the captions' lengths in tokens, with the window of the text tower."""
+    by_model = read_each(models, _read_lengths)
+    bars = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Bars)]
+    ends = [0, *(each.edges[-1] for each in bars), *(_context_of(evidence) or 0 for _, evidence in models)]
+    plane = Panel(
+        x=nice_axis(ends, "Tokens of a caption"),
+        y=nice_axis([0, *(max(each.counts) for each in bars)], "Captions"),
+        aspect=0.55,
+    )
+    return facet_chart(
+        plane,
+        by_model,
+        reading="Lengths by the model's own tokenizer before anything is cut off, start and end of text among them. "
+        "What stands to the right of the window is never read.",
+        keys=["captions"],
+    )
+
+
+def _read_lengths(evidence: Evidence) -> Layer:
+    if "caption_tokens" not in evidence.evaluation.metrics:
+        raise MissingEvidence(f"the lengths of captions in tokens ({_reason_of(evidence)})")
+    lengths, context = evidence.numbers("image_retrieval/n_tokens"), _context_of(evidence)
+    lengths = lengths[np.isfinite(lengths)]
+    if not len(lengths):
+        raise MissingEvidence("no caption has a length in tokens")
+    low, high = (fmt.count(float(end)) for end in (lengths.min(), lengths.max()))
+    middle = fmt.number(float(np.median(lengths)), "tokens")
+    statement = Statement(
+        title=f"The median caption takes {middle} tokens.",
+        subject="Median length of the captions",
+        value=f"{middle} tokens",
+        detail=f"Shortest {low}, median {middle}, longest {high} tokens.",
+    )
+    if context is not None:
+        share = f"{fmt.percent(float((lengths > context).mean()))} %"
+        title = f"{share} of the captions are longer than the window of {context} tokens."
+        statement = statement._replace(title=title, subject="Captions that are longer than the window", value=share)
+    return Layer([_histogram(lengths), *_window(context)], statement)
+
+
+def _histogram(lengths: Float64[np.ndarray, " n"]) -> Bars:
+    """Return counts over whole numbers of tokens, in at most ``N_BINS`` bins of equal width."""
+    low, high = int(lengths.min()), int(lengths.max()) + 1
+    width = max(1, -(-(high - low) // N_BINS))
+    counts, edges = np.histogram(lengths, bins=np.arange(low, high + width, width))
+    return Bars(edges=edges.tolist(), counts=counts.tolist(), role="text", name="captions")
+
+
+def tokens_kept(models: Sequence[ModelEvidence]) -> Chart:
+    """Return recall@1 against the tokens kept of each caption, both ways, with the effective length."""
+    by_model = read_each(models, _read_recall)
+    ends = [0, *xs_of(by_model), *(_context_of(evidence) or 0 for _, evidence in models)]
+    return facet_chart(
+        Panel(x=nice_axis(ends, "Tokens kept"), y=fraction_axis("Recall@1, %")),
+        by_model,
+        reading="Each caption is cut to its first whole words that fit into so many tokens, start and end of text among "
+        "them; the last point is the whole caption. Bands: 95 % intervals. The effective length is the number of tokens at "
+        f"which captions reach {share_of_recall(models[0].evidence.evaluation)} % of their last point; its interval is shaded.",
+    )
+
+
+def _read_recall(evidence: Evidence) -> Layer:
+    curves = evidence.curves(KEPT)
+    if not curves:
+        raise MissingEvidence(f"recall by tokens kept ({_reason_of(evidence)})")
+    length, recall = map(evidence.evaluation.metrics.get, ("effective_length", "image_retrieval_recall@1"))
+    marks = [
+        *upright(length, "effective length", of=KEPT["image_retrieval_recall@1_by_tokens"][1]),
+        *chance_rule(recall.chance if recall else None),
+        *_window(_context_of(evidence)),
+        *(curve_line(curve, *KEPT[name]) for name, curve in curves.items()),
+    ]
+    return Layer(marks, _state_recall(curves, length, share_of_recall(evidence.evaluation)))
+
+
+def share_of_recall(evaluation: EvaluationRecord) -> str:
+    """Return the share of the whole captions' recall, in per cent, that the effective length reaches."""
+    share = evaluation.params.get("share")
+    return fmt.significant(100 * share) if isinstance(share, int | float) else "95"
+
+
+def _state_recall(curves: Mapping[str, PlottedCurve], length: Metric | None, share: str) -> Statement:
+    curve = next(iter(curves.values()))
+    few, whole = fmt.percent(curve.y[0]), fmt.percent(curve.y[-1])
+    title = f"Recall@1 is {few} % with {fmt.count(curve.x[0])} tokens and {whole} % with the whole caption"
+    tokens = "undefined"
+    if length is not None and length.value is not None:
+        tokens = f"{fmt.number(length.value, 'tokens')} tokens"
+        title += f"; {share} % of that takes {tokens}"
+    return Statement(
+        title=f"{title}.",
+        subject="Recall@1 with the whole caption, and the effective length",
+        value=f"{whole} % and {tokens}",
+        detail=" ".join(points_in_words(KEPT[name][1], curve) for name, curve in curves.items()),
+    )
+
+
+def _context_of(evidence: Evidence) -> int | None:
+    context = evidence.run.result.model.get("context_length")
+    return context if isinstance(context, int) else None
+
+
+def _reason_of(evidence: Evidence) -> str:
+    length = evidence.evaluation.metrics.get("effective_length")
+    return (length.reason if length is not None else None) or "the run does not say why"
+
+
+def _window(context: int | None) -> list[Mark]:
+    return [] if context is None else [Rule(at=context, axis="x", role="ink", name="end of the window")]
+
+
+BY_POSITION = "text_acc_by_position"
+"""The curve that is drawn with the names of its places."""
+
+
+class _Place(NamedTuple):
+    name: str
+    token: float
+    metric: Metric
+
+    @property
+    def share(self) -> float:
+        assert self.metric.value is not None, self.name
+        return self.metric.value
+
+
+def positions(models: Sequence[ModelEvidence]) -> Chart:
+    """Return how often the true caption is chosen, against the place of the deciding token in it."""
+    places = read_each(models, _read)
+    every, first = [place for own in places.all for place in own], {each.name: each.token for each in places.all[0]}
+    contexts = {model: _context_of(evidence) for model, evidence in models}
+    x = nice_axis(
+        [0, *(place.token for place in every), *(each or 0 for each in contexts.values())],
+        "Place of the deciding token",
+    )
+    if all(first.get(place.name) == place.token for place in every):  # else tokenizers differ, and the axis has numbers
+        names = [f"{name}\n{fmt.significant(token)}" for name, token in first.items()]
+        x = replace(x, ticks=list(first.values()), names=names)
+    layers = {model: Layer(_marks(own, contexts[model], x), _state(own)) for model, own in places.values.items()}
+    return facet_chart(
+        Panel(x=x, y=fraction_axis("True caption chosen, %")),
+        ByModel(layers, places.missing),
+        reading="One sentence decides whether the caption is true of the image; all others fit any image. Each dot has "
+        "the same sentences in another order, bars are 95 % intervals. From the last token of the window on, the model "
+        "cannot read the deciding words, and can only guess.",
+        keys=["true caption chosen"],
+    )
+
+
+def _read(evidence: Evidence) -> list[_Place]:
+    """Return the places, the nearest first, with their accuracy."""
+    curve = evidence.evaluation.curves.get(BY_POSITION)
+    if curve is None or not curve.x:
+        asked = any(name.endswith("/text_acc") for name in evidence.evaluation.metrics)
+        raise MissingEvidence(
+            "facts at several places, which these data do not have" if not asked else _reason_of(evidence)
+        )
+    names = evidence.words("place")
+    tokens = evidence.numbers("fact_token")
+    places = []
+    for name in dict.fromkeys(names.tolist()):
+        metric = evidence.evaluation.metrics.get(f"{name}/text_acc")
+        at = tokens[(names == name) & np.isfinite(tokens)]
+        if metric is not None and metric.value is not None and len(at):
+            title = within_sentence(subset_title(name, evidence.evaluation.subsets))
+            places.append(_Place(shorten(title, 16), float(np.median(at)), metric))
+    if not places:
+        raise MissingEvidence("no place has an accuracy")
+    return sorted(places, key=lambda place: place.token)
+
+
+def _marks(places: Sequence[_Place], context: int | None, x: Axis) -> list[Mark]:
+    chance = next((place.metric.chance for place in places if place.metric.chance is not None), None)
+    metrics = {place.name: place.metric for place in places}
+    dots = intervals(metrics, [place.token for place in places], "ink", "true caption chosen", is_joined=True)
+    beyond = [Shade(low=context, high=x.high, name="beyond the window")] if context and context < x.high else []
+    return [*beyond, *chance_rule(chance), dots]
+
+
+def _state(places: Sequence[_Place]) -> Statement:
+    shares = {place.name: f"{fmt.percent(place.share)} %" for place in places}
+    first, last = places[0], places[-1]
+    return Statement(
+        title=f"Accuracy by where the fact is stated: {', '.join(f'{name} {share}' for name, share in shares.items())}.",
+        subject=f"Accuracy for a fact stated {first.name} and {last.name}",
+        value=f"{fmt.percent(first.share)} and {shares[last.name]}",
+        detail=" ".join(f"{place.name}: token {fmt.significant(place.token)}." for place in places),
+    )
+
 
 UNREAD_END = "The end of a caption is not read"
 
@@ -31,16 +270,16 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         )
     if length is not None:
         sentences.append(_tokens_used(evaluation, length))
-    return [*sentences, *_by_place(evaluation)] or headline_findings(evaluation)
+    return [*sentences, *_by_place(evaluation)]
 
 
 def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     if length.value is None:
         return Finding("missing", f"Effective length undefined ({length.reason or NO_REASON}).")
     tokens = f"{fmt.number(length.value, length.unit)} tokens{interval_in_brackets(length)}"
-    text = f"The first {tokens} of a caption give {figures.share_of_recall(evaluation)} % of the recall of the whole"
-    cut, lost = (evaluation.metrics.get(name) for name in ("truncated_fraction", "tokens_lost"))
-    if cut is None or cut.value is None or lost is None or lost.value is None:
+    text = f"The first {tokens} of a caption give {share_of_recall(evaluation)} % of the recall of the whole"
+    cut, lost = defined(evaluation.metrics, "truncated_fraction", "tokens_lost")
+    if cut is None or lost is None:
         return Finding("plain", f"{text}.")
     if cut.value == 0:
         return Finding("plain", f"{text}; every caption fits the model's context.")
@@ -59,7 +298,11 @@ def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
     places = {name: evaluation.metrics[f"{place}/text_acc"] for name, place in keys.items()}
     if not places:
         return []
-    read = {name: metric for name, metric in places.items() if not _is_unread(evaluation, keys[name])}
+    read = {
+        name: metric
+        for name, metric in places.items()
+        if not ((cut := evaluation.controls.get(f"{keys[name]}/beyond_window")) and cut.value == 1)
+    }
     shares = ", ".join(f"{fmt.percent(metric.value)} % ({isolated(name)})" for name, metric in (read or places).items())
     text = f"Prefers a true caption to one with a single false fact in {shares}"
     unread = [isolated(name) for name in places if name not in read]
@@ -75,27 +318,61 @@ def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
     return [said, beyond] if unread else [said]
 
 
-def _is_unread(evaluation: EvaluationRecord, place: str) -> bool:
-    """Return whether the model reads none of the facts at a place, where it can only score what chance does."""
-    cut = evaluation.controls.get(f"{place}/beyond_window")
-    return cut is not None and cut.value == 1
+def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the items of the position probe in which the false statement was preferred, by the widest margin."""
+    if not evidence.has_column("place"):
+        raise NotAsked("position")
+    is_asked = np.array([way == "position" for way in words(evidence, "direction")])
+    margin = np.where(is_asked, evidence.numbers("margin"), np.nan)
+    cosines = Cosines(evidence.numbers("right_cosine"), evidence.numbers("chosen_cosine"), margin)
+    true, false = (
+        evidence.words(name).tolist() if evidence.has_column(name) else [] for name in ("caption", "chosen_caption")
+    )
+    title = partial(subset_title, subsets=evidence.evaluation.subsets)
+    place = [within_sentence(title(name)) for name in words(evidence, "place")]
+    tokens = evidence.numbers("fact_token") if evidence.has_column("fact_token") else np.full(len(margin), np.nan)
 
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = cosines.written(row)
+        one, other = around_difference(true[row], false[row]) if true and false else ("", "")
+        at = f"{place[row]}, token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else place[row]
+        return [
+            Fact("True", one, right, whole=true[row] if true else ""),
+            Fact("Preferred", other, chosen, whole=false[row] if false else ""),
+            Fact("Margin", "", by),
+            Fact("Place", at),
+        ]
 
-ADVICE = {
-    UNREAD_END: "Text beyond the context is cut off; of what fits, often only the first tokens count, because web "
-    "captions are short. Longer position tables with fine-tuning on long captions help (Zhang et al. 2024, "
-    "Long-CLIP). "
-    "Without training: split the caption into sentences, and average their vectors or scores."
-}
+    failing = Failing(
+        title="Facts that were judged wrong",
+        note="Margin: the cosine of the true caption less that of the false one, which says one thing otherwise. "
+        "Ties, as of a fact beyond the window, are left out.",
+        wrong=margin < 0,
+        margin=margin,
+        facts=facts,
+        images=one_image(evidence, lambda row: f"The image of a statement that stands {place[row]} in its caption."),
+        ids=known(evidence, "sample_id"),
+    )
+    return gallery(failing, budget)
 
 
 SECTION = Section(
-    advice=ADVICE,
+    advice={
+        UNREAD_END: "Text beyond the context is cut off; of what fits, often only the first tokens count, because web "
+        "captions are short. Longer position tables with fine-tuning on long captions help (Zhang et al. 2024, "
+        "Long-CLIP). "
+        "Without training: split the caption into sentences, and average their vectors or scores."
+    },
     title="Long captions",
-    figures=(figures.tokens_kept, figures.positions, figures.token_lengths, figures.similarity, figures.recall),
+    figures=(tokens_kept, positions, token_lengths, matrices.similarity, recall),
     galleries=(*map(unfound, SEARCHES), misjudged),
     findings=findings,
-    drawn_curves=frozenset({*figures.ACROSS, *figures.WITHIN, *figures.KEPT, figures.BY_POSITION}),
+    plots={
+        "long-caption": Plot(
+            summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(tokens_kept, positions)
+        )
+    },
+    drawn_curves=frozenset({*ACROSS, *WITHIN, *KEPT, BY_POSITION}),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

@@ -1,14 +1,103 @@
 """Mixed retrieval: nDCG by the share of texts before and after centring, and the documents that came first instead."""
 
+from collections.abc import Mapping, Sequence
+
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import headlines
-from clipbench_reports import figures
-from clipbench_reports.galleries.unfound import unfound
-from clipbench_reports.page.evidence import Evidence, NotAsked
-from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
-from clipbench_reports.sections.section import SampleColumn, SampleImage, Section
+from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis
+from clipbench_reports.drawing.models import Panels, Statement, chart, facets
+from clipbench_reports.evidence.evidence import (
+    ByModel,
+    Evidence,
+    MissingEvidence,
+    ModelEvidence,
+    NotAsked,
+    PlottedCurve,
+    read_each,
+)
+from clipbench_reports.evidence.findings import Finding, claim
+from clipbench_reports.figures.shared import CHANCE, JUDGED, curve_line, refuse_judged
+from clipbench_reports.sections.retrieval import relevance, unfound
+from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
+
+WAYS: Mapping[str, tuple[str, Role]] = {"": ("as it is", "ink"), "_centred": ("each modality centred", "pair")}
+"""The ends of the names of curves, with the names and roles of their lines."""
+NDCG, PREFERENCE = "ndcg_by_share", "text_preference_by_share"
+BY_SHARE = frozenset(
+    f"{name}{end}" for name in (NDCG, PREFERENCE, *(f"recall@{k}_by_share" for k in (1, 5, 10))) for end in WAYS
+)
+"""Curves that the figure or the table of the section shows."""
+
+Curves = Mapping[str, PlottedCurve]
+
+
+def mixed(models: Sequence[ModelEvidence]) -> Chart:
+    """Return nDCG and the preference for texts by the share of texts, as it is and with each modality centred."""
+    by_model = read_each(models, _read)
+    of_ndcg = next(iter(by_model.all))[NDCG].y_label
+    return chart(
+        [_panels(by_model, NDCG, of_ndcg), _panels(by_model, PREFERENCE, "Text before the right image")],
+        by_model.map(_state),
+        n_columns=2,
+        reading="Each image is one document, as the image or as its first caption, and its other captions look for it. "
+        "Text before the right image: share of captions with a text as nearest document, among those whose right document is an image. "
+        "Bands: 95 % intervals.",
+    )
+
+
+def _read(evidence: Evidence) -> dict[str, PlottedCurve]:
+    curves = evidence.curves([f"{name}{end}" for name in (NDCG, PREFERENCE) for end in WAYS])
+    refuse_judged(evidence)
+    if NDCG not in curves or not curves[NDCG].x:
+        raise MissingEvidence("the run kept no nDCG by the share of texts")
+    return dict(curves)
+
+
+def _panels(by_model: ByModel[dict[str, PlottedCurve]], name: str, label: str) -> Panels:
+    plane = Panel(x=fraction_axis("Documents that are texts, %"), y=fraction_axis(f"{label}, %"))
+    return facets(plane, by_model.map(lambda curves: _lines(curves, name)))
+
+
+def _lines(curves: Curves, name: str) -> list[Line]:
+    """Return a quantity as it is and centred; texts come first by chance as often as there are texts."""
+    own = [
+        curve_line(curves[f"{name}{end}"], role, words, is_dashed=bool(end))
+        for end, (words, role) in WAYS.items()
+        if f"{name}{end}" in curves
+    ]
+    if name != PREFERENCE or not own:
+        return own
+    ends = [own[0].xs[0], own[0].xs[-1]]
+    return [Line(xs=ends, ys=ends, role="chance", name=CHANCE, is_reference=True), *own]
+
+
+def _state(curves: Curves) -> Statement:
+    """Return nDCG where half of the documents are texts; that centring changes it takes the test of the metrics."""
+    label, whole = curves[NDCG].y_label, curves[NDCG]
+    at = min(whole.x, key=lambda x: abs(x - 0.5))
+    values = [fmt.percent(curves[f"{NDCG}{end}"].y[whole.x.index(at)]) for end in WAYS if f"{NDCG}{end}" in curves]
+    words = f"{fmt.shortest(100 * at)} % of the documents are texts"
+    centred = f", and {values[1]} % with each modality centred" if len(values) > 1 else ""
+    return Statement(
+        title=f"{label} is {values[0]} % where {words}{centred}.",
+        subject=f"{label} where {words}, as it is and centred",
+        value=f"{' and '.join(values)} %",
+        detail=" ".join(
+            f"{label}, {_in_words(words, curves[f'{NDCG}{end}'])}"
+            for end, (words, _) in WAYS.items()
+            if f"{NDCG}{end}" in curves
+        ),
+    )
+
+
+def _in_words(label: str, curve: PlottedCurve) -> str:
+    points = ", ".join(
+        f"{fmt.percent(y)} % at {fmt.shortest(100 * x)} %" for x, y in zip(curve.x, curve.y, strict=True)
+    )
+    return f"{label}: {points}."
+
 
 HALF, CENTRED = "texts=50", "centred"
 TEXTS_FIRST = "A text comes before the right image"
@@ -23,7 +112,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     ndcg = next((metric for name, metric in headlines(evaluation).items() if name.startswith(f"{subset}ndcg@")), None)
     preference, gain = (metrics.get(f"{subset}{name}") for name in ("text_preference", "centring_gain"))
     if ndcg is None or preference is None:
-        return headline_findings(evaluation)
+        return []
     asked, where = ("queries", "") if is_judged else ("captions", "If half of the documents are texts, ")
     sentences = [
         claim(f"{where}{ndcg.title} is {{value}} over {{n}} {asked}", ndcg),
@@ -42,20 +131,18 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def by_share(evidence: Evidence) -> Table:
-    """Return nDCG and recall by the share of texts, before and after centring.
-
-    Raises:
-        NotAsked: the data have judgements, whose documents are what they are.
-    """
+    """Return nDCG and recall by the share of texts, before and after centring."""
     curves = {name: curve for name, curve in evidence.evaluation.curves.items() if name.endswith("_by_share")}
     shown = {name: curve for name, curve in curves.items() if not name.startswith("text_preference")}
     if not shown:
         raise NotAsked("nDCG by the share of texts takes captioned data")
-    shares = next(iter(shown.values())).x
-    rows = [
-        [fmt.shortest(100 * share), *(_before_and_after(evidence.evaluation, name, place) for name in shown)]
-        for place, share in enumerate(shares)
-    ]
+    rows = []
+    for place, share in enumerate(next(iter(shown.values())).x):
+        row = [fmt.shortest(100 * share)]
+        for name in shown:  # as it is and, where there is one, centred
+            both = evidence.curves([name, f"{name}_{CENTRED}"]).values()
+            row.append(" → ".join(fmt.percent(curve.y[place]) for curve in both if place < len(curve.y)))
+        rows.append(row)
     return Table(
         title="By the share of texts",
         facts="In percent, as it is → with each modality centred. Documents that are not texts are images.",
@@ -64,38 +151,29 @@ def by_share(evidence: Evidence) -> Table:
     )
 
 
-def _before_and_after(evaluation: EvaluationRecord, name: str, place: int) -> str:
-    """Return a value as it is and, where there is one, centred."""
-    values = [
-        evaluation.curves[each].y[place]
-        for each in (name, f"{name}_{CENTRED}")
-        if each in evaluation.curves and place < len(evaluation.curves[each].y)
-    ]
-    return " → ".join(map(fmt.percent, values))
-
-
-ADVICE = {
-    TEXTS_FIRST: "Vectors of one modality lie nearer to each other than to the other's, so that any text beats the right image. "
-    "Subtract the mean of each modality, of documents and queries alike, and scale to length 1 again (GR-CLIP, Li et al. 2025): it "
-    "takes no training, and the figure shows what it does here. Where that is not enough, rank images and texts apart and merge the two lists by rank."
-}
-
-
 SECTION = Section(
-    advice=ADVICE,
+    advice={
+        TEXTS_FIRST: "Vectors of one modality lie nearer to each other than to the other's, so that any text beats the right image. "
+        "Subtract the mean of each modality, of documents and queries alike, and scale to length 1 again (GR-CLIP, Li et al. 2025): it "
+        "takes no training, and the figure shows what it does here. Where that is not enough, rank images and texts apart and merge the two lists by rank."
+    },
     title="Mixed retrieval",
-    figures=(figures.mixed, figures.relevance),
+    figures=(mixed, relevance),
     tables=(by_share,),
     galleries=(unfound("mixed"), unfound("judged")),
     findings=findings,
-    drawn_curves=figures.BY_SHARE | frozenset(figures.JUDGED),
+    plots={
+        "mixed-retrieval": Plot(
+            summary="nDCG and the preference for texts in a corpus of images and texts, by their share",
+            definition="Centring subtracts the mean of each modality (GR-CLIP).",
+            draws=(mixed,),
+        )
+    },
+    drawn_curves=BY_SHARE | frozenset(JUDGED),
     sample_columns=(
         SampleColumn(name="caption", title="Caption", is_of_sample=True),
         SampleColumn(name="mixed_rank", title="Rank", metrics=r"ndcg@[0-9]+|recall@[0-9]+"),
         SampleColumn(name="chosen_text", title="Came first"),
     ),
-    sample_images=(
-        SampleImage(name="right_image", role="right"),
-        SampleImage(name="chosen_image", role="first"),
-    ),
+    sample_images=(SampleImage(name="right_image", role="right"), SampleImage(name="chosen_image", role="first")),
 )

@@ -1,15 +1,16 @@
 """Several modalities: how far apart every two lie, and how often items of each find their partners in each other one."""
 
 from collections.abc import Mapping
+from itertools import combinations
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table
 from clipbench.results.table.model import Cell, Row, columns
-from clipbench_reports import figures
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
-from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
-from clipbench_reports.sections.section import SampleColumn, Section
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
+from clipbench_reports.evidence.findings import Finding, claim, defined
+from clipbench_reports.figures import maps, matrices
+from clipbench_reports.sections.section import Plot, SampleColumn, Section
 
 UNFOUND = "Items do not find their partners in another modality"
 KINDS = {
@@ -24,44 +25,33 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return recall over all directions and the range of gaps: no pair is picked for being the largest or smallest."""
     recall = evaluation.metrics.get("mean_recall@1")
     if recall is None:
-        return headline_findings(evaluation)
-    names = figures.modalities(evaluation.metrics)
-    gaps = {
-        (first, second): found.value
-        for place, first in enumerate(names)
-        for second in names[place + 1 :]
-        if (found := evaluation.metrics.get(f"{first}-{second}/gap")) is not None and found.value is not None
-    }
-    linked = figures.linked(names, evaluation.metrics)  # others have no partners
-    said = [
-        claim(f"An item of {_listed(linked)} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)
-    ]
+        return []
+    names = matrices.modalities(evaluation.metrics)
+    pairs = list(combinations(names, 2))
+    found = dict(zip(pairs, defined(evaluation.metrics, *(f"{'-'.join(pair)}/gap" for pair in pairs)), strict=True))
+    gaps = {pair: metric.value or 0.0 for pair, metric in found.items() if metric is not None}
+    linked = matrices.linked(names, evaluation.metrics)  # others have no partners
+    items = fmt.listed([*map(_words, linked)], "or")
+    said = [claim(f"An item of {items} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)]
     if len(gaps) == 1:
         ((pair, gap),) = gaps.items()
         words = f"The mean vectors of {' and '.join(map(_words, pair))} lie {fmt.number(gap, 'distance')} apart."
         said.append(Finding("plain", words))
     elif gaps:
-        apart = f"{fmt.number(min(gaps.values()), 'distance')} to {fmt.number(max(gaps.values()), 'distance')} apart"
-        which = "any two" if 2 * len(gaps) == len(names) * (len(names) - 1) else f"{len(gaps)} pairs"
+        values = sorted(gaps.values())
+        apart = f"{fmt.number(values[0], 'distance')} to {fmt.number(values[-1], 'distance')} apart"
+        which = "any two" if len(gaps) == len(pairs) else f"{len(gaps)} pairs"
         said.append(Finding("plain", f"The mean vectors of {which} of the {len(names)} modalities lie {apart}."))
     return said
 
 
 def pairs_table(evidence: Evidence) -> Table:
-    """Return a row for every two modalities, with the intervals of their measures.
-
-    Raises:
-        MissingEvidence: the run has no metrics of two modalities.
-    """
+    """Return a row for every two modalities, with the intervals of their measures."""
     metrics = evidence.evaluation.metrics
-    names = figures.modalities(metrics)
+    names = matrices.modalities(metrics)
     if len(names) < 2:
         raise MissingEvidence("the run has no metrics of two modalities")
-    rows: list[Row] = [
-        [f"{_words(first)} and {_words(second)}", *_cells(metrics, first, second)]
-        for place, first in enumerate(names)
-        for second in names[place + 1 :]
-    ]
+    rows: list[Row] = [[" and ".join(map(_words, pair)), *_cells(metrics, *pair)] for pair in combinations(names, 2)]
     return Table(
         title="Every two modalities",
         facts="With 95 % intervals, each by itself. R@1 →: items of the first look for their partners in the second; ←: the "
@@ -72,41 +62,49 @@ def pairs_table(evidence: Evidence) -> Table:
 
 
 def _cells(metrics: Mapping[str, Metric], first: str, second: str) -> list[Cell]:
-    pair = f"{first}-{second}"
-    found = [metrics.get(f"{pair}/{kind}") for kind in KINDS]
-    found += [metrics.get(f"{source}-to-{target}/recall@1") for source, target in ((first, second), (second, first))]
-    gap = metrics.get(f"{pair}/gap")
-    return [*map(_cell, found), Cell(fmt.count(gap.n) if gap is not None and gap.value is not None else "–")]
-
-
-def _cell(metric: Metric | None) -> Cell:
-    if metric is None or metric.value is None:
-        return Cell("–")
-    return Cell(fmt.number(metric.value, metric.unit), aside=fmt.interval(metric) if metric.low is not None else "")
+    names = [f"{first}-{second}/{kind}" for kind in KINDS]
+    names += [f"{first}-to-{second}/recall@1", f"{second}-to-{first}/recall@1"]
+    cells = []
+    for metric in defined(metrics, *names):
+        if metric is None:
+            cells.append(Cell(fmt.NONE))
+        else:
+            interval = fmt.interval(metric) if metric.low is not None else ""
+            cells.append(Cell(fmt.number(metric.value, metric.unit), aside=interval))
+    (gap,) = defined(metrics, f"{first}-{second}/gap")
+    return [*cells, Cell(fmt.count(gap.n) if gap is not None else fmt.NONE)]
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _listed(names: list[str]) -> str:
-    words = list(map(_words, names))
-    return f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-ADVICE = {
-    UNFOUND: "Two modalities that were never trained with each other, and meet only through a third, find each other worst "
-    "(Girdhar et al. 2023). If many items of a modality are alike, such as short recordings of one sound, the search among them is harder "
-    "than the reverse. If unmatched pairs have as high a mean cosine as matched ones, partners are on average no nearer than others."
-}
-
-
+DEFINITION = (
+    "The modality gap is the distance between the centroids of the vectors of two modalities (Liang et al., 2022)."
+)
 SECTION = Section(
-    advice=ADVICE,
+    advice={
+        UNFOUND: "Two modalities that were never trained with each other, and meet only through a third, find each other worst "
+        "(Girdhar et al. 2023). If many items of a modality are alike, such as short recordings of one sound, the search among them is harder "
+        "than the reverse. If unmatched pairs have as high a mean cosine as matched ones, partners are on average no nearer than others."
+    },
     title="Modalities",
-    figures=(figures.modality_matrices, figures.modality_map),
+    figures=(matrices.modality_matrices, maps.modality_map),
     tables=(pairs_table,),
     findings=findings,
+    plots={
+        "modalities": Plot(
+            summary="gap, cosines, recall@1 and separability of every two modalities",
+            definition=DEFINITION,
+            draws=(matrices.modality_matrices,),
+        ),
+        "modality-map": Plot(
+            summary="items of all modalities as points of a plane",
+            definition=DEFINITION,
+            draws=(maps.modality_map,),
+            is_projected=True,
+        ),
+    },
     has_cloud=True,
     sample_columns=(
         SampleColumn(name="query", title="Looked for the partner of", is_of_sample=True),

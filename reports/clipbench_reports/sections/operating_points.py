@@ -1,17 +1,91 @@
 """Operating points: thresholds for a precision, what they miss, and whether one of other data holds here."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench_reports import figures
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, NotAsked
-from clipbench_reports.page.sentences.findings import Finding, headline_findings, interval_in_brackets
-from clipbench_reports.page.text import NO_REASON
-from clipbench_reports.sections.section import Section
+from clipbench_reports.drawing.marks import Chart, Panel, fraction_axis, nice_axis
+from clipbench_reports.drawing.models import Layer, Statement, facet_chart
+from clipbench_reports.evidence.evidence import (
+    Evidence,
+    MissingEvidence,
+    ModelEvidence,
+    NotAsked,
+    PlottedCurve,
+    read_each,
+)
+from clipbench_reports.evidence.findings import Finding, interval_in_brackets
+from clipbench_reports.evidence.text import NO_REASON
+from clipbench_reports.figures.shared import curve_line, upright, xs_of
+from clipbench_reports.sections.section import Plot, Section
 
-THRESHOLD, RECALL = "threshold@", "recall@"
+QUESTIONS = {"pairs": "pairs of an image and a caption", "answers": "classes that are named"}
+"""The parts of the task, and what they accept."""
+CURVES = ("precision", "recall")
+BY_COSINE = frozenset(f"{part}/{name}_by_cosine" for part in QUESTIONS for name in CURVES)
+SHOWN = "p95"
+"""The precision whose threshold is marked."""
+READINGS = {
+    "pairs": "Pairs of any image and any caption; all true ones together weigh as much as all false ones.",
+    "answers": "Each image is classified once with its class in the list and once without it, where “none” is right.",
+}
+
+
+def operating_points(part: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+    """Return the function that draws precision and recall of one question by threshold."""
+
+    def draw(models: Sequence[ModelEvidence]) -> Chart:
+        by_model = read_each(models, partial(_read, part))
+        x = nice_axis(xs_of(by_model), "Cosine threshold")
+        return facet_chart(
+            Panel(x=x, y=fraction_axis("Precision and recall, %")),
+            by_model,
+            reading=f"A cosine of at least the threshold is accepted. {READINGS[part]} Bands: 95 % intervals over images.",
+        )
+
+    return draw
+
+
+def without_end(curve: PlottedCurve) -> PlottedCurve:
+    """Return a curve without its first point, the threshold of -1, which accepts everything, unless there is no other."""
+    if len(curve.x) < 2 or curve.x[0] > -1:
+        return curve
+    low, high = (None if bound is None else bound[1:] for bound in (curve.low, curve.high))
+    return curve._replace(x=curve.x[1:], y=curve.y[1:], low=low, high=high)
+
+
+def _read(part: str, evidence: Evidence) -> Layer:
+    curves = evidence.curves(f"{part}/{name}_by_cosine" for name in CURVES)
+    if len(curves) < len(CURVES):
+        lacking = {"pairs": "captions", "answers": "labels"}[part]
+        raise MissingEvidence(f"precision of {QUESTIONS[part]}, which needs data with {lacking}")
+    metrics = evidence.evaluation.metrics
+    threshold, recall = (metrics.get(f"{part}/{name}@{SHOWN}") for name in ("threshold", "recall"))
+    lines = [
+        curve_line(without_end(curve), "ink" if name == "precision" else "pair", name, is_dashed=name == "recall")
+        for name, curve in zip(CURVES, curves.values(), strict=True)
+    ]
+    return Layer([*upright(threshold, "threshold for 95 % precision"), *lines], _state(part, threshold, recall))
+
+
+def _state(part: str, threshold: Metric | None, recall: Metric | None) -> Statement:
+    what = QUESTIONS[part]
+    if threshold is None or threshold.value is None or recall is None or recall.value is None:
+        title = f"No threshold is known from which on 95 % of the {what} are right."
+        return Statement(title=title, subject=f"Cosine from which on 95 % of the {what} are right", value="none")
+    at, share = fmt.number(threshold.value, "cosine"), fmt.percent(recall.value)
+    return Statement(
+        title=f"From a cosine of {at} on, 95 % of the {what} are right; that accepts {share} % of what should be accepted.",
+        subject=f"Cosine from which on 95 % of the {what} are right, and recall there",
+        value=f"{at} and {share} %",
+    )
+
+
+THRESHOLD, RECALL, WANTED_AT = "threshold@", "recall@", "threshold@p"
 PARTS = {"pairs": "Pairs", "answers": "Answers"}
 MEANINGS = {
     "pairs": "of the image-caption pairs with a cosine of at least {at} are true, and {recall} of the true pairs are accepted",
@@ -32,48 +106,40 @@ ENOUGH = 0.5
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return, for each question, what the threshold for 95 % precision accepts."""
-    sentences = [
+    return [
         _finding(
             part,
             evaluation.metrics[name],
-            evaluation.metrics.get(f"{part}/{RECALL}{figures.SHOWN}"),
+            evaluation.metrics.get(f"{part}/{RECALL}{SHOWN}"),
             evaluation.curves.get(f"{part}/precision_by_cosine"),
         )
         for part in PARTS
-        if (name := f"{part}/{THRESHOLD}{figures.SHOWN}") in evaluation.metrics
+        if (name := f"{part}/{THRESHOLD}{SHOWN}") in evaluation.metrics
     ]
-    return sentences or headline_findings(evaluation)
 
 
 def _finding(part: str, threshold: Metric, recall: Metric | None, precision: Curve | None) -> Finding:
     if threshold.value is None or recall is None or recall.value is None:
-        highs = (
-            [] if precision is None or precision.high is None else [each for each in precision.high if each is not None]
-        )
-        is_bad = max(highs, default=1.0) < WANTED  # else there may be too few images to be sure
+        highs = precision.high or [] if precision is not None else []
+        is_bad = max((each for each in highs if each is not None), default=1.0) < WANTED  # else images may be too few
         text = f"{PARTS[part]}: {threshold.reason or NO_REASON}."
         return Finding("plain", text, weakness=LITTLE_ACCEPTED if is_bad else "")
     share = f"{fmt.percent(recall.value)} %{interval_in_brackets(recall)}"
-    words = MEANINGS[part].format(
-        at=f"{fmt.number(threshold.value, 'cosine')}{interval_in_brackets(threshold)}", recall=share
-    )
+    at = f"{fmt.number(threshold.value, 'cosine')}{interval_in_brackets(threshold)}"
+    words = MEANINGS[part].format(at=at, recall=share)
     is_little = recall.high is not None and recall.high < ENOUGH
     return Finding("plain", f"{PREVALENCE[part]}, 95 % {words}.", weakness=LITTLE_ACCEPTED if is_little else "")
 
 
 def points(evidence: Evidence) -> Table:
-    """Return the thresholds for each precision, with the recall there.
-
-    Raises:
-        MissingEvidence: the run has none.
-    """
+    """Return the thresholds for each precision, with the recall there."""
     rows = []
     metrics = evidence.evaluation.metrics
     for name, threshold in metrics.items():
         part, _, own = name.partition("/")
         if own.startswith(THRESHOLD):
             recall = metrics.get(f"{part}/{RECALL}{own.removeprefix(THRESHOLD)}")
-            rows.append([PARTS.get(part, part), _wanted(own), _shown(threshold), _shown(recall)])
+            rows.append([PARTS.get(part, part), own.removeprefix(WANTED_AT), fmt.shown(threshold), fmt.shown(recall)])
     if not rows:
         raise MissingEvidence("the run has no thresholds")
     return Table(
@@ -86,18 +152,19 @@ def points(evidence: Evidence) -> Table:
 
 
 def carried_over(evidence: Evidence) -> Table:
-    """Return the precision that the thresholds of other data of the run have on these data.
-
-    Raises:
-        NotAsked: the run has the task on these data alone.
-    """
+    """Return the precision that the thresholds of other data of the run have on these data."""
     own = evidence.evaluation
-    others = [
-        each
-        for each in evidence.run.result.evaluations
-        if each.task == own.task and each is not own and each.status == "ok"
-    ]
-    rows = [row for other in others for row in _rows_from(other, evidence)]
+    rows = []
+    for other in evidence.run.result.evaluations:
+        if other.task != own.task or other is own or other.status != "ok":
+            continue
+        for name, threshold in other.metrics.items():
+            part, _, end = name.partition("/")
+            at = threshold.value
+            if end.startswith(THRESHOLD) and at is not None and f"{part}/precision_by_cosine" in own.curves:
+                got = [_at(evidence, f"{part}/{kind}_by_cosine", at) for kind in CURVES]
+                cosine = fmt.number(at, "cosine")
+                rows.append([PARTS.get(part, part), other.dataset.id, end.removeprefix(WANTED_AT), cosine, *got])
     if not rows:
         raise NotAsked("thresholds of other data")
     return Table(
@@ -111,19 +178,6 @@ def carried_over(evidence: Evidence) -> Table:
     )
 
 
-def _rows_from(other: EvaluationRecord, evidence: Evidence) -> list[list[str]]:
-    rows = []
-    for name, threshold in other.metrics.items():
-        part, _, own = name.partition("/")
-        known = evidence.evaluation.curves
-        if own.startswith(THRESHOLD) and threshold.value is not None and f"{part}/precision_by_cosine" in known:
-            got = [_at(evidence, f"{part}/{kind}_by_cosine", threshold.value) for kind in figures.CURVES]
-            rows.append(
-                [PARTS.get(part, part), other.dataset.id, _wanted(own), fmt.number(threshold.value, "cosine"), *got]
-            )
-    return rows
-
-
 def _at(evidence: Evidence, name: str, cosine: float) -> str:
     """Return the value of a curve at a threshold, with its bounds; between two of its points, on the line that joins them."""
     curve = evidence.curve(name)
@@ -134,30 +188,22 @@ def _at(evidence: Evidence, name: str, cosine: float) -> str:
     return f"{value} [{fmt.percent(values[1])}, {fmt.percent(values[2])}]" if len(values) == 3 else value
 
 
-def _wanted(name: str) -> str:
-    return name.removeprefix(THRESHOLD).removeprefix("p")
-
-
-def _shown(metric: Metric | None) -> str:
-    if metric is None or metric.value is None:
-        return fmt.NONE
-    value = fmt.number(metric.value, metric.unit)
-    return f"{value} {fmt.interval(metric)}" if metric.low is not None else value
-
-
-ADVICE = {
-    LITTLE_ACCEPTED: "One cosine does not mean the same for all images and texts: some images are near to every text. Scores normalised over a bank "
-    "of other texts or images (Bogolin et al. 2022) have one threshold for more of them. A threshold holds for the data, the prompts and the "
-    "share of true pairs that it was measured with: measure it on data like yours.",
-}
-
-
 SECTION = Section(
-    advice=ADVICE,
+    advice={
+        LITTLE_ACCEPTED: "One cosine does not mean the same for all images and texts: some images are near to every text. Scores normalised over a bank "
+        "of other texts or images (Bogolin et al. 2022) have one threshold for more of them. A threshold holds for the data, the prompts and the "
+        "share of true pairs that it was measured with: measure it on data like yours."
+    },
     title="Operating points",
-    figures=tuple(map(figures.operating_points, figures.QUESTIONS)),
+    figures=tuple(map(operating_points, QUESTIONS)),
     tables=(points, carried_over),
     findings=findings,
-    drawn_curves=figures.BY_COSINE,
-    lists_metrics=False,
+    plots={
+        "operating-points": Plot(
+            summary="precision and recall by cosine threshold, of pairs and of answers that may be none",
+            definition="Precision is that of a stream in which half should be accepted.",
+            draws=tuple(map(operating_points, QUESTIONS)),
+        )
+    },
+    drawn_curves=BY_COSINE,
 )

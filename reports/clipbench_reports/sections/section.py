@@ -1,16 +1,39 @@
-"""The section of a task: functions of the evidence that a run left behind."""
+"""The section of a task: functions of the evidence that a run left behind, loaded by its entry point.
+
+An error in one costs no more than its own figures.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import numpy as np
+from jaxtyping import Shaped
+
+from clipbench import plugins
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause
+from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table
+from clipbench.results.titles import subset_title, within_sentence
+from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.galleries.gallery import MakeGallery
-from clipbench_reports.galleries.worst import worst_samples
-from clipbench_reports.page.evidence import Evidence, ModelEvidence
-from clipbench_reports.page.sentences.findings import Finding, headline_findings
+from clipbench_reports.evidence.evidence import (
+    PLAIN,
+    Evidence,
+    Fault,
+    MissingEvidence,
+    ModelEvidence,
+    label_sets,
+    within,
+)
+from clipbench_reports.evidence.findings import Finding, headline_findings, missing, not_measured
+from clipbench_reports.sections.gallery import MakeGallery, worst_samples
+
+if TYPE_CHECKING:
+    import pandas
 
 Draw = Callable[[Sequence[ModelEvidence]], Chart | Sequence[Chart]]
 """Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of the
@@ -53,10 +76,25 @@ class SampleImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A figure for print, which ``clipbench plot`` offers by its name."""
+
+    summary: str
+    """One line for ``clipbench plot --list``."""
+    draws: tuple[Draw, ...]
+    """Figures of an evaluation, joined as panels of one; one that lacks something is left out, if another is there."""
+    definition: str = ""
+    """The definition of the quantity, with its source, for the caption."""
+    is_projected: bool = False
+    """True of figures that take ``projection`` and ``seed``, as ``figures.gap`` does."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """The figures, galleries, tables and sentences of one task.
 
     Each function raises ``MissingEvidence`` where the run does not hold what it needs: the report says so in its place.
+    It raises ``NotAsked`` where the data were not asked what it is about: nothing is said of it then.
     Any other error costs only what the function would have given.
     """
 
@@ -66,8 +104,11 @@ class Section:
     """The first stands open in the report, the others are folded."""
     galleries: tuple[MakeGallery, ...] = ()
     tables: tuple[MakeTable, ...] = ()
+    plots: Mapping[str, Plot] = field(default_factory=dict)
+    """Figures for print, by the name that ``clipbench plot`` takes."""
     findings: Callable[[EvaluationRecord], list[Finding]] = headline_findings
-    """One to three sentences at the head of the section, the best of which also stand at the top of the report."""
+    """One to three sentences at the head of the section, the best of which also stand at the top of the report; where it
+    gives none, there is one on each headline metric."""
     drawn_curves: frozenset[str] = frozenset()
     """Curves that one of the figures shows; each other curve gets a plain figure of its own."""
     has_cloud: bool = False
@@ -90,9 +131,114 @@ class Section:
             makers = getattr(self, name)
             if not isinstance(makers, tuple) or not all(map(callable, makers)):  # (draw) without a comma is no tuple
                 raise TypeError(f"{name} of a Section: got {makers!r}, expected a tuple of functions")
+        if not (isinstance(self.plots, Mapping) and all(isinstance(each, Plot) for each in self.plots.values())):
+            raise TypeError(f"plots of a Section: got {self.plots!r}, expected a mapping of names to Plot")
         if not isinstance(self.advice, Mapping):
             raise TypeError(f"advice of a Section: got {self.advice!r}, expected a mapping of weaknesses to texts")
 
 
+def by_name(
+    asked: Shaped[np.ndarray, " n"], answers: Shaped[np.ndarray, " n"], **scores: Shaped[np.ndarray, " n"]
+) -> "pandas.DataFrame":
+    """Return a row for each name that was asked for, in the alphabet's order.
+
+    Its columns are the mean scores, the number of samples ``n``, and the commonest wrong answer ``taken_for``: the first in
+    the alphabet among equals, a dash without any.
+    """
+    import pandas
+
+    groups: Any = pandas.DataFrame(scores, index=range(len(asked))).groupby(asked)
+    is_wrong = answers != asked
+    taken: Any = pandas.Series(answers[is_wrong], dtype=object).groupby(asked[is_wrong])
+    commonest = taken.agg(lambda each: each.mode().iat[0]) if is_wrong.any() else pandas.Series(dtype=object)
+    return groups.mean().assign(
+        n=groups.size(), taken_for=lambda table: commonest.reindex(table.index, fill_value=fmt.NONE)
+    )
+
+
 PLAIN_SECTION = Section(galleries=(worst_samples,), lists_metrics=True)
 """The section of a task that brings none: its headline, its curves, its worst samples and its metrics."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OWN = "clipbench"
+
+
+@dataclass(frozen=True)
+class LoadedSection:
+    """A section, and the package that it is from."""
+
+    section: Section
+    package: str = OWN
+    fault: str = ""
+    """The reason why the plain section stands in for the package's."""
+
+    def label_sets(self, evaluation: EvaluationRecord) -> list[str]:
+        """Return the label sets that an evaluation has results of, or ``PLAIN`` alone."""
+        return label_sets(evaluation) if self.section.describe_label_set is not None else [PLAIN]
+
+    def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
+        """Return the sentences on an evaluation, or on the part of it that is of one label set."""
+        if evaluation.status != "ok":
+            return [not_measured(evaluation)]
+        try:
+            return list(self.guard(self.section.findings, Finding)(evaluation)) or headline_findings(evaluation)
+        except MissingEvidence as reason:
+            return [missing("Not said", evaluation.name, str(reason))]
+
+    def summary(self, evaluation: EvaluationRecord) -> list[Finding]:
+        """Return the sentences on all label sets, each with the title of its set."""
+        if evaluation.status != "ok" or self.label_sets(evaluation) == [PLAIN]:
+            return self.findings(evaluation)
+        sentences = []
+        for label_set in self.label_sets(evaluation):
+            title = f"{subset_title(label_set, evaluation.subsets)}: " if label_set != PLAIN else ""
+            for finding in self.findings(within(evaluation, label_set)):
+                text = f"{title}{within_sentence(finding.text)}" if title else finding.text
+                sentences.append(finding._replace(text=text))
+        return sentences
+
+    def guard(self, function: Callable[P, T], kind: type) -> Callable[P, T]:
+        """Return a function of the section whose errors become missing evidence, which costs nothing else.
+
+        Args:
+            kind: type of what the function returns, or of the entries of a list that it returns.
+        """
+
+        @wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                made = function(*args, **kwargs)
+                for each in made if isinstance(made, list | tuple) and not isinstance(made, kind) else [made]:
+                    if not isinstance(each, kind):
+                        raise TypeError(f"it returned a {type(each).__name__}, expected a {kind.__name__}")
+                    if isinstance(each, Chart) and self.package != OWN:
+                        page.draw(each)  # marks that cannot be drawn would otherwise fail in the middle of the page
+                return made
+            except MissingEvidence:
+                raise
+            except FOREIGN as error:
+                if isinstance(error, UsageError) and self.package == OWN:
+                    raise  # of an option, such as a projection whose package is not installed
+                name = getattr(function, "__name__", type(function).__name__)
+                raise Fault(f"{name} of {self.package} failed ({cause(error)})") from error
+
+        return guarded
+
+
+def load_section(task: str) -> LoadedSection:
+    """Return the section that a package declares for a task, or the plain one."""
+    if task.casefold() not in (name.casefold() for name in plugins.names(plugins.SECTIONS)):
+        return LoadedSection(PLAIN_SECTION)
+    try:
+        section: Any = plugins.load(plugins.SECTIONS, task)
+        package = plugins.distribution(plugins.SECTIONS, task)
+    except ClipbenchError as error:
+        return LoadedSection(PLAIN_SECTION, fault=str(error))
+    if isinstance(section, Section):
+        return LoadedSection(section, package)
+    return LoadedSection(
+        PLAIN_SECTION, fault=f"'{task}' of {package} is a {type(section).__name__}, expected a Section"
+    )

@@ -7,25 +7,12 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
-from clipbench_reports import figures
-from clipbench_reports.galleries.gallery import (
-    COSINES,
-    Cosines,
-    Fact,
-    Failing,
-    Gallery,
-    gallery,
-    known,
-    nearest,
-    note,
-    one_image,
-    words,
-)
-from clipbench_reports.galleries.images import PageBudget
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
-from clipbench_reports.page.sentences.findings import Finding, claim, headline_findings
-from clipbench_reports.page.text import most_common, quoted
-from clipbench_reports.sections.section import SampleColumn, Section
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
+from clipbench_reports.evidence.findings import Finding, claim
+from clipbench_reports.evidence.text import quoted
+from clipbench_reports.figures import zero_shot
+from clipbench_reports.sections.gallery import Fact, Gallery, PageBudget, failing_images, words
+from clipbench_reports.sections.section import SampleColumn, Section, by_name
 
 MAX_CLASSES = 100
 """Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
@@ -35,10 +22,9 @@ WRONG_CLASS = "The right class is not named first"
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often the right class comes first."""
+    sentence = "Names the right class first for {value} of {n} images"
     accuracy = evaluation.metrics.get("acc1")
-    if accuracy is None:
-        return headline_findings(evaluation)
-    return [claim("Names the right class first for {value} of {n} images", accuracy, weakness=WRONG_CLASS)]
+    return [] if accuracy is None else [claim(sentence, accuracy, weakness=WRONG_CLASS)]
 
 
 def describe_classes(evidence: Evidence) -> str:
@@ -52,29 +38,16 @@ def describe_classes(evidence: Evidence) -> str:
 
 
 def class_recall(evidence: Evidence) -> Table:
-    """Return the share of each class's samples that are right, in ascending order, with the most common wrong answer.
-
-    Raises:
-        MissingEvidence: samples have no single label and answer.
-    """
-    label, predicted = (evidence.words(name) for name in ("label", "predicted"))
-    right = evidence.numbers("acc1")
-    names, codes = np.unique(label, return_inverse=True)
-    totals = np.bincount(codes)
-    recall = np.bincount(codes, weights=right) / totals
-    lowest = np.argsort(recall, kind="stable")[:MAX_CLASSES]
+    """Return the share of each class's samples that are right, in ascending order, with the most common wrong answer."""
+    words_of = [evidence.words(name) for name in ("label", "predicted")]
+    classes = by_name(*words_of, recall=evidence.numbers("acc1")).sort_values("recall", kind="stable")
     rows = [
-        [
-            str(names[c]),
-            most_common(predicted[(codes == c) & (predicted != label)]),
-            fmt.percent(recall[c]),
-            fmt.count(int(totals[c])),
-        ]
-        for c in lowest.tolist()
+        [name, taken_for, fmt.percent(recall), fmt.count(n)]
+        for name, recall, n, taken_for in classes.head(MAX_CLASSES).itertuples()
     ]
-    rest = len(names) - len(rows)
+    rest = len(classes) - len(rows)
     return Table(
-        title=f"Recall of each class ({fmt.percent(recall.min())} to {fmt.percent(recall.max())} %)",
+        title=f"Recall of each class ({fmt.percent(classes.recall.min())} to {fmt.percent(classes.recall.max())} %)",
         facts="The share of a class's images whose true class scores highest, in ascending order. Taken for: the wrong "
         "answer with the largest count in these images."
         + (f" {fmt.count(rest)} classes with more are not shown; they are in the sample table." if rest else ""),
@@ -84,36 +57,25 @@ def class_recall(evidence: Evidence) -> Table:
 
 
 def confused_pairs(evidence: Evidence) -> Table:
-    """Return the mistakes made most often.
-
-    Raises:
-        MissingEvidence: samples have no single label and answer, or there is no mistake.
-    """
+    """Return the mistakes made most often."""
     label, predicted = (evidence.words(name) for name in ("label", "predicted"))
     wrong = label != predicted
     if not wrong.any():
         raise MissingEvidence("no sample was taken for another class")
-    pairs = sorted(
-        Counter(zip(label[wrong], predicted[wrong], strict=True)).items(), key=lambda pair: (-pair[1], pair[0])
-    )
-    rows = [
-        [true, answer, fmt.count(n), fmt.percent(n / (label == true).sum())] for (true, answer), n in pairs[:MAX_PAIRS]
-    ]
+    counts = Counter(zip(label[wrong], predicted[wrong], strict=True))
+    pairs = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_PAIRS]
+    rows = [[true, answer, fmt.count(n), fmt.percent(n / (label == true).sum())] for (true, answer), n in pairs]
     return Table(
         title=f"Confused classes ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
-        facts=f"The first {len(rows)} of {fmt.counted(len(pairs), 'pair')} of true class and answer, by their counts.",
+        facts=f"The first {len(rows)} of {fmt.counted(len(counts), 'pair')} of true class and answer, by their counts.",
         columns=columns("True class", "Answer", numbers=["Images", "Of the class, %"]),
         rows=rows,
     )
 
 
 def template_scores(evidence: Evidence) -> Table:
-    """Return each prompt template with what it reaches alone, in descending order.
-
-    Raises:
-        MissingEvidence: the run kept no scores of single templates, or used one only.
-    """
-    names, scores = figures.ranked(evidence)
+    """Return each prompt template with what it reaches alone, in descending order."""
+    names, scores = zero_shot.ranked(evidence)
     return Table(
         title=f"The {len(names)} prompt templates",
         facts="Accuracy of each template alone, in descending order.",
@@ -123,53 +85,40 @@ def template_scores(evidence: Evidence) -> Table:
 
 
 def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the images that were taken for another class by the widest margin.
-
-    Raises:
-        MissingEvidence: samples have no single label and answer, or all are right.
-    """
+    """Return the images that were taken for another class by the widest margin."""
     label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), evidence.numbers("margin")
     confidence = evidence.numbers("confidence") if evidence.has_column("confidence") else None
-    cosines = Cosines.of(evidence, margin)
 
-    def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.written(row)
-        return [
+    def tell(row: int, right: str, chosen: str, by: str) -> tuple[str, list[Fact]]:
+        facts = [
             Fact("True class", label[row], right),
             Fact("Taken for", predicted[row], chosen),
             Fact("Margin", "", by),
             *([] if confidence is None else [Fact("Confidence", f"{fmt.percent(float(confidence[row]))} %")]),
         ]
+        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}.", facts
 
-    def say(row: int) -> str:
-        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
-
-    failing = Failing(
-        title="Images taken for another class",
-        note=note(evidence, "Margin: the cosine of the true class less that of the best other one.", COSINES),
+    return failing_images(
+        evidence,
+        budget,
+        "Images taken for another class",
+        "Margin: the cosine of the true class less that of the best other one.",
         wrong=evidence.numbers("acc1") < 1,
         margin=margin,
-        facts=facts,
-        images=one_image(evidence, say),
-        ids=known(evidence, "sample_id"),
-        nearest=nearest(evidence),
+        tell=tell,
     )
-    return gallery(failing, budget)
-
-
-ADVICE = {
-    WRONG_CLASS: "Classes that take each other's place are often a matter of names: a better name, and several prompts for"
-    " each class (Radford et al. 2021; Pratt et al. 2023), are the cheapest remedy. Fine-tuning helps where a"
-    " class is truly unknown; averaging the old and the new weights keeps robustness (Wortsman et al. 2022).",
-    "Confidence is not accuracy": "A confidence that is not the accuracy comes from the logit scale: one temperature, fitted on held-out "
-    "images, mends most of it and changes no answer (Guo et al. 2017).",
-}
 
 
 SECTION = Section(
-    advice=ADVICE,
+    advice={
+        WRONG_CLASS: "Classes that take each other's place are often a matter of names: a better name, and several prompts for"
+        " each class (Radford et al. 2021; Pratt et al. 2023), are the cheapest remedy. Fine-tuning helps where a"
+        " class is truly unknown; averaging the old and the new weights keeps robustness (Wortsman et al. 2022).",
+        "Confidence is not accuracy": "A confidence that is not the accuracy comes from the logit scale: one temperature, fitted on held-out "
+        "images, mends most of it and changes no answer (Guo et al. 2017).",
+    },
     title="Zero-shot",
-    figures=(figures.confusion, figures.reliability, figures.templates),
+    figures=(zero_shot.confusion, zero_shot.reliability, zero_shot.templates),
     galleries=(misnamed,),
     tables=(confused_pairs, class_recall, template_scores),
     findings=findings,

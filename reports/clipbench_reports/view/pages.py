@@ -1,13 +1,13 @@
 """The pages of the site, by address and query. Nothing in a query is ever taken for a path."""
 
 import re
-import tempfile
-import threading
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from html import unescape
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from itertools import islice
+from threading import Lock
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
@@ -20,19 +20,20 @@ from clipbench.errors import UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run, model_name
-from clipbench.results.titles import readable
 from clipbench.untrusted.reading import is_int64
-from clipbench_reports.compiled import environment
-from clipbench_reports.page.compare import write_compare
-from clipbench_reports.page.evidence import MissingEvidence
-from clipbench_reports.page.report import CONTROL_CHARACTERS, write_report
-from clipbench_reports.view.index import Column, Index
-from clipbench_reports.view.rows import RunChoice, column_choices, listed
-from clipbench_reports.view.samples import PAGE, SORTS, SampleChoice, Samples, read_samples
+from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.page.compare import compare_html
+from clipbench_reports.page.html import CONTROL_CHARACTERS, environment
+from clipbench_reports.page.report import report_html
+from clipbench_reports.view.runs import Opened, Runs, listed, metric_columns
+from clipbench_reports.view.samples import SORTS, SampleChoice, Samples, read_samples
 from clipbench_reports.view.vectors import MOST_PAIRS, Vectors, colourings, find_vectors, flat_map
 
 MOST_RUNS = 8
 """Runs of a comparison or a joint report."""
+RUNS_OF_PAGE, SAMPLES_OF_PAGE = 100, 50
+N_COLUMNS, MOST_COLUMNS = 4, 60
+"""Metrics that are shown where none is chosen, and metrics that one may choose among: the commonest."""
 MOST_OTHERS = 200
 """Runs that samples may be held against, the newest."""
 MOST_CHOSEN = 60
@@ -40,107 +41,97 @@ MOST_CHOSEN = 60
 PROJECTIONS = {"pca": "PCA", "umap": "UMAP"}
 OWN_POLICY = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-
 Made = TypeVar("Made")
+Thing = TypeVar("Thing")
 
 
-class Opened(NamedTuple):
-    """A run that a query names."""
+def recent(n: int, make: Callable[..., Made]) -> Callable[..., Made]:
+    """Return a function that remembers what it made last, and makes one at a time, as each takes long."""
+    lock, remembered = Lock(), lru_cache(n)(make)
 
-    id: str
-    stamp: Hashable
-    """Another one, another content."""
-    run: Run
+    def get(*of: Hashable) -> Made:
+        with lock:
+            return remembered(*of)
 
-
-class Recent(Generic[Made]):
-    """The thing that was made last, by its ingredients; one at a time, as each takes long."""
-
-    def __init__(self, n: int) -> None:
-        self._n, self._lock, self._made = n, threading.Lock(), OrderedDict[Hashable, Made]()
-
-    def get(self, key: Sequence[Hashable], make: Callable[[], Made]) -> Made:
-        """Return what was made under a key, or make it."""
-        key = tuple(key)
-        with self._lock:
-            made = self._made[key] if key in self._made else make()
-            self._made[key] = made
-            self._made.move_to_end(key)
-            while len(self._made) > self._n:
-                self._made.popitem(last=False)
-            return made
+    return get
 
 
 class Pages:
-    """The pages over the runs of an index."""
+    """The pages over the runs below a folder."""
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
-        self._choices = Recent[dict[str, Column]](1)
-        self._written = Recent[str](8)
-        self._samples = Recent[Samples](4)
-        self._vectors = Recent[Vectors](2)
-        self._maps = Recent[dict[str, object]](4)
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._columns = recent(1, lambda version: metric_columns(runs.rows()))
+        self._written = recent(8, lambda write, *opened: write([each.run for each in opened]))
+        self._samples = recent(4, lambda name, *opened: read_samples([each.run for each in opened], name))
+        self._vectors = recent(2, lambda opened, data: find_vectors(opened.run, data))
+        self._maps = recent(4, self._map)
 
     def runs(self, request: Request) -> Response:
         """Return the list of runs."""
-        rows = self._index.rows()
-        query = request.query_params
-        asked = RunChoice(
-            words=query.get("q", ""),
-            sort=query.get("sort", "created"),
-            is_rising=query.get("order") == "rising",
-            is_grouped="group" in query,
-            columns=query.getlist("column"),
-            page=_whole(query.get("page")),
+        rows, query = self._runs.rows(), request.query_params
+        asked: dict[str, Any] = {
+            "words": query.get("q", ""),
+            "sort": query.get("sort", "created"),
+            "is_rising": query.get("order") == "rising",
+            "is_grouped": "group" in query,
+        }
+        found = listed(rows, **asked)
+        choices = self._columns(self._runs.version)
+        chosen = [name for name in query.getlist("column") if name in choices] or list(choices)[:N_COLUMNS]
+        return _page(
+            "runs.html.j2",
+            request,
+            **_cut(found, RUNS_OF_PAGE, request),
+            asked=asked,
+            counts=Counter(row.model for row in found),
+            columns={name: choices[name] for name in chosen},
+            choices=dict(islice(choices.items(), MOST_COLUMNS)),
+            n_all=len(rows),
+            index=self._runs,
         )
-        shown = listed(rows, self._choices.get([self._index.version], lambda: column_choices(rows)), asked)
-        return _page("runs.html.j2", request, shown=shown, asked=asked, n_all=len(rows), index=self._index)
 
     def state(self, request: Request) -> Response:
         """Return what changes with the list of runs."""
-        self._index.rows()
-        return JSONResponse({"state": self._index.state})
+        self._runs.rows()
+        return JSONResponse({"state": self._runs.state})
 
     def report(self, request: Request) -> Response:
         """Return the report of one run or several."""
-        return self._written_page(write_report, self._chosen(request))
+        return self._written_page(report_html, self._chosen(request))
 
     def compare(self, request: Request) -> Response:
         """Return the comparison of candidates with a base, the first run."""
         opened = self._chosen(request)
         if len(opened) < 2:
             raise UsageError("choose two runs or more to compare")
-        return self._written_page(_write_comparison, opened)
+        return self._written_page(_comparison, opened)
 
     def samples(self, request: Request) -> Response:
         """Return the samples of an evaluation, of one run or of two."""
         opened = self._chosen(request)[:2]
         names = _with_samples(opened[0].run)
-        samples = self._read(opened, request.query_params.get("of") or names[0])
+        samples: Samples = self._samples(request.query_params.get("of") or names[0], *opened)
         asked = _asked(request, samples)
-        rows = samples.rows(asked)
-        n_pages = max(1, -(-len(rows) // PAGE))
-        page = min(max(1, _whole(request.query_params.get("page"))), n_pages)
+        cut = _cut(samples.rows(asked).tolist(), SAMPLES_OF_PAGE, request)
         return _page(
             "samples.html.j2",
             request,
+            **cut,
             opened=opened,
             samples=samples,
             asked=asked,
             names=names,
-            n=len(rows),
-            page=page,
-            n_pages=n_pages,
-            shown=[samples.sample(row, asked.by) for row in rows[PAGE * (page - 1) : PAGE * page].tolist()],
+            counts={show: fmt.count(int(passing.sum())) for show, passing in samples.passing(asked.by).items()},
+            shown=[samples.sample(row, asked.by) for row in cut["rows"]],
             sorts={name: title for name, title in SORTS.items() if name != "change" or len(opened) > 1},
-            others=[row for row in self._index.rows() if not row.fault and row.id != opened[0].id][:MOST_OTHERS],
+            others=[row for row in self._runs.rows() if not row.fault and row.id != opened[0].id][:MOST_OTHERS],
         )
 
     def sample(self, request: Request) -> Response:
         """Return a sample with its nearest neighbours."""
         opened = self._chosen(request)[:2]
-        samples = self._read(opened, request.query_params["of"])
+        samples: Samples = self._samples(request.query_params["of"], *opened)
         asked, row = _asked(request, samples), _whole(request.query_params["row"])
         if not 0 <= row < len(samples):
             raise KeyError(row)
@@ -148,7 +139,7 @@ class Pages:
         place = order.index(row) if row in order else len(order)
         neighbours, vectors, lacking = [], None, ""
         try:
-            vectors = self._read_vectors(opened[0], samples.records[0].dataset.id)
+            vectors = self._vectors(opened[0], samples.records[0].dataset.id)
             neighbours = list(vectors.neighbours(vectors.pair_of(samples, row)))
         except MissingEvidence as reason:
             lacking = str(reason)
@@ -171,33 +162,28 @@ class Pages:
     def map(self, request: Request) -> Response:
         """Return the page of the map; its script asks for the points."""
         opened = self._chosen(request)[0]
-        data = [each for each in [request.query_params.get("data")] if each] or _measured(opened.run)
-        for name in data:
+        records = [each for each in opened.run.result.evaluations if each.status == "ok"]
+        reason = MissingEvidence(f"{model_name(opened.run)}: the run has no evaluation with numbers")
+        asked = request.query_params.get("data")
+        for data in [asked] if asked else dict.fromkeys(each.dataset.id for each in records):
             try:
-                self._read_vectors(opened, name)
+                self._vectors(opened, data)
             except MissingEvidence as error:
                 reason = error
-            else:
-                projection = _projection(request)
-                return _page(
-                    "map.html.j2", request, opened=[opened], data=name, projection=projection, kinds=PROJECTIONS
-                )
+                continue
+            shown = {"data": data, "projection": _projection(request), "kinds": PROJECTIONS}
+            return _page("map.html.j2", request, opened=[opened], **shown)
         raise reason
 
     def points(self, request: Request) -> Response:
         """Return what the map draws."""
-        opened, data, projection = self._chosen(request)[0], request.query_params["data"], _projection(request)
-        vectors = self._read_vectors(opened, data)
-        content = self._maps.get(
-            (opened.id, opened.stamp, data, projection),
-            lambda: flat_map(vectors, projection, colourings(vectors, opened.run)),
-        )
-        return JSONResponse(content)
+        opened, data = self._chosen(request)[0], request.query_params["data"]
+        return JSONResponse(self._maps(opened, data, _projection(request)))
 
     def chosen(self, request: Request) -> Response:
         """Return the list of samples that were chosen on the map."""
         opened = self._chosen(request)[0]
-        samples = self._read_vectors(opened, request.query_params["data"]).samples
+        samples = self._vectors(opened, request.query_params["data"]).samples
         rows = [_whole(each) for each in request.query_params["rows"].split(",")][:MOST_CHOSEN]
         shown = [samples.sample(row, "") for row in rows if 0 <= row < len(samples)]
         return _page("chosen.html.j2", request, opened=[opened], samples=samples, shown=shown)
@@ -210,55 +196,30 @@ class Pages:
             raise UsageError("choose a run")
         if len(names) > MOST_RUNS:
             raise UsageError(f"{len(names)} runs are chosen, and {MOST_RUNS} are the most: take some away")
-        return [Opened(name, *self._index.run(name)) for name in names]
+        return [self._runs.open(name) for name in names]
 
-    def _read(self, opened: Sequence[Opened], evaluation: str) -> Samples:
-        key = [evaluation, *((each.id, each.stamp) for each in opened)]
-        return self._samples.get(key, lambda: read_samples([each.run for each in opened], evaluation))
+    def _map(self, opened: Opened, data: str, projection: str) -> dict[str, object]:
+        vectors: Vectors = self._vectors(opened, data)
+        return flat_map(vectors, projection, colourings(vectors, opened.run))
 
-    def _read_vectors(self, opened: Opened, data: str) -> Vectors:
-        return self._vectors.get((opened.id, opened.stamp, data), lambda: find_vectors(opened.run, data))
-
-    def _written_page(self, write: "Write", opened: Sequence[Opened]) -> Response:
-        """Return a page of a writer, which needs nothing of this site and brings its own policy."""
-        key = [write, *((each.id, each.stamp) for each in opened)]
-        text = self._written.get(key, lambda: _text(write, [each.run for each in opened]))
+    def _written_page(self, write: Callable[[Sequence[Run]], str], opened: Sequence[Opened]) -> Response:
+        """Return a page that needs nothing of this site and brings its own policy."""
+        text = self._written(write, *opened)
         found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
         policy = unescape(found[1]) if found else "default-src 'none'"
         return HTMLResponse(text, headers={"content-security-policy": f"{policy}; {OWN_POLICY}"})
 
 
-Write = Callable[[Sequence[Run], Path], None]
-
-
-def _text(write: Write, runs: Sequence[Run]) -> str:
-    """Return a page of a writer, which writes files; nothing is left of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "page.html"
-        write(runs, path)
-        return path.read_text(encoding="utf-8")
-
-
-def _write_comparison(runs: Sequence[Run], path: Path) -> None:
+def _comparison(runs: Sequence[Run]) -> str:
     base, *candidates = runs
-    judged = [Judged(comparison=compare(base, candidate), outcomes=[]) for candidate in candidates]
-    write_compare(judged, runs, path)
+    return compare_html([Judged(comparison=compare(base, each), outcomes=[]) for each in candidates], runs)
 
 
 def _with_samples(run: Run) -> list[str]:
-    """Return the names of the evaluations that kept samples."""
     names = [each.name for each in run.result.evaluations if each.status == "ok" and "samples" in each.files]
     if not names:
         raise MissingEvidence(f"{model_name(run)}: the run kept no samples")
     return list(dict.fromkeys(names))
-
-
-def _measured(run: Run) -> list[str]:
-    """Return the data sets of a run."""
-    data = list(dict.fromkeys(each.dataset.id for each in run.result.evaluations if each.status == "ok"))
-    if not data:
-        raise MissingEvidence(f"{model_name(run)}: the run has no evaluation with numbers")
-    return data
 
 
 def _asked(request: Request, samples: Samples) -> SampleChoice:
@@ -283,6 +244,14 @@ def _whole(text: str | None) -> int:
     return int(text) if text is not None and is_int64(text) else 1
 
 
+def _cut(things: Sequence[Thing], n_of_page: int, request: Request) -> dict[str, Any]:
+    """Return the rows of the page that is asked for, with its number, that of all pages and that of all rows."""
+    n_pages = max(1, -(-len(things) // n_of_page))
+    page = min(max(1, _whole(request.query_params.get("page"))), n_pages)
+    rows = things[n_of_page * (page - 1) : n_of_page * page]
+    return {"rows": rows, "page": page, "n_pages": n_pages, "n": len(things)}
+
+
 def _page(template: str, request: Request, **context: Any) -> Response:
     query = request.query_params.multi_items()
 
@@ -300,11 +269,6 @@ def render(template: str, **context: Any) -> str:
     return _ENVIRONMENT.get_template(template).render(**context).translate(CONTROL_CHARACTERS)
 
 
-def _breakable(name: str) -> Markup:
-    """Return a name escaped, in which a line may end after a mark that is no letter."""
-    return Markup(re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", str(escape(name))))
-
-
 _ENVIRONMENT = environment(
     "clipbench_reports.view",
     {
@@ -312,7 +276,6 @@ _ENVIRONMENT = environment(
         "count": fmt.count,
         "moment": moment,
         "name": model_name,
-        "breakable": _breakable,
-        "readable": readable,
+        "breakable": lambda name: Markup(re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", str(escape(name)))),
     },
 )

@@ -1,4 +1,4 @@
-"""The samples of an evaluation, of one run or of two side by side: filtered, searched, sorted, a page of them."""
+"""The samples of an evaluation, of one run or of two side by side: filtered, searched, sorted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,24 +15,19 @@ from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
 from clipbench.results.titles import readable
 from clipbench.untrusted.reading import shortened
-from clipbench_reports.galleries.images import address
-from clipbench_reports.sections.loading import load_section
+from clipbench_reports.sections.gallery import address
+from clipbench_reports.sections.section import load_section
 
 if TYPE_CHECKING:
     import pandas
 
-PAGE = 50
-"""Samples of a page."""
 MAX_LETTERS, MAX_WORDS = 160, 4
 """Letters of a text in the list, and texts of a sample there."""
 MARGIN = "margin"
-FILTERS = {
-    "all": "All",
-    "wrong": "Wrong",
-    "tie": "Tie",
-    "right": "Right",
-}
-"""Samples of one run: the margin is below 0, 0, or above it."""
+STATES = {-1: "wrong", 0: "tie", 1: "right"}
+"""State of a sample, by the sign of its margin."""
+FILTERS = {"all": "All", "wrong": "Wrong", "tie": "Tie", "right": "Right"}
+"""Samples of one run."""
 PAIRED_FILTERS = {
     "all": "All",
     "lost": "Wrong in B, right in A",
@@ -54,26 +49,6 @@ class SampleChoice(NamedTuple):
     """The column of the margin."""
     sort: str = "margin"
     is_falling: bool = False
-
-
-class Sample(NamedTuple):
-    """A sample of a list."""
-
-    row: int
-    id: str
-    image: str
-    """A ``data:`` address, or nothing where no run kept a small copy."""
-    words: Sequence[tuple[str, str]]
-    margins: Sequence[str]
-    state: str
-    """``right``, ``tie`` or ``wrong`` in the last run; nothing where it has no margin."""
-
-
-class Cell(NamedTuple):
-    """A column of a sample, in each run."""
-
-    name: str
-    values: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -103,9 +78,9 @@ class Samples:
     def rows(self, asked: SampleChoice) -> Int64[np.ndarray, " n"]:
         """Return the rows that pass filter and search, in the order that is asked for; without a margin they are last."""
         margins = self.margin(asked.by)
-        kept = self.passing(asked.show, margins)
-        if words := asked.words.casefold().split():
-            kept = kept & np.logical_and.reduce([self._has(word) for word in words])
+        kept = self.passing(asked.by).get(asked.show, np.ones(len(self), bool))
+        for word in asked.words.casefold().split():
+            kept = kept & np.any([each.str.contains(word, regex=False) for each in self._haystacks], axis=0)
         rows = np.flatnonzero(kept)
         if asked.sort == "row":
             return rows[::-1] if asked.is_falling else rows
@@ -113,11 +88,13 @@ class Samples:
         key = -key[rows] if asked.is_falling else key[rows]
         return rows[np.argsort(key, kind="stable")]
 
-    def passing(self, show: str, margins: Sequence[Float64[np.ndarray, " n"]]) -> Bool[np.ndarray, " n"]:
-        """Return which samples pass a filter; those without a margin pass none but ``all``."""
+    def passing(self, by: str) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Return which samples pass each filter; those without a margin pass none but ``all``."""
+        margins = self.margin(by)
         first, last = np.sign(margins[0]), np.sign(margins[-1])
         is_known = ~np.isnan(first + last)
         masks = {
+            "all": np.ones(len(self), bool),
             "wrong": (first < 0) & (last < 0),
             "right": (first > 0) & (last > 0),
             "tie": is_known & ((first == 0) | (last == 0)),
@@ -125,31 +102,26 @@ class Samples:
             "gained": (first < 0) & (last > 0),
             "flipped": is_known & (first != last),
         }
-        return masks.get(show, np.ones(len(self), bool))
+        return {show: masks[show] for show in self.filters}
 
-    def counts(self, by: str) -> dict[str, str]:
-        """Return how many samples pass each filter."""
-        margins = self.margin(by)
-        return {show: fmt.count(int(self.passing(show, margins).sum())) for show in self.filters}
-
-    def sample(self, row: int, by: str) -> Sample:
-        """Return a sample as a list shows it."""
-        margins = [margin[row] for margin in self.margin(by)]
+    def sample(self, row: int, by: str) -> dict[str, object]:
+        """Return a sample as a list shows it; its state is that in the last run, nothing where it has no margin."""
+        margins = [float(margin[row]) for margin in self.margin(by)]
         known = [margin for margin in margins if not np.isnan(margin)]
-        return Sample(
-            row=row,
-            id=shortened(self.text("sample_id", row) or f"row {row}", MAX_LETTERS),
-            image=self.image(row, "image", is_small=True),
-            words=self._words(row, by.rpartition("/")[0]),
-            margins=[fmt.number(None if np.isnan(margin) else float(margin), "margin") for margin in margins],
-            state=("wrong", "tie", "right")[1 + int(np.sign(known[-1]))] if known else "",
-        )
+        return {
+            "row": row,
+            "id": shortened(self.text("sample_id", row) or f"row {row}", MAX_LETTERS),
+            "image": self.image(row, "image", is_small=True),
+            "words": self._words(row, by.rpartition("/")[0]),
+            "margins": [fmt.number(None if np.isnan(margin) else margin, "margin") for margin in margins],
+            "state": STATES[int(np.sign(known[-1]))] if known else "",
+        }
 
-    def cells(self, row: int) -> list[Cell]:
-        """Return all that the tables say of a sample; content hashes of images are left to the images."""
-        names = [name for name in self.tables[0].columns if not _is_image(name)]
-        cells = [Cell(readable(str(name)), [_text(_at(table, name, row)) for table in self.tables]) for name in names]
-        return [cell for cell in cells if any(cell.values)]
+    def cells(self, row: int) -> list[tuple[str, list[str]]]:
+        """Return all that the tables say of a sample, but for the content hashes of its images: titles, and a value of each run."""
+        names = [str(name) for name in self.tables[0].columns if not _is_image(name)]
+        cells = [(readable(name), self._texts(name, row)) for name in names]
+        return [(title, values) for title, values in cells if any(values)]
 
     def images(self, row: int) -> list[tuple[str, str]]:
         """Return the images of a sample, each with its part: a ``data:`` address, or nothing where none was kept."""
@@ -158,76 +130,59 @@ class Samples:
 
     def image(self, row: int, column: str, *, is_small: bool = False) -> str:
         """Return the ``data:`` address of an image of a sample; nothing where no run kept one."""
-        found = (
-            address(run, _text(_at(table, column, row)), is_small=is_small)
-            for run, table in zip(self.runs, self.tables, strict=True)
-        )
-        return next(filter(None, found), "")
+        digests = zip(self.runs, self._texts(column, row), strict=True)
+        return next(filter(None, (address(run, digest, is_small=is_small) for run, digest in digests)), "")
 
     def text(self, column: str, row: int) -> str:
         """Return a cell of the first run as text; nothing where there is none."""
-        return _text(_at(self.tables[0], column, row))
+        return self._texts(column, row)[0]
 
     def margin(self, column: str) -> list[Float64[np.ndarray, " n"]]:
         """Return a column as numbers, of each run; NaN for what is none."""
         import pandas
 
-        if column not in self._margins:
-            self._margins[column] = [
-                pandas.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-                if column in table.columns
-                else np.full(len(self), np.nan)
-                for table in self.tables
-            ]
-        return self._margins[column]
+        return [
+            pandas.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
+            if column in table.columns
+            else np.full(len(self), np.nan)
+            for table in self.tables
+        ]
+
+    def _texts(self, column: str, row: int) -> list[str]:
+        """Return a cell of each run as it is read; nothing for what is missing."""
+        texts = []
+        for table in self.tables:
+            value = table[column].iat[row] if column in table.columns else None
+            if isinstance(value, float | np.floating):
+                value = None if np.isnan(value) else fmt.significant(float(value))
+            texts.append("" if value is None else str(value))
+        return texts
 
     def _words(self, row: int, label_set: str) -> list[tuple[str, str]]:
         """Return the texts that the task's section shows of a sample, or the first ones; those of a label set where it is one."""
         found = []
         for name, title in self._titles.items():
             own = f"{label_set}/{name}"
-            column = own if own in self._texts else name
-            if column in self._texts and column not in ("sample_id", "cluster") and not _is_image(column):
-                values = dict.fromkeys(filter(None, (_text(_at(table, column, row)) for table in self.tables)))
+            column = own if own in self._worded else name
+            if column in self._worded and column not in ("sample_id", "cluster"):
+                values = dict.fromkeys(filter(None, self._texts(column, row)))
                 found.append((title, shortened(" → ".join(values), MAX_LETTERS)))
         return [each for each in found if each[1]][:MAX_WORDS]
 
     @cached_property
-    def _margins(self) -> dict[str, list[Float64[np.ndarray, " n"]]]:
-        return {}
-
-    @cached_property
     def _titles(self) -> dict[str, str]:
-        """The columns whose texts a list shows, and their titles."""
         named = load_section(self.records[0].task).section.sample_columns
-        return {each.name: each.title for each in named} or {name: readable(name) for name in self._texts}
+        return {each.name: each.title for each in named} or {name: readable(name) for name in self._worded}
 
     @cached_property
-    def _texts(self) -> list[str]:
-        import pandas
-
-        table = self.tables[0]
-        return [
-            str(name)
-            for name in table.columns
-            if pandas.api.types.is_string_dtype(table[name]) or table[name].dtype == object
-        ]
+    def _worded(self) -> list[str]:
+        texts = self.tables[0].select_dtypes(["object", "string"])
+        return [str(name) for name in texts.columns if not _is_image(name)]
 
     @cached_property
     def _haystacks(self) -> "list[pandas.Series]":
-        """All texts of the samples in small letters."""
-        return [
-            table[name].astype("str").str.casefold()
-            for table in self.tables
-            for name in self._texts
-            if name in table.columns and not _is_image(name)
-        ]
-
-    def _has(self, word: str) -> Bool[np.ndarray, " n"]:
-        found = np.zeros(len(self), bool)
-        for each in self._haystacks:
-            found |= each.str.contains(word, regex=False).to_numpy(bool, na_value=False)
-        return found
+        columns = [table[name] for table in self.tables for name in self._worded if name in table.columns]
+        return [column.astype("str").fillna("").str.casefold() for column in columns]
 
 
 def read_samples(runs: Sequence[Run], evaluation: str) -> Samples:
@@ -257,14 +212,3 @@ def read_samples(runs: Sequence[Run], evaluation: str) -> Samples:
 
 def _is_image(name: object) -> bool:
     return str(name) == "image" or str(name).endswith("_image")
-
-
-def _at(table: "pandas.DataFrame", column: object, row: int) -> object:
-    return table[column].iat[row] if column in table.columns else None
-
-
-def _text(value: object) -> str:
-    """Return a cell as it is read; nothing for what is missing."""
-    if isinstance(value, float | np.floating):
-        return "" if np.isnan(value) else fmt.significant(float(value))
-    return "" if value is None else str(value)

@@ -1,6 +1,7 @@
-"""The site: what belongs to each address, and the server, which nobody but this machine reaches."""
+"""The site: what belongs to each address, the guard before every page, and the server, which nobody but this machine reaches."""
 
 import asyncio
+import os
 import secrets
 import socket
 import threading
@@ -12,18 +13,18 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, bug
 from clipbench.untrusted.reading import is_folder
-from clipbench_reports.page.evidence import MissingEvidence
-from clipbench_reports.page.report import assets
-from clipbench_reports.view.guard import Guard
-from clipbench_reports.view.index import Index
+from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.page.html import assets
 from clipbench_reports.view.pages import Pages, render
+from clipbench_reports.view.runs import Runs
 
 HOST = "127.0.0.1"
 STATIC = {"view.css": "text/css", "view.js": "text/javascript", "map.js": "text/javascript"}
@@ -41,7 +42,11 @@ class Site:
     def __init__(self, folder: Path, port: int = 0) -> None:
         if not is_folder(folder):
             raise UsageError(f"there is no folder {folder}: name the one that holds your runs")
-        self.socket = _listening(port)
+        try:
+            self.socket = socket.create_server((HOST, port))  # it listens before the address is told
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise MachineError(f"cannot listen on port {port}: {reason}; name another with --port") from error
         port = self.socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{port}/?token={token}"
@@ -64,7 +69,7 @@ class Site:
 
 def application(folder: Path, token: str, port: int) -> ASGIApp:
     """Return the guarded site over the runs below a folder."""
-    pages = Pages(Index(folder))
+    pages = Pages(Runs(folder))
     made: dict[str, Callable[[Request], Response]] = {
         "/": pages.runs,
         "/state": pages.state,
@@ -79,18 +84,6 @@ def application(folder: Path, token: str, port: int) -> ASGIApp:
     routes = [Route(path, partial(_answer, make)) for path, make in made.items()]
     routes += [Route(f"/static/{name}", partial(_static, name)) for name in STATIC]
     return Guard(Starlette(routes=routes), token, port)
-
-
-def _listening(port: int) -> socket.socket:
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen()  # before the address is told
-    except OSError as error:
-        listener.close()
-        raise MachineError(f"cannot listen on port {port}: {error.strerror}; name another with --port") from error
-    return listener
 
 
 async def _answer(make: Callable[[Request], Response], request: Request) -> Response:
@@ -132,3 +125,72 @@ def _static(name: str, request: Request) -> Response:
     if name == "view.css":
         text = f"{assets()['style']}\n{text}"
     return Response(text, media_type=STATIC[name])
+
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+"""A page asks for nothing but its own style, script and data; images are part of it."""
+HEADERS = {
+    "content-security-policy": POLICY,
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+# A cookie that is SameSite=Strict is not sent after a redirect from another site, such as a terminal in the browser.
+ENTRY = """<!doctype html>
+<title>clipbench</title>
+<link rel="icon" href="data:,">
+<meta http-equiv="refresh" content="0; url=/">
+<a href="/">clipbench</a>
+"""
+
+
+class Guard:
+    """An application that answers only those who know the token, and only questions.
+
+    Any page of the web may send requests to this machine, and a name of its own may lead here (DNS rebinding). So the host
+    must be this one by its number or as localhost, and the browser must have shown the token once: it then has it as a
+    cookie that it sends with requests from here alone.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
+        self._app, self._token = app, token
+        self._hosts = [[f"{name}:{port}"] for name in ("127.0.0.1", "localhost")]
+        if port == 80:  # browsers leave it out
+            self._hosts += [["127.0.0.1"], ["localhost"]]
+        self._cookie = f"clipbench-{port}"  # cookies know no ports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        if scope["type"] == "http":
+            answer = self._answer(Request(scope))
+            await (answer or self._app)(scope, receive, send_with_headers)
+
+    def _answer(self, request: Request) -> Response | None:
+        """Return what is answered instead of a page; None where there is to be a page."""
+        if request.headers.getlist("host") not in self._hosts:
+            return PlainTextResponse("This is not the address that clipbench view printed.", 421)
+        if request.method not in ("GET", "HEAD"):
+            return PlainTextResponse("Nothing can be changed here.", 405, {"allow": "GET, HEAD"})
+        if self._is_token(request.query_params.get("token", "")):
+            entry = HTMLResponse(ENTRY)
+            entry.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
+            return entry
+        if not self._is_token(request.cookies.get(self._cookie, "")):
+            return PlainTextResponse("Open the address that clipbench view printed: it ends in a token.", 403)
+        return None
+
+    def _is_token(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode(errors="replace"), self._token.encode())

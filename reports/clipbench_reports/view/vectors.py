@@ -3,41 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from clipbench.errors import option
 from clipbench.results import numbers as fmt
-from clipbench.results.even_spacing import evenly_spaced
-from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
-from clipbench_reports.figures import PROJECTIONS
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
-from clipbench_reports.view.samples import MARGIN, Samples, read_samples
+from clipbench.results.shown_samples import evenly_spaced
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
+from clipbench_reports.figures.maps import PROJECTIONS
+from clipbench_reports.view.samples import MARGIN, STATES, Samples, read_samples
 
 N_NEIGHBOURS = 8
 MOST_PAIRS = {"pca": 25_000, "umap": 5_000}
 """Pairs of a map, each with two points; evenly spaced where there are more."""
 N_LABELS = 8
 """Labels with a colour of their own, the commonest; the rest are grey."""
-
-
-class Neighbour(NamedTuple):
-    """One of the nearest, with its row among the samples of the vectors."""
-
-    row: int
-    cosine: str
-    is_own: bool
-
-
-class Neighbours(NamedTuple):
-    """The nearest of one kind to an image or a text."""
-
-    title: str
-    rank: str
-    """Place of its own text or image among all."""
-    nearest: Sequence[Neighbour]
 
 
 @dataclass(frozen=True)
@@ -53,9 +35,7 @@ class Vectors:
     @cached_property
     def digests(self) -> Shaped[np.ndarray, " n"]:
         """Content hashes of the images; empty where the run kept none."""
-        table = self.samples.tables[0]
-        column = table["image"].to_numpy(object) if "image" in table.columns else np.full(len(table), "", object)
-        return column[list(self.rows)]
+        return np.array([self.samples.text("image", row) for row in self.rows], object)
 
     def pair_of(self, samples: Samples, row: int) -> int:
         """Return the pair with the image of a sample, that with its caption before others.
@@ -65,16 +45,19 @@ class Vectors:
         """
         digest, caption = samples.text("image", row), samples.text("caption", row)
         pairs = np.flatnonzero(self.digests == digest).tolist() if digest else []
-        own = [pair for pair in pairs if self.samples.text("caption", self.rows[pair]) == caption]
         if not pairs:
             raise MissingEvidence(
-                "The run kept vectors of other samples than this one. The task modality-gap keeps those of 2,000 of its pairs, "
-                "and of all with --keep-arrays."
+                "The run kept vectors of other samples than this one. The task modality-gap keeps those of 2,000 of"
+                f" its pairs, and of all with {option('keep_arrays', True)}."
             )
-        return (own or pairs)[0]
+        return next((pair for pair in pairs if self.samples.text("caption", self.rows[pair]) == caption), pairs[0])
 
-    def neighbours(self, pair: int) -> Iterator[Neighbours]:
-        """Yield the texts nearest to a pair's image, and the images nearest to its text."""
+    def neighbours(self, pair: int) -> Iterator[tuple[str, str, list[tuple[int, str, bool]]]]:
+        """Yield the texts nearest to a pair's image, and the images nearest to its text.
+
+        Each has a title, the place of the pair's own among all, and the nearest: the row among the samples of the vectors,
+        the cosine, and True for the pair's own.
+        """
         for title, query, others in (
             ("Texts nearest to this image", self.images[pair], self.texts),
             ("Images nearest to this text", self.texts[pair], self.images),
@@ -84,31 +67,28 @@ class Vectors:
             nearest = np.argpartition(-cosines, n - 1)[:n]
             nearest = nearest[np.argsort(-cosines[nearest], kind="stable")]
             rank = fmt.count(1 + int((cosines > cosines[pair]).sum()))
-            yield Neighbours(
-                title,
-                f"its own is number {rank} of {fmt.count(len(cosines))}, cosine {fmt.number(float(cosines[pair]), 'cosine')}",
-                [Neighbour(self.rows[k], fmt.number(float(cosines[k]), "cosine"), k == pair) for k in nearest.tolist()],
-            )
+            shown = [fmt.number(float(cosines[k]), "cosine") for k in (pair, *nearest)]
+            own = f"its own is number {rank} of {fmt.count(len(cosines))}, cosine {shown[0]}"
+            near = zip(nearest.tolist(), shown[1:], strict=True)
+            yield title, own, [(self.rows[k], cosine, k == pair) for k, cosine in near]
 
 
 def find_vectors(run: Run, data: str) -> Vectors:
     """Return the vectors that a run kept of a data set.
 
     Raises:
-        MissingEvidence: it kept none; the text says how to have them.
+        MissingEvidence: it kept none, and the text says how to have them; or they do not fit together.
     """
     for record in run.result.evaluations:
         if record.status == "ok" and record.dataset.id == data and "arrays" in record.files:
             evidence = Evidence(run, record)
             if evidence.has_array("images") and evidence.has_array("texts"):
-                return _vectors(run, record, evidence)
-    raise MissingEvidence(
-        f"The run kept no vectors of {data}. The task modality-gap keeps those of 2,000 pairs, and of all with "
-        f"--keep-arrays: clipbench run --tasks modality-gap@{data} --keep-arrays"
-    )
-
-
-def _vectors(run: Run, record: EvaluationRecord, evidence: Evidence) -> Vectors:
+                break
+    else:
+        raise MissingEvidence(
+            f"The run kept no vectors of {data}. The task modality-gap keeps those of 2,000 pairs, and of all with"
+            f" {option('keep_arrays', True)}: `clipbench run --tasks modality-gap@{data} --keep-arrays`"
+        )
     images, texts = (evidence.matrix(name).astype(np.float32) for name in ("images", "texts"))
     samples = read_samples([run], record.name)
     ids = evidence.array("pair_id").astype(str).tolist() if evidence.has_array("pair_id") else []
@@ -126,7 +106,7 @@ def _unit(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]
     return vectors / np.where(norms > 0, norms, 1)
 
 
-def flat_map(vectors: Vectors, projection: str, colours: dict[str, Sequence[str]]) -> dict[str, object]:
+def flat_map(vectors: Vectors, projection: str, colours: dict[str, list[str]]) -> dict[str, object]:
     """Return places of images and texts on a plane, and all else that the browser draws, as plain JSON.
 
     Args:
@@ -150,34 +130,32 @@ def flat_map(vectors: Vectors, projection: str, colours: dict[str, Sequence[str]
     }
 
 
-def colourings(vectors: Vectors, run: Run) -> dict[str, Sequence[str]]:
+def colourings(vectors: Vectors, run: Run) -> dict[str, list[str]]:
     """Return what the pairs can be coloured by: labels and failures of all evaluations of the same images."""
-    record = vectors.samples.records[0]
-    digests = vectors.digests.tolist()
-    found: dict[str, Sequence[str]] = {}
-    for other in run.result.evaluations:
-        if other.status != "ok" or other.dataset.id != record.dataset.id or "samples" not in other.files:
+    import pandas
+
+    data = vectors.samples.records[0].dataset.id
+    found: dict[str, list[str]] = {}
+    for record in run.result.evaluations:
+        if record.status != "ok" or record.dataset.id != data or "samples" not in record.files:
             continue
-        samples = read_samples([run], other.name)
-        if "image" not in samples.tables[0].columns:
+        samples = read_samples([run], record.name)
+        table = samples.tables[0]
+        if "image" not in table.columns:
             continue
-        images = samples.tables[0]["image"].astype(str).tolist()
-        for name in map(str, samples.tables[0].columns):
+        images = table["image"].astype(str).to_numpy()
+        for name in map(str, table.columns):
             end = name.rpartition("/")[2]
             if end == "label":
-                of_image = dict(zip(images, samples.tables[0][name].astype(str), strict=True))
-                found[f"Label: {other.task} {name}"] = [of_image.get(digest, "") for digest in digests]
+                of_image = dict(zip(images, table[name].astype(str), strict=True))
+                found[f"Label: {record.task} {name}"] = [of_image.get(digest, "") for digest in vectors.digests]
             elif end == MARGIN:
-                worst: dict[str, float] = {}
-                for image, margin in zip(images, samples.margin(name)[0].tolist(), strict=True):
-                    if not np.isnan(margin):
-                        worst[image] = min(margin, worst.get(image, margin))
-                found[f"Failure: {other.task} {name}"] = [_state(worst.get(digest, np.nan)) for digest in digests]
+                margins = pandas.Series(samples.margin(name)[0]).groupby(images).min()
+                worst = margins.reindex(vectors.digests).to_numpy()
+                found[f"Failure: {record.task} {name}"] = [
+                    "" if np.isnan(margin) else STATES[int(np.sign(margin))] for margin in worst
+                ]
     return found
-
-
-def _state(margin: float) -> str:
-    return "" if np.isnan(margin) else "right" if margin > 0 else "tie" if margin == 0 else "wrong"
 
 
 def _coded(labels: Sequence[str]) -> dict[str, object]:

@@ -4,18 +4,18 @@ A mean of means is a smooth function of means, as recall by class is; parts may 
 hundred samples), for which the influences of samples allow (``recall_influence``).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool
 
-from clipbench.data.contrast_and_attack import Contrast
+from clipbench.data.questions import Contrast
 from clipbench.stats.measures import Fixed, Mean, Measure
 from clipbench_tasks.composition.scoring import SETS
-from clipbench_tasks.tables import mean_over_parts
+from clipbench_tasks.tables import Column, Table, mean_over_parts
 
 SUGARCREPE = {
     "replace_obj": "Object replaced",
@@ -81,58 +81,64 @@ TITLES_OF_MEANS = {
 """Titles of means over all subsets, over all items and over the subsets of a category."""
 FEWEST_CASES = 25
 """Cases that a pair of attributes needs to enter ARO's mean."""
+NO_GROUP = {
+    "vg_relation": "every relation of the sample is one that ARO leaves out",
+    "vg_attribution": f"no pair of attributes has {FEWEST_CASES} cases, as ARO's mean asks",
+}
+"""Reasons why no group enters it."""
 
 
 class Means(NamedTuple):
     """Measures over several subsets or groups, with the columns that they are made from."""
 
-    columns: dict[str, np.ndarray]
+    columns: Table
     overall: dict[str, Measure]
     of_groups: dict[str, Measure]
     notes: tuple[str, ...]
 
 
-def means(contrasts: Sequence[Contrast], scores: Mapping[str, np.ndarray], chances: Mapping[str, np.ndarray]) -> Means:
+def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: Mapping[str, Column]) -> Means:
     """Return ``macro/...`` over subsets, ``micro/...`` over samples, category means and means over groups.
 
     With a single subset, only the means over its groups are returned.
 
     Args:
-        contrasts: the items.
         scores: columns by name, NaN where undefined.
         chances: score of a constant model on each sample, by name; what is not there has no chance.
     """
     subset_of = np.array([contrast.subset for contrast in contrasts], object)
-    averages = Means({}, {}, {}, ())
-    subsets = list(dict.fromkeys(subset_of.tolist()))
+    group_of = np.array([contrast.group or "" for contrast in contrasts], object)
+    subsets, found = list(dict.fromkeys(subset_of.tolist())), Means({}, {}, {}, ())
+
+    def add(measures: dict[str, Measure], title: str, column: Column, parts: np.ndarray, chance: Column | None) -> None:
+        columns, measures[title] = mean_over_parts(title, column, parts, chance=chance)
+        found.columns.update(columns)
+
     for name, column in scores.items():
+        chance, defined = chances.get(name), ~np.isnan(column)
         if len(subsets) > 1:
-            _add_overall(averages, name, column, chances.get(name), subset_of)
+            present = list(dict.fromkeys(subset_of[defined].tolist()))
+            for title, members in {"macro": present, **_categories(present)}.items():
+                of_members = np.where(np.isin(subset_of, members), column, np.nan)
+                add(found.overall, f"{title}/{name}", of_members, subset_of, chance)
+            found.columns[f"micro/{name}"] = column
+            found.overall[f"micro/{name}"] = Mean(
+                column=f"micro/{name}",
+                chance=None if chance is None else float(chance[defined].mean()),
+                is_headline=name in ("text_acc", "image_acc", "image_jaccard"),
+            )
         for subset in (subset for subset in subsets if subset not in SETS):
-            _add_groups(averages, name, column, chances.get(name), contrasts, subset=subset)
-    return averages._replace(overall=_by_title(averages.overall), notes=_notes(subsets, averages.of_groups))
-
-
-def _by_title(measures: Mapping[str, Measure]) -> dict[str, Measure]:
-    """Return the measures, ordered by the mean that they belong to."""
-    titles = list(dict.fromkeys(name.partition("/")[0] for name in measures))
-    return {name: measures[name] for title in titles for name in measures if name.startswith(f"{title}/")}
-
-
-def _add_overall(averages: Means, name: str, column: np.ndarray, chance: np.ndarray | None, subset: np.ndarray) -> None:
-    defined = ~np.isnan(column)
-    present = list(dict.fromkeys(subset[defined].tolist()))
-    averages.columns[f"micro/{name}"] = column
-    parts = {"macro": present, **_categories(present)}
-    for title, members in parts.items():
-        of_members = np.where(np.isin(subset, members), column, np.nan)
-        columns, averages.overall[f"{title}/{name}"] = mean_over_parts(
-            f"{title}/{name}", of_members, subset, chance=chance
-        )
-        averages.columns.update(columns)
-    is_headline = name in ("text_acc", "image_acc", "image_jaccard")
-    chance_of_all = None if chance is None else float(chance[defined].mean())
-    averages.overall[f"micro/{name}"] = Mean(column=f"micro/{name}", chance=chance_of_all, is_headline=is_headline)
+            group = np.where(subset_of == subset, group_of, "")
+            is_scored = (group != "") & defined
+            enters = is_scored & _enters(subset, group)
+            title = f"{subset}/macro_{name}" if subset else f"macro_{name}"
+            if enters.any():
+                add(found.of_groups, title, np.where(enters, column, np.nan), group, chance)
+            elif is_scored.any():
+                found.of_groups[title] = Fixed(value=None, reason=NO_GROUP[subset], higher_is_better=True)
+    titles = list(dict.fromkeys(name.partition("/")[0] for name in found.overall))
+    by_title = dict(sorted(found.overall.items(), key=lambda each: titles.index(each[0].partition("/")[0])))
+    return found._replace(overall=by_title, notes=_notes(subsets, found.of_groups))
 
 
 def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:
@@ -145,29 +151,6 @@ def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:
     return {category: members for category, members in by_category.items() if len(members) > 1}
 
 
-def _add_groups(
-    averages: Means,
-    name: str,
-    column: np.ndarray,
-    chance: np.ndarray | None,
-    contrasts: Sequence[Contrast],
-    *,
-    subset: str,
-) -> None:
-    group = np.array([contrast.group or "" if contrast.subset == subset else "" for contrast in contrasts], object)
-    is_scored = (group != "") & ~np.isnan(column)
-    if not is_scored.any():
-        return
-    title = f"{subset}/macro_{name}" if subset else f"macro_{name}"
-    enters = is_scored & (_RULES[subset](group) if subset in _RULES else True)
-    if not enters.any():
-        averages.of_groups[title] = Fixed(value=None, reason=_NO_GROUP.get(subset, "no group"), higher_is_better=True)
-        return
-    of_groups = np.where(enters, column, np.nan)
-    columns, averages.of_groups[title] = mean_over_parts(title, of_groups, group, chance=chance)
-    averages.columns.update(columns)
-
-
 @cache
 def symmetric_relations() -> frozenset[str]:
     """Return the relations of ARO that hold both ways, or nearly, which its notebook leaves out of the mean."""
@@ -175,24 +158,14 @@ def symmetric_relations() -> frozenset[str]:
     return frozenset(text.splitlines())
 
 
-def _is_asymmetric(group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    return ~np.isin(group, list(symmetric_relations()))
-
-
-def _has_enough(group: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    _, code, counts = np.unique(group, return_inverse=True, return_counts=True)
-    return counts[code] >= FEWEST_CASES
-
-
-_RULES: Mapping[str, Callable[[Shaped[np.ndarray, " n"]], Shaped[np.ndarray, " n"]]] = {
-    "vg_relation": _is_asymmetric,
-    "vg_attribution": _has_enough,
-}
-"""Groups that enter the published mean; in other data, all do."""
-_NO_GROUP = {
-    "vg_relation": "every relation of the sample is one that ARO leaves out",
-    "vg_attribution": f"no pair of attributes has {FEWEST_CASES} cases, as ARO's mean asks",
-}
+def _enters(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
+    """Return which samples are of a group that enters the published mean; in other data, all do."""
+    if subset == "vg_relation":
+        return ~np.isin(group, list(symmetric_relations()))
+    if subset == "vg_attribution":
+        _, code, counts = np.unique(group, return_inverse=True, return_counts=True)
+        return counts[code] >= FEWEST_CASES
+    return np.ones(len(group), bool)
 
 
 def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[str, ...]:

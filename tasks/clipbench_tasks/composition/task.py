@@ -18,22 +18,23 @@ what a coin flip would; ``..._strict``, among the controls, counts it as a failu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from clipbench.data.contrast_and_attack import Contrast
-from clipbench.data.contrasts import order_contrasts
+from clipbench.data.contrasts import order_contrasts, words
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
+from clipbench.data.questions import Contrast
 from clipbench.errors import MissingPart
-from clipbench.evaluation.task import Evaluation
-from clipbench.metrics import Choices, truth_groups
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.choice import Choices, truth_groups
 from clipbench.models.protocol import Embedder
 from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Mean, Measure, Smooth, define
+from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.means import TITLES, TITLES_OF_MEANS, means
+from clipbench_tasks.tables import Column, Table, by_subset
 
 SCORES = (
     *("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard"),
@@ -42,12 +43,13 @@ SCORES = (
 """Metrics that are reported by subset, and averaged over subsets."""
 PAIRS = ("text_pair_acc", "image_pair_acc", "image_jaccard")
 """Reported only where an image, or a caption, has more than one pair, or more than one true image."""
+OF_CAPTIONS = ("asked_caption", "right_image", "preferred_image", "right_image_cosine", "preferred_image_cosine")
+"""Columns of captions that choose among images."""
 FEW_IMAGES = 4
 """Images of a contrast up to which those that share one make a cluster, however large."""
 ONE_CLUSTER = (
     "the items share images so widely that they are one cluster: intervals are of new items about the same images"
 )
-Columns = Mapping[str, np.ndarray]
 
 METRICS = {
     "text_acc": Definition(
@@ -106,18 +108,18 @@ METRICS |= {
 
 
 @dataclass(frozen=True)
-class Composition:
+class Composition(Task):
     """Accuracy by subset, similarity of captions and their twins, and scores of blind rules."""
 
-    name: ClassVar[str] = "composition"
-    version: ClassVar[int] = 1
-    summary: ClassVar[str] = "a true caption against a false one of the same words, and images likewise, by subset"
-    needs_model: ClassVar[bool] = True
-    question: ClassVar[str] = (
+    name = "composition"
+    version = 1
+    summary = "a true caption against a false one of the same words, and images likewise, by subset"
+    needs_model = True
+    question = (
         "Each image has a true caption and a false one much like it, and a caption may have a true and a false image: "
         "does the model know how the parts are put together, or only which parts there are?"
     )
-    scoring: ClassVar[str] = (
+    scoring = (
         "An item is right when everything true scores above everything false; a tie scores what a coin flip would. "
         "Text score: the captions of each image; image score: the images of each caption; group score: both."
     )
@@ -131,10 +133,13 @@ class Composition:
         contrasts, notes = _contrasts(dataset)
         shuffles = scoring.shuffles_of(contrasts, rng)
         texts = [caption for contrast in contrasts for caption in contrast.captions]
-        vectors = scoring.vectors_of(dataset, [*texts, *shuffles.others], embedder)
-        decided, nearest = scoring.decide(contrasts, vectors)
-        shuffled_cosine, word_order_acc = scoring.word_order(shuffles, vectors, len(contrasts))
+        vectors = vectors_of(dataset, [*texts, *(other for *_, other in shuffles)], embedder)
+        decided, by_chance, shorter, nearest = decide(contrasts, vectors, lambda caption: len(words(caption)))
         scores = _scores(contrasts, decided, scoring.text_only(contrasts, vectors))
+        chances = _scores(contrasts, by_chance, scoring.text_only(contrasts, None))
+        main = {name: column for name, column in scores.items() if name not in PAIRS}
+        strict = {f"{name}_strict": np.where(np.isnan(column), np.nan, column == 1) for name, column in main.items()}
+        shuffled_cosine, word_order_acc = scoring.word_order(shuffles, vectors, len(contrasts))
         other_cosine, other_influence = scoring.other_cosine(contrasts, vectors, rng)
         likeness = {
             "twin_cosine": scoring.twin_cosine(contrasts, vectors),
@@ -142,35 +147,46 @@ class Composition:
             "other_cosine": other_cosine,
             "word_order_acc": word_order_acc,
         }
-        chances = _scores(contrasts, scoring.chances(contrasts), scoring.text_only(contrasts, None))
-        table = _SubsetTable(contrasts, scores, chances)
-        averaged = means(contrasts, table.scores, table.chances)
-        strict = means(contrasts, table.strict(), chances={})
-        if len(shuffles.rows) == scoring.MAX_SHUFFLED < len(contrasts):
+        likeness = {name: column for name, column in likeness.items() if not np.isnan(column).all()}
+        subset = np.array([contrast.subset for contrast in contrasts], object)
+        of_subsets = by_subset(subset, scores)
+        twins = by_subset(subset, {name: likeness[name] for name in ("twin_cosine",) if name in likeness})
+        blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)}
+        of_controls = by_subset(subset, blind | strict)
+        averaged, averaged_strict = means(contrasts, scores, chances), means(contrasts, strict, chances={})
+        if len(shuffles) == scoring.MAX_SHUFFLED < len(contrasts):
             notes = (*notes, f"word order: a seeded sample of {scoring.MAX_SHUFFLED:,} captions")
         identity = _identity(dataset, contrasts, nearest)
         if "cluster" not in identity:
             notes = (*notes, ONE_CLUSTER)
-        measures = {**averaged.overall, **table.measures(), **averaged.of_groups, **_likeness(table, likeness)}
+        measures = {
+            **averaged.overall,
+            **_measures(of_subsets, chances),
+            **averaged.of_groups,
+            **_likeness(likeness, twins),
+        }
+        controls: dict[str, Measure] = {"tie_rate": Mean(column="tied", higher_is_better=None)}
+        for name in of_controls:
+            controls[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
         parts = {name.rpartition("/")[0] for name in measures}
-        titles = TITLES_OF_MEANS | {name: title for name, title in TITLES.items() if name in table.subsets}
+        titles = TITLES_OF_MEANS | {name: title for name, title in TITLES.items() if name in subset}
         return Evaluation(
             samples={
                 **identity,
                 "margin": np.fmin(decided.text_margin, decided.image_margin),
                 "text_margin": decided.text_margin,
                 "image_margin": decided.image_margin,
-                **_cosines(nearest),
-                **table.columns(),
-                **{name: column for name, column in likeness.items() if not np.isnan(column).all()},
+                **of_subsets,
+                **likeness,
                 "other_cosine_influence": other_influence,
-                **table.columns_of("twin_cosine", likeness["twin_cosine"]),
+                **twins,
                 **averaged.columns,
-                **strict.columns,
-                **table.control_columns(),
+                **averaged_strict.columns,
+                "tied": np.any([(column > 0) & (column < 1) for column in main.values()], axis=0).astype(np.float64),
+                **of_controls,
             },
             measures=define(measures, METRICS),
-            controls=define({**strict.overall, **table.controls(), **strict.of_groups}, METRICS),
+            controls=define({**averaged_strict.overall, **controls, **averaged_strict.of_groups}, METRICS),
             notes=(*notes, *averaged.notes),
             subsets={name: title for name, title in titles.items() if name in parts},
         )
@@ -191,8 +207,9 @@ def _contrasts(dataset: Dataset) -> tuple[Sequence[Contrast], tuple[str, ...]]:
     return contrasts, (note,)
 
 
-def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: np.ndarray) -> dict[str, np.ndarray]:
-    return {
+def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) -> dict[str, Column]:
+    """Return the scores that are defined, and of ``PAIRS`` those of data with more than one pair."""
+    scores = {
         "text_acc": decided.text,
         "image_acc": decided.image,
         "group_acc": decided.group,
@@ -202,9 +219,21 @@ def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: np.ndarr
         "image_jaccard": decided.image_jaccard,
         **scoring.all_of_pair_and_set(contrasts, decided.text),
     }
+    defined = {name: column for name, column in scores.items() if not np.isnan(column).all()}
+    return {name: column for name, column in defined.items() if name not in PAIRS or _has_more_pairs(contrasts, name)}
 
 
-def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: scoring.Nearest) -> dict[str, np.ndarray]:
+def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
+    """Return whether any image (or caption) has more than one pair of a true and a false caption (or image), or, for the
+    Jaccard index, any caption more than one true image."""
+    axis = 1 if name == "text_pair_acc" else 0
+    truths = [contrasts[rows[0]].truth for rows in truth_groups([contrast.truth for contrast in contrasts])]
+    if name == "image_jaccard":
+        return any(1 < n < len(truth) for truth in truths for n in truth.sum(axis=0))
+    return any((truth.sum(axis=axis) * (~truth).sum(axis=axis)).max() > 1 for truth in truths)
+
+
+def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -> Table:
     """Return the columns that identify each sample; contrasts that share an image, or are of a set, are a cluster.
 
     Where choices among many images tie most contrasts into one cluster, as in WinoGAViL, there is nothing to compare it
@@ -222,129 +251,36 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: scoring.
     )
     has_many = max(len(contrast.images) for contrast in contrasts) > FEW_IMAGES
     is_one = has_many and 2 * np.bincount(linked).max() > len(contrasts)
+    if not any(nearest["asked_caption"]):  # no caption chooses among images
+        nearest = {name: column for name, column in nearest.items() if name not in OF_CAPTIONS}
     return {
         "sample_id": np.array([contrast.id for contrast in contrasts], object),
         **({} if is_one else {"cluster": np.array(first, object)[linked]}),
         "subset": np.array([contrast.subset for contrast in contrasts], object),
-        "image": nearest.image,
-        "caption": np.array(nearest.caption, object),
-        "preferred": np.array(nearest.preferred, object),
-        **_asked_captions(nearest),
+        **nearest,
     }
 
 
-def _asked_captions(nearest: scoring.Nearest) -> dict[str, np.ndarray]:
-    """Return, where captions choose among images, the caption nearest to failing with its true and false image."""
-    if not any(nearest.asked_caption):
-        return {}
-    return {
-        "asked_caption": np.array(nearest.asked_caption, object),
-        "right_image": nearest.right_image,
-        "preferred_image": nearest.preferred_image,
-    }
+def _measures(of_subsets: Mapping[str, Column], chances: Mapping[str, Column]) -> dict[str, Measure]:
+    """Return the accuracies, subset after subset."""
+    measures: dict[str, Measure] = {}
+    for name, column in of_subsets.items():
+        chance = chances[name.rpartition("/")[2]][~np.isnan(column)]
+        measures[name] = Mean(column=name, chance=float(chance.mean()))
+    return measures
 
 
-def _cosines(nearest: scoring.Nearest) -> dict[str, np.ndarray]:
-    """Return the cosines whose differences are the margins, for each side with a choice."""
-    right, chosen = nearest.cosines.T
-    columns = {"right_cosine": right, "chosen_cosine": chosen}
-    if any(nearest.asked_caption):
-        right, chosen = nearest.image_cosines.T
-        columns |= {"right_image_cosine": right, "preferred_image_cosine": chosen}
-    return columns
-
-
-class _SubsetTable:
-    """Columns by subset, named like their metrics, with NaN for the samples of other subsets."""
-
-    def __init__(self, contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> None:
-        self.subset = np.array([contrast.subset for contrast in contrasts], object)
-        self.subsets = list(dict.fromkeys(self.subset.tolist()))
-        defined = [name for name in SCORES if not np.isnan(scores[name]).all()]
-        defined = [name for name in defined if name not in PAIRS or _has_more_pairs(contrasts, name)]
-        self.scores = {name: scores[name] for name in defined}
-        self.chances = {name: chances[name] for name in defined}
-        self._blind = {
-            "shorter_caption": scoring.shorter_caption(contrasts),
-            "same_words": scoring.same_words(contrasts),
-        }
-
-    def columns_of(self, name: str, column: np.ndarray) -> dict[str, np.ndarray]:
-        """Return a column for each subset in which it is defined."""
-        parts = {_key(subset, name): np.where(self.subset == subset, column, np.nan) for subset in self.subsets}
-        return {key: values for key, values in parts.items() if not np.isnan(values).all()}
-
-    def columns(self) -> dict[str, np.ndarray]:
-        return {
-            key: part for name, column in self.scores.items() for key, part in self.columns_of(name, column).items()
-        }
-
-    def measures(self) -> dict[str, Measure]:
-        """Return the accuracies, subset after subset."""
-        measures: dict[str, Measure] = {}
-        for subset in self.subsets:
-            for name, column in self.scores.items():
-                defined = (self.subset == subset) & ~np.isnan(column)
-                if defined.any():
-                    chance = float(self.chances[name][defined].mean())
-                    measures[_key(subset, name)] = Mean(column=_key(subset, name), chance=chance)
-        return measures
-
-    def control_columns(self) -> dict[str, np.ndarray]:
-        columns = {"tied": self._tied()}
-        for name, column in (self._blind | self.strict()).items():
-            columns |= self.columns_of(name, column)
-        return columns
-
-    def controls(self) -> dict[str, Measure]:
-        """Return scores of blind rules, accuracies in which a tie fails, and the rate of ties."""
-        controls: dict[str, Measure] = {"tie_rate": Mean(column="tied", higher_is_better=None)}
-        columns = self.control_columns()
-        for subset in self.subsets:
-            for name in (*self._blind, *self.strict()):
-                key = _key(subset, name)
-                if key in columns:
-                    controls[key] = Mean(column=key, higher_is_better=True if name.endswith("_strict") else None)
-        return controls
-
-    def strict(self) -> dict[str, np.ndarray]:
-        """Return the scores in which a tie fails."""
-        main = [name for name in self.scores if name not in PAIRS]
-        return {
-            f"{name}_strict": np.where(np.isnan(self.scores[name]), np.nan, self.scores[name] == 1) for name in main
-        }
-
-    def _tied(self) -> np.ndarray:
-        """Return 1 for each sample in which a tie decides anything, else 0."""
-        main = [column for name, column in self.scores.items() if name not in PAIRS]
-        return np.any([(column > 0) & (column < 1) for column in main], axis=0).astype(np.float64)
-
-
-def _likeness(table: _SubsetTable, likeness: Columns) -> dict[str, Measure]:
+def _likeness(likeness: Mapping[str, Column], twins: Mapping[str, Column]) -> dict[str, Measure]:
     """Return mean cosines of captions with their twins, shuffles and others, and word-order accuracy."""
     measures: dict[str, Measure] = {}
-    if not np.isnan(likeness["word_order_acc"]).all():
+    if "word_order_acc" in likeness:
         measures["word_order_acc"] = Mean(column="word_order_acc", chance=0.5)
-    cosines = [
-        name for name in ("twin_cosine", "shuffled_cosine", "other_cosine") if not np.isnan(likeness[name]).all()
-    ]
-    by_subset = table.columns_of("twin_cosine", likeness["twin_cosine"]) if len(table.subsets) > 1 else {}
-    measures |= {name: Mean(column=name, unit="cosine", higher_is_better=None) for name in (*cosines, *by_subset)}
+    cosines = [name for name in ("twin_cosine", "shuffled_cosine", "other_cosine") if name in likeness]
+    measures |= {
+        name: Mean(column=name, unit="cosine", higher_is_better=None)
+        for name in (*cosines, *(twins if len(twins) > 1 else ()))
+    }
     if "other_cosine" in measures:  # each caption is in two cosines, which are not independent
         value = float(np.nanmean(likeness["other_cosine"]))
         measures["other_cosine"] = Smooth(value=value, influence="other_cosine_influence", unit="cosine")
     return measures
-
-
-def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
-    """Return whether any image (or caption) has more than one pair of a true and a false caption (or image), or, for the
-    Jaccard index, any caption more than one true image."""
-    axis = 1 if name == "text_pair_acc" else 0
-    truths = [contrasts[rows[0]].truth for rows in truth_groups([contrast.truth for contrast in contrasts])]
-    if name == "image_jaccard":
-        return any(1 < n < len(truth) for truth in truths for n in truth.sum(axis=0))
-    return any((truth.sum(axis=axis) * (~truth).sum(axis=axis)).max() > 1 for truth in truths)
-
-
-def _key(subset: str, name: str) -> str:
-    return f"{subset}/{name}" if subset else name

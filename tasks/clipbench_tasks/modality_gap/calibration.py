@@ -11,10 +11,8 @@ that difference, not to the model. Models on the same data share the relations, 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from clipbench.metrics.similarity_calibration import (
     MatchCounts,
@@ -25,6 +23,7 @@ from clipbench.metrics.similarity_calibration import (
 )
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Measure, define
+from clipbench_tasks.tables import Rows, Vectors, sampled
 
 KINDS = ("image_text", "text_text", "image_image")
 SAMPLED_IMAGES = 2_000
@@ -45,23 +44,12 @@ METRICS = {
     },
 }
 
-Vectors = Float32[np.ndarray, "n dim"]
-
-
-class _PairKind(NamedTuple):
-    """Counts of a kind of pair, or the reason why there are none."""
-
-    counts: MatchCounts | None
-    reason: str = ""
+PairKind = MatchCounts | str
+"""Counts of a kind of pair, or the reason why there are none."""
 
 
 def calibration(
-    images: Float32[np.ndarray, "n_images dim"],
-    texts: Float32[np.ndarray, "n_texts dim"],
-    *,
-    text_image: Int64[np.ndarray, " n_texts"],
-    labels: Int64[np.ndarray, " n_images"] | None,
-    rng: np.random.Generator,
+    images: Vectors, texts: Vectors, *, text_image: Rows, labels: Rows | None, rng: np.random.Generator
 ) -> tuple[dict[str, Measure], dict[str, Curve]]:
     """Return the similarity calibration errors, and P(match | cosine) of each kind as a curve.
 
@@ -79,85 +67,66 @@ def calibration(
     chosen, captions = _sample(len(images), text_image, rng)
     place = np.full(len(images), -1, np.int64)
     place[chosen] = np.arange(len(chosen))
-    kinds = _kinds(
-        images[chosen],
-        texts[captions],
-        owners=place[text_image[captions]],
-        labels=None if labels is None else labels[chosen],
-    )
-    counts = {name: kind.counts for name, kind in kinds.items() if kind.counts is not None}
+    images, texts, owners = images[chosen], texts[captions], place[text_image[captions]]
+    labels = None if labels is None else labels[chosen]
+    image_text = match_counts(images, texts, left_groups=np.arange(len(images)), right_groups=owners)
+    text_groups = owners if len(texts) > len(images) else None if labels is None else labels[owners]
+    kinds = {
+        "image_text": _checked(image_text),
+        "text_text": _among(texts, text_groups, "no image has several captions, and there are no labels"),
+        "image_image": _among(images, labels, "there are no labels"),
+    }
+    counts = {name: kind for name, kind in kinds.items() if not isinstance(kind, str)}
     probabilities = match_probabilities(counts) if counts else None
     measures = define(_measures(kinds, counts, probabilities), METRICS)
     return measures, {} if probabilities is None else _curves(probabilities)
 
 
-def _sample(
-    n_images: int, text_image: Int64[np.ndarray, " n_texts"], rng: np.random.Generator
-) -> tuple[Int64[np.ndarray, " n_chosen"], Int64[np.ndarray, " n_kept"]]:
+def _sample(n_images: int, text_image: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
     """Return rows of images, and of the first captions of each."""
-    chosen = np.arange(n_images)
-    if n_images > SAMPLED_IMAGES:
-        chosen = np.sort(rng.choice(n_images, SAMPLED_IMAGES, replace=False))
+    chosen = sampled(np.arange(n_images), SAMPLED_IMAGES, rng)
     order = np.argsort(text_image, kind="stable")
     owners = text_image[order]
     number = np.arange(len(order)) - np.searchsorted(owners, owners)  # of a caption among those of its image
     return chosen, np.sort(order[(number < CAPTIONS_EACH) & np.isin(owners, chosen)])
 
 
-def _kinds(
-    images: Vectors,
-    texts: Float32[np.ndarray, "n_texts dim"],
-    *,
-    owners: Int64[np.ndarray, " n_texts"],
-    labels: Int64[np.ndarray, " n"] | None,
-) -> dict[str, _PairKind]:
-    rows = np.arange(len(images))
-    image_text = match_counts(images, texts, left_groups=rows, right_groups=owners)
-    has_several = len(texts) > len(images)
-    text_groups = owners if has_several else None if labels is None else labels[owners]
-    return {
-        "image_text": _checked(image_text),
-        "text_text": _among(texts, text_groups, "no image has several captions, and there are no labels"),
-        "image_image": _among(images, labels, "there are no labels"),
-    }
-
-
-def _among(vectors: Vectors, groups: Int64[np.ndarray, " n"] | None, reason: str) -> _PairKind:
+def _among(vectors: Vectors, groups: Rows | None, reason: str) -> PairKind:
     if groups is None:
-        return _PairKind(None, reason)
+        return reason
     return _checked(match_counts(vectors, vectors, left_groups=groups, right_groups=groups, is_same=True))
 
 
-def _checked(counts: MatchCounts) -> _PairKind:
+def _checked(counts: MatchCounts) -> PairKind:
     n_matches, n_others = int(counts.matches.sum()), int(counts.others.sum())
-    if n_matches and n_others:
-        return _PairKind(counts)
-    return _PairKind(None, f"it needs matches and others, and has {n_matches} and {n_others}")
+    return counts if n_matches and n_others else f"it needs matches and others, and has {n_matches} and {n_others}"
 
 
 def _measures(
-    kinds: Mapping[str, _PairKind], counts: Mapping[str, MatchCounts], probabilities: MatchProbabilities | None
+    kinds: Mapping[str, PairKind], counts: Mapping[str, MatchCounts], probabilities: MatchProbabilities | None
 ) -> dict[str, Measure]:
-    missing = "; ".join(f"{_words(name)}: {kind.reason}" for name, kind in kinds.items() if kind.counts is None)
+    missing = "; ".join(f"{_words(name)}: {kind}" for name, kind in kinds.items() if isinstance(kind, str))
     n = {name: int(each.matches.sum()) for name, each in counts.items()}
     if probabilities is None or "image_text" not in counts or len(counts) < 2:
         reason = f"it compares image-text with other kinds of pairs ({missing})"
         return {
             "similarity_calibration_error": _undefined(reason),
-            **{f"{name}_calibration_error": _undefined(kinds[name].reason or reason) for name in KINDS},
+            **{
+                f"{name}_calibration_error": _undefined(kind if isinstance(kind, str) else reason)
+                for name, kind in kinds.items()
+            },
         }
     noise = expected_noise(n)
     over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
     values: dict[str, Measure] = {
         "similarity_calibration_error": _error(probabilities.error, min(n.values()), mean_noise, f"mean over {over}")
     }
-    for name in KINDS:
-        metric = f"{name}_calibration_error"
-        if name in counts:
-            what = f"{n[name]:,} matches, against all of {over}"
-            values[metric] = _error(probabilities.errors[name], n[name], noise[name], what)
+    for name, kind in kinds.items():
+        if isinstance(kind, str):
+            values[f"{name}_calibration_error"] = _undefined(kind)
         else:
-            values[metric] = _undefined(kinds[name].reason)
+            what = f"{n[name]:,} matches, against all of {over}"
+            values[f"{name}_calibration_error"] = _error(probabilities.errors[name], n[name], noise[name], what)
     return values
 
 

@@ -11,23 +11,20 @@ from functools import partial
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset, LabelSet
-from clipbench.data.prompts import prompts_of
 from clipbench.errors import VectorError
-from clipbench.metrics.gap_noise import gap_noise
-from clipbench.metrics.geometry import modality_gap
+from clipbench.metrics.geometry import gap_noise, modality_gap
 from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, rescored, shift_maps
-from clipbench.models.protocol import NO_LOGIT_SCALE, Embedder
+from clipbench.models.protocol import Embedder, no_logit_scale
 from clipbench.results.record import Curve
-from clipbench_tasks.class_prompts import class_vectors, prompt_vectors
+from clipbench_tasks.tables import Rows, Vectors
+from clipbench_tasks.zero_shot import prompted_classes
 
 DISTANCES = tuple(step / 4 for step in range(-4, 5))
 """Distances of the shift, as in Liang et al.; the gap itself is added."""
 STRENGTHS = tuple(step / 4 for step in range(5))
 
-Vectors = Float32[np.ndarray, "n dim"]
 Scores = dict[str, float]
 """Numbers of ``metrics.shift.rescored`` by name."""
 
@@ -45,7 +42,7 @@ class Rescoring:
     notes: tuple[str, ...] = ()
     """Remarks for readers of the curves."""
 
-    def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Rescoring":
+    def take(self, rows: Rows) -> "Rescoring":
         """Return the input for some of the pairs."""
         classes = {name: part._replace(labels=part.labels[rows]) for name, part in self.classes.items()}
         return replace(self, classes=classes)
@@ -70,7 +67,7 @@ class Rescoring:
         return values
 
 
-def rescoring(dataset: Dataset, rows: Int64[np.ndarray, " n"], embedder: Embedder) -> Rescoring:
+def rescoring(dataset: Dataset, rows: Rows, embedder: Embedder) -> Rescoring:
     """Return the input for scoring pairs of a data set again, with zero-shot accuracy where it has labels.
 
     Class prompts are made as the zero-shot task makes them by default: from the data set's own templates. A set of
@@ -82,8 +79,8 @@ def rescoring(dataset: Dataset, rows: Int64[np.ndarray, " n"], embedder: Embedde
     classes: dict[str, Classes] = {}
     notes = [_loss_note(embedder, len(rows))]
     for name, each in _label_sets(dataset).items():
-        texts = prompts_of(dataset).render(each.class_names)
-        classes[name] = Classes(class_vectors(prompt_vectors(texts, embedder)), each.labels[rows])
+        of_set = replace(dataset, class_names=each.class_names)
+        classes[name] = Classes(prompted_classes(of_set, None, embedder), each.labels[rows])
     if classes:
         notes.append("class prompts of the data set's own templates are moved and corrected as texts are")
     if dataset.captions is not None and len(dataset.captions) > len(dataset):
@@ -141,9 +138,8 @@ def correction_curves(
         moves = {strength: partial(fit, strength=strength) for strength in STRENGTHS}
         # Means of the fitted half are taken away in part: their noise, in units of that of the scored half's.
         noise = {strength: strength**2 * len(scored) / len(fitted) for strength in STRENGTHS}
-        curves |= _curves(
-            moves, held_out, unmoved, pairs=pairs, by=kind, x_label=f"strength of {kind}", fit_noise=noise
-        )
+        label = f"strength of {kind}"
+        curves |= _curves(moves, held_out, unmoved, pairs=pairs, by=kind, x_label=label, fit_noise=noise)
     return curves
 
 
@@ -161,7 +157,7 @@ def _label_sets(dataset: Dataset) -> dict[str, LabelSet]:
 def _loss_note(embedder: Embedder, n: int) -> str:
     scale, bias = embedder.info.logit_scale, embedder.info.logit_bias
     if scale is None:
-        return f"no loss of moved or corrected pairs: {NO_LOGIT_SCALE}"
+        return f"no loss of moved or corrected pairs: {no_logit_scale()}"
     if bias:
         return f"loss: the sigmoid loss of {n:,} pairs at the model's scale {scale:.4g} and bias {bias:.4g}"
     return f"loss: the contrastive loss of {n:,} pairs in one batch at the model's scale {scale:.4g}"

@@ -1,20 +1,20 @@
-"""What a gap leaves alone, and what it breaks: lengths of raw vectors, neighbours within each modality, joint clusters.
+"""Neighbours, lengths and clusters: hubs, lengths of raw vectors, and what a gap leaves alone or breaks within each modality.
 
 None of these has an interval; each says why.
 """
 
 from collections.abc import Mapping
-from math import isnan
+from dataclasses import replace
+from math import isnan, nan
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
 
-from clipbench import metrics
-from clipbench.results.record import Curve
-from clipbench.stats.measures import Definition, Fixed, Measure
-from clipbench_tasks.modality_gap.curves import distribution
+from clipbench.metrics.structure import cka, hubness, mutual_neighbours
+from clipbench.stats.measures import Definition, Fixed, Measure, define
+from clipbench_tasks.tables import Column, Rows, Vectors
 
-Vectors = Float32[np.ndarray, "n dim"]
+OTHER_NEIGHBOURS = "no interval: resampled vectors have other neighbours"
 UNIT_LENGTH = 1e-3
 """Lengths that differ by no more from 1 were made so before."""
 
@@ -42,13 +42,46 @@ METRICS = {
         "Agreement of k-means clusters of images and texts together with the classes, one cluster a class.",
     ),
     "clustering_ari": Definition(
-        "Joint clustering (ARI)",
-        "The same as the adjusted Rand index, which is 0 by chance.",
+        "Joint clustering (ARI)", "The same as the adjusted Rand index, which is 0 by chance."
     ),
 }
 
 
-def norm_measures(lengths: Mapping[str, Float64[np.ndarray, " n"]]) -> dict[str, Measure]:
+def hub_measures(images: Vectors, texts: Vectors, k: int) -> dict[str, Measure]:
+    """Return how unequally often images are among the k nearest of texts, and texts of images."""
+    measures: dict[str, Measure] = {}
+    for modality, queries, gallery in (("image", texts, images), ("text", images, texts)):
+        n = len(gallery)
+        few = f"{n} pairs, fewer than the {k} neighbours that count" if n < k else "all are retrieved equally often"
+        of_modality: dict[str, Measure] = {}
+        names = ("hub_skewness", "largest_hub", "never_retrieved")
+        for name, value in zip(names, hubness(queries, gallery, k), strict=True):
+            unit = "skewness" if name == "hub_skewness" else "fraction"
+            measure = Fixed(value=value, unit=unit, n=n, reason=OTHER_NEIGHBOURS, higher_is_better=False)
+            of_modality[f"{modality}_{name}"] = _unless_nan(measure, few)
+        measures |= define(of_modality, hub_definitions(modality, k))
+    return measures
+
+
+def hub_definitions(modality: str, k: int) -> dict[str, Definition]:
+    """Return the definitions of a modality's hub measures."""
+    other = "texts" if modality == "image" else "images"
+    return {
+        f"{modality}_hub_skewness": Definition(
+            f"Hubness (skewness of {modality} {k}-occurrence)",
+            f"Skewness of how often each {modality} is among the {k} nearest of the {other}.",
+        ),
+        f"{modality}_largest_hub": Definition(
+            f"Largest {modality} hub", f"Share of the {other} that have the same {modality} among their {k} nearest."
+        ),
+        f"{modality}_never_retrieved": Definition(
+            f"{modality.title()}s never retrieved",
+            f"Share of {modality}s that are among the {k} nearest of none of the {other}.",
+        ),
+    }
+
+
+def norm_measures(lengths: Mapping[str, Column]) -> dict[str, Measure]:
     """Return the mean length of each modality's raw vectors.
 
     Args:
@@ -65,7 +98,7 @@ def norm_measures(lengths: Mapping[str, Float64[np.ndarray, " n"]]) -> dict[str,
 
 
 def structure_measures(
-    images: Vectors, texts: Vectors, labels: Int64[np.ndarray, " n"] | None, k: int, rng: np.random.Generator
+    images: Vectors, texts: Vectors, labels: Rows | None, k: int, rng: np.random.Generator
 ) -> dict[str, Measure]:
     """Return mutual k-NN, CKA, and how clusters of all vectors agree with the modalities and with the classes.
 
@@ -76,68 +109,62 @@ def structure_measures(
         k: neighbours of the mutual k-NN.
         rng: draws the first centres of the clusters.
     """
-    n = len(images)
-    shared, alike = metrics.mutual_neighbours(images, texts, k), metrics.cka(images, texts).value
-    few = f"{n} pairs: it needs more than the {k} neighbours that count"
+    n, chance = len(images), k / max(len(images) - 1, 1)
+    mutual = Fixed(
+        value=mutual_neighbours(images, texts, k), unit="fraction", n=n, chance=chance, reason=OTHER_NEIGHBOURS
+    )
+    why = "no interval: a resampled pair is its own copy"
+    alike = Fixed(value=cka(images, texts).value, unit="ratio", n=n, chance=0.0, reason=why)
     return {
-        "mutual_knn": _value(
-            shared, "fraction", n, few, "resampled vectors have other neighbours", chance=k / max(n - 1, 1)
-        ),
-        "cka": _value(
-            alike,
-            "ratio",
-            n,
-            "it needs four pairs that are not all equal",
-            "a resampled pair is its own copy",
-            chance=0.0,
-        ),
-        **_clusters(images, texts, labels, rng),
+        "mutual_knn": _unless_nan(mutual, f"{n} pairs: it needs more than the {k} neighbours that count"),
+        "cka": _unless_nan(alike, "it needs four pairs that are not all equal"),
+        **_cluster_measures(images, texts, labels, rng),
     }
 
 
-def _clusters(
-    images: Vectors, texts: Vectors, labels: Int64[np.ndarray, " n"] | None, rng: np.random.Generator
+def _cluster_measures(
+    images: Vectors, texts: Vectors, labels: Rows | None, rng: np.random.Generator
 ) -> dict[str, Measure]:
+    from sklearn.metrics import adjusted_rand_score, v_measure_score
+
     n, both = len(images), np.concatenate([images, texts])
-    why, alone = "resampled vectors have other clusters", "it needs two pairs"
-    by_modality = np.repeat([0, 1], n)
-    ari = metrics.adjusted_rand_index(by_modality, metrics.k_means(both, 2, rng)) if n > 1 else float("nan")
-    measures = {"modality_ari": _value(ari, "ratio", 2 * n, alone, why, chance=0.0)}
-    n_classes = 0 if labels is None else len(np.unique(labels))
-    if labels is None or not 1 < n_classes < n:
-        reason = (
-            "there are no labels"
-            if labels is None
-            else f"{n_classes} classes of {n} pairs: it needs two, and several pairs of some"
-        )
-        return measures | {
-            name: Fixed(value=None, unit="ratio", reason=reason, higher_is_better=True)
-            for name in ("clustering_v_measure", "clustering_ari")
-        }
-    clusters, of_both = metrics.k_means(both, n_classes, rng), np.tile(labels, 2)
-    found = f"{why}; {n_classes} clusters, one a class"
-    v, of_classes = metrics.v_measure(of_both, clusters), metrics.adjusted_rand_index(of_both, clusters)
+    why = "no interval: resampled vectors have other clusters"
+    ari = float(adjusted_rand_score(np.repeat([0, 1], n), k_means(both, 2, rng))) if n > 1 else nan
+    of_modalities = Fixed(value=ari, unit="ratio", n=2 * n, chance=0.0, reason=why)
+    n_classes, v, ari = 0 if labels is None else len(np.unique(labels)), nan, nan
+    few = f"{n_classes} classes of {n} pairs: it needs two, and several pairs of some"
+    if labels is not None and 1 < n_classes < n:
+        clusters, of_both = k_means(both, n_classes, rng), np.tile(labels, 2)
+        v, ari = float(v_measure_score(of_both, clusters)), float(adjusted_rand_score(of_both, clusters))
+    of_v = Fixed(
+        value=v, unit="ratio", n=2 * n, reason=f"{why}; {n_classes} clusters, one a class", higher_is_better=True
+    )
+    few = "there are no labels" if labels is None else few
     return {
-        **measures,
-        "clustering_v_measure": Fixed(
-            value=v, unit="ratio", n=2 * n, reason=f"no interval: {found}", higher_is_better=True
-        ),
-        "clustering_ari": Fixed(
-            value=of_classes, unit="ratio", n=2 * n, chance=0.0, reason=f"no interval: {found}", higher_is_better=True
-        ),
+        "modality_ari": _unless_nan(of_modalities, "it needs two pairs"),
+        "clustering_v_measure": _unless_nan(of_v, few),
+        "clustering_ari": _unless_nan(replace(of_v, value=ari, chance=0.0), few),
     }
 
 
-def conformity_curves(conformity: Mapping[str, Float64[np.ndarray, " n"]]) -> dict[str, Curve]:
-    """Return the share of items in each bin of conformity, an item's mean cosine with all others of its modality."""
-    return {
-        f"conformity_{side}": curve
-        for side, values in conformity.items()
-        for curve in distribution(metrics.cosine_histogram(values), "mean cosine with all others of the modality")
-    }
+def k_means(vectors: Vectors, k: int, rng: np.random.Generator) -> Rows:
+    """Return the cluster of each vector: the best of ten starts, or of one for more than ten clusters.
+
+    It takes one thread: with several, sums are rounded in another order, and a vector between two centres may change sides.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    seed, starts = int(rng.integers(2**32)), 10 if k <= 10 else 1
+    with threadpool_limits(1), catch_warnings():
+        simplefilter("ignore", ConvergenceWarning)  # of fewer distinct vectors than clusters
+        labels = KMeans(k, n_init=starts, random_state=seed).fit_predict(vectors.astype(np.float64))
+    return np.asarray(labels, np.int64)
 
 
-def _value(value: float, unit: str, n: int, few: str, why: str, *, chance: float) -> Measure:
-    if isnan(value):
-        return Fixed(value=None, unit=unit, reason=few)
-    return Fixed(value=value, unit=unit, n=n, chance=chance, reason=f"no interval: {why}")
+def _unless_nan(measure: Fixed, few: str) -> Fixed:
+    """Return a measure, or an undefined one for too few pairs where its value is NaN."""
+    if measure.value is None or isnan(measure.value):
+        return replace(measure, value=None, n=0, chance=None, reason=few)
+    return measure

@@ -9,32 +9,42 @@ defines each.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
 
-from clipbench import metrics
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import DataError, UsageError
-from clipbench.evaluation.task import Evaluation
-from clipbench.metrics import Estimate, Hubness
-from clipbench.metrics.neighbourhood import DIMENSION_SAMPLE
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.geometry import Estimate, PairGeometry, gap_noise, pair_geometry, relative_gaps
+from clipbench.metrics.probes import (
+    DIMENSION_SAMPLE,
+    SeparabilityByDimensions,
+    separability,
+    separability_by_dimensions,
+)
 from clipbench.metrics.similarity import row_blocks
-from clipbench.models.encoding.unit_vectors import unit_vectors
+from clipbench.metrics.spectrum import GapSpectrum, ablations, gap_spectrum
+from clipbench.metrics.spread import (
+    bin_middles,
+    cosine_counts,
+    cosine_histogram,
+    cross_uniformity,
+    effective_rank,
+    isoscore,
+    participation_ratio,
+    uniformity,
+)
+from clipbench.models.encoding.store import unit_vectors
 from clipbench.models.protocol import Embedder
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
-from clipbench_tasks.gaps import gap_measure
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
-from clipbench_tasks.modality_gap.curves import ablation_curves, cosine_curves, separability_curve, spectrum_curves
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
 from clipbench_tasks.modality_gap.structure import METRICS as STRUCTURE
-from clipbench_tasks.modality_gap.structure import conformity_curves, norm_measures, structure_measures
-
-Vectors = Float32[np.ndarray, "n dim"]
-Rows = Int64[np.ndarray, " n_rows"]
-Table = dict[str, np.ndarray]
+from clipbench_tasks.modality_gap.structure import hub_measures, norm_measures, structure_measures
+from clipbench_tasks.tables import Column, Rows, Table, Vectors, at_rows, gap_measure, sampled, smooth
 
 METRICS = {
     "gap": Definition(
@@ -102,8 +112,6 @@ METRICS = {
 
 METRICS |= STRUCTURE
 
-UNEQUAL = "it needs at least two pairs that are not all equal"
-
 
 class PairVectors(NamedTuple):
     """Images that have captions, each with its first; and all captions."""
@@ -114,31 +122,27 @@ class PairVectors(NamedTuple):
     """Row, in the data set, of each image's first caption."""
     images: Vectors
     texts: Vectors
-    captions: Float32[np.ndarray, "n_captions dim"]
-    caption_pair: Int64[np.ndarray, " n_captions"]
+    captions: Vectors
+    caption_pair: Rows
     """Pair that each caption belongs to."""
-    lengths: Mapping[str, Float64[np.ndarray, " n"]]
-    """Of the raw vectors of the pairs, by ``image`` and ``text``."""
+    lengths: Mapping[str, Column]
+    """Lengths of the raw vectors of the pairs, by ``image`` and ``text``."""
 
     @property
     def has_several(self) -> bool:
         """True if some image has several captions."""
         return len(self.captions) > len(self.rows)
 
-    def take(self, rows: Rows) -> tuple[Vectors, Vectors]:
-        """Return the image and text vectors of some pairs."""
-        return self.images[rows], self.texts[rows]
-
 
 @dataclass(frozen=True)
-class ModalityGap:
+class ModalityGap(Task):
     """Gap, cones, distances, spectrum, uniformity, rank, separability, hubness, calibration, clusters; shifts, corrections."""
 
-    name: ClassVar[str] = "modality-gap"
-    version: ClassVar[int] = 1
-    summary: ClassVar[str] = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
-    question: ClassVar[str] = "Do images and texts share one space, or does each keep to a region of its own?"
-    scoring: ClassVar[str] = (
+    name = "modality-gap"
+    version = 1
+    summary = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
+    question = "Do images and texts share one space, or does each keep to a region of its own?"
+    scoring = (
         "The gap is the distance between the mean image and the mean text vector; separability is how often a linear "
         "classifier tells the two apart on held-out vectors: 50 % would be no gap at all."
     )
@@ -151,6 +155,11 @@ class ModalityGap:
     hub_k: int = 10
     """Neighbours that count as retrieved in hubness."""
 
+    def __post_init__(self) -> None:
+        for name in ("pairwise_sample", "rescored_sample", "hub_k"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"task modality-gap: {name} = {getattr(self, name)}, expected 1 or more")
+
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: those with a caption."""
         assert dataset.caption_image is not None, "asked of data with captions alone"
@@ -159,63 +168,61 @@ class ModalityGap:
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return one row a pair. Needs captions; labels, where there are any, add accuracy and calibration."""
         pairs = _pairs(dataset, embedder)
+        x, y, n = pairs.images, pairs.texts, len(pairs.rows)
         ids = [dataset.image_ids[row] for row in pairs.rows.tolist()]
         said = np.array(dataset.captions, object)[pairs.first]
         samples: Table = {"sample_id": np.array(ids, object), "image": pairs.rows, "caption": said}
-        chosen = _chosen(np.arange(len(ids)), self.pairwise_sample, rng)
-        scored = _chosen(chosen, self.rescored_sample, rng)
+        chosen = sampled(np.arange(n), self.pairwise_sample, rng)
+        scored = sampled(chosen, self.rescored_sample, rng)
+        pairwise, rescored = (x[chosen], y[chosen]), (x[scored], y[scored])
         rescore = rescoring(dataset, pairs.rows[scored], embedder)
-        geometry = metrics.pair_geometry(pairs.images, pairs.texts)
-        spectrum = metrics.gap_spectrum(geometry.gap_vector)
-        by_dimensions = metrics.separability_by_dimensions(*pairs.take(chosen), rng)
+        geometry, noise = pair_geometry(x, y), gap_noise(x, y)
+        spectrum = gap_spectrum(geometry.gap_vector)
+        by_dimensions = separability_by_dimensions(*pairwise, rng)
         labels = None if dataset.labels is None else dataset.labels[pairs.rows]
-        errors, match_curves = calibration(
-            pairs.images, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng
-        )
-        noise = metrics.gap_noise(pairs.images, pairs.texts)
+        errors, match_curves = calibration(x, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng)
+        samples["separability"] = at_rows(separability(*pairwise, rng), chosen, n)
         measures = {
             "gap": gap_measure(geometry.modality_gap, noise, samples),
             **_linear_measures(geometry, pairs, samples),
-            "gap_dimensions": _gap_dimensions(spectrum, len(ids)),
-            "separability": _separability(pairs, samples, chosen, rng),
+            "gap_dimensions": _gap_dimensions(spectrum, n),
+            "separability": Mean(column="separability", chance=0.5, higher_is_better=None),
             "separability_dimensions": _separability_dimensions(by_dimensions, len(chosen)),
-            **_sampled_measures(pairs, samples, chosen),
-            **self._hub_measures(*pairs.take(chosen)),
+            **_sampled_measures(*pairwise, chosen, samples),
+            **hub_measures(*pairwise, self.hub_k),
             **errors,
             **norm_measures(pairs.lengths),
         }
         curves = {
-            **cosine_curves(*pairs.take(chosen), geometry.pair_cosine),
-            **spectrum_curves(spectrum),
-            **ablation_curves(*pairs.take(scored)),
-            **separability_curve(by_dimensions),
-            **shift_curves(*pairs.take(scored), rescore),
-            **correction_curves(*pairs.take(scored), rescore, rng),
+            **_cosine_curves(*pairwise, geometry),
+            **_spectrum_curves(spectrum),
+            **_ablation_curves(*rescored),
+            **_curve(
+                "separability_by_dimensions",
+                by_dimensions.ks,
+                by_dimensions.accuracies,
+                "dimensions kept, the largest mean difference first",
+                "held-out accuracy",
+            ),
+            **shift_curves(*rescored, rescore),
+            **correction_curves(*rescored, rescore, rng),
             **match_curves,
-            **conformity_curves(_conformity(geometry)),
+            **_conformity_curves(geometry),
         }
-        measures |= self._structure(pairs, labels, scored, rng)
+        measures |= structure_measures(*rescored, None if labels is None else labels[scored], self.hub_k, rng)
+        level = Fixed(value=noise.chance, unit="distance", n=n, reason="the gap of one common centroid")
         return Evaluation(
             samples=samples,
             measures=define(measures, METRICS),
-            controls=define(_level(noise, len(ids)), METRICS),
+            controls={} if isnan(noise.chance) else define({"gap_if_none": level}, METRICS),
             curves=curves,
             arrays={
                 "gap_vector": geometry.gap_vector,
                 **({} if rescore.logit_scale is None else {"logit_scale": np.array(rescore.logit_scale)}),
             },
-            vectors={"images": pairs.images, "texts": pairs.texts, "pair_id": np.array(ids)},
+            vectors={"images": x, "texts": y, "pair_id": np.array(ids)},
             notes=(*_notes(pairs, len(dataset), len(chosen), len(scored)), *rescore.notes),
         )
-
-    def _structure(
-        self, pairs: PairVectors, labels: Rows | None, rows: Rows, rng: np.random.Generator
-    ) -> dict[str, Measure]:
-        return structure_measures(*pairs.take(rows), None if labels is None else labels[rows], self.hub_k, rng)
-
-    def _hub_measures(self, images: Vectors, texts: Vectors) -> dict[str, Measure]:
-        by_text, by_image = metrics.hubness(texts, images, self.hub_k), metrics.hubness(images, texts, self.hub_k)
-        return {**_hubs("image", by_text, len(images), self.hub_k), **_hubs("text", by_image, len(texts), self.hub_k)}
 
 
 def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
@@ -239,7 +246,7 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
     return PairVectors(rows, first, images, texts, captions, caption_pair, lengths)
 
 
-def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Float64[np.ndarray, " n"]]:
+def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Column]:
     """Return vectors at unit length, and the lengths that they had."""
     lengths = np.empty(len(raw))
     for rows in row_blocks(raw):
@@ -247,65 +254,43 @@ def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Float64[np
     return unit_vectors(raw, embedder), np.sqrt(lengths)
 
 
-def _conformity(geometry: metrics.PairGeometry) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Return the mean cosine of each item with all others of its modality; of a single one, nothing."""
-    cones = {"image": geometry.image_cone, "text": geometry.text_cone}
-    return {side: cone.value + cone.influence / 2 for side, cone in cones.items() if not isnan(cone.value)}
-
-
-def _chosen(rows: Rows, at_most: int, rng: np.random.Generator) -> Int64[np.ndarray, " n_chosen"]:
-    """Return a seeded sample of rows in their order, or all of them."""
-    if at_most < 1:
-        raise UsageError(f"a sample of {at_most} pairs: expected at least 1")
-    return rows if len(rows) <= at_most else np.sort(rng.choice(rows, at_most, replace=False))
-
-
-def _linear_measures(geometry: metrics.PairGeometry, pairs: PairVectors, samples: Table) -> dict[str, Measure]:
+def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table) -> dict[str, Measure]:
     """Return the measures that cost O(n d), and add their columns to the table."""
     samples |= {name: getattr(geometry, name) for name in ("pair_cosine", "alignment", "l2i")}
-    cosines = {name: getattr(geometry, name) for name in ("image_cone", "text_cone", "cross_cosine")}
+    cosines = ("image_cone", "text_cone", "cross_cosine")
     ratios = {"rmg": geometry.rmg, "rmg_unhalved": geometry.rmg_unhalved}
     if pairs.has_several:
-        of_all = metrics.relative_gaps(pairs.images, pairs.captions, pairs.caption_pair)
-        ratios = {"rmg": of_all.rmg, "rmg_first_caption": geometry.rmg, "rmg_unhalved": of_all.rmg_unhalved}
+        of_all, unhalved = relative_gaps(pairs.images, pairs.captions, pairs.caption_pair)
+        ratios = {"rmg": of_all, "rmg_first_caption": geometry.rmg, "rmg_unhalved": unhalved}
     return {
-        **_smooth(cosines, samples, unit="cosine"),
+        **{name: smooth(name, getattr(geometry, name), samples, "cosine") for name in cosines},
         # Of vectors that are all alike, both are perfect: neither has a direction alone.
         "pair_cosine": Mean(column="pair_cosine", unit="cosine", higher_is_better=None),
         "alignment": Mean(column="alignment", unit="squared distance", higher_is_better=None),
         "l2i": Mean(column="l2i", unit="distance", higher_is_better=None),
-        **_smooth(ratios, samples, unit="ratio"),
+        **{name: smooth(name, ratio, samples, "ratio") for name, ratio in ratios.items()},
     }
 
 
-def _level(noise: metrics.GapNoise, n: int) -> dict[str, Measure]:
-    """Return the gap that no gap would show; none for a single pair."""
-    if isnan(noise.chance):
-        return {}
-    return {"gap_if_none": Fixed(value=noise.chance, unit="distance", n=n, reason="the gap of one common centroid")}
-
-
-def _sampled_measures(pairs: PairVectors, samples: Table, chosen: Rows) -> dict[str, Measure]:
-    """Return the measures that cost n² or n d², and add their columns to the table, with NaN for pairs not chosen."""
-    x, y = pairs.take(chosen)
-    uniformity = {
-        "image_uniformity": metrics.uniformity(x),
-        "text_uniformity": metrics.uniformity(y),
-        "cross_uniformity": metrics.cross_uniformity(x, y),
-    }
-    measures = _smooth(_spread_out(uniformity, chosen, len(pairs.rows)), samples, unit="nats")
-    for measure, unit_name in (
-        (metrics.effective_rank, "dimensions"),
-        (metrics.participation_ratio, "dimensions"),
-        (metrics.isoscore, "ratio"),
-    ):
-        for modality, side in (("image", x), ("text", y)):
-            measures[f"{modality}_{measure.__name__}"] = _rank(measure(side), x.shape, unit_name)
+def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Table) -> dict[str, Measure]:
+    """Return the measures of the chosen pairs that cost n² or n d², adding columns with NaN for all other pairs."""
+    measures: dict[str, Measure] = {}
+    for name, (value, influence) in {
+        "image_uniformity": uniformity(images),
+        "text_uniformity": uniformity(texts),
+        "cross_uniformity": cross_uniformity(images, texts),
+    }.items():
+        column = at_rows(influence, chosen, len(samples["image"]))
+        measures[name] = smooth(name, Estimate(value, column), samples, "nats")
+    units = {effective_rank: "dimensions", participation_ratio: "dimensions", isoscore: "ratio"}
+    for measure, unit in units.items():
+        for modality, side in (("image", images), ("text", texts)):
+            measures[f"{modality}_{measure.__name__}"] = _rank(measure(side), side.shape, unit)
     return measures
 
 
 def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
-    """Return a measure of the spectrum without an interval: it is biased by more than its spread (docs/statistics.md)."""
+    """Return a measure of the spectrum without an interval: it is biased by more than its spread (docs/appendix/coverage.md)."""
     n, dim = shape
     if n < dim:
         reason = f"{n:,} pairs in {dim:,} dimensions: their covariance has rank {n - 1:,} at most"
@@ -315,32 +300,7 @@ def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
     return Fixed(value=value, unit=unit, n=n, reason="biased by the number of samples: no interval")
 
 
-def _smooth(
-    estimates: Mapping[str, Estimate], samples: Table, *, unit: str, reason: str = UNEQUAL
-) -> dict[str, Measure]:
-    """Return measures of estimates, adding their influences to the table."""
-    measures: dict[str, Measure] = {}
-    for name, (value, influence) in estimates.items():
-        if isnan(value):
-            measures[name] = Fixed(value=None, unit=unit, reason=reason)
-            continue
-        samples[f"{name}_influence"] = influence
-        measures[name] = Smooth(value=value, influence=f"{name}_influence", unit=unit)
-    return measures
-
-
-def _spread_out(estimates: Mapping[str, Estimate], rows: Rows, n: int) -> dict[str, Estimate]:
-    """Return estimates on some rows, with their influences in columns of n rows: NaN for the other rows."""
-    return {name: Estimate(value, _column(influence, rows, n)) for name, (value, influence) in estimates.items()}
-
-
-def _column(values: np.ndarray, rows: Rows, n: int) -> np.ndarray:
-    out = np.full(n, np.nan)
-    out[rows] = values
-    return out
-
-
-def _gap_dimensions(spectrum: metrics.GapSpectrum, n: int) -> Measure:
+def _gap_dimensions(spectrum: GapSpectrum, n: int) -> Measure:
     fewest = spectrum.n_carrying()
     if fewest is None:
         return Fixed(value=None, unit="dimensions", reason="there is no gap to carry")
@@ -348,53 +308,12 @@ def _gap_dimensions(spectrum: metrics.GapSpectrum, n: int) -> Measure:
     return Fixed(value=float(fewest), unit="dimensions", n=n, reason=reason)
 
 
-def _separability(pairs: PairVectors, samples: Table, chosen: Rows, rng: np.random.Generator) -> Measure:
-    credit = metrics.separability(*pairs.take(chosen), rng)
-    samples["separability"] = _column(credit, chosen, len(pairs.rows))
-    return Mean(column="separability", chance=0.5, higher_is_better=None)
-
-
-def _separability_dimensions(by_dimensions: metrics.SeparabilityByDimensions, n: int) -> Measure:
+def _separability_dimensions(by_dimensions: SeparabilityByDimensions, n: int) -> Measure:
     if by_dimensions.fewest is None:
         return Fixed(value=None, unit="dimensions", reason="it needs two pairs, one to train on and one to hold out")
     n_used = min(n, DIMENSION_SAMPLE)
     reason = "no interval: a resample would hold out pairs that it trains on"
     return Fixed(value=float(by_dimensions.fewest), unit="dimensions", n=n_used - n_used // 2, reason=reason)
-
-
-def _hubs(modality: str, hubness: Hubness, n: int, k: int) -> dict[str, Measure]:
-    measures = {
-        f"{modality}_hub_skewness": _hub_measure(hubness.skewness, "skewness", n, k),
-        f"{modality}_largest_hub": _hub_measure(hubness.largest_hub, "fraction", n, k),
-        f"{modality}_never_retrieved": _hub_measure(hubness.never_retrieved, "fraction", n, k),
-    }
-    return define(measures, hub_definitions(modality, k))
-
-
-def hub_definitions(modality: str, k: int) -> dict[str, Definition]:
-    """Return the definitions of a modality's hub measures."""
-    other = "texts" if modality == "image" else "images"
-    return {
-        f"{modality}_hub_skewness": Definition(
-            f"Hubness (skewness of {modality} {k}-occurrence)",
-            f"Skewness of how often each {modality} is among the {k} nearest of the {other}.",
-        ),
-        f"{modality}_largest_hub": Definition(
-            f"Largest {modality} hub", f"Share of the {other} that have the same {modality} among their {k} nearest."
-        ),
-        f"{modality}_never_retrieved": Definition(
-            f"{modality.title()}s never retrieved",
-            f"Share of {modality}s that are among the {k} nearest of none of the {other}.",
-        ),
-    }
-
-
-def _hub_measure(value: float, unit: str, n: int, k: int) -> Measure:
-    if isnan(value):
-        reason = f"{n} pairs, fewer than the {k} neighbours that count" if n < k else "all are retrieved equally often"
-        return Fixed(value=None, unit=unit, reason=reason, higher_is_better=False)
-    reason = "no interval: resampled vectors have other neighbours"
-    return Fixed(value=value, unit=unit, n=n, reason=reason, higher_is_better=False)
 
 
 def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> list[str]:
@@ -418,3 +337,57 @@ def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> l
     if n > SAMPLED_IMAGES:
         notes.append(f"similarity calibration on a seeded sample of {SAMPLED_IMAGES:,} images")
     return notes
+
+
+def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> dict[str, Curve]:
+    """Return the share of cosines in each bin: of two images, two texts, an image and another's text, and of all pairs."""
+    counts = cosine_counts(images, texts) | {"pair": cosine_histogram(geometry.pair_cosine)}
+    return {
+        name: curve for kind, each in counts.items() for name, curve in _distribution(f"cosines_{kind}", each).items()
+    }
+
+
+def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
+    """Return the mean differences by rank, and the share of the squared gap that the first ones carry."""
+    ranks, label = np.arange(1, len(spectrum.dimensions) + 1), "dimensions, the largest mean difference first"
+    curves = _curve("gap_spectrum", ranks, spectrum.mean_differences, label, "mean difference")
+    if spectrum.n_carrying() is not None:
+        curves |= _curve("gap_share_by_dimensions", ranks, spectrum.shares, label, "share of the squared gap")
+    return curves
+
+
+def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
+    """Return the gap and recall@1 both ways by the number of dimensions removed; no recall for a single pair."""
+    found = ablations(images, texts)
+    names = ("gap", "image_retrieval_recall@1", "text_retrieval_recall@1")[: 3 if len(images) > 1 else 1]
+    curves: dict[str, Curve] = {}
+    for name, values in zip(names, zip(*found.values(), strict=True), strict=False):
+        label = "dimensions removed, the largest mean difference first"
+        curves |= _curve(f"{name}_by_ablation", np.array(list(found)), np.array(values), label, name)
+    return curves
+
+
+def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
+    """Return the share of items in each bin of conformity, an item's mean cosine with all others of its modality."""
+    curves: dict[str, Curve] = {}
+    for side, cone in (("image", geometry.image_cone), ("text", geometry.text_cone)):
+        if not isnan(cone.value):
+            counts = cosine_histogram(cone.value + cone.influence / 2)
+            curves |= _distribution(f"conformity_{side}", counts, "mean cosine with all others of the modality")
+    return curves
+
+
+def _distribution(name: str, counts: Rows, label: str = "cosine") -> dict[str, Curve]:
+    """Return the shares of a histogram between its first and last non-empty bin; no curve of an empty one."""
+    nonempty = np.flatnonzero(counts)
+    if not len(nonempty):
+        return {}
+    bins = slice(nonempty[0], nonempty[-1] + 1)
+    return _curve(name, bin_middles(len(counts))[bins], counts[bins] / counts.sum(), label, "share")
+
+
+def _curve(name: str, x: np.ndarray, y: np.ndarray, x_label: str, y_label: str) -> dict[str, Curve]:
+    """Return a curve by its name; none without points, since strict JSON has no NaN."""
+    if not len(x):
+        return {}
+    return {name: Curve(x=x.astype(float).tolist(), y=y.astype(float).tolist(), x_label=x_label, y_label=y_label)}

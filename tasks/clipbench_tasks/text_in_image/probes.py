@@ -15,19 +15,21 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float64
 
-from clipbench.data.contrast_and_attack import Attack
 from clipbench.data.dataset import Dataset
+from clipbench.data.questions import Attack
+from clipbench.errors import data_option
+from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.probes import first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import sharing
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench_tasks.tables import Column, Rows, Table, Vectors, at_rows
 
-Credits = Float64[np.ndarray, " n_asked"]
 ZERO_SHOT = "zero_shot"
 PROBES = {"linear_probe": "Linear probe", "knn": "k-NN"}
 """The classifiers that are trained, and their titles."""
@@ -37,8 +39,8 @@ ALWAYS, NEVER = -1, -2
 """Fold of training images that every attack is tested with, and of objects without one: they are in no training set."""
 PREDICTED = "linear_probe_predicted"
 UNTRAINED = (
-    "too few objects to train on: expected two classes with two objects each, shown without a word, and an attack on one of them by "
-    "the name of the other; train on other images with --data-option train=DATA"
+    "too few objects to train on: expected two classes with two objects each, shown without a word, and an attack on"
+    " one of them by the name of the other; train on other images with "
 )
 UNKNOWN = "no attack's object and word are both classes of the images to train on"
 OF_THESE = " The interval is of the classifiers trained in this run: other training images give others."
@@ -47,16 +49,14 @@ OF_THESE = " The interval is of the classifiers trained in this run: other train
 def _definitions() -> dict[str, Definition]:
     found = {}
     for key, title in CLASSIFIERS.items():
-        by = (
-            "the prompts, among the classes that the probes are trained on"
-            if key == ZERO_SHOT
-            else f"the trained {title}"
-        )
-        success, by = f"{key}_attack_success", by.replace("Linear", "linear")
-        same = " (same attacks and classes)" if key == ZERO_SHOT else ""
+        by, same, of_these = f"the trained {title}".replace("Linear", "linear"), "", OF_THESE
+        if key == ZERO_SHOT:
+            by, same = "the prompts, among the classes that the probes are trained on", " (same attacks and classes)"
+            of_these = ""
+        success = f"{key}_attack_success"
         found[success] = Definition(
             f"{title} attack success rate{same}",
-            f"Share of attacks in which the class of the written word scores highest by {by}.{'' if key == ZERO_SHOT else OF_THESE}",
+            f"Share of attacks in which the class of the written word scores highest by {by}.{of_these}",
         )
         found[f"{key}_attacked_acc"] = Definition(
             f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
@@ -83,31 +83,22 @@ def _definitions() -> dict[str, Definition]:
 METRICS = _definitions()
 
 
-class Probed(NamedTuple):
-    """The columns, measures and controls of the probes, and remarks on how they were trained."""
-
-    samples: dict[str, np.ndarray]
-    measures: dict[str, Measure]
-    controls: dict[str, Measure]
-    notes: tuple[str, ...]
-
-
 class Training(NamedTuple):
     """The images that classifiers are trained on, and the folds that keep those of an attack's own object out."""
 
-    images: Int64[np.ndarray, " n_training"]
+    images: Rows
     """Rows of the data set's images."""
-    labels: Int64[np.ndarray, " n_training"]
+    labels: Rows
     """Rows of the class names."""
-    folds: Int64[np.ndarray, " n_training"]
+    folds: Rows
     """An attack is tested by the images of other folds than its own."""
-    of_attack: Int64[np.ndarray, " n_attacks"]
+    of_attack: Rows
     """Fold of each attack."""
     n_shown: int = 0
     """Images to train on that were left out because an attack shows them."""
 
     @property
-    def classes(self) -> Int64[np.ndarray, " n_trained"]:
+    def classes(self) -> Rows:
         """The classes that are trained whatever the fold: those of images in two folds, or of such as are in all sets."""
         in_folds = defaultdict(set)
         for label, fold in zip(self.labels.tolist(), self.folds.tolist(), strict=True):
@@ -116,22 +107,13 @@ class Training(NamedTuple):
         return np.array(sorted(trained), np.int64)
 
 
-class _Shown(NamedTuple):
-    """What each attack that is asked shows; classes are numbered among those that are trained."""
-
-    labels: Int64[np.ndarray, " n_asked"]
-    words: Int64[np.ndarray, " n_asked"]
-    plain: Int64[np.ndarray, " n_asked"]
-    """Row of the object's image without a word, -1 where there is none."""
-
-
 def probed(
     dataset: Dataset,
     attacks: Sequence[Attack],
     embedder: Embedder,
-    classes: Float32[np.ndarray, "n_classes dim"],
+    classes: Vectors,
     is_asked: Bool[np.ndarray, " n_attacks"],
-) -> Probed:
+) -> Evaluation:
     """Return how often a written word decides the class by the prompts, by a linear probe and by k-NN.
 
     Args:
@@ -143,28 +125,36 @@ def probed(
     labels, words = (np.array([getattr(each, part) for each in attacks], np.int64) for part in ("label", "word"))
     asked = np.flatnonzero(is_asked & np.isin(labels, trained) & np.isin(words, trained))
     if len(trained) < 2 or not len(asked):
-        reason = UNTRAINED if dataset.is_training is None else UNKNOWN
+        reason = UNTRAINED + data_option(train="DATA") if dataset.is_training is None else UNKNOWN
         if training.n_shown:
             reason += f", of which {count(training.n_shown)} are left out because an attack shows them"
         name = "linear_probe_attack_success"
-        return Probed({}, {name: Fixed(value=None, reason=reason, higher_is_better=False)}, {}, ())
-    training = _among(training, trained)
+        undefined = Fixed(value=None, reason=reason, higher_is_better=False)
+        return Evaluation(samples={}, measures=define({name: undefined}, METRICS))
+    kept = np.isin(training.labels, trained)
+    own = np.searchsorted(trained, training.labels[kept])  # classes are numbered among those that are trained
+    training = training._replace(images=training.images[kept], labels=own, folds=training.folds[kept])
     plain = np.array([_plain(attacks[row]) for row in asked.tolist()], np.int64)
     attacked = np.array([attacks[row].attacked for row in asked.tolist()], np.int64)
     wanted = training.images, attacked, np.where(plain >= 0, plain, attacked)
     of_training, *of_asked = _vectors(dataset, embedder, *wanted)
-    shown = _Shown(np.searchsorted(trained, labels[asked]), np.searchsorted(trained, words[asked]), plain)
-    prompts = [_credits_of_prompts(images, classes[trained], shown) for images in of_asked]
+    of_both = [np.searchsorted(trained, each[asked]) for each in (labels, words)]
+    prompts = [_credits_of_prompts(images, classes[trained], of_both) for images in of_asked]
     scores = _by_folds(training, of_training, of_asked, training.of_attack[asked], len(trained))
     credits = {ZERO_SHOT: prompts} | {
-        key: [[first_credit(each, rows) for rows in (shown.labels, shown.words)] for each in both]
-        for key, both in scores.items()
+        key: [[first_credit(each, rows) for rows in of_both] for each in both] for key, both in scores.items()
     }
-    samples = _samples(credits, shown, asked, len(attacks))
+    samples = _samples(credits, plain, asked, len(attacks))
     samples[PREDICTED] = np.full(len(attacks), "", object)
     names = np.array(dataset.class_names, object)[trained]
     samples[PREDICTED][asked] = names[scores["linear_probe"][0].argmax(axis=1)]
-    return Probed(samples, *_measures(len(trained), shown), _notes(training, asked, len(trained)))
+    measures, controls = _measures(len(trained), has_plain=bool((plain >= 0).any()))
+    return Evaluation(
+        samples=samples,
+        measures=define(measures, METRICS),
+        controls=define(controls, METRICS),
+        notes=_notes(training, asked, len(trained)),
+    )
 
 
 def training_of(dataset: Dataset, attacks: Sequence[Attack], digests: Sequence[str]) -> Training:
@@ -185,9 +175,7 @@ def training_of(dataset: Dataset, attacks: Sequence[Attack], digests: Sequence[s
     return Training(rows, dataset.labels[rows], np.full(len(rows), ALWAYS), nowhere, int(is_shown.sum()))
 
 
-def _cross_fitted(
-    image_ids: Sequence[str], attacks: Sequence[Attack], shown: Sequence[Int64[np.ndarray, " _"]]
-) -> Training:
+def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown: Sequence[Rows]) -> Training:
     """Return the images of the objects without a word, those of each class dealt to folds in the order of their first ids.
 
     Args:
@@ -215,36 +203,21 @@ def _plain(attack: Attack) -> int:
     return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
 
 
-def _among(training: Training, trained: Int64[np.ndarray, " n_trained"]) -> Training:
-    """Return the training images of some classes, which their labels then number."""
-    kept = np.isin(training.labels, trained)
-    labels = np.searchsorted(trained, training.labels[kept])
-    return training._replace(images=training.images[kept], labels=labels, folds=training.folds[kept])
-
-
-def _vectors(
-    dataset: Dataset, embedder: Embedder, *rows: Int64[np.ndarray, " _"]
-) -> list[Float32[np.ndarray, "_ dim"]]:
+def _vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
     """Return the unit vectors of each list of images; an image in several is encoded once."""
     distinct, place = np.unique(np.concatenate(rows), return_inverse=True)
     vectors = unit(embedder.images([dataset.images[row] for row in distinct.tolist()]))[place]
     return np.split(vectors, np.cumsum([len(each) for each in rows])[:-1])
 
 
-def _credits_of_prompts(
-    images: Float32[np.ndarray, "n_asked dim"], classes: Float32[np.ndarray, "n_trained dim"], shown: _Shown
-) -> list[Credits]:
+def _credits_of_prompts(images: Vectors, classes: Vectors, of_both: Sequence[Rows]) -> list[Column]:
     """Return the credits of the object's class and of the word's, by the nearest class vector."""
-    found = [class_scores(images, classes, rows, logit_scale=None) for rows in (shown.labels, shown.words)]
+    found = [class_scores(images, classes, rows, logit_scale=None) for rows in of_both]
     return [top_k_credit(each.better, each.tied) for each in found]
 
 
 def _by_folds(
-    training: Training,
-    vectors: Float32[np.ndarray, "n_training dim"],
-    of_asked: Sequence[Float32[np.ndarray, "n_asked dim"]],
-    folds: Int64[np.ndarray, " n_asked"],
-    n_classes: int,
+    training: Training, vectors: Vectors, of_asked: Sequence[Vectors], folds: Rows, n_classes: int
 ) -> dict[str, list[Float64[np.ndarray, "n_asked n_classes"]]]:
     """Return the scores of the attacked images, and of those without a word, by classifiers that saw none of their fold.
 
@@ -264,31 +237,27 @@ def _by_folds(
     return found
 
 
-def _samples(
-    credits: Mapping[str, Sequence[Sequence[Credits]]], shown: _Shown, asked: Int64[np.ndarray, " n_asked"], n: int
-) -> dict[str, np.ndarray]:
+def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, asked: Rows, n: int) -> Table:
     """Return the columns, NaN for attacks that are not asked.
 
     Args:
+        plain: row of each object's image without a word, -1 where there is none.
         credits: by classifier, of the attacked image and of the one without a word: that of the object's class, and of the word's.
         n: number of all attacks.
     """
-    has_plain = np.where(shown.plain >= 0, 1.0, np.nan)
-    found: dict[str, Float64[np.ndarray, " n_asked"]] = {"plain_image": shown.plain * has_plain}
+    has_plain = np.where(plain >= 0, 1.0, np.nan)
+    found: dict[str, Column] = {"plain_image": plain * has_plain}
     for key, ((right, fooled), (plain_right, plain_named)) in credits.items():
         found |= {f"{key}_attack_success": fooled, f"{key}_attacked_acc": right}
         found |= {f"{key}_plain_acc": plain_right * has_plain, f"{key}_plain_named_word": plain_named * has_plain}
     for key in PROBES:
         found[f"{ZERO_SHOT}_minus_{key}"] = found[f"{ZERO_SHOT}_attack_success"] - found[f"{key}_attack_success"]
-    samples = {name: np.full(n, np.nan) for name in found}
-    for name, values in found.items():
-        samples[name][asked] = values
-    return samples
+    return {name: at_rows(values, asked, n) for name, values in found.items()}
 
 
-def _measures(n_classes: int, shown: _Shown) -> tuple[dict[str, Measure], dict[str, Measure]]:
+def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], dict[str, Measure]]:
     """Return the measures and the controls."""
-    chance, has_plain = 1 / n_classes, bool((shown.plain >= 0).any())
+    chance = 1 / n_classes
     measures: dict[str, Measure] = {
         f"{key}_attack_success": Mean(column=f"{key}_attack_success", higher_is_better=False) for key in CLASSIFIERS
     }
@@ -309,7 +278,7 @@ def _measures(n_classes: int, shown: _Shown) -> tuple[dict[str, Measure], dict[s
     return measures, controls
 
 
-def _notes(training: Training, asked: Int64[np.ndarray, " n_asked"], n_classes: int) -> tuple[str, ...]:
+def _notes(training: Training, asked: Rows, n_classes: int) -> tuple[str, ...]:
     """Return how the classifiers were trained, on how many images each, and what was left out."""
     folds = np.unique(training.of_attack[asked])
     training_sets = [training.labels[training.folds != fold] for fold in folds.tolist()]
@@ -326,6 +295,6 @@ def _notes(training: Training, asked: Int64[np.ndarray, " n_asked"], n_classes: 
     return tuple(notes)
 
 
-def _range(numbers: Int64[np.ndarray, " n"]) -> str:
+def _range(numbers: Rows) -> str:
     fewest, most = int(numbers.min()), int(numbers.max())
     return count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"

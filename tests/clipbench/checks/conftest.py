@@ -15,11 +15,10 @@ from PIL import Image
 from torch import nn
 
 from clipbench.data.modalities import IMAGE
-from clipbench.data.scenes.world.vocabulary import BACKGROUND_COLOURS, COLOURS
+from clipbench.data.scenes.world import BACKGROUND_COLOURS, COLOURS
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.facts.preprocessing import square
-from clipbench.models.internals import Internals, Tokens
-from clipbench.models.protocol import Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Tokens, Vectors
 from clipbench.testing import INFO
 
 PALETTE = {

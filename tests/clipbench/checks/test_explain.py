@@ -13,7 +13,7 @@ from torch import nn
 
 from clipbench import Dataset, FileImage, UsageError, load_data
 from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
-from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, _expected, _question
+from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, _question
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.results.record import Metric
@@ -42,7 +42,7 @@ def explained(model: StoreEmbedder, data: Dataset, expected: float) -> Explanati
 @pytest.fixture(scope="module")
 def scenes() -> Dataset:
     """Generated images with captions that begin every word with a capital."""
-    data = load_data("scenes", options={"n": "100"})
+    data = load_data("scenes", data_options={"n": "100"})
     return replace(data, captions=[caption.title() for caption in data.captions or ()])
 
 
@@ -96,15 +96,6 @@ def test_the_planted_cause_is_named_first(
     assert cause.p_value is not None and cause.p_value < 0.05 and cause.low is not None and cause.low > 0
 
 
-def test_a_crop_in_place_of_a_squash_is_named_first(cards: Dataset, toy_clip: Any, embedder: Bind) -> None:
-    squashed, cropped = toy_clip(resize="squash"), toy_clip()
-    expected = score(embedder(replace(squashed, info=replace(squashed.info, fingerprint="squash"))), cards)
-    explanation = explained(embedder(cropped), cards, expected)
-    assert explanation.cause is not None and explanation.cause.switch == "resize"
-    assert explanation.cause.setting == "images squashed to a square"
-    assert explanation.cause.value == pytest.approx(expected)
-
-
 def test_templates_are_named_first(cards: Dataset, toy_clip: Any, embedder: Bind) -> None:
     misled = toy_clip(resize="squash", words={"photo": [-5.0] * 18}, texts_are=lambda rows: np.maximum(rows, -0.001))
     bare = replace(cards, templates=("{c}",))
@@ -156,7 +147,7 @@ def test_the_value_that_was_published_is_expected_where_it_is_known(
     [
         (None, False, "no published value of zero-shot@.* is known for this model"),
         ("acc5", False, "no published value of zero-shot@.*/acc5 is known"),
-        (None, True, "of all data, and some of these may be left out .by --limit"),
+        (None, True, "of all data, and some of these may be left out .by limit"),
     ],
 )
 def test_where_no_value_was_published_nothing_is_scored(
@@ -169,17 +160,9 @@ def test_where_no_value_was_published_nothing_is_scored(
     assert bound.counts() == before
 
 
-def test_a_percentage_of_what_is_no_share_is_refused() -> None:
-    share, distance = Metric(value=0.1), Metric(value=0.9, unit="distance")
-    assert _expected(Expectation("5%"), share, "acc1") == (0.05, "as given")
-    assert _expected(Expectation("0.8"), distance, "gap") == (0.8, "as given")
-    with pytest.raises(UsageError, match=r"--expect 5%: gap is no share \(its unit is distance\)"):
-        _expected(Expectation("5%"), distance, "gap")
-
-
 def test_data_without_labels_and_captions_need_a_task(cards: Dataset) -> None:
     bare = replace(cards, labels=None, class_names=None)
-    with pytest.raises(UsageError, match="neither labels nor captions: name what is expected with --metric"):
+    with pytest.raises(UsageError, match="neither labels nor captions: name what is expected with metric"):
         _question(Expectation("50"), bare, TASKS)
     assert _question(Expectation("50", "zero-shot/acc5"), bare, TASKS)[1] == "acc5"
     assert _question(Expectation("50", "acc5"), cards, TASKS)[1] == "acc5"

@@ -4,24 +4,20 @@ Their weights are random, but for the last layer of the text tower: it is fitted
 that true pairs stand out. Another activation costs such a model nothing, which test_model_checks.py plants where it does.
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 import transformers
 from safetensors.torch import save_file
-from torch import nn
 
-from clipbench import Diagnosis, doctor, torch_model, vectors
+from clipbench import Diagnosis, doctor, vectors
 from clipbench.checks.pairs import scene_pairs
 from clipbench.models import load_model
-from clipbench.models.internals import Internals
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
 
@@ -176,161 +172,3 @@ def test_vectors_of_a_healthy_model_are_left_alone() -> None:
     pairs = scene_pairs(model)
     made = diagnosis(vectors(images=pairs.image_vectors, texts=pairs.text_vectors, logit_scale=41.0))
     assert not named(made) and made.is_healthy
-
-
-class Wrapped:
-    """A model of one's own around another, with a mistake in it."""
-
-    def __init__(self, inner: Model, **methods: Any) -> None:
-        self.inner = inner
-        self.logit_scale = 50.0
-        self.methods = methods
-
-    def encode_images(self, images: list[Any]) -> Any:
-        return self.methods.get("images", self.inner.encode_images)(images)
-
-    def encode_texts(self, texts: list[str]) -> Any:
-        return self.methods.get("texts", self.inner.encode_texts)(texts)
-
-
-class Training(Wrapped):
-    """Forgets ``eval``."""
-
-    def internals(self) -> Internals:
-        return Internals(module=self.inner.internals().module)
-
-
-def model_of(references: Mapping[str, str], name: str) -> Model:
-    model = load_model(references[name], LoadOptions(device="cpu"))
-    assert isinstance(model, Model)
-    return model
-
-
-def by_hand(references: Mapping[str, str], preprocess: Mapping[str, Any] | None = None, **options: Any) -> Any:
-    """Return open_clip's CLIP, wrapped by hand."""
-    folder = references["open_clip CLIP"]
-    net = open_clip.create_model(folder)
-    net.load_state_dict(model_of(references, "open_clip CLIP").internals().module.state_dict())  # type: ignore[union-attr]
-    settings = open_clip.transform.PreprocessCfg(**{**net.visual.preprocess_cfg, **(preprocess or {})})
-    transform = open_clip.transform.image_transform_v2(settings, is_train=options.pop("is_train", False))
-    tokenizer = options.pop("tokenizer", open_clip.get_tokenizer("ViT-B-32"))
-    options = {"logit_scale": net.logit_scale.exp(), "context_length": 77, **options}
-    return torch_model(net, transform, tokenizer, **options)
-
-
-def by_hand_of_transformers(references: Mapping[str, str], name: str, tokenize: Callable[[Any, list[str]], Any]) -> Any:
-    folder = references[name].removeprefix("hf:")
-    net = transformers.AutoModel.from_pretrained(folder).eval()
-    processor = transformers.AutoImageProcessor.from_pretrained(folder)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    return torch_model(
-        net,
-        lambda image: processor(images=image, return_tensors="pt")["pixel_values"][0],
-        lambda texts: tokenize(tokenizer, texts),
-        logit_scale=net.logit_scale.exp(),
-        logit_bias=getattr(net, "logit_bias", 0.0),
-        context_length=net.config.text_config.max_position_embeddings,
-    )
-
-
-def training_mode(references: Mapping[str, str], _: Path) -> Any:
-    model = model_of(references, "open_clip CLIP")
-    drop = nn.Dropout(0.3)
-
-    def encode(images: list[Any]) -> Any:
-        return drop(torch.from_numpy(model.encode_images(images)))
-
-    module: Any = model.internals().module
-    module.add_module("visual_dropout", drop)
-    return Training(model, images=encode)
-
-
-def sorted_by_length(references: Mapping[str, str], _: Path) -> Any:
-    model = model_of(references, "open_clip CLIP")
-    return Wrapped(model, texts=lambda texts: model.encode_texts(sorted(texts, key=len)))
-
-
-def centred(references: Mapping[str, str], _: Path) -> Any:
-    model = model_of(references, "open_clip CLIP")
-    return Wrapped(model, images=lambda images: (rows := model.encode_images(images)) - 0.9 * rows.mean(axis=0))
-
-
-def with_nan(references: Mapping[str, str], _: Path) -> Any:
-    model = model_of(references, "open_clip CLIP")
-    texts = lambda texts: np.where([["sea" in text] for text in texts], np.nan, model.encode_texts(texts))
-    return Wrapped(model, texts=texts)
-
-
-def fresh_text_tower(references: Mapping[str, str], _: Path) -> Any:
-    made = by_hand(references)
-    fresh = open_clip.create_model(references["open_clip CLIP"], load_weights=False)
-    made.net.text.load_state_dict(fresh.text.state_dict())
-    for part in made.net.text.modules():
-        if isinstance(part, nn.LayerNorm):
-            part.reset_parameters()
-    return made
-
-
-def few_words(texts: list[str]) -> torch.Tensor:
-    known = {"a", "photo", "of", "the", "dog", "red"}
-    return open_clip.get_tokenizer("ViT-B-32")([" ".join(w if w in known else "?" for w in t.split()) for t in texts])
-
-
-def two_models(references: Mapping[str, str], folder: Path) -> Any:
-    """Texts of another training: its weights are the negative of those that the images' tower was trained with."""
-    source = Path(references["open_clip SigLIP"].removeprefix("local-dir:"))
-    shutil.copytree(source, folder / "other")
-    state = model_of(references, "open_clip SigLIP").internals().module.state_dict()  # type: ignore[union-attr]
-    generator = torch.Generator().manual_seed(5)
-    shape = state["text.text_projection.weight"].shape
-    state["text.text_projection.weight"] = torch.randn(shape, generator=generator)
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / "other/open_clip_model.safetensors")
-    return f"pair:{references['open_clip SigLIP']}+local-dir:{folder / 'other'}"
-
-
-BROKEN: Mapping[str, tuple[str, Callable[[Mapping[str, str], Path], Any]]] = {
-    "training mode": ("evaluation-mode", training_mode),
-    "random crops": ("determinism", lambda references, _: by_hand(references, is_train=True)),
-    "a mean over the batch": ("batches", centred),
-    "texts sorted by length": ("batches", sorted_by_length),
-    "padding to the longest": (
-        "padding",
-        lambda references, _: by_hand_of_transformers(
-            references, "transformers SigLIP",
-            lambda tokenizer, texts: {"input_ids": tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt").input_ids},
-        ),
-    ),
-    "capitals": (
-        "case",
-        lambda references, _: by_hand_of_transformers(
-            references, "transformers SigLIP 2",
-            lambda tokenizer, texts: {"input_ids": tokenizer(texts, padding="max_length", truncation=True, max_length=32, return_tensors="pt").input_ids},
-        ),
-    ),
-    "end cut off": (
-        "end-of-text",
-        lambda references, _: by_hand_of_transformers(
-            references, "transformers CLIP",
-            lambda tokenizer, texts: {"input_ids": tokenizer([*texts, "word " * 90], padding=True, return_tensors="pt").input_ids[: len(texts), :77]},
-        ),
-    ),
-    "mean": ("preprocessing", lambda references, _: by_hand(references, {"mean": (0.5, 0.5, 0.5)})),
-    "squash": ("preprocessing", lambda references, _: by_hand(references, {"resize_mode": "squash"})),
-    "interpolation": ("preprocessing", lambda references, _: by_hand(references, {"interpolation": "bilinear"})),
-    "few words": ("tokenizer", lambda references, _: by_hand(references, tokenizer=few_words)),
-    "logarithm": ("scale", lambda references, _: by_hand(references, logit_scale=4.0)),
-    "NaN": ("vectors", with_nan),
-    "text tower left at random": ("weights", fresh_text_tower),
-    "towers of two models": ("pairs", two_models),
-}  # fmt: skip
-
-FOLLOWS = {"pairs", "determinism"}
-"""Faults that may follow from another."""
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_model_broken_in_one_way_is_named_for_it(name: str, references: dict[str, str], tmp_path: Path) -> None:
-    check, build = BROKEN[name]
-    made = diagnosis(build(references, tmp_path))
-    assert check in named(made) and named(made) - FOLLOWS <= {check}, made.frame().to_string()
-    assert not made.is_healthy

@@ -10,9 +10,8 @@ import pytest
 
 import clipbench
 from clipbench import Check, CheckOutcome, NotExamined, Subject, UsageError, doctor, plugins
-from clipbench.checks.examination import preflight
-from clipbench.checks.registry import OURS, all_checks
-from clipbench.models import probes
+from clipbench.checks.examination import OURS, all_checks, preflight
+from clipbench.models import fingerprint as probes
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.testing import ToyModel
 
@@ -23,13 +22,6 @@ PAGE = Path(__file__).parents[3] / "docs" / "doctor.md"
 def test_every_check_is_on_the_page_and_quick_ones_have_their_star() -> None:
     rows = re.findall(r"^\| `([\w-]+)`( \*)? \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert {name: bool(star) for name, star in rows if name != "loading"} == {each.name: each.is_quick for each in OURS}
-
-
-def test_every_check_says_why_in_a_sentence_and_has_a_name_of_its_own() -> None:
-    assert len({each.name for each in OURS}) == len(OURS)
-    for each in OURS:
-        assert re.fullmatch(r"[A-Z].*\.", each.why), each.name
-        assert re.fullmatch(r"[a-z-]+", each.name) and len(each.name) < 16, each.name
 
 
 def shortness(subject: Subject) -> CheckOutcome:
@@ -92,7 +84,7 @@ def test_the_function_takes_a_model_and_data_in_memory(
     assert not found.is_healthy and "1 fault, 0 warnings" in repr(found)
     assert found.frame().query("status == 'fault'")["check"].tolist() == ["determinism"]
     assert "determinism" in found._repr_html_()
-    scenes = clipbench.load_data("scenes", options={"n": "40"})
+    scenes = clipbench.load_data("scenes", data_options={"n": "40"})
     pairs = [(image.open(), caption) for image, caption in zip(scenes.images, scenes.captions or (), strict=True)]
     healthy = doctor(toy_clip(), data=pairs)
     assert healthy.is_healthy and "40 images of" in str(healthy.frame().set_index("check").loc["pairs", "seen"])

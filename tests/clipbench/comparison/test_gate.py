@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -69,23 +70,10 @@ def test_a_strict_gate_takes_the_loss_alone(difference: MakeDifference) -> None:
     assert only(judge(comparison(difference(ACC1, 0.6, 0.59, 0.001)), strict)).status == "pass"
 
 
-def test_a_relative_tolerance_is_of_the_value_of_the_base(difference: MakeDifference) -> None:
-    gate = Gate.from_options("10%")
-    assert only(judge(comparison(difference(ACC1, 0.5, 0.46, 0.001)), gate)).status == "pass"
-    assert only(judge(comparison(difference(ACC1, 0.3, 0.26, 0.001)), gate)).status == "regression"
-
-
 def test_a_rise_is_the_loss_where_less_is_better(difference: MakeDifference) -> None:
     for candidate, status in ((0.2, "regression"), (0.05, "pass")):
         found = comparison(difference("zero-shot@birds/ece", 0.1, candidate, 0.001, higher_is_better=False))
         assert only(judge(found, Gate.from_options("1pp"))).status == status
-
-
-def test_the_message_holds_both_values_the_loss_the_tolerance_and_the_p_value(difference: MakeDifference) -> None:
-    outcome = only(judge(comparison(difference(ACC1, 0.6234, 0.6012, 0.003)), Gate.from_options("0.5pp")))
-    assert outcome.metric == ACC1
-    assert outcome.rule == "max drop 0.5pp"
-    assert outcome.message == "62.3 % to 60.1 %: loss 2.22 pp, allowed 0.50 pp, p 0.003"
 
 
 def test_p_values_are_corrected_over_the_gated_metrics_alone(difference: MakeDifference, tmp_path: Path) -> None:
@@ -125,12 +113,6 @@ def test_a_pattern_matches_a_name_with_its_data_or_without(pattern: str, is_matc
     assert matches(pattern, MetricName("composition@sugarcrepe", "swap_att/text_acc")) == is_match
 
 
-@pytest.mark.parametrize("data", ["hf:org/birds", "shop/images", "a@b"])
-def test_data_may_have_slashes_in_their_id(data: str) -> None:
-    assert matches("zero-shot/acc1", MetricName(f"zero-shot@{data}", "acc1"))
-    assert not matches("zero-shot/images/acc1", MetricName(f"zero-shot@{data}", "acc1"))
-
-
 def test_groups_may_have_braces_and_brackets_in_their_names() -> None:
     name = MetricName("zero-shot@birds", "acc1", "language", "{unk}/a=b")
     assert matches("zero-shot{language=*}/acc1", name)
@@ -152,14 +134,6 @@ def test_a_known_regression_passes_to_the_last_day_of_its_acknowledgement(
     expired = only(judge(found, gate, today=date(2026, 6, 2)))
     assert expired.status == "regression"
     assert expired.message.endswith("its acknowledgement expired on 2026-06-01: new crop")
-
-
-def test_an_acknowledgement_lets_no_requirement_pass(difference: MakeDifference, tmp_path: Path) -> None:
-    gate = gate_of(
-        tmp_path,
-        f'require = ["{ACC1} >= 0.55"]\n[[acknowledge]]\nmetric = "{ACC1}"\nreason = "x"\nexpires = 2026-06-01\n',
-    )
-    assert only(judge(comparison(difference(ACC1, 0.6, 0.5, 0.001)), gate, today=DAY)).status == "unmet"
 
 
 @pytest.mark.parametrize(
@@ -192,12 +166,6 @@ def test_a_metric_that_the_candidate_lacks_is_missing_and_not_passed(difference:
     assert not judged.is_whole and not judged.is_worse
 
 
-def test_a_requirement_of_another_candidate_is_missing_here(difference: MakeDifference) -> None:
-    gate = Gate.from_options(require=["retrieval@coco/recall@1 >= 0.1"])
-    outcome = only(judge(comparison(difference(ACC1, 0.6, 0.6, 1.0)), gate))
-    assert (outcome.metric, outcome.status) == ("retrieval@coco/recall@1", "missing")
-
-
 def test_what_the_base_never_had_is_missing_by_its_name_and_not_gated_by_a_pattern(tmp_path: Path) -> None:
     base = {ACC1: Metric(value=None, reason="1 class", higher_is_better=True)}
     candidate = {ACC1: Metric(value=0.5, higher_is_better=True)}
@@ -225,11 +193,19 @@ def test_metrics_that_a_rule_for_all_means_nothing_for_are_not_gated(difference:
     assert (ranked.status, ranked.message) == ("regression", "1.0 to 9.0: loss 8.00, allowed 5.00, p 0.001")
 
 
-def test_outcomes_are_told_by_their_gravity(difference: MakeDifference) -> None:
-    found = comparison(difference(ACC1, 0.6, 0.5, None), difference("zero-shot@birds/acc5", 0.6, 0.5, 0.001))
-    judged = Judged(comparison=found, outcomes=judge(found, Gate.from_options("1pp")))
-    assert judged.is_worse and judged.is_whole
-    assert [each.metric for each in judged.of("regression", "untested")] == ["zero-shot@birds/acc5", ACC1]
+@pytest.mark.parametrize("limit", ["0.5", "0"])
+def test_a_limit_in_the_wrong_unit_lets_nothing_pass_that_is_shown_worse(
+    difference: MakeDifference, limit: str
+) -> None:
+    found = comparison(replace(difference(ACC1, 1.0, 0.05, 0.001), verdict="worse"))
+    (outcome,) = judge(found, Gate.from_options(limit))
+    assert outcome.status == "regression"
+    if limit == "0":  # no loss is no loss in any unit
+        assert outcome.message == "100.0 % to 5.0 %: loss 95.00 pp, allowed 0.00 pp, p 0.001"
+    else:
+        assert outcome.message.startswith(
+            "shown worse by −95.00 pp, and no limit: it is in the unit fraction, which max_drop 0.5"
+        )
 
 
 KNOWN = {
@@ -253,10 +229,6 @@ KNOWN = {
 def test_a_pattern_that_gates_nothing_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_gate(gate_of(tmp_path, text), KNOWN)
-
-
-def test_a_pattern_that_fits_some_of_its_metrics_is_none_that_gates_nothing() -> None:
-    check_gate(Gate.from_options("1pp"), KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -300,10 +272,3 @@ def test_a_gate_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, 
 def test_a_gate_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the gate file .*none\.toml: No such file"):
         read_gate(tmp_path / "none.toml")
-
-
-def test_options_and_file_hold_together(difference: MakeDifference, tmp_path: Path) -> None:
-    gate = Gate.from_options("9pp", [f"{ACC1} > 0.1"], strict=True)
-    gate += gate_of(tmp_path, f'require = ["{ACC1} > 0.9"]\n"{ACC1}" = {{max_drop = "1pp"}}\n')
-    statuses = [each.status for each in judge(comparison(difference(ACC1, 0.6, 0.55, 0.5)), gate)]
-    assert statuses == ["regression", "pass", "unmet"]

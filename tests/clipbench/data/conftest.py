@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,11 +38,3 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    root = Path(__file__).parents[3].parent / "shared" / "data"
-    if not root.is_dir():
-        pytest.skip("the real images in ../shared/data are not there")
-    return root

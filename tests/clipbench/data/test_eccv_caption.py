@@ -9,8 +9,6 @@ import pytest
 from PIL import Image
 
 from clipbench.data import DataOptions, Dataset, load_data
-from clipbench.data.catalogue.entries import catalogue
-from clipbench.data.readers.eccv_caption import AUTHORS, DIRECTIONS, JUDGEMENTS
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.retrieval import Retrieval
@@ -19,7 +17,7 @@ ORIGINAL = {1: [11, 12], 2: [21, 22], 3: [31, 32], 4: [41, 42]}
 """The captions of each image."""
 OF_IMAGES = {1: [12, 11, 21], 3: [31, 99]}
 OF_CAPTIONS = {21: [1, 2, 4], 41: [4], 32: [2, 3]}
-"""What people found right: 99 is a caption of COCO beyond those that are searched."""
+"""Matches that people found right: 99 is a caption of COCO beyond those that are searched."""
 
 
 def folder(root: Path, *, judgements: str = "", annotations: str = "annotations", images: str = "val2014") -> Path:
@@ -111,24 +109,6 @@ def test_the_repository_and_coco_may_lie_as_they_come(tmp_path: Path, judgements
     assert (found.id, found.split) == ("eccv-caption-t2i", "t2i") and "expected 5,000" in found.notes[-1]
 
 
-def test_what_is_missing_is_said_with_what_to_fetch(tmp_path: Path) -> None:
-    root = folder(tmp_path)
-    for image in (2, 3):
-        (root / f"val2014/COCO_{image}.png").unlink()
-    with pytest.raises(
-        Unavailable,
-        match=r"2 of 4 images .* are missing: .*COCO_2.png.*; fetch http://images.cocodataset.org/zips/val2014.zip",
-    ):
-        load(root, direction="t2i")
-    left = judged(load(root, direction="t2i", allow_partial=True))
-    assert left == {21: [1, 4], 41: [4]}
-    (root / "annotations/captions_val2014.json").unlink()
-    with pytest.raises(
-        Unavailable, match=r"lacks COCO's captions: looked for captions_val2014.json in .*; fetch http.*coco=FOLDER"
-    ):
-        load(root, direction="t2i")
-
-
 def test_by_name_other_judgements_have_numbers_of_their_own(tmp_path: Path) -> None:
     root = folder(tmp_path / "eccv-caption", judgements="data")
     (root / "data/cxc_image_to_caption.json").write_text(json.dumps({1: [11], 2: [22], 4: [31, 42]}))
@@ -142,24 +122,14 @@ def test_by_name_other_judgements_have_numbers_of_their_own(tmp_path: Path) -> N
     assert (len(cxc), cxc.split, cxc.notes) == (3, "cxc-i2t", ())
     assert len(by_name("eccv-caption-i2t", judgements="original")) == 4
     assert judged(by_name("eccv-caption-t2i", judgements="cxc")) == {21: [3]}
-    with pytest.raises(
-        Unavailable,
-        match=r"eccv-caption-t2i lacks .*/data/original_caption_to_image.json: fetch https://.*/original_caption_to_image.json into .*/data$",
-    ):
+    with pytest.raises(Unavailable, match=r"eccv-caption-t2i lacks .*/data/original_caption_to_image.json: fetch"):
         by_name("eccv-caption-t2i", judgements="original")
-
-
-@pytest.mark.parametrize("name", ["eccv-caption-t2i", "eccv-caption-i2t"])
-def test_all_judgements_are_fetched_from_where_messages_say(name: str) -> None:
-    urls = [file.url for source in catalogue()[name].sources for file in source.urls if file.into == "data"]
-    wanted = [f"{AUTHORS}/{kind}_{end}.json" for kind in JUDGEMENTS for end in DIRECTIONS.values()]
-    assert sorted(urls) == sorted(wanted)
 
 
 def test_queries_that_coco_lacks_are_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     root = folder(tmp_path)
     (root / "eccv_caption_to_image.json").write_text('{"21": [1], "77": [2], "78": [3]}')
-    with pytest.raises(DataError, match=r"has no caption 77, which searches: .*; --allow-partial leaves it out"):
+    with pytest.raises(DataError, match=r"has no caption 77, which searches: .*; allow_partial=True leaves it out"):
         load(root, direction="t2i")
     found = load(root, direction="t2i", allow_partial=True)
     assert judged(found) == {21: [1]}
@@ -179,18 +149,16 @@ def test_queries_that_coco_lacks_are_left_out_where_that_is_allowed(tmp_path: Pa
 def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
     root = folder(tmp_path)
     cases: list[tuple[type[ClipbenchError], str, dict[str, str]]] = [
-        (UsageError, "go both ways: name one with --data-option direction=t2i or direction=i2t", {}),
-        (UsageError, "--data-option direction=t2t: did you mean", {"direction": "t2t"}),
-        (UsageError, "--data-option judgements=pm", {"direction": "t2i", "judgements": "pm"}),
+        (UsageError, "go both ways: name data_options={'direction': 't2i'} or data_options={'direction': 'i2t'}", {}),
+        (UsageError, "data_options={'direction': 't2t'}: did you mean", {"direction": "t2t"}),
+        (UsageError, "data_options={'judgements': 'pm'}", {"direction": "t2i", "judgements": "pm"}),
         (UsageError, "take no option 'split'", {"split": "test"}),
     ]
     for kind, message, options in cases:
         with pytest.raises(kind, match=message):
             load_data(str(root), DataOptions(task="retrieval", options=options))
     (root / "eccv_image_to_caption.json").write_text('{"1": [11, "x"]}')
-    with pytest.raises(
-        DataError, match=r"eccv_image_to_caption.json: '1' has .*, expected an id of COCO and a list of ids"
-    ):
+    with pytest.raises(DataError, match=r"eccv_image_to_caption.json: '1' has .*, expected an id of COCO and a list"):
         load(root, direction="i2t")
     (root / "eccv_image_to_caption.json").write_text('{"1": [11, 77]}')
     with pytest.raises(DataError, match="has no caption 77, which is searched"):
@@ -199,5 +167,5 @@ def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
     (root / "annotations/captions_val2014.json").write_text(
         '{"images": [{"id": 1, "file_name": "../x.png"}], "annotations": []}'
     )
-    with pytest.raises(DataError, match="expected a name without folders"):
+    with pytest.raises(DataError, match="expected no folders"):
         load(root, direction="t2i")

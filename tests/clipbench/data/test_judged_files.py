@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, load_data, random_subset
+from clipbench.data import DataOptions, Dataset, load_data
 from clipbench.data.dataset import check
-from clipbench.data.judgements import JudgedItems, Judgements
+from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError, Unavailable, UsageError
 
 CORPUS = [
@@ -98,17 +98,17 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
     path = folder(
         tmp_path, qrels={"qrels/test.tsv": BEIR, "qrels/dev.tsv": "query-id\tcorpus-id\tgrade_0_3\nq3\td2\t1\n"}
     )
-    assert load(path).notes[0] == "the split test alone (dev left out); --data-option split=NAME reads another"
+    assert load(path).notes[0] == "the split test alone (dev left out); data_options={'split': 'NAME'} reads another"
     assert judged(load(path, split="dev")) == [("q3", "d2", 1)]
     assert judged(load(path, qrels="qrels/dev.tsv")) == [("q3", "d2", 1)]
     with pytest.raises(UsageError, match=r"has no split 'devel': it has dev, test"):
         load(path, split="devel")
-    with pytest.raises(UsageError, match=r"qrels=x\.tsv: no such file"):
+    with pytest.raises(UsageError, match=r"'qrels': 'x\.tsv'}: no such file"):
         load(path, qrels="x.tsv")
-    with pytest.raises(UsageError, match="names the judgements: drop --data-option split=dev"):
+    with pytest.raises(UsageError, match=r"names the judgements: drop data_options={'split': 'dev'}"):
         load(path, qrels="qrels/dev.tsv", split="dev")
     (path / "qrels" / "test.tsv").rename(path / "qrels" / "train.tsv")
-    with pytest.raises(UsageError, match="judgements for dev, train: name one with --data-option split=NAME"):
+    with pytest.raises(UsageError, match=r"judgements for dev, train: name one by data_options={'split': 'NAME'}"):
         load(path)
 
 
@@ -123,7 +123,7 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
         ({"qrels": {"qrels/test.tsv": BEIR + "q9\td1\t1\n"}}, "1 of 4 judgements of test.tsv are of items that the data lack"),
         ({"qrels": {"qrels/test.tsv": "q1\td1\t1.0\nq1\td2\t1\n"}}, "line 1: the grade is '1.0', expected a whole number"),
         ({"qrels": {"qrels/test.tsv": "q9\td1\t1\n"}}, "the first of query 'q9': mend it$"),
-        ({"corpus": [{"_id": "d1", "body": "x"}]}, "has no column of texts or images: its columns are _id, body; expected title, text"),
+        ({"corpus": [{"_id": "d1", "body": "x"}]}, "has no column of texts or images: expected title, text or image, got _id, body"),
         ({"corpus": [*CORPUS, {"_id": "d4", "text": " "}]}, r"corpus\.jsonl, line 4: expected a text or an image"),
         ({"corpus": [*CORPUS, {"_id": "d1", "text": "x"}]}, "document id 'd1' twice"),
         ({"corpus": [{"text": "x"}]}, "has no column of ids: its columns are text; expected _id or id"),
@@ -135,15 +135,6 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
 def test_what_is_malformed_is_named(changes: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         load(folder(tmp_path, **changes))  # type: ignore[arg-type]
-
-
-def test_judgements_may_lie_outside_of_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "mine.tsv").write_text(BEIR)
-    bare = folder(tmp_path / "data", qrels={})
-    assert judged(load(bare, qrels=str(tmp_path / "mine.tsv")))[0] == ("q1", "d1", 2)
-    with pytest.raises(DataError, match=r"qrels has no judgements: expected .*, or --data-option qrels=FILE$"):
-        load(bare)
 
 
 def test_a_part_may_be_left_out_where_that_is_allowed(tmp_path: Path) -> None:
@@ -158,11 +149,6 @@ def test_a_part_may_be_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     assert judged(found) == [("q1", "d1", 2)] and len(found) == 1
 
 
-def test_texts_alone_need_no_image(tmp_path: Path) -> None:
-    dataset = load(folder(tmp_path, corpus=CORPUS[:1], queries=QUERIES[:1], qrels={"qrels.tsv": "q1\td1\t1\n"}))
-    assert len(dataset) == 0 and judged(dataset) == [("q1", "d1", 1)]
-
-
 def test_the_fingerprint_knows_the_judgements_and_the_unordered_one_not_their_order(tmp_path: Path) -> None:
     base = fingerprints(load(folder(tmp_path)))
     assert fingerprints(load(folder(tmp_path, qrels={"qrels/test.tsv": BEIR.replace("\t2\n", "\t1\n")})))[1] != base[1]
@@ -170,14 +156,6 @@ def test_the_fingerprint_knows_the_judgements_and_the_unordered_one_not_their_or
     assert turned[0] != base[0] and turned[1] == base[1]
     renamed = [{**QUERIES[0], "text": "a ship"}, *QUERIES[1:]]
     assert fingerprints(load(folder(tmp_path, queries=renamed)))[1] not in (None, base[1])
-
-
-def test_a_limit_keeps_queries_and_all_documents(tmp_path: Path) -> None:
-    subset = random_subset(load(folder(tmp_path)), 1, np.random.default_rng(0))
-    assert subset.judgements is not None
-    assert len(subset.judgements.queries.ids) == 1 and len(subset.judgements.documents.ids) == 3
-    assert subset.notes[-1] == "a seeded subset of 1 of 2 queries; all documents are searched"
-    assert random_subset(subset, 1, np.random.default_rng(0)) is subset
 
 
 def test_items_go_with_their_images(tmp_path: Path) -> None:

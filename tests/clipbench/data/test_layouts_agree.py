@@ -5,22 +5,20 @@ import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from clipbench.data import DataOptions, Dataset, load_data
 
 datasets = pytest.importorskip("datasets")
-pytestmark = pytest.mark.usefixtures("library_cache", "no_hub")
+pytestmark = pytest.mark.usefixtures("library_cache", "no_hub", "closed_images")  # loading opens no image
 
 LABELS = [0, 0, 1, 1, 2]
 NAMES = ["cat", "dog", "small bird"]
 CAPTIONS = [["one", "another"], ["two"], ["three", "trois, 3"], ["four"], ['"five"']]
 
 
-class ImageBytes(Protocol):
-    def __call__(self, number: int) -> bytes: ...
+ImageBytes = Callable[[int], bytes]
 
 
 Writer = Callable[[Path, ImageBytes], str]

@@ -1,7 +1,6 @@
 """Manifests: what a table may say of images, and every way in which it may say it wrongly."""
 
 import json
-import pickle
 from pathlib import Path
 
 import pytest
@@ -49,12 +48,6 @@ def test_every_form_gives_the_same_images_and_captions(tmp_path: Path, name: str
     assert (dataset.labels, dataset.notes) == (None, ())
 
 
-def test_a_caption_cell_may_hold_a_list(tmp_path: Path) -> None:
-    rows = [{"image": "a.png", "captions": ["one", "two"]}, {"image": "b.png", "captions": "three"}]
-    dataset = load(write(tmp_path, "\n".join(map(json.dumps, rows)), "list.jsonl"))
-    assert captions_of(dataset) == [("a.png", "one"), ("a.png", "two"), ("b.png", "three")]
-
-
 def test_a_list_that_is_written_in_a_cell_is_one_caption_each(tmp_path: Path) -> None:
     table = 'image,captions\na.png,"[\'one\', ""dog\'s"", \'caf\\xe9\']"\nb.png,"[sic, three"\n'
     dataset = load(write(tmp_path, table))
@@ -70,33 +63,11 @@ def test_what_is_no_list_of_texts_stays_a_caption(tmp_path: Path, cell: str) -> 
     assert captions_of(dataset) == [("a.png", cell)]
 
 
-def test_texts_as_labels_are_sorted_into_class_names(tmp_path: Path) -> None:
-    dataset = load(write(tmp_path, "path,label\na.png,dog\nb.png,cat\nc.png,dog\n"))
-    assert dataset.class_names == ("cat", "dog")
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [1, 0, 1]
-
-
 def test_numbers_as_labels_take_their_names_from_the_column_beside_them(tmp_path: Path) -> None:
     dataset = load(write(tmp_path, "path,class_index,name\na.png,7,dog\nb.png,2,cat\nc.png,7,dog\n"))
     assert dataset.class_names == ("cat", "dog")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [1, 0, 1]
-
-
-def test_one_number_with_two_names_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, "path,class_index,name\na.png,0,dog\nb.png,0,cat\n")
-    with pytest.raises(DataError, match=r"line 3: label 0 has the name 'cat', and 'dog' in .*line 2"):
-        load(path)
-
-
-def test_numbers_as_labels_take_their_names_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("cat\ndog\n")
-    path = write(tmp_path, "path,label\na.png,1\nb.png,0\n")
-    dataset = load(path, class_names=str(tmp_path / "names.txt"))
-    assert dataset.class_names == ("cat", "dog")
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [1, 0]
 
 
 def test_a_file_of_class_names_orders_texts_and_must_hold_them_all(tmp_path: Path) -> None:
@@ -109,13 +80,6 @@ def test_a_file_of_class_names_orders_texts_and_must_hold_them_all(tmp_path: Pat
         load(write(tmp_path, "path,label\na.png,dgo\nb.png,cat\n"), class_names=names)
 
 
-def test_a_label_beyond_the_class_names_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("cat\ndog\n")
-    path = write(tmp_path, "path,label\na.png,1\nb.png,2\n")
-    with pytest.raises(DataError, match=r"image 'b.png' has label 2, expected 0 to 1"):
-        load(path, class_names=str(tmp_path / "names.txt"))
-
-
 def test_labels_of_one_image_must_agree(tmp_path: Path) -> None:
     path = write(tmp_path, "image,label,caption\na.png,dog,x\na.png,cat,y\n")
     with pytest.raises(DataError, match=r"line 3: the image has label 'cat', and 'dog' in .*line 2"):
@@ -126,7 +90,7 @@ def test_a_split_column_filters_and_all_splits_together_are_noted(tmp_path: Path
     path = write(tmp_path, "path,split,label\na.png,test,dog\nb.png,train,cat\nc.png,test,cat\n")
     dataset = load(path, split="test")
     assert (dataset.image_ids, dataset.split, dataset.notes) == (["a.png", "c.png"], "test", ())
-    assert load(path).notes == ("all splits together (test, train); --data-option split=test reads one",)
+    assert load(path).notes == ("all splits together (test, train); data_options={'split': 'test'} reads one",)
     with pytest.raises(UsageError, match="has no split 'val': it has test, train"):
         load(path, split="val")
 
@@ -136,11 +100,6 @@ def test_the_classes_of_a_split_are_those_of_the_whole_table(tmp_path: Path) -> 
     with pytest.raises(DataError, match="lacks samples of 1 of its 2 classes, the first 'cat'"):
         load(path, split="test")
     assert load(path, split="test", allow_partial=True).class_names == ("cat", "dog")
-
-
-def test_a_split_without_a_split_column_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"has no split column: drop --data-option split=test"):
-        load(write(tmp_path, "path,label\na.png,dog\n"), split="test")
 
 
 def test_ids_come_from_an_id_column_that_fits(tmp_path: Path) -> None:
@@ -168,26 +127,14 @@ def test_a_named_id_column_must_fit(tmp_path: Path) -> None:
     assert load(path, id="image").image_ids == ["a.png", "b.png"]
 
 
-def test_ids_are_the_same_wherever_the_manifest_lies(tmp_path: Path) -> None:
-    path = write(tmp_path, f"image,caption\n{tmp_path}/a.png,one\nb.png,two\n")
-    assert load(path).image_ids == ["a.png", "b.png"]
-    assert load(path).images[0].name == str(tmp_path / "a.png")
-
-
 def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
     path = write(tmp_path, "image,caption\n" + "".join(f"{letter}.png,x\n" for letter in "abcdefg"))
-    message = r"4 of 7 images of list.csv are missing: .*/d.png, .*/e.png, .*/f.png, \.\.\.; .*--allow-partial"
+    message = r"4 of 7 images of list.csv are missing: .*/d.png, .*/e.png, .*/f.png, \.\.\.; .*allow_partial=True"
     with pytest.raises(Unavailable, match=message):
         load(path)
     dataset = load(path, allow_partial=True)
     assert dataset.image_ids == ["a.png", "b.png", "c.png"]
     assert dataset.notes == ("4 of 7 images are missing and were left out",)
-
-
-def test_when_all_images_are_missing_allow_partial_does_not_help(tmp_path: Path) -> None:
-    path = write(tmp_path, "image,caption\nx.png,one\n")
-    with pytest.raises(Unavailable, match=r"1 of 1 images .* paths are relative to the manifest's folder$"):
-        load(path, allow_partial=True)
 
 
 @pytest.mark.parametrize(
@@ -200,19 +147,11 @@ def test_when_all_images_are_missing_allow_partial_does_not_help(tmp_path: Path)
         ("list.csv", "image,caption\n", r"list.csv has no rows"),
         ("list.csv", "", r"list.csv has no rows"),
         ("list.csv", "image,caption\na.png,one\nb.png, \n", r"line 3: the caption is empty, expected a caption"),
-        ("list.csv", "image,label\na.png,dog\nb.png,\n", r"line 3: expected a class name or a whole number as label"),
-        (
-            "list.csv",
-            "image,class_index,name\na.png,0,dog\nb.png,1,\n",
-            r"line 3: expected the name of label 1 in name, got ''",
-        ),
+        ("list.csv", "image,label\na.png,dog\nb.png,\n", r"line 3: expected a class name or number as label"),
+        ("list.csv", "image,class_index,name\na.png,0,dog\nb.png,1,\n", r"line 3: expected a name of label 1 in"),
         ("list.csv", "image,caption\n,one\n", r"line 2: expected the path of an image in image, got ''"),
         ("list.csv", "image,caption\nhttps://x/a.png,one\n", r"line 2: https://x/a.png is a web address: download"),
-        (
-            "list.jsonl",
-            '{"image": "a.png", "caption": "x"}\n{"image": \n',
-            r"list.jsonl, line 2 is not JSON: Expecting",
-        ),
+        ("list.jsonl", '{"image": "a.png", "caption": "x"}\n{"image": \n', r"list.jsonl, line 2 is not JSON"),
         ("list.jsonl", '["a.png", "x"]\n', r"list.jsonl, line 1: expected an object such as .* got \['a.png', 'x'\]"),
         ("list.jsonl", '{"image": "a.png", "caption": "x"}\n{"image": "b.png"}\n', r"line 2: the caption is empty"),
         ("list.jsonl", '{"image": "a.png", "caption": []}\n', r"line 1: the caption is empty"),
@@ -229,48 +168,6 @@ def test_a_malformed_table_names_the_line(tmp_path: Path, name: str, text: str, 
         load(write(tmp_path, text, name))
 
 
-def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, "")
-    path.write_bytes("image,caption\na.png,café\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"list.csv is not UTF-8 text: invalid continuation byte at byte 23"):
-        load(path)
-
-
-def test_an_unknown_option_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no option 'captions': did you mean 'caption'\?"):
-        load(write(tmp_path, "image,caption\na.png,x\n"), captions="caption")
-
-
-@pytest.mark.usefixtures("closed_images")
-def test_loading_opens_no_image_and_its_references_travel(tmp_path: Path) -> None:
-    dataset = load(write(tmp_path, "image,caption\na.png,x\n"))
-    assert pickle.loads(pickle.dumps(dataset.images[0])) == dataset.images[0]
-
-
-def test_the_real_captions(shared_data: Path) -> None:
-    dataset = load(shared_data / "captions" / "manifest.jsonl")
-    assert dataset.captions is not None
-    assert (len(dataset), len(dataset.captions), dataset.labels) == (661 + 8, 661 + 8, None)
-    assert captions_of(dataset)[0] == ("images/tuxpaint/animals__amphibians__frog-1.jpg", "A frog.")
-
-
-def test_the_real_long_captions_are_not_their_titles(shared_data: Path) -> None:
-    dataset = load(shared_data / "long_captions" / "manifest.jsonl")
-    assert dataset.captions is not None
-    assert len(dataset.captions) == 82
-    assert min(len(caption.split()) for caption in dataset.captions) == 13
-
-
-def test_the_real_clothes_by_manifest(shared_data: Path) -> None:
-    path = shared_data / "clothing10" / "manifest.csv"
-    assert len(load(path)) == 713
-    dataset = load(path, split="test")
-    assert dataset.class_names is not None
-    assert dataset.labels is not None
-    assert [dataset.class_names[label] for label in dataset.labels] == [id.split("/")[2] for id in dataset.image_ids]
-    assert len(dataset) == 372
-
-
 def test_a_column_groups_images_where_the_rows_of_each_agree_and_captions_where_not(tmp_path: Path) -> None:
     text = (
         "image,caption,region,language\na.png,one,north,en\na.png,eins,north,de\nb.png,two,south,en\nc.png,three,,en\n"
@@ -279,10 +176,6 @@ def test_a_column_groups_images_where_the_rows_of_each_agree_and_captions_where_
     assert dataset.groups["region"] == Groups(["north", "south", ""])
     assert dataset.groups["language"] == Groups(["en", "de", "en", "en"], of_captions=True)
     assert dataset.fingerprint(["a", "b", "c"]) == load(tmp_path / "list.csv").fingerprint(["a", "b", "c"])
-
-
-def test_a_column_called_group_needs_no_option(tmp_path: Path) -> None:
-    assert load(write(tmp_path, "image,label,group\na.png,x,1\nb.png,y,2\n")).groups == {"group": Groups(["1", "2"])}
 
 
 def test_columns_of_captions_are_groups_and_may_have_gaps(tmp_path: Path) -> None:
@@ -294,14 +187,6 @@ def test_columns_of_captions_are_groups_and_may_have_gaps(tmp_path: Path) -> Non
     dataset = load(write(tmp_path, "\n".join(map(json.dumps, rows)), "list.jsonl"), caption="en,de", group="caption")
     assert captions_of(dataset) == [("a.png", "one"), ("a.png", "eins"), ("b.png", "two"), ("c.png", "three")]
     assert dataset.groups == {"caption": Groups(["en", "de", "en", "en"], of_captions=True)}
-
-
-def test_groups_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    write(tmp_path, "image,label,region\na.png,x,1\na.png,x,2\nb.png,y,2\n")
-    with pytest.raises(UsageError, match=r"no column 'regoin' \(--data-option group=regoin\): did you mean 'region'"):
-        load(tmp_path / "list.csv", group="regoin")
-    with pytest.raises(DataError, match=r"column 'region' gives an image several groups, such as 1 and 2"):
-        load(tmp_path / "list.csv", group="region")
 
 
 def test_images_outside_of_the_tables_folder_are_counted(tmp_path: Path) -> None:

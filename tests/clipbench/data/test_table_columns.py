@@ -1,8 +1,8 @@
-"""Which column is what: usual names, precedence, and the choices that only the user can make."""
+"""Roles of columns: usual names, precedence, and the choices that only the user can make."""
 
 import pytest
 
-from clipbench.data.readers.table_columns import find_roles, rows_of_split
+from clipbench.data.readers.table import find_roles, rows_of_split
 from clipbench.errors import UsageError
 
 
@@ -11,24 +11,9 @@ def test_canonical_names_win_over_usual_ones() -> None:
     assert (roles.captions, roles.image, roles.id, roles.label) == (("captions",), "image", "image_id", None)
 
 
-def test_case_does_not_matter() -> None:
-    roles = find_roles(["Filepath", "Caption"], {}, source="m")
-    assert (roles.image, roles.captions) == ("Filepath", ("Caption",))
-
-
 def test_numbered_caption_columns_are_taken_together_in_the_order_of_their_numbers() -> None:
     columns = ["image", "caption_10", "caption_2", "caption_0"]
     assert find_roles(columns, {}, source="m").captions == ("caption_0", "caption_2", "caption_10")
-
-
-def test_a_class_index_goes_with_its_name_column() -> None:
-    roles = find_roles(["path", "class_index", "name"], {}, source="m")
-    assert (roles.label, roles.class_name) == ("class_index", "name")
-
-
-def test_a_name_column_alone_is_the_label_only_where_there_are_no_captions() -> None:
-    assert find_roles(["path", "name"], {}, source="m").label == "name"
-    assert find_roles(["path", "name", "caption"], {}, source="m").label is None
 
 
 def test_naming_the_label_turns_off_guessing_captions_and_the_reverse() -> None:
@@ -54,22 +39,14 @@ def test_the_type_of_a_column_gives_the_image_away_but_not_against_the_user() ->
     ("columns", "options", "message"),
     [
         (["path", "file_name", "label"], {}, r"m: path and file_name could each be the image column: its columns are"),
+        (["image", "caption", "captions"], {}, r"caption and captions could each be the caption"),
+        (["image", "label", "class"], {}, r"label and class could each be the label column.*data_options="),
         (
-            ["image", "caption", "captions"],
+            ["url", "caption"],
             {},
-            r"caption and captions could each be the caption column.*caption=COLUMN",
+            r"m has no image column: its columns are url, caption; .*data_options=\{'image': 'COLUMN'\}",
         ),
-        (
-            ["image", "label", "class"],
-            {},
-            r"label and class could each be the label column.*--data-option label=COLUMN",
-        ),
-        (["url", "caption"], {}, r"m has no image column: its columns are url, caption; .* image=COLUMN"),
-        (
-            ["image", "kind"],
-            {},
-            r"neither captions nor labels: its columns are image, kind; .* or --data-option label=COLUMN",
-        ),
+        (["image", "kind"], {}, r"neither captions nor labels: its columns are image, kind; .* or data_options="),
         (["image", "caption"], {"caption": "captoin"}, r"m has no column 'captoin' .*did you mean 'caption'\?"),
     ],
 )

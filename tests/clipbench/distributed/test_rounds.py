@@ -59,7 +59,7 @@ def paired(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(rounds, "connect", noted)
     monkeypatch.setattr(rounds, "_current", rounds._current)
-    monkeypatch.setattr("clipbench.models.encoding.embedder._held", [])
+    monkeypatch.setattr("clipbench.models.encoding.embedder._held", {})
     other = threading.Thread(target=serve, args=(place(1, port), root), name="other")
     other.start()
     with leading(place(0, port), root):
@@ -128,7 +128,7 @@ def test_the_error_is_that_of_the_first_row_that_has_one_whoever_met_it(
     dataset = Dataset(id="some", images=images, image_ids=[each.name for each in images])
     embedder = loaded("python:dealt:Toy", tmp_path / "two")
     with paired(tmp_path / "two", monkeypatch):
-        with pytest.raises(BadImage, match=rf"/{bad[0]}\.png: .*--on-bad-image skip"):
+        with pytest.raises(BadImage, match=rf"/{bad[0]}\.png: .*on_bad_image='skip'"):
             embedder.images(images)
         found = embedder.readable(dataset)
     assert found.notes == loaded("python:dealt:Toy", tmp_path / "one").readable(dataset).notes and len(found) == 16

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from clipbench.evaluation import ahead
-from clipbench.evaluation.ahead import Ahead
+from clipbench.evaluation import session
+from clipbench.evaluation.session import Ahead
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from clipbench.evaluation.ahead import Ahead
 def test_models_are_loaded_while_one_more_of_the_largest_would_fit(
     millions: list[int | None], n_loaded: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(ahead, "_free_memory", lambda _: 4 * 160e6)  # a quarter of it holds 40 M weights in fp32
+    monkeypatch.setattr(session, "_free_memory", lambda _: 4 * 160e6)  # a quarter of it holds 40 M weights in fp32
     loaded: list[str] = []
 
     def load(reference: str) -> Any:

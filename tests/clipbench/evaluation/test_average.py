@@ -8,8 +8,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from clipbench.evaluation.measure import average_of
 from clipbench.evaluation.plan import Request, read_suite
-from clipbench.evaluation.record import average_of
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import (
     AverageRecord,
@@ -65,22 +65,6 @@ def test_the_suite_has_the_scores_of_the_table_in_its_order() -> None:
     assert found.metric.title == "Average over 38 data sets (datacomp)" and found.metric.n == 38
 
 
-def test_there_is_none_over_fewer() -> None:
-    found = average([0.5] * 27).metric
-    assert found.value is None and found.low is None
-    assert found.reason == (
-        "27 of 38 data sets have a score, so there is no average: zero-shot@stl10 was not measured;"
-        " zero-shot@sun397 was not measured; zero-shot@svhn was not measured; and 8 more"
-    )
-    failed = {each.name: replace(record_of(each, 0.5), status="failed") for each in SUITE}
-    assert average_of("datacomp", SUITE, failed, published_for=None).metric.reason.startswith("0 of 38")  # type: ignore[union-attr]
-
-
-def test_a_suite_without_main_metrics_or_of_which_nothing_was_asked_for_has_none() -> None:
-    assert average_of("standard", read_suite("standard"), {}, published_for=None) is None
-    assert average_of("datacomp", SUITE, {}, published_for=None) is None
-
-
 def test_data_with_several_metrics_count_once_and_their_intervals_go_together() -> None:
     two = [Request(task="a", data="x", main=("m", "n")), Request(task="a", data="y", main=("m",))]
     first = replace(
@@ -94,13 +78,6 @@ def test_data_with_several_metrics_count_once_and_their_intervals_go_together() 
     assert found is not None and found.suite == "mine"
     assert found.metric.value == pytest.approx(0.6)
     assert found.metric.low == pytest.approx(0.6 - np.hypot(0.15, 0.01) / 2)
-
-
-def test_an_average_of_values_without_intervals_has_none() -> None:
-    bare = {each.name: record_of(each, 0.5, half=None) for each in SUITE}
-    found = average_of("datacomp", SUITE, bare, published_for=None)
-    assert found is not None
-    assert (found.metric.value, found.metric.reason) == (0.5, "no interval: a data set's score has none")
 
 
 def test_the_published_average_stands_beside_that_of_the_same_model() -> None:
@@ -134,26 +111,6 @@ def test_why_a_data_set_has_no_score_is_said() -> None:
         "0 of 3 data sets have a score, so there is no average: a@y has no metric acc_1: did you mean 'acc1'?; a@z: one class;"
         " a@x was not measured"
     )
-
-
-def test_scores_that_are_better_where_they_are_lower_have_no_average() -> None:
-    two = [Request(task="a", data=data, main=("m",)) for data in "xy"]
-    for direction in (False, None):
-        records = {each.name: record_of(each, 0.5) for each in two}
-        records["a@y"] = replace(records["a@y"], metrics={"m": Metric(value=0.2, higher_is_better=direction)})
-        found = average_of("mine", two, records, published_for=None)
-        assert found is not None and found.metric.value is None
-        assert found.metric.reason == "scores of which not all are better where they are higher have no average"
-
-
-def test_an_average_beyond_the_range_of_shares_lies_in_its_interval() -> None:
-    found = average([-0.3], [Request(task="a", data="x", main=("m",))]).metric
-    assert (found.low, found.value, found.high) == pytest.approx((-0.31, -0.3, -0.29))
-
-
-def test_an_evaluation_that_is_listed_twice_is_one_data_set() -> None:
-    found = average([0.5, 0.5], [SUITE[0], SUITE[0]])
-    assert found.metric.title == "Average over 1 data set (datacomp)" and found.metric.n == len(found.parts) == 1
 
 
 def test_the_interval_covers_the_average_of_true_values() -> None:

@@ -2,10 +2,8 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +14,7 @@ import clipbench as cb
 from clipbench.comparison.gate import judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.data.dataset import Groups, LabelSet
-from clipbench.evaluation.slices import MOST_SLICES, slices_of
-from clipbench.metrics import class_scores
+from clipbench.evaluation.slices import slices_of
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.zero_shot import ZeroShot
@@ -81,17 +78,6 @@ def test_planted_differences_are_found_and_no_others() -> None:
     assert sum((each.distance["acc1"].low or 0) > 0 for each in none) <= 1
 
 
-@pytest.mark.parametrize("values", [["one"] * N, [""] * N])
-def test_one_group_makes_no_slices(values: list[str]) -> None:
-    data, embedder, _ = classified({"north": 0.9})
-    data, task = replace(data, groups={"region": Groups(values)}), ZeroShot()
-    found = slices_of(task, data, embedder, task.evaluate(data, embedder, np.random.default_rng(0)), 0)
-    assert not found.records
-    assert found.notes == [
-        f"no slices by region: it has {'1 group' if values[0] else '0 groups'}, and 2 to {MOST_SLICES} make slices"
-    ]
-
-
 def test_slices_of_captions_are_data_of_their_own() -> None:
     captions = ["a cat", "eine Katze", "a dog", "ein Hund"]
     vectors = dict(zip(captions, ([1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.1]), strict=True))
@@ -137,32 +123,6 @@ def test_the_metrics_of_all_data_are_of_the_main_captions_and_the_images_that_ha
     of_language, of_region = (evaluation.slices[name].groups for name in ("language", "region"))
     assert of_language["image"][metric].value == 1.0 and (of_language["Bild"][metric].value or 0) < 0.2
     assert {name: metrics[metric].n for name, metrics in of_region.items()} == {"north": 1, "south": 2}
-
-
-def test_single_templates_are_scored_on_all_data_and_not_on_each_slice(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, embedder, _ = classified({"north": 0.7, "south": 0.7})
-    assert data.labels is not None
-    languages = {
-        "de": LabelSet(data.labels, ("Katze", "Hund"), ("{c}", "ein {c}")),
-        "fr": LabelSet(data.labels, ("chat", "chien"), ("{c}", "un {c}")),
-    }
-    data = replace(data, label_slices={"language": languages}, templates=("{c}", "a {c}", "the {c}"))
-    kinds = [("cat", "Katze", "chat"), ("dog", "Hund", "chien")]
-    texts = {f"{article}{name}": np.eye(2)[k].tolist() for k, names in enumerate(kinds) for name in names
-             for article in ("", "a ", "the ", "ein ", "un ")}  # fmt: skip
-    names, vectors = [image.name for image in data.images], embedder.images(data.images).tolist()
-    embedder, task = FixedEmbedder(dict(zip(names, vectors, strict=True)), texts), ZeroShot()
-    n_scored: list[int] = []
-
-    def counted(images: np.ndarray, *rest: Any, **more: Any) -> Any:
-        n_scored.append(len(images))
-        return class_scores(images, *rest, **more)
-
-    monkeypatch.setattr("clipbench_tasks.zero_shot.class_scores", counted)
-    evaluation = task.evaluate(data, embedder, np.random.default_rng(0))
-    assert len(evaluation.curves["templates"].y) == 3 and len(n_scored) == 1 + 3
-    found = slices_of(task, data, embedder, evaluation, 0)
-    assert set(found.records) == {"region", "language"} and len(n_scored) == 1 + 3 + 4, "once for each slice"
 
 
 def test_slices_with_classes_of_their_own_share_images_and_their_mean_knows() -> None:
@@ -239,27 +199,6 @@ def test_a_run_keeps_its_slices(runs: list[cb.Run]) -> None:
     )
 
 
-def test_a_comparison_has_the_slices_that_changed(runs: list[cb.Run]) -> None:
-    compared = cb.compare(*runs)
-    verdicts = {(each.group, each.name): each.verdict for each in compared.slices}
-    assert verdicts["Bild", "text_retrieval_recall@1"] == "worse"
-    assert verdicts["image", "text_retrieval_recall@1"] == "no evidence"
-    assert "retrieval@memory{language=Bild}" in compared.slices[0].evaluation
-    frame = compared.slices_frame()
-    assert set(frame.data) == {"memory{language=Bild}", "memory{language=image}"}
-
-
-def test_slices_of_other_samples_refuse_no_more_than_themselves(runs: list[cb.Run], tmp_path: Path) -> None:
-    shutil.copytree(runs[1].folder, tmp_path / "copy")
-    copied = cb.read_run(tmp_path / "copy")
-    table = copied.folder / copied.result.evaluations[0].files["slices/language"]
-    pd.read_parquet(table).iloc[1:].to_parquet(table)
-    compared = cb.compare(runs[0], tmp_path / "copy")
-    assert compared.differences and not compared.slices and not compared.refused
-    note = "retrieval@memory: slices by language are not compared: the runs have different samples"
-    assert note in compared.notes
-
-
 def test_a_gate_reaches_slices_by_name_alone(runs: list[cb.Run]) -> None:
     compared = cb.compare(*runs)
     base, candidate = (run.named_metrics for run in runs)
@@ -273,9 +212,3 @@ def test_a_gate_reaches_slices_by_name_alone(runs: list[cb.Run]) -> None:
     assert found == {name.format("Bild"): "unmet", name.format("image"): "pass"}
     found = outcomes(Gate.from_options(None, ["*{language=(worst)}/text_retrieval_recall@1 >= 0.9"]))
     assert found == {name.format("(worst)"): "unmet"}
-
-
-def test_the_report_draws_the_slices(runs: list[cb.Run], tmp_path: Path) -> None:
-    told, alike = (run.report(tmp_path / "report.html").read_text(encoding="utf-8") for run in reversed(runs))
-    assert "Text-to-image R@1 by “language”: from" in told and "mean of the groups" in told
-    assert "R@1 by “language”: 100.0 % to 100.0 %, 100.0 % on average; no two groups are shown to differ." in alike

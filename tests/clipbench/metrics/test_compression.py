@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from clipbench.metrics import cross_ranks
 from clipbench.metrics.compression import Format, compressed, principal_components
+from clipbench.metrics.ranking import cross_ranks
 from clipbench.metrics.similarity import unit
 
 N, DIM = 60, 24
@@ -90,31 +90,9 @@ def test_signs_rank_as_hamming_distances_and_tie_with_them(k: int) -> None:
     assert all(len(set(of_query[hamming[n] == h])) <= 1 for n, of_query in enumerate(found) for h in range(k + 1))
 
 
-def test_equal_vectors_tie_in_every_format() -> None:
-    x = vectors(0, 30)
-    x[1::2] = x[::2]
-    components = principal_components(x)
-    for form in (Format(kind, 8) for kind in ("first", "pca", "int8", "pca_int8", "binary")):
-        ranks, _ = cross_ranks(*compressed(form, x, x, components), np.arange(30))
-        assert (ranks.tied >= 1).all(), form
-
-
 def test_a_constant_model_ties_with_all_in_every_format() -> None:
     x = np.repeat(vectors(0, 1), 20, axis=0)
     components = principal_components(x)
     for form in (Format(kind, 8) for kind in ("first", "pca", "float16", "int8", "pca_int8", "binary")):
         ranks, _ = cross_ranks(*compressed(form, x, x, components), np.arange(20))
         assert (ranks.tied == 19).all() and (ranks.better == 0).all(), form
-
-
-def test_bytes_are_those_of_the_numbers() -> None:
-    names = {
-        "first@100": 400,
-        "pca@100": 400,
-        "float16@100": 200,
-        "int8@100": 100,
-        "pca_int8@100": 100,
-        "binary@100": 13,
-    }
-    assert {name: form.n_bytes for name in names if (form := Format.named(name))} == names
-    assert Format.named("kind") is None and Format.named("int8@") is None and Format.named("int4@8") is None

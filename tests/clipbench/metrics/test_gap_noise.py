@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from clipbench.metrics import gap_noise, modality_gap
-from clipbench.metrics.gap_noise import SPREAD_SAMPLE
+from clipbench.metrics.geometry import SPREAD_SAMPLE, gap_noise, modality_gap
 from clipbench.metrics.similarity import unit
 from clipbench.stats.distances import distance_interval
 

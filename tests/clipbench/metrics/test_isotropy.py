@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.metrics import effective_rank, isoscore, participation_ratio
 from clipbench.metrics.similarity import unit
+from clipbench.metrics.spread import effective_rank, isoscore, participation_ratio
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 
@@ -79,7 +79,3 @@ def test_equal_axes_are_counted(n_axes: int) -> None:
     assert effective_rank(vectors) == pytest.approx(n_axes, rel=1e-12)
     assert participation_ratio(vectors) == pytest.approx(n_axes, rel=1e-12)
     assert isoscore(vectors) == pytest.approx((n_axes - 1) / 9, abs=1e-12)
-
-
-def test_isoscore_needs_two_dimensions() -> None:
-    assert np.isnan(isoscore(np.array([[1], [-1]], np.float32)))

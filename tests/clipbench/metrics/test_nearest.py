@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from clipbench.metrics.nearest import nearest
-from clipbench.metrics.similarity import score_blocks, unit
+from clipbench.metrics.similarity import nearest, score_blocks, unit
 
 
 @pytest.mark.parametrize("coarse", [False, True])
@@ -25,20 +24,10 @@ def test_the_nearest_are_the_first_of_all_scores_sorted(coarse: bool, is_own: bo
         np.testing.assert_array_equal(found, np.take_along_axis(scores, expected, axis=1))
 
 
-def test_of_very_many_that_tie_the_first_of_the_data_are_named() -> None:
-    items = np.repeat(unit(np.array([[1, 2]], np.float32)), 2000, axis=0)
-    assert nearest(items[:1], items, 3)[0].tolist() == [[0, 1, 2]]
-
-
 def test_the_nearest_is_found_behind_many_that_are_nearly_as_near() -> None:
     items = np.repeat(unit(np.array([[1.0, 2.004]], np.float32)), 2001, axis=0)
     items[-1] = query = unit(np.array([[1, 2]], np.float32))[0]
     assert nearest(query[None], items, 2)[0].tolist() == [[2000, 0]]
-
-
-def test_one_item_without_itself_leaves_nothing() -> None:
-    item = np.ones((1, 1), np.float32)
-    assert nearest(item, item, 5, without=[np.array([0])])[0].shape == (1, 0)
 
 
 def test_any_number_of_items_is_left_out_for_each_query() -> None:

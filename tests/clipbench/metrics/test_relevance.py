@@ -1,16 +1,16 @@
 """Judged relevance against trec_eval, against every order that ties could stand in, and against values worked by hand."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import permutations
 
 import numpy as np
 import pytest
 from scipy.special import digamma
 
-from clipbench.errors import UsageError
-from clipbench.metrics import (
+from clipbench.metrics import similarity as arrays
+from clipbench.metrics.ranking import Ranks
+from clipbench.metrics.relevance import (
     Levels,
-    Ranks,
     Relevant,
     average_precision_at_r,
     chance_levels,
@@ -21,7 +21,6 @@ from clipbench.metrics import (
     relevant_documents,
     relevant_recall_at_k,
 )
-from clipbench.metrics import similarity as arrays
 from clipbench.metrics.similarity import unit
 
 Values = Mapping[str, float]
@@ -171,10 +170,3 @@ def test_chance_is_that_of_a_constant_model() -> None:
     levels, _ = judged_answers(vectors[:2], vectors, relevant)
     for one, other in zip(levels, chance_levels(relevant, np.array([6, 6])), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("metric", [ndcg_at_k, relevant_recall_at_k])
-def test_k_below_1_is_refused(metric: Callable[[Levels, Relevant, int], np.ndarray]) -> None:
-    relevant = Relevant(np.array([0]), np.array([0]), np.array([1]))
-    with pytest.raises(UsageError, match="needs k of at least 1, got 0"):
-        metric(chance_levels(relevant, np.array([2])), relevant, 0)

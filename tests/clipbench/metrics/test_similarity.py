@@ -6,14 +6,7 @@ import pytest
 from clipbench.errors import VectorError
 from clipbench.metrics import similarity as arrays
 from clipbench.metrics._search import tiles
-from clipbench.metrics.similarity import (
-    dot_blocks,
-    pair_scores,
-    product_error,
-    score_blocks,
-    scores_of,
-    unit,
-)
+from clipbench.metrics.similarity import dot_blocks, product_error, score_blocks, scores_of, unit
 
 SHAPES = [(40, 3), (40, 64), (30, 513), (20, 2048)]
 
@@ -37,16 +30,6 @@ def exact_scores(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 def test_unit_vectors_have_length_1(n: int, dim: int) -> None:
     lengths = np.linalg.norm(unit(random_vectors(n, dim)).astype(np.float64), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=1e-7)
-
-
-def test_unit_keeps_the_direction_and_its_argument() -> None:
-    vectors = random_vectors(50, 300) * 7
-    before = vectors.copy()
-    result = unit(vectors).astype(np.float64)
-    expected = before.astype(np.float64) / np.linalg.norm(before.astype(np.float64), axis=1, keepdims=True)
-    np.testing.assert_array_equal(vectors, before)
-    # Half a step of 2**-26, or for components above 1/4 half a unit of float32.
-    np.testing.assert_allclose(result, expected, atol=2**-25)
 
 
 @pytest.mark.parametrize(("n", "dim"), SHAPES)
@@ -102,30 +85,11 @@ def test_blocks_cover_all_rows_and_do_not_change_scores(block_elements: int, mon
     assert (covered == 1).all()
 
 
-def test_pair_scores_are_the_entries_of_blocks() -> None:
-    images, texts = unit(random_vectors(200, 512)), unit(random_vectors(200, 512, seed=1))
-    np.testing.assert_array_equal(pair_scores(images, texts), all_scores(images, texts).diagonal())
-
-
 def test_equal_vectors_have_equal_scores_wherever_they_stand() -> None:
     texts = unit(random_vectors(1001, 96))
     texts[1::2] = texts[0]
     scores = all_scores(unit(random_vectors(37, 96, seed=1)), texts)
     assert (scores[:, 1::2] == scores[:, :1]).all()
-
-
-def test_a_block_may_be_written_into() -> None:
-    vectors = unit(random_vectors(4, 8))
-    before = vectors.copy()
-    for _, scores in score_blocks(vectors, vectors):
-        scores[:] = 0
-    np.testing.assert_array_equal(vectors, before)
-
-
-def test_no_queries_give_no_blocks_and_no_gallery_gives_empty_rows() -> None:
-    vectors = unit(random_vectors(3, 8))
-    assert not list(score_blocks(vectors[:0], vectors))
-    assert all_scores(vectors, vectors[:0]).shape == (3, 0)
 
 
 @pytest.mark.parametrize("dim", [1, 7, 64, 1000])
@@ -135,7 +99,7 @@ def test_products_differ_from_scores_by_no_more_than_their_error(dim: int, lengt
     near = unit((1 + 0.01 * draws.standard_normal((40, dim))).astype(np.float32))  # sums whose terms have one sign
     vectors = np.concatenate([near, unit(draws.standard_normal((200, dim)).astype(np.float32))]) * np.float32(length)
     error, worst = product_error(vectors, vectors), 0.0
-    for rows, columns in tiles(slice(0, len(vectors)), len(vectors)):
+    for rows, columns in tiles(len(vectors), len(vectors)):
         products = vectors[rows] @ vectors[columns].T
         scores = (vectors[rows].astype(np.float64) @ vectors[columns].astype(np.float64).T).astype(np.float32)
         worst = max(worst, float(np.abs(products.astype(np.float64) - scores).max()))

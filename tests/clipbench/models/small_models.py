@@ -84,6 +84,13 @@ HALVES = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bic
 """Preprocessing as SigLIP has it."""
 
 
+def same(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Hold vectors to 1e-5 of their length: sums of another order differ by less, another token by far more."""
+    assert ours.dtype == np.float32
+    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert error.max() < 1e-5, error
+
+
 def images() -> list[Image.Image]:
     """Return small images of several modes and sizes."""
     rng = np.random.default_rng(0)
@@ -215,34 +222,17 @@ def gemma_tokenizer(folder: Path) -> Path:
     return folder
 
 
-def to_transformers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the weights of open_clip's ``CLIP`` under the names and in the layout of transformers' ``CLIPModel``."""
-    out = {
-        "logit_scale": state["logit_scale"],
-        "text_projection.weight": state["text_projection"].T,
-        "visual_projection.weight": state["visual.proj"].T,
-        "text_model.embeddings.token_embedding.weight": state["token_embedding.weight"],
-        "text_model.embeddings.position_embedding.weight": state["positional_embedding"],
-        "vision_model.embeddings.class_embedding": state["visual.class_embedding"],
-        "vision_model.embeddings.patch_embedding.weight": state["visual.conv1.weight"],
-        "vision_model.embeddings.position_embedding.weight": state["visual.positional_embedding"],
-    }
-    norms = {"text_model.final_layer_norm": "ln_final", "vision_model.pre_layrnorm": "visual.ln_pre"}
-    for theirs, ours in {**norms, "vision_model.post_layernorm": "visual.ln_post"}.items():
-        out |= {f"{theirs}.{part}": state[f"{ours}.{part}"] for part in ("weight", "bias")}
-    for theirs, ours in {"text_model": "transformer", "vision_model": "visual.transformer"}.items():
-        out |= _blocks(state, f"{ours}.resblocks", f"{theirs}.encoder.layers")
-    return {name: value.contiguous() for name, value in out.items()}
-
-
-def _blocks(state: Mapping[str, torch.Tensor], ours: str, theirs: str) -> dict[str, torch.Tensor]:
-    renamed = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
-    renamed["attn.out_proj"] = "self_attn.out_proj"
-    out = {}
-    for layer in range(len([name for name in state if name.startswith(ours) and name.endswith("ln_1.bias")])):
-        for part in ("weight", "bias"):
-            for old, new in renamed.items():
-                out[f"{theirs}.{layer}.{new}.{part}"] = state[f"{ours}.{layer}.{old}.{part}"]
-            joint = state[f"{ours}.{layer}.attn.in_proj_{part}"].chunk(3)
-            out |= {f"{theirs}.{layer}.self_attn.{p}_proj.{part}": joint[i] for i, p in enumerate("qkv")}
-    return out
+def transformers_clip(folder: Path, **text: Any) -> Path:
+    """Write a small CLIP of transformers whose words are single bytes, with seeded weights; its tokenizer loads at once."""
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = {**shape, "image_size": 32, "patch_size": 8}
+    config = transformers.CLIPConfig(text_config={**shape, **LETTERS, **text}, vision_config=vision, projection_dim=24)
+    model, generator = transformers.CLIPModel(config), torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    model.logit_scale.data.fill_(4.0)
+    model.save_pretrained(folder)
+    letters_tokenizer(folder)
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    processor.save_pretrained(folder)
+    return folder

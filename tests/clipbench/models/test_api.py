@@ -1,6 +1,5 @@
 """Served models: vectors in order whatever the server does, and one line for each way in which it can be wrong."""
 
-import dataclasses
 import itertools
 import json
 import socket
@@ -15,17 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import clipbench as cb
-from clipbench.cli import main
 from clipbench.data import DataOptions
 from clipbench.data.memory import dataset_in_memory
-from clipbench.errors import ClipbenchError, ModelError, UsageError, VectorError
+from clipbench.errors import ClipbenchError, ModelError, VectorError
 from clipbench.models import load_model
 from clipbench.models.adapters import http_client as _http_client
 from clipbench.models.adapters.api import ApiModel, load
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.testing import ToyModel
+from tests.clipbench.models.small_models import same
 
 TEXTS = [f"{number} cats and a dog 🐈" for number in range(40)] + ["", "word " * 300]
 MODEL = {"model": "toy"}
@@ -57,12 +55,6 @@ def served(url: str, *, batch_size: int = 16, **options: str) -> ApiModel:
     return load(url, LoadOptions(batch_size=batch_size, options=MODEL | options))
 
 
-def same(ours: np.ndarray, theirs: np.ndarray) -> None:
-    assert ours.dtype == np.float32
-    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
-    assert error.max() < 1e-5, error
-
-
 # ----- the vectors
 
 
@@ -91,13 +83,6 @@ def test_images_are_sent_in_the_form_that_the_server_takes(
     assert set(images) == {"model", "encoding_format", *more}
 
 
-def test_more_of_the_body_can_be_given(url: str, state: Any) -> None:
-    load(url, LoadOptions(options=MODEL | {"dimensions": "32", "body.truncate": "true", "body.user": "me"}))
-
-    body = state.bodies[-1]
-    assert (body["dimensions"], body["truncate"], body["user"], body["encoding_format"]) == (32, True, "me", "float")
-
-
 @pytest.mark.parametrize("name", ["busy", "broken", "dropped", "cut_short", "cut_short_without_length"])
 def test_a_request_that_fails_for_a_while_is_sent_again(
     url: str, state: Any, toy: ToyModel, embeddings_server: ModuleType, name: str
@@ -107,7 +92,7 @@ def test_a_request_that_fails_for_a_while_is_sent_again(
     state.fault = lambda number: getattr(embeddings_server, name) if number <= start + 8 else None
 
     same(model.encode_texts(TEXTS), toy.encode_texts(TEXTS))
-    assert model.client.costs.retries == 8 and "of them again" in model.costs()[0]
+    assert model.client.costs["retries"] == 8 and "of them again" in model.costs()[0]
 
 
 @pytest.mark.parametrize("name", ["reordered", "as_base64"])
@@ -119,39 +104,18 @@ def test_order_and_form_of_the_answer_do_not_matter(
     same(served(url).encode_texts(TEXTS), toy.encode_texts(TEXTS))
 
 
-def test_a_slow_first_request_does_not_come_last(
-    url: str, state: Any, toy: ToyModel, embeddings_server: ModuleType
-) -> None:
-    model = served(url)
-    first = len(state.bodies) + 1
-
-    def slow(handler: Any, vectors: list[list[float]]) -> None:
-        time.sleep(0.1)
-        handler.embeddings(vectors)
-
-    state.fault = lambda number: slow if number == first else None
-    same(model.encode_texts(TEXTS), toy.encode_texts(TEXTS))
-
-
 def test_requests_and_bytes_are_counted(url: str, state: Any) -> None:
     model = served(url, batch_size=8, concurrency="1")
-    before = dataclasses.replace(model.client.costs)
+    before = model.client.costs.copy()
     n_bodies = len(state.bodies)
 
     model.encode_texts(TEXTS[:10])
 
     sent = sum(len(json.dumps(body).encode()) for body in state.bodies[n_bodies:])
-    costs = model.client.costs
-    assert costs.requests - before.requests == 2 and costs.sent - before.sent == sent
+    costs = model.client.costs - before
+    assert (costs["requests"], costs["sent"]) == (2, sent)
     assert model.is_sole  # or they would be counted in several processes
-    assert costs.tokens - before.tokens == 10 + 2 and costs.received > before.received  # each request has its canary
-
-
-def test_costs_are_among_the_notes_of_an_evaluation(url: str, tmp_path: Path) -> None:
-    embedder = StoreEmbedder(served(url), tmp_path)
-    embedder.texts(TEXTS[:3])
-
-    assert "requests to api:http://127.0.0.1" in embedder.notes[0] and "bytes sent" in embedder.notes[0]
+    assert costs["tokens"] == 10 + 2 and costs["received"] > 0  # each request has its canary
 
 
 # ----- another model behind the same address
@@ -181,9 +145,7 @@ def test_a_change_half_way_is_noticed_and_nothing_of_the_new_model_is_stored(
     honest, n_calls = getattr(state, name), itertools.count()
     setattr(state, name, lambda items: honest(items) + (0.05 if next(n_calls) >= 4 else 0))
 
-    with pytest.raises(
-        ModelError, match=rf"has changed while it was measured: the vector of one fixed {modality[:-1]}"
-    ):
+    with pytest.raises(ModelError, match=r"has changed while it was measured: the vector of one fixed"):
         encode(inputs)
 
     setattr(state, name, honest)
@@ -226,9 +188,7 @@ def test_the_key_is_sent_and_written_nowhere(
     model = served(url, key_env="MY_KEY")
     state.fault = lambda number: embeddings_server.unauthorized
 
-    with pytest.raises(
-        ModelError, match=r"answered 401 \(Incorrect API key provided: \*\*\*\): the key in MY_KEY was"
-    ) as caught:
+    with pytest.raises(ModelError, match=r"answered 401 \(Incorrect API key provided: \*\*\*\): the key in") as caught:
         model.encode_texts(["a"])
     assert set(state.keys) == {"Bearer sk-secret"}
     assert "sk-secret" not in f"{caught.value!r} {model!r} {model.info!r} {model.costs()}"
@@ -266,7 +226,7 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
         ("dripping", ModelError, "no answer within 0.2 s"),
         ("dripping_refusal", ModelError, "the server answered 400: does the model take such inputs"),
         ("broken", ModelError, "the server answered 503 after 8 tries: does the model behind it run"),
-        ("out_of_quota", ModelError, r"answered 429 \(slow down\) after 8 tries: ask less at once \(--model-option conc"),
+        ("out_of_quota", ModelError, r"answered 429 \(slow down\) after 8 tries: ask less at once \(model_options={'conc"),
         ("wrong_wait", ModelError, "the server answered 429 .* after 8 tries"),
         ("large_numbers", ModelError, r"no rows of numbers of one length \(OverflowError\)"),
     ],
@@ -304,13 +264,6 @@ def test_a_server_that_goes_wrong_later_is_refused(
 
     with pytest.raises(ModelError, match=message):
         model.encode_texts(TEXTS)
-
-
-def test_towers_of_different_dimensions_are_refused(url: str, state: Any, toy: ToyModel) -> None:
-    state.encode_images = lambda images: toy.encode_images(images)[:, :30]
-
-    with pytest.raises(ModelError, match="gives images vectors of dimension 30, and texts of 32"):
-        served(url)
 
 
 @pytest.mark.parametrize(
@@ -365,81 +318,3 @@ def test_after_a_failure_nothing_more_is_asked(url: str, state: Any, embeddings_
     assert len(state.bodies) == n_asked
     state.fault = lambda number: None
     assert len(model.encode_texts(TEXTS)) == len(TEXTS), "the next call asks again"
-
-
-@pytest.mark.parametrize(
-    ("body", "options", "message"),
-    [
-        ("localhost:8000", {}, "is no address: expected api:URL"),
-        ("http://me:secret@host/v1", {}, "holds more than host and path"),
-        ("https://host/v1?key=secret", {}, "put a key into the environment variable CLIPBENCH_API_KEY"),
-        ("http://host", {"options": {}}, "needs the model's name on the server: --model-option model=NAME"),
-        ("http://host", {"device": "cuda"}, "--device cuda does not reach api:http://host, which runs on a server"),
-        ("http://host", {"precision": "fp16"}, "--precision fp16 does not reach"),
-        ("http://host", {"options": MODEL | {"images": "url"}}, "images=url: known: infinity, input, messages"),
-        ("http://host", {"options": MODEL | {"concurrency": "0"}}, "concurrency=0: expected 1 or more"),
-        ("http://host", {"options": MODEL | {"timeout": "-1"}}, "timeout=-1: expected a number above 0"),
-        ("http://host", {"options": MODEL | {"modle": "x"}}, "did you mean 'model'"),
-    ],
-)  # fmt: skip
-def test_a_wrong_option_is_told_before_anything_is_asked(body: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message) as caught:
-        load(body, LoadOptions(**({"options": MODEL} | options)))
-    assert "secret" not in str(caught.value)
-
-
-def test_the_command_ends_with_2_and_writes_nothing(
-    url: str,
-    state: Any,
-    embeddings_server: ModuleType,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    state.fault = lambda number: embeddings_server.html
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    command = ["run", "--model", f"api:{url}", "--model-option", "model=toy", "--tasks", "retrieval@scenes"]
-
-    with pytest.raises(SystemExit) as exit_:
-        main([*command, "--out", "run"])
-
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert exit_.value.code == 2 and last.startswith("clipbench: api:http://127.0.0.1") and "answered HTML" in last
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_the_served_bundled_model_gives_its_own_vectors(
-    embeddings_server: ModuleType, small_models: ModuleType
-) -> None:
-    tiny: Any = load_model("tiny", LoadOptions(device="cpu"))
-    state = embeddings_server.State(tiny.encode_images, tiny.encode_texts)
-    faults = [embeddings_server.busy, embeddings_server.dropped, embeddings_server.reordered, None]
-    with embeddings_server.serve(state) as url:
-        model = served(url)
-        state.fault = lambda number: faults[number % 4]
-        images = [image.convert("RGB") for image in small_models.images()]
-        for ours, theirs in (
-            (model.encode_images(images), tiny.encode_images(images)),
-            (model.encode_texts(TEXTS), tiny.encode_texts(TEXTS)),
-        ):
-            error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
-            assert error.max() < 1e-5
-
-
-@pytest.mark.slow
-def test_the_served_bundled_model_is_compared_with_itself_and_nothing_differs(
-    embeddings_server: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    tiny: Any = load_model("tiny", LoadOptions(device="cpu"))
-    state = embeddings_server.State(tiny.encode_images, tiny.encode_texts)
-    faults = [embeddings_server.busy, embeddings_server.dropped, embeddings_server.reordered, None]
-    state.fault = lambda number: faults[number % 4]
-    asked: Any = {"tasks": ["zero-shot", "retrieval"], "suite": "scenes", "limit": 100, "data_options": {"size": "64"}}
-    with embeddings_server.serve(state) as url:
-        over_http = cb.run(f"api:{url}", **asked, model_options={"model": "tiny"})
-    found = cb.compare(cb.run("tiny", **asked, device="cpu"), over_http)
-    assert len(found.differences) > 10 and not found.refused
-    assert max(abs(each.value) for each in found.differences) == 0

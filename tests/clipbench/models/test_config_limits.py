@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import transformers
 
 from clipbench.errors import ClipbenchError
 from clipbench.models.adapters import open_clip
@@ -19,8 +18,8 @@ from clipbench.models.options import LoadOptions
 from clipbench.training.clip import adapter
 from clipbench.training.clip.checkpoint import TrainingProgress, save_model, write_progress
 from clipbench.training.clip.config import CONFIGS, ClipConfig, Tower
+from clipbench.training.clip.inputs import train_tokenizer
 from clipbench.training.clip.model import CLIP
-from clipbench.training.clip.tokenizer import train_tokenizer
 
 BYTES = 1 << 31
 TOWER = Tower(width=16, layers=1, heads=2)
@@ -70,19 +69,7 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hf(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hf")
-    small_models.letters_tokenizer(folder)
-    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = transformers.CLIPConfig(
-        text_config={**size, "max_position_embeddings": 77, **small_models.LETTERS},
-        vision_config={**size, "image_size": 32, "patch_size": 8},
-        projection_dim=8,
-    )
-    transformers.CLIPModel(config).save_pretrained(folder)
-    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
-        folder
-    )
-    return folder
+    return Path(small_models.transformers_clip(tmp_path_factory.mktemp("hf")))
 
 
 @pytest.fixture
@@ -129,12 +116,7 @@ def test_a_bundled_checkpoint_of_other_sizes_is_refused(
         ("config.json", "model_cfg.vision_cfg.layers", 1_001, "has layers = 1001, expected 1 to 1,000"),
         ("config.json", "model_cfg.vision_cfg.width", 1 << 20, "do they belong together"),
         ("config.json", "model_cfg.text_cfg.context_length", 1 << 18, "does not fit the configuration"),
-        (
-            "config.json",
-            "model_cfg.text_cfg.context_length",
-            1 << 20,
-            "context_length = 1048576, expected 1 to 524,288",
-        ),
+        ("config.json", "model_cfg.text_cfg.context_length", 1 << 20, "context_length = 1048576, expected 1 to"),
         ("config.json", "format", [1], r"has format \[1\]"),
     ],
 )
@@ -178,7 +160,7 @@ def test_an_open_clip_folder_of_other_sizes_is_refused(
         refused(
             open_clip.load_folder,
             folder,
-            r"config\.json has |cannot build local-dir:|belong together|does not fit local-dir:",
+            r"config\.json has |cannot load local-dir:|belong together|does not fit local-dir:",
         )
 
 
@@ -186,7 +168,7 @@ def test_an_open_clip_folder_of_other_sizes_is_refused(
 @pytest.mark.parametrize("place", SIZES["hf"])
 def test_a_folder_of_transformers_of_other_sizes_is_refused(hf: Path, copy: Callable[[Path], Path], place: str) -> None:
     folder = copy(hf)
-    assert hugging_face.load(str(folder), LoadOptions(device="cpu")).info.embed_dim == 8
+    assert hugging_face.load(str(folder), LoadOptions(device="cpu")).info.embed_dim == 24
     before = (folder / "config.json").read_text()
     for value in WRONG:
         (folder / "config.json").write_text(before)

@@ -16,11 +16,16 @@ import torch
 from clipbench.data.dataset import Dataset
 from clipbench.errors import ModelError
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.options import LoadOptions
-from clipbench.models.reference import load_with_probes
-from clipbench.models.towers.devices import BatchSize, Placement, Tensors, batch_sizes, encode_batches
 from clipbench.models.towers.text_tower import TextTower
-from clipbench.models.towers.torch_model import TorchModel, encode_texts, of_pixels
+from clipbench.models.towers.torch_model import (
+    BatchSize,
+    Placement,
+    Tensors,
+    TorchModel,
+    encode_batches,
+    of_pixels,
+    placement,
+)
 from clipbench.testing import INFO, count_words
 from tests.clipbench.models.test_embedder import images
 
@@ -29,13 +34,13 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def ahead(monkeypatch: pytest.MonkeyPatch) -> Placement:
-    """Return a placement that takes the CPU for a device that computes by itself, 64 images at first and up to 256."""
+    """Return a placement that takes the CPU for a device that computes by itself."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     return Placement(
         device=CPU,
         dtype=torch.float32,
         batch_size=64,
-        images=BatchSize(64, most=256),
+        images=BatchSize(64),
         texts=BatchSize(3),
         is_ahead=True,
     )
@@ -69,10 +74,14 @@ def check_vectors(found: list[np.ndarray], given: list[dict[str, torch.Tensor]])
 
 
 def test_without_an_accelerator_or_with_a_given_number_every_batch_goes_by_itself_and_is_there_at_once() -> None:
-    for given, device, expected in ((None, CPU, 64), (5, CPU, 5), (5, torch.device("cuda"), 5)):
-        sizes = batch_sizes(given, device)
-        assert [(each.n, each.is_open) for each in sizes] == [(expected, False)] * 2
-    assert [(each.n, each.is_open) for each in batch_sizes(None, torch.device("cuda"))] == [(64, True), (256, False)]
+    for given, expected in ((None, 64), (5, 5)):
+        place = placement("cpu", "fp32", given)
+        assert (place.batch_size, place.images.n, place.texts.n, place.is_ahead) == (
+            expected,
+            expected,
+            expected,
+            False,
+        )
 
     tower, given_batches, taken = Tower(), batches(64, 63, 64, 10), []
 
@@ -81,33 +90,12 @@ def test_without_an_accelerator_or_with_a_given_number_every_batch_goes_by_itsel
             taken.append(len(batch["pixels"]))
             yield batch
 
-    images, texts = batch_sizes(None, CPU)
-    place = Placement(device=CPU, dtype=torch.float32, batch_size=64, images=images, texts=texts, is_ahead=False)
-    found = []
+    place, found = placement("cpu", "fp32", None), []
     for vectors in encode_batches(tower, loaded(), place):
         found.append(vectors)
         assert len(taken) == len(found), "no batch waits for the next"
     check_vectors(found, given_batches)
     assert tower.n_rows == [64, 63, 64, 10]
-
-
-def test_the_fastest_number_is_taken_and_said(ahead: Placement, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = {64: 1.0, 128: 1.5, 256: 2.95}
-    now = 0.0
-
-    class Timed(Tower):
-        def __call__(self, inputs: Tensors) -> torch.Tensor:
-            nonlocal now
-            now += seconds.get(len(inputs["pixels"]), 1.0)
-            return super().__call__(inputs)
-
-    monkeypatch.setattr(time, "perf_counter", lambda: now)
-    tower, given = Timed(), batches(*[64] * 20, 7)
-    assert ahead.images.notes("images", CPU) == ()
-    check_vectors(list(encode_batches(tower, given, ahead)), given)
-    assert tower.n_rows == [64, 64, 128, 128, 256, 256, *[128] * 3, 7], "256 are not faster by a twentieth"
-    assert len(ahead.images.notes("images", CPU)) == 1
-    assert ahead.images.notes("images", CPU)[0].startswith("images were encoded 128 at a time, the fastest on cpu;")
 
 
 def test_on_an_accelerator_vectors_are_fetched_once_for_several_batches(
@@ -123,9 +111,8 @@ def test_on_an_accelerator_vectors_are_fetched_once_for_several_batches(
             taken += 1
             yield batch
 
-    place = replace(ahead, images=BatchSize(64))
     found = []
-    for vectors in encode_batches(Tower(), loaded(), place):
+    for vectors in encode_batches(Tower(), loaded(), ahead):
         found.append(vectors)
         taken_at.append(taken)
     check_vectors(found, given)
@@ -143,13 +130,13 @@ def test_where_the_memory_runs_out_half_as_many_are_taken_from_there_on_and_it_i
         tower, given = Tower(most=20, error=error), batches(64, 64, 5)
         check_vectors(list(encode_batches(tower, given, place)), given)
         assert tower.n_rows == [16] * 8 + [5]
-        assert place.images.notes("images", CPU) == (
-            "the memory of cpu was not enough for 64 images at a time: they were encoded 16 at a time (--batch-size 16)",
+        assert place.images.note("images", CPU) == (
+            "the memory of cpu was not enough for 64 images at a time: they were encoded 16 at a time (batch_size=16)",
         )
 
 
 def test_a_tower_without_memory_for_one_is_an_error_and_other_errors_are_passed_on(ahead: Placement) -> None:
-    with pytest.raises(ModelError, match=r"memory of cpu is not enough for one image .* --precision bf16"):
+    with pytest.raises(ModelError, match=r"memory of cpu is not enough for one image .* precision='bf16'"):
         list(encode_batches(Tower(most=0), batches(64), ahead))
     with pytest.raises(RuntimeError, match="shapes"):
         list(encode_batches(Tower(most=0, error="shapes do not fit"), batches(64), ahead))
@@ -176,9 +163,10 @@ def text_tower(most: int) -> TextTower:
 
 def test_texts_are_halved_likewise_and_come_in_their_order(ahead: Placement) -> None:
     texts = ["aaaa", "a", "aa", "aaaaaaa", "aaa", "aaaaa", "aaaaaa"]
-    found = encode_texts(text_tower(most=2), texts, 1, ahead)
+    model = replace(torch_model(ahead), text_tower=text_tower(most=2), info=replace(INFO, embed_dim=1))
+    found = model.encode_texts(texts)
     assert found[:, 0].tolist() == [4, 1, 2, 7, 3, 5, 6]
-    assert ahead.texts.notes("texts", CPU)[0].startswith("the memory of cpu was not enough for 3 texts at a time")
+    assert "was not enough for 3 texts at a time" in str(ahead.texts.note("texts", CPU))
 
 
 class Failing(torch.nn.Module):
@@ -215,11 +203,3 @@ def test_a_run_goes_on_with_fewer_images_at_a_time_and_its_notes_say_so(ahead: P
         expected = [torch_model(alone).encode_images([ref.open()])[0] for ref in readable]
         np.testing.assert_array_equal(embedder.images(readable), np.stack(expected))
         assert any("was not enough for" in note for note in embedder.notes) == is_said
-
-
-def test_a_loaded_model_on_the_cpu_takes_64_at_a_time_unless_told() -> None:
-    for given, expected in ((None, 64), (3, 3)):
-        model = load_with_probes("tiny", LoadOptions(device="cpu", batch_size=given)).model
-        assert isinstance(model, TorchModel)
-        assert (model.placement.batch_size, model.placement.images.n, model.placement.texts.n) == (expected,) * 3
-        assert not model.placement.is_ahead and model.costs() == ()

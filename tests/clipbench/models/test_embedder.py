@@ -15,7 +15,8 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import FileImage, ImageRef
 from clipbench.errors import BadImage, VectorError
 from clipbench.models.adapters.python import wrap
-from clipbench.models.encoding.embedder import KnownImage, StoreEmbedder
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.pipeline import KnownImage
 from clipbench.testing import NamedImage, ToyModel
 
 TEXTS = ["a cat", "a dog", "a cat", "two words more"]
@@ -43,23 +44,6 @@ def test_each_distinct_image_and_text_is_encoded_once_across_embedders(tmp_path:
     assert np.array_equal(again.images(refs), expected_images)
     assert np.array_equal(again.texts(TEXTS), expected_texts)
     assert again.counts().n_items() == {"images": 0, "texts": 0, "stored_images": 2, "stored_texts": 3}
-
-
-def test_the_difference_of_two_counts_is_what_was_done_between_them(tmp_path: Path) -> None:
-    embedder = StoreEmbedder(ToyModel(), tmp_path)
-    embedder.texts(TEXTS)
-    before = embedder.counts()
-    embedder.texts(["a cat", "new"])
-    embedder.texts(["new"])
-    assert (embedder.counts() - before).n_items() == {"images": 0, "texts": 1, "stored_images": 0, "stored_texts": 1}
-    assert (before - before).seconds("text") == 0.0 < before.seconds("text")
-
-
-def test_another_fingerprint_is_another_model(tmp_path: Path) -> None:
-    StoreEmbedder(ToyModel(), tmp_path).texts(TEXTS)
-    other = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path)
-    other.texts(TEXTS)
-    assert other.counts().n_items()["texts"] == 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -102,20 +86,10 @@ def test_an_unreadable_image_is_named_and_the_others_are_kept(tmp_path: Path) ->
         f"skipped {tmp_path / '1.png'}",
         f"skipped {tmp_path / 'gone.png'}",
     ]
-    with pytest.raises(BadImage, match=r"cannot read image .*1\.png: .*--on-bad-image skip"):
+    with pytest.raises(BadImage, match=r"cannot read image .*1\.png: .*on_bad_image='skip'"):
         embedder.images(refs)
     with pytest.raises(BadImage, match=r"gone\.png: No such file"):
         embedder.digests([missing])
-
-
-def test_each_copy_of_a_broken_image_is_left_out_with_the_cause(tmp_path: Path) -> None:
-    refs = images(tmp_path, 3)
-    for name in ("1.png", "2.png"):
-        (tmp_path / name).write_bytes(b"no image")
-    readable = StoreEmbedder(ToyModel(), tmp_path).readable(Dataset(id="some", images=refs, image_ids=["0", "1", "2"]))
-    assert list(readable.image_ids) == ["0"]
-    skipped = [note.replace("1.png", "2.png") for note in readable.notes[1:]]
-    assert len(skipped) == 2 and skipped[0] == skipped[1]
 
 
 def test_an_unreadable_image_ends_the_work_at_once_and_what_was_encoded_is_kept(tmp_path: Path) -> None:
@@ -177,11 +151,6 @@ def test_what_was_encoded_before_an_interruption_is_kept(tmp_path: Path) -> None
     assert again.counts().n_items() == {"images": 0, "texts": 68, "stored_images": 0, "stored_texts": 32}
 
 
-def test_nothing_gives_no_vectors(tmp_path: Path) -> None:
-    embedder = StoreEmbedder(ToyModel(), tmp_path)
-    assert embedder.texts([]).shape == embedder.images([]).shape == (0, 32)
-
-
 class Counting:
     """A model in the user's own hands, which gets whole images; it remembers how many pixels are held at its calls."""
 
@@ -241,7 +210,7 @@ def test_images_that_are_no_plain_ones_are_counted_and_encoded_again_under_a_new
     another = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path / "store", known=known)
     assert another.digests(refs) == [ref.digest() for ref in refs]
     assert another.image_notes(refs) == notes  # told of each model, though the images are read once
-    monkeypatch.setattr("clipbench.models.encoding.embedder.CONVERSION", b"another rule ")
+    monkeypatch.setattr("clipbench.models.encoding.pipeline.CONVERSION", b"another rule ")
     again = StoreEmbedder(ToyModel(), tmp_path / "store")
     again.images(refs)
     assert again.counts().n_items() == {"images": 2, "texts": 0, "stored_images": 2, "stored_texts": 0}

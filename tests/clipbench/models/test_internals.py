@@ -1,6 +1,5 @@
 """The parts that adapters show: fed by hand, they give the vectors of the two methods."""
 
-import copy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,9 +11,8 @@ from PIL import Image
 from clipbench import torch_model
 from clipbench.models import load_model
 from clipbench.models.adapters.python import wrap
-from clipbench.models.internals import Internals
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Model, Role, Vectors
+from clipbench.models.protocol import Internals, Model, Role, Vectors
 from clipbench.testing import INFO, ToyModel
 
 
@@ -50,11 +48,6 @@ def test_the_parts_of_each_adapter_give_its_vectors(
     models = [loaded("tiny"), *(loaded(f"local-dir:{folder}") for folder in (small_clip_folder, small_siglip_folder))]
     for model in (*models, wrapped(small_clip_folder)):
         assert_parts_give_the_vectors(model, images, list(small_models.TEXTS))
-
-
-def test_a_model_with_another_name_shows_the_same_parts() -> None:
-    model = loaded("tiny")
-    assert copy.copy(model).internals().module is model.internals().module
 
 
 def test_a_torch_module_keeps_its_mode_where_its_parts_are_used(small_clip_folder: Path) -> None:

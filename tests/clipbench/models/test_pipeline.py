@@ -15,8 +15,7 @@ from clipbench.data.images import FileImage
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import BadImage, Unavailable
 from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
-from clipbench.models.encoding.items import JOINT, Wanted
-from clipbench.models.encoding.loading import load
+from clipbench.models.encoding.pipeline import JOINT
 from clipbench.models.protocol import Model, Role, Vectors
 from clipbench.testing import INFO
 
@@ -107,20 +106,6 @@ def test_vectors_are_those_of_each_model_by_itself(
         assert embedder.counts().n_items()["images"] == 11
     assert len(decoded) == n_decoded
     assert [model.batches for model in several] == [[4, 4, 3]] * len(several)
-
-
-def test_images_are_prepared_by_one_loader(
-    tmp_path: Path, images: list[FileImage], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[tuple[int, int]] = []
-
-    def noted(wanted: Wanted, preprocesses: Any, *more: Any) -> Any:
-        made.append((len(wanted.items), len(preprocesses)))
-        return load(wanted, preprocesses, *more)
-
-    monkeypatch.setattr("clipbench.models.encoding.pipeline.load", noted)
-    encode_together([StoreEmbedder(Pixels(name), tmp_path, batch_size=4, workers=0) for name in ("a", "bb")], images)
-    assert made == [(11, 1)]  # equal preprocessings are one
 
 
 def test_what_goes_wrong_is_left_to_the_model_that_it_is_of(

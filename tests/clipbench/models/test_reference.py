@@ -1,25 +1,20 @@
-"""What a reference means, and what is said of one that means nothing."""
+"""Meanings of references, and what is said of one that means nothing."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import open_clip
 import pytest
 from PIL import Image
-from safetensors.torch import save_file
 
-from clipbench import plugins
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import ModelError, UsageError
-from clipbench.models import aliases, load_model, reference_rows
+from clipbench.errors import ModelError
+from clipbench.models import aliases, load_model
 from clipbench.models.adapters.vectors import Embeddings
-from clipbench.models.internals import Internals
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Model
+from clipbench.models.protocol import Internals, Model
 from clipbench.models.reference import resolve
 from clipbench.training.clip.adapter import SHIPPED
 
@@ -98,11 +93,6 @@ def test_every_form_leads_to_its_adapter(reference: str, meant: tuple[str, str])
     assert resolve(reference, LoadOptions()) == meant
 
 
-def test_a_number_that_nothing_can_hold_is_no_option() -> None:
-    with pytest.raises(UsageError, match=r"model option seed=1111.*: expected a whole number"):
-        LoadOptions(options={"seed": "1" * 5_000}).whole_number("seed")
-
-
 @pytest.mark.parametrize("path", ["a/b.safetensors", "c.PT", "d,e.pth", "f.bin"])
 def test_a_checkpoint_with_its_architecture_is_open_clip_s(path: str) -> None:
     assert resolve(path, LoadOptions(arch="ViT-B-32")) == ("open_clip", path)
@@ -127,17 +117,6 @@ def test_every_alias_stands_for_weights_that_open_clip_knows() -> None:
         )
 
 
-def test_every_alias_and_form_is_listed(stranger: None) -> None:
-    listed = dict(reference_rows())
-
-    assert listed["vit-b-32"] == (
-        "OpenAI CLIP, 151 M parameters, 224 px, 77 tokens, MIT (open_clip:ViT-B-32-quickgelu/openai)"
-    )
-    assert {"hf-hub:ORG/REPO", "FILE --arch ARCH", "embeddings:FILE", "Strange:..."} <= set(listed)
-    prefixes = {row.partition(":")[0] for row in listed if ":" in row}
-    assert prefixes >= set(plugins.names(plugins.MODELS))
-
-
 def test_listing_and_resolving_import_no_torch() -> None:
     code = (
         "import sys; from clipbench.models import reference_rows; from clipbench.models.reference import resolve;"
@@ -145,48 +124,6 @@ def test_listing_and_resolving_import_no_torch() -> None:
         " print(sorted({'torch', 'open_clip', 'transformers', 'pandas', 'pyarrow'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-@pytest.mark.parametrize(
-    ("reference", "message"),
-    [
-        ("vit-b-23", r"unknown model 'vit-b-23': did you mean 'vit-b-32'\? \(clipbench list models\)"),
-        ("hff:openai/clip", r"no adapter 'hff': did you mean 'hf'\?"),
-        ("hf:", "ends after its prefix: expected hf:ORG/REPO"),
-        ("openai/clip-vit-base-patch32", "on the Hugging Face Hub it is hf:openai/clip-vit-base-patch32, or hf-hub:"),
-        ("run/epoch_3.pt", r"checkpoint run/epoch_3.pt needs its architecture: add --arch ARCH, such as --arch ViT-B-32"),
-        ("vectors.npz", "vectors in a file are embeddings:vectors.npz"),
-        ("", "unknown model ''"),
-    ],
-)  # fmt: skip
-def test_a_reference_that_means_nothing_is_told_what_is_near(reference: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        load_model(reference, LoadOptions())
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("open_clip_config.json", "a folder with open_clip_config.json is local-dir:"),
-        ("config.json", "a folder with config.json is hf:"),
-        ("images.npy", "a folder of vectors is embeddings:"),
-        ("epoch_1.pt", "the folder has no config.json .* a checkpoint in it is FILE with --arch ARCH"),
-    ],
-)
-def test_a_folder_is_told_which_kind_it_is(tmp_path: Path, name: str, message: str) -> None:
-    (tmp_path / name).touch()
-
-    with pytest.raises(UsageError, match=message):
-        load_model(str(tmp_path), LoadOptions())
-
-
-def test_a_file_of_another_kind_is_told_what_is_read(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").touch()
-
-    with pytest.raises(
-        UsageError, match=r"a checkpoint ends in .safetensors, .pt, .pth, .bin, a file of vectors in .npz"
-    ):
-        load_model(str(tmp_path / "model.onnx"), LoadOptions())
 
 
 def test_a_reference_is_kept_as_it_was_given(small_clip_folder: Path, tmp_path: Path) -> None:
@@ -214,31 +151,5 @@ def test_a_stranger_s_model_needs_to_know_nothing_of_the_reference(stranger: Non
 
 @pytest.mark.parametrize(("body", "name"), [("junk", "int"), ("like", "Like"), ("nameless", "Nameless")])
 def test_an_adapter_that_returns_no_model_is_told_so(stranger: None, body: str, name: str) -> None:
-    with pytest.raises(
-        ModelError,
-        match=f"adapter 'Strange' returned an object of type {name} for 'strange:{body}': expected a clipbench.Model with a",
-    ):
+    with pytest.raises(ModelError, match=f"adapter 'Strange' returned an object of type {name} for 'strange:{body}':"):
         load_model(f"strange:{body}", LoadOptions())
-
-
-def test_a_checkpoint_by_path_is_loaded(
-    small_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", [*open_clip.factory._MODEL_CONFIG_PATHS])
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", open_clip.factory._MODEL_CONFIGS)
-    (tmp_path / "Small-CLIP.json").write_text(json.dumps(small_models.CLIP))
-    open_clip.add_model_config(tmp_path)
-    state = small_models.random_state("Small-CLIP")
-    save_file(state, tmp_path / "weights.safetensors")
-    model = load_model(str(tmp_path / "weights.safetensors"), LoadOptions(arch="small-clip"))
-
-    assert model.info.n_parameters == sum(each.numel() for each in state.values()) and model.info.embed_dim == 24
-    assert isinstance(model, Model) and model.encode_texts(["a photo of a cat"]).shape == (1, 24)
-
-
-@pytest.mark.slow
-def test_a_checkpoint_of_true_size_is_loaded(vit_b_32_checkpoint: Path) -> None:
-    model = load_model(str(vit_b_32_checkpoint), LoadOptions(arch="vit-b-32"))
-
-    assert model.info.n_parameters == 151_277_313 and model.info.embed_dim == 512
-    assert isinstance(model, Model) and model.encode_texts(["a photo of a cat"]).shape == (1, 512)

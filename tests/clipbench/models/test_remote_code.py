@@ -15,7 +15,7 @@ from clipbench.models.adapters import sentence_transformers
 from clipbench.models.adapters import transformers as hf
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
-from clipbench.models.trust.remote_code import Pinned, TrustedCode, only_shown
+from clipbench.models.trust import Pinned, TrustedCode, only_shown
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 
@@ -29,8 +29,6 @@ class OwnModel(CLIPModel):
     config_class = OwnConfig
 """
 
-SMALL = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -39,19 +37,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     return tmp_path / "hub"
-
-
-def clip_files(folder: Path, small_models: ModuleType) -> Path:
-    """Write a small CLIP of transformers."""
-    config = transformers.CLIPConfig(
-        text_config={"hidden_size": 16, **small_models.LETTERS, **SMALL},
-        vision_config={"hidden_size": 16, "image_size": 32, "patch_size": 8, **SMALL},
-        projection_dim=8,
-    )
-    transformers.CLIPModel(config).save_pretrained(folder)
-    small_models.letters_tokenizer(folder)
-    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)  # fmt: skip
-    return folder
 
 
 def put(cache: Path, repository: str, folder: Path, commit: str = COMMIT) -> Path:
@@ -65,7 +50,7 @@ def put(cache: Path, repository: str, folder: Path, commit: str = COMMIT) -> Pat
 @pytest.fixture
 def stranger(cache: Path, small_models: ModuleType, tmp_path: Path) -> Path:
     """A CLIP of classes of its own, in the cache as org/own; returns the file that its code writes."""
-    folder, trace = clip_files(tmp_path / "own", small_models), tmp_path / "it-ran"
+    folder, trace = small_models.transformers_clip(tmp_path / "own"), tmp_path / "it-ran"
     path = folder / "config.json"
     classes = {"AutoConfig": "own_model.OwnConfig", "AutoModel": "own_model.OwnModel"}
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "own", "auto_map": classes}))
@@ -90,7 +75,7 @@ def test_trusted_code_of_a_commit_is_shown_and_run_and_recorded(
     assert f"runs code of org/own@{COMMIT}: own_model.py (8 lines, sha256 " in shown and "it lies in" in shown
     note = next(note for note in model.info.notes if "own_model.py" in note)
     assert COMMIT in note and COMMIT in model.info.id and model.info.family == "transformers/Own"
-    plain = hf.load(str(clip_files(tmp_path / "plain", small_models)), LoadOptions())
+    plain = hf.load(str(small_models.transformers_clip(tmp_path / "plain")), LoadOptions())
     shutil.copy(tmp_path / "own/model.safetensors", tmp_path / "plain/model.safetensors")
     plain = hf.load(str(tmp_path / "plain"), LoadOptions())
     np.testing.assert_allclose(
@@ -115,8 +100,8 @@ def test_other_code_is_another_model(stranger: Path, cache: Path) -> None:
     ("body", "trust", "error", "message"),
     [
         ("org/own", False, ModelError, "needs Python code from its repository, which is not run unasked"),
-        (f"org/own@{COMMIT}", False, ModelError, r"give --trust-remote-code with ORG/REPO@COMMIT"),
-        ("org/own", True, UsageError, r"names no commit, and --trust-remote-code runs code at a commit that you have read"),
+        (f"org/own@{COMMIT}", False, ModelError, r"give trust_remote_code=True with ORG/REPO@COMMIT"),
+        ("org/own", True, UsageError, r"names no commit, and trust_remote_code=True runs code at a commit that you have read"),
         ("org/own@main", True, UsageError, "names 'main', which may change: expected a commit"),
         ("org/own@main", False, UsageError, "names 'main', which may change: expected a commit"),
         (f"org/own@{COMMIT[:7]}", True, UsageError, "expected a commit, hf:ORG/REPO@ and 40 hex digits"),
@@ -157,7 +142,7 @@ def test_code_of_another_repository_needs_a_commit_of_its_own(
 def test_a_model_without_code_of_its_own_is_loaded_at_its_commit(
     cache: Path, small_models: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put(cache, "org/plain", clip_files(tmp_path / "plain", small_models))
+    put(cache, "org/plain", small_models.transformers_clip(tmp_path / "plain"))
     capsys.readouterr()
 
     for options in (LoadOptions(), trusting()):

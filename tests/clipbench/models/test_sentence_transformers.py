@@ -1,11 +1,8 @@
 """Models of sentence-transformers: vectors equal to the library's own ``encode``, and code in a folder never run."""
 
-import importlib
 import json
 import os
 import shutil
-import sys
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,12 +12,13 @@ import pytest
 import torch
 import transformers
 
-from clipbench.errors import ModelError, Unavailable, UsageError
+from clipbench.errors import ModelError
 from clipbench.models import load_model
 from clipbench.models.adapters.sentence_transformers import load
-from clipbench.models.facts.sizes import tower_sizes
+from clipbench.models.facts.costs import tower_sizes
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
+from tests.clipbench.models.small_models import same
 
 st = pytest.importorskip("sentence_transformers", reason="the library that the adapter is held against")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -87,12 +85,6 @@ def bert(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> 
 def copy(bert: Path, tmp_path: Path) -> Path:
     """A folder to damage."""
     return Path(shutil.copytree(bert, tmp_path / "copy"))
-
-
-def same(ours: np.ndarray, theirs: np.ndarray) -> None:
-    assert ours.dtype == np.float32
-    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
-    assert error.max() < 1e-5, error
 
 
 def texts_only(**options: str) -> LoadOptions:
@@ -164,9 +156,6 @@ def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path, small_models
     assert model.info.embed_dim == 24 and model.info.logit_scale is None
     text = tower_sizes(model)["text"]
     assert text.item == "the text 'a photo of a cat'" and text.flops and text.n_parameters
-    lent = model.towers()["text"]
-    exported = replace(lent, info=replace(lent.info, n_parameters=None))
-    assert tower_sizes(exported)["text"].reasons["flops"] == "the model does not show this tower"
 
 
 # ----- what is refused
@@ -175,41 +164,6 @@ def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path, small_models
 def test_a_model_of_texts_alone_is_refused(bert: Path) -> None:
     with pytest.raises(ModelError, match=r"st:.* takes no images \(it takes: text\): .*pair:IMAGE_REF\+TEXT_REF"):
         load(str(bert), LoadOptions())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"backend": "onxx"}, "backend=onxx: did you mean 'onnx'"),
-        ({"file": "x.onnx"}, "file=x.onnx goes with backend=onnx or backend=openvino"),
-        ({"prompt_name": "qeury"}, "prompt_name=qeury: did you mean 'query'"),
-        ({"prompt": "a", "prompt_name": "query"}, "prompt and prompt_name say the same thing"),
-        ({"truncate_dim": "half"}, "truncate_dim=half: expected a whole number"),
-        ({"truncate_dim": "0"}, "truncate_dim=0: expected 1 or more"),
-        ({"truncate_dim": "25"}, "truncate_dim=25: the vectors of st:.* have 24 dimensions"),
-        ({"context": "77"}, "takes no option 'context'"),
-    ],
-)  # fmt: skip
-def test_a_wrong_option_is_refused(bert: Path, options: dict[str, str], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        load(str(bert), texts_only(**options))
-
-
-def test_a_precision_for_an_exported_model_is_refused(bert: Path) -> None:
-    with pytest.raises(UsageError, match=r"--precision bf16 does not reach st:.*, whose onnx file fixes it"):
-        load(str(bert), LoadOptions(precision="bf16", options={"backend": "onnx"}))
-
-
-def test_a_missing_package_is_named_with_its_install_command(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-
-    with pytest.raises(ModelError, match=r"needs the package sentence_transformers, .*: pip install 'clipbench\[st\]'"):
-        load(str(bert), texts_only())
-
-
-def test_a_repository_that_is_not_here_is_unavailable() -> None:
-    with pytest.raises(Unavailable, match="cannot get st:org/name: not on this machine"):
-        load("org/name", texts_only())
 
 
 def test_a_repository_in_the_cache_needs_no_network(
@@ -286,27 +240,3 @@ def test_a_fifo_in_a_part_is_not_waited_for(copy: Path) -> None:
     os.mkfifo(next(copy.glob("*_Dense")) / "x.json")
     with pytest.raises(ModelError, match=r"_Dense/x\.json is a FIFO, a device or a socket: take it out"):
         load(str(copy), texts_only())
-
-
-# ----- exported models
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("backend", ["onnx", "openvino"])
-def test_exported_models_get_the_library_s_vectors(copy: Path, small_models: ModuleType, backend: str) -> None:
-    module, name = {
-        "onnx": ("optimum.onnxruntime", "ORTModelForFeatureExtraction"),
-        "openvino": ("optimum.intel.openvino", "OVModelForFeatureExtraction"),
-    }[backend]
-    try:
-        getattr(importlib.import_module(module), name)
-    except ImportError as error:  # not there, or for an older transformers
-        pytest.skip(f"{module} cannot be imported ({error}): pip install 'sentence-transformers[{backend}]'")
-    theirs = st.SentenceTransformer(str(copy), device="cpu", backend=backend)  # exports
-    theirs.save(str(copy))
-
-    ours = load(str(copy), texts_only(backend=backend))
-
-    same(ours.encode_texts(small_models.TEXTS), theirs.encode(list(small_models.TEXTS)))
-    assert ours.info.fingerprint != load(str(copy), texts_only()).info.fingerprint

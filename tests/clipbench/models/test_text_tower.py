@@ -43,12 +43,6 @@ def test_batches_are_sorted_by_length_and_cut_to_the_longest_of_each() -> None:
     assert shapes == [(2, 2), (2, 4), (2, 12)]
 
 
-def test_nothing_is_cut_where_padding_matters() -> None:
-    _, shapes = run(["a", "bb", "ccc"], 2, None)
-
-    assert shapes == [(2, LENGTH), (1, LENGTH)]
-
-
 def test_vectors_come_in_the_order_of_the_texts_over_several_windows() -> None:
     rng = np.random.default_rng(0)
     texts = ["".join(chr(c) for c in rng.integers(97, 123, n)) for n in rng.integers(1, LENGTH + 1, 500)]

@@ -11,15 +11,14 @@ import open_clip
 import pytest
 import transformers
 
-from clipbench.errors import ModelError, NoTokenCounts
+from clipbench.errors import NoTokenCounts
 from clipbench.models.adapters import python
-from clipbench.models.adapters import vectors as embeddings
+from clipbench.models.adapters.open_clip import count_tokens as count_in_open_clip
 from clipbench.models.adapters.open_clip import load_folder
 from clipbench.models.adapters.transformers import load as load_transformers
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model, Role, Vectors
-from clipbench.models.towers.open_clip_text import count_tokens as count_in_open_clip
 from clipbench.testing import INFO, ToyModel
 
 TEXTS = ["a photo of a cat", "", "It's a caf&eacute;, isn't it?", "dog " * 200]
@@ -92,25 +91,6 @@ def test_an_object_of_the_users_counts_where_it_has_the_method() -> None:
     assert model.count_tokens([]).tolist() == []
 
 
-def test_an_object_without_the_method_is_told_what_to_add() -> None:
-    bare = SimpleNamespace(encode_images=Counting(None).encode_images, encode_texts=Counting(None).encode_texts)
-    with pytest.raises(NoTokenCounts, match=r"python:mine:load does not say .*: give the object count_tokens\(texts\)"):
-        python_model(bare).count_tokens(["a"])
-
-
-@pytest.mark.parametrize("counts", [[1], [[1], [2]], [1.5, 2], [-1, 2], ["a", "b"]])
-def test_counts_that_are_none_are_refused(counts: object) -> None:
-    with pytest.raises(
-        ModelError, match=r"python:mine:load: count_tokens gave .* for 2 texts: expected one whole number"
-    ):
-        python_model(Counting(counts)).count_tokens(["a", "b"])
-
-
-def test_a_method_that_fails_is_named() -> None:
-    with pytest.raises(ModelError, match=r"count_tokens failed \(ValueError: no vocabulary\)"):
-        python_model(Counting(ValueError("no vocabulary"))).count_tokens(["a"])
-
-
 class Silent(Model):
     """A stranger's model, as the protocol has it and no more."""
 
@@ -126,10 +106,3 @@ def test_a_strangers_model_need_not_count(tmp_path: Path) -> None:
     with pytest.raises(NoTokenCounts):
         StoreEmbedder(Silent(), tmp_path).count_tokens(["a"])
     assert StoreEmbedder(ToyModel(), tmp_path).count_tokens(["a red cube"]).tolist() == [5]
-
-
-def test_vectors_in_a_file_cannot_be_counted(tmp_path: Path) -> None:
-    np.savez(tmp_path / "v.npz", images=np.eye(2, dtype=np.float32), texts=np.eye(2, dtype=np.float32))
-    model = embeddings.load(str(tmp_path / "v.npz"), LoadOptions())
-    with pytest.raises(NoTokenCounts, match="holds vectors only: without the model no shorter text can be encoded"):
-        model.count_tokens(["a"])

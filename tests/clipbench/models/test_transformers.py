@@ -1,8 +1,6 @@
 """transformers models: vectors equal to the library's own calls, fed as each family was trained."""
 
 import json
-import math
-import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -15,21 +13,17 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from clipbench.data import DataOptions
 from clipbench.data.memory import dataset_in_memory
 from clipbench.data.modalities import IMAGE
-from clipbench.errors import ModelError, Unavailable, UsageError
-from clipbench.models.adapters.open_clip import load_folder
+from clipbench.errors import ModelError
 from clipbench.models.adapters.transformers import load
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.facts.sizes import tower_sizes
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
-from clipbench.models.towers.torch_model import TorchModel
-from clipbench.models.towers.transformers_model import TransformersPreprocess
+from tests.clipbench.models.small_models import same
 
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}
 CLIP_TEXT = {"hidden_size": 32, "intermediate_size": 128, **SHAPE}
@@ -48,9 +42,7 @@ SIGLIP_VISION = {"hidden_size": 32, "intermediate_size": 64, "image_size": 32, "
 
 
 def save_clip(folder: Path, small_models: ModuleType, **text: object) -> Path:
-    """Write a CLIP whose words are single bytes; its tokenizer loads at once."""
-    model = clip_model({**small_models.LETTERS, **text})
-    return save(folder, model, small_models.letters_tokenizer, clip_processor())
+    return Path(small_models.transformers_clip(folder, **text))
 
 
 def clip_model(text: dict[str, Any]) -> Any:
@@ -149,13 +141,6 @@ def library_images(folder: Path, images: list[Any]) -> np.ndarray:
         return np.concatenate([model.get_image_features(**each).pooler_output.numpy() for each in inputs])
 
 
-def same(ours: np.ndarray, theirs: np.ndarray) -> None:
-    """Hold vectors to 1e-5 of their length: sums of another order differ by less, another token by far more."""
-    assert ours.dtype == np.float32
-    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
-    assert error.max() < 1e-5, error
-
-
 # ----- the vectors
 
 
@@ -169,16 +154,6 @@ def test_images_get_the_vectors_that_the_library_gives(folder: Path, small_model
     images = small_models.images()
 
     same(load(str(folder), LoadOptions(batch_size=4)).encode_images(images), library_images(folder, images))
-
-
-def test_clip_with_the_mask_of_its_processor_gives_the_same(clip_folder: Path, small_models: ModuleType) -> None:
-    model = transformers.AutoModel.from_pretrained(clip_folder).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(clip_folder)
-    inputs = tokenizer(list(small_models.TEXTS), padding="max_length", truncation=True, max_length=77, return_tensors="pt")  # fmt: skip
-    with torch.no_grad():
-        theirs = model.get_text_features(**inputs).pooler_output.numpy()
-
-    same(load(str(clip_folder), LoadOptions()).encode_texts(small_models.TEXTS), theirs)
 
 
 def test_another_dual_encoder_gets_what_its_tokenizer_gives(small_models: ModuleType, tmp_path: Path) -> None:
@@ -210,44 +185,6 @@ def test_old_clip_configurations_pool_at_the_largest_id(small_models: ModuleType
     same(load(str(folder), LoadOptions(batch_size=2)).encode_texts(texts), library_texts(folder, texts))
 
 
-def test_only_clip_is_cut(small_models: ModuleType, tmp_path: Path) -> None:
-    cut = {
-        name: load(str(save_family(tmp_path / name, small_models)), LoadOptions()).text_tower.lengths is not None
-        for name, save_family in SAVERS.items()
-    }
-
-    assert cut == {"CLIP": True, "SigLIP": False, "SigLIP 2": False, "SigLIP 2 NaFlex": False}
-
-
-def test_one_set_of_weights_gives_the_same_through_both_libraries(
-    small_clip_folder: Path, small_models: ModuleType, tmp_path: Path
-) -> None:
-    save(tmp_path, clip_model({"vocab_size": 49408}), small_models.clip_tokenizer, clip_processor())
-    weights = small_models.to_transformers(load_file(small_clip_folder / "open_clip_model.safetensors"))
-    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
-    through_open_clip = load_folder(str(small_clip_folder), LoadOptions())
-    through_transformers = load(str(tmp_path), LoadOptions())
-
-    pixels = through_open_clip.inputs_of(small_models.images())
-
-    assert isinstance(through_transformers, TorchModel)
-    same(through_transformers.encode_texts(small_models.TEXTS), through_open_clip.encode_texts(small_models.TEXTS))
-    same(through_transformers.encode(IMAGE, pixels), through_open_clip.encode(IMAGE, pixels))
-    assert through_transformers.info.logit_scale == through_open_clip.info.logit_scale == pytest.approx(math.exp(4))
-    assert through_transformers.info.n_parameters == through_open_clip.info.n_parameters
-    assert tower_sizes(through_transformers) == tower_sizes(through_open_clip)
-
-
-def test_pixels_are_asked_for_as_tensors() -> None:
-    def processor(images: Any, return_tensors: str) -> dict[str, torch.Tensor]:
-        if return_tensors != "pt":  # as most processors are before transformers 5.4
-            raise ValueError("Only returning PyTorch tensors is currently supported.")
-        return {"pixel_values": torch.ones(1, 3, 4, 4)}
-
-    pixels = TransformersPreprocess(processor)(Image.new("L", (4, 4)))
-    assert pixels.dtype == np.float32 and pixels.shape == (3, 4, 4)
-
-
 def test_capitals_are_lowered_where_the_tokenizer_leaves_them(small_models: ModuleType, tmp_path: Path) -> None:
     folder = save_siglip2_of_fixed_size(tmp_path, small_models)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -257,24 +194,6 @@ def test_capitals_are_lowered_where_the_tokenizer_leaves_them(small_models: Modu
 
     same(model.encode_texts(["A CAT"]), model.encode_texts(["a cat"]))
     assert "texts are lower-cased" in model.info.notes[0]
-
-
-def test_a_mask_that_siglip_s_tokenizer_offers_is_not_used(small_models: ModuleType, tmp_path: Path) -> None:
-    folder = save_siglip(tmp_path, small_models)
-    assert "attention_mask" in transformers.AutoTokenizer.from_pretrained(folder)(["a cat"])
-
-    assert list(load(str(folder), LoadOptions()).text_tower.tokenize(["a cat"])) == ["input_ids"]
-
-
-@pytest.mark.parametrize(("saver", "end"), [(save_clip, 513), (save_siglip, 1), (save_siglip2_of_fixed_size, 1)])
-def test_a_text_that_is_too_long_keeps_its_end(
-    small_models: ModuleType, tmp_path: Path, saver: Callable[[Path, ModuleType], Path], end: int
-) -> None:
-    (tokens,) = load(str(saver(tmp_path, small_models)), LoadOptions()).text_tower.tokenize(["word " * 200])[
-        "input_ids"
-    ]
-
-    assert tokens[-1] == end and tokens[-2] != end
 
 
 def test_pixels_can_be_prepared_elsewhere(folder: Path, small_models: ModuleType) -> None:
@@ -304,26 +223,6 @@ def test_worker_processes_prepare_several_arrays_an_image(small_models: ModuleTy
 
 
 # ----- what is known of the model
-
-
-def test_its_constants_are_those_of_the_weights(small_models: ModuleType, tmp_path: Path) -> None:
-    info = load(str(save_siglip(tmp_path, small_models)), LoadOptions()).info
-
-    assert info.logit_scale == pytest.approx(math.exp(4)) and info.logit_bias == -12.5
-    assert (info.embed_dim, info.context_length, info.image_size, info.family) == (32, 16, 32, "transformers/Siglip")
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
-    folder: Path, small_models: ModuleType, precision: str
-) -> None:
-    full, half = (load(str(folder), LoadOptions(precision=name)) for name in ("fp32", precision))
-
-    exact, rough = full.encode_images(small_models.images()), half.encode_images(small_models.images())
-
-    error = np.linalg.norm(rough - exact, axis=1) / np.linalg.norm(exact, axis=1)
-    assert rough.dtype == np.float32 and (error > 1e-5).all() and (error < 0.05).all()
-    assert half.info.fingerprint != full.info.fingerprint
 
 
 def test_weights_saved_in_half_precision_are_computed_in_full(clip_copy: Path, small_models: ModuleType) -> None:
@@ -370,30 +269,13 @@ def test_a_cached_repository_needs_no_network(
 # ----- what goes wrong
 
 
-def test_a_repository_that_would_have_to_be_fetched_is_unavailable_at_once() -> None:
-    with pytest.raises(Unavailable, match=r"cannot get hf:org/name: .*repository org/name cannot be reached .*HF_HOME"):
-        load("org/name", LoadOptions())
-
-
-def test_what_is_neither_folder_nor_name_is_said_to_be_so() -> None:
-    with pytest.raises(UsageError, match=r"'hf:./gone/model' is no folder, nor a name on the Hub: expected hf:FOLDER"):
-        load("./gone/model", LoadOptions())
-
-
-def test_an_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"transformers cannot load hf:.*expected config.json, weights, an image proc"):
-        load(str(tmp_path), LoadOptions())
-
-
 @pytest.mark.parametrize("saver", [save_clip, save_siglip2_of_fixed_size])
 def test_a_tokenizer_without_its_vocabulary_is_refused(
     small_models: ModuleType, tmp_path: Path, saver: Callable[[Path, ModuleType], Path]
 ) -> None:
     (saver(tmp_path, small_models) / "tokenizer.json").unlink()
 
-    with pytest.raises(
-        ModelError, match=r"'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary is miss"
-    ):
+    with pytest.raises(ModelError, match=r"'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary"):
         load(str(tmp_path), LoadOptions())
 
 
@@ -444,44 +326,8 @@ def test_a_tokenizer_without_padding_is_refused(clip_copy: Path) -> None:
     settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": None}
     path.write_text(json.dumps(settings))
 
-    with pytest.raises(
-        ModelError, match=r"the tokenizer of hf:.* names no padding: put pad_token into tokenizer_config"
-    ):
+    with pytest.raises(ModelError, match=r"the tokenizer of hf:.* names no padding: put pad_token into"):
         load(str(clip_copy), LoadOptions())
-
-
-@pytest.mark.parametrize(
-    ("part", "size", "value", "message"),
-    [
-        ("vision_config", "num_hidden_layers", 10**6, "num_hidden_layers = 1000000, expected 1 to 1,000"),
-        ("text_config", "hidden_size", 1 << 18, "do they belong together"),
-    ],
-)
-def test_a_configuration_of_absurd_sizes_is_refused_before_it_is_built(
-    clip_copy: Path, part: str, size: str, value: int, message: str
-) -> None:
-    config = json.loads((clip_copy / "config.json").read_text())
-    config[part][size] = value
-    (clip_copy / "config.json").write_text(json.dumps(config))
-
-    with pytest.raises(ModelError, match=message):
-        load(str(clip_copy), LoadOptions())
-
-
-def test_a_file_of_a_folder_that_would_be_waited_for_is_refused(clip_copy: Path) -> None:
-    (clip_copy / "config.json").unlink()
-    os.mkfifo(clip_copy / "config.json")
-
-    with pytest.raises(ModelError, match="is a FIFO, a device or a socket"):
-        load(str(clip_copy), LoadOptions())
-
-
-def test_weights_without_a_place_are_noted(clip_copy: Path) -> None:
-    old = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
-    state = load_file(clip_copy / "model.safetensors") | {"head.weight": torch.ones(3)} | old
-    save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
-
-    assert "1 weights of the checkpoint have no place in the model (head.weight)" in load(str(clip_copy), LoadOptions()).info.notes[0]  # fmt: skip
 
 
 def test_truncated_weights_are_refused(clip_copy: Path) -> None:
@@ -499,42 +345,10 @@ def test_a_model_with_one_tower_is_refused(tmp_path: Path) -> None:
         load(str(tmp_path), LoadOptions())
 
 
-def test_code_from_a_repository_is_never_run(clip_copy: Path) -> None:
-    config = json.loads((clip_copy / "config.json").read_text())
-    config |= {"model_type": "its-own", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
-    (clip_copy / "config.json").write_text(json.dumps(config))
-    (clip_copy / "code.py").write_text("raise SystemExit('it ran')\n")
-
-    with pytest.raises(ModelError, match=r"needs Python code from its repository, which is not run unasked") as caught:
-        load(str(clip_copy), LoadOptions())
-
-    assert "trust_remote_code" not in str(caught.value)
-
-
 def test_a_tokenizer_that_ends_texts_otherwise_than_the_model_pools_is_refused(
     small_models: ModuleType, tmp_path: Path
 ) -> None:
     folder = save_clip(tmp_path, small_models, eos_token_id=333)
 
-    with pytest.raises(
-        ModelError, match=r"takes a text's vector at token id 333, which its tokenizer does not put .*puts 513"
-    ):
+    with pytest.raises(ModelError, match=r"takes a text's vector at token id 333, which its tokenizer does not put"):
         load(str(folder), LoadOptions())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (LoadOptions(arch="ViT-B-32"), "--arch ViT-B-32 goes with a checkpoint file"),
-        (LoadOptions(options={"revision": "main"}), "takes no option 'revision'"),
-    ],
-)
-def test_an_option_that_does_not_fit_is_refused(clip_folder: Path, options: LoadOptions, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        load(str(clip_folder), options)
-
-
-def test_the_library_is_quiet_while_it_builds(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    load(str(folder), LoadOptions())
-
-    assert capfd.readouterr() == ("", "")

@@ -13,10 +13,9 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from clipbench.errors import ModelError
-from clipbench.models.adapters.transformers import load
+from clipbench.models.adapters.transformers import FEATURES, _scale_and_bias, load
 from clipbench.models.options import LoadOptions
 from clipbench.models.towers.torch_model import scale_and_bias
-from clipbench.models.towers.transformers_model import FEATURES, _scale_and_bias
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 ENDS = {"eos_token_id": 513, "bos_token_id": 512, "pad_token_id": 513}

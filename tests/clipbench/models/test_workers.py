@@ -71,7 +71,7 @@ def test_workers_of_a_server_of_forks_find_their_parent() -> None:
 
 @pytest.mark.slow  # torch looks every five seconds
 def test_a_killed_worker_is_one_line_and_no_bug_of_the_model() -> None:
-    with pytest.raises(MachineError, match=r"^a worker process that decodes images was killed, .* fewer --workers if"):
+    with pytest.raises(MachineError, match=r"^a worker process that decodes images was killed, .* fewer workers if"):
         list(load_in_workers(Numbers(deadly=5), workers=2, batch_size=2, collate_fn=as_list))
 
 

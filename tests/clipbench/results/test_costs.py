@@ -1,8 +1,8 @@
-"""What towers cost, in words and as a table."""
+"""Costs of towers, in words and as a table."""
 
 from typing import Any
 
-from clipbench.results.costs import MODEL_QUANTITIES, cost_facts, cost_table
+from clipbench.results.provenance import cost_facts, cost_table
 from clipbench.results.record import Result, TowerRecord
 from clipbench.results.table import as_markdown
 
@@ -28,20 +28,3 @@ def test_the_table_has_what_is_known_and_says_why_the_rest_is_not() -> None:
     assert "measured over fewer than 1,000 items, start included" in table.notes
     assert table.warnings[0] == "peak memory: known on CUDA devices only"
     assert cost_facts(made) == ["8.82 GFLOPs per image"]
-
-
-def test_several_models_stand_under_their_names_and_old_runs_are_left_out() -> None:
-    made = result({"image": IMAGE})
-    table = cost_table([made, result({}), made], ["a", "old", "b"])
-    assert table is not None and [row for row in table.rows if isinstance(row, str)] == ["a", "b"]
-    assert cost_table([result({})], ["old"]) is None and cost_facts(result({})) == []
-
-
-def test_quantities_have_a_value_or_a_reason() -> None:
-    made = result({"image": IMAGE}, n_parameters=7, embed_dim=512)
-    found = {name: quantity.read(made) for name, quantity in MODEL_QUANTITIES.items()}
-    assert found["bytes"].value == 2048 and found["parameters"].value == 7
-    assert found["image_flops"].value == 8_817_623_040 and found["image_per_second"].value == 812.4
-    assert found["image_memory"] == (None, "known on CUDA devices only")
-    assert found["text_flops"] == (None, "the run says nothing of this tower")
-    assert found["step"] == (None, "the model does not say it")

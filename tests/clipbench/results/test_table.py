@@ -1,17 +1,13 @@
 """One table in four renderings: each shows every cell, and lets no text out of its place."""
 
 import re
-from collections.abc import Callable
 from html import unescape
 from html.parser import HTMLParser
-
-import pytest
 
 from clipbench.results.table import Cell, Column, Table, as_html, as_latex, as_markdown, as_text, columns
 from clipbench.results.table.latex import MOST_MODELS, MOST_ROWS, STACKED_FROM
 
 HOSTILE = "a|b & 50% <img src=x> {x_1} $y$ \\cmd `c` @team\n# d"
-WRITE: list[Callable[[Table], str]] = [as_text, as_markdown, lambda table: as_latex(table, "t"), as_html]
 
 
 def table(n_models: int = 1, n_rows: int = 2) -> Table:
@@ -28,36 +24,6 @@ def table(n_models: int = 1, n_rows: int = 2) -> Table:
             for row in range(n_rows)
         ],
     )
-
-
-@pytest.mark.parametrize("write", WRITE)
-def test_every_cell_is_there(write: Callable[[Table], str]) -> None:
-    text = write(table(2)).replace("$-$", "-").replace("−", "-")
-    for words in ("zero-shot@birds", "90 images", "metric", "model1", "m0", "1.1", "[-1.5, 1.75]", "90"):
-        assert words in text
-
-
-def test_text_stands_in_columns_numbers_to_the_right() -> None:
-    given = Table(
-        columns=[Column("metric", is_number=False), Column("value"), Column("verdict", is_number=False)],
-        rows=[["acc1", "9.0", "no"], ["recall@10", Cell("−110.0", note=1), "yes"]],
-        notes=["too few samples"],
-    )
-    assert as_text(given).splitlines() == [
-        "  metric          value  verdict",
-        "  acc1              9.0  no",
-        "  recall@10  -110.0 (1)  yes",
-        "  (1) too few samples",
-    ]
-    assert as_text(given, has_header=False, indent="").splitlines()[0] == "acc1              9.0  no"
-
-
-def test_a_text_in_place_of_a_row_is_a_heading() -> None:
-    given = Table(columns=[Column("metric", is_number=False), Column("n")], rows=["birds", ["acc1", "9"]])
-    assert as_text(given).splitlines()[1:] == ["  birds", "  acc1    9"]
-    assert "| **birds** |  |\n| acc1 | 9 |" in as_markdown(given)
-    assert r"\multicolumn{2}{@{}l}{\emph{birds}} \\" in as_latex(given, "t")
-    assert '<tr class="block"><th scope="rowgroup" colspan="2"><bdi>birds</bdi></th></tr>' in as_html(given)
 
 
 def test_no_name_is_markup() -> None:
@@ -95,23 +61,6 @@ def test_latex_gives_each_number_to_one_of_its_tables() -> None:
     assert r"{\scriptsize [" in text and r"{\scriptsize [" not in as_latex(table(STACKED_FROM - 1), "t")
 
 
-def test_html_sorts_by_keys_and_hides_columns_by_model() -> None:
-    given = Table(
-        columns=[Column("metric", is_number=False), Column("a", model=0)],
-        rows=[["m", Cell("−1.0 %", sort_key=-0.01)], ["k", Cell("–", sort_key="", note=1)]],
-        notes=["undefined"],
-    )
-    page = as_html(given, "list")
-    assert '<th scope="col" class="number" data-model="0">a</th>' in page and page.startswith('<table class="list">')
-    assert '<td class="number" data-model="0" data-label="a" data-sort="-0.01">−1.0\N{NO-BREAK SPACE}%</td>' in page
-    assert 'data-sort="">– <sup>1</sup></td>' in page and "<li><bdi>undefined</bdi></li>" in page
-
-
-def test_a_row_with_other_cells_than_columns_is_a_bug() -> None:
-    with pytest.raises(AssertionError):
-        as_text(Table(columns=[Column("a")], rows=[["1", "2"]]))
-
-
 def test_a_table_that_is_too_wide_gets_the_layout_with_the_fewest_lines() -> None:
     rows = [["acc1", "100.0 %", "one two three"], ["similarity_calibration_error", "3.4 %", "one"]]
     rows += [["image_text_calibration_error", "3.5 %", "one"]]
@@ -143,8 +92,3 @@ def test_a_table_that_is_too_wide_gets_the_layout_with_the_fewest_lines() -> Non
         "      value: 3.5 %",
         "      why: one",
     ]
-
-
-def test_signs_of_two_columns_are_counted_as_two() -> None:
-    table = Table(columns=columns("class", numbers=["n"]), rows=[["犬", "9"], ["cat", "10"]])
-    assert as_text(table).splitlines() == ["  class   n", "  犬      9", "  cat    10"]

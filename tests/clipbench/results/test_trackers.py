@@ -12,11 +12,10 @@ import pytest
 from PIL import Image
 
 import clipbench
-from clipbench.errors import UsageError
 from clipbench.results import trackers
 from clipbench.results.record import AverageRecord, DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import Run, write_result
-from clipbench.results.trackers import TRACKERS, Place, Trackers, run_config, run_figures
+from clipbench.results.trackers import TRACKERS, Place, Trackers, run_config
 
 SCALARS = {
     "zero-shot@birds/acc1": 0.5,
@@ -59,7 +58,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     png = io.BytesIO()
     Image.new("RGB", (4, 3)).save(png, "PNG")
     figure = SimpleNamespace(savefig=lambda path, dpi: path.write_bytes(png.getvalue()))
-    monkeypatch.setattr(trackers, "run_figures", lambda _: iter([("gap@hf:a/b", figure)]))
+    monkeypatch.setattr(trackers, "run_figures", lambda *_: iter([("gap@hf:a/b", figure)]))
     return Run(folder, result)
 
 
@@ -198,9 +197,9 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Fake]]:
     """Return the trackers that are opened: ``wandb`` works, ``mlflow`` fails."""
     for name, fails in (("wandb", False), ("mlflow", True)):
         stub(monkeypatch, **{name: SimpleNamespace(fails=fails)})
-    changed = {name: each._replace(open=Fake) for name, each in TRACKERS.items()}
+    changed = dict.fromkeys(TRACKERS, Fake)
     monkeypatch.setattr(trackers, "TRACKERS", changed)
-    monkeypatch.setattr(trackers, "run_figures", lambda _: iter(()))
+    monkeypatch.setattr(trackers, "run_figures", lambda *_: iter(()))
     Fake.opened.clear()
     yield Fake.opened
     Fake.opened.clear()
@@ -229,7 +228,7 @@ def test_a_tracker_that_fails_costs_neither_the_others_nor_the_run(
 def test_a_figure_that_cannot_be_drawn_costs_the_figures(
     fakes: list[Fake], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: Run) -> Iterator[tuple[str, Any]]:
+    def broken(*_: object) -> Iterator[tuple[str, Any]]:
         raise ZeroDivisionError
         yield
 
@@ -238,37 +237,6 @@ def test_a_figure_that_cannot_be_drawn_costs_the_figures(
     sent = Trackers(["wandb"], failed=lambda name, _: failures.append(name))
     sent.run(run, place(run))
     assert failures == ["figures"] and [each[0] for each in fakes[0].logged] == ["scalars", "images", "files"]
-
-
-@pytest.mark.parametrize("name", TRACKERS)
-def test_a_missing_library_is_told_before_anything_is_measured(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stub(monkeypatch, **{name: None})
-    with pytest.raises(UsageError, match=rf"log {name} needs the package {name}, which is not installed: pip install"):
-        clipbench.run(clipbench.vectors(images=np.eye(2), texts=np.eye(2)), out=tmp_path / "out", log=name)
-    assert not (tmp_path / "out").exists()
-
-
-def test_an_unknown_tracker_is_told() -> None:
-    with pytest.raises(UsageError, match="--log tensorbord: did you mean 'tensorboard'"):
-        Trackers(["tensorbord"], failed=print)
-    with pytest.raises(UsageError, match="writes into the run folder, which is temporary without one: give out"):
-        clipbench.run(clipbench.vectors(images=np.eye(2), texts=np.eye(2)), log="tensorboard")
-
-
-def test_figures_are_those_that_the_run_has_what_it_takes_for_by_data_where_there_are_several(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def draw(name: str, runs: list[Run], options: SimpleNamespace) -> str:
-        if name == "compare" or (name == "gap" and options.data is None):
-            raise UsageError("choose with --data")
-        return f"{name} of {options.data}"
-
-    maker = SimpleNamespace(plots=lambda: ["scorecard", "gap", "compare"], draw_plot=draw, PlotOptions=SimpleNamespace)
-    monkeypatch.undo()
-    monkeypatch.setattr(trackers, "plotter", lambda: maker)
-    assert list(run_figures(run)) == [("scorecard", "scorecard of None"), ("gap@birds", "gap of birds")]
 
 
 # ----- what the libraries read back of what they have written

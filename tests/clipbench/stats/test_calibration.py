@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipbench.metrics import expected_calibration_error
+from clipbench.metrics.classification import expected_calibration_error
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
 
 Law = Callable[[np.ndarray], np.ndarray]

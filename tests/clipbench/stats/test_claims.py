@@ -1,4 +1,4 @@
-"""What a statement may claim: against other libraries' tests, and by simulations under the null hypothesis."""
+"""Claims that a statement may make: against other libraries' tests, and by simulations under the null hypothesis."""
 
 import itertools
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from clipbench.results.record import Metric
 from clipbench.stats import claims
 from clipbench.stats.intervals import wilson
 from clipbench.stats.measures import Mean
+from clipbench.stats.significance import ALPHA
 
 
 def share(hits: float, n: int, *, chance: float | None = None, higher_is_better: bool | None = True) -> Metric:
@@ -61,6 +62,17 @@ def test_fewer_samples_are_behind_a_wider_interval() -> None:
     low, high, _ = wilson(0.5 * 20, 20)  # clusters of five that are alike
     clustered = Metric(value=0.5, low=low, high=high, n=100)
     assert claims.p_between(clustered, share(15, 50)) == pytest.approx(claims.p_of_shares(10, 20, 15, 50), rel=1e-6)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(1, 3), (2, 5), (6, 6), (3, 40), (37, 40), (20, 60)])
+def test_a_share_is_worth_as_many_trials_as_its_interval_says(hits: int, n: int) -> None:
+    """The p-value is the binomial's of the trials that are read off the interval; of clusters these are fewer than n."""
+    low, high, _ = wilson(hits, n)
+    chance = 0.999 if hits / n < 0.9 else 0.001
+    expected = scipy.stats.binomtest(hits, n, chance, "less" if hits / n < chance else "greater").pvalue
+    for n_samples in (n, 10 * n) if n > 6 else (n,):
+        found = claims.p_against(Metric(value=hits / n, low=low, high=high, n=n_samples), chance)
+        assert found == pytest.approx(min(1, 2 * expected), rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +143,7 @@ def test_a_statement_claims_falsely_in_five_percent_at_most(
 ) -> None:
     rng = np.random.default_rng([k, n, round(100 * p)])
     false = sum(NULLS[kind](rng, k, n, p) for _ in range(n_simulations))
-    assert false <= scipy.stats.binom.ppf(0.999, n_simulations, claims.ALPHA)
+    assert false <= scipy.stats.binom.ppf(0.999, n_simulations, ALPHA)
 
 
 def test_a_clear_effect_is_claimed() -> None:

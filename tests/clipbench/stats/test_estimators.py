@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from clipbench.metrics import expected_calibration_error
+from clipbench.metrics.classification import expected_calibration_error
 from clipbench.results.record import StatisticRecord
 from clipbench.stats.estimators import ESTIMATORS, Estimator
 from clipbench.stats.measures import Statistic, Within

@@ -7,7 +7,6 @@ import pytest
 import scipy.stats
 
 from clipbench.errors import DataError
-from clipbench.metrics import expected_calibration_error
 from clipbench.seeding import generator
 from clipbench.stats import intervals
 from clipbench.stats.estimators import Estimator
@@ -20,7 +19,7 @@ from clipbench.stats.intervals import (
     of_rows,
     wilson,
 )
-from clipbench.stats.measures import Mean, Smooth, Statistic
+from clipbench.stats.measures import Smooth, Statistic
 
 COVERED = pytest.approx(0.95, abs=0.02)
 """Three standard errors of a coverage from 1,000 simulations: sqrt(.95 × .05 / 1000) = 0.007; of 400, two."""
@@ -102,17 +101,6 @@ def test_wilson_refuses_no_trials() -> None:
 
 
 # Means ----------------------------------------------------------------------------------------------------------------
-
-
-def test_zeros_and_ones_get_wilson() -> None:
-    values = np.array([1.0, 1, 1, 0, 1, 1, 0, 1, 1, 1])
-    assert mean_interval(values) == wilson(8.0, 10)
-
-
-def test_clusters_of_one_are_no_clusters() -> None:
-    values = np.array([1.0, 1, 1, 0, 1, 1, 0, 1, 1, 1])
-    names = np.array([f"image {row}" for row in range(10)])
-    assert mean_interval(values, clusters=names) == wilson(8.0, 10)
 
 
 @pytest.mark.parametrize("n", [300, 5000])
@@ -413,19 +401,6 @@ def test_the_delta_method_covers(is_clustered: bool) -> None:
 # Bootstrap of a statistic ---------------------------------------------------------------------------------------------
 
 
-def test_a_statistic_sees_rows_with_repeats_as_int64() -> None:
-    seen: list[np.ndarray] = []
-
-    def statistic(index: np.ndarray) -> float:
-        seen.append(index)
-        return float(index.mean())
-
-    bootstrap_interval(of_rows(statistic), 10, rng())
-    assert len(seen) == intervals.STATISTIC_RESAMPLES
-    assert all(index.dtype == np.int64 and index.shape == (10,) for index in seen)
-    assert set(np.concatenate(seen)) == set(range(10))
-
-
 def test_clusters_are_drawn_whole() -> None:
     clusters = np.array(["b", "a", "b", "c", "b", "c"])
     members = {"a": [1], "b": [0, 2, 4], "c": [3, 5]}
@@ -472,12 +447,6 @@ def test_a_value_undefined_in_most_resamples_has_no_interval() -> None:
     assert method.startswith("the value is undefined in 7")
 
 
-def test_one_row_or_cluster_has_no_bootstrap() -> None:
-    assert bootstrap_interval(of_rows(lambda _: 1.0), 1, rng()).low is None
-    assert bootstrap_interval(of_rows(lambda _: 1.0), 0, rng()).low is None
-    assert bootstrap_interval(of_rows(lambda _: 1.0), 3, rng(), clusters=np.zeros(3)).method.endswith("two clusters")
-
-
 # Influences -----------------------------------------------------------------------------------------------------------
 
 
@@ -518,12 +487,6 @@ def test_a_generator_is_the_same_in_every_process() -> None:
     assert generator(0, "retrieval", "median_rank").integers(1000, size=4).tolist() == [761, 867, 930, 289]
 
 
-def test_a_metric_without_an_interval_says_why() -> None:
-    metric = Mean(column="credit").metric({"credit": np.array([0.3])}, rng())
-    assert (metric.value, metric.low, metric.high, metric.method) == (0.3, None, None, None)
-    assert metric.reason == "no interval: an interval needs at least two samples"
-
-
 def test_a_nan_never_becomes_a_metric() -> None:
     samples = {"credit": np.array([0.3, 0.4]), "influence": np.full(2, np.nan)}
     statistic = Statistic(function=lambda _: float("nan"), columns=("credit",))
@@ -531,23 +494,6 @@ def test_a_nan_never_becomes_a_metric() -> None:
     for metric in (statistic.metric(samples, rng()), smooth.metric(samples, rng())):
         assert metric.value is None
         assert metric.reason == "the value is undefined for these samples"
-
-
-def test_a_biased_statistic_is_put_back_on_its_value() -> None:
-    rng = np.random.default_rng(5)
-    confidence = rng.uniform(0.3, 1.0, 300)
-    right = (rng.random(300) < confidence).astype(np.float64)  # calibrated: the true error is 0
-
-    def error(rows: np.ndarray) -> float:
-        return expected_calibration_error(confidence[rows], right[rows])
-
-    value = error(np.arange(300))
-    plain = bootstrap_interval(of_rows(error), 300, np.random.default_rng(0))
-    moved = bootstrap_interval(of_rows(error), 300, np.random.default_rng(0), recentre_on=value)
-    assert plain.low is not None and plain.high is not None and moved.low is not None and moved.high is not None
-    assert moved.high - moved.low == pytest.approx(plain.high - plain.low)
-    assert moved.low < value < moved.high and plain.low > moved.low
-    assert moved.method.startswith("recentred percentile bootstrap")
 
 
 def test_three_hits_are_three_whatever_their_mean_times_n_is() -> None:

@@ -50,8 +50,8 @@ def test_few_points_have_no_interval_and_equal_ones_no_value() -> None:
     few = rank_correlation(np.arange(7.0), np.arange(7.0), rng)
     assert (few.value, few.interval.low) == (1.0, None)
     assert few.interval.method == "7 points: an interval needs at least 8"
-    given = rank_correlation(np.arange(11.0), rng.normal(size=11), rng, rng.normal(size=11))
-    assert given.interval.method == "11 points: an interval needs at least 12"
+    given = rank_correlation(np.arange(19.0), rng.normal(size=19), rng, rng.normal(size=19))
+    assert given.interval.method == "19 points: an interval needs at least 20"
     equal = rank_correlation(np.ones(9), np.arange(9.0), rng)
     assert np.isnan(equal.value) and equal.p is None
     assert equal.interval.method == "one of the quantities is the same for all"

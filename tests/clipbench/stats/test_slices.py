@@ -26,6 +26,13 @@ def test_bounds_of_hits_are_those_of_the_exact_test() -> None:
         assert (low, high) == pytest.approx((exact.low, exact.high))
 
 
+@pytest.mark.parametrize("tail", [0.025, 0.001])
+def test_bounds_of_hits_alone_or_of_none_are_those_of_no_success_in_n_trials(tail: float) -> None:
+    reach = tail ** (1 / 8)  # the chance to see none of 8
+    assert Slice.of_mean(np.ones(8)).bounds(tail) == pytest.approx((reach, 1))
+    assert Slice.of_mean(np.zeros(8)).bounds(tail) == pytest.approx((0, 1 - reach))
+
+
 def test_bounds_of_other_values_are_student_s() -> None:
     values = np.array([0.1, 0.4, 0.6, 0.9])  # of no skewness
     low, high = Slice.of_mean(values, within=None).bounds(0.01)

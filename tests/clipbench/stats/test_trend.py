@@ -42,7 +42,7 @@ def test_an_accuracy_without_a_logit_has_no_residual() -> None:
 
 @pytest.mark.parametrize(("n_images", "n_models", "at"), [(500, 85, 0.63), (10_000, 12, 0.75), (10_000, 85, 0.08)])
 def test_the_interval_of_a_residual_covers_the_true_one(n_images: int, n_models: int, at: float) -> None:
-    """Of models around a line, and one that truly lies 5 points above it: near the others, or far beyond them."""
+    """Simulate models around a line, and one that truly lies 5 points above it: near the others, or far beyond them."""
     rng, n_trials, covered = np.random.default_rng(1), 300, 0
     originals = np.linspace(0.55, 0.85, n_models)
     true = expit(0.92 * logit(at) - 0.5) + 0.05

@@ -8,9 +8,7 @@ from clipbench.distributed.group import n_processes, process_group, rank, sum_ov
 from clipbench.training.batches import Batch
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.model import CLIP
-from clipbench.training.gradients import add_gradients, sum_gradients
-from clipbench.training.losses import LOSSES
-from clipbench.training.towers import Towers
+from clipbench.training.step import LOSSES, Towers, add_gradients, sum_gradients
 
 N = 8
 CONFIG = ClipConfig(

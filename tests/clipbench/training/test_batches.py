@@ -7,12 +7,9 @@ import pytest
 
 from clipbench.data import DataOptions, Dataset, FileImage
 from clipbench.errors import DataError, UsageError
-from clipbench.training.batches import PairReader, SampleIndex, SampleOrder, load_batches
+from clipbench.training.batches import DatasetPairs, PairReader, SampleIndex, SampleOrder, load_batches, load_corpus
 from clipbench.training.clip.config import ClipConfig
-from clipbench.training.clip.preprocess import ClipPreprocess
-from clipbench.training.clip.tokenizer import train_tokenizer
-from clipbench.training.corpus import load_corpus
-from clipbench.training.pairs import DatasetPairs
+from clipbench.training.clip.inputs import ClipPreprocess, train_tokenizer
 
 
 def numbers(order: SampleOrder, step: int) -> list[int]:
@@ -46,10 +43,6 @@ def test_the_shares_of_all_processes_make_up_the_batch(n_pairs: int | None, n_pr
         assert list(chain.from_iterable(shares)) == alone.samples(step)
 
 
-def test_endless_data_are_taken_one_after_another() -> None:
-    assert numbers(SampleOrder(n_pairs=None, batch_size=3, seed=9), 5) == [15, 16, 17]
-
-
 def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(
         UsageError, match="a batch of 64 is larger than the data, 20 pairs to train on: give --batch-size 20 or less"
@@ -75,12 +68,6 @@ def test_worker_processes_give_the_same_batches(reader: PairReader) -> None:
         assert one.pixels.shape == (6, 3, 16, 16)
         np.testing.assert_array_equal(one.pixels.numpy(), other.pixels.numpy())
         np.testing.assert_array_equal(one.tokens.numpy(), other.tokens.numpy())
-
-
-def test_a_sample_gets_another_crop_each_time(reader: PairReader) -> None:
-    first = SampleIndex(position=0, pair=3, epoch=0)
-    np.testing.assert_array_equal(reader(first)[0], reader(first)[0])
-    assert (reader(first)[0] != reader(first._replace(position=40))[0]).any()
 
 
 def test_an_image_that_cannot_be_read_is_named(reader: PairReader, tmp_path: Path) -> None:

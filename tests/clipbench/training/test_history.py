@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,31 +103,10 @@ def test_runs_of_checkpoints_are_put_in_the_order_of_their_steps(tmp_path: Path)
     assert read_history(folders[0], *folders[1:]) == expected
 
 
-def test_a_training_is_called_by_its_folder_also_where_files_lie_deeper(tmp_path: Path) -> None:
-    runs = [run(tmp_path / f"{k}", k, ref=f"logs/mine/checkpoints/epoch_{k}.pt") for k in (1, 2)]
-    assert history_of_runs(runs).label == "mine"
-    other = run(tmp_path / "3", 3, ref="logs/other/checkpoints/epoch_3.pt")
-    assert history_of_runs([*runs, other]).label == tmp_path.name  # of no one training: where the runs lie
-
-
-def test_an_evaluation_that_failed_forbids_no_curve(tmp_path: Path) -> None:
-    runs = [
-        run(tmp_path / "a", 5),
-        run(tmp_path / "b", 6, None, params={"k": 2}, status="failed"),
-        run(tmp_path / "c", 7),
-    ]
-    assert history_of_runs(runs).values["zero-shot@birds/acc1"] == [0.5, None, 0.5]
-
-
 def test_of_two_runs_of_the_same_weights_the_one_made_last_counts(tmp_path: Path) -> None:
     late = run(tmp_path / "a", 5, 0.9, created="2026-02-01T00:00:00+00:00")
     early = run(tmp_path / "b", 5, 0.1)
     assert history_of_runs([late, early]).values["zero-shot@birds/acc1"] == [0.9]
-
-
-def test_runs_that_differ_in_what_they_cite_are_of_the_same_data(tmp_path: Path) -> None:
-    runs = [run(tmp_path / "a", 5), run(tmp_path / "b", 6, cite="Birds et al., 2020")]
-    assert history_of_runs(runs).values["zero-shot@birds/acc1"] == [0.5, 0.5]
 
 
 def test_runs_that_do_not_belong_into_one_curve_are_refused(tmp_path: Path) -> None:
@@ -147,8 +124,3 @@ def test_runs_that_do_not_belong_into_one_curve_are_refused(tmp_path: Path) -> N
         history_of_runs([Run(tmp_path, old)])
     with pytest.raises(UsageError, match="at least one run"):
         history_of_runs([])
-
-
-def test_neither_history_nor_monitor_import_torch() -> None:
-    code = "import sys, clipbench.training.history, clipbench.training.monitor; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

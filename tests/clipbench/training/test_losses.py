@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor
 
-from clipbench.training import losses
-from clipbench.training.losses import LOSSES
+from clipbench.training import step
+from clipbench.training.step import LOSSES
 
 THEIRS: dict[str, Any] = {"clip": ClipLoss(), "siglip": SigLipLoss()}
 
@@ -44,7 +44,7 @@ def test_loss_and_gradients_equal_open_clips(name: str) -> None:
 @pytest.mark.parametrize("rows", [1, 7, 23])
 def test_blocks_of_rows_change_nothing(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = loss_and_gradients(name, LOSSES[name])
-    monkeypatch.setattr(losses, "BLOCK_ELEMENTS", rows * 24)
+    monkeypatch.setattr(step, "BLOCK_ELEMENTS", rows * 24)
     for found, expected in zip(loss_and_gradients(name, LOSSES[name]), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 

@@ -15,7 +15,7 @@ WORDS = sorted("".join(pair) for pair in permutations("abcdefgh", 2))
 """Each a pair of characters that occurs once: all are equally frequent, and the alphabet alone orders them."""
 VOCABULARY = """
 import sys
-from clipbench.training.clip.tokenizer import train_tokenizer
+from clipbench.training.clip.inputs import train_tokenizer
 ids = train_tokenizer(sys.argv[1:], vocab_size=600, context_length=77).vocabulary()
 print(*[token.removesuffix("</w>") for token in sorted(ids, key=ids.__getitem__)[512:-2]])
 """

@@ -5,7 +5,7 @@ import torch
 from clipbench.training.batches import Batch
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.model import CLIP
-from clipbench.training.towers import Towers, measure, unit_vectors
+from clipbench.training.step import Towers, measure, unit_vectors
 
 N = 70
 

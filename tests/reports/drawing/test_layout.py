@@ -1,11 +1,10 @@
-"""Where panels stand and which legend explains them, whoever draws them."""
+"""Places of panels, and the legend that explains them, whoever draws them."""
 
 import pytest
 
 from clipbench_reports.drawing.layout import Layout, lay_out
 from clipbench_reports.drawing.marks import (
     Axis,
-    Boxes,
     Chart,
     Dots,
     Line,
@@ -13,8 +12,6 @@ from clipbench_reports.drawing.marks import (
     Panel,
     Role,
     Rule,
-    Shade,
-    Words,
     nice_axis,
 )
 
@@ -49,38 +46,10 @@ def shape(found: Layout) -> list[int]:
     return [len(row) for row in found.rows]
 
 
-def test_one_legend_serves_panels_of_the_same_entries() -> None:
-    found = lay_out(figure(panel(line("a"), line("b")), panel(line("b"), line("a")), n_columns=2))
-    assert names(found) == ["a", "b"] and own_names(found) == [[], []]
-
-
 def test_one_legend_serves_panels_that_models_share_whatever_else_is_in_them() -> None:
     models, level = (line("base", "m0"), line("tuned", "m1")), Rule(at=0.9, axis="y", role="ink", name="90 %")
     found = lay_out(figure(panel(*models, CHANCE), panel(*models, level), n_columns=2))
     assert names(found) == ["base", "tuned", "90 %", "chance"] and own_names(found) == [[], []]
-
-
-def test_one_legend_serves_panels_that_have_some_of_its_entries() -> None:
-    found = lay_out(figure(panel(line("a")), panel(line("a"), line("b"), line("c")), panel(line("c")), n_columns=3))
-    assert names(found) == ["a", "b", "c"] and own_names(found) == [[], [], []]
-
-
-def test_panels_of_different_entries_have_a_legend_each() -> None:
-    found = lay_out(figure(panel(line("a"), line("b")), panel(line("c"), line("d")), n_columns=2))
-    assert names(found) == [] and own_names(found) == [["a", "b"], ["c", "d"]]
-
-
-def test_what_is_plain_or_written_in_the_image_needs_no_legend() -> None:
-    assert names(lay_out(figure(panel(line("only"))))) == []
-    assert names(lay_out(figure(panel(line(""), line(""))))) == []
-    assert names(lay_out(figure(panel(line("a"), line("b"), line("c")), keys=("a", "c")))) == []
-    words, boxes = Words(words="w", x=0, y=0, name="words"), Boxes(corners=[(0, 0, 1, 1)], name="boxes")
-    assert names(lay_out(figure(panel(line("a"), words, boxes)))) == []
-
-
-def test_a_rule_or_a_shade_is_never_left_without_its_name() -> None:
-    assert names(lay_out(figure(panel(CHANCE)))) == ["chance"]
-    assert names(lay_out(figure(panel(Shade(low=0, high=1, name="beyond"))))) == ["beyond"]
 
 
 def test_marks_of_one_name_share_an_entry_and_chance_comes_last() -> None:
@@ -105,34 +74,6 @@ def test_columns_that_do_not_fit_are_divided_evenly(n_columns: int, at_most: int
     found = lay_out(figure(*[panel()] * (2 * n_columns), n_columns=n_columns), at_most=at_most)
     assert found.n_columns == expected
     assert set(shape(found)) == {expected}
-
-
-def test_different_quantities_are_named_over_their_panels() -> None:
-    found = lay_out(figure(panel(label="Gap"), panel(label="Loss", title="tiny"), panel(), n_columns=3))
-    assert [(place.panel.title, place.panel.y.label) for place in found.rows[0]] == [
-        ("Gap", ""),
-        ("tiny: Loss", ""),
-        ("", ""),
-    ]
-
-
-def test_one_quantity_is_named_at_the_first_panel_of_each_row() -> None:
-    found = lay_out(figure(*(panel(label="Gap", title=name) for name in "abcd"), n_columns=2))
-    assert [[(place.panel.title, place.panel.y.label) for place in row] for row in found.rows] == [
-        [("a", "Gap"), ("b", "")],
-        [("c", "Gap"), ("d", "")],
-    ]
-
-
-def test_quantities_below_each_other_keep_their_labels_at_their_axes() -> None:
-    two = figure(panel(label="Gap"), panel(label="Loss"))
-    for found in (lay_out(two), lay_out(Chart(title="", panels=two.panels, reading="", n_columns=2), at_most=1)):
-        assert [place.panel.y.label for row in found.rows for place in row] == ["Gap", "Loss"]
-
-
-def test_a_broad_panel_keeps_its_label_at_its_axis() -> None:
-    found = lay_out(figure(panel(label="Share", is_broad=True), panel(label="Gap"), panel(label="Loss"), n_columns=2))
-    assert found.rows[0][0].panel.y.label == "Share" and found.rows[0][0].panel.title == ""
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """A figure as SVG: everything stands where its numbers say, whatever its names are."""
 
 import re
-from itertools import pairwise
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -28,7 +27,7 @@ from clipbench_reports.drawing.marks import (
 
 PLAIN = Axis(low=0, high=10)
 LEFT, RIGHT, TOP, FOOT = 10, 384, 12, 199
-"""Of the plane of a panel without words: 10 pixels on the left and 16 on the right of 400; half as high as wide."""
+"""Edges of the plane of a panel without words: 10 pixels on the left, 16 on the right of 400; half as high as wide."""
 
 
 def figure(*marks: Mark, x: Axis = PLAIN, y: Axis = PLAIN, **changes: object) -> Chart:
@@ -89,22 +88,11 @@ def test_every_kind_of_mark_stands_where_its_numbers_say() -> None:
         assert part in drawn, part
 
 
-def test_a_band_is_drawn_from_its_low_to_its_high_bounds() -> None:
-    drawn = page.draw(figure(Line(xs=[0, 10], ys=[5, 5], lows=[0, 0], highs=[10, 10], role="text")))
-    assert paths(drawn, "area text") == ["M10 199L384 199L384 12L10 12Z"]
-
-
 def test_the_first_row_of_a_matrix_is_on_top() -> None:
     cells = Cells(depths=np.array([[0.0, 1.0], [0.0, 0.0]]), values=np.zeros((2, 2)), words=[(0, 1, "99")])
     drawn = page.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=2, high=0)))
     assert paths(drawn, "cells") == ["M1 0h1"]
     assert '<text x="290.5" y="63.2" class="on" text-anchor="middle">99</text>' in drawn
-
-
-def test_faint_cells_are_not_lost() -> None:
-    cells = Cells(depths=np.sqrt(np.array([[0.002, 1.0]])), values=np.zeros((1, 2)))
-    drawn = page.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=1, high=0)))
-    assert paths(drawn, "cells") == ["M0 0h1", "M1 0h1"]
 
 
 def test_what_is_not_finite_is_not_drawn() -> None:
@@ -122,12 +110,6 @@ def test_what_is_not_finite_is_not_drawn() -> None:
     assert "image" not in drawn and 'd="M"' not in drawn
 
 
-def test_a_dense_cloud_is_one_path() -> None:
-    drawn = page.draw(figure(Dots(xs=[0, 10], ys=[0, 10], role="image", is_dense=True)))
-    assert paths(drawn, "specks image") == ["M10 199h.1M384 12h.1"]
-    assert "<circle" not in drawn
-
-
 def test_names_from_outside_stay_words(parts: SimpleNamespace) -> None:
     name = parts.hostile
     axis = Axis(low=0, high=10, ticks=[5], names=[name], label=name)
@@ -141,65 +123,6 @@ def test_names_from_outside_stay_words(parts: SimpleNamespace) -> None:
     assert "<script" not in drawn
 
 
-def test_equal_figures_give_equal_images() -> None:
-    def made() -> str:
-        values = np.random.default_rng(0).random((4, 4))
-        return page.draw(figure(Cells(depths=values, values=values), x=Axis(low=0, high=4), y=Axis(low=4, high=0)))
-
-    assert made() == made()
-
-
-def test_a_legend_names_each_mark_once_and_chance_last() -> None:
-    chance = Rule(at=1, axis="y", role="chance", name="chance")
-    lines = [Line(xs=[0, 1], ys=[0, 1], role="image", name="a") for _ in range(2)]
-    drawn = page.draw(figure(chance, *lines, Line(xs=[0], ys=[0], role="text", name="b")))
-    assert words(drawn) == ["a", "b", "chance"]
-    assert words(page.draw(figure(lines[0]))) == []  # one line of data needs no name
-    assert words(page.draw(figure(chance))) == ["chance"]
-    assert words(page.draw(figure(chance, *lines, keys=["a"]))) == ["chance"]
-
-
-def test_a_legend_takes_as_many_lines_as_it_needs() -> None:
-    marks = [Line(xs=[0], ys=[0], role="ink", name=f"a rather long name {k}") for k in range(3)]
-    drawn = page.draw(figure(*marks))
-    heights = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="name', drawn)]
-    assert heights[0] < heights[1] < heights[2]
-    assert float(re.findall(r'<svg viewBox="0 0 400 ([\d.]+)"', drawn)[0]) > heights[2] + 187
-
-
-def test_names_that_would_touch_are_left_out() -> None:
-    names = [f"name {k}" for k in range(40)]
-    axis = Axis(low=40, high=0, ticks=[k + 0.5 for k in range(40)], names=names)
-    drawn = page.draw(figure(y=axis))
-    written = [name for name in words(drawn) if name.startswith("name")]
-    assert written[0] == "name 0" and 5 < len(written) < 20
-    heights = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="soft"', drawn)]
-    assert min(np.diff(heights)) >= 13
-
-
-def test_turned_names_stand_under_their_places_and_have_room() -> None:
-    names = ["a long name of a class", "b"]
-    axis = Axis(low=0, high=2, ticks=[0.5, 1.5], names=names, is_turned=True)
-    flat, turned = (page.draw(figure(x=each)) for each in (PLAIN, axis))
-    assert turned.count("rotate(-90") == 2 and words(turned) == names
-    tall, low = (float(re.findall(r'viewBox="0 0 400 ([\d.]+)"', drawn)[0]) for drawn in (turned, flat))
-    assert tall - low > 7 * len(names[0])
-
-
-def test_panels_stand_beside_each_other_and_the_image_is_wider() -> None:
-    panel = Panel(x=PLAIN, y=PLAIN, marks=[], title="one")
-    drawn = page.draw(Chart(title="", panels=[panel] * 3, reading="", n_columns=2))
-    root = ElementTree.fromstring(drawn)
-    assert root.get("width") == "600"
-    at = [(float(text.get("x", 0)), float(text.get("y", 0))) for text in root.iter("text")]
-    assert at[1][0] - at[0][0] == 300 and at[1][1] == at[0][1] and at[2][0] == at[0][0] and at[2][1] > at[0][1] + 100
-
-
-def test_a_broad_image_is_as_wide_as_it_says() -> None:
-    assert ElementTree.fromstring(page.draw(figure(breadth=1.5))).get("width") == "600"
-    assert figure(breadth=1.5).is_wide and not figure(breadth=1.1).is_wide
-
-
 def test_on_a_narrow_screen_panels_stand_below_each_other_each_with_its_own_axis() -> None:
     panels = [
         Panel(x=PLAIN, y=Axis(low=0, high=10, ticks=[0, 10], label="Gap"), marks=[], title=title)
@@ -211,22 +134,6 @@ def test_on_a_narrow_screen_panels_stand_below_each_other_each_with_its_own_axis
     assert words(narrow).count("Gap") == words(narrow).count("10") == 3
     assert ElementTree.fromstring(narrow).get("width") == "400" and ElementTree.fromstring(narrow).get("aria-label")
     assert page.draw_narrow(figure()) == ""  # one image serves both
-
-
-def test_on_a_narrow_screen_long_names_take_several_lines_and_none_is_left_out() -> None:
-    names = [f"image_text_calibration_error_of_set_{k} ↓" for k in range(8)]
-    axis = Axis(low=7.5, high=-0.5, ticks=range(8), names=names)
-    narrow = ElementTree.fromstring(page.draw_narrow(figure(Line(xs=[0], ys=[0], role="ink"), y=axis, breadth=1.75)))
-    lines = [element for element in narrow.iter("text") if element.text not in ("0", "10")]
-    assert "".join(line.text or "" for line in lines) == "".join(names)
-    assert all(len(line.text or "") <= 22 for line in lines) and narrow.get("width") == "400"
-    heights = [float(line.get("y", 0)) for line in lines]
-    assert all(below - above >= 15 for above, below in pairwise(heights))
-
-
-def test_a_large_matrix_is_not_drawn_again_for_a_narrow_screen() -> None:
-    cells = Cells(depths=np.zeros((2, 2)), values=np.zeros((2, 2)))
-    assert page.draw_narrow(figure(cells, breadth=1.75)) == ""
 
 
 def test_the_area_of_a_dot_grows_with_its_samples() -> None:

@@ -12,13 +12,11 @@ import numpy as np
 import pandas
 import PIL.Image
 import pytest
-from markupsafe import Markup
 
 from clipbench.results import numbers as fmt
-from clipbench.results.run import Run
 from clipbench_reports.drawing import plotted
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.told import told
+from clipbench_reports.drawing.plotted import told
 from clipbench_reports.page.report import write_report
 
 if TYPE_CHECKING:
@@ -55,12 +53,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
     ]
     drawn: list[Chart] = []
 
-    def tell(figure: Chart) -> Markup:
+    def tell(figure: Chart) -> str:
         drawn.append(figure)
-        return Markup(told(figure))
+        return told(figure)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clipbench_reports.page.report._told", tell)
+        patch.setattr("clipbench_reports.page.html.told", tell)
         write_report([run], folder / "one.html")
     write_report(small[:1], folder / "small.html")
     write_report(small, folder / "many.html")
@@ -124,15 +122,6 @@ def test_arrow_keys_read_out_the_marks_of_every_figure(pages: SimpleNamespace, v
         assert page.evaluate(f"document.activeElement.dispatchEvent({BEYOND})")  # after the last, the page may scroll
         page.keyboard.press("Escape")
         assert not figure.locator(".pointed").is_visible() and not figure.locator(".drawing .here").count()
-
-
-def test_marks_of_a_model_that_is_not_shown_are_not_told(pages: SimpleNamespace, visit: Visit) -> None:
-    page = visit(pages.many)
-    figure = figure_of(page, "Recall@1, ")
-    page.locator(".picker input").first.press("Space")
-    figure.locator(".drawing").focus()
-    page.keyboard.press("Home")
-    assert "small1" in page.locator("#told").inner_text()
 
 
 def saved(page: "Page", figure: Any, kind: str) -> bytes:
@@ -214,35 +203,6 @@ def test_an_address_opens_its_failure_and_can_be_copied(pages: SimpleNamespace, 
     page.locator("details[open] .opener:focus").wait_for()  # its fold is open, once the event of closing has come
 
 
-def test_a_sample_that_fails_twice_has_two_addresses(pages: SimpleNamespace, visit: Visit) -> None:
-    page = visit(pages.many)
-    names = [str(card.get_attribute("data-sample")) for card in page.locator(".failures > li[data-sample]").all()]
-    again = next(place for place, name in enumerate(names) if name in names[:place])  # by the other model
-    for place, end in ((names.index(names[again]), names[again]), (again, f"{names[again]}~2")):
-        page.locator(".failures > li[data-sample] .opener").nth(place).evaluate("(each) => each.click()")
-        assert page.url.endswith(f"/sample/{end}")
-        page.keyboard.press("Escape")
-        page.wait_for_url(pages.many.as_uri())
-
-
-def test_a_search_shows_the_failures_that_hold_its_words_and_clears_again(pages: SimpleNamespace, visit: Visit) -> None:
-    page = visit(pages.one)
-    before = page.locator("main").inner_text()
-    sample = str(page.locator(".failures > li[data-sample]").last.get_attribute("data-sample"))
-    field = page.get_by_label("Search the failures")
-    found = page.locator(".found > li")
-    field.press_sequentially(sample)
-    assert found.count() >= 1 and sample in [each.get_attribute("data-sample") for each in found.all()]
-    assert re.match(r"\d+ of \d+ failures", page.locator(".failure-search output").inner_text())
-    found.first.locator(".opener").click()
-    page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.closest('.found') !== null")
-    field.fill("nothing of the kind")
-    assert not found.count() and page.locator(".failure-search output").inner_text().startswith("0 of")
-    field.fill("")
-    assert page.locator("main").inner_text() == before
-
-
 def test_axe_finds_no_fault_in_what_is_open(pages: SimpleNamespace, visit: Visit, axe_faults: Faults) -> None:
     page = visit(pages.small, width=360)
     page.get_by_label("Search the failures").fill("image")
@@ -251,21 +211,3 @@ def test_axe_finds_no_fault_in_what_is_open(pages: SimpleNamespace, visit: Visit
     assert page.locator(".found > li").count() and not axe_faults(page)
     page.locator(".failures .opener").first.click()
     assert not axe_faults(page)
-
-
-def test_names_of_samples_are_words_wherever_they_are_shown(
-    make_run: Callable[..., Run], parts: SimpleNamespace, visit: Visit, tmp_path: Path
-) -> None:
-    payload = "".join(parts.payloads)
-    found = parts.zero_shot(np.random.default_rng(0), (payload, "b", "c"), n=40)
-    found["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(40)], object)
-    write_report([make_run({"zero-shot@d": found})], tmp_path / "report.html")
-    page = visit(tmp_path / "report.html", bypass_csp=True)
-    page.get_by_label("Search the failures").fill(payload[:20])
-    page.locator(".failures .opener").first.click()
-    assert payload in page.get_by_role("dialog").inner_text()
-    page.keyboard.press("Escape")
-    for figure in page.locator("figure").all()[:3]:
-        figure.locator(".drawing").focus()
-        page.keyboard.press("End")
-    assert page.evaluate("window.broken") is None

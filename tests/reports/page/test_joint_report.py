@@ -11,14 +11,11 @@ import numpy as np
 import pytest
 
 from clipbench.results.run import Run
-from clipbench_reports.galleries.points import CLOUD_SHARES
 from clipbench_reports.page.groups import group
 from clipbench_reports.page.report import write_report
-from clipbench_reports.page.section import n_shares
+from clipbench_reports.page.section import CLOUD_SHARES, n_shares
 
 MakeRun = Callable[..., Run]
-FIGURES = {"zero-shot": 3, "retrieval": 2, "modality-gap": 6}
-"""Of zero-shot, retrieval and modality-gap, as the runs of these tests have them."""
 
 
 def sections(folder: Path, *runs: Run) -> dict[str, str]:
@@ -70,27 +67,6 @@ def changed(run: Run, **changes: Any) -> Run:
     return replace(run, result=replace(run.result, evaluations=[replace(found, **changes)]))
 
 
-def test_the_figures_of_all_models_come_first_and_once(runs: list[Run], joint: dict[str, str], tmp_path: Path) -> None:
-    alone = sections(tmp_path, runs[0])
-    for anchor, n in FIGURES.items():
-        together, *models = by_model(joint[anchor])
-        assert alone[anchor].count("<figure") == together.count("<figure") == n and len(models) == 2
-        assert not any("<figure" in each for each in models)
-        assert all('class="finding"' in each for each in models)
-
-
-def test_the_title_of_a_joint_figure_has_the_number_of_each_model(runs: list[Run], joint: dict[str, str]) -> None:
-    tables = [run.samples(run.result.evaluations[0]) for run in runs]
-    shown = ["{:.1f} and {:.1f} %".format(*(100 * table[name].mean() for name in ("confidence", "acc1"))) for table in tables]  # fmt: skip
-    assert f"Mean confidence and accuracy: base {shown[0]}; tuned {shown[1]}." in joint["zero-shot"]
-
-
-def test_a_model_is_called_the_same_in_sentences_tables_and_figures(joint: dict[str, str]) -> None:
-    for anchor in ("summary", "scorecard", *FIGURES):
-        assert re.search(r"\bbase\b", joint[anchor]) and "models/" not in joint[anchor]
-    assert "models/base" in joint["provenance"]  # as it was asked for
-
-
 def test_what_only_some_models_have_is_named(small: list[Run], tmp_path: Path) -> None:
     found = sections(tmp_path, small[0], changed(small[1], curves={}))["retrieval"]
     assert "Not drawn for <bdi>tuned</bdi>: <bdi>no recall curve across images and captions was kept</bdi>." in found
@@ -105,24 +81,6 @@ def test_models_that_must_not_be_compared_have_figures_of_their_own(small: list[
     assert "the models differ in parameters. Each has figures of its own." in found
     together, *models = by_model(found)
     assert "<figure" not in together and [each.count("<figure") for each in models] == [2, 2]
-
-
-def test_points_are_told_for_each_model_of_a_cloud(joint: dict[str, str]) -> None:
-    for place in range(2):
-        (told,) = re.findall(
-            rf'<template class="points" data-model="{place}">(.*?)</template>', joint["modality-gap"], re.DOTALL
-        )
-        assert told.count("<bdi>pair-") == 60
-        cloud = joint["modality-gap"].partition('<template class="points"')[0].rpartition("<figure")[2]
-        assert cloud.count(f'<div data-model="{place}"><svg') == 1 and cloud.count("specks image") == 2
-
-
-def test_a_figure_of_two_models_names_each_once_and_has_no_other_colours(joint: dict[str, str]) -> None:
-    recall, narrow = joint["retrieval"].split("<figure")[1].split('<div class="slim">')
-    assert recall.count(">base</text>") == recall.count(">tuned</text>") == 1
-    assert narrow.count(">base</text>") == narrow.count(">tuned</text>") == 1
-    roles = {word for css in re.findall(r'class="([^"]*)"', recall) for word in css.split()}
-    assert {"m0", "m1", "chance"} <= roles and not roles & {"image", "text", "m2"}
 
 
 def test_every_label_set_is_drawn_of_all_models_together(

@@ -12,7 +12,7 @@ import pytest
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run
 from clipbench_reports.page.report import write_report
-from clipbench_reports.page.scorecard import Control, controls_of, loose_controls
+from clipbench_reports.page.scorecard import controls_of, loose_controls
 
 MakeRun = Callable[..., Run]
 
@@ -30,37 +30,15 @@ def record(metrics: dict[str, Metric], controls: dict[str, Metric]) -> Evaluatio
     )
 
 
-def words(found: list[Control]) -> list[tuple[str, str]]:
-    return [(each.words, each.value) for each in found]
-
-
 def test_a_control_stands_beside_each_metric_that_it_names() -> None:
     metrics = dict.fromkeys(("r@1", "r@5", "rank"), Metric(value=0.5, title="Metric"))
     ties = Metric(value=0.25, title="Ties", control_of=["r@1", "r@5", "gone"])
     evaluation = record(metrics, {"ties": ties, "mine": Metric(value=0.5, title="Of none")})
-    assert {name: words(controls_of(name, evaluation)) for name in metrics} == {
+    assert {name: controls_of(name, evaluation) for name in metrics} == {
         "r@1": [("ties", "25.0 %")],
         "r@5": [("ties", "25.0 %")],
         "rank": [],
     }
-
-
-def test_a_variant_of_a_metric_is_said_only_where_it_has_another_value() -> None:
-    metrics = {name: Metric(value=0.5, title="Text score") for name in ("a/text_acc", "b/text_acc")}
-    strict = {
-        f"{of}/text_acc_strict": Metric(value=value, title="Text score, ties as misses", control_of=[f"{of}/text_acc"])
-        for of, value in (("a", 0.5), ("b", 0.4))
-    }
-    same_words = {"b/same_words": Metric(value=None, title="Captions of the same words", control_of=["b/text_acc"])}
-    evaluation = record(metrics, {**strict, **same_words})
-    assert controls_of("a/text_acc", evaluation) == []
-    assert words(controls_of("b/text_acc", evaluation)) == [("ties as misses", "40.0 %")]
-
-
-def test_a_control_that_has_the_metric_s_value_by_chance_is_said() -> None:
-    majority = Metric(value=0.5, title="Always the most frequent class", control_of=["acc1"])
-    evaluation = record({"acc1": Metric(value=0.5, title="Top-1 accuracy")}, {"majority_class": majority})
-    assert words(controls_of("acc1", evaluation)) == [("always the most frequent class", "50.0 %")]
 
 
 def test_what_belongs_to_no_metric_is_said_of_the_evaluation_where_it_has_a_title() -> None:
@@ -72,7 +50,7 @@ def test_what_belongs_to_no_metric_is_said_of_the_evaluation_where_it_has_a_titl
         "old": Metric(value=0.5),
     }
     evaluation = record({"text_acc": Metric(value=0.5)}, controls)
-    assert words(loose_controls(evaluation, controls)) == [
+    assert loose_controls(evaluation) == [
         ("ties", "12.5 %"),
         ("same words (attributes swapped)", "100.0 %"),
     ]
@@ -100,13 +78,6 @@ def evaluation(parts: SimpleNamespace) -> dict[str, dict[str, object]]:
     }
 
 
-def cards(path: Path) -> list[str]:
-    """Return the words of the tables of a report, without its marks."""
-    tables = re.findall(r"<table class=\"card.*?</table>", path.read_text(encoding="utf-8"), re.DOTALL)
-    rows = ["|".join(re.findall(r"<tr.*?</tr>", each, re.DOTALL)) for each in tables]
-    return [" ".join(re.sub(r"<[^>]*>", "", each).replace("\N{NO-BREAK SPACE}", " ").split()) for each in rows]
-
-
 def test_each_evaluation_and_label_set_has_one_headline_row_and_the_others_are_folded(
     make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -129,34 +100,3 @@ def test_each_evaluation_and_label_set_has_one_headline_row_and_the_others_are_f
         rows = [re.findall(r'<th scope="row">([^<]*)', each) for each in re.findall(table, html, re.DOTALL)]
         assert rows == [["Top-1 (kind)", "Top-1 (shape)", "first", "empty"], ["empty", "second"]]
         assert html.index('id="further"') < html.index('id="metrics"')
-
-
-def test_controls_stand_beside_the_metric_and_all_of_them_in_the_section(
-    make_run: MakeRun, tmp_path: Path, evaluation: dict[str, dict[str, object]]
-) -> None:
-    write_report([make_run(evaluation)], tmp_path / "report.html")
-    heads, all_metrics, section = cards(tmp_path / "report.html")
-    assert "swap/text_acc – controls: always the shorter caption 52.0 % · same words 100.0 % 50.0" in all_metrics
-    assert "Composition on scenes – controls: ties 0.0 % |" in all_metrics
-    assert "controls:" not in heads + section and "mine" not in all_metrics
-    assert all(name in section for name in ("swap/shorter_caption", "swap/same_words", "tie_rate", "mine"))
-
-
-def test_of_several_models_controls_stand_once_where_they_are_the_same_and_else_by_model(
-    make_run: MakeRun, tmp_path: Path, evaluation: dict[str, dict[str, object]]
-) -> None:
-    one, other = (make_run(evaluation, name=name) for name in ("a", "b"))
-    record = other.result.evaluations[0]
-    controls = {**record.controls, "tie_rate": replace(record.controls["tie_rate"], value=0.5)}
-    changed = replace(other, result=replace(other.result, evaluations=[replace(record, controls=controls)]))
-    write_report([one, changed], tmp_path / "report.html")
-    all_metrics, *_ = cards(tmp_path / "report.html")
-    assert all_metrics.count("same words") == 1
-    assert (
-        "Composition on scenes – controls of vit-b-32 (a): ties 0.0 % – controls of vit-b-32 (b): ties 50.0 %"
-        in all_metrics
-    )
-    controls["swap/same_words"] = replace(controls["swap/same_words"], value=0.5)
-    write_report([one, changed], tmp_path / "report.html")
-    all_metrics, *_ = cards(tmp_path / "report.html")
-    assert "vit-b-32 (b) – controls: always the shorter caption 52.0 % · same words 50.0 %" in all_metrics

@@ -1,6 +1,7 @@
-"""Which data, models and panels of the runs a plot takes, and what it calls them."""
+"""Data, models and panels of the runs that a plot takes, and what it calls them."""
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,11 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from clipbench.errors import PluginFault
 from clipbench.results.run import Run
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Axis, Chart, Panel
-from clipbench_reports.page.evidence import ModelEvidence
-from clipbench_reports.plots.plots import PLOTS, Plot, PlotOptions, write_plot
+from clipbench_reports.evidence.evidence import ModelEvidence
+from clipbench_reports.plots import plots
+from clipbench_reports.plots.plots import PlotOptions, write_plot
+from clipbench_reports.sections.section import LoadedSection, Plot, Section, load_section
 
 MakeRun = Callable[..., Run]
 AXIS = Axis(low=0, high=1)
@@ -38,34 +42,34 @@ def test_what_draws_every_task_can_be_held_to_one_data_set(
         assert {row["panel"] for row in csv.DictReader(file)} == {"zero-shot@b", "other@b"}
 
 
-def test_models_whose_last_names_are_the_same_are_called_by_their_paths(
-    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Chart]
+def bring(monkeypatch: pytest.MonkeyPatch, *draws: Callable[[Sequence[ModelEvidence]], Chart]) -> None:
+    """Have the section of zero-shot, of a package, bring a plot ``mine``, and another of a name that is taken."""
+    offered = {"mine": Plot(summary="mine", draws=draws), "scorecard": Plot(summary="another", draws=draws)}
+    loaded = LoadedSection(Section(plots=offered), package="stranger")
+    monkeypatch.setattr(plots, "load_section", lambda task: loaded if task == "zero-shot" else load_section(task))
+
+
+def panel_of(models: Sequence[ModelEvidence]) -> Chart:
+    return Chart(title="Title.", panels=[Panel(x=AXIS, y=AXIS, marks=[])], reading="Read.")
+
+
+def broken(models: Sequence[ModelEvidence]) -> Chart:
+    raise ZeroDivisionError("division by zero")
+
+
+def test_what_the_section_of_a_package_fails_to_draw_costs_itself_alone(
+    make_run: MakeRun, tmp_path: Path, undrawn: list[Chart], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {"modality-gap@scenes": parts.modality_gap(np.random.default_rng(0), n=30)}
-    runs = [
-        make_run(found, name=name, model={**parts.model, "ref": f"{name}/last"}).folder for name in ("slow", "fast")
-    ]
-    write_plot("cones", runs, tmp_path / "figure.svg", PlotOptions())
-    assert [panel.title for panel in undrawn[0].panels] == ["slow/last", "fast/last"]
-
-
-@pytest.mark.parametrize(("n_draws", "broad"), [(2, []), (3, ["panel 0"]), (4, ["panel 0"])])
-def test_of_many_panels_the_first_is_broad_and_the_others_stand_beside_each_other(
-    n_draws: int,
-    broad: list[str],
-    make_run: MakeRun,
-    tmp_path: Path,
-    undrawn: list[Chart],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def drawing(place: int) -> Callable[[Sequence[ModelEvidence]], Chart]:
-        panel = Panel(x=AXIS, y=AXIS, marks=[], title=f"panel {place}")
-        return lambda models: Chart(title=f"Title {place}.", panels=[panel], reading="Read.")
-
-    mine = Plot(summary="", tasks=("zero-shot",), draws=tuple(map(drawing, range(n_draws))))
-    monkeypatch.setitem(PLOTS, "mine", mine)
-    write_plot("mine", [make_run().folder], tmp_path / "figure.svg", PlotOptions(data="scenes"))
-    (figure,) = undrawn
-    assert [panel.title for panel in figure.panels] == [f"panel {place}" for place in range(n_draws)]
-    assert [panel.title for panel in figure.panels if panel.is_broad] == broad and figure.n_columns == 1 + len(broad)
-    assert figure.title.startswith("Title 0. Title 1.") and figure.reading == "Read."
+    run = make_run().folder
+    told = r"broken of stranger failed \(ZeroDivisionError: division by zero\)"
+    bring(monkeypatch, broken, panel_of)
+    with pytest.warns(UserWarning) as said:
+        write_plot("mine", [run], tmp_path / "figure.svg", PlotOptions(data="scenes"))
+    assert [figure.title for figure in undrawn] == ["Title."]
+    assert [bool(re.search(told, str(each.message))) for each in said] == [False, True]
+    assert str(said[0].message) == "the plot scorecard of stranger is left out: there is another"
+    bring(monkeypatch, broken)
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(PluginFault, match=rf"^cannot draw mine: {told}$"):
+        write_plot("mine", [run], tmp_path / "figure.svg", PlotOptions(data="scenes"))
+    with pytest.warns(UserWarning, match="left out"):
+        assert plots.plots()["mine"] == "mine" and plots.plots()["scorecard"] != "another"

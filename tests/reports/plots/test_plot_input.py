@@ -1,6 +1,5 @@
-"""What is wrong with a plot that is asked for is one line, and nothing is written or lost over it."""
+"""Errors in what a plot is asked for are one line, and nothing is written or lost over them."""
 
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import ClipbenchError, MachineError, UsageError
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, write_result
-from clipbench.training.history import history_of_runs
-from clipbench_reports import figures
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.plotted import COLUMNS
 from clipbench_reports.plots.plots import PlotOptions, write_plot
@@ -56,12 +53,7 @@ def test_names_that_are_not_known_are_told_with_the_nearest(make_run: MakeRun, r
 
 @pytest.mark.parametrize("width", ["abc", "columns", ""])
 def test_a_width_is_a_word_or_a_number(make_run: MakeRun, refused: Refused, width: str) -> None:
-    refused(rf"^--width {width}: expected column, full or a number of cm$", "gap", make_run(), width=width)
-
-
-@pytest.mark.parametrize("width", ["0", "-5", "2.9", "101", "nan", "inf"])
-def test_a_width_is_one_that_paper_has(make_run: MakeRun, refused: Refused, width: str) -> None:
-    refused(rf"^--width {width}: expected 3 to 100 cm$", "gap", make_run(), width=width)
+    refused(rf"^width='{width}': expected column, full or a number of cm$", "gap", make_run(), width=width)
 
 
 def test_a_style_that_is_not_there_is_named(make_run: MakeRun, refused: Refused, tmp_path: Path) -> None:
@@ -76,27 +68,12 @@ def test_a_folder_without_a_run_is_named(refused: Refused, tmp_path: Path) -> No
     refused(r"no such file or folder: .*nowhere$", "track", nowhere)
 
 
-def test_a_task_that_was_not_asked_is_named(make_run: MakeRun, refused: Refused) -> None:
-    refused(
-        r"/run has no composition to draw composition from: clipbench run --tasks composition$",
-        "composition",
-        make_run(),
-    )
-
-
-def test_an_evaluation_that_could_not_be_had_gives_its_reason(make_run: MakeRun, refused: Refused) -> None:
-    gated = {"status": "unavailable", "reason": "flickr30k is gated: accept its terms"}
-    run = make_run({"modality-gap@flickr30k": gated})
-    told = r"has no modality-gap to draw gap from; modality-gap@flickr30k is unavailable \(flickr30k is gated: accept"
-    refused(told, "gap", run)
-
-
 def test_of_several_data_sets_one_must_be_chosen(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     run = make_run({f"modality-gap@{data}": parts.modality_gap(rng, n=30) for data in ("scenes", "coco")})
-    refused(r"^run .* has modality-gap on scenes, coco: choose with --data$", "cones", run)
+    refused(r"^run .* has modality-gap on scenes, coco: choose with data$", "cones", run)
     refused(r"has no modality-gap on mars to draw cones from; modality-gap@scenes is ok; ", "cones", run, data="mars")
     write_plot("cones", [run.folder], tmp_path / "cones.svg", PlotOptions(data="coco"))
     assert "modality-gap@coco" in (tmp_path / "cones.txt").read_text()
@@ -106,7 +83,7 @@ def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:
     kept = parts.modality_gap(np.random.default_rng(0), n=30)
-    hint = r"run again with --keep-arrays to have all arrays$"
+    hint = r"run again with keep_arrays=True to have all arrays$"
     without = make_run({"modality-gap@scenes": {**kept, "arrays": {}}}, name="without")
     refused(rf"^cannot draw gap: .*/without: the run kept no array .images.; {hint}", "gap", without)
     lost = make_run({"modality-gap@scenes": kept}, name="lost")
@@ -132,14 +109,6 @@ def test_arrays_that_are_no_vectors_of_pairs_are_damaged(
     refused(r"^cannot draw gap: modality-gap@scenes in .*: the run is damaged, make it again$", "gap", run)
 
 
-def test_curves_that_an_older_run_lacks_are_not_promised_of_arrays(
-    make_run: MakeRun, parts: SimpleNamespace, refused: Refused
-) -> None:
-    old = make_run({"modality-gap@scenes": {**parts.modality_gap(np.random.default_rng(0), n=30), "curves": {}}})
-    for name in ("cones", "shift", "corrections", "spectrum", "similarity-calibration"):
-        refused(rf"^cannot draw {name}: .*run modality-gap again to have it$", name, old)
-
-
 def test_vectors_that_are_all_equal_are_nothing_to_map(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:
@@ -148,38 +117,6 @@ def test_vectors_that_are_all_equal_are_nothing_to_map(
     run = make_run({"modality-gap@scenes": {**kept, "arrays": {"images": same, "texts": same}}})
     refused("all kept vectors are equal, so there is nothing to map", "gap", run)
     refused("the means of images and texts are equal, so there is no gap vector", "gap", run, projection="gap-axis")
-
-
-def test_a_panel_that_only_some_models_have_is_drawn_of_them_and_the_caption_says_so(
-    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
-) -> None:
-    whole = parts.modality_gap(np.random.default_rng(0), n=30)
-    less = {name: curve for name, curve in whole["curves"].items() if not name.startswith("loss_by_corr")}
-    less = {name: curve for name, curve in less.items() if not name.startswith("text_retrieval_recall@1_by_cent")}
-    runs = [make_run({"modality-gap@scenes": {**whole, "curves": each}}, name=f"run{k}") for k, each in enumerate((whole["curves"], less))]  # fmt: skip
-    write_plot("corrections", [run.folder for run in runs], tmp_path / "figure.png", PlotOptions())
-    assert "“Image-to-text R@1, %: centred” is missing for vit-b-32 (run1)." in (tmp_path / "figure.txt").read_text()
-    with (tmp_path / "figure.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert {row["series"] for row in rows if row["panel"] == "centred: Image-to-text R@1, %"} == {"vit-b-32 (run0)"}
-    assert {row["series"] for row in rows if "Gap" in row["panel"]} == {"vit-b-32 (run0)", "vit-b-32 (run1)", "chance"}
-
-
-def test_a_figure_that_only_some_models_have_is_drawn_of_them_and_the_caption_says_why(
-    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, refused: Refused
-) -> None:
-    metrics = {"swap/text_acc": parts.fraction(0.3, 40, chance=0.25)}
-    cosines = {"sample_id": np.array(["a", "b"], object), "twin_cosine": np.array([0.9, 0.8])}
-    runs = [
-        make_run({"composition@scenes": {"metrics": metrics, "samples": samples}}, name=f"run{k}")
-        for k, samples in enumerate((cosines, {"sample_id": cosines["sample_id"]}))
-    ]
-    write_plot("composition", [run.folder for run in runs], tmp_path / "figure.png", PlotOptions())
-    assert (
-        "Not drawn for vit-b-32 (run1): no captions of one item were compared." in (tmp_path / "figure.txt").read_text()
-    )
-    neither = make_run({"composition@scenes": {"samples": cosines | {"twin_cosine": np.full(2, np.nan)}}}, name="run2")
-    refused(r"^cannot draw composition: .*/run2: no accuracy of choices was recorded$", "composition", runs[0], neither)
 
 
 def test_a_task_that_was_run_twice_on_the_same_data_is_not_drawn_of_the_first(
@@ -193,19 +130,6 @@ def test_a_task_that_was_run_twice_on_the_same_data_is_not_drawn_of_the_first(
         "cones",
         run,
     )
-
-
-def test_what_must_not_be_compared_elsewhere_does_not_stop_a_comparison_on_the_data_that_were_named(
-    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, refused: Refused
-) -> None:
-    first, second = (
-        make_run({"retrieval@scenes": parts.retrieval(np.random.default_rng(n), n=n), "retrieval@coco": parts.retrieval(np.random.default_rng(1), n=20)}, name=f"of{n}")
-        for n in (20, 30)
-    )  # fmt: skip
-    refused("^retrieval@scenes is not comparable", "compare", first, second)
-    refused(r"^--data mars: run .*/of20 has no such data, but scenes, coco$", "compare", first, second, data="mars")
-    write_plot("compare", [first.folder, second.folder], tmp_path / "figure.png", PlotOptions(data="coco"))
-    assert "retrieval@scenes" not in (tmp_path / "figure.txt").read_text()
 
 
 def test_a_comparison_is_of_two_runs_of_the_same_samples(
@@ -237,32 +161,6 @@ def test_a_track_needs_two_steps_and_a_gap(make_run: MakeRun, parts: SimpleNames
     refused(r"no-step has no known training step", "track", without)
 
 
-@pytest.mark.parametrize(("a", "b"), [("a", "b"), ("hf:org/a", "hf:org/b")])
-def test_a_track_takes_recall_of_retrieval_and_one_data_set(
-    make_run: MakeRun, parts: SimpleNamespace, refused: Refused, a: str, b: str
-) -> None:
-    def recall(value: float) -> dict[str, Metric]:
-        return {"image_retrieval_recall@1": parts.fraction(value, 100)}
-
-    evaluations = {
-        **{f"long-caption@{data}": {"metrics": recall(0.9)} for data in (a, b)},
-        **{f"retrieval@{data}": {"metrics": recall(value)} for data, value in ((a, 0.3), (b, 0.5))},
-        **{f"modality-gap@{data}": {"metrics": {"gap": Metric(value=0.5)}} for data in (a, b)},
-    }
-    runs = [
-        make_run(evaluations, name=f"step{step}", model={**parts.model, "step": step, "fingerprint": f"{step}"})
-        for step in (1, 2)
-    ]
-    refused(rf"has modality-gap on {a}, {b}: choose with --data$", "track", *runs)
-    refused(rf"^--data c: .* has no such data, but {a}, {b}$", "track", *runs, data="c")
-    out = runs[0].folder.parent / "track.svg"
-    write_plot("track", [run.folder for run in runs], out, PlotOptions(data=b))
-    assert "text-to-image R@1 50.0 and 50.0 %" in out.with_suffix(".txt").read_text()
-    panels = figures.progress(history_of_runs(runs), runs, {"long-caption": "Long captions"}).panels
-    assert len({panel.title for panel in panels}) == len(evaluations)
-    assert panels[0].title == f"Long captions on {a}: image retrieval recall@1"
-
-
 def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_path: Path) -> None:
     folder = tmp_path / "figures"
     (folder / "figure.txt").mkdir(parents=True)
@@ -271,24 +169,14 @@ def test_a_table_that_cannot_be_written_costs_no_figure(make_run: MakeRun, tmp_p
     assert [path.name for path in folder.iterdir()] == ["figure.txt"]
 
 
-def test_tex_that_is_not_there_leaves_no_table_either(
-    make_run: MakeRun, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    style = tmp_path / "another.mplstyle"
-    style.write_text("pgf.preamble: \\relax\n")  # for this one, matplotlib must start TeX anew
-    monkeypatch.setenv("PATH", str(tmp_path))
-    told = r"figure\.pgf: pgf needs a TeX system .*: install one, or write pdf$"
-    refused(told, "cones", make_run(), out="figure.pgf", style=style)
-
-
 def test_a_full_disk_leaves_no_half_of_a_file(
     make_run: MakeRun, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
+    def fail(*arguments: object, **options: object) -> None:
+        raise MachineError("cannot write figure.svg: No space left on device")
 
-    monkeypatch.setattr(paper, "_write", fail)
-    refused(r"^cannot write the figure .*figure\.svg: No space left on device$", "cones", make_run())
+    monkeypatch.setattr(paper, "write_atomic", fail)
+    refused(r"^cannot write figure\.svg: No space left on device$", "cones", make_run())
 
 
 def test_files_that_are_there_are_replaced_by_a_plot_that_succeeds(make_run: MakeRun, tmp_path: Path) -> None:
@@ -312,12 +200,12 @@ def test_what_is_beside_and_not_ours_is_not_written_over(
 
 
 def test_a_projection_of_what_is_not_projected_is_refused(make_run: MakeRun, refused: Refused) -> None:
-    refused("only the plots gap and modality-map are projected, cones is not", "cones", make_run(), projection="svd")
-    refused("only the plot robustness has one, cones has none", "cones", make_run(), baseline="open_clip")
+    refused("only the plots modality-map and gap are projected, cones is not", "cones", make_run(), projection="svd")
+    refused("only the plot robustness takes it, cones does not", "cones", make_run(), baseline="open_clip")
     refused("the plot robustness draws all shifts of a run", "robustness", make_run(), data="imagenet-r")
 
 
 def test_a_metric_for_an_axis_is_for_the_plot_across_which_needs_two(make_run: MakeRun, refused: Refused) -> None:
-    refused("--x gap: only the plot across takes a metric for an axis, cones does not", "cones", make_run(), x="gap")
+    refused("x='gap': only the plot across takes it, cones does not", "cones", make_run(), x="gap")
     refused("give --x and --y, such as", "across", make_run(), x="gap")
     refused("no run has 'gapp': did you mean 'gap'", "across", make_run(), x="gapp", y="pair_cosine")

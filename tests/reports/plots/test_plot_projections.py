@@ -10,9 +10,9 @@ import pytest
 
 from clipbench.errors import ClipbenchError
 from clipbench.results.run import Run
-from clipbench_reports import figures
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.figures import maps
 from clipbench_reports.plots.plots import PlotOptions, write_plot
 
 MakeRun = Callable[..., Run]
@@ -89,13 +89,13 @@ def test_what_lies_across_the_gap_is_the_first_component_of_the_rest(run: Run, d
 
 def test_what_draws_at_random_gets_the_seed(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
-    pca = figures.PROJECTIONS["pca"]
+    pca = maps.PROJECTIONS["pca"]
 
     def drawing(vectors: np.ndarray, seed: int) -> object:
         seeds.append(seed)
         return pca(vectors, seed)
 
-    monkeypatch.setitem(figures.PROJECTIONS, "pca", drawing)
+    monkeypatch.setitem(maps.PROJECTIONS, "pca", drawing)
     draw("pca", 3)
     assert seeds == [3]
 

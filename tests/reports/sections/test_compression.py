@@ -7,9 +7,7 @@ import pytest
 
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench_reports import figures
-from clipbench_reports.drawing.marks import ModelKey, Ranges, Rule
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked
+from clipbench_reports.evidence.evidence import Evidence, NotAsked
 from clipbench_reports.sections.compression import SECTION
 
 MakeRun = Callable[..., Run]
@@ -51,11 +49,6 @@ def evidence(run: Run) -> Evidence:
     return Evidence(run, run.result.evaluations[0])
 
 
-def test_the_sentence_has_the_format_and_its_bytes(make_run: MakeRun) -> None:
-    (found,) = SECTION.findings(evidence(make_run({"compression@a": small()})).evaluation)
-    assert (found.mark, found.text) == ("plain", f"Top-1 accuracy: {REASON}.")
-
-
 def test_the_table_has_bytes_quality_and_loss(make_run: MakeRun) -> None:
     shown = evidence(make_run({"compression@a": small()}))
     of_captions, _, of_labels = SECTION.tables
@@ -82,32 +75,3 @@ def test_the_bound_of_a_format_is_not_shown_for_another_of_as_many_bytes(make_ru
     table = SECTION.tables[2](evidence(make_run({"compression@a": parts})))
     bounds = {row[0]: row[4] for row in table.rows if str(row[0]).endswith("signs")}
     assert bounds == {"16 signs": "0.10", "8 signs": "2.00", "5 signs": "–", "4 signs": "–"}
-
-
-def test_the_figure_has_a_line_a_kind_the_margin_and_the_choice(make_run: MakeRun) -> None:
-    run = make_run({"compression@a": small()})
-    models = [ModelEvidence(ModelKey("tiny", 0), evidence(run))]
-    chart = figures.compression("acc1")(models)
-    (panel,) = chart.panels
-    assert {mark.name: list(mark.xs) for mark in panel.marks if isinstance(mark, Ranges)} == {
-        "float32 and float16": [256],
-        "int8 of the first dimensions": [16, 64],
-    }
-    rules = {mark.axis: (mark.at, mark.name) for mark in panel.marks if isinstance(mark, Rule)}
-    assert rules == {"y": (0.79, "1 point below float32"), "x": (64, "smallest that loses less than 1 point")}
-    assert chart.title == f"Top-1 accuracy: {REASON}." and panel.x.is_log and panel.x.label == "Bytes per vector"
-    with pytest.raises(MissingEvidence, match="Image-to-text R@1 of stored vectors, which needs data with captions"):
-        figures.compression("text_retrieval_recall@1")(models)
-
-
-def test_where_nothing_will_do_nothing_is_marked(make_run: MakeRun) -> None:
-    parts = small()
-    reason = (
-        "at n = 90 images no format is shown to lose less than 1 point: even one that changes no answer may lose 3.3"
-    )
-    parts["metrics"]["acc1_smallest"] = Metric(value=None, unit="bytes", reason=reason)
-    parts["curves"]["float32/acc1_by_bytes"] = Curve(x=[256], y=[0.005])  # a point below it is no accuracy
-    run = make_run({"compression@a": parts})
-    chart = figures.compression("acc1")([ModelEvidence(ModelKey("tiny", 0), evidence(run))])
-    assert chart.title == "Top-1 accuracy: no format is shown to lose less than 1 point."  # the sentences say why
-    assert not any(isinstance(mark, Rule) for mark in chart.panels[0].marks)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,16 @@ import pytest
 import clipbench as cb
 from clipbench.errors import UsageError
 from clipbench.results.run import Run
-from clipbench_reports import figures
 from clipbench_reports.drawing import page
-from clipbench_reports.drawing.marks import Cells, Chart, Dots, Hill, ModelKey, Rule, Threads
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence
-from clipbench_reports.plots.plots import draw_plot, write_plot
-from clipbench_reports.sections.modalities import findings, pairs_table
+from clipbench_reports.drawing.marks import (
+    Cells,
+    Chart,
+    Dots,
+    Threads,
+)
+from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey
+from clipbench_reports.figures import maps, matrices
+from clipbench_reports.sections.modalities import findings
 
 
 @cache
@@ -41,7 +44,7 @@ def cells(chart: Chart) -> dict[str, Cells]:
 def test_each_matrix_has_its_metrics_in_their_places() -> None:
     models = evidence("audio", "text", "video")
     metrics = models[0].evidence.evaluation.metrics
-    chart = figures.modality_matrices(models)
+    chart = matrices.modality_matrices(models)
     found = cells(chart)
     assert list(found) == ["Gap", "Cosine", "R@1, %", "Separability, %"]
     gap, cosine, recall = (found[title].values for title in ("Gap", "Cosine", "R@1, %"))
@@ -54,44 +57,21 @@ def test_each_matrix_has_its_metrics_in_their_places() -> None:
     assert page.draw(chart)
 
 
-def test_of_many_modalities_cells_have_no_intervals_and_then_no_words() -> None:
-    names = ["audio", "depth", "imu", "text", "touch", "video", "voice"]
-    four, seven = (cells(figures.modality_matrices(evidence(*names[:n])))["Gap"].words for n in (4, 7))
-    assert four and not any("\n" in words for *_, words in four)
-    assert not seven
-
-
-@pytest.mark.parametrize("projection", ["pca", "svd"])
-def test_the_map_has_the_items_of_all_modalities(projection: str) -> None:
-    chart = figures.modality_map(evidence("audio", "image", "text"), projection=projection)
-    dots = [mark for mark in chart.panels[0].marks if isinstance(mark, Dots)]
-    assert [(mark.name, len(mark.xs)) for mark in dots] == [("audio", 40), ("image", 40), ("text", 40)]
-    assert {mark.role for mark in dots} == {"m1", "image", "text"}
-    assert "audio, image and text" in f"{chart.title} {chart.reading}" and "images and texts" not in chart.reading
-
-
 def test_two_modalities_have_threads_and_a_gap_axis_and_three_have_none() -> None:
-    chart = figures.modality_map(evidence("audio", "text"), projection="gap-axis")
+    chart = maps.modality_map(evidence("audio", "text"), projection="gap-axis")
     assert [len(mark.starts) for mark in chart.panels[0].marks if isinstance(mark, Threads)] == [40]
-    with pytest.raises(UsageError, match="gap-axis: it lays out two modalities, and there are 3"):
-        figures.modality_map(evidence("audio", "image", "text"), projection="gap-axis")
+    with pytest.raises(UsageError, match="gap-axis': it lays out two modalities, and there are 3"):
+        maps.modality_map(evidence("audio", "image", "text"), projection="gap-axis")
 
 
 def test_a_modality_without_partners_is_neither_drawn_nor_in_the_titles() -> None:
     vectors = np.random.default_rng(0).standard_normal((3, 20, 8))
     run = cb.run(cb.vectors(audio=vectors[0][:15], text=vectors[1], video=vectors[2]), "modalities")
     models = [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
-    drawn, matrices = figures.modality_map(models), figures.modality_matrices(models)
+    drawn, matrix = maps.modality_map(models), matrices.modality_matrices(models)
     assert [mark.name for mark in drawn.panels[0].marks if isinstance(mark, Dots)] == ["text", "video"]
-    assert "of text and video;" in drawn.title and matrices.title.startswith("Text and video: a gap of ")
-    assert page.draw(drawn) and page.draw(matrices)
-
-
-def test_the_table_has_a_row_for_every_two_with_intervals() -> None:
-    (_, of_run), *_ = evidence("audio", "text", "video")
-    table = pairs_table(of_run)
-    assert [row[0] for row in table.rows] == ["audio and text", "audio and video", "text and video"]
-    assert all(table.cells(row)[1].aside.startswith("[") for row in table.rows if not isinstance(row, str))
+    assert "of text and video;" in drawn.title and matrix.title.startswith("Text and video: a gap of ")
+    assert page.draw(drawn) and page.draw(matrix)
 
 
 def test_the_sentences_say_the_mean_recall_and_the_range_of_gaps() -> None:
@@ -103,41 +83,6 @@ def test_the_sentences_say_the_mean_recall_and_the_range_of_gaps() -> None:
     assert said[1].text.startswith("The mean vectors of any two of the 3 modalities lie ")
     of_two = findings(run_of("audio", "text").result.evaluations[0])
     assert of_two[1].text.startswith("The mean vectors of audio and text lie ")
-
-
-def test_both_plots_are_drawn_for_print(tmp_path: Path) -> None:
-    run = run_of("audio", "text", "video")
-    for name in ("modalities", "modality-map"):
-        files = write_plot(name, [run.folder], tmp_path / f"{name}.svg")
-        assert all(file.stat().st_size for file in files)
-    narrow = [text.get_text() for axes in draw_plot("modalities", [run]).axes for text in axes.texts]
-    assert narrow and not any("\n" in words for words in narrow)  # no room for intervals in a column
-
-
-def test_a_run_of_images_and_texts_has_no_matrix() -> None:
-    rng = np.random.default_rng(0)
-    run = cb.run(cb.vectors(images=rng.standard_normal((20, 4)), texts=rng.standard_normal((20, 4))), "retrieval")
-    models = [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
-    with pytest.raises(MissingEvidence, match="no metrics of two modalities"):
-        figures.modality_matrices(models)
-
-
-def test_conformity_of_images_and_texts_is_drawn_as_two_hills() -> None:
-    rng = np.random.default_rng(0)
-    run = cb.run(
-        cb.vectors(images=rng.standard_normal((30, 4)) + 1, texts=rng.standard_normal((30, 4))), "modality-gap"
-    )
-    models = [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
-    chart = figures.conformity(models)
-    metrics = run.result.evaluations[0].metrics
-    assert [mark.name for mark in chart.panels[0].marks if isinstance(mark, Hill)] == ["images", "texts"]
-    assert [mark.at for mark in chart.panels[0].marks if isinstance(mark, Rule)] == [
-        metrics["image_cone"].value, metrics["text_cone"].value,
-    ]  # fmt: skip
-    assert page.draw(chart)
-    without = replace(run.result.evaluations[0], curves={})
-    with pytest.raises(MissingEvidence, match="no distribution of conformity"):
-        figures.conformity([ModelEvidence(ModelKey("model", 0), Evidence(run, without))])
 
 
 def test_a_modality_without_pairs_is_not_said_to_lie_apart_from_others_nor_to_find_partners() -> None:

@@ -3,13 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench_reports import figures
-from clipbench_reports.drawing.marks import Line, ModelKey, Rule, Shade
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked
+from clipbench_reports.evidence.evidence import Evidence
 from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, points
 
 MakeRun = Callable[..., Run]
@@ -76,30 +72,3 @@ def test_thresholds_of_other_data_have_the_precision_that_they_get_here(make_run
     assert of_b.rows == [["Pairs", "b", "95", "0.5000", "nothing accepted", "nothing accepted"]]
     of_a = carried_over(evidence(run, 1))  # half-way between 0.1 and 0.2
     assert of_a.rows == [["Pairs", "a", "95", "0.1500", "70.0 [68.0, 72.0]", "75.0 [73.0, 77.0]"]]
-
-
-def test_one_data_set_is_not_asked_for_thresholds_of_others(make_run: MakeRun) -> None:
-    run = make_run({"operating-points@a": part("pairs", 0.15, 0.8), "operating-points@b": part("answers", 0.2, 0.5)})
-    for place in (0, 1):  # nor are data of another question
-        with pytest.raises(NotAsked):
-            carried_over(evidence(run, place))
-
-
-def test_the_figure_has_precision_recall_and_the_threshold(make_run: MakeRun) -> None:
-    run = make_run({"operating-points@a": part("pairs", 0.25, 0.8)})
-    models = [ModelEvidence(ModelKey("tiny", 0), evidence(run))]
-    chart = figures.operating_points("pairs")(models)
-    (panel,) = chart.panels
-    lines = {mark.name: list(mark.xs) for mark in panel.marks if isinstance(mark, Line)}
-    assert lines == {
-        "precision": XS[1:],
-        "recall": XS[1:],
-    }  # the threshold that accepts everything is far from all others
-    assert [mark.at for mark in panel.marks if isinstance(mark, Rule)] == [0.25]
-    assert [(mark.low, mark.high) for mark in panel.marks if isinstance(mark, Shade)] == [(0.24, 0.26)]
-    assert chart.title == (
-        "From a cosine of 0.2500 on, 95 % of the pairs of an image and a caption are right; that accepts 80.0 % of what should be "
-        "accepted."
-    )
-    with pytest.raises(MissingEvidence, match="needs data with labels"):
-        figures.operating_points("answers")(models)

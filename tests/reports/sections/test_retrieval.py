@@ -1,7 +1,6 @@
 """The report on data with judgements: its figure, its failures and its sentences, and nothing of captions."""
 
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,13 +9,10 @@ import pytest
 
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench_reports import figures
-from clipbench_reports.drawing.marks import Line, ModelKey
-from clipbench_reports.galleries.gallery import Gallery
-from clipbench_reports.galleries.unfound import unfound
-from clipbench_reports.page.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked
-from clipbench_reports.page.report import write_report
-from clipbench_reports.sections.retrieval import findings
+from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey
+from clipbench_reports.sections import retrieval
+from clipbench_reports.sections.gallery import Gallery
+from clipbench_reports.sections.retrieval import findings, unfound
 
 MakeRun = Callable[..., Run]
 
@@ -55,18 +51,6 @@ def judged(fraction: Callable[..., Metric]) -> dict[str, Any]:
     }
 
 
-def test_the_figure_shows_ndcg_and_recall_by_rank(make_run: MakeRun, parts: SimpleNamespace) -> None:
-    run = make_run({"retrieval@scenes": judged(parts.fraction)})
-    models = [ModelEvidence(ModelKey("tiny", 0), Evidence(run, run.result.evaluations[0]))]
-    chart = figures.relevance(models)
-    assert chart.title == "nDCG@10 60.0 %, recall@10 of relevant documents 70.0 %."
-    ndcg, recall = (mark for mark in chart.panels[0].marks if isinstance(mark, Line))
-    assert list(ndcg.ys) == [0.4, 0.55, 0.6] and ndcg.lows is not None and recall.lows is None and recall.is_dashed
-    for draw in (figures.recall, figures.recall_within, figures.similarity):
-        with pytest.raises(MissingEvidence, match="data with judgements have nDCG"):
-            draw(models)
-
-
 @pytest.mark.parametrize("queries", [300, 500, None, "many"])
 def test_sentences_and_figures_say_where_the_queries_are_a_sample(
     make_run: MakeRun, parts: SimpleNamespace, queries: object
@@ -77,32 +61,11 @@ def test_sentences_and_figures_say_where_the_queries_are_a_sample(
     }
     run = make_run({name: {**each, "params": {"queries": queries}} for name, each in both.items()})
     reading = f"Queries: at most {queries} of each direction, drawn at random, each over the whole gallery."
-    for evaluation, draw in zip(run.result.evaluations, (figures.relevance, figures.recall), strict=True):
+    for evaluation, draw in zip(run.result.evaluations, (retrieval.relevance, retrieval.recall), strict=True):
         sentences = findings(evaluation)
-        assert all((" drawn at random (" in each.text) == (queries == 300) for each in sentences[:2]), sentences
+        assert all((" drawn at random" in each.text) == (queries == 300) for each in sentences[:2]), sentences
         chart = draw([ModelEvidence(ModelKey("tiny", 0), Evidence(run, evaluation))])
         assert (reading in chart.reading) == isinstance(queries, int)
-
-
-def test_of_captions_no_relevance_is_asked(make_run: MakeRun) -> None:
-    run = make_run()
-    (evaluation,) = (each for each in run.result.evaluations if each.name == "retrieval@scenes")
-    with pytest.raises(MissingEvidence) as found:
-        figures.relevance([ModelEvidence(ModelKey("tiny", 0), Evidence(run, evaluation))])
-    assert isinstance(next(iter(found.value.by_model.values())), NotAsked)  # type: ignore[attr-defined]
-
-
-def test_the_page_says_nothing_of_captions_and_shows_what_came_first_instead(
-    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
-) -> None:
-    run = make_run({"retrieval@scenes": judged(parts.fraction)})
-    write_report([run], tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text()
-    assert "Queries whose relevant documents did not come first" in page and "nDCG@10 60.0 %" in page
-    assert "similarity matrix" not in page and "no recall curve" not in page and "image-to-image retrieval" not in page
-    sentences = [each.text for each in findings(run.result.evaluations[0])]
-    assert sentences[0].startswith("nDCG@10 is 60.0 % over 300 queries (95 % interval")
-    assert sentences[1].startswith("MRR is 50.0 % over 300 queries")
 
 
 def test_a_failure_has_the_query_and_both_documents(hang: Callable[..., Gallery], parts: SimpleNamespace) -> None:
@@ -113,9 +76,3 @@ def test_a_failure_has_the_query_and_both_documents(hang: Callable[..., Gallery]
         ("Margin", ""),
     ]
     assert [image.role for image in only.images] == ["Query", "Came first"]
-
-
-def test_a_gallery_of_texts_says_nothing_of_images(hang: Callable[..., Gallery], parts: SimpleNamespace) -> None:
-    none = dict.fromkeys(("image", "right_image", "chosen_image"), [""] * 3)
-    found = hang(unfound("judged"), **{**judged(parts.fraction)["samples"], **none})
-    assert found.failures[0].images == [] and "no small copies" not in found.note

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clipbench.results.run import Run
-from clipbench_reports.page.evidence import Evidence, MissingEvidence
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
 from clipbench_reports.sections import zero_shot as tables
 
 MakeRun = Callable[..., Run]

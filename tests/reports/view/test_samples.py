@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench.errors import ClipbenchError, NotComparable
+from clipbench.results.run import read_run
 from clipbench_reports.view.samples import SampleChoice, Samples, read_samples
 from clipbench_reports.view.vectors import find_vectors
 
@@ -84,12 +85,10 @@ def test_samples_outside_the_run_are_not_read(tmp_path: Path, parts: SimpleNames
 
 
 def test_the_nearest_are_those_of_the_largest_cosine(viewed: Path) -> None:
-    from clipbench.results.run import read_run
-
     vectors = find_vectors(read_run(viewed / "good"), "scenes")
     texts, images = vectors.neighbours(5)
     cosines = vectors.texts @ vectors.images[5]
-    assert [each.row for each in texts.nearest] == np.argsort(-cosines)[:8].tolist()
-    assert [each.row for each in images.nearest] == np.argsort(-(vectors.images @ vectors.texts[5]))[:8].tolist()
-    assert f"number {1 + (cosines > cosines[5]).sum()} of 40" in texts.rank
+    assert [row for row, _, _ in texts[2]] == np.argsort(-cosines)[:8].tolist()
+    assert [row for row, _, _ in images[2]] == np.argsort(-(vectors.images @ vectors.texts[5]))[:8].tolist()
+    assert f"number {1 + (cosines > cosines[5]).sum()} of 40" in texts[1]
     assert np.allclose(np.linalg.norm(vectors.images, axis=1), 1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from clipbench.errors import UsageError
-from clipbench_reports.view import index
+from clipbench_reports.view.runs import Runs
 
 site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view is not installed")
 Ask = Callable[..., Any]
@@ -26,7 +26,7 @@ def app(viewed: Path) -> Any:
 @pytest.fixture(scope="module")
 def ids(viewed: Path) -> dict[str, str]:
     """The names of the runs in addresses, by their folders."""
-    return {row.place: row.id for row in index.Index(viewed).rows()}
+    return {row.place: row.id for row in Runs(viewed).rows()}
 
 
 @pytest.mark.parametrize(
@@ -92,40 +92,11 @@ def test_runs_are_listed_with_their_headlines_and_a_damaged_one_with_the_reason(
     assert "is not JSON" in text and text.count('class="fault"') == 1
 
 
-def test_a_filter_needs_all_its_words(app: Any, ask: Ask) -> None:
-    assert "1 of 3 runs" in ask(app, "/?q=MODEL-b+retrieval").text
-    assert "0 of 3 runs" in ask(app, "/?q=model-b+coco").text
-
-
 def test_a_report_brings_its_own_policy_without_loosening_it(app: Any, ask: Ask, ids: dict[str, str]) -> None:
     answer = ask(app, f"/report?run={ids['good']}")
     policy = answer.headers["content-security-policy"]
     assert answer.status == 200 and "default-src 'none'" in policy and "script-src 'sha256-" in policy
     assert "frame-ancestors 'none'" in policy and "model-good" in answer.text
-
-
-def test_samples_of_two_runs_are_filtered_by_who_is_right(app: Any, ask: Ask, ids: dict[str, str]) -> None:
-    query = f"/samples?run={ids['good']}&run={ids['bad']}&of=zero-shot@scenes"
-    counts = re.findall(r'value="(\w+)"(?: checked)?> [^<]*<small>(\d+)', ask(app, query).text)
-    n = {name: int(count) for name, count in counts}
-    assert n["all"] == 40 and n["flipped"] == n["lost"] + n["gained"] and n["lost"] > 0
-    assert f"{n['lost']} of 40 samples" in ask(app, f"{query}&show=lost").text
-
-
-def test_a_page_of_a_sample_has_its_neighbours_both_ways(app: Any, ask: Ask, ids: dict[str, str]) -> None:
-    text = ask(app, f"/sample?run={ids['good']}&of=retrieval@scenes&row=3").text
-    assert "Texts nearest to this image" in text and "Images nearest to this text" in text
-    assert text.count("its own</dd>") >= 1 and "caption 3" in text and "data:image/webp" in text
-
-
-def test_a_run_without_vectors_says_what_would_be_needed(ask: Ask, tmp_path: Path, parts: SimpleNamespace) -> None:
-    run = parts.write_run(tmp_path / "run", {"retrieval@scenes": parts.retrieval(np.random.default_rng(0), n=5)})
-    app = site.application(tmp_path, TOKEN, PORT)
-    name = index.Index(tmp_path).rows()[0].id
-    assert ask(app, f"/map?run={name}").status == 422
-    for address in (f"/map?run={name}", f"/sample?run={name}&of=retrieval@scenes&row=0"):
-        assert "--tasks modality-gap@scenes --keep-arrays" in ask(app, address).text
-    assert run.folder.is_dir()
 
 
 def test_a_map_has_a_place_for_each_image_and_text(app: Any, ask: Ask, ids: dict[str, str]) -> None:
@@ -144,7 +115,7 @@ def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNames
     found["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(6)], object)
     parts.write_run(tmp_path / "<b>run", {f"zero-shot@{payload}": found}, model={"ref": payload}, created=payload)
     app = site.application(tmp_path, TOKEN, PORT)
-    name = index.Index(tmp_path).rows()[0].id
+    name = Runs(tmp_path).rows()[0].id
     of = re.search(r'name="of"[^>]*><option selected>([^<]*)<', ask(app, f"/samples?run={name}").text)
     assert of is not None
     for address in ("/", f"/samples?run={name}", f"/samples?run={name}&q=%3Cscript%3E", f"/samples?run={name}&of=<b>x"):

@@ -1,22 +1,21 @@
 """Does a model like long captions better, whatever they say?"""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from clipbench import Dataset, Embedder, Evaluation, Mean, pair_scores, unit
+from clipbench import Dataset, Embedder, Evaluation, Mean, Task, pair_scores, unit
 
 
 @dataclass(frozen=True)
-class LengthBias:
-    """How often the longest caption of another image beats an image's own."""
+class LengthBias(Task):
+    """Frequency with which the longest caption of another image beats an image's own."""
 
-    name: ClassVar[str] = "length-bias"
-    version: ClassVar[int] = 1
-    summary: ClassVar[str] = "how often the longest of all captions beats an image's own"
-    question: ClassVar[str] = "Does the longest of all captions score above the one that is true of an image?"
-    scoring: ClassVar[str] = "A tie scores half; the longest caption always ties with itself."
+    name = "length-bias"
+    version = 1
+    summary = "how often the longest of all captions beats an image's own"
+    question = "Does the longest of all captions score above the one that is true of an image?"
+    scoring = "A tie scores half; the longest caption always ties with itself."
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return one row a caption. Needs captions."""

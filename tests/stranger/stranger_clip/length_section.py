@@ -17,6 +17,7 @@ from clipbench_reports import (
     ModelEvidence,
     PageBudget,
     Panel,
+    Plot,
     Rule,
     Section,
     Statement,
@@ -104,4 +105,14 @@ def beaten(evidence: Evidence, budget: PageBudget) -> Gallery:
     return gallery(failing, budget)
 
 
-SECTION = Section(figures=(lead_by_length,), galleries=(beaten,), tables=(wins_by_length,), findings=findings)
+PLOTS = {
+    "length-bias": Plot(
+        summary="the lead of each caption over the longest, by its length",
+        definition="Lead: the cosine of an image with a caption, less that with the longest of all.",
+        draws=(lead_by_length,),
+    )
+}
+
+SECTION = Section(
+    figures=(lead_by_length,), galleries=(beaten,), tables=(wins_by_length,), findings=findings, plots=PLOTS
+)

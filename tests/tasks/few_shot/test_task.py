@@ -11,9 +11,7 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.stats.intervals import mean_interval
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.few_shot import FewShot
-from clipbench_tasks.few_shot.shots import Draws, halves
-from clipbench_tasks.few_shot.worth import Worth
+from clipbench_tasks.few_shot import Draws, FewShot, Worth, halves
 
 PLAIN = Prompts(templates=("{c}",))
 
@@ -48,12 +46,12 @@ LABELS = [row % 3 for row in range(60)]
 def test_each_class_is_cut_in_halves_that_depend_on_the_ids_alone() -> None:
     labels, ids = np.array([0, 0, 0, 0, 1, 1, 1, 2]), list("abcdefgh")
     cut = halves(labels, ids, np.random.default_rng(1))
-    assert np.bincount(labels[cut.training]).tolist() == [2, 2, 1]  # the larger half, and the only image
-    assert np.bincount(labels[cut.test]).tolist() == [2, 1]
-    assert sorted([*cut.training, *cut.test]) == list(range(8))
+    assert np.bincount(labels[cut[0]]).tolist() == [2, 2, 1]  # the larger half, and the only image
+    assert np.bincount(labels[cut[1]]).tolist() == [2, 1]
+    assert sorted([*cut[0], *cut[1]]) == list(range(8))
     order = np.array([5, 0, 7, 2, 4, 1, 3, 6])
     other = halves(labels[order], [ids[row] for row in order], np.random.default_rng(1))
-    assert sorted(order[other.training]) == cut.training.tolist()
+    assert sorted(order[other[0]]) == cut[0].tolist()
 
 
 def test_each_test_image_is_of_one_draw_and_more_shots_hold_the_fewer() -> None:
@@ -64,9 +62,9 @@ def test_each_test_image_is_of_one_draw_and_more_shots_hold_the_fewer() -> None:
     assert np.bincount(draws.of_test).tolist() == [6] * 5
     for draw in range(5):
         shots = {k: set(draws.rows(draw, k).tolist()) for k in (1, 4, 99)}
-        assert shots[1] < shots[4] < shots[99] == set(cut.training.tolist())
+        assert shots[1] < shots[4] < shots[99] == set(cut[0].tolist())
         assert np.bincount(labels[list(shots[4])]).tolist() == [4, 4, 4]
-        assert np.bincount(labels[cut.test][draws.of_test == draw]).tolist() == [2, 2, 2]
+        assert np.bincount(labels[cut[1]][draws.of_test == draw]).tolist() == [2, 2, 2]
     assert draws.rows(0, 4).tolist() != draws.rows(1, 4).tolist()
     assert Draws(labels, ids, cut, n=99, rng=np.random.default_rng(2)).n == 30
 
@@ -92,6 +90,8 @@ def test_a_constant_model_scores_chance_with_any_number_of_labels() -> None:
     values = metrics(evaluate(FewShot(shots=(1, 4), draws=3, prompts=PLAIN), dataset(labels, NAMES), embedder))
     for name in ("knn_acc1@1", "linear_probe_acc1@4", "prompt_probe_acc1@1", "zero_shot_acc1"):
         assert values[name].value == pytest.approx(1 / 3) == values[name].chance
+    assert values["zero_shot_worth"].value is None
+    assert str(values["zero_shot_worth"].reason).startswith("33.3 %, not surely above chance (33.3 %)")
     for method in ("knn", "linear_probe"):  # the two largest classes have 12 of 16 test images, and tie
         assert values[f"{method}_acc1@all"].value == pytest.approx(12 / 16 / 2) == values[f"{method}_acc1@all"].chance
 
@@ -172,7 +172,7 @@ def worth(columns: Mapping[str, list[float]], clusters: np.ndarray | None = None
     if clusters is not None:
         samples["cluster"] = clusters
     names = tuple(name for name in columns if name != "prompts")
-    return Worth(columns=names, target="prompts", labels=labels).metric(samples, np.random.default_rng(0))
+    return Worth(columns=names, target="prompts", labels=labels, chance=0.1).metric(samples, np.random.default_rng(0))
 
 
 def hits(share: float, n: int = 40) -> list[float]:
@@ -192,10 +192,12 @@ def test_a_worth_beyond_the_labels_is_said_in_words() -> None:
     assert never.reason == (
         "not reached with up to 16 labels a class: the accuracy of the probe is 50.0 % at most, that of the prompts 90.0 %"
     )
-    already = worth({"1": hits(0.6), "16": hits(0.9), "prompts": hits(0.2)})
+    already = worth({"1": hits(0.6), "16": hits(0.9), "prompts": hits(0.3)})
     assert already.reason == (
-        "reached with 1 label a class already: the accuracy of the probe is 60.0 %, that of the prompts 20.0 %"
+        "exceeded with 1 label a class already: the accuracy of the probe is 60.0 %, that of the prompts 30.0 %"
     )
+    guessed = worth({"1": hits(0.05), "16": hits(0.9), "prompts": hits(0.2)})
+    assert guessed.value is None and str(guessed.reason).startswith("20.0 %, not surely above chance (10.0 %)")
 
 
 def test_bounds_at_the_ends_are_open() -> None:

@@ -14,10 +14,8 @@ from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
 from clipbench.stats.estimators import first_length_reaching
 from clipbench.testing import INFO, GivenVectors, NamedImage, count_words
-from clipbench_tasks.long_caption.position_probe import probe
-from clipbench_tasks.long_caption.prefixes import Prefixes
-from clipbench_tasks.long_caption.task import LongCaption
-from clipbench_tasks.long_caption.tokens_kept import EffectiveLength
+from clipbench_tasks.long_caption import EffectiveLength, LongCaption, Prefixes
+from clipbench_tasks.position_probe import probe
 
 N, N_WORDS, CONTEXT = 40, 20, 12
 """Images, words of each caption, and tokens that the model reads: the start, ten words, the end."""
@@ -129,12 +127,6 @@ def test_the_effective_length_is_where_the_curve_comes_near_to_its_end() -> None
     assert length.low < length.value <= length.high
 
 
-def test_what_is_said_at_once_makes_the_shortest_length_the_effective_one() -> None:
-    _, metrics = evaluate(dataset(captions=[caption(row, 0) for row in range(N)]))
-    assert metrics["effective_length"].value == 3
-    assert metrics["image_retrieval_recall@1"].value == 1
-
-
 def test_a_curve_reaches_its_share_between_two_points_or_at_the_first() -> None:
     def reached(*recall: float) -> float:
         (length,) = first_length_reaching(np.array([recall]), lengths=[5.0, 10.0, 20.0], share=0.9).tolist()
@@ -163,12 +155,6 @@ def test_lengths_end_at_the_longest_caption_where_that_fits_or_the_window_is_not
     found, metrics = evaluate(dataset(), Reader(context=30, reads=28), tokens=(3, 25))
     assert found.curves["image_retrieval_recall@1_by_tokens"].x == [3, 22]
     assert metrics["truncated_fraction"].value == 0
-
-
-def test_captions_of_which_no_word_fits_become_empty_and_that_is_said() -> None:
-    found, _ = evaluate(dataset(), tokens=(2, 7))
-    assert found.curves["image_retrieval_recall@1_by_tokens"].y[0] == pytest.approx(1 / N)
-    assert found.notes == (f"not a single word of {N} captions fits into 2 tokens",)
 
 
 def test_a_fact_is_told_where_it_is_read_and_a_coin_decides_beyond() -> None:
@@ -203,12 +189,6 @@ def test_rounding_does_not_decide_between_captions_that_the_model_reads_alike() 
     assert set(unknown.samples["beyond/text_acc"]) != {0.5}
 
 
-def test_images_of_the_probe_are_no_part_of_the_gallery() -> None:
-    alone, with_probe = evaluate(dataset())[1], evaluate(probed({"early": 0}))[1]
-    for name in ("image_retrieval_recall@1", "text_retrieval_recall@1", "effective_length"):
-        assert with_probe[name] == alone[name]
-
-
 def test_samples_point_at_the_images_of_the_whole_data_set() -> None:
     base = probed({"early": 0})
     order = np.roll(np.arange(len(base)), 4)  # the probe's images come first
@@ -218,17 +198,6 @@ def test_samples_point_at_the_images_of_the_whole_data_set() -> None:
     assert len(set(found.samples["sample_id"])) == len(found.samples["sample_id"]) == 2 * N + 4
     without_probe, _ = evaluate(dataset())
     assert (np.array(dataset().image_ids)[without_probe.samples["image"]] == without_probe.samples["cluster"]).all()
-
-
-def test_what_came_first_is_an_image_of_the_whole_data_set_or_none() -> None:
-    base = probed({"early": 0})
-    found, _ = evaluate(base.take(np.roll(np.arange(len(base)), 4)))  # row 0 of the gallery is row 4 of the data
-    chosen, way = found.samples["chosen_image"], found.samples["direction"]
-    is_text = way == "image_retrieval"
-    is_read = is_text & (np.arange(len(way)) % N_WORDS < CONTEXT - 2)  # the word that tells the image is read
-    assert (chosen[is_read] == found.samples["image"][is_read]).all()
-    assert set(chosen[is_text & ~is_read]) == {4}  # all images alike: the first of them
-    assert set(chosen[~is_text]) == {-1} and chosen.dtype == np.int64
 
 
 def test_an_item_of_the_probe_says_both_captions_and_their_cosines() -> None:
@@ -272,20 +241,9 @@ def test_without_a_tokenizer_what_needs_one_is_undefined_and_the_rest_is_measure
     assert set(found.curves) == {"image_retrieval_recall", "text_retrieval_recall"}
 
 
-def test_labels_make_no_further_direction() -> None:
-    data = dataset(labels=np.arange(N) % 2, class_names=("even", "odd"))
-    assert not any(name.startswith("image_image") for name in evaluate(data)[0].measures)
-
-
 def test_no_captions_is_an_error() -> None:
     with pytest.raises(MissingPart, match="the task needs captions, and data set things has none"):
         evaluate(dataset(captions=None, caption_image=None))
-
-
-def test_the_share_that_counts_is_the_one_that_is_named() -> None:
-    for read, share, said in ((Reader(), 0.9, "90 %"), (Uncounted(), 0.955, "95.5 %")):
-        _, metrics = evaluate(dataset(), read, share=share)  # type: ignore[arg-type]
-        assert f"reaches {said} of what" in metrics["effective_length"].description
 
 
 @pytest.mark.parametrize(
@@ -316,12 +274,6 @@ def test_prefixes_are_the_longest_that_fit_whatever_the_tokenizer_does() -> None
             words = text.split(" ")
             options = [" ".join(words[:k]) for k in range(len(words) + 1)]
             assert kept == max((each for each in options if not each or threes([each])[0] <= n), key=len)
-
-
-def test_a_text_that_fits_is_kept_as_it_is_and_another_keeps_its_blanks() -> None:
-    found = Prefixes(["one  two\nthree ", " one"], count_words)
-    assert found.fitting(5) == ["one  two\nthree ", " one"]
-    assert found.fitting(4) == ["one  two", " one"]
 
 
 def test_the_effective_length_is_covered_though_noise_lets_curves_come_near_early() -> None:

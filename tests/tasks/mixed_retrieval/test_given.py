@@ -1,13 +1,10 @@
 """mixed-retrieval on data with judgements: documents of both kinds, before and after centring."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
 from clipbench.data import Dataset
-from clipbench.data.images import ImageRef
-from clipbench.data.judgements import JudgedItems, Judgements
+from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
@@ -58,33 +55,6 @@ def test_a_text_comes_before_the_right_image_until_the_modalities_are_centred() 
     assert metrics["centred/mrr"].chance == metrics["mrr"].chance
     assert [name for name, metric in metrics.items() if metric.is_headline] == ["ndcg@2", "mrr"]
     assert found.subsets == {"centred": "Each modality centred"} and found.question == ""
-
-
-class CountingEmbedder(FixedEmbedder):
-    """Counts how often images and texts are asked for."""
-
-    n_asked = 0
-
-    def images(self, images: Sequence[ImageRef]) -> np.ndarray:
-        self.n_asked += 1
-        return super().images(images)
-
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
-        self.n_asked += 1
-        return super().texts(texts)
-
-
-def test_images_and_the_texts_of_either_side_are_asked_for_once() -> None:
-    embedder = CountingEmbedder(IMAGES, TEXTS)
-    found = MixedRetrieval(ks=(1, 2)).evaluate(dataset(), embedder, np.random.default_rng(0))
-    assert "centred/mrr" in found.samples and embedder.n_asked == 3
-
-
-def test_a_preference_that_no_query_can_show_says_so() -> None:
-    _, metrics = evaluate(dataset(DOCUMENTS._replace(texts=("waves", "trees", "a slope"))))  # d-sea is both
-    for name in ("text_preference", "centred/text_preference"):
-        assert metrics[name].value is None and metrics[name].higher_is_better is False
-        assert metrics[name].reason == "no query is a text whose relevant documents are all images without a text"
 
 
 def test_documents_of_one_kind_are_refused() -> None:

@@ -6,22 +6,16 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset
-from clipbench.data.scenes import scenes_dataset
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.mixed_retrieval import MixedRetrieval
-from clipbench_tasks.mixed_retrieval.search import BOTH, IMAGE, TEXT, Corpus, Sides, corpora_of, searches
+from clipbench_tasks.mixed_judged import BOTH, TEXT
+from clipbench_tasks.mixed_retrieval import Corpus, MixedRetrieval, corpora_of, searched
 
 IMAGES = {"sea": [1.0, 0.0, 2.0], "wood": [0.0, 1.0, 2.0]}
-TEXTS = {
-    "the sea": [1.0, 0.0, -2.0],
-    "a wood": [0.0, 1.0, -2.0],
-    "waves": [1.0, 0.1, -2.0],
-    "trees": [0.1, 1.0, -2.0],
-}
+TEXTS = {"the sea": [1.0, 0.0, -2.0], "a wood": [0.0, 1.0, -2.0], "waves": [1.0, 0.1, -2.0], "trees": [0.1, 1.0, -2.0]}
 OWNER = np.array([0, 1, 0, 1])
 
 
@@ -99,34 +93,30 @@ def test_a_constant_model_scores_chance_and_cannot_be_centred() -> None:
 
 def test_ranks_are_those_of_the_vectors_of_each_corpus() -> None:
     draws = np.random.default_rng(3)
-    sides = Sides(*(unit(draws.integers(-2, 3, (n, 5)).astype(np.float32) + 0.5) for n in (30, 12, 12)))
+    queries, images, texts = (unit(draws.integers(-2, 3, (n, 5)).astype(np.float32) + 0.5) for n in (30, 12, 12))
     right = draws.integers(12, size=30)
     corpora = list(corpora_of(12, (0.25, 0.5), draws))
-    found = searches(sides, corpora, right)
+    found = searched(queries, images, texts, corpora, right)
     assert [np.bincount(corpus.kinds, minlength=3).tolist() for corpus in corpora] == [[9, 3, 0], [6, 6, 0], [4, 4, 4]]
     assert (corpora[1].kinds[corpora[0].kinds == TEXT] == TEXT).all()  # a text at one share is one at all larger ones
-    for corpus in corpora:
-        for name, these in ((corpus.name, sides), (f"{corpus.name}/centred", sides.centred())):
-            scores = (these.queries.astype(np.float64) @ these.documents(corpus).astype(np.float64).T).astype(
-                np.float32
-            )
-            own = scores[np.arange(30), right]
-            np.testing.assert_array_equal(found[name].above, (scores > own[:, None]).sum(axis=1))
-            np.testing.assert_array_equal(found[name].tied, (scores == own[:, None]).sum(axis=1) - 1)
-            first = scores == scores.max(axis=1, keepdims=True)
-            np.testing.assert_allclose(
-                found[name].first_is_text, (first * (corpus.kinds == TEXT)).sum(1) / first.sum(1)
-            )
-            np.testing.assert_array_equal(found[name].first, scores.argmax(axis=1))
+    for name, _, kinds in corpora:
+        documents = np.choose(kinds[:, None], (images, texts, unit(images + texts)))
+        scores = (queries.astype(np.float64) @ documents.astype(np.float64).T).astype(np.float32)
+        own, answers = scores[np.arange(30), right], found[name].answers
+        np.testing.assert_array_equal(answers.ranks.better, (scores > own[:, None]).sum(axis=1))
+        np.testing.assert_array_equal(answers.ranks.tied, (scores == own[:, None]).sum(axis=1) - 1)
+        np.testing.assert_array_equal(answers.first, scores.argmax(axis=1))
+        first = scores == scores.max(axis=1, keepdims=True)
+        np.testing.assert_allclose(found[name].first_is_text, (first * (kinds == TEXT)).sum(1) / first.sum(1))
 
 
-def test_a_document_that_is_both_is_the_mean_of_two_unit_vectors() -> None:
-    sides = Sides(*(np.array([vector], np.float32) for vector in ([1, 0], [0.6, 0.8], [1, 0])))
-    np.testing.assert_allclose(sides.both, np.array([[0.8, 0.4]]) / np.hypot(0.8, 0.4), atol=1e-7)
-    kinds = [Corpus("x", "X", np.array([kind])) for kind in (IMAGE, TEXT, BOTH)]
-    assert [sides.documents(corpus)[0, 1].round(4) for corpus in kinds] == pytest.approx([0.8, 0.0, 0.4472], abs=1e-4)
-    opposite = Sides(sides.queries, sides.images, -sides.images)
-    np.testing.assert_array_equal(opposite.both, sides.images)
+@pytest.mark.parametrize(("text", "cosine"), [([0.6, 0.8], 0.4472), ([-1, 0], 0.0)])
+def test_a_document_that_is_both_is_the_mean_of_two_unit_vectors_or_the_image_where_they_are_opposite(
+    text: list[float], cosine: float
+) -> None:
+    query, image, other = (np.array([each], np.float32) for each in ([0, 1], [1, 0], text))
+    found = searched(query, image, other, [Corpus("x", "X", np.array([BOTH]))], np.array([0]))
+    assert found["x"].answers.right_score[0] == pytest.approx(cosine, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +130,3 @@ def test_a_document_that_is_both_is_the_mean_of_two_unit_vectors() -> None:
 def test_parameters_are_checked(parameters: dict[str, tuple[float, ...]], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         MixedRetrieval(**parameters)  # type: ignore[arg-type]
-
-
-def test_scenes_say_each_image_in_other_words() -> None:
-    assert scenes_dataset("mixed-retrieval", n=6).captions == scenes_dataset("modality-gap", n=6).captions

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from clipbench.metrics import match_counts, match_probabilities
 from clipbench.metrics.similarity import unit
+from clipbench.metrics.similarity_calibration import match_counts, match_probabilities
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.measures import Measure
 from clipbench_tasks.modality_gap import calibration as modality_gap_calibration
@@ -67,12 +67,6 @@ def test_matches_are_pairs_shared_images_and_shared_labels() -> None:
     assert reason is not None and "no interval" in reason and reason.endswith(f"at least {noise:.2g} by noise")
 
 
-def test_captions_match_by_label_where_each_image_has_one() -> None:
-    images, texts, labels = vectors(30, 0), vectors(30, 1), np.arange(30) % 3
-    found, _ = run(images, texts, np.arange(30), labels)
-    assert found["text_text_calibration_error"].n == found["image_image_calibration_error"].n == 3 * 45
-
-
 def test_without_labels_images_have_no_matches() -> None:
     found, curves = run(vectors(10, 0), vectors(20, 1), np.arange(20) % 10, None)
     assert found["image_image_calibration_error"].value is None
@@ -91,26 +85,6 @@ def test_one_kind_alone_has_a_curve_but_no_error() -> None:
         " labels; image-image: there are no labels)"
     )
     assert set(curves) == {"match_by_cosine_image_text"}
-
-
-@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]])
-def test_labels_that_are_all_equal_or_all_different_make_no_kind(labels: list[int]) -> None:
-    found, _ = run(vectors(4, 0), vectors(4, 1), np.arange(4), np.array(labels))
-    n_matches = 6 if labels[-1] == 0 else 0
-    reason = found["image_image_calibration_error"].reason
-    assert reason == f"it needs matches and others, and has {n_matches} and {6 - n_matches}"
-
-
-def test_one_image_has_nothing() -> None:
-    found, curves = run(vectors(1, 0), vectors(1, 1), np.array([0]), np.array([0]))
-    assert all(metric.value is None and metric.reason for metric in found.values()) and curves == {}
-
-
-def test_a_constant_model_is_calibrated() -> None:
-    constant = vectors(1, 0).repeat(12, axis=0)
-    found, curves = run(constant, constant, np.arange(12), np.arange(12) % 3)
-    assert [metric.value for metric in found.values()] == [0, 0, 0, 0]
-    assert curves["match_by_cosine_image_text"].y == [0.5]
 
 
 def test_a_larger_set_is_sampled_with_two_captions_an_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.modality_gap import ModalityGap
+from clipbench_tasks.modality_gap.structure import k_means
+from clipbench_tasks.modality_gap.task import ModalityGap
 
 N = 40
 
@@ -51,6 +52,16 @@ def test_a_wide_gap_makes_clusters_of_modalities_and_a_narrow_one_of_classes() -
         assert metrics["clustering_ari"].value == pytest.approx(of_classes, abs=0.05)
         assert metrics["clustering_v_measure"].value == pytest.approx(of_classes, abs=0.05)
         assert metrics["clustering_ari"].chance == 0 and metrics["clustering_ari"].n == 2 * N
+
+
+@pytest.mark.parametrize("k", [2, 5, 12])
+def test_clusters_apart_are_found_and_one_seed_finds_the_same(k: int) -> None:
+    rng = np.random.default_rng(k)
+    truth = np.repeat(np.arange(k), 8)
+    points = (50 * np.eye(k, 16)[truth] + rng.standard_normal((len(truth), 16))).astype(np.float32)
+    first, second = (k_means(points, k, np.random.default_rng(1)) for _ in range(2))
+    assert len(set(zip(truth, first.tolist(), strict=True))) == k and first.tolist() == second.tolist()
+    assert set(k_means(np.ones((6, 3), np.float32), 3, rng).tolist()) == {0}
 
 
 def test_a_gap_alone_changes_neither_neighbours_nor_structure() -> None:

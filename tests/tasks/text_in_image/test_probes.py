@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import clipbench as cb
-from clipbench.data import Attack, DataOptions, Dataset, Prompts, for_task, load_data
-from clipbench.data.training_split import beside_attacks
+from clipbench.data import Attack, Dataset, Prompts
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
@@ -20,7 +19,7 @@ from clipbench_tasks.text_in_image.task import TextInImage
 PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
 CLASSES = ("cat", "dog", "cow")
 N_OBJECTS = 4
-"""Of each class."""
+"""Objects of each class."""
 Vectors = dict[str, list[float]]
 
 
@@ -144,13 +143,6 @@ def test_one_object_a_class_leaves_the_probes_undefined_with_the_reason() -> Non
     assert "knn_attack_success" not in values
 
 
-def test_probes_are_asked_for() -> None:
-    data, images = world("word_CLASS")
-    assert not [name for name in evaluated(data, images, probes=False).measures if "probe" in name]
-    run = cb.run(ToyModel(), "text-in-image", data=data)
-    assert run.result.evaluations[0].params["probes"] is False
-
-
 # -- images of their own to train on
 
 
@@ -221,37 +213,6 @@ def test_images_to_train_on_that_show_no_class_of_the_attacks_are_refused(tmp_pa
         cb.run(ToyModel(), "text-in-image", data=data, data_options=options)
     with pytest.raises(cb.ClipbenchError, match="data 'scenes' take no option 'train'"):
         cb.run(ToyModel(), "text-in-image@scenes", data_options=options)
-
-
-def test_images_to_train_on_have_options_of_their_own(tmp_path: Path) -> None:
-    data, _ = world("word_CLASS")
-    for split, n in (("train", 2), ("val", 1)):
-        for name in ("cat", "dog"):
-            (tmp_path / split / name).mkdir(parents=True)
-            for number in range(n):
-                NamedImage(f"{split}{name}{number}").open().save(tmp_path / split / name / f"{number}.png")
-    loaded = for_task(data, DataOptions(task="text-in-image", options={"train": str(tmp_path), "train.split": "val"}))
-    assert loaded.is_training is not None and loaded.is_training.sum() == 2
-    with pytest.raises(cb.ClipbenchError, match=r"train\.split=val: .* not named: add --data-option train=DATA"):
-        load_data(str(tmp_path), DataOptions(task="text-in-image", options={"train.split": "val"}))
-    one = Dataset(id="plain", images=[NamedImage("a")], image_ids=["a"])
-    with pytest.raises(
-        cb.ClipbenchError, match="data set plain has none: --data-option train=photos takes images with"
-    ):
-        beside_attacks(data, one, "photos")
-
-
-@pytest.mark.parametrize(("tested", "training"), [(("Cat", "cat"), ("cat",)), (("cat", "dog"), ("CAT", "cat"))])
-def test_names_of_classes_that_differ_only_in_case_are_refused(
-    tested: tuple[str, ...], training: tuple[str, ...]
-) -> None:
-    one = Dataset(id="x", images=[NamedImage("a")], image_ids=["a"])
-    attacked = replace(one, class_names=tested, attacks=[Attack("1", label=0, word=1, attacked=0)])
-    photographs = replace(one, class_names=training, labels=np.array([0]))
-    with pytest.raises(cb.ClipbenchError, match=r"train=photos: the classes '\w+' and 'cat' differ only in the case"):
-        beside_attacks(attacked, photographs, "photos")
-    elsewhere = replace(attacked, class_names=("horse", "dog"))
-    beside_attacks(elsewhere, replace(photographs, class_names=("DOG", "CAT", "cat")), "photos")
 
 
 # -- published

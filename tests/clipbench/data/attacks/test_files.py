@@ -11,9 +11,7 @@ from PIL import Image
 
 from clipbench.data import DataOptions, Dataset, load_data, random_subset
 from clipbench.data.attacks import TASK
-from clipbench.errors import DataError, Unavailable, UsageError
-
-TYPOGRAPHIC = Path(__file__).parents[5] / "shared" / "data" / "typographic"
+from clipbench.errors import DataError
 
 
 def draw(path: Path) -> None:
@@ -59,20 +57,6 @@ def test_a_manifest_says_what_is_shown_and_what_is_written(tmp_path: Path) -> No
     assert load(tmp_path / "toy" / "manifest.csv").attacks == data.attacks
 
 
-@pytest.mark.parametrize("name", ["manifest.tsv", "metadata.jsonl", "manifest.json"])
-def test_all_kinds_of_manifest_say_the_same(tmp_path: Path, name: str) -> None:
-    folder = table(tmp_path / "toy", ROWS)
-    (folder / "manifest.csv").unlink()
-    if name.endswith(".tsv"):
-        lines = ["\t".join(ROWS[0]), *("\t".join(each.values()) for each in ROWS)]
-    elif name.endswith(".jsonl"):
-        lines = [json.dumps(each) for each in ROWS]
-    else:
-        lines = [json.dumps(ROWS)]
-    (folder / name).write_text("\n".join(lines))
-    assert len(load(folder).attacks or ()) == 2
-
-
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
@@ -87,43 +71,6 @@ def test_all_kinds_of_manifest_say_the_same(tmp_path: Path, name: str) -> None:
 def test_a_row_that_contradicts_itself_or_another_is_refused(tmp_path: Path, bad: dict[str, str], said: str) -> None:
     with pytest.raises(DataError, match=said):
         load(table(tmp_path / "toy", [*ROWS, bad]))
-
-
-def test_missing_images_are_named_or_left_out_when_asked(tmp_path: Path) -> None:
-    folder = table(tmp_path / "toy", ROWS)
-    (folder / "b.png").unlink()
-    with pytest.raises(Unavailable, match=r"1 of 5 images of .* are missing: .*b\.png; .*--allow-partial"):
-        load(folder)
-    data = load(folder, allow_partial=True)
-    assert data.attacks is not None and data.attacks[0].blank is None
-    assert data.notes == ("1 of 5 images are missing and were left out",)
-
-
-def test_images_that_lie_elsewhere_are_counted(tmp_path: Path) -> None:
-    folder = table(tmp_path / "toy", ROWS)
-    (folder / "b.png").rename(tmp_path / "b.png")
-    listed = next(folder.glob("*.csv"))
-    listed.write_text(listed.read_text().replace("b.png", "../b.png"))
-    assert load(folder).notes == ("1 of 5 images lie outside of the folder of toy",)
-
-
-def test_a_manifest_without_attacks_has_nothing_to_ask(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has 3 images, and on none of them another thing's name"):
-        load(table(tmp_path / "toy", ROWS[:3]))
-
-
-def test_a_table_of_captions_is_still_one(tmp_path: Path) -> None:
-    captions = [{"path": "a.png", "text": "an object under attack", "object": "cup"}]
-    data = load_data(str(table(tmp_path / "toy", captions)), DataOptions(task="retrieval"))
-    assert data.captions == ["an object under attack"] and data.attacks is None
-
-
-def test_options_that_it_does_not_take_are_refused(tmp_path: Path) -> None:
-    folder = table(tmp_path / "toy", ROWS)
-    with pytest.raises(UsageError, match="take no option 'split'"):
-        load(folder, options={"split": "test"})
-    with pytest.raises(UsageError, match="take no option 'n'"):
-        load(folder, options={"n": "5"})
 
 
 def test_whoever_names_a_column_gets_labels_or_captions(tmp_path: Path) -> None:
@@ -192,20 +139,6 @@ def test_scam_is_read_from_parquet_with_its_own_prompts(tmp_path: Path, ids: str
     assert found[3:] == [(0, 6, "synthetic", "mug"), (1, 7, "synthetic", "apple"), (2, 8, "synthetic", "apple")]
 
 
-def test_scam_in_a_folder_of_images_is_the_same(tmp_path: Path) -> None:
-    rows = [
-        {"file_name": f"{kind}{id}.png", "type": kind, "id": id, "object_label": shown, "attack_word": word}
-        for kind, id, shown, word in SCAM
-    ]
-    for each in rows:
-        draw(tmp_path / "scam" / each["file_name"])
-    data = load(table(tmp_path / "scam", rows, name="metadata.csv", files=False))
-    assert len(data.attacks or ()) == 6 and (data.attacks or ())[4].blank == 1
-    bad = [{**rows[0], "type": "noscam"}]
-    with pytest.raises(DataError, match="line 2: unknown type 'noscam': did you mean 'NoSCAM'"):
-        load(table(tmp_path / "scam", bad, name="metadata.csv", files=False))
-
-
 def test_a_limit_keeps_the_other_ways_of_the_attacks_that_it_keeps(tmp_path: Path) -> None:
     rows = [
         {"file_name": f"{kind}{id}.png", "type": kind, "id": id, "object_label": f"thing {id}", "attack_word": word}
@@ -219,15 +152,3 @@ def test_a_limit_keeps_the_other_ways_of_the_attacks_that_it_keeps(tmp_path: Pat
     conditions = [each.condition for each in cut.attacks or ()]
     assert conditions == ["", "", "synthetic", "synthetic"] and len(cut) == 6
     assert {each.object for each in (cut.attacks or ())[:2]} == {each.object for each in (cut.attacks or ())[2:]}
-
-
-@pytest.mark.skipif(not TYPOGRAPHIC.is_dir(), reason=f"needs the photographs in {TYPOGRAPHIC}")
-def test_the_photographs_of_multimodal_neurons_are_154_attacks_on_nine_objects() -> None:
-    data = load(TYPOGRAPHIC)
-    assert len(data) == 171 and data.attacks is not None and len(data.attacks) == 154
-    assert len({each.object for each in data.attacks}) == 9 and len(data.class_names or ()) == 19
-    assert all(each.blank is not None and each.clean is None for each in data.attacks)
-    assert {each.object for each in data.attacks if each.benign is None} == {"phone"}
-    shown = data.attacks[0]
-    assert data.images[shown.attacked].name.endswith("apple-calligraphy.jpg")
-    assert data.images[shown.blank or 0].name.endswith("apple-blank.jpg")

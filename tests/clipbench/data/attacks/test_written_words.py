@@ -1,7 +1,6 @@
 """Words written onto the images of a classification set: which, where, and what stays as it was."""
 
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,10 @@ import pytest
 from PIL import Image
 
 from clipbench.data import DataOptions, Dataset, DrawnImage, ImageRef, depends_on_task, load_data
-from clipbench.data.attacks import TASK, WrittenImage, with_written_words
-from clipbench.data.scenes import Label
-from clipbench.errors import DataError, MissingPart, UsageError
+from clipbench.data.attacks import TASK
+from clipbench.data.attacks.written_words import WrittenImage, with_written_words
+from clipbench.data.scenes.typography import Label
+from clipbench.errors import DataError, UsageError
 from clipbench.testing import NamedImage
 
 
@@ -34,11 +34,6 @@ def test_every_image_is_attacked_by_the_name_of_another_class() -> None:
         assert plain.class_names is not None
         assert written["attacked"].word == written["blank"].word == plain.class_names[each.word]
         assert written["benign"].word == plain.class_names[each.label] and written["blank"].is_blank
-
-
-def test_rows_without_ids_stay_without() -> None:
-    assert with_written_words(dataset()).has_ids
-    assert not with_written_words(replace(dataset(), has_ids=False)).has_ids
 
 
 def test_the_image_without_a_label_is_the_data_set_s_own() -> None:
@@ -96,20 +91,6 @@ def test_the_label_stands_in_the_middle_of_the_square_that_models_see(size: tupl
     assert image.min() < 30 and image.max() > 240
 
 
-def test_the_label_moves_down_and_fades_as_told() -> None:
-    def shown(label: Label) -> np.ndarray:
-        return np.asarray(WrittenImage(Grey(300, 300), label.writing("moon")).open(), np.int64)
-
-    low = np.nonzero((shown(Label(offset=0.4)) != 120).any(axis=2))[0]
-    assert (low.min() + low.max() + 1) / 2 == pytest.approx(0.9 * 300, abs=1)
-    assert shown(Label(contrast=0.1)).min() == 120  # no ink darker than the image
-
-
-def test_small_images_are_enlarged_first() -> None:
-    image = WrittenImage(Grey(32, 48), Label().writing("moon")).open()
-    assert image.size == (224, 336)
-
-
 def test_classes_of_one_name_do_not_attack_each_other() -> None:
     data = with_written_words(dataset(30, ("Missile", "missile", "dog")))
     for each in data.attacks or ():
@@ -128,12 +109,6 @@ def test_names_that_cannot_attack_are_refused(names: tuple[str, ...], said: str)
         with_written_words(dataset(4, names))
 
 
-def test_images_without_labels_are_refused() -> None:
-    bare = Dataset(id="bare", images=[NamedImage("a")], image_ids=["a"], captions=["x"], caption_image=np.array([0]))
-    with pytest.raises(MissingPart, match="the task needs labels, and data set bare has none"):
-        with_written_words(bare)
-
-
 def test_the_task_alone_decides_whether_words_are_written(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         for number in range(4):
@@ -147,5 +122,5 @@ def test_the_task_alone_decides_whether_words_are_written(tmp_path: Path) -> Non
     assert any("subset of 4 of 8 images" in note for note in written.notes)
     assert depends_on_task(path, TASK) and depends_on_task("scenes", "retrieval")
     assert not depends_on_task(path, "zero-shot")
-    with pytest.raises(UsageError, match="n=none: expected how many images words are to be written on"):
+    with pytest.raises(UsageError, match="'n': 'none'}: expected how many images words are to be written on"):
         load_data(path, DataOptions(task=TASK, options={"n": "none"}))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipbench.data.contrasts import order_contrasts, shuffled, words
+from clipbench.data.contrasts import order_contrasts, shuffled
 
 CAPTION = "Two red birds are sitting on a very old wooden fence (in the rain)."
 
@@ -53,7 +53,3 @@ def test_captions_are_cleaned_and_cut_as_aro_does() -> None:
 def test_a_caption_without_another_order_is_left_out(caption: str) -> None:
     assert order_contrasts([caption], np.array([0]), ["7"]) == ()
     assert shuffled(caption) is None
-
-
-def test_words_are_told_apart_in_any_script() -> None:
-    assert words("L'été, “Größe” — 2 кошки") == ["l'été", "größe", "2", "кошки"]

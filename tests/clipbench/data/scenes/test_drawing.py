@@ -8,12 +8,21 @@ import pytest
 from PIL import Image
 
 from clipbench.data.scenes.captions import STYLE_SHARES, caption
+from clipbench.data.scenes.drawing import coverage, draw, ink, word_width
 from clipbench.data.scenes.sampling import SPLITS, portrait, scene, training_pair
-from clipbench.data.scenes.world.chance import Chance
-from clipbench.data.scenes.world.drawing import coverage, draw
-from clipbench.data.scenes.world.lettering import ink, word_width
-from clipbench.data.scenes.world.records import SCENES_VERSION, Background, Scene, Solid, Writing
-from clipbench.data.scenes.world.vocabulary import CASES, COLOURS, FONTS, KINDS, WORDS
+from clipbench.data.scenes.world import (
+    CASES,
+    COLOURS,
+    FONTS,
+    KINDS,
+    SCENES_VERSION,
+    WORDS,
+    Background,
+    Scene,
+    Solid,
+    Writing,
+)
+from clipbench.seeding import Chance
 
 GREY = Background("grey", "plain", 0.1)
 
@@ -62,19 +71,12 @@ def word(font: str = "sans", text: str = "horse", height: float = 0.15, case: st
 
 @pytest.mark.parametrize("size", [64, 100, 224])
 def test_a_scene_looks_the_same_at_every_size(size: int) -> None:
-    for index in range(60):
+    for index in range(25):
         shown = scene("train", index)
         small = np.asarray(draw(shown, size), np.float32)
         reduced = np.asarray(draw(shown, 8 * 64).resize((size, size), Image.Resampling.BOX), np.float32)
         bound = 1.5 if shown.writing is None else 14  # letters are fitted to whole pixels, so that they can be read
         assert np.abs(small - reduced).mean() < bound, index
-
-
-def test_images_are_rgb_of_the_size_asked_for_and_come_out_the_same_twice() -> None:
-    for size in (64, 512):
-        image = draw(scene("train", 3), size)
-        assert (image.mode, image.size) == ("RGB", (size, size))
-        assert image.tobytes() == draw(scene("train", 3), size).tobytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -129,19 +131,6 @@ def test_capitals_have_the_height_asked_for_and_words_stay_in_the_image(font: st
     for case in CASES:
         wide = ink(word(font, longest, 0.2, case), 64)
         assert wide.mask.shape[1] <= 60 and wide.left >= 2
-
-
-def test_letters_keep_their_contrast_at_64_pixels() -> None:
-    for font in FONTS:
-        for case in CASES:
-            assert ink(word(font, "apple", 0.12, case), 64).mask.max() > 0.8, (font, case)
-
-
-def test_different_words_look_different_at_64_pixels() -> None:
-    def pixels(text: str) -> bytes:
-        return draw(Scene(GREY, writing=word("sans-bold", text, 0.13)), 64).tobytes()
-
-    assert len({pixels(text) for text in WORDS}) == len(WORDS)
 
 
 def test_a_blank_sign_is_as_large_as_the_written_one_and_empty() -> None:

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from clipbench.data.scenes.composition import composition_item
+from clipbench.data.scenes.drawing import coverage
+from clipbench.data.scenes.facts import is_in, stands, word_stands
 from clipbench.data.scenes.sampling import scene
-from clipbench.data.scenes.world.drawing import coverage
-from clipbench.data.scenes.world.geometry import is_in, size_name, stands, word_stands
-from clipbench.data.scenes.world.records import Scene, Solid, Writing
-from clipbench.data.scenes.world.vocabulary import OPPOSITES
+from clipbench.data.scenes.world import OPPOSITES, Solid, Writing
 
 
 def solid(x: float, y: float, radius: float = 0.1, kind: str = "sphere") -> Solid:
@@ -76,10 +74,6 @@ def test_on_needs_the_foot_on_the_seat() -> None:
 def test_places_go_by_thirds(x: float, y: float, true: set[str], false: set[str]) -> None:
     assert {place for place in true | false if is_in(solid(x, y), place)} == true
     assert {place for place in true | false if is_in(solid(x, y), place) is False} == false
-
-
-def test_sizes_have_a_gap_between_them() -> None:
-    assert [size_name(solid(0.5, 0.5, radius)) for radius in (0.12, 0.15, 0.2)] == ["small", None, "large"]
 
 
 def test_a_word_is_above_below_or_on() -> None:
@@ -153,14 +147,3 @@ def test_what_is_on_another_meets_it_and_is_mostly_higher() -> None:
 def test_every_relation_occurs_in_images() -> None:
     named = {stated.name for index in range(1500) for stated in scene("train", index).relations}
     assert named | {"behind"} == {*OPPOSITES, "inside", "on"}  # "behind" is the same image as "in front of"
-
-
-def test_a_twin_keeps_all_that_is_not_exchanged() -> None:
-    def without_paint(shown: Scene) -> list[tuple[str, float, float, float]]:
-        return [(each.kind, each.x, each.y, each.radius) for each in shown.solids]
-
-    for index in range(30):
-        item = composition_item("swap_att", index)
-        first, second = item.image.scene, item.twin.scene
-        assert without_paint(first) == without_paint(second)
-        assert first.background == second.background

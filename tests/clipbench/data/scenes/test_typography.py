@@ -2,80 +2,53 @@
 
 from collections import Counter
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipbench.data.scenes import SceneImage, scenes_dataset
+from clipbench.data.scenes.facts import word_stands
 from clipbench.data.scenes.sampling import SPLITS
-from clipbench.data.scenes.typography import SWEEPS, Label, label_conditions, reading_item, typographic_item
-from clipbench.data.scenes.world.geometry import word_stands
-from clipbench.data.scenes.world.records import Background, Scene, Solid
-from clipbench.data.scenes.world.vocabulary import KINDS, held_out
-from clipbench.errors import UsageError
+from clipbench.data.scenes.typography import Label, label_conditions, reading_item, typographic_item
+from clipbench.data.scenes.world import KINDS, Background, Scene, Solid, held_out
 
 indices = st.integers(0, 10**6)
 
 
 def test_the_four_images_of_an_attack_differ_in_the_label_alone() -> None:
     for index in range(40):
-        item = typographic_item(index)
-        images = {"clean": item.clean, "blank": item.blank, "benign": item.benign, "attacked": item.attacked}
-        scenes = {key: image.scene for key, image in images.items()}
+        word, scenes = typographic_item(index)
         assert len({(each.background, each.solids) for each in scenes.values()}) == 1
         assert scenes["clean"].writing is None
         words = {key: each.writing for key, each in scenes.items() if each.writing is not None}
-        assert words["benign"].word == item.kind == scenes["clean"].solids[0].kind
-        assert words["attacked"].word == item.word != item.kind
+        assert words["benign"].word == scenes["clean"].solids[0].kind
+        assert words["attacked"].word == word != words["benign"].word
         assert words["blank"].is_blank and not words["attacked"].is_blank
-        assert len({image.digest() for image in images.values()}) == 4
-
-
-def test_attacking_words_are_names_of_kinds_about_equally_often() -> None:
-    counts = Counter(typographic_item(index).word for index in range(900))
-    assert set(counts) == set(KINDS)
-    assert max(counts.values()) < 90 + 4 * 9  # four standard errors
 
 
 def test_the_label_lies_on_the_object_and_moves_with_the_offset() -> None:
     sphere = Solid("sphere", "red", "plain", 0.5, 0.5, 0.3)
 
     def place(offset: float) -> list[str]:
-        shown = Label(offset=offset).on(Scene(Background("grey", "plain", 0.1), (sphere,)), "cube")
+        shown = Scene(Background("grey", "plain", 0.1), (sphere,), writing=Label(offset=offset).writing("cube"))
         assert shown.writing is not None
         return [name for name in ("above", "on", "below") if word_stands(shown.writing, name, shown.solids[0])]
 
     assert (place(-0.4), place(0.0), place(0.4)) == (["above"], ["on"], ["below"])
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"height": 0.5}, "the height of a label must be from 0.02 to 0.25, got 0.5"),
-        ({"contrast": -0.1}, "the contrast of a label must be from 0 to 1, got -0.1"),
-        ({"offset": 0.6}, "the offset of a label must be from -0.4 to 0.4, got 0.6"),
-        ({"font": "comic"}, "labels have no font 'comic': known: sans, "),
-    ],
-)
-def test_a_label_that_cannot_be_written_is_refused(parameters: dict[str, float | str], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        Label(**parameters)  # type: ignore[arg-type]
-
-
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(index=indices, split=st.sampled_from(SPLITS))
 def test_the_written_word_is_the_answer_and_no_candidate_names_what_is_seen(index: int, split: str) -> None:
-    item = reading_item(index, split=split)
-    shown = item.image.scene
+    shown, candidates, answer = reading_item(index, split=split)
     assert shown.writing is not None
-    assert item.candidates[item.answer] == shown.writing.word
-    assert len(set(item.candidates)) == 10
-    assert {word in held_out().words for word in item.candidates} == {split == "held-out"}
+    assert candidates[answer] == shown.writing.word
+    assert len(set(candidates)) == 10
+    assert {word in held_out().words for word in candidates} == {split == "held-out"}
     assert {solid.kind for solid in shown.solids}.isdisjoint({shown.writing.word})
 
 
 def test_answers_stand_everywhere_among_the_candidates() -> None:
-    counts = Counter(reading_item(index).answer for index in range(400))
+    counts = Counter(reading_item(index)[2] for index in range(400))
     assert sorted(counts) == list(range(10))
     assert min(counts.values()) > 40 - 4 * 6  # four standard errors
 
@@ -105,15 +78,3 @@ def test_images_show_what_the_items_say() -> None:
         shown = data.images[contrast.images[0]]
         assert isinstance(shown, SceneImage) and shown.scene.writing is not None
         assert contrast.captions[contrast.is_true[0].index(True)] == f'the word "{shown.scene.writing.word}"'
-
-
-def test_no_image_is_there_twice() -> None:
-    data = scenes_dataset("text-in-image", n=40)
-    assert len({image.digest() for image in data.images}) == len(data)
-    assert len({image.name for image in data.images}) == len(data)
-
-
-def test_the_usual_label_is_a_point_of_each_curve() -> None:
-    data = scenes_dataset("text-in-image", n=4)
-    usual = {each.condition for each in data.attacks or () if each.attacked == (data.attacks or ())[0].attacked}
-    assert usual == {"", "height=0.11", "contrast=1", "offset=0"} and set(SWEEPS) == {"height", "contrast", "offset"}

@@ -1,25 +1,17 @@
 """eval-results, every-eval-ever and mteb: each is read by its own library or schema, with every value that it has a place for."""
 
 import json
-import re
-import runpy
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pandas
 import pytest
 import yaml  # type: ignore[import-untyped]
 from huggingface_hub import parse_eval_result_entries
-from PIL import Image
 
-from clipbench.errors import UsageError
-from clipbench.results.export import FORMATS, export
+from clipbench.results.export.formats import export, format_of
 from clipbench.results.export.mteb import main_metric
-from clipbench.results.other_tool_names import MIEB, mieb_metric
 from clipbench.results.other_tools import open_results
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
@@ -39,7 +31,7 @@ def acc(value: float, **facts: Any) -> Metric:
 def test_huggingface_hub_reads_the_entries(make_run: MakeRun, record: Record) -> None:
     metrics = {"acc1": acc(0.625, chance=0.1, is_headline=True), "acc5": acc(0.9)}
     ours = [record("zero-shot", "hf:org/birds:small", metrics), record("zero-shot", "imagenet", metrics)]
-    rendered = FORMATS["eval-results"].render([make_run(evaluations=ours)])
+    rendered = format_of("eval-results").render([make_run(evaluations=ours)])
     (entry,) = parse_eval_result_entries(yaml.safe_load(rendered.content))
     assert (entry.dataset_id, entry.task_id, entry.value) == ("org/birds", "small", 0.625)
     assert entry.notes == "zero-shot acc1 62.5 %; 95 % interval [52.5, 72.5]; chance 10.0 %; n 1,000; clipbench 9.1"
@@ -47,15 +39,6 @@ def test_huggingface_hub_reads_the_entries(make_run: MakeRun, record: Record) ->
     assert list(rendered.notes) == [
         "zero-shot@imagenet is left out: its data are not named as a data set of the Hub, hf:ORG/NAME"
     ]
-
-
-def test_a_benchmark_has_one_value(make_run: MakeRun, record: Record) -> None:
-    metrics = {name: acc(0.5, is_headline=True) for name in ("image_retrieval_recall@1", "text_retrieval_recall@1")}
-    rendered = FORMATS["eval-results"].render([make_run(evaluations=[record("retrieval", "hf:org/birds", metrics)])])
-    (entry,) = parse_eval_result_entries(yaml.safe_load(rendered.content))
-    assert (entry.task_id, str(entry.notes).split()[1]) == ("default", "image_retrieval_recall@1")
-    (note,) = rendered.notes
-    assert note.endswith("text_retrieval_recall@1 is left out: a task of a benchmark has one value")
 
 
 # ----- every-eval-ever
@@ -70,11 +53,11 @@ REQUIRED = {
     "metric_config": "lower_is_better min_score max_score",
     "source_data": "dataset_name source_type",
 }
-"""What version 0.3.0 of the schema requires, by object; its package needs Python 3.12, and is asked itself below."""
+"""Fields that version 0.3.0 of the schema requires, by object; its package needs Python 3.12, and is asked below."""
 
 
 def test_the_shared_schema_holds_and_values_keep_their_intervals(make_run: MakeRun) -> None:
-    rendered = FORMATS["every-eval-ever"].render([make_run()])
+    rendered = format_of("every-eval-ever").render([make_run()])
     log = json.loads(rendered.content)
     acc1, ece = log["evaluation_results"]
     parts = {"": log, "result": acc1, **log, **acc1}
@@ -108,7 +91,7 @@ def test_the_shared_schema_holds_and_values_keep_their_intervals(make_run: MakeR
 def test_a_model_is_named_as_on_the_hub(
     make_run: MakeRun, name: str, id: str, deployment: str, availability: str
 ) -> None:
-    log = json.loads(FORMATS["every-eval-ever"].render([make_run(model={"id": name, "embed_dim": 8})]).content)
+    log = json.loads(format_of("every-eval-ever").render([make_run(model={"id": name, "embed_dim": 8})]).content)
     assert (log["model_info"]["name"], log["model_info"]["id"]) == (name, id)
     assert log["model_info"]["additional_details"] == {
         "embed_dim": "8",
@@ -119,7 +102,7 @@ def test_a_model_is_named_as_on_the_hub(
 
 def test_a_value_beyond_its_unit_has_no_bounds(make_run: MakeRun, record: Record) -> None:
     run = make_run(evaluations=[record("mine", "birds", {"score": acc(3.0)})])
-    (found,) = json.loads(FORMATS["every-eval-ever"].render([run]).content)["evaluation_results"]
+    (found,) = json.loads(format_of("every-eval-ever").render([run]).content)["evaluation_results"]
     assert (found["metric_config"]["min_score"], found["metric_config"]["max_score"]) == ("-Infinity", "Infinity")
 
 
@@ -129,7 +112,7 @@ def test_the_package_of_the_schema_takes_it(make_run: MakeRun, record: Record) -
     types = pytest.importorskip("every_eval_ever.eval_types", reason="needs every-eval-ever, which needs Python 3.12")
     hub = record("zero-shot", "hf:org/birds:small", {"acc1": acc(0.6), "rank": acc(3.0, unit="rank"), "odd": acc(3.0)})
     for run in (make_run("one"), make_run("two", evaluations=[hub])):
-        types.EvaluationLog.model_validate(json.loads(FORMATS["every-eval-ever"].render([run]).content))
+        types.EvaluationLog.model_validate(json.loads(format_of("every-eval-ever").render([run]).content))
 
 
 # ----- mteb
@@ -185,20 +168,6 @@ def test_what_is_written_for_mteb_is_read_back_by_our_names(make_run: MakeRun, r
     assert {name: found[name].value for name in ours} == ours
 
 
-def test_every_task_of_mieb_has_a_main_metric_that_is_ours_or_named() -> None:
-    assert {main_metric(task) for task in MIEB} == {"accuracy", "ndcg_at_10", "text_acc"}
-    assert mieb_metric("OxfordPetsZeroShot", "accuracy") == "acc1"
-
-
-def test_what_mteb_does_not_have_is_told(make_run: MakeRun) -> None:
-    with pytest.raises(UsageError, match="no value of vit-b-32 on a data set of the Hub: "):
-        FORMATS["eval-results"].render([make_run()])
-    one, other = make_run("one"), make_run("other", model={"ref": "other", "fingerprint": "x"})
-    for name, what in {"mteb": "a folder of mteb's results", "every-eval-ever": "a file of Every Eval Ever"}.items():
-        with pytest.raises(UsageError, match=f"{what} describes one model, and the 2 runs are of several"):
-            FORMATS[name].render([one, other])
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mteb_reads_the_files(make_run: MakeRun, record: Record, tmp_path: Path) -> None:
@@ -213,35 +182,3 @@ def test_mteb_reads_the_files(make_run: MakeRun, record: Record, tmp_path: Path)
 
 
 # ----- FiftyOne, by the recipe of the page
-
-
-def test_the_recipe_for_fiftyone_makes_a_sample_of_each_image(
-    make_run: MakeRun, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    rows = []
-    for name in ("blue", "red"):
-        Path(f"birds/{name}").mkdir(parents=True)
-        for k, predicted in ((1, name), (2, "red")):
-            Image.new("RGB", (8, 8), name).save(f"birds/{name}/{k}.png")
-            margin = 0.1 if predicted == name else -0.1
-            rows.append({"sample_id": f"{name}/{k}.png", "label": name, "predicted": predicted, "margin": margin})
-    files = {"samples": "samples.parquet"}
-    run = make_run(evaluations=[record("zero-shot", "birds", {"acc1": acc(0.75)}, files=files)])
-    pandas.DataFrame(rows).to_parquet(run.folder / "samples.parquet")
-    Path("runs").mkdir()
-    run.folder.rename("runs/birds")
-    page = Path(__file__).parents[4] / "docs/export.md"
-    (recipe,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    samples: list[Any] = []
-    dataset = SimpleNamespace(add_samples=samples.extend, sort_by=lambda name: name)
-    parts = {"Sample": SimpleNamespace, "Classification": SimpleNamespace, "Dataset": lambda _: dataset}
-    stub = SimpleNamespace(launch_app=samples.append, **parts)
-    monkeypatch.setitem(sys.modules, "fiftyone", stub)
-    Path("recipe.py").write_text(recipe)
-    runpy.run_path("recipe.py")
-    *made, last = samples
-    assert last == "margin" and len(made) == 4 and all(Path(each.filepath).is_file() for each in made)
-    wrong = [each for each in made if each.margin < 0]
-    assert [(each.label.label, each.predicted.label) for each in wrong] == [("blue", "red")]
-    assert Path(wrong[0].filepath) == (tmp_path / "birds/blue/2.png").resolve()

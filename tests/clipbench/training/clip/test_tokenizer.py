@@ -1,4 +1,3 @@
-import pickle
 import random
 from collections import Counter
 from itertools import pairwise
@@ -9,15 +8,13 @@ import open_clip
 import pytest
 import tokenizers
 
-from clipbench.errors import DataError, ModelError
-from clipbench.training.clip.config import CONFIGS
-from clipbench.training.clip.tokenizer import (
+from clipbench.errors import ModelError
+from clipbench.training.clip.inputs import (
     END,
     START,
     ClipTokenizer,
     clip_tokenizer,
     load_tokenizer,
-    tokenizer_for,
     train_tokenizer,
 )
 
@@ -51,23 +48,6 @@ def test_the_papers_tokenizer_gives_open_clips_ids(clips: ClipTokenizer) -> None
     np.testing.assert_array_equal(clips.encode(texts), expected)
 
 
-def test_each_text_stands_between_start_and_end(small: ClipTokenizer) -> None:
-    ids = small.encode(["a red cube"])[0]
-    n = int((ids > 0).sum())
-    assert ids[0] == small.vocab_size - 2
-    assert ids[n - 1] == small.vocab_size - 1
-    assert ids.argmax() == n - 1, "the end is the largest id, which the text tower looks for"
-    assert not ids[n:].any()
-
-
-@pytest.mark.parametrize("which", ["clips", "small"])
-def test_a_text_too_long_keeps_its_end(which: str, request: pytest.FixtureRequest) -> None:
-    tokenizer: ClipTokenizer = request.getfixturevalue(which)
-    long, short = tokenizer.encode(["red " * 200, "red " * (tokenizer.context_length - 2)])
-    np.testing.assert_array_equal(long, short)
-    assert long.argmax() == tokenizer.context_length - 1
-
-
 @pytest.mark.parametrize("which", ["clips", "small"])
 @pytest.mark.parametrize("text", ["a red cube on a sphere", "isn't", "naïve 猫 🐈"])
 def test_the_library_decodes_the_text_by_the_saved_file(
@@ -78,23 +58,6 @@ def test_the_library_decodes_the_text_by_the_saved_file(
     ids = tokenizer.encode([text])[0]
     back = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).decode(ids[: ids.argmax()].tolist())
     assert back.replace(" ", "") == text.replace(" ", "")
-
-
-def test_frequent_words_are_one_token(small: ClipTokenizer) -> None:
-    assert int((small.encode(["red cube"])[0] > 0).sum()) == 4
-
-
-def test_the_small_vocabulary_depends_on_the_captions_alone() -> None:
-    again = train_tokenizer(iter(CAPTIONS), vocab_size=560, context_length=16)
-    assert again.vocabulary() == train_tokenizer(CAPTIONS, vocab_size=560, context_length=16).vocabulary()
-    assert again.vocabulary() != train_tokenizer(["other words"], vocab_size=560, context_length=16).vocabulary()
-
-
-def test_the_most_frequent_pairs_are_merged_first_and_of_equals_the_first_in_the_alphabet() -> None:
-    # Counts by hand: x+y</w> 3; then b+c</w>, c+b</w> and d+c</w> once each, in the order of the alphabet.
-    tokenizer = train_tokenizer(["xy xy xy dc", "cb bc"], vocab_size=10_000, context_length=8)
-    learned = sorted(tokenizer.vocabulary().items(), key=lambda item: item[1])[512:-2]
-    assert [token for token, _ in learned] == ["xy</w>", "bc</w>", "cb</w>", "dc</w>"]
 
 
 def test_merges_are_those_of_counting_every_pair_anew_after_each() -> None:
@@ -121,26 +84,6 @@ def test_a_vocabulary_is_no_larger_than_asked_and_ends_with_start_and_end() -> N
         assert len(vocabulary) <= size
         assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
         assert (vocabulary[START], vocabulary[END]) == (len(vocabulary) - 2, len(vocabulary) - 1)
-
-
-def test_a_tokenizer_is_saved_and_travels_to_other_processes(small: ClipTokenizer, tmp_path: Path) -> None:
-    small.save(tmp_path)
-    texts = [*CAPTIONS[:4], *TELLING]
-    expected = small.encode(texts)
-    np.testing.assert_array_equal(load_tokenizer(tmp_path, 16).encode(texts), expected)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(small)).encode(texts), expected)
-
-
-def test_configurations_get_their_tokenizer(clips: ClipTokenizer) -> None:
-    assert tokenizer_for(CONFIGS["ViT-L-14"], []).vocabulary() == clips.vocabulary()
-    assert tokenizer_for(CONFIGS["tiny"], CAPTIONS).vocab_size <= CONFIGS["tiny"].vocab_size
-
-
-def test_captions_without_a_vocabulary_are_refused() -> None:
-    with pytest.raises(DataError, match="no captions to learn a vocabulary from: expected at least one"):
-        train_tokenizer([], vocab_size=560, context_length=16)
-    with pytest.raises(DataError, match="a vocabulary of 100 is too small: expected at least 514"):
-        train_tokenizer(CAPTIONS, vocab_size=100, context_length=16)
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

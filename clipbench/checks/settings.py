@@ -1,0 +1,317 @@
+"""Checks of how a model is set up: tokenizer, preprocessing, activation, scale and weights against what the checkpoint says."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from clipbench.checks.behaviour import SAME
+from clipbench.checks.pairs import gain, standing
+from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, fault, healthy, warning
+from clipbench.errors import NoTokenCounts
+from clipbench.metrics.similarity import unit
+from clipbench.models import fingerprint as probing
+from clipbench.models.facts.modules import (
+    activations,
+    declared_preprocessing,
+    library_logits,
+    untrained_towers,
+    vocabulary_size,
+)
+from clipbench.models.facts.tokens import LONG, SHORT, TokenFacts, lengths, longer_than
+from clipbench.models.facts.variants import SQUARES, activation_variants
+from clipbench.models.protocol import Preprocessing
+
+COMMON = (
+    "cat dog horse bird fish tree house river stone cloud red green blue black white small large old new round man woman"
+    " child king queen bread water wine apple orange car train ship plane road bridge door window table chair book letter"
+    " music dance run jump sleep eat drink write under above left right two seven"
+)
+"""Words that a vocabulary knows."""
+MAX_COLLAPSED = 0.2
+"""Share of common words that may have the tokens of another."""
+MAX_CONTEXT = 512
+"""Contexts up to which texts are made that fill them."""
+COLOUR_TOLERANCE = 0.01
+"""Difference of means and standard deviations that rounding explains."""
+UNSCALED = 0.02
+"""A smaller standard deviation means pixels in [0, 255]."""
+CLIP_END = 49407
+"""Id of the end-of-text token in CLIP's vocabulary, the last; that of the start-of-text token is the one before."""
+SCALES = (5.0, 1_000.0)
+"""Factors from cosine to logit that training reaches: SigLIP begins at 10, CLIP at 14 and ends at 100."""
+LOGIT_TOLERANCE = 1e-2
+"""Share of the scale by which logits may differ from the library's."""
+HIDDEN = "the adapter shows no tokenizer"
+
+
+def end_of_text(subject: Subject) -> CheckOutcome:
+    """Look for the end-of-text token at the end of a text that was cut."""
+    facts, tokenize = subject.tokens, subject.parts.tokenize
+    if facts is None or tokenize is None:
+        raise NotExamined(HIDDEN)
+    if facts.end is None and _ends_with_padding(subject, facts):
+        (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
+        facts = replace(facts, end=facts.pad, keeps_end=bool(cut[-1] == facts.pad))
+    if facts.end is None:
+        raise NotExamined("short texts have no last token in common that would mark their end")
+    if facts.keeps_end:
+        return healthy(f"a text that is cut ends with the end-of-text token too (id {facts.end})")
+    (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
+    if facts.end in cut:
+        place = int(np.flatnonzero(cut == facts.end)[0]) + 1
+        return fault(
+            f"a text that is cut has its end-of-text token (id {facts.end}) misplaced: at place {place} of {facts.width}",
+            f"put id {facts.end} at the last position of each cut text",
+        )
+    return fault(
+        f"a text of more than {facts.width} tokens is cut without its end-of-text token (id {facts.end}), at which"
+        " CLIP takes a text's vector",
+        f"put id {facts.end} at the last position of each cut text",
+    )
+
+
+def start_of_text(subject: Subject) -> CheckOutcome:
+    """Look for one token at the start of all texts: with CLIP's vocabulary, that before the end-of-text token."""
+    facts, tokenize = subject.tokens, subject.parts.tokenize
+    if facts is None or tokenize is None:
+        raise NotExamined(HIDDEN)
+    rows = tokenize([*SHORT, longer_than(subject.info.context_length)])[facts.name]
+    if rows[0, 0] == rows[0, 1]:
+        raise NotExamined("padding stands before the texts")
+    starts = [int(ids[0]) for ids in rows]
+    start, *others = sorted(set(starts), key=starts.count, reverse=True)
+    is_clip = facts.end == CLIP_END and (
+        subject.parts.module is None or vocabulary_size(subject.parts.module) == CLIP_END + 1
+    )
+    if is_clip and (others or start != CLIP_END - 1):
+        return fault(
+            f"texts begin with the ids {', '.join(map(str, (start, *others)))}, not with the start-of-text token"
+            f" (id {CLIP_END - 1})",
+            f"put id {CLIP_END - 1} before each text, as CLIP was trained",
+        )
+    if not others:
+        return healthy(f"every text begins with the same token (id {start})")
+    if len(others) == 1 and starts.count(start) == len(starts) - 1:
+        return fault(
+            f"short texts begin with id {start}, and one that is cut with id {starts[-1]}",
+            "cut texts at their end alone",
+        )
+    raise NotExamined("texts begin with words: nothing states a start-of-text token")
+
+
+def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
+    """Return whether the first token of the padding marks the end, as in transformers' CLIP: it counts, the others do not."""
+    tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens
+    if tokenize is None or encode is None or facts.pad is None:
+        return False
+    tokens = tokenize([SHORT[1], LONG])  # beside a long text a short one is padded
+    ids = tokens[facts.name]
+    n = int(lengths(ids[:1], facts)[0])
+    first, rest = np.array(ids), np.array(ids)
+    first[0, n], rest[0, n + 1 :] = ids[0, n - 1], ids[0, n - 1]
+    plain, without_first, without_rest = (encode({**tokens, facts.name: rows})[:1] for rows in (ids, first, rest))
+    return apart(plain, without_rest) <= subject.limit < apart(plain, without_first)
+
+
+def tokenizer(subject: Subject) -> CheckOutcome:
+    """Hold ids against the vocabulary, texts against the context length, and words against each other."""
+    facts, tokenize = subject.tokens, subject.parts.tokenize
+    if facts is None or tokenize is None:
+        if subject.is_quick:
+            raise NotExamined(HIDDEN)
+        return _context_by_behaviour(subject)
+    words = COMMON.split()
+    rows = tokenize([*words, LONG, "naïve “dogs” 猫 🐈", ""])[facts.name]
+    n_ids = None if subject.parts.module is None else vocabulary_size(subject.parts.module)
+    if n_ids is not None and int(rows.max()) >= n_ids:
+        return fault(
+            f"the tokenizer gives the id {int(rows.max()):,}, and the model has {n_ids:,} token embeddings",
+            "use the tokenizer that was saved with the weights",
+        )
+    n_words = len(words)
+    n_collapsed = n_words - len({row.tobytes() for row in rows[:n_words]})
+    if n_collapsed > MAX_COLLAPSED * n_words:
+        return fault(
+            f"of {n_words} common words, {n_collapsed} have the tokens of another",
+            "use the tokenizer that was saved with the weights: its vocabulary does not know these words",
+        )
+    context = subject.info.context_length
+    if context is not None and facts.width != context:
+        return fault(
+            f"texts are cut to {facts.width} tokens, and the model says that it takes {context}",
+            f"cut and pad texts to {context} tokens, or correct context_length",
+        )
+    return healthy(
+        f"ids fit {f'{n_ids:,} embeddings' if n_ids else 'the model'}, texts are cut to {facts.width} tokens"
+    )
+
+
+def _context_by_behaviour(subject: Subject) -> CheckOutcome:
+    """Change the last word of a text that just fits the stated context, which must count, and of one beyond it."""
+    model, context = subject.model, subject.info.context_length
+    if context is None or context > MAX_CONTEXT:
+        raise NotExamined(HIDDEN)
+    try:
+        counts = model.count_tokens([" ".join([SHORT[0]] * n) for n in range(1, context + 1)])
+    except NoTokenCounts as error:
+        raise NotExamined(HIDDEN) from error
+    n_words = max(int(np.searchsorted(counts, context, side="right")), 2)
+    fitting, long = [SHORT[0]] * (n_words - 1), [SHORT[0]] * (2 * n_words)
+    texts = ([*fitting, "red"], [*fitting, "red"], [*fitting, "blue"], [*long, "red"], [*long, "blue"])
+    found = model.encode_texts([" ".join(words) for words in texts])
+    twice, within, beyond = (
+        apart(found[one : one + 1], found[other : other + 1]) for one, other in ((0, 1), (0, 2), (3, 4))
+    )
+    mend = "correct context_length to the number of tokens that the tower gets"
+    # One word of many moves a mean but little: it must move it more than the same text differs from itself.
+    if within <= max(SAME, 10 * twice):
+        return fault(
+            f"the last of {n_words} words, which by count_tokens fit into {context} tokens, does not change the vector",
+            mend,
+        )
+    if beyond > subject.limit:
+        return warning(f"a word beyond the {context} tokens of context_length changes the vector", mend)
+    return healthy(f"words up to {context} tokens change a text's vector, words beyond do not")
+
+
+def preprocessing(subject: Subject) -> CheckOutcome:
+    """Measure size, mean, standard deviation, crop and interpolation, and compare them with what is stated."""
+    measured = subject.measured
+    if measured.fault is not None:
+        return fault(measured.fault, "give the image tower RGB images, in channels first, as in training")
+    assert measured.std is not None
+    if max(measured.std) < UNSCALED:
+        return fault(
+            "pixels are normalized in [0, 255], not in [0, 1]", "divide pixels by 255 before the mean is taken off"
+        )
+    module = subject.parts.module
+    declared, source = (None if module is None else declared_preprocessing(module)) or (None, "")
+    if any("preprocessing" in note for note in subject.info.notes):  # that of bare weights, which state none
+        source = "the architecture's default: the weights state none"
+    side = subject.info.image_size
+    differences = [] if declared is None else list(differing(measured, declared))
+    if side is not None and measured.size is not None and side not in measured.size:
+        differences.append(f"{_pixels(measured.size)}, and the model says that it takes {side}")
+    if differences:
+        return fault(
+            f"preprocessing differs from what is stated ({source or 'image_size'}): {'; '.join(differences)}",
+            "use the preprocessing of the training (open_clip's preprocess, transformers' AutoImageProcessor)",
+        )
+    described = ", ".join(f"{name} {text}" if name in ("mean", "std") else text for name, text in _settings(measured))
+    if declared is None:
+        return healthy(f"{described}; nothing states what it should be")
+    return healthy(f"{described}, as stated ({source})")
+
+
+def differing(measured: Preprocessing, declared: Preprocessing) -> Iterator[str]:
+    """Yield each setting in which two preprocessings differ, where both have it.
+
+    Example:
+        >>> list(differing(Preprocessing(resize="squash"), Preprocessing(resize="crop")))
+        ['images squashed to a square, not the middle of an image cut out']
+    """
+    theirs = dict(_settings(declared))
+    for name, text in _settings(measured):
+        one, other = getattr(measured, name), getattr(declared, name)
+        if not other or one == other:
+            continue
+        if name not in ("mean", "std"):
+            yield f"{text}, not {theirs[name]}"
+        elif max(abs(a - b) for a, b in zip(one, other, strict=True)) > COLOUR_TOLERANCE:
+            yield f"{name} {text}, not {theirs[name]}"
+
+
+def _settings(settings: Preprocessing) -> Iterator[tuple[str, str]]:
+    if settings.size:
+        yield "size", _pixels(settings.size)
+    if settings.resize:
+        yield "resize", SQUARES[settings.resize]
+    if settings.interpolation:
+        yield "interpolation", f"{settings.interpolation} interpolation"
+    for name in ("mean", "std"):
+        values = getattr(settings, name)
+        if values:
+            yield name, f"{values[0]:.3g}" if len(set(values)) == 1 else " ".join(f"{each:.3f}" for each in values)
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]} px" if size[0] == size[1] else f"{size[0]} x {size[1]} px"
+
+
+def activation(subject: Subject) -> CheckOutcome:
+    """Name the activation of each tower, and ask the pairs whether the other one fits better."""
+    found = {tower: names for tower, names in activations(subject.module).items() if names}
+    if not found:
+        raise NotExamined(
+            "no part of the module is called GELU or QuickGELU: one that is written by hand, as a function or in a forward"
+            " method, cannot be examined"
+        )
+    kinds = {name for names in found.values() for name in names}
+    seen = " and ".join(f"{', '.join(names)} in the {tower}" for tower, names in found.items())
+    seen = f"{kinds.pop()} in both towers" if len(kinds) == 1 and len(found) > 1 else seen
+    other = next(activation_variants(subject.model, subject.parts), None)
+    if other is None:
+        return warning(f"{seen}: the towers differ", "see which activation each tower was trained with")
+    if (standing(subject.pairs)[1].low or 0) <= 0:
+        raise NotExamined(f"{seen}; the pairs do not stand out, so that they cannot tell which one was trained")
+    is_better, margins = gain(subject.pairs, other)
+    if not is_better:
+        return healthy(f"{seen}; {other.setting} would not fit better ({margins})")
+    return fault(
+        f"{seen}, and {other.setting} fits better: {margins}",
+        "name the architecture with the other activation (open_clip's ...-quickgelu, hidden_act in config.json)",
+    )
+
+
+def scale(subject: Subject) -> CheckOutcome:
+    """Hold scale and bias against what training reaches, and against the logits of the library's own code."""
+    factor, bias = subject.info.logit_scale, subject.info.logit_bias
+    if factor is None:
+        raise NotExamined("the model has no logit_scale: confidences and losses are undefined")
+    seen = f"scale {factor:.4g}, bias {bias:.4g}"
+    if not SCALES[0] <= factor <= SCALES[1]:
+        return fault(
+            f"{seen}: expected a scale of {SCALES[0]:g} to {SCALES[1]:g}",
+            "give the factor itself as logit_scale: exp() of the learned logarithm, or 1 / temperature",
+        )
+    if bias > 0:
+        return fault(
+            f"{seen}: a positive bias calls every pair a match",
+            "take logit_bias from the model: SigLIP's is about -10 to -17",
+        )
+    is_compared = subject.encodes and not subject.is_quick and subject.apart_twice <= subject.limit
+    difference = _from_library(subject, factor, bias) if is_compared else None
+    if difference is None:
+        return healthy(seen)
+    if difference > factor * max(LOGIT_TOLERANCE, subject.limit):
+        return fault(
+            f"{seen}: logits differ from those of the library's own code by {difference:.3g}",
+            "take scale and bias from the model as its forward pass applies them, clamps included",
+        )
+    return healthy(f"{seen}, as in the library's own logits (largest difference {difference:.1g})")
+
+
+def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
+    """Return how far logits of the probes are from those of the library's code; None where there is none to ask."""
+    parts = subject.parts
+    if parts.module is None or parts.preprocess is None or parts.tokenize is None:
+        return None
+    pixels = np.stack([parts.preprocess(image) for image in probing.probe_images()])
+    theirs = library_logits(parts.module, pixels, parts.tokenize(list(probing.TEXTS)))
+    if theirs is None:
+        return None
+    images, texts = (unit(vectors).astype(np.float64) for vectors in subject.probes)
+    return float(np.abs(factor * images @ texts.T + bias - theirs).max())
+
+
+def weights(subject: Subject) -> CheckOutcome:
+    """Look for towers whose normalisations are as they were before training."""
+    towers = untrained_towers(subject.module)
+    if not towers:
+        return healthy("the normalisations of both towers have been trained")
+    return fault(
+        f"every normalisation of the {' and the '.join(towers)} has the weights of its initialisation: nothing was"
+        " learned",
+        "load the weights into the module, and see which names of the checkpoint were left over",
+    )

@@ -1,0 +1,255 @@
+"""Output of ``clipbench run``: progress and missing data on standard error, the numbers on standard output."""
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from clipbench.cli.output import confirm, echo, echo_json, print_error, print_note, someone_answers, terminal_width
+from clipbench.cli.tables import heading, headline_facts, run_lines, series_lines
+from clipbench.data.catalogue.download import readable_size
+from clipbench.data.catalogue.needs import Need
+from clipbench.errors import ClipbenchError
+from clipbench.evaluation.plan import QUICK, most_bytes
+from clipbench.evaluation.progress import Progress
+from clipbench.files import nearest
+from clipbench.results.numbers import counted, duration
+from clipbench.results.record import CheckFinding, EvaluationRecord
+from clipbench.results.run import Run, model_name
+from clipbench.results.table import Cell, Row, Table, as_text, columns
+from clipbench.untrusted.terminal import one_line
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+@dataclass(kw_only=True, eq=False)
+class Printer(Progress):
+    """Prints as a run goes on, offers to fetch missing data, and says at the end what is still missing."""
+
+    quiet: bool = False
+    as_json: bool = False
+    several: bool = False
+    """There may be more than one model."""
+    is_series: bool = False
+    """A line for each model has to be enough."""
+    is_verbose: bool = False
+    root: Path = Path()
+    """Folder that data sets are fetched into."""
+    may_fetch: bool = False
+    """Leave was given already, so that there is no question."""
+    again: str = ""
+    """This command, with leave to fetch."""
+    quick: str | None = None
+    """The command that needs less, for the offer; None if that is what is asked for."""
+
+    def __post_init__(self) -> None:
+        self.shows_bars = not self.quiet
+        self._missing: set[str] = set()
+        self._bar: tqdm[NoReturn] | None = None
+        self._start = 0.0
+        self._n_arrived = 0
+
+    def _say(self, *lines: str) -> None:
+        if not self.quiet:
+            echo(*lines, err=True)
+
+    def missing(self, needs: Sequence[Need]) -> bool:
+        """Show what can be fetched, and ask for leave, once for all, where that was not given and someone can answer."""
+        self._missing = {need.entry.name for need in needs}
+        offered = [need for need in needs if _is_on_offer(need)]
+        if not offered or self.quiet or not (self.may_fetch or someone_answers()):
+            return self.may_fetch
+        n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
+        free = readable_size(shutil.disk_usage(nearest(self.root)).free)
+        echo(*needs_table(offered, title=f"To fetch into {self._folder} ({free} free):"), err=True)
+        if self.quick is not None:
+            echo(f"for a first look, with at most {readable_size(most_bytes(QUICK) or 0)}: {self.quick}", err=True)
+        question = f"Fetch {counted(len(offered), 'data set')}, {readable_size(n_bytes)}?"
+        return self.may_fetch or confirm(question)
+
+    def fetching(self, need: Need, needs: Sequence[Need]) -> None:
+        """Name the data set whose bytes arrive; a log gets a line for it."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._start = time.monotonic()
+            offered = [each for each in needs if _is_on_offer(each)]
+            self._bar = tqdm(
+                total=sum(each.n_bytes or 0 for each in offered),
+                initial=sum(each.n_bytes_present for each in offered),
+                unit="B",
+                unit_scale=True,
+                disable=True if self.quiet else None,  # None: unless on a terminal
+                dynamic_ncols=True,
+            )
+        if self._bar.disable:
+            self._say(f"fetching {need.entry.name}, {_size(need)}")
+        self._bar.set_description(need.entry.name)
+
+    def arrived(self, n_bytes: int) -> None:
+        assert self._bar is not None
+        self._n_arrived += n_bytes
+        self._bar.update(n_bytes)
+
+    def fetched(self, left: Sequence[Need]) -> None:
+        came = self._missing - {need.entry.name for need in left}
+        self._missing -= came
+        if self._bar is not None:
+            self._bar.close()
+            seconds = duration(time.monotonic() - self._start)
+            self._say(f"fetched {counted(len(came), 'data set')}: {readable_size(self._n_arrived)} in {seconds}")
+
+    def still_missing(self, needs: Sequence[Need], *, is_excused: bool = False) -> None:
+        """Print one table of what is missing, with the reasons, and one command.
+
+        Args:
+            is_excused: the command succeeds without it, as only a person can get it.
+        """
+        if not needs or (self.quiet and is_excused):
+            return
+        is_part = any(need.download is not None and need.download.is_partial for need in needs)
+        command = self.again if is_part and self.again else get_command(needs, self.root)
+        causes = [need.problem for need in needs if need.can_be_fetched]
+        cause = causes[0] if len(causes) > 1 and len(set(causes)) == 1 else None  # of all, it is said once
+        title = f"Not in {self._folder}{f' ({cause})' if cause else ''}:"
+        echo(*needs_table(needs, title=title, known_cause=cause), err=True)
+        if command is not None:
+            echo(f"to fetch: {command}", err=True)
+
+    @property
+    def _folder(self) -> str:
+        return "the current folder" if self.root == Path() else str(self.root)
+
+    def model(self, name: str, number: int, n_models: int) -> None:
+        self._say(f"measuring {name}" + (f" ({number + 1} of {n_models})" if self.is_series else ""))
+
+    def reused(self, name: str, run: Run) -> None:
+        """Say that a run was finished before, and what of it could not be measured."""
+        self._say(f"{name} was measured before, in {run.folder}")
+        for record in run.result.evaluations:
+            if record.status != "ok":
+                self.evaluation(record)
+                print_error(f"to measure it again, move or delete {run.folder}")
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            print_note(text)
+
+    def warning(self, finding: CheckFinding) -> None:
+        self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.mend}')}")
+
+    def left_out(self, reasons: Mapping[str, str]) -> None:
+        """Say which tasks the vectors do not allow, those of one reason together."""
+        tasks: dict[str, list[str]] = {}
+        for task, reason in reasons.items():
+            tasks.setdefault(reason, []).append(task)
+        listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in tasks.items())
+        self.note(f"unavailable for these vectors, so not in all: {listed}")
+
+    def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
+        for line in data_problems:
+            print_error(line)
+        if self.several:
+            print_error(f"{name}: {error}")
+
+    def report_failed(self, report: Path, why: str) -> None:
+        print_error(f"cannot write {report}: {why}")
+
+    def log_failed(self, tracker: str, why: str) -> None:
+        print_error(f"--log: {tracker} failed ({why}); the run folder is whole")
+
+    def evaluation(self, record: EvaluationRecord) -> None:
+        """Say that an evaluation has ended, with its headline metric, or why there is none.
+
+        Data that are not there are in the table at the end.
+        """
+        if record.status != "ok":
+            if record.dataset.id.lower() not in self._missing:
+                print_error(f"{record.name} {record.status}: {record.reason}")
+        elif not self.as_json and not self.is_series:
+            self._say("; ".join([heading(record), *headline_facts(record)]))
+
+    def end(self, runs: Sequence[Run], report: Path | None) -> None:
+        """Print where the results are, with the report's path as the last line, or the results themselves."""
+        if self.as_json:
+            results = [asdict(run.result) for run in runs]
+            echo_json(results if self.several else results[0])
+            return
+        if self.quiet:
+            return
+        width = terminal_width()
+        for run in runs if self.is_verbose or not self.is_series else ():
+            echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
+            echo(f"results in {run.folder}", *([""] if self.several else []))
+        if self.is_series:
+            echo(*series_lines(runs, width), f"results in {runs[0].folder.parent}")
+        if report is not None:
+            echo(str(report))
+
+
+@contextmanager
+def results_alone(is_on: bool) -> Iterator[None]:
+    """Send what models and libraries print meanwhile to standard error, so that only results are on standard output.
+
+    What libraries in C and child processes print goes there too.
+    """
+    if not is_on:
+        yield
+        return
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr):
+        output = None
+        with suppress(OSError):  # a standard output that is closed needs no keeping clean
+            output = os.dup(1)
+            os.dup2(2, 1)
+        try:
+            yield
+        finally:
+            if output is not None:
+                os.dup2(output, 1)
+                os.close(output)
+
+
+def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = None) -> list[str]:
+    """Return a table of data sets: name, tasks, size and licence, and below what a person has to do or what went wrong.
+
+    Args:
+        known_cause: the reason that the title gives.
+    """
+    notes: dict[str, int] = {}
+    rows: list[Row] = []
+    for need in needs:
+        remark = need.step or (need.problem if need.problem != known_cause else None)
+        note = notes.setdefault(remark, len(notes) + 1) if remark else 0
+        part = "" if need.shards is None else f", {need.shards[0]} of {need.shards[1]} shards"
+        rows.append([Cell(need.entry.name + part, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])
+    known = sum(need.n_bytes or 0 for need in needs)
+    if len(needs) > 1 and known:
+        rows.append(["in all", "", readable_size(known), ""])
+    headers = [*columns("data set", "for", numbers=["size"]), *columns("licence")]
+    table = Table(columns=headers, rows=rows, title=title, notes=list(map(one_line, notes)))
+    return as_text(table, width=terminal_width(err=True)).splitlines()
+
+
+def get_command(needs: Sequence[Need], root: Path) -> str | None:
+    """Return the command that fetches what can be fetched of them; None where nothing can."""
+    names = [need.entry.name for need in needs if need.can_be_fetched]
+    where = "" if root == Path() else f" --data-root {shlex.quote(str(root))}"
+    return f"clipbench data get {' '.join(names)}{where}" if names else None
+
+
+def _is_on_offer(need: Need) -> bool:
+    return need.can_be_fetched and need.problem is None
+
+
+def _size(need: Need) -> str:
+    if not need.entry.can_be_fetched:
+        return "by hand"
+    return "unknown" if need.n_bytes is None else readable_size(need.n_bytes)

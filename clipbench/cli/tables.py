@@ -1,0 +1,215 @@
+"""Results as lines of a terminal: the headline metrics of a run, the table of an evaluation, and a series of runs."""
+
+import shlex
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+
+from clipbench.results.numbers import NONE, ascii_signs, count, counted, duration, interval, interval_name, quantity
+from clipbench.results.provenance import encoded_facts
+from clipbench.results.record import AverageRecord, EvaluationRecord, Metric, MetricName, SlicesRecord
+from clipbench.results.run import Run
+from clipbench.results.table import Cell, Row, Table, as_text, columns
+from clipbench.results.titles import first_headline, headlines, subset_legend
+from clipbench.stats.claims import one_page, order
+
+WIDTH = 120
+"""Characters of a line if there is no terminal."""
+
+
+def run_lines(run: Run, *, is_verbose: bool, width: int | None = None) -> list[str]:
+    """Return the headline metrics of a run, and all others below or the command that prints them.
+
+    Args:
+        width: columns of the terminal; None for no limit.
+    """
+    records = [record for record in run.result.evaluations if record.status == "ok"]
+    lines = headline_lines(records, width)
+    for record in records if is_verbose else ():
+        lines += ["", *evaluation_lines(record, width)]
+    folded = None if is_verbose else folded_facts(records)
+    if folded is not None:
+        lines += [f"{folded}: -v, or clipbench show {shlex.quote(str(run.folder))} --all"]
+    return [*lines, *(average_lines(run.result.average, width) if run.result.average is not None else ())]
+
+
+def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None) -> list[str]:
+    """Return a table of the first headline metric of each evaluation that is ok."""
+    rows: list[Row] = []
+    notes: list[str] = []
+    shown = {
+        record.name: (name := first_headline(record.metrics), record.metrics[name])
+        for record in records
+        if record.status == "ok" and record.metrics
+    }
+    for task, (name, metric) in shown.items():
+        if metric.reason is not None:  # of no value, of no interval, or of a choice
+            notes.append(f"{name}{' is undefined' if metric.value is None else ''}: {metric.reason}")
+        value = Cell(quantity(metric.value, metric.unit), note=len(notes) if metric.reason is not None else 0)
+        chance = NONE if metric.chance is None else quantity(metric.chance, metric.unit)
+        rows.append([task, name, value, interval(metric), chance, published_cell(metric).removeprefix("published ")])
+    headers = columns(
+        "task", "metric", numbers=["value", interval_name(metric for _, metric in shown.values()), "chance"]
+    )
+    table = Table(columns=[*headers, *columns("published")], rows=rows, notes=notes)
+    if not any(metric.published for _, metric in shown.values()):
+        table = table.select(range(len(headers)))
+    return as_text(table, indent="", width=width).splitlines() if rows else []
+
+
+def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:
+    """Return what the table of headline metrics leaves out, such as ``28 more metrics, 5 notes``; None if nothing."""
+    n_more = sum(max(0, len(record.metrics) - 1) for record in records)
+    n_notes = sum(len(record.notes) for record in records)
+    groupings = dict.fromkeys(grouping for record in records for grouping in record.slices)
+    facts = [counted(n_more, "more metric")] * bool(n_more) + [f"metrics by {each}" for each in groupings]
+    return ", ".join(facts + [counted(n_notes, "note")] * bool(n_notes)) or None
+
+
+def headline_facts(record: EvaluationRecord) -> Iterator[str]:
+    """Yield each headline metric with its value; then why others have none, those of one reason together."""
+    for name, metric in headlines(record).items():
+        if metric.value is not None:
+            yield f"{name} {ascii_signs(quantity(metric.value, metric.unit))}"
+    for reason, names in _undefined(headlines(record)).items():
+        yield f"{', '.join(names)} undefined: {ascii_signs(reason)}"
+
+
+def _undefined(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for name, metric in metrics.items():
+        if metric.value is None:
+            reasons.setdefault(str(metric.reason), []).append(name)
+    return reasons
+
+
+def heading(record: EvaluationRecord) -> str:
+    """Return the name of an evaluation, and what it took."""
+    n_samples = counted(record.dataset.n_samples, record.dataset.sample)
+    encoded = encoded_facts(record.encoded) or "precomputed vectors"
+    return f"{record.name}  {n_samples}; {encoded}; {duration(sum(record.seconds.values()))}"
+
+
+def evaluation_lines(record: EvaluationRecord, width: int | None = None) -> list[str]:
+    """Return the table of an evaluation that is ok: a heading, then a line per metric, in columns."""
+    with one_page(lambda: slice_lines(record, width)):
+        slices = slice_lines(record, width)
+    lines = [heading(record), *metric_lines(record.metrics, width)]
+    if legend := subset_legend(record.metrics, record.subsets):
+        lines.append(f"  subsets: {legend}")
+    return [*lines, *slices, *(f"  note: {note}" for note in record.notes)]
+
+
+def average_lines(average: AverageRecord, width: int | None = None) -> list[str]:
+    """Return the average of a suite, or why there is none, with a heading."""
+    return [average.metric.title, *metric_lines({"average": average.metric}, width)]
+
+
+def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> list[str]:
+    """Return an indented line for each metric, in columns; below them the undefined ones, those of one reason together."""
+    rows: list[Row] = []
+    for name, metric in metrics.items():
+        if metric.value is not None:
+            made = "" if metric.low is None else interval(metric)
+            chance = "" if metric.chance is None else f"chance {quantity(metric.chance, metric.unit)}"
+            value = quantity(metric.value, metric.unit)
+            rows.append([name, value, made, chance, f"n {count(metric.n)}", published_cell(metric)])
+    headers = [*columns("metric", numbers=["value"]), *columns("interval", "chance", "n", "published")]
+    table = Table(columns=headers, rows=rows)
+    undefined = [f"  undefined: {', '.join(names)}: {reason}" for reason, names in _undefined(metrics).items()]
+    return [*as_text(table, has_header=False, width=width).splitlines(), *undefined]
+
+
+def slice_lines(record: EvaluationRecord, width: int | None = None) -> list[str]:
+    """Return an indented line for each headline metric by slice: its mean, the worst group, and how far groups differ."""
+    lines = []
+    for grouping, slices in record.slices.items():
+        names = [name for name in headlines(record) if name in slices.mean]
+        lines += [f"  by {grouping}, {len(slices.groups)} groups:"] if names else []
+        rows = []
+        for name in names:
+            mean, worst, distance = slices.mean[name], slices.worst.get(name), slices.distance[name]
+            group = slices.worst_group.get(name, "")
+            rows.append(
+                [
+                    f"  {name}",
+                    f"mean {_with_interval(mean)} {published_cell(mean)}".strip(),
+                    "" if worst is None else f"{_how(name, slices)} {group} {_with_interval(worst)}",
+                    f"largest difference {_with_interval(distance)}",
+                ]
+            )
+        table = Table(columns=columns("metric", "", "", ""), rows=rows)
+        lines += as_text(table, has_header=False, width=width).splitlines() if rows else []
+    return lines
+
+
+def _with_interval(metric: Metric) -> str:
+    return f"{quantity(metric.value, metric.unit)} {interval(metric)}".strip()
+
+
+def _how(name: str, slices: SlicesRecord) -> str:
+    """Return "worst" where tests tell the group with the worst value of a metric from each other one, else which value it is."""
+    groups = {group: metrics[name] for group, metrics in slices.groups.items() if name in metrics}
+    worst = slices.worst_group[name]
+    is_lowest = groups[worst].higher_is_better is not False
+    found = order({group: metric for group, metric in groups.items() if metric.value is not None})
+    if worst == (found.lowest if is_lowest else found.highest):
+        return "worst"
+    return "lowest" if is_lowest else "highest"
+
+
+def published_cell(metric: Metric) -> str:
+    """Return what was published for the same model, data and protocol, and whether the interval contains it."""
+    verdicts = {True: "agrees", False: "differs", None: "no interval"}
+    parts = [
+        f"{quantity(each.value, metric.unit)} ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
+        for each in metric.published
+    ]
+    return f"published {', '.join(parts)}" if parts else ""
+
+
+def series_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
+    """Return a heading of two lines, then a line for each run: the name of its folder, and the metrics that stand for it."""
+    chosen = _telling(runs, width)
+    before = ["", *(each.evaluation for each in chosen)]
+    headings = ["" if each.evaluation == last else each.evaluation for each, last in zip(chosen, before, strict=False)]
+    rows = [[run.folder.name, *(_value(run, each) for each in chosen)] for run in runs]
+    table = Table(columns=columns("", numbers=headings), rows=[["", *(each.metric for each in chosen)], *rows])
+    return as_text(table, indent="", width=width).splitlines()
+
+
+def series_line(run: Run) -> str:
+    """Return one line for a run."""
+    values = [f"{each.metric} {ascii_signs(_value(run, each))}" for each in _telling([run])]
+    return "  ".join([run.folder.name, *values])
+
+
+def _telling(runs: Sequence[Run], width: int | None = None) -> list[MetricName]:
+    """Return the metrics that tell most in the width of a line, in the order of the evaluations.
+
+    A task puts its metrics in the order of their weight. So these are the first metric of each evaluation that is
+    defined in some run, then the second ones, and so on, as long as the line has room for them; of metrics that differ
+    only in what follows an @, the first stands for all. The first of each evaluation is there whatever the width.
+    """
+    by_stem: dict[str, dict[str, MetricName]] = {}
+    for record in (record for run in runs for record in run.result.evaluations):
+        stems = by_stem.setdefault(record.name, {})
+        for metric, found in record.metrics.items():
+            if found.value is not None:
+                stems.setdefault(metric.partition("@")[0], MetricName(record.name, metric))
+    width = width or shutil.get_terminal_size((WIDTH, 24)).columns
+    room = width - max(len(run.folder.name) for run in runs)
+    chosen: set[MetricName] = set()
+    ranked = enumerate(zip_longest(*(stems.values() for stems in by_stem.values())))
+    for rank, column in ((rank, each) for rank, of_rank in ranked for each in of_rank if each):
+        room -= 2 + max(len(column.metric), 8, 0 if rank else len(column.evaluation))
+        if rank and room < 0:
+            break
+        chosen.add(column)
+    return [each for stems in by_stem.values() for each in stems.values() if each in chosen]
+
+
+def _value(run: Run, column: MetricName) -> str:
+    metrics = {record.name: record.metrics for record in run.result.evaluations}
+    metric: Metric | None = metrics.get(column.evaluation, {}).get(column.metric)
+    return NONE if metric is None else quantity(metric.value, metric.unit)

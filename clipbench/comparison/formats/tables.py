@@ -1,0 +1,233 @@
+"""The table of differences that all formats show, and a comparison in a line."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from clipbench.comparison.gate import Judged, Status
+from clipbench.comparison.records import Comparison, Difference, Flips, RepresentationalSimilarity, Verdict
+from clipbench.results.numbers import change, change_interval, count, counted, interval, p_value, quantity
+from clipbench.results.record import Metric
+from clipbench.results.table import Cell, Column, Table, columns
+from clipbench.results.titles import subset_legend, within_sentence
+
+COLUMNS = (
+    Column("metric", is_number=False, is_name=True),
+    *(Column(header) for header in ("base", "candidate", "difference", "95 % interval", "p", "p (Holm)", "detectable")),
+    Column("verdict", is_number=False),
+    Column("flipped"),
+)
+"""``detectable``: the smallest difference that so many samples find in 4 of 5 cases."""
+VERDICTS: Mapping[Verdict, str] = {
+    "worse": "▲",
+    "better": "●",
+    "different": "■",
+    "too small to matter": "≈",
+    "no evidence": "○",
+    "not tested": "–",
+}
+"""Verdicts in the order in which a reader looks for them, with their marks: a finding is filled, no finding hollow."""
+TALLIED: Mapping[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "different": "changed where neither direction is better",
+    "too small to matter": "too small to matter",
+    "no evidence": "without evidence either way",
+    "not tested": "not tested",
+}
+MODALITIES = {"image": "images", "text": "texts"}
+NO_VERDICT = "alike is not better: no verdict"
+Standing = Literal["worse", "incomplete", "doubtful", "good", "open"]
+NO_GATE = "no gate set"
+NOUNS: dict[Status, tuple[str, str]] = {
+    "regression": ("regression", "regressions"),
+    "unmet": ("requirement not met", "requirements not met"),
+    "missing": ("gated metric missing", "gated metrics missing"),
+    "untested": ("untested loss", "untested losses"),
+    "acknowledged": ("known regression", "known regressions"),
+    "pass": ("passed", "passed"),
+}
+"""Statuses in words, singular and plural, the gravest first."""
+
+
+def difference_table(title: str, differences: Sequence[Difference]) -> Table:
+    """Return the differences of an evaluation as rows; an arrow marks a metric of which less is better."""
+    notes = list(dict.fromkeys(each.test for each in differences if each.p_value is None))
+    own = {each.name: each.subset for each in differences if not each.grouping}
+    legend = subset_legend(own, {name.rpartition("/")[0]: subset for name, subset in own.items()})
+    rows = [_row(each, notes) for each in differences]
+    return Table(title=title, facts=f"({legend})" if legend else "", columns=COLUMNS, rows=rows, notes=notes)
+
+
+def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
+    """Return the headline metrics of the slices by ``task@data by grouping``, the gravest verdicts first."""
+    found: dict[str, list[Difference]] = {}
+    for each in comparison.slices:
+        if each.candidate.is_headline:
+            whole = each.evaluation.removesuffix(f"{{{each.grouping}={each.group}}}")
+            inside = ", ".join(filter(None, (each.group, within_sentence(each.subset))))
+            row = replace(each, name=f"{each.group}/{each.name}", subset=inside)
+            found.setdefault(f"{whole} by {each.grouping}", []).append(row)
+    order = list(VERDICTS)
+    return {
+        title: sorted(those, key=lambda each: (order.index(each.verdict), each.p_value or 0.0))
+        for title, those in found.items()
+    }
+
+
+def by_data(comparison: Comparison) -> dict[str, list[RepresentationalSimilarity]]:
+    """Return the representational similarity by the ``task@data`` whose vectors it is of."""
+    found: dict[str, list[RepresentationalSimilarity]] = {}
+    for each in comparison.representational_similarity:
+        found.setdefault(each.evaluation, []).append(each)
+    return found
+
+
+def similarity_lines(evaluation: str, found: Sequence[RepresentationalSimilarity]) -> list[str]:
+    """Return the representational similarity of two models in plain lines: a heading, and one for each modality."""
+    lines = [f"representational similarity, {_pairs(found)} of {evaluation} ({NO_VERDICT})"]
+    for each in found:
+        words = []
+        for name, metric in _named(each).items():
+            if metric.value is None:
+                words.append(f"{name} is undefined ({metric.reason})")
+            else:
+                bounds = "" if metric.low is None else f" {interval(metric)}"
+                words.append(f"{name} {quantity(metric.value, metric.unit)}{bounds}, chance {_chance(metric)}")
+        lines.append(f"  {MODALITIES[each.modality]}: {'; '.join(words)}")
+    return lines
+
+
+def similarity_table(found: Sequence[RepresentationalSimilarity]) -> Table:
+    """Return the representational similarity of two models as a table with a row for each modality and measure."""
+    rows = [
+        [
+            f"{MODALITIES[each.modality].capitalize()}: {name}",
+            quantity(metric.value, metric.unit),
+            interval(metric),
+            _chance(metric),
+        ]
+        for each in found
+        for name, metric in _named(each).items()
+    ]
+    return Table(
+        facts=_pairs(found), columns=columns("measure", numbers=["value", "95 % interval", "chance"]), rows=rows
+    )
+
+
+def metric_cell(found: Difference) -> Cell:
+    """Return the name of a metric, with its title."""
+    arrow = " ↓" if found.base.higher_is_better is False else ""
+    return Cell(f"{found.name}{arrow}", title=found.title, sort_key=found.title)
+
+
+def difference_text(found: Difference) -> str:
+    """Return a difference with its unit."""
+    return change(found.value, found.base.unit)
+
+
+def _named(found: RepresentationalSimilarity) -> dict[str, Metric]:
+    return {"mutual k-NN": found.mutual_knn, "CKA": found.cka}
+
+
+def _pairs(found: Sequence[RepresentationalSimilarity]) -> str:
+    return counted(found[0].mutual_knn.n, "pair")
+
+
+def _chance(metric: Metric) -> str:
+    return quantity(metric.chance, metric.unit) if metric.chance else "0"
+
+
+def _row(found: Difference, notes: Sequence[str]) -> list[Cell | str]:
+    unit = found.base.unit
+    faint = found.verdict.replace(" ", "-")
+    p = Cell("no test", note=notes.index(found.test) + 1, sort_key="") if found.p_value is None else None
+    return [
+        metric_cell(found),
+        Cell(quantity(found.base.value, unit), sort_key=found.base.value),
+        Cell(quantity(found.candidate.value, unit), sort_key=found.candidate.value),
+        Cell(difference_text(found), sort_key=found.value, css=f"value {faint}"),
+        Cell(change_interval(found.low, found.high, unit), sort_key=_key(found.low)),
+        Cell(p_value(found.p_value), sort_key=_key(found.p_value)),
+        p or Cell(p_value(found.p_adjusted), sort_key=_key(found.p_adjusted)),
+        Cell(change(found.detectable, unit, is_signed=False), sort_key=_key(found.detectable)),
+        Cell(
+            found.verdict,
+            mark=VERDICTS[found.verdict],
+            is_strong=found.verdict in ("better", "worse"),
+            sort_key=list(VERDICTS).index(found.verdict),
+            css=f"verdict {faint}",
+        ),
+        _flips_cell(found.flips),
+    ]
+
+
+def _key(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+def _flips_cell(flips: Flips | None) -> Cell:
+    if flips is None:
+        return Cell("", sort_key="")
+    gained, lost = len(flips.gained), len(flips.lost)
+    n_in_part = len(flips.part_gained) + len(flips.part_lost)
+    in_part = f", {count(n_in_part)} in part" if n_in_part else ""
+    return Cell(f"+{count(gained)} −{count(lost)}{in_part}", sort_key=gained + lost + n_in_part)
+
+
+def standing(judged: Judged) -> Standing:
+    """Return how a comparison stands: by its gate, or where nothing was gated by its gravest significant change."""
+    verdicts = set[Verdict]() if headline(judged) else {each.verdict for each in judged.comparison.differences}
+    if judged.is_worse or "worse" in verdicts:
+        return "worse"
+    if not judged.is_whole:
+        return "incomplete"
+    if headline(judged):
+        return "doubtful" if judged.of("untested", "acknowledged") else "good"
+    return "good" if "better" in verdicts else "open"
+
+
+def headline(judged: Judged) -> str:
+    """Return the verdict of the gate in a few words; nothing without a gate."""
+    found = {status: len(judged.of(status)) for status in NOUNS}
+    return ", ".join(counted(n, *NOUNS[status]) for status, n in found.items() if n)
+
+
+def tally(differences: Iterable[Difference]) -> str:
+    """Return how many metrics have which verdict.
+
+    Example:
+        >>> tally([])
+        'no metric compared'
+    """
+    found = list(differences)
+    families = {"headline metrics": True, "others, explored": False}
+    parts = {
+        name: _counted(each for each in found if each.is_headline is is_first) for name, is_first in families.items()
+    }
+    told = {name: words for name, words in parts.items() if words}
+    if len(told) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{name}: {words}" for name, words in told.items()) or "no metric compared"
+
+
+def _counted(differences: Iterable[Difference]) -> str:
+    counts = Counter(each.verdict for each in differences)
+    return ", ".join(f"{counts[verdict]} {words}" for verdict, words in TALLIED.items() if counts[verdict])
+
+
+def ungated(judged: Judged) -> dict[str, list[str]]:
+    """Return the metrics that a pattern matches and its tolerance means nothing for, by the reason."""
+    found: dict[str, list[str]] = {}
+    for each in judged.of("not gated"):
+        found.setdefault(each.message, []).append(each.metric)
+    return found
+
+
+def by_evaluation(comparison: Comparison) -> dict[str, list[Difference]]:
+    """Return the differences by ``task@data``, in their order."""
+    found: dict[str, list[Difference]] = {}
+    for each in comparison.differences:
+        found.setdefault(each.evaluation, []).append(each)
+    return found

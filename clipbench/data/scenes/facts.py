@@ -1,0 +1,238 @@
+"""Facts about a scene, judged true or false from the places of its solids and from nothing else.
+
+A verdict is True, False, or None where people could disagree, such as "left of" for an object that is only a little to
+the left. Captions state only facts that are True; a false caption states at least one that is False. The margins are
+wide, so that every caption is clearly true or clearly false.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from math import hypot
+
+from clipbench.data.scenes.world import HOLE, HOLLOW, MASSIVE, Box, Scene, Solid, Writing
+
+CLEARANCE = 0.015
+"""Least distance, in widths of the image, between objects that count as apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """An object as a caption describes it; None for each attribute that the caption leaves out."""
+
+    kind: str | None = None
+    colour: str | None = None
+    size: str | None = None
+    texture: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """There is at least one such object."""
+
+    what: Description
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """There are exactly so many such objects."""
+
+    what: Description
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Every object of the first kind has the relation to every one of the second, and both kinds exist."""
+
+    subject: Description
+    relation: str
+    object: Description
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Every such object is in that part of the image, and at least one exists."""
+
+    what: Description
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backdrop:
+    """The background has that colour and texture; None for what is not stated."""
+
+    colour: str | None = None
+    texture: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A word can be read in the image, in that ink and on a sign of that colour; None for what is not stated."""
+
+    word: str
+    ink: str | None = None
+    paper: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBy:
+    """The word stands on, above or below every such object, and at least one exists."""
+
+    word: str
+    relation: str
+    object: Description
+
+
+Fact = Exists | Count | Related | Located | Backdrop | Written | WrittenBy
+
+
+def verdict(fact: Fact, scene: Scene) -> bool | None:
+    """Return whether a fact is true of a scene; None where people could disagree."""
+    solids, behind, writing = scene.solids, scene.background, scene.writing
+    found: bool | None
+    match fact:
+        case Exists(what):
+            found = bool(matching(scene, what))
+        case Count(what, number):
+            found = len(matching(scene, what)) == number
+        case Related(first, relation, second):
+            pairs = product(matching(scene, first), matching(scene, second))
+            found = _all([stands(solids[i], relation, solids[j], is_nearer=i > j) for i, j in pairs if i != j])
+        case Located(what, place):
+            found = _all([is_in(solids[i], place) for i in matching(scene, what)])
+        case Backdrop(colour, texture):
+            found = colour in (None, behind.colour) and texture in (None, behind.texture)
+        case Written(word, ink, paper):
+            found = False
+            if writing is not None and not writing.is_blank:
+                found = word == writing.word and ink in (None, writing.ink) and paper in (None, writing.paper)
+        case WrittenBy(word, relation, what):
+            found = False
+            if writing is not None and verdict(Written(word), scene):
+                found = _all([word_stands(writing, relation, solids[i]) for i in matching(scene, what)])
+    return found
+
+
+def _all(verdicts: list[bool | None]) -> bool | None:
+    """Return True when all are true, False when all are false or there are none, else None."""
+    if all(verdicts):
+        return bool(verdicts)
+    return False if all(verdict is False for verdict in verdicts) else None
+
+
+def matching(scene: Scene, what: Description) -> list[int]:
+    """Return the indices of the scene's solids that fit a description."""
+    return [
+        i
+        for i, solid in enumerate(scene.solids)
+        if what.kind in (None, solid.kind)
+        and what.colour in (None, solid.colour)
+        and what.texture in (None, solid.texture)
+        and (what.size is None or what.size == size_name(solid))
+    ]
+
+
+# -- relations of solids and words, from their places
+
+
+def size_name(solid: Solid) -> str | None:
+    """Return "small" or "large", or None for what is neither."""
+    if solid.radius <= 0.125:
+        return "small"
+    return "large" if solid.radius >= 0.19 else None
+
+
+def stands(first: Solid, relation: str, second: Solid, *, is_nearer: bool) -> bool | None:
+    """Return whether a relation holds; ``is_nearer`` is True if the first solid is drawn over the second."""
+    if relation in _INVERSES:
+        return stands(second, _INVERSES[relation], first, is_nearer=not is_nearer)
+    return _JUDGES[relation](first, second, is_nearer)
+
+
+def is_in(solid: Solid, place: str) -> bool | None:
+    """Judge a place such as "left", "top", "upper left" or "centre" by thirds of the image, with margins."""
+    across = {"left": _low(solid.x), "right": _low(1 - solid.x)}
+    down = {"top": _low(solid.y), "bottom": _low(1 - solid.y), "upper": _low(solid.y), "lower": _low(1 - solid.y)}
+    if place == "centre":
+        away = max(abs(solid.x - 0.5), abs(solid.y - 0.5))
+        return True if away <= 0.07 else (False if away >= 0.17 else None)
+    parts = [(across | down)[word] for word in place.split()]
+    if False in parts:
+        return False
+    return None if None in parts else True
+
+
+def word_stands(writing: Writing, relation: str, solid: Solid) -> bool | None:
+    """Judge above and below by height alone, since words run across most of the image."""
+    top, bottom = writing.y - writing.height / 2, writing.y + writing.height / 2
+    match relation:
+        case "above":
+            room = solid.box.top - bottom
+        case "below":
+            room = top - solid.box.bottom
+        case "on":
+            room = min(top - solid.box.top, solid.box.bottom - bottom, 0.5 * solid.radius - abs(writing.x - solid.x))
+        case _:
+            raise ValueError(f"not a relation of words: {relation!r}")
+    return True if room >= 0.01 else (False if room <= -0.01 else None)
+
+
+def _is_left(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
+    return _is_before(first.box, second.box, second.x - first.x, second.y - first.y)
+
+
+def _is_above(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
+    flipped, flipped_second = (Box(box.top, box.left, box.bottom, box.right) for box in (first.box, second.box))
+    return _is_before(flipped, flipped_second, second.y - first.y, second.x - first.x)
+
+
+def _is_before(first: Box, second: Box, ahead: float, aside: float) -> bool | None:
+    """Judge "left of", or with x and y exchanged "above": clear of each other, and more so than the other way.
+
+    The centre of the second is ``ahead`` to the right of the first one's, and ``aside`` below it.
+    """
+    if ahead <= 0.02 or ahead <= 0.3 * abs(aside):
+        return False
+    is_clear = second.left - first.right >= CLEARANCE
+    return True if is_clear and abs(aside) <= 0.62 * ahead else None
+
+
+def _is_in_front(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
+    one, other = first.box, second.box
+    across = max(one.left, other.left) - min(one.right, other.right)
+    if max(across, max(one.top, other.top) - min(one.bottom, other.bottom)) >= CLEARANCE:
+        return False
+    are_massive = first.kind in MASSIVE and second.kind in MASSIVE
+    is_close = hypot(first.x - second.x, first.y - second.y) <= 0.52 * (first.radius + second.radius)
+    return is_nearer if are_massive and is_close else None  # else it shows through a gap, or hardly overlaps
+
+
+def _is_inside(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
+    room = HOLE * second.radius
+    across, down = abs(first.x - second.x), abs(first.y - second.y)
+    if second.kind not in HOLLOW or max(across, down) >= room:
+        return False
+    return True if max(across, down) + 0.9 * first.radius <= room else None
+
+
+def _is_on(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
+    lift = abs(first.box.bottom - second.seat)
+    off = abs(first.x - second.x)
+    if lift > 0.06 or off > second.radius:
+        return False
+    return True if is_nearer and lift <= 0.01 and off <= 0.4 * second.radius else None
+
+
+_INVERSES = {"right of": "left of", "below": "above", "behind": "in front of"}
+_JUDGES: dict[str, Callable[[Solid, Solid, bool], bool | None]] = {
+    "left of": _is_left,
+    "above": _is_above,
+    "in front of": _is_in_front,
+    "inside": _is_inside,
+    "on": _is_on,
+}
+
+
+def _low(position: float) -> bool | None:
+    return True if position <= 0.36 else (False if position >= 0.5 else None)

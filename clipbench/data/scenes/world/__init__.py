@@ -1,1 +1,0 @@
-"""The generated world itself: plans, places, shapes, colours and words."""

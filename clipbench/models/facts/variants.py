@@ -1,0 +1,202 @@
+"""A model with one switch flipped, such as texts in lower case: each variant is a model like any other.
+
+Whatever an adapter does, a switch is flipped outside of it: texts and images are changed before its own code sees them,
+and tokens and pixels where it shows these parts. The activation is replaced in the module while the model encodes.
+"""
+
+import string
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.data.modalities import IMAGE
+from clipbench.models.facts.preprocessing import METHODS, measure, square
+from clipbench.models.facts.tokens import TokenFacts, facts_of, padded, trimmed, with_end
+from clipbench.models.fingerprint import digest
+from clipbench.models.options import Tower
+from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocessing, Resize, Role, Tokens, Vectors
+
+BATCH = 64
+"""Texts whose tokens are changed at a time; padding to the longest is to the longest of as many."""
+
+NORMALIZATIONS = {
+    "OpenAI's": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "0.5, 0.5": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "0, 1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+"""Mean and standard deviation of the usual image preprocessings."""
+
+Texts = Callable[[Sequence[str]], Float32[np.ndarray, "n_texts dim"]]
+Images = Callable[[Sequence[Image.Image]], Float32[np.ndarray, "n_images dim"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(Model):
+    """A model with one switch flipped."""
+
+    switch: str
+    """Name of the switch, such as ``case``."""
+    setting: str
+    """The setting in place of the model's own, such as ``texts in lower case``."""
+    changes: tuple[Tower, ...]
+    """The vectors that may differ from the model's own."""
+    info: ModelInfo
+    images: Images
+    texts: Texts
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        return self.images(inputs) if modality == IMAGE else self.texts(inputs)
+
+
+def variants(model: Model) -> Iterator[Variant]:
+    """Yield the model with each of its switches flipped, one at a time, as far as its adapter shows the parts."""
+    parts = model.internals()
+    yield from case_variants(model)
+    yield from token_variants(model, parts)
+    if parts.preprocess is not None:
+        yield from image_variants(model, parts, measure(parts.preprocess))
+    yield from activation_variants(model, parts)
+
+
+def case_variants(model: Model) -> Iterator[Variant]:
+    """Yield the model with texts in lower case, and with texts as SigLIP's code cleans them, without punctuation."""
+    for switch, setting, change in (
+        ("case", "texts in lower case", str.lower),
+        ("punctuation", "texts in lower case without punctuation", canonical),
+    ):
+        yield _variant(model, switch, setting, texts=_changed_texts(model, change))
+
+
+def canonical(text: str) -> str:
+    """Return a text in lower case, without punctuation, with single blanks.
+
+    So google-research/big_vision evaluates SigLIP, and open_clip tokenizes for it (``clean: canonicalize``).
+
+    Example:
+        >>> canonical('A dog,  "Rex" (left).')
+        'a dog rex left'
+    """
+    kept = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
+    return " ".join(kept.lower().split())
+
+
+def token_variants(model: Model, parts: Internals) -> Iterator[Variant]:
+    """Yield the model with texts padded otherwise, and with the end-of-text token put back where a cut took it."""
+    if parts.tokenize is None or parts.encode_tokens is None:
+        return
+    facts = facts_of(model, parts.tokenize)
+    context = max(model.info.context_length or 0, facts.width)
+    change = partial(_changed_tokens, parts, facts)
+    if facts.pad is not None and facts.is_padded_to_longest:
+        full = change(lambda tokens, facts: padded(tokens, facts, context))
+        yield _variant(model, "padding", f"texts padded to {context} tokens", texts=full)
+    elif facts.pad is not None:
+        yield _variant(model, "padding", "texts padded to the longest of a batch", texts=change(trimmed))
+    if facts.keeps_end is False:
+        yield _variant(model, "end of text", "end-of-text token kept where a text is cut", texts=change(with_end))
+
+
+def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> Iterator[Variant]:
+    """Yield the model with images made square, interpolated and normalized otherwise."""
+    if measured.size is None or measured.size[0] != measured.size[1] or measured.fault is not None:
+        return
+    side, resize, interpolation = measured.size[0], measured.resize, measured.interpolation
+    if resize is not None and interpolation in METHODS:
+        for other in ("crop", "squash"):
+            if other != resize:
+                images = _changed_images(model, side, other, interpolation)
+                yield _variant(model, "resize", SQUARES[other], images=images)
+        for method in ("bicubic", "bilinear", "nearest"):
+            if method != interpolation:
+                images = _changed_images(model, side, resize, method)
+                yield _variant(model, "interpolation", f"images resized by {method} interpolation", images=images)
+    if parts.encode_pixels is not None and measured.mean is not None and measured.std is not None:
+        own = np.array([measured.mean, measured.std])
+        for name, settings in NORMALIZATIONS.items():
+            if np.abs(np.array(settings) - own).max() > 0.01:
+                images = _normalized(parts, own, np.array(settings))
+                yield _variant(model, "normalization", f"mean and standard deviation {name}", images=images)
+
+
+SQUARES: dict[Resize, str] = {
+    "crop": "the middle of an image cut out",
+    "squash": "images squashed to a square",
+    "pad": "images padded to a square",
+}
+
+
+def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
+    """Yield the model with QuickGELU for GELU, or the reverse."""
+    from clipbench.models.facts.modules import GELU, QUICK_GELU, activations, other_activation
+
+    if parts.module is None:
+        return
+    module, found = parts.module, {name for names in activations(parts.module).values() for name in names}
+    if len(found) != 1:
+        return
+    other = QUICK_GELU if found == {GELU} else GELU
+
+    def images(images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        with other_activation(module):
+            return model.encode_images(images)
+
+    def texts(texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        with other_activation(module):
+            return model.encode_texts(texts)
+
+    yield _variant(model, "activation", f"{other} for {found.pop()}", images=images, texts=texts)
+
+
+def _variant(
+    model: Model, switch: str, setting: str, *, images: Images | None = None, texts: Texts | None = None
+) -> Variant:
+    changes: tuple[Tower, ...] = (*(("images",) if images else ()), *(("texts",) if texts else ()))
+    return Variant(
+        switch=switch,
+        setting=setting,
+        changes=changes,
+        info=replace(model.info, fingerprint=digest(model.info.fingerprint, switch, setting)),
+        images=images or model.encode_images,
+        texts=texts or model.encode_texts,
+    )
+
+
+def _changed_texts(model: Model, change: Callable[[str], str]) -> Texts:
+    return lambda texts: model.encode_texts([change(text) for text in texts])
+
+
+def _changed_images(model: Model, side: int, resize: Resize, interpolation: str) -> Images:
+    return lambda images: model.encode_images([square(image, side, resize, interpolation) for image in images])
+
+
+def _changed_tokens(parts: Internals, facts: TokenFacts, change: Callable[[Tokens, TokenFacts], Tokens]) -> Texts:
+    tokenize, encode = parts.tokenize, parts.encode_tokens
+    assert tokenize is not None and encode is not None
+
+    def texts(texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+        return np.concatenate([encode(change(tokenize(list(batch)), facts)) for batch in batches])
+
+    return texts
+
+
+def _normalized(parts: Internals, own: np.ndarray, other: np.ndarray) -> Images:
+    preprocess, encode = parts.preprocess, parts.encode_pixels
+    assert preprocess is not None and encode is not None
+    (mean, std), (new_mean, new_std) = (settings[:, :, None, None] for settings in (own, other))
+
+    def images(images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+        vectors = []
+        for start in range(0, len(images), BATCH):
+            batch = [preprocess(image.convert("RGB")) for image in images[start : start + BATCH]]
+            pixels = np.stack(batch).astype(np.float32) * std + mean
+            vectors.append(encode(((pixels - new_mean) / new_std).astype(np.float32)))
+        return np.concatenate(vectors)
+
+    return images

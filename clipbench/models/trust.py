@@ -1,0 +1,437 @@
+"""Limits on what a model may bring: files that ask for code or another file are refused, code runs from a pin alone.
+
+Two guards, as each may miss what a later version of a library does (design/security.md). ``check_model`` reads a model's
+JSON files before any library does, and refuses by name what would run code or leave the model's folder.
+``no_foreign_code`` holds while a library loads: it lets none of them run a model's Python files or unpickle objects,
+however it was asked to. Code that comes with a model is run only if the user allows it, from one commit of a Hub
+repository, shown before: a branch may hold other code tomorrow, and a folder is pinned by nothing.
+"""
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from clipbench.errors import ModelError, UsageError, model_option, option
+from clipbench.files import is_inside
+from clipbench.hub import HUB_NAME
+from clipbench.models.fingerprint import digest
+from clipbench.models.options import LoadOptions
+from clipbench.untrusted.reading import (
+    MOST_BYTES_OF_SETTINGS,
+    is_file,
+    is_folder,
+    is_there,
+    read_json,
+    refuse_special_files,
+    shown,
+)
+from clipbench.untrusted.terminal import printable
+
+MOST_LAYERS = 1_000
+"""Layers of one tower; the deepest published dual encoders have below 100."""
+MOST_SIDE = 4_096
+"""Side of an image or patch in pixels."""
+MOST_TOKENS = 1 << 19
+"""Tokens of a text; the towers of language models take up to half as many."""
+SPARE_WEIGHTS = 1 << 26
+"""Weights by which a model may exceed its files: those that lack a few get a message that names them."""
+
+SIDES = frozenset({"image_size", "patch_size", "size", "crop_size", "height", "shortest_edge", "longest_edge"})
+"""Names of sides in pixels in the configuration of a model, where ``width`` is that of a tower."""
+SIDES_OF_IMAGES = SIDES | {"width"}
+"""Those in the configuration of preprocessing."""
+_TOKENS = ("max_position_embeddings", "context_length")
+_LAYERS = ("layers", "depth", "depths", "n_layer", "num_hidden_layers")
+
+CONFIGS: Mapping[str, frozenset[str] | None] = {
+    "config.json": SIDES,
+    "open_clip_config.json": SIDES,
+    "tokenizer_config.json": None,
+    "preprocessor_config.json": SIDES_OF_IMAGES,
+    "processor_config.json": SIDES_OF_IMAGES,
+    "model.safetensors.index.json": None,
+    "pytorch_model.bin.index.json": None,
+}
+"""The files of a model from which its libraries take arguments, with the names of sides of images in them."""
+ADAPTER_CONFIG = "adapter_config.json"
+
+NO_CODE = "clipbench never runs code that comes with a model"
+ADVICE = "drop the setting if the model does without it"
+
+TOKENIZER_ARGUMENTS = {
+    "clean", "strip_sep_token", "language", "use_fast", "legacy", "add_prefix_space", "add_bos_token", "add_eos_token",
+    "do_lower_case", "model_max_length", "padding_side", "truncation_side",
+}  # fmt: skip
+"""The arguments of open_clip's and transformers' tokenizers that change the tokens and do nothing else."""
+TIMM_SOURCES = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+"""The arguments of timm.create_model by which it reads other files."""
+
+ENVIRONMENT = {
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
+    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": None,
+    "DISABLE_SAFETENSORS_CONVERSION": "1",
+}
+"""The first makes torch.load refuse objects even where a library asks for them, and excludes the second; without the
+third, transformers tells a service of the Hub, from a thread, which pickled weights it has loaded."""
+
+
+def check_model(name: str, reference: str) -> tuple[str, ...]:
+    """Refuse a folder or a Hub repository whose files ask for code, for files of another place, or for absurd sizes.
+
+    What is not in the Hub's cache is fetched, unless requests to the Hub fail at once: then no library reads it either.
+    Returns a note where the files name code that the library does without.
+
+    A file that this module cannot read, its library may read well: it is refused, as nothing is known of its settings.
+
+    Raises:
+        ModelError: the message names the file and the setting.
+    """
+    if is_folder(name):
+        refuse_special_files(Path(name), ModelError)
+    if file_of(name, ADAPTER_CONFIG) is not None:
+        raise ModelError(
+            f"{reference} has {ADAPTER_CONFIG}, which adds weights to a model of another place: merge them and save the whole"
+            " model"
+        )
+    named = []
+    for config, sides in CONFIGS.items():
+        path = file_of(name, config)
+        if path is not None:
+            settings = read_json(path, ModelError, name=f"{reference}: {config}", most=MOST_BYTES_OF_SETTINGS)
+            check_settings(settings, config, reference, folder=path.parent, is_local=is_folder(name))
+            if sides is not None:
+                check_sizes(settings, f"{reference}: {config}", sides)
+            named += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
+    if not named:
+        return ()
+    return (f"the code that {name} brings (auto_map in {', '.join(named)}) was not run: the library has its own",)
+
+
+def check_settings(settings: object, source: str, reference: str, *, folder: Path, is_local: bool) -> None:
+    """Raise ModelError, which names the setting, where those of a JSON file ask for code, or for files of another place.
+
+    Args:
+        source: name of the file in its ``folder``, for messages.
+        is_local: True where open_clip takes the tokenizer from the folder, whatever its name.
+    """
+    for place, key, value in _settings(settings, ""):
+        if is_local and key == "hf_tokenizer_name":
+            continue
+        reason = _names_file_elsewhere(key, value, folder) or (RULES[key](value) if key in RULES else None)
+        if reason is not None:
+            raise ModelError(f"{reference}: {source} sets {place}, which {reason}")
+
+
+def check_sizes(config: object, source: object, sides: frozenset[str] = SIDES) -> None:
+    """Raise ModelError for a configuration with more layers, larger images or longer texts than any model has."""
+    for key, number in _numbers(config, ""):
+        limits = ((key.endswith(_LAYERS), MOST_LAYERS), (key in _TOKENS, MOST_TOKENS), (key in sides, MOST_SIDE))
+        most = next((limit for is_meant, limit in limits if is_meant), None)
+        if most is not None and not 1 <= number <= most:
+            raise ModelError(f"{source} has {key} = {shown(number)}, expected 1 to {most:,}")
+
+
+def check_weights(n_described: int, n_held: int, source: object) -> None:
+    """Raise ModelError where a configuration describes far more weights and constants than its checkpoint can hold at most."""
+    if n_described > n_held + SPARE_WEIGHTS:
+        raise ModelError(
+            f"{source} has weights for {n_held:,} numbers at most, and its configuration describes a model of"
+            f" {n_described:,}: do they belong together?"
+        )
+
+
+@contextmanager
+def no_foreign_code() -> Iterator[None]:
+    """Make torch and transformers refuse a model's own code and pickled objects, however they are asked for them."""
+    from transformers import dynamic_module_utils as dynamic
+
+    replaced = {name: getattr(dynamic, name) for name in ("get_cached_module_file", "get_class_in_module")}
+    seconds, environment = dynamic.TIME_OUT_REMOTE_CODE, {name: os.environ.get(name) for name in ENVIRONMENT}
+    for name in replaced:
+        setattr(dynamic, name, _refuse_code)
+    dynamic.TIME_OUT_REMOTE_CODE = 0  # else it asks on the terminal whether to run the code
+    _set_environment(ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, function in replaced.items():
+            setattr(dynamic, name, function)
+        dynamic.TIME_OUT_REMOTE_CODE = seconds
+        _set_environment(environment)
+
+
+def needs_code(reference: str) -> ModelError:
+    """Return the error for a model that its library cannot build without the model's own code."""
+    return ModelError(
+        f"{reference} needs Python code from its repository, which is not run unasked: give"
+        f" {option('trust_remote_code', True)} with ORG/REPO@COMMIT after reading the code, wrap the model as"
+        " python:MODULE:FACTORY, or store its vectors and give embeddings:FILE"
+    )
+
+
+def asks_for_code(error: BaseException) -> bool:
+    """Return whether a library's error says that it would have to run a model's own code."""
+    return "trust_remote_code" in str(error)
+
+
+def _refuse_code(*_: object, **__: object) -> NoReturn:
+    raise ValueError("the model's own code is not run (trust_remote_code)")
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def file_of(name: str, file: str) -> Path | None:
+    """Return a file of a folder, or of a repository of the Hub; None where there is none."""
+    if is_folder(name):
+        path = Path(name, file)
+        return path if is_file(path) else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(name, file))
+    except (EntryNotFoundError, HFValidationError):  # also: not in the cache, and no request was allowed; a path
+        return None
+
+
+def _settings(value: object, place: str) -> Iterator[tuple[str, str, Any]]:
+    """Yield each setting with its place, such as ``text_cfg.tokenizer_kwargs``, however deep it lies."""
+    pending = [(place, value)]
+    while pending:
+        place, value = pending.pop()
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                inner_place = f"{place}.{key}" if place else str(key)
+                yield inner_place, str(key), inner
+                pending.append((inner_place, inner))
+        elif isinstance(value, list):
+            pending += [(f"{place}[{number}]", inner) for number, inner in enumerate(value)]
+
+
+def _numbers(value: object, key: str) -> Iterator[tuple[str, int | float]]:
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _numbers(each, str(name))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _numbers(each, key)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield key, value
+
+
+def _names_file_elsewhere(key: str, value: object, folder: Path) -> str | None:
+    if not (key.endswith("_file") and isinstance(value, str) and re.search(r"[/\\]", value)):
+        return None
+    path = Path(value)
+    is_elsewhere = is_there(path) and not is_inside(path, folder)
+    return f"names a file of another place ({value}): {ADVICE}" if is_elsewhere else None
+
+
+def _trust(value: object) -> str | None:
+    return f"asks for code to be run: {NO_CODE}; {ADVICE}" if value else None
+
+
+def _kernel(value: object) -> str | None:
+    is_named = isinstance(value, Mapping) or "/" in str(value)
+    return f"names a kernel of the Hub, which is code: {NO_CODE}; {ADVICE}" if value and is_named else None
+
+
+def _source(value: object) -> str | None:
+    is_elsewhere = isinstance(value, str) and (":" in value or value.startswith(("/", "\\", ".", "~")))
+    return f"names a model of another place ({value}): expected the name of an architecture" if is_elsewhere else None
+
+
+def _repository(value: object) -> str | None:
+    is_name = (
+        isinstance(value, str) and re.fullmatch(HUB_NAME, value) and not value.startswith(".") and ".." not in value
+    )
+    if value is None or value == "" or is_name:
+        return None
+    return f"names a model of another place ({value!r}): expected the name of a Hub repository"
+
+
+def _tokenizer_arguments(value: object) -> str | None:
+    unknown = sorted({*value} - TOKENIZER_ARGUMENTS) if isinstance(value, Mapping) else []
+    names = f"passes {', '.join(unknown)} to the tokenizer's loader, which may read other files or run code"
+    return f"{names}: expected only {', '.join(sorted(TOKENIZER_ARGUMENTS))}; {NO_CODE}" if unknown else None
+
+
+def _timm_arguments(value: object) -> str | None:
+    named = sorted(key for key in value if key in TIMM_SOURCES and value[key]) if isinstance(value, Mapping) else []
+    return f"passes {', '.join(named)} to timm, which then reads other files: {ADVICE}" if named else None
+
+
+def _weight_files(value: object) -> str | None:
+    names = [name for name in (value.values() if isinstance(value, Mapping) else [value]) if isinstance(name, str)]
+    leaving = [
+        each for each in names if each.startswith(("/", "\\", "~")) or ":" in each or ".." in re.split(r"[/\\]", each)
+    ]
+    outside = leaving[0] if leaving else None
+    return None if outside is None else f"names weights of another place ({outside}): expected files beside it"
+
+
+RULES: Mapping[str, Callable[[object], str | None]] = {
+    "trust_remote_code": _trust,
+    "code_revision": _trust,
+    "use_kernels": _trust,
+    **dict.fromkeys(("attn_implementation", "_attn_implementation", "_attn_implementation_internal"), _kernel),
+    **dict.fromkeys(("experts_implementation", "_experts_implementation", "kernel_config"), _kernel),
+    **dict.fromkeys(("architecture", "backbone", "timm_model_name"), _source),
+    **dict.fromkeys(("hf_model_name", "hf_tokenizer_name"), _repository),
+    "tokenizer_kwargs": _tokenizer_arguments,
+    **dict.fromkeys(("model_args", "backbone_kwargs"), _timm_arguments),
+    **dict.fromkeys(("weight_map", "transformers_weights"), _weight_files),
+}
+"""Returns, for each setting that a library acts upon, the reason why a value is refused, or None."""
+
+
+COMMIT = r"[0-9a-f]{40}"
+CLASS_ELSEWHERE = re.compile(r"(?!\w+://)(.+)--[^\W\d][\w/-]*(\.[^\W\d]\w*)+")
+"""A class of another place, such as ``org/code--module.Class``, wherever it stands in a model's files."""
+
+SETTINGS = ("*.json", "*.py", "*.txt", "*.model", "*.jinja")
+"""Files of a repository that are fetched in any case; weights follow in the form that is there."""
+
+WEIGHTS = ("*.safetensors", "*.bin")
+"""Forms of weights, best first."""
+
+ELSEWHERE = ("onnx/*", "openvino/*", "*.onnx", "*.msgpack", "*.h5", "*.gguf")
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A folder, or a repository of the Hub that may be pinned to a commit."""
+
+    name: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class TrustedCode:
+    """The code that a model may run."""
+
+    identity: str
+    """Hash of all of its files."""
+    note: str
+    folder: Path
+    """The model's own."""
+    other: Pinned | None
+    """The other repository that holds code, if any."""
+
+
+def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
+    """Return the folder or repository of a reference ``FOLDER``, ``ORG/REPO`` or ``ORG/REPO@COMMIT``; raise UsageError
+    where it is none of them, or code shall be run that no commit pins."""
+    prefix = reference.partition(":")[0]
+    needs = (
+        f"{option('trust_remote_code', True)} runs code at a commit that you have read: expected"
+        f" {prefix}:ORG/REPO@COMMIT, 40 hex digits"
+    )
+    if is_folder(body):
+        if options.trust_remote_code:
+            raise UsageError(f"{reference} is a folder, which no commit pins, and {needs}")
+        return Pinned(body)
+    found = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
+    if found is None:
+        raise UsageError(
+            f"'{reference}' is no folder, nor a name on the Hub: expected {prefix}:FOLDER or {prefix}:ORG/REPO"
+        )
+    name, commit = found[1], found[2]
+    if commit is not None and not re.fullmatch(COMMIT, commit):
+        raise UsageError(
+            f"'{reference}' names '{commit}', which may change: expected a commit, {prefix}:ORG/REPO@ and 40 hex digits"
+        )
+    if commit is None and options.trust_remote_code:
+        raise UsageError(f"{reference} names no commit, and {needs}; a branch may hold other code tomorrow")
+    return Pinned(name, commit)
+
+
+def snapshot(name: str, commit: str | None) -> Path:
+    """Return the folder of a repository's files, without weights of other libraries; an incomplete one in the cache is none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    folder = Path(snapshot_download(name, revision=commit, allow_patterns=[*SETTINGS], ignore_patterns=[*ELSEWHERE]))
+    for form in WEIGHTS:
+        snapshot_download(name, revision=commit, allow_patterns=[form], ignore_patterns=[*ELSEWHERE])
+        if any(folder.rglob(form)):
+            return folder
+    raise LocalEntryNotFoundError(f"the cache holds no weights of {name}")
+
+
+def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode | None:
+    """Print which code of a repository is about to be run; None where it brings none; raise ModelError where its code
+    lies in another repository, which the commit does not pin."""
+    from huggingface_hub import snapshot_download
+
+    others = sorted(_other_places(folder))
+    commit = options.options.get("code_commit")
+    folders, other = {f"{source.name}@{source.commit}": folder}, None
+    if others:
+        if len(others) > 1 or commit is None or not re.fullmatch(COMMIT, commit):
+            raise ModelError(
+                f"the code of {source.name} lies in {', '.join(others)}, which its commit does not pin: add"
+                f" {model_option(code_commit='COMMIT')}, 40 hex digits of that repository"
+            )
+        other = Pinned(others[0], commit)
+        folders[f"{other.name}@{commit}"] = Path(
+            snapshot_download(other.name, revision=commit, allow_patterns=["*.py", "*.json"])
+        )
+    files = [(name, path) for name, place in folders.items() for path in sorted(place.rglob("*.py"))]
+    if not files:
+        return None
+    lines, hashes = [], []
+    for name, path in files:
+        content = path.read_bytes()
+        hashes.append(hashlib.sha256(content).hexdigest())
+        described = f"({len(content.splitlines())} lines, sha256 {hashes[-1][:12]})"
+        lines.append(f"{path.relative_to(folders[name])} {described}")
+    note = f"runs code of {', '.join(folders)}: {', '.join(lines)}"
+    told = f"note: {option('trust_remote_code', True)} {printable(note)}; it lies in {folder}"
+    print(told, file=sys.stderr, flush=True)
+    return TrustedCode(digest(*hashes), note, folder, other)
+
+
+@contextmanager
+def only_shown(code: TrustedCode) -> Iterator[None]:
+    """Let transformers import the code that was shown, of its commit, and none of another place."""
+    from transformers import dynamic_module_utils as dynamic
+
+    library = dynamic.get_cached_module_file
+
+    def shown_file(place: str, file: str, **settings: Any) -> Any:
+        if code.other is not None and str(place) == code.other.name:
+            settings["revision"] = code.other.commit  # sentence-transformers passes code_revision to one module only
+        elif not is_inside(Path(place), code.folder):
+            raise ModelError(f"the model asks for code of {place} ({file}), which was not shown: it is not run")
+        return library(place, file, **settings)
+
+    dynamic.get_cached_module_file = shown_file
+    try:
+        yield
+    finally:
+        dynamic.get_cached_module_file = library
+
+
+def _other_places(folder: Path) -> set[str]:
+    """Return the places before ``--`` in the names of classes that the files of a model hold, however deep."""
+    values = [read_json(path, ModelError) for path in sorted(folder.rglob("*.json"))]
+    places = set()
+    for value in values:
+        if isinstance(value, dict | list):
+            values += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and (found := CLASS_ELSEWHERE.fullmatch(value)):
+            places.add(found[1])
+    return places

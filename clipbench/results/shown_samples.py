@@ -1,0 +1,27 @@
+"""The samples that stand for all in a report: evenly spaced points of figures, and the worst failures of galleries."""
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+MAX_POINTS = 1000
+"""Points of a scatter plot, evenly spaced over the vectors that a run keeps."""
+LISTED = 24
+"""Failures of a gallery."""
+NEAREST = 5
+"""Neighbours of each."""
+
+
+def worst(margin: Float64[np.ndarray, " n"], is_failure: Bool[np.ndarray, " n"]) -> Int64[np.ndarray, " n_listed"]:
+    """Return the rows of the failures that are listed: those of the least margins, in ascending order."""
+    rows = np.flatnonzero(is_failure)
+    return rows[np.argsort(margin[rows], kind="stable")][:LISTED]
+
+
+def evenly_spaced(n: int, at_most: int) -> list[int]:
+    """Return at most ``at_most`` of ``n`` rows, evenly spaced.
+
+    Example:
+        >>> evenly_spaced(5, 3), evenly_spaced(2, 3)
+        ([0, 2, 4], [0, 1])
+    """
+    return sorted({round(row) for row in np.linspace(0, n - 1, min(n, at_most)).tolist()})

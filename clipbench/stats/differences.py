@@ -1,0 +1,331 @@
+"""Uncertainty of a difference of two models: an interval and a p-value of one test, from the samples of both. All pure.
+
+The interval is of the differences that are not rejected, 0 by the test of the p-value, so that it excludes 0 exactly where
+p is at most 5 %. design/intervals.md has the test of each kind of metric.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from clipbench.metrics.classification import recall_influence
+from clipbench.metrics.threads import in_threads
+from clipbench.results.record import Metric
+from clipbench.stats import intervals, significance
+from clipbench.stats.calibration import calibration_difference_interval, calibration_estimate
+from clipbench.stats.clusters import NEGLIGIBLE, cluster_sums, standard_error, without_rounding
+from clipbench.stats.distances import distance_difference_interval
+from clipbench.stats.estimators import CHANGES, Estimator, Samples
+from clipbench.stats.intervals import Interval, Range
+from clipbench.stats.significance import ALPHA
+
+Codes = Int64[np.ndarray, " n"] | None
+"""Cluster of each sample; None where each is its own."""
+
+RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
+"""Smallest and largest difference of two values of a unit; no other unit has both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTest:
+    """Interval and test of a difference, from the samples of both models."""
+
+    n: int
+    """Samples with a value in both runs."""
+    interval: Interval
+    test: str
+    """Name of the test behind the p-value, or the reason why there is none."""
+    p_value: float | None = None
+    """P-value of this test alone: the interval excludes 0 exactly where it is at most 5 %."""
+    standard_error: float | None = None
+    """Standard error of the difference; None where the data cannot tell."""
+    n_units: int = 0
+    """Samples, or clusters, behind the standard error."""
+    margin: float = 0.0
+    """Added to a detectable difference because totals are discrete: half the step between two of them, over n."""
+
+    def detectable(self, alpha: float) -> float | None:
+        """Return the smallest true difference that this test finds with 80 % power; None where the data cannot tell."""
+        if self.p_value is None or self.standard_error is None:
+            return None
+        return significance.detectable(self.standard_error, self.n_units, alpha=alpha) + self.margin
+
+
+def untested(reason: str, n: int) -> PairedTest:
+    """Return neither interval nor test of n samples, with the reason."""
+    return PairedTest(n=n, interval=Interval(None, None, f"no paired interval: {reason}"), test=f"no test: {reason}")
+
+
+def paired_difference(
+    base: Metric, candidate: Metric, *, before: Samples, after: Samples, clusters: Codes, rng: np.random.Generator
+) -> PairedTest:
+    """Return interval and test of the candidate's value less the base's, by the kind of the metric.
+
+    Args:
+        base: with a value, and the names of its columns.
+        candidate: with a value.
+        before: the columns of the base, by name, without samples that have no value.
+        after: those of the candidate, sample by sample the same.
+        clusters: of the samples.
+        rng: of the flips or exchanges that are drawn.
+    """
+    found = _tested(base, candidate, before, after, clusters, rng)
+    if candidate.value != base.value or any((before[name] != after[name]).any() for name in before):
+        return found
+    interval, n_units = found.interval, found.n if clusters is None else int(clusters.max()) + 1
+    if interval.low is None and n_units > 1:
+        interval = Interval(0.0, 0.0, "all samples are equal")
+    return replace(found, interval=interval, test=f"equal in all {n_units} {_unit(clusters)}", p_value=1.0)
+
+
+def _tested(
+    base: Metric, candidate: Metric, before: Samples, after: Samples, clusters: Codes, rng: np.random.Generator
+) -> PairedTest:
+    assert base.value is not None and candidate.value is not None, base
+    value = candidate.value - base.value
+    within = intervals.applicable(RANGES.get(base.unit), value)
+    estimator = Estimator.from_record(base.statistic)
+    if estimator is not None:
+        of = _of_parts if estimator.name in CHANGES else _of_statistic
+        return of(estimator, value, (before, after), clusters, within, rng)
+    if base.column is not None and base.column in before:
+        credits, others = (without_rounding(each[base.column]) for each in (before, after))
+        return _of_means(credits, others, clusters, within, rng)
+    rows = {name: after[name] - before[name] for name in before}
+    squares = [
+        None if each.value is None or each.chance is None else each.value**2 - each.chance**2
+        for each in (base, candidate)
+    ]
+    if base.squared_influence in rows and squares[0] is not None and squares[1] is not None:
+        values = (base.value, candidate.value)
+        return _of_distances(values, (squares[0], squares[1]), rows[str(base.squared_influence)], clusters)
+    return _of_influences(value, rows[str(base.influence)], clusters, within)
+
+
+def _of_means(
+    before: Float64[np.ndarray, " n"],
+    after: Float64[np.ndarray, " n"],
+    clusters: Codes,
+    within: Range,
+    rng: np.random.Generator,
+) -> PairedTest:
+    """Return McNemar's exact test of independent hits, and sign flips of other means."""
+    rows = after - before
+    rows[np.abs(rows) < NEGLIGIBLE] = 0.0
+    test = PairedTest(
+        n=len(rows),
+        interval=intervals.mean_interval(rows, clusters=clusters, within=within),
+        test="",
+        standard_error=standard_error(rows - rows.mean(), clusters),
+        n_units=len(cluster_sums(rows, clusters)),
+    )
+    if clusters is not None or not np.isin((before, after), (0.0, 1.0)).all():
+        return _by_flips(test, float(rows.mean()), rows, clusters, rng)
+    gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
+    found = significance.mcnemar(gained, lost)
+    return replace(
+        test,
+        interval=_agreeing(test.interval, float(rows.mean()), found, len(rows)),
+        test=f"exact McNemar, {gained} gained and {lost} lost",
+        p_value=found.p_value,
+        margin=_margin(rows, len(rows)),
+    )
+
+
+def _by_flips(
+    test: PairedTest, value: float, rows: Float64[np.ndarray, " n"], clusters: Codes, rng: np.random.Generator
+) -> PairedTest:
+    found, sums = significance.flip_test(rows, clusters, rng), cluster_sums(rows, clusters)
+    return replace(
+        test,
+        interval=_agreeing(test.interval, value, found, len(rows)),
+        test=f"sign flips of {len(sums)} {_unit(clusters)}",
+        p_value=found.p_value,
+        margin=_margin(sums, len(rows)),
+    )
+
+
+def _agreeing(interval: Interval, value: float, test: significance.NullTest, n: int) -> Interval:
+    """Return the interval of what is not rejected: 0 by the test, and other differences by an interval that covers them.
+
+    The test holds its level under the hypothesis of no difference alone, where nothing has to be estimated; inverted for
+    other differences it is too sure (design/intervals.md). Where only the interval holds 0, its end is as far from the
+    value as differences reach that the test does not reject.
+
+    Args:
+        n: what sizes of the test are divided by to be differences.
+    """
+    low, high, method = interval
+    if low is None or high is None or (test.p_value <= ALPHA) == (not low <= 0 <= high):
+        return interval
+    reach = test.largest / n
+    if test.p_value > ALPHA:
+        low, high = min(low, 0.0), max(high, 0.0)
+    elif value > 0:
+        low = value - reach
+    else:
+        high = value + reach
+    return Interval(low, high, f"{method}; 0 by the test")
+
+
+def _margin(sums: Float64[np.ndarray, " n_units"], n: int) -> float:
+    """Return half the step between two totals, over n: a flip moves them by twice its unit's size, or more."""
+    sizes = np.abs(sums[np.abs(sums) > NEGLIGIBLE])
+    return float(sizes.min()) / n if len(sizes) else 0.0
+
+
+def _of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Codes, within: Range) -> PairedTest:
+    interval = intervals.influence_interval(value, rows, clusters=clusters, within=within)
+    error, n_units = standard_error(rows, clusters), len(cluster_sums(rows, clusters))
+    if error is None:
+        test = f"no test: {interval.method}"
+        if within is not None and n_units > 1:
+            interval = intervals.unchanged_interval(value, n_units, within)
+        return PairedTest(n=len(rows), interval=interval, test=test)
+    return PairedTest(
+        n=len(rows),
+        interval=interval,
+        test="t-test (delta method)",
+        p_value=significance.t_test(value, error, n_units),
+        standard_error=error,
+        n_units=n_units,
+    )
+
+
+def _of_distances(
+    values: tuple[float, float], squares: tuple[float, float], rows: Float64[np.ndarray, " n"], clusters: Codes
+) -> PairedTest:
+    """Return the t-test of the unbiased squares: distances themselves differ by noise alone where vectors spread differently.
+
+    Where the distances differ the other way, the noise is as large as the difference, and nothing is claimed.
+    """
+    interval = distance_difference_interval(values, squares, rows, clusters)
+    error, n_units, total = standard_error(rows, clusters), len(cluster_sums(rows, clusters)), sum(values)
+    if error is None:
+        return PairedTest(n=len(rows), interval=interval, test=f"no test: {interval.method}")
+    change = squares[1] - squares[0]
+    is_one_way = change * (values[1] - values[0]) > 0
+    return PairedTest(
+        n=len(rows),
+        interval=interval,
+        test="t-test (delta method) of the unbiased squared distances",
+        p_value=significance.t_test(change, error, n_units) if is_one_way else 1.0,
+        standard_error=error / total if total else None,
+        n_units=n_units,
+    )
+
+
+def _of_parts(
+    estimator: Estimator,
+    value: float,
+    samples: tuple[Samples, Samples],
+    clusters: Codes,
+    within: Range,
+    rng: np.random.Generator,
+) -> PairedTest:
+    """Return the interval of a mean over parts, from its gains and losses, and the test that it is when inverted.
+
+    Student's t is too sure where few samples differ, and signs of samples that are flipped do not test that gains of one
+    part make up for losses of another.
+    """
+    first, second = estimator.columns
+    labels = samples[0][second].astype(np.int64)
+    changes = CHANGES[estimator.name](np.stack([each[first] for each in samples]), labels)
+    _, parts = np.unique(labels, return_inverse=True)
+    changes[np.abs(changes) < NEGLIGIBLE] = 0.0
+    influence = recall_influence(changes, parts)
+    error, n_units = standard_error(influence, clusters), len(cluster_sums(influence, clusters))
+    if n_units < 2:
+        interval = intervals.too_few(clusters)
+        return PairedTest(n=len(parts), interval=interval, test=f"no test: {interval.method}")
+    sides = [np.maximum(0.0, side * changes) for side in (1, -1)]
+    sums = [cluster_sums(recall_influence(side, parts), clusters) for side in sides]
+    bounds = [_of_share(side, parts, clusters) for side in sides]
+
+    def at(confidence: float) -> Interval:
+        below, above = intervals.added_reaches(bounds[0](confidence), bounds[1](confidence), *sums)
+        return Interval(value - below, value + above, f"gains and losses in {parts.max() + 1} parts by Wilson")
+
+    return PairedTest(
+        n=len(parts),
+        interval=at(intervals.CONFIDENCE).clipped(within),
+        test=f"interval of gains and losses of {n_units} {_unit(clusters)}, inverted",
+        p_value=significance.inverted(at),
+        standard_error=error,
+        n_units=n_units,
+    )
+
+
+def _of_share(
+    credits: Float64[np.ndarray, " n"], parts: Int64[np.ndarray, " n"], clusters: Codes
+) -> Callable[[float], tuple[float, float]]:
+    """Return how far the bounds of a mean over parts lie below and above it, by their confidence."""
+    sizes, influence = np.bincount(parts), recall_influence(credits, parts)
+    means, weights = np.bincount(parts, credits) / sizes, 1 / (len(sizes) * sizes[parts])
+    most = 1 / float((cluster_sums(weights, clusters) ** 2).sum())  # clusters that are all right or all wrong
+    if credits.any():
+        sums = cluster_sums(influence, clusters)
+        alike = float(sums @ sums) / max(float(influence @ influence), NEGLIGIBLE)  # 1 without clusters
+        most = intervals.trials_of_means(np.minimum(1.0, means), sizes) / max(1.0, alike)
+    value = float(means.mean())
+    return lambda confidence: intervals.share_interval(
+        value, influence, clusters, at_most=most, confidence=confidence
+    ).reaches(value)
+
+
+def _of_statistic(
+    estimator: Estimator,
+    value: float,
+    samples: tuple[Samples, Samples],
+    clusters: Codes,
+    within: Range,
+    rng: np.random.Generator,
+) -> PairedTest:
+    """Return the test by exchanging the two models' samples, and the interval of a paired bootstrap.
+
+    Raises:
+        LookupError, TypeError, ValueError: the columns are not those of the statistic.
+    """
+    n = len(samples[0][estimator.columns[0]])
+    units = np.arange(n) if clusters is None else clusters
+    n_units = int(units.max()) + 1
+    of_before, of_after = (estimator.of(each) for each in samples)
+    exchanged, drawn = estimator.difference(*samples, units), rng.spawn(1)[0]
+    found: dict[str, Any] = {}
+
+    def bound() -> None:
+        if estimator.name == "expected_calibration_error":  # resamples have more of its bias
+            certainties = [[each[name] for name in estimator.columns] for each in samples]
+            estimates = [calibration_estimate(*each, clusters=clusters, **estimator.parameters) for each in certainties]
+            found["interval"] = calibration_difference_interval(estimates[0], estimates[1], clusters)
+            return
+        found["interval"] = intervals.bootstrap_interval(
+            lambda counts: of_after(counts) - of_before(counts), n, drawn, clusters=clusters
+        )
+
+    def exchange() -> None:
+        found["test"] = significance.exchange_test(exchanged, n_units, rng)
+
+    # Both take most of their time for random numbers, each from a generator of its own.
+    in_threads(lambda part: part(), [exchange, bound])
+    test: significance.NullTest = found["test"]
+    interval = _agreeing(found["interval"], value, test, 1)
+    if interval.low is None:
+        return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
+    if value == interval.low == interval.high == 0 and within is not None:
+        interval = intervals.unchanged_interval(value, n_units, within)
+    return PairedTest(
+        n=n,
+        interval=interval.clipped(within),
+        test=f"models exchanged in {n_units} {_unit(clusters)}",
+        p_value=test.p_value,
+        standard_error=test.standard_error if test.standard_error > 0 else None,
+        n_units=n_units,
+    )
+
+
+def _unit(clusters: Codes) -> str:
+    return "samples" if clusters is None else "clusters"

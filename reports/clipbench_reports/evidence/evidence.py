@@ -1,0 +1,352 @@
+"""The evidence that one evaluation of one run left behind, for figures and tables to draw on.
+
+Of a task that is scored once for each of several label sets of the same images, what is recorded as ``kind/acc1`` is the
+``acc1`` of the set ``kind``; in others a name before a slash means something else.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import EvaluationRecord
+from clipbench.results.run import Run
+from clipbench_reports.evidence.text import quoted
+
+Value = TypeVar("Value")
+Made = TypeVar("Made")
+Value_co = TypeVar("Value_co", covariant=True)
+PLAIN = ""
+"""Stands for the one set of data that has no others."""
+MOST = 1e18
+"""Numbers beyond it are none of a vector or a cosine, and their squares would overflow."""
+
+
+class ModelKey(NamedTuple):
+    """The label of a model in a figure, and its place among those of the page, which is its colour."""
+
+    label: str
+    place: int
+
+
+class MissingEvidence(Exception):
+    """A figure or table cannot be made; the text says what is not there."""
+
+
+class AllMissing(MissingEvidence):
+    """No model has what a figure draws; the text is the reason of the first."""
+
+    def __init__(self, by_model: "Mapping[ModelKey, MissingEvidence]") -> None:
+        super().__init__(str(next(iter(by_model.values()))))
+        self.by_model = by_model
+
+
+class NotAsked(MissingEvidence):
+    """A figure, gallery or table is about a question that was not asked of the data: nothing is said of it."""
+
+
+class MissingArray(MissingEvidence):
+    """The run kept no array of the name: one that is made again may."""
+
+
+class Damaged(MissingEvidence):
+    """A file of the run is missing or cannot be read; the text names the run and what to do."""
+
+
+class Fault(MissingEvidence):
+    """The code of a section raised; the text names its package."""
+
+
+class Neighbour(NamedTuple):
+    """A text or image that was nearest to a failure."""
+
+    text: str
+    image: str
+    """Content hash; empty for none."""
+    cosine: float
+    is_right: bool
+
+
+class PlottedCurve(NamedTuple):
+    """A curve of a result with NaN for what is undefined, as figures draw it."""
+
+    x: list[float]
+    y: list[float]
+    low: list[float] | None = None
+    high: list[float] | None = None
+    x_label: str = ""
+    y_label: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An evaluation with its samples and arrays; read once, when first asked for."""
+
+    run: Run
+    evaluation: EvaluationRecord
+    whole: "Evidence | None" = None
+    """The evidence of all label sets, where this is that of one."""
+    label_set: str = PLAIN
+
+    def of(self, label_set: str) -> "Evidence":
+        """Return the evidence of one label set, in which everything is named as if there were no other."""
+        return Evidence(self.run, within(self.evaluation, label_set), whole=self, label_set=label_set)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of the sample table.
+
+        Raises:
+            MissingEvidence: the run kept no such column, or its table cannot be read.
+        """
+        return self._part(self._readable, name, "column")
+
+    def numbers(self, name: str) -> Float64[np.ndarray, " n"]:
+        """Return a column of the sample table as numbers.
+
+        Raises:
+            MissingEvidence: the run kept no such column.
+            Damaged: it holds something else.
+        """
+        try:
+            return self.column(name).astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise self.damaged(f"the column {quoted(name)} holds no numbers") from error
+
+    def words(self, name: str) -> Shaped[np.ndarray, " n"]:
+        """Return a column of the sample table as strings of Python; what is no word is empty.
+
+        Numpy's own strings are all as long as the longest, which one cell of a foreign table makes gigabytes.
+
+        Raises:
+            MissingEvidence: the run kept no such column.
+        """
+        return np.array([each if isinstance(each, str) else "" for each in self.column(name)], object)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of the sample table; Damaged where it cannot be read."""
+        return list(self._readable)
+
+    def has_column(self, name: str) -> bool:
+        """Return whether the run kept a column of a name.
+
+        Raises:
+            Damaged: its table cannot be read, so that nothing is known of it.
+        """
+        return name in self._readable
+
+    def array(self, name: str) -> np.ndarray:
+        """Return one of the arrays kept for figures.
+
+        Raises:
+            MissingArray: the run kept no such array.
+            Damaged: its arrays cannot be read.
+        """
+        if self._arrays.fault:
+            raise Damaged(self._arrays.fault)
+        return self._part(self._arrays.parts, name, "array")
+
+    def matrix(self, name: str) -> Float64[np.ndarray, "n_rows n_columns"]:
+        """Return one of the arrays kept for figures, of two dimensions and finite numbers.
+
+        Raises:
+            MissingArray: the run kept no such array.
+            Damaged: it is another one, or cannot be read.
+        """
+        array = self.array(name)
+        numbers = array.astype(np.float64) if array.ndim == 2 and array.dtype.kind in "biuf" else None
+        if numbers is None or not (np.abs(numbers) < MOST).all():
+            raise self.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
+        return numbers
+
+    def damaged(self, fault: str) -> Damaged:
+        """Return the error of a part of the evaluation that is not what its task keeps."""
+        return Damaged(f"{self.evaluation.name} in {self.run.folder}: {fault}: the run is damaged, make it again")
+
+    def has_array(self, name: str) -> bool:
+        """Return whether the run kept an array of a name."""
+        return name in self._arrays.parts
+
+    def curve(self, name: str) -> "PlottedCurve":
+        """Return a curve that has at least one point.
+
+        Raises:
+            MissingEvidence: the run kept no such curve.
+        """
+        curve = self.evaluation.curves.get(name)
+        if curve is None or not curve.x:
+            raise MissingEvidence(f"the run kept no curve {quoted(name)}")
+        low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
+        return PlottedCurve(_numbers(curve.x), _numbers(curve.y), low, high, curve.x_label, curve.y_label)
+
+    def curves(self, names: Iterable[str]) -> "dict[str, PlottedCurve]":
+        """Return the curves of some names that the run kept, each with at least one point."""
+        return {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
+
+    @cached_property
+    def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
+        """The nearest items to each listed failure, by sample id; empty where the run kept none that can be read."""
+        found: dict[str, list[Neighbour]] = {}
+        try:
+            for row in self.run.neighbours(self.evaluation).to_dict("records"):
+                if row.get("label_set", PLAIN) in (PLAIN, self.label_set):
+                    near = Neighbour(str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"]))
+                    found.setdefault(str(row["sample_id"]), []).append(near)
+        except (ClipbenchError, KeyError, TypeError, ValueError):
+            return {}
+        return found
+
+    @property
+    def _readable(self) -> Mapping[str, np.ndarray]:
+        if self._samples.fault:
+            raise Damaged(self._samples.fault)
+        return self._samples.parts
+
+    @cached_property
+    def _samples(self) -> "_StoredParts":
+        if self.whole is not None:
+            return self._own(self.whole._samples)
+        if "samples" not in self.evaluation.files:
+            return _StoredParts({})
+        try:
+            table = self.run.samples(self.evaluation)
+        except ClipbenchError as error:
+            return _StoredParts({}, str(error))
+        return _StoredParts({str(name): table[name].to_numpy() for name in table.columns})
+
+    @cached_property
+    def _arrays(self) -> "_StoredParts":
+        if self.whole is not None:
+            return self._own(self.whole._arrays)
+        try:
+            return _StoredParts(self.run.arrays(self.evaluation))
+        except ClipbenchError as error:
+            return _StoredParts({}, str(error))
+
+    def _own(self, stored: "_StoredParts") -> "_StoredParts":
+        """Return the parts under the name of the label set, beside those that all sets share."""
+        if self.label_set == PLAIN:
+            return stored
+        return replace(stored, parts={**stored.parts, **stripped(stored.parts, f"{self.label_set}/")})
+
+    def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
+        if name not in parts or not parts[name].size:
+            raise (MissingArray if kind == "array" else MissingEvidence)(f"the run kept no {kind} {quoted(name)}")
+        return parts[name]
+
+
+class ModelEvidence(NamedTuple):
+    """The evidence of a model, which may be one of several in a figure."""
+
+    model: ModelKey
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class ByModel(Generic[Value_co]):
+    """A value of each model that has one, and why the others have none."""
+
+    values: Mapping[ModelKey, Value_co]
+    missing: Mapping[ModelKey, MissingEvidence] = field(default_factory=dict)
+
+    @property
+    def all(self) -> list[Value_co]:
+        """The values, in the order of the models."""
+        return list(self.values.values())
+
+    @property
+    def is_joint(self) -> bool:
+        """True of several models, of which only one may have a value."""
+        return len(self.values) + len(self.missing) > 1
+
+    def map(self, make: "Callable[[Value_co], Made]") -> "ByModel[Made]":
+        """Return what is made of each value."""
+        return ByModel({model: make(value) for model, value in self.values.items()}, self.missing)
+
+
+def read_each(models: Sequence[ModelEvidence], read: Callable[[Evidence], Value]) -> ByModel[Value]:
+    """Return what is read of each model's evidence.
+
+    Raises:
+        AllMissing: ``read`` raises MissingEvidence for every model.
+    """
+    values, missing = dict[ModelKey, Value](), dict[ModelKey, MissingEvidence]()
+    for model, evidence in models:
+        try:
+            values[model] = read(evidence)
+        except MissingEvidence as reason:
+            missing[model] = reason
+    if not values:
+        raise AllMissing(missing) from next(iter(missing.values()))
+    return ByModel(values, missing)
+
+
+@dataclass(frozen=True)
+class _StoredParts:
+    """The content of a file of the run, or why it cannot be read: the rest of the run can still be shown."""
+
+    parts: Mapping[str, np.ndarray]
+    fault: str = ""
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    """Return values as floats; strict JSON writes what is missing as null."""
+    return [math.nan if value is None else float(value) for value in values]
+
+
+def label_sets(evaluation: EvaluationRecord) -> list[str]:
+    """Return the label sets that an evaluation has results of, in their order; only ``PLAIN`` where it has no others."""
+    named = _named(evaluation)
+    everything = (*evaluation.metrics, *evaluation.curves)
+    is_plain = not named or any(_set_of(name) not in named for name in everything)
+    return [PLAIN, *named] if is_plain else named
+
+
+def within(evaluation: EvaluationRecord, label_set: str) -> EvaluationRecord:
+    """Return an evaluation with only the metrics, curves, controls and notes of a label set, named as if it were alone.
+
+    What belongs to no named set belongs to ``PLAIN``.
+    """
+    named = _named(evaluation)
+    if not named:
+        return evaluation
+    start = f"{label_set}: "
+
+    def own(parts: Mapping[str, Value]) -> dict[str, Value]:
+        if label_set != PLAIN:
+            return stripped(parts, f"{label_set}/")
+        return {name: value for name, value in parts.items() if _set_of(name) not in named}
+
+    return replace(
+        evaluation,
+        metrics=own(evaluation.metrics),
+        curves=own(evaluation.curves),
+        controls=own(evaluation.controls),
+        notes=shared_notes(evaluation)
+        if label_set == PLAIN
+        else [note.removeprefix(start) for note in evaluation.notes if note.startswith(start)],
+    )
+
+
+def shared_notes(evaluation: EvaluationRecord) -> list[str]:
+    """Return the notes that belong to no single label set."""
+    starts = tuple(f"{name}: " for name in _named(evaluation))
+    return [note for note in evaluation.notes if not note.startswith(starts)]
+
+
+def stripped(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
+    """Return what has a prefix, named without it."""
+    return {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
+
+
+def _named(evaluation: EvaluationRecord) -> list[str]:
+    return [name for name in dict.fromkeys(_set_of(metric) for metric in evaluation.metrics) if name != PLAIN]
+
+
+def _set_of(name: str) -> str:
+    return name.rpartition("/")[0]

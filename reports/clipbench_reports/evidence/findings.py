@@ -1,0 +1,138 @@
+"""Sentences with numbers, by rule: none claims more than a test supports (``clipbench.stats.claims``)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from clipbench.results import numbers as fmt
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.titles import full_title, headlines
+from clipbench.stats.claims import Standing, against_chance
+from clipbench_reports.evidence.text import NO_REASON, isolated
+
+Mark = Literal["good", "weak", "level", "plain", "missing", "ahead"]
+"""``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no such
+claim is made; ``missing``: there is no number; ``ahead``: one of several models is."""
+SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
+UNTOLD = "not significantly different from chance"
+
+
+class Finding(NamedTuple):
+    """One sentence, and its mark."""
+
+    mark: Mark
+    text: str
+    skill: float = 0.0
+    """The distance of the value from chance, see ``skill``; 0 where no such claim is made."""
+    is_expected: bool = False
+    """True of what any model of the kind shows, or what holds by construction: it is never at the top of a report."""
+    weakness: str = ""
+    """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states none."""
+
+
+def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return a sentence on each headline metric of an evaluation, or on its first metric."""
+    sentences = []
+    for name, metric in headlines(evaluation).items():
+        title = isolated(full_title(name, metric, evaluation.subsets))
+        values = "{value} of {n} samples" if metric.unit == "fraction" else "{value}, n = {n}"
+        sentences.append(claim(values, metric, title=title))
+    return sentences or [Finding("missing", f"{isolated(evaluation.name)} gave no metrics.")]
+
+
+def defined(metrics: Mapping[str, Metric], *names: str) -> list[Metric | None]:
+    """Return the metrics of some names; None for one that is not there or is undefined."""
+    found = (metrics.get(name) for name in names)
+    return [metric if metric is not None and metric.value is not None else None for metric in found]
+
+
+def not_measured(evaluation: EvaluationRecord) -> Finding:
+    """Return that an evaluation failed or could not be had, and why."""
+    status = "Failed" if evaluation.status == "failed" else "Not measured"
+    return missing(status, evaluation.name, evaluation.reason or NO_REASON)
+
+
+def missing(status: str, what: str, reason: str) -> Finding:
+    """Return that something has no numbers, and why."""
+    return Finding("missing", f"{status}: {isolated(what)} – {isolated(reason)}")
+
+
+def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "") -> Finding:
+    """Return a sentence on one metric; only a test against chance makes it a good or a bad one.
+
+    Args:
+        sentence: without a full stop; ``{value}`` stands for the value and its interval, with its unit unless the sentence
+            names that, and ``{n}`` for the number of samples.
+        title: stands before it, with a colon; braces in it mean nothing.
+        weakness: the one that it states unless the metric is better than chance.
+
+    Example:
+        >>> metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)
+        >>> claim("Right in {value} of {n} cases", metric).text
+        'Right in 50.0 % [40.0, 60.0] of 90 cases; chance is 10.0 %.'
+    """
+    if metric.value is None:
+        of = metric.title or title or sentence.partition("{value}")[0].rstrip(" :")
+        return Finding("missing", f"{of}: undefined ({metric.reason or NO_REASON}).")
+    unit = "" if metric.unit in (*sentence.split(), title.casefold()) else f" {fmt.symbol(metric.unit)}"
+    bounds = f" {fmt.interval(metric)}" if metric.low is not None else " (no interval)"
+    value = f"{fmt.number(metric.value, metric.unit)}{unit}{bounds}"
+    text = f"{title}: " if title else ""
+    text += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
+    if metric.chance is None:
+        return Finding("plain", f"{text}.")
+    standing = against_chance(metric)[0]
+    below = (
+        f" {'below' if metric.higher_is_better else 'worse than'} chance, which" if standing == "worse" else " chance"
+    )
+    mark: Mark = "plain" if standing is None else SIGNS[standing]
+    return Finding(
+        mark,
+        f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
+        skill(metric) if standing else 0.0,
+        weakness=weakness if mark in ("level", "weak") else "",
+    )
+
+
+def interval_in_brackets(metric: Metric) -> str:
+    """Return the interval in brackets, with a space before it, or nothing where there is none."""
+    return f" ({fmt.interval_name([metric])} {fmt.interval(metric)})" if metric.low is not None else ""
+
+
+def not_better(metrics: Mapping[str, Metric], say: Callable[[str], str] = isolated) -> dict[str, list[str]]:
+    """Return the names of the metrics of one sentence that do not beat chance, as they are said, by how they stand to it."""
+    words: dict[Standing, str] = {"level": UNTOLD, "worse": "below chance"}
+    standings = against_chance(*metrics.values())
+    found: dict[str, list[str]] = {}
+    for standing, phrase in words.items():
+        if names := [say(name) for name, each in zip(metrics, standings, strict=True) if each == standing]:
+            found[phrase] = names
+    return found
+
+
+def mark_of(metrics: Iterable[Metric]) -> Mark:
+    """Return the mark of a sentence on several metrics: that of those that stand worst to chance."""
+    standings = against_chance(*metrics)
+    for standing in ("worse", "level"):
+        if standing in standings:
+            return SIGNS[standing]
+    return "plain" if None in standings or not standings else "good"
+
+
+def skill(metric: Metric) -> float:
+    """Return where a fraction lies between chance and the best (1) or the worst (-1) that it could be.
+
+    0 where its value, chance or direction is not known, or it is no fraction.
+
+    Example:
+        >>> skill(Metric(value=0.75, chance=0.5, higher_is_better=True))
+        0.5
+        >>> skill(Metric(value=0.75, chance=0.5, higher_is_better=False))
+        -0.5
+    """
+    if metric.value is None or metric.chance is None or metric.higher_is_better is None or metric.unit != "fraction":
+        return 0.0
+    if not (0 <= metric.value <= 1 and 0 <= metric.chance <= 1):
+        return 0.0
+    lead = metric.value - metric.chance
+    span = 1 - metric.chance if lead > 0 else metric.chance
+    return (lead if metric.higher_is_better else -lead) / span if lead else 0.0

@@ -1,0 +1,83 @@
+"""Words on a page: names and phrases, kept from turning the direction of what is around them; the commonest answer."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import TypeVar
+
+Thing = TypeVar("Thing")
+
+NAME_LENGTH = 48
+"""The longest name in a sentence, in characters."""
+
+NO_REASON = "no reason was recorded"
+
+
+def sentence_case(words: str) -> str:
+    """Return words with a capital at the start, and the rest as it is.
+
+    Example:
+        >>> sentence_case("kind of object"), sentence_case("")
+        ('Kind of object', '')
+    """
+    return words[:1].upper() + words[1:]
+
+
+def slug(words: str) -> str:
+    """Return words as they stand in an address, as a site of Markdown makes those of its headings.
+
+    Example:
+        >>> slug("A written label decides")
+        'a-written-label-decides'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", words.casefold())
+
+
+def short(names: Sequence[str]) -> list[str]:
+    """Return the last parts of names that are paths, where these tell them apart; no tag goes without its architecture.
+
+    Example:
+        >>> short(["runs/base", "runs/mine/step-2"]), short(["a/model", "b/model"])
+        (['base', 'step-2'], ['a/model', 'b/model'])
+        >>> short(["hf:openai/clip", "open_clip:ViT-B-32/openai"])
+        ['clip', 'open_clip:ViT-B-32/openai']
+    """
+    last = [name if name.startswith("open_clip:") else PurePath(name).name or name for name in names]
+    return last if len(set(last)) == len(names) else list(names)
+
+
+def quoted(name: str) -> str:
+    """Return a name in quotes to stand in a sentence, and not too long.
+
+    Example:
+        >>> quoted("a photo of a {c}")
+        '“a photo of a {c}”'
+    """
+    short = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1].rstrip() + "…"
+    return f"“{isolated(short)}”"
+
+
+def isolated(name: str) -> str:
+    r"""Return a name so that it cannot turn the direction of the sentence that it stands in.
+
+    Example:
+        >>> isolated("cube"), isolated("\u202eebuc") == "\N{FIRST STRONG ISOLATE}\u202eebuc\N{POP DIRECTIONAL ISOLATE}"
+        ('cube', True)
+    """
+    return name if name.isascii() else f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
+
+
+def in_turn(things: Sequence[Thing], owner: Callable[[Thing], object]) -> list[Thing]:
+    """Return things so that the first of each owner comes before the second of any, else in their order.
+
+    Example:
+        >>> in_turn(["a1", "a2", "b1"], lambda thing: thing[0])
+        ['a1', 'b1', 'a2']
+    """
+    seen = Counter[object]()
+    rounds = []
+    for each in things:
+        seen[owner(each)] += 1
+        rounds.append(seen[owner(each)])
+    return [things[at] for at in sorted(range(len(things)), key=rounds.__getitem__)]

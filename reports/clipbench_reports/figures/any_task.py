@@ -1,0 +1,160 @@
+"""Figures of any task: its curves, and its headline metrics by the groups of its data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from clipbench.results import numbers as fmt
+from clipbench.results.record import Metric, SlicesRecord
+from clipbench.results.titles import full_title, headlines
+from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
+from clipbench_reports.drawing.models import Layer, Panels, Statement, chart, facet_chart, facets
+from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.evidence.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence.text import quoted
+from clipbench_reports.figures.shared import curve_line, intervals, xs_of
+
+X_LABEL_LENGTH, Y_LABEL_LENGTH = 44, 32
+"""Letters of a label under and beside a plane; the explanation has the whole."""
+
+
+def curve(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+    """Return the function that draws the curve of a name, with its bounds where it has them."""
+
+    def read(evidence: Evidence) -> Layer:
+        line = curve_line(evidence.curve(name), "ink", name)
+        if not line.xs:
+            raise MissingEvidence(f"the curve {quoted(name)} has no finite point")
+        first, last = fmt.significant(line.ys[0]), fmt.significant(line.ys[-1])
+        statement = Statement(
+            title=f"{quoted(name)}: from {first} to {last} over {fmt.counted(len(evidence.curve(name).x), 'point')}.",
+            subject=f"{quoted(name)} at both ends",
+            value=f"{first} and {last}",
+        )
+        return Layer([line], statement)
+
+    def draw(models: Sequence[ModelEvidence]) -> Chart:
+        by_model = read_each(models, read)
+        lines = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Line)]
+        curves = [evidence.evaluation.curves[name] for model, evidence in models if model in by_model.values]
+        x_label, y_label = curves[0].x_label or "x", curves[0].y_label or "y"
+        heights = [y for line in lines for y in (*line.ys, *(line.lows or []), *(line.highs or []))]
+        plane = Panel(
+            x=nice_axis(xs_of(by_model), shorten(x_label, X_LABEL_LENGTH)),
+            y=nice_axis(heights, shorten(y_label, Y_LABEL_LENGTH)),
+        )
+        return facet_chart(plane, by_model, reading=f"{y_label} against {x_label}.", keys=[name])
+
+    return draw
+
+
+NAME_LENGTH = 22
+ROW = 0.1
+"""Height of a row, where the width of the plane is 1, or half of it where two planes stand beside each other."""
+MOST_ROWS = 40
+"""Groups that are drawn: more of them are the lowest and the highest."""
+MEAN = "mean of the groups"
+
+Values = Mapping[str, Mapping[str, Metric]]
+"""Metrics by their title, then by group."""
+
+
+def slices(grouping: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+    """Return the function that draws the headline metrics of each group, a panel a metric."""
+
+    def draw(models: Sequence[ModelEvidence]) -> Chart:
+        by_model = read_each(models, lambda evidence: _sliced(evidence, grouping))
+        titles = list(dict.fromkeys(title for each in by_model.all for title in each.values))
+        order = _order([each.values[titles[0]] for each in by_model.all if titles[0] in each.values])
+        shown = order if len(order) <= MOST_ROWS else [*order[: MOST_ROWS // 2], *order[-MOST_ROWS // 2 :]]
+        left_out = "" if shown == order else f" The {len(order) - len(shown)} groups in the middle are left out."
+        return chart(
+            [_panel(title, shown, by_model) for title in titles],
+            by_model.map(lambda each: each.statement),
+            reading=f"Each row is a group of the data by {quoted(grouping)}, those with the smallest first values on top; bars are"
+            f" 95 % intervals of the group by itself, the line is the mean of the groups.{left_out}",
+            n_columns=min(2, len(titles)),
+        )
+
+    return draw
+
+
+class _Sliced(NamedTuple):
+    values: Values
+    means: Mapping[str, float]
+    statement: Statement
+
+
+def _sliced(evidence: Evidence, grouping: str) -> _Sliced:
+    recorded, subsets = evidence.evaluation.slices.get(grouping), evidence.evaluation.subsets
+    if recorded is None:
+        raise MissingEvidence(f"no slices by {quoted(grouping)} were recorded")
+    heads = headlines(evidence.evaluation)
+    names = [name for name in heads if any(name in metrics for metrics in recorded.groups.values())]
+    if not names:
+        raise MissingEvidence(f"no headline metric has a value in the slices by {quoted(grouping)}")
+    values = {
+        full_title(name, heads[name], subsets): {
+            group: metrics[name] for group, metrics in recorded.groups.items() if name in metrics
+        }
+        for name in names
+    }
+    means = {
+        full_title(name, metric, subsets): metric.value
+        for name, metric in recorded.mean.items()
+        if metric.value is not None
+    }
+    return _Sliced(values, means, _state(values, recorded, names[0], grouping))
+
+
+def _order(values: Sequence[Mapping[str, Metric]]) -> list[str]:
+    """Return the groups by their mean value over the models, the smallest first."""
+    known: dict[str, list[float]] = {}
+    for groups in values:
+        for group, metric in groups.items():
+            known.setdefault(group, []).append(metric.value or 0.0)
+    return sorted(known, key=lambda group: sum(known[group]) / len(known[group]))
+
+
+def _panel(title: str, order: Sequence[str], models: ByModel[_Sliced]) -> Panels:
+    rows = models.map(lambda each: {group: m for group, m in each.values.get(title, {}).items() if group in order})
+    metrics = [metric for groups in rows.all for metric in groups.values()]
+    ends = [end for m in metrics for end in (m.value, m.low, m.high) if end is not None]
+    plane = Panel(
+        title=title,
+        x=fraction_axis("%") if metrics[0].unit == "fraction" else nice_axis(ends),
+        y=rows_axis([shorten(group, NAME_LENGTH) for group in order]),
+        aspect=ROW * len(order) + 0.05,
+        has_grid=False,
+    )
+
+    def marks(own: _Sliced) -> list[Mark]:
+        groups = own.values.get(title, {})
+        known = {group: groups[group] for group in order if group in groups}
+        mean = [Rule(at=own.means[title], axis="x", role="pair", name=MEAN)] if title in own.means else []
+        return [*mean, intervals(known, [order.index(group) for group in known], "ink", title, is_upright=False)]
+
+    return facets(plane, models.map(marks), keys=[title])
+
+
+def _state(values: Values, recorded: SlicesRecord, name: str, grouping: str) -> Statement:
+    """Return the words on the first metric, of a name, and its values in all groups."""
+    title = next(iter(values))
+    groups, subject = values[title], f"{title} by {quoted(grouping)}"
+    low, high = (pick(groups, key=lambda group: groups[group].value or 0.0) for pick in (min, max))
+    lowest, highest = (fmt.quantity(groups[group].value, groups[group].unit) for group in (low, high))
+    mean, distance = recorded.mean.get(name), recorded.distance.get(name)
+    on_average = "" if mean is None else f", {fmt.quantity(mean.value, mean.unit)} on average"
+    if distance is not None and (distance.low or 0.0) > 0:
+        words = f"{subject}: from {lowest} ({quoted(low)}) to {highest} ({quoted(high)}){on_average}."
+    else:
+        words = f"{subject}: {lowest} to {highest}{on_average}; no two groups are shown to differ."
+    detail = " ".join(
+        f"{each}: {', '.join(f'{group} {fmt.quantity(metric.value, metric.unit)}' for group, metric in own.items())}."
+        for each, own in values.items()
+    )
+    return Statement(
+        title=words,
+        subject=f"{subject}, smallest and largest value of a group",
+        value=f"{lowest} and {highest}",
+        detail=detail,
+    )

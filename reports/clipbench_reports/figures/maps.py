@@ -1,0 +1,308 @@
+"""Flat maps of the space that images and texts, or other modalities, share or do not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from clipbench.errors import UsageError, option
+from clipbench.results import numbers as fmt
+from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
+from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Role, Threads, nice_axis
+from clipbench_reports.drawing.models import Statement, beside, chart
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence.text import quoted
+from clipbench_reports.figures.matrices import listed, metrics_of, modalities
+from clipbench_reports.figures.shared import pairs
+
+ROLES: tuple[Role, ...] = ("m1", "m2", "m3", "m4", "m5", "m0")
+OF_IMAGES_AND_TEXTS = "gap-axis"
+"""The projection that is of two modalities only."""
+MAX_LINES = 150
+"""Pairs that are joined by a line, of those that are drawn: evenly spread over them."""
+NEIGHBOURS, MIN_DISTANCE = 15, 0.1
+"""Parameters of UMAP, its own defaults."""
+
+Vectors = Float64[np.ndarray, "n dim"]
+
+
+class Flat(NamedTuple):
+    """Places on a plane: all images, then all texts, and the words on that plane."""
+
+    places: Float64[np.ndarray, "n 2"]
+    axes: tuple[str, str]
+    statement: Statement
+    reading: str
+    is_to_scale: bool = True
+
+
+def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int = 0) -> Chart:
+    """Return images and texts as points of a plane, with lines between pairs.
+
+    Args:
+        projection: one of ``PROJECTIONS``.
+        seed: of UMAP; the others have no chance in them.
+    """
+
+    def read(evidence: Evidence) -> tuple[Flat, list[str]]:
+        images, texts, ids = pairs(evidence, MAX_POINTS)
+        return PROJECTIONS[projection](np.concatenate([images, texts]).astype(np.float64), seed), ids
+
+    by_model = read_each(models, read)
+    flats = [flat for flat, _ in by_model.values.values()]
+    empty = plane(flats)
+    return chart(
+        [beside(by_model.map(lambda each: [replace(empty, marks=_cloud(*each))]))],
+        by_model.map(lambda each: _state(*each)),
+        reading=flats[0].reading,
+    )
+
+
+def plane(flats: Sequence[Flat]) -> Panel:
+    """Return the plane that holds the points of all models."""
+    return Panel(
+        x=_axis(flats, 0),
+        y=_axis(flats, 1),
+        aspect=max(map(_aspect, flats)),
+        is_to_scale=flats[0].is_to_scale,
+        has_grid=False,
+    )
+
+
+def _cloud(flat: Flat, ids: list[str]) -> list[Mark]:
+    images, texts = np.split(flat.places, 2)
+    joined = evenly_spaced(len(ids), MAX_LINES)
+    return [
+        Threads(starts=images[joined], ends=texts[joined], name="pair"),
+        _dense(images, "image", "image", ids),
+        _dense(texts, "text", "text", ids),
+    ]
+
+
+def _dense(points: Float64[np.ndarray, "n 2"], role: Role, name: str, ids: list[str]) -> Dots:
+    return Dots(xs=points[:, 0].tolist(), ys=points[:, 1].tolist(), role=role, name=name, ids=ids, is_dense=True)
+
+
+def _state(flat: Flat, ids: list[str]) -> Statement:
+    n_joined = len(evenly_spaced(len(ids), MAX_LINES))
+    drawn = f"{fmt.count(len(ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of them."
+    return flat.statement._replace(
+        detail="Scatter of image and text vectors with lines between pairs.",
+        reading=" ".join(filter(None, [flat.statement.reading, drawn])),
+    )
+
+
+def _axis(flats: Sequence[Flat], place: int) -> Axis:
+    """Return an axis that ends a little beyond the points, with round marks where it is to scale."""
+    values = np.concatenate([flat.places[:, place] for flat in flats])
+    low, high = float(values.min()), float(values.max())
+    room = 0.03 * (high - low) or 1.0
+    made = nice_axis([low, high], n_steps=4)
+    is_marked = flats[0].is_to_scale
+    ticks = [tick for tick in made.ticks if low - room <= tick <= high + room] if is_marked else []
+    return Axis(low=low - room, high=high + room, ticks=ticks, label=flats[0].axes[place])
+
+
+def _aspect(flat: Flat) -> float:
+    """Return the shape of the plane: that of the cloud, if it is neither flat nor high."""
+    wide, high = np.ptp(flat.places, axis=0)
+    return float(np.clip(high / max(wide, 1e-12), 0.6, 1.0)) if flat.is_to_scale else 0.75
+
+
+def _pca(vectors: Vectors, seed: int) -> Flat:
+    """Project on the two directions in which all vectors together vary most."""
+    places, shares = _components(vectors - vectors.mean(axis=0))
+    first, both = fmt.percent(shares[0]), fmt.percent(sum(shares))
+    return Flat(
+        places,
+        ("First principal component", "Second"),
+        Statement(
+            title=f"Two directions hold {both} % of all variation of images and texts; the first alone {first} %.",
+            subject="Share of all variation of images and texts that two directions hold",
+            value=f"{both} %",
+        ),
+        "Principal components of images and texts together, both axes to the same scale. Two clouds apart are a "
+        "modality gap; its length in the full space is the metric gap.",
+    )
+
+
+def _svd(vectors: Vectors, seed: int) -> Flat:
+    """Project on the two first right singular vectors, nothing subtracted."""
+    places, shares = _components(vectors)
+    both = fmt.percent(sum(shares))
+    return Flat(
+        places,
+        ("First singular direction", "Second"),
+        Statement(
+            title=f"Two singular directions hold {both} % of the squared length of images and texts.",
+            subject="Share of the squared length of images and texts that two singular directions hold",
+            value=f"{both} %",
+        ),
+        "Singular value decomposition of images and texts together, nothing subtracted, both axes to the same scale.",
+    )
+
+
+def _gap_axis(vectors: Vectors, seed: int) -> Flat:
+    """Put the gap vector on x and the first principal component of the rest on y."""
+    half = len(vectors) // 2
+    difference = vectors[half:].mean(axis=0) - vectors[:half].mean(axis=0)
+    length = float(np.linalg.norm(difference))
+    if length < 1e-9:
+        raise MissingEvidence("the means of images and texts are equal, so there is no gap vector to lay an axis along")
+    along = vectors @ (difference / length)
+    rest = vectors - np.outer(along, difference / length)
+    across, shares = _components(rest - rest.mean(axis=0))
+    places = np.column_stack([along, across[:, 0]])
+    return Flat(
+        places,
+        ("Along the gap vector", "First component of the rest"),
+        Statement(
+            title=f"Along the gap vector, the mean image and the mean text lie {fmt.number(length, 'distance')} apart.",
+            subject="How far apart the mean image and the mean text lie along the gap vector",
+            value=fmt.number(length, "distance"),
+            reading=f"The first component of the rest holds {fmt.percent(shares[0])} % of its variation.",
+        ),
+        "Across: the coordinate along the line from the mean image to the mean text of the pairs shown. Upwards: the "
+        "first principal component of what is left. Both axes to the same scale.",
+    )
+
+
+def _umap(vectors: Vectors, seed: int) -> Flat:
+    import warnings
+
+    if len(vectors) <= NEIGHBOURS:
+        raise MissingEvidence(f"UMAP looks at {NEIGHBOURS} neighbours, and the run kept {len(vectors)} vectors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numba and umap warn of their own internals
+        try:
+            import umap
+        except ModuleNotFoundError as error:
+            raise UsageError(f"{option('projection', 'umap')} needs umap-learn: pip install umap-learn") from error
+        model = umap.UMAP(n_neighbors=NEIGHBOURS, min_dist=MIN_DISTANCE, metric="cosine", random_state=seed, n_jobs=1)
+        places = np.asarray(model.fit_transform(vectors.astype(np.float32)), np.float64)
+    return Flat(
+        places,
+        ("UMAP 1", "UMAP 2"),
+        Statement(
+            title="Images and texts as UMAP lays them out by their nearest neighbours.",
+            subject="Images and texts as UMAP lays them out by their nearest neighbours",
+            value="",
+        ),
+        f"UMAP fitted to images and texts together ({NEIGHBOURS} neighbours, minimal distance {MIN_DISTANCE}, cosine, "
+        f"seed {seed}). Distances in it are not to scale: how far two clouds lie apart says nothing about the gap.",
+        is_to_scale=False,
+    )
+
+
+PROJECTIONS: dict[str, Callable[[Vectors, int], Flat]] = {
+    "pca": _pca,
+    "svd": _svd,
+    "gap-axis": _gap_axis,
+    "umap": _umap,
+}
+"""Ways to lay vectors out on a plane."""
+
+
+def _components(vectors: Vectors) -> tuple[Float64[np.ndarray, "n 2"], list[float]]:
+    """Return the two components of the largest squared length, images to the left, and their shares of it."""
+    squares, directions = np.linalg.eigh(vectors.T @ vectors)
+    if squares[-1] <= 1e-12 * len(vectors) or len(squares) < 2:
+        raise MissingEvidence("all kept vectors are equal, so there is nothing to map")
+    flat = vectors @ directions[:, [-1, -2]]
+    # A component's sign is arbitrary: images lie left, and the first of them not below the middle.
+    half = len(vectors) // 2
+    flat *= np.array([1 if flat[:half, 0].mean() <= flat[half:, 0].mean() else -1, 1 if flat[0, 1] >= 0 else -1])
+    total = float(np.maximum(squares, 0).sum())
+    return flat, [max(0.0, float(squares[k])) / total for k in (-1, -2)]
+
+
+def modality_map(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int = 0) -> Chart:
+    """Return the items of all modalities as points of one plane.
+
+    Args:
+        projection: one of ``PROJECTIONS``, of which ``gap-axis`` takes two modalities only.
+        seed: of UMAP; the others have no chance in them.
+    """
+    by_model = read_each(models, lambda evidence: _read_cloud(evidence, projection, seed))
+    empty = plane([cloud.flat for cloud in by_model.all])
+    return chart(
+        [beside(by_model.map(lambda cloud: [replace(empty, marks=_dots(cloud))]))],
+        by_model.map(_state_map),
+        reading=by_model.all[0].flat.reading,
+    )
+
+
+class _Cloud(NamedTuple):
+    flat: Flat
+    names: list[str]
+    rows: list[np.ndarray]
+    """The group of each item, by modality."""
+    ids: list[str]
+    """The name of each group."""
+
+
+def _read_cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
+    all_names = modalities(metrics_of(evidence))
+    vectors = [_vectors(evidence, name) for name in all_names]
+    if len({len(own) for own in vectors}) > 1 or len({own.shape[1] for own in vectors}) > 1:
+        raise evidence.damaged(f"arrays {', '.join(map(quoted, all_names))} of different shapes")
+    chosen = np.array(evenly_spaced(len(vectors[0]), MAX_POINTS), np.int64)
+    drawn = [(name, chosen[~np.isnan(own[chosen, 0])], own) for name, own in zip(all_names, vectors, strict=True)]
+    drawn = [each for each in drawn if len(each[1])]  # a run keeps no item of a modality without partners
+    names, rows = [name for name, *_ in drawn], [kept for _, kept, _ in drawn]
+    if projection == OF_IMAGES_AND_TEXTS and len(names) > 2:
+        raise UsageError(f"{option('projection', projection)}: it lays out two modalities, and there are {len(names)}")
+    stack = np.concatenate([np.zeros((0, vectors[0].shape[1])), *(own[kept] for _, kept, own in drawn)])
+    if len(stack) < 2:
+        raise MissingEvidence(f"the run kept {fmt.counted(len(stack), 'vector')}, expected two or more")
+    ids = evidence.array("group_id") if evidence.has_array("group_id") else np.arange(len(vectors[0]))
+    if ids.shape != (len(vectors[0]),):
+        raise evidence.damaged(f"{len(vectors[0])} groups, and the array {quoted('group_id')} of shape {ids.shape}")
+    return _Cloud(_of_all(PROJECTIONS[projection](stack, seed), names), names, rows, ids.astype(str).tolist())
+
+
+def _vectors(evidence: Evidence, name: str) -> Float32[np.ndarray, "n dim"]:
+    """Return the kept vectors of a modality, NaN where a group has no item of it."""
+    array = evidence.array(name)
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
+        raise evidence.damaged(f"the array {quoted(name)} is no matrix of numbers")
+    if not np.isfinite(array[~np.isnan(array[:, 0])]).all():
+        raise evidence.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
+    return array.astype(np.float32)
+
+
+def _of_all(flat: Flat, names: Sequence[str]) -> Flat:
+    """Return a projection whose words are of these modalities, in place of images and texts."""
+    words = listed(names)
+    small = f"{words[:1].lower()}{words[1:]}"
+
+    def said(text: str) -> str:
+        return text.replace("Images and texts", words).replace("images and texts", small)
+
+    statement = flat.statement._replace(title=said(flat.statement.title), subject=said(flat.statement.subject))
+    return flat._replace(statement=statement, reading=said(flat.reading))
+
+
+def _dots(cloud: _Cloud) -> list[Mark]:
+    marks: list[Mark] = []
+    places = np.split(cloud.flat.places, np.cumsum([len(rows) for rows in cloud.rows])[:-1])
+    if len(cloud.names) == 2:
+        (of_first, first), (of_second, second) = zip(cloud.rows, places, strict=True)
+        _, left, right = np.intersect1d(of_first, of_second, return_indices=True)
+        joined = evenly_spaced(len(left), MAX_LINES)
+        marks.append(Threads(starts=first[left[joined]], ends=second[right[joined]], name="pair"))
+    others = iter(ROLES * len(cloud.names))
+    for name, rows, points in zip(cloud.names, cloud.rows, places, strict=True):
+        role: Role = "image" if name == "image" else "text" if name == "text" else next(others)
+        ids = [cloud.ids[row] for row in rows.tolist()]
+        marks.append(_dense(points, role, name.replace("_", " "), ids))
+    return marks
+
+
+def _state_map(cloud: _Cloud) -> Statement:
+    counts = ", ".join(f"{fmt.count(len(rows))} of {name}" for name, rows in zip(cloud.names, cloud.rows, strict=True))
+    joined = " A grey line joins two that belong together." if len(cloud.names) == 2 else ""
+    reading = " ".join(filter(None, [cloud.flat.statement.reading, f"Items drawn: {counts}.{joined}"]))
+    return cloud.flat.statement._replace(detail=f"Scatter of vectors of {', '.join(cloud.names)}.", reading=reading)

@@ -1,0 +1,339 @@
+"""Matrices: of pairs, of every two modalities, and of every two models."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench.comparison.records import RepresentationalSimilarity
+from clipbench.comparison.representations import K, SimilarityMatrix
+from clipbench.models.protocol import no_logit_scale
+from clipbench.results import numbers as fmt
+from clipbench.results.record import Metric
+from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
+from clipbench_reports.drawing.models import Statement, beside, chart
+from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.figures.shared import refuse_judged
+
+TITLES = ("Cosine", "By row", "By column")
+
+
+def similarity(models: Sequence[ModelEvidence]) -> Chart:
+    """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column."""
+    by_model = read_each(models, _read)
+    return chart(
+        [beside(by_model.map(lambda each: _panels(*each)), keys=TITLES)],
+        by_model.map(lambda each: _state(*each)),
+        n_columns=3,
+        reading="A row is an image, a column a text. Cosines: blank from their median off the diagonal downwards, black at "
+        "the highest. By row and by column: softmax at the model’s own logit scale, blank 0, black 1.",
+    )
+
+
+def _read(evidence: Evidence) -> tuple[Float64[np.ndarray, "n n"], float]:
+    refuse_judged(evidence)
+    matrix = evidence.matrix("similarity")
+    n = len(matrix)
+    if matrix.shape != (n, n) or n < 2:
+        raise MissingEvidence(f"the kept similarity matrix has shape {matrix.shape}, expected a square one")
+    scale = evidence.run.result.model.get("logit_scale")
+    if not isinstance(scale, int | float) or not np.isfinite(scale):
+        raise MissingEvidence(
+            f"the run has no logit scale of the model (got {scale}), which the softmax needs: {no_logit_scale()}"
+        )
+    return matrix, float(scale)
+
+
+def _panels(cosines: Float64[np.ndarray, "n n"], scale: float) -> list[Panel]:
+    n = len(cosines)
+    low, high = _median_of_others(cosines), float(cosines.max())
+    depths = np.clip((cosines - low) / (high - low), 0, 1) if high > low else np.zeros((n, n))
+    by_row, by_column = softmax(scale * cosines), softmax(scale * cosines.T).T
+    parts = zip(TITLES, (depths, by_row, by_column), (cosines, by_row, by_column), strict=True)
+    return [
+        Panel(
+            title=title,
+            x=Axis(low=0, high=n, ticks=[n / 2], names=["texts"]),
+            y=Axis(low=n, high=0, ticks=[n / 2], names=["images"]),
+            marks=[Cells(depths=shades, values=values, is_percent=title != TITLES[0], name=title)],
+            aspect=1.0,
+            has_grid=False,
+        )
+        for title, shades, values in parts
+    ]
+
+
+def _median_of_others(cosines: Float64[np.ndarray, "n n"]) -> float:
+    return float(np.median(cosines[~np.eye(len(cosines), dtype=bool)]))
+
+
+def softmax(logits: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
+    """Return the softmax of each row.
+
+    Example:
+        >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
+        [[0.5, 0.5], [1.0, 0.0]]
+    """
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Float64[np.ndarray, "n n"] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
+    n = len(matrix)
+    diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
+    others = np.where(np.eye(n, dtype=bool), -np.inf, matrix)
+    lit = int((np.diag(matrix) > others.max(axis=1)).sum())
+    by_row, by_column = (
+        fmt.percent(float(np.diag(shares).mean())) for shares in (softmax(scale * matrix), softmax(scale * matrix.T).T)
+    )
+    return Statement(
+        title=f"In {lit} of {n} rows the true pair, on the diagonal, has the highest cosine.",
+        subject="Rows in which the true pair, on the diagonal, has the highest cosine",
+        value=f"{lit} of {n}",
+        detail=f"Mean cosine on the diagonal {fmt.number(diagonal, 'cosine')}, off it {fmt.number(rest, 'cosine')}.",
+        reading=f"{n} pairs; median {fmt.number(_median_of_others(matrix), 'cosine')}, highest {fmt.number(float(matrix.max()), 'cosine')}, "
+        f"logit scale {fmt.significant(scale)}. The mean cosine of the pairs is {fmt.number(diagonal, 'cosine')}, of all "
+        f"others {fmt.number(rest, 'cosine')}; the mean softmax of the true pair is {by_row} % by row and {by_column} % by column.",
+    )
+
+
+CONE, DRAWN_BY_PAIR, BY_DIRECTION = "cone", ("gap", "pair_cosine", "separability"), "recall@1"
+MAX_BOUNDED, MAX_WRITTEN = 3, 6
+"""Modalities up to which the cells have their intervals, and their values, written in them."""
+MOST_LETTERS = 26
+"""Letters of all names together up to which they stand beside each other below a matrix."""
+NAME_LENGTH = 14
+FULL = 0.44
+"""Darkest shade: what is written on it is read on a light and on a dark page."""
+
+
+class Matrix(NamedTuple):
+    """One measure of every two modalities, or models, a row and a column for each."""
+
+    title: str
+    metrics: Mapping[tuple[int, int], Metric]
+    """By row and column; what is not there, or undefined, stays blank."""
+    depth: Callable[[float], float]
+    """From a value to its shade, 0 to 1."""
+
+
+def modality_matrices(models: Sequence[ModelEvidence]) -> Chart:
+    """Return gap, cosines, recall@1 and separability of every two modalities, a matrix each."""
+    by_model = read_each(models, metrics_of)
+    is_bounded = any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all)
+    bounded = (
+        " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
+        if is_bounded
+        else ""
+    )
+    return chart(
+        [beside(by_model.map(lambda each: matrix_panels(_spaced(modalities(each)), _matrices(each))), keys=_TITLES)],
+        by_model.map(_state_modalities),
+        n_columns=2,
+        reading="Gap: the distance between the mean vectors of two modalities. Cosines: of matched pairs, and on the "
+        "diagonal of two different items of the modality. R@1: the share of the row’s items whose partner in the column "
+        "comes first. Separability: how often a linear classifier tells the two apart, 50 % by chance." + bounded,
+    )
+
+
+def modalities(metrics: Mapping[str, Metric]) -> list[str]:
+    """Return the names of the modalities that an evaluation has metrics of."""
+    return [name.removesuffix(f"/{CONE}") for name in metrics if name.endswith(f"/{CONE}")]
+
+
+def metrics_of(evidence: Evidence) -> Mapping[str, Metric]:
+    metrics = evidence.evaluation.metrics
+    if len(modalities(metrics)) < 2:
+        raise MissingEvidence("the run has no metrics of two modalities")
+    return metrics
+
+
+def _spaced(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
+
+
+def _matrices(metrics: Mapping[str, Metric]) -> list[Matrix]:
+    names = modalities(metrics)
+
+    def of_pairs(kind: str) -> dict[tuple[int, int], Metric]:
+        found: dict[tuple[int, int], Metric] = {}
+        for row, first in enumerate(names):
+            for column in range(row + 1, len(names)):
+                metric = metrics.get(f"{first}-{names[column]}/{kind}")
+                found |= {} if metric is None else {(row, column): metric, (column, row): metric}
+        return found
+
+    cones = {(row, row): metrics[f"{name}/{CONE}"] for row, name in enumerate(names)}
+    directed = {
+        (row, column): metrics[f"{source}-to-{target}/{BY_DIRECTION}"]
+        for row, source in enumerate(names)
+        for column, target in enumerate(names)
+        if f"{source}-to-{target}/{BY_DIRECTION}" in metrics
+    }
+    gap, cosine, separability = map(of_pairs, DRAWN_BY_PAIR)
+    return [
+        Matrix(_TITLES[0], gap, lambda value: value / 2),
+        Matrix(_TITLES[1], cosine | cones, lambda value: value),
+        Matrix(_TITLES[2], directed, lambda value: value**0.5),
+        Matrix(_TITLES[3], separability, lambda value: 2 * value - 1),
+    ]
+
+
+_TITLES = ("Gap", "Cosine", "R@1, %", "Separability, %")
+
+
+def matrix_panels(names: Sequence[str], matrices: Sequence[Matrix]) -> list[Panel]:
+    """Return a panel for each matrix, with the names of its rows, which are those of its columns."""
+    words = [shorten(name, NAME_LENGTH) for name in names]
+    n, ticks = len(names), [place + 0.5 for place in range(len(names))]
+    is_turned = sum(map(len, words)) > MOST_LETTERS
+    return [
+        Panel(
+            title=matrix.title,
+            x=Axis(low=0, high=n, ticks=ticks, names=words, is_turned=is_turned),
+            y=Axis(low=n, high=0, ticks=ticks, names=words),
+            marks=[_cells(matrix, words)],
+            aspect=0.8,
+            has_grid=False,
+        )
+        for matrix in matrices
+    ]
+
+
+def _cells(matrix: Matrix, names: Sequence[str]) -> Cells:
+    n = len(names)
+    values, depths = np.full((n, n), np.nan), np.zeros((n, n))
+    written = []
+    for (row, column), metric in matrix.metrics.items():
+        if metric.value is None:
+            continue
+        values[row, column] = metric.value
+        depths[row, column] = FULL * min(1.0, max(0.0, matrix.depth(metric.value)))
+        written += [(row, column, _written(metric, has_bounds=n <= MAX_BOUNDED))] if n <= MAX_WRITTEN else []
+    is_percent = matrix.title.endswith("%")
+    return Cells(
+        depths=depths, values=values, is_percent=is_percent, names=(names, names), words=written, name=matrix.title
+    )
+
+
+def _written(metric: Metric, *, has_bounds: bool) -> str:
+    """Return a value as it fits into a cell, and its interval on a second line."""
+    value, low, high = (
+        "" if each is None else fmt.percent(each) if metric.unit == "fraction" else f"{each:.2f}".replace("-", "−")
+        for each in (metric.value, metric.low, metric.high)
+    )
+    return f"{value}\n[{low}, {high}]" if has_bounds and low and high else value
+
+
+def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
+    names = modalities(metrics)
+    gaps = [metric.value for name, metric in metrics.items() if name.endswith("/gap") and metric.value is not None]
+    recall = metrics.get("mean_recall@1")
+    found = "" if recall is None or recall.value is None else f"{fmt.percent(recall.value)} %"
+    title = f"{listed(names)}: no pairs, no gap"
+    if gaps:
+        ends = dict.fromkeys(fmt.number(gap, "distance") for gap in (min(gaps), max(gaps)))
+        title = f"{listed(linked(names, metrics))}: {'gaps' if len(gaps) > 1 else 'a gap'} of {' to '.join(ends)}"
+    title += f"; mean R@1 over all directions {found}" if found else ""
+    detail = "; ".join(
+        f"{matrix.title}: "
+        + ", ".join(
+            f"{names[row]} and {names[column]} {fmt.number(metric.value, metric.unit)}"
+            for (row, column), metric in matrix.metrics.items()
+            if metric.value is not None and (row <= column or matrix.title == _TITLES[2])
+        )
+        for matrix in _matrices(metrics)
+    )
+    return Statement(title=f"{title}.", subject="Mean R@1 over all directions", value=found, detail=f"{detail}.")
+
+
+def linked(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
+    """Return the modalities that have a gap to another, so partners there; all where none has one."""
+    with_gap = {name.removesuffix("/gap") for name, metric in metrics.items() if metric.value is not None}
+    pairs = [(first, second) for first in names for second in names if f"{first}-{second}" in with_gap]
+    return [name for name in names if any(name in pair for pair in pairs)] or list(names)
+
+
+def listed(names: Sequence[str]) -> str:
+    words = _spaced(names)
+    text = f"{', '.join(words[:-1])} and {words[-1]}"
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def representational_similarity(found: SimilarityMatrix, names: Sequence[str]) -> Chart:
+    """Return a matrix of mutual k-NN and one of CKA, of images and of texts, with a row and a column for each model.
+
+    Args:
+        names: of the models.
+    """
+    is_bounded = len(names) <= MAX_BOUNDED
+    return Chart(
+        title=_title(found),
+        panels=matrix_panels(names, [_matrix(found, *each) for each in MATRICES]),
+        n_columns=2,
+        reading=" ".join(_reading(found, is_bounded=is_bounded)),
+        detail=" ".join(
+            f"{names[one]} and {names[other]}, {_values(similar)}."
+            for (one, other), pair in found.found.items()
+            for similar in pair
+        ),
+    )
+
+
+NOUNS = {"image": "images", "text": "texts"}
+MATRICES = [
+    (measure, modality, f"{title} of {noun}{unit}")
+    for measure, title, unit in (("mutual_knn", "k-NN", ", %"), ("cka", "CKA", ""))
+    for modality, noun in NOUNS.items()
+]
+"""Measure, modality and title of each panel."""
+
+
+def _matrix(found: SimilarityMatrix, measure: str, modality: str, title: str) -> Matrix:
+    cells = {
+        place: similar.measures[measure]
+        for (one, other), pair in found.found.items()
+        for similar in pair
+        if similar.modality == modality
+        for place in ((one, other), (other, one))
+    }
+    itself = {
+        (place, place): Metric(value=1.0, unit=next(iter(cells.values())).unit) for place in range(len(found.labels))
+    }
+    return Matrix(title, cells | itself, lambda value: value)
+
+
+def _title(found: SimilarityMatrix) -> str:
+    """Return the range of the mutual k-NN of images, and of texts, in a sentence; undefined values are not in it."""
+    ranges = []
+    for modality, noun in NOUNS.items():
+        own = [each.mutual_knn.value for pair in found.found.values() for each in pair if each.modality == modality]
+        values = [each for each in own if each is not None]
+        if values:
+            ends = dict.fromkeys(f"{fmt.percent(each)} %" for each in (min(values), max(values)))
+            ranges.append(f"{' to '.join(ends)} of the nearest {noun}")
+    if not ranges:
+        return "Mutual k-NN of the models is undefined."
+    return f"{'The two' if len(found.labels) == 2 else 'Pairs of'} models share {' and '.join(ranges)}."
+
+
+def _reading(found: SimilarityMatrix, *, is_bounded: bool) -> list[str]:
+    chance = K / (found.n - 1)
+    said = [
+        f"Each cell compares two models on the same {fmt.counted(found.n, 'pair')} of {found.evaluation}.",
+        f"Mutual k-NN: mean share of an item’s {K} nearest that are the same in both, {fmt.percent(chance)} % by chance.",
+        "CKA (debiased): correlation of all centred dot products, 0 by chance, 1 for the same up to rotation and scale.",
+        "Alike is not better.",
+    ]
+    said += ["Brackets, where they fit, hold 95 % intervals."] if is_bounded else []
+    return [*said, *(f"Not drawn: {each}." for each in found.left_out)]
+
+
+def _values(similar: RepresentationalSimilarity) -> str:
+    def said(metric: Metric) -> str:
+        return fmt.quantity(metric.value, metric.unit)
+
+    return f"{NOUNS[similar.modality]}: mutual k-NN {said(similar.mutual_knn)}, CKA {said(similar.cka)}"

@@ -1,0 +1,177 @@
+"""Marks and reasons that several figures share."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float32
+
+from clipbench.results import numbers as fmt
+from clipbench.results.numbers import Number
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.shown_samples import evenly_spaced
+from clipbench_reports.drawing.marks import Axis, Line, Mark, Ranges, Role, Rule, Shade
+from clipbench_reports.drawing.models import Layer
+from clipbench_reports.evidence.evidence import ByModel, Evidence, MissingEvidence, NotAsked, PlottedCurve
+from clipbench_reports.evidence.text import quoted
+
+MAX_POINTS = 300
+"""Points of a line; more cannot be seen."""
+MAX_DOTTED = 30
+"""Points up to which each gets a dot."""
+CHANCE = "chance"
+NAME_LENGTH = 34
+"""Letters of the name of a row that is a line high."""
+MAX_LINES, HEAD = 70, 2.8
+"""Lines that fit on a printed page, a row each; and those that a panel takes beside its rows."""
+
+
+JUDGED: Mapping[str, tuple[Role, str]] = {
+    "judged_ndcg": ("ink", "nDCG@k"),
+    "judged_recall": ("pair", "recall@k of relevant documents"),
+}
+"""Curves of data with judgements: their role, and their label."""
+
+
+def refuse_judged(evidence: Evidence) -> None:
+    """Raise NotAsked for data with judgements, which have figures of their own."""
+    if any(name in evidence.evaluation.curves for name in JUDGED):
+        raise NotAsked("data with judgements have nDCG and recall of relevant documents instead")
+
+
+def chance_rule(chance: float | None) -> list[Mark]:
+    """Return the line across a panel at the height of chance; none where that is not known."""
+    return [] if chance is None else [Rule(at=chance, axis="y", role="chance", name=CHANCE)]
+
+
+def curve_line(curve: PlottedCurve, role: Role = "ink", name: str = "", *, is_dashed: bool = False) -> Line:
+    """Return a curve as a line over the band of its bounds, thinned, with a dot at each point where they are few."""
+    rows = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
+    rows = [rows[row] for row in thinned(len(rows))]
+    low, high = ([bound[row] for row in rows] if bound else None for bound in (curve.low, curve.high))
+    return Line(
+        xs=[curve.x[row] for row in rows],
+        ys=[curve.y[row] for row in rows],
+        lows=low,
+        highs=high,
+        role=role,
+        name=name,
+        is_dashed=is_dashed,
+        has_dots=len(rows) <= MAX_DOTTED,
+    )
+
+
+def points_in_words(label: str, curve: PlottedCurve, at: Sequence[Number] | None = None) -> str:
+    """Return the points of a curve of fractions over counts; the last one and those at some counts, where these are given."""
+    points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if at is None or x in (*at, curve.x[-1])]
+    return f"{label}: {', '.join(f'{fmt.percent(y)} % at {fmt.count(x)}' for x, y in points)}."
+
+
+def on_queries(evaluation: EvaluationRecord) -> str:
+    """Return that the queries of retrieval are a sample; empty where all search."""
+    most = evaluation.params.get("queries")
+    if not isinstance(most, int):
+        return ""
+    return f"Queries: at most {fmt.count(most)} of each direction, drawn at random, each over the whole gallery."
+
+
+def unwritten(axis: Axis) -> Axis:
+    """Return the axis of a panel over another one, which has its words."""
+    return replace(axis, names=[""] * len(axis.ticks), label="")
+
+
+def xs_of(by_model: ByModel[Layer]) -> list[Number]:
+    """Return the places of all lines of all models, which an axis must hold."""
+    return [x for layer in by_model.all for mark in layer.marks if isinstance(mark, Line) for x in mark.xs]
+
+
+def bounds(metrics: Iterable[Metric]) -> tuple[list[float], list[float]]:
+    """Return the lower and the upper bounds of metrics; NaN for one that has none."""
+    ends = [
+        (math.nan, math.nan) if metric.low is None or metric.high is None else (metric.low, metric.high)
+        for metric in metrics
+    ]
+    return [low for low, _ in ends], [high for _, high in ends]
+
+
+def intervals(  # noqa: PLR0913  as many as a mark has
+    metrics: Mapping[str, Metric],
+    places: Sequence[Number],
+    role: Role,
+    name: str,
+    *,
+    is_upright: bool = True,
+    is_joined: bool = False,
+    aside: Number = 0,
+) -> Ranges:
+    """Return the values of metrics with their intervals, each at its place on the other axis."""
+    values = [metric.value or 0.0 for metric in metrics.values()]
+    lows, highs = bounds(metrics.values())
+    xs, ys = (places, values) if is_upright else (values, places)
+    return Ranges(
+        xs=xs,
+        ys=ys,
+        lows=lows,
+        highs=highs,
+        role=role,
+        name=name,
+        is_upright=is_upright,
+        is_joined=is_joined,
+        aside=aside,
+        ids=list(metrics),
+    )
+
+
+def chance_strokes(rows: Iterable[tuple[Number, Metric]], *, half: float = 0.4, of: str = "") -> list[Mark]:
+    """Return a stroke at the chance level of each metric, through the row that it has."""
+    return [
+        Rule(at=metric.chance, axis="x", role="chance", name=CHANCE, span=(row - half, row + half), of=of)
+        for row, metric in rows
+        if metric.chance is not None
+    ]
+
+
+def upright(metric: Metric | None, name: str, *, of: str = "") -> list[Mark]:
+    """Return a broken line at the value of a metric, and the shade of its interval; nothing where it has none."""
+    if metric is None or metric.value is None:
+        return []
+    line = Rule(at=metric.value, axis="x", role="ink", name=name, is_dashed=True, of=of)
+    if metric.low is None or metric.high is None:
+        return [line]
+    return [line, Shade(low=metric.low, high=metric.high, name=name, of=of)]
+
+
+def why_lacking(evidence: Evidence, metric: str) -> str:
+    """Return why what a metric is made of is not there: its reason; or an older version of the task did not keep it."""
+    recorded = evidence.evaluation.metrics.get(metric)
+    reason = recorded.reason if recorded is not None and recorded.value is None else None
+    return reason or f"run {evidence.evaluation.task} again to have it"
+
+
+def thinned(n: int) -> list[int]:
+    """Return at most ``MAX_POINTS`` rows of ``n``, evenly spread on a logarithmic scale, both ends among them."""
+    if n <= MAX_POINTS:
+        return list(range(n))
+    return sorted({round(row) - 1 for row in np.geomspace(1, n, MAX_POINTS).tolist()})
+
+
+def pairs(
+    evidence: Evidence, at_most: int
+) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "n dim"], list[str]]:
+    """Return the kept unit vectors of images and of their texts, and the ids of the pairs; at most so many.
+
+    Raises:
+        MissingEvidence: there are fewer than two pairs, or the two do not fit together.
+        Damaged: the arrays are no vectors, or no ids of as many pairs.
+    """
+    images, texts = (evidence.matrix(name).astype(np.float32) for name in ("images", "texts"))
+    if images.shape != texts.shape or len(images) < 2:
+        raise MissingEvidence(
+            f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs"
+        )
+    rows = evenly_spaced(len(images), at_most)
+    ids = evidence.array("pair_id") if evidence.has_array("pair_id") else np.arange(len(images))
+    if ids.shape != (len(images),):
+        raise evidence.damaged(f"{len(images)} pairs, and the array {quoted('pair_id')} of shape {ids.shape}")
+    return images[rows], texts[rows], ids[rows].astype(str).tolist()

@@ -1,0 +1,145 @@
+"""Gap, cones and recall while a model trains."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from clipbench.results import numbers as fmt
+from clipbench.results.record import EvaluationRecord, MetricName
+from clipbench.results.run import Run
+from clipbench.results.titles import full_title, headlines, within_sentence
+from clipbench.training.history import History
+from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
+from clipbench_reports.drawing.models import Statement, chart, facets
+from clipbench_reports.evidence.evidence import ByModel, MissingEvidence, ModelKey
+from clipbench_reports.figures.shared import MAX_DOTTED
+
+GAP: dict[str, tuple[str, Role]] = {"gap": ("gap", "ink")}
+COSINES: dict[str, tuple[str, Role]] = {
+    "image_cone": ("image–image", "image"),
+    "text_cone": ("text–text", "text"),
+    "pair_cosine": ("true pair", "pair"),
+}
+RECALLS: dict[str, tuple[str, Role]] = {
+    "image_retrieval_recall@1": ("text → image", "image"),
+    "text_retrieval_recall@1": ("image → text", "text"),
+}
+
+
+def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
+    """Return gap, mean cosines and recall@1 against the training step.
+
+    Args:
+        labels: of the histories.
+
+    Raises:
+        MissingEvidence: a history has fewer than two steps, or no gap.
+    """
+    keys = [ModelKey(label, place) for place, label in enumerate(labels)]
+    by_model = ByModel(dict(zip(keys, histories, strict=True)))
+    claims = by_model.map(_state)
+    x = tight_axis([step for each in histories for step in each.steps], "Training step")
+    parts = []
+    for label, scalars in (("Gap", GAP), ("Mean cosine", COSINES), ("Recall@1, %", RECALLS)):
+        lines = by_model.map(partial(_lines, scalars=scalars))
+        ys = [y for own in lines.all for line in own for y in line.ys]
+        if ys:
+            y = fraction_axis(label) if scalars is RECALLS else nice_axis([0, *ys], label, n_steps=3)
+            parts.append(facets(Panel(x=x, y=y, aspect=0.42), lines))
+    if not by_model.is_joint:  # of panels under each other, the last has the label of the axis
+        bare = [part._replace(panels=[replace(each, x=replace(x, label="")) for each in part.panels]) for part in parts]
+        parts = [*bare[:-1], parts[-1]]
+    return chart(parts, claims, reading="")
+
+
+def _lines(history: History, scalars: Mapping[str, tuple[str, Role]]) -> list[Line]:
+    named = ((_line(history, name), words, role) for name, (words, role) in scalars.items())
+    return [replace(line, role=role, name=words) for lines, words, role in named for line in lines]
+
+
+def _state(history: History) -> Statement:
+    if len(history.steps) < 2:
+        raise MissingEvidence(f"{history.label} was measured at one step only: a track needs two or more")
+    gaps, notes = _line(history, "gap"), [f"{note}." for note in history.notes]
+    if not gaps:
+        raise MissingEvidence(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
+    first, last = (fmt.number(gaps[0].ys[k], "distance") for k in (0, -1))
+    steps = [fmt.count(gaps[0].xs[k]) for k in (0, -1)]
+    lines = {words: line for name, (words, _) in {**COSINES, **RECALLS}.items() for line in _line(history, name)}
+    recalls = [line for name in RECALLS for line in _line(history, name)]
+    recall = (
+        f"; text-to-image R@1 {fmt.percent(recalls[0].ys[0])} and {fmt.percent(recalls[0].ys[-1])} %" if recalls else ""
+    )
+    return Statement(
+        title=f"The gap is {first} at step {steps[0]} and {last} at step {steps[1]}{recall}.",
+        subject="The gap at the first and at the last step",
+        value=f"{first} and {last}",
+        detail=_ends(lines),
+        reading=" ".join([f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.", *notes]),
+    )
+
+
+def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -> Chart:
+    """Return the first headline metric of each evaluation against the training step, a panel each.
+
+    Args:
+        runs: those that the history is of.
+        titles: of the tasks.
+
+    Raises:
+        MissingEvidence: the history has fewer than two steps, or no metrics of evaluations.
+    """
+    if len(history.steps) < 2:
+        raise MissingEvidence(f"{history.label} was measured at one step only: progress needs two or more")
+    measured = [each for run in runs for each in run.result.evaluations if each.status == "ok"]
+    records = list({each.name: each for each in reversed(measured)}.values())[::-1]  # the first of each
+    names_data = len({record.dataset.id for record in records}) > 1
+    panels = []
+    for each in records:
+        name = titles.get(each.task, each.task) + (f" on {each.dataset.id}" if names_data else "")
+        panels += _progress_panel(history, each, name)
+    if not panels:
+        raise MissingEvidence(f"{history.label} holds no metrics of evaluations")
+    n_columns = min(3, len(panels))
+    last_row = range(len(panels) - n_columns, len(panels))
+    ends = (fmt.count(history.steps[k]) for k in (0, -1))
+    lines = {panel.title: mark for panel in panels for mark in panel.marks if isinstance(mark, Line)}
+    return Chart(
+        title=f"Headline metrics at {len(history.steps)} steps of one training, {' to '.join(ends)}.",
+        panels=[
+            panel if k in last_row else replace(panel, x=replace(panel.x, label="")) for k, panel in enumerate(panels)
+        ],
+        n_columns=n_columns,
+        reading=" ".join(["Fractions in percent.", *(f"{note}." for note in history.notes)]),
+        detail=_ends(lines),
+    )
+
+
+def _progress_panel(history: History, record: EvaluationRecord, evaluation: str) -> list[Panel]:
+    for name, metric in headlines(record).items():
+        for line in _line(history, MetricName(record.name, name)):
+            title = f"{evaluation}: {within_sentence(full_title(name, metric, record.subsets))}"
+            is_share = metric.unit == "fraction"
+            y = fraction_axis("") if is_share else nice_axis([0, *line.ys], n_steps=3)
+            x = tight_axis(history.steps, "Training step")
+            return [Panel(x=x, y=y, marks=[replace(line, name=title)], title=title, aspect=0.5)]
+    return []
+
+
+def _ends(lines: Mapping[str, Line]) -> str:
+    return " ".join(
+        f"{name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}." for name, line in lines.items()
+    )
+
+
+def _line(history: History, name: str) -> list[Line]:
+    """Return the line of a scalar, of the first evaluation of the task that it belongs to; none where there is none."""
+    task = "retrieval" if name in RECALLS else "modality-gap"
+    own = (each for each in history.values if isinstance(each, MetricName) and each.evaluation.startswith(f"{task}@"))
+    full = name if name in history.values else next((each for each in own if each.metric == name), None)
+    values = history.values[full] if full is not None else []
+    points = [(x, y) for x, y in zip(history.steps, values, strict=full is not None) if y is not None]
+    if not points:
+        return []
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return [Line(xs=xs, ys=ys, role="ink", has_dots=len(points) <= MAX_DOTTED)]

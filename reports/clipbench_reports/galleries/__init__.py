@@ -1,1 +1,0 @@
-"""Samples with their images: the failures of a task, what changed between two models, the points of a scatter."""

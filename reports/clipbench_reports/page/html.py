@@ -1,0 +1,128 @@
+"""The parts that all pages share: templates, style, script, policy and contents."""
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from clipbench.files import write_atomic
+from clipbench.results import numbers as fmt
+from clipbench.results.table import as_html
+from clipbench_reports.drawing import page
+from clipbench_reports.drawing.plotted import told
+from clipbench_reports.evidence.text import slug
+
+CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
+"""HTML may hold none of them; a damaged file name may."""
+
+SHEETS = ("page", "contents", "summary", "scorecard", "section", "figure", "failure")
+"""The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
+SCRIPTS = ("page", "contents", "summary", "scorecard", "figure", "download", "failure")
+"""The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
+
+
+class Entry(NamedTuple):
+    """A section in the contents."""
+
+    anchor: str
+    title: str
+    data: str = ""
+    """The data set, where several sections have the title."""
+
+
+SUMMARY = Entry("summary", "Summary")
+PROVENANCE = Entry("provenance", "Where the numbers come from")
+
+
+def of_tasks(sections: Iterable[Entry]) -> list[Entry]:
+    """Return the sections of tasks on data sets; a task that stands alone needs no data.
+
+    Example:
+        >>> of_tasks([Entry("a", "Zero-shot", "cars"), Entry("b", "Retrieval", "coco")])[0]
+        Entry(anchor='a', title='Zero-shot', data='')
+    """
+    entries = list(sections)
+    n_sections = Counter(each.title for each in entries)
+    return [each if n_sections[each.title] > 1 else each._replace(data="") for each in entries]
+
+
+def rendered(template: str, context: Mapping[str, object]) -> str:
+    """Return a page made with a template of the reports."""
+    return _environment().get_template(template).render(**context).translate(CONTROL_CHARACTERS)
+
+
+@cache
+def _environment() -> Environment:
+    filters: dict[str, Callable[..., Any]] = {
+        "number": fmt.number,
+        "unit": fmt.symbol,
+        "interval": fmt.interval,
+        "count": fmt.count,
+        "at": lambda fraction: f"{100 * min(1.0, max(0.0, fraction)):.4g}%",  # outside stands at the end
+        "prose": _prose,
+        "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
+        "slug": slug,
+        "tight": tight,
+        "breakable": lambda name: Markup("/<wbr>").join(name.split("/")),
+        "drawn": page.draw,
+        # As content, in which quotation marks may stand.
+        "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),
+        "drawn_narrow": page.draw_narrow,
+        "drawn_apart": page.draw_apart,
+        "alt": page.alt,
+    }
+    return environment("clipbench_reports", filters)
+
+
+def write_html(text: str, path: Path) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    write_atomic({path: text.encode("utf-8", errors="replace")})  # a lone surrogate of a file name becomes "?"
+
+
+def environment(package: str, filters: Mapping[str, Callable[..., Any]]) -> Environment:
+    """Return what renders the templates in the folder ``templates`` of a package: it escapes everything."""
+    made = Environment(
+        loader=PackageLoader(package), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters.update(filters)
+    return made
+
+
+def assets(*sheets: str) -> dict[str, Markup]:
+    """Return style and script of a page, and a policy under which it asks for nothing and runs no other script.
+
+    Args:
+        sheets: further style sheets, over those of the report.
+    """
+    style = "\n".join(_static(f"{name}.css") for name in (*SHEETS, *sheets, "print"))
+    script = "\n".join(_static(f"{name}.js") for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    return {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
+
+
+def _static(name: str) -> str:
+    return files("clipbench_reports").joinpath(f"static/{name}").read_text(encoding="utf-8")
+
+
+def _prose(text: str) -> Markup:
+    """Return a text escaped, with what stands in backticks set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(tight(text)))))
+
+
+def tight(text: str) -> str:
+    """Return a text in which no line breaks between a number and its percent sign."""
+    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)

@@ -1,0 +1,410 @@
+"""A gallery of failures: small images of the run, what was asked, what was chosen, the right answer, and the margin."""
+
+import base64
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from clipbench.files import is_inside
+from clipbench.results import numbers as fmt
+from clipbench.results.run import Run
+from clipbench.results.shown_samples import NEAREST, worst
+from clipbench.results.titles import readable
+from clipbench.untrusted.reading import read_bytes
+from clipbench_reports.drawing.svg import shorten
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, NotAsked
+
+MAX_BYTES = 2_200_000
+"""Characters of all images of a page: with figures and tables one of a few tasks stays under 3 MB."""
+
+
+@dataclass
+class PageBudget:
+    """The number of characters of images that may still be embedded."""
+
+    left: int
+    n_shares: int = 1
+    """Parts that share it: what one of them does not use is left for the next."""
+    whole: "PageBudget | None" = None
+    """The budget that this is a share of."""
+
+    def share(self, n: int = 1) -> "PageBudget":
+        """Return the room for one of those who share it, who counts as much as ``n``.
+
+        Example:
+            >>> page = PageBudget(900, n_shares=3)
+            >>> page.share().take("x" * 100), page.share().left
+            (True, 400)
+        """
+        part = PageBudget(self.left * n // max(n, self.n_shares), whole=self)
+        self.n_shares -= n
+        return part
+
+    def take(self, *addresses: str) -> bool:
+        """Return whether there is room for all of some addresses, which they then take."""
+        needed = sum(map(len, addresses))
+        if needed > self.left or not (self.whole is None or self.whole.take(*addresses)):
+            return False
+        self.left -= needed
+        return True
+
+
+def address(run: Run, digest: str, *, is_small: bool = False) -> str:
+    """Return the ``data:`` address of an image by its content hash; empty where the run kept none, or a damaged one.
+
+    Args:
+        digest: what a sample table holds; anything but a hash finds nothing.
+        is_small: whether a smaller copy will do, where the run kept both; where it kept one, that is the image.
+    """
+    if not re.fullmatch(r"[0-9a-f]{8,128}", digest):
+        return ""
+    paths = (run.folder / "thumbs" / f"{digest}.webp", run.folder / "thumbs" / "small" / f"{digest}.webp")
+    addresses = (_embedded(path, run.folder) for path in (reversed(paths) if is_small else paths))
+    return next(filter(None, addresses), "")
+
+
+def _embedded(path: Path, folder: Path) -> str:
+    if not is_inside(path, folder):  # a run that another has made may link to any image of this machine
+        return ""
+    try:
+        data = read_bytes(path, MAX_BYTES)
+    except OSError:
+        return ""
+    is_whole = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}" if is_whole else ""
+
+
+N_OPEN = 4
+"""Failures of a gallery that do not have to be folded out."""
+MAX_LETTERS, MAX_WHOLE = 300, 2000
+"""Letters of a caption that are shown on a card, and where it is opened; the whole one is in the sample table."""
+MAX_NEAR = 120
+"""Letters of a neighbour."""
+LEAD = 60
+"""Letters that are left of what two long captions share before they part."""
+TERSE, WORDY = 14, 120
+"""Letters up to which words fit beside a score, and from which on they need a broad column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryImage:
+    """One image of a failure."""
+
+    address: str
+    """A ``data:`` address, or nothing where the run kept no small copy."""
+    alt: str
+    """Words for those who cannot see it."""
+    role: str = ""
+    """The part that it plays, where a failure has several."""
+
+
+class Fact(NamedTuple):
+    """Something that is said of a failure: what was asked, what is right, what was chosen instead, by how much."""
+
+    term: str
+    words: str
+    """Nothing where an image says it."""
+    score: str = ""
+    """Its cosine with what was asked, where it is one of those that were chosen among."""
+    aside: str = ""
+    """A remark beside the score."""
+    whole: str = ""
+    """The words in full, where a card shows a part of them."""
+
+    def cut(self) -> "Fact":
+        """Return what a card shows, with the whole beside it where that is more."""
+        whole = self.whole or self.words
+        words = self.words if len(self.words) <= MAX_LETTERS else shorten(self.words, MAX_LETTERS)
+        return self._replace(words=words, whole="" if whole == words else whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A sample that was judged wrong."""
+
+    id: str = ""
+    """Its name in the sample table; empty where the run kept none."""
+    images: list[GalleryImage]
+    """Empty where no failure of the gallery has one to show."""
+    facts: list[Fact]
+    nearest: list["Near"] = field(default_factory=list)
+    """The nearest items, in order; they are shown where the failure is opened."""
+
+
+class Near(NamedTuple):
+    """A text or image that was nearest to what was asked."""
+
+    words: str
+    cosine: str
+    is_right: bool
+    address: str = ""
+    """A ``data:`` address of its image, or nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Failures, the worst first."""
+
+    title: str
+    note: str
+    failures: list[Failure]
+
+    @property
+    def build(self) -> str:
+        """The layout: words beside the scores, below them, or below them in broad columns."""
+        facts = [fact for failure in self.failures for fact in failure.facts]
+        if any(len(fact.words) > WORDY for fact in facts):
+            return "wordy"
+        return "terse" if all(len(fact.words) <= TERSE for fact in facts if fact.score) else "plain"
+
+    @property
+    def shown(self) -> list[Failure]:
+        """The failures that stand open."""
+        return self.failures[:N_OPEN]
+
+    @property
+    def folded(self) -> list[Failure]:
+        """The failures that have to be folded out."""
+        return self.failures[N_OPEN:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failing:
+    """The failures of a task in its sample table, and what is said of each."""
+
+    title: str
+    note: str
+    """The meaning of the margin."""
+    wrong: Bool[np.ndarray, " n"]
+    margin: Float64[np.ndarray, " n"]
+    """The least is the worst."""
+    facts: Callable[[int], list[Fact]]
+    """Facts on a row; those that are only a term are left out."""
+    images: Callable[[int], list[GalleryImage]]
+    """Images of a row."""
+    ids: Sequence[str] = ()
+    """Names of the rows, which are addresses in the page."""
+    nearest: Callable[[str], list[Near]] = lambda _: []
+    """The nearest items to a row, by its name."""
+
+
+MakeGallery = Callable[[Evidence, PageBudget], Gallery]
+"""Makes a gallery with the images that fit into its share of the page."""
+
+
+def gallery(failing: Failing, budget: PageBudget) -> Gallery:
+    """Return the worst failures, as many as fit the budget.
+
+    Raises:
+        MissingEvidence: nothing is wrong, or there is no room for even one image.
+    """
+    what = f"{failing.title[0].lower()}{failing.title[1:]}"
+    n_wrong = int(failing.wrong.sum())
+    if not n_wrong:
+        raise MissingEvidence(f"{what}: there are none")
+    failures: list[Failure] = []
+    for row in worst(failing.margin, failing.wrong).tolist():
+        images = [replace(image, alt=shorten(image.alt, MAX_LETTERS)) for image in failing.images(row)]
+        if not budget.take(*(image.address for image in images)):
+            break
+        facts = [fact.cut() for fact in failing.facts(row) if any(fact[1:])]
+        name = failing.ids[row] if failing.ids else ""
+        failures.append(Failure(id=name, images=images, facts=facts, nearest=failing.nearest(name)))
+    if not failures:
+        raise MissingEvidence(f"{what}: their images would make the page too large")
+    room = budget.whole or budget  # few and small, neighbours may take the room from other galleries
+    for place, each in enumerate(failures):
+        near = [one if place < N_OPEN and room.take(one.address) else one._replace(address="") for one in each.nearest]
+        failures[place] = replace(each, nearest=near)
+    n_shown, n_all = fmt.count(len(failures)), fmt.count(n_wrong)
+    head = f"All {n_all}" if n_shown == n_all else f"The {n_shown} worst of {n_all}"
+    notes = [f"{head}, the worst first."]
+    if any(fact.score for failure in failures for fact in failure.facts):
+        notes.append("Numbers are cosines.")
+    notes += [failing.note] if failing.note else []
+    if not any(image.address for failure in failures for image in failure.images):
+        notes += ["The run kept no small copies of their images."] if any(each.images for each in failures) else []
+        failures = [replace(failure, images=[]) for failure in failures]
+    return Gallery(title=failing.title, note=" ".join(notes), failures=failures)
+
+
+def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
+    """Return a function of what was nearest to a row, by its name; nothing where the run kept none."""
+
+    def near(name: str) -> list[Near]:
+        return [
+            Near(
+                words=shorten(each.text, MAX_NEAR),
+                cosine=fmt.number(each.cosine, "cosine"),
+                is_right=each.is_right,
+                address=address(evidence.run, each.image, is_small=True),
+            )
+            for each in evidence.neighbours.get(name, ())[:NEAREST]
+        ]
+
+    return near
+
+
+def one_image(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[GalleryImage]]:
+    """Return a function that shows a row's own image, with the words of ``say``; an empty place if there is none."""
+    digests = known(evidence, "image")
+
+    def show(row: int) -> list[GalleryImage]:
+        return [GalleryImage(address=address(evidence.run, digests[row]) if digests else "", alt=say(row))]
+
+    return show
+
+
+def images(
+    evidence: Evidence, *roles: tuple[str, str], say: Callable[[int, str], str]
+) -> Callable[[int], list[GalleryImage]]:
+    """Return a function that shows the images of a row that there are.
+
+    Args:
+        roles: what each is, and the column of its content hash.
+        say: words for who cannot see an image, by row and role.
+    """
+    columns = [(role, known(evidence, name)) for role, name in roles]
+
+    def show(row: int) -> list[GalleryImage]:
+        return [
+            GalleryImage(address=address(evidence.run, digests[row]), alt=say(row, role), role=role)
+            for role, digests in columns
+            if digests and digests[row]
+        ]
+
+    return show
+
+
+def words(evidence: Evidence, name: str) -> list[str]:
+    """Return a column of words, none longer than can be read; what is no word is empty.
+
+    Raises:
+        MissingEvidence: the run kept no such column.
+    """
+    return [each if len(each) <= MAX_WHOLE else shorten(each, MAX_WHOLE) for each in evidence.words(name).tolist()]
+
+
+def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float64[np.ndarray, " n"]:
+    """Return the least credit of each sample in a column, or in those of all subsets.
+
+    Raises:
+        NotAsked: there is no such column.
+    """
+    names = [each for each in evidence.columns if each == name or (of_subsets and each.endswith(f"/{name}"))]
+    if not names:
+        raise NotAsked(name)
+    return np.fmin.reduce([evidence.numbers(each) for each in names])
+
+
+def known(evidence: Evidence, name: str) -> list[str]:
+    """Return a column of words, or nothing where the run did not keep it."""
+    return words(evidence, name) if evidence.has_column(name) else []
+
+
+def around_difference(one: str, other: str) -> tuple[str, str]:
+    """Return two texts so that a reader sees where they part: of what long ones share before that, a few words are left.
+
+    Example:
+        >>> around_difference("a cat", "a dog")
+        ('a cat', 'a dog')
+        >>> [text[-36:] for text in around_difference(50 * "It is a hut. " + "It is old.", 50 * "It is a hut. " + "It is new.")]
+        ['It is a hut. It is a hut. It is old.', 'It is a hut. It is a hut. It is new.']
+    """
+    shared = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    if max(len(one), len(other)) > MAX_LETTERS and shared > LEAD:
+        at = max(one.rfind(" ", 0, shared - LEAD) + 1, shared - 2 * LEAD)
+        one, other = f"… {one[at:]}", f"… {other[at:]}"
+    return shorten(one, MAX_LETTERS), shorten(other, MAX_LETTERS)
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """The cosines of what is right and of what was chosen instead, and the difference, in words."""
+
+    right: Float64[np.ndarray, " n"]
+    chosen: Float64[np.ndarray, " n"]
+    margin: Float64[np.ndarray, " n"]
+
+    def written(self, row: int) -> tuple[str, str, str]:
+        """Return the cosine of what is right, that of what was chosen, and the margin; empty where not known.
+
+        They have as many decimals as it takes for a margin of two digits.
+        """
+        margin = abs(self.margin[row])
+        decimals = 1 - math.floor(math.log10(margin)) if 0 < margin < 1 else 0
+        values = (float(each[row]) for each in (self.right, self.chosen, self.margin))
+        right, chosen, by = (fmt.number(x, "cosine", decimals) if np.isfinite(x) else "" for x in values)
+        return right, chosen, by
+
+
+def failing_images(  # noqa: PLR0913  what sections say of failures differs in each
+    evidence: Evidence,
+    budget: PageBudget,
+    title: str,
+    note: str,
+    *,
+    wrong: Bool[np.ndarray, " n"],
+    margin: Float64[np.ndarray, " n"],
+    tell: Callable[[int, str, str, str], tuple[str, list[Fact]]],
+) -> Gallery:
+    """Return the worst failures among samples of one image each, with what was nearest to it where the run kept that.
+
+    Args:
+        note: the meaning of the margin.
+        tell: says of a row what its image shows, for who cannot see it, and facts; it is given the cosine of what is right,
+            that of what was chosen instead, and the margin, in words.
+    """
+    cosines = Cosines(evidence.numbers("right_cosine"), evidence.numbers("chosen_cosine"), margin)
+    failing = Failing(
+        title=title,
+        note=note,
+        wrong=wrong,
+        margin=margin,
+        facts=lambda row: tell(row, *cosines.written(row))[1],
+        images=one_image(evidence, lambda row: tell(row, *cosines.written(row))[0]),
+        ids=known(evidence, "sample_id"),
+        nearest=nearest(evidence),
+    )
+    return gallery(failing, budget)
+
+
+MAX_FACTS = 4
+"""Columns of words that are shown of a sample whose task says nothing of them."""
+NO_FACTS = ("sample_id", "image", "cluster")
+
+
+def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the samples with a negative margin, the least first, with what their columns of words say.
+
+    Raises:
+        NotAsked: samples have no image or no margin.
+        MissingEvidence: no margin is negative.
+    """
+    if not (evidence.has_column("image") and evidence.has_column("margin")):
+        raise NotAsked("image and margin")
+    ids, margin = words(evidence, "sample_id"), evidence.numbers("margin")
+    said = {name: column for name in evidence.columns if name not in NO_FACTS and (column := words(evidence, name))}
+    shown = [name for name, column in said.items() if any(column) and not name.endswith("_image")][:MAX_FACTS]
+
+    def facts(row: int) -> list[Fact]:
+        known = [Fact(readable(name), said[name][row]) for name in shown]
+        return [*known, Fact("Margin", "", fmt.number(float(margin[row]), "margin")), Fact("Sample", ids[row])]
+
+    failing = Failing(
+        title="Samples that failed",
+        note="Margin: how far the sample is from failing, as its task measures it.",
+        wrong=margin < 0,
+        margin=margin,
+        facts=facts,
+        images=one_image(evidence, lambda row: f"The image of sample {ids[row]}."),
+        ids=ids,
+        nearest=nearest(evidence),
+    )
+    return gallery(failing, budget)

@@ -1,0 +1,233 @@
+"""The runs below a folder, looked for at each question; each is read once, as long as its result does not change.
+
+Ten thousand results take minutes to read. They are read in the background, the newest first, and the list has what is known.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from clipbench.errors import FOREIGN, ClipbenchError, bug
+from clipbench.files import is_inside
+from clipbench.results.record import Metric
+from clipbench.results.run import Run, model_name, read_headlines, read_run
+from clipbench.results.titles import full_title
+
+MOST_BYTES = 1 << 26
+"""Bytes of a result that is listed: one of all tasks has 200 KB."""
+PATIENCE = 0.5
+"""Seconds that a page waits for runs that are not read yet."""
+FEW = 20
+"""Runs that are waited for."""
+PAUSE = 1.0
+"""Seconds between two looks at the folder."""
+MOST_DEPTH = 16
+"""Folders inside each other that are searched."""
+NOWHERE = (0, 0, "")
+
+Stamp = tuple[int, int, str]
+"""Time and size of a result, and why it is not read: another one, another content."""
+
+
+class Column(NamedTuple):
+    """A headline metric of an evaluation."""
+
+    title: str
+    evaluation: str
+    metric: Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A run of the list."""
+
+    id: str
+    """Its name in addresses: no path is ever made from an address."""
+    folder: Path
+    place: str
+    """The folder as seen from the one that is viewed."""
+    stamp: Stamp = NOWHERE
+    fault: str = ""
+    """The reason why it cannot be read; it then has nothing of the rest."""
+    model: str = ""
+    created: str = ""
+    data: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    n_missing: int = 0
+    """Evaluations without numbers."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """Headline metrics by their full names."""
+
+    @cached_property
+    def text(self) -> str:
+        """All that a filter looks in."""
+        return " ".join((self.model, self.place, self.fault, *self.tasks, *self.data)).casefold()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run that was asked for."""
+
+    id: str
+    stamp: Stamp
+    run: Run = field(compare=False)
+
+
+class Runs:
+    """The runs below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.version = self.n_unread = 0
+        self.has_looked = False
+        """False until it is known how many runs there are."""
+        self._rows: dict[str, Row] = {}
+        self._lock, self._is_done = threading.Lock(), threading.Event()
+        self._looked = -PAUSE
+        self._is_done.set()
+        self._read = lru_cache(8)(lambda folder, stamp: read_run(folder))
+
+    @property
+    def state(self) -> str:
+        """A text that changes with the list, and with what is known of it."""
+        return f"{self.version}-{self.n_unread}-{self.has_looked}"
+
+    def rows(self) -> list[Row]:
+        """Return the runs that are known, after a look for new ones."""
+        with self._lock:
+            if self._is_done.is_set() and time.monotonic() - self._looked >= PAUSE:
+                self._is_done.clear()
+                threading.Thread(target=self._look, daemon=True).start()
+        self._is_done.wait(PATIENCE if self.n_unread <= FEW else 0)
+        return list(self._rows.values())
+
+    def open(self, name: str) -> Opened:
+        """Return a run by its name in addresses.
+
+        Raises:
+            KeyError: there is none.
+            ClipbenchError: it is damaged, or not below the folder any more.
+        """
+        self.rows()
+        row = self._rows[name]
+        if row.fault:
+            raise ClipbenchError(row.fault)
+        if not is_inside(row.folder, self.folder):
+            raise ClipbenchError(f"{row.place} leads out of {self.folder}, and is not read")
+        stamp = _stamp(row.folder)
+        return Opened(name, stamp, self._read(row.folder, stamp))
+
+    def _look(self) -> None:
+        try:
+            found = {
+                hashlib.sha256(os.fsencode(place)).hexdigest()[:16]: (place, stamp) for place, stamp in self._find()
+            }
+            known = {name: row.stamp for name, row in self._rows.items()}
+            unread = [name for name, (_, stamp) in found.items() if known.get(name) != stamp]
+            self.n_unread, self.has_looked = len(unread), True
+            for name in known.keys() - found.keys():
+                del self._rows[name]
+                self.version += 1
+            for name in sorted(unread, key=lambda name: found[name][1], reverse=True):
+                self._rows[name] = self._row(name, *found[name])
+                self.version += 1
+                self.n_unread -= 1
+        finally:
+            self._looked = time.monotonic()
+            self._is_done.set()
+
+    def _find(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield each folder with a result, and each that cannot be searched; links are not followed."""
+        unreadable: list[OSError] = []
+        root = str(self.folder)
+        for folder, inside, files in os.walk(root, onerror=unreadable.append):
+            if "result.json" in files or "result.json" in inside:
+                yield os.path.relpath(folder, root), _stamp(folder)
+                inside.clear()
+            for path in (f"{folder}/{each}" for each in inside):
+                if os.path.islink(path) and not is_inside(Path(path), self.folder):
+                    place = os.path.relpath(path, root)
+                    yield place, (0, 0, f"{place} is a link that leads out of the folder: not followed")
+            depth = folder.count("/") - root.count("/")
+            inside[:] = [each for each in inside if not each.startswith(".") and depth < MOST_DEPTH]
+        for error in unreadable:
+            place = os.path.relpath(error.filename, root)
+            yield place, (0, 0, f"{place} cannot be read: {error.strerror}")
+
+    def _row(self, name: str, place: str, stamp: Stamp) -> Row:
+        shown = os.fsencode(place).decode(errors="replace")
+        row = Row(id=name, folder=self.folder / place, place=shown, stamp=stamp, fault=stamp[2])
+        return row if row.fault else _with_content(row)
+
+
+def _with_content(row: Row) -> Row:
+    try:
+        run = read_headlines(row.folder, MOST_BYTES)
+    except FOREIGN as error:  # whatever is wrong with a run costs its row
+        fault = str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or the run")
+        return replace(row, fault=fault)
+    records = run.result.evaluations
+    done = [each for each in records if each.status == "ok"]
+    columns: dict[str, Column] = {}
+    for each in done:
+        for metric, value in each.metrics.items():
+            column = Column(full_title(metric, value, each.subsets), each.name, value)
+            columns.setdefault(f"{each.name}/{metric}", column)  # of an evaluation that was made twice, the first
+    return replace(
+        row,
+        model=model_name(run),
+        created=run.result.created,
+        data=list(dict.fromkeys(each.dataset.id for each in records)),
+        tasks=list(dict.fromkeys(each.task for each in records)),
+        n_missing=len(records) - len(done),
+        columns=columns,
+    )
+
+
+def _stamp(folder: Path | str) -> Stamp:
+    try:
+        stat = os.lstat(f"{folder}/result.json")
+    except OSError:
+        return NOWHERE
+    return stat.st_mtime_ns, stat.st_size, ""
+
+
+def metric_columns(rows: Sequence[Row]) -> dict[str, Column]:
+    """Return the metrics of runs by their full names, the commonest first."""
+    counts, columns = Counter[str](), dict[str, Column]()
+    for row in rows:
+        counts.update(row.columns.keys())
+        columns |= row.columns
+    return {name: columns[name] for name, _ in counts.most_common()}
+
+
+def listed(
+    rows: Sequence[Row], *, words: str = "", sort: str = "created", is_rising: bool = False, is_grouped: bool = False
+) -> list[Row]:
+    """Return the runs that pass a filter, in order; those without what is sorted by come last.
+
+    Args:
+        words: all of them stand in the model, the folder, a task or the data of a run.
+        sort: ``created``, ``model``, ``place`` or the full name of a metric.
+        is_grouped: True to keep the runs of a model together.
+    """
+
+    def key(row: Row) -> str | float | None:
+        if sort in row.columns:
+            return row.columns[sort].metric.value
+        return {"created": row.created, "model": row.model.casefold(), "place": row.place}.get(sort) or None
+
+    kept = [row for row in rows if all(word in row.text for word in words.casefold().split())]
+    keyed = [(key(row), row.place, row) for row in kept]
+    with_key = [each for each in keyed if each[0] is not None]
+    with_key.sort(key=itemgetter(0, 1), reverse=not is_rising)
+    kept = [row for _, _, row in (*with_key, *(each for each in keyed if each[0] is None))]
+    return sorted(kept, key=lambda row: (bool(row.fault), row.model.casefold())) if is_grouped else kept

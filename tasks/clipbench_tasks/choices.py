@@ -1,0 +1,114 @@
+"""Choices of images among captions and of captions among images: what was decided, and by which pair."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.questions import Contrast
+from clipbench.metrics.choice import Choices, chance_choices, choices, contrast_scores, truth_groups
+from clipbench.metrics.similarity import pair_scores, unit
+from clipbench.models.protocol import Embedder
+from clipbench_tasks.tables import Column, Rows, Table, Vectors
+
+
+class ItemVectors(NamedTuple):
+    """Unit vectors of a data set's images, zeros for those that were not asked for, and of each distinct text."""
+
+    images: Vectors
+    texts: Vectors
+    row: Mapping[str, int]
+    """Row in ``texts`` of each text."""
+
+    def of(self, texts: Iterable[str]) -> Vectors:
+        """Return the vectors of some texts."""
+        return self.texts[[self.row[text] for text in texts]]
+
+    def cosines(self, left: Iterable[str], right: Iterable[str]) -> Float32[np.ndarray, " n"]:
+        """Return the cosine of each text with that at the same place of the other list."""
+        return pair_scores(self.of(left), self.of(right))
+
+
+def vectors_of(
+    dataset: Dataset, texts: Iterable[str], embedder: Embedder, of: Sequence[Contrast] | None = None
+) -> ItemVectors:
+    """Return the unit vectors of a data set's images and of some texts, each encoded in one call.
+
+    Args:
+        of: contrasts whose images are asked for; None for all images.
+    """
+    distinct = list(dict.fromkeys(texts))
+    if of is None:
+        images = unit(embedder.images(dataset.images))
+    else:
+        rows = sorted({row for contrast in of for row in contrast.images})
+        images = np.zeros((len(dataset), embedder.info.embed_dim), np.float32)
+        images[rows] = unit(embedder.images([dataset.images[row] for row in rows]))
+    return ItemVectors(images, unit(embedder.texts(distinct)), {text: row for row, text in enumerate(distinct)})
+
+
+def decide(
+    contrasts: Sequence[Contrast],
+    vectors: ItemVectors,
+    length: Callable[[str], int],
+    read: Sequence[Sequence[str]] | None = None,
+) -> tuple[Choices, Choices, Column, Table]:
+    """Return the decisions of the model and of a constant one, the text score of the shorter caption, and what decided.
+
+    The table has the choice of each contrast that is nearest to failing, or failed by the most: an image's (``image``, its
+    lowest true ``caption`` and highest false one, ``preferred``, with their cosines), and a caption's (``asked_caption``,
+    ``right_image``, ``preferred_image``). Where there is no choice, texts are empty, rows -1 and cosines NaN.
+
+    Args:
+        length: of a caption, by which the shorter one is found.
+        read: captions of each contrast as the model reads them, where that differs.
+    """
+    n = len(contrasts)
+    nearest: Table = {name: np.full(n, -1) for name in ("image", "right_image", "preferred_image")}
+    nearest |= {name: np.full(n, "", object) for name in ("caption", "preferred", "asked_caption")}
+    cosines = ("right_cosine", "chosen_cosine", "right_image_cosine", "preferred_image_cosine")
+    nearest |= {name: np.full(n, np.nan) for name in cosines}
+    decided, by_chance = np.full((2, len(Choices._fields), n), np.nan)
+    shorter = np.full(n, np.nan)
+    for rows in truth_groups([contrast.truth for contrast in contrasts]):
+        group, truth, here = [contrasts[row] for row in rows], contrasts[rows[0]].truth, np.arange(len(rows))
+        images = np.array([contrast.images for contrast in group])
+        captions = np.array([contrast.captions for contrast in group], object)
+        lines = captions if read is None else [read[row] for row in rows]
+        text_rows = np.array([[vectors.row[text] for text in line] for line in lines])
+        scores = contrast_scores(vectors.images, vectors.texts, images, text_rows)
+        brevity = -np.array([[length(text) for text in line] for line in captions], np.float32)
+        decided[:, rows] = np.stack(choices(scores, truth))
+        by_chance[:, rows] = np.stack(chance_choices(truth))
+        shorter[rows] = choices(np.repeat(brevity[:, None, :], len(truth), axis=1), truth).text
+        chooser, true, false = _nearest_to_failing(scores, truth)
+        nearest["image"][rows], nearest["caption"][rows] = images[here, chooser], captions[here, true]
+        if false is not None:
+            nearest["preferred"][rows] = captions[here, false]
+            nearest["right_cosine"][rows] = scores[here, chooser, true]
+            nearest["chosen_cosine"][rows] = scores[here, chooser, false]
+        chooser, true, false = _nearest_to_failing(scores.swapaxes(1, 2), truth.T)
+        if false is not None:
+            nearest["asked_caption"][rows] = captions[here, chooser]
+            nearest["right_image"][rows], nearest["preferred_image"][rows] = images[here, true], images[here, false]
+            nearest["right_image_cosine"][rows] = scores[here, true, chooser]
+            nearest["preferred_image_cosine"][rows] = scores[here, false, chooser]
+    return Choices(*decided), Choices(*by_chance), shorter, nearest
+
+
+def _nearest_to_failing(
+    scores: Float32[np.ndarray, "rows choosers options"], truth: Bool[np.ndarray, "choosers options"]
+) -> tuple[Rows, Rows, Rows | None]:
+    """Return the chooser nearest to failing in each contrast, its lowest true option and its highest false one.
+
+    Without a choice on this side, the chooser is the lowest true one of the first option that chooses among them.
+    """
+    low, high = np.where(truth, scores, np.inf), np.where(truth, -np.inf, scores)
+    has_choice, here = truth.any(axis=1) & ~truth.all(axis=1), np.arange(len(scores))
+    if not has_choice.any():
+        option = int(np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))[0])
+        return low[:, :, option].argmin(axis=1), np.full(len(scores), option), None
+    chooser = np.where(has_choice, low.min(axis=2) - high.max(axis=2), np.inf).argmin(axis=1)
+    return chooser, low[here, chooser].argmin(axis=1), high[here, chooser].argmax(axis=1)

@@ -1,0 +1,427 @@
+"""Compression: what a vector costs, and what is lost when it is stored in fewer bytes.
+
+Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``): as float16; the
+first k dimensions; k principal components; int8 of k dimensions, or of k components; and the signs of k dimensions. Each format
+answers the questions of retrieval (data with captions) and of zero-shot classification (data with labels), with their
+rules for ties, and each query's credit is compared with its credit by the whole float32 vectors.
+
+Stored are the images that captions search, the captions that images search, and the images that are classified; the other side
+are queries. What is fitted is fitted on what is stored alone, as in a store of vectors: no query, and no label. An image that is
+classified is itself what is tested, so that its components are fitted on other images (cross-fitting).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.prompts import Prompts
+from clipbench.errors import DataError, MissingPart, UsageError
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
+from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at_k
+from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import count, counted, percent, shortest
+from clipbench.results.record import Curve, Metric
+from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.compression import Walk, least_lost, least_queries, walk
+from clipbench.stats.estimators import Samples
+from clipbench.stats.intervals import mean_interval
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
+from clipbench_tasks.tables import Column, Rows, Vectors, curve_of_means, joined, sampled
+from clipbench_tasks.zero_shot import prompted_classes
+
+QUESTIONS = {
+    "image_retrieval_recall@1": ("Text-to-image R@1", "captions whose image comes first", "images"),
+    "text_retrieval_recall@1": ("Image-to-text R@1", "images for which one of their captions comes first", "captions"),
+    "acc1": ("Top-1 accuracy", "images whose true class has the nearest prompt", "images"),
+}
+"""Metrics: a title, what they count, and what is stored."""
+KINDS: tuple[tuple[Kind, ...], ...] = (("first",), ("pca",), ("float16", "int8"), ("pca_int8",), ("binary",))
+"""Kinds of formats; those that stand together are walked as one, from the largest to the smallest."""
+SMALLEST_DIM = 16
+LEAST_VECTORS = 2
+"""Stored vectors, at least, for each principal component."""
+SAMPLED_IMAGES = 5_000
+"""Images, a seeded sample of a larger set, that are asked about, with their captions."""
+N_FOLDS = 5
+"""Parts of the images that are classified."""
+
+Some = slice | Bool[np.ndarray, " n"]
+ALL = slice(None)
+
+
+class Question(NamedTuple):
+    """A metric, the vectors that it compares, and how a query's answer is credited."""
+
+    name: str
+    ids: np.ndarray
+    """Ids of the samples."""
+    images: Rows
+    """Row of each sample's image in the data set."""
+    clusters: Shaped[np.ndarray, " n"]
+    stored: Vectors
+    queries: Vectors
+    credit: Callable[[Vectors, Vectors, Some], Column]
+    """Credit in [0, 1] of the queries in some rows, from all stored vectors and all queries."""
+    chance: float
+    folds: Rows | None = None
+    """Folds of queries that are themselves stored: what is fitted for those of a fold is fitted on the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smallest(Definition):
+    """Bytes of the smallest format that is shown to lose less than a margin, or why there is none."""
+
+    question: str
+    chains: tuple[tuple[Format, ...], ...]
+    """The formats of each kind, from the largest to the smallest; a kind that the vectors are too few for has none."""
+    dim: int
+    points: float
+    chance: float
+
+    def walk(self, samples: Samples) -> Walk:
+        """Return which formats are shown to lose less."""
+        changes = [{form.name: self._changes(samples, form)[0] for form in chain} for chain in self.chains]
+        return walk(changes, self.points / 100, clusters=self._changes(samples)[1])
+
+    def chosen(self, samples: Samples, found: Walk) -> Format | None:
+        """Return the smallest of those; of equal ones, that with the lowest bound of its loss; None where nothing can be lost."""
+        passed = [form for chain in self.chains for form in chain if form.name in found.passed]
+        if not self._can_lose(samples):
+            return None
+        return min(passed, key=lambda form: (form.n_bytes, found.most_lost[form.name]), default=None)
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the bytes; the choice, in a sentence, is the reason why they have no interval."""
+        changes, clusters = self._changes(samples)
+        codes = cluster_codes(clusters)
+        n = len(changes) if codes is None else int(codes.max(initial=-1)) + 1
+        if not n:
+            return self.define(Metric(value=None, unit="bytes", higher_is_better=None, reason="no query"))
+        found = self.walk(samples)
+        form = self.chosen(samples, found)
+        # A model that has more to lose may need more bytes: between models, no direction is better.
+        return self.define(
+            Metric(
+                value=None if form is None else float(form.n_bytes),
+                n=len(changes),
+                unit="bytes",
+                higher_is_better=None,
+                reason=self._none(samples, found, n) if form is None else self._sentence(samples, form),
+            )
+        )
+
+    def _can_lose(self, samples: Samples) -> bool:
+        """Return whether float32 is surely better than chance by the margin: a model at chance has nothing to lose."""
+        whole, clusters = defined(samples, self.question)
+        low = mean_interval(whole, clusters=clusters).low
+        return low is not None and low - self.chance > self.points / 100
+
+    def _sentence(self, samples: Samples, form: Format) -> str:
+        """Return what a format saves. The margin is given beside float32's score, since one point of 2 % is a large loss."""
+        saved = f"{counted(form.n_bytes, 'byte')} instead of {count(4 * self.dim)}"
+        margin = f"{in_points(self.points)} of the {self._whole(samples)} % of float32"
+        return f"{words(form, self.dim)} lose less than {margin}: {saved}"
+
+    def _whole(self, samples: Samples) -> str:
+        """Return the score of float32, in percent."""
+        return percent(float(defined(samples, self.question)[0].mean()))
+
+    def _none(self, samples: Samples, found: Walk, n: int) -> str:
+        margin, n_kinds = self.points / 100, len(self.chains)
+        if not found.passed and least_lost(n, n_kinds) >= margin:
+            return (
+                f"at n = {count(n)} images no format is shown to lose less than {in_points(self.points)}: even one that changes no"
+                f" answer may lose {percent(least_lost(n, n_kinds))} points; {count(least_queries(margin, n_kinds))} images are needed"
+            )
+        if not self._can_lose(samples):
+            return f"float32 has {self._whole(samples)} %, not surely {in_points(self.points)} above chance: there is little to lose"
+        name = min(found.most_lost, key=found.most_lost.__getitem__)
+        form = next(form for chain in self.chains for form in chain if form.name == name)
+        return (
+            f"no format is shown to lose less than {in_points(self.points)} of the {self._whole(samples)} % of float32:"
+            f" {words(form, self.dim, is_first=False)} may lose {percent(found.most_lost[name])} points"
+        )
+
+    def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the changes of a format, or of any, whose clusters are the same."""
+        form = form or next(form for chain in self.chains for form in chain)
+        return defined(samples, f"{form.name}/{self.question}_change")
+
+
+@dataclass(frozen=True)
+class Compression(Task):
+    """Quality of vectors that are stored in fewer bytes, and the smallest that lose less than a point."""
+
+    name = "compression"
+    version = 1
+    summary = "recall@1 and accuracy of vectors in fewer bytes: fewer dimensions, PCA, float16, int8, signs; the smallest that will do"
+    question = "In how few bytes can a vector be stored before its answers get worse?"
+    scoring = (
+        "Vectors are encoded once and stored in each format; a query's credit is compared with its credit by the whole float32 "
+        "vectors. Components are fitted on the stored vectors alone; those of an image to classify, on other images. A tie scores what a "
+        "coin flip would."
+    )
+
+    dims: tuple[int, ...] | None = None
+    """Numbers of dimensions, ascending; None takes the powers of two from 16 up."""
+    points: float = 1.0
+    """Percentage points of recall or accuracy that may be lost."""
+    prompts: Prompts | None = None
+    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+
+    def __post_init__(self) -> None:
+        if self.dims is not None and (not self.dims or min(self.dims) < 2 or list(self.dims) != sorted(set(self.dims))):
+            raise UsageError(f"task compression: dims = {list(self.dims)}, expected ascending numbers from 2 up")
+        if not 0 < self.points < 100:
+            raise UsageError(
+                f"task compression: points = {self.points:g}, expected percentage points between 0 and 100"
+            )
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row a query of each question. Needs captions, or labels and class names."""
+        if dataset.captions is None and dataset.labels is None:
+            raise MissingPart(dataset.id, "captions")
+        has_classes = dataset.labels is not None and len(dataset.class_names or ()) > 1
+        if len(dataset) < 2:
+            raise DataError(f"data set {dataset.id} has {counted(len(dataset), 'image')}: compression needs two")
+        notes: list[str] = []
+        questions: list[Question] = []
+        if dataset.captions is not None:
+            questions += retrieval(dataset, embedder, rng, notes)
+        if dataset.captions is None or has_classes:
+            questions.append(zero_shot(dataset, embedder, rng, notes, self.prompts))
+        elif dataset.labels is not None:
+            of_what = "of one class" if dataset.class_names else "without class names"
+            notes.append(f"labels {of_what}: images are not classified")
+        dim = questions[0].stored.shape[1]
+        chains = self._chains(dim)
+        found = joined([self._answers(question, chains, dim) for question in questions])
+        subsets = {form.name: words(form, dim) for chain in chains for form in chain}
+        return replace(found, notes=tuple(notes), subsets=subsets)
+
+    def _chains(self, dim: int) -> list[tuple[Format, ...]]:
+        """Return the formats of each kind, from the largest to the smallest."""
+        dims = self.dims or powers_of_two(dim)
+        if max(dims, default=0) >= dim and self.dims is not None:
+            raise UsageError(f"task compression: dims = {list(dims)}, expected fewer than the {dim} of the vectors")
+        fewer = sorted(dims, reverse=True)
+        whole = {"float16": [dim], "int8": [dim, *fewer], "binary": [dim, *fewer]}
+        chains = [tuple(Format(kind, k) for kind in kinds for k in whole.get(kind, fewer)) for kinds in KINDS]
+        return list(filter(None, chains))
+
+    def _answers(self, question: Question, chains: Sequence[tuple[Format, ...]], dim: int) -> Evaluation:
+        """Return the table, measures and curves of one question."""
+        name, n_stored = question.name, len(question.stored)
+        whole = question.credit(question.stored, question.queries, ALL)
+        samples = {"sample_id": question.ids, "cluster": question.clusters, "image": question.images, name: whole}
+        measures: dict[str, Measure] = {}
+        fits: list[tuple[Components | None, Some]] = []
+        for form in (form for chain in chains for form in chain):
+            own = f"{form.name}/{name}"
+            if n_stored < _least_stored(form):
+                least = count(_least_stored(form))
+                reason = (
+                    f"{count(form.dim)} components need {least} stored vectors or more, and there are {count(n_stored)}"
+                )
+                measures[own] = Fixed(value=None, reason=reason, higher_is_better=True)
+                measures[f"{own}_change"] = Fixed(value=None, reason=reason, unit="difference")
+                continue
+            if form.is_fitted and not fits:
+                fits = _fits(question)
+            credit = _credit(question, form, fits)
+            samples |= {own: credit, f"{own}_change": credit - whole}
+            measures[own] = Mean(column=own, chance=question.chance)
+            # A model that has more to lose is no worse for losing more: between models, no direction is better.
+            measures[f"{own}_change"] = Mean(column=f"{own}_change", unit="difference", higher_is_better=None)
+        kept = [tuple(form for form in chain if n_stored >= _least_stored(form)) for chain in chains]
+        smallest = Smallest(question=name, chains=tuple(kept), dim=dim, points=self.points, chance=question.chance)
+        first: dict[str, Measure] = {f"{name}_smallest": smallest, name: Mean(column=name, chance=question.chance)}
+        return Evaluation(
+            samples=samples,
+            measures=define(first | measures, definitions(self.points)),
+            curves=_curves(smallest, samples),
+        )
+
+
+def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]) -> list[Question]:
+    """Return the questions of captions that look for their image, and of images that look for a caption."""
+    assert dataset.captions is not None and dataset.caption_image is not None
+    rows = _sampled(np.unique(dataset.caption_image), "images with their captions", rng, notes)
+    if len(rows) < 2:
+        raise DataError(
+            f"data set {dataset.id} has captions of {counted(len(rows), 'image')}: compression needs those of two"
+        )
+    captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
+    owner = np.searchsorted(rows, dataset.caption_image[captions])
+    images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
+    texts = unit(embedder.texts([dataset.captions[row] for row in captions.tolist()]))
+    names, caption_names = (
+        np.array(dataset.image_ids, object)[rows],
+        np.array(dataset.caption_names(), object)[captions],
+    )
+
+    def by_caption(stored: Vectors, queries: Vectors, asked: Some) -> Column:
+        return recall_at_k(cross_ranks(stored, queries, owner)[1], 1)[asked]
+
+    def by_image(stored: Vectors, queries: Vectors, asked: Some) -> Column:
+        return recall_at_k(cross_ranks(queries, stored, owner)[0], 1)[asked]
+
+    return [
+        Question(
+            name="image_retrieval_recall@1",
+            ids="image_retrieval:text:" + caption_names,
+            images=rows[owner],
+            clusters=names[owner],
+            stored=images,
+            queries=texts,
+            credit=by_caption,
+            chance=1 / len(images),
+        ),
+        Question(
+            name="text_retrieval_recall@1",
+            ids="text_retrieval:image:" + names,
+            images=rows,
+            clusters=names,
+            stored=texts,
+            queries=images,
+            credit=by_image,
+            chance=chance_recall_at_k(np.bincount(owner), len(texts), 1),
+        ),
+    ]
+
+
+def zero_shot(
+    dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str], prompts: Prompts | None
+) -> Question:
+    """Return the question of images, which are stored, that are classified by prompts."""
+    dataset.require("class_names", "labels")
+    assert dataset.labels is not None and dataset.class_names is not None
+    rows = _sampled(np.arange(len(dataset)), "images to classify", rng, notes)
+    names, labels = np.array(dataset.image_ids, object)[rows], dataset.labels[rows]
+
+    def credit(stored: Vectors, queries: Vectors, asked: Some) -> Column:
+        scores = class_scores(stored[asked], queries, labels[asked], logit_scale=None)
+        return top_k_credit(scores.better, scores.tied)
+
+    return Question(
+        name="acc1",
+        ids="class:" + names,
+        images=rows,
+        clusters=names,
+        stored=unit(embedder.images([dataset.images[row] for row in rows.tolist()])),
+        queries=prompted_classes(dataset, prompts, embedder),
+        credit=credit,
+        chance=1 / len(dataset.class_names),
+        folds=rng.permutation(len(rows)) % N_FOLDS,
+    )
+
+
+def _sampled(rows: Rows, what: str, rng: np.random.Generator, notes: list[str]) -> Rows:
+    if len(rows) > SAMPLED_IMAGES:
+        notes.append(f"a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} {what}")
+    return sampled(rows, SAMPLED_IMAGES, rng)
+
+
+def _fits(question: Question) -> list[tuple[Components | None, Some]]:
+    """Return principal components, each with the queries whose answers they are for."""
+    if question.folds is None:
+        return [(principal_components(question.stored), ALL)]
+    parts = [question.folds == fold for fold in np.unique(question.folds)]
+    return [(principal_components(question.stored[~part]), part) for part in parts]
+
+
+def _credit(question: Question, form: Format, fits: list[tuple[Components | None, Some]]) -> Column:
+    credit = np.empty(len(question.ids))
+    for components, rows in fits if form.is_fitted else [(None, ALL)]:
+        # Those of a fold are stored among all: an int8 scale is that of all stored vectors.
+        stored, queries = compressed(form, question.stored, question.queries, components)
+        credit[rows] = question.credit(stored, queries, rows)
+    return credit
+
+
+def _least_stored(form: Format) -> int:
+    return LEAST_VECTORS * form.dim if form.is_fitted else 0
+
+
+def powers_of_two(dim: int) -> tuple[int, ...]:
+    """Return the powers of two below a number of dimensions, from 16 up; of 32 dimensions or fewer, from a quarter up.
+
+    Example:
+        >>> powers_of_two(512), powers_of_two(8), powers_of_two(2)
+        ((16, 32, 64, 128, 256), (2, 4), ())
+    """
+    return tuple(2**power for power in range(1, 32) if min(SMALLEST_DIM, dim / 4) <= 2**power < dim)
+
+
+def definitions(points: float) -> dict[str, Definition]:
+    """Return the definitions of the metrics, without the format."""
+    found = {}
+    for name, (title, counted_things, stored) in QUESTIONS.items():
+        found[f"{name}_smallest"] = Definition(
+            f"{title}: bytes of the smallest vectors that lose less than {in_points(points)}",
+            f"Bytes of a stored vector in the smallest format that a test shows to lose less than {in_points(points)} of the share of "
+            f"{counted_things}.",
+            is_headline=True,
+        )
+        found[name] = Definition(title, f"Share of {counted_things}, where the {stored} are stored in the format.")
+        found[f"{name}_change"] = Definition(
+            f"{title}, change from float32",
+            f"Share of {counted_things}, less that by the whole float32 vectors, over the same queries.",
+        )
+    return found
+
+
+def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+    """Return quality and the most that may be lost by bytes, for each kind, and the point of the smallest format."""
+    found, question, whole = smallest.walk(samples), smallest.question, Format("first", smallest.dim)
+    by_kind: dict[str, list[Format]] = {}
+    for form in (form for chain in smallest.chains for form in reversed(chain)):
+        by_kind.setdefault(form.kind, []).append(form)
+    curves = {}
+    for kind, forms in {"float32": [whole], **by_kind}.items():
+        columns = [question if form == whole else f"{form.name}/{question}" for form in forms]
+        curves[f"{kind}/{question}_by_bytes"] = curve_of_means(
+            [float(form.n_bytes) for form in forms],
+            [defined(samples, name) for name in columns],
+            x_label="bytes per vector",
+            y_label=QUESTIONS[question][0],
+        )
+        lost = [(form.n_bytes, found.most_lost[form.name]) for form in forms if form.name in found.most_lost]
+        if lost:
+            x, y = zip(*lost, strict=True)
+            name = f"{kind}/{question}_most_lost"
+            curves[name] = Curve(x=list(map(float, x)), y=y, x_label="bytes per vector", y_label="lost at most")
+    chosen = smallest.chosen(samples, found)
+    if chosen is not None:
+        mean = float(samples[f"{chosen.name}/{question}"].mean())
+        curves[f"{question}_smallest"] = Curve(x=[float(chosen.n_bytes)], y=[mean], x_label="bytes per vector")
+    return curves
+
+
+def words(form: Format, dim: int, *, is_first: bool = True) -> str:
+    """Return a format in words, in the plural.
+
+    Example:
+        >>> words(Format("int8", 128), 512), words(Format("pca_int8", 64), 512), words(Format("binary", 512), 512)
+        ('The first 128 dimensions as int8', '64 principal components as int8', 'The signs of all 512 dimensions')
+    """
+    if form.is_fitted:
+        kept = f"{count(form.dim)} principal components"
+    elif form.dim == dim:
+        kept = f"all {count(dim)} dimensions"
+    else:
+        kept = f"the first {count(form.dim)} dimensions"
+    said = f"the signs of {kept}" if form.kind == "binary" else kept
+    said = f"{said} as {form.number}" if form.number in ("int8", "float16") else said
+    return f"{said[:1].upper()}{said[1:]}" if is_first else said
+
+
+def in_points(points: float) -> str:
+    return f"{shortest(points)} {'point' if points == 1 else 'points'}"

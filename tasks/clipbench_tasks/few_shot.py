@@ -1,0 +1,400 @@
+"""Few labels: how good do simple classifiers get with 1, 2, 4, 8, 16 labelled images of each class, and with all?
+
+Three classifiers are trained on unit image vectors: the vote of the nearest images; a linear probe; and a linear probe that
+starts at the class prompts, whose weights are drawn towards the logit scale times the prompts' vectors (``metrics.probes``
+has the objectives). Nothing is tuned: the strength of the regularisation is the same for all data.
+
+Half of the images of each class are trained on, the other half is tested, unless the data say which images may be trained
+on. A draw is a seeded choice of the training
+images; each test image is tested by one draw alone, and draws are the clusters of the intervals at k labels. So an accuracy at k labels is that of
+other images *and* of other draws from the same training images. With all labels there is one training set, and the accuracy is of
+that one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.prompts import Prompts
+from clipbench.errors import DataError, UsageError
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
+from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder, no_logit_scale
+from clipbench.results.numbers import count, counted, percent, shortest, significant
+from clipbench.results.record import Metric
+from clipbench.stats.claims import above_chance
+from clipbench.stats.crossings import crossing_interval
+from clipbench.stats.estimators import Estimator, Samples
+from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
+from clipbench_tasks.tables import Asked, Column, Items, Rows, Vectors, curve_of_means, neighbours, stacked
+from clipbench_tasks.zero_shot import prompted_classes
+
+ALL = "all"
+"""Stands for the number of labels where every training image has one."""
+METHODS = {
+    "knn": ("Nearest-neighbour", "the weighted vote of the 20 nearest training images"),
+    "linear_probe": ("Linear probe", "a linear classifier"),
+    "prompt_probe": ("Prompt-initialised probe", "a linear classifier that is drawn towards the class prompts"),
+}
+"""The classifiers: a title, and the words of a sentence."""
+ZERO_SHOT = "zero_shot_acc1"
+OF_DRAWS = "draws/"
+"""Beginning of columns that the rows of draws have again, of what does not depend on the draw."""
+LABELS = "labels"
+"""Unit of the worth: labelled images of each class."""
+
+Scores = Callable[[Rows, Rows], Float64[np.ndarray, "n_test n_classes"]]
+"""The scores of some test images for each class, by a classifier that is trained on some training images."""
+
+
+@dataclass(frozen=True)
+class FewShot(Task):
+    """Accuracy by the number of labels, and the number that the prompts are worth."""
+
+    name = "few-shot"
+    version = 1
+    summary = "k-NN, linear probe and prompt-initialised probe from 1 label a class to all, beside zero-shot"
+    question = "How many labelled images of each class does a classifier on the image vectors need to be as good as the prompts?"
+    scoring = (
+        "Half of the images of each class, or a training split, is trained on. Each other image is tested by one of 20 seeded draws of "
+        "labelled images, with the same number for each class. An image counts as right when its true class scores highest; a tie scores what a "
+        "coin flip would."
+    )
+
+    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Labelled images of each class, ascending."""
+    draws: int = 20
+    """Draws of training images; fewer where there are fewer test images."""
+    prompts: Prompts | None = None
+    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+
+    def __post_init__(self) -> None:
+        if not self.shots or min(self.shots) < 1 or list(self.shots) != sorted(set(self.shots)):
+            raise UsageError(f"task few-shot: shots = {list(self.shots)}, expected ascending numbers from 1 up")
+        if self.draws < 2:
+            raise UsageError(f"task few-shot: draws = {self.draws}, expected 2 or more")
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row a test image, and one more for its draw. Needs labels and class names."""
+        dataset.require("class_names", "labels")
+        assert dataset.labels is not None and dataset.class_names is not None
+        if dataset.is_training is None:
+            training, test = halves(dataset.labels, dataset.image_ids, rng)
+        else:
+            training, test = np.flatnonzero(dataset.is_training), np.flatnonzero(~dataset.is_training)
+        trained = np.unique(dataset.labels[training])
+        lacking = np.setdiff1d(dataset.labels[test], trained)
+        if len(trained) < 2 or len(test) < 2 or len(lacking):
+            raise DataError(
+                f"data set {dataset.id} has {counted(len(training), 'image')} of {counted(len(trained), 'class', 'classes')} to"
+                f" train on, and {len(test)} to test{', some of other classes' if len(lacking) else ''}: few-shot needs two"
+                " classes, images of each to train on, and two images to test"
+            )
+        labels, images = np.searchsorted(trained, dataset.labels), unit(embedder.images(dataset.images))
+        classes = prompted_classes(dataset, self.prompts, embedder)[trained]
+        draws = Draws(labels, dataset.image_ids, (training, test), n=self.draws, rng=rng)
+        per_class, true = np.bincount(labels[training]), labels[test]
+        shots = [k for k in self.shots if k <= per_class.min()]
+        numbers = [*map(float, shots), *([float(per_class.mean())] if per_class.mean() > max(shots, default=0) else [])]
+        classifiers = _classifiers(images, labels, classes, embedder.info.logit_scale)
+        with_all = {method: scores(test, training) for method, scores in classifiers.items()}
+        zero_shot = class_scores(images[test], classes, true, logit_scale=None)
+        of_images = {f"{method}_acc1@{ALL}": first_credit(scores, true) for method, scores in with_all.items()}
+        of_images[ZERO_SHOT] = top_k_credit(zero_shot.better, zero_shot.tied)
+        of_draws = {
+            f"{method}_acc1@{k}": _hits_of_draws(scores, labels, test, draws, k)
+            for method, scores in classifiers.items()
+            for k in shots
+        }
+        # The worth compares both on the same rows.
+        of_draws |= {f"{OF_DRAWS}{name}": of_images[name] for name in (ZERO_SHOT, f"linear_probe_acc1@{ALL}")}
+        names = np.array(dataset.class_names, object)[trained]
+        ids, shown = np.array(dataset.image_ids, object)[test], {"image": test, "label": names[true]}
+        answers = {
+            "predicted": names[with_all["linear_probe"].argmax(axis=1)],
+            "by_prompt": names[zero_shot.predicted],
+            "margin": _margins(with_all["linear_probe"], true),
+        }
+        draw = np.array([f"draw {number + 1}" for number in draws.of_test.tolist()], object)
+        samples = stacked(
+            {"sample_id": ids, "cluster": ids, **shown, **answers, **of_images},
+            {"sample_id": draw + ":" + ids, "cluster": draw, **shown, **of_draws},
+        )
+        own = labels[training]
+        return Evaluation(
+            samples=samples,
+            measures=define(self._measures(samples, numbers, per_class, true, classifiers), definitions(self.shots)),
+            curves={
+                f"{method}_acc1_by_labels": curve_of_means(
+                    numbers,
+                    [defined(samples, name) for name in _columns(samples, method, numbers)],
+                    x_label="labelled images of each class",
+                    y_label="acc1",
+                )
+                for method in classifiers
+            },
+            neighbours=neighbours(
+                Asked(ids.tolist(), images[test], true),
+                Items(images[training], own, names[own].tolist(), training),
+                margin=answers["margin"],
+                is_failure=of_images[f"linear_probe_acc1@{ALL}"] < 1,
+            ),
+            notes=tuple(_notes(dataset, training, test, draws, per_class)),
+        )
+
+    def _measures(
+        self,
+        samples: Mapping[str, np.ndarray],
+        numbers: Sequence[float],
+        per_class: Rows,
+        true: Rows,
+        classifiers: Mapping[str, Scores],
+    ) -> dict[str, Measure]:
+        guess = 1 / len(per_class)
+        most_frequent = per_class == per_class.max()
+        # Trained on all labels, a constant model names the most frequent class, or one of them.
+        by_frequency = float(most_frequent[true].mean() / most_frequent.sum())
+        few = f"a class has only {counted(int(per_class.min()), 'training image')}"
+        measures: dict[str, Measure] = {}
+        for method in METHODS:
+            for k in (*self.shots, ALL):
+                name = f"{method}_acc1@{k}"
+                if name in samples:
+                    measures[name] = Mean(column=name, chance=by_frequency if k == ALL else guess)
+                else:
+                    reason = few if method in classifiers else no_logit_scale()
+                    measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+        measures[ZERO_SHOT] = Mean(column=ZERO_SHOT, chance=guess)
+        columns = _columns(samples, "linear_probe", numbers)
+        of_draws = [f"{OF_DRAWS}{name}" if name.endswith(f"@{ALL}") else name for name in columns]
+        measures["zero_shot_worth"] = Worth(
+            columns=tuple(of_draws), target=f"{OF_DRAWS}{ZERO_SHOT}", labels=tuple(numbers), chance=guess
+        )
+        return measures
+
+
+def definitions(shots: Sequence[int]) -> dict[str, Definition]:
+    """Return the definitions of the metrics."""
+    found = {
+        ZERO_SHOT: Definition(
+            "Zero-shot accuracy, same images", "Share of the test images whose true class has the nearest prompt."
+        ),
+        "zero_shot_worth": Definition(
+            "Labels a class that zero-shot is worth",
+            "Labelled images of each class with which a linear probe reaches the accuracy of the prompts.",
+            is_headline=True,
+        ),
+    }
+    given = {str(k): (labels_a_class(k), f"{counted(k, 'labelled image')} of each class") for k in shots}
+    given[ALL] = ("all labels", "all training images")
+    for method, (title, words) in METHODS.items():
+        for k, (labels, images) in given.items():
+            found[f"{method}_acc1@{k}"] = Definition(
+                f"{title} accuracy, {labels}",
+                f"Share of the test images named right by {words}, with {images}.",
+                is_headline=k == ALL and method == "linear_probe",
+            )
+    return found
+
+
+def halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Return the rows to train on and those to test: each class cut at random into two halves, the larger one to train on.
+
+    It depends on ids, not on the order of the images, and on no model: two models, and two orders, have the same halves.
+
+    Example:
+        >>> training, test = halves(np.array([0, 0, 0, 1]), ["a", "b", "c", "d"], np.random.default_rng(0))
+        >>> len(training), len(test), 3 in training
+        (3, 1, True)
+    """
+    order = _shuffled(ids, rng)
+    place, size = _place_in_class(labels[order]), np.bincount(labels)[labels[order]]
+    trains = 2 * place < size
+    return np.sort(order[trains]), np.sort(order[~trains])
+
+
+class Draws:
+    """Seeded draws from the training images, and the share of the test images that each draw is tested on.
+
+    A draw is an order of the training images: its first k of each class are its k shots, so that more shots hold the fewer.
+    Each test image is tested by one draw alone. So the draws' shares are independent, each with its own images and its own
+    training set, and an interval over them holds for other draws and other images.
+    """
+
+    def __init__(
+        self, labels: Rows, ids: Sequence[str], cut: tuple[Rows, Rows], *, n: int, rng: np.random.Generator
+    ) -> None:
+        training, test = cut
+        names = np.array(ids, object)
+        of_test = test[_shuffled(names[test].tolist(), rng)]
+        by_class = of_test[np.argsort(labels[of_test], kind="stable")]  # so that each share has its part of every class
+        self.n = min(n, len(by_class))
+        self.of_test = np.empty(len(by_class), np.int64)
+        """The draw that each test image is tested by, in the order of the test images."""
+        self.of_test[np.searchsorted(test, by_class)] = np.arange(len(by_class)) % self.n
+        self._orders = [training[_shuffled(names[training].tolist(), rng)] for _ in range(self.n)]
+        self._labels = labels
+
+    def rows(self, draw: int, shots: int) -> Rows:
+        """Return the training images of a draw: so many of each class, or all that a class has."""
+        order = self._orders[draw]
+        return order[_place_in_class(self._labels[order]) < shots]
+
+
+def _shuffled(ids: Sequence[str], rng: np.random.Generator) -> Rows:
+    """Return the rows of some images in a random order that depends on their ids alone."""
+    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    return by_id[rng.permutation(len(by_id))]
+
+
+def _place_in_class(labels: Rows) -> Rows:
+    """Return, for each row, how many rows of its class come before it.
+
+    Example:
+        >>> _place_in_class(np.array([1, 0, 1, 1])).tolist()
+        [0, 0, 1, 2]
+    """
+    order = np.argsort(labels, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(labels))])
+    place = np.empty(len(labels), np.int64)
+    place[order] = np.arange(len(labels)) - starts[labels[order]]
+    return place
+
+
+def _classifiers(images: Vectors, labels: Rows, classes: Vectors, logit_scale: float | None) -> dict[str, Scores]:
+    """Return the classifiers that can be trained: the one that starts at the prompts needs the model's logit scale."""
+    n_classes = len(classes)
+
+    def votes(test: Rows, rows: Rows) -> Float64[np.ndarray, "n_test n_classes"]:
+        return neighbour_votes(images[test], images[rows], labels[rows], n_classes)
+
+    def probe(
+        test: Rows, rows: Rows, towards: Float64[np.ndarray, "n_classes dim"] | None = None
+    ) -> Float64[np.ndarray, "n_test n_classes"]:
+        return fit_probe(images[rows], labels[rows], n_classes, towards=towards).scores(images[test])
+
+    found: dict[str, Scores] = {"knn": votes, "linear_probe": probe}
+    if logit_scale is not None:
+        found["prompt_probe"] = partial(probe, towards=logit_scale * classes.astype(np.float64))
+    return found
+
+
+def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots: int) -> Column:
+    """Return the credit of each test image, by the classifier of its draw."""
+    hits = np.empty(len(test))
+    for draw in range(draws.n):
+        of_draw = draws.of_test == draw
+        rows = test[of_draw]
+        hits[of_draw] = first_credit(scores(rows, draws.rows(draw, shots)), labels[rows])
+    return hits
+
+
+def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
+    """Return the probability of the true class less that of the best other one."""
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    rows = np.arange(len(true))
+    own = shares[rows, true]
+    shares[rows, true] = -np.inf
+    return own - shares.max(axis=1)
+
+
+def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[float]) -> list[str]:
+    """Return the columns of a classifier's hits, for each number of labels; the last may be that of all."""
+    names = [f"{method}_acc1@{shortest(number)}" for number in numbers]
+    return [name if name in samples else f"{method}_acc1@{ALL}" for name in names]
+
+
+def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class: Rows) -> Iterator[str]:
+    fewest, most = int(per_class.min()), int(per_class.max())
+    each = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
+    how = "each class cut at random" if dataset.is_training is None else "trained on a split of its own"
+    yield f"{how}: {count(len(training))} images to train on ({each} a class), {count(len(test))} to test"
+    assert dataset.labels is not None
+    n_untested = len(per_class) - len(np.unique(dataset.labels[test]))
+    if n_untested:
+        yield f"{count(n_untested)} of {count(len(per_class))} classes {'has' if n_untested == 1 else 'have'} no image to test"
+    yield f"{draws.n} draws of training images, each tested on its own share of the test images"
+    yield f"regularisation of the probes fixed at C = {shortest(C)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worth(Definition):
+    """The number of labels a class with which an accuracy first reaches another, or why there is none."""
+
+    columns: tuple[str, ...]
+    """Hits of the probe with each number of labels."""
+    target: str
+    """Hits of what it is to reach."""
+    labels: tuple[float, ...]
+    """Numbers of labels a class, ascending."""
+    chance: float
+    """Accuracy of guesses: a target that is not surely above it is worth no labels."""
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the number; None where the target is not surely above chance, or reached with the fewest labels or never."""
+        columns = (*self.columns, self.target)
+        hits, clusters = zip(*(defined(samples, name) for name in columns), strict=True)
+        means = [float(column.mean()) for column in hits]
+        excess = np.column_stack(hits[:-1]) - hits[-1][:, None]
+        alone = Mean(column=self.target.removeprefix(OF_DRAWS), chance=self.chance)  # which does not depend on draws
+        if above_chance(alone.metric(samples, rng))[0]:
+            reason = self._reason(means[:-1], means[-1], excess, clusters[0])
+        else:
+            reason = f"{percent(means[-1])} %, not surely above chance ({percent(self.chance)} %): no labels are worth as much"
+        if reason is not None:
+            return self.define(Metric(value=None, unit=LABELS, n=len(hits[0]), higher_is_better=True, reason=reason))
+        interval = self._interval(excess, clusters[0])
+        number = Estimator("labels_reaching", columns, {"labels": list(self.labels)})
+        return self.define(
+            Statistic(function=number, columns=columns, unit=LABELS, interval=interval).metric(samples, rng)
+        )
+
+    def _reason(
+        self, accuracy: list[float], target: float, excess: np.ndarray, clusters: np.ndarray | None
+    ) -> str | None:
+        """Return why there is no number, as the end of a sentence on the accuracy of the prompts."""
+        best = int(np.argmax(accuracy))
+        if accuracy[0] < target <= accuracy[best]:
+            return None
+        is_reached = accuracy[0] >= target
+        place = 0 if is_reached else best
+        low, high, _ = mean_interval(excess[:, place], clusters=clusters, within=DIFFERENCES)
+        is_noise = low is None or high is None or low <= 0 <= high
+        head = (
+            f"{'reached' if is_noise else 'exceeded'} with {labels_a_class(self.labels[0])} already"
+            if is_reached
+            else f"not reached with up to {labels_a_class(self.labels[-1])}"
+        )
+        return (
+            f"{head}: the accuracy of the probe is {percent(accuracy[place])} %{'' if is_reached else ' at most'}, that of the prompts "
+            f"{percent(target)} %{', not significantly different' if is_noise else ''}"
+        )
+
+    def _interval(self, excess: np.ndarray, clusters: np.ndarray | None) -> Interval:
+        """Return the interval; where it ends at the fewest or the most labels, those beyond cannot be excluded either."""
+        places = np.log(self.labels).tolist()
+        found = crossing_interval(excess, places, what="the probe's hits less those of the prompts", clusters=clusters)
+        if found.low is None or found.high is None:
+            return found
+        beyond = [f"{significant(self.labels[0])} or fewer"] * (found.low <= places[0])
+        beyond += [f"{significant(self.labels[-1])} or more"] * (found.high >= places[-1])
+        method = "; ".join([found.method, *beyond])
+        return Interval(float(np.exp(found.low)), float(np.exp(found.high)), method)
+
+
+def labels_a_class(number: int | float) -> str:  # noqa: PYI041 (a checker of types at run time tells them apart)
+    """Return a number of labels in words.
+
+    Example:
+        >>> labels_a_class(1.0), labels_a_class(90.0), labels_a_class(12.5)
+        ('1 label a class', '90 labels a class', '12.5 labels a class')
+    """
+    return f"{significant(number)} {'label' if number == 1 else 'labels'} a class"

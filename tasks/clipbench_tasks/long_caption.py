@@ -1,0 +1,286 @@
+"""Long captions: does the model find their images, and how much of such a caption does it use?
+
+Retrieval on the captions as they are, cut by the model where needed; the captions that are longer than the window; recall@1 by
+the tokens kept, and the effective length; and the same fact stated early, in the middle, late or beyond the window
+(``position_probe``).
+
+**recall@1 by the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
+tokens, start and end among them, for n = 5, 10, 15, ...; finally it is left whole, and the model cuts it to its context.
+In image-to-text retrieval, all captions of the gallery are cut alike.
+
+**Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of that of
+the whole captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that one is the
+value. Only the query is cut in this direction, so a hit depends on the query's own beginning alone. Its interval holds the
+lengths at which recall cannot be told from that share of the end (``crossing_interval``): noise lets a curve come near early, and resamples more so. It is undefined where recall@1 of the whole captions cannot be told from chance.
+Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a plot as the length after which
+the gain is small.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from clipbench.data import Dataset
+from clipbench.errors import NoTokenCounts, UsageError
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.ranking import cross_ranks, recall_at_k
+from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import significant
+from clipbench.results.record import Metric
+from clipbench.stats.crossings import crossing_interval
+from clipbench.stats.estimators import Estimator, Samples
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
+from clipbench_tasks.position_probe import Count, probe
+from clipbench_tasks.retrieval import Retrieval
+from clipbench_tasks.tables import Rows, Table, at_rows, curve_of_means, stacked
+
+TO_IMAGE, TO_TEXT = "image_retrieval", "text_retrieval"
+"""Directions of retrieval: captions looking for their image, and images for a caption of theirs."""
+
+ROUNDING = 1e-12
+"""Rounding error of a mean of fractions: a constant model's recall may come out that much above chance."""
+
+TOKENS = "tokens"
+"""Unit of lengths."""
+
+METRICS = {
+    "caption_tokens": Definition("Tokens per caption", "Mean number of tokens of a caption before any is cut off."),
+    "truncated_fraction": Definition(
+        "Captions longer than the context", "Share of captions of which the model cuts something off."
+    ),
+    "tokens_lost": Definition(
+        "Tokens cut off per caption", "Mean number of tokens of a caption beyond the model's context."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class LongCaption(Task):
+    """Retrieval with long captions, whole and cut to growing lengths, and the position probe."""
+
+    name = "long-caption"
+    version = 1
+    summary = "recall on long captions against the tokens kept, effective length, position of a fact"
+    needs_model = True
+    question = (
+        "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens; and one fact is stated "
+        "early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption counts?"
+    )
+    scoring = (
+        "The effective length is the number of tokens with which R@1 reaches most of that of the whole captions, 95 % unless "
+        "another share was set. In the position probe the true one of two captions has to score higher; a tie scores what a coin flip would."
+    )
+
+    ks: tuple[int, ...] = (1, 5, 10)
+    tokens: tuple[int, ...] = (5, 10, 15, 20, 30, 40, 60, 77, 100, 125, 150, 200, 248, 350, 512)
+    """Numbers of tokens to keep, as far as the model's context and the longest caption go."""
+    share: float = 0.95
+    """Share of the whole captions' recall that the effective length must reach."""
+
+    def __post_init__(self) -> None:
+        for name, numbers in (("ks", self.ks), ("tokens", self.tokens)):
+            if not numbers or min(numbers) < 1:
+                raise UsageError(f"task long-caption: {name} = {list(numbers)}, expected numbers from 1 up")
+        if not 0 < self.share < 1:
+            raise UsageError(f"task long-caption: share = {self.share}, expected a fraction between 0 and 1")
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row a query and a row an item of the position probe. Needs captions.
+
+        Images that only the probe uses are not part of the gallery.
+        """
+        dataset.require("captions", "caption_image")
+        assert dataset.caption_image is not None
+        captioned = np.unique(dataset.caption_image)
+        gallery = replace(dataset.take(captioned), labels=None)
+        whole = Retrieval(ks=self.ks).evaluate(gallery, embedder, rng)
+        try:
+            prefixes = Prefixes(list(gallery.captions or ()), embedder.count_tokens)
+            cut = _tokens_kept(gallery, embedder, prefixes=prefixes, tokens=self.tokens, share=self.share)
+            probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
+        except NoTokenCounts as error:
+            cut = _undefined(str(error), share=self.share)
+            probed = probe(dataset, embedder, rng, count=None, reason=str(error))
+        queries = {**whole.samples, **_rows_of_data(whole.samples, captioned)}
+        for name, values in cut.samples.items():
+            is_of_direction = queries["direction"] == name.partition("/")[0]
+            queries[name] = at_rows(values, is_of_direction, len(is_of_direction))
+        return Evaluation(
+            samples=stacked(queries, probed.samples),
+            measures={**whole.measures, **cut.measures, **probed.measures},
+            curves={**whole.curves, **cut.curves, **probed.curves},
+            controls={**whole.controls, **cut.controls, **probed.controls},
+            arrays=whole.arrays,
+            neighbours={**whole.neighbours, **_rows_of_data(whole.neighbours, captioned)},
+            notes=(*cut.notes, *probed.notes),
+            subsets=probed.subsets,
+        )
+
+
+def _rows_of_data(samples: Mapping[str, np.ndarray], captioned: Rows) -> Table:
+    """Return the columns of image rows, with rows of the data set instead of the gallery's; -1 (no image) stays."""
+    images = [name for name in samples if name == "image" or name.endswith("_image")]
+    rows = np.append(captioned, -1)
+    return {name: rows[samples[name]] for name in images}
+
+
+def _tokens_kept(
+    gallery: Dataset, embedder: Embedder, *, prefixes: "Prefixes", tokens: Sequence[int], share: float
+) -> Evaluation:
+    """Return hits by tokens kept, lengths of captions, and tokens that are cut off.
+
+    Columns are named ``DIRECTION/...`` and have a value for each query of that direction, in order.
+    """
+    context = embedder.info.context_length
+    end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
+    lengths = [*sorted({n for n in tokens if n < end}), end]
+    columns: dict[str, np.ndarray] = {}
+    images = unit(embedder.images(gallery.images))
+    owner, n_empty = gallery.caption_image, 0
+    assert owner is not None
+    for n in lengths:
+        texts = prefixes.texts if n == end else prefixes.fitting(n)
+        n_empty = max(n_empty, texts.count(""))
+        by_image, by_text = cross_ranks(images, unit(embedder.texts(texts)), owner)
+        columns[f"{TO_IMAGE}/recall@1/{n}_tokens"] = recall_at_k(by_text, 1)
+        columns[f"{TO_TEXT}/recall@1/{n}_tokens"] = recall_at_k(by_image, 1)
+    curves = {
+        f"{way}_recall@1_by_tokens": curve_of_means(
+            map(float, lengths),
+            [(columns[f"{way}/recall@1/{n}_tokens"], clusters) for n in lengths],
+            x_label="tokens kept",
+            y_label="recall@1",
+        )
+        for way, clusters in ((TO_IMAGE, owner), (TO_TEXT, None))
+    }
+    columns[f"{TO_IMAGE}/n_tokens"] = n_tokens = prefixes.n_tokens.astype(np.float64)
+    if context is not None:
+        columns[f"{TO_IMAGE}/truncated"] = (n_tokens > context).astype(np.float64)
+        columns[f"{TO_IMAGE}/tokens_lost"] = np.maximum(n_tokens - context, 0)
+    return Evaluation(
+        samples=columns,
+        measures=define(_measures(lengths, len(gallery), context, share=share), _definitions(share)),
+        curves=curves,
+        notes=(f"not a single word of {n_empty} captions fits into {lengths[0]} tokens",) if n_empty else (),
+    )
+
+
+def _undefined(reason: str, *, share: float) -> Evaluation:
+    """Return the undefined measures of a model that counts no tokens."""
+    missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
+    missing["truncated_fraction"] = "fraction"
+    measures = {name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
+    return Evaluation(samples={}, measures=define(measures, _definitions(share)))
+
+
+def _definitions(share: float) -> dict[str, Definition]:
+    reached = f"reaches {significant(100 * share)} % of what the whole captions give"
+    length = Definition(
+        "Effective length", f"Tokens of a caption with which text-to-image R@1 {reached}.", is_headline=True
+    )
+    return {"effective_length": length, **METRICS}
+
+
+def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> dict[str, Measure]:
+    measures: dict[str, Measure] = {
+        "effective_length": EffectiveLength(
+            columns=tuple(f"{TO_IMAGE}/recall@1/{n}_tokens" for n in lengths),
+            lengths=tuple(float(n) for n in lengths),
+            share=share,
+            chance=1 / n_images,
+        ),
+        "caption_tokens": Mean(column=f"{TO_IMAGE}/n_tokens", unit=TOKENS, higher_is_better=None),
+    }
+    if context is None:
+        reason = "the model does not say how many tokens it takes"
+        measures["truncated_fraction"] = Fixed(value=None, reason=reason)
+        measures["tokens_lost"] = Fixed(value=None, reason=reason, unit=TOKENS)
+        return measures
+    measures["truncated_fraction"] = Mean(column=f"{TO_IMAGE}/truncated", higher_is_better=False)
+    measures["tokens_lost"] = Mean(column=f"{TO_IMAGE}/tokens_lost", unit=TOKENS, higher_is_better=False)
+    return measures
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveLength(Definition):
+    """The length at which a curve of recall reaches a share of its end, with that of ``crossing_interval``."""
+
+    columns: tuple[str, ...]
+    """Hits at each length; the last are those of the whole captions."""
+    lengths: tuple[float, ...]
+    """Lengths in tokens, ascending."""
+    share: float
+    chance: float
+    """Recall at random."""
+
+    def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
+        """Return the length; None where the end of the curve cannot be told from chance."""
+        end = Mean(column=self.columns[-1]).metric(samples, rng)
+        if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
+            reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
+            return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
+        length = Estimator("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
+        hits, clusters = zip(*(defined(samples, name) for name in self.columns), strict=True)
+        recall = np.column_stack(hits)
+        interval = crossing_interval(
+            recall - self.share * recall[:, -1:], self.lengths, what="recall less its share", clusters=clusters[0]
+        )
+        statistic = Statistic(
+            function=length, columns=self.columns, unit=TOKENS, higher_is_better=None, interval=interval
+        )
+        return self.define(statistic.metric(samples, rng))
+
+
+class Prefixes:
+    """Texts that can be cut at the end of any word.
+
+    The number of words that fit is guessed from the tokens of each distinct word alone, and settled by counting the
+    prefix itself and the one that is a word longer: a tokenizer need not treat words one by one. A longer prefix is
+    assumed to have no fewer tokens.
+
+    Example:
+        >>> texts = Prefixes(["a red  cube", "it"], lambda texts: np.array([len(text.split()) + 2 for text in texts]))
+        >>> texts.n_tokens.tolist(), texts.fitting(4), texts.fitting(2)
+        ([5, 3], ['a red', 'it'], ['', ''])
+    """
+
+    def __init__(self, texts: Sequence[str], count: Count) -> None:
+        self.texts = list(texts)
+        self.n_tokens = count(self.texts)
+        """Tokens of each whole text."""
+        self._count = count
+        self._ends = [[match.end() for match in re.finditer(r"\S+", text)] for text in self.texts]
+        self._n_words = np.array([len(ends) for ends in self._ends], np.int64)
+        self._guesses = self._guessed()
+
+    def fitting(self, n_tokens: int) -> list[str]:
+        """Return each text, or its longest beginning of whole words that takes at most ``n_tokens``.
+
+        It is the empty text if the first word is already too long.
+        """
+        n_kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
+        whole = self.n_tokens <= n_tokens
+        over = rows = np.flatnonzero(~whole)
+        while len(over := over[(n_kept[over] > 0) & (self._taken(over, n_kept[over]) > n_tokens)]):
+            n_kept[over] -= 1
+        while len(rows := rows[n_kept[rows] < self._n_words[rows]]):
+            rows = rows[self._taken(rows, n_kept[rows] + 1) <= n_tokens]
+            n_kept[rows] += 1
+        return [text if whole[row] else self._cut(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
+
+    def _taken(self, rows: Rows, n_words: Rows) -> Rows:
+        return self._count([self._cut(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
+
+    def _cut(self, row: int, n_words: int) -> str:
+        return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""
+
+    def _guessed(self) -> list[Rows]:
+        """Return the tokens of the first word of each text, the first two, ..., with words counted one by one."""
+        words = [text.split() for text in self.texts]
+        distinct = sorted({word for words_of_one in words for word in words_of_one})
+        start_and_end = int(self._count([""])[0])
+        alone = dict(zip(distinct, (self._count(distinct) - start_and_end).tolist(), strict=True))
+        return [start_and_end + np.cumsum([alone[word] for word in text_words], dtype=np.int64) for text_words in words]

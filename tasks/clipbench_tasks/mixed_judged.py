@@ -1,0 +1,138 @@
+"""Mixed retrieval on data with judgements, such as MixBench, whose documents are texts, images or both already.
+
+All that ``retrieval`` measures on such data, once more with each modality centred, and how often a text comes first where a
+text looks for images alone. The means are those of the images and of the texts of the documents; a document that is both is
+the mean of its two centred vectors.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
+from clipbench.errors import DataError, VectorError
+from clipbench.evaluation.task import Evaluation
+from clipbench.metrics.relevance import judged_answers
+from clipbench.metrics.shift import correction_maps
+from clipbench.metrics.similarity import score_blocks
+from clipbench.models.protocol import Embedder
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench_tasks import judged
+from clipbench_tasks.tables import Column, Rows, Table, Vectors
+
+IMAGE, TEXT, BOTH = range(3)
+"""Kinds of a document: an image, a text, or one of each."""
+CENTRED = "centred"
+"""Name of what is measured with each modality centred."""
+ZERO = "centring leaves a vector without a direction: it is the mean of its modality"
+PREFERENCES = {"text_preference": (TEXT, IMAGE), "image_preference": (IMAGE, TEXT)}
+"""The modality of the first document, and that of all relevant documents."""
+NO_IMAGE_ALONE = "no query is a text whose relevant documents are all images without a text"
+
+
+def evaluation(
+    dataset: Dataset,
+    judgements: Judgements,
+    embedder: Embedder,
+    ks: tuple[int, ...],
+    definitions: Mapping[str, Definition],
+) -> Evaluation:
+    """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts.
+
+    Args:
+        definitions: those of the task's own metrics.
+
+    Raises:
+        DataError: no document has an image, or none a text; or no query has a relevant document.
+    """
+    kinds = _kinds(judgements.documents)
+    for kind, words in ((IMAGE, "an image"), (TEXT, "a text")):
+        if not np.isin(kinds, (kind, BOTH)).any():
+            raise DataError(f"data set {dataset.id}: no document has {words}: expected documents of both kinds")
+    search = judged.search_of(dataset, judgements, embedder)
+    base = judged.evaluation(search, ks)
+    columns = dict(_columns(search, kinds, ks))
+    if f"{CENTRED}/ndcg@{max(ks)}" in columns:
+        columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
+    measures, controls = _measures(base.measures, columns, kinds)
+    named = {name: definitions[name] for name in (*PREFERENCES, "centring_gain")}
+    return replace(
+        base,
+        samples={**base.samples, **columns},
+        measures={**base.measures, **define(measures, named)},
+        controls={**base.controls, **define(controls, named)},
+        subsets={CENTRED: "Each modality centred"},
+        question="",  # the task's own
+        notes=(*base.notes, *(() if "centring_gain" in columns else (ZERO,))),
+    )
+
+
+def _kinds(items: JudgedItems) -> Rows:
+    """Return what each query or document is."""
+    has_text, has_image = np.array([bool(text) for text in items.texts]), items.images != NO_IMAGE
+    return np.where(has_text & has_image, BOTH, np.where(has_text, TEXT, IMAGE))
+
+
+def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterator[tuple[str, Column]]:
+    """Yield the preferences of each query, and each metric with each modality centred, where that is possible."""
+    yield from _preferences("", search, kinds, *search.vectors)
+    texts, images = search.parts[1]
+    maps = correction_maps(images, texts, kind="centring")
+    try:
+        queries, documents = (
+            judged.item_vectors(items, maps.text(texts), maps.image(images))
+            for items, (texts, images) in zip((search.queries, search.documents), search.parts, strict=True)
+        )
+    except VectorError:
+        return
+    yield from _preferences(f"{CENTRED}/", search, kinds, queries, documents)
+    levels, answers = judged_answers(queries, documents, search.relevant, without=search.left_out)
+    for name, values in judged.values(levels, search.relevant, answers.ranks, ks).items():
+        yield f"{CENTRED}/{name}", values
+
+
+def _preferences(
+    subset: str, search: judged.Search, kinds: Rows, queries: Vectors, documents: Vectors
+) -> Iterator[tuple[str, Column]]:
+    """Yield how much of what comes first is of another kind than all that is relevant; NaN where that is of several."""
+    shares = {name: np.full(len(search.queries.ids), np.nan) for name in PREFERENCES}
+    for rows, scores in score_blocks(queries, documents):
+        for line, each in zip(scores, search.left_out[rows], strict=True):
+            line[each] = -np.inf
+        is_first = scores == scores.max(axis=1, keepdims=True)
+        for name, (kind, _) in PREFERENCES.items():
+            shares[name][rows] = is_first[:, kinds == kind].sum(axis=1) / is_first.sum(axis=1)
+    of_relevant = kinds[search.relevant.document]
+    for name, (_, right) in PREFERENCES.items():
+        n_others = np.bincount(search.relevant.query, of_relevant != right)
+        shares[name][(n_others > 0) | (_kinds(search.queries) != TEXT)] = np.nan
+        yield f"{subset}{name}", shares[name]
+
+
+def _measures(
+    of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows
+) -> tuple[dict[str, Measure], dict[str, Measure]]:
+    """Return the metrics of centred vectors, the preference for texts and the gain from centring; and the controls."""
+    undefined = Fixed(value=None, reason=ZERO)
+    measures: dict[str, Measure] = {}
+    for name, measure in of_retrieval.items():
+        column = f"{CENTRED}/{name}"
+        if isinstance(measure, Mean):
+            is_there = column in columns
+            measures[column] = replace(measure, column=column, is_headline=False) if is_there else undefined
+    controls: dict[str, Measure] = {}
+    for subset in ("", f"{CENTRED}/"):
+        text, image = (f"{subset}{name}" for name in PREFERENCES)
+        chance = float((kinds == TEXT).mean())
+        if text not in columns:
+            measures[text] = undefined
+            continue
+        has_queries = not np.isnan(columns[text]).all()
+        preference = Mean(column=text, chance=chance, higher_is_better=False)
+        measures[text] = preference if has_queries else Fixed(value=None, reason=NO_IMAGE_ALONE, higher_is_better=False)
+        controls[image] = Mean(column=image, higher_is_better=False)
+    has_gain = "centring_gain" in columns
+    measures["centring_gain"] = Mean(column="centring_gain", unit="difference", chance=0.0) if has_gain else undefined
+    return measures, controls

@@ -1,0 +1,373 @@
+"""Mixed retrieval: in a corpus of images and texts, does a caption find the right document, whichever of the two it is?
+
+Each image is a document: as the image itself, as its first caption, or as both, which is the mean of the two unit vectors,
+scaled to length 1. Its other captions are the queries, so that no query is a document. The share of documents that are texts
+goes from none to all; in one more corpus, a third each are texts, images and both, as in MixBench. Which are which is drawn
+once: a document that is a text at one share is one at all larger shares.
+
+All is measured twice: as it is, and with each modality centred. GR-CLIP subtracts its mean from each modality; the means here
+are those of the images and of the first captions of the data, which no query enters, and queries take that of captions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from clipbench.data.dataset import Dataset
+from clipbench.errors import MissingPart, UsageError, VectorError
+from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.ranking import Answers, Ranks, expected_rank
+from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
+from clipbench.metrics.shift import correction_maps
+from clipbench.metrics.similarity import score_blocks, unit
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import counted, shortest
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
+from clipbench_tasks import mixed_judged
+from clipbench_tasks.mixed_judged import BOTH, CENTRED, IMAGE, TEXT, ZERO
+from clipbench_tasks.tables import (
+    CERTAIN,
+    Asked,
+    Column,
+    Items,
+    Rows,
+    Table,
+    Vectors,
+    curve_of_means,
+    neighbours_of_answers,
+    tie_rate,
+)
+
+DIRECTION = "mixed"
+THIRDS = "thirds"
+"""The corpus of a third each."""
+UNDEFINED = Fixed(value=None, reason=ZERO)
+
+
+class Documents(NamedTuple):
+    """The captions of the data as documents and as queries."""
+
+    images: Rows
+    """Row of the image of each document."""
+    texts: Rows
+    """Row of the caption of each."""
+    queries: Rows
+    """Rows of the captions that search."""
+    right: Rows
+    """The document that each looks for."""
+
+
+class Corpus(NamedTuple):
+    """A corpus, and the kind of each of its documents."""
+
+    name: str
+    title: str
+    kinds: Rows
+
+
+class Found(NamedTuple):
+    """The results of all queries in a corpus."""
+
+    answers: Answers
+    first_is_text: Column
+    """Share of the documents with the highest score that are texts; likewise of images."""
+    first_is_image: Column
+
+
+def corpus_name(share: float) -> str:
+    """Return the name of the corpus of a share of texts, such as ``texts=50``."""
+    return f"texts={shortest(100 * share)}"
+
+
+HALF = 0.5
+"""Share of texts at which recall and the preference for texts are metrics; at all others they are points of curves."""
+OF_HALF = corpus_name(HALF)
+
+
+@dataclass(frozen=True)
+class MixedRetrieval(Task):
+    """nDCG and recall in corpora of images and texts, and the preference for texts, before and after centring."""
+
+    name = "mixed-retrieval"
+    version = 1
+    summary = "nDCG in a corpus of images and texts by the share of texts, before and after centring"
+    question = "In a corpus of images and texts, does a caption find the right document, whichever of the two that is?"
+    scoring = (
+        "Each image is one document, as the image or as its first caption, and its other captions search for it; a tie scores"
+        " what a random order would."
+    )
+
+    ks: tuple[int, ...] = (1, 5, 10)
+    shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+    def __post_init__(self) -> None:
+        if not self.ks or min(self.ks) < 1:
+            raise UsageError(f"task mixed-retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
+        if HALF not in self.shares or not all(0 <= share <= 1 for share in self.shares):
+            raise UsageError(
+                f"task mixed-retrieval: shares = {list(self.shares)}, expected numbers from 0 to 1, {HALF} among them"
+            )
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row a query. Needs images with two captions or more, or judgements of texts and images."""
+        if dataset.judgements is not None:
+            return mixed_judged.evaluation(dataset, dataset.judgements, embedder, self.ks, definitions(self.ks))
+        dataset.require("captions", "caption_image")
+        assert dataset.captions is not None
+        documents = documents_of(dataset)
+        captions = unit(embedder.texts(dataset.captions))
+        images = unit(embedder.images([dataset.images[row] for row in documents.images.tolist()]))
+        queries, texts = captions[documents.queries], captions[documents.texts]
+        corpora = list(corpora_of(len(images), sorted(self.shares), rng))
+        found = searched(queries, images, texts, corpora, documents.right)
+        notes = list(_notes(documents))
+        try:
+            maps = correction_maps(images, texts, kind="centring")
+            centred = searched(maps.text(queries), maps.image(images), maps.text(texts), corpora, documents.right)
+            found |= {f"{name}/{CENTRED}": each for name, each in centred.items()}
+        except VectorError:
+            notes.append(ZERO)
+        kinds = next(corpus.kinds for corpus in corpora if corpus.name == OF_HALF)
+        samples = {
+            **_shown(dataset, documents, kinds, found[OF_HALF].answers),
+            **_columns(found, corpora, documents.right, self.ks),
+        }
+        documents_of_half = np.where(kinds[:, None] == TEXT, texts, images)
+        shown_texts, shown_images = _texts_and_images(dataset, documents, kinds)
+        return Evaluation(
+            samples=samples,
+            measures=_measures(found, corpora, self.ks),
+            controls=_controls(found, self.ks),
+            curves=_curves(samples, corpora, self.ks),
+            neighbours=neighbours_of_answers(
+                Asked(samples["sample_id"].tolist(), queries, documents.right),
+                found[OF_HALF].answers,
+                Items(documents_of_half, np.arange(len(kinds)), shown_texts.tolist(), shown_images),
+            ),
+            subsets={
+                name: title
+                for corpus in corpora
+                for name, title in (
+                    (corpus.name, corpus.title),
+                    (f"{corpus.name}/{CENTRED}", f"{corpus.title}, centred"),
+                )
+            },
+            notes=tuple(notes),
+        )
+
+
+def documents_of(dataset: Dataset) -> Documents:
+    """Return which captions are documents and which search.
+
+    Raises:
+        MissingPart: no image has a second caption.
+    """
+    assert dataset.captions is not None and dataset.caption_image is not None
+    images, firsts, place = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
+    others = np.setdiff1d(np.arange(len(dataset.captions)), firsts)
+    if not len(others):
+        raise MissingPart(dataset.id, "a second caption of some image, which looks for the image's document")
+    captions = np.array(dataset.captions, object)
+    queries = others[captions[others] != captions[firsts[place[others]]]]
+    if not len(queries):
+        raise MissingPart(dataset.id, "second caption in other words than the first")
+    return Documents(images, firsts, queries, place[queries])
+
+
+def corpora_of(n: int, shares: Sequence[float], rng: np.random.Generator) -> Iterator[Corpus]:
+    """Yield the corpora of n documents: by the share of texts, and of a third each."""
+    order = rng.permutation(n)
+    for share in shares:
+        words = {0.0: "Images alone", 1.0: "Texts alone"}.get(share, f"{shortest(100 * share)} % texts")
+        yield Corpus(corpus_name(share), words, np.where(order < round(share * n), TEXT, IMAGE))
+    yield Corpus(THIRDS, "A third each texts, images and both", order % 3)
+
+
+def searched(
+    queries: Vectors, images: Vectors, texts: Vectors, corpora: Sequence[Corpus], right: Rows
+) -> dict[str, Found]:
+    """Return what is found in each corpus, from three products of queries and documents for all of them."""
+    total = images + texts
+    has_direction = np.abs(total).max(axis=1, keepdims=True) > 0
+    both = unit(np.where(has_direction, total, images))  # a mean without a direction, of opposite vectors, is the image
+    parts: dict[str, list[tuple[np.ndarray, ...]]] = {corpus.name: [] for corpus in corpora}
+    assert (IMAGE, TEXT, BOTH) == (0, 1, 2)
+    for blocks in zip(*(score_blocks(queries, documents) for documents in (images, texts, both)), strict=True):
+        rows, scores = blocks[0][0], [block for _, block in blocks]
+        for corpus in corpora:
+            parts[corpus.name].append(_found(np.choose(corpus.kinds, scores), corpus.kinds, right[rows]))
+    found = {}
+    for name, each in parts.items():
+        above, tied, own, first, top, *first_is = (np.concatenate(columns) for columns in zip(*each, strict=True))
+        found[name] = Found(Answers(Ranks(above, tied, np.ones_like(above)), right, own, first, top), *first_is)
+    return found
+
+
+def _found(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows, right: Rows) -> tuple[np.ndarray, ...]:
+    """Return how many score above and level with the right one, its score, the first, its score, and its kinds' shares."""
+    rows = np.arange(len(scores))
+    own, first = scores[rows, right], scores.argmax(axis=1)
+    top = scores[rows, first]
+    is_first = scores == top[:, None]
+    shares = [is_first[:, kinds == kind].sum(axis=1) / is_first.sum(axis=1) for kind in (TEXT, IMAGE)]
+    return (scores > own[:, None]).sum(axis=1), (scores == own[:, None]).sum(axis=1) - 1, own, first, top, *shares
+
+
+def _columns(found: Mapping[str, Found], corpora: Sequence[Corpus], right: Rows, ks: tuple[int, ...]) -> Table:
+    """Return what each query scores in each corpus; a query that a preference is not of has NaN."""
+    kinds = {corpus.name: corpus.kinds[right] for corpus in corpora}
+    columns: Table = {}
+    for name, each in found.items():
+        kind = kinds[name.partition("/")[0]]
+        columns |= {f"{name}/{metric}": values for metric, values in _values(each.answers.ranks, ks).items()}
+        columns[f"{name}/text_preference"] = np.where(kind == IMAGE, each.first_is_text, np.nan)
+        columns[f"{name}/image_preference"] = np.where(kind == TEXT, each.first_is_image, np.nan)
+    if f"{OF_HALF}/{CENTRED}" in found:
+        before, after = (columns[f"{OF_HALF}{part}/ndcg@{max(ks)}"] for part in ("", f"/{CENTRED}"))
+        columns[f"{OF_HALF}/centring_gain"] = after - before
+    return columns
+
+
+def _values(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
+    """Return nDCG at the last k and recall at each, of queries with a single right document."""
+    queries = np.arange(len(ranks.better))
+    levels = Levels(queries, ranks.better, ranks.tied + 1, np.ones_like(queries), np.ones(len(queries)))
+    relevant = Relevant(queries, np.zeros_like(queries), np.ones_like(queries))
+    ndcg = {f"ndcg@{max(ks)}": ndcg_at_k(levels, relevant, max(ks))}
+    return ndcg | {f"recall@{k}": relevant_recall_at_k(levels, relevant, k) for k in ks}
+
+
+def _measures(found: Mapping[str, Found], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Measure]:
+    """Return nDCG in each corpus, and of that of half texts recall, the preference for texts and the gain from centring."""
+    n, last = len(corpora[0].kinds), f"ndcg@{max(ks)}"
+    constant = Ranks(np.zeros(1, np.int64), np.full(1, n - 1), np.ones(1, np.int64))
+    by_chance = {name: float(values[0]) for name, values in _values(constant, ks).items()}
+    certain = Fixed(value=None, reason=f"every query hits, whatever the model: there are only {n} documents")
+    measures: dict[str, Measure] = {}
+    for corpus in corpora:
+        for subset in (corpus.name, f"{corpus.name}/{CENTRED}"):
+            own: dict[str, Measure] = {}
+            for name, chance in by_chance.items():
+                if corpus.name == OF_HALF or name == last:
+                    column, is_headline = f"{subset}/{name}", subset == OF_HALF and name == last
+                    mean = Mean(column=column, chance=chance, is_headline=is_headline)
+                    own[column] = certain if chance >= CERTAIN else mean
+            if corpus.name == OF_HALF:
+                own[f"{subset}/text_preference"] = Mean(
+                    column=f"{subset}/text_preference",
+                    chance=float((corpus.kinds == TEXT).mean()),
+                    higher_is_better=False,
+                    is_headline=subset == OF_HALF,
+                )
+            measures |= own if subset in found else dict.fromkeys(own, UNDEFINED)
+    gain = f"{OF_HALF}/centring_gain"
+    is_centred = f"{OF_HALF}/{CENTRED}" in found
+    measures[gain] = Mean(column=gain, unit="difference", chance=0.0) if is_centred else UNDEFINED
+    return define(measures, definitions(ks))
+
+
+def _controls(found: Mapping[str, Found], ks: tuple[int, ...]) -> dict[str, Measure]:
+    """Return how often an image comes before the right text, and the rate of ties, in the corpus of half texts."""
+    names = [f"{subset}/image_preference" for subset in (OF_HALF, f"{OF_HALF}/{CENTRED}") if subset in found]
+    controls: dict[str, Measure] = {name: Mean(column=name, higher_is_better=False) for name in names}
+    controls[f"{OF_HALF}/tie_rate"] = tie_rate(found[OF_HALF].answers.ranks.tied > 0)
+    return define(controls, definitions(ks))
+
+
+def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
+    """Return the definitions of the metrics and controls, which all are of a corpus."""
+    last = max(ks)
+    return {
+        f"ndcg@{last}": Definition(
+            f"nDCG@{last}", f"1 / log2(rank + 1) of the right document where it is among the first {last}, else 0."
+        ),
+        **{
+            f"recall@{k}": Definition(f"R@{k}", f"Share of the captions with the right document among the first {k}.")
+            for k in ks
+        },
+        "text_preference": Definition(
+            "Text before the right image",
+            "Share of captions with a text as nearest document, among those whose right document is an image.",
+        ),
+        "centring_gain": Definition(
+            f"Gain from centring in nDCG@{last}",
+            f"nDCG@{last} with each modality centred, less that without, over the same captions.",
+        ),
+        "image_preference": Definition(
+            "Image before the right text",
+            "Share of captions with an image as nearest document, among those whose right document is a text.",
+            "text_preference",
+        ),
+        "tie_rate": Definition(
+            "Ties with the right document",
+            "Share of the captions whose right document ties with another one.",
+            f"ndcg@{last}",
+        ),
+    }
+
+
+def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Curve]:
+    """Return each metric by the share of texts, with its intervals; the preference only where there are both kinds."""
+    last = max(ks)
+    columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}"), **{f"recall@{k}": (f"recall@{k}", f"R@{k}") for k in ks}}
+    columns["text_preference"] = ("text_preference", "text before the right image")
+    curves = {}
+    for name, (column, label) in columns.items():
+        for part, end in (("", ""), (f"/{CENTRED}", f"_{CENTRED}")):
+            points = {}
+            for corpus in corpora:
+                key, share = f"{corpus.name}{part}/{column}", float((corpus.kinds == TEXT).mean())
+                if corpus.name != THIRDS and key in samples and (share or name != "text_preference"):
+                    points[share] = defined(samples, key)
+            points = {share: point for share, point in points.items() if len(point[0])}
+            if points:
+                x_label = "share of texts among the documents"
+                curves[f"{name}_by_share{end}"] = curve_of_means(
+                    points, list(points.values()), x_label=x_label, y_label=label
+                )
+    return curves
+
+
+def _shown(dataset: Dataset, documents: Documents, kinds: Rows, answers: Answers) -> Table:
+    """Return what each query is, what it looks for and what came first, in a corpus of documents of some kinds."""
+    assert dataset.captions is not None
+    captions, names = np.array(dataset.captions, object), np.array(dataset.caption_names(), object)
+    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
+    rank = expected_rank(answers.ranks)
+    of_image = documents.images[documents.right]
+    texts, images = _texts_and_images(dataset, documents, kinds)
+    return {
+        "sample_id": np.array([f"text:{name}" for name in names[documents.queries]], object),
+        "direction": np.full(len(rank), DIRECTION, object),
+        "cluster": np.array(dataset.image_ids, object)[of_image],
+        "image": of_image,
+        "margin": 1.5 - rank,
+        "caption": captions[documents.queries],
+        "right_text": texts[documents.right],
+        "right_image": images[documents.right],
+        "chosen_text": texts[answers.first],
+        "chosen_image": images[answers.first],
+        "right_cosine": right,
+        "chosen_cosine": chosen,
+        f"{DIRECTION}_margin": right - chosen,
+        f"{DIRECTION}_rank": rank,
+    }
+
+
+def _texts_and_images(dataset: Dataset, documents: Documents, kinds: Rows) -> tuple[np.ndarray, Rows]:
+    """Return the text of each document, empty for an image, and the row of its image, -1 for a text."""
+    texts = np.where(kinds == IMAGE, "", np.array(dataset.captions, object)[documents.texts])
+    return texts, np.where(kinds == TEXT, -1, documents.images)
+
+
+def _notes(documents: Documents) -> Iterator[str]:
+    n_without = len(documents.images) - len(np.unique(documents.right))
+    if n_without:
+        yield (
+            f"no caption searches for {counted(n_without, 'document')}: its image has no other caption, or none in other"
+            " words than the first"
+        )

@@ -1,0 +1,104 @@
+"""Sentences say what their intervals carry, and no more."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
+from clipbench.stats.intervals import wilson
+from clipbench_reports.evidence.findings import Finding, claim, mark_of, not_better, skill
+from clipbench_reports.sections.section import load_section
+
+
+def evaluation(task: str, metrics: dict[str, Metric], **changes: Any) -> EvaluationRecord:
+    record = {"task": task, "task_version": 1, "params": {}, "dataset": DatasetRecord(id="here"), "status": "ok"}
+    return EvaluationRecord(**{**record, "metrics": metrics, **changes})
+
+
+def findings(record: EvaluationRecord) -> list[Finding]:
+    return load_section(record.task).summary(record)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "higher_is_better", "expected"),
+    [
+        (0.51, 0.61, True, "good"),
+        (0.50, 0.60, True, "level"),  # an end of the interval is in it
+        (0.40, 0.50, True, "level"),
+        (0.39, 0.49, True, "weak"),
+        (0.39, 0.49, False, "good"),
+        (0.51, 0.61, False, "weak"),
+        (0.51, 0.61, None, "plain"),
+        (None, None, True, "plain"),
+    ],
+)
+def test_only_an_interval_without_chance_is_good_or_weak(
+    low: float | None, high: float | None, higher_is_better: bool | None, expected: str
+) -> None:
+    value = 0.55 if low is None or high is None else (low + high) / 2
+    metric = Metric(value=value, low=low, high=high, chance=0.5, higher_is_better=higher_is_better)
+    assert claim("Right in {value}", metric).mark == expected
+
+
+def test_one_hit_is_not_better_than_a_chance_of_a_hit_in_25_runs() -> None:
+    low, high, _ = wilson(1.0, 100)
+    metric = Metric(value=0.01, low=low, high=high, n=100, chance=0.0004, higher_is_better=True)
+    assert low is not None and low > 0.0004  # though the interval excludes it
+    found = claim("Right in {value}", metric)
+    assert found.mark == "level" and found.text == "Right in 1.0 % [0.1, 5.4]; chance is 0.0 %."
+
+
+def test_a_sentence_on_several_metrics_is_corrected_for_their_number() -> None:
+    low, high, _ = wilson(61.0, 100)
+    likely = Metric(value=0.61, low=low, high=high, n=100, chance=0.5, higher_is_better=True)
+    low, high, _ = wilson(50.0, 100)
+    even = replace(likely, value=0.5, low=low, high=high)
+    assert mark_of([likely]) == "good" and not_better({"a": likely}) == {}
+    assert not_better({"a": likely, "b": even}) == {"not significantly different from chance": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "chance", "higher_is_better", "expected"),
+    [
+        (1.0, 0.25, True, 1.0),
+        (0.0, 0.25, True, -1.0),
+        (0.0, 0.25, False, 1.0),
+        (1.0, 0.25, False, -1.0),
+        (0.25, 0.25, False, 0.0),
+        (0.1, 0.0, False, -0.1),
+        (0.5, 0.25, None, 0.0),
+        (0.5, None, True, 0.0),
+        (None, 0.5, True, 0.0),
+        (-0.1, 0.0, True, 0.0),
+        (1.5, 1.0, True, 0.0),
+    ],
+)
+def test_skill_is_one_at_the_best_and_minus_one_at_the_worst(
+    value: float | None, chance: float | None, higher_is_better: bool | None, expected: float
+) -> None:
+    assert skill(Metric(value=value, chance=chance, higher_is_better=higher_is_better)) == expected
+
+
+def test_a_task_without_a_section_is_told_by_its_headlines() -> None:
+    metric = Metric(value=0.4, low=0.3, high=0.5, chance=0.25, n=90, higher_is_better=True)
+    metrics = {
+        "other": metric,
+        "wins": replace(metric, title="Longest caption wins", is_headline=True),
+        "swap/wins": replace(metric, title="Longest caption wins", is_headline=True),
+    }
+    found = findings(evaluation("mine", metrics, subsets={"swap": "Words swapped"}))
+    assert [each.text for each in found] == [
+        "Longest caption wins: 40.0 % [30.0, 50.0] of 90 samples; chance is 25.0 %.",
+        "Longest caption wins (words swapped): 40.0 % [30.0, 50.0] of 90 samples; chance is 25.0 %.",
+    ]
+    assert [each.mark for each in found] == ["good", "good"]
+
+
+def test_a_name_cannot_turn_the_direction_of_its_sentence() -> None:
+    (found,) = findings(evaluation("zero-shot", {}, status="failed", reason="\u202eno"))
+    assert found.text == "Failed: zero-shot@here – \N{FIRST STRONG ISOLATE}\u202eno\N{POP DIRECTIONAL ISOLATE}"
+
+
+FACTS = {"n": 900, "chance": 0.5, "higher_is_better": True}
+BAD, GOOD = Metric(value=0.2, low=0.15, high=0.25, **FACTS), Metric(value=0.9, low=0.88, high=0.92, **FACTS)  # type: ignore[arg-type]

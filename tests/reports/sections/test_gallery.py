@@ -1,0 +1,164 @@
+"""The worst failures are shown with their images, and what is not there to show is said."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.results.run import Run
+from clipbench.results.shown_samples import LISTED
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
+from clipbench_reports.sections import composition, zero_shot
+from clipbench_reports.sections.gallery import (
+    MAX_LETTERS,
+    Fact,
+    Failure,
+    Gallery,
+    PageBudget,
+    address,
+    around_difference,
+)
+
+MakeRun = Callable[..., Run]
+ROOM = 1_000_000
+N = 30
+
+
+def words_of(failure: Failure) -> dict[str, str]:
+    """Return what is said under each term, as it is read from left to right."""
+    return {fact.term: " ".join(filter(None, fact[1:4])) for fact in failure.facts}
+
+
+def classified(n: int = N) -> dict[str, Any]:
+    """Return a table in which all samples but the first are wrong, the last by the most."""
+    return {
+        "image": [f"{k:032x}" for k in range(n)],
+        "label": [f"right {k}" for k in range(n)],
+        "predicted": [f"wrong {k}" for k in range(n)],
+        "acc1": [1.0, *[0.0] * (n - 1)],
+        "confidence": [0.5] * n,
+        "margin": [-k / 100 for k in range(n)],
+        "right_cosine": [0.2] * n,
+        "chosen_cosine": [0.2 + k / 100 for k in range(n)],
+    }
+
+
+def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_images_of_the_open_ones(
+    make_run: MakeRun, parts: SimpleNamespace
+) -> None:
+    near = {
+        "sample_id": ["s29", "s29", "s28", "s1"],
+        "place": [1, 2, 1, 1],
+        "text": ["wrong", "right", "other " * 50, "far"],
+        "image": ["a" * 32, "", "", "b" * 32],
+        "cosine": [0.5, 0.25, 0.125, 0.1],
+        "is_right": [False, True, False, False],
+        "label_set": ["", "", "kind", ""],
+    }
+    samples = {
+        **{name: np.array(column) for name, column in classified().items()},
+        "sample_id": [f"s{k}" for k in range(N)],
+    }
+    run = make_run({"zero-shot@d": {"samples": samples, "neighbours": near}})
+    parts.write_thumbnails(run.folder, ["a" * 32, "b" * 32])
+    evidence = Evidence(run, run.result.evaluations[0])
+    found = zero_shot.misnamed(evidence, PageBudget(ROOM))
+    first, second = found.failures[0].nearest
+    assert first[:3] == ("wrong", "0.5000", False) and first.address.startswith("data:image/webp")
+    assert second == ("right", "0.2500", True, "")
+    assert found.failures[1].nearest == []  # of another label set
+    assert len(found.folded) == 20 and not any(each.address for failure in found.folded for each in failure.nearest)
+    assert zero_shot.misnamed(evidence, PageBudget(10)).failures[0].nearest[0].address == ""
+    (run.folder / run.result.evaluations[0].files["neighbours"]).write_bytes(b"PAR1")
+    damaged = zero_shot.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM))
+    assert len(damaged.failures) == LISTED and damaged.failures[0].nearest == []
+
+
+def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang: Callable[..., Gallery]) -> None:
+    found = hang(zero_shot.misnamed, **classified())
+    assert len(found.failures) == LISTED and len(found.shown) + len(found.folded) == LISTED
+    told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class less"
+    assert found.note.startswith(told)
+    worst = found.failures[0]
+    assert worst.facts == [
+        Fact("True class", "right 29", "0.2000"),
+        Fact("Taken for", "wrong 29", "0.4900"),
+        Fact("Margin", "", "−0.2900"),
+        Fact("Confidence", "50.0 %"),
+    ]
+    (image,) = worst.images
+    assert image.alt == "An image of “right 29”, taken for “wrong 29”."
+    assert image.address.startswith("data:image/webp;base64,UklGR")
+
+
+def test_images_stop_where_the_room_ends_and_the_note_counts_what_is_shown(hang: Callable[..., Gallery]) -> None:
+    one = len(hang(zero_shot.misnamed, **classified()).failures[0].images[0].address)
+    assert hang(zero_shot.misnamed, room=one * 3 + 1, **classified()).note.startswith("The 3 worst of 29")
+    with pytest.raises(MissingEvidence, match="would make the page too large"):
+        hang(zero_shot.misnamed, room=one - 1, **classified())
+
+
+@pytest.mark.parametrize("digest", ["../result", "/etc/passwd", "", "00\n", "<script>", "g" * 32])
+def test_only_a_hash_finds_an_image(make_run: MakeRun, parts: SimpleNamespace, digest: str) -> None:
+    run = make_run({"task@data": {}})
+    parts.write_thumbnails(run.folder, ["ab" * 16])
+    assert address(run, "ab" * 16)
+    assert address(run, digest) == ""
+
+
+def test_a_damaged_image_is_not_shown(make_run: MakeRun, parts: SimpleNamespace) -> None:
+    run = make_run({"task@data": {}})
+    parts.write_thumbnails(run.folder, ["ab" * 16])
+    (run.folder / "thumbs" / f"{'ab' * 16}.webp").write_bytes(b"<html>")
+    assert address(run, "ab" * 16) == ""
+
+
+def test_cosines_have_as_many_decimals_as_it_takes_to_see_which_is_higher(hang: Callable[..., Gallery]) -> None:
+    table = classified(3) | {"acc1": [0.0] * 3, "margin": [-0.2, -0.00042, 0.0]}
+    table |= {"right_cosine": [-0.1, 0.30001, 0.3], "chosen_cosine": [0.1, 0.30043, 0.3]}
+    found = [words_of(each) for each in hang(zero_shot.misnamed, **table).failures]
+    assert [(each["True class"].split()[-1], each["Taken for"].split()[-1], each["Margin"]) for each in found] == [
+        ("−0.1000", "0.1000", "−0.2000"),
+        ("0.30001", "0.30043", "−0.00042"),
+        ("0.3000", "0.3000", "0.0000"),
+    ]
+
+
+def test_long_texts_are_cut_to_where_they_part_and_short_ones_are_whole() -> None:
+    assert around_difference("a cat", "a dog") == ("a cat", "a dog")
+    long = "漢字" * 300
+    one, other = around_difference(f"{long}甲{long}", f"{long}乙{long}")
+    assert one[:200].index("甲") == other[:200].index("乙") and len(one) == len(other) == MAX_LETTERS
+    assert around_difference("x" * 400, "y" * 10)[1] == "y" * 10
+
+
+def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., Gallery]) -> None:
+    table = {
+        "image": ["a" * 32] * 2,
+        "subset": [""] * 2,
+        "one/text_acc": [1.0, 1.0],
+        "two/text_acc": [0.0, np.nan],
+        "text_margin": [-0.1, 0.2],
+        "caption": ["a cat"] * 2,
+        "preferred": ["a dog"] * 2,
+        "right_cosine": [0.3, 0.5],
+        "chosen_cosine": [0.4, 0.3],
+    }
+    assert len(hang(composition.mistaken, **table).failures) == 1
+
+
+def test_a_caption_of_five_thousand_letters_is_cut_and_nothing_is_turned_around(hang: Callable[..., Gallery]) -> None:
+    table = classified() | {"label": ["\u202eword " * 1000] * N}
+    label, *_ = hang(zero_shot.misnamed, **table).failures[0].facts
+    assert len(label.words) == MAX_LETTERS and label.words.endswith("…")
+
+
+def test_a_share_that_is_not_used_is_there_for_the_next_and_the_whole_is_never_exceeded() -> None:
+    page = PageBudget(1000, n_shares=4)
+    assert not page.share().take("x" * 251)
+    assert page.share().take("x" * 333)
+    assert page.share(2).take("x" * 600) and page.left == 67
+    assert page.n_shares == 0
+    assert not page.share().take("x" * 68) and page.left == 67

@@ -1,0 +1,121 @@
+"""Items looked for in vain are shown with what came first instead, and a misjudged fact where its captions part."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.results.run import Run
+from clipbench_reports.evidence.evidence import NotAsked
+from clipbench_reports.page.report import write_report
+from clipbench_reports.sections.gallery import Fact, Failure, Gallery
+from clipbench_reports.sections.long_caption import misjudged
+from clipbench_reports.sections.retrieval import unfound
+
+MakeRun = Callable[..., Run]
+NAN = np.nan
+
+
+def words_of(failure: Failure) -> dict[str, str]:
+    """Return what is said under each term, as it is read from left to right."""
+    return {fact.term: " ".join(filter(None, fact[1:4])) for fact in failure.facts}
+
+
+def recorded(**changes: Any) -> dict[str, Any]:
+    """Return two queries each way; the second of each did not find its answer first."""
+    return {
+        "image": ["a" * 32, "b" * 32] * 2,
+        "direction": ["image_retrieval"] * 2 + ["text_retrieval"] * 2,
+        "image_retrieval_rank": [1.0, 7.0, NAN, NAN],
+        "text_retrieval_rank": [NAN, NAN, 1.0, 1.5],
+        "caption": ["a cat", "a dog"] * 2,
+        "chosen_caption": ["", "", "a cat", "a horse"],
+        "chosen_image": ["a" * 32, "a" * 32, "", ""],
+        "right_cosine": [0.5, 0.3124, 0.5, 0.25],
+        "chosen_cosine": [0.5, 0.4011, 0.5, 0.26],
+        "image_retrieval_margin": [0.0, -0.0887, NAN, NAN],
+        "text_retrieval_margin": [NAN, NAN, 0.0, -0.01],
+        **changes,
+    }
+
+
+def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_with_its_cosine(
+    hang: Callable[..., Gallery],
+) -> None:
+    (only,) = hang(unfound("image_retrieval"), **recorded()).failures
+    assert [(image.role, bool(image.address)) for image in only.images] == [
+        ("Right", True),
+        ("Came first", True),
+    ]
+    assert only.images[0].address != only.images[1].address
+    assert only.images[0].alt == "The image of “a dog”; the right answer came at rank 7."
+    assert only.facts == [
+        Fact("Caption", "a dog"),
+        Fact("Right", "", "0.3124", "at rank 7"),
+        Fact("Came first", "", "0.4011"),
+        Fact("Margin", "", "−0.0887"),
+    ]
+
+
+def test_the_widest_margin_of_cosines_comes_first_whatever_the_rank(hang: Callable[..., Gallery]) -> None:
+    table = recorded(image_retrieval_rank=[2.0, 7.0, NAN, NAN], image_retrieval_margin=[-0.2, -0.0887, NAN, NAN])
+    found = hang(unfound("image_retrieval"), **table)
+    assert [words_of(each)["Caption"] for each in found.failures] == ["a cat", "a dog"]
+
+
+def test_a_tie_for_the_first_place_names_nothing_that_came_first(hang: Callable[..., Gallery]) -> None:
+    tied = recorded(
+        image_retrieval_rank=[1.0, 1.5, NAN, NAN], chosen_cosine=[0.5, 0.3124, 0.5, 0.26], chosen_image=["b" * 32] * 4
+    )
+    (only,) = hang(unfound("image_retrieval"), **(tied | {"image_retrieval_margin": [0, 0.0, NAN, NAN]})).failures
+    assert [image.role for image in only.images] == [""]
+    assert words_of(only) == {"Caption": "a dog", "Right": "0.3124 at rank 1.50, tied", "Margin": "0.0000"}
+
+
+def test_a_direction_that_was_not_asked_has_nothing_to_say(hang: Callable[..., Gallery]) -> None:
+    with pytest.raises(NotAsked):
+        hang(unfound("image_image"), **recorded())
+    with pytest.raises(NotAsked):
+        hang(misjudged, **recorded())
+
+
+def probed() -> dict[str, Any]:
+    """Return a query and three items of the position probe: right, wrong and tied."""
+    start = "The sky is blue and nothing moves. " * 20
+    return {
+        "image": ["a" * 32] * 4,
+        "sample_id": ["query", "p/0", "p/1", "p/2"],
+        "direction": ["image_retrieval", *["position"] * 3],
+        "place": ["", "late", "late", "beyond"],
+        "fact_token": [NAN, 60.0, 61.0, 90.0],
+        "margin": [-5.0, 0.1, -0.02, 0.0],
+        "caption": ["a query", *[f"{start}There is a red cube."] * 3],
+        "chosen_caption": ["", *[f"{start}There is a red cone."] * 3],
+        "right_cosine": [0.1, 0.5, 0.5, 0.5],
+        "chosen_cosine": [0.4, 0.4, 0.52, 0.5],
+    }
+
+
+def test_hostile_words_are_words_on_the_page(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> None:
+    hostile = parts.hostile
+    table = recorded(caption=[hostile] * 4, chosen_caption=[hostile] * 4)
+    probe = {
+        name: [hostile if isinstance(each, str) and name != "direction" else each for each in column]
+        for name, column in probed().items()
+    }
+    run = make_run(
+        {
+            "retrieval@data": {"samples": {name: np.array(column) for name, column in table.items()}},
+            "long-caption@data": {"samples": {name: np.array(column) for name, column in probe.items()}},
+        }
+    )
+    write_report([run], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    body = page.partition("<body")[2]
+    assert body.count("&lt;script&gt;alert") >= 4 and '<script>alert("1")' not in body
+    for words in re.findall(r"<dd>(.*?)</dd>", body, re.DOTALL):
+        assert re.fullmatch(r'<bdi(?: data-whole="[^"<]*")?>[^<]*</bdi>', words, re.DOTALL)

@@ -1,0 +1,88 @@
+"""The runs below a folder are found as they come, change and go, and a hostile one costs a row."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.errors import ClipbenchError
+from clipbench.results.record import Metric
+from clipbench_reports.view import runs as view_runs
+from clipbench_reports.view.runs import Column, Row, Runs, listed, metric_columns
+
+
+@pytest.fixture
+def runs(tmp_path: Path, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(view_runs, "PAUSE", 0.0)
+    monkeypatch.setattr(view_runs, "PATIENCE", 60.0)
+    parts.write_run(tmp_path / "series/step-1", {"retrieval@scenes": parts.retrieval(np.random.default_rng(0), n=4)})
+    return tmp_path
+
+
+def test_runs_that_come_change_and_go_are_seen(runs: Path) -> None:
+    found = Runs(runs)
+    (row,) = found.rows()
+    assert (row.place, row.data, row.tasks) == ("series/step-1", ["scenes"], ["retrieval"])
+    before = found.version
+    assert found.rows() == [row] and found.version == before
+    shutil.copytree(runs / "series/step-1", runs / "other")
+    assert {each.place for each in found.rows()} == {"series/step-1", "other"} and found.version > before
+    result = json.loads((runs / "other/result.json").read_text())
+    (runs / "other/result.json").write_text(json.dumps({**result, "model": {"ref": "renamed"}}))
+    assert {each.model for each in found.rows()} >= {"renamed"}
+    shutil.rmtree(runs / "other")
+    assert [each.place for each in found.rows()] == ["series/step-1"]
+
+
+def test_hostile_folders_cost_a_row_each(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_runs, "MOST_BYTES", 1 << 20)
+    for name in ("link", "huge", "deep", "pipe", "other"):
+        (runs / name).mkdir()
+    (runs / "link/result.json").symlink_to("/etc/passwd")
+    (runs / "outside").symlink_to("/etc")
+    (runs / "round").symlink_to(runs)
+    (runs / "huge/result.json").write_bytes(b"[" + b" " * (1 << 20) + b"]")
+    (runs / "deep/result.json").write_text("[" * 100_000)
+    os.mkfifo(runs / "pipe/result.json")
+    (runs / "other/result.json").write_text('{"schema_version": 1, "evaluations": [7, {"metrics": {"a": 1}}]}')
+    faults = {row.place: row.fault for row in Runs(runs).rows()}
+    assert faults.pop("series/step-1") == ""
+    words = {"link": "leads out", "outside": "leads out", "huge": "more than 1,048,576 bytes", "deep": "nested",
+             "pipe": "FIFO", "other": "is not a clipbench result"}  # fmt: skip
+    assert faults.keys() == words.keys()
+    assert all(words[place] in fault for place, fault in faults.items()), faults
+
+
+def test_a_run_that_becomes_a_link_to_elsewhere_is_not_read(
+    runs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    found = Runs(runs)
+    (row,) = found.rows()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.move(runs / "series/step-1", elsewhere / "run")
+    (runs / "series/step-1").symlink_to(elsewhere / "run")
+    with pytest.raises((ClipbenchError, KeyError)):
+        found.open(row.id)
+
+
+def row(name: str, model: str, value: float | None) -> Row:
+    column = Column("Top-1 accuracy", "zero-shot@a", Metric(value=value))
+    return Row(id=name, folder=Path(name), place=name, model=model, created=name, columns={"acc": column})
+
+
+def test_runs_are_filtered_sorted_and_grouped() -> None:
+    rows = [row("1", "b", 0.5), row("2", "a", None), row("3", "b", 0.9), row("4", "a", 0.7)]
+
+    def order(**asked: Any) -> str:
+        return "".join(each.id for each in listed(rows, **asked))
+
+    assert order() == "4321" and order(is_rising=True) == "1234"
+    assert order(sort="acc") == "3412" and order(sort="acc", is_rising=True) == "1432"
+    assert order(sort="acc", is_grouped=True) == "4231"
+    assert order(sort="nothing") == "1234" and order(words="B") == "31"
+    assert metric_columns(rows)["acc"].title == "Top-1 accuracy"
