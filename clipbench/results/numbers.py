@@ -34,6 +34,8 @@ DECIMALS = {
     "count": 0,
     "bytes": 0,
 }
+COUNTED = ("bytes", "tokens", "labels")
+"""Units that the names of their metrics do not say: they stand behind the numbers."""
 MOST_DECIMALS = 4
 """Decimals of all other units, and the most that a change has."""
 
@@ -52,11 +54,11 @@ def number(value: Number | None, unit: str, least_decimals: int = 0) -> str:
 
 
 def quantity(value: Number | None, unit: str) -> str:
-    """Return a value with the symbol of its unit, where it has one.
+    """Return a value with its unit, where that counts something or has a symbol.
 
     Example:
-        >>> quantity(0.6234, "fraction"), quantity(1.5, "rank"), quantity(None, "fraction")
-        ('62.3 %', '1.5', '–')
+        >>> quantity(0.6234, "fraction"), quantity(512, "bytes"), quantity(1.5, "rank"), quantity(None, "fraction")
+        ('62.3 %', '512 bytes', '1.5', '–')
     """
     return _with_symbol(number(value, unit), unit)
 
@@ -264,7 +266,8 @@ def _change(value: Number | None, unit: str, *, is_signed: bool = True) -> str:
 
 
 def _with_symbol(text: str, unit: str) -> str:
-    return f"{text} {SYMBOLS[unit]}" if unit in SYMBOLS and text != NONE else text
+    symbol = SYMBOLS.get(unit, unit if unit in COUNTED else "")
+    return f"{text} {symbol}" if symbol and text != NONE else text
 
 
 def _signed(text: str) -> str:
