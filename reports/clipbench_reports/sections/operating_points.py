@@ -30,7 +30,7 @@ BY_COSINE = frozenset(f"{part}/{name}_by_cosine" for part in QUESTIONS for name 
 SHOWN = "p95"
 """The precision whose threshold is marked."""
 READINGS = {
-    "pairs": "Pairs of any image and any caption; all true ones together weigh as much as all false ones.",
+    "pairs": "Pairs of any image and any caption.",
     "answers": "Each image is classified once with its class in the list and once without it, where “none” is right.",
 }
 
@@ -44,7 +44,8 @@ def operating_points(part: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
         return facet_chart(
             Panel(x=x, y=fraction_axis("Precision and recall, %")),
             by_model,
-            reading=f"A cosine of at least the threshold is accepted. {READINGS[part]} Bands: 95 % intervals over images.",
+            reading=f"A cosine of at least the threshold is accepted. {READINGS[part]} By weight, {_share(models[0].evidence.evaluation)} "
+            "of all should be accepted. Bands: 95 % intervals over images.",
         )
 
     return draw
@@ -93,10 +94,10 @@ MEANINGS = {
     "its name",
 }
 PREVALENCE = {
-    "pairs": "If half of the pairs are true",
-    "answers": "If half of the images belong to no class in the list",
+    "pairs": "of the pairs are true",
+    "answers": "of the images belong to a class in the list",
 }
-"""The share of right answers that a precision is of: where they are rarer, it is lower."""
+"""The right answers that a precision is of: where they are rarer, it is lower."""
 LITTLE_ACCEPTED = "No threshold tells right from wrong"
 WANTED = 0.95
 """The precision that sentences are about."""
@@ -109,6 +110,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     return [
         _finding(
             part,
+            _share(evaluation),
             evaluation.metrics[name],
             evaluation.metrics.get(f"{part}/{RECALL}{SHOWN}"),
             evaluation.curves.get(f"{part}/precision_by_cosine"),
@@ -118,17 +120,25 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     ]
 
 
-def _finding(part: str, threshold: Metric, recall: Metric | None, precision: Curve | None) -> Finding:
+def _share(evaluation: EvaluationRecord) -> str:
+    """Return the prevalence in words."""
+    prevalence = evaluation.params.get("prevalence", 0.5)
+    return "half" if prevalence == 0.5 else f"{fmt.shortest(100 * prevalence)} %"
+
+
+def _finding(part: str, share: str, threshold: Metric, recall: Metric | None, precision: Curve | None) -> Finding:
     if threshold.value is None or recall is None or recall.value is None:
         highs = precision.high or [] if precision is not None else []
         is_bad = max((each for each in highs if each is not None), default=1.0) < WANTED  # else images may be too few
         text = f"{PARTS[part]}: {threshold.reason or NO_REASON}."
         return Finding("plain", text, weakness=LITTLE_ACCEPTED if is_bad else "")
-    share = f"{fmt.percent(recall.value)} %{interval_in_brackets(recall)}"
+    found = f"{fmt.percent(recall.value)} %{interval_in_brackets(recall)}"
     at = f"{fmt.number(threshold.value, 'cosine')}{interval_in_brackets(threshold)}"
-    words = MEANINGS[part].format(at=at, recall=share)
+    words = MEANINGS[part].format(at=at, recall=found)
     is_little = recall.high is not None and recall.high < ENOUGH
-    return Finding("plain", f"{PREVALENCE[part]}, 95 % {words}.", weakness=LITTLE_ACCEPTED if is_little else "")
+    return Finding(
+        "plain", f"If {share} {PREVALENCE[part]}, 95 % {words}.", weakness=LITTLE_ACCEPTED if is_little else ""
+    )
 
 
 def points(evidence: Evidence) -> Table:
@@ -156,7 +166,8 @@ def carried_over(evidence: Evidence) -> Table:
     own = evidence.evaluation
     rows = []
     for other in evidence.run.result.evaluations:
-        if other.task != own.task or other is own or other.status != "ok":
+        is_of_share = other.params.get("prevalence") == own.params.get("prevalence")
+        if other.task != own.task or other is own or other.status != "ok" or not is_of_share:
             continue
         for name, threshold in other.metrics.items():
             part, _, end = name.partition("/")
@@ -201,7 +212,7 @@ SECTION = Section(
     plots={
         "operating-points": Plot(
             summary="precision and recall by cosine threshold, of pairs and of answers that may be none",
-            definition="Precision is that of a stream in which half should be accepted.",
+            definition="Precision is that of a stream of which the share prevalence should be accepted, by default half.",
             draws=tuple(map(operating_points, QUESTIONS)),
         )
     },

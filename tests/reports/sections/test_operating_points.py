@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench_reports.evidence.evidence import Evidence
+from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey, NotAsked
 from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, points
 
 MakeRun = Callable[..., Run]
@@ -45,9 +47,21 @@ def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
         evidence(make_run({"operating-points@a": part("answers", 0.25, 0.3)}, name="b")).evaluation
     )
     assert answers.text.startswith(
-        "If half of the images belong to no class in the list, 95 % of the classes named at a cosine of at least 0.2500 ("
+        "If half of the images belong to a class in the list, 95 % of the classes named at a cosine of at least 0.2500 ("
     )
     assert answers.weakness == LITTLE_ACCEPTED
+
+
+def test_the_prevalence_is_said_and_thresholds_of_another_are_not_carried_over(make_run: MakeRun) -> None:
+    rare = {**part("pairs", 0.15, 0.8), "params": {"prevalence": 0.01}}
+    run = make_run({"operating-points@a": rare, "operating-points@b": part("pairs", 0.5, 0.1)})
+    (found,) = SECTION.findings(evidence(run).evaluation)
+    assert found.text.startswith("If 1 % of the pairs are true, 95 % of")
+    chart = SECTION.figures[0]([ModelEvidence(ModelKey("tiny", 0), evidence(run))])
+    assert "By weight, 1 % of all should be accepted." in chart.reading
+    for place in (0, 1):
+        with pytest.raises(NotAsked, match="thresholds of other data"):
+            carried_over(evidence(run, place))
 
 
 def test_what_has_no_threshold_is_said_with_the_reason(make_run: MakeRun) -> None:
