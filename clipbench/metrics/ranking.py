@@ -236,6 +236,8 @@ def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
         >>> one = np.array([1])
         >>> recall_at_k(Ranks(better=0 * one, tied=3 * one, tied_positives=one), k=1)  # one of four, at random
         array([0.25])
+        >>> recall_at_k(Ranks(better=one[:0], tied=one[:0], tied_positives=one[:0]), k=1)
+        array([], dtype=float64)
     """
     seen = k - ranks.better
     miss = np.ones(len(seen))
