@@ -120,19 +120,16 @@ def _files(path: Path) -> list[Path]:
     folders = (path / "data", path)
     nested = (path / "prod_hard_negatives", *folders)
     places = chain(
-        map(_tables, folders), ([file for name in NESTED for file in matching(place, name)] for place in nested)
+        map(manifest.tables_in, folders),
+        ([file for name in NESTED for file in matching(place, name)] for place in nested),
     )
     return next((files for place in places if (files := [file for file in place if _schema(file)])), [])
-
-
-def _tables(folder: Path) -> list[Path]:
-    return [file for file in matching(folder, "*") if file.suffix.lower() in manifest.READERS and is_file(file)]
 
 
 def _unread_note(path: Path) -> Iterator[str]:
     if is_folder(path):
         files = _files(path)
-        others = [file.name for file in _tables(files[0].parent) if file not in files]
+        others = [file.name for file in manifest.tables_in(files[0].parent) if file not in files]
         if others:
             yield f"not read, because they hold no contrasts: {', '.join(others)}"
 

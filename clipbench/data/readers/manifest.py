@@ -12,11 +12,13 @@ from clipbench.data.prompts import read_class_names
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.readers.table import ColumnTable, TableImage, find_roles, rows_of_split, table_dataset
 from clipbench.errors import DataError, UsageError, data_option
-from clipbench.untrusted.reading import entries, is_file, is_folder, open_text, parse_json, read_json, reading, shown
+from clipbench.untrusted.reading import is_file, is_folder, matching, open_text, parse_json, read_json, reading, shown
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 HEAD_CHARACTERS = 1 << 16
 """Characters read to recognise a file: enough for the first row of any."""
+VISIBLE = "[!.]*"
+"""Pattern of the names that are not hidden."""
 
 _NumberedRows = Iterator[tuple[int, Mapping[str, object]]]
 """Rows with their line or item numbers, from 1."""
@@ -82,10 +84,14 @@ def only_table(folder: Path, *, has_captions: bool) -> Path | None:
 
     Without captions, a table beside several folders is not it: they may be one folder a class.
     """
-    inside = entries(folder, DataError) if is_folder(folder) else []
-    tables = [file for file in inside if fits(file)]
-    n_folders = sum(map(is_folder, inside))
+    tables = tables_in(folder)
+    n_folders = sum(map(is_folder, matching(folder, VISIBLE)))
     return tables[0] if len(tables) == 1 and (has_captions or n_folders < 2) else None
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Return the tables in a folder, by name; hidden ones are left out, such as the record of ``clipbench data get``."""
+    return [file for file in matching(folder, VISIBLE) if fits(file)]
 
 
 def manifests_in(folder: Path) -> list[Path]:

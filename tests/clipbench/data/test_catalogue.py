@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data.catalogue.entries import (
-    CatalogueEntry,
-    catalogue,
-    check_size,
-)
+from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, catalogue, check_size
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
 from clipbench.data.reference import load_data
@@ -96,6 +92,7 @@ def test_an_entry_of_ten_lines_is_a_data_set(own_catalogue: Callable[[str], None
     write_birds(tmp_path / "birds")
     found = load_data("birds", DataOptions(data_root=tmp_path))
     assert (found.id, found.captions, found.labels) == ("birds", ["an owl", "an emu"], None)
+    assert found.revision == "abc", "the record of data get is no second table"
     own_catalogue('[coco]\ntitle = "mirror"\nkind = "retrieval"\nlicence = "ours"')
     assert (catalogue()["coco"].licence, catalogue()["coco"].places) == ("ours", ("coco",))
     with pytest.raises(Unavailable, match="looked for coco below"):
@@ -120,6 +117,7 @@ def test_a_folder_with_one_table_is_read_as_the_kind_of_its_entry_says(
 def write_birds(folder: Path, table: str = "image,caption\nphotos/a.png,an owl\nphotos/b.png,an emu\n") -> None:
     (folder / "photos").mkdir(parents=True)
     (folder / "captions.csv").write_text(table)
+    (folder / ORIGIN_FILE).write_text('{"revision": "abc"}')
     for name in ("a", "b"):
         Image.new("RGB", (4, 4)).save(folder / f"photos/{name}.png")
 

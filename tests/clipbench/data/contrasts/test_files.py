@@ -151,6 +151,9 @@ def test_a_manifest_of_ones_own(tmp_path: Path) -> None:
         Contrast("near/x", "near", (0,), ("yes", "no", "never"), ((True, False, False),), "g")
     ]
     assert contrasts(read(write(tmp_path / "matrix.jsonl", rows[1:])))[0][2:5] == ((0, 1), ("one", "two"), OWN)
+    for name in ("other.json", ".clipbench.json"):  # the second is the record of data get
+        write(tmp_path / name, {"revision": "abc"})
+    assert read(tmp_path).notes == ("not read, because they hold no contrasts: other.json",)
 
 
 def test_truth_in_words_is_not_taken_for_true(tmp_path: Path) -> None:
