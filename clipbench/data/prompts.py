@@ -81,9 +81,12 @@ def prompts_of(dataset: Dataset) -> Prompts:
 
 @cache
 def known_prompts(name: str) -> KnownPrompts:
-    """Return the published prompts of a table in ``prompts.toml``."""
-    text = files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8")
-    entry = tomllib.loads(text)[name]
+    """Return the published prompts of a table in ``prompts.toml``; raise UsageError where it has no such table."""
+    tables = tomllib.loads(files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8"))
+    if name not in tables:
+        hint = did_you_mean(name, tables)
+        raise UsageError(f"the catalogue has prompts = '{name}', and prompts.toml no such table: {hint}")
+    entry = tables[name]
     names = None if "class_names" not in entry else _listed(entry["class_names"])
     if names is not None and "classes" in entry:
         names = tuple(names[place] for place in entry["classes"])

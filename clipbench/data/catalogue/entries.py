@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -22,10 +22,18 @@ ORIGIN_FILE = ".clipbench.json"
 OWN_CATALOGUE = "CLIPBENCH_CATALOGUE"
 """Environment variable: a TOML file of the catalogue's form, for data or mirrors of one's own."""
 KINDS = ("classification", "retrieval", "contrasts", "attacks")
-FORMS = ("webdataset", "parquet", "archive", "urls", "script", "by-hand")
+FORMS = {
+    "webdataset": ("hub", "split"),
+    "parquet": ("hub",),
+    "archive": ("hub",),
+    "urls": ("urls",),
+    "script": ("hub",),
+    "by-hand": ("note",),
+}
+"""The forms of a source, and the fields that each needs."""
 NEEDS = (
-    f"an entry needs title, kind ({', '.join(KINDS)}) and licence; a [[NAME.source]] needs form ({', '.join(FORMS)}), and hub or"
-    " urls"
+    f"an entry needs title, kind ({', '.join(KINDS)}) and licence; a [[NAME.source]] needs form ({', '.join(FORMS)}), and hub,"
+    " urls or note"
 )
 FETCHABLE_FORMS = ("webdataset", "parquet", "archive", "urls")
 """Forms that ``clipbench data get`` can fetch."""
@@ -159,7 +167,10 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
         entries |= {name: read_entry(name, table, f"{OWN_CATALOGUE}: {own}") for name, table in tables.items()}
     for name, entry in entries.items():
         if entry.images is not None and (entry.images not in entries or entries[entry.images].images is not None):
-            raise UsageError(f"{OWN_CATALOGUE}: [{name}] has images = '{entry.images}', expected an entry with images")
+            file = f"{OWN_CATALOGUE}: {own}" if own else "catalogue.toml"
+            raise UsageError(
+                f"{file}: [{name}] has images = '{entry.images}', expected the name of an entry with images"
+            )
     return MappingProxyType(entries)
 
 
@@ -173,14 +184,7 @@ def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
     sources = table.get("source", [])
     if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
         raise UsageError(f"{place} has source = {shown(sources)}, expected [[{name}.source]]; {NEEDS}")
-    parts: list[tuple[type[CatalogueEntry | Source], Mapping[str, Any]]]
-    parts = [(CatalogueEntry, {key: value for key, value in table.items() if key != "source"})]
-    parts += [(Source, source) for source in sources]
-    for kind, given in parts:
-        known = {each.name for each in fields(kind)} - {"name", "sources"}
-        for key in given:
-            if key not in known:
-                raise UsageError(f"{place} has '{key}': {did_you_mean(key, known)}; {NEEDS}")
+    _refuse_misspelt({key: value for key, value in table.items() if key != "source"}, sources, place)
     own = {"name": name, "places": [name], **table, "sources": sources}
     try:
         entry = fitted(CatalogueEntry, own)
@@ -190,7 +194,24 @@ def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
     for field_name, value, known_values in chosen:
         if value not in known_values:
             raise UsageError(f"{place} has {field_name} '{value}': {did_you_mean(value, known_values)}; {NEEDS}")
+    for source in entry.sources:
+        lacking = next((each for each in FORMS[source.form] if not getattr(source, each)), None)
+        if lacking is not None:
+            raise UsageError(f"{place} has a source of form '{source.form}' without {lacking}; {NEEDS}")
     return replace(entry, size=sum(entry.shards)) if entry.shards else entry
+
+
+def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], place: str) -> None:
+    """Raise UsageError for a field that an entry, its sources or their files do not have: ``fitted`` passes over them."""
+    parts: list[tuple[type[CatalogueEntry | Source | WebFile], Mapping[str, Any]]]
+    parts = [(CatalogueEntry, table), *((Source, source) for source in sources)]
+    urls = [source["urls"] for source in sources if isinstance(source.get("urls"), list)]
+    parts += [(WebFile, file) for listed in urls for file in listed if isinstance(file, dict)]
+    for kind, given in parts:
+        known = {each.name for each in fields(kind)} - {"name", "sources"}
+        for key in given:
+            if key not in known:
+                raise UsageError(f"{place} has '{key}': {did_you_mean(key, known)}; {NEEDS}")
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:

@@ -37,7 +37,6 @@ def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:
         for source in entry.sources:
             assert bool(source.hub) == (source.form in ("webdataset", "parquet", "archive", "script"))
             assert bool(source.urls) == (source.form == "urls")
-            assert (source.form != "by-hand" or source.note) and (source.form != "webdataset" or source.split)
             assert source.revision is None or len(source.revision) >= 7
 
 
@@ -114,6 +113,15 @@ def test_a_folder_with_one_table_is_read_as_the_kind_of_its_entry_says(
     assert load_data("birds", DataOptions(data_root=tmp_path)).image_ids == ["emu/1.png", "owl/1.png"]
 
 
+def test_prompts_that_are_not_there_are_said(own_catalogue: Callable[[str], None], tmp_path: Path) -> None:
+    own_catalogue(TEN_LINES.format(kind="retrieval").replace("n_images", 'prompts = "imagnet"\nn_images'))
+    write_birds(tmp_path / "birds")
+    with pytest.raises(
+        UsageError, match=r"prompts = 'imagnet', and prompts.toml no such table: did you mean 'imagenet"
+    ):
+        load_data("birds", DataOptions(data_root=tmp_path))
+
+
 def write_birds(folder: Path, table: str = "image,caption\nphotos/a.png,an owl\nphotos/b.png,an emu\n") -> None:
     (folder / "photos").mkdir(parents=True)
     (folder / "captions.csv").write_text(table)
@@ -136,6 +144,11 @@ WHOLE = 'title = "x"\nkind = "retrieval"\nlicence = "ours"\n'
         (f'[birds]\n{WHOLE}[[birds.source]]\nfrom = "urls"', r"\[birds\] has 'from': did you mean 'form'"),
         (f"[birds]\n{WHOLE}source = 3", r"\[birds\] has source = 3, expected \[\[birds.source\]\]"),
         (f'[birds]\n{WHOLE}[[birds.source]]\nform = "zip"', r"\[birds\] has form 'zip': known: archive, by-hand"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "parquet"', r"\[birds\] has a source of form 'parquet' without hub; an entry"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "webdataset"\nhub = "a/b"', r"form 'webdataset' without split; an entry"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "urls"', r"form 'urls' without urls; an entry"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "urls"\nurls = [{{ url = "u", sha265 = "0" }}]', "'sha265': did you mean 'sha256'"),
+        (f"[birds]\n{WHOLE}images = 'coconut'", r"\[birds\] has images = 'coconut', expected the name of an entry"),
         ('birds = "x"', r"\[birds\] is 'x', expected a table; an entry needs"),
         ("[Birds]\nsource = []", r"\[Birds\] is a name with capitals, expected \[birds\]"),
         (f"[birds]\n{WHOLE}".replace("retrieval", "retrieve"), r"\[birds\] has kind 'retrieve': did you mean 'retrieval'"),
