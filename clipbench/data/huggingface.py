@@ -1,9 +1,11 @@
 """Data sets of Hugging Face's datasets library, in folders and on the Hub: labels, captions, contrasts or attacks."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from clipbench.data.attacks.files import attack_dataset, is_attack_table, read_attacks
 from clipbench.data.contrasts.schemas import (
@@ -18,6 +20,7 @@ from clipbench.data.contrasts.schemas import (
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import ImageRef
 from clipbench.data.prompts import names_for_prompts, read_class_names
+from clipbench.data.readers import webdataset
 from clipbench.data.readers.huggingface_rows import (
     PREFERRED_SPLITS,
     SAVED_FILES,
@@ -34,20 +37,12 @@ from clipbench.data.readers.huggingface_rows import (
 )
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.readers.table import ColumnTable, Roles, TableImage, find_roles, table_dataset
-from clipbench.errors import DataError, UsageError
+from clipbench.errors import DataError, Unavailable, UsageError
+from clipbench.hub import HubRequest, cached_first, gated, refusal
 from clipbench.untrusted.reading import is_file, matching, refuse_special_files
 
 if TYPE_CHECKING:
     import datasets
-
-from contextlib import suppress
-from pathlib import PurePosixPath
-from typing import NamedTuple
-from urllib.parse import quote
-
-from clipbench.data.readers import webdataset
-from clipbench.errors import Unavailable
-from clipbench.hub import HubRequest, cached_first, gated, refusal
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 
@@ -214,6 +209,9 @@ def _contrasts(
 
 def _columns_of(rows: "datasets.Dataset", kind: type) -> list[str]:
     return [name for name, feature in rows.features.items() if isinstance(feature, kind)]
+
+
+# -- the Hub
 
 
 class HubReference(NamedTuple):
