@@ -111,6 +111,9 @@ def test_a_folder_with_one_table_is_read_as_the_kind_of_its_entry_says(
     (tmp_path / "birds/photos/b.png").unlink()
     (tmp_path / "birds/photos").rmdir()
     assert load_data("birds", DataOptions(data_root=tmp_path)).image_ids == ["emu/1.png", "owl/1.png"]
+    own_catalogue(TEN_LINES.format(kind="retrieval"))
+    (tmp_path / "birds/captions.csv").write_text("image,caption\nowl/1.png,an owl\nemu/1.png,an emu\n")
+    assert load_data("birds", DataOptions(data_root=tmp_path)).captions == ["an owl", "an emu"]
 
 
 def test_prompts_that_are_not_there_are_said(own_catalogue: Callable[[str], None], tmp_path: Path) -> None:
