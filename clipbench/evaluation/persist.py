@@ -122,8 +122,6 @@ def write_thumbnails(
     """
     copies = kept / COPIES / f"{side}-{QUALITY[side]}"
     there = set(os.listdir(folder)) if folder.is_dir() else set()
-    if rows:
-        folder.mkdir(parents=True, exist_ok=True)
     for row in rows:
         name = f"{digests[row]}.webp"
         if name in there:
@@ -142,6 +140,7 @@ def write_thumbnails(
             data = encoded.getvalue()
             with suppress(MachineError):  # a cache that cannot be written to costs time, and nothing else
                 _write(copy, data)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             os.link(copy, folder / name)  # ten times as fast as writing a file
         except (OSError, NotImplementedError):  # another file system, one without links, a copy of another user

@@ -84,6 +84,8 @@ def test_an_image_that_is_there_is_not_drawn_again_and_a_bad_one_is_left_out(tmp
     (tmp_path / "aa.webp").write_bytes(b"here")
     write_thumbnails(data, ["aa", "bb"], [0, 1], tmp_path, kept=tmp_path / "cache")
     assert (tmp_path / "aa.webp").read_bytes() == b"here" and not (tmp_path / "bb.webp").exists()
+    write_thumbnails(data, ["aa", "bb"], [1], tmp_path / "none", kept=tmp_path / "cache")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_later_run_takes_the_copy_that_is_kept_unless_it_was_cut_off(tmp_path: Path) -> None:
