@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clipbench import plugins
@@ -10,12 +11,11 @@ from clipbench.checks.examination import examine
 from clipbench.data import DataOptions, Dataset, for_task, load_data
 from clipbench.errors import DataError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.explain import Expectation, Explanation, Inquiry
+from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, Reload
 from clipbench.evaluation.plan import RunOptions
 from clipbench.models.encoding.embedder import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
-from clipbench.models.protocol import Embedder, Model, ModelInfo
-from clipbench.models.reference import load_model
+from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.results.frames import as_frame
 from clipbench.results.numbers import change, counted, interval, quantity
 from clipbench.results.record import CheckFinding
@@ -151,17 +151,11 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
         return None, [found]
 
 
-def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tuple[str, Callable[[str], Model]]]:
+def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tuple[str, Reload]]:
     """Yield each other precision that a model could have, with a function that loads it; fp16 is for accelerators."""
-
-    def reload(precision: str) -> Model:
-        model = load_model(reference, replace(load, precision=precision))
-        assert isinstance(model, Model)
-        return model
-
     for precision in PRECISIONS if info.precision is not None else ():
         if precision != info.precision and not (precision == "fp16" and info.device == "cpu"):
-            yield precision, reload
+            yield precision, partial(load_embedder, reference, replace(load, precision=precision), workers=0)
 
 
 def _finding(explanation: Explanation) -> CheckFinding:

@@ -22,7 +22,8 @@ from clipbench.evaluation.published import Measured, published_names, with_publi
 from clipbench.evaluation.task import Task
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.facts.variants import variants
-from clipbench.models.protocol import Embedder, Model, Role, Vectors
+from clipbench.models.protocol import Embedder, Role, Vectors
+from clipbench.results.frames import as_frame
 from clipbench.results.record import Metric
 from clipbench.results.titles import first_headline
 from clipbench.seeding import generator
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _Score = tuple["pandas.DataFrame", Metric]
 """The samples of an evaluation by their ids, and its metric."""
+Reload = Callable[[Path], Embedder]
+"""Loads a model in another precision, with a store in a folder."""
 ALPHA = 0.05
 PUBLISHED = "published"
 """In place of a score: the value that was published for the same model, data and protocol."""
@@ -86,10 +89,7 @@ class Explanation:
 
     def frame(self) -> "pandas.DataFrame":
         """Return a row for each switch: switch, setting, value, change, low, high, p_value, is_towards."""
-        import pandas
-
-        columns = [part.name for part in fields(SwitchEffect)]
-        return pandas.DataFrame([asdict(each) for each in self.effects], columns=columns)
+        return as_frame([asdict(each) for each in self.effects], [part.name for part in fields(SwitchEffect)])
 
 
 class Expectation(NamedTuple):
@@ -162,7 +162,7 @@ class Inquiry:
         self.metric = with_published({self._metric: base}, measured)[self._metric]
         self.expected, self.source = _expected(expectation, self.metric, self._metric)
 
-    def explanation(self, reloads: Iterable[tuple[str, Callable[[str], Model]]] = ()) -> Explanation:
+    def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> Explanation:
         """Return the two scores, and the effect of each switch.
 
         Args:
@@ -201,7 +201,7 @@ class Inquiry:
         return pandas.DataFrame(dict(evaluation.samples)).set_index("sample_id").sort_index(), metric
 
     def _flips(
-        self, root: Path, reloads: Iterable[tuple[str, Callable[[str], Model]]]
+        self, root: Path, reloads: Iterable[tuple[str, Reload]]
     ) -> Iterator[tuple[str, str, Callable[[], _Score]]]:
         for setting, task in _other_templates(self.task, self.dataset):
             yield "templates", setting, partial(self._score, task, self._embedder)
@@ -210,12 +210,12 @@ class Inquiry:
             mixed = _Mixed(*(other if part in variant.changes else self._embedder for part in ("images", "texts")))
             yield variant.switch, variant.setting, partial(self._score, self.task, mixed)
 
-        def score_reloaded(reload: Callable[[str], Model], precision: str) -> _Score:
-            return self._score(self.task, StoreEmbedder(reload(precision), root, workers=0))
+        def score_reloaded(reload: Reload) -> _Score:
+            return self._score(self.task, reload(root))
 
         for precision, reload in reloads:
             setting = f"{precision} in place of {self._embedder.info.precision}"
-            yield "precision", setting, partial(score_reloaded, reload, precision)
+            yield "precision", setting, partial(score_reloaded, reload)
 
     def _effect(self, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric) -> SwitchEffect:
         """Return the paired difference of a score from that of the model as it is."""

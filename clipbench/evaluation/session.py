@@ -35,7 +35,7 @@ from clipbench.evaluation.targets import (
     slug,
 )
 from clipbench.files import alone_in, check_writable
-from clipbench.models.encoding.embedder import StoreEmbedder, encode_together, load_embedder
+from clipbench.models.encoding.embedder import encode_together, load_embedder
 from clipbench.models.encoding.pipeline import KnownImage
 from clipbench.models.encoding.store import memory_bytes
 from clipbench.models.facts.costs import tower_costs
@@ -343,8 +343,7 @@ class Ahead:
 
     def _encode(self, requests: Sequence[Request]) -> None:
         """Encode the images that tasks ask for first, in the batches in which they would ask for them."""
-        embedders = [each for each in self._loaded.values() if isinstance(each, StoreEmbedder)]
-        if len(embedders) < 2:
+        if len(self._loaded) < 2:
             return
         unforeseen = set[str | None]()
         for request in requests:
@@ -358,7 +357,7 @@ class Ahead:
             if images is None:
                 unforeseen.add(request.data)  # its batches are not known, and a later task finds them in the store
             else:
-                encode_together(embedders, dataset.images if self._is_lenient else images)
+                encode_together([*self._loaded.values()], dataset.images if self._is_lenient else images)
 
 
 def _free_memory(device: str | None) -> int:

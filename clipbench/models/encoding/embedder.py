@@ -398,17 +398,18 @@ def default_workers() -> int:
     return max(0, min(8, n_cores // current().n_here - 1))
 
 
-def encode_together(embedders: Sequence[StoreEmbedder], images: Sequence[ImageRef]) -> None:
+def encode_together(embedders: Sequence[Embedder], images: Sequence[ImageRef]) -> None:
     """Put the vectors of images into the store that several models lack, on one decode for those that lack the same ones.
 
     What cannot be read or encoded is left to the evaluation that needs it, as are models that preprocess images themselves.
+    Vectors that are given lack none.
 
     Raises:
         MachineError: the store cannot be written to, or a process was lost.
     """
     groups: dict[object, tuple[list[StoreEmbedder], list[Item]]] = {}
     for each in embedders:
-        if missing := each.lacking(images):
+        if isinstance(each, StoreEmbedder) and (missing := each.lacking(images)):
             group = (tuple(item.key for item in missing), each.info.image_size, each.batch_size)
             groups.setdefault(group, ([], missing))[0].append(each)
     for members, items in groups.values():
