@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipbench.data import DataOptions, Dataset, ImageRef, load_data
+from clipbench.data import DataOptions, Dataset, load_data
 from clipbench.data.images import rgb
 from clipbench.data.scenes import SCENES_VERSION, draw, primer_pair, scenes_dataset, training_pair
 from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError
@@ -51,7 +51,8 @@ class DatasetPairs:
     def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
         """Return an image with one of its captions, always the same for the same index and epoch."""
         rows = self._rows[self._starts[index] : self._starts[index + 1]]
-        return _rgb(self._images[index]), self._captions[rows[epoch % len(rows)]]
+        image = self._images[index]
+        return rgb(image.open(), image.name), self._captions[rows[epoch % len(rows)]]
 
     def captions(self) -> Iterator[str]:
         """Yield captions to learn a vocabulary from, without opening images."""
@@ -135,15 +136,6 @@ def _load_split(data: str, options: DataOptions) -> Dataset:
         except UsageError:
             pass  # the data have no splits, or the reference names one; any other mistake comes up again below
     return load_data(data, options)
-
-
-def _rgb(image: ImageRef) -> Image.Image:
-    try:
-        return rgb(image.open())
-    except BadImage:
-        raise
-    except Exception as error:  # Pillow raises several types for modes without a conversion
-        raise BadImage(image.name, f"{type(error).__name__}: {error}") from error
 
 
 class Batch(NamedTuple):

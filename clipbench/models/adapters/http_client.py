@@ -146,10 +146,8 @@ class Client:
         return bytes(content)
 
     def _broken(self, error: OSError | HTTPException) -> _Again:
-        reason, advice = (
-            error.reason if isinstance(error, urllib.error.URLError) else error,
-            "is a server running there?",
-        )
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        advice = "is a server running there?"
         said = f"the connection broke ({type(reason).__name__}: {reason})"
         if isinstance(reason, TimeoutError):
             said = f"no answer within {self.timeout:g} s"

@@ -24,7 +24,7 @@ from clipbench.hub import cache_only, cached_first, files_of, model_request
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import ModelInfo
+from clipbench.models.protocol import TOWERS, ModelInfo
 from clipbench.models.towers.checkpoint_file import needs_causal_tower, stretched_to
 from clipbench.models.towers.text_tower import (
     LOWERED,
@@ -72,7 +72,7 @@ AIMV2 = "aimv2"
 AIMV2_ADAPTER = "transformers adapter 2"
 """Takes the place of ``ADAPTER`` for AIMv2, whose texts without padding once lost their causal mask."""
 
-FEATURES = ("get_image_features", "get_text_features")
+FEATURES = TOWERS[1]
 CONSTANTS = "position_ids"
 """Suffix of constants that older versions of the library saved with the weights."""
 SIGLIP = (transformers.SiglipModel, transformers.Siglip2Model)

@@ -22,7 +22,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import DrawnImage, ImageRef, reading_notes
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.subset import without_images
-from clipbench.distributed.rounds import Rounds, current, portable
+from clipbench.distributed.rounds import LATE_SECONDS, Rounds, current, portable
 from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError
 from clipbench.files import default_root
 from clipbench.models.encoding.pipeline import (
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
 TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
-LATE_SECONDS = 60.0
-"""A network file system may show what another machine has stored so much later."""
 
 
 class Source(NamedTuple):
@@ -76,7 +74,7 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
 
     Args:
         root: folder of the store; None for the user's. The other options are those of ``StoreEmbedder``.
-        may_recall: take from the store what the model said of itself when it was last loaded (``models.recall``), and
+        may_recall: take from the store what the model said of itself when it was last loaded (``encoding.recall``), and
             load it when something is missing; for a process that runs no code of the user's.
 
     Raises:

@@ -271,7 +271,7 @@ def _joined(batches: list[Tensors]) -> Tensors:
 
 def placement(device: str, precision: str, batch_size: int | None) -> Placement:
     """Return device, precision and batch sizes, None for those of the device; fp32 on CUDA turns TF32 off; raise
-    UsageError where an unknown device, precision or batch size, or a device that this machine lacks."""
+    UsageError for an unknown device or precision, a batch size below 1, or a device that this machine lacks."""
     if precision not in DTYPES:
         raise UsageError(f"unknown precision '{precision}': {did_you_mean(precision, PRECISIONS)}")
     if batch_size is not None and batch_size < 1:

@@ -85,26 +85,26 @@ Models = Callable[[], list[Pixels]]
 
 
 @pytest.mark.parametrize(
-    ("models", "n_decoded"),
+    "models",
     [
-        (lambda: [Pixels("a"), Pixels("bb"), Pixels("ccc")], 11),
-        (lambda: [Pixels("a"), Pixels("bb", Resize(2)), Pixels("ccc", Resize(3, is_named=True))], 11),
-        (lambda: [Pixels("a", Resize(2, is_named=True)), Pixels("bb", Resize(2, is_named=True))], 11),
+        lambda: [Pixels("a"), Pixels("bb"), Pixels("ccc")],
+        lambda: [Pixels("a"), Pixels("bb", Resize(2)), Pixels("ccc", Resize(3, is_named=True))],
+        lambda: [Pixels("a", Resize(2, is_named=True)), Pixels("bb", Resize(2, is_named=True))],
     ],
 )
 def test_vectors_are_those_of_each_model_by_itself(
-    tmp_path: Path, images: list[FileImage], decoded: list[str], models: Models, n_decoded: int
+    tmp_path: Path, images: list[FileImage], decoded: list[str], models: Models
 ) -> None:
     single = [StoreEmbedder(model, tmp_path / "single", batch_size=4, workers=0).images(images) for model in models()]
     several = models()
     embedders = [StoreEmbedder(model, tmp_path / "several", batch_size=4, workers=0) for model in several]
     decoded.clear()
     encode_together(embedders, images)
-    assert len(decoded) == n_decoded
+    assert len(decoded) == 11
     for embedder, expected in zip(embedders, single, strict=True):
         assert embedder.images(images).tobytes() == expected.tobytes()
         assert embedder.counts().n_items()["images"] == 11
-    assert len(decoded) == n_decoded
+    assert len(decoded) == 11
     assert [model.batches for model in several] == [[4, 4, 3]] * len(several)
 
 
