@@ -88,7 +88,7 @@ def _equal_rows(rows: Float[np.ndarray, "n dim"]) -> list[list[int]]:
 def evaluation_mode(subject: Subject) -> CheckOutcome:
     """Look for dropout and batch normalisation that work as in training while the model encodes."""
     _ = subject.module  # without one there is nothing to see
-    training = subject.again.training
+    training = subject.repeated.training
     if not training:
         return healthy("no part of the module works in training mode while it encodes")
     first = ", ".join(training[:3]) + (", ..." if len(training) > 3 else "")
@@ -113,7 +113,7 @@ def batches(subject: Subject) -> CheckOutcome:
     """Encode the same image and text alone and among others of as many tokens, and (in full) in another order."""
     if subject.apart_twice > subject.limit:
         raise NotExamined("the same input has several vectors (see determinism)")
-    again, model = subject.again, subject.model
+    again, model = subject.repeated, subject.model
     found = {"image": again.image_among, "text": again.text_among}
     is_moved = again.is_moved
     if not subject.is_quick:
@@ -153,7 +153,7 @@ def _is_other_order(vectors: Float[np.ndarray, "n dim"], others: Float[np.ndarra
 
 def padding(subject: Subject) -> CheckOutcome:
     """Encode a text alone, beside a longer one, and (where tokens are shown) at full length."""
-    text, limit, again, facts = probing.TEXTS[0], subject.limit, subject.again, subject.tokens
+    text, limit, again, facts = probing.TEXTS[0], subject.limit, subject.repeated, subject.tokens
     if again.is_moved or max(subject.apart_twice, again.text_among) > limit:
         raise NotExamined("a text's vector changes in company of any length (see determinism and batches)")
     tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens

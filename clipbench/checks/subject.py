@@ -50,7 +50,7 @@ def apart(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) ->
     return float(np.linalg.norm(unit(one) - unit(other), axis=1).max())
 
 
-class Again(NamedTuple):
+class RepeatedEncodings(NamedTuple):
     """The first probe image and text, encoded alone once more and in company: how far their vectors move."""
 
     text: Float32[np.ndarray, "1 dim"]
@@ -137,21 +137,21 @@ class Subject:
         return self.embedder.probes or probing.encode_probes(self.model.encode_images, self.model.encode_texts)
 
     @cached_property
-    def again(self) -> Again:
+    def repeated(self) -> RepeatedEncodings:
         """The first probes once more, otherwise batched."""
         module = self.parts.module
         if module is None:
-            return self._encode_again([])
+            return self._encode_repeatedly([])
         with training_parts(module) as training:
-            return self._encode_again(training)
+            return self._encode_repeatedly(training)
 
-    def _encode_again(self, training: Sequence[str]) -> Again:
+    def _encode_repeatedly(self, training: Sequence[str]) -> RepeatedEncodings:
         images, texts = self.model.encode_images, self.model.encode_texts
         image, text = probing.probe_images()[:1], probing.TEXTS[0]
         alone, both = texts([text]), texts([LONG, text])
         image_alone, image_again = images(image), images(image)
         text_again = texts([text])
-        return Again(
+        return RepeatedEncodings(
             text=alone,
             twice=max(apart(image_alone, image_again), apart(alone, text_again)),
             image_among=apart(image_alone, self.probes.images[:1]),
@@ -165,10 +165,10 @@ class Subject:
     def apart_twice(self) -> float:
         """Distance of the vectors of one input that is encoded twice, of more inputs in the full form."""
         if self.is_quick:
-            return self.again.twice
+            return self.repeated.twice
         # An image of waves looks much alike after a random crop: those of the pairs do not.
         shown, encode = self.pairs.images[:N_TWICE], self.model.encode_images
-        return max(self.again.twice, apart(encode(shown), encode(shown)))
+        return max(self.repeated.twice, apart(encode(shown), encode(shown)))
 
     @cached_property
     def tokens(self) -> TokenFacts | None:

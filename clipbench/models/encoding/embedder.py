@@ -36,7 +36,7 @@ from clipbench.models.encoding.pipeline import (
     item_of,
     known_image,
 )
-from clipbench.models.encoding.recall import Memory, Recalled, memory_of
+from clipbench.models.encoding.recall import LoadCache, Recalled, load_cache_of
 from clipbench.models.encoding.store import TOKENS, Shelf
 from clipbench.models.facts.costs import tower_sizes
 from clipbench.models.options import LoadOptions
@@ -81,8 +81,8 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
         ClipbenchError: the reference or an option is wrong, or the weights are not here.
     """
     root = root or default_root()
-    memory = memory_of(reference, *resolve(reference.strip(), options), options, root) if may_recall else None
-    model: Model | Recalled | None = None if memory is None else memory.recall()
+    load_cache = load_cache_of(reference, *resolve(reference.strip(), options), options, root) if may_recall else None
+    model: Model | Recalled | None = None if load_cache is None else load_cache.recall()
     probes = None
     if model is None:
         loaded = load_with_probes(reference, options)
@@ -96,7 +96,7 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
         workers=workers,
         show_progress=show_progress,
         known=known,
-        memory=memory,
+        load_cache=load_cache,
         load=lambda: load_with_probes(reference, options),
     )
     embedder.probes = probes
@@ -116,7 +116,7 @@ class StoreEmbedder(Embedder):
         show_progress: draw a bar on a terminal; never drawn elsewhere.
         known: what is known of images, looked up and kept there: several models share it, so that each image is read for
             its hash once.
-        memory: where what the model says of itself is kept; with one, token counts are stored too.
+        load_cache: where what the model says of itself is kept; with one, token counts are stored too.
         load: loads a model that is known from its last loading alone.
     """
 
@@ -129,12 +129,12 @@ class StoreEmbedder(Embedder):
         workers: int | None = None,
         show_progress: bool = False,
         known: dict[ImageRef, KnownImage] | None = None,
-        memory: Memory | None = None,
+        load_cache: LoadCache | None = None,
         load: Callable[[], Loaded] | None = None,
     ) -> None:
         self._model = model
         self.info = model.info
-        self._memory = memory
+        self._load_cache = load_cache
         self._load = load
         self._load_error: Exception | None = None
         self._seconds_loading = 0.0
@@ -151,7 +151,7 @@ class StoreEmbedder(Embedder):
         self._calls: list[Call] = []
         self._ahead: list[Call] = []
         self._shelves: dict[str, Shelf] = {}
-        self._token_counts = None if memory is None else Shelf(root, model.info.fingerprint, TOKENS, 1)
+        self._token_counts = None if load_cache is None else Shelf(root, model.info.fingerprint, TOKENS, 1)
 
     # -- the model
 
@@ -170,11 +170,11 @@ class StoreEmbedder(Embedder):
         return self._model
 
     def _loaded(self) -> Model:
-        assert self._memory is not None and self._load is not None
+        assert self._load_cache is not None and self._load is not None
         start = time.monotonic()
         loaded = self._load()
         if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self.info.fingerprint:
-            self._memory.forget()
+            self._load_cache.forget()
             raise ModelError(
                 f"model {self.info.ref} is another one than at the beginning: its files were changed meanwhile; run it again"
             )
@@ -192,8 +192,8 @@ class StoreEmbedder(Embedder):
         not be loaded in the midst of an evaluation, which recorded that as its own."""
         if self._load_error is not None:
             raise self._load_error
-        if self._memory is not None and isinstance(self._model, Model) and self._model.files:
-            self._memory.keep(Recalled(info=self.info, findings=findings, towers=self.sizes()), self._model.files)
+        if self._load_cache is not None and isinstance(self._model, Model) and self._model.files:
+            self._load_cache.keep(Recalled(info=self.info, findings=findings, towers=self.sizes()), self._model.files)
 
     def sizes(self) -> Mapping[str, TowerRecord]:
         """Return size and work of each tower, by its modality, counted at the first call or when it was last loaded."""

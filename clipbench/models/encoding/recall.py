@@ -62,7 +62,7 @@ class _Content(Recalled):
     """Files with their size and the times, in nanoseconds since 1970, of their last modification and of any change."""
 
 
-class Memory:
+class LoadCache:
     """The place of what one reference, loaded in one way on this machine, says of itself.
 
     Args:
@@ -115,13 +115,13 @@ class Memory:
         return []
 
 
-def memory_of(reference: str, adapter: str, body: str, options: LoadOptions, root: Path) -> Memory | None:
+def load_cache_of(reference: str, adapter: str, body: str, options: LoadOptions, root: Path) -> LoadCache | None:
     """Return where a model's words are kept; None for one that has to be loaded to know what it is."""
     is_ours = plugins.distribution(plugins.MODELS, adapter) == plugins.OURS
     # Windows keeps no time at which a file was changed that a copy could not set back.
     if not is_ours or options.trust_remote_code or plugins.has_foreign_code() or os.name == "nt":
         return None
-    return Memory((reference, adapter, body), options, root)
+    return LoadCache((reference, adapter, body), options, root)
 
 
 @cache

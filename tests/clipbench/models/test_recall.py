@@ -259,11 +259,11 @@ def test_a_model_that_was_changed_during_the_run_ends_it(world: World) -> None:
 
 def test_code_of_others_always_has_the_model_loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     options = LoadOptions()
-    assert recall.memory_of("ref", "theirs", "body", options, world.root) is None
-    assert recall.memory_of("ref", "hf", "body", options, world.root) is not None
+    assert recall.load_cache_of("ref", "theirs", "body", options, world.root) is None
+    assert recall.load_cache_of("ref", "hf", "body", options, world.root) is not None
     with monkeypatch.context() as patch:
         patch.setattr(plugins, "distribution", lambda group, name: "theirs")
-        assert recall.memory_of("ref", "hf", "body", options, world.root) is None
+        assert recall.load_cache_of("ref", "hf", "body", options, world.root) is None
     monkeypatch.setattr(plugins, "_imported", {"clipbench", "theirs"})
     world.run()
     assert world.n_loaded == 2
