@@ -294,6 +294,16 @@ def test_a_difference_is_covered_where_hardly_a_sample_changes(law: tuple[int, i
     assert coverage(simulated, gained - lost) >= 0.93
 
 
+def test_changes_of_credits_of_which_none_stands_out_have_the_interval_of_their_own_spread() -> None:
+    even = rng(0).uniform(-0.2, 0.2, 120)
+    own, one_stands_out = (bounds(mean_interval(values, within=None)) for values in (even, np.append(even, 1.0)))
+    assert bounds(mean_interval(even, within=intervals.DIFFERENCES)) == own
+    low, high = bounds(mean_interval(np.append(even, 1.0), within=intervals.DIFFERENCES))
+    assert high - low > 1.3 * (one_stands_out[1] - one_stands_out[0])
+    for few in (even[:4], np.where(np.arange(120) < 20, even, 0.0)):
+        assert mean_interval(few, within=intervals.DIFFERENCES).method.startswith("gains and losses by Wilson")
+
+
 def test_the_interval_of_a_difference_is_newcombe_s() -> None:
     values = np.repeat([1.0, -1.0, 0.0], [12, 5, 83])
     (gain_low, gain_high), (loss_low, loss_high) = (bounds(wilson(hits, 100)) for hits in (12.0, 5.0))
