@@ -113,8 +113,9 @@ def judge(
         found = [] if misfits[name] else compared.get(name, [])
         if misfits[name]:
             worse = [each for each in compared.get(name, []) if each.verdict == "worse"]
+            no_limit = f"no limit: it {misfits[name]}"
             answers: list[tuple[Status, str]] = [
-                ("regression", f"shown worse by {change(each.value, each.base.unit)}, and no limit: it {misfits[name]}")
+                _regression(name, f"shown worse by {change(each.value, each.base.unit)}, and {no_limit}", gate, today)
                 for each in worse
             ] or [("not gated", f"it {misfits[name]}")]
         elif found:
@@ -159,6 +160,11 @@ def _by_loss(
             return "untested", f"{message}; {difference.test}: --strict fails on the loss alone"
         if rule.alpha is not None and p > rule.alpha:
             return "pass", f"{message}: not significant at {rule.alpha:g}"
+    return _regression(name, message, gate, today)
+
+
+def _regression(name: MetricName, message: str, gate: Gate, today: date) -> tuple[Status, str]:
+    """Return the status of a metric that regressed, which may be known."""
     known = [each for each in gate.acknowledged if matches(each.pattern, name)]
     if valid := [each for each in known if today <= each.expires]:
         return "acknowledged", f"{message}; known until {valid[-1].expires}: {valid[-1].reason}"

@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.comparison import gate as gates
 from clipbench.comparison.gate import Judged, Outcome, check_gate
-from clipbench.comparison.gate_rules import Gate, matches, read_gate
+from clipbench.comparison.gate_rules import Acknowledgement, Gate, matches, read_gate
 from clipbench.comparison.records import Comparison, Difference, Refusal
 from clipbench.errors import UsageError
 from clipbench.results.record import Metric, MetricName
@@ -206,6 +206,8 @@ def test_a_limit_in_the_wrong_unit_lets_nothing_pass_that_is_shown_worse(
         assert outcome.message.startswith(
             "shown worse by −95.00 pp, and no limit: it is in the unit fraction, which max_drop 0.5"
         )
+    known = Acknowledgement(pattern="zero-shot/*", reason="new crop", expires=DAY)
+    assert only(judge(found, replace(Gate.from_options(limit), acknowledged=[known]), DAY)).status == "acknowledged"
 
 
 KNOWN = {
