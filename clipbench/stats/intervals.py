@@ -161,8 +161,7 @@ def mean_interval(
 
     Independent hits have Wilson's. Credits between 0 and 1 and hits in clusters have Wilson's with the effective number
     of samples (``share_interval``), and differences that of their gains and losses (``_difference_interval``): a bootstrap
-    is too short where hardly a sample is wrong, or changes. Differences of credits of which none stands out (``_is_even``),
-    cosines and the like have ``unskewed``.
+    is too short where hardly a sample is wrong, or changes. Cosines and the like have ``unskewed``.
 
     Equal values have no spread: when all are 0, or all 1, the interval is Wilson's with n the number of clusters; another
     constant of a known range has the bound of ``unchanged_interval``, and one without a range has no width, and the
@@ -197,20 +196,7 @@ def mean_interval(
         return share_interval(mean, values - mean, codes, at_least=least, at_most=most, confidence=confidence)
     if not is_seen:
         return unchanged_interval(mean, n, within, tail=tail)  # in each cluster, gains and losses cancel
-    are_changes_of_hits = bool(np.isin(values, (within[0], 0.0, within[1])).all())
-    if not are_changes_of_hits and _is_even(cluster_sums(values - mean, codes)):
-        return unskewed(mean, values - mean, codes, tail=tail).clipped(within)
     return _difference_interval(values, codes, within[1], confidence).clipped(within)
-
-
-def _is_even(sums: Float64[np.ndarray, " n_units"]) -> bool:
-    """Return whether deviations from a mean have a kurtosis below ``HEAVY``, and more than four of them make the spread.
-
-    Their own spread is then enough. One more sample at the far end of the range, which ``_trials`` allows for, would make the
-    interval of 120 changes of at most .2 twice as wide, and that of 11 clusters of them three times.
-    """
-    n_spreading = float((sums**2).sum() ** 2 / (sums**4).sum())
-    return n_spreading > max(HEAVY, len(sums) / HEAVY)
 
 
 def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float]:
@@ -261,8 +247,12 @@ def _difference_interval(
 ) -> Interval:
     """Return the interval of a mean of differences, from those of its gains and losses, which are shares of the largest.
 
-    Where nothing was lost, Wilson's interval of losses says how much may be; no resample would show any.
+    Where nothing was lost, Wilson's interval of losses says how much may be; no resample would show any. Differences of
+    credits of which none stands out have ``unskewed``.
     """
+    mean, are_of_hits = float(values.mean()), bool(np.isin(np.abs(values), (0.0, largest)).all())
+    if not are_of_hits and _is_even(cluster_sums(values - mean, codes)):
+        return unskewed(mean, values - mean, codes, tail=(1 - confidence) / 2)
     parts = [np.maximum(0.0, side * values / largest) for side in (1, -1)]
     reaches, sums = [], []
     for credits in parts:
@@ -271,8 +261,18 @@ def _difference_interval(
         reaches.append(bounds.reaches(share))
         sums.append(cluster_sums(credits - share, codes))
     below, above = added_reaches(reaches[0], reaches[1], *sums)
-    mean, method = float(values.mean()), "gains and losses by Wilson" + _over(codes, len(sums[0]))
+    method = "gains and losses by Wilson" + _over(codes, len(sums[0]))
     return Interval(mean - largest * below, mean + largest * above, method)
+
+
+def _is_even(sums: Float64[np.ndarray, " n_units"]) -> bool:
+    """Return whether deviations from a mean have a kurtosis below ``HEAVY``, and more than four of them make the spread.
+
+    Their own spread is then enough. One more sample at the far end of the range, which ``_trials`` allows for, would make the
+    interval of 120 changes of at most .2 twice as wide, and that of 11 clusters of them three times.
+    """
+    n_spreading = float((sums**2).sum() ** 2 / (sums**4).sum())
+    return n_spreading > max(HEAVY, len(sums) / HEAVY)
 
 
 def added_reaches(
