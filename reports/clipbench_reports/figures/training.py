@@ -66,10 +66,8 @@ def _state(history: History) -> Statement:
     first, last = (fmt.number(gaps[0].ys[k], "distance") for k in (0, -1))
     steps = [fmt.count(gaps[0].xs[k]) for k in (0, -1)]
     lines = {words: line for name, (words, _) in {**COSINES, **RECALLS}.items() for line in _line(history, name)}
-    recalls = [line for name in RECALLS for line in _line(history, name)]
-    recall = (
-        f"; text-to-image R@1 {fmt.percent(recalls[0].ys[0])} and {fmt.percent(recalls[0].ys[-1])} %" if recalls else ""
-    )
+    found = [line.ys for line in _line(history, "image_retrieval_recall@1")]
+    recall = f"; text-to-image R@1 {fmt.percent(found[0][0])} and {fmt.percent(found[0][-1])} %" if found else ""
     return Statement(
         title=f"The gap is {first} at step {steps[0]} and {last} at step {steps[1]}{recall}.",
         subject="The gap at the first and at the last step",

@@ -16,6 +16,7 @@ from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
 from clipbench.stats.intervals import Interval, wilson
 from clipbench.stats.rank_correlation import RankCorrelation
+from clipbench.training.history import History
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import (
@@ -34,6 +35,7 @@ from clipbench_reports.figures import (
     many_models,
     maps,
     matrices,
+    training,
     zero_shot,
 )
 from clipbench_reports.figures.shared import HEAD, MAX_LINES
@@ -276,6 +278,17 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
     assert drawn.detail == "m0: 0.170 and 30.0 %. m1: 4 and 50.0 %. m2: 20 and 70.0 %. m3: 9.25 and 40.0 %."
     assert not marks(many_models.across(replace(found, front=["runs/m2"]), ["m0", "m1", "m2", "m3"]), Line)
     assert page.draw(drawn) and paper.draw(drawn, width=8.25)
+
+
+def test_a_track_says_text_to_image_recall_of_that_direction_alone() -> None:
+    of_texts: dict[str, list[float | None]] = {"image_retrieval_recall@1": [0.2, 0.8]}
+    others: dict[str, list[float | None]] = {"gap": [1.0, 0.5], "text_retrieval_recall@1": [0.1, 0.9]}
+    gap = "The gap is 1.0000 at step 0 and 0.5000 at step 10"
+    for values, title in (
+        (others, f"{gap}."),
+        (others | of_texts, f"{gap}; text-to-image R@1 20.0 and 80.0 %."),
+    ):
+        assert training.track([History(label="tiny", steps=[0.0, 10.0], values=values)], ["tiny"]).title == title
 
 
 def test_vectors_that_are_no_pairs_are_not_drawn(evidence: Make) -> None:
