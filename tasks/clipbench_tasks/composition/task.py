@@ -154,7 +154,7 @@ class Composition(Task):
         blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)}
         of_controls = by_subset(subset, blind | strict)
         averaged, averaged_strict = means(contrasts, scores, chances), means(contrasts, strict, chances={})
-        if len(shuffles) == scoring.MAX_SHUFFLED < len(contrasts):
+        if shuffles and len(contrasts) > scoring.MAX_SHUFFLED:
             notes = (*notes, f"word order: a seeded sample of {scoring.MAX_SHUFFLED:,} captions")
         identity = _identity(dataset, contrasts, nearest)
         if "cluster" not in identity:

@@ -266,6 +266,14 @@ def test_word_order_is_the_true_caption_against_its_shuffled_self() -> None:
     assert values(metrics, "word_order_acc", "shuffled_cosine") == pytest.approx([1.0, 1 / np.sqrt(2)], abs=1e-6)
 
 
+def test_a_sample_of_captions_is_noted_though_some_cannot_be_shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "MAX_SHUFFLED", 3)
+    captions = ["a big red dog sits on the mat e", "the small blue cat lies under a table e", "e", "e"]
+    items = [Contrast(str(row), "", (0,), (caption, "n"), PAIR) for row, caption in enumerate(captions)]
+    found, _ = evaluate(dataset("e", items))
+    assert "word order: a seeded sample of 3 captions" in found.notes
+
+
 def test_items_that_share_any_image_are_a_cluster() -> None:
     own = ((True, False), (False, True))
     items = [Contrast(str(k), "", (k, k + 1), ("x e", "x n"), own) for k in range(3)]
