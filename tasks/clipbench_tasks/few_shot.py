@@ -63,8 +63,8 @@ class FewShot(Task):
     summary = "k-NN, linear probe and prompt-initialised probe from 1 label a class to all, beside zero-shot"
     question = "How many labelled images of each class does a classifier on the image vectors need to be as good as the prompts?"
     scoring = (
-        "Half of the images of each class, or a training split, is trained on. Each other image is tested by one of 20 seeded draws of "
-        "labelled images, with the same number for each class. An image counts as right when its true class scores highest; a tie scores what a "
+        "Half of the images of each class, or a training split, is trained on. Each other image is tested by one of several seeded draws "
+        "of labelled images, with the same number for each class. An image counts as right when its true class scores highest; a tie scores what a "
         "coin flip would."
     )
 

@@ -92,7 +92,7 @@ def norm_measures(lengths: Mapping[str, Column]) -> dict[str, Measure]:
         if (np.abs(own - 1) <= UNIT_LENGTH).all():
             measures[f"{side}_norm"] = Fixed(value=None, unit="length", reason="the model gives vectors of length 1")
         else:
-            reason = "no interval: how often one would cover was not simulated"
+            reason = "no interval: its coverage has not been validated"
             measures[f"{side}_norm"] = Fixed(value=float(own.mean()), unit="length", n=len(own), reason=reason)
     return measures
 
