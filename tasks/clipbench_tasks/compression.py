@@ -157,7 +157,7 @@ class Smallest(Definition):
 
 @dataclass(frozen=True)
 class Compression(Task):
-    """Quality of vectors that are stored in fewer bytes, and the smallest that lose less than a point."""
+    """Quality of vectors that are stored in fewer bytes, and the smallest that lose less than a margin."""
 
     name = "compression"
     version = 1

@@ -86,14 +86,18 @@ def _read(question: str, evidence: Evidence) -> Layer:
     if "float32" not in curves:
         raise MissingEvidence(f"{title} of stored vectors, which needs data with {part}")
     metric = evidence.evaluation.metrics.get(f"{question}_smallest")
-    points = evidence.evaluation.params.get("points", 1.0)
-    margin = fmt.counted(points, "point") if points == 1 else f"{fmt.shortest(points)} points"
+    points = evidence.evaluation.params["points"]
+    margin = _in_points(points)
     at, name = curves["float32"].y[0] - points / 100, f"{margin} below float32"
     below = [Rule(at=at, axis="y", role="ink", name=name, is_dashed=True)] if at > 0 else []
     ranges = [_ranges(curve, *FORMATS[kind]) for kind, curve in curves.items()]
     if metric is not None and metric.value is not None:
         below.append(Rule(at=metric.value, axis="x", role="ink", name=f"smallest that loses less than {margin}"))
     return Layer([*below, *ranges], _state(title, margin, metric, curves))
+
+
+def _in_points(points: float) -> str:
+    return f"{fmt.shortest(points)} {'point' if points == 1 else 'points'}"
 
 
 def _ranges(curve: PlottedCurve, role: Role, name: str) -> Ranges:
@@ -123,7 +127,7 @@ def _state(title: str, margin: str, metric: Metric | None, curves: dict[str, Plo
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return, for each question, the smallest vectors that lose less than a point, or why none are known to."""
+    """Return, for each question, the smallest vectors that lose little, or why none are known to."""
     return [
         Finding("plain", f"{title}: {metric.reason or NO_REASON}.")
         for question, (title, _) in STORED_QUESTIONS.items()
@@ -151,8 +155,7 @@ def formats(question: str) -> MakeTable:
             change = fmt.shown(metrics.get(f"{own}_change"))
             lost = most_lost.get(form.name, fmt.NONE)
             rows.append([_label(form), fmt.count(form.n_bytes), fmt.shown(metrics[own]), change, lost])
-        points = evidence.evaluation.params.get("points", 1.0)
-        margin = f"{fmt.shortest(points)} {'point' if points == 1 else 'points'}"
+        margin = _in_points(evidence.evaluation.params["points"])
         return Table(
             title=f"{title} by format",
             facts=f"Stored: first dimensions, principal components (PCA) or signs. Bytes: of a vector, or MB of a million. Change: from float32, with 95 % "
@@ -189,7 +192,7 @@ SECTION = Section(
     findings=findings,
     plots={
         "compression": Plot(
-            summary="recall@1 and accuracy by bytes of a vector, and the smallest that lose less than a point",
+            summary="recall@1 and accuracy by bytes of a vector, and the smallest that lose little",
             definition="PCA and int8 are fitted on the stored vectors alone; queries stay float32, but for signs.",
             draws=tuple(map(compression, STORED_QUESTIONS)),
         )

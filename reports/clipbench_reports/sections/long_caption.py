@@ -144,8 +144,7 @@ def _read_recall(evidence: Evidence) -> Layer:
 
 def share_of_recall(evaluation: EvaluationRecord) -> str:
     """Return the share of the whole captions' recall, in per cent, that the effective length reaches."""
-    share = evaluation.params.get("share")
-    return fmt.significant(100 * share) if isinstance(share, int | float) else "95"
+    return fmt.significant(100 * evaluation.params["share"])
 
 
 def _state_recall(curves: Mapping[str, PlottedCurve], length: Metric | None, share: str) -> Statement:

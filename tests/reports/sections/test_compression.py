@@ -41,6 +41,7 @@ def small(**changes: Any) -> dict[str, Any]:
             "int8/acc1_most_lost": Curve(x=[64], y=[0.0071]),
             "acc1_smallest": Curve(x=[64], y=[0.798]),
         },
+        "params": {"points": 1.0},
         **changes,
     }
 
