@@ -76,7 +76,8 @@ def _read(part: str, evidence: Evidence) -> Layer:
 def _state(part: str, threshold: Metric | None, recall: Metric | None) -> Statement:
     what = QUESTIONS[part]
     if threshold is None or threshold.value is None or recall is None or recall.value is None:
-        title = f"No threshold is known from which on 95 % of the {what} are right."
+        known = "was asked for" if threshold is None else "is known"
+        title = f"No threshold {known} from which on 95 % of the {what} are right."
         return Statement(title=title, subject=f"Cosine from which on 95 % of the {what} are right", value="none")
     at, share = fmt.number(threshold.value, "cosine"), fmt.percent(recall.value)
     return Statement(
@@ -121,7 +122,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def _share(evaluation: EvaluationRecord) -> str:
-    """Return the prevalence in words."""
+    """Return the prevalence in words; results from before it was an option are of half."""
     prevalence = evaluation.params.get("prevalence", 0.5)
     return "half" if prevalence == 0.5 else f"{fmt.shortest(100 * prevalence)} %"
 
@@ -166,8 +167,7 @@ def carried_over(evidence: Evidence) -> Table:
     own = evidence.evaluation
     rows = []
     for other in evidence.run.result.evaluations:
-        is_of_share = other.params.get("prevalence") == own.params.get("prevalence")
-        if other.task != own.task or other is own or other.status != "ok" or not is_of_share:
+        if other.task != own.task or other is own or other.status != "ok" or _share(other) != _share(own):
             continue
         for name, threshold in other.metrics.items():
             part, _, end = name.partition("/")
@@ -212,7 +212,6 @@ SECTION = Section(
     plots={
         "operating-points": Plot(
             summary="precision and recall by cosine threshold, of pairs and of answers that may be none",
-            definition="Precision is that of a stream of which the share prevalence should be accepted, by default half.",
             draws=tuple(map(operating_points, QUESTIONS)),
         )
     },

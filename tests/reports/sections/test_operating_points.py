@@ -64,6 +64,15 @@ def test_the_prevalence_is_said_and_thresholds_of_another_are_not_carried_over(m
             carried_over(evidence(run, place))
 
 
+def test_a_precision_that_was_not_asked_for_is_not_said_to_have_no_threshold(make_run: MakeRun) -> None:
+    own = part("pairs", 0.25, 0.8)
+    own["metrics"] = {name.replace("p95", "p90"): metric for name, metric in own["metrics"].items()}
+    shown = evidence(make_run({"operating-points@a": own}))
+    chart = SECTION.figures[0]([ModelEvidence(ModelKey("tiny", 0), shown)])
+    assert chart.title.startswith("No threshold was asked for from which on 95 %")
+    assert SECTION.findings(shown.evaluation) == []  # the section of any task has a sentence then
+
+
 def test_what_has_no_threshold_is_said_with_the_reason(make_run: MakeRun) -> None:
     metrics = {
         f"pairs/{name}@p95": Metric(value=None, reason="no threshold is sure") for name in ("threshold", "recall")
