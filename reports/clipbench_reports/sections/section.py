@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import Shaped
@@ -16,7 +16,7 @@ from clipbench import plugins
 from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
-from clipbench.results.table import Table
+from clipbench.results.table import Table, as_html
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
@@ -29,7 +29,7 @@ from clipbench_reports.evidence.evidence import (
     label_sets,
     within,
 )
-from clipbench_reports.evidence.findings import Finding, headline_findings, missing, not_measured
+from clipbench_reports.evidence.findings import Finding, Mark, headline_findings, missing, not_measured
 from clipbench_reports.sections.gallery import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ class LoadedSection:
         if evaluation.status != "ok":
             return [not_measured(evaluation)]
         try:
-            return list(self.guard(self.section.findings, Finding)(evaluation)) or headline_findings(evaluation)
+            made: Any = self.guard(self.section.findings, Finding)(evaluation)
+            return ([made] if isinstance(made, Finding) else list(made)) or headline_findings(evaluation)
         except MissingEvidence as reason:
             return [missing("Not said", evaluation.name, str(reason))]
 
@@ -214,8 +215,8 @@ class LoadedSection:
                 for each in made if isinstance(made, list | tuple) and not isinstance(made, kind) else [made]:
                     if not isinstance(each, kind):
                         raise TypeError(f"it returned a {type(each).__name__}, expected a {kind.__name__}")
-                    if isinstance(each, Chart) and self.package != OWN:
-                        page.draw(each)  # marks that cannot be drawn would otherwise fail in the middle of the page
+                    if self.package != OWN:
+                        _try_out(each)
                 return made
             except MissingEvidence:
                 raise
@@ -226,6 +227,16 @@ class LoadedSection:
                 raise Fault(f"{name} of {self.package} failed ({cause(error)})") from error
 
         return guarded
+
+
+def _try_out(made: object) -> None:
+    """Raise for what would otherwise fail in the middle of the page: what cannot be drawn or written."""
+    if isinstance(made, Chart):
+        page.draw(made)
+    elif isinstance(made, Table):
+        as_html(made)
+    elif isinstance(made, Finding) and made.mark not in get_args(Mark):
+        raise ValueError(f"mark {made.mark!r}, expected one of {', '.join(get_args(Mark))}")
 
 
 def load_section(task: str) -> LoadedSection:

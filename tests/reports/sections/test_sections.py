@@ -158,6 +158,24 @@ def test_a_figure_that_cannot_be_drawn_costs_only_itself(declare: Declare, page:
     assert "Not drawn: draw of letters-clip failed (" in words and "Said by the section." in words
 
 
+@pytest.mark.parametrize("rows", [[["a"]], [["a", 3.0]]])
+def test_a_table_that_cannot_be_written_costs_only_itself(declare: Declare, page: Page, rows: Any) -> None:
+    def count(evidence: Evidence) -> Table:
+        return Table(title="Odd", columns=columns("Letter", numbers=["n"]), rows=rows)
+
+    declare(Section(findings=say, tables=(count, tabulate)))
+    words = page()
+    assert "Not drawn: count of letters-clip failed (" in words and "Counted" in words
+
+
+def test_a_single_sentence_is_said_and_one_of_an_unknown_mark_costs_only_itself(declare: Declare, page: Page) -> None:
+    declare(Section(findings=lambda _: say(_)[0]))  # type: ignore[arg-type, return-value]
+    assert page().count("Said by the section.") == 2
+    declare(Section(findings=lambda _: [Finding("great", "Said.")], tables=(tabulate,)))  # type: ignore[arg-type]
+    words = page()
+    assert "failed (ValueError: mark 'great', expected one of good, weak," in words and "Counted" in words
+
+
 def test_curves_that_no_figure_shows_are_drawn_plainly(declare: Declare, page: Page) -> None:
     declare(Section(findings=say, drawn_curves=frozenset({"shown"})))
     words = page(curves={name: Curve(x=[1.0, 2.0], y=[0.5, 0.75]) for name in ("shown", "other")})
