@@ -8,7 +8,7 @@ import pytest
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey, NotAsked
-from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, points
+from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, operating_points, points
 
 MakeRun = Callable[..., Run]
 XS = [-1.0, 0.1, 0.2, 0.4]
@@ -57,7 +57,7 @@ def test_the_prevalence_is_said_and_thresholds_of_another_are_not_carried_over(m
     run = make_run({"operating-points@a": rare, "operating-points@b": part("pairs", 0.5, 0.1)})
     (found,) = SECTION.findings(evidence(run).evaluation)
     assert found.text.startswith("If 1 % of the pairs are true, 95 % of")
-    chart = SECTION.figures[0]([ModelEvidence(ModelKey("tiny", 0), evidence(run))])
+    chart = operating_points("pairs")([ModelEvidence(ModelKey("tiny", 0), evidence(run))])
     assert "By weight, 1 % of all should be accepted." in chart.reading
     for place in (0, 1):
         with pytest.raises(NotAsked, match="thresholds of other data"):
@@ -68,7 +68,7 @@ def test_a_precision_that_was_not_asked_for_is_not_said_to_have_no_threshold(mak
     own = part("pairs", 0.25, 0.8)
     own["metrics"] = {name.replace("p95", "p90"): metric for name, metric in own["metrics"].items()}
     shown = evidence(make_run({"operating-points@a": own}))
-    chart = SECTION.figures[0]([ModelEvidence(ModelKey("tiny", 0), shown)])
+    chart = operating_points("pairs")([ModelEvidence(ModelKey("tiny", 0), shown)])
     assert chart.title.startswith("No threshold was asked for from which on 95 %")
     assert SECTION.findings(shown.evaluation) == []  # the section of any task has a sentence then
 
