@@ -101,7 +101,7 @@ def long_caption(fraction: Metrics, n: int) -> dict[str, Any]:
         "place": np.array(list(places), object),
         "fact_token": np.array(list(places.values())),
     }
-    return {"samples": samples, "metrics": metrics, "curves": curves}
+    return {"params": {"share": 0.95}, "samples": samples, "metrics": metrics, "curves": curves}
 
 
 def text_in_image(fraction: Metrics, n: int) -> dict[str, Any]:
