@@ -15,6 +15,7 @@ the evaluation is marked unavailable or failed, and the run exits with 3.
     │   ├── BadImage          one image cannot be decoded
     │   └── MissingPart       the data set lacks labels, captions, ... that a task needs
     ├── VectorError           a NaN, infinite or zero vector
+    ├── PluginFault           the code of a plug-in raised
     └── Unavailable           weights or data that could not be fetched          exit 3
 """
 
@@ -234,6 +235,10 @@ def bug(error: BaseException, whose: str) -> str:
     )
 
 
+MODULES = {"PIL": "pillow", "google": "protobuf", "google.protobuf": "protobuf", "sklearn": "scikit-learn"}
+"""Packages by their modules, where these do not bear the name of the package or its first words."""
+
+
 def missing_package(error: BaseException) -> str | None:
     """Return the package of clipbench's own dependencies that an import did not find; None for any other error.
 
@@ -247,10 +252,10 @@ def missing_package(error: BaseException) -> str | None:
         return None
     from importlib.metadata import requires
 
-    # A package that is not there cannot say which modules it has: most bear its name, or the first words of it.
-    words = [f"{part}-" for part in error.name.replace("_", "-").split(".")]
+    # A package that is not there cannot say which modules it has.
+    name = MODULES.get(error.name) or error.name.partition(".")[0].replace("_", "-")
     needed = [re.split(r"[^\w-]", each)[0] for each in requires("clipbench") or () if "extra ==" not in each]
-    return next((each for each in needed if f"{each}-".startswith(tuple(words))), None)
+    return next((each for each in needed if f"{each}-".startswith(f"{name}-")), None)
 
 
 def is_machines(error: BaseException) -> bool:

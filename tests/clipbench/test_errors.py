@@ -26,13 +26,17 @@ from clipbench.errors import (
 
 
 @pytest.mark.parametrize(
-    ("module", "package"), [("umap.umap_", "umap-learn"), ("google.protobuf", "protobuf"), ("click", "click")]
+    ("module", "package"),
+    [
+        *(("umap.umap_", "umap-learn"), ("click", "click"), ("PIL", "pillow"), ("sklearn", "scikit-learn")),
+        *(("google.protobuf", "protobuf"), ("google", "protobuf")),
+    ],
 )
 def test_a_dependency_is_named_as_pip_knows_it(module: str, package: str) -> None:
     assert missing_package(ModuleNotFoundError("No module", name=module)) == package
 
 
-@pytest.mark.parametrize("name", ["google.cloud", "torchaudio", "data", "onnxruntime", "", None])
+@pytest.mark.parametrize("name", ["google.cloud", "mine.click", "torchaudio", "data", "onnxruntime", "", None])
 def test_a_package_of_someone_else_is_none_of_the_dependencies(name: str | None) -> None:
     assert missing_package(ModuleNotFoundError("No module", name=name)) is None
 
