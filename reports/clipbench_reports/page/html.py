@@ -21,8 +21,8 @@ from clipbench_reports.drawing import page
 from clipbench_reports.drawing.plotted import told
 from clipbench_reports.evidence.text import slug
 
-CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160)], "\ufffd")
-"""HTML may hold none of them; a damaged file name may."""
+NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160), *range(0xD800, 0xE000)], "\ufffd")
+"""Control characters and halves of surrogate pairs: HTML may hold none of them; a damaged file name may."""
 
 SHEETS = ("page", "contents", "summary", "scorecard", "section", "figure", "failure")
 """The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
@@ -57,7 +57,7 @@ def of_tasks(sections: Iterable[Entry]) -> list[Entry]:
 
 def rendered(template: str, context: Mapping[str, object]) -> str:
     """Return a page made with a template of the reports."""
-    return _environment().get_template(template).render(**context).translate(CONTROL_CHARACTERS)
+    return _environment().get_template(template).render(**context).translate(NO_TEXT)
 
 
 @cache
@@ -89,7 +89,7 @@ def write_html(text: str, path: Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    write_atomic({path: text.encode("utf-8", errors="replace")})  # a lone surrogate of a file name becomes "?"
+    write_atomic({path: text.encode()})
 
 
 def environment(package: str, filters: Mapping[str, Callable[..., Any]]) -> Environment:

@@ -23,7 +23,7 @@ from clipbench.results.run import Run, model_name
 from clipbench.untrusted.reading import is_int64
 from clipbench_reports.evidence.evidence import MissingEvidence
 from clipbench_reports.page.compare import compare_html
-from clipbench_reports.page.html import CONTROL_CHARACTERS, environment
+from clipbench_reports.page.html import NO_TEXT, environment
 from clipbench_reports.page.report import report_html
 from clipbench_reports.view.runs import Opened, Runs, listed, metric_columns
 from clipbench_reports.view.samples import SORTS, SampleChoice, Samples, read_samples
@@ -266,7 +266,7 @@ def _page(template: str, request: Request, **context: Any) -> Response:
 
 def render(template: str, **context: Any) -> str:
     """Return a page of the site."""
-    return _ENVIRONMENT.get_template(template).render(**context).translate(CONTROL_CHARACTERS)
+    return _ENVIRONMENT.get_template(template).render(**context).translate(NO_TEXT)
 
 
 _ENVIRONMENT = environment(

@@ -1,6 +1,7 @@
 """The site: who may ask, what a page says, and that nothing but the runs below the folder is shown."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,12 @@ def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNames
         text = ask(app, address).text
         assert "<b>run" not in text and "<b>x" not in text
         assert "<script>" not in text and "<img src=x" not in text and "<svg" not in text
+
+
+def test_a_name_that_is_no_text_costs_no_page(ask: Ask, tmp_path: Path) -> None:
+    os.symlink("/etc", os.fsencode(tmp_path) + b"/out\xff")
+    page = ask(site.application(tmp_path, TOKEN, PORT), "/")
+    assert page.status == 200 and "out\ufffd is a link that leads out of the folder" in page.text
 
 
 def test_a_folder_that_is_not_there_and_a_taken_port_are_refused(tmp_path: Path) -> None:
