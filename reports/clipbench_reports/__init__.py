@@ -1,7 +1,7 @@
 """Reports made from results alone: no model, no data set, no torch.
 
 What a package needs to bring a section of the report for its own task is found here: a ``Section``, and what its
-functions take and return. CONTRIBUTING.md has an example.
+functions take and return. docs/plugins.md has an example.
 """
 
 from clipbench.results.table import Table, columns

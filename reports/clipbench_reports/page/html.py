@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
 from clipbench.results.table import as_html
+from clipbench.results.table.html import tight
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.plotted import told
 from clipbench_reports.evidence.text import slug
@@ -121,8 +122,3 @@ def _static(name: str) -> str:
 def _prose(text: str) -> Markup:
     """Return a text escaped, with what stands in backticks set as code."""
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(tight(text)))))
-
-
-def tight(text: str) -> str:
-    """Return a text in which no line breaks between a number and its percent sign."""
-    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)

@@ -14,6 +14,7 @@ from clipbench.results.matching import is_one_training
 from clipbench.results.provenance import cost_table, moment
 from clipbench.results.run import Run
 from clipbench.results.shown_samples import evenly_spaced
+from clipbench.results.table.html import tight
 from clipbench.stats.claims import one_page
 from clipbench.training.history import history_of_runs
 from clipbench_reports.drawing.marks import Axis, Chart, Dots
@@ -23,7 +24,7 @@ from clipbench_reports.evidence.findings import Finding, missing
 from clipbench_reports.evidence.text import isolated
 from clipbench_reports.figures import training
 from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
-from clipbench_reports.page.html import PROVENANCE, SUMMARY, Entry, assets, of_tasks, rendered, tight, write_html
+from clipbench_reports.page.html import PROVENANCE, SUMMARY, Entry, assets, of_tasks, rendered, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import first_headline, headline_cards, scorecard
 from clipbench_reports.page.section import TaskResults, n_shares, task_results
