@@ -154,7 +154,7 @@ def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "It
 
     Args:
         run: the run.
-        failed: told the name and the error of a plug-in's plot that raises.
+        failed: told the name and the error of a plot that raises, which costs no other.
     """
     maker = plotter()
     data = dict.fromkeys(record.dataset.id for record in run.result.evaluations if record.status == "ok")
@@ -162,11 +162,11 @@ def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "It
         for one in (None, *data):
             try:
                 figure = maker.draw_plot(name, [run], maker.PlotOptions(data=one))
-            except PluginFault as error:
+            except FOREIGN as error:
+                if isinstance(error, ClipbenchError) and not isinstance(error, PluginFault):
+                    continue  # there is nothing to draw, or it is to be drawn for each data set
                 failed(f"plot {name}", error)
                 break
-            except ClipbenchError:  # there is nothing to draw, or it is to be drawn for each data set
-                continue
             yield (name if one is None else f"{name}@{one}"), figure
             if one is None:
                 break

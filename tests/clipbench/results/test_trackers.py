@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 import clipbench
+from clipbench.errors import ClipbenchError, PluginFault
 from clipbench.results import trackers
 from clipbench.results.record import AverageRecord, DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import Run, write_result
-from clipbench.results.trackers import TRACKERS, Place, Trackers, run_config
+from clipbench.results.trackers import TRACKERS, Place, Trackers, run_config, run_figures
 
 SCALARS = {
     "zero-shot@birds/acc1": 0.5,
@@ -237,6 +238,22 @@ def test_a_figure_that_cannot_be_drawn_costs_the_figures(
     sent = Trackers(["wandb"], failed=lambda name, _: failures.append(name))
     sent.run(run, place(run))
     assert failures == ["figures"] and [each[0] for each in fakes[0].logged] == ["scalars", "images", "files"]
+
+
+def test_a_plot_that_raises_costs_no_other_figure(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(name: str, *_: object) -> str:
+        if name == "bare":
+            raise ClipbenchError("nothing to draw")
+        if name != "good":
+            raise PluginFault("it failed") if name == "faulty" else KeyError("a mark")
+        return "figure"
+
+    names = ["faulty", "bare", "raising", "good"]
+    maker = SimpleNamespace(plots=lambda: names, draw_plot=draw, PlotOptions=SimpleNamespace)
+    monkeypatch.setattr(trackers, "plotter", lambda: maker)
+    failures: list[str] = []
+    assert list(run_figures(run, lambda name, _: failures.append(name))) == [("good", "figure")]
+    assert failures == ["plot faulty", "plot raising"]
 
 
 # ----- what the libraries read back of what they have written
