@@ -12,7 +12,7 @@ import click
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
-from clipbench.cli.output import echo, print_line, terminal_width
+from clipbench.cli.output import echo, print_error, print_line, terminal_width
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
             except ClipbenchError as error:
                 if len(wanted) == 1:
                     raise
-                print_line(f"clipbench: {error}")
+                print_error(str(error))
                 status = INCOMPLETE
     return status
 
@@ -209,7 +209,7 @@ def _immediate_interrupt() -> Iterator[None]:
     """
 
     def stop(*_: object) -> None:
-        print_line("clipbench: interrupted: complete files are kept, and the same command continues from there")
+        print_error("interrupted: complete files are kept, and the same command continues from there")
         os._exit(INTERRUPTED)
 
     if threading.current_thread() is not threading.main_thread():

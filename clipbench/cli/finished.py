@@ -273,6 +273,8 @@ def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
 
 def _methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
     """Yield how the intervals of the metrics that have a value were made; then why others have none."""
+    from clipbench.results.numbers import interval_name
+
     with_interval: dict[str, list[str]] = {}
     without: dict[str, list[str]] = {}
     for name, metric in metrics.items():
@@ -281,7 +283,7 @@ def _methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
         if metric.low is None:
             without.setdefault(metric.reason or "no interval", []).append(name)
         else:
-            made = f"{100 * metric.confidence:g} % interval by {metric.method or 'a method not recorded'}"
+            made = f"{interval_name([metric])} by {metric.method or 'a method not recorded'}"
             with_interval.setdefault(made, []).append(name)
     yield from (f"{made}: {', '.join(names)}" for made, names in with_interval.items())
     yield from (f"{', '.join(names)}: {reason}" for reason, names in without.items())
