@@ -139,7 +139,10 @@ def _representational_similarity(paths: Sequence[RunLike], options: PlotOptions)
 
 def _across(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
     if options.x is None or options.y is None:
-        raise UsageError("across draws one metric against another: give --x and --y, such as --x gap --y acc1")
+        example = f"{option('x', 'gap')} {option('y', 'acc1')}"
+        raise UsageError(
+            f"across draws one metric against another: give {option('x')} and {option('y')}, such as {example}"
+        )
     runs = [opened(path) for path in paths]
     found = across(*runs, x=options.x, y=options.y, data=options.data, seed=options.seed)
     return many_models.across(found, figure_labels([each.label for each in found.places])), _all_sources(runs)

@@ -211,11 +211,11 @@ def _evidence(run: Run, name: str, task: str, data: str | None) -> Evidence:
         )
     if evaluations:
         return Evidence(run, evaluations[0])
-    on_data = f" on {data}" if data is not None else ""
+    wanted = task if data is None else f"{task}@{data}"
     reasons = [f"; {each.name} is {each.status}" + (f" ({each.reason})" if each.reason else "") for each in asked]
     raise ClipbenchError(
-        f"run {run.label} has no {task}{on_data} to draw {name} from{''.join(reasons[:2])}: `clipbench run --tasks"
-        f" {task}` makes it"
+        f"run {run.label} has no {wanted} to draw {name} from{''.join(reasons[:2])}: `clipbench run --tasks {wanted}`"
+        " makes it"
     )
 
 

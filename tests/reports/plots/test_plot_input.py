@@ -58,7 +58,7 @@ def test_a_width_is_a_word_or_a_number(make_run: MakeRun, refused: Refused, widt
 
 def test_a_style_that_is_not_there_is_named(make_run: MakeRun, refused: Refused, tmp_path: Path) -> None:
     style = tmp_path / "none.mplstyle"
-    refused(r"^--style .*none\.mplstyle: .*expected a matplotlib style file", "cones", make_run(), style=style)
+    refused(r"^style='.*none\.mplstyle': .*expected a matplotlib style file", "cones", make_run(), style=style)
 
 
 def test_a_folder_without_a_run_is_named(refused: Refused, tmp_path: Path) -> None:
@@ -74,7 +74,12 @@ def test_of_several_data_sets_one_must_be_chosen(
     rng = np.random.default_rng(0)
     run = make_run({f"modality-gap@{data}": parts.modality_gap(rng, n=30) for data in ("scenes", "coco")})
     refused(r"^run .* has modality-gap on scenes, coco: choose with data$", "cones", run)
-    refused(r"has no modality-gap on mars to draw cones from; modality-gap@scenes is ok; ", "cones", run, data="mars")
+    refused(
+        r"has no modality-gap@mars to draw cones from; modality-gap@scenes is ok; .*`clipbench run --tasks modality-gap@mars` makes it",
+        "cones",
+        run,
+        data="mars",
+    )
     write_plot("cones", [run.folder], tmp_path / "cones.svg", PlotOptions(data="coco"))
     assert "modality-gap@coco" in (tmp_path / "cones.txt").read_text()
 
@@ -207,5 +212,5 @@ def test_a_projection_of_what_is_not_projected_is_refused(make_run: MakeRun, ref
 
 def test_a_metric_for_an_axis_is_for_the_plot_across_which_needs_two(make_run: MakeRun, refused: Refused) -> None:
     refused("x='gap': only the plot across takes it, cones does not", "cones", make_run(), x="gap")
-    refused("give --x and --y, such as", "across", make_run(), x="gap")
+    refused("give x and y, such as x='gap' y='acc1'", "across", make_run(), x="gap")
     refused("no run has 'gapp': did you mean 'gap'", "across", make_run(), x="gapp", y="pair_cosine")
