@@ -287,7 +287,10 @@ def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[
     drawn = loaded.section.drawn_curves
     # A curve of a label set, kind/reliability, is shown with its others where the whole evaluation is drawn.
     others = dict.fromkeys(
-        name for each in evidence for name in each.evaluation.curves if not {name, name.rpartition("/")[2]} & drawn
+        name
+        for each in evidence
+        for name in each.evaluation.curves
+        if {name, name.rpartition("/")[2]}.isdisjoint(drawn)
     )
     groupings = dict.fromkeys(name for each in evidence for name in each.evaluation.slices)
     own = [loaded.guard(draw, Chart) for draw in loaded.section.figures]

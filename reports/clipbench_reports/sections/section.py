@@ -133,7 +133,7 @@ class Section:
                 raise TypeError(f"{name} of a Section: got {makers!r}, expected a tuple of functions")
         if not (isinstance(self.plots, Mapping) and all(isinstance(each, Plot) for each in self.plots.values())):
             raise TypeError(f"plots of a Section: got {self.plots!r}, expected a mapping of names to Plot")
-        if not isinstance(self.advice, Mapping):
+        if not (isinstance(self.advice, Mapping) and all(isinstance(each, str) for each in self.advice.values())):
             raise TypeError(f"advice of a Section: got {self.advice!r}, expected a mapping of weaknesses to texts")
 
 
@@ -164,6 +164,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OWN = "clipbench"
+WRITERS: Mapping[type, Callable[[Any], str]] = {Chart: page.draw, Table: as_html}
+"""The functions by which a page writes what a section returns."""
 
 
 @dataclass(frozen=True)
