@@ -1,4 +1,4 @@
-"""Print how far each adapter is from its library: adapters.py [WORD...], the table of docs/models.md or some of its lines.
+"""Print how far each adapter is from its library: adapters.py [WORD...], the figures that docs/models.md sums up.
 
 Needs the dev extra, and no network.
 

@@ -224,7 +224,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         device: this and all other options are those of ``clipbench.run``.
 
     Returns:
-        The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the mend), ``frame()``, and
+        The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the fix), ``frame()``, and
         ``explanation`` where a score was expected.
 
     Raises:

@@ -30,7 +30,7 @@ MOST_CHARACTERS = 2_000
 
 
 class ClipbenchError(Exception):
-    """An error that the user can mend; its text is one line."""
+    """An error that the user can fix; its text is one line."""
 
     def __str__(self) -> str:
         text = " ".join(super().__str__().splitlines())
@@ -45,7 +45,7 @@ class UsageError(ClipbenchError):
 class MachineError(UsageError):
     """The machine does not let the work go on: a full or read-only disk, a missing permission, a process that was killed.
 
-    It ends the whole run and not only an evaluation, as it says nothing of the model or the data: once it is mended, the
+    It ends the whole run and not only an evaluation, as it says nothing of the model or the data: once it is fixed, the
     same command goes on.
     """
 

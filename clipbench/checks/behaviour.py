@@ -162,14 +162,14 @@ def padding(subject: Subject) -> CheckOutcome:
         width = max(subject.info.context_length or 0, facts.width)
         full = apart(encode(padded(tokenize([text]), facts, width)), again.text)
     context = subject.info.context_length or (facts.width if facts else None)
-    mend = f"pad every text to the context length{f' ({context} tokens)' if context else ''}: padding='max_length'"
+    fix = f"pad every text to the context length{f' ({context} tokens)' if context else ''}: padding='max_length'"
     if again.beside_long > limit:
-        return fault(f"the vector of '{text}' is {again.beside_long:.2g} away when a longer text is in its batch", mend)
+        return fault(f"the vector of '{text}' is {again.beside_long:.2g} away when a longer text is in its batch", fix)
     if full is not None and full > limit:
         return fault(
             f"the vector of '{text}' is {full:.2g} away when it is padded to full length: the tower reads its padding,"
             " and the adapter leaves it out",
-            mend,
+            fix,
         )
     if subject.is_siglip and tokenize is not None and any("mask" in name for name in tokenize([text])):
         return fault(
@@ -189,9 +189,9 @@ def case(subject: Subject) -> CheckOutcome:
         dot = f"a full stop changes it by {by_dot:.1g}" if by_dot > subject.limit else "nor does a full stop"
         return healthy(f"capitals do not change a text's vector, {dot}")
     seen = f"capitals change a text's vector by {by_case:.2g}"
-    mend = "lower-case texts in the adapter, as the model was trained: [text.lower() for text in texts]"
+    fix = "lower-case texts in the adapter, as the model was trained: [text.lower() for text in texts]"
     if subject.is_siglip:
-        return fault(f"{seen}, and SigLIP was trained on lower-cased text", mend)
+        return fault(f"{seen}, and SigLIP was trained on lower-cased text", fix)
     pairs = subject.pairs
     if not pairs.is_own:  # captions of scenes have no capitals
         texts = [text.title() for text in pairs.texts]
@@ -201,7 +201,7 @@ def case(subject: Subject) -> CheckOutcome:
         return healthy(f"{seen}; lower case does not fit {pairs.source} better ({margins_})")
     return (fault if pairs.is_own else warning)(
         f"{seen}, and lower case fits the images better: {margins_}",
-        mend,
+        fix,
     )
 
 
@@ -229,10 +229,10 @@ def true_pairs(subject: Subject) -> CheckOutcome:
         )
     if high >= USEFUL:
         raise NotExamined(f"{seen}: too few pairs to tell")
-    mend = "see whether both towers are of one model, were trained, and whether texts belong to these images"
+    fix = "see whether both towers are of one model, were trained, and whether texts belong to these images"
     if not found.is_own:
-        mend += f"; for a model of another language or domain, give captioned images of its own with {option('data')}"
-    return fault(f"{seen}: {'they lie lower' if high < 0 else 'too little to find anything by'}", mend)
+        fix += f"; for a model of another language or domain, give captioned images of its own with {option('data')}"
+    return fault(f"{seen}: {'they lie lower' if high < 0 else 'too little to find anything by'}", fix)
 
 
 def _other_pairings(found: Pairs) -> Iterator[str]:

@@ -144,9 +144,9 @@ def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Chec
         if raise_bugs:
             raise
         if isinstance(error, ModelError):
-            mend = "let the adapter take any RGB image and any text, empty and long ones too"
-            outcome = fault(str(error), mend + on_command_line("; --traceback shows where it fails"))
+            fix = "let the adapter take any RGB image and any text, empty and long ones too"
+            outcome = fault(str(error), fix + on_command_line("; --traceback shows where it fails"))
         else:
             cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             outcome = CheckOutcome("not examined", f"the check failed ({cause})")
-    return CheckFinding(check=check.name, status=outcome.status, seen=outcome.seen, why=check.why, mend=outcome.mend)
+    return CheckFinding(check=check.name, status=outcome.status, seen=outcome.seen, why=check.why, fix=outcome.fix)

@@ -163,15 +163,15 @@ def _context_by_behaviour(subject: Subject) -> CheckOutcome:
     twice, within, beyond = (
         apart(found[one : one + 1], found[other : other + 1]) for one, other in ((0, 1), (0, 2), (3, 4))
     )
-    mend = "correct context_length to the number of tokens that the tower gets"
+    fix = "correct context_length to the number of tokens that the tower gets"
     # One word of many moves a mean but little: it must move it more than the same text differs from itself.
     if within <= max(SAME, 10 * twice):
         return fault(
             f"the last of {n_words} words, which by count_tokens fit into {context} tokens, does not change the vector",
-            mend,
+            fix,
         )
     if beyond > subject.limit:
-        return warning(f"a word beyond the {context} tokens of context_length changes the vector", mend)
+        return warning(f"a word beyond the {context} tokens of context_length changes the vector", fix)
     return healthy(f"words up to {context} tokens change a text's vector, words beyond do not")
 
 

@@ -231,7 +231,7 @@ class CheckOutcome(NamedTuple):
     status: FindingStatus
     seen: str
     """An observation, or the reason why none could be made."""
-    mend: str = ""
+    fix: str = ""
     """Advice."""
 
 
@@ -240,14 +240,14 @@ def healthy(seen: str) -> CheckOutcome:
     return CheckOutcome("ok", seen)
 
 
-def warning(seen: str, mend: str) -> CheckOutcome:
+def warning(seen: str, fix: str) -> CheckOutcome:
     """Return that something may be wrong."""
-    return CheckOutcome("warning", seen, mend)
+    return CheckOutcome("warning", seen, fix)
 
 
-def fault(seen: str, mend: str) -> CheckOutcome:
+def fault(seen: str, fix: str) -> CheckOutcome:
     """Return that something is wrong."""
-    return CheckOutcome("fault", seen, mend)
+    return CheckOutcome("fault", seen, fix)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,10 +95,10 @@ def doctor(**given: Any) -> int:
 
 
 def finding_lines(found: "CheckFinding", width: int | None) -> list[str]:
-    """Return the lines of a finding: what was seen, and of what is not well why it matters and the mend."""
+    """Return the lines of a finding: what was seen, and of what is not well why it matters and the fix."""
     lines = _wrapped(MARKS[found.status], found.check, found.seen, width)
     if found.status in ("warning", "fault"):
-        lines += _wrapped("", "  why", found.why, width) + _wrapped("", "  mend", found.mend, width)
+        lines += _wrapped("", "  why", found.why, width) + _wrapped("", "  fix", found.fix, width)
     return lines
 
 

@@ -48,7 +48,7 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
             raise UsageError(f"--task {asked}: the run has no such task: {did_you_mean(asked, known)}")
     records = [each for each in result.evaluations if not tasks or each.task in tasks or each.name in tasks]
     lines = ["  ".join(filter(None, (model_name(found), ", ".join(model_facts(found))))), origin(found)]
-    lines += [f"warning: {each.check}: {each.seen}; {each.mend}" for each in result.preflight or ()]
+    lines += [f"warning: {each.check}: {each.seen}; {each.fix}" for each in result.preflight or ()]
     lines += _provenance(result) if shows_all else ()
     width = terminal_width()
     if not tasks and (table := headline_lines(records, width)):
@@ -147,9 +147,10 @@ def plot(
 ) -> None:
     """Draw a figure for a paper.
 
-    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out. The numbers of the
-    figure (.csv) and a draft of its caption (.txt) are written beside it. Only run folders are read: neither models nor data
-    are needed.
+    The numbers of the figure (.csv) and a draft of its caption (.txt) are written beside it.
+
+    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
+    Only the run folders are read: neither models nor data are needed.
 
     \b
     clipbench plot gap runs/tiny runs/vit-b-32 -o gap.pdf
@@ -157,7 +158,7 @@ def plot(
     clipbench plot gap runs/tiny --format png         (gap.png, for slides)
     clipbench plot track runs/train -o track.pdf      (a training's folder, or runs of its checkpoints)
     clipbench plot across runs/* --x gap --y retrieval/image_retrieval_recall@1 -o across.pdf
-    clipbench plot across runs/* --x image_flops --y zero-shot/acc1 -o price.pdf
+    clipbench plot across runs/* --x image_flops --y zero-shot/acc1 -o cost.pdf
     clipbench plot representational-similarity runs/* --width full -o alike.pdf
     clipbench plot --list
     """

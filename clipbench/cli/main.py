@@ -176,9 +176,12 @@ def _failed(error: BaseException, context: click.Context | None, given: list[str
             print_error("interrupted")
         return INTERRUPTED
     if isinstance(error, click.ClickException):
-        of = error.ctx if isinstance(error, click.UsageError) else None
+        of = (
+            error.ctx if isinstance(error, click.UsageError) else None
+        )  # click gives none where an option lacks its value
+        named = " ".join(["clipbench", *(name for name in given[:1] if name in COMMANDS)])
         if not is_silent:
-            print_error(f"{error.format_message()} ({'clipbench' if of is None else of.command_path} --help)")
+            print_error(f"{error.format_message()} ({named if of is None else of.command_path} --help)")
         return BAD_INPUT
     if isinstance(error, BrokenPipeError) and _leave_unread_output():
         return UNREAD

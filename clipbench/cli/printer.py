@@ -143,7 +143,7 @@ class Printer(Progress):
             print_note(text)
 
     def warning(self, finding: CheckFinding) -> None:
-        self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.mend}')}")
+        self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.fix}')}")
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Say which tasks the vectors do not allow, those of one reason together."""

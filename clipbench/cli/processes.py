@@ -99,4 +99,6 @@ def _refuse_elsewhere(references: list[str], who: str) -> None:
     """Raise UsageError where no model is encoded on this machine."""
     prefixes = [reference.strip().partition(":")[0].casefold() for reference in references]
     if all(prefix in ELSEWHERE for prefix in prefixes):
-        raise UsageError(f"{who} not reach {references[0]}, which {ELSEWHERE[prefixes[0]]}: run it in one process")
+        raise UsageError(
+            f"{who} not reach {references[0]}, which {ELSEWHERE[prefixes[0]]}: give one --device, and start it without torchrun"
+        )

@@ -140,7 +140,7 @@ class Watcher:
             if not _is_same(checkpoint, signature):
                 why = "it was changed or taken away while it was read"
             elif isinstance(error, OSError) or (isinstance(error, UsageError) and not self._has_run(checkpoint)):
-                raise  # an option is wrong, or the disk full: no checkpoint to come will mend it
+                raise  # an option is wrong, or the disk full: no checkpoint to come will fix it
             print_error(f"{name}: {why} (tried again when it changes)")
             return
         self.runs[checkpoint.path] = run

@@ -67,8 +67,8 @@ class Across:
     are_checkpoints: bool
     """True where several models are checkpoints of one training, which are no independent models: no interval, no test."""
     front: Sequence[str] | None = None
-    """Front of quality against a price: models such that no other is at least as cheap and as good, and ahead in one of
-    the two, the cheapest first; by the values, whatever their intervals. None unless one is a price and the other has a better direction."""
+    """The Pareto front of quality against cost, the cheapest model first; by the values, whatever their intervals. None unless
+    one metric is a cost and the other has a better direction."""
     notes: Sequence[str] = ()
     """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs; and on models
     that several runs are of."""
@@ -76,7 +76,7 @@ class Across:
     def frame(self) -> "pandas.DataFrame":
         """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``.
 
-        Of quality against a price there is ``on_front`` too, true of the models of ``front``.
+        Quality against cost has ``on_front`` too, true of the models of ``front``.
         """
         rows = [
             {
@@ -106,8 +106,8 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     Returns:
         ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
         models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
-        number of parameters held fixed (interval from 20 on), since larger models may differ in both; ``front``, of
-        a metric against a price, the models such that no other is at least as cheap and as good, and ahead in one.
+        number of parameters held fixed (interval from 20 on), since larger models may differ in both; ``front``,
+        the models of the Pareto front of quality against cost.
 
     Raises:
         UsageError: no such metric, one that names several, the same as x and y, or fewer than three models have both.
@@ -256,7 +256,7 @@ def _given_parameters(
 
 
 def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
-    """Return the labels of the models of the front; None unless one is a price and the other has a better direction."""
+    """Return the labels of the models of the front; None unless one is a cost and the other has a better direction."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
     if sum(prices) != 1:
         return None

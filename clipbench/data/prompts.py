@@ -102,7 +102,7 @@ def read_prompts(path: Path) -> Prompts:
     """
     if not is_file(path):
         raise UsageError(
-            f"no prompts file {path}{why_not_there(path)}: expected .json, or text with one template a line"
+            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one template a line"
         )
     if path.suffix.lower() != ".json":
         return Prompts(templates=read_templates(path))

@@ -59,13 +59,13 @@ class Diagnosis:
         return f"{faults}, {warnings}, {n['ok']} ok, {n['not examined']} not examined"
 
     def frame(self) -> "pandas.DataFrame":
-        """Return a row for each check: check, status, seen, why, mend."""
+        """Return a row for each check: check, status, seen, why, fix."""
         columns = [part.name for part in fields(CheckFinding)]
         return as_frame([asdict(each) for each in self.findings], columns)
 
     def _repr_html_(self) -> str:
-        rows = [[Cell(each.check), Cell(each.status), Cell(each.seen), Cell(each.mend)] for each in self.findings]
-        return as_html(Table(title=self.model.ref, columns=columns("check", "status", "seen", "mend"), rows=rows))
+        rows = [[Cell(each.check), Cell(each.status), Cell(each.seen), Cell(each.fix)] for each in self.findings]
+        return as_html(Table(title=self.model.ref, columns=columns("check", "status", "seen", "fix"), rows=rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
             status="fault",
             seen=str(error),
             why="A run refuses these data, or scores another set than is meant.",
-            mend=f"correct the data, or score what is whole of them with {option('allow_partial', True)}",
+            fix=f"correct the data, or score what is whole of them with {option('allow_partial', True)}",
         )
     try:
         return load_data(options.data, replace(loading, allow_partial=True)), [found]
@@ -171,11 +171,11 @@ def _finding(explanation: Explanation) -> CheckFinding:
     if explanation.agrees:
         return replace(found, status="ok", seen=f"{seen}: the interval contains it")
     if cause is None:
-        mend = (
+        fix = (
             f"none of {len(explanation.effects)} switches leads nearer to it: look at the split, the class names, the"
             " protocol and the weights"
         )
-        return replace(found, mend=mend)
+        return replace(found, fix=fix)
     moved, left = (change(value, metric.unit) for value in (cause.change, expected - cause.value))
     value = quantity(cause.value, metric.unit)
-    return replace(found, mend=f"{cause.switch}: {cause.setting} moves it by {moved} to {value}, {left} from it")
+    return replace(found, fix=f"{cause.switch}: {cause.setting} moves it by {moved} to {value}, {left} from it")

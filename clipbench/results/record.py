@@ -32,7 +32,7 @@ class CheckFinding:
     """The observation; of a check that was not made, the reason."""
     why: str = ""
     """The reason why it matters, in a sentence."""
-    mend: str = ""
+    fix: str = ""
     """Advice; empty where all is well."""
 
 

@@ -231,7 +231,7 @@ def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
     ("arguments", "message"),
     [
         (["--model", "embeddings:v.npz", *BOTH], "several devices do not reach embeddings:v.npz, which holds vectors"),
-        (["--model", "api:http://a/v1", *BOTH], "which is computed by a server: run it in one process"),
+        (["--model", "api:http://a/v1", *BOTH], "which is computed by a server: give one --device"),
         (["--model", "tiny", "--device", "cpu,two"], "--device cpu,two names 'two', and there are 0 CUDA devices here"),
     ],
 )

@@ -1,7 +1,7 @@
 """Feed damaged input to every reader for some minutes: ``make fuzz MINUTES=5``.
 
 An escape is anything but a ClipbenchError of one line, more than ten seconds of computing, or more than 2 GB. The
-smallest input of each is written to ``--found``; one that is mended goes to ``corpus/TARGET/``, which a test replays.
+smallest input of each is written to ``--found``; one that is fixed goes to ``corpus/TARGET/``, which a test replays.
 """
 
 import argparse

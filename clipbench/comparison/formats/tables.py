@@ -33,7 +33,7 @@ TALLIED: Mapping[Verdict, str] = {
     "worse": "worse",
     "different": "changed where neither direction is better",
     "too small to matter": "too small to matter",
-    "no evidence": "without evidence either way",
+    "no evidence": "inconclusive",
     "not tested": "not tested",
 }
 MODALITIES = {"image": "images", "text": "texts"}

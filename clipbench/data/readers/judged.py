@@ -234,7 +234,7 @@ def _known(
     if len(known) < len(judged) and not (known and may_lack):
         unknown = next(each for each in judged if each.query not in queries or each.document not in documents)
         what = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
-        advice = f"mend it; {option('allow_partial', True)} leaves them out" if known else "mend it"
+        advice = f"fix it; {option('allow_partial', True)} leaves them out" if known else "fix it"
         raise DataError(f"{_lacking(judged, known, qrels)}, the first of {what}: {advice}")
     return known
 

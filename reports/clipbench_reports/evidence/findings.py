@@ -13,7 +13,6 @@ Mark = Literal["good", "weak", "level", "plain", "missing", "ahead"]
 """``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no such
 claim is made; ``missing``: there is no number; ``ahead``: one of several models is."""
 SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
-UNTOLD = "not significantly different from chance"
 
 
 class Finding(NamedTuple):
@@ -100,7 +99,7 @@ def interval_in_brackets(metric: Metric) -> str:
 
 def not_better(metrics: Mapping[str, Metric], say: Callable[[str], str] = isolated) -> dict[str, list[str]]:
     """Return the names of the metrics of one sentence that do not beat chance, as they are said, by how they stand to it."""
-    words: dict[Standing, str] = {"level": UNTOLD, "worse": "below chance"}
+    words: dict[Standing, str] = {"level": "inconclusive", "worse": "below chance"}
     standings = against_chance(*metrics.values())
     found: dict[str, list[str]] = {}
     for standing, phrase in words.items():

@@ -58,7 +58,7 @@ def across(found: Across, names: Sequence[str]) -> Chart:
     lines = [_line(own, "one training") for own in by_training.values() if len(own) > 1]
     if found.front is not None and len(found.front) > 1:
         by_label = {each.label: each for each in found.places}
-        front = _line([by_label[label] for label in found.front], "front of price and quality")
+        front = _line([by_label[label] for label in found.front], "Pareto front")
         lines.append(replace(front, is_dashed=True, is_reference=True))
     return Chart(
         title=_title(found),

@@ -162,5 +162,5 @@ def _finding(lead: _Lead, *, is_ahead: bool) -> Finding:
     if is_ahead:
         ahead = f"{first} is ahead with {values[0]}, {second} has {values[1]}"
         return Finding("ahead", f"{what}: {ahead} ({difference}){rest}.")
-    untold = "none is significantly ahead of all others" if others else "no evidence either way"
+    untold = "none is significantly ahead of all others" if others else "inconclusive"
     return Finding("level", f"{what}: {untold}, {both} ({difference}){rest}.")

@@ -258,7 +258,9 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
     }
 
     def say(title: str) -> str:
-        return f"{quoted(title)} ({fmt.percent(metrics[title].value)} %; chance {fmt.percent(metrics[title].chance)})"
+        metric = metrics[title]
+        value = f"{fmt.percent(metric.value)} % {fmt.interval(metric)}"
+        return f"{quoted(title)} ({value}; chance is {fmt.percent(metric.chance)} %)"
 
     parts = [f"{how} in {', '.join(titles)}" for how, titles in not_better(metrics, say).items()]
     if not parts:

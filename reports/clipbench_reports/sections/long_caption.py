@@ -302,10 +302,13 @@ def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
         for name, metric in places.items()
         if not ((cut := evaluation.controls.get(f"{keys[name]}/beyond_window")) and cut.value == 1)
     }
-    shares = ", ".join(f"{fmt.percent(metric.value)} % ({isolated(name)})" for name, metric in (read or places).items())
+    shares = ", ".join(
+        f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(name)})"
+        for name, metric in (read or places).items()
+    )
     text = f"Prefers a true caption to one with a single false fact in {shares}"
     unread = [isolated(name) for name in places if name not in read]
-    beyond = Finding("plain", f"Facts beyond the model's context cannot differ: {', '.join(unread)}.", is_expected=True)
+    beyond = Finding("plain", f"Facts in these places are cut off and not read: {', '.join(unread)}.", is_expected=True)
     if not read:
         return [Finding("plain", f"{text}."), beyond]
     mark, lowest = mark_of(read.values()), min(map(skill, read.values()))

@@ -115,7 +115,7 @@ SECTION = Section(
         " each class (Radford et al. 2021; Pratt et al. 2023), are the cheapest remedy. Fine-tuning helps where a"
         " class is truly unknown; averaging the old and the new weights keeps robustness (Wortsman et al. 2022).",
         "Confidence is not accuracy": "A confidence that is not the accuracy comes from the logit scale: one temperature, fitted on held-out "
-        "images, mends most of it and changes no answer (Guo et al. 2017).",
+        "images, fixes most of it and changes no answer (Guo et al. 2017).",
     },
     title="Zero-shot",
     figures=(zero_shot.confusion, zero_shot.reliability, zero_shot.templates),

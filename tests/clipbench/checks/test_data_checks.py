@@ -109,7 +109,7 @@ def test_data_broken_in_one_way_are_named_for_it(name: str, photos: Dataset, toy
     spoil, check, seen = BROKEN[name]
     findings = named(spoil(photos), embedder(toy_clip()))
     assert set(findings) - {"classes"} == {check} - {"classes"} and seen in findings[check].seen
-    assert findings[check].why and findings[check].mend
+    assert findings[check].why and findings[check].fix
 
 
 def test_captions_of_the_user_are_what_the_model_is_checked_on(toy_clip: Any, embedder: Bind) -> None:

@@ -121,9 +121,9 @@ def test_a_score_that_agrees_and_one_that_no_switch_explains_are_said_so(
     assert agreed.is_healthy and agreed.findings[-1].check == "expected-score" and agreed.findings[-1].status == "ok"
     assert agreed.explanation is not None and agreed.explanation.agrees
     missed = found(0.999)
-    assert not missed.is_healthy and "switches leads nearer to it" in missed.findings[-1].mend
+    assert not missed.is_healthy and "switches leads nearer to it" in missed.findings[-1].fix
     assert missed.explanation.cause is None and len(missed.explanation.frame()) == len(missed.explanation.effects) > 4
-    assert list(missed.frame().columns) == ["check", "status", "seen", "why", "mend"]
+    assert list(missed.frame().columns) == ["check", "status", "seen", "why", "fix"]
 
 
 def test_the_value_that_was_published_is_expected_where_it_is_known(

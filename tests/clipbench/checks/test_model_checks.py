@@ -55,7 +55,7 @@ def test_a_model_broken_in_one_way_is_named_for_it(name: str, toy_clip: Any, emb
     fields, check, seen = BROKEN[name]
     findings = found(embedder(toy_clip(**fields)))
     assert findings[check].status in ("warning", "fault")
-    assert seen in findings[check].seen and findings[check].why and findings[check].mend
+    assert seen in findings[check].seen and findings[check].why and findings[check].fix
     # A text that is read otherwise fits its image no longer: that much may follow from the fault.
     assert set(named(findings)) <= {check, "pairs", *(("batches",) if name == "two texts alike" else ())}
 

@@ -122,7 +122,7 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
         ({"qrels": {"qrels/readme.md": ""}}, "qrels has no judgements: expected files such as"),
         ({"qrels": {"qrels/test.tsv": BEIR + "q9\td1\t1\n"}}, "1 of 4 judgements of test.tsv are of items that the data lack"),
         ({"qrels": {"qrels/test.tsv": "q1\td1\t1.0\nq1\td2\t1\n"}}, "line 1: the grade is '1.0', expected a whole number"),
-        ({"qrels": {"qrels/test.tsv": "q9\td1\t1\n"}}, "the first of query 'q9': mend it$"),
+        ({"qrels": {"qrels/test.tsv": "q9\td1\t1\n"}}, "the first of query 'q9': fix it$"),
         ({"corpus": [{"_id": "d1", "body": "x"}]}, "has no column of texts or images: expected title, text or image, got _id, body"),
         ({"corpus": [*CORPUS, {"_id": "d4", "text": " "}]}, r"corpus\.jsonl, line 4: expected a text or an image"),
         ({"corpus": [*CORPUS, {"_id": "d1", "text": "x"}]}, "document id 'd1' twice"),

@@ -288,7 +288,7 @@ def test_a_wrong_address_is_said_at_once(url: str, monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(ModelError, match=message):
         served(address.replace("HOST", url.removeprefix("http://").removesuffix("/v1")))
-    assert not waits, "what will not mend itself is not tried again"
+    assert not waits, "what will not fix itself is not tried again"
 
 
 def test_an_endless_answer_is_refused(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:

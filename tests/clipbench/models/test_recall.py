@@ -23,7 +23,7 @@ from clipbench.models.reference import Loaded
 from clipbench.results.record import CheckFinding
 from clipbench.testing import ToyModel
 
-FINDING = CheckFinding(check="padding", status="warning", seen="something", why="why", mend="mend")
+FINDING = CheckFinding(check="padding", status="warning", seen="something", why="why", fix="fix")
 TEXTS = ["a cat", "two words more"]
 
 

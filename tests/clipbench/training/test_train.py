@@ -196,7 +196,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(op
         resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
         try:
             with pytest.raises(
-                UsageError, match=r"^cannot write .*step-\d .*File too large.*: mend that, and --resume goes"
+                UsageError, match=r"^cannot write .*step-\d .*File too large.*: fix that, and --resume goes"
             ):
                 train(options(run.name))
         finally:

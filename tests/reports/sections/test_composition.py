@@ -81,7 +81,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
         ),
         (
             "level",
-            "Telling captions apart: not significantly different from chance in “swap_att” (27.0 %; chance 25.0).",
+            "Telling captions apart: inconclusive in “swap_att” (27.0 % [22.0, 32.0]; chance is 25.0 %).",
         ),
         (
             "level",
@@ -90,7 +90,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
                 " of 500 items; chance is 25.0 %."
             ),
         ),
-        ("level", "Telling images apart: not significantly different from chance in “swap_att” (21.0 %; chance 25.0)."),
+        ("level", "Telling images apart: inconclusive in “swap_att” (21.0 % [16.0, 26.0]; chance is 25.0 %)."),
         ("plain", "A caption and its false twin have cosine 0.9800 on average; a caption and an unrelated one 0.2000."),
     ]
 
@@ -99,9 +99,9 @@ def test_subsets_below_chance_are_said_to_be_below_it() -> None:
     below = METRICS | {"swap_att/text_acc": fraction(0.05, 0.25), "count/text_acc": fraction(0.27, 0.25)}
     said = [found.text for found in findings(record(below))]
     assert (
-        "Telling captions apart: not significantly different from chance in “count” (27.0 %; chance 25.0);"
-        " below chance in “swap_att” (5.0 %; chance 25.0)."
+        "Telling captions apart: inconclusive in “count” (27.0 % [22.0, 32.0]; chance is 25.0 %);"
+        " below chance in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %)."
     ) in said
     del below["count/text_acc"]
     said = [found.text for found in findings(record(below))]
-    assert "Telling captions apart: below chance in “swap_att” (5.0 %; chance 25.0)." in said
+    assert "Telling captions apart: below chance in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %)." in said

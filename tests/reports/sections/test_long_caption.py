@@ -71,7 +71,7 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
     )
     assert "give 90 % of the recall" in findings(evidence(params={"share": 0.9}).evaluation)[1].text
     assert told.mark == "level"
-    assert told.text.endswith("50.0 % (beyond); not significantly different from chance: beyond.")
+    assert told.text.endswith("50.0 % [45.1, 54.9] (beyond); inconclusive: beyond.")
 
 
 def test_facts_that_are_cut_off_are_no_weakness_of_the_model(evidence: Make, parts: SimpleNamespace) -> None:
@@ -79,7 +79,7 @@ def test_facts_that_are_cut_off_are_no_weakness_of_the_model(evidence: Make, par
     told, beyond = findings(evidence(controls=cut).evaluation)[-2:]
     assert told.mark == "good" and told.skill == pytest.approx(0.4)  # of what is read, the late facts
     assert "(beyond)" not in told.text and told.text.endswith("better than chance wherever the model reads them.")
-    assert beyond.is_expected and beyond.text == "Facts beyond the model's context cannot differ: beyond."
+    assert beyond.is_expected and beyond.text == "Facts in these places are cut off and not read: beyond."
     metrics = recorded(parts.fraction)["metrics"]
     below = metrics | {"late/text_acc": parts.fraction(0.2, 400, chance=0.5)}
     told = findings(evidence(controls=cut, metrics=below).evaluation)[-2]
