@@ -141,7 +141,7 @@ class Smallest(Definition):
                 f" answer may lose {percent(least_lost(n, n_kinds))} points; {count(least_queries(margin, n_kinds))} images are needed"
             )
         if not self._can_lose(samples):
-            return f"float32 has {self._whole(samples)} %, not surely {in_points(self.points)} above chance: there is little to lose"
+            return f"float32 has {self._whole(samples)} %, too close to chance to measure a loss of {in_points(self.points)}"
         name = min(found.most_lost, key=found.most_lost.__getitem__)
         form = next(form for chain in self.chains for form in chain if form.name == name)
         return (

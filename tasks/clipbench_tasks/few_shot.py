@@ -348,7 +348,7 @@ class Worth(Definition):
         if above_chance(alone.metric(samples, rng))[0]:
             reason = self._reason(means[:-1], means[-1], excess, clusters[0])
         else:
-            reason = f"{percent(means[-1])} %, not surely above chance ({percent(self.chance)} %): no labels are worth as much"
+            reason = f"{percent(means[-1])} %, too close to chance ({percent(self.chance)} %) to be worth labels"
         if reason is not None:
             return self.define(Metric(value=None, unit=LABELS, n=len(hits[0]), higher_is_better=True, reason=reason))
         interval = self._interval(excess, clusters[0])

@@ -243,8 +243,7 @@ CLAIM = re.compile(
 UNTOLD = re.compile(
     r"none is significantly ahead of all others|neither direction is better|neither more nor less of it is worse|too small to matter|"
     r"\b0 (?:better|worse|of \d+ values lie above chance)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
-    r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may lose .*|"
-    r"not surely above chance|no threshold is sure to have a precision .*"
+    r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may lose .*"
 )
 """Words that say that nothing can be told, or that a list goes on, and the way in which an item is asked."""
 NAMES = frozenset({"Metric", "MetricLines", "Fact", "Point", "Axis", "Panel"})
