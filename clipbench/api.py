@@ -20,7 +20,7 @@ from clipbench.data.reference import load_data as load_reference
 from clipbench.errors import KINDS, UsageError
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
 from clipbench.evaluation.explain import Expectation
-from clipbench.evaluation.plan import RunOptions
+from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import REPORT, RESULT, Target, Targets, may_be_finished
@@ -356,7 +356,9 @@ def load_data(
         >>> len(scenes), scenes.captions is not None
         (4, True)
     """
-    loading = replace(_data_options(data_root, allow_partial, data_options), task=task)
+    loading = _data_options(data_root, allow_partial, data_options)
+    if task is not None:
+        loading = replace(loading, form=task_class(task).data_form)
     if isinstance(data, str | os.PathLike):
         return load_reference(str(data), loading)
     return dataset_in_memory(data, loading)

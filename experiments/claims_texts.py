@@ -100,7 +100,7 @@ def encoder(model: str) -> tuple[Encode, int]:
 
 def captions() -> tuple[Sequence[str], Sequence[str]]:
     """Return two captions of each test scene; the first is true of no other scene, and the second may repeat it."""
-    texts = scenes_dataset("modality-gap").captions
+    texts = scenes_dataset("paraphrases").captions
     assert texts is not None
     return texts[: len(texts) // 2], texts[len(texts) // 2 :]
 

@@ -124,7 +124,7 @@ def scene_pairs(model: Model) -> Pairs:
 
 @cache
 def _scenes(side: int | None) -> tuple[list[Image.Image], list[str]]:
-    dataset = load_data("scenes", DataOptions(task="retrieval", options={"n": str(N_PAIRS)}))
+    dataset = load_data("scenes", DataOptions(options={"n": str(N_PAIRS)}))
     assert dataset.captions is not None
     return [opened(ref, side).convert("RGB") for ref in dataset.images], list(dataset.captions)
 

@@ -5,7 +5,7 @@ from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet
 from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
 from clipbench.data.questions import Attack, Contrast
-from clipbench.data.reference import GENERATED, depends_on_task, for_task, load_data
+from clipbench.data.reference import GENERATED, depends_on_form, in_form, load_data
 from clipbench.data.subset import random_subset, without_images
 
 __all__ = [
@@ -23,8 +23,8 @@ __all__ = [
     "ImageRef",
     "LabelSet",
     "Prompts",
-    "depends_on_task",
-    "for_task",
+    "depends_on_form",
+    "in_form",
     "load_data",
     "prompts_of",
     "random_subset",

@@ -293,8 +293,9 @@ class DataOptions:
 
     data_root: Path | None = None
     """Folder that holds data sets by name."""
-    task: str | None = None
-    """The task that the data are for; ``scenes`` has different data for each."""
+    form: str = "pairs"
+    """The form that a task asks for (``Task.data_form``): the generated scenes have each, and "attacks" and "training" are made of
+    any images of classes."""
     allow_partial: bool = False
     """Leave out samples whose images are missing, and classes without samples, instead of refusing."""
     n_images: int | None = None

@@ -71,9 +71,9 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     A reference is ``scenes``, ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried
     as it is, then below the data root). A name of the catalogue always means its data set, below the data root (or
     without one in the current folder), with its published prompts and size; a folder of one's own with that name is
-    ./NAME. For the task text-in-image, words are written onto the images of a classification set; its option ``n`` is
+    ./NAME. For the form "attacks", words are written onto the images of a classification set; its option ``n`` is
     the number of images, and ``train`` is a reference to images without words to train probes on, whose own options begin
-    with ``train.``. For the task few-shot, its option ``train`` names a split to train on.
+    with ``train.``. For the form "training", the option ``train`` names a split to train on.
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that only the user can make.
@@ -82,22 +82,22 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     """
     if training_split.is_named(options):
         return training_split.load(partial(_load, reference), options)
-    if reference.lower() == GENERATED or options.task != attacks.TASK:
+    if reference.lower() == GENERATED or options.form != attacks.FORM:
         return _load(reference, options)
     others = {name: text for name, text in training_split.of_tested(options).options.items() if name != "n"}
-    return for_task(_load(reference, replace(options, options=others)), options)
+    return in_form(_load(reference, replace(options, options=others)), options)
 
 
-def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return a data set as a task asks for it: for text-in-image, words are written onto images that have none.
+def in_form(dataset: Dataset, options: DataOptions) -> Dataset:
+    """Return a data set in the form that is asked for: for "attacks", words are written onto images that have none.
 
     Raises UsageError for the option ``n`` where the words are there already, and MissingPart where the images have no labels.
     """
-    if options.task != attacks.TASK:
+    if options.form != attacks.FORM:
         return dataset
     name = options.options.get(training_split.OPTION)
     if name is not None:
-        tested = for_task(dataset, training_split.of_tested(options))
+        tested = in_form(dataset, training_split.of_tested(options))
         training = load_data(name, training_split.of_training(options))
         return training_split.beside_attacks(tested, training, name)
     n = options.whole_number("n", "how many images words are to be written on", least=1)
@@ -107,9 +107,9 @@ def for_task(dataset: Dataset, options: DataOptions) -> Dataset:
     return dataset
 
 
-def depends_on_task(reference: str, task: str) -> bool:
-    """Return whether a reference means different data for another task."""
-    return reference.lower() == GENERATED or task in (attacks.TASK, training_split.TASK)
+def depends_on_form(reference: str, form: str) -> bool:
+    """Return whether a reference means different data for another form."""
+    return reference.lower() == GENERATED or form in (attacks.FORM, training_split.FORM)
 
 
 def _load(reference: str, options: DataOptions) -> Dataset:
@@ -144,13 +144,11 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
 
 
 def _generate(options: DataOptions) -> Dataset:
-    """Return the scenes for a task; a task of a plug-in gets the captioned ones."""
-    from clipbench.data.scenes import SCENES_VERSION, TASKS, scenes_dataset
+    from clipbench.data.scenes import SCENES_VERSION, scenes_dataset
 
     options.refuse_unknown(("split", "size", "n"), GENERATED)
-    task = options.task if options.task is not None and options.task in TASKS else "retrieval"
     split = options.options.get("split", "test")
-    dataset = scenes_dataset(task, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
+    dataset = scenes_dataset(options.form, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
     return replace(dataset, cite=f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}")
 
 

@@ -9,13 +9,13 @@ from jaxtyping import Int64
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean
 
-TASK, OPTION = "few-shot", "train"
-"""The task that trains on a split of its data, and the option that names what is trained on."""
+FORM, OPTION = "training", "train"
+"""The form of data with a split to train on, and the option that names what is trained on."""
 
 
 def is_named(options: DataOptions) -> bool:
     """Return whether the data are to come with a split to train on."""
-    return options.task == TASK and OPTION in options.options
+    return options.form == FORM and OPTION in options.options
 
 
 def of_training(options: DataOptions) -> DataOptions:
@@ -28,7 +28,7 @@ def of_training(options: DataOptions) -> DataOptions:
     own = {
         key.removeprefix(f"{OPTION}."): value for key, value in options.options.items() if key.startswith(f"{OPTION}.")
     }
-    return replace(options, task=None, options=own, n_images=None, allow_partial=True)
+    return replace(options, form=DataOptions().form, options=own, n_images=None, allow_partial=True)
 
 
 def of_tested(options: DataOptions) -> DataOptions:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from clipbench.data import Dataset, depends_on_task, for_task, load_data, random_subset
+from clipbench.data import Dataset, depends_on_form, in_form, load_data, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
 from clipbench.errors import ClipbenchError, Unavailable, UsageError, option
@@ -34,8 +34,9 @@ class Datasets:
         """Return the data of a request, cut down to the limit; raise what loading them raised."""
         if request.data is None:
             raise UsageError(f"'{request.task}' has no data in this suite: {_advice(request.task)}")
-        task = request.task if depends_on_task(request.data, request.task) else ""
-        key = (request.data, repr(request.data_options), task, str(self._limit_of(request)))
+        form = task_class(request.task).data_form
+        own_form = form if depends_on_form(request.data, form) else ""
+        key = (request.data, repr(request.data_options), own_form, str(self._limit_of(request)))
         if key not in self._loaded:
             try:
                 self._loaded[key] = self._load(request, request.data)
@@ -49,12 +50,12 @@ class Datasets:
     def _load(self, request: Request, reference: str) -> Dataset:
         options = replace(
             self._options.data,
-            task=request.task,
+            form=task_class(request.task).data_form,
             n_images=self._limit_of(request),
             options={**self._options.data.options, **request.data_options},
         )
         if self._given is not None and reference == self._given.id:
-            return self.cut(for_task(self._given, options), request)
+            return self.cut(in_form(self._given, options), request)
         return self.cut(load_data(reference, options), request)
 
     def cut(self, dataset: Dataset, request: Request | None = None) -> Dataset:

@@ -62,6 +62,9 @@ class Task:
     """The question that is put to a model, for the report."""
     scoring: ClassVar[str] = ""
     """The rule by which an answer is scored, for the report."""
+    data_form: ClassVar[str] = "pairs"
+    """The form of generated data that it is measured on: "classes", "training", "pairs", "paraphrases", "contrasts", "attacks" or
+    "long-captions". For "attacks" words are written onto any images of classes; "training" takes ``--data-option train=SPLIT``."""
     needs_model: ClassVar[bool] = False
     """True where the task encodes images or texts that no data set holds, such as shuffled captions: precomputed vectors
     cannot answer it, and ``--tasks all`` leaves it out for them."""

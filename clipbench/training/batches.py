@@ -109,7 +109,7 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
     if data.lower() == SCENES:
         options.refuse_unknown(["primer"], SCENES)
         primer = options.whole_number("primer", "a number of pairs, 0 or more") or 0
-        test = scenes_dataset("retrieval", split="test", n=HELD_OUT, size=size, seed=HELD_OUT_SEED)
+        test = scenes_dataset("pairs", split="test", n=HELD_OUT, size=size, seed=HELD_OUT_SEED)
         return Corpus(ScenePairs(size, seed, primer), DatasetPairs(test), may_crop=False)
     dataset = _load_split(data, options)
     if dataset.captions is None:

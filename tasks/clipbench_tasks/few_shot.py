@@ -60,6 +60,7 @@ class FewShot(Task):
 
     name = "few-shot"
     version = 1
+    data_form = "training"
     summary = "k-NN, linear probe and prompt-initialised probe from 1 label a class to all, beside zero-shot"
     question = "How many labelled images of each class does a classifier on the image vectors need to be as good as the prompts?"
     scoring = (

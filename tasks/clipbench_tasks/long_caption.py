@@ -63,6 +63,7 @@ class LongCaption(Task):
 
     name = "long-caption"
     version = 1
+    data_form = "long-captions"
     summary = "recall on long captions against the tokens kept, effective length, position of a fact"
     needs_model = True
     question = (

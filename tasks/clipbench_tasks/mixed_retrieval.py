@@ -94,6 +94,7 @@ class MixedRetrieval(Task):
 
     name = "mixed-retrieval"
     version = 1
+    data_form = "paraphrases"
     summary = "nDCG in a corpus of images and texts by the share of texts, before and after centring"
     question = "In a corpus of images and texts, does a caption find the right document, whichever of the two that is?"
     scoring = (

@@ -78,6 +78,7 @@ class ZeroShot(Task):
 
     name = "zero-shot"
     version = 1
+    data_form = "classes"
     summary = "classification by the nearest class prompt: acc1, acc5, recall by class, macro F1, calibration"
     question = "Is the class whose prompt, such as “a photo of a dog”, is nearest to an image the true one?"
     scoring = (

@@ -56,7 +56,7 @@ class Toy(GivenVectors):
 @cache
 def measured(task: str) -> tuple[dict[str, Metric], dict[str, Metric], dict[str, str]]:
     """Return metrics, controls and titles of subsets of a task on a few scenes."""
-    rng, dataset = np.random.default_rng(0), scenes_dataset(task, n=24)
+    rng, dataset = np.random.default_rng(0), scenes_dataset(TASKS[task].data_form, n=24)
     found = TASKS[task].evaluate(dataset, Toy(), rng)
     metrics, controls = (
         {name: measure.metric(found.samples, rng) for name, measure in part.items()}

@@ -3,5 +3,5 @@
 ``files`` makes a data set of those on disk, ``written_words`` one of any classification set.
 """
 
-TASK = "text-in-image"
-"""The task for which words are written onto the images of a classification set."""
+FORM = "attacks"
+"""The form of data for which words are written onto the images of a classification set."""

@@ -7,9 +7,9 @@ the tasks, with their items: composition, typography, and dataset for the others
 Every scene follows from its index alone, on any platform and version of Python, so ``SCENES_VERSION`` names the data.
 """
 
-from clipbench.data.scenes.dataset import TASKS, scenes_dataset
+from clipbench.data.scenes.dataset import scenes_dataset
 from clipbench.data.scenes.drawing import SceneImage, draw
 from clipbench.data.scenes.sampling import primer_pair, training_pair
 from clipbench.data.scenes.world import SCENES_VERSION
 
-__all__ = ["SCENES_VERSION", "TASKS", "SceneImage", "draw", "primer_pair", "scenes_dataset", "training_pair"]
+__all__ = ["SCENES_VERSION", "SceneImage", "draw", "primer_pair", "scenes_dataset", "training_pair"]

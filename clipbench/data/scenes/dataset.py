@@ -101,33 +101,32 @@ def long_caption_dataset(split: str, n: int) -> Dataset:
 
 
 def scenes_dataset(
-    task: str, *, split: str = "test", n: int | None = None, size: int | None = None, seed: int = 0
+    form: str, *, split: str = "test", n: int | None = None, size: int | None = None, seed: int = 0
 ) -> Dataset:
-    """Return the data set of a task.
+    """Return the data set of a form.
 
-    "zero-shot" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and
-    kind); "few-shot" has the same images, labelled by kind alone. "retrieval", "operating-points", "compression" and "modality-gap"
-    have the same images, with one caption each that is true of no other; for "modality-gap" and "mixed-retrieval" the
-    same is said once more in other words, so that there are texts that match texts.
+    "classes" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and kind); "training" has
+    the same images, labelled by kind alone. "pairs" has one caption an image, true of no other; "paraphrases" has the same images, and says
+    each once more in other words, so that there are texts that match texts.
 
     Args:
-        n: number of images or items; by default that of TASKS.
+        n: number of images or items; by default that of FORMS.
         size: pixels of the images, 64 to 512; by default the size of each model's input.
-        seed: seed of the pairs of "retrieval"; other tasks have the world of seed 0, with which the bundled model was trained.
+        seed: seed of "pairs"; other forms have the world of seed 0, with which the bundled model was trained.
 
     Raises:
-        UsageError: an unknown task or split, or a size or number out of range.
+        UsageError: an unknown form or split, or a size or number out of range.
     """
-    if task not in TASKS:
-        raise UsageError(f"scenes have no data for the task '{task}': {did_you_mean(task, TASKS)}")
+    if form not in FORMS:
+        raise UsageError(f"scenes have no form '{form}': {did_you_mean(form, FORMS)}")
     check_split(split)
     if size is not None and not SMALLEST <= size <= LARGEST:
         raise UsageError(f"scenes can be drawn {SMALLEST} to {LARGEST} pixels wide, got a size of {size}")
-    build, usual = TASKS[task]
+    build, usual = FORMS[form]
     n = usual if n is None else n
     if n < 1:
         raise UsageError(f"scenes need at least 1 image, got n = {n}")
-    dataset = build(split, n) if task != "retrieval" else _pairs(split, n, seed=seed)
+    dataset = build(split, n) if form != "pairs" else _pairs(split, n, seed=seed)
     drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
     note = f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
     if size is not None:
@@ -216,19 +215,16 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, C
     return distinct_scenes(captioned, n)
 
 
-TASKS: Mapping[str, tuple[Callable[[str, int], Dataset], int]] = MappingProxyType(
+FORMS: Mapping[str, tuple[Callable[[str, int], Dataset], int]] = MappingProxyType(
     {
-        "zero-shot": (_portraits, 1_800),  # 20 of each colour and kind of the test split
+        "classes": (_portraits, 1_800),  # 20 of each colour and kind of the test split
         # with the kind as the one label, of which there are images enough to learn from
-        "few-shot": (lambda split, n: replace(_portraits(split, n), label_sets=None, subsets={}), 1_800),
-        "retrieval": (_pairs, 1_000),
-        "operating-points": (_pairs, 1_000),
-        "compression": (_pairs, 1_000),
-        "modality-gap": (_pairs_said_twice, 1_000),
-        "mixed-retrieval": (_pairs_said_twice, 1_000),
-        "composition": (composition_dataset, 1_000),  # 250 of each subset
-        "text-in-image": (text_in_image_dataset, 300),  # words to read, and as many objects to attack
-        "long-caption": (long_caption_dataset, 500),  # with a paragraph; the position probe has half as many others
+        "training": (lambda split, n: replace(_portraits(split, n), label_sets=None, subsets={}), 1_800),
+        "pairs": (_pairs, 1_000),
+        "paraphrases": (_pairs_said_twice, 1_000),
+        "contrasts": (composition_dataset, 1_000),  # 250 of each subset
+        "attacks": (text_in_image_dataset, 300),  # words to read, and as many objects to attack
+        "long-captions": (long_caption_dataset, 500),  # with a paragraph; the position probe has half as many others
     }
 )
-"""Builder of each task's data, and its default number of images or items."""
+"""Builder of the data of each form, and its default number of images or items."""

@@ -140,6 +140,7 @@ class ModalityGap(Task):
 
     name = "modality-gap"
     version = 1
+    data_form = "paraphrases"
     summary = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
     question = "Do images and texts share one space, or does each keep to a region of its own?"
     scoring = (

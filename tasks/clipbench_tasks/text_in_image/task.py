@@ -43,6 +43,7 @@ class TextInImage(Task):
 
     name = "text-in-image"
     version = 1
+    data_form = "attacks"
     summary = "reading a written word, and being fooled by one: reading_acc, attack_success, drop"
     needs_model = True
     question = "Can the model read a written word, and does a word written on an object decide its class?"

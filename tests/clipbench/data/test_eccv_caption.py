@@ -42,7 +42,7 @@ def folder(root: Path, *, judgements: str = "", annotations: str = "annotations"
 
 
 def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
-    return load_data(str(path), DataOptions(task="retrieval", allow_partial=allow_partial, options=options))
+    return load_data(str(path), DataOptions(allow_partial=allow_partial, options=options))
 
 
 def judged(dataset: Dataset) -> dict[int, list[int]]:
@@ -114,7 +114,7 @@ def test_by_name_other_judgements_have_numbers_of_their_own(tmp_path: Path) -> N
     (root / "data/cxc_image_to_caption.json").write_text(json.dumps({1: [11], 2: [22], 4: [31, 42]}))
 
     def by_name(name: str, **options: str) -> Dataset:
-        return load_data(name, DataOptions(task="retrieval", data_root=tmp_path, options=options))
+        return load_data(name, DataOptions(data_root=tmp_path, options=options))
 
     with pytest.raises(DataError, match="2 images, expected 1,261"):
         by_name("eccv-caption-i2t")
@@ -156,7 +156,7 @@ def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
     ]
     for kind, message, options in cases:
         with pytest.raises(kind, match=message):
-            load_data(str(root), DataOptions(task="retrieval", options=options))
+            load_data(str(root), DataOptions(options=options))
     (root / "eccv_image_to_caption.json").write_text('{"1": [11, "x"]}')
     with pytest.raises(DataError, match=r"eccv_image_to_caption.json: '1' has .*, expected an id of COCO and a list"):
         load(root, direction="i2t")

@@ -281,4 +281,4 @@ def test_a_class_without_a_name_is_no_attack(tmp_path: Path, label: int | None) 
     made.save_to_disk(str(tmp_path))
     said = "attack is 1 and '' is written" if label is None else f"row 1: text is {label}, expected 0 to 1"
     with pytest.raises(DataError, match=said):
-        load_data(f"hf:{tmp_path}", DataOptions(task="text-in-image"))
+        load_data(f"hf:{tmp_path}", DataOptions(form="attacks"))

@@ -50,7 +50,7 @@ def folder(
 
 
 def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
-    return load_data(str(path), DataOptions(task="retrieval", allow_partial=allow_partial, options=options))
+    return load_data(str(path), DataOptions(allow_partial=allow_partial, options=options))
 
 
 def judged(dataset: Dataset) -> list[tuple[str, str, int]]:

@@ -28,7 +28,7 @@ def lines(rows: list[dict[str, object]]) -> str:
 
 
 def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
-    return load_data(str(path), DataOptions(task="long-caption", allow_partial=allow_partial, options=options))
+    return load_data(str(path), DataOptions(form="long-captions", allow_partial=allow_partial, options=options))
 
 
 def urban1k(root: Path) -> Path:

@@ -23,8 +23,8 @@ def folder(root: Path, **splits: dict[str, int]) -> Path:
     return root
 
 
-def load(root: Path, task: str = "few-shot", **options: str) -> Dataset:
-    return load_data(str(root), DataOptions(task=task, options=options))
+def load(root: Path, form: str = "training", **options: str) -> Dataset:
+    return load_data(str(root), DataOptions(form=form, options=options))
 
 
 def test_both_splits_are_there_with_marks_on_the_images_to_train_on(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def one_hot(name: str | None) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def scenes() -> Dataset:
-    return scenes_dataset("text-in-image", n=40)
+    return scenes_dataset("attacks", n=40)
 
 
 def control(sees: str, data: Dataset) -> tuple[dict[str, float | None], Evaluation]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clipbench.data import DataOptions, Dataset, load_data, random_subset
-from clipbench.data.attacks import TASK
+from clipbench.data.attacks import FORM
 from clipbench.errors import DataError
 
 
@@ -44,7 +44,7 @@ ROWS = [
 
 
 def load(path: Path, **options: Any) -> Dataset:
-    return load_data(str(path), DataOptions(task=TASK, **options))
+    return load_data(str(path), DataOptions(form=FORM, **options))
 
 
 def test_a_manifest_says_what_is_shown_and_what_is_written(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_row_that_contradicts_itself_or_another_is_refused(tmp_path: Path, bad
 
 def test_whoever_names_a_column_gets_labels_or_captions(tmp_path: Path) -> None:
     folder = table(tmp_path / "toy", ROWS)
-    data = load_data(str(folder), DataOptions(task="zero-shot", options={"label": "object"}))
+    data = load_data(str(folder), DataOptions(form="classes", options={"label": "object"}))
     assert data.attacks is None and data.class_names == ("apple", "mug")
 
 

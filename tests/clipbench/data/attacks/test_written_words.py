@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, DrawnImage, ImageRef, depends_on_task, load_data
-from clipbench.data.attacks import TASK
+from clipbench.data import DataOptions, Dataset, DrawnImage, ImageRef, depends_on_form, load_data
+from clipbench.data.attacks import FORM
 from clipbench.data.attacks.written_words import WrittenImage, with_written_words
 from clipbench.data.scenes.typography import Label
 from clipbench.errors import DataError, UsageError
@@ -115,12 +115,12 @@ def test_the_task_alone_decides_whether_words_are_written(tmp_path: Path) -> Non
             (tmp_path / "pets" / name).mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "pets" / name / f"{number}.png")
     path = str(tmp_path / "pets")
-    plain = load_data(path, DataOptions(task="zero-shot"))
+    plain = load_data(path, DataOptions(form="classes"))
     assert plain.attacks is None and len(plain) == 8
-    written = load_data(path, DataOptions(task=TASK, options={"n": "4"}))
+    written = load_data(path, DataOptions(form=FORM, options={"n": "4"}))
     assert len([each for each in written.attacks or () if not each.condition]) == 4
     assert any("subset of 4 of 8 images" in note for note in written.notes)
-    assert depends_on_task(path, TASK) and depends_on_task("scenes", "retrieval")
-    assert not depends_on_task(path, "zero-shot")
+    assert depends_on_form(path, FORM) and depends_on_form("scenes", "pairs")
+    assert not depends_on_form(path, "classes")
     with pytest.raises(UsageError, match="'n': 'none'}: expected how many images words are to be written on"):
-        load_data(path, DataOptions(task=TASK, options={"n": "none"}))
+        load_data(path, DataOptions(form=FORM, options={"n": "none"}))

@@ -17,7 +17,7 @@ from clipbench.data.scenes.world import KINDS, Scene
 
 
 def test_zero_shot_has_one_image_of_every_look_per_round() -> None:
-    found = scenes_dataset("zero-shot")
+    found = scenes_dataset("classes")
     assert (len(found), found.class_names, found.templates) == (1800, tuple(KINDS), TEMPLATES)
     assert found.labels is not None and found.class_names is not None
     assert np.bincount(found.labels).tolist() == [180] * 10
@@ -35,7 +35,7 @@ def test_retrieval_has_a_thousand_captions_each_refuted_by_every_other_image() -
     assert len({pair.caption.text for pair in pairs.values()}) == 150
     for first, second in permutations(pairs.values(), 2):
         assert any(verdict(fact, second.scene) is False for fact in first.caption.facts), first.caption.text
-    found = scenes_dataset("retrieval")
+    found = scenes_dataset("pairs")
     assert found.captions is not None and found.caption_image is not None
     assert len(set(found.captions)) == len(found) == 1000
     assert list(found.captions[:150]) == [pair.caption.text for pair in pairs.values()]
@@ -43,7 +43,7 @@ def test_retrieval_has_a_thousand_captions_each_refuted_by_every_other_image() -
 
 
 def test_the_pairs_of_the_modality_gap_are_said_twice_with_the_same_objects() -> None:
-    found = scenes_dataset("modality-gap", n=50)
+    found = scenes_dataset("paraphrases", n=50)
     assert found.captions is not None and found.caption_image is not None and found.caption_ids is not None
     assert found.caption_image.tolist() == [*range(50), *range(50)]
     assert len(set(found.caption_ids)) == 100
@@ -55,17 +55,17 @@ def test_the_pairs_of_the_modality_gap_are_said_twice_with_the_same_objects() ->
 
 
 def test_images_are_drawn_as_large_as_the_model_takes_them_within_what_can_be_drawn() -> None:
-    image = scenes_dataset("retrieval", n=1).images[0]
+    image = scenes_dataset("pairs", n=1).images[0]
     assert isinstance(image, DrawnImage)
     assert [image.open_at(side).size[0] for side in (32, 64, 225, 512, 1024)] == [64, 64, 225, 512, 512]
     assert image.open().size == (224, 224)
-    fixed = scenes_dataset("retrieval", n=1, size=96).images[0]
+    fixed = scenes_dataset("pairs", n=1, size=96).images[0]
     assert isinstance(fixed, DrawnImage)
     assert fixed.open_at(224).size == fixed.open().size == (96, 96)
 
 
 def test_models_of_any_input_size_are_measured_on_the_same_data_unless_a_size_is_fixed() -> None:
-    free, fixed = scenes_dataset("retrieval", n=5), scenes_dataset("retrieval", n=5, size=64)
+    free, fixed = scenes_dataset("pairs", n=5), scenes_dataset("pairs", n=5, size=64)
     prints = [data.fingerprint([image.digest() for image in data.images]) for data in (free, fixed)]
     assert prints[0] != prints[1]
     assert "drawn as wide as the model's input" in free.notes[0] and "drawn 64 pixels wide" in fixed.notes[0]

@@ -43,7 +43,7 @@ def test_long_captions_are_true_and_longer_than_the_window() -> None:
 
 
 def test_captions_are_long_and_each_is_refuted_by_every_other_image() -> None:
-    ids = scenes_dataset("long-caption", n=120).caption_ids or ()
+    ids = scenes_dataset("long-captions", n=120).caption_ids or ()
     items = [long_caption_item(int(each.rpartition("/")[2])) for each in ids]
     assert len(items) == 120
     for first, second in permutations(items, 2):
@@ -52,7 +52,7 @@ def test_captions_are_long_and_each_is_refuted_by_every_other_image() -> None:
 
 
 def test_there_are_five_hundred_captioned_images_and_half_as_many_to_be_asked_about() -> None:
-    found = scenes_dataset("long-caption")
+    found = scenes_dataset("long-captions")
     assert found.captions is not None and found.caption_image is not None and found.contrasts is not None
     assert (len(found), len(set(found.captions)), len(found.contrasts)) == (750, 500, 1000)
     assert found.caption_image.tolist() == list(range(500))

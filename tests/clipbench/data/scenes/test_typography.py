@@ -54,7 +54,7 @@ def test_answers_stand_everywhere_among_the_candidates() -> None:
 
 
 def test_the_set_has_words_to_read_and_objects_to_attack_within_its_budget() -> None:
-    data = scenes_dataset("text-in-image")
+    data = scenes_dataset("attacks")
     assert data.contrasts is not None and data.attacks is not None
     assert len(data.contrasts) == 300 and len(data.attacks) == 300 + 75 * len(label_conditions())
     assert len(data) < 3_000
@@ -63,7 +63,7 @@ def test_the_set_has_words_to_read_and_objects_to_attack_within_its_budget() -> 
 
 
 def test_images_show_what_the_items_say() -> None:
-    data = scenes_dataset("text-in-image", n=20)
+    data = scenes_dataset("attacks", n=20)
     kinds = list(KINDS)
     for each in data.attacks or ():
         attacked = data.images[each.attacked]
