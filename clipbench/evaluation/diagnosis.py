@@ -12,7 +12,7 @@ from clipbench.data import DataOptions, Dataset, in_form, load_data
 from clipbench.errors import DataError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, Reload
-from clipbench.evaluation.plan import RunOptions
+from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.models.encoding.embedder import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo

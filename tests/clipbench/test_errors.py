@@ -23,6 +23,7 @@ from clipbench.errors import (
     model_option,
     option,
 )
+from clipbench_reports.plots.of_runs import PlotOptions
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ FUNCTIONS = (
     clipbench.load_model,
     clipbench.load_data,
     clipbench.Run.plot,
+    PlotOptions,
 )
 OF_COMMANDS = ("cli/", "training/", "distributed/", "comparison/formats/", "models/reference.py")
 """Code whose texts the command line alone shows; ``reference.py`` lists references as ``clipbench list models`` has them."""

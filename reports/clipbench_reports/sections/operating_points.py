@@ -122,8 +122,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def _share(evaluation: EvaluationRecord) -> str:
-    """Return the prevalence in words; results from before it was an option are of half."""
-    prevalence = evaluation.params.get("prevalence", 0.5)
+    """Return the prevalence in words."""
+    prevalence = evaluation.params["prevalence"]
     return "half" if prevalence == 0.5 else f"{fmt.shortest(100 * prevalence)} %"
 
 

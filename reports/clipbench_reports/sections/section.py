@@ -164,8 +164,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OWN = "clipbench"
-WRITERS: Mapping[type, Callable[[Any], str]] = {Chart: page.draw, Table: as_html}
-"""The functions by which a page writes what a section returns."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import pytest
 
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey, NotAsked
 from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, operating_points, points
 
@@ -29,7 +28,7 @@ def part(name: str, threshold: float, recall: float) -> dict[str, Any]:
         f"{name}/precision_by_cosine": curve(0.5, 0.6, 0.8, 0.9),
         f"{name}/recall_by_cosine": curve(1, 0.9, 0.6, 0.2),
     }
-    return {"metrics": metrics, "curves": curves}
+    return {"metrics": metrics, "curves": curves, "params": {"prevalence": 0.5}}
 
 
 def evidence(run: Run, place: int = 0) -> Evidence:
@@ -78,12 +77,15 @@ def test_what_has_no_threshold_is_said_with_the_reason(make_run: MakeRun) -> Non
     metrics = {
         f"pairs/{name}@p95": Metric(value=None, reason="no threshold is sure") for name in ("threshold", "recall")
     }
-    run = make_run({"operating-points@a": {"metrics": metrics}})
+    half = {"prevalence": 0.5}
+    run = make_run({"operating-points@a": {"metrics": metrics, "params": half}})
     (found,) = SECTION.findings(evidence(run).evaluation)
     assert (found.text, found.weakness) == ("Pairs: no threshold is sure.", "")  # there may be too few images
     bad = {"pairs/precision_by_cosine": Curve(x=XS, y=[0.5] * 4, low=[0.4] * 4, high=[0.6] * 4)}
     (found,) = SECTION.findings(
-        evidence(make_run({"operating-points@a": {"metrics": metrics, "curves": bad}}, name="bad")).evaluation
+        evidence(
+            make_run({"operating-points@a": {"metrics": metrics, "curves": bad, "params": half}}, name="bad")
+        ).evaluation
     )
     assert found.weakness == LITTLE_ACCEPTED
     assert points(evidence(run)).rows == [["Pairs", "95", "–", "–"]]
