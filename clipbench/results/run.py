@@ -181,7 +181,7 @@ class Run:
         """Return the samples that the model got wrong, the worst first, at most ``n``.
 
         ``margin`` says how far a sample is from success: the score of the right answer minus the best wrong one, or for
-        retrieval 1.5 minus the rank. 0 is a tie, which is no success.
+        retrieval 1.5 minus the rank (``..._cosine_margin`` has the cosines). 0 is a tie, which is no success.
 
         Raises:
             UsageError: the run has no such evaluation.

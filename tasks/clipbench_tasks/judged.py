@@ -214,7 +214,7 @@ def _table(search: Search, levels: Levels, answers: Answers, ids: list[str], ks:
         "n_relevant": relevant.counts,
         "right_cosine": right,
         "chosen_cosine": chosen,
-        f"{DIRECTION}_margin": right - chosen,
+        f"{DIRECTION}_cosine_margin": right - chosen,
         f"{DIRECTION}_rank": rank,
         f"{DIRECTION}_tied": (answers.ranks.tied > 0).astype(np.float64),
         **values(levels, relevant, answers.ranks, ks),

@@ -354,7 +354,7 @@ def _shown(dataset: Dataset, documents: Documents, kinds: Rows, answers: Answers
         "chosen_image": images[answers.first],
         "right_cosine": right,
         "chosen_cosine": chosen,
-        f"{DIRECTION}_margin": right - chosen,
+        f"{DIRECTION}_cosine_margin": right - chosen,
         f"{DIRECTION}_rank": rank,
     }
 

@@ -76,7 +76,7 @@ def probe(
     samples |= {
         "text_acc": decided.text,
         "margin": margin,
-        f"{DIRECTION}_margin": margin,
+        f"{DIRECTION}_cosine_margin": margin,
         "shorter_caption": shorter,
         "chance": chance,
         "caption": nearest["caption"],

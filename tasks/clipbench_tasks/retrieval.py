@@ -161,7 +161,7 @@ def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
         **direction.columns,
         "right_cosine": right,
         "chosen_cosine": chosen,
-        f"{name}_margin": right - chosen,
+        f"{name}_cosine_margin": right - chosen,
         **_strict(direction, ks),
         f"{name}_rank": expected_rank(ranks),
         f"{name}_tied": (ranks.tied > 0).astype(np.float64),

@@ -141,7 +141,9 @@ def test_a_failure_names_what_is_right_and_what_came_first() -> None:
         "waves",
         -1,
     )
-    assert row["judged_rank"] == 4 and row["judged_margin"] < -0.9 and metrics["mrr"].value == pytest.approx(5 / 8)
+    assert (
+        row["judged_rank"] == 4 and row["judged_cosine_margin"] < -0.9 and metrics["mrr"].value == pytest.approx(5 / 8)
+    )
     near = found.neighbours
     assert near["text"].tolist() == ["waves", "", "trees", "hills"] and near["image"].tolist() == [-1, 0, 1, -1]
     assert near["place"].tolist() == [1, 2, 3, 4] and near["is_right"].tolist() == [False, False, False, True]

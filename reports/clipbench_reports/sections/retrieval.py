@@ -243,7 +243,9 @@ def _failing(evidence: Evidence, direction: str, search: Search) -> Failing:
     is_asked = [way == direction for way in words(evidence, "direction")]
     rank = np.where(is_asked, evidence.numbers(f"{direction}_rank"), np.nan)
     cosines = Cosines(
-        evidence.numbers("right_cosine"), evidence.numbers("chosen_cosine"), evidence.numbers(f"{direction}_margin")
+        evidence.numbers("right_cosine"),
+        evidence.numbers("chosen_cosine"),
+        evidence.numbers(f"{direction}_cosine_margin"),
     )
     is_tied = cosines.right == cosines.chosen  # the right answer has the highest score, as others do
     nothing = [""] * len(rank)

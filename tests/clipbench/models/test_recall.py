@@ -233,13 +233,15 @@ def test_a_damaged_or_deleted_memory_costs_a_load(world: World, damage: Callable
 
 
 def test_a_file_that_was_changed_just_now_is_not_trusted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.on_load = lambda: (world.model / "config.json").write_text("{'a': 3}")
+    config = world.model / "config.json"
+    world.on_load = lambda: os.utime(config, (4e9, 4e9))  # later than the start of loading, however coarse times are
     overwritten(world.model / "weights.bin", "WEIGHTS")
     world.run()
     world.run()
     assert world.n_loaded == 3
     monkeypatch.setattr(recall, "SETTLED_SECONDS", 600.0)
     world.on_load = lambda: None
+    os.utime(config, (0, 0))
     world.run()
     world.run()
     assert world.n_loaded == 5

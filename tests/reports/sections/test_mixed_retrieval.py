@@ -38,7 +38,7 @@ def mixed(fraction: Callable[..., Metric], *, preference: float = 0.9) -> dict[s
         "chosen_image": ["", ""],
         "right_cosine": [0.25, 0.8],
         "chosen_cosine": [0.75, 0.8],
-        "mixed_margin": [-0.5, 0.0],
+        "mixed_cosine_margin": [-0.5, 0.0],
         "mixed_rank": [7.0, 1.0],
         "margin": [-5.5, 0.5],
     }

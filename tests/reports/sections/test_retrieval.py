@@ -31,7 +31,7 @@ def judged(fraction: Callable[..., Metric]) -> dict[str, Any]:
         "chosen_image": ["", "b" * 32, "d" * 32],
         "right_cosine": [0.9, 0.8, 0.25],
         "chosen_cosine": [0.9, 0.8, 0.5],
-        "judged_margin": [0.0, 0.0, -0.25],
+        "judged_cosine_margin": [0.0, 0.0, -0.25],
         "judged_rank": [1.0, 1.0, 12.0],
         "margin": [0.5, 0.5, -10.5],
     }

@@ -37,8 +37,8 @@ def recorded(**changes: Any) -> dict[str, Any]:
         "chosen_image": ["a" * 32, "a" * 32, "", ""],
         "right_cosine": [0.5, 0.3124, 0.5, 0.25],
         "chosen_cosine": [0.5, 0.4011, 0.5, 0.26],
-        "image_retrieval_margin": [0.0, -0.0887, NAN, NAN],
-        "text_retrieval_margin": [NAN, NAN, 0.0, -0.01],
+        "image_retrieval_cosine_margin": [0.0, -0.0887, NAN, NAN],
+        "text_retrieval_cosine_margin": [NAN, NAN, 0.0, -0.01],
         **changes,
     }
 
@@ -62,7 +62,7 @@ def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_wit
 
 
 def test_the_widest_margin_of_cosines_comes_first_whatever_the_rank(hang: Callable[..., Gallery]) -> None:
-    table = recorded(image_retrieval_rank=[2.0, 7.0, NAN, NAN], image_retrieval_margin=[-0.2, -0.0887, NAN, NAN])
+    table = recorded(image_retrieval_rank=[2.0, 7.0, NAN, NAN], image_retrieval_cosine_margin=[-0.2, -0.0887, NAN, NAN])
     found = hang(unfound("image_retrieval"), **table)
     assert [words_of(each)["Caption"] for each in found.failures] == ["a cat", "a dog"]
 
@@ -71,7 +71,9 @@ def test_a_tie_for_the_first_place_names_nothing_that_came_first(hang: Callable[
     tied = recorded(
         image_retrieval_rank=[1.0, 1.5, NAN, NAN], chosen_cosine=[0.5, 0.3124, 0.5, 0.26], chosen_image=["b" * 32] * 4
     )
-    (only,) = hang(unfound("image_retrieval"), **(tied | {"image_retrieval_margin": [0, 0.0, NAN, NAN]})).failures
+    (only,) = hang(
+        unfound("image_retrieval"), **(tied | {"image_retrieval_cosine_margin": [0, 0.0, NAN, NAN]})
+    ).failures
     assert [image.role for image in only.images] == [""]
     assert words_of(only) == {"Caption": "a dog", "Right": "0.3124 at rank 1.50, tied", "Margin": "0.0000"}
 

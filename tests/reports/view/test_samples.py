@@ -62,7 +62,7 @@ def test_a_search_needs_all_words_in_texts_and_takes_none_for_a_pattern(tmp_path
 
 
 def test_only_margins_that_cross_zero_at_success_are_offered(tmp_path: Path, parts: SimpleNamespace) -> None:
-    table = {"sample_id": IDS, "margin": [0.0] * 5, "kind/margin": [1.0] * 5, "text_retrieval_margin": [0.0] * 5}
+    table = {"sample_id": IDS, "margin": [0.0] * 5, "kind/margin": [1.0] * 5, "text_retrieval_cosine_margin": [0.0] * 5}
     assert samples(tmp_path, parts, table).margins == ["margin", "kind/margin"]
 
 

@@ -209,8 +209,8 @@ def test_an_item_of_the_probe_says_both_captions_and_their_cosines() -> None:
     read, unread = np.array([11, 10]) / np.sqrt(2 * 101), np.array([1, 1]) / np.sqrt(2)
     both = np.stack([samples["right_cosine"][rows], samples["chosen_cosine"][rows]], axis=1)
     np.testing.assert_allclose(both, np.tile([read, unread], (4, 1)), atol=1e-7)
-    assert samples["position_margin"][rows].tolist() == (both[:, 0] - both[:, 1]).tolist()
-    assert np.isnan(samples["position_margin"][samples["direction"] != "position"]).all()
+    assert samples["position_cosine_margin"][rows].tolist() == (both[:, 0] - both[:, 1]).tolist()
+    assert np.isnan(samples["position_cosine_margin"][samples["direction"] != "position"]).all()
 
 
 def test_a_constant_model_scores_chance_and_has_no_effective_length() -> None:
