@@ -69,9 +69,11 @@ class Bench:
             return []
         start = time.monotonic()
         ended = world.do(arguments, **how)
+        if ended.status:
+            return [f"undisturbed {name}: {ended.status} {ended.err}"]
         self.seconds[name] = time.monotonic() - start
         world.import_its_modules()
-        return [f"undisturbed {name}: {ended.status} {ended.err}"] if ended.status else []
+        return []
 
     def prepare(self, names: Iterable[str]) -> list[str]:
         """Run undisturbed every command that attacks of these names need, and return what is wrong already."""

@@ -149,16 +149,20 @@ def served_model(bench: Bench, world: World, **fault: Any) -> AbstractContextMan
     return served_files(world, "me/small", files, path="resolve/.*safetensors", **fault)
 
 
-def measure_model(bench: Bench) -> None:
-    """Run the served model undisturbed, the first time."""
-    if MODEL not in bench.expected:
-        with new_world(bench.root) as world, served_model(bench, world, kind="slow") as prepare:
-            bench.time(MODEL, world, world.run("out", model=MODEL), prepare=prepare)
+def measure_model(bench: Bench) -> list[str]:
+    """Run the served model undisturbed, the first time, and return what is wrong already."""
+    if MODEL in bench.expected:
+        return []
+    with new_world(bench.root) as world, served_model(bench, world, kind="slow") as prepare:
+        wrong = bench.time(MODEL, world, world.run("out", model=MODEL), prepare=prepare)
+        if not wrong:
             bench.expected[MODEL] = numbers(world.folder / "out")
+        return wrong
 
 
 def stopped_model(bench: Bench, rng: random.Random, *, number: int) -> list[str]:
-    measure_model(bench)
+    if wrong := measure_model(bench):
+        return wrong
     pause = {"kind": "slow", "seconds": 0.3, "after": rng.randrange(1, 6_000_000)}
     with new_world(bench.root) as world, served_model(bench, world, **pause) as prepare:
         after = rng.uniform(0, bench.seconds[MODEL] + 0.6)
@@ -168,7 +172,8 @@ def stopped_model(bench: Bench, rng: random.Random, *, number: int) -> list[str]
 
 def damaged_model(bench: Bench, rng: random.Random, *, kind: str) -> list[str]:
     """Serve a model badly, a few times or as long as the command lasts, then well."""
-    measure_model(bench)
+    if wrong := measure_model(bench):
+        return wrong
     fault = {"kind": kind, "after": rng.randrange(6_000_000), "times": rng.choice((1, 2, 1000)), "status": 503}
     with new_world(bench.root) as world:
         with served_model(bench, world, **fault) as prepare:

@@ -41,11 +41,7 @@ def refused(tmp_path: Path) -> Refused:
 def test_names_that_are_not_known_are_told_with_the_nearest(make_run: MakeRun, refused: Refused) -> None:
     run = make_run()
     refused(r"^unknown plot 'cone': did you mean 'cones'\? \(clipbench plot --list\)$", "cone", run)
-    refused(
-        r"^unknown plot 'xyz': known: across, compare, composition, compression, cones, corrections, few-shot, gap, ",
-        "xyz",
-        run,
-    )
+    refused(r"^unknown plot 'xyz': known: across, compare, compo", "xyz", run)
     refused(r"^unknown projection 'gap_axis': did you mean 'gap-axis'\?$", "gap", run, projection="gap_axis")
     refused(r"matplotlib writes no 'doc', expected one of .*pdf.*svg", "gap", run, out="figure.doc")
     refused(r"matplotlib writes no 'csv', expected one of ", "gap", run, out="figure.csv")
