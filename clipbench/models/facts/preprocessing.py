@@ -1,13 +1,16 @@
 """The settings of an image preprocessing, measured: what comes out for flat, graded and noisy images tells them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from clipbench.errors import FOREIGN, BadImage
 from clipbench.models.protocol import Preprocessing, Resize
+from clipbench.untrusted.limits import most_times_longer, too_long
 
 Pixels = Float32[np.ndarray, "channels height width"]
 Preprocess = Callable[[Image.Image], np.ndarray]
@@ -16,6 +19,8 @@ OVERSIZE = 3
 """The noise that interpolations are told by is so many times as wide as the model's input."""
 MAX_RESIDUAL = 2.5 / 255
 """Mean difference up to which a known interpolation explains the noise: libraries round at other places."""
+UNKNOWN_SIDE = 512
+"""Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
 EDGE = 0.06
 """Share of an image's side by which a measured border may be off: a filter smooths the last pixels."""
 
@@ -78,6 +83,47 @@ def square(image: Image.Image, side: int, resize: Resize, interpolation: str) ->
     scaled = rgb.resize((width, height), method)
     left, top = round((width - side) / 2), round((height - side) / 2)
     return scaled.crop((left, top, left + side, top + side))  # outside of the image a crop is black
+
+
+def within_limits(
+    image: Image.Image, preprocess: Callable[[Image.Image], object] | None, side: int | None, name: str
+) -> Image.Image:
+    """Return an image as its preprocessing can take it: the middle of a long and narrow one, whose shorter side may not be resized.
+
+    Raises:
+        BadImage: it is not known that the preprocessing sees no more of it than the middle.
+
+    Args:
+        preprocess: None where a model takes images as they are.
+        side: pixels of the model's square input, None where it is not known.
+        name: of the image, for the message.
+    """
+    side = side or UNKNOWN_SIDE
+    fault = too_long(*image.size, side)
+    if fault is None:
+        return image
+    resize = None
+    if preprocess is not None:
+        with suppress(*FOREIGN):  # of one that gives several arrays, say
+            resize = measure(preprocess, with_interpolation=False).resize
+    if resize is None:
+        raise BadImage(name, fault)
+    return middle(image, most_times_longer(side)) if resize == "crop" else image
+
+
+def middle(image: Image.Image, most: int) -> Image.Image:
+    """Return the middle of an image, at most ``most`` times as long as wide.
+
+    The width is cut off at both ends equally often, so that the middle is resized to the same pixels as in the whole image.
+
+    Example:
+        >>> middle(Image.new("L", (50, 7)), 4).size
+        (22, 7)
+    """
+    short, long = sorted(image.size)
+    cut = short * max(0, -(-(long - most * short) // (2 * short)))
+    width, height = image.size
+    return image.crop((cut, 0, width - cut, height) if width > height else (0, cut, width, height - cut))
 
 
 def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]) -> str | None:
