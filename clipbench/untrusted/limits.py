@@ -37,9 +37,6 @@ NUMBER_BYTES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "
 """Bytes of a number by its type in parquet."""
 TEXTS_AT_ONCE = 8192
 
-LEAST_TIMES_LONGER = 64
-"""No image is too long that is so many times as long as wide, whatever ``MAX_PIXELS`` is."""
-
 IMAGES_AT_ONCE = 4
 """A batch of images in full size holds as many pixels as this many images of ``MAX_PIXELS``."""
 
@@ -65,20 +62,15 @@ def too_many_pixels(width: int, height: int) -> str | None:
     )
 
 
-def most_times_longer(side: int) -> int:
-    """Return how many times as long as wide an image may be whose shorter side is resized to ``side`` pixels."""
-    return max(LEAST_TIMES_LONGER, _limit(MAX_PIXELS) // side**2)
-
-
-def too_long(width: int, height: int, side: int) -> str | None:
-    """Return why an image would be too large once its shorter side is resized to ``side`` pixels, None if it would not."""
+def too_many_resized(width: int, height: int, side: int) -> str | None:
+    """Return why an image is too large when its shorter side is resized to ``side`` pixels, None if it is not."""
     short, long = sorted((width, height))
-    most = most_times_longer(side)
-    if long <= most * short:
+    most, n_pixels = _limit(MAX_PIXELS), side * side * long // short
+    if n_pixels <= most:
         return None
     return (
-        f"it has {width:,} x {height:,} pixels, more than {most:,} times as long as wide, and its shorter side is resized to"
-        f" {side}: cut it, or set {MAX_PIXELS} to {side**2 * -(-long // short)} (4 bytes of memory a pixel)"
+        f"it has {width:,} x {height:,} pixels, and {n_pixels:,} with its shorter side resized to {side}, more than {most:,}:"
+        f" cut it, or set {MAX_PIXELS}={n_pixels} (4 bytes of memory a pixel)"
     )
 
 

@@ -22,7 +22,7 @@ from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
 from clipbench.errors import BadImage, DataError, data_option
 from clipbench.seeding import Chance, generator
-from clipbench.untrusted.limits import too_long
+from clipbench.untrusted.limits import too_many_resized
 
 N_WRITTEN_IMAGES = 500
 """Default number of images to write on."""
@@ -58,7 +58,7 @@ class WrittenImage:
         image = image.copy() if image.mode == "RGB" else image.convert("RGB")
         enlarged = SMALLEST_SIDE / min(image.size)
         if enlarged > 1:
-            if fault := too_long(*image.size, SMALLEST_SIDE):
+            if fault := too_many_resized(*image.size, SMALLEST_SIDE):
                 raise BadImage(self.base.name, fault)
             image = image.resize([round(side * enlarged) for side in image.size], Image.Resampling.BICUBIC)
         side = min(image.size)

@@ -372,7 +372,7 @@ def _as_floats(given: object, what: str) -> np.ndarray:
                 given = getattr(given, step)()
         return np.asarray(given, dtype=np.float32)
     except FOREIGN as error:  # of a meta tensor NotImplementedError
-        raise ModelError(f"{what} gave an object of type {kind} ({cause(error)}): {expected}") from error
+        raise ModelError(f"{what} gave an object of type {kind}: {expected} ({cause(error)})") from error
 
 
 def _fault(what: str, error: BaseException) -> ModelError:

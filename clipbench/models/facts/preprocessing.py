@@ -10,7 +10,7 @@ from PIL import Image
 
 from clipbench.errors import FOREIGN, BadImage
 from clipbench.models.protocol import Preprocessing, Resize
-from clipbench.untrusted.limits import most_times_longer, too_long
+from clipbench.untrusted.limits import too_many_resized
 
 Pixels = Float32[np.ndarray, "channels height width"]
 Preprocess = Callable[[Image.Image], np.ndarray]
@@ -19,6 +19,10 @@ OVERSIZE = 3
 """The noise that interpolations are told by is so many times as wide as the model's input."""
 MAX_RESIDUAL = 2.5 / 255
 """Mean difference up to which a known interpolation explains the noise: libraries round at other places."""
+LONG = 64
+"""Images that are more times as long as wide are looked at before they are resized."""
+MARGIN = 4
+"""Pixels that an interpolation reads beside its place, or one more, where it does not make images smaller."""
 UNKNOWN_SIDE = 512
 """Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
 EDGE = 0.06
@@ -88,42 +92,49 @@ def square(image: Image.Image, side: int, resize: Resize, interpolation: str) ->
 def within_limits(
     image: Image.Image, preprocess: Callable[[Image.Image], object] | None, side: int | None, name: str
 ) -> Image.Image:
-    """Return an image as its preprocessing can take it: the middle of a long and narrow one, whose shorter side may not be resized.
-
-    Raises:
-        BadImage: it is not known that the preprocessing sees no more of it than the middle.
+    """Return an image as its preprocessing can take it: of a long and narrow one, whose shorter side would be enlarged, the
+    middle, if no more is seen of it.
 
     Args:
         preprocess: None where a model takes images as they are.
         side: pixels of the model's square input, None where it is not known.
         name: of the image, for the message.
+
+    Raises:
+        BadImage: it would have too many pixels, as far as anyone knows.
     """
-    side = side or UNKNOWN_SIDE
-    fault = too_long(*image.size, side)
-    if fault is None:
+    if max(image.size) <= LONG * min(image.size):
         return image
-    resize = None
+    side, found = side or UNKNOWN_SIDE, Preprocessing()
     if preprocess is not None:
         with suppress(*FOREIGN):  # of one that gives several arrays, say
-            resize = measure(preprocess, with_interpolation=False).resize
-    if resize is None:
+            found = measure(preprocess)
+    if found.resize == "crop" and found.interpolation in METHODS:
+        return middle(image, side, found.interpolation)
+    fault = too_many_resized(*image.size, side)
+    if fault is not None and found.resize not in ("squash", "pad"):
         raise BadImage(name, fault)
-    return middle(image, most_times_longer(side)) if resize == "crop" else image
+    return image
 
 
-def middle(image: Image.Image, most: int) -> Image.Image:
-    """Return the middle of an image, at most ``most`` times as long as wide.
-
-    The width is cut off at both ends equally often, so that the middle is resized to the same pixels as in the whole image.
+def middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
+    """Return the middle of an image, its shorter side resized to ``side`` pixels: a preprocessing that resizes so and crops
+    the middle makes the same of it as of the whole image.
 
     Example:
-        >>> middle(Image.new("L", (50, 7)), 4).size
-        (22, 7)
+        >>> middle(Image.new("L", (70, 10)), 4, "bicubic").size
+        (8, 4)
     """
     short, long = sorted(image.size)
-    cut = short * max(0, -(-(long - most * short) // (2 * short)))
-    width, height = image.size
-    return image.crop((cut, 0, width - cut, height) if width > height else (0, cut, width, height - cut))
+    whole = side * long // short
+    kept = 2 * side + whole % 4  # so that the whole and the part are cropped at the same place
+    end = (whole - kept) // 2 * long / whole
+    # Pillow's box has 24 bits a number: of a short piece, with a margin for the filter, that is enough.
+    cut = max(0, int(end) - MARGIN * -(-short // side))
+    is_wide = image.width > image.height
+    piece = image.crop((cut, 0, long - cut, short) if is_wide else (0, cut, short, long - cut))
+    box = (end - cut, 0, long - cut - end, short) if is_wide else (0, end - cut, short, long - cut - end)
+    return piece.resize((kept, side) if is_wide else (side, kept), METHODS[interpolation], box=box)
 
 
 def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]) -> str | None:
