@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
         from clipbench.distributed.place import end_with_parent
 
         end_with_parent()
-    os._exit = partial(_refuse_to_end, os.getpid())  # type: ignore[assignment]
+    os._exit = partial(_refuse_to_end, os.getpid())
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -90,7 +91,7 @@ def square(image: Image.Image, side: int, resize: Resize, interpolation: str) ->
 
 
 def within_limits(
-    image: Image.Image, preprocess: Callable[[Image.Image], object] | None, side: int | None, name: str
+    image: Image.Image, preprocess: Callable[[Image.Image], Any] | None, side: int | None, name: str
 ) -> Image.Image:
     """Return an image as its preprocessing can take it: of a long and narrow one, whose shorter side would be enlarged, the
     middle, if no more is seen of it.

@@ -204,8 +204,7 @@ def test_a_modality_without_an_encoder_is_unavailable(tmp_path: Path, images: li
 
 @pytest.mark.parametrize("size", [(330, 110), (1271, 97), (31, 1000), (2000, 50), (3400, 85), (1, 90)])
 def test_the_middle_of_a_long_image_becomes_the_same_pixels_as_in_the_whole(size: tuple[int, int]) -> None:
-    import torchvision.transforms as T
-
+    T = pytest.importorskip("torchvision.transforms")
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
     for name in ("bicubic", "bilinear"):
         transform = T.Compose([T.Resize(224, T.InterpolationMode(name)), T.CenterCrop(224)])
