@@ -246,9 +246,16 @@ def _half_file(path: Path, *, is_durable: bool) -> Iterator[BinaryIO]:
 def _new_half(path: Path) -> tuple[Path, BinaryIO]:
     for _ in range(ATTEMPTS):
         half = path.with_name(f".{_stem(path.name)}.{uuid.uuid4().hex[:8]}{HALF}")
-        file = half.open("xb")
-        if fcntl is None or (_lock(file.fileno()) and _has_name(file.fileno(), half)):
-            return half, file
+        file: BinaryIO | None = None
+        try:
+            file = half.open("xb")
+            if fcntl is None or (_lock(file.fileno()) and _has_name(file.fileno(), half)):
+                return half, file
+        except KeyboardInterrupt:  # before the caller knows of it
+            if file is not None:
+                file.close()
+            half.unlink(missing_ok=True)
+            raise
         file.close()  # another process took it for abandoned, as it was not locked yet
     raise FileNotFoundError(f"{half} is removed again and again")
 

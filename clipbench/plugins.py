@@ -5,13 +5,23 @@ Tasks, model adapters, reports and their sections, checks and exports are found 
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, cause, did_you_mean
+from clipbench.errors import (
+    FOREIGN,
+    ClipbenchError,
+    ModelError,
+    PluginWarning,
+    UsageError,
+    cause,
+    did_you_mean,
+    foreign,
+)
 
 TASKS = "clipbench.tasks"
 MODELS = "clipbench.models"
@@ -21,6 +31,8 @@ CHECKS = "clipbench.checks"
 EXPORTS = "clipbench.exports"
 OURS = "clipbench"
 """Name of the distribution whose plug-ins are clipbench's own."""
+
+T = TypeVar("T")
 
 _imported: set[str] = set()
 """Distributions that something was imported of."""
@@ -51,7 +63,7 @@ def load(group: str, name: str) -> Any:
 
     Raises:
         UsageError: no distribution declares the name.
-        ClipbenchError: two distributions declare it, or what one declares cannot be imported.
+        ClipbenchError: two other distributions declare it, or what one declares cannot be imported.
     """
     points = [point for point in declared(group) if point.name.casefold() == name.casefold()]
     if not points:
@@ -64,6 +76,22 @@ def load(group: str, name: str) -> Any:
             f"'{name}' in {group} is declared by {' and '.join(sorted(map(distribution_of, points)))}: uninstall one of them"
         )
     return _import(points[0])
+
+
+def usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
+    """Return what ``load`` gives for each name of a group; a warning names those for which it raises."""
+    found = {}
+    for name in names(group):
+        try:
+            found[name] = load(name)
+        except ClipbenchError as error:
+            leave_out(str(error))
+    return found
+
+
+def leave_out(why: str) -> None:
+    """Warn that a plug-in is left out; of a process, the command line shows each warning once."""
+    warnings.warn(why, PluginWarning, stacklevel=2)
 
 
 def distribution(group: str, name: str) -> str:
@@ -116,8 +144,19 @@ def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchEr
 
 @lru_cache(maxsize=16)
 def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
-    """Return the entry points of a group, as they are as long as no folder of packages changes."""
-    return entry_points(group=group)
+    """Return the entry points of a group, as they are as long as no folder of packages changes.
+
+    Where two have one name, and one of them is clipbench's own, the other is left out.
+    """
+    points = entry_points(group=group)
+    own = {point.name.casefold() for point in points if distribution_of(point) == OURS}
+    taken = [point for point in points if point.name.casefold() in own and distribution_of(point) != OURS]
+    for point in taken:
+        whose = distribution_of(point)
+        leave_out(
+            f"'{point.name}' of {whose} in {group} is left out, as clipbench has one: rename it, or uninstall {whose}"
+        )
+    return EntryPoints(point for point in points if point not in taken)
 
 
 def _changed(folder: str) -> int:
@@ -131,7 +170,8 @@ def _changed(folder: str) -> int:
 def _import(point: EntryPoint) -> object:
     _imported.add(distribution_of(point))
     try:
-        return point.load()
+        with foreign():
+            return point.load()
     except FOREIGN as error:  # importing a plug-in may raise anything
         raise ClipbenchError(
             f"'{point.name}' of {distribution_of(point)} cannot be imported from {point.value} ({cause(error)}):"

@@ -9,7 +9,16 @@ from clipbench.checks.settings import activation, end_of_text, preprocessing, sc
 from clipbench.checks.subject import GIVEN, Check, CheckOutcome, NotExamined, Subject, fault
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import ModelError, NoTokenCounts, UsageError, VectorError, on_command_line
+from clipbench.errors import (
+    FOREIGN,
+    ModelError,
+    NoTokenCounts,
+    UsageError,
+    VectorError,
+    cause,
+    foreign,
+    on_command_line,
+)
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import CheckFinding
 
@@ -76,17 +85,19 @@ OURS: Sequence[Check] = [
 def all_checks() -> list[Check]:
     """Return our checks, then those that packages bring by the entry point ``clipbench.checks``, by their names.
 
-    Raises:
-        UsageError: an entry point names something else, or a check whose name is taken.
+    What cannot be imported, is no check, or has a name that is taken is left out with a warning.
     """
     checks = list(OURS)
-    for name in plugins.names(plugins.CHECKS):
+
+    def add(name: str) -> None:
         check = plugins.load(plugins.CHECKS, name)
         if not isinstance(check, Check):
             raise UsageError(f"plug-in '{name}' is no check: expected an object of clipbench.Check")
         if check.name in {each.name for each in checks}:
             raise UsageError(f"plug-in '{name}' brings a check '{check.name}', and there is one of that name already")
         checks.append(check)
+
+    plugins.usable(plugins.CHECKS, add)
     return checks
 
 
@@ -135,18 +146,18 @@ def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Chec
     try:
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)
-        outcome = check.examine(subject)
+        with foreign():
+            outcome = check.examine(subject)
     except VectorError:
         outcome = CheckOutcome("not examined", "a vector has no direction (see vectors)")
     except (NotExamined, NoTokenCounts) as error:
         outcome = CheckOutcome("not examined", str(error))
-    except Exception as error:
+    except FOREIGN as error:
         if raise_bugs:
             raise
         if isinstance(error, ModelError):
             fix = "let the adapter take any RGB image and any text, empty and long ones too"
             outcome = fault(str(error), fix + on_command_line("; --traceback shows where it fails"))
         else:
-            cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            outcome = CheckOutcome("not examined", f"the check failed ({cause})")
+            outcome = CheckOutcome("not examined", f"the check failed ({cause(error)[:200]})")
     return CheckFinding(check=check.name, status=outcome.status, seen=outcome.seen, why=check.why, fix=outcome.fix)

@@ -13,7 +13,7 @@ import click
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo, print_error, print_line, terminal_width
-from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean, end_process
 
 if TYPE_CHECKING:
     from clipbench.data.catalogue.entries import CatalogueEntry, Source
@@ -32,7 +32,7 @@ def list_known(what: str) -> None:
     from clipbench.models import reference_rows
 
     makers: dict[str, Callable[[], list[tuple[str, str]]]] = {
-        "tasks": lambda: [(name, task_class(name).summary) for name in plugins.names(plugins.TASKS)],
+        "tasks": lambda: [*plugins.usable(plugins.TASKS, lambda name: task_class(name).summary).items()],
         "suites": _suites,
         "models": reference_rows,
         "data": _data,
@@ -44,12 +44,17 @@ def list_known(what: str) -> None:
 
 
 def _suites() -> list[tuple[str, str]]:
+    from clipbench import plugins
     from clipbench.evaluation.plan import read_suite, suites
     from clipbench.results.numbers import counted
 
     rows = []
     for suite in suites():
-        requests = read_suite(suite)
+        try:
+            requests = read_suite(suite)
+        except ClipbenchError as error:
+            plugins.leave_out(str(error))
+            continue
         tasks = ", ".join(dict.fromkeys(each.task for each in requests if not each.only_by_name))
         by_name = ", ".join(dict.fromkeys(each.task for each in requests if each.only_by_name))
         tasks += f" (only if named in --tasks: {by_name})" if by_name else ""
@@ -210,7 +215,7 @@ def _immediate_interrupt() -> Iterator[None]:
 
     def stop(*_: object) -> None:
         print_error("interrupted: complete files are kept, and the same command continues from there")
-        os._exit(INTERRUPTED)
+        end_process(INTERRUPTED)
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -7,14 +7,27 @@ import select
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
+from typing import Any, NoReturn
 
 import click
 
 from clipbench.cli.output import echo, print_error, print_traceback, terminal_width
-from clipbench.errors import FOREIGN, ClipbenchError, NotComparable, Unavailable, bug, did_you_mean, for_command_line
+from clipbench.errors import (
+    ClipbenchError,
+    NotComparable,
+    PluginWarning,
+    Stray,
+    Unavailable,
+    bug,
+    did_you_mean,
+    end_process,
+    for_command_line,
+)
 from clipbench.results.table.text import wrapped
 
 GROUPS = {
@@ -143,6 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
         from clipbench.distributed.place import end_with_parent
 
         end_with_parent()
+    os._exit = partial(_refuse_to_end, os.getpid())
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -157,13 +171,24 @@ def main(arguments: list[str] | None = None) -> None:
     status: object = DONE
     try:
         # Not cli.main: it takes every EOFError for an interruption, and ends with status 1 where a pipe is closed.
-        with _terminated_as_interrupted(), cli.make_context("clipbench", given, obj=["clipbench", *given]) as context:
+        with (
+            _terminated_as_interrupted(),
+            _naming_plug_ins_once(),
+            cli.make_context("clipbench", given, obj=["clipbench", *given]) as context,
+        ):
             status = cli.invoke(context)
     except click.exceptions.Exit as end:
         status = end.exit_code
-    except (*FOREIGN, KeyboardInterrupt) as error:  # the last line of defence, also against a plug-in's sys.exit(0)
+    except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
         sys.exit(_failed(error, context, given))
     sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _refuse_to_end(process: int, status: int) -> NoReturn:
+    """Raise where code of others would end this process, unsaid and with any status; what it has forked may end."""
+    if os.getpid() != process:
+        end_process(status)
+    raise Stray(f"it called os._exit({status})")
 
 
 def _failed(error: BaseException, context: click.Context | None, given: list[str]) -> int:
@@ -201,6 +226,26 @@ def _leave_unread_output() -> bool:
             is_unread = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
     return is_unread
+
+
+@contextmanager
+def _naming_plug_ins_once() -> Iterator[None]:
+    """Print a line on each plug-in that is left out, in the first of several processes."""
+    before, said = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+        text = str(message)
+        if not issubclass(category, PluginWarning):
+            before(message, category, *rest, **named)
+        elif text not in said and os.environ.get("RANK", "0") == "0":
+            said.add(text)
+            print_error(text)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from clipbench.distributed.place import Launched, Place, connect
-from clipbench.errors import MachineError
+from clipbench.errors import MachineError, end_process
 
 EVERY_SECONDS = 0.5
 STUCK_SECONDS = 30.0
@@ -58,8 +58,8 @@ def _watch(launched: Launched | None, over: threading.Event) -> None:
     while not over.wait(EVERY_SECONDS):
         lost = None if launched is None else launched.lost()
         if lost is not None and not over.wait(STUCK_SECONDS):
-            os.write(2, f"clipbench: {lost}: {ADVICE}\n".encode())  # _exit flushes nothing
-            os._exit(2)
+            os.write(2, f"clipbench: {lost}: {ADVICE}\n".encode())  # nothing is flushed
+            end_process(2)
 
 
 def n_processes() -> int:

@@ -14,7 +14,17 @@ import numpy as np
 
 from clipbench import __version__
 from clipbench.data import Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, MissingPart, Unavailable, bug, did_you_mean, kind
+from clipbench.errors import (
+    FOREIGN,
+    ClipbenchError,
+    MachineError,
+    MissingPart,
+    Unavailable,
+    bug,
+    did_you_mean,
+    foreign,
+    kind,
+)
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task
@@ -63,7 +73,8 @@ def measure(
         load = time.monotonic() - start
         whole = dataset.whole()
         try:
-            evaluation = task.evaluate(whole, embedder, generator(options.seed, request.task, dataset.id))
+            with foreign():
+                evaluation = task.evaluate(whole, embedder, generator(options.seed, request.task, dataset.id))
         except MissingPart as error:
             if error.part not in whole.missing:
                 raise

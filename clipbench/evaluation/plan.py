@@ -1,7 +1,6 @@
 """From ``--tasks`` and ``--suite`` to the list of evaluations to make, and the options that they share."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from clipbench import plugins
 from clipbench.data import DataOptions, Dataset, read_prompts
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean, option
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean, foreign, option
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
 from clipbench.untrusted.schema import SchemaError, fitted, fitting
@@ -135,10 +134,9 @@ def most_bytes(name: str) -> int | None:
 def _table(name: str) -> Mapping[str, Any]:
     if name.endswith(".toml"):
         return read_toml(name, UsageError, name=f"suite {name}")
-    suites, faults = _installed()
+    suites = _installed()
     if name not in suites:
-        known = f"{did_you_mean(name, suites)} (or a path to a .toml file)"
-        raise UsageError("; ".join([f"unknown suite '{name}': {known}", *faults]))
+        raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suites)} (or a path to a .toml file)")
     if len(suites[name]) > 1:
         raise ClipbenchError(f"suite '{name}' is of {' and '.join(sorted(suites[name]))}: uninstall one of them")
     (table,) = suites[name].values()
@@ -147,23 +145,26 @@ def _table(name: str) -> Mapping[str, Any]:
 
 def suites() -> list[str]:
     """Return the names of the suites that packages bring."""
-    return list(_installed()[0])
+    return list(_installed())
 
 
-def _installed() -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the tables of all installed suites by name and distribution, and why others cannot be read."""
+def _installed() -> dict[str, dict[str, Any]]:
+    """Return the tables of all installed suites by name and distribution; a warning names what is left out."""
     suites: dict[str, dict[str, Any]] = {}
-    faults = []
     packages = {entry.value: plugins.distribution_of(entry) for entry in plugins.declared(SUITES)}
-    for package, distribution in packages.items():
+    for package, distribution in sorted(packages.items(), key=lambda each: each[1] != plugins.OURS):
         try:
-            tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
+            with foreign():
+                tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
         except FOREIGN as error:  # importing a package may raise anything
-            faults.append(f"the suites of {distribution} cannot be read ({cause(error)}): fix or uninstall it")
+            plugins.leave_out(f"the suites of {distribution} cannot be read ({cause(error)}): fix or uninstall it")
             continue
         for name, table in tables.items():
-            suites.setdefault(name, {})[distribution] = table
-    return suites, faults
+            if plugins.OURS in suites.get(name, {}):
+                plugins.leave_out(f"the suite {name} of {distribution} is left out, as clipbench has one: rename it")
+            else:
+                suites.setdefault(name, {})[distribution] = table
+    return suites
 
 
 def plan(
@@ -266,12 +267,8 @@ def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
 
 def _of_modalities() -> list[Request]:
     """Return a request for each installed task that needs modalities; a broken plug-in has none."""
-    requests = []
-    for name in plugins.names(plugins.TASKS):
-        with suppress(ClipbenchError):
-            if task_class(name).needs_modalities:
-                requests.append(Request(task=name))
-    return requests
+    tasks = plugins.usable(plugins.TASKS, task_class)
+    return [Request(task=name) for name, task in tasks.items() if task.needs_modalities]
 
 
 def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from clipbench import plugins
-from clipbench.errors import ModelError, UsageError, cause, did_you_mean, missing_package, option
+from clipbench.errors import ModelError, Stray, UsageError, cause, did_you_mean, foreign, missing_package, option
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
 from clipbench.models.fingerprint import Probes, coarse_digest, digest, encode_probes
 from clipbench.models.options import LoadOptions
@@ -83,9 +83,10 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
     prefix, body = resolve(reference.strip(), options)
     adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
     try:
-        model = adapter(body, options)
-    except ModuleNotFoundError as error:
-        if missing_package(error) is None:
+        with foreign():
+            model = adapter(body, options)
+    except (ModuleNotFoundError, Stray) as error:
+        if missing_package(error) is None and not isinstance(error, Stray):
             raise
         raise ModelError(f"{reference} cannot be loaded: {cause(error)}") from error
     if not isinstance(model, Model | Embedder) or not isinstance(getattr(model, "info", None), ModelInfo):

@@ -62,6 +62,18 @@ def too_many_pixels(width: int, height: int) -> str | None:
     )
 
 
+def too_many_resized(width: int, height: int, side: int) -> str | None:
+    """Return why an image is too large when its shorter side is resized to ``side`` pixels, None if it is not."""
+    short, long = sorted((width, height))
+    most, n_pixels = _limit(MAX_PIXELS), side * side * long // short
+    if n_pixels <= most:
+        return None
+    return (
+        f"it has {width:,} x {height:,} pixels, and {n_pixels:,} with its shorter side resized to {side}, more than {most:,}:"
+        f" cut it, or set {MAX_PIXELS}={n_pixels} (4 bytes of memory a pixel)"
+    )
+
+
 def refuse_unpacked(unpacked: int, size: int) -> None:
     """Raise ValueError where a compressed file of ``size`` bytes would unpack to too many."""
     if unpacked > max_unpacked(size):

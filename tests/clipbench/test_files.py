@@ -115,6 +115,18 @@ def test_a_folder_is_made_and_taken_away_again_if_nothing_came_into_it(tmp_path:
     assert not (tmp_path / "empty/run").exists() and (tmp_path / "full/run").is_dir() and (tmp_path / "mine").is_dir()
 
 
+def test_an_interrupt_between_opening_and_locking_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clipbench.files._has_name", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic({tmp_path / "a": b"x"})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_writers_of_one_file_do_not_mix_and_leftovers_go(tmp_path: Path) -> None:
     (tmp_path / ".a.12345678.half").write_bytes(b"of a process that was killed")
     with writing_atomically({tmp_path / "a": b"x" * 9}):

@@ -20,8 +20,9 @@ from clipbench.data.scenes.drawing import paint_writing, unwritable
 from clipbench.data.scenes.typography import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
 from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
-from clipbench.errors import DataError, data_option
+from clipbench.errors import BadImage, DataError, data_option
 from clipbench.seeding import Chance, generator
+from clipbench.untrusted.limits import too_many_resized
 
 N_WRITTEN_IMAGES = 500
 """Default number of images to write on."""
@@ -57,6 +58,8 @@ class WrittenImage:
         image = image.copy() if image.mode == "RGB" else image.convert("RGB")
         enlarged = SMALLEST_SIDE / min(image.size)
         if enlarged > 1:
+            if fault := too_many_resized(*image.size, SMALLEST_SIDE):
+                raise BadImage(self.base.name, fault)
             image = image.resize([round(side * enlarged) for side in image.size], Image.Resampling.BICUBIC)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2

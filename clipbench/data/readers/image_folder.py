@@ -13,7 +13,25 @@ from clipbench.data.prompts import CLASS_NAMES_FILE, check_renaming, names_for_p
 from clipbench.errors import DataError, UnknownSplit, UsageError, option
 from clipbench.untrusted.reading import is_file, is_int64
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+EXTENSIONS = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".avif",
+        ".avifs",
+    }
+    | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jfif", ".jpe"}
+)
 """Suffixes of image files; upper case counts too."""
 SPLITS = ("test", "val", "validation", "valid", "dev", "train")
 """Folder names that are splits, not classes, when their children are folders of images."""

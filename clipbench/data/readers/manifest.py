@@ -17,6 +17,8 @@ from clipbench.untrusted.reading import is_file, is_folder, matching, open_text,
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 HEAD_CHARACTERS = 1 << 16
 """Characters read to recognise a file: enough for the first row of any."""
+LINE_CHARACTERS = 1 << 24
+"""The most characters of a line of JSON Lines."""
 VISIBLE = "[!.]*"
 """Pattern of the names that are not hidden."""
 
@@ -138,7 +140,9 @@ def _csv_rows(path: Path, delimiter: str = ",") -> _NumberedRows:
 
 def _jsonl_rows(path: Path) -> _NumberedRows:
     with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(LINE_CHARACTERS + 1), ""), start=1):
+            if len(line) > LINE_CHARACTERS:
+                raise DataError(f"{path}, line {number} has more than {LINE_CHARACTERS:,} characters: expected one row")
             if line.strip():
                 yield number, _object(parse_json(line, f"{path}, line {number}", DataError), f"{path}, line {number}")
 

@@ -27,6 +27,7 @@ from clipbench.errors import (
     Unavailable,
     UsageError,
     cause,
+    foreign,
     is_machines,
     model_option,
     on_command_line,
@@ -333,7 +334,8 @@ def _number(encoders: object, name: str, reference: str) -> float | None:
 
 def _called(what: str, method: Callable[[list[T]], object], batch: list[T]) -> object:
     try:
-        return method(batch)
+        with foreign():
+            return method(batch)
     except ClipbenchError:
         raise
     except FOREIGN as error:
@@ -360,15 +362,17 @@ def _whole_numbers(what: str, count: Callable[[list[str]], object], texts: list[
 
 def _as_floats(given: object, what: str) -> np.ndarray:
     """Return an array or a tensor, wherever and in whatever precision it is, as float32."""
-    for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
-        if hasattr(given, step):
-            given = getattr(given, step)()
+    kind = f"{type(given).__name__} of {given.dtype}" if hasattr(given, "dtype") else type(given).__name__
+    expected = "expected an array of real numbers, (n, d)"
+    if "complex" in kind or isinstance(given, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask
+        raise ModelError(f"{what} gave an object of type {kind}: {expected}")
     try:
+        for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
+            if hasattr(given, step):
+                given = getattr(given, step)()
         return np.asarray(given, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"{what} gave an object of type {type(given).__name__}: expected an array of numbers, (n, d)"
-        ) from error
+    except FOREIGN as error:  # of a meta tensor NotImplementedError
+        raise ModelError(f"{what} gave an object of type {kind}: {expected} ({cause(error)})") from error
 
 
 def _fault(what: str, error: BaseException) -> ModelError:

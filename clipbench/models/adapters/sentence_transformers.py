@@ -182,7 +182,7 @@ def _from_library(
     name = source.name
     wanted = model_request(reference, name, "st")
     expected = "expected a folder as SentenceTransformer.save writes it"
-    with library_errors("sentence-transformers", reference, expected):
+    with library_errors("sentence-transformers", reference, expected, files_of(name)):
         folder, code = Path(name), None
         if not folder.is_dir():
             folder = cached_first(lambda: snapshot(name, source.commit), wanted)

@@ -178,7 +178,7 @@ def _from_library(source: Pinned, reference: str, options: LoadOptions) -> _Load
     name = source.name
     wanted = model_request(reference, name, "hf")
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
-    with library_errors("transformers", reference, expected), _without_loading_bar():
+    with library_errors("transformers", reference, expected, files_of(name)), _without_loading_bar():
         folder = name
         if source.commit is not None:
             folder = str(cached_first(lambda: snapshot(name, source.commit), wanted))

@@ -274,13 +274,15 @@ def _text_rows(arrays: Arrays, source: str) -> dict[str, int]:
 
 
 def _as_array(name: str, value: object) -> np.ndarray:
-    for step in ("detach", "cpu"):
-        if hasattr(value, step):
-            value = getattr(value, step)()
-    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # numpy has no such type
-        value = value.float()  # type: ignore[attr-defined]
+    if isinstance(value, np.ma.MaskedArray):  # as an array it would have no mask
+        raise UsageError(f"clipbench.vectors: '{name}' is a masked array: leave out what is masked, or fill it")
     try:
+        for step in ("detach", "cpu"):
+            if hasattr(value, step):
+                value = getattr(value, step)()
+        if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # numpy has no such type
+            value = value.float()  # type: ignore[attr-defined]
         array = np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:  # the last of a meta tensor
         raise UsageError(f"clipbench.vectors: '{name}' is no array ({error}): expected rows of one length") from error
     return array.astype(str) if array.dtype == object else array

@@ -20,6 +20,7 @@ from PIL import Image
 from clipbench.data.images import ImageRef, Remark, content_digest, examine, opened, rgb
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, cause
+from clipbench.models.facts.preprocessing import within_limits
 from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stacked
 from clipbench.untrusted.limits import max_batch_pixels
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
@@ -63,7 +64,8 @@ class Item(NamedTuple):
     def open(self) -> Any:
         """Return what the model is given: a text, an image and a text, or the value of an item; raise BadImage."""
         if self.modality == JOINT:
-            return opened(self.source[0], None), self.source[1]
+            image, text = self.source
+            return within_limits(opened(image, None), None, None, image.name), text
         return self.source if self.modality == TEXT else self.source.value
 
 
@@ -227,6 +229,8 @@ def _check(model: Model, vectors: Vectors, items: Sequence[Item]) -> None:
     ref, expected = model.info.ref, (len(items), model.info.embed_dim)
     if vectors.shape != expected:
         raise ModelError(f"model {ref} gave vectors of shape {vectors.shape}: expected {expected}")
+    if np.iscomplexobj(vectors) or isinstance(vectors, np.ma.MaskedArray):
+        raise ModelError(f"model {ref} gave complex numbers or a masked array: expected an array of real numbers")
     good = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
@@ -301,7 +305,8 @@ class _Images:
             return row, [_bad(item, error)] * len(self.preprocesses)
         for preprocess in self.preprocesses:
             try:
-                made.append(rgb(image, item.source.name) if preprocess is None else preprocess(image))
+                fitting = within_limits(image, preprocess, self.side, item.source.name)
+                made.append(rgb(fitting, item.source.name) if preprocess is None else preprocess(fitting))
             except FOREIGN as error:  # a transform that fails on an odd mode or size
                 made.append(_bad(item, error))
         return row, made

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 
 from clipbench.data.images import rgb
 from clipbench.data.modalities import TEXT
@@ -376,8 +377,12 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def library_errors(library: str, reference: str, expected: str) -> Iterator[None]:
-    """Let a library load files of a model, quietly; all that it raises becomes an error in one line."""
+def library_errors(library: str, reference: str, expected: str, files: Path | None = None) -> Iterator[None]:
+    """Let a library load files of a model, quietly; all that it raises becomes an error in one line.
+
+    Args:
+        files: folder of the files, of which a damaged one is named.
+    """
     try:
         with quiet():
             yield
@@ -386,9 +391,21 @@ def library_errors(library: str, reference: str, expected: str) -> Iterator[None
     except Exception as error:  # libraries raise many kinds of error for missing, damaged and foreign files
         if asks_for_code(error):
             raise needs_code(reference) from error
+        damaged = _damaged(files) if files is not None and isinstance(error, SafetensorError) else None
+        advice = expected if damaged is None else f"{damaged} is damaged: delete it, and get it again"
         raise ModelError(
-            f"{library} cannot load {reference} ({type(error).__name__}: {first_line(error)}): {expected}"
+            f"{library} cannot load {reference} ({type(error).__name__}: {first_line(error)}): {advice}"
         ) from error
+
+
+def _damaged(folder: Path) -> Path | None:
+    """Return the first file of weights in a folder that cannot be opened; None where there is none."""
+    for path in sorted(folder.rglob("*.safetensors")):
+        try:
+            safe_open(path, "pt")
+        except (SafetensorError, OSError):
+            return path
+    return None
 
 
 def _device(name: str) -> torch.device:

@@ -62,8 +62,12 @@ def test_the_folder_names_in_another_order_are_refused(tmp_path: Path) -> None:
 
 
 def test_extensions_count_in_any_case_and_other_files_are_noted(tmp_path: Path) -> None:
-    dataset = load(write(tmp_path, "a/1.JPG", "a/2.Webp", "a/notes.txt", "a/3.heic", "cover.png", "readme.md"))
-    assert dataset.image_ids == ["a/1.JPG", "a/2.Webp"]
+    dataset = load(
+        write(
+            tmp_path, "a/1.JPG", "a/2.Webp", "a/4.avif", "a/5.JP2", "a/notes.txt", "a/3.heic", "cover.png", "readme.md"
+        )
+    )
+    assert dataset.image_ids == ["a/1.JPG", "a/2.Webp", "a/4.avif", "a/5.JP2"]
     assert dataset.notes == ("3 files that are no images of a class were left out, the first a/3.heic",)
 
 

@@ -158,6 +158,11 @@ def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
         ("list.jsonl", '{"image": "a.png", "caption": 3}\n', r"line 1: expected a text or a list of texts .* got 3"),
         ("list.jsonl", '{"image": "a.png", "label": true}\n', r"line 1: expected a class name .* got True"),
         ("list.jsonl", '{"image": "a.png", "label": 1.5}\n', r"line 1: expected a class name .* got 1.5"),
+        (
+            "list.jsonl",
+            '{"image": "a.png", "caption": "' + "x" * (1 << 24),
+            r"line 1 has more than 16,777,216 characters",
+        ),
         ("list.json", '{"a.png": "x"}', r"list.json holds a JSON dict, expected a list with one object per image"),
         ("list.json", "[1]", r"list.json, item 1: expected an object"),
         ("list.json", "[", r"list.json is not JSON"),
