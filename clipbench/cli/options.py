@@ -68,9 +68,12 @@ DATA_OPTION = click.option(
     callback=key_values,
     help="Option of the data, such as split=test or a column name; repeatable.",
 )
-DEVICE = click.option("--device", default="auto", help="Device: auto, cpu, cuda, cuda:1, mps.")
+DEVICE = click.option("--device", default="auto", metavar="NAME", help="Device: auto, cpu, cuda, cuda:1, mps.")
 DEVICES = click.option(
-    "--device", default="auto", help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all."
+    "--device",
+    default="auto",
+    metavar="NAME[,...]",
+    help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all.",
 )
 PRECISION = click.option(
     "--precision",
