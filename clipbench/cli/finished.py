@@ -108,8 +108,6 @@ def view(folder: Path, port: int, no_open: bool) -> None:
     """
     from clipbench import plugins
 
-    for package in ("starlette", "uvicorn"):
-        plugins.optional(package, extra="view", needed_by="clipbench view", kind=UsageError)
     made = plugins.load(plugins.REPORTS, "view")(folder, port)
     echo(f"{folder} is at {made.address}", "Ctrl-C ends it.")
     if not no_open:

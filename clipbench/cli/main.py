@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import re
 import select
 import signal
 import sys
@@ -57,6 +58,10 @@ SETTINGS = {
 """Flags take - and _ alike, and each has an environment variable."""
 
 
+_RANGE = re.compile(r"; [^;\]]*\bx[<>][^\]]*(?=\])|\[[^\]:]*\bx[<>][^\]]*\]")
+"""The range of a number as click writes it, ``[x>=1]``: a wrong number's error says it better."""
+
+
 class HelpFormatter(click.HelpFormatter):
     """Writes help texts; on a terminal, examples that are too wide are wrapped between words too."""
 
@@ -65,7 +70,8 @@ class HelpFormatter(click.HelpFormatter):
         self.width = min(self.width, terminal_width() or self.width)  # click takes 50 columns at least
 
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        super().write_dl(rows, min(col_max, self.width // 2 - 8), col_spacing)
+        plain = [(name, _RANGE.sub("", text).rstrip()) for name, text in rows]
+        super().write_dl(plain, min(col_max, self.width // 2 - 8), col_spacing)
 
     def getvalue(self) -> str:
         lines, width = super().getvalue().split("\n"), terminal_width()

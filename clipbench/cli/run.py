@@ -133,8 +133,7 @@ def run(**given: Any) -> int:
     --watch   a folder with step-*/ (clipbench train), checkpoint-*/
               (transformers), or *.pt and *.safetensors (open_clip, with
               --arch), also in FOLDER/checkpoints
-    --tasks   all  zero-shot  retrieval@path/to/captions.jsonl
-              zero-shot@hf:ORG/NAME:config:split
+    --tasks   all  zero-shot  zero-shot@hf:ORG/NAME  retrieval@captions.jsonl
 
     With --watch each checkpoint gets a run folder in --out (default: runs/watch-FOLDER), and all of them a joint report.
     A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is tried

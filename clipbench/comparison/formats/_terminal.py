@@ -27,9 +27,9 @@ N_IDS = 5
 """Flipped samples that are named, each way; ``--format json`` has all."""
 N_SLICES = 10
 """Rows of a table of slices, the gravest verdicts first."""
-N_EXPLORED = 10
+N_EXPLORED = 8
 """Explored metrics that got worse, in the short form."""
-N_GATED = 6
+N_GATED = 4
 """Lines of the gate in the short form."""
 SHORT_WIDTH = 100
 """Columns of the short form, where nothing narrower is asked for."""

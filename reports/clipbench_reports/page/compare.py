@@ -285,7 +285,9 @@ def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) ->
 
 def all_differences_html(comparison: Comparison) -> Markup:
     """Return all differences by evaluation, and those of headline metrics by slice, as a table."""
-    return difference_html(by_evaluation(comparison.differences) | by_grouping(comparison), tally(comparison.differences))
+    return difference_html(
+        by_evaluation(comparison.differences) | by_grouping(comparison), tally(comparison.differences)
+    )
 
 
 def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "") -> Markup:
