@@ -376,9 +376,6 @@ def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress
             embedder = _embedder(model, options.load, Path(own_root), workers=options.workers, shows_bars=shows_bars)
             name = embedder.info.ref
         target = Target(name, name, folder, may_be_finished=is_finished, embedder=embedder)
-        if target.brings_samples and options.data is not None:
-            shown = repr(options.data) if isinstance(options.data, str) else "..."
-            raise UsageError(f"{target.name} is made of vectors with samples of their own: drop data={shown}")
         session = Session(options, Targets(folder, [target]), progress)
         run = session.measure(target)
         session.report(run)

@@ -33,7 +33,7 @@ from clipbench_tasks.text_in_image import attacks, probes
 from clipbench_tasks.text_in_image import task as text_in_image
 
 DOCS = Path(__file__).parents[1] / "docs"
-OF_ALL = ("traceback", "help", "quiet")
+OF_ALL = ("traceback", "help", "help_all", "quiet")
 """Options that nearly every command has, explained once."""
 
 COMMANDS_HEAD = """# Commands
@@ -42,7 +42,7 @@ COMMANDS_HEAD = """# Commands
 
 Written by `make pages` from the commands' own help. Every option has an environment variable of its name: `--device` is
 `CLIPBENCH_DEVICE`. `-` and `_` mean the same in an option. Most commands also take `--quiet` (print errors only), `--traceback`
-(print the traceback of an error) and `--help`; the option `--version` of `clipbench` prints the version. A RUN is a run folder or the folder of
+(print the traceback of an error), `--help` and, where options are many, `--help-all`; the option `--version` of `clipbench` prints the version. A RUN is a run folder or the folder of
 several; of several RUNs, those without a run are left out. Commands that take RUN need neither models nor data.
 
 | exit status | meaning |

@@ -59,15 +59,15 @@ CASES = {
     "another revision alone": Case({}, {"revision": "r2"}, note=f"data revision r1 .*, r2 .*; {EQUAL_SAMPLES}"),
     "another split alone": Case({}, {"split": "val"}, note=f"data split test .*, val .*; {EQUAL_SAMPLES}"),
     "another count alone": Case({}, {"n_samples": 5}, note=f"number of samples 4 .*, 5 .*; {EQUAL_SAMPLES}"),
-    "other samples": Case({}, {"fingerprint": "f2", "unordered_fingerprint": "u2"}, "data fingerprint"),
+    "other samples": Case({}, {"fingerprint": "f2", "unordered_fingerprint": "u2"}, "contents of the data"),
     "another order": Case({}, {"fingerprint": "f2"}, note=OTHER_ORDER),
     "another order, of an old run": Case(
-        {}, {"fingerprint": "f2", "unordered_fingerprint": None, "has_ids": None}, "data fingerprint"
+        {}, {"fingerprint": "f2", "unordered_fingerprint": None, "has_ids": None}, "contents of the data"
     ),
     "another order, without ids": Case(
         {},
         {"fingerprint": "f2"},
-        "data fingerprint",
+        "contents of the data",
         both={"unordered_fingerprint": None, "has_ids": False},
     ),
     "no ids": Case({}, {}, note=BY_POSITION, both={"unordered_fingerprint": None, "has_ids": False}),
@@ -190,10 +190,9 @@ def test_all_facts_that_differ_are_told_with_both_values() -> None:
     )
     same = match(one, other)
     assert same.reason == (
-        "task version 1 in the one run, 2 in the other; data fingerprint f1 in the one run, f2 in the other; "
-        "data split test in the one run, val in the other"
+        "task version 1 in the one run, 2 in the other; data split test in the one run, val in the other"
     )
-    assert same.names == "task version, data fingerprint, data split"
+    assert same.names == "task version, data split"
 
 
 def test_samples_in_another_order_are_paired_by_id(tmp_path: Path) -> None:

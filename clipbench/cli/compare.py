@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS
+from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS, GroupedCommand
 from clipbench.cli.options import TRACEBACK
 from clipbench.cli.output import echo, echo_commands, echo_text, print_error, terminal_width
 from clipbench.errors import NotComparable, UsageError
@@ -22,7 +22,15 @@ REGRESSION = 1
 FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    cls=GroupedCommand,
+    context_settings=SETTINGS,
+    groups={
+        "Gate": ("max_drop", "gate", "require", "strict"),
+        "Test": ("alpha", "smallest"),
+        "Output": ("form", "out", "verbose"),
+    },
+)
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=click.Path(path_type=Path))
 @click.option(
     "--max-drop",
@@ -35,11 +43,12 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
     "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
 )
 @click.option("--strict", is_flag=True, help="Fail on every drop beyond the tolerance, significant or not.")
-@click.option("--alpha", default=0.05, type=click.FloatRange(0, 1, min_open=True, max_open=True),
+@click.option("--alpha", default=0.05, metavar="P", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Significance level.")  # fmt: skip
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path), help="Output file (required for html).")
+@click.option("-v", "--verbose", is_flag=True, help="Print all metrics, slices, changed samples and notes.")
 @TRACEBACK
 def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:
     """Compare candidates with a base, sample by sample, and apply a gate.
@@ -47,7 +56,7 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     \b
     clipbench compare runs/base runs/candidate
     clipbench compare runs/base runs/candidate --max-drop 0.5pp
-    clipbench compare runs/base runs/candidate --gate gate.toml --format md -o comment.md
+    clipbench compare runs/base runs/candidate --gate gate.toml --format md
     clipbench compare runs/base runs/one runs/two --format html -o compare.html
 
     BASE and CANDIDATE are run folders, result.json files, or results of CLIP_benchmark, DataComp, open_clip or MIEB: a
@@ -64,7 +73,7 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     if form == "junit" and not (gate.rules or gate.requirements):
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
     judged, sides = _judged(runs, gate, given)
-    _write(judged, sides, form, out)
+    _write(judged, sides, form, out, is_verbose=given["verbose"])
     if any(each.is_worse for each in judged):
         return REGRESSION
     return DONE if all(each.is_whole for each in judged) else INCOMPLETE
@@ -119,7 +128,9 @@ def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tu
     return judged, sides
 
 
-def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: Path | None) -> None:
+def _write(
+    judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: Path | None, *, is_verbose: bool
+) -> None:
     from clipbench.comparison.formats.tables import headline, tally
 
     if form == "html":
@@ -131,7 +142,7 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
             judged, [None if isinstance(side, Values) else side for side in sides], out
         )
     else:
-        text = _text(judged, form, terminal_width() if out is None else None)
+        text = _text(judged, form, terminal_width() if out is None else None, is_verbose=is_verbose)
         if out is None and form == "table":
             echo(*text.split("\n"))
         elif out is None:
@@ -144,12 +155,12 @@ def _write(judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: 
         echo(f"wrote {out}")
 
 
-def _text(judged: "list[Judged]", form: str, width: int | None) -> str:
+def _text(judged: "list[Judged]", form: str, width: int | None, *, is_verbose: bool) -> str:
     """Return the comparisons in a format; ``width`` is that of the terminal, if the text goes there."""
     from clipbench.comparison import formats
 
     if form == "table":
-        return formats.terminal(judged, width)
+        return formats.terminal(judged, width, is_verbose=is_verbose)
     if form == "github":
         _summarise(formats.markdown(judged))
     makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}

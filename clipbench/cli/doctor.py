@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli import options
-from clipbench.cli.main import DONE, FAULT, SETTINGS
+from clipbench.cli.main import DONE, FAULT, SETTINGS, GroupedCommand
 from clipbench.cli.options import load_options, shows_traceback
 from clipbench.cli.output import echo, echo_json, terminal_width
 from clipbench.results.table.text import wrapped
@@ -20,7 +20,17 @@ NAME, MARK = 16, 8
 """Characters of the first two columns."""
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    cls=GroupedCommand,
+    context_settings=SETTINGS,
+    groups={
+        "What": ("model", "data", "expect", "metric"),
+        "Data": ("data_root", "data_option", "limit"),
+        "Model": ("model_option", "arch", "precision"),
+        "Speed": ("device",),
+        "Output": ("as_json",),
+    },
+)
 @click.option("--model", required=True, metavar="REF", help="Model to check.")
 @click.option("--data", metavar="DATA", help="Data to check, and to check the model on.")
 @click.option("--expect", metavar="SCORE|published", help="Score that is expected on the data, such as 52.1.")
@@ -47,7 +57,7 @@ def doctor(**given: Any) -> int:
     \b
     clipbench doctor --model vit-b-32
     clipbench doctor --model hf:my/checkpoint --data photos/captions.csv
-    clipbench doctor --model siglip2-b-16 --data coco --expect 52.1 --metric retrieval/image_retrieval_recall@1
+    clipbench doctor --model siglip2-b-16 --data coco --expect published
 
     With --expect, the score is measured, and each switch is flipped in turn (templates, case, padding, end of text,
     resize, interpolation, normalization, activation, precision), to say which leads to the expected one.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipbench.cli.main import SETTINGS
+from clipbench.cli.main import SETTINGS, GroupedCommand
 from clipbench.cli.options import RUNS, TRACEBACK
 from clipbench.cli.output import echo, echo_text, print_note, terminal_width
 from clipbench.errors import UsageError, did_you_mean
@@ -32,9 +32,9 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     """Print the results of a run, and what is missing from it.
 
     \b
-    clipbench show runs/tiny                             # the headline metric of each task
-    clipbench show runs/tiny --task retrieval            # all metrics and notes of a task
-    clipbench show runs/tiny --task retrieval --all      # and controls, methods, data and versions
+    clipbench show runs/tiny                    # the headline of each task
+    clipbench show runs/tiny --task retrieval   # all metrics of a task
+    clipbench show runs/tiny --all              # and methods, data, versions
     """
     from clipbench.cli.tables import average_lines, evaluation_lines, folded_facts, headline_lines
     from clipbench.results.provenance import model_facts, origin, why_missing
@@ -108,8 +108,6 @@ def view(folder: Path, port: int, no_open: bool) -> None:
     """
     from clipbench import plugins
 
-    for package in ("starlette", "uvicorn"):
-        plugins.optional(package, extra="view", needed_by="clipbench view", kind=UsageError)
     made = plugins.load(plugins.REPORTS, "view")(folder, port)
     echo(f"{folder} is at {made.address}", "Ctrl-C ends it.")
     if not no_open:
@@ -117,7 +115,14 @@ def view(folder: Path, port: int, no_open: bool) -> None:
     made.serve()
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    cls=GroupedCommand,
+    context_settings=SETTINGS,
+    groups={
+        "What": ("lists", "data", "projection", "baseline", "x", "y"),
+        "Output": ("out", "kind", "width", "style"),
+    },
+)
 @click.argument("name", metavar="NAME", required=False)
 @click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("-o", "--out", metavar="FILE.{pdf,svg,png}", type=click.Path(path_type=Path),
@@ -156,9 +161,8 @@ def plot(
     clipbench plot gap runs/tiny runs/vit-b-32 -o gap.pdf
     clipbench plot gap runs/tiny --projection gap-axis --width full -o gap.svg
     clipbench plot gap runs/tiny --format png         (gap.png, for slides)
-    clipbench plot track runs/train -o track.pdf      (a training's folder, or runs of its checkpoints)
-    clipbench plot across runs/* --x gap --y retrieval/image_retrieval_recall@1 -o across.pdf
-    clipbench plot across runs/* --x image_flops --y zero-shot/acc1 -o cost.pdf
+    clipbench plot track runs/train -o track.pdf      (a training's folder)
+    clipbench plot across runs/* --x gap --y zero-shot/acc1 -o across.pdf
     clipbench plot representational-similarity runs/* --width full -o alike.pdf
     clipbench plot --list
     """
@@ -221,9 +225,9 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     """Write the metrics of runs as a table, or for other tools.
 
     \b
-    csv, parquet    one row per metric: interval, n, chance, data, model, seed and versions
-    clip_benchmark  CLIP_benchmark's JSON: one list, or one file per evaluation (-o FOLDER)
-    mteb            mteb's JSON of its image tasks: one list, or one file per task (-o FOLDER)
+    csv, parquet    one row per metric, with interval, chance and versions
+    clip_benchmark  CLIP_benchmark's JSON: one list, or files (-o FOLDER)
+    mteb            mteb's JSON of its image tasks, likewise
     every-eval-ever JSON of the EvalEval coalition's shared schema
     model-index     YAML for the metadata of a Hugging Face model card
     eval-results    YAML for the leaderboards of the Hub's benchmarks

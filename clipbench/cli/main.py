@@ -3,12 +3,13 @@
 import gc
 import io
 import os
+import re
 import select
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -56,15 +57,21 @@ UNREAD = 141
 """Exit status where nobody reads the output to its end, as shells have it."""
 SHOWS_TRACEBACK = "clipbench.traceback"
 """Key of a context's ``meta``: whether the traceback of an error is wanted."""
+SHOWS_ALL = "clipbench.help-all"
+"""Key of a context's ``meta``: whether help has the rare options too."""
 
 SETTINGS = {
     "auto_envvar_prefix": "CLIPBENCH",
     "help_option_names": ["-h", "--help"],
-    "max_content_width": 100,
+    "max_content_width": 80,
     "show_default": True,
     "token_normalize_func": lambda name: name.replace("_", "-"),
 }
 """Flags take - and _ alike, and each has an environment variable."""
+
+
+_RANGE = re.compile(r"; [^;\]]*\bx[<>][^\]]*(?=\])|\[[^\]:]*\bx[<>][^\]]*\]")
+"""The range of a number as click writes it, ``[x>=1]``: a wrong number's error says it better."""
 
 
 class HelpFormatter(click.HelpFormatter):
@@ -75,7 +82,8 @@ class HelpFormatter(click.HelpFormatter):
         self.width = min(self.width, terminal_width() or self.width)  # click takes 50 columns at least
 
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        super().write_dl(rows, min(col_max, self.width // 2 - 8), col_spacing)
+        plain = [(name, _RANGE.sub("", text).rstrip()) for name, text in rows]
+        super().write_dl(plain, min(col_max, self.width // 2 - 8), col_spacing)
 
     def getvalue(self) -> str:
         lines, width = super().getvalue().split("\n"), terminal_width()
@@ -86,6 +94,46 @@ class HelpContext(click.Context):
     """A context whose help fits the terminal."""
 
     formatter_class = HelpFormatter
+
+
+class GroupedCommand(click.Command):
+    """A command whose options stand in groups in its help; those of no group are shown by ``--help-all`` alone.
+
+    Args:
+        groups: the names of options by the title of their group.
+    """
+
+    def __init__(self, *args: Any, groups: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.groups = groups
+        self.params.append(
+            click.Option(
+                ["--help-all"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_show_all,
+                help="Show all options and exit.",
+            )
+        )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rest = {str(each.name): each for each in self.get_params(ctx) if isinstance(each, click.Option)}
+        titled = {title: [rest.pop(name) for name in names] for title, names in self.groups.items()}
+        of_help = [rest.pop(name) for name in ("help_all", str(getattr(self.get_help_option(ctx), "name", "")))]
+        if ctx.meta.get(SHOWS_ALL):
+            titled["More"] = list(rest.values())
+        titled["Help"] = of_help
+        for title, those in titled.items():
+            with formatter.section(title):
+                formatter.write_dl([record for each in those if (record := each.get_help_record(ctx))])
+
+
+def _show_all(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.meta[SHOWS_ALL] = True
+        echo(*ctx.get_help().split("\n"))
+        ctx.exit()
 
 
 class HelpfulGroup(click.Group):
@@ -132,7 +180,7 @@ class Commands(HelpfulGroup):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(package_name="clipbench", prog_name="clipbench")  # looked up when asked: it takes 30 ms
 def cli() -> None:
     """Measure CLIP-style dual encoders: how good a model is, where it breaks, and by how much.

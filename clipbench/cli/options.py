@@ -68,9 +68,12 @@ DATA_OPTION = click.option(
     callback=key_values,
     help="Option of the data, such as split=test or a column name; repeatable.",
 )
-DEVICE = click.option("--device", default="auto", help="Device: auto, cpu, cuda, cuda:1, mps.")
+DEVICE = click.option("--device", default="auto", metavar="NAME", help="Device: auto, cpu, cuda, cuda:1, mps.")
 DEVICES = click.option(
-    "--device", default="auto", help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all."
+    "--device",
+    default="auto",
+    metavar="NAME[,...]",
+    help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all.",
 )
 PRECISION = click.option(
     "--precision",
@@ -81,6 +84,7 @@ PRECISION = click.option(
 BATCH_SIZE = click.option(
     "--batch-size",
     type=click.IntRange(min=1),
+    metavar="N",
     help="Images or texts encoded at a time. [default: 64, and 256 on a CUDA device]",
 )
 LIMIT = click.option(
@@ -90,6 +94,7 @@ SEED = click.option(
     "--seed",
     default=0,
     type=click.IntRange(min=0, max=2**63 - 1),
+    metavar="N",
     help="Seed of subsets, resampling and all else that is random.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output.")

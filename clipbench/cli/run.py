@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli import options
-from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, GroupedCommand
 from clipbench.cli.options import load_options, shows_traceback
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import serves_another, sharing_work
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from clipbench.evaluation.session import SessionOptions
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    cls=GroupedCommand,
+    context_settings=SETTINGS,
+    groups={
+        "What": ("models", "watch", "tasks", "suite", "prompts", "out"),
+        "Data": ("data", "data_root", "data_option", "limit", "yes", "offline"),
+        "Model": ("model_option", "arch", "precision"),
+        "Speed": ("device",),
+        "Output": ("as_json", "verbose"),
+    },
+)
 @click.option("--model", "models", multiple=True, metavar="REF", help="Model to measure; repeatable.")
 @click.option(
     "--watch",
@@ -46,8 +56,9 @@ if TYPE_CHECKING:
     "--tasks",
     multiple=True,
     metavar="TASK[@DATA],...",
-    help="Tasks to measure; all: those of the suite but few-shot, operating-points, compression and mixed-retrieval. [default: all]",
+    help="Tasks to measure; all leaves out those that a suite runs by name only. [default: all]",
 )
+@click.option("--data", metavar="DATA", help="Data of all tasks, in place of the suite's.")
 @click.option("--suite", default="standard", metavar="NAME|FILE.toml", help="Suite: which data each task uses.")
 @options.DATA_ROOT
 @options.DATA_OPTION
@@ -94,14 +105,18 @@ if TYPE_CHECKING:
     help="Experiment tracker that finished runs are logged to; repeatable.",
 )
 @options.JSON
-@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option(
     "--yes",
     is_flag=True,
     help="Fetch missing data sets without asking; implied where the environment variable CI is set.",
 )
 @click.option("--offline", is_flag=True, help="Do not use the network.")
-@click.option("-v", "--verbose", is_flag=True, help="Print all metrics and notes, not one metric for each task.")
+@click.option(
+    "-v/-q",
+    "--verbose/--quiet",
+    default=None,
+    help="Print all metrics and notes, or errors only; else the first metric of each task.",
+)
 @options.TRACEBACK
 def run(**given: Any) -> int:
     """Measure models on tasks, and write a report.
@@ -110,14 +125,15 @@ def run(**given: Any) -> int:
 
     \b
     --model   vit-b-32, siglip-b-16, ... (clipbench list models)
-              open_clip:ARCH/TAG   hf:ORG/REPO   hf:PATH   hf-hub:ORG/REPO   local-dir:PATH
-              PATH.safetensors or PATH.pt with --arch ARCH
-              'runs/train/step-*'  a pattern: all matching checkpoints, in the order of their steps
+              open_clip:ARCH/TAG  hf:ORG/REPO  hf:PATH  hf-hub:ORG/REPO
               st:ORG/REPO  onnx:FOLDER  api:URL  pair:IMAGE_REF+TEXT_REF
-              embeddings:FILE.npz  python:module:factory
-    --watch   a folder with step-*/ (clipbench train), checkpoint-*/ (transformers), or
-              *.pt and *.safetensors (open_clip, with --arch), also in FOLDER/checkpoints
-    --tasks   all   zero-shot   retrieval@path/to/captions.jsonl   zero-shot@hf:ORG/NAME:config:split
+              embeddings:FILE.npz  python:module:factory  local-dir:PATH
+              PATH.safetensors or PATH.pt with --arch ARCH
+              'runs/train/step-*': all matching checkpoints, by their steps
+    --watch   a folder with step-*/ (clipbench train), checkpoint-*/
+              (transformers), or *.pt and *.safetensors (open_clip, with
+              --arch), also in FOLDER/checkpoints
+    --tasks   all  zero-shot  zero-shot@hf:ORG/NAME  retrieval@captions.jsonl
 
     With --watch each checkpoint gets a run folder in --out (default: runs/watch-FOLDER), and all of them a joint report.
     A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is tried
@@ -158,7 +174,7 @@ def _check(given: dict[str, Any]) -> None:
     is_one = given["device"] != "all" and "," not in given["device"] and os.environ.get("WORLD_SIZE", "1") == "1"
     if watched and not is_one:
         raise click.UsageError("--watch measures in one process: give one --device, and start it without torchrun")
-    for name in ("quiet", "as_json", "watch"):
+    for name in ("as_json", "watch"):
         if given["verbose"] and given[name]:
             raise UsageError(f"--verbose has no meaning with --{name.removeprefix('as_')}: drop one of them")
 
@@ -201,6 +217,7 @@ def _session_options(given: dict[str, Any]) -> "SessionOptions":
     return SessionOptions(
         tasks=given["tasks"] or ["all"],
         suite=given["suite"],
+        data=given["data"],
         prompts=given["prompts"],
         run=RunOptions(
             seed=given["seed"],
@@ -230,11 +247,11 @@ def _printer(given: dict[str, Any], *, several: bool, is_series: bool) -> "Print
     command = click.get_current_context().obj
     again = [*(part for part in command if part not in ("--offline", "--yes")), "--yes"]
     return Printer(
-        quiet=given["quiet"],
+        quiet=given["verbose"] is False,
         as_json=given["as_json"],
         several=several,
         is_series=is_series,
-        is_verbose=given["verbose"],
+        is_verbose=given["verbose"] is True,
         root=given["data_root"] or Path(),
         may_fetch=given["yes"] or os.environ.get("CI", "").lower() in ("1", "true", "yes"),
         again=shlex.join(again),
@@ -247,7 +264,7 @@ def _quick_command(given: dict[str, Any], command: list[str]) -> str | None:
     benchmarks is asked for."""
     from clipbench.evaluation.plan import QUICK, STANDARD
 
-    if given["suite"] != STANDARD or any("@" in tasks for tasks in given["tasks"]):
+    if given["suite"] != STANDARD or given["data"] is not None or any("@" in tasks for tasks in given["tasks"]):
         return None
     out = [] if given["out"] is None else ["--out", f"{given['out']}-{QUICK}"]
     return shlex.join([*command, "--suite", QUICK, *out])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS
+from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, GroupedCommand
 from clipbench.cli.options import DATA_ROOT, DEVICES, TRACEBACK, key_values
 from clipbench.cli.output import echo, print_error, print_note
 from clipbench.cli.processes import launching
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from clipbench.training.options import TrainOptions
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    cls=GroupedCommand,
+    context_settings=SETTINGS,
+    groups={
+        "What": ("data", "out", "resume"),
+        "Data": ("data_options", "data_root"),
+        "Model": ("arch", "loss", "temperature"),
+        "Training": ("steps", "batch_size", "lr", "save_every", "eval_every", "seed"),
+        "Speed": ("device", "precision", "micro_batch_size"),
+    },
+)
 @click.option(
     "--data", metavar="DATA", help="Images with captions: scenes, a folder, manifest or webdataset, or hf:ORG/NAME."
 )
@@ -28,11 +38,11 @@ if TYPE_CHECKING:
               help="Output folder for log.jsonl and the checkpoints step-N.")  # fmt: skip
 @click.option("--arch", default="tiny", metavar="NAME", help="Architecture: tiny, small, ViT-B-32, ViT-L-14, ...")
 @click.option("--loss", default="clip", type=click.Choice(LOSS_NAMES), help="Loss: CLIP's or SigLIP's.")
-@click.option("--steps", default=10_000, type=int, help="Optimizer steps.")
-@click.option("--batch-size", default=256, type=int, help="Pairs per step, over all processes.")
+@click.option("--steps", default=10_000, type=int, metavar="N", help="Optimizer steps.")
+@click.option("--batch-size", default=256, type=int, metavar="N", help="Pairs per step, over all processes.")
 @click.option("--micro-batch-size", type=int, metavar="N",
               help="Pairs whose activations are held at a time: less memory, same gradients, a third more time.")  # fmt: skip
-@click.option("--lr", default=5e-4, type=float, help="Peak learning rate.")
+@click.option("--lr", default=5e-4, type=float, metavar="RATE", help="Peak learning rate.")
 @click.option("--warmup", type=int, metavar="STEPS", help="Warm-up steps. [default: a tenth of --steps, at most 2000]")
 @click.option("--weight-decay", default=0.2, type=float, help="Weight decay of AdamW.")
 @click.option("--temperature", type=float, help="Fixed temperature, such as 0.07. [default: learned]")
@@ -60,7 +70,7 @@ def train(context: click.Context, /, **given: Any) -> int:
     \b
     clipbench train --data scenes --out runs/mine
     clipbench train --data captions.jsonl --loss siglip --out runs/mine
-    clipbench train --data hf:ORG/NAME --arch ViT-B-32 --batch-size 32768 --micro-batch-size 256 --out runs/mine
+    clipbench train --data hf:ORG/NAME --arch ViT-B-32 --out runs/mine
     clipbench train --resume --out runs/mine
     clipbench train --data ... --device all --out runs/mine
     torchrun --nproc-per-node 8 -m clipbench train --data ... --out runs/mine

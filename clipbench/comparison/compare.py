@@ -1,6 +1,7 @@
 """Is the candidate better than the base: each metric's difference with its paired interval, test and verdict."""
 
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -121,8 +122,16 @@ def _same_samples(base: Run, candidate: Run, pair: EvaluationPair) -> Tables:
     """Return the samples of an evaluation in both runs; raise NotComparable where they are not of the same evaluation."""
     same = match(*pair)
     if not same.is_same:
-        raise NotComparable(same.reason)
+        raise NotComparable(f"{same.reason}{_limits(base, candidate)}")
     return align_samples(base, candidate, pair)
+
+
+def _limits(base: Run, candidate: Run) -> str:
+    """Return the limits that two runs were asked for, where they differ: a frequent reason of other samples."""
+    asked = {"base": base.result.command, "candidate": candidate.result.command}
+    found = {side: re.findall(r"--limit[ =](\S+)", " ".join(command)) for side, command in asked.items()}
+    said = ", ".join(f"--limit {limits[-1]} in the {side}" for side, limits in found.items() if limits)
+    return f" ({said})" if found["base"] != found["candidate"] else ""
 
 
 def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[EvaluationPair]) -> NotComparable:

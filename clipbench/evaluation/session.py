@@ -10,7 +10,7 @@ from clipbench.data import Dataset
 from clipbench.data.catalogue.needs import Need
 from clipbench.data.images import ImageRef
 from clipbench.distributed.rounds import current
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug, cause, option
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug, cause, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import average_of, empty_result, measure, now
 from clipbench.evaluation.plan import (
@@ -92,6 +92,9 @@ class Session:
         self.n_done = 0
         run, data = options.run, options.data
         kinds = {target.brings_samples for target in targets.each} or {False}
+        if True in kinds and data is not None:
+            whole = next(target.name for target in targets.each if target.brings_samples)
+            raise UsageError(f"{whole} is made of vectors with samples of their own: drop {option('data')}")
         self._suite = read_suite(options.suite, needs_data=False in kinds)
         most = most_bytes(options.suite)
         self.datasets = Datasets(run, given=data if isinstance(data, Dataset) else None)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import pandas
 
 METRIC_COLUMNS = {
-    **dict.fromkeys(("model", "task", "data", "metric"), "str"),
+    **dict.fromkeys(("task", "metric"), "str"),
     **dict.fromkeys(("value", "low", "high", "chance"), "float64"),
+    **dict.fromkeys(("unit", "data", "model"), "str"),
     "n": "int64",
-    "unit": "str",
     "higher_is_better": "object",
     "title": "str",
     "reason": "object",

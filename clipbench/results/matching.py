@@ -75,7 +75,7 @@ def match(*records: EvaluationRecord) -> Match:
     are_same = len({each.fingerprint for each in read}) <= 1 or (len(unordered) == 1 and None not in unordered)
     notes = []
     if not are_same:
-        differences |= _facts({"data fingerprint": [each.fingerprint for each in read]}) | described
+        differences |= described or {"contents of the data": []}
     elif len(read) == len(data):
         notes += [f"{_words(*fact)}; {EQUAL_SAMPLES}" for fact in described.items()]
         notes += [OTHER_ORDER] if len({each.fingerprint for each in data}) > 1 else []
@@ -94,6 +94,8 @@ def _facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
 
 
 def _words(name: str, values: Sequence[str]) -> str:
+    if not values:
+        return f"{name} differ"
     if len(values) == 2:
         return f"{name} {values[0]} in the one run, {values[1]} in the other"
     return f"{name} {', '.join(values)} in different runs"

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+N_WORDS = 3
+"""Columns of words that a table of failures has at most."""
 TEMPORARY = "clipbench-run-"
 """Beginning of the name of a folder that ``clipbench.run`` makes and removes again."""
 
@@ -54,7 +56,7 @@ TEMPORARY = "clipbench-run-"
 class Run:
     """A run folder and the result in it; tables and arrays are read when asked for.
 
-    ``clipbench.run`` and ``clipbench.read_run`` return one. In a notebook it shows its scorecard.
+    ``clipbench.run`` and ``clipbench.read_run`` return one. Printed, or in a notebook, it shows its scorecard.
 
     Example:
         >>> from clipbench import run, vectors
@@ -64,7 +66,7 @@ class Run:
              task  value  n
         retrieval    0.0  4
         >>> [*made.failures("retrieval", n=1).columns[:2]]
-        ['sample_id', 'margin']
+        ['sample_id', 'rank_margin']
     """
 
     folder: Path
@@ -178,10 +180,10 @@ class Run:
         return self._table(evaluation, name)
 
     def failures(self, evaluation: EvaluationRecord | str, n: int = 20) -> "pandas.DataFrame":
-        """Return the samples that the model got wrong, the worst first, at most ``n``.
+        """Return the samples that the model got wrong, the worst first, at most ``n``; ``samples`` has all their columns.
 
-        ``margin`` says how far a sample is from success: the score of the right answer minus the best wrong one, or for
-        retrieval 1.5 minus the rank (``..._cosine_margin`` has the cosines). 0 is a tie, which is no success.
+        The second column says how far a sample is from success: ``cosine_margin``, the score of the right answer minus the
+        best wrong one, or of retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is no success.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -193,9 +195,13 @@ class Run:
             raise UsageError(f"n is {n}: expected 1 or more")
         if "margin" not in table.columns:
             raise ClipbenchError(f"samples of {record.name} have no margin: the task has no right and wrong answers")
-        failed = table[table["margin"] <= 0].sort_values("margin", kind="stable").head(n)
-        first = [name for name in ("sample_id", "margin") if name in failed.columns]
-        return failed[[*first, *(name for name in failed.columns if name not in first)]].reset_index(drop=True)
+        failed = table[table["margin"] <= 0].sort_values("margin", kind="stable").head(n).dropna(axis=1, how="all")
+        texts = [name for name in failed.select_dtypes(["object", "string"]) if name not in ("sample_id", "cluster")]
+        words = [name for name in texts if name.rpartition("_")[2] != "image" and (failed[name] != "").any()]
+        cosines = [name for name in ("right_cosine", "chosen_cosine") if name in failed]
+        is_rank = any(name.endswith("_cosine_margin") for name in table)
+        shown = failed[["sample_id", "margin", *words[:N_WORDS], *cosines]].reset_index(drop=True)
+        return shown.rename(columns={"margin": f"{'rank' if is_rank else 'cosine'}_margin"})
 
     def plot(  # noqa: PLR0913  the options of the command, each by its name
         self,
@@ -260,6 +266,12 @@ class Run:
         finally:
             shutil.rmtree(half, ignore_errors=True)
         return Run(target, self.result)
+
+    def __str__(self) -> str:
+        from clipbench.results.frames import scorecard
+        from clipbench.results.table import as_text
+
+        return as_text(scorecard(self.result), width=100)
 
     def _repr_html_(self) -> str:
         from clipbench.results.frames import scorecard

@@ -102,7 +102,7 @@ def test_the_status_is_1_for_a_regression_alone(
     [
         ({"task_version": 2}, "task version 1 in the one run, 2 in the other"),
         ({"params": {"k": 5}}, 'parameters {} in the one run, {"k": 5} in the other'),
-        ({"dataset": DatasetRecord(id="birds", fingerprint="beef")}, "fingerprint f00d in the one run, beef in the"),
+        ({"dataset": DatasetRecord(id="birds", fingerprint="beef")}, "contents of the data differ"),
         ({"status": "failed", "reason": "full disk"}, "no finished evaluation in common"),
     ],
 )
@@ -122,7 +122,7 @@ def test_of_several_candidates_the_comparable_ones_are_compared_and_the_status_i
     assert done.status == 3
     assert "same against base" in done.out
     reason = "worse is not comparable: zero-shot@birds is not comparable: task version 1 in the one run, 2 in the other"
-    assert reason in done.out and "task version 1 in the one run" in done.err
+    assert reason in " ".join(done.out.split()) and "task version 1 in the one run" in done.err
 
 
 def test_a_gated_metric_that_the_candidate_lacks_ends_with_3(compare: Compare) -> None:

@@ -112,7 +112,7 @@ def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> 
 
 def test_a_sign_that_the_terminal_lacks_is_written_as_an_escape(world: Path, run: Run) -> None:
     assert run("--tasks", "zero-shot@all.jsonl", "--out", "out", "--no-report").status == 0
-    command = [sys.executable, "-c", "from clipbench.cli import main; main()", "compare", "out", "out"]
+    command = [sys.executable, "-c", "from clipbench.cli import main; main()", "compare", "out", "out", "-v"]
     western = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     done = subprocess.run(command, capture_output=True, check=False, cwd=world, env=western)
     assert done.returncode == 0 and b"ece \\u2193" in done.stdout and not done.stderr

@@ -57,7 +57,7 @@ def test_the_same_samples_in_another_order_are_paired_by_id_and_a_note_says_so(c
     vectors("straight.npz", list(range(10)), has_ids=True, noise=1.0)
     for name in ("base", "same", "other", "straight"):
         assert command("run", "--model", f"embeddings:{name}.npz", *TASKS, "--out", name, "--no-report").status == 0
-    done = command("compare", "base", "same")
+    done = command("compare", "base", "same", "-v")
     assert done.status == 0 and f"zero-shot@embeddings: {OTHER_ORDER}" in done.out, done
     same = {f"{each.evaluation}/{each.name}": each for each in compare("base", "same").differences}
     assert same["zero-shot@embeddings/acc1"].value == same["retrieval@embeddings/image_retrieval_recall@5"].value == 0

@@ -102,11 +102,12 @@ def test_a_comparison_fits_and_says_what_it_leaves_out(
     width: int, runs: Path, terminal: Terminal, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
-    piped = call("compare", "base", "candidate").out
-    shown = terminal(width, "compare", "base", "candidate")
+    piped = call("compare", "base", "candidate", "-v").out
+    shown = terminal(width, "compare", "base", "candidate", "-v")
     assert max(map(len, shown.splitlines())) <= width
     assert (f"left out in {width} columns: p and detectable" in " ".join(shown.split())) == (width < 100)
     assert "left out" not in piped and max(map(len, piped.splitlines())) > 100
+    assert max(map(len, call("compare", "base", "candidate").out.splitlines())) <= 100
     for name, value in re.findall(r"^  (\w+(?:@\d+)?) .*?(\[[-+\d.]+, [-+\d.]+\])", piped, re.MULTILINE):
         assert name in shown and value in shown
 

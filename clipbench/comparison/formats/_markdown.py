@@ -64,7 +64,7 @@ def _lines(judged: Judged) -> Iterator[str]:
     for message, metrics in ungated(judged).items():
         yield f"- not gated: {counted(len(metrics), 'metric')}, such as {code(metrics[0])}: {escape(message)}"
     yield from ("", "<details>", f"<summary>All {len(comparison.differences)} metrics</summary>", "")
-    for name, found in by_evaluation(comparison).items():
+    for name, found in by_evaluation(comparison.differences).items():
         yield from as_markdown(difference_table(name, found)).splitlines()
         yield ""
     yield "</details>"

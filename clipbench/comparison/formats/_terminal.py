@@ -1,6 +1,8 @@
 """A comparison as a table for the terminal."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
 from clipbench.comparison.formats.tables import (
     COLUMNS,
@@ -14,17 +16,24 @@ from clipbench.comparison.formats.tables import (
     tally,
     ungated,
 )
-from clipbench.comparison.gate import REPORTED, Judged
+from clipbench.comparison.gate import REPORTED, Judged, Outcome
 from clipbench.comparison.records import Difference, Flips
-from clipbench.results.numbers import ascii_signs
+from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import as_text
-from clipbench.results.table.text import text_widths
+from clipbench.results.table.text import text_widths, wrapped
 from clipbench.untrusted.terminal import log_line
 
 N_IDS = 5
 """Flipped samples that are named, each way; ``--format json`` has all."""
 N_SLICES = 10
 """Rows of a table of slices, the gravest verdicts first."""
+N_EXPLORED = 8
+"""Explored metrics that got worse, in the short form."""
+N_GATED = 4
+"""Lines of the gate in the short form."""
+SHORT_WIDTH = 100
+"""Columns of the short form, where nothing narrower is asked for."""
+SHORT = ("metric", "base", "candidate", "difference", "95 % interval", "p (Holm)", "verdict")
 LEFT_OUT = ("p", "detectable")
 """Columns that a narrow terminal does without."""
 MARKS = {
@@ -36,19 +45,54 @@ MARKS = {
 }
 
 
-def terminal(judged: Sequence[Judged], width: int | None = None) -> str:
-    """Return a table for each comparison, and the verdict of the gate last, where it is read first.
+def terminal(judged: Sequence[Judged], width: int | None = None, *, is_verbose: bool = False) -> str:
+    """Return each comparison, its verdict last, where it is read first.
 
     Args:
-        width: columns of the terminal; a wider table loses the columns ``p`` and ``detectable``. None: nothing is lost.
+        width: columns of the terminal; None: of the short form ``SHORT_WIDTH``, and of the long one as many as it needs.
+        is_verbose: all metrics, slices, flipped samples and notes, not headlines, what got worse and the gate alone.
     """
-    return ascii_signs("\n\n".join("\n".join(map(log_line, _lines(each, width))) for each in judged))
+    if not is_verbose:
+        width = min(width or SHORT_WIDTH, SHORT_WIDTH)
+        lines = [[part for line in _short(each, width) for part in wrapped(log_line(line), width)] for each in judged]
+    else:
+        lines = [list(map(log_line, _lines(each, width))) for each in judged]
+    return ascii_signs("\n\n".join(map("\n".join, lines)))
+
+
+def _short(judged: Judged, width: int) -> Iterator[str]:
+    """Yield headlines, what got worse, what was refused, the gate and the verdict."""
+    comparison = judged.comparison
+    yield f"{comparison.candidate} against {comparison.base}"
+    yield ""
+    explored = [each for each in comparison.differences if each.verdict == "worse" and not each.is_headline]
+    shown = [each for each in comparison.differences if each.is_headline or each in explored[:N_EXPLORED]]
+    if shown:
+        table = difference_table("", shown)
+        rows = iter(table.rows)
+        headed = [row for name, those in by_evaluation(shown).items() for row in (name, *islice(rows, len(those)))]
+        places = [place for place, column in enumerate(COLUMNS) if column.header in SHORT]
+        yield from as_text(replace(table, rows=headed).select(places), indent="", width=width).splitlines()
+    if len(explored) > N_EXPLORED:
+        yield f"... and {counted(len(explored) - N_EXPLORED, 'metric')} more that got worse: -v"
+    yield ""
+    yield from map(str, comparison.refused)
+    worse = [each for each in comparison.slices if each.verdict == "worse"]
+    if worse:
+        yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
+    reported = judged.of(*REPORTED)
+    yield from map(_outcome, reported[:N_GATED])
+    if len(reported) > N_GATED:
+        yield f"... and {len(reported) - N_GATED} more: -v"
+    if comparison.notes or ungated(judged):
+        yield f"{counted(len(comparison.notes) + len(ungated(judged)), 'note')}: -v"
+    yield from _verdict(judged)
 
 
 def _lines(judged: Judged, width: int | None) -> Iterator[str]:
     comparison = judged.comparison
     yield f"{comparison.candidate} against {comparison.base}"
-    found = by_evaluation(comparison)
+    found = by_evaluation(comparison.differences)
     tables = {name: difference_table(name, those).select(range(9)) for name, those in found.items()}
     widths = [max(column) for column in zip(*map(text_widths, tables.values()), strict=True)]
     is_narrow = width is not None and sum(widths[1:]) + 2 * len(widths) > width
@@ -70,14 +114,13 @@ def _lines(judged: Judged, width: int | None) -> Iterator[str]:
         yield from similarity_lines(name, similar)
     yield from map(str, comparison.refused)
     yield from (f"note: {note}" for note in comparison.notes)
-    yield tally(comparison.differences)
     if comparison.slices:
         yield f"slices: {tally(comparison.slices)}"
-    if judged.outcomes:
-        yield ""
-        yield from _gate(judged)
-    else:
-        yield NO_GATE
+    yield from map(_outcome, judged.of(*REPORTED))
+    for message, metrics in ungated(judged).items():
+        more = f" (and {len(metrics) - 1} more)" if len(metrics) > 1 else ""
+        yield f"not gated: {metrics[0]}{more}: {message}"
+    yield from _verdict(judged)
 
 
 def _flips(differences: Sequence[Difference]) -> Iterator[str]:
@@ -91,10 +134,13 @@ def _flips(differences: Sequence[Difference]) -> Iterator[str]:
                 yield f"  {each.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{more}"
 
 
-def _gate(judged: Judged) -> Iterator[str]:
-    for each in judged.of(*REPORTED):
-        yield f"{MARKS[each.status]}  {each.metric} ({each.rule}): {each.message}"
-    for message, metrics in ungated(judged).items():
-        more = f" (and {len(metrics) - 1} more)" if len(metrics) > 1 else ""
-        yield f"not gated: {metrics[0]}{more}: {message}"
-    yield f"gate: {headline(judged) or 'nothing was gated'}"
+def _outcome(each: Outcome) -> str:
+    return f"{MARKS[each.status]}  {each.metric} ({each.rule}): {each.message}"
+
+
+def _verdict(judged: Judged) -> Iterator[str]:
+    """Yield what all metrics say, and last what decides: the gate, where there is one."""
+    found = tally(judged.comparison.differences)
+    yield found if judged.outcomes else f"{found}; {NO_GATE}"
+    if judged.outcomes:
+        yield f"gate: {headline(judged) or 'nothing was gated'}"

@@ -225,9 +225,9 @@ def ungated(judged: Judged) -> dict[str, list[str]]:
     return found
 
 
-def by_evaluation(comparison: Comparison) -> dict[str, list[Difference]]:
+def by_evaluation(differences: Iterable[Difference]) -> dict[str, list[Difference]]:
     """Return the differences by ``task@data``, in their order."""
     found: dict[str, list[Difference]] = {}
-    for each in comparison.differences:
+    for each in differences:
         found.setdefault(each.evaluation, []).append(each)
     return found

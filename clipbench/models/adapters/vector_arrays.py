@@ -36,6 +36,7 @@ class ArrayKind(NamedTuple):
 VECTORS = ArrayKind("floating-point vectors, one a row", (2,), "f", np.float32)
 ROWS = ArrayKind("row numbers, counted from 0", (1,), "iu", np.int64)
 NAMES = ArrayKind("a text or a whole number for each row", (1,), "USiu", np.str_)
+GROUPS = NAMES._replace(expected="the group of each row, a text or a whole number")
 NUMBER = ArrayKind("one number", (0, 1), "fiu", np.float64)
 
 KINDS: Mapping[str, ArrayKind] = {
@@ -47,6 +48,7 @@ KINDS: Mapping[str, ArrayKind] = {
     "image_ids": NAMES,
     "text_ids": NAMES,
     "class_names": NAMES,
+    "group": GROUPS,
     "logit_scale": NUMBER,
     "logit_bias": NUMBER,
 }
@@ -104,6 +106,8 @@ def _table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
     kinds = {**KINDS, **{vectors_of[name]: VECTORS for name in modalities}}
     describes = {"class_names": "class_texts", "labels": vectors_of["image"]}
     points_to = {"labels": "class_texts"}
+    is_by_text = "group" in arrays and len(arrays["group"]) != len(arrays.get(vectors_of["image"], ()))
+    describes["group"] = vectors_of["text" if is_by_text else "image"]
     for name, vectors in vectors_of.items():
         kinds[f"{name}{IDS}"], describes[f"{name}{IDS}"] = NAMES, vectors
     for source in sorted({*modalities, "text"}):
@@ -306,7 +310,7 @@ def _check_values(name: str, arrays: Arrays, table: ArrayTable, source: str) -> 
         if not np.isfinite(array) or (name == "logit_scale" and array <= 0):
             above = " above 0" if name == "logit_scale" else ""
             raise DataError(f"{source}: '{name}' is {array}: expected a finite number{above}")
-    else:
+    elif kind is ROWS:
         _check_rows(array, name, table.points_to[name], arrays, source)
 
 

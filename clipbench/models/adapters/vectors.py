@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.data.dataset import Dataset, check
+from clipbench.data.dataset import Dataset, Groups, check
 from clipbench.data.images import content_digest
 from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, option
@@ -116,7 +116,7 @@ def vectors(*, images: object = None, texts: object = None, name: str = "vectors
         name: the model's name in results.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
             ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and
-            ``class_names``; the numbers ``logit_scale`` and ``logit_bias``, from cosines to logits. Floating-point arrays of any
+            ``class_names``; ``group`` (n_images,) or (n_texts,), the slice of each, such as its language; the numbers ``logit_scale`` and ``logit_bias``, from cosines to logits. Floating-point arrays of any
             other name, (n, dim), are modalities, such as ``audio``, beside images and texts or in place of them;
             ``audio_to_text`` (n_audio,) is then the row of each recording's text, and ``audio_ids`` their names. Without
             such rows, item i of two modalities with as many items belongs to item i.
@@ -198,11 +198,20 @@ def _dataset(arrays: Arrays, holder: str) -> Dataset:
         captions=None if text_to_image is None else _names(arrays, "text_ids", "texts", "text "),
         caption_image=text_to_image,
         caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
+        groups=_groups(arrays),
         modalities=_modalities(arrays),
         notes=tuple(notes),
         missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays).items()},
     )
     return check(dataset, allow_partial=True)
+
+
+def _groups(arrays: Arrays) -> dict[str, Groups]:
+    """Return the slices, of images or of texts by their number; of as many images as texts those of images."""
+    if "group" not in arrays:
+        return {}
+    values = [str(value) for value in arrays["group"]]
+    return {"group": Groups(values, of_captions=len(values) != len(arrays.get("images", ())))}
 
 
 def _modalities(arrays: Arrays) -> Modalities | None:

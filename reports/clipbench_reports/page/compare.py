@@ -153,7 +153,7 @@ def _part(
                 "flipped": [each for each in changed if each["evaluation"] == name],
                 **_most_telling(differences, axis, names),
             }
-            for name, differences in by_evaluation(comparison).items()
+            for name, differences in by_evaluation(comparison.differences).items()
         ],
         "n_metrics": len(comparison.differences),
         "table": all_differences_html(comparison),
@@ -222,7 +222,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> tuple[list[dict[str, o
     """
     heads: dict[str, dict[int, Difference]] = {}
     for place, comparison in enumerate(comparisons):
-        for evaluation, differences in by_evaluation(comparison).items():
+        for evaluation, differences in by_evaluation(comparison.differences).items():
             heads.setdefault(evaluation, {})[place] = telling(differences)
     fractions = [each for by_place in heads.values() for each in by_place.values() if each.base.unit == "fraction"]
     axis = difference_axis(fractions)
@@ -277,7 +277,7 @@ def evaluation_title(evaluation: str) -> str:
 
 def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) -> dict[str, str]:
     """Return the ids of a candidate's evaluations; of several candidates, each begins with its place."""
-    names = list(by_evaluation(comparison))
+    names = list(by_evaluation(comparison.differences))
     pairs = [(task, data) for task, _, data in (name.partition("@") for name in names)]
     start = f"c{place + 1}-" if n_candidates > 1 else ""
     return {name: start + own for name, own in zip(names, anchors(pairs), strict=True)}
@@ -285,7 +285,9 @@ def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) ->
 
 def all_differences_html(comparison: Comparison) -> Markup:
     """Return all differences by evaluation, and those of headline metrics by slice, as a table."""
-    return difference_html(by_evaluation(comparison) | by_grouping(comparison), tally(comparison.differences))
+    return difference_html(
+        by_evaluation(comparison.differences) | by_grouping(comparison), tally(comparison.differences)
+    )
 
 
 def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "") -> Markup:

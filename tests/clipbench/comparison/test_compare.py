@@ -215,11 +215,11 @@ def test_an_evaluation_that_was_made_twice_is_paired_with_the_one_of_its_paramet
     [
         (
             {"dataset": DatasetRecord(id="birds", fingerprint="f2")},
-            "data fingerprint f1 in the one run, f2 in the other",
+            "contents of the data differ",
         ),
         (
             {"dataset": DatasetRecord(id="birds", fingerprint="f2", n_samples=7)},
-            "data fingerprint f1 in the one run, f2 in the other; number of samples 4 in the one run, 7 in the other",
+            "number of samples 4 in the one run, 7 in the other",
         ),
         ({"params": {"k": 5}}, r'parameters \{\} in the one run, \{"k": 5\} in the other'),
         ({"task_version": 2}, "task version 1 in the one run, 2 in the other"),
@@ -437,7 +437,7 @@ def test_what_must_not_be_compared_is_refused_and_the_rest_is_compared() -> None
     )
     found = compare(first, second)
     assert [each.evaluation for each in found.differences] == ["mine@birds"]
-    reason = "task version 1 in the one run, 2 in the other; data fingerprint f2 in the one run, f3 in the other"
+    reason = "task version 1 in the one run, 2 in the other; contents of the data differ"
     assert found.refused == [Refusal("mine@bees", reason)]
     with pytest.raises(NotComparable, match=r"^mine@bees is not comparable: task version 1 in"):
         differences(first, second)

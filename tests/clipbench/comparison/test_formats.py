@@ -74,19 +74,19 @@ def empty(**parts: object) -> Judged:
 
 
 def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Judged) -> None:
-    text = terminal([judged])
+    text = terminal([judged], is_verbose=True)
     assert "  acc1 gained 2: a, b\n" in text
     assert "  acc1 gained in part (ties) 1: tie\n" in text
     assert "  acc1 lost 7: img/0, img/1, img/2, img/3, img/4, ... (--format json has all 7)\n" in text
 
 
 def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Judged) -> None:
-    lines = terminal([judged]).splitlines()
+    lines = terminal([judged], is_verbose=True).splitlines()
     assert "retrieval@coco is not comparable: task version 1 in the one run, 2 in the other" in lines
     assert "note: only runs/old has long-caption@birds" in lines
-    marks = [line.split("  ")[0] for line in lines[-7:]]
+    marks = [line.split("  ")[0] for line in lines[-8:]]
     assert marks[:5] == ["REGRESSION", "NOT MET", "MISSING", "UNTESTED", "known"]
-    assert lines[-2] == "not gated: modality-gap@birds/gap: it has no direction"
+    assert lines[-3] == "not gated: modality-gap@birds/gap: it has no direction"
     assert lines[-1] == (
         "gate: 1 regression, 1 requirement not met, 1 gated metric missing, 1 untested loss, "
         "1 known regression, 1 passed"

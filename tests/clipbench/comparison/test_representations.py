@@ -127,7 +127,7 @@ def test_a_matrix_has_every_two_runs_on_the_pairs_of_all(runs: list[Run], tmp_pa
     with pytest.raises(UsageError, match=r"no modality-gap@sea: `clipbench run --tasks modality-gap@sea` makes it"):
         similarity_matrix(runs, data="sea")
     other = write(tmp_path / "other", vectors(2), dataset=DatasetRecord(id="coco", fingerprint="g"))
-    with pytest.raises(ClipbenchError, match=r"^modality-gap@coco has other data fingerprint in other than in 1: "):
+    with pytest.raises(ClipbenchError, match=r"^modality-gap@coco has other contents of the data in other than in 1: "):
         similarity_matrix([runs[0], other])
 
 

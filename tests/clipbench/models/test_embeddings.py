@@ -97,6 +97,12 @@ def test_rows_pair_up_where_nothing_else_is_said(tmp_path: Path) -> None:
     assert data.captions == ["text 0", "text 1"] and data.caption_ids == ["0", "1"]
 
 
+@pytest.mark.parametrize("group", [["sea", "land"], ["de", "en", "de", "en"]])
+def test_a_group_is_of_the_images_or_of_the_texts_by_its_number(tmp_path: Path, group: list[str]) -> None:
+    found = loaded(tmp_path, group=np.array(group)).dataset.groups["group"]
+    assert list(found.values) == group and found.of_captions == (len(group) == 4)
+
+
 def test_names_that_are_not_given_are_numbers(tmp_path: Path) -> None:
     data = loaded(tmp_path, image_ids=None, class_names=None).dataset
 
@@ -185,6 +191,7 @@ def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
         ({"image_ids": np.array(["x", "x"])}, r"'image_ids' has 'x' twice: expected distinct"),
         ({"text_ids": np.array(["a", "b", "a", "d"])}, r"'text_ids' has 'a' twice: expected distinct"),
         ({"text_ids": np.array(["a", "b", "class: cow", "d"])}, r"text_ids has 'class: cow', which is what a class is asked"),
+        ({"group": np.array(["a", "b", "c"])}, r"'group' has 3 rows: expected 4, as 'texts' has"),
         ({"logit_scale": np.float32(0)}, r"'logit_scale' is 0.0: expected a finite number above 0"),
         ({"logit_bias": np.float32(np.nan)}, r"'logit_bias' is nan: expected a finite number"),
         ({"logit_scale": np.ones(2)}, r"'logit_scale' is float64 of shape \(2,\): expected one number"),
