@@ -196,10 +196,11 @@ class Run:
         if "margin" not in table.columns:
             raise ClipbenchError(f"samples of {record.name} have no margin: the task has no right and wrong answers")
         failed = table[table["margin"] <= 0].sort_values("margin", kind="stable").head(n).dropna(axis=1, how="all")
-        texts = [name for name in failed.select_dtypes(["object", "string"]) if name not in ("sample_id", "cluster")]
+        names = map(str, failed.select_dtypes(["object", "string"]))
+        texts = [name for name in names if name not in ("sample_id", "cluster")]
         words = [name for name in texts if name.rpartition("_")[2] != "image" and (failed[name] != "").any()]
         cosines = [name for name in ("right_cosine", "chosen_cosine") if name in failed]
-        is_rank = any(name.endswith("_cosine_margin") for name in table)
+        is_rank = any(str(name).endswith("_cosine_margin") for name in table)
         shown = failed[["sample_id", "margin", *words[:N_WORDS], *cosines]].reset_index(drop=True)
         return shown.rename(columns={"margin": f"{'rank' if is_rank else 'cosine'}_margin"})
 
