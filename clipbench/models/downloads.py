@@ -15,7 +15,8 @@ from typing import TypeVar
 from clipbench.errors import ClipbenchError, MachineError, ModelError, Unavailable
 from clipbench.files import default_root, write_atomic
 from clipbench.hub import HubRequest, cached_first, files_of
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, matching, open_file, read_json
+from clipbench.models.fingerprint import digest
+from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_folder, matching, open_file, read_json
 from clipbench.untrusted.terminal import printable
 
 SHA256, SHA1 = r"[0-9a-f]{64}", r"[0-9a-f]{40}"
@@ -48,32 +49,39 @@ def from_hub(load: Callable[[], T], wanted: HubRequest) -> T:
     )
 
 
+def check_fingerprint(reference: str, options: object, fingerprint: str, files: Iterable[Path]) -> None:
+    """Raise ModelError where a model has another fingerprint than when it was last loaded in the same way, and its files on
+    the disk are damaged; they are removed."""
+    key = digest(reference, options)
+    for folder in [each for each in files if is_folder(each / "blobs")]:
+        if _remembered(folder).get(key, fingerprint) != fingerprint:
+            check_again(reference, [folder])
+        _remember(folder, {**_remembered(folder), key: fingerprint})
+
+
 def check_again(reference: str, files: Iterable[Path]) -> None:
     """Raise ModelError where files of a model whose fingerprint has changed are damaged on the disk; they are removed."""
     for folder in files:
-        with suppress(OSError):
-            _memory(folder).unlink()
-        if damaged := remove_damaged(folder):
+        if damaged := remove_damaged(folder, is_trusting=False):
             raise ModelError(
                 f"{reference} has another fingerprint than before: {', '.join(damaged)} was damaged on the disk, and is"
                 " removed; the same command fetches it again"
             )
 
 
-def remove_damaged(folder: Path) -> list[str]:
+def remove_damaged(folder: Path, *, is_trusting: bool = True) -> list[str]:
     """Remove the files of a repository in the Hub's cache whose content is not what their name says; return their names.
 
     Each is read once: that it is whole is remembered by its size and times.
+
+    Args:
+        is_trusting: False to read all of them again.
     """
-    states = {
-        path: [path.stat().st_size, path.stat().st_mtime_ns]
-        for path in matching(folder / "blobs", "*")
-        if re.fullmatch(f"{SHA256}|{SHA1}", path.name)
-    }
-    known: dict[str, object] = {}
-    with suppress(ClipbenchError):
-        known = read_json(_memory(folder), ClipbenchError, most=MOST_BYTES_OF_SETTINGS)
-    damaged = [path for path, state in states.items() if known.get(path.name) != state and not _is_whole(path)]
+    blobs = [path for path in matching(folder / "blobs", "*") if re.fullmatch(f"{SHA256}|{SHA1}", path.name)]
+    states = {path: [path.stat().st_size, path.stat().st_mtime_ns] for path in blobs}
+    known = _remembered(folder)
+    doubtful = [path for path, state in states.items() if not is_trusting or known.get(path.name) != state]
+    damaged = [path for path in doubtful if not _is_whole(path)]
     names = []
     for path in damaged:
         links = [link for link in matching(folder, "snapshots/*/**/*") if link.resolve() == path.resolve()]
@@ -83,16 +91,28 @@ def remove_damaged(folder: Path) -> list[str]:
             path.unlink()
         except OSError as error:
             raise MachineError(f"cannot remove {path}, which is damaged: {error.strerror or error}") from error
-    whole = {path.name: state for path, state in states.items() if path not in damaged}
-    if whole != known:
-        with suppress(MachineError):  # they are read again, then
-            _memory(folder).parent.mkdir(parents=True, exist_ok=True)
-            write_atomic({_memory(folder): json.dumps(whole).encode()})
+    if doubtful:
+        _remember(folder, known | {path.name: state for path, state in states.items() if path not in damaged})
     return names
 
 
+def _remembered(folder: Path) -> dict[str, object]:
+    """Return what is remembered of a repository: size and time of files by their names, fingerprints by the way of loading."""
+    with suppress(ClipbenchError):
+        found = read_json(_memory(folder), ClipbenchError, most=MOST_BYTES_OF_SETTINGS)
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _remember(folder: Path, content: dict[str, object]) -> None:
+    if content != _remembered(folder):
+        with suppress(MachineError, OSError):  # it is read again, then
+            _memory(folder).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic({_memory(folder): json.dumps(content).encode()})
+
+
 def _memory(folder: Path) -> Path:
-    return default_root() / "hub" / f"{hashlib.sha256(str(folder).encode(errors='replace')).hexdigest()[:32]}.json"
+    return default_root() / "hub" / f"{digest(folder)}.json"
 
 
 def _is_whole(path: Path) -> bool:

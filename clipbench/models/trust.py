@@ -197,6 +197,11 @@ def file_of(name: str, file: str) -> Path | None:
     if is_folder(name):
         path = Path(name, file)
         return path if is_file(path) else None
+    return hub_file(name, file)
+
+
+def hub_file(name: str, file: str) -> Path | None:
+    """Return a file of a repository of the Hub; None where there is none, or none in the cache while no request is allowed."""
     from huggingface_hub import hf_hub_download, is_offline_mode
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
@@ -371,12 +376,19 @@ def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> P
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    folder = Path(snapshot_download(name, revision=commit, allow_patterns=[*SETTINGS], ignore_patterns=[*ELSEWHERE]))
+    folder = settings_of(name, commit)
     for form in forms:
         snapshot_download(name, revision=commit, allow_patterns=[form], ignore_patterns=[*ELSEWHERE])
         if any(folder.rglob(form)):
             return folder
     raise LocalEntryNotFoundError(f"the cache holds no weights of {name}")
+
+
+def settings_of(name: str, commit: str | None = None) -> Path:
+    """Return the folder of a repository's files without its weights."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, revision=commit, allow_patterns=[*SETTINGS], ignore_patterns=[*ELSEWHERE]))
 
 
 def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode | None:

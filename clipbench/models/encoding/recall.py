@@ -102,10 +102,6 @@ class LoadCache:
             self.forget()
             write_atomic({folder / self._name: _sum(text) + text})
 
-    def is_of_another(self, fingerprint: str) -> bool:
-        """Return whether the same reference, loaded in the same way, had another fingerprint when it was last loaded."""
-        return any(path.parent != folder_of(self._root, fingerprint) for path in self._paths())
-
     def forget(self) -> None:
         """Remove what is kept."""
         for path in self._paths():
