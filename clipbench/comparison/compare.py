@@ -86,6 +86,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     notes += not_computed
     costs = costs_apart(base.result, candidate.result)
     notes += [] if costs is None else [costs]
+    refused.sort(key=lambda each: each.is_part)
     if not differences:
         raise _nothing_compared(refused, pairs)
     if options.smallest.amount and not any(options.smallest_of(each.base.unit) for each in differences):

@@ -152,7 +152,7 @@ OF_TABLES: dict[str, Callable[[pandas.DataFrame, str, int], pandas.DataFrame]] =
     "a row twice": lambda table, column, k: pandas.concat([table, table.iloc[[k]]]),
     "another id": lambda table, column, k: table.assign(sample_id=table["sample_id"].replace(str(k), "other")),
     "no ids": lambda table, column, k: table.drop(columns="sample_id"),
-    "ids that are lists": lambda table, column, k: table.assign(sample_id=[[each] for each in table["sample_id"]]),
+    "ids that are lists": lambda table, column, k: table.assign(sample_id=table["sample_id"].map(lambda each: [each])),
     "no rows": lambda table, column, k: table.iloc[:0],
 }
 """Damages of a table of samples, by a column behind a metric and a row."""

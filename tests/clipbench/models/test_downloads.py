@@ -60,9 +60,14 @@ def test_what_arrives_damaged_again_is_refused(served: Any, hub_server: ModuleTy
 
 
 def test_a_whole_file_is_read_once_and_a_changed_one_again(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, read = fetched(NAMES[0]), []
-    is_whole = downloads._is_whole
-    monkeypatch.setattr(downloads, "_is_whole", lambda path: read.append(path) or is_whole(path))
+    path = fetched(NAMES[0])
+    is_whole, read = downloads._is_whole, []
+
+    def reading(path: Path) -> bool:
+        read.append(path)
+        return is_whole(path)
+
+    monkeypatch.setattr(downloads, "_is_whole", reading)
     fetched(NAMES[0])
     assert not read
     path.resolve().write_bytes(LARGE[:-1] + b"!")

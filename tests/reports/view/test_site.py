@@ -177,7 +177,7 @@ def test_ids_that_are_lists_are_said_to_be_damage(viewed: Path, ask: Ask, tmp_pa
     shutil.copytree(viewed / "good", tmp_path / "run")
     for path in (tmp_path / "run/samples").iterdir():
         table = pandas.read_parquet(path)
-        table.assign(sample_id=[[each] for each in table["sample_id"]]).to_parquet(path)
+        table.assign(sample_id=table["sample_id"].map(lambda each: [each])).to_parquet(path)
     name = Runs(tmp_path).rows()[0].id
     answer = ask(site.application(tmp_path, TOKEN, PORT), f"/samples?run={name}")
     assert answer.status == 422 and "a sample_id is a list or the like" in answer.text
