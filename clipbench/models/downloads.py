@@ -6,7 +6,6 @@ The Hub's client checks the length of a file alone, and a damaged model may load
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +15,8 @@ from clipbench.errors import ClipbenchError, MachineError, ModelError, Unavailab
 from clipbench.files import default_root, write_atomic
 from clipbench.hub import HubRequest, cached_first, files_of
 from clipbench.models.fingerprint import digest
+from clipbench.models.trust import say
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_folder, matching, open_file, read_json
-from clipbench.untrusted.terminal import printable
 
 SHA256, SHA1 = r"[0-9a-f]{64}", r"[0-9a-f]{40}"
 """Names of files by their content: large ones, and those that lie in git. Mirrors may give other names, which say nothing."""
@@ -86,7 +85,7 @@ def remove_damaged(folder: Path, *, is_trusting: bool = True) -> list[str]:
     for path in damaged:
         links = [link for link in matching(folder, "snapshots/*/**/*") if link.resolve() == path.resolve()]
         names.append(links[0].name if links else path.name)
-        print(f"note: {printable(names[-1])} is damaged and removed: {path}", file=sys.stderr, flush=True)
+        say(f"{names[-1]} is damaged and removed: {path}")
         try:
             path.unlink()
         except OSError as error:

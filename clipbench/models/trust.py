@@ -419,9 +419,14 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
         described = f"({len(content.splitlines())} lines, sha256 {hashes[-1][:12]})"
         lines.append(f"{path.relative_to(folders[name])} {described}")
     note = f"runs code of {', '.join(folders)}: {', '.join(lines)}"
-    told = f"note: {option('trust_remote_code', True)} {printable(note)}; it lies in {folder}"
-    print(told, file=sys.stderr, flush=True)
+    say(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
     return TrustedCode(digest(*hashes), note, folder, other)
+
+
+def say(note: str) -> None:
+    """Print what a reader has to know before a model is loaded, to callers from Python too."""
+    told = f"note: {printable(note)}"
+    print(told, file=sys.stderr, flush=True)
 
 
 @contextmanager
