@@ -164,7 +164,7 @@ def _slice_differences(
     for group, metrics in pair.base.slices[grouping].groups.items():
         others = pair.candidate.slices[grouping].groups.get(group, {})
         own = Tables(*(_rows_of(table, grouping, group) for table in tables))
-        if not others or not own.base.index.equals(own.candidate.index):
+        if (metrics and not others) or not own.base.index.equals(own.candidate.index):
             raise NotComparable(f"the runs have different samples in '{group}'")
         for run, found, table in zip((base, candidate), (metrics, others), own, strict=True):
             check_values(run, {name: each for name, each in found.items() if each.column is not None}, table)
