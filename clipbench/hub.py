@@ -126,6 +126,8 @@ def refusal(error: BaseException, wanted: HubRequest) -> ClipbenchError | None:
             advice = f"the repository lacks a file that is needed: see {page}"
         elif isinstance(link, errors.HfHubHTTPError):
             advice = _advice(getattr(link.response, "status_code", None), page, wanted)
+        elif isinstance(link, errors.FileMetadataError):  # a proxy, a page to log in, a redirect that is not followed
+            advice = f"another server answered in place of the Hub; {wanted.remedy}"
         # of a file that arrived with another size than promised, the client raises a bare OSError
         elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError) or (
             isinstance(link, OSError) and "Consistency check failed" in str(link)

@@ -132,6 +132,10 @@ def cut_short_without_length(handler: Handler, vectors: list[list[float]]) -> No
     handler.wfile.write(b'HTTP/1.0 200 OK\r\n\r\n{"data": [{"index": 0, "embed')
 
 
+def whole_and_wrong(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.say(200, '{"data": [1,}')
+
+
 def reordered(handler: Handler, vectors: list[list[float]]) -> None:
     handler.embeddings(vectors, order=list(reversed(range(len(vectors)))))
 
@@ -160,6 +164,19 @@ def not_a_number(handler: Handler, vectors: list[list[float]]) -> None:
     handler.embeddings([[float("nan")] * len(each) for each in vectors])
 
 
+def booleans(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.embeddings([[True, *each[1:]] for each in vectors])
+
+
+def texts(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.embeddings([["0.5", *each[1:]] for each in vectors])
+
+
+def numbered_in_texts(handler: Handler, vectors: list[list[float]]) -> None:
+    data = [{"index": str(place), "embedding": each} for place, each in enumerate(vectors)]
+    handler.say(200, json.dumps({"data": data}))
+
+
 def numbered_twice(handler: Handler, vectors: list[list[float]]) -> None:
     data = [{"index": 0, "embedding": each} for each in vectors]
     handler.say(200, json.dumps({"data": [*data, *data][: max(2, len(vectors))]}))
@@ -186,6 +203,14 @@ def dripping(handler: Handler, vectors: list[list[float]], status: int = 200) ->
         for _ in range(600):
             time.sleep(0.05)
             handler.wfile.write(b" ")
+
+
+def dripping_headers(handler: Handler, vectors: list[list[float]]) -> None:
+    with suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(40):
+            threading.Event().wait(0.05)  # of time.sleep a later test may keep account
+            handler.wfile.write(b"X")
 
 
 def dripping_refusal(handler: Handler, vectors: list[list[float]]) -> None:

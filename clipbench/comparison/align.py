@@ -1,14 +1,17 @@
 """Evaluations and samples of two runs brought side by side, and a line for all that has no partner."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from clipbench.comparison.records import Refusal
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
-from clipbench.results.record import EvaluationRecord, as_json
+from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run
+from clipbench.stats.estimators import Estimator
+from clipbench.untrusted.reading import shown
 
 if TYPE_CHECKING:
     import pandas
@@ -68,49 +71,88 @@ def align_samples(
     """
     sides = ((base, pair.base), (candidate, pair.candidate))
     tables = Tables(*(_by_id(read(run, evaluation), run, evaluation) for run, evaluation in sides))
-    for (run, evaluation), table in zip(sides, tables, strict=True):
-        _hold_against_samples(run, evaluation, table)
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
             raise NotComparable(f"samples cannot be paired: '{twice}' appears twice")
     if not tables.base.index.equals(tables.candidate.index):
         raise NotComparable("the runs have different samples")
+    if ("cluster" in tables.base) != ("cluster" in tables.candidate):
+        raise NotComparable("one run has its samples in clusters, the other has not")
     return tables
 
 
-def _hold_against_samples(run: Run, evaluation: EvaluationRecord, table: "pandas.DataFrame") -> None:
+def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFrame") -> None:
     """Raise NotComparable where values are not those of their samples: one of the two is damaged, or changed by hand."""
-    for name, metric in evaluation.metrics.items():
-        column = metric.column or metric.influence
-        if metric.value is None or metric.statistic is not None or column is None:
+    for name, metric in metrics.items():
+        statistic = Estimator.from_record(metric.statistic)
+        first = metric.column or metric.influence
+        columns = statistic.columns if statistic is not None else () if first is None else (first,)
+        if metric.value is None or not columns:
             continue
-        try:
-            numbers = table[column].to_numpy(np.float64, na_value=np.nan) if column in table else np.array([])
-        except (TypeError, ValueError):
-            continue  # which the test of the difference says
-        known = numbers[np.isfinite(numbers)]
         said = f"{run.label}: {name} is {metric.value:g}"
-        if not len(known):
-            raise NotComparable(f"{said}, and no sample has a value in the column '{column}': make the run again")
-        mean = float(known.mean())
-        if metric.column is not None and abs(mean - metric.value) > 1e-6 * max(1.0, abs(metric.value)):
-            raise NotComparable(f"{said}, and {mean:g} by its samples: one of them is damaged, make the run again")
+        lacking = next((each for each in columns if each not in table), None)
+        try:
+            numbers = {} if lacking else {each: table[each].to_numpy(np.float64, na_value=np.nan) for each in columns}
+            is_known = np.isfinite(numbers[columns[0]]) if numbers else np.zeros(0, bool)
+            known = {each: column[is_known] for each, column in numbers.items()}
+            if not is_known.any():
+                where = lacking or columns[0]
+                raise NotComparable(f"{said}, and no sample has a value in the column '{where}': make the run again")
+            value = statistic(known) if statistic is not None else float(known[columns[0]].mean())
+        except (LookupError, TypeError, ValueError):
+            continue  # which the test of the difference says
+        n = int(is_known.sum())
+        if n < metric.n:
+            raise NotComparable(f"{said} of {metric.n:,} samples, and {n:,} have a value: make the run again")
+        is_held = statistic is not None or metric.column is not None
+        if is_held and not abs(value - metric.value) <= 1e-6 * max(1.0, abs(metric.value)):
+            raise NotComparable(f"{said}, and {value:g} by its samples: one of them is damaged, make the run again")
 
 
-def lost_evaluations(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
-    """Yield the evaluations that the base has finished and that must not be compared, with the reason.
+def contradiction(pair: EvaluationPair) -> str:
+    """Return what two records of the same task say otherwise of a metric, as no two runs do; empty where they agree."""
+    for name, metric in pair.base.metrics.items():
+        other = pair.candidate.metrics.get(name)
+        if other is None or metric.value is None or other.value is None:
+            continue
+        for fact in ("unit", "higher_is_better", "column", "influence", "squared_influence", "statistic"):
+            before, after = getattr(metric, fact), getattr(other, fact)
+            if before != after:
+                return f"{fact} of {name} is {shown(before)} in the one run, {shown(after)} in the other"
+    return ""
 
-    The candidate failed at them, or one of the runs has them twice, so that nobody knows which counts.
+
+def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
+    """Yield the evaluations that one of the runs has finished and that cannot be compared.
+
+    The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate lacks them.
     """
-    for before in _finished(base):
+    finished = {_key(each): each.name for run in (base, candidate) for each in _finished(run)}
+    names = {each.name for each in candidate.result.evaluations}
+    for key, name in finished.items():
         for run in (base, candidate):
-            own = [each for each in run.result.evaluations if _key(each) == _key(before)]
+            own = [each for each in run.result.evaluations if _key(each) == key]
             failed = [each for each in own if each.status != "ok"]
             if len(own) - len(failed) > 1:
-                yield before.name, f"{run.label} has it {len(own)} times"
+                yield Refusal(name, f"{run.label} has it {len(own)} times")
             elif failed:
-                yield before.name, f"it is {failed[0].status} in {run.label}: {failed[0].reason}"
+                yield Refusal(name, f"it is {failed[0].status} in {run.label}: {failed[0].reason}")
+        if name not in names:
+            yield Refusal(name, f"{candidate.label} has not measured it", is_part=True)
+
+
+def lost_metrics(candidate: Run, pair: EvaluationPair) -> Iterator[Refusal]:
+    """Yield the metrics and the slices that the base has, and the candidate has not."""
+    for name, metric in pair.base.metrics.items():
+        other = pair.candidate.metrics.get(name)
+        if metric.value is not None and (other is None or other.value is None):
+            why = "it is not there" if other is None else other.reason
+            reason = f"it has no value in {candidate.label} ({why})"
+            yield Refusal(f"{pair.base.name}/{name}", reason, is_part=True)
+    for grouping in pair.base.slices:
+        if grouping not in pair.candidate.slices:
+            yield Refusal(f"{pair.base.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
 
 
 def _key(evaluation: EvaluationRecord) -> tuple[str, object]:
@@ -118,22 +160,23 @@ def _key(evaluation: EvaluationRecord) -> tuple[str, object]:
 
 
 def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
-    """Yield a line for all that is not compared, and for what else differs between two runs."""
+    """Yield a line for what only the candidate has, or neither run has measured, and for what else differs between them."""
     paired = {id(record) for pair in pairs for record in pair}
-    for before, after, side in ((base, candidate, "base"), (candidate, base, "candidate")):
-        partners = {each.name for each in _finished(after)}
-        for each in before.result.evaluations:
+    for run, other, side in ((base, candidate, "base"), (candidate, base, "candidate")):
+        names = {each.name for each in _finished(other)}
+        for each in run.result.evaluations:
             if each.status != "ok":
                 yield f"{each.name} is {each.status} in the {side}: {each.reason}"
-            elif each.name not in partners:
-                yield f"{each.name} is not compared: only the {side} has it finished"
+            elif each.name not in names:
+                if run is candidate:
+                    yield f"{each.name} is not compared: only the candidate has it finished"
             elif id(each) not in paired:
                 yield f"{each.name} with the parameters {as_json(each.params)} is not compared: it is another of the {side}"
     for pair in pairs:
         same = match(*pair)
         if same.is_same:
             yield from (f"{pair.base.name}: {note}" for note in same.notes)
-            yield from _metrics_without_partner(pair)
+            yield from _of_candidate_alone(pair)
     yield from _other_conditions(base, candidate)
 
 
@@ -150,15 +193,12 @@ def _by_id(table: "pandas.DataFrame", run: Run, evaluation: EvaluationRecord) ->
     return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()
 
 
-def _metrics_without_partner(pair: EvaluationPair) -> Iterator[str]:
-    """Yield a line for each metric that has a value in one of the two only."""
-    sides = ((pair.base, pair.candidate, "candidate"), (pair.candidate, pair.base, "base"))
-    for one, other, side in sides:
-        for name, metric in one.metrics.items():
-            partner = other.metrics.get(name)
-            if metric.value is not None and (partner is None or partner.value is None):
-                why = "it is not there" if partner is None else partner.reason
-                yield f"{one.name}/{name} is not compared: it has no value in the {side} ({why})"
+def _of_candidate_alone(pair: EvaluationPair) -> Iterator[str]:
+    for name, metric in pair.candidate.metrics.items():
+        before = pair.base.metrics.get(name)
+        if metric.value is not None and (before is None or before.value is None):
+            why = "it is not there" if before is None else before.reason
+            yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({why})"
 
 
 def _other_conditions(base: Run, candidate: Run) -> Iterator[str]:

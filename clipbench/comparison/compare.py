@@ -11,7 +11,10 @@ from clipbench.comparison.align import (
     EvaluationPair,
     Tables,
     align_samples,
+    check_values,
+    contradiction,
     lost_evaluations,
+    lost_metrics,
     notes_on,
     pair_evaluations,
 )
@@ -64,7 +67,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     pairs = pair_evaluations(base, candidate)
     differences: list[Difference] = []
     slices: list[Difference] = []
-    refused = [Refusal(*each) for each in dict.fromkeys(lost_evaluations(base, candidate))]
+    refused = list(dict.fromkeys(lost_evaluations(base, candidate)))
     lost = {each.evaluation for each in refused}
     notes = list(notes_on(base, candidate, pairs))
     for pair in [each for each in pairs if each.base.name not in lost]:
@@ -74,15 +77,17 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
             refused.append(Refusal(pair.base.name, str(error)))
         else:
             differences += _differences_of(pair, tables, base.result.seed, options.alpha)
+            refused += lost_metrics(candidate, pair)
             for grouping in [each for each in pair.base.slices if each in pair.candidate.slices]:
                 try:
-                    slices += _slice_differences(base, candidate, pair, grouping, options.alpha)
+                    slices += list(_slice_differences(base, candidate, pair, grouping, options.alpha))
                 except NotComparable as error:
-                    notes.append(f"{pair.base.name}: slices by {grouping} are not compared: {error}")
+                    refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
     costs = costs_apart(base.result, candidate.result)
     notes += [] if costs is None else [costs]
+    refused.sort(key=lambda each: each.is_part)
     if not differences:
         raise _nothing_compared(refused, pairs)
     if options.smallest.amount and not any(options.smallest_of(each.base.unit) for each in differences):
@@ -110,7 +115,8 @@ def differences(base: Side, candidate: Side) -> list[Difference]:
     """
     comparison = compare(base, candidate)
     for each in comparison.refused:
-        raise NotComparable(str(each))
+        if not each.is_part:
+            raise NotComparable(str(each))
     return comparison.differences
 
 
@@ -123,7 +129,12 @@ def _same_samples(base: Run, candidate: Run, pair: EvaluationPair) -> Tables:
     same = match(*pair)
     if not same.is_same:
         raise NotComparable(f"{same.reason}{_limits(base, candidate)}")
-    return align_samples(base, candidate, pair)
+    tables = align_samples(base, candidate, pair)
+    for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
+        check_values(run, evaluation.metrics, table)
+    if reason := contradiction(pair):
+        raise NotComparable(reason)
+    return tables
 
 
 def _limits(base: Run, candidate: Run) -> str:
@@ -162,17 +173,19 @@ def _slice_differences(
     for group, metrics in pair.base.slices[grouping].groups.items():
         others = pair.candidate.slices[grouping].groups.get(group, {})
         own = Tables(*(_rows_of(table, grouping, group) for table in tables))
-        if not own.base.index.equals(own.candidate.index):
-            continue  # the runs sort the samples into groups in different ways
+        if (metrics and not others) or not own.base.index.equals(own.candidate.index):
+            raise NotComparable(f"the runs have different samples in '{group}'")
+        for run, found, table in zip((base, candidate), (metrics, others), own, strict=True):
+            check_values(run, {name: each for name, each in found.items() if each.column is not None}, table)
         evaluation = f"{pair.base.name}{{{grouping}={group}}}"
         for name, metric in metrics.items():
             other = others.get(name)
             if other is None or metric.column is None or metric.value is None or other.value is None:
                 continue
-            found = difference(
+            apart = difference(
                 (metric, other), evaluation=evaluation, name=name, tables=own, seed=base.result.seed, alpha=alpha
             )
-            yield replace(found, grouping=grouping, group=group, subset=pair.subset_title(name))
+            yield replace(apart, grouping=grouping, group=group, subset=pair.subset_title(name))
 
 
 def _samples_of(grouping: str, run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
@@ -216,7 +229,7 @@ def _verdict(each: Difference, options: CompareOptions, *, is_claimed: bool) -> 
         return "not tested"
     if not is_claimed:
         return "no evidence"
-    if None in (each.base.higher_is_better, each.candidate.higher_is_better):
+    if each.base.higher_is_better is None:
         return "different"
     return "better" if (each.value > 0) == each.base.higher_is_better else "worse"
 

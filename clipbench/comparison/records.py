@@ -109,11 +109,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An evaluation that both runs have and that must not be compared."""
+    """An evaluation that must not be compared, or a metric or slices of one."""
 
     evaluation: str
     reason: str
     """The facts that differ, with both values."""
+    is_part: bool = False
+    """True where the candidate lacks it, or slices cannot be compared: all else may be."""
 
     def __str__(self) -> str:
         return f"{self.evaluation} is not comparable: {self.reason}"

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,12 +197,21 @@ def file_of(name: str, file: str) -> Path | None:
     if is_folder(name):
         path = Path(name, file)
         return path if is_file(path) else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+    return hub_file(name, file)
+
+
+def hub_file(name: str, file: str) -> Path | None:
+    """Return a file of a repository of the Hub; None where there is none, or none in the cache while no request is allowed."""
+    from huggingface_hub import hf_hub_download, is_offline_mode
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(name, file))
-    except (EntryNotFoundError, HFValidationError):  # also: not in the cache, and no request was allowed; a path
+    except LocalEntryNotFoundError:
+        if not is_offline_mode():  # the Hub did not say that there is none
+            raise
+        return None
+    except (EntryNotFoundError, HFValidationError):  # the latter for a path
         return None
 
 
@@ -358,17 +367,28 @@ def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
     return Pinned(name, commit)
 
 
-def snapshot(name: str, commit: str | None) -> Path:
-    """Return the folder of a repository's files, without weights of other libraries; an incomplete one in the cache is none."""
+def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
+    """Return the folder of a repository's files, without weights of other libraries; an incomplete one in the cache is none.
+
+    Args:
+        forms: of weights, of which the first that is there is fetched.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    folder = Path(snapshot_download(name, revision=commit, allow_patterns=[*SETTINGS], ignore_patterns=[*ELSEWHERE]))
-    for form in WEIGHTS:
+    folder = settings_of(name, commit)
+    for form in forms:
         snapshot_download(name, revision=commit, allow_patterns=[form], ignore_patterns=[*ELSEWHERE])
         if any(folder.rglob(form)):
             return folder
     raise LocalEntryNotFoundError(f"the cache holds no weights of {name}")
+
+
+def settings_of(name: str, commit: str | None = None) -> Path:
+    """Return the folder of a repository's files without its weights."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, revision=commit, allow_patterns=[*SETTINGS], ignore_patterns=[*ELSEWHERE]))
 
 
 def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode | None:
@@ -399,9 +419,14 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
         described = f"({len(content.splitlines())} lines, sha256 {hashes[-1][:12]})"
         lines.append(f"{path.relative_to(folders[name])} {described}")
     note = f"runs code of {', '.join(folders)}: {', '.join(lines)}"
-    told = f"note: {option('trust_remote_code', True)} {printable(note)}; it lies in {folder}"
-    print(told, file=sys.stderr, flush=True)
+    say(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
     return TrustedCode(digest(*hashes), note, folder, other)
+
+
+def say(note: str) -> None:
+    """Print what a reader has to know before a model is loaded, to callers from Python too."""
+    told = f"note: {printable(note)}"
+    print(told, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -298,7 +298,10 @@ class Run:
         path = self._file(evaluation, name)
         try:
             check_parquet(path)
-            return pandas.read_parquet(path)
+            table = pandas.read_parquet(path)
+            if "sample_id" in table and not table["sample_id"].map(pandas.api.types.is_hashable).all():
+                raise ValueError("a sample_id is a list or the like, expected texts")
+            return table
         except Exception as error:  # pyarrow and pandas raise many kinds of error for a damaged file
             raise self._damaged(evaluation, name, error) from error
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
-from clipbench.metrics.classification import confidence_bins, macro_f1_changes
+from clipbench.metrics.classification import confidence_bins, macro_f1, macro_f1_changes, mean_per_class_recall
 from clipbench.results.record import StatisticRecord
 from clipbench.stats.intervals import OfCounts
 from clipbench.stats.significance import OfExchanges
@@ -34,6 +34,8 @@ class Estimator:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, samples: Samples) -> float:
+        if self.name in MEANS:
+            return MEANS[self.name](*(samples[name] for name in self.columns))
         return float(self.of(samples)(np.ones((1, len(samples[self.columns[0]])), np.int64))[0])
 
     def of(self, samples: Samples) -> OfCounts:
@@ -253,9 +255,22 @@ ESTIMATORS: Mapping[str, Callable[..., Any]] = {
     "labels_reaching": _labels,
 }
 """By the name in results."""
+
+
+def _mean_over_parts(credit: Float64[np.ndarray, " n"], parts: Shaped[np.ndarray, " n"]) -> float:
+    return mean_per_class_recall(credit, np.unique(parts, return_inverse=True)[1])
+
+
+def _macro_f1(predicted: Shaped[np.ndarray, " n"], labels: Shaped[np.ndarray, " n"]) -> float:
+    codes = np.unique(np.concatenate([predicted, labels]), return_inverse=True)[1]  # a table may hold a class 10^12
+    return macro_f1(codes[: len(labels)], codes[len(labels) :]).value
+
+
+MEANS: Mapping[str, Callable[..., float]] = {"mean_over_parts": _mean_over_parts, "macro_f1": _macro_f1}
+"""Means over parts, such as classes, by the name in results."""
 CHANGES: Mapping[str, Callable[..., Float64[np.ndarray, " n"]]] = {
     "mean_over_parts": _changes_of_credit,
     "macro_f1": _changes_of_predicted,
 }
-"""Means over parts, such as classes, by the name in results: what the change of each sample adds to its part's mean, from a
-column of both models and the part of each sample."""
+"""What the change of each sample adds to its part's mean, from a column of both models and the part of each sample; by the
+names of ``MEANS``."""

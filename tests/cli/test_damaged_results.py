@@ -2,14 +2,21 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import clipbench
+from clipbench.comparison.compare import compare
+from clipbench.comparison.gate import Judged
+from clipbench.errors import ClipbenchError
 from clipbench.results.record import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -133,3 +140,70 @@ def test_the_report_says_which_file_is_missing_or_damaged_and_a_comparison_does_
     if file == TABLE:
         done = call("compare", whole, "run")
         assert refused(done, message) and not done.out
+
+
+Change = Callable[[dict[str, Any], dict[str, Any], str], None]
+OF_TABLES: dict[str, Callable[[pandas.DataFrame, str, int], pandas.DataFrame]] = {
+    "a column of NaN": lambda table, column, k: table.assign(**{column: np.nan}),
+    "a NaN": lambda table, column, k: table.assign(**{column: table[column].where(np.arange(len(table)) != k)}),
+    "wrong samples": lambda table, column, k: table.assign(**{column: table[column] + 1}),
+    "a column lost": lambda table, column, k: table.drop(columns=column),
+    "a row lost": lambda table, column, k: table.drop(index=k),
+    "a row twice": lambda table, column, k: pandas.concat([table, table.iloc[[k]]]),
+    "another id": lambda table, column, k: table.assign(sample_id=table["sample_id"].replace(str(k), "other")),
+    "no ids": lambda table, column, k: table.drop(columns="sample_id"),
+    "ids that are lists": lambda table, column, k: table.assign(sample_id=table["sample_id"].map(lambda each: [each])),
+    "no rows": lambda table, column, k: table.iloc[:0],
+}
+"""Damages of a table of samples, by a column behind a metric and a row."""
+OF_RECORDS: dict[str, Change] = {
+    "another value": lambda result, record, name: record["metrics"][name].update(
+        value=record["metrics"][name]["value"] + 1e-5
+    ),
+    "another unit": lambda result, record, name: record["metrics"][name].update(unit="rank"),
+    "no direction": lambda result, record, name: record["metrics"][name].update(higher_is_better=None),
+    "no column": lambda result, record, name: record["metrics"][name].update(column=None, statistic=None),
+    "made twice": lambda result, record, name: result["evaluations"].append(record),
+    "not measured": lambda result, record, name: record.update(status="unavailable", reason="no data"),
+    "other data": lambda result, record, name: record["dataset"].update(fingerprint="other"),
+    "no table": lambda result, record, name: record["files"].clear(),
+}
+OF_CANDIDATES: dict[str, Change] = {
+    "no value": lambda result, record, name: record["metrics"][name].update(value=None, reason="nobody knows"),
+    "a metric lost": lambda result, record, name: record["metrics"].pop(name),
+    "an evaluation lost": lambda result, record, name: result["evaluations"].remove(record),
+}
+"""Damages by the whole result, an evaluation of it, and the name of a metric."""
+
+
+@given(
+    st.sampled_from([*OF_TABLES, *OF_RECORDS, *OF_CANDIDATES]), st.booleans(), st.integers(0, 99), st.integers(0, 11)
+)
+def test_no_pair_of_runs_passes_of_which_one_is_damaged(
+    whole: Path, what: str, is_base: bool, which: int, row: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        good, damaged = (Path(shutil.copytree(whole, Path(folder, name))) for name in ("good", "damaged"))
+        result = json.loads((damaged / "result.json").read_text())
+        if what != "an evaluation lost":
+            result["evaluations"].pop()  # its tests take time
+            (good / "result.json").write_text(json.dumps(result))
+        record = result["evaluations"][0]
+        known = {
+            name: metric["column"] or metric["statistic"]["columns"][0]
+            for name, metric in record["metrics"].items()
+            if metric["value"] is not None and (metric["column"] or metric["statistic"])
+        }
+        name = list(known)[which % len(known)]
+        if what in OF_TABLES:
+            path = damaged / record["files"]["samples"]
+            OF_TABLES[what](pandas.read_parquet(path), known[name], row).to_parquet(path, index=False)
+        else:
+            {**OF_RECORDS, **OF_CANDIDATES}[what](result, record, name)
+        (damaged / "result.json").write_text(json.dumps(result))
+        pair = (damaged, good) if is_base and what not in OF_CANDIDATES else (good, damaged)
+        try:
+            judged = Judged(comparison=compare(*pair))
+        except ClipbenchError:
+            return  # the command ends with 2 or 3
+        assert not judged.is_whole

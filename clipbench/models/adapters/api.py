@@ -237,7 +237,7 @@ def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: lis
     if len(data) != len(items):
         raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")
     places = [each.get("index", place) for place, each in enumerate(data)]
-    if sorted(map(str, places)) != sorted(map(str, range(len(items)))):
+    if sorted(map(repr, places)) != sorted(map(repr, range(len(items)))):
         raise ModelError(
             f"{client.name} numbered its vectors {places!s:.60}: expected each of 0 to {len(items) - 1} once"
         )
@@ -245,6 +245,8 @@ def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: lis
         each["embedding"] for _, each in sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))
     ]
     try:  # some servers send base64 of little-endian float32 though floats were asked for
+        if any({*map(type, each)} - {int, float} for each in embeddings if not isinstance(each, str)):
+            raise TypeError  # numpy takes true for 1 and "2" for 2
         rows = [np.frombuffer(base64.b64decode(each), "<f4") if isinstance(each, str) else each for each in embeddings]
         vectors = np.array(rows, np.float32)
     except (OverflowError, TypeError, ValueError) as error:

@@ -11,12 +11,13 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException, HTTPMessage, HTTPResponse, InvalidURL
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from clipbench.errors import ModelError, model_option, option
+from clipbench.errors import FOREIGN, ModelError, model_option, option
 from clipbench.untrusted.reading import MOST_BYTES, decode_json, shortened
 
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)
@@ -31,6 +32,10 @@ SHOWN = 160
 """Characters of a server's own words in an error."""
 MOST_BYTES_OF_ERROR = 4096
 """Bytes of an error's answer that are read for them."""
+GRACE = 1.0
+"""Seconds after the timeout at which an answer is given up whose bytes keep coming, such as headers one by one."""
+
+T = TypeVar("T")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -95,7 +100,7 @@ class Client:
             if self.failure is not None:
                 raise self.failure
             try:
-                return self._parsed(self._sent(data))
+                return self._parsed(*self._in_time(data))
             except _Again as failure:
                 if number == TRIES or (failure.is_silence and not self.has_answered):
                     tries = f" after {number} tries" if number > 1 else ""
@@ -109,7 +114,14 @@ class Client:
         with self._lock:
             self.costs.update(more)
 
-    def _sent(self, data: bytes) -> bytes:
+    def _in_time(self, data: bytes) -> tuple[bytes, bool]:
+        try:
+            return _within(self.timeout + GRACE, lambda: self._sent(data))
+        except TimeoutError as error:
+            raise self._broken(error) from None
+
+    def _sent(self, data: bytes) -> tuple[bytes, bool]:
+        """Return an answer, and whether the server has shown that it is whole."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "clipbench"}
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -118,7 +130,7 @@ class Client:
         try:
             request = urllib.request.Request(self.url, data=data, headers=headers, method="POST")
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
-                content = self._read(response, end)
+                content, is_whole = self._read(response, end), response.length is not None or response.chunked
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refused(error, end) from None
@@ -130,7 +142,7 @@ class Client:
         except (OSError, HTTPException) as error:  # refused, reset, timed out, cut short
             raise self._broken(error) from None
         self.has_answered = True
-        return content
+        return content, is_whole
 
     def _read(self, response: HTTPResponse, end: float) -> bytes:
         expected, content = response.length, bytearray()
@@ -158,12 +170,12 @@ class Client:
         silences = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
         return _Again(said, advice, is_silence=isinstance(reason, silences))
 
-    def _parsed(self, content: bytes) -> dict[str, Any]:
+    def _parsed(self, content: bytes, is_whole: bool) -> dict[str, Any]:
         try:
             answer = decode_json(content.decode())
         except ValueError:
             begin = content.lstrip()[:1]
-            if begin == b"{":
+            if begin == b"{" and not is_whole:
                 raise _Again("the answer was cut short", "is a server running there?") from None
             raise ModelError(
                 f"{self.name} answered {'HTML' if begin == b'<' else 'no JSON'}"
@@ -173,7 +185,7 @@ class Client:
         if not isinstance(answer, dict):
             raise ModelError(f"{self.name} answered a JSON {type(answer).__name__}: expected an object with 'data'")
         usage = answer.get("usage")
-        if isinstance(usage, dict) and isinstance(usage.get("total_tokens"), int):
+        if isinstance(usage, dict) and type(usage.get("total_tokens")) is int:  # a bool is none
             self._count(tokens=usage["total_tokens"])
         return answer
 
@@ -204,6 +216,20 @@ class Client:
     def _safe(self, text: str) -> str:
         """Return words of a server in one short line, without the key that some echo."""
         return shortened(" ".join((text.replace(self.key, "***") if self.key else text).split()), SHOWN)
+
+
+def _within(seconds: float, make: Callable[[], T]) -> T:
+    """Return what a function returns; raise TimeoutError after so long: a socket's limit is for each piece that comes."""
+    made: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            made.set_result(make())
+        except FOREIGN as error:
+            made.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return made.result(seconds)
 
 
 def _pieces(response: HTTPResponse, end: float) -> Iterator[bytes]:

@@ -11,18 +11,20 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import open_clip
 import torch
+from huggingface_hub import is_offline_mode
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from jaxtyping import Int64
 from open_clip.coca_model import CoCa
 from open_clip.factory import convert_state_dict
 from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict
-from open_clip.pretrained import download_pretrained, download_pretrained_from_hf
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, model_option, option
-from clipbench.hub import HubRequest, cached_first, files_of, model_request
+from clipbench.hub import HubRequest, files_of, model_request
+from clipbench.models import downloads
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
@@ -41,8 +43,8 @@ from clipbench.models.towers.torch_model import (
     scale_and_bias,
     weights_digest,
 )
-from clipbench.models.trust import check_model, check_weights, no_foreign_code
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, entries, is_file, read_json
+from clipbench.models.trust import check_model, check_weights, hub_file, no_foreign_code, settings_of
+from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, entries, is_file, is_folder, read_json
 
 ADAPTER = "open_clip adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
@@ -108,11 +110,11 @@ def load_hub(body: str, options: LoadOptions) -> TorchModel:
     reference = f"hf-hub:{body}"
     options.refuse_others(["context"], reference)
     path = from_hub(
-        lambda: download_pretrained_from_hf(body),
+        lambda: _weights_of(f"{body}/"),
         model_request(f"the weights of {reference}", body, "local-dir"),
         reference,
     )
-    return build(Recipe(id=reference, name=reference, weights=Path(path)), options)
+    return build(Recipe(id=reference, name=reference, weights=path), options)
 
 
 def load_folder(body: str, options: LoadOptions) -> TorchModel:
@@ -130,8 +132,21 @@ def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> Recipe:
     name, notes = _with_activation(arch, tag)
     reference = f"open_clip:{name}/{tag}"
     request = model_request(f"the weights of {reference}", settings["hf_hub"].rpartition("/")[0], "local-dir")
-    path = from_hub(lambda: download_pretrained(settings), request, reference)
-    return Recipe(id=reference, name=name, weights=Path(path), preprocess=settings, notes=notes)
+    path = from_hub(lambda: _weights_of(settings["hf_hub"]), request, reference)
+    return Recipe(id=reference, name=name, weights=path, preprocess=settings, notes=notes)
+
+
+def _weights_of(place: str) -> Path:
+    """Return the weights at ``ORG/NAME/FILE``, or ``ORG/NAME/`` for a file by one of open_clip's names.
+
+    Its own function takes every error for a file that is not there, and asks for the next.
+    """
+    repository, _, file = place.rpartition("/")
+    names = dict.fromkeys((f"{Path(file).stem}.safetensors", file)) if file else FOLDER_WEIGHTS
+    found = next(filter(None, (hub_file(repository, name) for name in names)), None)
+    if found is None:
+        raise (LocalEntryNotFoundError if is_offline_mode() else EntryNotFoundError)(f"no {' or '.join(names)}")
+    return found
 
 
 def _random_recipe(arch: str, options: LoadOptions) -> Recipe:
@@ -326,7 +341,7 @@ def _files(recipe: Recipe) -> tuple[Path, ...]:
 def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
     """Return the result of one of open_clip's functions, from the cache or by download; its errors in one line."""
     with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
-        return cached_first(load, wanted)
+        return downloads.from_hub(load, wanted)
 
 
 def _from_library(recipe: Recipe, state: StateDict | None) -> tuple[Any, dict[str, Any], Any]:
@@ -355,6 +370,8 @@ def _check_files(recipe: Recipe) -> tuple[str, ...]:
     text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
     keys = ["hf_model_name"] if recipe.name.startswith("local-dir:") else ["hf_model_name", "hf_tokenizer_name"]
     for name in dict.fromkeys(text[key] for key in keys if text.get(key)):
+        if not is_folder(name):
+            settings_of(name)  # whole: of a part that is cached the library makes another tokenizer
         notes += check_model(name, recipe.id)
     return tuple(notes)
 

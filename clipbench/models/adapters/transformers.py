@@ -20,8 +20,9 @@ from PIL import Image
 
 from clipbench.data.images import rgb
 from clipbench.errors import ModelError
-from clipbench.hub import cache_only, cached_first, files_of, model_request
+from clipbench.hub import cache_only, files_of, model_request
 from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
+from clipbench.models.downloads import from_hub
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import TOWERS, ModelInfo
@@ -78,6 +79,8 @@ CONSTANTS = "position_ids"
 SIGLIP = (transformers.SiglipModel, transformers.Siglip2Model)
 ARGMAX_POOLING = 2
 """The ``eos_token_id`` of old CLIP configurations, for which transformers pools at the largest id instead."""
+WEIGHTS = ("model*.safetensors", "*.safetensors", "pytorch_model*.bin", "*.bin")
+"""Forms of weights, best first: a repository may hold those of open_clip beside the library's."""
 PIXEL_VALUES = "pixel_values"
 """The library's name for the one array of most image towers."""
 
@@ -179,18 +182,13 @@ def _from_library(source: Pinned, reference: str, options: LoadOptions) -> _Load
     wanted = model_request(reference, name, "hf")
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
     with library_errors("transformers", reference, expected, files_of(name)), _without_loading_bar():
-        folder = name
-        if source.commit is not None:
-            folder = str(cached_first(lambda: snapshot(name, source.commit), wanted))
+        folder, code = name, None
+        if not is_folder(name):
+            folder = str(from_hub(lambda: snapshot(name, source.commit, WEIGHTS), wanted))
         if options.trust_remote_code:
-            code = cached_first(lambda: show_code(source, Path(folder), options), wanted)
-            with cache_only(), no_foreign_code() if code is None else only_shown(code):
-                return _load_parts(folder, reference, code)
-        with no_foreign_code():
-            if is_folder(folder):
-                with cache_only():
-                    return _load_parts(folder, reference)
-            return cached_first(lambda: _load_parts(folder, reference), wanted)
+            code = from_hub(lambda: show_code(source, Path(folder), options), wanted)
+        with cache_only(), no_foreign_code() if code is None else only_shown(code):
+            return _load_parts(folder, reference, code)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The pages of the site, by address and query. Nothing in a query is ever taken for a path."""
 
 import re
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache
+from concurrent.futures import Future
 from html import unescape
 from itertools import islice
 from threading import Lock
@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from clipbench.comparison.compare import compare
 from clipbench.comparison.gate import Judged
-from clipbench.errors import UsageError
+from clipbench.errors import FOREIGN, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run, model_name
@@ -36,6 +36,8 @@ N_COLUMNS, MOST_COLUMNS = 4, 60
 """Metrics that are shown where none is chosen, and metrics that one may choose among: the commonest."""
 MOST_OTHERS = 200
 """Runs that samples may be held against, the newest."""
+MOST_LETTERS = 1 << 26
+"""Characters of a report: its images are part of it."""
 MOST_CHOSEN = 60
 """Samples of a lasso that are listed."""
 PROJECTIONS = {"pca": "PCA", "umap": "UMAP"}
@@ -46,12 +48,24 @@ Thing = TypeVar("Thing")
 
 
 def recent(n: int, make: Callable[..., Made]) -> Callable[..., Made]:
-    """Return a function that remembers what it made last, and makes one at a time, as each takes long."""
-    lock, remembered = Lock(), lru_cache(n)(make)
+    """Return a function that remembers what it made last, and makes a thing once for all who ask meanwhile."""
+    lock, made = Lock(), OrderedDict[tuple[Hashable, ...], Future[Made]]()
 
     def get(*of: Hashable) -> Made:
         with lock:
-            return remembered(*of)
+            is_asked = of in made
+            future = made.setdefault(of, Future())
+            made.move_to_end(of)
+            while len(made) > n:
+                made.popitem(last=False)
+        if not is_asked:
+            try:
+                future.set_result(make(*of))
+            except FOREIGN as error:
+                future.set_exception(error)
+                with lock:
+                    made.pop(of, None)
+        return future.result()
 
     return get
 
@@ -188,10 +202,13 @@ class Pages:
         shown = [samples.sample(row, "") for row in rows if 0 <= row < len(samples)]
         return _page("chosen.html.j2", request, opened=[opened], samples=samples, shown=shown)
 
+    def late(self, request: Request) -> str:
+        """Return the sentence for a page that takes too long, which names the runs."""
+        return f"{self._runs.places(_names(request))}: this page takes long. It is still being made: ask for it again later."
+
     def _chosen(self, request: Request) -> list[Opened]:
         """Return the runs that a query names, each once, the base first."""
-        query = request.query_params
-        names = list(dict.fromkeys([*query.getlist("base"), *query.getlist("run")]))
+        names = _names(request)
         if not names:
             raise UsageError("choose a run")
         if len(names) > MOST_RUNS:
@@ -205,9 +222,17 @@ class Pages:
     def _written_page(self, write: Callable[[Sequence[Run]], str], opened: Sequence[Opened]) -> Response:
         """Return a page that needs nothing of this site and brings its own policy."""
         text = self._written(write, *opened)
+        if len(text) > MOST_LETTERS:
+            places = self._runs.places([each.id for each in opened])
+            raise UsageError(f"{places}: the page has {len(text):,} characters, and {MOST_LETTERS:,} are the most")
         found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
         policy = unescape(found[1]) if found else "default-src 'none'"
         return HTMLResponse(text, headers={"content-security-policy": f"{policy}; {OWN_POLICY}"})
+
+
+def _names(request: Request) -> list[str]:
+    query = request.query_params
+    return list(dict.fromkeys([*query.getlist("base"), *query.getlist("run")]))
 
 
 def _comparison(runs: Sequence[Run]) -> str:

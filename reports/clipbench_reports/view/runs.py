@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from operator import itemgetter
@@ -21,8 +21,10 @@ from clipbench.results.record import Metric
 from clipbench.results.run import Run, model_name, read_headlines, read_run
 from clipbench.results.titles import full_title
 
-MOST_BYTES = 1 << 26
-"""Bytes of a result that is listed: one of all tasks has 200 KB."""
+MOST_BYTES = 1 << 24
+"""Bytes of a result that is read: one of all tasks has 200 KB, and JSON takes up to thirty times as much memory."""
+MOST_LETTERS = 1 << 17
+"""Characters of all names of a run together."""
 PATIENCE = 0.5
 """Seconds that a page waits for runs that are not read yet."""
 FEW = 20
@@ -109,6 +111,10 @@ class Runs:
         self._is_done.wait(PATIENCE if self.n_unread <= FEW else 0)
         return list(self._rows.values())
 
+    def places(self, names: Collection[str]) -> str:
+        """Return the folders of runs by their names in addresses, for a message."""
+        return ", ".join(row.place for row in self.rows() if row.id in names)
+
     def open(self, name: str) -> Opened:
         """Return a run by its name in addresses.
 
@@ -123,6 +129,8 @@ class Runs:
         if not is_inside(row.folder, self.folder):
             raise ClipbenchError(f"{row.place} leads out of {self.folder}, and is not read")
         stamp = _stamp(row.folder)
+        if stamp[1] > MOST_BYTES:
+            raise ClipbenchError(f"{row.place} has a result of {stamp[1]:,} bytes, and {MOST_BYTES:,} are the most")
         return Opened(name, stamp, self._read(row.folder, stamp))
 
     def _look(self) -> None:
@@ -181,6 +189,10 @@ def _with_content(row: Row) -> Row:
         for metric, value in each.metrics.items():
             column = Column(full_title(metric, value, each.subsets), each.name, value)
             columns.setdefault(f"{each.name}/{metric}", column)  # of an evaluation that was made twice, the first
+    names = [model_name(run), run.result.created, *(each.name for each in records), *columns]
+    names += [text for each in columns.values() for text in (each.title, each.metric.unit)]
+    if (n := sum(map(len, names))) > MOST_LETTERS:
+        return replace(row, fault=f"{row.place}: its names have {n:,} characters, and {MOST_LETTERS:,} are the most")
     return replace(
         row,
         model=model_name(run),

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, bug
 from clipbench.untrusted.reading import is_folder
@@ -30,6 +31,10 @@ HOST = "127.0.0.1"
 STATIC = {"view.css": "text/css", "view.js": "text/javascript", "map.js": "text/javascript"}
 SECONDS_TO_END = 1
 """Pages that are being made when the server ends are waited for so long."""
+SECONDS_OF_PAGE = 180
+"""A page that takes longer is told to be asked for again."""
+SECONDS_OF_SILENCE = 30
+"""A connection is closed that brings no whole request for so long, or up to twice as long."""
 
 
 class Site:
@@ -52,6 +57,7 @@ class Site:
         self.address = f"http://{HOST}:{port}/?token={token}"
         config = uvicorn.Config(
             application(folder, token, port),
+            http=Impatient,
             log_level="critical",  # names in requests are those of others
             access_log=False,
             server_header=False,
@@ -81,12 +87,29 @@ def application(folder: Path, token: str, port: int) -> ASGIApp:
         "/map/points": pages.points,
         "/map/list": pages.chosen,
     }
-    routes = [Route(path, partial(_answer, make)) for path, make in made.items()]
+    routes = [Route(path, partial(_answer, make, pages.late)) for path, make in made.items()]
     routes += [Route(f"/static/{name}", partial(_static, name)) for name in STATIC]
     return Guard(Starlette(routes=routes), token, port)
 
 
-async def _answer(make: Callable[[Request], Response], request: Request) -> Response:
+class Impatient(H11Protocol):
+    """A connection that is closed where it brings no whole request."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self.loop.call_later(SECONDS_OF_SILENCE, self._close_if_silent, self.cycle)
+
+    def _close_if_silent(self, before: object) -> None:
+        if self.cycle is before and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._look_again()
+
+
+async def _answer(make: Callable[[Request], Response], late: Callable[[Request], str], request: Request) -> Response:
     """Return what is made in a thread that no end of the process waits for: a map by UMAP takes minutes."""
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
@@ -101,7 +124,10 @@ async def _answer(make: Callable[[Request], Response], request: Request) -> Resp
             loop.call_soon_threadsafe(give, response)
 
     threading.Thread(target=work, daemon=True).start()
-    return await answer
+    try:
+        return await asyncio.wait_for(answer, SECONDS_OF_PAGE)
+    except TimeoutError:
+        return _refusal(late(request), 503)
 
 
 def _page(make: Callable[[Request], Response], request: Request) -> Response:

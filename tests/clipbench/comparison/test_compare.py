@@ -371,14 +371,12 @@ def test_the_verdict_is_by_the_p_value_at_the_alpha_that_was_asked_for() -> None
         assert found.verdict == "better"
 
 
-def test_a_metric_without_a_direction_in_either_run_is_different_and_not_better() -> None:
+def test_a_metric_without_a_direction_is_different_and_not_better() -> None:
     before, after = flipped(100, gained=30, lost=2)
-    for directions in ((True, None), (None, True), (None, None)):
-        runs = [
-            held(evaluation({"m": mean_of(values, higher_is_better=way)}, {"hit": values}))
-            for values, way in zip((before, after), directions, strict=True)
-        ]
-        assert differences(*runs)[0].verdict == "different"
+    runs = [held(evaluation({"m": mean_of(each, higher_is_better=None)}, {"hit": each})) for each in (before, after)]
+    assert differences(*runs)[0].verdict == "different"
+    with pytest.raises(NotComparable, match="higher_is_better of m is None in the one run, True in the other"):
+        differences(runs[0], held(evaluation({"m": mean_of(after)}, {"hit": after})))
 
 
 def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
@@ -454,20 +452,22 @@ def test_nothing_that_is_left_out_is_hidden() -> None:
     second = held(
         evaluation({"a": known, "b": undefined, "d": known}, hits), evaluation({}, hits, dataset=bees, **failed)
     )
-    assert compare(first, second).notes == [
-        "mine@ants is not compared: only the base has it finished",
+    found = compare(first, replace(second, folder=Path("new")))
+    assert [str(each) for each in found.refused] == [
+        "mine@ants is not comparable: new has not measured it",
+        "mine@birds/b is not comparable: it has no value in new (of two classes)",
+    ]
+    assert found.notes == [
         "mine@bees is failed in the candidate: no images",
-        "mine@birds/b is not compared: it has no value in the candidate (of two classes)",
         "mine@birds/d is not compared: it has no value in the base (it is not there)",
     ]
+    assert len(differences(first, second)) == 1
 
 
 def test_runs_without_a_common_value_are_not_comparable() -> None:
     hits = {"hit": np.array([1.0, 0.0])}
     runs = [held(evaluation({name: mean_of(hits["hit"])}, hits)) for name in ("a", "b")]
-    with pytest.raises(
-        NotComparable, match=r"^the runs have mine@birds in common, but no metric that both have a value of"
-    ):
+    with pytest.raises(NotComparable, match=r"^mine@birds/a is not comparable: it has no value in run"):
         compare(runs[0], runs[1])
 
 

@@ -41,8 +41,12 @@ def test_runs_that_come_change_and_go_are_seen(runs: Path) -> None:
 
 def test_hostile_folders_cost_a_row_each(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view_runs, "MOST_BYTES", 1 << 20)
-    for name in ("link", "huge", "deep", "pipe", "other"):
+    for name in ("link", "huge", "deep", "pipe", "other", "circle", "named"):
         (runs / name).mkdir()
+    for link, target in (("loop", "loop"), ("long", "x" * 300), ("circle/result.json", "result.json")):
+        (runs / link).symlink_to(target)
+    result = json.loads((runs / "series/step-1/result.json").read_text())
+    (runs / "named/result.json").write_text(json.dumps({**result, "model": {"ref": "n" * 200_000}}))
     (runs / "link/result.json").symlink_to("/etc/passwd")
     (runs / "outside").symlink_to("/etc")
     (runs / "round").symlink_to(runs)
@@ -53,9 +57,18 @@ def test_hostile_folders_cost_a_row_each(runs: Path, monkeypatch: pytest.MonkeyP
     faults = {row.place: row.fault for row in Runs(runs).rows()}
     assert faults.pop("series/step-1") == ""
     words = {"link": "leads out", "outside": "leads out", "huge": "more than 1,048,576 bytes", "deep": "nested",
-             "pipe": "FIFO", "other": "is not a clipbench result"}  # fmt: skip
+             "pipe": "FIFO", "other": "is not a clipbench result", "circle": "Too many levels",
+             "named": "its names have 200,"}  # fmt: skip
     assert faults.keys() == words.keys()
     assert all(words[place] in fault for place, fault in faults.items()), faults
+
+
+def test_a_result_that_grows_beyond_the_limit_is_refused_by_name(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Runs(runs)
+    (row,) = found.rows()
+    monkeypatch.setattr(view_runs, "MOST_BYTES", 100)
+    with pytest.raises(ClipbenchError, match=r"^series/step-1 has a result of [\d,]+ bytes, and 100 are the most"):
+        found.open(row.id)
 
 
 def test_a_run_that_becomes_a_link_to_elsewhere_is_not_read(

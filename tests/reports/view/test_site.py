@@ -1,20 +1,27 @@
 """The site: who may ask, what a page says, and that nothing but the runs below the folder is shown."""
 
+import asyncio
 import json
 import os
 import re
+import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from clipbench.errors import UsageError
 from clipbench_reports.view.runs import Runs
 
 site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view is not installed")
+uvicorn = pytest.importorskip("uvicorn", reason="the extra view is not installed")
+pages = pytest.importorskip("clipbench_reports.view.pages", reason="the extra view is not installed")
 Ask = Callable[..., Any]
 TOKEN, PORT = "the-token", 8000
 
@@ -123,6 +130,84 @@ def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNames
         text = ask(app, address).text
         assert "<b>run" not in text and "<b>x" not in text
         assert "<script>" not in text and "<img src=x" not in text and "<svg" not in text
+
+
+def test_a_page_that_takes_long_holds_up_no_other_and_is_made_once() -> None:
+    started, go_on, made = threading.Event(), threading.Event(), []
+
+    def make(name: str) -> str:
+        made.append(name)
+        if name == "slow":
+            started.set()
+            go_on.wait(60)
+        return name
+
+    get = pages.recent(2, make)
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(get, "slow")]
+        started.wait(60)
+        slow.append(pool.submit(get, "slow"))
+        assert get("other") == "other" and not slow[0].done()
+        go_on.set()
+        assert [each.result() for each in slow] == ["slow", "slow"] and made == ["slow", "other"]
+
+
+def test_a_page_is_not_waited_for_without_end(
+    viewed: Path, ask: Ask, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(pages, "report_html", lambda runs: str(go_on.wait(60)))
+    monkeypatch.setattr(site, "SECONDS_OF_PAGE", 0.01)
+    answer = ask(site.application(viewed, TOKEN, PORT), f"/report?run={ids['good']}")
+    go_on.set()
+    assert answer.status == 503 and "good: this page takes long" in answer.text
+
+
+def test_a_page_that_is_too_large_is_refused_by_name(
+    app: Any, ask: Ask, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MOST_LETTERS", 1000)
+    answer = ask(app, f"/report?run={ids['good']}")
+    assert answer.status == 422 and re.search(
+        r"good: the page has [\d,]+ characters, and 1,000 are the most", answer.text
+    )
+
+
+def test_ids_that_are_lists_are_said_to_be_damage(viewed: Path, ask: Ask, tmp_path: Path) -> None:
+    shutil.copytree(viewed / "good", tmp_path / "run")
+    for path in (tmp_path / "run/samples").iterdir():
+        table = pandas.read_parquet(path)
+        table.assign(sample_id=table["sample_id"].map(lambda each: [each])).to_parquet(path)
+    name = Runs(tmp_path).rows()[0].id
+    answer = ask(site.application(tmp_path, TOKEN, PORT), f"/samples?run={name}")
+    assert answer.status == 422 and "a sample_id is a list or the like" in answer.text
+
+
+def test_a_connection_without_a_whole_request_is_closed() -> None:
+    class Transport(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return False
+
+        def close(self) -> None:
+            closed.append(True)
+
+    class Loop:
+        def call_later(self, seconds: float, look: Callable[..., None], *of: object) -> None:
+            looks.append((look, of))
+
+    looks: list[Any] = []
+    closed: list[bool] = []
+    config = uvicorn.Config(lambda: None, http=site.Impatient, lifespan="off", ws="none")
+    connection = site.Impatient(config, uvicorn.server.ServerState(), {}, Loop())
+    connection.connection_made(Transport())
+    connection.cycle = SimpleNamespace(
+        response_complete=False
+    )  # a request has come since, and then the next is waited for
+    for is_complete in (True, True):
+        look, of = looks.pop()
+        look(*of)
+        connection.cycle.response_complete = is_complete
+    assert closed and not looks
 
 
 def test_a_name_that_is_no_text_costs_no_page(ask: Ask, tmp_path: Path) -> None:
