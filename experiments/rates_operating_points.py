@@ -1,10 +1,9 @@
 """Coverage of the intervals of operating points: thresholds for a precision, and the recall there.
 
-    python experiments/rates_operating_points.py [--prevalence 0.01]     # about half an hour on a quiet core; a table of docs/appendix/coverage.md
+    python experiments/rates_operating_points.py [--prevalence 0.01]     # two hours on a quiet core; a table of docs/appendix/coverage.md
 
-Pairs have a common part of their vectors and noise of their own; a hub image in ten is near to all texts. Answers are those of
-a classifier with ten classes. The truth is the mean of eight
-populations of 4,000 images.
+Pairs have a common part of their vectors and noise of their own; a hub image in ten is near to all texts, but none of the
+plain pairs. Answers are those of a classifier with ten classes. The truth is the mean of eight populations of 4,000 images.
 """
 
 import argparse
@@ -21,9 +20,11 @@ DIM, POPULATION, POPULATIONS = 16, 4_000, 8
 WANTED = (0.9, 0.95, 0.99)
 NOISE = {
     "pairs": {"none": 100.0, "small": 1.0, "large": 0.45},
+    "plain pairs": {"none": 100.0, "small": 1.0, "large": 0.5},
     "answers": {"none": 100.0, "small": 0.65, "large": 0.45},
 }
 """Size of each vector's noise, where the common part has the size 1."""
+NS = {"pairs": (25, 100, 1_000), "plain pairs": (2_000,), "answers": (25, 100, 1_000)}
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -37,6 +38,12 @@ def pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
     middle[0] = 1.5
     images[rng.random(n) < 0.1] += 3 * middle
     return judged_pairs(unit(images + middle), unit(texts + middle), np.arange(n))
+
+
+def plain_pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
+    shown = rng.standard_normal((n, 2 * DIM))
+    images, texts = (unit(shown + noise * rng.standard_normal(shown.shape)) for _ in range(2))
+    return judged_pairs(images, texts, np.arange(n))
 
 
 def answers(rng: np.random.Generator, n: int, noise: float) -> Judged:
@@ -73,14 +80,17 @@ def truths(draw: Callable[[np.random.Generator], Judged], prevalence: float) -> 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=500)
-    parser.add_argument("--only", choices=["pairs", "answers"])
+    parser.add_argument("--only", choices=NOISE)
+    parser.add_argument("--effect", choices=NOISE["pairs"])
     parser.add_argument("--prevalence", type=float, default=0.5)
     options = parser.parse_args()
-    draws: dict[str, Callable[..., Judged]] = {"pairs": pairs, "answers": answers}
+    draws: dict[str, Callable[..., Judged]] = {"pairs": pairs, "plain pairs": plain_pairs, "answers": answers}
     for what, draw in draws.items():
         if options.only not in (None, what):
             continue
         for effect, noise in NOISE[what].items():
+            if options.effect not in (None, effect):
+                continue
             true = truths(partial(draw, n=POPULATION, noise=noise), options.prevalence)
             print(
                 what,
@@ -88,7 +98,7 @@ def main() -> None:
                 {wanted: each and tuple(round(part, 3) for part in each) for wanted, each in true.items()},
                 flush=True,
             )
-            for n in (25, 100, 1_000):
+            for n in NS[what]:
                 rates(np.random.default_rng(n), partial(draw, n=n, noise=noise), true, options, n)
 
 
