@@ -506,7 +506,8 @@ def test_a_metric_that_its_samples_do_not_fit_is_one_line(metric: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "metric", [{"squared_influence": "hit", "chance": 0.1}, {"unit": "bytes", "reason": "float16 loses less than 1 point"}]
+    "metric",
+    [{"squared_influence": "hit", "chance": 0.1}, {"unit": "bytes", "reason": "float16 loses less than 1 point"}],
 )
 def test_a_metric_without_the_column_beside_its_own_is_not_tested(metric: dict[str, Any]) -> None:
     made = held(evaluation({"m": Metric(value=0.5, **metric)}, {"hit": HITS}))
