@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from clipbench.comparison.compare import _with_families, _with_verdicts
+from clipbench.comparison.compare import _with_verdicts
 from clipbench.comparison.records import CompareOptions, Difference
 from clipbench.results.record import Metric
 from clipbench.stats.significance import ALPHA, holm, mcnemar
@@ -37,7 +37,7 @@ def drawn(rng: np.random.Generator, n: int, loss: float, task: int) -> list[Diff
     shares = np.stack([(CHANGED - losses) / 2, (CHANGED + losses) / 2, np.full(1 + OTHERS, 1 - CHANGED)], axis=1)
     found = []
     for place, (gained, lost, _) in enumerate(rng.multinomial(n, shares).tolist()):
-        metric = Metric(value=0.5, n=n, higher_is_better=True, is_headline=place == 0)
+        metric = Metric(value=0.5, n=n, higher_is_better=True)
         value = (gained - lost) / n
         found.append(
             Difference(
@@ -52,6 +52,7 @@ def drawn(rng: np.random.Generator, n: int, loss: float, task: int) -> list[Diff
                 method="",
                 test="",
                 p_value=p_value(gained, lost),
+                is_headline=place == 0,
             )
         )
     return found
@@ -59,7 +60,7 @@ def drawn(rng: np.random.Generator, n: int, loss: float, task: int) -> list[Diff
 
 def outcomes(differences: Sequence[Difference], *, falls: bool) -> tuple[bool, ...]:
     """Return whether the first headline is shown worse: alone, in its family, and among all; and false alarms of both families."""
-    judged = _with_verdicts(_with_families(differences), CompareOptions())
+    judged = _with_verdicts(differences, CompareOptions())
     p_values = [each.p_value for each in differences if each.p_value is not None]
     alarms = [each for each in judged[int(falls) :] if each.verdict != "no evidence"]
     return (
