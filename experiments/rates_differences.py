@@ -1,4 +1,4 @@
-"""Measure how often intervals of differences over classes, and of calibration errors, cover and exclude 0.
+"""Measure how often intervals of differences over classes, of calibration errors and of nDCG cover and exclude 0.
 
     python experiments/rates_differences.py                      # half an hour
     python experiments/rates_differences.py --simulations 100 --only recall
@@ -10,14 +10,19 @@ does. A line has the coverage, the share of intervals that exclude 0 (the false 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from clipbench.metrics.classification import macro_f1, mean_per_class_recall
 from clipbench.results.record import Metric
+from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.differences import PairedTest, paired_difference
 from clipbench.stats.estimators import Estimator
+from clipbench_tasks.mixed_retrieval import MixedRetrieval
+from rates_pairs import Search
+from rates_worlds import EFFECTS
 
 Rows = np.ndarray
 Design = tuple[str, float, Callable[[np.random.Generator], PairedTest]]
@@ -123,11 +128,30 @@ def calibration_errors() -> Iterator[Design]:
             yield f"calibration error, n = {n}, truly {errors[0]} and {errors[1]}", errors[1] - errors[0], one
 
 
+def mixed_retrieval() -> Iterator[Design]:
+    """Yield differences of nDCG where captions look for captions, of two exchangeable models."""
+    name = "texts=100/ndcg@10"
+    for (n_images, n_each), effect in product([(25, 2), (20, 5), (100, 2), (100, 5)], EFFECTS):
+
+        def one(
+            rng: np.random.Generator, n_images: int = n_images, n_each: int = n_each, effect: str = effect
+        ) -> PairedTest:
+            drawn = Search(n_each=n_each).draw(rng, n_images * n_each, effect, n_models=2)
+            found = [MixedRetrieval().evaluate(drawn.dataset, each, np.random.default_rng(0)) for each in drawn.models]
+            tables = [{name: each.samples[name].astype(np.float64)} for each in found]
+            one, other = (Metric(value=float(each[name].mean()), column=name) for each in tables)
+            clusters = cluster_codes(found[0].samples["cluster"])
+            return paired_difference(one, other, before=tables[0], after=tables[1], clusters=clusters, rng=rng)
+
+        yield f"nDCG, {n_images} images with {n_each} captions, {effect}", 0.0, one
+
+
 DESIGNS = {
     "recall": lambda: recalls(1),
     "clusters": lambda: recalls(4),
     "macro-f1": f1_scores,
     "calibration": calibration_errors,
+    "ndcg": mixed_retrieval,
 }
 
 

@@ -1,4 +1,4 @@
-"""Coverage of the intervals of few-shot accuracies, and of the labels that zero-shot is worth.
+"""Coverage of the intervals of few-shot accuracies, and of the labels that zero-shot is worth; how often models that guess have such a number.
 
     python experiments/rates_few_shot.py            # about ten minutes on a quiet core; the tables of docs/appendix/coverage.md
 
@@ -45,7 +45,8 @@ def images(rng: np.random.Generator, labels: np.ndarray, directions: np.ndarray,
     return unit(strength * directions[labels] + noise).astype(np.float32)
 
 
-def bank(rng: np.random.Generator, strength: float, error: float) -> Bank:
+def bank(rng: np.random.Generator, strength: float, error: float, *, is_known: bool = True) -> Bank:
+    """Return the hits of a law; where the prompts know nothing, each image is taken for a class at random."""
     directions = unit(np.random.default_rng(7).standard_normal((CLASSES, DIM)))
     prompts = unit(directions + error * unit(np.random.default_rng(8).standard_normal((CLASSES, DIM))))
     of_pool = np.repeat(np.arange(CLASSES), POOL)
@@ -59,7 +60,8 @@ def bank(rng: np.random.Generator, strength: float, error: float) -> Bank:
         for row, shots in enumerate(SHOTS):
             rows = order[place < shots]
             hits[row, draw] = fit_probe(pool[rows], of_pool[rows], CLASSES).scores(population).argmax(axis=1) == labels
-    return Bank(hits, (population @ prompts.T).argmax(axis=1) == labels, labels)
+    named = (population @ prompts.T).argmax(axis=1) if is_known else rng.integers(CLASSES, size=POPULATION)
+    return Bank(hits, named == labels, labels)
 
 
 def data_set(rng: np.random.Generator, of: Bank, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -97,7 +99,7 @@ def accuracies(rng: np.random.Generator, banks: list[Bank], n: int, repeats: int
 
 def worths(rng: np.random.Generator, banks: list[Bank], n: int, repeats: int) -> dict[str, float]:
     names = tuple(f"hits@{k}" for k in SHOTS)
-    measure = Worth(columns=names, target="zero_shot", labels=tuple(map(float, SHOTS)), chance=0.0)
+    measure = Worth(columns=names, target="zero_shot", labels=tuple(map(float, SHOTS)), chance=1 / CLASSES)
     number = Estimator("labels_reaching", (*names, "zero_shot"), {"labels": list(SHOTS)})
     inside, boot, defined = [], [], []
     for repeat in range(repeats):
@@ -138,6 +140,14 @@ def main() -> None:
         for n in NS:
             for name, rates in accuracies(rng, banks, n, options.repeats).items():
                 print(f"  n = {n:5,} {name:12}", *(f"{k}: {rate:.3f}" for k, rate in rates.items()), flush=True)
+    for strength in (0.0, STRENGTHS["large"]):
+        rng = np.random.default_rng(3)
+        banks = [bank(rng, strength, 0.0, is_known=False) for _ in range(options.pools)]
+        for n in NS:
+            share = worths(rng, banks, n, options.repeats)["defined"]
+            print(
+                f"worth claimed of prompts without a relation, strength {strength}, n = {n:5,}: {share:.3f}", flush=True
+            )
     for effect, error in ERRORS.items():
         rng = np.random.default_rng(2)
         banks = [bank(rng, STRENGTHS["small"], error) for _ in range(options.pools)]

@@ -1,10 +1,10 @@
 """Coverage of the intervals of operating points: thresholds for a precision, and the recall there.
 
-    python experiments/rates_operating_points.py [--prevalence 0.01]     # about half an hour on a quiet core; a table of docs/appendix/coverage.md
+    python experiments/rates_operating_points.py [--prevalence 0.01]     # two hours on a quiet core; a table of docs/appendix/coverage.md
 
-Pairs have a common part of their vectors and noise of their own; a hub image in ten is near to all texts. Answers are those of
-a classifier with ten classes. The truth is the mean of eight
-populations of 4,000 images.
+Pairs have a common part of their vectors and noise of their own; a hub image in ten is near to all texts, but none of the
+plain pairs. Answers are those of a classifier with ten classes. The truth is the mean of eight populations of 4,000
+images; that of plain pairs is known.
 """
 
 import argparse
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import beta
 
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.operating_points import Judged, accepted, even_thresholds, judged_answers, judged_pairs
@@ -21,9 +23,11 @@ DIM, POPULATION, POPULATIONS = 16, 4_000, 8
 WANTED = (0.9, 0.95, 0.99)
 NOISE = {
     "pairs": {"none": 100.0, "small": 1.0, "large": 0.45},
+    "plain pairs": {"none": 100.0, "small": 1.0, "large": 0.5},
     "answers": {"none": 100.0, "small": 0.65, "large": 0.45},
 }
 """Size of each vector's noise, where the common part has the size 1."""
+NS = {"pairs": (25, 100, 1_000), "plain pairs": (2_000,), "answers": (25, 100, 1_000)}
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -39,6 +43,12 @@ def pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
     return judged_pairs(unit(images + middle), unit(texts + middle), np.arange(n))
 
 
+def plain_pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
+    shown = rng.standard_normal((n, 2 * DIM))
+    images, texts = (unit(shown + noise * rng.standard_normal(shown.shape)) for _ in range(2))
+    return judged_pairs(images, texts, np.arange(n))
+
+
 def answers(rng: np.random.Generator, n: int, noise: float) -> Judged:
     classes = unit(np.random.default_rng(3).standard_normal((10, DIM)))
     labels = rng.integers(10, size=n)
@@ -47,6 +57,38 @@ def answers(rng: np.random.Generator, n: int, noise: float) -> Judged:
     scores = class_scores(images, classes, labels, logit_scale=None)
     top, margin = scores.top.astype(np.float64), scores.margin.astype(np.float64)
     return judged_answers(top, scores.own.astype(np.float64) - margin, top_k_credit(scores.better, scores.tied))
+
+
+def plain_truths(noise: float, prevalence: float) -> dict[float, tuple[float, float] | None]:
+    """Return the threshold and recall of endless plain pairs, for each precision; None where no threshold has it.
+
+    The squared cosine of two directions at random follows a beta law.
+    """
+    rng = np.random.default_rng(4)
+    cosines = []
+    for _ in range(20):
+        shown = rng.standard_normal((50_000, 2 * DIM))
+        images, texts = (unit(shown + noise * rng.standard_normal(shown.shape)) for _ in range(2))
+        cosines.append(np.einsum("nd,nd->n", images, texts))
+    true = np.sort(np.concatenate(cosines))
+
+    def recall(threshold: float) -> float:
+        return float(1 - np.searchsorted(true, threshold) / len(true))
+
+    def excess(threshold: float, wanted: float) -> float:
+        false = float(beta.sf(threshold**2, 0.5, DIM - 0.5)) / 2
+        return (1 - wanted) * prevalence * recall(threshold) - wanted * (1 - prevalence) * false
+
+    found: dict[float, tuple[float, float] | None] = {}
+    for wanted in WANTED:
+        at = np.linspace(0, 0.9, 901)
+        has_precision = np.array([excess(each, wanted) > 0 for each in at])
+        found[wanted] = None
+        if has_precision.any():
+            end = float(at[int(has_precision.argmax())])
+            threshold = float(brentq(excess, end - 0.001, end, args=(wanted,)))
+            found[wanted] = threshold, recall(threshold)
+    return found
 
 
 def points_of(judged: Judged, prevalence: float) -> dict[float, OperatingPoint | None]:
@@ -73,22 +115,29 @@ def truths(draw: Callable[[np.random.Generator], Judged], prevalence: float) -> 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=500)
-    parser.add_argument("--only", choices=["pairs", "answers"])
+    parser.add_argument("--only", choices=NOISE)
+    parser.add_argument("--effect", choices=NOISE["pairs"])
     parser.add_argument("--prevalence", type=float, default=0.5)
     options = parser.parse_args()
-    draws: dict[str, Callable[..., Judged]] = {"pairs": pairs, "answers": answers}
+    draws: dict[str, Callable[..., Judged]] = {"pairs": pairs, "plain pairs": plain_pairs, "answers": answers}
     for what, draw in draws.items():
         if options.only not in (None, what):
             continue
         for effect, noise in NOISE[what].items():
-            true = truths(partial(draw, n=POPULATION, noise=noise), options.prevalence)
+            if options.effect not in (None, effect):
+                continue
+            true = (
+                plain_truths(noise, options.prevalence)
+                if what == "plain pairs"
+                else truths(partial(draw, n=POPULATION, noise=noise), options.prevalence)
+            )
             print(
                 what,
                 effect,
                 {wanted: each and tuple(round(part, 3) for part in each) for wanted, each in true.items()},
                 flush=True,
             )
-            for n in (25, 100, 1_000):
+            for n in NS[what]:
                 rates(np.random.default_rng(n), partial(draw, n=n, noise=noise), true, options, n)
 
 

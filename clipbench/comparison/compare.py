@@ -98,7 +98,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     return Comparison(
         base=names[0],
         candidate=names[1],
-        differences=_with_verdicts(_with_families(differences), options),
+        differences=_with_verdicts(differences, options),
         refused=refused,
         slices=_with_verdicts(slices, options),
         representational_similarity=similarity,
@@ -154,12 +154,14 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[EvaluationPair
 
 
 def _differences_of(pair: EvaluationPair, tables: Tables, seed: int, alpha: float) -> Iterator[Difference]:
+    # Named before data are seen: where it has no value, no other metric takes its place.
+    headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
     for name, metric in pair.base.metrics.items():
         other = pair.candidate.metrics.get(name)
         if other is None or metric.value is None or other.value is None:
             continue  # a note says so
         found = difference((metric, other), evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
-        yield replace(found, subset=pair.subset_title(name))
+        yield replace(found, subset=pair.subset_title(name), is_headline=name == headline)
 
 
 def _slice_differences(
@@ -197,15 +199,6 @@ def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.Da
     if column not in table:
         raise ClipbenchError(f"the samples have no column '{column}', which their slices need: make the run again")
     return table[table[column] == group]
-
-
-def _with_families(differences: Sequence[Difference]) -> list[Difference]:
-    """Return the differences with the first headline of each evaluation marked, whatever its values are."""
-    metrics: dict[str, dict[str, Metric]] = {}
-    for each in differences:
-        metrics.setdefault(each.evaluation, {})[each.name] = each.base
-    firsts = {name: first_headline(found, lambda _: True) for name, found in metrics.items()}
-    return [replace(each, is_headline=each.name == firsts[each.evaluation]) for each in differences]
 
 
 def _with_verdicts(differences: Sequence[Difference], options: CompareOptions) -> list[Difference]:

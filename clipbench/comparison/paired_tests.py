@@ -83,7 +83,8 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
     known = [name for name in names if name is not None and all(name in table for table in tables)]
     if len(known) < len(names) if estimator is not None else not {base.column, base.influence} & {*known}:
         reason = "" if base.column or base.influence or base.statistic else base.reason or ""
-        return untested(reason.removeprefix("no interval: ").removesuffix(": no interval") or UNRECORDED, base.n)
+        why = reason.removeprefix("no interval: ").removesuffix(": no interval")
+        return untested(why if "no interval" in reason else UNRECORDED, base.n)  # other reasons are of a choice
     before, after = ({name: _numbers(table, name) for name in known} for table in tables)
     is_defined, is_defined_after = (np.isfinite(columns[known[0]]) for columns in (before, after))
     if (is_defined != is_defined_after).any():

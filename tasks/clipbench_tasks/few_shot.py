@@ -26,7 +26,7 @@ from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
-from clipbench.results.numbers import count, counted, percent, shortest, significant
+from clipbench.results.numbers import change, change_interval, count, counted, percent, shortest, significant
 from clipbench.results.record import Metric
 from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
@@ -376,7 +376,7 @@ class Worth(Definition):
         )
         return (
             f"{head}: the accuracy of the probe is {percent(accuracy[place])} %{'' if is_reached else ' at most'}, that of the prompts "
-            f"{percent(target)} %{', not significantly different' if is_noise else ''}"
+            f"{percent(target)} %; difference {change(accuracy[place] - target, 'fraction')} {change_interval(low, high, 'fraction')}"
         )
 
     def _interval(self, excess: np.ndarray, clusters: np.ndarray | None) -> Interval:

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from clipbench.data import Dataset, Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.operating_points import accepted, even_thresholds, judged_answers
+from clipbench.metrics.operating_points import accepted, even_thresholds, judged_answers, judged_pairs
+from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.stats.operating_points import operating_point, precision_recall
 from clipbench.testing import FixedEmbedder, NamedImage
@@ -131,3 +133,38 @@ def test_intervals_of_answers_cover() -> None:
             for (low, high, _), true in ((point.interval, at[first]), (point.recall_interval, recall[first])):
                 covered.append(low is not None and high is not None and low <= true <= high)
     assert len(covered) > 40 and np.mean(covered) >= 0.85
+
+
+@pytest.mark.parametrize(
+    ("prevalence", "n", "n_draws"),
+    [
+        (0.5, 300, 30),
+        (0.01, 300, 30),
+        *(pytest.param(prevalence, n, 300, marks=pytest.mark.slow) for prevalence in (0.5, 0.01) for n in (300, 1_000)),
+    ],
+)
+def test_intervals_of_pairs_cover_the_threshold_of_their_law(prevalence: float, n: int, n_draws: int) -> None:
+    """The squared cosine of two directions at random follows a beta law, so that all false pairs are known."""
+    rng, dim, wanted = np.random.default_rng(7), 16, 0.9
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        shown = rng.standard_normal((n, dim))
+        images, texts = (unit((shown + 0.6 * rng.standard_normal((n, dim))).astype(np.float32)) for _ in range(2))
+        return images, texts
+
+    true = np.sort(np.einsum("nd,nd->n", *draw(200_000)))
+    at = np.linspace(0, 1, 20_001)
+    right = prevalence * (1 - np.searchsorted(true, at) / len(true))
+    wrong = (1 - prevalence) * scipy.stats.beta.sf(at**2, 0.5, (dim - 1) / 2) / 2
+    threshold, covered = float(at[int(np.argmax(right >= wanted * (right + wrong)))]), []
+    for _ in range(n_draws):
+        judged = judged_pairs(*draw(n), np.arange(n))
+        coarse = accepted(judged, even_thresholds(judged, 60))
+        point = operating_point(judged, coarse, precision_recall(coarse, prevalence), wanted, prevalence)
+        if point is not None:
+            low, high, _ = point.interval
+            assert low is not None and high is not None and low < high
+            covered.append(low <= threshold <= high)
+    print(f"prevalence {prevalence}, n {n}: {len(covered)} of {n_draws} have one, covered {np.mean(covered):.3f}")
+    assert len(covered) > n_draws / 2
+    assert sum(covered) >= scipy.stats.binom.ppf(0.001, len(covered), 0.93)

@@ -78,7 +78,6 @@ def _probe_fooled(evaluation: EvaluationRecord, probe: Metric) -> Finding:
         f"{interval_in_brackets(difference)}"
     )
     has_interval = difference.low is not None
-    text += ", not significant" if standing == "level" and has_interval else ""
     of_probe, of_prompts = defined(evaluation.controls, "linear_probe_plain_named_word", "zero_shot_plain_named_word")
     if of_probe is not None and of_prompts is not None:
         shares = f"in {fmt.percent(of_probe.value)} % of cases, the prompts in {fmt.percent(of_prompts.value)} %"

@@ -313,11 +313,14 @@ def test_headlines_are_one_family_and_all_other_metrics_another() -> None:
         )  # the first that is marked, or else the first of all
         first, second = ({name: metrics[name] for name in names} for names in (("acc0", "acc1"), ("acc2", "acc3")))
         other = DatasetRecord(id="bees", fingerprint="f2")
-        runs.append(held(evaluation(first, hits), evaluation(second, hits, dataset=other)))
+        undefined = {"acc4": Metric(value=None, is_headline=True), "acc5": metrics["acc1"]}  # no other takes its place
+        third = evaluation(undefined, hits, dataset=DatasetRecord(id="cats", fingerprint="f3"))
+        runs.append(held(evaluation(first, hits), evaluation(second, hits, dataset=other), third))
     found = {each.name: each for each in compare(runs[0], runs[1]).differences}
     assert [name for name, each in found.items() if each.is_headline] == ["acc0", "acc3"]
     p = {f"acc{k}": scipy.stats.binomtest(gained, gained + lost).pvalue for k, (gained, lost) in enumerate(changes)}
-    for names in (("acc0", "acc3"), ("acc1", "acc2")):
+    p["acc5"] = p["acc1"]
+    for names in (("acc0", "acc3"), ("acc1", "acc2", "acc5")):
         expected = significance.holm([p[name] for name in names])
         assert [found[name].p_adjusted for name in names] == pytest.approx(expected)
 
@@ -505,7 +508,10 @@ def test_a_metric_that_its_samples_do_not_fit_is_one_line(metric: dict[str, Any]
         compare(made, made)
 
 
-@pytest.mark.parametrize("metric", [{"squared_influence": "hit", "chance": 0.1}])
+@pytest.mark.parametrize(
+    "metric",
+    [{"squared_influence": "hit", "chance": 0.1}, {"unit": "bytes", "reason": "float16 loses less than 1 point"}],
+)
 def test_a_metric_without_the_column_beside_its_own_is_not_tested(metric: dict[str, Any]) -> None:
     made = held(evaluation({"m": Metric(value=0.5, **metric)}, {"hit": HITS}))
     (found,) = compare(made, made).differences

@@ -59,31 +59,38 @@ def test_few_points_have_no_interval_and_equal_ones_no_value() -> None:
         rank_correlation(np.arange(2.0), np.arange(2.0), rng)
 
 
-FEW = [(12, 0.0), (12, 0.6)]
-ALL = [(n, rho) for n in (8, 12, 20, 50) for rho in (0.0, 0.3, 0.6, 0.9)]
+FEW = [(12, 0.0, 0.0), (12, 0.6, 0.0), (20, 0.0, 0.95)]
+ALL = [
+    *((n, rho, 0.0) for n in (8, 12, 20, 50) for rho in (0.0, 0.3, 0.6, 0.9)),
+    *((n, rho, third) for n in (20, 50) for third in (0.9, 0.95) for rho in (0.0, 0.3, 0.8)),
+]
 
 
 @pytest.mark.parametrize(
     ("laws", "n_simulations"), [(FEW, 100), pytest.param(ALL, 1000, marks=pytest.mark.slow)], ids=["few", "all"]
 )
 def test_the_interval_covers_and_raises_no_false_alarm(
-    laws: list[tuple[int, float]], n_simulations: int, monkeypatch: pytest.MonkeyPatch
+    laws: list[tuple[int, float, float]], n_simulations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of normal laws, whose correlation of ranks is known; the third quantity, if it correlates with both, is held fixed."""
     monkeypatch.setattr(module, "N_RESAMPLES", 1000)
     monkeypatch.setattr(module, "N_PERMUTATIONS", 1000)
     rng = np.random.default_rng(5)
-    for n, rho in laws:
-        truth = 6 / np.pi * np.arcsin(rho / 2)  # Spearman's of a normal law (Kruskal 1958)
+    for n, rho, third in laws:
+        rest = np.sqrt(1 - third**2)
+        both, one = 6 / np.pi * np.arcsin(np.array([third**2 + rest**2 * rho, third]) / 2)  # Kruskal 1958
+        truth = (both - one**2) / (1 - one**2)
         n_covered = n_alarms = 0
         for _ in range(n_simulations):
-            x, e = rng.normal(size=(2, n))
-            found = rank_correlation(x, rho * x + np.sqrt(1 - rho**2) * e, rng)
+            x, e, z = rng.normal(size=(3, n))
+            columns = [third * z + rest * each for each in (x, rho * x + np.sqrt(1 - rho**2) * e)]
+            found = rank_correlation(columns[0], columns[1], rng, z if third else None)
             low, high, _ = found.interval
-            assert low is not None and high is not None and found.p is not None
+            assert low is not None and high is not None and (found.p is None) == (third > 0)
             n_covered += low <= truth <= high
-            n_alarms += found.p <= 0.05
+            n_alarms += not low <= 0 <= high if found.p is None else found.p <= 0.05
         print(
-            f"n {n}, correlation {rho}: covered {n_covered / n_simulations:.3f}, p <= .05 {n_alarms / n_simulations:.3f}"
+            f"n {n}, correlation {rho}, {third} with a third: covered {n_covered / n_simulations:.3f}, excludes 0 {n_alarms / n_simulations:.3f}"
         )
         margin = 3 * (0.95 * 0.05 / n_simulations) ** 0.5
         assert n_covered / n_simulations > 0.93 - margin

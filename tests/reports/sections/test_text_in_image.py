@@ -99,5 +99,5 @@ def test_a_probe_is_held_against_the_prompts_and_only_a_test_says_more(evidence:
 
     assert "fooled less often than the prompts: in 1.0 % of 200 attacks, the prompts in 70.0 %" in told(less)
     assert "names the word's class in 1.0 % of cases, the prompts in 70.0 %" in told(less, **named)
-    assert "[−2.0, 4.0]), not significant. " in told(replace(less, value=0.01, low=-0.02, high=0.04))
+    assert "[−2.0, 4.0]). " in told(replace(less, value=0.01, low=-0.02, high=0.04))
     assert told(replace(less, value=1.0, low=None, high=None, n=1)).endswith("difference 100.0 pp.")

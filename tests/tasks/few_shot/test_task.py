@@ -79,7 +79,9 @@ def test_images_of_one_vector_a_class_are_named_right_with_one_label() -> None:
     assert values["zero_shot_acc1"].value == 1.0 and values["zero_shot_acc1"].n == 30
     reason = "reached with 1 label a class already: the accuracy of the probe is 100.0 %, that of the prompts 100.0 %"
     assert values["zero_shot_worth"].value is None
-    assert values["zero_shot_worth"].reason == f"{reason}, not significantly different"
+    assert (
+        values["zero_shot_worth"].reason == f"{reason}; difference 0.00 pp [−70.76, +70.76]"
+    )  # 1 - .025^(1/3) of three draws
     assert found.curves["linear_probe_acc1_by_labels"].x == [1.0, 2.0, 10.0]
 
 
@@ -189,15 +191,17 @@ def test_the_worth_is_interpolated_on_the_logarithm() -> None:
 def test_a_worth_beyond_the_labels_is_said_in_words() -> None:
     never = worth({"1": hits(0.2), "16": hits(0.5), "prompts": hits(0.9)})
     assert never.value is None and never.low is None
-    assert never.reason == (
-        "not reached with up to 16 labels a class: the accuracy of the probe is 50.0 % at most, that of the prompts 90.0 %"
+    assert str(never.reason).startswith(
+        "not reached with up to 16 labels a class: the accuracy of the probe is 50.0 % at most, that of the prompts 90.0 %;"
+        " difference −40.00 pp [−"
     )
     already = worth({"1": hits(0.6), "16": hits(0.9), "prompts": hits(0.3)})
-    assert already.reason == (
-        "exceeded with 1 label a class already: the accuracy of the probe is 60.0 %, that of the prompts 30.0 %"
+    assert str(already.reason).startswith(
+        "exceeded with 1 label a class already: the accuracy of the probe is 60.0 %, that of the prompts 30.0 %;"
+        " difference +30.00 pp [+"
     )
-    guessed = worth({"1": hits(0.05), "16": hits(0.9), "prompts": hits(0.2)})
-    assert guessed.value is None and str(guessed.reason).startswith("20.0 %, too close to chance (10.0 %)")
+    guessed = worth({"1": hits(0.05), "16": hits(0.9), "prompts": hits(0.15)})
+    assert guessed.value is None and str(guessed.reason).startswith("15.0 %, too close to chance (10.0 %)")
 
 
 def test_bounds_at_the_ends_are_open() -> None:
