@@ -38,8 +38,11 @@ class Done(NamedTuple):
     err: str
 
 
+Call = Callable[..., Done]
+
+
 @pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+def call(capfd: pytest.CaptureFixture[str]) -> Call:
     """Return a function that gives clipbench some arguments."""
 
     def call(*arguments: str | Path) -> Done:

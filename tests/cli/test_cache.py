@@ -2,20 +2,15 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.models.encoding.store import MODEL_FILE, Shelf
+from tests.cli.conftest import Call
 
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
-Call = Callable[..., "Done"]
 DAY = 86400
 
 

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas
@@ -18,12 +18,8 @@ from clipbench.comparison.compare import compare
 from clipbench.comparison.gate import Judged
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import SCHEMA_VERSION
+from tests.cli.conftest import Call, Done
 
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
-Call = Callable[..., "Done"]
-Damage = Callable[[Callable[[dict[str, Any]], None]], Path]
 COMMANDS = (
     ("show", "run"),
     ("report", "run", "-o", "report.html"),
@@ -69,7 +65,7 @@ def acc1(data: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def refused(done: "Done", message: str) -> bool:
+def refused(done: Done, message: str) -> bool:
     return done.status == 2 and done.err.count("\n") == 1 and message in done.err
 
 

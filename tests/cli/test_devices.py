@@ -6,17 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from PIL import Image
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
-    Command = Callable[..., Done]
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 COMMAND = ["run", "--workers", "0", "--no-report", "--thumbnails", "0"]
@@ -32,6 +26,7 @@ SLOW = """
 import time
 from clipbench.models.encoding import pipeline
 from clipbench.testing import ToyModel
+from tests.cli.conftest import Call
 
 
 class Slow(ToyModel):
@@ -236,7 +231,7 @@ def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_started(
-    call: "Command", monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    call: Call, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     done = call("run", *arguments)

@@ -1,13 +1,9 @@
 """`clipbench export` from the command line: where it writes, what it says, and one line for everything that is wrong."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,12 +11,7 @@ from clipbench import plugins
 from clipbench.results.export.formats import format_of
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import write_result
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
-
-Export = Callable[..., "Done"]
+from tests.cli.conftest import Call
 
 ANY_DATA = [name for name in plugins.names(plugins.EXPORTS) if name != "eval-results"]
 """The formats but one, which takes data of the Hub alone."""
@@ -52,7 +43,7 @@ def result(ref: str = "tiny", **metric: object) -> Result:
 
 
 @pytest.fixture
-def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Export) -> Export:
+def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
     """Return a function that gives the command some arguments, in a folder with the runs `run` and `other`."""
     monkeypatch.chdir(tmp_path)
     for name, ref in (("run", "tiny"), ("other", "large")):
@@ -67,7 +58,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("to", ANY_DATA)
-def test_a_file_holds_what_is_printed_and_is_replaced_whole(export: Export, tmp_path: Path, to: str) -> None:
+def test_a_file_holds_what_is_printed_and_is_replaced_whole(export: Call, tmp_path: Path, to: str) -> None:
     out = f"out{format_of(to).suffixes[0]}"
     (tmp_path / out).write_text("old")
     done = export("run", "--to", to, "-o", out)
@@ -79,7 +70,7 @@ def test_a_file_holds_what_is_printed_and_is_replaced_whole(export: Export, tmp_
         assert export("run", "--to", to).out == content.decode()
 
 
-def test_what_others_left_in_a_folder_is_not_lost(export: Export, tmp_path: Path) -> None:
+def test_what_others_left_in_a_folder_is_not_lost(export: Call, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     theirs = tmp_path / "theirs/imagenet1k__tiny_en_zeroshot_classification.json"
     theirs.write_text("{}")
@@ -90,25 +81,9 @@ def test_what_others_left_in_a_folder_is_not_lost(export: Export, tmp_path: Path
     assert theirs.read_text() == "{}" and files(tmp_path / "theirs") == [theirs.name]
 
 
-def test_a_nan_is_never_written(export: Export, tmp_path: Path) -> None:
+def test_a_nan_is_never_written(export: Call, tmp_path: Path) -> None:
     (tmp_path / "run/result.json").write_text(json.dumps(asdict(result(value=float("nan")))))
     for to in plugins.names(plugins.EXPORTS):
         done = export("run", "--to", to, "-o", f"a{format_of(to).suffixes[0]}")
         assert done.status == 2 and done.err.count("\n") == 1
         assert "evaluations[0].metrics.acc1.value is nan, expected a number): make the run again" in done.err
-
-
-def test_nothing_of_it_needs_torch(export: Export, tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom clipbench.cli import main\n"
-        "sys.modules['torch'] = None\n"
-        "from clipbench.results.export.formats import export, format_of\n"
-        f"for name in {ANY_DATA}:\n"
-        "    form, several = format_of(name), name in ('csv', 'parquet', 'clip_benchmark', 'markdown', 'latex')\n"
-        "    runs = [Path('run'), Path('other')] if several else [Path('run')]\n"
-        "    export(runs, name, Path('a' + form.suffixes[0]))\n"
-        "try:\n    main(['show', 'run', '--all'])\nexcept SystemExit as end:\n    assert not end.code\n"
-        "assert not {'open_clip', 'transformers'} & set(sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr

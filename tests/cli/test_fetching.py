@@ -5,25 +5,20 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from clipbench.cli import main
 from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
 from clipbench.results.run import read_run
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
+from tests.cli.conftest import Call
 
 ASKED = {"zero-shot": ["cifar-10"], "retrieval": ["flickr30k", "coco"], "modality-gap": ["coco"],
          "composition": ["sugarcrepe", "winoground"], "text-in-image": ["scam", "rta-100"], "long-caption": ["urban-1k"]}  # fmt: skip
 """A webdataset of labels, two of captions, files outside the Hub, parquet behind a gate and without, an archive, and two
 that only a person can get."""
 FETCHED = ["cifar-10", "coco", "sugarcrepe", "scam", "urban-1k"]
-
-
-Run = Callable[..., "Done"]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +50,7 @@ def world(hub: Any, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def run(call: Run, library_cache: Path) -> Run:
+def run(call: Call, library_cache: Path) -> Call:
     model = ("--model", "python:clipbench.testing:ToyModel", "--suite", "small.toml", "--data-root", "data")
     return lambda *arguments, tasks="all": call("run", *model, "--tasks", tasks, *arguments)
 
@@ -65,7 +60,7 @@ def bodies(hub: Any) -> list[str]:
 
 
 @pytest.mark.slow
-def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, run: Run, tmp_path: Path) -> None:
+def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, run: Call, tmp_path: Path) -> None:
     done = run("--yes", "--out", "out")
     assert done.status == 0, done.err
     assert done.out.splitlines()[-1] == "out/report.html" and Path("out/report.html").is_file()
@@ -92,7 +87,7 @@ def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, r
     assert "to fetch:" not in done.err
 
 
-def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, run: Run) -> None:
+def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, run: Call) -> None:
     done = run("--out", "out")
     assert (done.status, done.out, bodies(world)) == (3, "", [])
     assert not Path("data").exists() and not Path("out").exists()
@@ -116,7 +111,7 @@ def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, r
 
 @pytest.mark.parametrize("answer", [True, False])
 def test_on_a_terminal_there_is_one_question_for_all(
-    world: Any, run: Run, monkeypatch: pytest.MonkeyPatch, answer: bool
+    world: Any, run: Call, monkeypatch: pytest.MonkeyPatch, answer: bool
 ) -> None:
     asked: list[str] = []
 
@@ -132,7 +127,7 @@ def test_on_a_terminal_there_is_one_question_for_all(
     assert Path("data/urban-1k").exists() == answer
 
 
-def test_offline_asks_no_server_and_answers_in_one_screen(world: Any, run: Run) -> None:
+def test_offline_asks_no_server_and_answers_in_one_screen(world: Any, run: Call) -> None:
     done = run("--yes", "--offline", "--out", "out")
     assert (done.status, world.requests) == (3, [])
     assert len(done.err.splitlines()) <= 24
@@ -141,7 +136,7 @@ def test_offline_asks_no_server_and_answers_in_one_screen(world: Any, run: Run) 
 
 
 def test_a_network_that_goes_away_costs_what_is_left_and_the_same_command_goes_on(
-    world: Any, run: Run, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
+    world: Any, run: Call, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard, tasks = "data/train-00001-of-00002.parquet", "zero-shot,text-in-image@scam,long-caption"
     cut = hub_server.Fault(shard, "cut", after=700, times=1)
@@ -170,7 +165,7 @@ def _answers(*answers: str | None) -> Callable[[float], str | None]:
 
 
 def test_whatever_the_servers_do_it_is_in_one_table_and_got_over(
-    world: Any, run: Run, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
+    world: Any, run: Call, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
 
@@ -210,7 +205,7 @@ def test_whatever_the_servers_do_it_is_in_one_table_and_got_over(
     assert not any("cifar10" in path or "mscoco" in path for path in bodies(world)), "what had come stays"
 
 
-def test_a_limit_fetches_only_the_shards_that_hold_it(world: Any, run: Run) -> None:
+def test_a_limit_fetches_only_the_shards_that_hold_it(world: Any, run: Call) -> None:
     done = run("--yes", "--limit", "4", "--out", "out", "--no-report", "-v", tasks="retrieval@coco")
     assert done.status == 0, done.err
     assert re.search(r"^  coco, 1 of 2 shards +retrieval +\d+ kB", done.err, re.MULTILINE)
@@ -223,7 +218,7 @@ def test_a_limit_fetches_only_the_shards_that_hold_it(world: Any, run: Run) -> N
 
 
 def test_a_suite_that_may_fetch_only_so_much_fetches_nothing_if_it_has_become_more(
-    world: Any, call: Run, library_cache: Path
+    world: Any, call: Call, library_cache: Path
 ) -> None:
     suite = Path("small.toml").read_text()
     command = ("run", "--model", "python:clipbench.testing:ToyModel", "--suite", "small.toml", "--yes", "--no-report")

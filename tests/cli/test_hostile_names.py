@@ -4,15 +4,12 @@ import ast
 import importlib.util
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas
 import pytest
 
-from clipbench.cli import main
 from clipbench.comparison.formats import github, junit, markdown, terminal
 from clipbench.comparison.gate import Judged, Outcome
 from clipbench.comparison.records import Comparison, Refusal
@@ -20,6 +17,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
 from clipbench.results.run import read_run, write_result
 from clipbench.untrusted.terminal import json_text, log_line
+from tests.cli.conftest import Call
 
 NAME = (
     "red\x1b[2J\x1b]0;title\x07\x9b31m\r\x7fgreen\u202eback\u2066\n::stop-commands::x\n  ::error::y\u2028::debug::z"
@@ -27,25 +25,6 @@ NAME = (
 )
 STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
 COMMAND = re.compile(r"^\s*::|##\[|##vso\[|##teamcity\[", re.MULTILINE)
-
-
-class Printed(NamedTuple):
-    status: object
-    out: str
-    err: str
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Printed]:
-    """Return a function that runs the command line."""
-
-    def call(*arguments: object) -> Printed:
-        with pytest.raises(SystemExit) as ended:
-            main([str(each) for each in arguments])
-        out, err = capsys.readouterr()
-        return Printed(ended.value.code, out, err)
-
-    return call
 
 
 @pytest.fixture
@@ -118,9 +97,7 @@ def check(text: str) -> None:
     ],
     ids=lambda arguments: " ".join(each for each in arguments if each.isascii() and each.isprintable()) or "none",
 )
-def test_no_name_in_a_result_steers_what_shows_it(
-    runs: list[Path], call: Callable[..., Printed], arguments: list[str]
-) -> None:
+def test_no_name_in_a_result_steers_what_shows_it(runs: list[Path], call: Call, arguments: list[str]) -> None:
     shown = call(*(each.replace("{0}", str(runs[0])).replace("{1}", str(runs[1])) for each in arguments))
     assert "green" in shown.out + shown.err or arguments[-1].startswith("{0}/page") or "nothing" in arguments
     check(shown.out)
@@ -147,7 +124,7 @@ def test_annotations_are_the_only_commands_of_the_github_format() -> None:
 
 
 def test_what_a_run_prints_as_it_goes_on_is_harmless(
-    tmp_path: Path, call: Callable[..., Printed], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
@@ -167,7 +144,7 @@ def test_what_a_run_prints_as_it_goes_on_is_harmless(
     assert read_run(tmp_path / "out0").result.model["ref"] == reference
 
 
-def test_the_error_of_a_library_is_harmless(call: Callable[..., Printed], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_library_is_harmless(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (ClipbenchError(NAME), RuntimeError(NAME)):
 
         def fail(*_: object, error: Exception = error) -> None:

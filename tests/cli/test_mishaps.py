@@ -4,11 +4,10 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,12 +20,10 @@ from clipbench.models.options import LoadOptions
 from clipbench.results.run import read_run
 from clipbench.stats.measures import Fixed
 
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
 MODELS = """
 import os, signal, sys
 from clipbench.testing import ToyModel
+from tests.cli.conftest import Call, Done
 
 def toy(): return ToyModel()
 
@@ -68,9 +65,6 @@ class Terminated(Late):
 """
 
 
-Run = Callable[..., "Done"]
-
-
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Six captioned images, and models that misbehave."""
@@ -89,8 +83,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def run(world: Path, call: Run) -> Run:
-    def run(model: str, *arguments: str, out: str = "out") -> "Done":
+def run(world: Path, call: Call) -> Call:
+    def run(model: str, *arguments: str, out: str = "out") -> Done:
         given = ("--tasks", "retrieval@data.csv", "--thumbnails", "0", "--out", out)
         return call("run", "--model", f"python:mishaps:{model}", *given, *arguments)
 
@@ -105,7 +99,7 @@ def reason(folder: Path) -> str | None:
     ("model", "why"),
     {"Exits": "it called sys.exit(0)", "Ends": "it called os._exit(0)", "Closes": "GeneratorExit"}.items(),
 )
-def test_a_model_that_calls_exit_has_not_succeeded(world: Path, run: Run, model: str, why: str) -> None:
+def test_a_model_that_calls_exit_has_not_succeeded(world: Path, run: Call, model: str, why: str) -> None:
     done = run(model, "--no-report")
     assert done.status == 3, done.err
     assert reason(world / "out") == (
@@ -115,12 +109,12 @@ def test_a_model_that_calls_exit_has_not_succeeded(world: Path, run: Run, model:
         python.load("mishaps:ends_in_factory", LoadOptions())
 
 
-def test_a_model_that_moves_to_another_folder_does_not_move_the_run(world: Path, run: Run) -> None:
+def test_a_model_that_moves_to_another_folder_does_not_move_the_run(world: Path, run: Call) -> None:
     assert run("Moves", "--no-report").status == 0
     assert Path.cwd() == world and (world / "out/result.json").is_file()
 
 
-def test_a_full_disk_ends_the_run_and_not_only_a_model(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_the_run_and_not_only_a_model(world: Path, run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object, folder: Path) -> None:
         raise MachineError(f"cannot write {folder}: No space left on device")
 
@@ -130,7 +124,7 @@ def test_a_full_disk_ends_the_run_and_not_only_a_model(world: Path, run: Run, mo
     assert "measuring python:mishaps:toy" in done.err and "measuring python:mishaps:other" not in done.err
 
 
-def test_a_report_that_cannot_be_written_costs_no_run(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_that_cannot_be_written_costs_no_run(world: Path, run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clipbench.evaluation.session.report_writer", lambda: lambda runs, path: 1 / 0)
     done = run("toy", "--model", "python:mishaps:other")
     why = "report.html: ZeroDivisionError: division by zero (a bug in a section of the report: --traceback shows where)"
@@ -140,7 +134,7 @@ def test_a_report_that_cannot_be_written_costs_no_run(world: Path, run: Run, mon
 
 
 def test_an_evaluation_that_cannot_be_recorded_fails_alone(
-    world: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    world: Path, run: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless, fraction = Fixed(value=1.0, reason="", n=2**70), Fixed(value=1.0, reason="")
     evaluation = Evaluation(samples={"sample_id": np.array(["a"])}, measures={"m": endless})
@@ -160,7 +154,7 @@ def test_an_evaluation_that_cannot_be_recorded_fails_alone(
     ]
 
 
-def test_a_termination_is_an_interruption(world: Path, run: Run) -> None:
+def test_a_termination_is_an_interruption(world: Path, run: Call) -> None:
     done = run("Terminated")
     assert done.status == 130
     assert done.err.splitlines()[-1] == (
@@ -171,7 +165,7 @@ def test_a_termination_is_an_interruption(world: Path, run: Run) -> None:
     shutil.rmtree(world / "cache/store")
 
 
-def test_a_run_that_lacks_its_report_gets_it_by_the_same_command(world: Path, run: Run) -> None:
+def test_a_run_that_lacks_its_report_gets_it_by_the_same_command(world: Path, run: Call) -> None:
     assert run("toy").status == 0
     (world / "out/report.html").unlink()
     before = (world / "out/result.json").read_bytes()
@@ -186,7 +180,7 @@ def test_a_run_that_lacks_its_report_gets_it_by_the_same_command(world: Path, ru
 
 @pytest.mark.parametrize("what", ["out", "cache"])
 def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_encoded(
-    world: Path, run: Run, what: str, monkeypatch: pytest.MonkeyPatch
+    world: Path, run: Call, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (world / "file").touch()
     monkeypatch.setattr("clipbench.testing.ToyModel.encode_texts", toy_texts)
@@ -203,7 +197,7 @@ def toy_texts(_: object, texts: list[str]) -> np.ndarray:
     return np.ones((len(texts), 32), np.float32)
 
 
-def test_leftovers_of_an_interrupted_run_are_neither_believed_nor_in_the_way(world: Path, run: Run) -> None:
+def test_leftovers_of_an_interrupted_run_are_neither_believed_nor_in_the_way(world: Path, run: Call) -> None:
     digest = "0123456789abcdef" * 2
     for name in (
         f"thumbs/{digest}.webp",
@@ -225,7 +219,7 @@ def test_leftovers_of_an_interrupted_run_are_neither_believed_nor_in_the_way(wor
     }
 
 
-def test_a_small_image_that_cannot_be_written_is_no_small_image(world: Path, run: Run) -> None:
+def test_a_small_image_that_cannot_be_written_is_no_small_image(world: Path, run: Call) -> None:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,27 +1,23 @@
 """Runs with a sample of the queries: what they record and say, paired with each other, and refused beside those with other samples."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from clipbench.comparison.compare import compare
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
+from tests.cli.conftest import Call, Done
 
 N = 40
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: "Callable[..., Done]") -> "Callable[..., Done]":
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
     """Return a function that measures the vectors of a seed with some queries."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
 
-    def run(seed: int, params: str, out: str, *more: str, is_reversed: bool = False) -> "Done":
+    def run(seed: int, params: str, out: str, *more: str, is_reversed: bool = False) -> Done:
         draws, noise = np.random.default_rng(0), np.random.default_rng(seed)
         shown, owner = draws.standard_normal((N, 8)), np.arange(2 * N) % N
         images, texts = (part + noise.standard_normal(part.shape) for part in (shown, shown[owner]))
@@ -44,9 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: "Callable[..., Do
     return run
 
 
-def test_runs_with_the_same_queries_are_paired_whatever_the_order_and_others_end_with_3(
-    run: "Callable[..., Done]", call: "Callable[..., Done]"
-) -> None:
+def test_runs_with_the_same_queries_are_paired_whatever_the_order_and_others_end_with_3(run: Call, call: Call) -> None:
     for seed, params, out in (
         (1, "queries = 20", "one"),
         (2, "queries = 20", "two"),

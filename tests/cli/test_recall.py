@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,9 +12,7 @@ from clipbench.models.encoding import embedder, recall
 from clipbench.models.options import LoadOptions
 from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results.run import read_run
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
+from tests.cli.conftest import Call
 
 TASKS = ("--tasks", "zero-shot,retrieval,long-caption", "--suite", "scenes", "--limit", "12", "--thumbnails", "0")
 
@@ -34,7 +32,7 @@ def measured(folder: Path) -> dict[str, Any]:
 def test_a_run_whose_vectors_are_stored_loads_no_model(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    call: "Callable[..., Done]",
+    call: Call,
     save: Callable[[Path, int], Path],
 ) -> None:
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))

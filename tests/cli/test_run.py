@@ -2,12 +2,10 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +13,9 @@ from PIL import Image
 
 from clipbench.results.run import read_run
 
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
 TOY = """
 from clipbench.testing import ConstantModel, ToyModel
+from tests.cli.conftest import Call, Done
 
 def toy(**options):
     return ToyModel(fingerprint="toy" + repr(options))
@@ -52,15 +48,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(call: Callable[..., "Done"]) -> Callable[..., "Done"]:
-    def run(*arguments: str, model: str = "python:toymodels:toy", command: str = "run") -> "Done":
+def run(call: Call) -> Call:
+    def run(*arguments: str, model: str = "python:toymodels:toy", command: str = "run") -> Done:
         return call(command, *(("--model", model) if command == "run" else ()), *arguments)
 
     return run
 
 
 ALL = "zero-shot@all.jsonl,retrieval@all.jsonl,modality-gap@all.jsonl"
-Run = Callable[..., "Done"]
 
 
 def metrics(folder: Path) -> dict[str, dict[str, Any]]:
@@ -68,15 +63,9 @@ def metrics(folder: Path) -> dict[str, dict[str, Any]]:
     return {f"{e['task']}/{name}": metric for e in result["evaluations"] for name, metric in e["metrics"].items()}
 
 
-def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> None:
+def test_a_run_writes_its_folder(world: Path, run: Call) -> None:
     done = run("--tasks", ALL, "--out", "out")
     assert done.status == 0
-    assert "zero-shot@all.jsonl  12 images; 12 images encoded, 3 texts encoded; " in done.err
-    head, *rows, folded, where, report = done.out.splitlines()
-    assert head.split("  ")[0] == "task" and [row.split()[0] for row in rows] == ALL.split(",")
-    assert re.fullmatch(r"zero-shot@all.jsonl +acc1 +\d+\.\d % +\[.*\] +33.3 %", rows[0])
-    assert re.fullmatch(r"\d+ more metrics, \d+ notes: -v, or clipbench show out --all", folded)
-    assert (where, report) == ("results in out", "out/report.html")
     written = {str(path.relative_to(world / "out")) for path in (world / "out").rglob("*") if path.is_file()}
     assert {
         "result.json",
@@ -110,7 +99,7 @@ def test_a_run_writes_its_folder_and_says_its_numbers(world: Path, run: Run) -> 
     assert set(pairs["caption"]) <= set(of_captions["caption"])
 
 
-def test_a_sign_that_the_terminal_lacks_is_written_as_an_escape(world: Path, run: Run) -> None:
+def test_a_sign_that_the_terminal_lacks_is_written_as_an_escape(world: Path, run: Call) -> None:
     assert run("--tasks", "zero-shot@all.jsonl", "--out", "out", "--no-report").status == 0
     command = [sys.executable, "-c", "from clipbench.cli import main; main()", "compare", "out", "out", "-v"]
     western = {**os.environ, "PYTHONIOENCODING": "latin-1"}
@@ -118,22 +107,12 @@ def test_a_sign_that_the_terminal_lacks_is_written_as_an_escape(world: Path, run
     assert done.returncode == 0 and b"ece \\u2193" in done.stdout and not done.stderr
 
 
-def test_a_constant_model_scores_exactly_chance_on_every_metric_that_has_one(world: Path, run: Run) -> None:
+def test_a_constant_model_scores_exactly_chance_on_every_metric_that_has_one(world: Path, run: Call) -> None:
     assert run("--tasks", ALL, "--out", "out", model="python:toymodels:constant").status == 0
     with_chance = {name: metric for name, metric in metrics(world / "out").items() if metric["chance"] is not None}
     assert len(with_chance) >= 14
     for name, metric in with_chance.items():
         assert metric["value"] == pytest.approx(metric["chance"], abs=1e-12), name
-
-
-def test_unreadable_images_may_be_skipped_and_are_listed(world: Path, run: Run) -> None:
-    (world / "images/cat/0.png").write_bytes(b"no image")
-    done = run("--tasks", "zero-shot@images,retrieval@all.jsonl", "--out", "out", "--on-bad-image", "skip")
-    assert done.status == 0
-    for evaluation in read_run(world / "out").result.evaluations:
-        assert evaluation.dataset.n_samples == 11
-        assert any("1 of 12 images could not be read" in note for note in evaluation.notes)
-        assert any("0.png" in note for note in evaluation.notes)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +123,7 @@ def test_unreadable_images_may_be_skipped_and_are_listed(world: Path, run: Run) 
     ],
 )
 def test_all_tasks_on_vectors_are_those_that_the_vectors_allow(
-    world: Path, run: Run, arrays: list[str], measured: list[str], reason: str
+    world: Path, run: Call, arrays: list[str], measured: list[str], reason: str
 ) -> None:
     write_vectors(world / "vectors.npz", *arrays)
     done = run("--tasks", "all", "--out", "out", model="embeddings:vectors.npz")
@@ -162,7 +141,7 @@ def write_vectors(path: Path, *names: str, seed: int = 0) -> None:
     np.savez(path, allow_pickle=False, images=rng.normal(size=(12, 4)), **{name: arrays[name] for name in names})
 
 
-def test_a_bug_in_a_model_is_one_line_and_its_traceback_is_shown_on_request(world: Path, run: Run) -> None:
+def test_a_bug_in_a_model_is_one_line_and_its_traceback_is_shown_on_request(world: Path, run: Call) -> None:
     buggy = "    model = ToyModel()\n    model.encode_texts = lambda texts: 1 / 0\n    return model\n"
     (world / "toymodels.py").write_text(f"{TOY}\ndef buggy():\n{buggy}")
     arguments = ("--tasks", "zero-shot@images", "--out", "out")

@@ -1,8 +1,6 @@
 """Runs over the same samples in another order: paired by id where there are ids, refused where there are none."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,16 +8,11 @@ import pytest
 from clipbench.comparison.compare import compare
 from clipbench.comparison.records import Flips
 from clipbench.results.matching import OTHER_ORDER
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
-
-Command = Callable[..., "Done"]
+from tests.cli.conftest import Call
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Command) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
 
@@ -50,7 +43,7 @@ TASKS = ("--tasks", "zero-shot,retrieval,modality-gap")
 BACKWARDS = list(range(10))[::-1]
 
 
-def test_the_same_samples_in_another_order_are_paired_by_id_and_a_note_says_so(command: Command) -> None:
+def test_the_same_samples_in_another_order_are_paired_by_id_and_a_note_says_so(command: Call) -> None:
     vectors("base.npz", list(range(10)), has_ids=True)
     vectors("same.npz", BACKWARDS, has_ids=True)
     vectors("other.npz", BACKWARDS, has_ids=True, noise=1.0)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -13,12 +12,8 @@ from PIL import Image
 from clipbench.data import images
 from clipbench.models.encoding import embedder
 from clipbench.results.run import read_run
+from tests.cli.conftest import Call
 
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
-
-Command = Callable[..., "Done"]
 Save = Callable[[Path, int], Path]
 
 
@@ -31,13 +26,13 @@ def world(world: Path, save: Save) -> Path:
 
 
 @pytest.fixture
-def run(world: Path, call: Command) -> Command:
+def run(world: Path, call: Call) -> Call:
     given = ("--tasks", "retrieval@data.csv", "--device", "cpu")
     return lambda *arguments, model="train/step-*": call("run", "--model", model, *given, *arguments)
 
 
 def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(
-    world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+    world: Path, run: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched: list[object] = []
 
@@ -67,7 +62,7 @@ def test_a_pattern_is_a_series_in_natural_order_with_one_report_and_a_table(
 
 
 def test_images_are_read_and_decoded_once_for_all_checkpoints_with_the_numbers_of_single_runs(
-    world: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+    world: Path, run: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, opened = list[str](), list[str]()
     examine, open_ = images.FileImage.examine, images.FileImage.open
@@ -99,7 +94,7 @@ def test_images_are_read_and_decoded_once_for_all_checkpoints_with_the_numbers_o
         assert (world / f"out/step-{step}" / file).read_bytes() == (world / f"single-{step}" / file).read_bytes()
 
 
-def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: Command) -> None:
+def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: Call) -> None:
     run("--out", "out", model="train/step-?")
     before = {path: path.read_bytes() for path in (world / "out").glob("*/result.json")}
     assert len(before) == 2
@@ -111,9 +106,7 @@ def test_the_same_command_goes_on_and_keeps_what_is_finished(world: Path, run: C
     assert (world / "out/step-10/result.json").is_file()
 
 
-def test_other_weights_under_the_same_name_are_refused_and_the_others_go_on(
-    world: Path, save: Save, run: Command
-) -> None:
+def test_other_weights_under_the_same_name_are_refused_and_the_others_go_on(world: Path, save: Save, run: Call) -> None:
     run("--out", "out", "--no-report")
     shutil.rmtree(world / "train/step-2")
     save(world / "train/step-2", 77)

@@ -1,22 +1,11 @@
 """`clipbench show` from the command line: what `run` printed, whose numbers they are, and what is missing."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
 
 from clipbench.cli.tables import evaluation_lines
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord
-from clipbench.results.run import write_result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, SlicesRecord
 from clipbench.stats.intervals import wilson
 
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
-
-
-Call = Callable[..., "Done"]
 ENCODED = {"images": 3, "texts": 4, "stored_images": 5, "stored_texts": 6}
 RETRIEVAL = EvaluationRecord(
     task="retrieval",
@@ -33,15 +22,6 @@ RETRIEVAL = EvaluationRecord(
     },
     controls={"tie_rate": Metric(value=0.0, n=5000)},
     notes=["captions as they stand"],
-)
-RESULT = Result(
-    clipbench_version="9.1",
-    created="2026-11-24T12:34:56+00:00",
-    command=["clipbench", "run", "--model", "vit-b-32"],
-    seed=3,
-    environment={"torch": "2.9"},
-    model={"ref": "vit-b-32", "id": "open_clip:ViT-B-32/openai", "fingerprint": "f00", "n_parameters": 151277313},
-    evaluations=[RETRIEVAL],
 )
 
 
@@ -65,13 +45,3 @@ def test_subsets_have_their_titles_and_a_group_is_called_worst_only_if_tests_tel
     assert "lowest sw 48.0 %" in lines(de=50.0, sw=48.0)
     assert "worst sw 8.0 %" in lines(de=50.0, sw=8.0, fr=60.0)
     assert "lowest sw 8.0 %" in lines(de=50.0, sw=8.0, fr=10.0)
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
-    """Return a function that runs a command in a folder with the run `run`."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "run").mkdir()
-    write_result(RESULT, tmp_path / "run")
-
-    return call

@@ -6,22 +6,18 @@ import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from clipbench.cli import main
 from clipbench.cli.main import COMMANDS
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
+from tests.cli.conftest import Call
 
 termios = pytest.importorskip("termios")
 import fcntl
 
 WIDTHS = (40, 60, 80, 120)
-Call = Callable[..., "Done"]
 Terminal = Callable[..., str]
 
 

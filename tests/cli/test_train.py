@@ -6,22 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
+from tests.cli.conftest import Call
 
 QUICK = ("--steps", "2", "--batch-size", "8", "--workers", "0", "--device", "cpu")
-
-
-Command = Callable[..., "Done"]
 
 
 @pytest.fixture
@@ -38,11 +32,11 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command(data: Path, call: Command) -> Command:
+def command(data: Path, call: Call) -> Call:
     return partial(call, "train")
 
 
-def test_a_run_leaves_a_log_and_checkpoints_and_says_where(command: Command) -> None:
+def test_a_run_leaves_a_log_and_checkpoints_and_says_where(command: Call) -> None:
     done = command("--data", "captions.csv", "--out", "run", *QUICK)
     assert done.status == 0
     assert done.out == "checkpoint in run/step-2\n"
@@ -52,7 +46,7 @@ def test_a_run_leaves_a_log_and_checkpoints_and_says_where(command: Command) -> 
     assert (arguments["batch_size"], arguments["arch"], arguments["lr"]) == (8, "tiny", 5e-4)
 
 
-def test_a_run_is_resumed_with_its_own_arguments(command: Command) -> None:
+def test_a_run_is_resumed_with_its_own_arguments(command: Call) -> None:
     command("--data", "captions.csv", "--out", "run", "--lr", "0.002", "--loss", "siglip", *QUICK)
     assert command("--resume", "--out", "run", "--quiet") == (0, "", "")
     done = command("--resume", "--out", "run", "--lr", "0.001")

@@ -9,14 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.cli import main
-
-
-def test_a_folder_that_is_not_there_is_an_error_of_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        main(["view", str(tmp_path / "nothing"), "--no-open"])
-    assert end.value.code == 2 and "there is no folder" in capsys.readouterr().err
-
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for children")

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,20 +22,17 @@ from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results import trackers
 from clipbench.results.run import read_run
 from clipbench.training.history import read_history
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Done
+from tests.cli.conftest import Call, Done
 
 ROOT = Path(__file__).parents[2]
 
 
-Command = Callable[..., "Done"]
 Save = Callable[[Path, int], Path]
 
 
 @pytest.fixture
-def watch(world: Path, call: Command) -> Command:
-    def watch(*arguments: str, folder: str = "train", tasks: str = "retrieval@data.csv") -> "Done":
+def watch(world: Path, call: Call) -> Call:
+    def watch(*arguments: str, folder: str = "train", tasks: str = "retrieval@data.csv") -> Done:
         given = ("--tasks", tasks, "--device", "cpu", "--out", "out", "--interval", "0.05")
         return call("run", "--watch", folder, *given, *arguments)
 
@@ -65,10 +61,10 @@ def nothing() -> None: ...
 
 
 @pytest.fixture
-def watch_while(watch: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+def watch_while(watch: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Return a function that watches every minute, by a clock of its own, while some steps of a training are done."""
 
-    def call(steps: Sequence[Callable[[], object]], *arguments: str) -> "Done":
+    def call(steps: Sequence[Callable[[], object]], *arguments: str) -> Done:
         monkeypatch.setattr(watching, "time", Clock(*steps))
         return watch("--interval", "60", "--no-report", *arguments)
 
@@ -87,7 +83,7 @@ def save_long_ago(world: Path, save: Save) -> None:
             os.utime(file, (an_hour_ago, an_hour_ago))
 
 
-def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Path, save: Save, watch: Command) -> None:
+def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Path, save: Save, watch: Call) -> None:
     save_long_ago(world, save)
     done = watch("--idle", "0")
     assert done.status == 0, done.err
@@ -104,7 +100,7 @@ def test_what_is_there_is_measured_once_with_a_line_and_a_joint_report(world: Pa
 
 
 def test_a_tracker_gets_all_checkpoints_as_one_run_at_their_steps(
-    world: Path, save: Save, watch: Command, monkeypatch: pytest.MonkeyPatch
+    world: Path, save: Save, watch: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, logged = [], []
 
@@ -128,7 +124,7 @@ def test_a_tracker_gets_all_checkpoints_as_one_run_at_their_steps(
     assert logged[2][2] == ["result.json"]
 
 
-def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, save: Save, watch_while: Command) -> None:
+def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, save: Save, watch_while: Call) -> None:
     ready = [save(world / f"made/step-{step}", step) for step in (1, 2)]
     copies = [partial(shutil.copytree, path, world / "train" / path.name) for path in ready]
     done = watch_while([copies[0], nothing, copies[1]], "--idle", "2")
@@ -137,7 +133,7 @@ def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, save: S
     assert [line.split()[0] for line in done.out.splitlines()] == ["step-1", "step-2"]
 
 
-def test_a_growing_checkpoint_is_left_until_it_stands_still(world: Path, save: Save, watch_while: Command) -> None:
+def test_a_growing_checkpoint_is_left_until_it_stands_still(world: Path, save: Save, watch_while: Call) -> None:
     target = save(world / "train/step-1", 1) / "model.safetensors"
     weights = target.read_bytes()
     target.write_bytes(weights[:100])
@@ -147,7 +143,7 @@ def test_a_growing_checkpoint_is_left_until_it_stands_still(world: Path, save: S
     assert measured(world) == {"step-1"}
 
 
-def test_once_leaves_out_what_is_still_being_written(world: Path, save: Save, watch_while: Command) -> None:
+def test_once_leaves_out_what_is_still_being_written(world: Path, save: Save, watch_while: Call) -> None:
     target = save(world / "train/step-1", 1) / "model.safetensors"
     done = watch_while([lambda: os.utime(target, ns=(time.time_ns(), time.time_ns()))], "--idle", "0")
     assert done.status == 3 and "train/step-1 is still being written: left out" in done.err
@@ -155,7 +151,7 @@ def test_once_leaves_out_what_is_still_being_written(world: Path, save: Save, wa
 
 
 def test_a_damaged_checkpoint_is_told_once_and_tried_again_when_it_changes(
-    world: Path, save: Save, watch_while: Command
+    world: Path, save: Save, watch_while: Call
 ) -> None:
     target = save(world / "train/step-1", 1) / "model.safetensors"
     save(world / "train/step-2", 2)
@@ -185,7 +181,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_checkpoint_that_is_rewritten_while_it_is_read_is_read_again(
-    world: Path, save: Save, watch: Command, after: bool, monkeypatch: pytest.MonkeyPatch
+    world: Path, save: Save, watch: Call, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = save(world / "train/step-1", 1)
     other = (save(world / "made/step-1", 2) / "model.safetensors").read_bytes()
@@ -199,7 +195,7 @@ def test_a_checkpoint_that_is_rewritten_while_it_is_read_is_read_again(
 
 @pytest.mark.parametrize("name", ["step-1", "checkpoint-1"])
 def test_a_checkpoint_that_is_taken_away_ends_nothing(
-    world: Path, save: Save, watch: Command, name: str, monkeypatch: pytest.MonkeyPatch
+    world: Path, save: Save, watch: Call, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = save(world / "train" / name, 1)
     save(world / "train/step-2", 2)
@@ -237,7 +233,7 @@ def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, sav
 
 
 def test_the_training_loop_of_the_documentation_runs_and_is_watched(
-    world: Path, watch: Command, arch: str, monkeypatch: pytest.MonkeyPatch
+    world: Path, watch: Call, arch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (ROOT / "docs/training-history.md").read_text(encoding="utf-8")
     ((name, code),) = re.findall(r"^```python file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

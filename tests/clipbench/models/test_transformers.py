@@ -26,7 +26,6 @@ from clipbench.models.protocol import Model
 from tests.clipbench.models.small_models import same
 
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}
-CLIP_TEXT = {"hidden_size": 32, "intermediate_size": 128, **SHAPE}
 CLIP_VISION = {"hidden_size": 64, "intermediate_size": 256, "image_size": 32, "patch_size": 8, **SHAPE}
 SIGLIP_TEXT = {
     "hidden_size": 32,
@@ -43,13 +42,6 @@ SIGLIP_VISION = {"hidden_size": 32, "intermediate_size": 64, "image_size": 32, "
 
 def save_clip(folder: Path, small_models: ModuleType, **text: object) -> Path:
     return Path(small_models.transformers_clip(folder, **text))
-
-
-def clip_model(text: dict[str, Any]) -> Any:
-    config = transformers.CLIPConfig(
-        text_config={**CLIP_TEXT, **text}, vision_config=CLIP_VISION, projection_dim=24, logit_scale_init_value=4.0
-    )
-    return transformers.CLIPModel(config)
 
 
 def clip_processor() -> Any:

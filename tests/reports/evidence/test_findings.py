@@ -99,7 +99,3 @@ def test_a_task_without_a_section_is_told_by_its_headlines() -> None:
 def test_a_name_cannot_turn_the_direction_of_its_sentence() -> None:
     (found,) = findings(evaluation("zero-shot", {}, status="failed", reason="\u202eno"))
     assert found.text == "Failed: zero-shot@here – \N{FIRST STRONG ISOLATE}\u202eno\N{POP DIRECTIONAL ISOLATE}"
-
-
-FACTS = {"n": 900, "chance": 0.5, "higher_is_better": True}
-BAD, GOOD = Metric(value=0.2, low=0.15, high=0.25, **FACTS), Metric(value=0.9, low=0.88, high=0.92, **FACTS)  # type: ignore[arg-type]

@@ -200,35 +200,6 @@ def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
     assert "taken for" not in Words(text).text.lower()  # of which of the two, the name does not tell
 
 
-Changed = Callable[[str, Sequence[Mapping[str, Any]], str], tuple[str, list[str]]]
-
-
-@pytest.fixture
-def changed(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> Changed:
-    """Return a function that tells what a page says of samples that only the candidate is right on."""
-
-    def tell(task: str, columns: Sequence[Mapping[str, Any]], metric: str) -> tuple[str, list[str]]:
-        runs = []
-        for right, own, name in zip((np.zeros(N), np.ones(N)), columns, ("old", "new"), strict=True):
-            samples = {
-                "sample_id": np.array([f"s{k:03}" for k in range(N)], object),
-                "image": np.array(["a" * 32] * N, object),
-                metric: right,
-                **{column: np.array([value] * N) for column, value in own.items()},
-            }
-            found = Metric(value=float(right.mean()), n=N, column=metric, higher_is_better=True)
-            runs.append(make_run({f"{task}@birds": {"samples": samples, "metrics": {metric: found}}}, name=name))
-            parts.write_thumbnails(runs[-1].folder, ["a" * 32, "b" * 32])
-        page = written(runs, tmp_path / "page.html")
-        words = Words(page)
-        card = re.search(r'<li data-sample="s000">.*?</li>', page, re.DOTALL)
-        assert "Right now, wrong before\n\n200 samples of" in words.text and card is not None
-        images = [str(attributes["alt"]) for tag, attributes in words.tags if tag == "img"]
-        return Words(card[0]).text, images[:2]
-
-    return tell
-
-
 def test_results_without_samples_are_a_table_of_values(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
     base, _ = pair()
     found = compare(base, Values(label="theirs", values={"zero-shot@birds/acc1": 0.25}))

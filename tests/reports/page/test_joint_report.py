@@ -43,12 +43,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> li
     return made
 
 
-@pytest.fixture(scope="module")
-def joint(tmp_path_factory: pytest.TempPathFactory, runs: list[Run]) -> dict[str, str]:
-    """Return the sections of the report of both."""
-    return sections(tmp_path_factory.mktemp("joint"), *runs)
-
-
 def by_model(section: str) -> list[str]:
     """Return what is of all models, then what is of each."""
     return re.split(r'<div data-model="\d">\s*<details', section)

@@ -1,7 +1,6 @@
 """Several label sets of the same images: each is shown as it would be alone, and says which it is."""
 
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +19,6 @@ from clipbench_reports.evidence.evidence import (
     label_sets,
 )
 from clipbench_reports.figures import zero_shot
-from clipbench_reports.page.report import write_report
 from clipbench_reports.sections import zero_shot as tables
 from clipbench_reports.sections.section import load_section
 
@@ -35,17 +33,6 @@ def by_set(parts: SimpleNamespace) -> dict[str, dict[str, Any]]:
     """Return the parts of two label sets of 400 images, of 10 and of 90 classes."""
     rng = np.random.default_rng(0)
     return {"kind": parts.zero_shot(rng, parts.classes, n=400), "colour_kind": parts.zero_shot(rng, PAIRS, n=400)}
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Callable[..., str]:
-    """Return a function that writes the report of some runs and gives its body without styles."""
-
-    def make(*runs: Run) -> str:
-        write_report(runs, tmp_path / "report.html")
-        return (tmp_path / "report.html").read_text(encoding="utf-8").partition("<body>")[2]
-
-    return make
 
 
 BySet = dict[str, dict[str, Any]]

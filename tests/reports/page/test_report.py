@@ -3,8 +3,6 @@
 import base64
 import hashlib
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -209,31 +207,6 @@ def test_a_run_in_which_nothing_could_be_measured_still_has_a_report(make_run: M
     page = report(make_run(missing, model={"ref": "tiny"}))
     assert "imagenet is gated" in page.all("section")[0].text
     assert "not known" in page.text
-
-
-NO_TORCH = """
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "open_clip", "transformers", "datasets", "sklearn", "scipy", "matplotlib"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-from clipbench.cli import main
-sys.exit(main(["report", *sys.argv[1:]]))
-"""
-
-
-def test_a_report_is_made_without_torch_and_below_five_megabytes(
-    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path
-) -> None:
-    run = make_run()
-    parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(100)], side=128)
-    given = [str(run.folder), "-o", str(tmp_path / "report.html")]
-    done = subprocess.run([sys.executable, "-c", NO_TORCH, *given], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
 
 def checkpoints(make_run: MakeRun, parts: SimpleNamespace, steps: tuple[int | None, ...]) -> list[Run]:

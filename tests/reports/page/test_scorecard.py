@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run
@@ -54,28 +53,6 @@ def test_what_belongs_to_no_metric_is_said_of_the_evaluation_where_it_has_a_titl
         ("ties", "12.5 %"),
         ("same words (attributes swapped)", "100.0 %"),
     ]
-
-
-@pytest.fixture
-def evaluation(parts: SimpleNamespace) -> dict[str, dict[str, object]]:
-    """Return an evaluation with controls of a metric, of none, and of an older run."""
-    values = {"swap/shorter_caption": 0.52, "swap/same_words": 1.0, "tie_rate": 0.0, "mine": 0.3}
-    controls = {name: parts.fraction(value, 100) for name, value in values.items()}
-    for name, title, owners in (
-        ("swap/shorter_caption", "Always the shorter caption", ["swap/text_acc"]),
-        ("swap/same_words", "Same words", ["swap/text_acc"]),
-        ("tie_rate", "Ties", []),
-    ):
-        controls[name] = replace(controls[name], title=title, control_of=owners)
-    return {
-        "composition@scenes": {
-            "metrics": {
-                "swap/text_acc": parts.fraction(0.5, 100, chance=0.5),
-                "twin": Metric(value=0.9, unit="cosine"),
-            },
-            "controls": controls,
-        }
-    }
 
 
 def test_each_evaluation_and_label_set_has_one_headline_row_and_the_others_are_folded(

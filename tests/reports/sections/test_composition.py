@@ -1,24 +1,13 @@
 """composition in the report: what the figures, the table and the sentences say of what a run holds."""
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
-import pytest
-
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
-from clipbench.results.run import Run
-from clipbench_reports.evidence.evidence import Evidence
 from clipbench_reports.sections.composition import findings
-
-MakeRun = Callable[..., Run]
 
 
 def fraction(value: float, chance: float, n: int = 250, half: float = 0.05) -> Metric:
     return Metric(value=value, low=value - half, high=value + half, chance=chance, n=n, higher_is_better=True)
 
 
-TITLES = {"swap_att": "Colours swapped"}
 METRICS = {
     "macro/text_acc": fraction(0.5, 0.25),
     "micro/text_acc": fraction(0.5, 0.25, 500),
@@ -31,36 +20,6 @@ METRICS = {
     "twin_cosine": Metric(value=0.98, unit="cosine"),
     "other_cosine": Metric(value=0.2, unit="cosine"),
 }
-
-
-def samples(n: int = 40) -> dict[str, np.ndarray]:
-    draws = np.random.default_rng(0)
-    return {
-        "sample_id": np.array([f"i{k}" for k in range(n)], object),
-        "subset": np.array(["swap_att", "count"] * (n // 2), object),
-        "caption": np.array([f"a red cup {k}" for k in range(n)], object),
-        "preferred": np.array([f"a blue cup {k}" for k in range(n)], object),
-        "text_margin": np.arange(-n // 2, n // 2) / 100,
-        "swap_att/text_acc": np.where(np.arange(n) % 2 == 0, np.arange(n) >= n // 2, np.nan),
-        "count/text_acc": np.where(np.arange(n) % 2 == 1, np.arange(n) >= n // 2, np.nan),
-        "twin_cosine": draws.uniform(0.9, 1.0, n),
-        "other_cosine": draws.uniform(-0.3, 0.6, n),
-    }
-
-
-def parts(**changes: Any) -> dict[str, Any]:
-    return {"samples": samples(), "metrics": METRICS, "subsets": TITLES, **changes}
-
-
-@pytest.fixture
-def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
-    """Return a function that keeps the parts of one evaluation in a run and gives it as evidence."""
-
-    def make(**changes: Any) -> Evidence:
-        run = make_run({"composition@scenes": parts(**changes)})
-        return Evidence(run, run.result.evaluations[0])
-
-    return make
 
 
 def record(metrics: dict[str, Metric]) -> EvaluationRecord:

@@ -1,9 +1,6 @@
 """Items looked for in vain are shown with what came first instead, and a misjudged fact where its captions part."""
 
-import re
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +8,6 @@ import pytest
 
 from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import NotAsked
-from clipbench_reports.page.report import write_report
 from clipbench_reports.sections.gallery import Fact, Failure, Gallery
 from clipbench_reports.sections.long_caption import misjudged
 from clipbench_reports.sections.retrieval import unfound
@@ -83,41 +79,3 @@ def test_a_direction_that_was_not_asked_has_nothing_to_say(hang: Callable[..., G
         hang(unfound("image_image"), **recorded())
     with pytest.raises(NotAsked):
         hang(misjudged, **recorded())
-
-
-def probed() -> dict[str, Any]:
-    """Return a query and three items of the position probe: right, wrong and tied."""
-    start = "The sky is blue and nothing moves. " * 20
-    return {
-        "image": ["a" * 32] * 4,
-        "sample_id": ["query", "p/0", "p/1", "p/2"],
-        "direction": ["image_retrieval", *["position"] * 3],
-        "place": ["", "late", "late", "beyond"],
-        "fact_token": [NAN, 60.0, 61.0, 90.0],
-        "margin": [-5.0, 0.1, -0.02, 0.0],
-        "caption": ["a query", *[f"{start}There is a red cube."] * 3],
-        "chosen_caption": ["", *[f"{start}There is a red cone."] * 3],
-        "right_cosine": [0.1, 0.5, 0.5, 0.5],
-        "chosen_cosine": [0.4, 0.4, 0.52, 0.5],
-    }
-
-
-def test_hostile_words_are_words_on_the_page(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> None:
-    hostile = parts.hostile
-    table = recorded(caption=[hostile] * 4, chosen_caption=[hostile] * 4)
-    probe = {
-        name: [hostile if isinstance(each, str) and name != "direction" else each for each in column]
-        for name, column in probed().items()
-    }
-    run = make_run(
-        {
-            "retrieval@data": {"samples": {name: np.array(column) for name, column in table.items()}},
-            "long-caption@data": {"samples": {name: np.array(column) for name, column in probe.items()}},
-        }
-    )
-    write_report([run], tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    body = page.partition("<body")[2]
-    assert body.count("&lt;script&gt;alert") >= 4 and '<script>alert("1")' not in body
-    for words in re.findall(r"<dd>(.*?)</dd>", body, re.DOTALL):
-        assert re.fullmatch(r'<bdi(?: data-whole="[^"<]*")?>[^<]*</bdi>', words, re.DOTALL)

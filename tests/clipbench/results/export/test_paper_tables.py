@@ -27,13 +27,6 @@ def latex(*runs: Run) -> str:
     return format_of("latex").render(runs).content.decode()
 
 
-def cells(text: str) -> dict[str, list[str]]:
-    """Return the cells of Markdown's tables by their first, read as GitHub does: a bar with a backslash is none."""
-    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
-    assert len({len(row) for row in rows}) == 1
-    return {row[0].strip(): [re.sub(r"\\(\W)", r"\1", cell).strip() for cell in row[1:]] for row in rows}
-
-
 def test_markdown_shows_hostile_names_as_they_are(make_run: MakeRun, record: Record) -> None:
     hostile = "a|b <img src=x> *c* _d_ `e` [f](g) \\| &amp; \n# h"
     run = make_run(evaluations=[record("zero-shot", "d", {hostile: Metric(value=0.5, n=3)})], model={"ref": hostile})
