@@ -21,7 +21,6 @@ from clipbench.errors import ClipbenchError
 from clipbench.evaluation.plan import plan
 from clipbench.models.adapters.vector_arrays import read_arrays
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints, read_json
-from clipbench.models.encoding.store import Shelf
 from clipbench.models.options import LoadOptions
 from clipbench.models.reference import resolve
 from clipbench.results.other_tools import open_results
@@ -391,18 +390,6 @@ def test_a_name_of_an_array_that_is_no_text_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("im\x1bages\udcff".encode("utf-8", "surrogateescape").decode("latin-1") + ".npy", b"x")
     refused(lambda: read_arrays(tmp_path / "x.npz"), "x.npz")
-
-
-@pytest.mark.parametrize(
-    "content", [b"", HUGE, HUGE[:20], b"PK\x03\x04" * 9, b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65_535]
-)
-def test_a_damaged_chunk_of_the_store_is_removed_and_made_again(tmp_path: Path, content: bytes) -> None:
-    shelf = Shelf(tmp_path, "model", "images", 4)
-    shelf.put([b"a" * 16], np.ones((1, 4), np.float32))
-    (shelf.folder / "1-damaged.vectors").write_bytes(content)
-    again = Shelf(tmp_path, "model", "images", 4)
-    assert again.rejected.total() == 1 and len(again) == 1
-    assert not (shelf.folder / "1-damaged.vectors").exists()
 
 
 @pytest.mark.parametrize(

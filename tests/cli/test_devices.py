@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.cli.conftest import Call
+
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 COMMAND = ["run", "--workers", "0", "--no-report", "--thumbnails", "0"]
 ALONE, BOTH = ("--device", "cpu"), ("--device", "cpu,cpu")
@@ -26,7 +28,6 @@ SLOW = """
 import time
 from clipbench.models.encoding import pipeline
 from clipbench.testing import ToyModel
-from tests.cli.conftest import Call
 
 
 class Slow(ToyModel):

@@ -19,11 +19,11 @@ from clipbench.models.adapters import python
 from clipbench.models.options import LoadOptions
 from clipbench.results.run import read_run
 from clipbench.stats.measures import Fixed
+from tests.cli.conftest import Call, Done
 
 MODELS = """
 import os, signal, sys
 from clipbench.testing import ToyModel
-from tests.cli.conftest import Call, Done
 
 def toy(): return ToyModel()
 

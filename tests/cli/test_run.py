@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from clipbench.results.run import read_run
+from tests.cli.conftest import Call, Done
 
 TOY = """
 from clipbench.testing import ConstantModel, ToyModel
-from tests.cli.conftest import Call, Done
 
 def toy(**options):
     return ToyModel(fingerprint="toy" + repr(options))

@@ -109,6 +109,17 @@ def payload(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
+    """Return a function that keeps the parts of one evaluation in a run and gives it as evidence."""
+
+    def make(**parts: Any) -> Evidence:
+        run = make_run({"task@data": parts})
+        return Evidence(run, run.result.evaluations[0])
+
+    return make
+
+
+@pytest.fixture
 def hang(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Gallery]:
     """Return a function that makes a gallery of a sample table, with a small image for each hash."""
 

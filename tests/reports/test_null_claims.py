@@ -396,38 +396,6 @@ def few_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(significance, "N_FIRST_EXCHANGES", 50)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Captions are told apart best in “count” (73.0 %) and worst in “relation” (27.0 %).",
-        "Most often, “a” is taken for “b”: 12.0 % of its images.",
-        "Names the right class first for 2.0 % [0.6, 7.0] of 100 images; below chance, which is 10.0 %.",
-        "Of the distances tried, the loss is lowest at 0.25 (2.1; unmoved 2.2).",
-        "Letter height: attack success 5.0 % at 0.1 and 8.0 % at 0.3, at most 9.0 % at 0.2.",
-        "3 of 41 values lie above chance.",
-        "zero-shot on birds, acc1: b is ahead with 80.0 %, a has 75.0 %.",
-        "2 better, 1 worse",
-        "The gap falls from 0.9 to 0.8.",
-    ],
-)
-def test_a_claim_is_found_by_its_words(text: str) -> None:
-    assert list(claims_in("", text))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Captions are told apart in 22.4 to 71.2 % of the items of 4 subsets.",
-        "Names the right class first for 7.0 % [3.4, 13.7] of 100 images; chance is 10.0 %.",
-        "0 of 41 values lie above chance, by tests corrected for their number (Holm).",
-        "b against a: 0 better, 0 worse, 12 neither.",
-        "acc1: inconclusive, b 80.0 %, a 75.0 %.",
-    ],
-)
-def test_values_are_no_claims(text: str) -> None:
-    assert not list(claims_in("", text))
-
-
 @pytest.mark.usefixtures("few_exchanges")
 def test_pages_of_models_that_guess_claim_nothing(tmp_path: Path) -> None:
     alone = simulate(2, 30, tmp_path, tasks=FAST)

@@ -66,29 +66,14 @@ def measured(task: str) -> tuple[dict[str, Metric], dict[str, Metric], dict[str,
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_metric_and_control_has_a_title_and_one_sentence(task: str) -> None:
-    metrics, controls, _ = measured(task)
+def test_every_metric_control_and_subset_is_written_out_and_so_is_the_task(task: str) -> None:
+    metrics, controls, subsets = measured(task)
     for name, metric in [*metrics.items(), *controls.items()]:
         assert metric.title[:1].isupper() or metric.title.startswith("nDCG"), name
         assert metric.description.endswith(".") and ". " not in metric.description, name
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_no_two_metrics_of_a_subset_share_a_title(task: str) -> None:
-    metrics, _, _ = measured(task)
-    names = [(name.rpartition("/")[0], metric.title) for name, metric in metrics.items()]
-    assert len(set(names)) == len(names)
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_every_subset_has_a_title(task: str) -> None:
-    metrics, _, subsets = measured(task)
+    titles = [(name.rpartition("/")[0], metric.title) for name, metric in metrics.items()]
+    assert len(set(titles)) == len(titles), "two metrics of a subset share a title"
     of_attacks = ("height=", "contrast=", "offset=")
     named = {name.rpartition("/")[0] for name in metrics} - {""}
     assert {name for name in named if not name.startswith(of_attacks)} <= set(subsets)
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_every_task_says_what_it_asks_and_how_it_scores(task: str) -> None:
-    texts = (TASKS[task].question, TASKS[task].scoring)
-    assert all(text.endswith((".", "?")) for text in texts)
+    assert all(text.endswith((".", "?")) for text in (TASKS[task].question, TASKS[task].scoring))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -49,17 +49,6 @@ Kind = TypeVar("Kind")
 def alone(evidence: Evidence) -> list[ModelEvidence]:
     """Return the evidence of one model, as a figure takes it."""
     return [ModelEvidence(ModelKey("model", 0), evidence)]
-
-
-@pytest.fixture
-def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
-    """Return a function that keeps the parts of one evaluation in a run and gives it as evidence."""
-
-    def make(**parts: Any) -> Evidence:
-        run = make_run({"task@data": parts})
-        return Evidence(run, run.result.evaluations[0])
-
-    return make
 
 
 Make = Callable[..., Evidence]

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve, Metric
-from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import Evidence
 from clipbench_reports.sections.long_caption import findings
 
-MakeRun = Callable[..., Run]
+Make = Callable[..., Evidence]
 PLACES = {"early": (4.0, 0.9), "late": (60.0, 0.7), "beyond": (120.0, 0.5)}
 
 
@@ -50,39 +49,30 @@ def tokens(value: float, low: float, high: float) -> Metric:
     return Metric(value=value, low=low, high=high, unit="tokens", n=400)
 
 
-@pytest.fixture
-def evidence(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Evidence]:
-    def make(**changes: Any) -> Evidence:
-        run = make_run({"long-caption@scenes": recorded(parts.fraction, **changes)})
-        return Evidence(run, run.result.evaluations[0])
-
-    return make
-
-
-Make = Callable[..., Evidence]
-
-
-def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Make) -> None:
-    recall, used, told = findings(evidence().evaluation)
+def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Make, parts: SimpleNamespace) -> None:
+    recall, used, told = findings(evidence(**recorded(parts.fraction)).evaluation)
     assert recall.text.startswith("A long caption finds its image first in 60.0 % [")
     assert used.text == (
         "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole;"
         " 81.0 % of the captions are longer than the model's context and lose 65.8 tokens on average."
     )
-    assert "give 90 % of the recall" in findings(evidence(params={"share": 0.9}).evaluation)[1].text
+    assert (
+        "give 90 % of the recall"
+        in findings(evidence(**recorded(parts.fraction, params={"share": 0.9})).evaluation)[1].text
+    )
     assert told.mark == "level"
     assert told.text.endswith("50.0 % [45.1, 54.9] (beyond); inconclusive: beyond.")
 
 
 def test_facts_that_are_cut_off_are_no_weakness_of_the_model(evidence: Make, parts: SimpleNamespace) -> None:
     cut = {f"{place}/beyond_window": parts.fraction(float(place == "beyond"), 400) for place in PLACES}
-    told, beyond = findings(evidence(controls=cut).evaluation)[-2:]
+    told, beyond = findings(evidence(**recorded(parts.fraction, controls=cut)).evaluation)[-2:]
     assert told.mark == "good" and told.skill == pytest.approx(0.4)  # of what is read, the late facts
     assert "(beyond)" not in told.text and told.text.endswith("better than chance wherever the model reads them.")
     assert beyond.is_expected and beyond.text == "Facts in these places are cut off and not read: beyond."
     metrics = recorded(parts.fraction)["metrics"]
     below = metrics | {"late/text_acc": parts.fraction(0.2, 400, chance=0.5)}
-    told = findings(evidence(controls=cut, metrics=below).evaluation)[-2]
+    told = findings(evidence(**recorded(parts.fraction, controls=cut, metrics=below)).evaluation)[-2]
     assert told.mark == "weak" and told.text.endswith("; below chance: late.")
     only = {name: metric for name, metric in metrics.items() if name not in ("early/text_acc", "late/text_acc")}
-    assert findings(evidence(controls=cut, metrics=only).evaluation)[-1].mark == "plain"
+    assert findings(evidence(**recorded(parts.fraction, controls=cut, metrics=only)).evaluation)[-1].mark == "plain"

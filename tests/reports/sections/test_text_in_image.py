@@ -19,17 +19,6 @@ CURVE = Curve(x=[-0.4, 0.0, 0.4], y=[0.1, 0.7, 0.2], low=[0.0, 0.6, 0.1], high=[
 
 
 @pytest.fixture
-def evidence(make_run: MakeRun) -> Make:
-    """Return a function that keeps the parts of one text-in-image evaluation in a run and gives it as evidence."""
-
-    def make(**parts: Any) -> Evidence:
-        run = make_run({"text-in-image@data": parts})
-        return Evidence(run, run.result.evaluations[0])
-
-    return make
-
-
-@pytest.fixture
 def whole(parts: SimpleNamespace) -> dict[str, Any]:
     """Return all that the task leaves behind on the generated world."""
     nan = np.nan

@@ -8,17 +8,13 @@ import pytest
 
 from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import NotAsked
-from clipbench_reports.sections.gallery import Fact, Failure, Gallery
+from clipbench_reports.sections.gallery import Fact, Gallery
 from clipbench_reports.sections.long_caption import misjudged
 from clipbench_reports.sections.retrieval import unfound
+from tests.reports.sections.test_gallery import words_of
 
 MakeRun = Callable[..., Run]
 NAN = np.nan
-
-
-def words_of(failure: Failure) -> dict[str, str]:
-    """Return what is said under each term, as it is read from left to right."""
-    return {fact.term: " ".join(filter(None, fact[1:4])) for fact in failure.facts}
 
 
 def recorded(**changes: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from clipbench.data import Dataset, Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
-from clipbench.stats.intervals import mean_interval
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.few_shot import Draws, FewShot, Worth, halves
 
@@ -210,19 +209,3 @@ def test_bounds_at_the_ends_are_open() -> None:
     found = worth({name: [float(each) for each in column] for name, column in columns.items()})
     assert found.value is not None and found.low == pytest.approx(1) and (found.high or 0) < 16
     assert found.method is not None and found.method.endswith("over 40 samples; 1 or fewer")
-
-
-def test_intervals_hold_for_other_draws_too() -> None:
-    """Draws differ by as much as images: an interval that forgets them is too narrow by half."""
-    rng, n, n_draws = np.random.default_rng(0), 200, 20
-    of_draw = np.arange(n) % n_draws
-    known: list[bool] = []
-    forgotten: list[bool] = []
-    for _ in range(200):
-        level = np.clip(0.6 + 0.12 * rng.standard_normal(n_draws), 0, 1)
-        credit = (rng.random(n) < level[of_draw]).astype(np.float64)
-        for found, clusters in ((known, of_draw), (forgotten, None)):
-            low, high, _ = mean_interval(credit, clusters=clusters)
-            found.append(low is not None and high is not None and low <= 0.6 <= high)
-    assert 0.93 <= np.mean(known) <= 0.99
-    assert np.mean(forgotten) < 0.92

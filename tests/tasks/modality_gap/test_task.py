@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,16 +9,10 @@ import pytest
 from clipbench.data import Dataset
 from clipbench.errors import DataError, MissingPart, UsageError, VectorError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.geometry import modality_gap
-from clipbench.metrics.similarity import unit
-from clipbench.models.adapters.vectors import Embeddings, load
-from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.modality_gap.task import ModalityGap
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 
 IMAGES = {"a": [2.0, 0.0], "b": [0.0, 1.0]}
 TEXTS = {"x": [-1.0, 0.0], "second of a": [5.0, 5.0], "y": [0.0, 3.0]}
@@ -226,28 +219,3 @@ def test_what_costs_the_square_is_taken_on_a_seeded_sample_and_says_so() -> None
     assert sizes == [60, 60, 40, 40, 20]
     again, _ = evaluate(task, data, embedder)
     assert again.curves == found.curves
-
-
-# Published vectors ----------------------------------------------------------------------------------------------------
-
-
-def published(name: str, folder: Path) -> Embeddings:
-    if not SHARED.exists():
-        pytest.skip("published CLIP vectors are not at ../shared/data")
-    images, texts = np.load(SHARED / f"{name}.npy")
-    np.savez(folder / "vectors.npz", images=images, texts=texts)
-    return load(str(folder / "vectors.npz"), LoadOptions())
-
-
-@pytest.mark.parametrize(("name", "gap"), [("features_clip", 0.8514), ("features_clip_random", 1.1361)])
-def test_published_vectors_have_their_gap_and_500_pairs_are_too_few_for_512_dimensions(
-    name: str, gap: float, tmp_path: Path
-) -> None:
-    file = published(name, tmp_path)
-    found, metrics = evaluate(ModalityGap(), file.dataset, file)
-    assert metrics["gap"].value == pytest.approx(gap, abs=5e-5)
-    assert metrics["gap"].low < gap < metrics["gap"].high  # type: ignore[operator]
-    assert metrics["image_isoscore"].reason == "500 pairs in 512 dimensions: their covariance has rank 499 at most"
-    images, texts = (unit(side) for side in np.load(SHARED / f"{name}.npy"))
-    assert found.curves["gap_by_shift_both"].y[4] == modality_gap(images, texts)
-    assert np.array(found.curves["cosines_cross"].y, np.float64).sum() == pytest.approx(1)

@@ -262,6 +262,8 @@ def test_published_scores_fool_zero_shot_in_25_of_34_attacks_and_the_linear_prob
     texts = {name: np.eye(2 * n)[k].tolist() for k, name in enumerate(classes)}
     values = metrics(evaluated(data, images, texts))
     assert values["attack_success"].value == values["zero_shot_attack_success"].value == pytest.approx(25 / 34)
+    assert values["attacked_acc"].value == pytest.approx(7 / 34)
+    assert values["blank_acc"].value == pytest.approx(29 / 34)  # the blank laptop is taken for a notebook computer
     assert values["linear_probe_attack_success"].value == 0.0 and values["linear_probe_attack_success"].n == 34
     difference = values["zero_shot_minus_linear_probe"]
     assert difference.value == pytest.approx(25 / 34) and 0.25 < (difference.low or 0) < (difference.high or 0) <= 1

@@ -1,9 +1,7 @@
 """text-in-image: each metric worked out by hand, models that see only the object or only the word, and published scores."""
 
-import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.text_in_image.task import TextInImage
 
-PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
 PLAIN = Prompts(templates=("{c}",))
 
 
@@ -277,44 +274,3 @@ def test_a_constant_model_scores_exactly_chance(scenes: Dataset) -> None:
         if metric.chance is not None and name != "reading_shortest":
             assert metric.value == pytest.approx(metric.chance, abs=1e-12), name
     assert found.curves["attack_success_by_height"].y == pytest.approx([0.1] * 7)
-
-
-# -- published
-
-
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"needs {PUBLISHED}")
-def test_published_probabilities_give_the_published_number_of_successes() -> None:
-    published = json.loads(PUBLISHED.read_text())
-    scores = {
-        f"{thing}-{word}": {name: share for share, name in found["zero_shot_statistics"]}
-        for thing, words in published.items()
-        for word, found in words.items()
-    }
-    classes = sorted({name for each in scores.values() for name in each})
-    row = {image: number for number, image in enumerate(scores)}
-    spelled = {name.casefold(): name for name in classes}
-    listed = []
-    for thing, words in published.items():
-        own = words["blank"]["zero_shot_statistics"][0][1]
-        for word in words:
-            if word != "blank" and spelled[word] != own:
-                image = f"{thing}-{word}"
-                listed.append(
-                    Attack(
-                        image,
-                        label=classes.index(own),
-                        word=classes.index(spelled[word]),
-                        attacked=row[image],
-                        blank=row[f"{thing}-blank"],
-                        object=thing,
-                    )
-                )
-    images = {image: [float(found.get(name, 0)) for name in classes] for image, found in scores.items()}
-    texts = {name: np.eye(len(classes))[k].tolist() for k, name in enumerate(classes)}
-    found = evaluated(dataset(list(scores), tuple(classes), attacks=listed), images, texts)
-    values = metrics(found)
-    assert values["attack_success"].n == 34
-    assert values["attack_success"].value == pytest.approx(25 / 34)
-    assert values["attacked_acc"].value == pytest.approx(7 / 34)
-    assert values["blank_acc"].value == pytest.approx(29 / 34)  # the blank laptop is taken for a notebook computer
-    assert "over 7 clusters" in (values["attack_success"].method or "")
