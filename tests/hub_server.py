@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -108,12 +108,6 @@ def running(root: Path) -> Iterator[tuple[Hub, str]]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def wait() -> None:
-    """Return when the program is interrupted."""
-    with suppress(KeyboardInterrupt):
-        threading.Event().wait()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,24 +1,19 @@
 """Miniatures of the data sets of the catalogue, in the form in which each is published, for a Hub on this machine.
 
 ``mirror`` puts them on a ``hub_server.Hub`` and returns a catalogue that differs from clipbench's in nothing but this: it
-knows neither sizes nor published prompts, and the files outside the Hub lie on the same server. As a program it serves
-them until it is interrupted:
-
-    python tests/miniatures.py FOLDER     # prints the variables that lead clipbench there
+knows neither sizes nor published prompts, and the files outside the Hub lie on the same server.
 """
 
 import csv
 import io
 import json
-import sys
 import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from importlib.resources import files
 from itertools import cycle, pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -426,17 +421,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def main() -> None:
-    """Serve miniatures of the whole catalogue, and print what leads clipbench to them."""
-    hub_server: Any = import_module("hub_server")  # beside this file
-    root = Path(sys.argv[1])
-    with hub_server.running(root) as (hub, address):
-        (root / "catalogue.toml").write_text(mirror(hub), encoding="utf-8")
-        print(f"export HF_ENDPOINT={address} CLIPBENCH_CATALOGUE={root / 'catalogue.toml'}", flush=True)
-        hub_server.wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -16,16 +16,14 @@ from clipbench.evaluation import targets
 from clipbench.evaluation.plan import Request, RunOptions
 from clipbench.results.export.tables import tables
 from clipbench.results.matching import BY_POSITION, EQUAL_SAMPLES, ON_TRUST, OTHER_ORDER, match
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run, read_run, write_result
 from clipbench.training.history import history_of_runs
 from clipbench_reports.page.groups import group, notes, warnings
+from tests.made import record_of, result_of
 
-BASE = EvaluationRecord(
-    task="zero-shot",
-    task_version=1,
-    params={"ks": [1, 5], "prompts": "own"},
-    dataset=DatasetRecord(
+BASE = record_of(
+    data=DatasetRecord(
         id="birds",
         revision="r1",
         split="test",
@@ -34,7 +32,7 @@ BASE = EvaluationRecord(
         unordered_fingerprint="u1",
         has_ids=True,
     ),
-    status="ok",
+    params={"ks": [1, 5], "prompts": "own"},
     metrics={"acc1": Metric(value=0.5, low=0.1, high=0.9, n=4, column="hit", higher_is_better=True)},
 )
 
@@ -100,15 +98,9 @@ def written(folder: Path, record: EvaluationRecord, *, step: int, is_reversed: b
     rows = pandas.DataFrame({"sample_id": list("abcd"), "hit": [1.0, 0.0, 1.0, 0.0]})
     (folder / "samples").mkdir(parents=True)
     (rows[::-1] if is_reversed else rows).to_parquet(folder / "samples/it.parquet", index=False)
-    result = Result(
-        clipbench_version="1",
-        created=f"2026-01-0{step}",
-        command=[],
-        seed=0,
-        environment={},
-        model={"ref": f"toy/step-{step}", "fingerprint": f"weights {step}", "step": step},
-        evaluations=[replace(record, files={"samples": "samples/it.parquet"})],
-    )
+    model = {"ref": f"toy/step-{step}", "fingerprint": f"weights {step}", "step": step}
+    record = replace(record, files={"samples": "samples/it.parquet"})
+    result = result_of(record, created=f"2026-01-0{step}", model=model)
     write_result(result, folder)
     return read_run(folder)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.made import data_of
+
 DIM = 64
 CAPTIONS = 4
 """Captions of an image."""
@@ -18,9 +20,8 @@ CAPTIONS = 4
 
 def encoded(n: int, folder: Path) -> None:
     """Run retrieval on so many images with captions, encoded by a model and stored."""
-    from clipbench.data.dataset import Dataset
     from clipbench.models.encoding.embedder import StoreEmbedder
-    from clipbench.testing import NamedImage, ToyModel
+    from clipbench.testing import ToyModel
 
     class Quick(ToyModel):
         def encode_images(self, images: object) -> np.ndarray:
@@ -30,10 +31,8 @@ def encoded(n: int, folder: Path) -> None:
             return random_vectors(len(texts))  # type: ignore[arg-type]
 
     names = [f"image {number}" for number in range(n)]
-    data = Dataset(
-        id="many",
-        images=[NamedImage(name) for name in names],
-        image_ids=names,
+    data = data_of(
+        names,
         captions=[f"caption {number} of an image" for number in range(CAPTIONS * n)],
         caption_image=np.repeat(np.arange(n), CAPTIONS),
     )

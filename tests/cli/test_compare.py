@@ -10,9 +10,10 @@ import numpy as np
 import pandas
 import pytest
 
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import read_run, write_result
 from tests.cli.conftest import Call
+from tests.made import record_of, result_of
 
 N = 400
 
@@ -40,27 +41,16 @@ def write(folder: Path, right: np.ndarray, **changes: Any) -> None:
     ids = [f"bird-{k:03}" for k in range(len(right))]
     table = pandas.DataFrame({"sample_id": ids, "acc1": np.asarray(right, np.float64)})
     table.to_parquet(folder / "samples/zero-shot@birds.parquet", index=False)
-    record = EvaluationRecord(
-        task="zero-shot",
-        task_version=1,
-        params={},
-        dataset=DatasetRecord(id="birds", n_samples=len(right), fingerprint="f00d"),
-        status="ok",
-        metrics={
+    facts: dict[str, Any] = {
+        "metrics": {
             "acc1": Metric(value=float(np.mean(right)), n=len(right), column="acc1", higher_is_better=True),
             "gap": Metric(value=0.5, n=len(right), unit="distance"),
         },
-        files={"samples": "samples/zero-shot@birds.parquet"},
-    )
-    result = Result(
-        clipbench_version="9",
-        created="2026-11-24T14:15:00+00:00",
-        command=["clipbench", "run"],
-        seed=0,
-        environment={},
-        model={"ref": folder.name, "fingerprint": "abc"},
-        evaluations=[replace(record, **changes)],
-    )
+        "files": {"samples": "samples/zero-shot@birds.parquet"},
+    }
+    data = DatasetRecord(id="birds", n_samples=len(right), fingerprint="f00d")
+    model = {"ref": folder.name, "fingerprint": "abc"}
+    result = result_of(record_of(data=data, **{**facts, **changes}), created="2026-11-24T14:15:00+00:00", model=model)
     write_result(result, folder)
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from clipbench import plugins
 from clipbench.results.export.formats import format_of
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, Metric, Result
 from clipbench.results.run import write_result
 from tests.cli.conftest import Call
+from tests.made import record_of, result_of
 
 ANY_DATA = [name for name in plugins.names(plugins.EXPORTS) if name != "eval-results"]
 """The formats but one, which takes data of the Hub alone."""
@@ -20,26 +21,12 @@ ANY_DATA = [name for name in plugins.names(plugins.EXPORTS) if name != "eval-res
 def result(ref: str = "tiny", **metric: object) -> Result:
     given = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 7, "chance": 0.1, "higher_is_better": True, **metric}
     acc1 = Metric(**given)  # type: ignore[arg-type]
-    evaluations = [
-        EvaluationRecord(
-            task="zero-shot",
-            task_version=2,
-            params={},
-            dataset=DatasetRecord(id="imagenet", n_samples=7),
-            status="ok",
-            metrics={"acc1": acc1, "acc5": Metric(value=None, reason="of 3 classes")},
-        )
-    ]
-    model = {"ref": ref, "fingerprint": ref}
-    return Result(
-        clipbench_version="9",
-        created="2026-01-02",
-        command=[],
-        seed=3,
-        environment={},
-        model=model,
-        evaluations=evaluations,
+    evaluation = record_of(
+        data=DatasetRecord(id="imagenet", n_samples=7),
+        task_version=2,
+        metrics={"acc1": acc1, "acc5": Metric(value=None, reason="of 3 classes")},
     )
+    return result_of(evaluation, seed=3, model={"ref": ref, "fingerprint": ref})
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from clipbench.comparison.formats import github, junit, markdown, terminal
 from clipbench.comparison.gate import Judged, Outcome
 from clipbench.comparison.records import Comparison, Refusal
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import read_run, write_result
 from clipbench.untrusted.terminal import json_text, log_line
 from tests.cli.conftest import Call
+from tests.made import record_of, result_of
 
 NAME = (
     "red\x1b[2J\x1b]0;title\x07\x9b31m\r\x7fgreen\u202eback\u2066\n::stop-commands::x\n  ::error::y\u2028::debug::z"
@@ -41,29 +42,18 @@ def runs(tmp_path: Path) -> list[Path]:
             NAME: Metric(value=float(right.mean()), n=40, column="acc1", title=NAME, unit="fraction", method=NAME),
             f"{NAME}-undefined": Metric(value=None, reason=NAME),
         }
-        record = EvaluationRecord(
-            task=f"zero-shot{NAME}",
-            task_version=1,
+        record = record_of(
+            f"zero-shot{NAME}",
+            DatasetRecord(id=NAME, n_samples=40, fingerprint="f00", revision=NAME, split=NAME, cite=NAME),
             params={NAME: NAME},
-            dataset=DatasetRecord(id=NAME, n_samples=40, fingerprint="f00", revision=NAME, split=NAME, cite=NAME),
-            status="ok",
             metrics=metrics,
             controls={f"{NAME}-control": metrics[NAME]},
             notes=[NAME],
             files={"samples": "samples/a.parquet"},
         )
-        failed = EvaluationRecord(
-            task=NAME, task_version=1, params={}, dataset=DatasetRecord(id=NAME), status="failed", reason=NAME
-        )
-        result = Result(
-            clipbench_version="0.1.0",
-            created="2026-11-24T12:00:00+00:00",
-            command=["clipbench", NAME],
-            seed=0,
-            environment={"device": NAME},
-            model={"ref": NAME, "id": NAME, "family": NAME},
-            evaluations=[record, failed],
-        )
+        failed = record_of(NAME, NAME, status="failed", reason=NAME)
+        model = {"ref": NAME, "id": NAME, "family": NAME}
+        result = result_of(record, failed, command=["clipbench", NAME], environment={"device": NAME}, model=model)
         write_result(result, folder)
     return folders
 

@@ -1,28 +1,9 @@
 """`clipbench show` from the command line: what `run` printed, whose numbers they are, and what is missing."""
 
-from dataclasses import replace
-
 from clipbench.cli.tables import evaluation_lines
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, SlicesRecord
+from clipbench.results.record import Metric, SlicesRecord
 from clipbench.stats.intervals import wilson
-
-ENCODED = {"images": 3, "texts": 4, "stored_images": 5, "stored_texts": 6}
-RETRIEVAL = EvaluationRecord(
-    task="retrieval",
-    task_version=2,
-    params={"ks": [1]},
-    dataset=DatasetRecord(id="coco", revision="r7", split="test", n_samples=5000, fingerprint="da7a"),
-    status="ok",
-    seconds={"load": 1.0, "score": 0.5},
-    encoded=ENCODED,
-    metrics={
-        "recall@1": Metric(value=0.5, low=0.25, high=0.75, n=5000, chance=0.0002, method="Wilson"),
-        "hub": Metric(value=0.1, n=5000, reason="no interval: resampled vectors have other neighbours"),
-        "isoscore": Metric(value=None, reason="of rank 3 at most"),
-    },
-    controls={"tie_rate": Metric(value=0.0, n=5000)},
-    notes=["captions as they stand"],
-)
+from tests.made import record_of
 
 
 def test_subsets_have_their_titles_and_a_group_is_called_worst_only_if_tests_tell_it_from_each_other_one() -> None:
@@ -38,7 +19,8 @@ def test_subsets_have_their_titles_and_a_group_is_called_worst_only_if_tests_tel
             of="images", groups=groups, worst=groups[worst], worst_group={"kind/acc1": worst}, **summaries
         )
         metrics, subsets = {"kind/acc1": share(50.0)}, {"kind": "Kind of object", "genus": "not asked"}
-        record = replace(RETRIEVAL, metrics=metrics, subsets=subsets, slices={"language": slices})
+        encoded = dict.fromkeys(("images", "texts", "stored_images", "stored_texts"), 3)
+        record = record_of(encoded=encoded, metrics=metrics, subsets=subsets, slices={"language": slices})
         return "\n".join(evaluation_lines(record))
 
     assert "  subsets: kind: Kind of object\n" in lines(de=50.0, sw=48.0)

@@ -28,6 +28,9 @@ PAYLOADS = (
     "javascript:window.broken=3",
 )
 MakeRun = Callable[..., Run]
+Make = Callable[..., Evidence]
+Visit = Callable[..., "Page"]
+Faults = Callable[["Page"], list[tuple[str, str, str]]]
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -58,7 +61,7 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture
-def visit(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
+def visit(browser: "Browser") -> Iterator[Visit]:
     """Return a function that opens a file; what the page logs, fails or asks for is a failure of the test."""
     trouble: list[str] = []
     contexts = []
@@ -87,7 +90,7 @@ def visit(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
 
 
 @pytest.fixture
-def axe_faults() -> Callable[["Page"], list[tuple[str, str, str]]]:
+def axe_faults() -> Faults:
     """Return a function that unfolds a page and returns what axe-core finds wrong with it."""
     if not AXE.is_file():
         pytest.skip("axe-core is not installed: make axe")

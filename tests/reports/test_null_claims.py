@@ -33,7 +33,7 @@ from clipbench.data.questions import Attack, Contrast
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import measure
 from clipbench.evaluation.plan import Request, RunOptions
-from clipbench.results.record import Metric, Result
+from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.stats import intervals, significance
 from clipbench.stats.significance import ALPHA
@@ -44,6 +44,7 @@ from clipbench_reports.page import report
 from clipbench_reports.page.groups import group
 from clipbench_reports.plots.of_runs import scorecard_chart
 from clipbench_reports.sections.section import load_section
+from tests.made import result_of
 
 CLASSES = tuple(f"class {k}" for k in range(10))
 PLACES = {"early": 3, "middle": 15, "late": 30, "beyond": 38}
@@ -221,13 +222,7 @@ def measured(model: Guesser, data: Mapping[str, Dataset], folder: Path, rng: np.
     assert model.kind == "constant" or not unmeasured, unmeasured  # one vector for all has no gap to measure
     known = {name: getattr(model.info, name) for name in ("ref", "id", "fingerprint", "context_length", "logit_scale")}
     step = int(model.info.ref.rpartition("-")[2])
-    return Run(
-        folder,
-        Result(
-            clipbench_version="0", created="2026-01-01T00:00:00+00:00", command=[], seed=0, environment={},
-            model={**known, "step": step}, evaluations=evaluations,
-        ),
-    )  # fmt: skip
+    return Run(folder, result_of(*evaluations, model={**known, "step": step}))
 
 
 # ----- what a page says

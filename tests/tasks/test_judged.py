@@ -11,9 +11,10 @@ from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
+from clipbench.testing import FixedEmbedder, ToyModel
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
 from clipbench_tasks.retrieval import Retrieval
+from tests.made import data_of, metrics_of
 
 IMAGES = {"sea": [1.0, 0.0, 0.0], "wood": [0.0, 1.0, 0.0]}
 TEXTS = {
@@ -37,15 +38,12 @@ def dataset(
 ) -> Dataset:
     query, document, grade = np.array(grades, np.int64).reshape(-1, 3).T
     judgements = Judgements(queries=queries, documents=documents, query=query, document=document, grade=grade)
-    return Dataset(
-        id="places", images=[NamedImage(each) for each in IMAGES], image_ids=list(IMAGES), judgements=judgements
-    )
+    return data_of(IMAGES, judgements=judgements)
 
 
 def evaluate(data: Dataset, *, ks: tuple[int, ...] = (1, 2)) -> tuple[Evaluation, dict[str, Metric]]:
     found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
-    measures = {**found.measures, **found.controls}
-    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+    return found, metrics_of(found)
 
 
 def test_values_worked_by_hand() -> None:
@@ -161,7 +159,7 @@ def test_a_constant_model_scores_chance() -> None:
 
 
 def test_data_without_a_relevant_document_are_refused() -> None:
-    with pytest.raises(DataError, match="data set places judges no document relevant: expected a grade above 0"):
+    with pytest.raises(DataError, match="data set by hand judges no document relevant: expected a grade above 0"):
         evaluate(dataset(grades=[(0, 0, 0), (1, 1, -1)]))
 
 

@@ -4,29 +4,16 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset, LabelSet, Prompts
-from clipbench.errors import MissingPart
-from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.stats.intervals import wilson
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.zero_shot import ZeroShot
-
-
-def metrics(found: Evaluation) -> dict[str, Metric]:
-    measures = {**found.measures, **found.controls}
-    return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+from tests.made import data_of, metrics_of
 
 
 def dataset(labels: list[int], class_names: tuple[str, ...] = ("cat", "dog"), **parts: object) -> Dataset:
     names = [f"p{row}" for row in range(len(labels))]
-    return Dataset(
-        id="animals",
-        images=[NamedImage(name) for name in names],
-        image_ids=names,
-        labels=np.array(labels, np.int64),
-        class_names=class_names,
-        **parts,  # type: ignore[arg-type]
-    )
+    return data_of(names, labels=np.array(labels, np.int64), class_names=class_names, **parts)
 
 
 IMAGES = {"p0": [1.0, 0.1], "p1": [1.0, 0.3], "p2": [0.2, 1.0]}
@@ -40,7 +27,7 @@ def test_the_nearest_class_is_the_answer() -> None:
     lengths = np.sqrt([1.01, 1.09, 1.04])
     assert found.samples["right_cosine"] == pytest.approx(np.array([1.0, 0.3, 1.0]) / lengths, abs=1e-7)
     assert found.samples["chosen_cosine"] == pytest.approx(np.ones(3) / lengths, abs=1e-7)
-    values = metrics(found)
+    values = metrics_of(found)
     assert values["acc1"].value == pytest.approx(2 / 3) and values["acc1"].chance == 0.5
     assert values["mean_per_class_recall"].value == pytest.approx((1 + 1 / 2) / 2)
     assert values["mean_per_class_recall"].influence == "mean_per_class_recall_influence"
@@ -97,24 +84,20 @@ def test_without_a_scale_there_is_no_calibration_and_the_reason_says_how_to_give
     texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
     embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=None)
     found = ZeroShot().evaluate(dataset([0]), embedder, np.random.default_rng(0))
-    ece = metrics(found)["ece"]
+    ece = metrics_of(found)["ece"]
     assert ece.value is None and "no logit_scale" in str(ece.reason) and "attribute logit_scale" in str(ece.reason)
-    assert metrics(found)["acc1"].value == 1.0
+    assert metrics_of(found)["acc1"].value == 1.0
     assert "confidence" not in found.samples and "reliability" not in found.curves
 
 
 def test_several_true_classes_are_scored_by_average_precision() -> None:
     texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
-    data = Dataset(
-        id="animals",
-        images=[NamedImage(name) for name in IMAGES],
-        image_ids=list(IMAGES),
-        multilabels=np.array([[True, False], [True, True], [False, True]]),
-        class_names=("cat", "dog"),
+    data = data_of(
+        IMAGES, multilabels=np.array([[True, False], [True, True], [False, True]]), class_names=("cat", "dog")
     )
     found = ZeroShot().evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
     # cat ranks p0, p1, p2 and is true of the first two: AP 1. dog ranks p2, p1, p0, true of the first two: AP 1.
-    metric = metrics(found)["mean_average_precision"]
+    metric = metrics_of(found)["mean_average_precision"]
     assert metric.value == pytest.approx(1.0)
     assert metric.chance == pytest.approx((1 * 2 / 3 * 1 + 2 / 3 * (1 + 1 / 2) / 2 + 2 / 3 * (1 + 1) / 3) / 2)
 
@@ -127,16 +110,10 @@ def precision_of(rng: np.random.Generator, n_positives: int, strength: float, n:
     vectors = strength * positives + rng.standard_normal(positives.shape)
     names = [f"p{row}" for row in range(n)]
     classes = tuple(f"class {row}" for row in range(20))
-    data = Dataset(
-        id="many",
-        images=[NamedImage(name) for name in names],
-        image_ids=names,
-        multilabels=positives,
-        class_names=classes,
-    )
+    data = data_of(names, multilabels=positives, class_names=classes)
     texts = dict(zip(classes, np.eye(20).tolist(), strict=True))
     embedder = FixedEmbedder(dict(zip(names, vectors.tolist(), strict=True)), texts)
-    return metrics(ZeroShot(prompts=Prompts(templates=("{c}",))).evaluate(data, embedder, rng))[
+    return metrics_of(ZeroShot(prompts=Prompts(templates=("{c}",))).evaluate(data, embedder, rng))[
         "mean_average_precision"
     ]
 
@@ -174,7 +151,7 @@ def test_each_set_of_labels_is_scored_under_its_own_name() -> None:
     }
     data = dataset([0, 0, 1], label_sets=sets)
     found = ZeroShot().evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
-    values = metrics(found)
+    values = metrics_of(found)
     assert values["kind/acc1"].value == 1.0 and values["kind/acc1"].chance == 0.5
     assert values["colour_kind/acc1"].value == pytest.approx(2 / 3)  # p1 leans to red
     assert values["colour_kind/acc1"].chance == pytest.approx(1 / 3)
@@ -186,12 +163,3 @@ def test_each_set_of_labels_is_scored_under_its_own_name() -> None:
     assert near["text"] == ["red cat", "blue cat", "red dog"] and near["is_right"] == [False, True, False]
     assert near["cosine"][:2] == [found.samples[f"colour_kind/{of}_cosine"][1] for of in ("chosen", "right")]
     assert "acc1" not in values and set(found.curves) == {"kind/reliability", "colour_kind/reliability"}
-
-
-@pytest.mark.parametrize("part", ["class_names", "labels"])
-def test_what_is_missing_is_named(part: str) -> None:
-    data = Dataset(id="bare", images=[NamedImage("p0")], image_ids=["p0"])
-    if part == "labels":
-        data = Dataset(id="bare", images=[NamedImage("p0")], image_ids=["p0"], class_names=("cat",))
-    with pytest.raises(MissingPart, match=f"the task needs {part.replace('_', ' ')}, and data set bare has none"):
-        ZeroShot().evaluate(data, FixedEmbedder(IMAGES, {}), np.random.default_rng(0))

@@ -31,6 +31,7 @@ DIM = len(RGB) + 12
 SIDE, CONTEXT, N_IDS = 32, 48, 4000
 PAD, START, END = 0, 1, 2
 HALF = 0.5
+Bind = Callable[[Any], StoreEmbedder]
 
 
 def word_id(word: str) -> int:

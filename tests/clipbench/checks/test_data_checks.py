@@ -13,8 +13,8 @@ from clipbench import Dataset, FileImage, load_data
 from clipbench.checks.examination import examine
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.results.record import CheckFinding
+from tests.clipbench.checks.conftest import Bind
 
-Bind = Callable[[Any], StoreEmbedder]
 DATA_CHECKS = {"images", "duplicates", "captions", "labels", "classes", "class-names", "caption-length"}
 N = 12
 

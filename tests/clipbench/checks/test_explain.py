@@ -1,6 +1,5 @@
 """A score that misses what was expected, by a cause that was planted: its switch is named first, by how much it moves it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, _que
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.results.record import Metric
+from tests.clipbench.checks.conftest import Bind
 
-Bind = Callable[[Any], StoreEmbedder]
 TASKS = ("zero-shot", "retrieval")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "brown")
 

@@ -13,13 +13,11 @@ from clipbench.checks.examination import examine, finding, preflight
 from clipbench.checks.settings import end_of_text, start_of_text
 from clipbench.checks.subject import Check, CheckOutcome, Subject
 from clipbench.errors import ModelError
-from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.facts.tokens import token_facts
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import CheckFinding
 from clipbench.testing import INFO, ToyModel
-
-Bind = Callable[[Any], StoreEmbedder]
+from tests.clipbench.checks.conftest import Bind
 
 
 def found(embedder: Embedder, **options: Any) -> dict[str, CheckFinding]:

@@ -1,7 +1,6 @@
 """All checks: documented, named once, and those of other packages beside ours; the quick ones cost next to nothing."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from clipbench import Check, CheckOutcome, NotExamined, Subject, UsageError, doc
 from clipbench.checks.examination import OURS, all_checks, preflight
 from clipbench.errors import PluginWarning
 from clipbench.models import fingerprint as probes
-from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.testing import ToyModel
+from tests.clipbench.checks.conftest import Bind
 
-Bind = Callable[[Any], StoreEmbedder]
 PAGE = Path(__file__).parents[3] / "docs" / "doctor.md"
 
 

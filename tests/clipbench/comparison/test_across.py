@@ -9,8 +9,9 @@ from scipy import stats
 
 import clipbench as cb
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, TowerRecord
+from clipbench.results.record import DatasetRecord, Metric, TowerRecord
 from clipbench.results.run import Run
+from tests.made import record_of, result_of
 
 COCO = DatasetRecord(id="coco", fingerprint="f", n_samples=100)
 
@@ -20,20 +21,8 @@ def run_of(name: str, gap: float | None, recall: float, *, data: DatasetRecord =
         "modality-gap": {"gap": Metric(value=gap, unit="distance", title="Modality gap", reason="one pair")},
         "retrieval": {"mrr": Metric(value=recall, low=recall - 0.01, high=recall + 0.01, title="MRR")},
     }
-    records = [
-        EvaluationRecord(task=task, task_version=1, params={}, dataset=data, status="ok", metrics=of_task)
-        for task, of_task in metrics.items()
-    ]
-    made = Result(
-        clipbench_version="",
-        created="",
-        command=[],
-        seed=0,
-        environment={},
-        model={"ref": name, **model},
-        evaluations=records,
-    )
-    return Run(Path(f"runs/{name}"), made)
+    records = [record_of(task, data, metrics=of_task) for task, of_task in metrics.items()]
+    return Run(Path(f"runs/{name}"), result_of(*records, model={"ref": name, **model}))
 
 
 def models(n: int) -> list[Run]:

@@ -15,9 +15,10 @@ from clipbench.comparison.compare import compare, differences
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Flips, Refusal, Verdict
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result, StatisticRecord
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, StatisticRecord
 from clipbench.results.run import Run
 from clipbench.stats import significance
+from tests.made import record_of, result_of
 
 Z = 1.959963984540054
 
@@ -35,10 +36,7 @@ class Held(Run):
 
 def held(*evaluations: tuple[EvaluationRecord, pandas.DataFrame], name: str = "run", seed: int = 0) -> Held:
     records = [replace(record, files={"samples": str(place)}) for place, (record, _) in enumerate(evaluations)]
-    result = Result(
-        clipbench_version="0", created="", command=[], seed=seed, environment={}, model={}, evaluations=records
-    )
-    return Held(Path(name), result, [table for _, table in evaluations])
+    return Held(Path(name), result_of(*records, seed=seed, model={}), [table for _, table in evaluations])
 
 
 def evaluation(
@@ -47,9 +45,8 @@ def evaluation(
     """Return a record and its table, with the samples named a, b, c, ..., unless it names them."""
     n = len(next(iter(columns.values())))
     names = {"sample_id": np.array([f"s{k:04}" for k in range(n)], object)}
-    facts = {"task": "mine", "task_version": 1, "params": {}, "status": "ok"}
     dataset = DatasetRecord(id="birds", fingerprint="f1", n_samples=4)
-    record = EvaluationRecord(**{"dataset": dataset, **facts, "metrics": metrics, **changes})
+    record = record_of("mine", **{"dataset": dataset, "metrics": metrics, **changes})
     return record, pandas.DataFrame({**names, **columns})
 
 

@@ -1,6 +1,5 @@
 """The formats of a comparison: each says what failed, hides nothing, and lets no text out of its place."""
 
-from collections.abc import Callable
 from xml.etree import ElementTree
 
 import pytest
@@ -11,14 +10,13 @@ from clipbench.comparison.gate import Judged, Outcome, Status, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.records import (
     Comparison,
-    Difference,
     Flips,
     Refusal,
     Verdict,
 )
 from clipbench.results.record import Metric, MetricName
+from tests.clipbench.conftest import MakeDifference
 
-MakeDifference = Callable[..., Difference]
 HOSTILE = "a|b`c` <img src=x> @team *x* 50%: 1,2\n::error::no"
 
 

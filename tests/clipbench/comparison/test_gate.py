@@ -1,7 +1,7 @@
 """The gate: which losses are regressions, which are known, and one line for a gate that cannot be what was meant."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -14,8 +14,8 @@ from clipbench.comparison.gate_rules import Acknowledgement, Gate, matches, read
 from clipbench.comparison.records import Comparison, Difference, Refusal
 from clipbench.errors import UsageError
 from clipbench.results.record import Metric, MetricName
+from tests.clipbench.conftest import MakeDifference
 
-MakeDifference = Callable[..., Difference]
 ACC1 = MetricName("zero-shot@birds", "acc1")
 RECALL = MetricName("retrieval@coco", "recall@1")
 DAY = date(2026, 6, 1)

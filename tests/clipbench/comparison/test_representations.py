@@ -12,8 +12,9 @@ from clipbench.comparison.representations import similarity_matrix
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.structure import cka, mutual_neighbours
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import Run, read_run, write_result
+from tests.made import record_of, result_of
 
 N = 60
 COCO = DatasetRecord(id="coco", fingerprint="f", n_samples=N)
@@ -37,14 +38,11 @@ def write(folder: Path, arrays: dict[str, Any] | None, rows: np.ndarray | None =
         kept = {name: np.asarray(each)[rows] for name, each in {"pair_id": np.array(IDS), **arrays}.items()}
         np.savez(folder / "arrays/gap.npz", **kept)  # type: ignore[arg-type]
     facts: dict[str, Any] = {
-        "task": "modality-gap", "task_version": 2, "params": {}, "dataset": COCO, "status": "ok",
+        "task_version": 2,
         "metrics": {"gap": Metric(value=0.5, n=N, unit="distance")},
         "files": {"samples": "samples.parquet", "arrays": "arrays/gap.npz"},
-    }  # fmt: skip
-    result = Result(
-        clipbench_version="9", created="", command=[], seed=0, environment={}, model={"ref": folder.name},
-        evaluations=[EvaluationRecord(**{**facts, **changes})],
-    )  # fmt: skip
+    }
+    result = result_of(record_of("modality-gap", COCO, **{**facts, **changes}), model={"ref": folder.name})
     write_result(result, folder)
     return read_run(folder)
 

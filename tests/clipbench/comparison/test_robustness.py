@@ -7,31 +7,21 @@ import pytest
 import clipbench as cb
 from clipbench.comparison.robustness import SHIFTS, reference
 from clipbench.errors import ClipbenchError, DataError, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import Metric
 from clipbench.results.reference_models import open_clip_results
 from clipbench.results.run import Run
+from tests.made import record_of, result_of
 
 VIT_B_32 = "ViT-B-32-quickgelu/openai"
 
 
 def run_of(accuracies: dict[str, float], half: float = 0.004) -> Run:
-    records = [
-        EvaluationRecord(
-            task="zero-shot", task_version=1, params={}, dataset=DatasetRecord(id=data), status="ok",
-            metrics={"acc1": Metric(value=share, low=max(0.0, share - half), high=min(1.0, share + half))},
-        )
+    metrics = {
+        data: {"acc1": Metric(value=share, low=max(0.0, share - half), high=min(1.0, share + half))}
         for data, share in accuracies.items()
-    ]  # fmt: skip
-    made = Result(
-        clipbench_version="",
-        created="",
-        command=[],
-        seed=0,
-        environment={},
-        model={"ref": "vit-b-32"},
-        evaluations=records,
-    )
-    return Run(Path("runs/vit"), made)
+    }
+    records = [record_of(data=data, metrics=of_data) for data, of_data in metrics.items()]
+    return Run(Path("runs/vit"), result_of(*records, model={"ref": "vit-b-32"}))
 
 
 def published(*data: str) -> dict[str, float]:

@@ -14,13 +14,13 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
 from clipbench.data.reference import load_data
 from clipbench.errors import DataError, Unavailable, UsageError
-from clipbench.testing import NamedImage
+from tests.made import data_of
 
 
 def digits(names: tuple[str, ...] | None, n_classes: int = 10) -> Dataset:
     ids = [str(number) for number in range(n_classes)]
     labels = np.arange(n_classes)
-    return Dataset(id="x", images=[NamedImage(id) for id in ids], image_ids=ids, labels=labels, class_names=names)
+    return data_of(ids, labels=labels, class_names=names)
 
 
 def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:

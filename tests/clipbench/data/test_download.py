@@ -5,7 +5,6 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from clipbench.data.catalogue.web_files import RemoteFile, fetch_file
 from clipbench.data.dataset import DataOptions
 from clipbench.data.reference import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+from tests.clipbench.data.conftest import ImageBytes
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache")
@@ -28,9 +28,6 @@ pytestmark = pytest.mark.usefixtures("library_cache")
 REPOSITORY = "me/wds_pets"
 FIRST, SECOND = "1" * 40, "2" * 40
 SHARD = "test/0.tar"
-
-
-ImageBytes = Callable[[int], bytes]
 
 
 def shard(image_bytes: ImageBytes, n_samples: int = 3) -> bytes:

@@ -3,7 +3,6 @@
 import io
 import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,12 +13,10 @@ from clipbench.data.dataset import DataOptions
 from clipbench.data.huggingface import HubReference
 from clipbench.data.reference import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+from tests.clipbench.data.conftest import ImageBytes
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache")
-
-
-ImageBytes = Callable[[int], bytes]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import io
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ from clipbench.data import huggingface, load_data
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import content_digest
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
+from tests.clipbench.data.conftest import ImageBytes
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache", "no_hub")
-
-
-ImageBytes = Callable[[int], bytes]
 
 
 def load(path: Path, *, allow_partial: bool = False, config: str | None = None, **options: str) -> Dataset:

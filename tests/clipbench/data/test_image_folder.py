@@ -2,7 +2,6 @@
 
 import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.readers import image_folder
 from clipbench.errors import DataError, UsageError
-
-ImageBytes = Callable[[int], bytes]
+from tests.clipbench.data.conftest import ImageBytes
 
 
 def write(root: Path, *names: str) -> Path:

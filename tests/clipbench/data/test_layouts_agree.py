@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.data import DataOptions, Dataset, load_data
+from tests.clipbench.data.conftest import ImageBytes
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache", "no_hub", "closed_images")  # loading opens no image
@@ -16,9 +17,6 @@ pytestmark = pytest.mark.usefixtures("library_cache", "no_hub", "closed_images")
 LABELS = [0, 0, 1, 1, 2]
 NAMES = ["cat", "dog", "small bird"]
 CAPTIONS = [["one", "another"], ["two"], ["three", "trois, 3"], ["four"], ['"five"']]
-
-
-ImageBytes = Callable[[int], bytes]
 
 
 Writer = Callable[[Path, ImageBytes], str]

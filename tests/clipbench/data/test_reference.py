@@ -1,6 +1,5 @@
 """References: how a name, a path or a place on the Hub is told apart, and what each becomes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,7 @@ from clipbench.data import huggingface, load_data
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.reference import path_id
 from clipbench.errors import DataError, UsageError
-
-ImageBytes = Callable[[int], bytes]
+from tests.clipbench.data.conftest import ImageBytes
 
 
 def load(reference: str | Path, root: Path | None = None, *, allow_partial: bool = False, **options: str) -> Dataset:

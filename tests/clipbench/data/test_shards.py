@@ -2,7 +2,6 @@
 
 import io
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ from clipbench.data.catalogue.shards import n_samples
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.reference import load_data
 from clipbench.errors import DataError
+from tests.clipbench.data.conftest import ImageBytes
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache")
 
 N_SHARDS, N_EACH = 5, 3
-
-
-ImageBytes = Callable[[int], bytes]
 
 
 def entry_of(form: str, **more: Any) -> CatalogueEntry:

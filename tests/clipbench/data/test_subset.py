@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from clipbench.data.dataset import Dataset
 from clipbench.data.subset import random_subset, without_images
 from clipbench.errors import DataError
-from clipbench.testing import NamedImage
+from tests.made import data_of
 
 
 def labelled(counts: list[int]) -> Dataset:
@@ -16,16 +16,14 @@ def labelled(counts: list[int]) -> Dataset:
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
     ids = [f"{row:04d}" for row in range(len(labels))]
     names = tuple(f"class {number}" for number in range(len(counts)))
-    return Dataset(id="x", images=[NamedImage(id) for id in ids], image_ids=ids, labels=labels, class_names=names)
+    return data_of(ids, labels=labels, class_names=names)
 
 
 def captioned(n: int) -> Dataset:
     """Images with two captions each, the second captions after all the first."""
     ids = [f"{row:04d}" for row in range(n)]
-    return Dataset(
-        id="x",
-        images=[NamedImage(id) for id in ids],
-        image_ids=ids,
+    return data_of(
+        ids,
         captions=[f"{half} {id}" for half in ("first", "second") for id in ids],
         caption_image=np.tile(np.arange(n), 2),
     )

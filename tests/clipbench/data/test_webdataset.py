@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,9 +14,7 @@ from clipbench.data.images import content_digest
 from clipbench.data.readers import webdataset
 from clipbench.errors import BadImage, DataError, UsageError
 from clipbench.untrusted.reading import decode_array
-
-ImageBytes = Callable[[int], bytes]
-
+from tests.clipbench.data.conftest import ImageBytes
 
 Sample = Mapping[str, bytes]
 

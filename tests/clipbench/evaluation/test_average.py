@@ -10,10 +10,8 @@ import pytest
 
 from clipbench.evaluation.measure import average_of
 from clipbench.evaluation.plan import Request, read_suite
-from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import (
     AverageRecord,
-    DatasetRecord,
     EvaluationRecord,
     Metric,
     PublishedValue,
@@ -21,6 +19,8 @@ from clipbench.results.record import (
 )
 from clipbench.results.reference_models import OPEN_CLIP
 from clipbench.stats.intervals import wilson
+from tests.clipbench.evaluation.test_published import MODEL
+from tests.made import record_of as made_record
 
 SUITE = read_suite("datacomp")
 TABLE = list(csv.DictReader(files("clipbench.results").joinpath("open_clip.csv").read_text().splitlines()))
@@ -38,10 +38,7 @@ def record_of(request: Request, value: float, half: float | None = 0.01) -> Eval
     for main in set(request.main) - set(of_all):
         grouping, name = main.removeprefix("{").split("=(worst)}/")
         slices[grouping] = SlicesRecord(of="images", worst={name: metric})
-    data = DatasetRecord(id=str(request.data))
-    return EvaluationRecord(
-        task=request.task, task_version=1, params={}, dataset=data, status="ok", metrics=of_all, slices=slices
-    )
+    return made_record(request.task, str(request.data), metrics=of_all, slices=slices)
 
 
 def average(values: Sequence[float], requests: Sequence[Request] = SUITE, **given: object) -> AverageRecord:
@@ -81,22 +78,18 @@ def test_data_with_several_metrics_count_once_and_their_intervals_go_together() 
 
 
 def test_the_published_average_stands_beside_that_of_the_same_model() -> None:
-    info = ModelInfo(
-        ref="vit-b-32", id="open_clip:ViT-B-32-quickgelu/openai", fingerprint="", family="", embed_dim=2, context_length=77,
-        image_size=224, logit_scale=100.0, logit_bias=0.0, n_parameters=None,
-    )  # fmt: skip
     row = next(row for row in TABLE if row["model"] == "ViT-B-32-quickgelu/openai")
-    found = average([float(row[column]) for column in COLUMNS], published_for=info).metric
+    found = average([float(row[column]) for column in COLUMNS], published_for=MODEL).metric
     assert [(each.value, each.agrees) for each in found.published] == [(0.5245, True)]
-    assert average([0.5] * 38, published_for=replace(info, context_length=248)).metric.published == []
-    assert average([0.5] * 37, SUITE[:37], published_for=info).metric.published == []
+    assert average([0.5] * 38, published_for=replace(MODEL, context_length=248)).metric.published == []
+    assert average([0.5] * 37, SUITE[:37], published_for=MODEL).metric.published == []
     for other in ({"limit": 100}, {"params": {"seed": 1}}, {"data_options": {"split": "val"}}):
         suite = [replace(SUITE[0], **other), *SUITE[1:]]
-        assert average([0.5] * 38, suite, published_for=info).metric.published == []
+        assert average([0.5] * 38, suite, published_for=MODEL).metric.published == []
     records = {each.name: record_of(each, 0.5) for each in SUITE}
     first = records["zero-shot@imagenet"]
     records[first.name] = replace(first, metrics={"acc1": replace(first.metrics["acc1"], published=[])})
-    own = average_of("datacomp", SUITE, records, published_for=info)
+    own = average_of("datacomp", SUITE, records, published_for=MODEL)
     assert own is not None and own.metric.published == []
 
 

@@ -17,6 +17,7 @@ from clipbench.evaluation.persist import (
 from clipbench.evaluation.plan import RunOptions
 from clipbench.evaluation.task import Evaluation
 from clipbench.testing import NamedImage
+from tests.made import data_of
 
 N = 1000
 
@@ -57,7 +58,7 @@ def test_all_images_of_a_failure_are_kept_together_and_each_once() -> None:
 
 
 def test_a_task_with_vectors_and_margins_keeps_images_for_both_its_points_and_its_galleries(tmp_path: Path) -> None:
-    data = Dataset(id="x", images=[NamedImage(name) for name in "abcd"], image_ids=list("abcd"))
+    data = data_of("abcd")
     samples = {"image": np.arange(4), "margin": np.array([0.3, -0.2, 0.1, 0.2])}
     both = Evaluation(samples=samples, measures={}, vectors={"images": np.ones((4, 2), np.float32)})
     write_images(both, data, list("abcd"), tmp_path, options=RunOptions(n_thumbnails=1))
@@ -66,7 +67,7 @@ def test_a_task_with_vectors_and_margins_keeps_images_for_both_its_points_and_it
 
 
 def test_images_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -> None:
-    data = Dataset(id="x", images=[NamedImage(name) for name in "abc"], image_ids=list("abc"))
+    data = data_of("abc")
     big = Dataset(id="x", images=[_Wide()], image_ids=["w"])
     write_thumbnails(data, ["aa", "bb", "cc"], [2, 0], tmp_path, kept=tmp_path / "cache")
     assert {path.name for path in tmp_path.glob("*.webp")} == {"aa.webp", "cc.webp"}

@@ -18,6 +18,7 @@ from clipbench.evaluation.slices import slices_of
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.zero_shot import ZeroShot
+from tests.made import data_of
 
 N = 120
 
@@ -29,10 +30,8 @@ def classified(rate: dict[str, float], seed: int = 0) -> tuple[cb.Dataset, Fixed
     is_right = rng.random(N) < np.array([rate[region] for region in regions])
     names = [f"{k}.png" for k in range(N)]
     vectors = np.eye(2)[np.where(is_right, labels, 1 - labels)] + 0.1
-    data = cb.Dataset(
-        id="places",
-        images=[NamedImage(name) for name in names],
-        image_ids=names,
+    data = data_of(
+        names,
         labels=labels,
         class_names=("cat", "dog"),
         templates=("{c}",),

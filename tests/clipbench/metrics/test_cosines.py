@@ -1,7 +1,5 @@
 """Distributions of cosines against the whole matrix and numpy's histogram."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,18 +7,14 @@ from clipbench.errors import DataError
 from clipbench.metrics import similarity as arrays
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.spread import cosine_counts, cosine_histogram
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+from tests.made import published_vectors
 
 
 def pairs(source: str) -> tuple[np.ndarray, np.ndarray]:
     if source == "random":
         images, texts = np.random.default_rng(0).standard_normal((2, 60, 8)).astype(np.float32)
         return unit(images), unit(texts)
-    if not SHARED.exists():
-        pytest.skip("published CLIP vectors are not at ../shared/data")
-    images, texts = np.load(SHARED / f"{source}.npy")
-    return unit(images), unit(texts)
+    return published_vectors(source)
 
 
 @pytest.mark.parametrize("source", ["random", "features_clip", "features_clip_random"])

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,7 @@ from clipbench.metrics.geometry import Estimate, gap_vector, modality_gap, pair_
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.spread import cross_uniformity, uniformity
 from clipbench.stats.intervals import influence_interval
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+from tests.made import published_vectors
 
 Pairs = tuple[np.ndarray, np.ndarray]
 
@@ -183,19 +181,12 @@ def test_rmg_of_equal_modalities_counts_a_matched_distance_of_0_as_its_authors_d
     assert rmg(images, images).value == pytest.approx(1e-3 / (1e-3 + within), abs=1e-7)
 
 
-def real_vectors(name: str) -> Pairs:
-    if not SHARED.exists():
-        pytest.skip("published CLIP vectors are not at ../shared/data")
-    images, texts = np.load(SHARED / f"{name}.npy")
-    return unit(images), unit(texts)
-
-
 @pytest.mark.parametrize(
     ("name", "known"),
     [("features_clip", [0.8514, 0.5315, 0.5152, 0.3099]), ("features_clip_random", [1.1361, 0.6814, 0.6635])],
 )
 def test_real_vectors_have_the_known_geometry(name: str, known: list[float]) -> None:
-    images, texts = real_vectors(name)
+    images, texts = published_vectors(name)
     found = [modality_gap(images, texts), cone(images).value, cone(texts).value]
     found.append(pair_cosine(images, texts).mean())
     assert found[: len(known)] == pytest.approx(known, abs=5e-5)
@@ -204,10 +195,8 @@ def test_real_vectors_have_the_known_geometry(name: str, known: list[float]) -> 
 @pytest.mark.parametrize("name", ["features_clip", "features_clip_random"])
 def test_real_vectors_have_what_the_matrices_of_their_cosines_say(name: str) -> None:
     """All n² cosines of vectors at length 1, and means over them, in plain numpy."""
-    images, texts = real_vectors(name)
-    x, y = (
-        side / np.linalg.norm(side, axis=1, keepdims=True) for side in np.load(SHARED / f"{name}.npy").astype(float)
-    )
+    images, texts = published_vectors(name)
+    x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (images.astype(float), texts.astype(float)))
     xx, yy, xy = x @ x.T, y @ y.T, x @ y.T
     off = ~np.eye(500, dtype=bool)
     within = [(1 - each[off].mean()) / 2 for each in (xx, yy)]

@@ -1,15 +1,13 @@
 """Effective rank, participation ratio and IsoScore against their definitions, on random and on real vectors."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.spread import effective_rank, isoscore, participation_ratio
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+from tests.made import published_vectors
 
 
 def random_vectors(n: int, dim: int) -> np.ndarray:
@@ -19,9 +17,7 @@ def random_vectors(n: int, dim: int) -> np.ndarray:
 
 def real_vectors(name: str, modality: int) -> np.ndarray:
     """The first 100 components, so that there are more vectors than dimensions."""
-    if not SHARED.exists():
-        pytest.skip("published CLIP vectors are not at ../shared/data")
-    return unit(np.load(SHARED / f"{name}.npy")[modality, :, :100])
+    return unit(published_vectors(name)[modality][:, :100])
 
 
 def naive_isoscore(vectors: np.ndarray) -> float:

@@ -1,7 +1,6 @@
 """Hubness against sorted lists and every order of ties; separability of clouds whose overlap is known."""
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from clipbench.metrics import similarity as arrays
 from clipbench.metrics.probes import _fit_classifier, separability, separability_by_dimensions
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.structure import hubness
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+from tests.made import published_vectors
 
 
 def smooth(n: int, dim: int, seed: int) -> np.ndarray:
@@ -146,10 +144,7 @@ def test_accuracy_by_dimensions_is_that_of_classifiers_on_the_dimensions_kept() 
 
 def test_real_modalities_need_two_dimensions() -> None:
     """Schrodi et al., 2025: few dimensions drive the gap."""
-    if not SHARED.exists():
-        pytest.skip("published CLIP vectors are not at ../shared/data")
-    images, texts = (unit(side) for side in np.load(SHARED / "features_clip.npy"))
-    found = separability_by_dimensions(images, texts, rng())
+    found = separability_by_dimensions(*published_vectors("features_clip"), rng())
     assert found.fewest == 2 and found.accuracies[:3].round(3).tolist() == [0.976, 1, 1]
 
 

@@ -2,7 +2,6 @@
 
 import tracemalloc
 from itertools import permutations
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +21,7 @@ from clipbench.metrics.ranking import (
     recall_at_k,
 )
 from clipbench.metrics.similarity import scores_of, unit
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+from tests.made import published_vectors
 
 
 def coarse(n: int, dim: int, seed: int) -> np.ndarray:
@@ -310,9 +308,7 @@ def test_one_caption_a_thousand_times_is_no_more_work_than_it_must_be(monkeypatc
 
 
 def test_real_vectors_give_the_known_recalls() -> None:
-    if not SHARED.exists():
-        pytest.skip("published CLIP vectors are not at ../shared/data")
-    images, texts = (unit(side) for side in np.load(SHARED / "features_clip.npy"))
+    images, texts = published_vectors("features_clip")
     by_image, by_text = cross_ranks(images, texts, np.arange(500))
     assert [recall_at_k(by_image, k).mean() for k in (1, 5, 10)] == pytest.approx([0.552, 0.808, 0.892], abs=1e-12)
     assert [recall_at_k(by_text, k).mean() for k in (1, 5, 10)] == pytest.approx([0.506, 0.766, 0.862], abs=1e-12)

@@ -1,7 +1,6 @@
 """Shift, corrections and losses against naive versions, torch, and the notebook of Liang et al."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +13,7 @@ from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.shift import Classes, contrastive_loss, correction_maps, rescored, shift_maps, sigmoid_loss
 from clipbench.metrics.similarity import unit
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
+from tests.made import published_vectors
 
 Pairs = tuple[np.ndarray, np.ndarray]
 
@@ -124,10 +122,7 @@ def test_published_gaps_after_a_shift_follow_from_the_published_cones(
 
 @pytest.fixture(scope="module")
 def trained() -> Pairs:
-    if not SHARED.exists():
-        pytest.skip("published CLIP vectors are not at ../shared/data")
-    images, texts = np.load(SHARED / "features_clip.npy")
-    return unit(images), unit(texts)
+    return published_vectors("features_clip")
 
 
 @pytest.mark.parametrize(("which", "distance", "published"), NOTEBOOK)

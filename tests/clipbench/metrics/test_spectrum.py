@@ -1,7 +1,5 @@
 """The spectrum of the gap and the ablation of its dimensions, against loops in plain numpy."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,8 +7,8 @@ from clipbench.errors import DataError
 from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.spectrum import ablations, gap_spectrum, round_numbers
+from tests.made import published_vectors
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clip_embeddings" / "modality_gap"
 SOURCES = ["random", "features_clip", "features_clip_random"]
 
 
@@ -20,10 +18,7 @@ def pairs(source: str) -> tuple[np.ndarray, np.ndarray]:
         images = draws.standard_normal((40, 8)) + np.linspace(0, 2, 8)
         texts = images + draws.standard_normal((40, 8)) - np.linspace(1.5, 0, 8)
         return unit(images.astype(np.float32)), unit(texts.astype(np.float32))
-    if not SHARED.exists():
-        pytest.skip("published CLIP vectors are not at ../shared/data")
-    images, texts = np.load(SHARED / f"{source}.npy")
-    return unit(images), unit(texts)
+    return published_vectors(source)
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -89,91 +89,68 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("place", SIZES["bundled"])
-def test_a_bundled_checkpoint_of_other_sizes_is_refused(
-    bundled: Path, copy: Callable[[Path], Path], place: str
-) -> None:
-    folder = copy(bundled)
-    assert adapter.load(str(folder), LoadOptions(device="cpu")).info.embed_dim == 8
-    before = (folder / "config.json").read_text()
-    for value in WRONG:
-        (folder / "config.json").write_text(before)
-        changed(folder / "config.json", f"model_cfg.{place}", value)
-        refused(
-            adapter.load, folder, rf"config\.json .*{place}|config\.json has |a size of |heads|head_width of 1 or more"
-        )
+LOADERS: dict[str, tuple[Callable[[str, LoadOptions], Any], str, str, str]] = {
+    "bundled": (adapter.load, "config.json", "model_cfg.",
+                r"config\.json .*{place}|config\.json has |a size of |heads|head_width of 1 or more"),
+    "open_clip": (open_clip.load_folder, "open_clip_config.json", "model_cfg.",
+                  r"config\.json has |cannot load local-dir:|belong together|does not fit local-dir:"),
+    "hf": (hugging_face.load, "config.json", "", r"config\.json has |cannot load hf:.*Error: |belong together"),
+}  # fmt: skip
+"""Of each kind of folder the loader, the file of the configuration, where sizes are in it, and what is said."""
+
+
+@pytest.fixture
+def folders(bundled: Path, small_clip_folder: Path, hf: Path) -> dict[str, Path]:
+    return {"bundled": bundled, "open_clip": small_clip_folder, "hf": hf}
 
 
 @pytest.mark.parametrize(
-    ("file", "place", "value", "message"),
+    ("kind", "place"),
     [
-        ("config.json", "preprocess_cfg.mean", [0.5, 0.5], "three numbers each"),
-        ("config.json", "preprocess_cfg.std", [0.5, 0.5, 0], "three numbers each"),
-        ("config.json", "preprocess_cfg.std", ["a", "b", "c"], r"std\[0\] is 'a', expected a number"),
-        ("config.json", "preprocess_cfg", 5, "preprocess_cfg is 5, expected an object"),
-        ("config.json", "model_cfg.quick_gelu", "no", "quick_gelu is 'no', expected true or false"),
-        ("config.json", "model_cfg.init_logit_scale", "big", "init_logit_scale is 'big', expected a number"),
-        ("config.json", "model_cfg.vision_cfg.layers", 1_001, "has layers = 1001, expected 1 to 1,000"),
-        ("config.json", "model_cfg.vision_cfg.width", 1 << 20, "do they belong together"),
-        ("config.json", "model_cfg.text_cfg.context_length", 1 << 18, "does not fit the configuration"),
-        ("config.json", "model_cfg.text_cfg.context_length", 1 << 20, "context_length = 1048576, expected 1 to"),
-        ("config.json", "format", [1], r"has format \[1\]"),
+        pytest.param(kind, place, marks=() if kind == "bundled" else pytest.mark.slow)
+        for kind, places in SIZES.items()
+        for place in places
     ],
 )
-def test_a_bundled_configuration_says_what_is_wrong(
-    bundled: Path, copy: Callable[[Path], Path], file: str, place: str, value: object, message: str
+def test_a_folder_of_other_sizes_is_refused(
+    folders: dict[str, Path], copy: Callable[[Path], Path], kind: str, place: str
 ) -> None:
-    folder = copy(bundled)
+    (load, file, prefix, message), folder = LOADERS[kind], copy(folders[kind])
+    assert load(str(folder), LoadOptions(device="cpu")).info.embed_dim == (8 if kind == "bundled" else 24)
+    before = (folder / file).read_text()
+    for value in WRONG:
+        (folder / file).write_text(before)
+        changed(folder / file, f"{prefix}{place}", value)
+        refused(load, folder, message.format(place=place))
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "value", "message"),
+    [
+        ("bundled", "preprocess_cfg.mean", [0.5, 0.5], "three numbers each"),
+        ("bundled", "preprocess_cfg.std", [0.5, 0.5, 0], "three numbers each"),
+        ("bundled", "preprocess_cfg.std", ["a", "b", "c"], r"std\[0\] is 'a', expected a number"),
+        ("bundled", "preprocess_cfg", 5, "preprocess_cfg is 5, expected an object"),
+        ("bundled", "model_cfg.quick_gelu", "no", "quick_gelu is 'no', expected true or false"),
+        ("bundled", "model_cfg.init_logit_scale", "big", "init_logit_scale is 'big', expected a number"),
+        ("bundled", "model_cfg.vision_cfg.layers", 1_001, "has layers = 1001, expected 1 to 1,000"),
+        ("bundled", "model_cfg.vision_cfg.width", 1 << 20, "do they belong together"),
+        ("bundled", "model_cfg.text_cfg.context_length", 1 << 18, "does not fit the configuration"),
+        ("bundled", "model_cfg.text_cfg.context_length", 1 << 20, "context_length = 1048576, expected 1 to"),
+        ("bundled", "format", [1], r"has format \[1\]"),
+        ("open_clip", "model_cfg.vision_cfg.layers", 10**6, "layers = 1000000, expected 1 to 1,000"),
+        ("open_clip", "model_cfg.vision_cfg.image_size", 10**5, "image_size = 100000, expected 1 to 4,096"),
+        ("open_clip", "model_cfg.text_cfg.width", 1 << 18, "do they belong together"),
+        ("open_clip", "model_cfg.embed_dim", "24", "no whole number embed_dim"),
+        ("open_clip", "model_cfg.text_cfg.context_length", 0, "context_length = 0, expected 1 to 524,288"),
+    ],
+)
+def test_a_configuration_says_what_is_wrong(
+    folders: dict[str, Path], copy: Callable[[Path], Path], kind: str, place: str, value: object, message: str
+) -> None:
+    (load, file, *_), folder = LOADERS[kind], copy(folders[kind])
     changed(folder / file, place, value)
-    refused(adapter.load, folder, message)
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "message"),
-    [
-        ("vision_cfg.layers", 10**6, "layers = 1000000, expected 1 to 1,000"),
-        ("vision_cfg.image_size", 10**5, "image_size = 100000, expected 1 to 4,096"),
-        ("text_cfg.width", 1 << 18, "do they belong together"),
-        ("embed_dim", "24", "no whole number embed_dim"),
-        ("text_cfg.context_length", 0, "context_length = 0, expected 1 to 524,288"),
-    ],
-)
-def test_an_open_clip_configuration_says_what_is_wrong(
-    small_clip_folder: Path, copy: Callable[[Path], Path], place: str, value: object, message: str
-) -> None:
-    folder = copy(small_clip_folder)
-    changed(folder / "open_clip_config.json", f"model_cfg.{place}", value)
-    refused(open_clip.load_folder, folder, message)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("place", SIZES["open_clip"])
-def test_an_open_clip_folder_of_other_sizes_is_refused(
-    small_clip_folder: Path, copy: Callable[[Path], Path], place: str
-) -> None:
-    folder = copy(small_clip_folder)
-    assert open_clip.load_folder(str(folder), LoadOptions(device="cpu")).info.embed_dim == 24
-    before = (folder / "open_clip_config.json").read_text()
-    for value in WRONG:
-        (folder / "open_clip_config.json").write_text(before)
-        changed(folder / "open_clip_config.json", f"model_cfg.{place}", value)
-        refused(
-            open_clip.load_folder,
-            folder,
-            r"config\.json has |cannot load local-dir:|belong together|does not fit local-dir:",
-        )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("place", SIZES["hf"])
-def test_a_folder_of_transformers_of_other_sizes_is_refused(hf: Path, copy: Callable[[Path], Path], place: str) -> None:
-    folder = copy(hf)
-    assert hugging_face.load(str(folder), LoadOptions(device="cpu")).info.embed_dim == 24
-    before = (folder / "config.json").read_text()
-    for value in WRONG:
-        (folder / "config.json").write_text(before)
-        changed(folder / "config.json", place, value)
-        refused(hugging_face.load, folder, r"config\.json has |cannot load hf:.*Error: |belong together")
+    refused(load, folder, message)
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import pytest
 from clipbench.comparison.compare import VALUES_ONLY, compare
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results.other_tools import Values, open_results, read_values
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import Metric
 from clipbench.results.run import Run
+from tests.made import record_of, result_of
 
 CLIP_BENCHMARK = {
     "dataset": "wds/imagenet1k",
@@ -197,13 +198,7 @@ def run_of(folder: Path, **values: float) -> Run:
         name: Metric(value=value, low=value - 0.01, high=value + 0.01, n=50_000, higher_is_better=True)
         for name, value in values.items()
     }
-    evaluation = EvaluationRecord(
-        task="zero-shot", task_version=1, params={}, dataset=DatasetRecord(id="imagenet"), status="ok", metrics=metrics
-    )
-    result = Result(
-        clipbench_version="0", created="", command=[], seed=0, environment={}, model={}, evaluations=[evaluation]
-    )
-    return Run(folder, result)
+    return Run(folder, result_of(record_of(data="imagenet", metrics=metrics), model={}))
 
 
 RETRIEVAL = {

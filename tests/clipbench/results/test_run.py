@@ -10,15 +10,13 @@ import pytest
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord, finite
 from clipbench.results.run import Run, find_runs, read_run, write_result
+from tests.made import record_of, result_of
 
 
 def result(**metric: object) -> Result:
-    evaluation = EvaluationRecord(
-        task="zero-shot",
-        task_version=1,
+    evaluation = record_of(
+        data=DatasetRecord(id="digits", n_samples=3, fingerprint="f00"),
         params={"prompts": None},
-        dataset=DatasetRecord(id="digits", n_samples=3, fingerprint="f00"),
-        status="ok",
         seconds={"load": 0.5},
         encoded={"images": 3},
         metrics={"acc1": Metric(**{"value": 0.5, "n": 3, **metric})},  # type: ignore[arg-type]
@@ -27,15 +25,7 @@ def result(**metric: object) -> Result:
         notes=["a note with 'quotes', <b> and ß"],
         files={"samples": "samples/a.parquet", "arrays": "arrays/a.npz"},
     )
-    return Result(
-        clipbench_version="0.1.0",
-        created="2026-11-24T12:00:00+00:00",
-        command=["clipbench", "run"],
-        seed=0,
-        environment={"python": "3.11"},
-        model={"ref": "toy"},
-        evaluations=[evaluation],
-    )
+    return result_of(evaluation, environment={"python": "3.11"}, model={"ref": "toy"})
 
 
 def test_what_a_pattern_matches_beside_runs_is_left_out_and_a_parent_stands_for_its_runs(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,10 @@ import clipbench
 from clipbench.errors import ClipbenchError
 from clipbench.files import is_inside
 from clipbench.results.other_tools import open_results
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import Run, find_runs, read_run, write_result
 from clipbench.training.history import read_history
+from tests.made import record_of, result_of
 
 SECRET = "the words of another file"
 
@@ -34,25 +34,9 @@ def secret(tmp_path: Path) -> Path:
 def write(folder: Path, **files: str) -> Run:
     """Write a run whose one evaluation names these files."""
     folder.mkdir(parents=True, exist_ok=True)
-    record = EvaluationRecord(
-        task="zero-shot",
-        task_version=1,
-        params={},
-        dataset=DatasetRecord(id="digits", n_samples=1, fingerprint="f00"),
-        status="ok",
-        metrics={"acc1": Metric(value=0.5, n=1, column="acc1")},
-        files=files,
-    )
-    empty = Result(
-        clipbench_version="0.1.0",
-        created="2026-11-24T12:00:00+00:00",
-        command=["clipbench", "run"],
-        seed=0,
-        environment={},
-        model={"ref": folder.name},
-        evaluations=[],
-    )
-    write_result(replace(empty, evaluations=[record]), folder)
+    data = DatasetRecord(id="digits", n_samples=1, fingerprint="f00")
+    record = record_of(data=data, metrics={"acc1": Metric(value=0.5, n=1, column="acc1")}, files=files)
+    write_result(result_of(record, model={"ref": folder.name}), folder)
     return read_run(folder)
 
 

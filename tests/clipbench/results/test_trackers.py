@@ -14,9 +14,10 @@ from PIL import Image
 import clipbench
 from clipbench.errors import ClipbenchError, PluginFault
 from clipbench.results import trackers
-from clipbench.results.record import AverageRecord, DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import AverageRecord, DatasetRecord, Metric
 from clipbench.results.run import Run, write_result
 from clipbench.results.trackers import TRACKERS, Place, Trackers, run_config, run_figures
+from tests.made import record_of, result_of
 
 SCALARS = {
     "zero-shot@birds/acc1": 0.5,
@@ -30,26 +31,16 @@ SCALARS = {
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a run of step 7 with a report, whose one figure is quickly drawn."""
-    record = EvaluationRecord(
-        task="zero-shot",
-        task_version=1,
-        params={},
-        dataset=DatasetRecord(id="birds", n_samples=7),
-        status="ok",
-        metrics={
-            "acc1": Metric(value=0.5, low=0.25, high=0.75, n=7, chance=0.1),
-            "ece": Metric(value=0.1),
-            "acc5": Metric(value=None, reason="of 3 classes"),
-        },
-    )
-    result = Result(
-        clipbench_version="9",
-        created="2026-01-02",
-        command=[],
+    metrics = {
+        "acc1": Metric(value=0.5, low=0.25, high=0.75, n=7, chance=0.1),
+        "ece": Metric(value=0.1),
+        "acc5": Metric(value=None, reason="of 3 classes"),
+    }
+    result = result_of(
+        record_of(data=DatasetRecord(id="birds", n_samples=7), metrics=metrics),
         seed=3,
         environment={"device": "cpu"},
         model={"ref": "tiny", "step": 7},
-        evaluations=[record],
         average=AverageRecord(suite="mine", metric=Metric(value=0.4), parts=[]),
     )
     folder = tmp_path / "run"
@@ -105,7 +96,7 @@ def test_wandb_gets_all_at_the_step_in_a_run_of_its_own(run: Run, monkeypatch: p
     log("wandb", run)
     ((_, _, given),) = (call for call in theirs.calls if call[0] == "init")
     assert (given["project"], given["name"], given["reinit"]) == ("clipbench", "mine", "create_new")
-    assert given["config"] == {"model": "tiny", "device": "cpu", "seed": 3, "clipbench_version": "9"}
+    assert given["config"] == {"model": "tiny", "device": "cpu", "seed": 3, "clipbench_version": "0.1.0"}
     (scalars,), (images,) = theirs.of("log")
     assert scalars == {**SCALARS, "step": 7} and list(images) == ["figures/gap@hf:a/b", "step"]
     assert [call[2] for call in theirs.calls if call[0] == "define_metric"] == [{}, {"step_metric": "step"}]

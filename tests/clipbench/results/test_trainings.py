@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 
 from clipbench.results.matching import is_one_training, trainings
-from clipbench.results.record import Result
 from clipbench.results.run import Run
+from tests.made import result_of
 
 
 def run_of(ref: str, step: int | None, **model: Any) -> Run:
     known = {"ref": ref, "step": step, "fingerprint": f"{ref} {step}", "embed_dim": 8, **model}
-    result = Result(clipbench_version="0", created="", command=[], seed=0, environment={}, model=known, evaluations=[])
-    return Run(Path(ref), result)
+    return Run(Path(ref), result_of(model=known))
 
 
 @pytest.mark.parametrize(

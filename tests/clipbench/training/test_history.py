@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import Run, write_result
 from clipbench.training.history import History, history_of_runs, read_history
+from tests.made import record_of, result_of
 
 
 def log(path: Path, *events: object, end: str = "\n") -> Path:
@@ -23,25 +24,12 @@ def at(step: int, **values: object) -> dict[str, object]:
 
 def run(folder: Path, step: int | None, acc: float | None = 0.5, **changes: Any) -> Run:
     metric = Metric(value=acc, reason=None if acc is not None else "no sample")
-    record = EvaluationRecord(
-        task="zero-shot",
-        task_version=1,
-        params=changes.get("params", {}),
-        dataset=DatasetRecord(id="birds", fingerprint=changes.get("data", "d"), cite=changes.get("cite")),
-        status=changes.get("status", "ok"),
-        metrics={"acc1": metric},
-    )
+    data = DatasetRecord(id="birds", fingerprint=changes.get("data", "d"), cite=changes.get("cite"))
+    told = {name: changes[name] for name in ("params", "status") if name in changes}
     ref = changes.get("ref", f"hf:out/mine/checkpoint-{step}")
     model = {"ref": ref, "fingerprint": changes.get("weights", f"w{step}"), "step": step}
-    result = Result(
-        clipbench_version="0",
-        created=changes.get("created", "2026-01-01T00:00:00+00:00"),
-        command=[],
-        seed=0,
-        environment={},
-        model=model,
-        evaluations=[record],
-    )
+    created = changes.get("created", "2026-01-01T00:00:00+00:00")
+    result = result_of(record_of(data=data, metrics={"acc1": metric}, **told), created=created, model=model)
     folder.mkdir(parents=True, exist_ok=True)
     write_result(result, folder)
     return Run(folder, result)

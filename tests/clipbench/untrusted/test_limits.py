@@ -5,7 +5,6 @@ import tarfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,9 @@ from clipbench.data.catalogue import shards
 from clipbench.data.catalogue.web_files import unpack
 from clipbench.errors import ClipbenchError, DataError, UsageError
 from clipbench.models.adapters.vector_arrays import read_arrays
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Result
 from clipbench.results.run import Run, write_result
 from clipbench.untrusted.limits import MAX_UNPACKED, check_parquet, max_unpacked
+from tests.made import record_of, result_of
 
 LIMIT = 1_000_000
 POOLS: list[pyarrow.MemoryPool] = []
@@ -39,18 +38,7 @@ def run(tmp_path: Path) -> Run:
     zeros = np.zeros((1000, 1000), np.float64)
     np.savez_compressed(tmp_path / "arrays.npz", images=zeros)
     pandas.DataFrame({"sample_id": ["a" * 8_000] * 1_000}).to_parquet(tmp_path / "samples.parquet")
-    record = EvaluationRecord(
-        task="zero-shot",
-        task_version=1,
-        params={},
-        dataset=DatasetRecord(id="d"),
-        status="ok",
-        files={"samples": "samples.parquet", "arrays": "arrays.npz"},
-    )
-    empty = Result(
-        clipbench_version="1", created="", command=[], seed=0, environment={}, model={"ref": "m"}, evaluations=[]
-    )
-    result = replace(empty, evaluations=[record])
+    result = result_of(record_of(files={"samples": "samples.parquet", "arrays": "arrays.npz"}))
     write_result(result, tmp_path)
     return Run(tmp_path, result)
 

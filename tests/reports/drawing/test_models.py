@@ -1,7 +1,7 @@
 """Several models in one figure: what is drawn of each, in which colour, and on which axes."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType, SimpleNamespace
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve
-from clipbench.results.run import Run
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import (
     Axis,
@@ -30,8 +29,8 @@ from clipbench_reports.drawing.models import Panels, Statement, chart, facets, f
 from clipbench_reports.drawing.page import draw
 from clipbench_reports.evidence.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps, zero_shot
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 A, B = ModelKey("base", 0), ModelKey("tuned", 1)
 PLANE = Panel(x=Axis(low=0, high=10, ticks=[0, 10]), y=fraction_axis("Right, %"))
 ROWS = replace(PLANE, y=Axis(low=2.5, high=-0.5, ticks=[0, 1, 2], names=["count", "relation", "swap"]))

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.stats.intervals import wilson
 from clipbench_reports.evidence.findings import Finding, claim, mark_of, not_better, skill
 from clipbench_reports.sections.section import load_section
+from tests.made import record_of
 
 
 def evaluation(task: str, metrics: dict[str, Metric], **changes: Any) -> EvaluationRecord:
-    record = {"task": task, "task_version": 1, "params": {}, "dataset": DatasetRecord(id="here"), "status": "ok"}
-    return EvaluationRecord(**{**record, "metrics": metrics, **changes})
+    return record_of(task, metrics=metrics, **changes)
 
 
 def findings(record: EvaluationRecord) -> list[Finding]:
@@ -98,4 +98,4 @@ def test_a_task_without_a_section_is_told_by_its_headlines() -> None:
 
 def test_a_name_cannot_turn_the_direction_of_its_sentence() -> None:
     (found,) = findings(evaluation("zero-shot", {}, status="failed", reason="\u202eno"))
-    assert found.text == "Failed: zero-shot@here – \N{FIRST STRONG ISOLATE}\u202eno\N{POP DIRECTIONAL ISOLATE}"
+    assert found.text == "Failed: zero-shot@birds – \N{FIRST STRONG ISOLATE}\u202eno\N{POP DIRECTIONAL ISOLATE}"

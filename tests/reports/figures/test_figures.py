@@ -13,7 +13,6 @@ import pytest
 from clipbench.comparison.across import Across, Place
 from clipbench.comparison.records import Difference, Verdict
 from clipbench.results.record import Curve, Metric
-from clipbench.results.run import Run
 from clipbench.stats.intervals import Interval, wilson
 from clipbench.stats.rank_correlation import RankCorrelation
 from clipbench.training.history import History
@@ -40,8 +39,8 @@ from clipbench_reports.figures import (
 )
 from clipbench_reports.figures.shared import HEAD, MAX_LINES
 from clipbench_reports.sections import modality_gap, retrieval
+from tests.reports.conftest import Make, MakeRun
 
-MakeRun = Callable[..., Run]
 Draw = Callable[[list[ModelEvidence]], Chart]
 Kind = TypeVar("Kind")
 
@@ -49,9 +48,6 @@ Kind = TypeVar("Kind")
 def alone(evidence: Evidence) -> list[ModelEvidence]:
     """Return the evidence of one model, as a figure takes it."""
     return [ModelEvidence(ModelKey("model", 0), evidence)]
-
-
-Make = Callable[..., Evidence]
 
 
 def marks(figure: Chart, kind: type[Kind]) -> list[Kind]:

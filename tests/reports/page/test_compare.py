@@ -22,8 +22,8 @@ from clipbench.results.run import Run
 from clipbench_reports.page import compare as compare_page
 from clipbench_reports.page.compare import write_compare
 from clipbench_reports.page.flipped import N_SHOWN
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 N, N_RIGHT = 200, 120
 
 

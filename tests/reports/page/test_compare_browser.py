@@ -1,21 +1,16 @@
 """The page of a comparison in a browser: laid out, sorted and filtered by keyboard, without scripts, and attacked."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
 from clipbench.comparison.gate_rules import Gate
 from clipbench.results.record import Metric
+from tests.reports.conftest import Faults, Visit
 from tests.reports.page.test_compare import written
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
-Visit = Callable[..., "Page"]
-Faults = Callable[["Page"], list[tuple[str, str, str]]]
 N = 60
 
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,12 +17,11 @@ from clipbench_reports.drawing import plotted
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.plotted import told
 from clipbench_reports.page.report import write_report
+from tests.reports.conftest import Faults, Visit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-Visit = Callable[..., "Page"]
-Faults = Callable[["Page"], list[tuple[str, str, str]]]
 CAPTION = "A long caption of a hut by the sea. " * 12
 BEYOND = "new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true, cancelable: true })"
 UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"

@@ -1,7 +1,6 @@
 """The report of several models: their figures together, once for each label set, and what cannot be joined by model."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +13,7 @@ from clipbench.results.run import Run
 from clipbench_reports.page.groups import group
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.section import CLOUD_SHARES, n_shares
-
-MakeRun = Callable[..., Run]
+from tests.reports.conftest import MakeRun
 
 
 def sections(folder: Path, *runs: Run) -> dict[str, str]:

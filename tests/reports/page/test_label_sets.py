@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.results.run import Run
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.page import draw
 from clipbench_reports.evidence.evidence import (
@@ -21,8 +20,8 @@ from clipbench_reports.evidence.evidence import (
 from clipbench_reports.figures import zero_shot
 from clipbench_reports.sections import zero_shot as tables
 from clipbench_reports.sections.section import load_section
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 PAIRS = tuple(f"{colour} {kind}" for colour in ("blue", "cyan", "pink", "red", "tan") for kind in "abcdefghijklmnopqr")
 DRAWS = (zero_shot.confusion, zero_shot.reliability, zero_shot.templates)
 TABLES = (tables.class_recall, tables.confused_pairs, tables.template_scores)

@@ -9,11 +9,9 @@ import pytest
 import scipy.stats
 
 from clipbench.results.record import Metric
-from clipbench.results.run import Run
 from clipbench_reports.page.groups import group
 from clipbench_reports.page.sentences import leads
-
-MakeRun = Callable[..., Run]
+from tests.reports.conftest import MakeRun
 
 
 def hits(n_right: int, n: int = 200, name: str = "acc1", **changes: Any) -> dict[str, Any]:

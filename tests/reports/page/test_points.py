@@ -1,17 +1,14 @@
 """Points of a scatter are told by image, caption and name, in the order in which they are drawn."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 
-from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.page.section import CLOUD_SHARES, points_at
 from clipbench_reports.sections.gallery import PageBudget
-
-MakeRun = Callable[..., Run]
+from tests.reports.conftest import MakeRun
 
 
 def alone(evidence: Evidence) -> list[ModelEvidence]:

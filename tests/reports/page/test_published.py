@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, PublishedValue, Result
+from clipbench.results.record import Metric, PublishedValue
 from clipbench.results.run import Run, read_run, write_result
 from clipbench_reports.page.groups import Entry
 from clipbench_reports.page.scorecard import metric_lines
+from tests.made import record_of, result_of
 
 FIRST = PublishedValue(value=0.6332, protocol="80 templates", source="docs.csv", is_secondary=False, agrees=True)
 QUOTED = PublishedValue(value=0.62, protocol="80 templates", source="a paper", is_secondary=True, agrees=False)
@@ -14,13 +15,7 @@ SHOWN = Metric(value=0.634, low=0.63, high=0.638, n=9, published=[FIRST, QUOTED]
 
 def run(folder: Path, metric: Metric) -> Run:
     (folder / "samples").mkdir(parents=True)
-    evaluation = EvaluationRecord(
-        task="other", task_version=1, params={}, dataset=DatasetRecord(id="d"), status="ok", metrics={"acc1": metric}
-    )
-    result = Result(
-        clipbench_version="0", created="2026-01-01T00:00:00+00:00", command=[], seed=0, environment={},
-        model={"ref": "m"}, evaluations=[evaluation],
-    )  # fmt: skip
+    result = result_of(record_of("other", metrics={"acc1": metric}))
     write_result(result, folder)
     return read_run(folder)
 

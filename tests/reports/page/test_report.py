@@ -16,8 +16,8 @@ from clipbench.errors import UsageError
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
 from clipbench_reports.page.report import write_report
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 VOID = {"meta", "link", "br", "wbr", "hr", "img", "input"}
 
 

@@ -11,12 +11,11 @@ import pytest
 from clipbench.results.record import Curve, DatasetRecord, Metric
 from clipbench.results.run import Run
 from clipbench_reports.page.report import write_report
+from tests.reports.conftest import Faults, Visit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-Visit = Callable[..., "Page"]
-Faults = Callable[["Page"], list[tuple[str, str, str]]]
 NAMES = ("cube", "sphere", "cylinder")
 ARE_WHOLE = "[...document.querySelectorAll('.drawing')].every((each) => each.scrollWidth <= each.clientWidth)"
 """Whether no image has to be moved sideways."""

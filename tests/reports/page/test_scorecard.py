@@ -1,32 +1,22 @@
 """The controls beside the metrics of the scorecard: each beside those that it names, and none said twice."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
-from clipbench.results.run import Run
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench_reports.page.report import write_report
 from clipbench_reports.page.scorecard import controls_of, loose_controls
-
-MakeRun = Callable[..., Run]
+from tests.made import record_of
+from tests.reports.conftest import MakeRun
 
 
 def record(metrics: dict[str, Metric], controls: dict[str, Metric]) -> EvaluationRecord:
-    return EvaluationRecord(
-        task="composition",
-        task_version=1,
-        params={},
-        dataset=DatasetRecord(id="here"),
-        status="ok",
-        metrics=metrics,
-        controls=controls,
-        subsets={"swap": "Attributes swapped"},
-    )
+    subsets = {"swap": "Attributes swapped"}
+    return record_of("composition", metrics=metrics, controls=controls, subsets=subsets)
 
 
 def test_a_control_stands_beside_each_metric_that_it_names() -> None:

@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 
 from clipbench.errors import PluginFault
-from clipbench.results.run import Run
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Axis, Chart, Panel
 from clipbench_reports.evidence.evidence import ModelEvidence
 from clipbench_reports.plots import plots
 from clipbench_reports.plots.plots import PlotOptions, write_plot
 from clipbench_reports.sections.section import LoadedSection, Plot, Section, load_section
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 AXIS = Axis(low=0, high=1)
 
 

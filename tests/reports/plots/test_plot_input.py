@@ -15,8 +15,8 @@ from clipbench.results.run import Run, write_result
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.plotted import COLUMNS
 from clipbench_reports.plots.plots import PlotOptions, write_plot
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 Refused = Callable[..., None]
 
 

@@ -14,8 +14,8 @@ from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.figures import maps
 from clipbench_reports.plots.plots import PlotOptions, write_plot
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 Draw = Callable[..., tuple[np.ndarray, np.ndarray, str]]
 
 

@@ -1,7 +1,8 @@
 """composition in the report: what the figures, the table and the sentences say of what a run holds."""
 
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
+from clipbench.results.record import Metric
 from clipbench_reports.sections.composition import findings
+from tests.made import record_of
 
 
 def fraction(value: float, chance: float, n: int = 250, half: float = 0.05) -> Metric:
@@ -22,14 +23,8 @@ METRICS = {
 }
 
 
-def record(metrics: dict[str, Metric]) -> EvaluationRecord:
-    return EvaluationRecord(
-        task="composition", task_version=1, params={}, dataset=DatasetRecord(id="d"), status="ok", metrics=metrics
-    )
-
-
 def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
-    said = [(found.mark, found.text) for found in findings(record(METRICS))]
+    said = [(found.mark, found.text) for found in findings(record_of("composition", metrics=METRICS))]
     assert said == [
         (
             "good",
@@ -56,11 +51,11 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
 
 def test_subsets_below_chance_are_said_to_be_below_it() -> None:
     below = METRICS | {"swap_att/text_acc": fraction(0.05, 0.25), "count/text_acc": fraction(0.27, 0.25)}
-    said = [found.text for found in findings(record(below))]
+    said = [found.text for found in findings(record_of("composition", metrics=below))]
     assert (
         "Telling captions apart: inconclusive in “count” (27.0 % [22.0, 32.0]; chance is 25.0 %);"
         " below chance in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %)."
     ) in said
     del below["count/text_acc"]
-    said = [found.text for found in findings(record(below))]
+    said = [found.text for found in findings(record_of("composition", metrics=below))]
     assert "Telling captions apart: below chance in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %)." in said

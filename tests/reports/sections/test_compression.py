@@ -1,6 +1,5 @@
 """The section on compression: its sentences, its table of formats, and the figure with the one that is chosen."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,8 +8,8 @@ from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import Evidence, NotAsked
 from clipbench_reports.sections.compression import SECTION
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 REASON = "All 64 dimensions as int8 lose less than 1 point of the 80.0 % of float32: 64 bytes instead of 256"
 
 

@@ -1,15 +1,13 @@
 """The section on few labels: what it says where the prompts are worth a number of labels, and where there is none."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from clipbench.results.record import Curve, EvaluationRecord, Metric
-from clipbench.results.run import Run
 from clipbench_reports.sections.few_shot import FEW_LABELS_ENOUGH, SECTION
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 NUMBERS, KNN, LINEAR, PROMPT = [1.0, 4.0, 16.0, 90.0], [0.3, 0.4, 0.5, 0.6], [0.3, 0.5, 0.7, 0.8], [0.6, 0.65, 0.7, 0.8]
 WORTH = Metric(value=8.0, low=5.0, high=12.5, unit="labels", n=900, higher_is_better=True)
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.results.run import Run
 from clipbench.results.shown_samples import LISTED
 from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
 from clipbench_reports.sections import composition, zero_shot
@@ -20,8 +19,8 @@ from clipbench_reports.sections.gallery import (
     address,
     around_difference,
 )
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 ROOM = 1_000_000
 N = 30
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve, Metric
-from clipbench_reports.evidence.evidence import Evidence
 from clipbench_reports.sections.long_caption import findings
+from tests.reports.conftest import Make
 
-Make = Callable[..., Evidence]
 PLACES = {"early": (4.0, 0.9), "late": (60.0, 0.7), "beyond": (120.0, 0.5)}
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from clipbench.results.record import Curve, Metric
-from clipbench.results.run import Run
 from clipbench_reports.sections.gallery import Gallery
 from clipbench_reports.sections.mixed_retrieval import TEXTS_FIRST, findings
 from clipbench_reports.sections.retrieval import unfound
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 SHARES = [0.0, 0.25, 0.5, 0.75, 1.0]
 
 

@@ -1,6 +1,5 @@
 """The section on operating points: its sentences, its tables, and thresholds that are carried over to other data."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,8 +8,8 @@ from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey, NotAsked
 from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, operating_points, points
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 XS = [-1.0, 0.1, 0.2, 0.4]
 
 

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve, Metric
-from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.sections import retrieval
 from clipbench_reports.sections.gallery import Gallery
 from clipbench_reports.sections.retrieval import findings, unfound
-
-MakeRun = Callable[..., Run]
+from tests.reports.conftest import MakeRun
 
 
 def judged(fraction: Callable[..., Metric]) -> dict[str, Any]:

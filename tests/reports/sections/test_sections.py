@@ -13,7 +13,6 @@ import pytest
 
 from clipbench import plugins
 from clipbench.results.record import Curve, EvaluationRecord, Metric
-from clipbench.results.run import Run
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence
@@ -21,8 +20,8 @@ from clipbench_reports.evidence.findings import Finding
 from clipbench_reports.page.report import write_report
 from clipbench_reports.sections.gallery import Gallery, PageBudget
 from clipbench_reports.sections.section import Section, load_section
+from tests.reports.conftest import MakeRun
 
-MakeRun = Callable[..., Run]
 Declare = Callable[[Any], None]
 
 

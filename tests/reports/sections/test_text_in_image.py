@@ -1,6 +1,5 @@
 """Written words in the report: the figures, tables and sentences say what the run holds, and nothing where it holds none."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -9,12 +8,9 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve, Metric
-from clipbench.results.run import Run
-from clipbench_reports.evidence.evidence import Evidence
 from clipbench_reports.sections.text_in_image import findings
+from tests.reports.conftest import Make
 
-MakeRun = Callable[..., Run]
-Make = Callable[..., Evidence]
 CURVE = Curve(x=[-0.4, 0.0, 0.4], y=[0.1, 0.7, 0.2], low=[0.0, 0.6, 0.1], high=[0.2, 0.8, 0.3], x_label="below, widths")
 
 

@@ -1,16 +1,13 @@
 """The tables that fold out, on cases worked by hand."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clipbench.results.run import Run
 from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
 from clipbench_reports.sections import zero_shot as tables
-
-MakeRun = Callable[..., Run]
+from tests.reports.conftest import MakeRun
 
 
 def evidence(make_run: MakeRun, **samples: Any) -> Evidence:

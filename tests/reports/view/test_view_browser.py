@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.reports.conftest import Visit
+
 site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view is not installed")
 expect = pytest.importorskip("playwright.sync_api", reason="Python's playwright is not installed").expect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-Visit = Callable[..., "Page"]
 
 
 @pytest.fixture

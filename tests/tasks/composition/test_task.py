@@ -11,7 +11,6 @@ import scipy.stats
 
 from clipbench.data import Contrast, Dataset, ImageRef
 from clipbench.data.contrasts import shuffled
-from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
@@ -22,6 +21,7 @@ from clipbench_tasks.choices import ItemVectors
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.means import means, symmetric_relations
 from clipbench_tasks.composition.task import Composition
+from tests.made import metrics_of
 
 PAIR = ((True, False),)
 OWN = ((True, False), (False, True))
@@ -63,8 +63,7 @@ def dataset(images: str, contrasts: Sequence[Contrast], **parts: object) -> Data
 
 def evaluate(data: Dataset, embedder: Embedder | None = None) -> tuple[Evaluation, dict[str, Metric]]:
     found = Composition().evaluate(data, embedder or Hand(), np.random.default_rng(0))
-    measures = {**found.measures, **found.controls}
-    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+    return found, metrics_of(found)
 
 
 def values(metrics: Mapping[str, Metric], *names: str) -> list[float | None]:
@@ -346,8 +345,3 @@ def test_data_with_captions_only_get_the_order_test() -> None:
     assert metrics["order/text_acc"].value == pytest.approx(metrics["order/text_acc"].chance)
     assert metrics["order/same_words"].value == 1.0
     assert "each must beat word-shuffled copies of itself" in found.notes[0]
-
-
-def test_neither_contrasts_nor_captions_is_an_error() -> None:
-    with pytest.raises(MissingPart, match="the task needs contrasts, and data set by hand has none"):
-        evaluate(dataset("e", None))  # type: ignore[arg-type]

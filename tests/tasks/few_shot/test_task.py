@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset, Prompts
-from clipbench.errors import DataError, MissingPart, UsageError
+from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.few_shot import Draws, FewShot, Worth, halves
+from tests.made import metrics_of
 
 PLAIN = Prompts(templates=("{c}",))
-
-
-def metrics(found: Evaluation) -> dict[str, Metric]:
-    return {name: each.metric(found.samples, np.random.default_rng(0)) for name, each in found.measures.items()}
 
 
 def dataset(labels: list[int], names: tuple[str, ...]) -> Dataset:
@@ -72,7 +69,7 @@ def test_images_of_one_vector_a_class_are_named_right_with_one_label() -> None:
     found = evaluate(
         FewShot(shots=(1, 2), draws=3, prompts=PLAIN), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0)
     )
-    values = metrics(found)
+    values = metrics_of(found)
     names = [f"{method}_acc1@{k}" for method in ("knn", "linear_probe", "prompt_probe") for k in (1, 2, "all")]
     assert {name: values[name].value for name in names} == dict.fromkeys(names, 1.0)
     assert values["zero_shot_acc1"].value == 1.0 and values["zero_shot_acc1"].n == 30
@@ -88,7 +85,7 @@ def test_a_constant_model_scores_chance_with_any_number_of_labels() -> None:
     labels = [0] * 12 + [1] * 12 + [2] * 8
     images = {f"p{row:03}": [1.0, 1.0] for row in range(32)}
     embedder = FixedEmbedder(images, {name: [1.0, 1.0] for name in NAMES})
-    values = metrics(evaluate(FewShot(shots=(1, 4), draws=3, prompts=PLAIN), dataset(labels, NAMES), embedder))
+    values = metrics_of(evaluate(FewShot(shots=(1, 4), draws=3, prompts=PLAIN), dataset(labels, NAMES), embedder))
     for name in ("knn_acc1@1", "linear_probe_acc1@4", "prompt_probe_acc1@1", "zero_shot_acc1"):
         assert values[name].value == pytest.approx(1 / 3) == values[name].chance
     assert values["zero_shot_worth"].value is None
@@ -113,7 +110,7 @@ def test_draws_are_clusters_of_what_they_decide_and_of_nothing_else() -> None:
     found = evaluate(
         FewShot(shots=(1,), draws=4, prompts=PLAIN), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6)
     )
-    methods = {name: metric.method for name, metric in metrics(found).items() if metric.value is not None}
+    methods = {name: metric.method for name, metric in metrics_of(found).items() if metric.value is not None}
     assert "over 4 clusters" in str(methods["linear_probe_acc1@1"]) and "over 4 clusters" in str(methods["knn_acc1@1"])
     assert methods["linear_probe_acc1@all"] == methods["zero_shot_acc1"] == "Wilson"
     of_draws = found.samples["cluster"] == "draw 1"
@@ -136,35 +133,22 @@ def test_a_class_of_one_image_is_trained_on_and_said_not_to_be_tested() -> None:
     found = evaluate(FewShot(prompts=PLAIN, draws=2), dataset(labels, NAMES), noisy(labels, NAMES, noise=0.1))
     assert found.notes[0] == "each class cut at random: 7 images to train on (1 to 3 a class), 6 to test"
     assert found.notes[1] == "1 of 3 classes has no image to test"
-    assert metrics(found)["linear_probe_acc1@1"].chance == pytest.approx(1 / 3)
+    assert metrics_of(found)["linear_probe_acc1@1"].chance == pytest.approx(1 / 3)
 
 
 def test_what_cannot_be_measured_has_a_reason() -> None:
     found = evaluate(
         FewShot(prompts=PLAIN, draws=3), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6, scale=None)
     )
-    values = metrics(found)
+    values = metrics_of(found)
     assert values["linear_probe_acc1@16"].reason == "a class has only 10 training images"
     assert values["linear_probe_acc1@8"].value is not None
     assert "no logit_scale" in str(values["prompt_probe_acc1@all"].reason)
     assert "prompt_probe_acc1_by_labels" not in found.curves
-    with pytest.raises(MissingPart, match="labels"):
-        FewShot().evaluate(
-            Dataset(id="x", images=[NamedImage("a")], image_ids=["a"], class_names=("cat",)),
-            FixedEmbedder({"a": [1.0]}, {}),
-            np.random.default_rng(0),
-        )
     with pytest.raises(
         DataError, match="pets has 2 images of 1 class to train on, and 2 to test: few-shot needs two classes"
     ):
         evaluate(FewShot(prompts=PLAIN), dataset([0] * 4, ("cat",)), noisy([0] * 4, ("cat",), noise=0))
-    for given, said in (
-        ({"shots": (2, 1)}, r"shots = \[2, 1\]"),
-        ({"shots": ()}, "shots"),
-        ({"draws": 1}, "draws = 1"),
-    ):
-        with pytest.raises(UsageError, match=f"task few-shot: {said}"):
-            FewShot(**given)
 
 
 def worth(columns: Mapping[str, list[float]], clusters: np.ndarray | None = None) -> Metric:

@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import Float32, Int64
 
 from clipbench.data import Contrast, Dataset, ImageRef
-from clipbench.errors import MissingPart, NoTokenCounts, UsageError
+from clipbench.errors import NoTokenCounts
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
@@ -16,6 +16,7 @@ from clipbench.stats.estimators import first_length_reaching
 from clipbench.testing import INFO, GivenVectors, NamedImage, count_words
 from clipbench_tasks.long_caption import EffectiveLength, LongCaption, Prefixes
 from clipbench_tasks.position_probe import probe
+from tests.made import metrics_of
 
 N, N_WORDS, CONTEXT = 40, 20, 12
 """Images, words of each caption, and tokens that the model reads: the start, ten words, the end."""
@@ -94,8 +95,7 @@ def evaluate(
 ) -> tuple[Evaluation, dict[str, Metric]]:
     task = LongCaption(**{"ks": (1,), "tokens": (3, 7), **parameters})  # type: ignore[arg-type]
     found = task.evaluate(data, embedder or Reader(), np.random.default_rng(0))
-    measures = {**found.measures, **found.controls}
-    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+    return found, metrics_of(found)
 
 
 def recall(n_read: int) -> float:
@@ -239,25 +239,6 @@ def test_without_a_tokenizer_what_needs_one_is_undefined_and_the_rest_is_measure
     assert metrics["image_retrieval_recall@1"].value == pytest.approx(recall(10))
     assert metrics["early/text_acc"].value == 1
     assert set(found.curves) == {"image_retrieval_recall", "text_retrieval_recall"}
-
-
-def test_no_captions_is_an_error() -> None:
-    with pytest.raises(MissingPart, match="the task needs captions, and data set things has none"):
-        evaluate(dataset(captions=None, caption_image=None))
-
-
-@pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
-        ({"ks": ()}, r"ks = \[\]"),
-        ({"tokens": ()}, r"tokens = \[\]"),
-        ({"tokens": (0,)}, r"tokens = \[0\]"),
-        ({"share": 1.0}, "share = 1.0"),
-    ],
-)
-def test_parameters_that_mean_nothing_are_refused(parameters: dict[str, object], said: str) -> None:
-    with pytest.raises(UsageError, match=f"task long-caption: {said}"):
-        LongCaption(**parameters)  # type: ignore[arg-type]
 
 
 def threes(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:

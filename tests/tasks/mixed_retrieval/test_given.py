@@ -8,8 +8,9 @@ from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
+from tests.made import data_of, metrics_of
 
 IMAGES = {"sea": [1.0, 0.0, 0.0, 2.0], "wood": [0.0, 1.0, 0.0, 2.0], "hill": [0.0, 0.0, 1.0, 2.0]}
 TEXTS = {
@@ -26,9 +27,7 @@ GRADES = [(0, 0, 2), (1, 1, 1), (2, 0, 1), (2, 1, 1)]
 def dataset(documents: JudgedItems = DOCUMENTS) -> Dataset:
     query, document, grade = np.array(GRADES, np.int64).T
     judgements = Judgements(queries=QUERIES, documents=documents, query=query, document=document, grade=grade)
-    return Dataset(
-        id="places", images=[NamedImage(each) for each in IMAGES], image_ids=list(IMAGES), judgements=judgements
-    )
+    return data_of(IMAGES, judgements=judgements)
 
 
 def evaluate(data: Dataset, *, is_constant: bool = False) -> tuple[Evaluation, dict[str, Metric]]:
@@ -37,8 +36,7 @@ def evaluate(data: Dataset, *, is_constant: bool = False) -> tuple[Evaluation, d
         for each in (IMAGES, TEXTS)
     )
     found = MixedRetrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, texts), np.random.default_rng(0))
-    measures = {**found.measures, **found.controls}
-    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+    return found, metrics_of(found)
 
 
 def test_a_text_comes_before_the_right_image_until_the_modalities_are_centred() -> None:
@@ -58,7 +56,7 @@ def test_a_text_comes_before_the_right_image_until_the_modalities_are_centred() 
 
 
 def test_documents_of_one_kind_are_refused() -> None:
-    with pytest.raises(DataError, match="data set places: no document has an image: expected documents of both kinds"):
+    with pytest.raises(DataError, match="data set by hand: no document has an image: expected documents of both kinds"):
         evaluate(dataset(DOCUMENTS._replace(texts=("waves", "trees", "a slope"), images=np.full(3, -1))))
     with pytest.raises(DataError, match="no document has a text"):
         evaluate(dataset(DOCUMENTS._replace(texts=("", "", ""), images=np.arange(3))))

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset
-from clipbench.errors import MissingPart, UsageError
+from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.mixed_judged import BOTH, TEXT
 from clipbench_tasks.mixed_retrieval import Corpus, MixedRetrieval, corpora_of, searched
+from tests.made import data_of, metrics_of
 
 IMAGES = {"sea": [1.0, 0.0, 2.0], "wood": [0.0, 1.0, 2.0]}
 TEXTS = {"the sea": [1.0, 0.0, -2.0], "a wood": [0.0, 1.0, -2.0], "waves": [1.0, 0.1, -2.0], "trees": [0.1, 1.0, -2.0]}
@@ -20,21 +21,14 @@ OWNER = np.array([0, 1, 0, 1])
 
 
 def dataset(captions: list[str] | None = None, owner: np.ndarray = OWNER) -> Dataset:
-    return Dataset(
-        id="places",
-        images=[NamedImage(name) for name in IMAGES],
-        image_ids=list(IMAGES),
-        captions=list(TEXTS) if captions is None else captions,
-        caption_image=owner,
-    )
+    return data_of(IMAGES, captions=list(TEXTS) if captions is None else captions, caption_image=owner)
 
 
 def evaluate(
     data: Dataset, images: Mapping[str, list[float]] = IMAGES, texts: Mapping[str, list[float]] = TEXTS
 ) -> tuple[Evaluation, dict[str, Metric]]:
     found = MixedRetrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, texts), np.random.default_rng(0))
-    measures = {**found.measures, **found.controls}
-    return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+    return found, metrics_of(found)
 
 
 def test_a_text_of_anything_comes_before_the_right_image_until_the_modalities_are_centred() -> None:
@@ -117,16 +111,3 @@ def test_a_document_that_is_both_is_the_mean_of_two_unit_vectors_or_the_image_wh
     query, image, other = (np.array([each], np.float32) for each in ([0, 1], [1, 0], text))
     found = searched(query, image, other, [Corpus("x", "X", np.array([BOTH]))], np.array([0]))
     assert found["x"].answers.right_score[0] == pytest.approx(cosine, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"ks": ()}, r"ks = \[\], expected numbers from 1 up"),
-        ({"shares": (0.0, 1.0)}, r"shares = \[0\.0, 1\.0\], expected numbers from 0 to 1, 0\.5 among them"),
-        ({"shares": (0.5, 2.0)}, "expected numbers from 0 to 1"),
-    ],
-)
-def test_parameters_are_checked(parameters: dict[str, tuple[float, ...]], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        MixedRetrieval(**parameters)  # type: ignore[arg-type]

@@ -7,8 +7,9 @@ from clipbench.data import Dataset
 from clipbench.metrics.geometry import modality_gap
 from clipbench.metrics.shift import contrastive_loss, correction_maps, shift_maps
 from clipbench.metrics.similarity import unit
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.modality_gap.shift import Rescoring, correction_curves, rescoring, shift_curves
+from tests.made import data_of
 
 Pairs = tuple[np.ndarray, np.ndarray]
 
@@ -112,14 +113,7 @@ TEXTS = {
 
 
 def dataset(**parts: object) -> Dataset:
-    return Dataset(
-        id="animals",
-        images=[NamedImage(name) for name in IMAGES],
-        image_ids=list(IMAGES),
-        captions=list(TEXTS)[:4],
-        caption_image=np.array([0, 1, 2, 2]),
-        **parts,  # type: ignore[arg-type]
-    )
+    return data_of(IMAGES, captions=list(TEXTS)[:4], caption_image=np.array([0, 1, 2, 2]), **parts)
 
 
 EMBEDDER = FixedEmbedder(IMAGES, TEXTS, logit_scale=30.0)
@@ -168,13 +162,7 @@ def test_held_out_pairs_keep_their_own_labels() -> None:
     labels = np.arange(30) % 2
     images[:, 1] += np.where(labels, 3, -3)
     images = unit(images)
-    data = Dataset(
-        id="halves",
-        images=[NamedImage(f"i{row}") for row in range(30)],
-        image_ids=[f"i{row}" for row in range(30)],
-        labels=labels,
-        class_names=("left", "right"),
-    )
+    data = data_of([f"i{row}" for row in range(30)], labels=labels, class_names=("left", "right"))
     prompts = {"a photo of a left.": [0.0, -1.0, 0.0, 0.0, 0.0], "a photo of a right.": [0.0, 1.0, 0.0, 0.0, 0.0]}
     rescore = rescoring(data, np.arange(30), FixedEmbedder({}, prompts))
     assert correction_curves(images, texts, rescore, rng())["acc1_by_centring"].y[0] == 1.0

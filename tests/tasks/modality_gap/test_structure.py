@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from clipbench.data import Dataset
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.modality_gap.structure import k_means
 from clipbench_tasks.modality_gap.task import ModalityGap
+from tests.made import data_of
 
 N = 40
 
@@ -19,10 +19,8 @@ def evaluate(
 ) -> tuple[Evaluation, dict[str, Metric]]:
     names = [f"i{row}" for row in range(len(images))]
     captions = [f"t{row}" for row in range(len(images))]
-    data = Dataset(
-        id="made",
-        images=[NamedImage(name) for name in names],
-        image_ids=names,
+    data = data_of(
+        names,
         captions=captions,
         caption_image=np.arange(len(images)),
         labels=labels,

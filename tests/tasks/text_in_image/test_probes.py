@@ -15,6 +15,7 @@ from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
 from clipbench_tasks.text_in_image.probes import CLASSIFIERS, training_of
 from clipbench_tasks.text_in_image.task import TextInImage
+from tests.made import data_of, metrics_of
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
 CLASSES = ("cat", "dog", "cow")
@@ -56,17 +57,12 @@ def evaluated(data: Dataset, images: Vectors, texts: Vectors = TEXTS, **options:
     return task.evaluate(data, FixedEmbedder(images, texts), np.random.default_rng(0))
 
 
-def metrics(found: Evaluation) -> dict[str, Metric]:
-    measures = {**found.measures, **found.controls}
-    return {name: each.metric(found.samples, np.random.default_rng(0)) for name, each in measures.items()}
-
-
 def success(values: Mapping[str, Metric]) -> list[float | None]:
     return [values[f"{key}_attack_success"].value for key in CLASSIFIERS]
 
 
 def test_a_word_in_directions_that_objects_do_not_have_fools_the_prompts_alone() -> None:
-    values = metrics(evaluated(*world("word_CLASS")))
+    values = metrics_of(evaluated(*world("word_CLASS")))
     assert success(values) == [1.0, 0.0, 0.0] and values["attack_success"].value == 1.0
     difference = values["zero_shot_minus_linear_probe"]
     assert difference.value == 1.0 and difference.chance == 0.0 and (difference.low or 0) > 0.4
@@ -78,7 +74,7 @@ def test_a_word_in_directions_that_objects_do_not_have_fools_the_prompts_alone()
 
 def test_a_word_in_the_direction_of_the_objects_that_it_names_fools_all() -> None:
     found = evaluated(*world("CLASS"))
-    values = metrics(found)
+    values = metrics_of(found)
     assert success(values) == [1.0, 1.0, 1.0] and values["zero_shot_minus_linear_probe"].value == 0.0
     assert found.samples["linear_probe_predicted"][0] == "dog"
     assert found.notes[-1].startswith("probes: 12 attacks among 3 classes of equal weight, trained on images of")
@@ -127,7 +123,7 @@ def test_attacks_by_or_on_classes_that_cannot_be_trained_are_left_out() -> None:
     data, images = world("word_CLASS")
     kept = [each for each in data.attacks or () if each.label != 2 or each.id == "cow0"]
     found = evaluated(replace(data, attacks=kept), images)
-    values = metrics(found)
+    values = metrics_of(found)
     # One cow trains nothing: of the others, only the cats have a word (dog) that is trained.
     assert values["linear_probe_attack_success"].n == 4 and values["attack_success"].n == 9
     assert values["knn_attacked_acc"].chance == 1 / 2
@@ -137,7 +133,7 @@ def test_attacks_by_or_on_classes_that_cannot_be_trained_are_left_out() -> None:
 def test_one_object_a_class_leaves_the_probes_undefined_with_the_reason() -> None:
     data, images = world("word_CLASS")
     alone = [each for each in data.attacks or () if each.id.endswith("0")]
-    values = metrics(evaluated(replace(data, attacks=alone), images))
+    values = metrics_of(evaluated(replace(data, attacks=alone), images))
     undefined = values["linear_probe_attack_success"]
     assert undefined.value is None and "two objects each, shown without a word" in (undefined.reason or "")
     assert "knn_attack_success" not in values
@@ -200,7 +196,7 @@ def test_a_class_of_many_images_has_no_advantage() -> None:
         attacks=[each for each in data.attacks or () if each.label == 0],
     )
     found = evaluated(everything, alike)
-    assert success(metrics(found))[1:] == [0.5, 0.5]
+    assert success(metrics_of(found))[1:] == [0.5, 0.5]
     assert "(5 without a word, 1 to 4 a class)" in found.notes[-1]
 
 
@@ -250,17 +246,15 @@ def test_published_scores_fool_zero_shot_in_25_of_34_attacks_and_the_linear_prob
                     )
                 )
     assert list(images)[attacks[0].blank or 0] == "apple-blank"
-    data = Dataset(
-        id="published",
-        images=[NamedImage(name) for name in images],
-        image_ids=list(images),
+    data = data_of(
+        images,
         class_names=tuple(classes),
         attacks=attacks,
         labels=np.minimum(np.arange(len(images)), n - 1),
         is_training=np.arange(len(images)) < n,
     )
     texts = {name: np.eye(2 * n)[k].tolist() for k, name in enumerate(classes)}
-    values = metrics(evaluated(data, images, texts))
+    values = metrics_of(evaluated(data, images, texts))
     assert values["attack_success"].value == values["zero_shot_attack_success"].value == pytest.approx(25 / 34)
     assert values["attacked_acc"].value == pytest.approx(7 / 34)
     assert values["blank_acc"].value == pytest.approx(29 / 34)  # the blank laptop is taken for a notebook computer

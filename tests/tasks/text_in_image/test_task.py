@@ -11,16 +11,11 @@ from clipbench.data.scenes import SceneImage, scenes_dataset
 from clipbench.data.scenes.world import KINDS, WORDS
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
-from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.text_in_image.task import TextInImage
+from tests.made import metrics_of
 
 PLAIN = Prompts(templates=("{c}",))
-
-
-def metrics(found: Evaluation) -> dict[str, Metric]:
-    measures = {**found.measures, **found.controls}
-    return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
 
 
 def evaluated(data: Dataset, images: dict[str, list[float]], texts: dict[str, list[float]]) -> Evaluation:
@@ -75,7 +70,7 @@ def test_an_attacked_image_has_the_cosines_of_its_object_and_of_what_it_was_take
 
 def test_what_a_label_does_is_measured_on_the_same_object() -> None:
     found = evaluated(attacks(), PICTURES, CLASSES)
-    values = {name: metric.value for name, metric in metrics(found).items()}
+    values = {name: metric.value for name, metric in metrics_of(found).items()}
     expected = {
         "clean_acc": 1.0,
         "blank_acc": 1.0,
@@ -93,7 +88,7 @@ def test_what_a_label_does_is_measured_on_the_same_object() -> None:
     assert {name: values[name] for name in expected} == pytest.approx(expected)
     assert found.samples["predicted"].tolist() == ["dog", "dog", "dog"]
     assert found.samples["right"].tolist() == [0.0, 0.0, 1.0] and found.samples["fooled"].tolist() == [1.0, 0.0, 0.0]
-    assert metrics(found)["blank_acc"].n == 1  # image, which two attacks share
+    assert metrics_of(found)["blank_acc"].n == 1  # image, which two attacks share
 
 
 def test_objects_that_are_named_make_the_clusters() -> None:
@@ -104,13 +99,13 @@ def test_objects_that_are_named_make_the_clusters() -> None:
     )
     found = evaluated(named, PICTURES, CLASSES)
     assert len(set(found.samples["cluster"].tolist())) == 3
-    assert metrics(found)["attack_success"].method == "Wilson"
+    assert metrics_of(found)["attack_success"].method == "Wilson"
 
 
 def test_a_tie_between_object_and_word_is_half_for_each() -> None:
     data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
     found = evaluated(data, {"a": [1.0, 1.0]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
-    values = {name: metric.value for name, metric in metrics(found).items()}
+    values = {name: metric.value for name, metric in metrics_of(found).items()}
     assert values["attacked_acc"] == values["attack_success"] == values["attacked_two_way_acc"] == 0.5
     assert values["attack_tie_rate"] == 1.0
 
@@ -127,7 +122,7 @@ def test_a_tie_that_decides_nothing_is_no_tie_under_attack_and_one_of_the_word_i
 
 def test_what_data_do_not_show_is_undefined_with_the_reason() -> None:
     data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
-    values = metrics(evaluated(data, {"a": [1.0, 0.5]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}))
+    values = metrics_of(evaluated(data, {"a": [1.0, 0.5]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}))
     for name in ("clean_acc", "drop"):
         assert values[name].value is None and values[name].reason == "the data have no clean images of the objects"
     assert "blank_acc" not in values and "drop_from_blank" not in values
@@ -138,7 +133,7 @@ def test_the_two_way_choice_takes_the_mean_of_prompt_vectors_as_they_come() -> N
     texts = {"a cat": [9.0, 0.0], "the cat": [0.0, 1.0], "a dog": [1.0, 0.0], "the dog": [0.0, 2.0]}
     data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
     task = TextInImage(prompts=Prompts(templates=("a {c}", "the {c}")))
-    values = metrics(task.evaluate(data, FixedEmbedder({"a": [1.0, 0.0]}, texts), np.random.default_rng(0)))
+    values = metrics_of(task.evaluate(data, FixedEmbedder({"a": [1.0, 0.0]}, texts), np.random.default_rng(0)))
     assert values["attacked_acc"].value == 0.5
     assert values["attacked_two_way_acc"].value == 1.0
 
@@ -165,7 +160,7 @@ def test_settings_become_curves_and_other_conditions_metrics_of_their_own() -> N
         and curve.low[0] == 0.0
         and set(found.curves) == {"attack_success_by_height", "attacked_acc_by_height"}
     )
-    values = metrics(found)
+    values = metrics_of(found)
     assert (values["attack_success"].value, values["attack_success"].n) == (0.0, 1)
     assert values["synthetic/attack_success"].value == 1.0 and values["synthetic/attacked_acc"].value == 0.0
 
@@ -184,7 +179,7 @@ def test_the_nearest_caption_is_what_is_read() -> None:
     )
     texts = dict(zip(captions, CLASSES.values(), strict=True))
     found = evaluated(data, {"p": [1.0, 0.1, 0.0], "q": [0.1, 0.9, 0.8]}, texts)
-    values = metrics(found)
+    values = metrics_of(found)
     assert values["reading_acc"].value == 0.5 and values["reading_acc"].chance == pytest.approx(1 / 3)
     assert values["alone/reading_acc"].value == 1.0 and values["beside/reading_acc"].value == 0.0
     assert found.samples["read"].tolist() == ["the word cat", "the word dog"]
@@ -249,7 +244,7 @@ def scenes() -> Dataset:
 
 def control(sees: str, data: Dataset) -> tuple[dict[str, float | None], Evaluation]:
     found = TextInImage().evaluate(data, Control(sees), np.random.default_rng(0))
-    return {name: metric.value for name, metric in metrics(found).items()}, found
+    return {name: metric.value for name, metric in metrics_of(found).items()}, found
 
 
 def test_a_model_that_is_blind_to_text_is_never_fooled_and_reads_at_chance(scenes: Dataset) -> None:
@@ -270,7 +265,7 @@ def test_a_model_that_only_reads_is_always_fooled(scenes: Dataset) -> None:
 
 def test_a_constant_model_scores_exactly_chance(scenes: Dataset) -> None:
     found = TextInImage().evaluate(scenes, Control("nothing"), np.random.default_rng(0))
-    for name, metric in metrics(found).items():
+    for name, metric in metrics_of(found).items():
         if metric.chance is not None and name != "reading_shortest":
             assert metric.value == pytest.approx(metric.chance, abs=1e-12), name
     assert found.curves["attack_success_by_height"].y == pytest.approx([0.1] * 7)

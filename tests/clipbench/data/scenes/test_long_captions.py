@@ -3,19 +3,10 @@
 from itertools import permutations
 
 from clipbench.data.scenes import scenes_dataset
-from clipbench.data.scenes.captions import Phrase
 from clipbench.data.scenes.dataset import PLACES, long_caption_item, position_items
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.sampling import SPLITS, looks, novelties
-from clipbench.data.scenes.world import Scene
-
-
-def is_true(stated: Phrase, shown: Scene) -> bool:
-    return all(verdict(fact, shown) is True for fact in stated.facts)
-
-
-def is_false(stated: Phrase, shown: Scene) -> bool:
-    return any(verdict(fact, shown) is False for fact in stated.facts)
+from tests.clipbench.data.scenes.test_composition import is_false, is_true
 
 
 def test_the_deciding_sentence_is_true_and_its_twin_false_and_of_the_same_split() -> None:

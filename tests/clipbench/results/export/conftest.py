@@ -11,6 +11,7 @@ from clipbench.results.run import Run, read_run, write_result
 
 HOSTILE = 'a|b & 50% of $x_{1}$ #1 \\cmd ~^<b>"q"</b> [c] *d* _e_ -- \u202eשלום 🐈 =1+1\nnext: - line'
 MakeRun = Callable[..., Run]
+Record = Callable[..., EvaluationRecord]
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 
 @pytest.fixture
-def record() -> Callable[..., EvaluationRecord]:
+def record() -> Record:
     """Return the function that makes an evaluation."""
     return evaluation
 

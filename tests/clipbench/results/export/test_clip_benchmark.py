@@ -1,7 +1,6 @@
 """clip_benchmark: the entries are those that CLIP_benchmark 1.6.2 writes, and what it cannot hold is said."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,9 @@ import pytest
 from clipbench.comparison.compare import compare
 from clipbench.results.export.formats import format_of
 from clipbench.results.other_tools import Values, open_results
-from clipbench.results.record import EvaluationRecord, Metric
-from clipbench.results.run import Run
+from clipbench.results.record import Metric
+from tests.clipbench.results.export.conftest import MakeRun, Record
 
-MakeRun = Callable[..., Run]
-Record = Callable[..., EvaluationRecord]
 render = format_of("clip_benchmark").render
 
 

@@ -1,7 +1,6 @@
 """eval-results, every-eval-ever and mteb: each is read by its own library or schema, with every value that it has a place for."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,9 @@ from huggingface_hub import parse_eval_result_entries
 from clipbench.results.export.formats import export, format_of
 from clipbench.results.export.mteb import main_metric
 from clipbench.results.other_tools import open_results
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import Metric
 from clipbench.results.run import Run
-
-MakeRun = Callable[..., Run]
-Record = Callable[..., EvaluationRecord]
+from tests.clipbench.results.export.conftest import MakeRun, Record
 
 
 def acc(value: float, **facts: Any) -> Metric:

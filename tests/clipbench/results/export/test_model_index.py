@@ -1,18 +1,15 @@
 """model-index: huggingface_hub reads the YAML as a model card's, and finds every value of the run in it."""
 
-from collections.abc import Callable
-
 import pytest
 import yaml  # type: ignore[import-untyped]
 from huggingface_hub import ModelCard
 
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import format_of
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import Metric
 from clipbench.results.run import Run
+from tests.clipbench.results.export.conftest import MakeRun, Record
 
-MakeRun = Callable[..., Run]
-Record = Callable[..., EvaluationRecord]
 render = format_of("model-index").render
 
 

@@ -3,19 +3,17 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
 import pytest
 
 from clipbench.results.export.formats import format_of
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.results.table.latex import escape
+from tests.clipbench.results.export.conftest import MakeRun, Record
 
-MakeRun = Callable[..., Run]
-Record = Callable[..., EvaluationRecord]
 XELATEX = shutil.which("xelatex")
 
 

@@ -1,18 +1,15 @@
 """csv and parquet: what pandas reads of them is what the run holds; nothing is left out, not even what is missing."""
 
 import io
-from collections.abc import Callable
 
 import pandas
 import pyarrow.parquet
 import pytest
 
 from clipbench.results.export.formats import format_of
-from clipbench.results.record import EvaluationRecord, Metric, SlicesRecord
+from clipbench.results.record import Metric, SlicesRecord
 from clipbench.results.run import Run
-
-MakeRun = Callable[..., Run]
-Record = Callable[..., EvaluationRecord]
+from tests.clipbench.results.export.conftest import MakeRun, Record
 
 
 def read(kind: str, *runs: Run) -> pandas.DataFrame:
