@@ -198,7 +198,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> cb.Run:
 
 def test_the_frame_has_each_metric_of_each_evaluation(measured: cb.Run) -> None:
     frame = measured.frame()
-    assert [*frame.columns[1:10]] == ["task", "data", "metric", "value", "low", "high", "chance", "n", "unit"]
+    assert [*frame.columns[:8]] == ["task", "metric", "value", "low", "high", "chance", "unit", "data"]
     names = frame["task"] + "@" + frame["data"] + "/" + frame["metric"]
     by_name = dict(zip(names, frame["value"].tolist(), strict=True))
     assert by_name.keys() == measured.metrics.keys()
@@ -219,7 +219,7 @@ def test_samples_are_found_by_task_and_by_data(measured: cb.Run) -> None:
 def test_failures_are_the_worst_first(measured: cb.Run) -> None:
     samples, failures = measured.samples("zero-shot"), measured.failures("zero-shot", n=5)
     wrong = samples[samples["margin"] <= 0]
-    assert failures["margin"].tolist() == sorted(wrong["margin"])[:5]
+    assert failures["cosine_margin"].tolist() == sorted(wrong["margin"])[:5]
     assert set(failures["sample_id"]) <= set(wrong["sample_id"])
     with pytest.raises(cb.ClipbenchError, match="no margin"):
         measured.failures("modality-gap")

@@ -11,7 +11,6 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -204,7 +203,6 @@ def main(arguments: list[str] | None = None) -> None:
         from clipbench.distributed.place import end_with_parent
 
         end_with_parent()
-    os._exit = partial(_refuse_to_end, os.getpid())
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -222,6 +220,7 @@ def main(arguments: list[str] | None = None) -> None:
         with (
             _terminated_as_interrupted(),
             _naming_plug_ins_once(),
+            _ended_by_nobody_else(),
             cli.make_context("clipbench", given, obj=["clipbench", *given]) as context,
         ):
             status = cli.invoke(context)
@@ -232,11 +231,21 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else DONE)
 
 
-def _refuse_to_end(process: int, status: int) -> NoReturn:
-    """Raise where code of others would end this process, unsaid and with any status; what it has forked may end."""
-    if os.getpid() != process:
-        end_process(status)
-    raise Stray(f"it called os._exit({status})")
+@contextmanager
+def _ended_by_nobody_else() -> Iterator[None]:
+    """Let an end of this process by code of others, unsaid and with any status, raise; what it has forked may end."""
+    process, before = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != process:
+            end_process(status)
+        raise Stray(f"it called os._exit({status})")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = before
 
 
 def _failed(error: BaseException, context: click.Context | None, given: list[str]) -> int:

@@ -21,7 +21,7 @@ from clipbench.comparison.align import (
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
 from clipbench.comparison.representations import representational_similarity
-from clipbench.errors import ClipbenchError, NotComparable
+from clipbench.errors import ClipbenchError, NotComparable, option
 from clipbench.results.matching import match
 from clipbench.results.other_tools import BARE, Values, open_results
 from clipbench.results.provenance import costs_apart
@@ -140,8 +140,8 @@ def _same_samples(base: Run, candidate: Run, pair: EvaluationPair) -> Tables:
 def _limits(base: Run, candidate: Run) -> str:
     """Return the limits that two runs were asked for, where they differ: a frequent reason of other samples."""
     asked = {"base": base.result.command, "candidate": candidate.result.command}
-    found = {side: re.findall(r"--limit[ =](\S+)", " ".join(command)) for side, command in asked.items()}
-    said = ", ".join(f"--limit {limits[-1]} in the {side}" for side, limits in found.items() if limits)
+    found = {side: re.findall(r"\blimit[ =](\d+)", " ".join(command)) for side, command in asked.items()}
+    said = ", ".join(f"{option('limit', limits[-1])} in the {side}" for side, limits in found.items() if limits)
     return f" ({said})" if found["base"] != found["candidate"] else ""
 
 

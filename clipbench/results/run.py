@@ -195,7 +195,8 @@ class Run:
             raise UsageError(f"n is {n}: expected 1 or more")
         if "margin" not in table.columns:
             raise ClipbenchError(f"samples of {record.name} have no margin: the task has no right and wrong answers")
-        failed = table[table["margin"] <= 0].sort_values("margin", kind="stable").head(n).dropna(axis=1, how="all")
+        failed = table[table["margin"] <= 0].sort_values("margin", kind="stable").head(n)
+        failed = failed if failed.empty else failed.dropna(axis=1, how="all")
         names = map(str, failed.select_dtypes(["object", "string"]))
         texts = [name for name in names if name not in ("sample_id", "cluster")]
         words = [name for name in texts if name.rpartition("_")[2] != "image" and (failed[name] != "").any()]

@@ -377,3 +377,15 @@ def _whole_number(digits: str) -> int:
 
 
 _DECODER = json.JSONDecoder(parse_int=_whole_number)
+
+
+def damaged_weights(folder: Path) -> Path | None:
+    """Return the first ``.safetensors`` in a folder that cannot be opened; None where there is none."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.rglob("*.safetensors")):
+        try:
+            safe_open(path, "np")
+        except (SafetensorError, OSError):
+            return path
+    return None

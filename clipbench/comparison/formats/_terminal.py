@@ -17,7 +17,7 @@ from clipbench.comparison.formats.tables import (
     ungated,
 )
 from clipbench.comparison.gate import REPORTED, Judged, Outcome
-from clipbench.comparison.records import Difference, Flips
+from clipbench.comparison.records import Difference, Flips, Refusal
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import as_text
 from clipbench.results.table.text import text_widths, wrapped
@@ -76,7 +76,7 @@ def _short(judged: Judged, width: int) -> Iterator[str]:
     if len(explored) > N_EXPLORED:
         yield f"... and {counted(len(explored) - N_EXPLORED, 'metric')} more that got worse: -v"
     yield ""
-    yield from map(str, comparison.refused)
+    yield from _refusals(comparison.refused)
     worse = [each for each in comparison.slices if each.verdict == "worse"]
     if worse:
         yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
@@ -87,6 +87,16 @@ def _short(judged: Judged, width: int) -> Iterator[str]:
     if comparison.notes or ungated(judged):
         yield f"{counted(len(comparison.notes) + len(ungated(judged)), 'note')}: -v"
     yield from _verdict(judged)
+
+
+def _refusals(refused: Sequence[Refusal]) -> Iterator[str]:
+    """Yield a line for each reason why evaluations were not compared."""
+    by_reason: dict[str, list[str]] = {}
+    for each in refused:
+        by_reason.setdefault(each.reason, []).append(each.evaluation)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        yield f"{', '.join(names[:2])}{more} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
 
 
 def _lines(judged: Judged, width: int | None) -> Iterator[str]:

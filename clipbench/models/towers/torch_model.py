@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from PIL import Image
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from clipbench.data.images import rgb
 from clipbench.data.modalities import TEXT
@@ -32,6 +32,7 @@ from clipbench.models.options import DEFAULT_BATCH_SIZE, PRECISIONS
 from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Tokens, Vectors
 from clipbench.models.towers.text_tower import WINDOW_BATCHES, TextTower
 from clipbench.models.trust import asks_for_code, needs_code
+from clipbench.untrusted.reading import damaged_weights
 
 PIXELS = "pixels"
 """Name of the one array of an image tower."""
@@ -391,21 +392,11 @@ def library_errors(library: str, reference: str, expected: str, files: Path | No
     except Exception as error:  # libraries raise many kinds of error for missing, damaged and foreign files
         if asks_for_code(error):
             raise needs_code(reference) from error
-        damaged = _damaged(files) if files is not None and isinstance(error, SafetensorError) else None
+        damaged = damaged_weights(files) if files is not None and isinstance(error, SafetensorError) else None
         advice = expected if damaged is None else f"{damaged} is damaged: delete it, and get it again"
         raise ModelError(
             f"{library} cannot load {reference} ({type(error).__name__}: {first_line(error)}): {advice}"
         ) from error
-
-
-def _damaged(folder: Path) -> Path | None:
-    """Return the first file of weights in a folder that cannot be opened; None where there is none."""
-    for path in sorted(folder.rglob("*.safetensors")):
-        try:
-            safe_open(path, "pt")
-        except (SafetensorError, OSError):
-            return path
-    return None
 
 
 def _device(name: str) -> torch.device:
