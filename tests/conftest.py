@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 import jaxtyping
@@ -25,8 +25,10 @@ gc.disable()  # hardly any of what is imported and collected is ever let go: to 
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    from tests.skips import Skips
+
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_module("skips.py").Skips(is_ci=IS_CI))
+        config.pluginmanager.register(Skips(is_ci=IS_CI))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,24 +92,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["CLIPBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture(scope="session")
-def small_models() -> ModuleType:
-    """The module ``tests/clipbench/models/small_models.py``."""
-    return _module("clipbench/models/small_models.py")
-
-
-@pytest.fixture(scope="session")
-def hub_server() -> ModuleType:
-    """The module ``tests/hub_server.py``."""
-    return _module("hub_server.py")
-
-
-@pytest.fixture(scope="session")
-def embeddings_server() -> ModuleType:
-    """The module ``tests/embeddings_server.py``."""
-    return _module("embeddings_server.py")
-
-
 MOST_CALLS = 5_000_000
 
 
@@ -133,11 +117,13 @@ def little_work() -> Iterator[None]:
 
 
 @pytest.fixture
-def hub(hub_server: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Hub on this machine that the true clients talk to; they never wait before they try again."""
     import datasets
     from huggingface_hub import constants
     from huggingface_hub.utils import close_session, disable_progress_bars, enable_progress_bars
+
+    from tests import hub_server
 
     with hub_server.running(tmp_path / "served") as (served, address):
         monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -167,51 +153,38 @@ def library_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 
 
 @pytest.fixture(scope="session")
-def miniatures() -> ModuleType:
-    """The module ``tests/miniatures.py``."""
-    return _module("miniatures.py")
-
-
-def _module(path: str) -> ModuleType:
-    """Return a module that lies among the tests: a plain import does not find it everywhere."""
-    name = Path(path).stem
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-@pytest.fixture(scope="session")
-def small_clip_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny CLIP for ``local-dir:`` (3 million parameters, 32 px)."""
-    folder: Path = small_models.open_clip_folder(tmp_path_factory.mktemp("models") / "clip", small_models.CLIP)
-    return folder
+    from tests.clipbench.models import small_models
+
+    return small_models.open_clip_folder(tmp_path_factory.mktemp("models") / "clip", small_models.CLIP)
 
 
 @pytest.fixture(scope="session")
-def small_siglip_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_siglip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny SigLIP with its tokenizer, for ``local-dir:``."""
-    folder: Path = small_models.open_clip_folder(
-        tmp_path_factory.mktemp("models") / "siglip", small_models.SIGLIP, preprocess=small_models.HALVES
-    )
-    return folder
+    from tests.clipbench.models import small_models
+
+    folder = tmp_path_factory.mktemp("models") / "siglip"
+    return small_models.open_clip_folder(folder, small_models.SIGLIP, preprocess=small_models.HALVES)
 
 
 @pytest.fixture(scope="session")
-def vit_b_32_checkpoint(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def vit_b_32_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkpoint of the true ViT-B-32 with random weights, for ``--arch ViT-B-32``; 300 MB, removed at the end."""
-    path: Path = small_models.save_vit_b_32(tmp_path_factory.mktemp("models") / "vit-b-32.safetensors")
+    from tests.clipbench.models import small_models
+
+    path = small_models.save_vit_b_32(tmp_path_factory.mktemp("models") / "vit-b-32.safetensors")
     yield path
     path.unlink()
 
 
 @pytest.fixture(scope="session")
-def siglip_b_16_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def siglip_b_16_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The true ViT-B-16-SigLIP with random weights and a small tokenizer, for ``local-dir:``; removed at the end."""
-    folder: Path = small_models.save_siglip_b_16(tmp_path_factory.mktemp("models") / "siglip-b-16")
+    from tests.clipbench.models import small_models
+
+    folder = small_models.save_siglip_b_16(tmp_path_factory.mktemp("models") / "siglip-b-16")
     yield folder
     shutil.rmtree(folder)
 

@@ -121,12 +121,13 @@ def make_world(folder: Path, *, in_full: bool) -> None:
         invoke(["train", "--data", "scenes", "--out", "runs/mine", *steps, "--quiet"])
 
 
-def names(small_models: ModuleType) -> dict[str, Any]:
+def names() -> dict[str, Any]:
     """Return what the Python of the pages takes as given."""
     import open_clip
     import pandas
 
     from clipbench.testing import ToyModel
+    from tests.clipbench.models import small_models
 
     folder = small_models.open_clip_folder(Path("small"), small_models.CLIP)
     net, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder.absolute()}")
@@ -194,10 +195,10 @@ def without_times(lines: list[str]) -> list[str]:
     return [re.sub(r"[\d.]+ s$", "? s", line) for line in lines]
 
 
-def run_page(page: str, small_models: ModuleType, *, in_full: bool) -> list[str]:
+def run_page(page: str, *, in_full: bool) -> list[str]:
     """Return what is wrong with the blocks of a page, run one after another."""
     to_run = [block for block in blocks(page) if block.is_run]
-    given = names(small_models) if any(each.kind != "indented" for each in to_run) else {}
+    given = names() if any(each.kind != "indented" for each in to_run) else {}
     return [fault for block in to_run for fault in run_block(block, given, in_full=in_full)]
 
 
@@ -219,14 +220,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_commands_and_blocks_of_quick_pages_run_and_their_metrics_are_documented(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_models: ModuleType
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enter(tmp_path, monkeypatch)
     monkeypatch.setenv("CLIPBENCH_LIMIT", "20")
     monkeypatch.setenv("CLIPBENCH_THUMBNAILS", "5")
     monkeypatch.setenv("CLIPBENCH_NO_REPORT", "1")
     make_world(tmp_path, in_full=False)
-    assert not [fault for page in QUICK for fault in run_page(page, small_models, in_full=False)]
+    assert not [fault for page in QUICK for fault in run_page(page, in_full=False)]
     for record in clipbench.read_run("runs/tiny").result.evaluations:
         for name, metric in (*record.metrics.items(), *record.controls.items()):
             row = pages_module().shared_row(f"| `{name.rpartition('/')[2]}` | {metric.title} |")
@@ -236,10 +237,10 @@ def test_commands_and_blocks_of_quick_pages_run_and_their_metrics_are_documented
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in FILED])
 def test_commands_and_blocks_of_a_page_run_and_print_what_it_shows(
-    page: str, world: Path, monkeypatch: pytest.MonkeyPatch, small_models: ModuleType
+    page: str, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enter(world, monkeypatch)
-    faults = run_page(page, small_models, in_full=True)
+    faults = run_page(page, in_full=True)
     assert not faults, "\n".join(faults)
 
 

@@ -9,13 +9,13 @@ import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clipbench.results.run import read_run
+from tests import hub_server, miniatures
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +25,6 @@ BY_HAND = {"flickr30k", "winoground", "rta-100"}
 
 @pytest.fixture(scope="module")
 def hub(
-    hub_server: ModuleType,
-    miniatures: ModuleType,
     vit_b_32_checkpoint: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
@@ -74,9 +72,7 @@ def check_report(done: subprocess.CompletedProcess[str], folder: Path) -> None:
     assert tasks == {"zero-shot", "retrieval", "modality-gap", "composition", "text-in-image", "long-caption"}
 
 
-def test_a_network_that_goes_half_way_and_comes_back(
-    hub: Any, hub_server: ModuleType, machine: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_network_that_goes_half_way_and_comes_back(hub: Any, machine: dict[str, str], tmp_path: Path) -> None:
     def unplug() -> None:
         while sum(method == "GET" and "/resolve/" in path for method, path, _ in hub.requests) < 8:
             threading.Event().wait(0.01)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from clipbench.training.clip.checkpoint import save_model
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.inputs import tokenizer_for
 from clipbench.training.clip.model import CLIP
+from tests.clipbench.models import small_models
 
 MICRO = ClipConfig(
     embed_dim=16,
@@ -84,7 +84,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def arch(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def arch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A small architecture that open_clip knows as long as the fixture lives."""
     paths, configs = list(open_clip.factory._MODEL_CONFIG_PATHS), dict(open_clip.factory._MODEL_CONFIGS)
     folder = tmp_path_factory.mktemp("configs")

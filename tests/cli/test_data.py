@@ -6,13 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from tests import hub_server
 
-def test_get_downloads_from_the_endpoint_prints_the_folder_and_does_not_download_twice(
-    hub_server: ModuleType, tmp_path: Path
-) -> None:
+
+def test_get_downloads_from_the_endpoint_prints_the_folder_and_does_not_download_twice(tmp_path: Path) -> None:
     def get(*names: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from clipbench.cli import main; main()", "data", "get", *names, "--quiet"]
         env = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "CLIPBENCH_DATA": str(tmp_path)}
@@ -37,7 +36,7 @@ def test_get_downloads_from_the_endpoint_prints_the_folder_and_does_not_download
     assert "HF_HUB_OFFLINE is set" in offline.stderr
 
 
-def test_ctrl_c_ends_a_download_at_once_and_the_same_command_continues(hub_server: ModuleType, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_download_at_once_and_the_same_command_continues(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from clipbench.cli import main; main()", "data", "get", "mnist", "--quiet"]
     with hub_server.running(tmp_path / "served") as (served, address):
         served.add("clip-benchmark/wds_mnist", {"test/nshards.txt": b"1", "test/0.tar": b"x", "classnames.txt": b"0\n"})

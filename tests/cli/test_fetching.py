@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from clipbench.cli import main
 from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
 from clipbench.results.run import read_run
+from tests import hub_server, miniatures
 from tests.cli.conftest import Call
 
 ASKED = {"zero-shot": ["cifar-10"], "retrieval": ["flickr30k", "coco"], "modality-gap": ["coco"],
@@ -22,7 +22,7 @@ FETCHED = ["cifar-10", "coco", "sugarcrepe", "scam", "urban-1k"]
 
 
 @pytest.fixture(scope="module")
-def served(hub_server: ModuleType, miniatures: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with the miniatures, and the function that says where each catalogue looks for them."""
     root = tmp_path_factory.mktemp("miniatures")
     hub = hub_server.Hub(root)
@@ -136,7 +136,7 @@ def test_offline_asks_no_server_and_answers_in_one_screen(world: Any, run: Call)
 
 
 def test_a_network_that_goes_away_costs_what_is_left_and_the_same_command_goes_on(
-    world: Any, run: Call, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
+    world: Any, run: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard, tasks = "data/train-00001-of-00002.parquet", "zero-shot,text-in-image@scam,long-caption"
     cut = hub_server.Fault(shard, "cut", after=700, times=1)
@@ -165,7 +165,7 @@ def _answers(*answers: str | None) -> Callable[[float], str | None]:
 
 
 def test_whatever_the_servers_do_it_is_in_one_table_and_got_over(
-    world: Any, run: Call, hub_server: ModuleType, monkeypatch: pytest.MonkeyPatch
+    world: Any, run: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
 

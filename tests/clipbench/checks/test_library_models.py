@@ -6,7 +6,6 @@ that true pairs stand out. Another activation costs such a model nothing, which 
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from clipbench.checks.pairs import scene_pairs
 from clipbench.models import load_model
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
+from tests.clipbench.models import small_models
 
 pytestmark = pytest.mark.slow
 
@@ -32,19 +32,19 @@ SIGLIP_TEXT = {
 }  # fmt: skip
 
 
-def open_clip_clip(folder: Path, small_models: ModuleType) -> str:
+def open_clip_clip(folder: Path) -> str:
     text = {**small_models.TEXT, "width": 48, "proj_bias": True}
     small_models.open_clip_folder(folder, {**small_models.CUSTOM_TEXT_CLIP, "text_cfg": text})
     return f"local-dir:{folder}"
 
 
-def open_clip_siglip(folder: Path, small_models: ModuleType) -> str:
+def open_clip_siglip(folder: Path) -> str:
     text = {**small_models.SIGLIP["text_cfg"], "context_length": 32}
     small_models.open_clip_folder(folder, {**small_models.SIGLIP, "text_cfg": text}, preprocess=small_models.HALVES)
     return f"local-dir:{folder}"
 
 
-def open_clip_siglip2(folder: Path, small_models: ModuleType) -> str:
+def open_clip_siglip2(folder: Path) -> str:
     """As open_clip has SigLIP 2: Gemma's tokenizer behind the same cleaning."""
     text = {**small_models.SIGLIP["text_cfg"], "context_length": 32, "vocab_size": 300}
     small_models.open_clip_folder(folder, {**small_models.SIGLIP, "text_cfg": text}, preprocess=small_models.HALVES)
@@ -52,20 +52,20 @@ def open_clip_siglip2(folder: Path, small_models: ModuleType) -> str:
     return f"local-dir:{folder}"
 
 
-def transformers_clip(folder: Path, small_models: ModuleType) -> str:
+def transformers_clip(folder: Path) -> str:
     config = transformers.CLIPConfig(text_config=CLIP_TEXT, vision_config=VISION, projection_dim=24)
     processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     return save(folder, transformers.CLIPModel(config), small_models.clip_tokenizer, processor)
 
 
-def transformers_siglip(folder: Path, small_models: ModuleType) -> str:
+def transformers_siglip(folder: Path) -> str:
     config = transformers.SiglipConfig(text_config=SIGLIP_TEXT, vision_config=VISION)
     processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
     return save(folder, transformers.SiglipModel(config), small_models.siglip_tokenizer, processor)
 
 
-def transformers_siglip2(folder: Path, small_models: ModuleType) -> str:
-    reference = transformers_siglip(folder, small_models)
+def transformers_siglip2(folder: Path) -> str:
+    reference = transformers_siglip(folder)
     (folder / "spiece.model").unlink()
     small_models.gemma_tokenizer(folder)
     return reference
@@ -84,7 +84,7 @@ def save(folder: Path, model: Any, tokenizer: Callable[[Path], Path], processor:
     return f"hf:{folder}"
 
 
-BUILDERS: Mapping[str, Callable[[Path, ModuleType], str]] = {
+BUILDERS: Mapping[str, Callable[[Path], str]] = {
     "open_clip CLIP": open_clip_clip,
     "open_clip SigLIP": open_clip_siglip,
     "open_clip SigLIP 2": open_clip_siglip2,
@@ -135,10 +135,10 @@ HEADS = ("text.text_projection", "text_projection", "text_model.head")
 
 
 @pytest.fixture(scope="module")
-def references(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def references(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """References of the healthy models of each family."""
     root = tmp_path_factory.mktemp("fitted")
-    found = {name: build(root / name.replace(" ", "-"), small_models) for name, build in BUILDERS.items()}
+    found = {name: build(root / name.replace(" ", "-")) for name, build in BUILDERS.items()}
     for reference in found.values():
         fit(reference)
     return {**found, "tiny": "tiny"}

@@ -8,7 +8,6 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import huggingface_hub
@@ -20,6 +19,7 @@ from clipbench.data.catalogue.web_files import RemoteFile, fetch_file
 from clipbench.data.dataset import DataOptions
 from clipbench.data.reference import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+from tests import hub_server
 from tests.clipbench.data.conftest import ImageBytes
 
 datasets = pytest.importorskip("datasets")
@@ -130,9 +130,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_refusal_is_one_line_leaves_nothing_and_is_got_over(
-    pets: Any, hub_server: ModuleType, tmp_path: Path, name: str
-) -> None:
+def test_a_refusal_is_one_line_leaves_nothing_and_is_got_over(pets: Any, tmp_path: Path, name: str) -> None:
     path, status, headers, message = FAULTS[name]
     pets.faults = [hub_server.Fault(path, "status", status=status, headers=headers)]
     with pytest.raises(Unavailable, match=message) as caught:
@@ -144,7 +142,7 @@ def test_a_refusal_is_one_line_leaves_nothing_and_is_got_over(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_passing_refusal_is_waited_for(pets: Any, hub_server: ModuleType, tmp_path: Path, status: int) -> None:
+def test_a_passing_refusal_is_waited_for(pets: Any, tmp_path: Path, status: int) -> None:
     is_listed_again = (
         int(huggingface_hub.__version__.partition(".")[0]) >= 2
     )  # older clients do not wait for the list of files
@@ -153,7 +151,7 @@ def test_a_passing_refusal_is_waited_for(pets: Any, hub_server: ModuleType, tmp_
     assert fetch(plan(tmp_path)).is_dir()
 
 
-def test_a_cut_is_taken_up_where_it_was(pets: Any, hub_server: ModuleType, tmp_path: Path) -> None:
+def test_a_cut_is_taken_up_where_it_was(pets: Any, tmp_path: Path) -> None:
     pets.faults = [hub_server.Fault(SHARD, "cut", after=700, times=1)]
     folder = fetch(plan(tmp_path))
     assert bodies(pets) == [None, "bytes=700-"]
@@ -161,7 +159,7 @@ def test_a_cut_is_taken_up_where_it_was(pets: Any, hub_server: ModuleType, tmp_p
 
 
 def test_a_connection_that_keeps_breaking_is_one_line_and_the_next_run_goes_on(
-    pets: Any, hub_server: ModuleType, image_bytes: ImageBytes, tmp_path: Path
+    pets: Any, image_bytes: ImageBytes, tmp_path: Path
 ) -> None:
     pets.add(REPOSITORY, {"test/nshards.txt": b"2", "test/1.tar": shard(image_bytes, 4)}, FIRST)
     pets.faults = [hub_server.Fault("test/1.tar", "cut", after=0)]
@@ -178,9 +176,7 @@ def test_a_connection_that_keeps_breaking_is_one_line_and_the_next_run_goes_on(
         load_data(str(folder), DataOptions())
 
 
-def test_a_file_of_the_hub_that_broke_in_an_earlier_run_goes_on_from_its_last_byte(
-    pets: Any, hub_server: ModuleType, tmp_path: Path
-) -> None:
+def test_a_file_of_the_hub_that_broke_in_an_earlier_run_goes_on_from_its_last_byte(pets: Any, tmp_path: Path) -> None:
     pets.faults = [hub_server.Fault(SHARD, "cut", after=700, times=1), hub_server.Fault(SHARD, "cut", after=0)]
     with pytest.raises(Unavailable, match="the connection broke"):
         fetch(plan(tmp_path))
@@ -203,9 +199,7 @@ def test_a_path_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [SHARD, "classnames.txt"])
-def test_a_wrong_checksum_is_an_error_and_the_file_comes_anew(
-    pets: Any, hub_server: ModuleType, tmp_path: Path, path: str
-) -> None:
+def test_a_wrong_checksum_is_an_error_and_the_file_comes_anew(pets: Any, tmp_path: Path, path: str) -> None:
     pets.faults = [hub_server.Fault(path, "corrupt")]
     with pytest.raises(DataError, match=rf"^http.*/{path} has \w[\w ]+ [0-9a-f]+, expected [0-9a-f]+: repeat the"):
         fetch(plan(tmp_path))
@@ -239,7 +233,7 @@ def test_a_pinned_commit_that_is_gone_is_said_and_not_replaced(pets: Any, tmp_pa
 
 
 def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
-    pets: Any, hub_server: ModuleType, image_bytes: ImageBytes, tmp_path: Path
+    pets: Any, image_bytes: ImageBytes, tmp_path: Path
 ) -> None:
     for root in (tmp_path / "a", tmp_path / "b"):
         pets.faults = [hub_server.Fault(SHARD, "status", status=500, method="GET")]
@@ -258,9 +252,7 @@ def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
     assert (folder / "classnames.txt").read_text() == "cat\n"
 
 
-def test_of_two_downloads_of_one_data_set_the_second_waits_for_the_first(
-    pets: Any, hub_server: ModuleType, tmp_path: Path
-) -> None:
+def test_of_two_downloads_of_one_data_set_the_second_waits_for_the_first(pets: Any, tmp_path: Path) -> None:
     pets.faults.append(hub_server.Fault(SHARD, "slow", seconds=0.5, method="GET", times=1))
     said: list[str] = []
     with ThreadPoolExecutor(1) as other:
@@ -313,9 +305,7 @@ def test_files_outside_the_hub_come_to_their_folders_and_archives_are_unpacked(f
     assert names == [ORIGIN_FILE, "Urban1k/caption/1.txt", "data/a.json"]
 
 
-def test_a_cut_file_outside_the_hub_is_taken_up_and_a_changed_one_begun_anew(
-    files: Any, hub_server: ModuleType, tmp_path: Path
-) -> None:
+def test_a_cut_file_outside_the_hub_is_taken_up_and_a_changed_one_begun_anew(files: Any, tmp_path: Path) -> None:
     for changes in (False, True):
         files.faults = [
             hub_server.Fault("b.zip", "cut", after=50, times=1),
@@ -332,9 +322,7 @@ def test_a_cut_file_outside_the_hub_is_taken_up_and_a_changed_one_begun_anew(
         assert (folder / ("other.txt" if changes else "Urban1k/caption/1.txt")).is_file()
 
 
-def test_what_is_wrong_outside_the_hub_is_one_line(
-    files: Any, hub_server: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_wrong_outside_the_hub_is_one_line(files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(match: str, error: type[ClipbenchError] = Unavailable, **more: Any) -> None:
         with pytest.raises(error, match=match):
             fetch(urls(files, tmp_path, **more))

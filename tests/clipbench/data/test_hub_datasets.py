@@ -4,7 +4,6 @@ import io
 import shutil
 import tarfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from clipbench.data.dataset import DataOptions
 from clipbench.data.huggingface import HubReference
 from clipbench.data.reference import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
+from tests import hub_server
 from tests.clipbench.data.conftest import ImageBytes
 
 datasets = pytest.importorskip("datasets")
@@ -63,7 +63,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", ["me/pets", "me/wds_pets"])
-def test_a_refusal_is_one_line_and_is_got_over(pets: Any, hub_server: ModuleType, name: str, fault: str) -> None:
+def test_a_refusal_is_one_line_and_is_got_over(pets: Any, name: str, fault: str) -> None:
     status, headers, message = FAULTS[fault]
     pets.faults = [
         hub_server.Fault(rf"{name}/resolve/.*(parquet|tar|txt|md)", "status", status=status, headers=headers)
@@ -76,9 +76,7 @@ def test_a_refusal_is_one_line_and_is_got_over(pets: Any, hub_server: ModuleType
 
 
 @pytest.mark.parametrize("name", ["me/pets", "me/wds_pets"])
-def test_a_cut_connection_is_one_line_and_no_half_file_is_believed(
-    pets: Any, hub_server: ModuleType, name: str
-) -> None:
+def test_a_cut_connection_is_one_line_and_no_half_file_is_believed(pets: Any, name: str) -> None:
     pets.faults = [hub_server.Fault(r"(parquet|0.tar)$", "cut", after=0)]
     with pytest.raises((Unavailable, DataError)) as caught:
         load_data(f"hf:{name}", DataOptions())

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,13 @@ from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
 from clipbench.data.catalogue.needs import Use, find_needs
 from clipbench.data.subset import random_subset
 from clipbench.errors import DataError, Unavailable, UsageError
+from tests import miniatures
 
 Load = Callable[..., Dataset]
 
 
 @pytest.fixture
-def load(
-    hub: Any, miniatures: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library_cache: Path
-) -> Iterator[Load]:
+def load(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library_cache: Path) -> Iterator[Load]:
     """Fetches miniatures of some data sets, and loads the first."""
     monkeypatch.chdir(tmp_path)
 

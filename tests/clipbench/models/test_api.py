@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,8 @@ from clipbench.models.adapters.api import ApiModel, load
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.testing import ToyModel
+from tests import embeddings_server
+from tests.clipbench.models import small_models
 from tests.clipbench.models.small_models import same
 
 TEXTS = [f"{number} cats and a dog 🐈" for number in range(40)] + ["", "word " * 300]
@@ -42,12 +43,12 @@ def toy() -> ToyModel:
 
 
 @pytest.fixture
-def state(embeddings_server: ModuleType, toy: ToyModel) -> Any:
+def state(toy: ToyModel) -> Any:
     return embeddings_server.State(toy.encode_images, toy.encode_texts)
 
 
 @pytest.fixture
-def url(embeddings_server: ModuleType, state: Any) -> Iterator[str]:
+def url(state: Any) -> Iterator[str]:
     with embeddings_server.serve(state) as address:
         yield address
 
@@ -59,9 +60,7 @@ def served(url: str, *, batch_size: int = 16, **options: str) -> ApiModel:
 # ----- the vectors
 
 
-def test_vectors_are_those_of_the_model_behind_the_server(
-    url: str, state: Any, toy: ToyModel, small_models: ModuleType
-) -> None:
+def test_vectors_are_those_of_the_model_behind_the_server(url: str, state: Any, toy: ToyModel) -> None:
     model = served(url)
 
     same(model.encode_texts(TEXTS), toy.encode_texts(TEXTS))
@@ -72,9 +71,7 @@ def test_vectors_are_those_of_the_model_behind_the_server(
 
 
 @pytest.mark.parametrize("style", ["infinity", "objects", "messages"])
-def test_images_are_sent_in_the_form_that_the_server_takes(
-    url: str, state: Any, toy: ToyModel, small_models: ModuleType, style: str
-) -> None:
+def test_images_are_sent_in_the_form_that_the_server_takes(url: str, state: Any, toy: ToyModel, style: str) -> None:
     model = served(url, images=style, texts="messages" if style == "messages" else "input")
 
     same(model.encode_images(small_models.images()), toy.encode_images(small_models.images()))
@@ -85,9 +82,7 @@ def test_images_are_sent_in_the_form_that_the_server_takes(
 
 
 @pytest.mark.parametrize("name", ["busy", "broken", "dropped", "cut_short", "cut_short_without_length"])
-def test_a_request_that_fails_for_a_while_is_sent_again(
-    url: str, state: Any, toy: ToyModel, embeddings_server: ModuleType, name: str
-) -> None:
+def test_a_request_that_fails_for_a_while_is_sent_again(url: str, state: Any, toy: ToyModel, name: str) -> None:
     model = served(url)
     start = len(state.bodies)
     state.fault = lambda number: getattr(embeddings_server, name) if number <= start + 8 else None
@@ -97,9 +92,7 @@ def test_a_request_that_fails_for_a_while_is_sent_again(
 
 
 @pytest.mark.parametrize("name", ["reordered", "as_base64"])
-def test_order_and_form_of_the_answer_do_not_matter(
-    url: str, state: Any, toy: ToyModel, embeddings_server: ModuleType, name: str
-) -> None:
+def test_order_and_form_of_the_answer_do_not_matter(url: str, state: Any, toy: ToyModel, name: str) -> None:
     state.fault = lambda number: getattr(embeddings_server, name)
 
     same(served(url).encode_texts(TEXTS), toy.encode_texts(TEXTS))
@@ -183,7 +176,7 @@ def test_noise_of_a_server_is_no_change(url: str, state: Any, toy: ToyModel) -> 
 
 
 def test_the_key_is_sent_and_written_nowhere(
-    url: str, state: Any, monkeypatch: pytest.MonkeyPatch, embeddings_server: ModuleType, tmp_path: Path
+    url: str, state: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MY_KEY", "sk-secret")
     model = served(url, key_env="MY_KEY")
@@ -240,7 +233,6 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
 def test_a_server_that_is_wrong_from_the_start_is_refused(
     url: str,
     state: Any,
-    embeddings_server: ModuleType,
     name: str,
     error: type[ClipbenchError],
     message: str,
@@ -262,9 +254,7 @@ def test_a_server_that_is_wrong_from_the_start_is_refused(
         ("not_a_number", "has changed while it was measured"),
     ],
 )  # fmt: skip
-def test_a_server_that_goes_wrong_later_is_refused(
-    url: str, state: Any, embeddings_server: ModuleType, name: str, message: str
-) -> None:
+def test_a_server_that_goes_wrong_later_is_refused(url: str, state: Any, name: str, message: str) -> None:
     model = served(url)
     state.fault = lambda number: getattr(embeddings_server, name)
 
@@ -303,7 +293,7 @@ def test_an_endless_answer_is_refused(url: str, state: Any, monkeypatch: pytest.
         served(url)
 
 
-def test_after_a_failure_nothing_more_is_asked(url: str, state: Any, embeddings_server: ModuleType) -> None:
+def test_after_a_failure_nothing_more_is_asked(url: str, state: Any) -> None:
     model = served(url, batch_size=8, concurrency="4")
     start, asked_to_wait = len(state.bodies), threading.Event()
 

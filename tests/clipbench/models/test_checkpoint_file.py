@@ -4,7 +4,6 @@ stretched as Long-CLIP does it, checked by hand and against its own loop."""
 import json
 import os
 from pathlib import Path
-from types import ModuleType
 
 import open_clip
 import pytest
@@ -28,6 +27,7 @@ from clipbench.training.clip.checkpoint import load_model, save_model
 from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.inputs import ClipTokenizer, train_tokenizer
 from clipbench.training.clip.model import CLIP
+from tests.clipbench.models import small_models
 
 WEIGHTS = {"a.weight": torch.ones(2, 3), "b": torch.zeros(4)}
 
@@ -151,9 +151,7 @@ def test_the_two_tables_of_a_long_clip_checkpoint_become_one() -> None:
     assert joined["positional_embedding"][:, 0].tolist() == [0] * 20 + [1] * 228
 
 
-def test_a_stretched_model_reads_what_an_ordinary_one_cuts(
-    small_clip_folder: Path, small_models: ModuleType, tmp_path: Path
-) -> None:
+def test_a_stretched_model_reads_what_an_ordinary_one_cuts(small_clip_folder: Path, tmp_path: Path) -> None:
     ordinary = load_folder(str(small_clip_folder), LoadOptions())
     model = load_folder(str(small_clip_folder), LoadOptions(options={"context": "248"}))
     start = " ".join(["dog"] * 100)
@@ -215,7 +213,7 @@ def test_the_bundled_model_is_stretched_by_the_same_rule(tmp_path: Path) -> None
     assert abs(model.encode_texts(SHORT) - plain.encode_texts(SHORT)).max() < 1e-6
 
 
-def test_a_transformers_model_is_stretched_by_the_same_rule(small_models: ModuleType, tmp_path: Path) -> None:
+def test_a_transformers_model_is_stretched_by_the_same_rule(tmp_path: Path) -> None:
     folder = small_models.transformers_clip(tmp_path / "model", pad_token_id=513)
     texts = [text[200:] for text in TOO_LONG]  # 150 letters, each a token
     plain = load_transformers(str(folder), LoadOptions())

@@ -6,7 +6,6 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from clipbench.training.clip.checkpoint import TrainingProgress, save_model, wri
 from clipbench.training.clip.config import CONFIGS, ClipConfig, Tower
 from clipbench.training.clip.inputs import train_tokenizer
 from clipbench.training.clip.model import CLIP
+from tests.clipbench.models import small_models
 
 BYTES = 1 << 31
 TOWER = Tower(width=16, layers=1, heads=2)
@@ -68,7 +68,7 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hf(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(small_models.transformers_clip(tmp_path_factory.mktemp("hf")))
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from clipbench.models.adapters.open_clip import _weights_of
 from clipbench.models.adapters.transformers import WEIGHTS
 from clipbench.models.downloads import check_fingerprint, from_hub, remove_damaged
 from clipbench.models.trust import file_of, snapshot
+from tests import hub_server
 
 WANTED = HubRequest(what="the weights of x", repository="me/small", remedy="do this instead")
 LARGE, SMALL = b"weights " * 400, b"{}"
@@ -44,14 +44,14 @@ def fetched(name: str) -> Path:
 
 @pytest.mark.parametrize("name", [NAMES[0], "config.json"])  # known by SHA-256, and by git's hash
 def test_what_arrives_damaged_is_said_and_fetched_again(
-    served: Any, hub_server: ModuleType, capsys: pytest.CaptureFixture[str], name: str
+    served: Any, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     served.faults = [hub_server.Fault(name, "corrupt", times=1, method="GET")]
     assert fetched(name).read_bytes() in (LARGE, SMALL)
     assert capsys.readouterr().err.startswith(f"note: {name} is damaged and removed: ")
 
 
-def test_what_arrives_damaged_again_is_refused(served: Any, hub_server: ModuleType) -> None:
+def test_what_arrives_damaged_again_is_refused(served: Any) -> None:
     served.faults = [hub_server.Fault("safetensors", "corrupt", method="GET")]
     with pytest.raises(
         Unavailable, match=rf"me/small: {NAMES[0]} arrived damaged twice: try another network or mirror"
@@ -106,7 +106,7 @@ def test_a_bit_that_turns_on_the_disk_is_noticed_when_the_fingerprint_changes(se
     ],
 )  # fmt: skip
 def test_a_hub_that_fails_is_told_apart_from_a_file_that_is_not_there_and_the_next_try_goes_on(
-    served: Any, hub_server: ModuleType, load: Callable[[], Path], fault: dict[str, Any], message: str
+    served: Any, load: Callable[[], Path], fault: dict[str, Any], message: str
 ) -> None:
     served.faults = [hub_server.Fault("resolve/.*safetensors", **fault)]
     with pytest.raises(Unavailable, match=f"cannot get the weights of x from Hub repository me/small: {message}"):
@@ -115,7 +115,7 @@ def test_a_hub_that_fails_is_told_apart_from_a_file_that_is_not_there_and_the_ne
     assert from_hub(load, WANTED).read_bytes() == LARGE
 
 
-def test_a_setting_that_a_failing_hub_does_not_give_is_not_taken_for_none(served: Any, hub_server: ModuleType) -> None:
+def test_a_setting_that_a_failing_hub_does_not_give_is_not_taken_for_none(served: Any) -> None:
     assert file_of("me/small", "tokenizer_config.json") is None
     served.faults = [hub_server.Fault("config.json", "status", status=500)]
     with pytest.raises(Unavailable, match="the Hub answered 500"):

@@ -7,7 +7,6 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import huggingface_hub
@@ -19,6 +18,7 @@ from clipbench.errors import ModelError
 from clipbench.models.adapters import open_clip
 from clipbench.models.adapters import transformers as hf
 from clipbench.models.options import LoadOptions
+from tests.clipbench.models import small_models
 
 CODE = """
 import pathlib
@@ -75,11 +75,11 @@ def change_text(folder: Path, **settings: object) -> None:
     path.write_text(json.dumps(config))
 
 
-def by_folder(folder: Path, small_models: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
+def by_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
     return lambda: open_clip.load_folder(str(folder), LoadOptions())
 
 
-def by_hub(folder: Path, small_models: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
+def by_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
     change_text(folder, hf_tokenizer_name="org/stranger")
     cache = small_models.hub_cache(folder.parent / "cache", "org/stranger", folder)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
@@ -88,10 +88,10 @@ def by_hub(folder: Path, small_models: ModuleType, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("way", [by_folder, by_hub])
 def test_a_tokenizer_argument_that_runs_code_is_refused_by_name(
-    stranger: Path, marker: Path, small_models: ModuleType, monkeypatch: pytest.MonkeyPatch, way: Callable[..., Any]
+    stranger: Path, marker: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., Any]
 ) -> None:
     change_text(stranger, tokenizer_kwargs={"clean": "canonicalize", "trust_remote_code": True})
-    load = way(stranger, small_models, monkeypatch)
+    load = way(stranger, monkeypatch)
     with pytest.raises(ModelError, match=r"sets model_cfg\.text_cfg\.tokenizer_kwargs, which passes trust_remote_code"):
         load()
     assert not marker.exists()

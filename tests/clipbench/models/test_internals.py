@@ -1,7 +1,6 @@
 """The parts that adapters show: fed by hand, they give the vectors of the two methods."""
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from clipbench.models.adapters.python import wrap
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Internals, Model, Role, Vectors
 from clipbench.testing import INFO, ToyModel
+from tests.clipbench.models import small_models
 
 
 def loaded(reference: str) -> Model:
@@ -41,9 +41,7 @@ def assert_parts_give_the_vectors(model: Model, images: list[Image.Image], texts
     return parts
 
 
-def test_the_parts_of_each_adapter_give_its_vectors(
-    small_clip_folder: Path, small_siglip_folder: Path, small_models: ModuleType
-) -> None:
+def test_the_parts_of_each_adapter_give_its_vectors(small_clip_folder: Path, small_siglip_folder: Path) -> None:
     images = [image.convert("RGB") for image in small_models.images()[:3]]
     models = [loaded("tiny"), *(loaded(f"local-dir:{folder}") for folder in (small_clip_folder, small_siglip_folder))]
     for model in (*models, wrapped(small_clip_folder)):

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from clipbench.models import load_model
 from clipbench.models.adapters.onnx import load
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
+from tests.clipbench.models import small_models
 from tests.clipbench.models.small_models import same
 
 onnx = pytest.importorskip("onnx", reason="graphs are written with the package onnx")
@@ -120,7 +120,7 @@ def expected_texts(texts: Sequence[str]) -> np.ndarray:
 # ----- the vectors
 
 
-def test_vectors_are_those_of_the_graphs_fed_by_the_files_beside_them(whole: Path, small_models: ModuleType) -> None:
+def test_vectors_are_those_of_the_graphs_fed_by_the_files_beside_them(whole: Path) -> None:
     model = load(str(whole), LoadOptions(batch_size=3))
 
     assert isinstance(model, Model) and model.preprocess is not None
@@ -132,7 +132,7 @@ def test_vectors_are_those_of_the_graphs_fed_by_the_files_beside_them(whole: Pat
     assert model.info.logit_scale is None and model.info.notes == ()
 
 
-def test_graphs_of_a_fixed_batch_are_filled_up(copy: Path, small_models: ModuleType) -> None:
+def test_graphs_of_a_fixed_batch_are_filled_up(copy: Path) -> None:
     image_graph(copy / "vision_model.onnx", batch=2)
     text_graph(copy / "text_model.onnx", batch=4)
     model = load(str(copy), LoadOptions())
@@ -172,7 +172,7 @@ def test_a_variant_is_another_model(copy: Path) -> None:
     assert (variant.logit_scale, variant.logit_bias) == (50, -1)
 
 
-def test_one_tower_is_lent(copy: Path, small_models: ModuleType) -> None:
+def test_one_tower_is_lent(copy: Path) -> None:
     (copy / "text_model.onnx").unlink()
     model = load(str(copy), LoadOptions(towers=["images"]))
 
@@ -360,9 +360,7 @@ def export(folder: Path, model: Any, encode: tuple[str, str], pixels: torch.Tens
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_an_export_gives_the_vectors_of_its_model(
-    small_clip_folder: Path, small_models: ModuleType, tmp_path: Path
-) -> None:
+def test_an_export_gives_the_vectors_of_its_model(small_clip_folder: Path, tmp_path: Path) -> None:
     import open_clip
 
     clip = tmp_path / "clip"

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import huggingface_hub
@@ -23,6 +22,7 @@ from clipbench.errors import ModelError, Unavailable
 from clipbench.models.adapters.open_clip import _preprocess_of, load, load_folder, load_hub
 from clipbench.models.options import LoadOptions
 from clipbench.models.towers.torch_model import OpenClipPreprocess
+from tests.clipbench.models import small_models
 from tests.clipbench.models.small_models import same
 
 CUT = {"CLIP": True, "CUSTOM_TEXT_CLIP": True, "TIMM_CLIP": True, "MOBILE_CLIP": False, "COCA": False, "SIGLIP": False}
@@ -30,7 +30,7 @@ ARCH = "small-clip-for-tests"
 
 
 @pytest.fixture(scope="module", params=CUT)
-def folder(request: pytest.FixtureRequest, small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of each family, with random weights."""
     path: Path = small_models.open_clip_folder(
         tmp_path_factory.mktemp("open_clip") / request.param, getattr(small_models, request.param)
@@ -51,7 +51,7 @@ def small_clip(small_clip_folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def arch(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def arch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of a small architecture that open_clip knows as long as the fixture lives."""
     paths, configs = list(open_clip.factory._MODEL_CONFIG_PATHS), dict(open_clip.factory._MODEL_CONFIGS)
     folder = tmp_path_factory.mktemp("configs")
@@ -64,7 +64,7 @@ def arch(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def state(arch: str, small_models: ModuleType) -> dict[str, torch.Tensor]:
+def state(arch: str) -> dict[str, torch.Tensor]:
     weights: dict[str, torch.Tensor] = small_models.random_state(arch, seed=3)
     return weights
 
@@ -91,17 +91,13 @@ def reference_images(model: Any, images: list[Any]) -> np.ndarray:
 # ----- the vectors
 
 
-def test_texts_get_the_vectors_that_open_clip_gives_at_full_length(
-    ours: Any, folder: Path, small_models: ModuleType
-) -> None:
+def test_texts_get_the_vectors_that_open_clip_gives_at_full_length(ours: Any, folder: Path) -> None:
     texts = list(small_models.TEXTS)
 
     same(ours.encode_texts(texts), reference_texts(*reference(folder), texts))
 
 
-def test_images_of_every_mode_get_the_vectors_that_open_clip_gives(
-    ours: Any, folder: Path, small_models: ModuleType
-) -> None:
+def test_images_of_every_mode_get_the_vectors_that_open_clip_gives(ours: Any, folder: Path) -> None:
     images = small_models.images()
 
     same(ours.encode_images(images), reference_images(reference(folder)[0], images))
@@ -122,15 +118,13 @@ def test_a_scale_that_is_no_number_is_said_to_be_none(
         load_folder(str(copy), LoadOptions())
 
 
-def test_scale_and_bias_are_those_of_open_clip_s_forward_pass(
-    folder: Path, small_models: ModuleType, tmp_path: Path
-) -> None:
+def test_scale_and_bias_are_those_of_open_clip_s_forward_pass(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     for scale in (200, 50, 0.3) if folder.name in ("CLIP", "SIGLIP") else (200,):
-        check_scale(copy, small_models, scale)
+        check_scale(copy, scale)
 
 
-def check_scale(copy: Path, small_models: ModuleType, scale: float) -> None:
+def check_scale(copy: Path, scale: float) -> None:
     state = load_file(copy / "open_clip_model.safetensors") | {"logit_scale": torch.tensor(math.log(scale))}
     save_file(state, copy / "open_clip_model.safetensors")
     theirs, tokenizer = reference.__wrapped__(copy)
@@ -151,7 +145,7 @@ def check_scale(copy: Path, small_models: ModuleType, scale: float) -> None:
         assert info.logit_scale * cosine + info.logit_bias == pytest.approx(logits, abs=5e-6 * max(scale, 1))
 
 
-def test_a_tower_that_pools_at_a_named_token_is_cut_behind_it(small_models: ModuleType, tmp_path: Path) -> None:
+def test_a_tower_that_pools_at_a_named_token_is_cut_behind_it(tmp_path: Path) -> None:
     text = {**small_models.TEXT, "pool_type": "eos", "eos_id": 49407}
     folder = small_models.open_clip_folder(tmp_path, {**small_models.CUSTOM_TEXT_CLIP, "text_cfg": text})
     model = load_folder(str(folder), LoadOptions())
@@ -160,7 +154,7 @@ def test_a_tower_that_pools_at_a_named_token_is_cut_behind_it(small_models: Modu
     same(model.encode_texts(small_models.TEXTS), reference_texts(*reference(folder), list(small_models.TEXTS)))
 
 
-def test_batch_statistics_are_not_used(small_models: ModuleType, tmp_path: Path) -> None:
+def test_batch_statistics_are_not_used(tmp_path: Path) -> None:
     resnet = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "head_width": 8}
     model = load_folder(
         str(small_models.open_clip_folder(tmp_path, {**small_models.CLIP, "vision_cfg": resnet})), LoadOptions()
@@ -173,9 +167,7 @@ def test_batch_statistics_are_not_used(small_models: ModuleType, tmp_path: Path)
 # ----- what is known of the model
 
 
-def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
-    small_clip: Any, small_clip_folder: Path, small_models: ModuleType
-) -> None:
+def test_half_precision_differs_a_little_and_has_its_own_fingerprint(small_clip: Any, small_clip_folder: Path) -> None:
     full = small_clip
     half = load_folder(str(small_clip_folder), LoadOptions(precision="bf16"))
 
@@ -187,7 +179,7 @@ def test_half_precision_differs_a_little_and_has_its_own_fingerprint(
     assert half.info.fingerprint != full.info.fingerprint
 
 
-def test_the_fingerprint_tells_all_that_changes_vectors(small_models: ModuleType, tmp_path: Path) -> None:
+def test_the_fingerprint_tells_all_that_changes_vectors(tmp_path: Path) -> None:
     siglip = small_models.SIGLIP
     short = {**siglip["text_cfg"], "context_length": 20}
     heads = {**small_models.VISION, "head_width": 16}
@@ -222,7 +214,7 @@ WRAPPED: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
 
 
 def test_a_checkpoint_gives_the_same_however_it_was_saved(
-    arch: str, state: dict[str, torch.Tensor], tmp_path: Path, small_models: ModuleType
+    arch: str, state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     save_file(state, tmp_path / "weights.safetensors")
     for name, wrap in WRAPPED.items():
@@ -247,7 +239,7 @@ def test_a_checkpoint_gets_the_preprocessing_that_its_architecture_was_trained_w
     assert not settings and "differ in it for ViT-L-14; model_options={'tag': 'TAG'} names another" in notes[0]
 
 
-def test_random_weights_are_had_on_purpose_by_seed(arch: str, small_models: ModuleType) -> None:
+def test_random_weights_are_had_on_purpose_by_seed(arch: str) -> None:
     first, again, other = (
         load(f"{arch}/random", LoadOptions(options={"seed": seed})).encode_texts(["a cat"]) for seed in ("1", "1", "2")
     )
@@ -261,7 +253,6 @@ def test_random_weights_are_had_on_purpose_by_seed(arch: str, small_models: Modu
 def cached_weights(
     arch: str,
     state: dict[str, torch.Tensor],
-    small_models: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
@@ -277,7 +268,7 @@ def cached_weights(
 
 
 def test_cached_weights_need_no_network_and_get_the_activation_they_were_trained_with(
-    arch: str, cached_weights: Path, small_models: ModuleType
+    arch: str, cached_weights: Path
 ) -> None:
     texts, tokenizer = list(small_models.TEXTS), open_clip.get_tokenizer(arch)
     right, wrong = (
@@ -302,7 +293,7 @@ def test_the_same_weights_through_a_file_and_their_tag_have_one_fingerprint(arch
 
 
 def test_a_cached_hub_repository_needs_no_network(
-    small_clip: Any, small_clip_folder: Path, small_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_clip: Any, small_clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = small_models.hub_cache(tmp_path, "org/small", small_clip_folder)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(stored))
@@ -372,7 +363,7 @@ def test_a_folder_without_the_tokenizer_it_needs_is_refused(small_siglip_folder:
         load_folder(str(tmp_path), LoadOptions())
 
 
-def test_a_configuration_that_open_clip_cannot_build_is_refused(small_models: ModuleType, tmp_path: Path) -> None:
+def test_a_configuration_that_open_clip_cannot_build_is_refused(tmp_path: Path) -> None:
     folder = small_models.open_clip_folder(tmp_path, small_models.CLIP)
     config = {**small_models.CLIP, "vision_cfg": {"no_such_setting": 1}}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))

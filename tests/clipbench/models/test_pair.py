@@ -3,7 +3,6 @@
 import pickle
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from clipbench.models.adapters.pair import PairModel, load
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
 from clipbench.testing import ToyModel
+from tests.clipbench.models import small_models
 
 SOURCE = """
 from clipbench.testing import ToyModel
@@ -36,7 +36,7 @@ def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "pair_toys", raising=False)
 
 
-def test_each_tower_is_that_of_its_model(small_clip_folder: Path, small_models: ModuleType) -> None:
+def test_each_tower_is_that_of_its_model(small_clip_folder: Path) -> None:
     clip: Any = load_model(f"local-dir:{small_clip_folder}", LoadOptions(device="cpu"))
     toy: Any = load_model("python:pair_toys:toy", LoadOptions(options={"dim": "24"}))
     reference = f"pair:local-dir:{small_clip_folder}+python:pair_toys:toy"

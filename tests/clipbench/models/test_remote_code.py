@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from clipbench.models.adapters import transformers as hf
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
 from clipbench.models.trust import Pinned, TrustedCode, only_shown
+from tests.clipbench.models import small_models
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 
@@ -48,7 +48,7 @@ def put(cache: Path, repository: str, folder: Path, commit: str = COMMIT) -> Pat
 
 
 @pytest.fixture
-def stranger(cache: Path, small_models: ModuleType, tmp_path: Path) -> Path:
+def stranger(cache: Path, tmp_path: Path) -> Path:
     """A CLIP of classes of its own, in the cache as org/own; returns the file that its code writes."""
     folder, trace = small_models.transformers_clip(tmp_path / "own"), tmp_path / "it-ran"
     path = folder / "config.json"
@@ -64,7 +64,7 @@ def trusting(**options: str) -> LoadOptions:
 
 
 def test_trusted_code_of_a_commit_is_shown_and_run_and_recorded(
-    stranger: Path, small_models: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stranger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model: Any = hf.load(f"org/own@{COMMIT}", trusting())
 
@@ -140,7 +140,7 @@ def test_code_of_another_repository_needs_a_commit_of_its_own(
 
 
 def test_a_model_without_code_of_its_own_is_loaded_at_its_commit(
-    cache: Path, small_models: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(cache, "org/plain", small_models.transformers_clip(tmp_path / "plain"))
     capsys.readouterr()

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from clipbench.models.adapters.sentence_transformers import load
 from clipbench.models.facts.costs import tower_sizes
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
+from tests.clipbench.models import small_models
 from tests.clipbench.models.small_models import same
 
 st = pytest.importorskip("sentence_transformers", reason="the library that the adapter is held against")
@@ -34,7 +34,7 @@ def randomize(model: torch.nn.Module) -> None:
 
 
 @pytest.fixture(scope="module")
-def clip(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CLIP of transformers as sentence-transformers saves it: images and texts."""
     source, folder = (tmp_path_factory.mktemp("st") for _ in range(2))
     config = transformers.CLIPConfig(
@@ -54,7 +54,7 @@ def clip(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def bert(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small text tower of four modules, with prompts."""
     from sentence_transformers.sentence_transformer import modules
 
@@ -95,9 +95,7 @@ def texts_only(**options: str) -> LoadOptions:
 
 
 @pytest.mark.parametrize("truncate_dim", [None, 8])
-def test_images_and_texts_get_the_library_s_vectors(
-    clip: Path, small_models: ModuleType, truncate_dim: int | None
-) -> None:
+def test_images_and_texts_get_the_library_s_vectors(clip: Path, truncate_dim: int | None) -> None:
     theirs = st.SentenceTransformer(str(clip), device="cpu", truncate_dim=truncate_dim)
     options = {} if truncate_dim is None else {"truncate_dim": str(truncate_dim)}
     ours = load(str(clip), LoadOptions(batch_size=4, options=options))
@@ -113,7 +111,7 @@ def test_images_and_texts_get_the_library_s_vectors(
     assert ours.info.logit_scale == (pytest.approx(np.exp(3)) if truncate_dim is None else None)
 
 
-def test_half_precision_is_the_library_s(clip: Path, small_models: ModuleType) -> None:
+def test_half_precision_is_the_library_s(clip: Path) -> None:
     theirs = st.SentenceTransformer(str(clip), device="cpu", model_kwargs={"dtype": torch.bfloat16})
     ours = load(str(clip), LoadOptions(precision="bf16"))
 
@@ -124,7 +122,7 @@ def test_half_precision_is_the_library_s(clip: Path, small_models: ModuleType) -
 @pytest.mark.parametrize(
     "options", [{}, {"prompt_name": "query"}, {"prompt": "a photo of "}, {"truncate_dim": "6"}], ids=repr
 )
-def test_texts_get_the_prompt_that_is_asked_for(bert: Path, small_models: ModuleType, options: dict[str, str]) -> None:
+def test_texts_get_the_prompt_that_is_asked_for(bert: Path, options: dict[str, str]) -> None:
     texts = [*small_models.TEXTS, *MORE_TEXTS]
     theirs = st.SentenceTransformer(str(bert), device="cpu")
     arguments: dict[str, Any] = {**options}
@@ -148,7 +146,7 @@ def test_options_are_part_of_the_fingerprint(bert: Path) -> None:
     assert len({load(str(bert), texts_only(**options)).info.fingerprint for options in each}) == 4
 
 
-def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path, small_models: ModuleType) -> None:
+def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path) -> None:
     model: Any = load_model(f"pair:local-dir:{small_clip_folder}+st:{bert}", LoadOptions(device="cpu"))
 
     theirs = st.SentenceTransformer(str(bert), device="cpu").encode(list(small_models.TEXTS))
@@ -167,7 +165,7 @@ def test_a_model_of_texts_alone_is_refused(bert: Path) -> None:
 
 
 def test_a_repository_in_the_cache_needs_no_network(
-    bert: Path, small_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "hub"
     home = cache / "models--org--name"

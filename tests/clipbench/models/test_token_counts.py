@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model, Role, Vectors
 from clipbench.testing import INFO, ToyModel
+from tests.clipbench.models import small_models
 
 TEXTS = ["a photo of a cat", "", "It's a caf&eacute;, isn't it?", "dog " * 200]
 
@@ -50,7 +51,7 @@ def test_a_tokenizer_of_unknown_kind_is_not_guessed_at() -> None:
         count_in_open_clip(SimpleNamespace(tokenizer=object()), ["a"])
 
 
-def test_transformers_counts_as_its_tokenizer_does(small_models: ModuleType, tmp_path: Path) -> None:
+def test_transformers_counts_as_its_tokenizer_does(tmp_path: Path) -> None:
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     vision = {**shape, "image_size": 32, "patch_size": 16}
     text = {**shape, "vocab_size": 300, "max_position_embeddings": 16, "pad_token_id": 1, "eos_token_id": 1}

@@ -5,7 +5,6 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import huggingface_hub
@@ -23,6 +22,7 @@ from clipbench.models.adapters.transformers import load
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
+from tests.clipbench.models import small_models
 from tests.clipbench.models.small_models import same
 
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}
@@ -40,7 +40,7 @@ SIGLIP_TEXT = {
 SIGLIP_VISION = {"hidden_size": 32, "intermediate_size": 64, "image_size": 32, "patch_size": 8, **SHAPE}
 
 
-def save_clip(folder: Path, small_models: ModuleType, **text: object) -> Path:
+def save_clip(folder: Path, **text: object) -> Path:
     return Path(small_models.transformers_clip(folder, **text))
 
 
@@ -48,21 +48,21 @@ def clip_processor() -> Any:
     return transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
 
 
-def save_siglip(folder: Path, small_models: ModuleType) -> Path:
+def save_siglip(folder: Path) -> Path:
     config = transformers.SiglipConfig(text_config=SIGLIP_TEXT, vision_config=SIGLIP_VISION)
     processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
     return save(folder, transformers.SiglipModel(config), small_models.siglip_tokenizer, processor)
 
 
-def save_siglip2_of_fixed_size(folder: Path, small_models: ModuleType) -> Path:
+def save_siglip2_of_fixed_size(folder: Path) -> Path:
     """SigLIP 2 as the Hub has it in fixed resolutions: SigLIP's architecture, Gemma's tokenizer."""
-    save_siglip(folder, small_models)
+    save_siglip(folder)
     (folder / "spiece.model").unlink()
     small_models.gemma_tokenizer(folder)
     return folder
 
 
-def save_siglip2_naflex(folder: Path, small_models: ModuleType) -> Path:
+def save_siglip2_naflex(folder: Path) -> Path:
     vision = {key: value for key, value in SIGLIP_VISION.items() if key != "image_size"}
     config = transformers.Siglip2Config(text_config=SIGLIP_TEXT, vision_config={**vision, "num_patches": 16})
     processor = transformers.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
@@ -92,14 +92,14 @@ SAVERS = {
 
 
 @pytest.fixture(scope="module", params=SAVERS)
-def folder(request: pytest.FixtureRequest, small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of each family, with random weights."""
-    return SAVERS[request.param](tmp_path_factory.mktemp("transformers"), small_models)
+    return SAVERS[request.param](tmp_path_factory.mktemp("transformers"))
 
 
 @pytest.fixture(scope="module")
-def clip_folder(small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_clip(tmp_path_factory.mktemp("transformers"), small_models)
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_clip(tmp_path_factory.mktemp("transformers"))
 
 
 @pytest.fixture
@@ -136,19 +136,19 @@ def library_images(folder: Path, images: list[Any]) -> np.ndarray:
 # ----- the vectors
 
 
-def test_texts_get_the_vectors_that_the_library_gives(folder: Path, small_models: ModuleType) -> None:
+def test_texts_get_the_vectors_that_the_library_gives(folder: Path) -> None:
     texts = list(small_models.TEXTS)
 
     same(load(str(folder), LoadOptions(batch_size=4)).encode_texts(texts), library_texts(folder, texts))
 
 
-def test_images_get_the_vectors_that_the_library_gives(folder: Path, small_models: ModuleType) -> None:
+def test_images_get_the_vectors_that_the_library_gives(folder: Path) -> None:
     images = small_models.images()
 
     same(load(str(folder), LoadOptions(batch_size=4)).encode_images(images), library_images(folder, images))
 
 
-def test_another_dual_encoder_gets_what_its_tokenizer_gives(small_models: ModuleType, tmp_path: Path) -> None:
+def test_another_dual_encoder_gets_what_its_tokenizer_gives(tmp_path: Path) -> None:
     small = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 12, **SHAPE}
     config = transformers.ChineseCLIPConfig(
         text_config={**small, "vocab_size": 60}, vision_config=CLIP_VISION, projection_dim=24
@@ -170,15 +170,15 @@ def test_another_dual_encoder_gets_what_its_tokenizer_gives(small_models: Module
     assert (model.info.family, model.info.context_length) == ("transformers/ChineseCLIP", 12)
 
 
-def test_old_clip_configurations_pool_at_the_largest_id(small_models: ModuleType, tmp_path: Path) -> None:
-    folder = save_clip(tmp_path, small_models, eos_token_id=2)
+def test_old_clip_configurations_pool_at_the_largest_id(tmp_path: Path) -> None:
+    folder = save_clip(tmp_path, eos_token_id=2)
     texts = list(small_models.TEXTS)
 
     same(load(str(folder), LoadOptions(batch_size=2)).encode_texts(texts), library_texts(folder, texts))
 
 
-def test_capitals_are_lowered_where_the_tokenizer_leaves_them(small_models: ModuleType, tmp_path: Path) -> None:
-    folder = save_siglip2_of_fixed_size(tmp_path, small_models)
+def test_capitals_are_lowered_where_the_tokenizer_leaves_them(tmp_path: Path) -> None:
+    folder = save_siglip2_of_fixed_size(tmp_path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     assert tokenizer("A CAT").input_ids != tokenizer("a cat").input_ids, "the library has mended it: drop our rule"
 
@@ -188,7 +188,7 @@ def test_capitals_are_lowered_where_the_tokenizer_leaves_them(small_models: Modu
     assert "texts are lower-cased" in model.info.notes[0]
 
 
-def test_pixels_can_be_prepared_elsewhere(folder: Path, small_models: ModuleType) -> None:
+def test_pixels_can_be_prepared_elsewhere(folder: Path) -> None:
     model = load(str(folder), LoadOptions(batch_size=4))
     images = small_models.images()
 
@@ -203,8 +203,8 @@ def test_pixels_can_be_prepared_elsewhere(folder: Path, small_models: ModuleType
     np.testing.assert_array_equal(model.encode(IMAGE, pixels), model.encode_images(images))
 
 
-def test_worker_processes_prepare_several_arrays_an_image(small_models: ModuleType, tmp_path: Path) -> None:
-    model = load(str(save_siglip2_naflex(tmp_path / "model", small_models)), LoadOptions(batch_size=2))
+def test_worker_processes_prepare_several_arrays_an_image(tmp_path: Path) -> None:
+    model = load(str(save_siglip2_naflex(tmp_path / "model")), LoadOptions(batch_size=2))
     images = [image.convert("RGB") for image in small_models.images()]
     data = dataset_in_memory([(image, "a cat") for image in images], DataOptions())
     embedder = StoreEmbedder(model, tmp_path / "store", batch_size=2, workers=1)
@@ -217,7 +217,7 @@ def test_worker_processes_prepare_several_arrays_an_image(small_models: ModuleTy
 # ----- what is known of the model
 
 
-def test_weights_saved_in_half_precision_are_computed_in_full(clip_copy: Path, small_models: ModuleType) -> None:
+def test_weights_saved_in_half_precision_are_computed_in_full(clip_copy: Path) -> None:
     state = {name: value.half() for name, value in load_file(clip_copy / "model.safetensors").items()}
     save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
     config = json.loads((clip_copy / "config.json").read_text())
@@ -248,7 +248,7 @@ def test_the_fingerprint_tells_preprocessing_and_activation_but_not_the_place(
 
 
 def test_a_cached_repository_needs_no_network(
-    clip_folder: Path, small_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = small_models.hub_cache(tmp_path, "org/small", clip_folder)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
@@ -262,10 +262,8 @@ def test_a_cached_repository_needs_no_network(
 
 
 @pytest.mark.parametrize("saver", [save_clip, save_siglip2_of_fixed_size])
-def test_a_tokenizer_without_its_vocabulary_is_refused(
-    small_models: ModuleType, tmp_path: Path, saver: Callable[[Path, ModuleType], Path]
-) -> None:
-    (saver(tmp_path, small_models) / "tokenizer.json").unlink()
+def test_a_tokenizer_without_its_vocabulary_is_refused(tmp_path: Path, saver: Callable[[Path], Path]) -> None:
+    (saver(tmp_path) / "tokenizer.json").unlink()
 
     with pytest.raises(ModelError, match=r"'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary"):
         load(str(tmp_path), LoadOptions())
@@ -331,10 +329,8 @@ def test_a_damaged_folder_is_refused(clip_copy: Path, damage: Callable[[Path], N
         load(str(clip_copy), LoadOptions())
 
 
-def test_a_tokenizer_that_ends_texts_otherwise_than_the_model_pools_is_refused(
-    small_models: ModuleType, tmp_path: Path
-) -> None:
-    folder = save_clip(tmp_path, small_models, eos_token_id=333)
+def test_a_tokenizer_that_ends_texts_otherwise_than_the_model_pools_is_refused(tmp_path: Path) -> None:
+    folder = save_clip(tmp_path, eos_token_id=333)
 
     with pytest.raises(ModelError, match=r"takes a text's vector at token id 333, which its tokenizer does not put"):
         load(str(folder), LoadOptions())

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from clipbench.errors import ModelError
 from clipbench.models.adapters.transformers import FEATURES, _scale_and_bias, load
 from clipbench.models.options import LoadOptions
 from clipbench.models.towers.torch_model import scale_and_bias
+from tests.clipbench.models import small_models
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 ENDS = {"eos_token_id": 513, "bos_token_id": 512, "pad_token_id": 513}
@@ -99,7 +100,7 @@ FULL = "the quick brown fox jumps over the lazy dog " * 22
 """More tokens than any context here."""
 
 
-def save(folder: Path, module: Any, small_models: ModuleType) -> Path:
+def save(folder: Path, module: Any) -> Path:
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
@@ -128,9 +129,9 @@ COMMON = ("aimv2", "clip", "siglip", "siglip2")
     scope="module",
     params=[pytest.param(family, marks=() if family in COMMON else pytest.mark.slow) for family in SUPPORTED],
 )
-def folder(request: pytest.FixtureRequest, small_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of each family, with random weights and a scale of 200."""
-    return save(tmp_path_factory.mktemp("family"), SUPPORTED[request.param](), small_models)
+    return save(tmp_path_factory.mktemp("family"), SUPPORTED[request.param]())
 
 
 def library_logits(model: Any, folder: Path, texts: list[str], images: list[Any], length: int) -> np.ndarray:
@@ -154,7 +155,7 @@ def units(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def test_scaled_cosines_are_the_library_s_logits(folder: Path, small_models: ModuleType) -> None:
+def test_scaled_cosines_are_the_library_s_logits(folder: Path) -> None:
     texts, images = ["a photo of a cat", "dog", FULL], small_models.images()[:3]
     # attention written out, so that no mask gets lost
     library = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
@@ -181,18 +182,16 @@ def test_a_text_that_fills_the_context_gets_one_vector_alone_and_beside_a_short_
 
 
 @pytest.mark.parametrize("family", REFUSED)
-def test_a_family_that_is_not_supported_is_refused_with_the_reason(
-    family: str, small_models: ModuleType, tmp_path: Path
-) -> None:
+def test_a_family_that_is_not_supported_is_refused_with_the_reason(family: str, tmp_path: Path) -> None:
     build, reason = REFUSED[family]
-    folder = save(tmp_path, build(), small_models)
+    folder = save(tmp_path, build())
 
     with pytest.raises(ModelError, match=reason):
         load(str(folder), LoadOptions())
 
 
-def test_a_tokenizer_with_more_words_than_the_model_is_refused(small_models: ModuleType, tmp_path: Path) -> None:
-    folder = save(tmp_path, pair("CLIP", {**TEXT, "vocab_size": 100}, projection_dim=24), small_models)
+def test_a_tokenizer_with_more_words_than_the_model_is_refused(tmp_path: Path) -> None:
+    folder = save(tmp_path, pair("CLIP", {**TEXT, "vocab_size": 100}, projection_dim=24))
 
     with pytest.raises(ModelError, match=r"the text tower of hf:.* does not take its tokenizer's tokens \(IndexError"):
         load(str(folder), LoadOptions())

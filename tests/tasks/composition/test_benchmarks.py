@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from clipbench.stats.measures import Mean
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.composition.scoring import all_of_pair_and_set
 from clipbench_tasks.composition.task import Composition
+from tests import miniatures
 
 OWN = ((True, False), (False, True))
 SIDES = {"on": "on a", "under": "under a", "left_of": "to the left of a", "right_of": "to the right of a"}
@@ -151,7 +151,7 @@ SIZES = {"whatsup": 10, "cola": 2, "svo-probes": 2, "negbench-coco": 2, "negbenc
 
 @pytest.fixture
 def benchmark(
-    hub: Any, miniatures: ModuleType, library_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Any, library_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], Dataset]]:
     def get(name: str) -> Dataset:
         (tmp_path / "catalogue.toml").write_text(miniatures.mirror(hub, [name], n=8))
