@@ -222,14 +222,20 @@ def gemma_tokenizer(folder: Path) -> Path:
     return folder
 
 
+def randomize(model: torch.nn.Module) -> None:
+    """Give a model seeded weights."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+
+
 def transformers_clip(folder: Path, **text: Any) -> Path:
     """Write a small CLIP of transformers whose words are single bytes, with seeded weights; its tokenizer loads at once."""
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     vision = {**shape, "image_size": 32, "patch_size": 8}
     config = transformers.CLIPConfig(text_config={**shape, **LETTERS, **text}, vision_config=vision, projection_dim=24)
-    model, generator = transformers.CLIPModel(config), torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    model = transformers.CLIPModel(config)
+    randomize(model)
     model.logit_scale.data.fill_(4.0)
     model.save_pretrained(folder)
     letters_tokenizer(folder)

@@ -32,10 +32,8 @@ ARCH = "small-clip-for-tests"
 @pytest.fixture(scope="module", params=CUT)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of each family, with random weights."""
-    path: Path = small_models.open_clip_folder(
-        tmp_path_factory.mktemp("open_clip") / request.param, getattr(small_models, request.param)
-    )
-    return path
+    folder = tmp_path_factory.mktemp("open_clip") / request.param
+    return small_models.open_clip_folder(folder, getattr(small_models, request.param))
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +63,7 @@ def arch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def state(arch: str) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = small_models.random_state(arch, seed=3)
-    return weights
+    return small_models.random_state(arch, seed=3)
 
 
 @cache

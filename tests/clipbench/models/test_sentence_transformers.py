@@ -27,12 +27,6 @@ SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 
 MORE_TEXTS = ["😀 🐈 a café", "https://a.b/cat.jpg", "word " * 300]
 
 
-def randomize(model: torch.nn.Module) -> None:
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CLIP of transformers as sentence-transformers saves it: images and texts."""
@@ -43,7 +37,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         projection_dim=24,
     )
     model = transformers.CLIPModel(config)
-    randomize(model)
+    small_models.randomize(model)
     model.logit_scale.data.fill_(3.0)
     model.save_pretrained(source)
     images = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
@@ -64,7 +58,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = transformers.BertModel(
         transformers.BertConfig(vocab_size=len(vocabulary), hidden_size=32, max_position_embeddings=24, **SHAPE)
     )
-    randomize(model)
+    small_models.randomize(model)
     model.save_pretrained(source)
     transformers.BertTokenizer(vocab=vocabulary, model_max_length=24).save_pretrained(source)
     torch.manual_seed(0)
@@ -167,11 +161,7 @@ def test_a_model_of_texts_alone_is_refused(bert: Path) -> None:
 def test_a_repository_in_the_cache_needs_no_network(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = tmp_path / "hub"
-    home = cache / "models--org--name"
-    (home / "refs").mkdir(parents=True)
-    (home / "refs/main").write_text("a" * 40)
-    shutil.copytree(bert, home / "snapshots" / ("a" * 40))
+    cache = small_models.hub_cache(tmp_path, "org/name", bert)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
 
     theirs = st.SentenceTransformer(str(bert), device="cpu").encode(list(small_models.TEXTS))

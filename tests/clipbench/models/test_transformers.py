@@ -71,9 +71,7 @@ def save_siglip2_naflex(folder: Path) -> Path:
 
 def save(folder: Path, model: Any, tokenizer: Callable[[Path], Path], processor: Any) -> Path:
     """Write a model with seeded weights and scalars that are not at their initial values."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    small_models.randomize(model)
     model.logit_scale.data.fill_(4.0)
     if hasattr(model, "logit_bias"):
         model.logit_bias.data.fill_(-12.5)
