@@ -194,4 +194,4 @@ def test_what_is_missing_is_named(part: str) -> None:
     if part == "labels":
         data = Dataset(id="bare", images=[NamedImage("p0")], image_ids=["p0"], class_names=("cat",))
     with pytest.raises(MissingPart, match=f"the task needs {part.replace('_', ' ')}, and data set bare has none"):
-        ZeroShot().evaluate(data, FixedEmbedder(IMAGES, {}), np.random.default_rng(0))
+        ZeroShot().check(data)

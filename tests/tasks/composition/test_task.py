@@ -62,6 +62,7 @@ def dataset(images: str, contrasts: Sequence[Contrast], **parts: object) -> Data
 
 
 def evaluate(data: Dataset, embedder: Embedder | None = None) -> tuple[Evaluation, dict[str, Metric]]:
+    Composition().check(data)
     found = Composition().evaluate(data, embedder or Hand(), np.random.default_rng(0))
     measures = {**found.measures, **found.controls}
     return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}

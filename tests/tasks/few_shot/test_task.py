@@ -36,6 +36,7 @@ def noisy(labels: list[int], names: tuple[str, ...], *, noise: float, scale: flo
 
 
 def evaluate(task: FewShot, data: Dataset, embedder: FixedEmbedder) -> Evaluation:
+    task.check(data)
     return task.evaluate(data, embedder, np.random.default_rng(0))
 
 
@@ -150,11 +151,7 @@ def test_what_cannot_be_measured_has_a_reason() -> None:
     assert "no logit_scale" in str(values["prompt_probe_acc1@all"].reason)
     assert "prompt_probe_acc1_by_labels" not in found.curves
     with pytest.raises(MissingPart, match="labels"):
-        FewShot().evaluate(
-            Dataset(id="x", images=[NamedImage("a")], image_ids=["a"], class_names=("cat",)),
-            FixedEmbedder({"a": [1.0]}, {}),
-            np.random.default_rng(0),
-        )
+        FewShot().check(Dataset(id="x", images=[NamedImage("a")], image_ids=["a"], class_names=("cat",)))
     with pytest.raises(
         DataError, match="pets has 2 images of 1 class to train on, and 2 to test: few-shot needs two classes"
     ):

@@ -93,6 +93,7 @@ def evaluate(
     data: Dataset, embedder: Reader | None = None, **parameters: tuple[int, ...]
 ) -> tuple[Evaluation, dict[str, Metric]]:
     task = LongCaption(**{"ks": (1,), "tokens": (3, 7), **parameters})  # type: ignore[arg-type]
+    task.check(data)
     found = task.evaluate(data, embedder or Reader(), np.random.default_rng(0))
     measures = {**found.measures, **found.controls}
     return found, {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
