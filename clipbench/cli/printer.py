@@ -52,6 +52,7 @@ class Printer(Progress):
     def __post_init__(self) -> None:
         self.shows_bars = not self.quiet
         self._missing: set[str] = set()
+        self._said: set[str] = set()
         self._bar: tqdm[NoReturn] | None = None
         self._start = 0.0
         self._n_arrived = 0
@@ -127,6 +128,12 @@ class Printer(Progress):
     def _folder(self) -> str:
         return "the current folder" if self.root == Path() else str(self.root)
 
+    def unmeasurable(self, name: str, error: ClipbenchError, *, data: str) -> None:
+        """Say it once; data that are not there are in the table at the end."""
+        if data.lower() not in self._missing:
+            print_error(f"{name} cannot be measured: {error}")
+            self._said.add(name)
+
     def model(self, name: str, number: int, n_models: int) -> None:
         self._say(f"measuring {name}" + (f" ({number + 1} of {n_models})" if self.is_series else ""))
 
@@ -171,7 +178,7 @@ class Printer(Progress):
         Data that are not there are in the table at the end.
         """
         if record.status != "ok":
-            if record.dataset.id.lower() not in self._missing:
+            if record.dataset.id.lower() not in self._missing and record.name not in self._said:
                 print_error(f"{record.name} {record.status}: {record.reason}")
         elif not self.as_json and not self.is_series:
             self._say("; ".join([heading(record), *headline_facts(record)]))
@@ -187,7 +194,9 @@ class Printer(Progress):
         width = terminal_width()
         for run in runs if self.is_verbose or not self.is_series else ():
             echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
-            echo(f"results in {run.folder}", *([""] if self.several else []))
+            has_some = any(each.status == "ok" for each in run.result.evaluations)
+            said = "results" if has_some else "no results: the reasons are"
+            echo(f"{said} in {run.folder}", *([""] if self.several else []))
         if self.is_series:
             echo(*series_lines(runs, width), f"results in {runs[0].folder.parent}")
         if report is not None:

@@ -1,14 +1,16 @@
 """The data of a session: what is missing is fetched, each data set is loaded once, and what went wrong with it is kept."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from clipbench.data import Dataset, depends_on_form, in_form, load_data, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
-from clipbench.errors import ClipbenchError, Unavailable, UsageError, option
-from clipbench.evaluation.plan import Request, RunOptions, task_class
+from clipbench.errors import ClipbenchError, MissingPart, Unavailable, UsageError, foreign, on_command_line, option
+from clipbench.evaluation.plan import Request, RunOptions, build_task, task_class
 from clipbench.evaluation.progress import Progress
+from clipbench.evaluation.task import Task
 from clipbench.models.protocol import Embedder
 from clipbench.seeding import generator
 
@@ -144,43 +146,75 @@ class Datasets:
             UsageError: a reference or an option is wrong, which has to be corrected before any work is worth starting. Data
                 that are malformed or not there are reported later, by the evaluation that needs them.
         """
-        for _, error in self._outcomes(requests):
+        for _, error in self.lacking(requests):
             if isinstance(error, UsageError):
                 raise error
 
     def check_some(self, requests: Sequence[Request]) -> None:
-        """Raise Unavailable if no request has data: a run without a number would be useless, and loading a model takes long."""
-        errors: dict[str | None, Unavailable] = {}
+        """Raise Unavailable if no request can be measured: loading a model for nothing would take long."""
+        errors: dict[str, ClipbenchError] = {}
         for request, error in self._outcomes(requests):
-            if not isinstance(error, Unavailable):
+            if error is None or isinstance(error, UsageError):
                 return
-            errors[request.data] = error
+            name = str(request.data) if isinstance(error, Unavailable) else request.name
+            errors.setdefault(name, error)
         if len(errors) == 1:
-            raise next(iter(errors.values()))
-        if errors:
+            ((name, only),) = errors.items()
+            raise only if isinstance(only, Unavailable) else Unavailable(f"{name} cannot be measured: {only}") from only
+        if all(isinstance(each, Unavailable) for each in errors.values()) and errors:
+            command = on_command_line("clipbench run --model tiny --suite scenes")
             raise Unavailable(
-                f"nothing can be measured: none of the {len(errors)} data sets is on this machine;"
-                " name data of your own, TASK@DATA, or measure built-in images, suite scenes"
+                f"none of the {len(errors)} data sets is on this machine: name your own, TASK@DATA, or try generated ones:"
+                f" {command or option('suite', 'scenes')}"
             )
+        if errors:
+            reasons = "; ".join(f"{name}: {error}" for name, error in errors.items())
+            raise Unavailable(f"nothing can be measured: {reasons}")
+
+    def lacking(self, requests: Sequence[Request]) -> Iterator[tuple[Request, ClipbenchError]]:
+        """Yield each request that cannot be measured, with the reason."""
+        return ((request, error) for request, error in self._outcomes(requests) if error is not None)
 
     def problems(self, requests: Sequence[Request], needs: Sequence[Need]) -> list[str]:
         """Return a line for each data set that is malformed or not there, and not in ``needs``, with the tasks that ask for it."""
         known = {need.entry.name for need in needs}
         tasks: dict[str, list[str]] = {}
-        for request, error in self._outcomes(each for each in requests if (each.data or "").lower() not in known):
-            if error is not None:
-                tasks.setdefault(str(error), []).append(request.task)
+        for request, error in self.lacking([each for each in requests if (each.data or "").lower() not in known]):
+            tasks.setdefault(str(error), []).append(request.task)
         return [f"{', '.join(names)}: {error}" for error, names in tasks.items()]
 
     def _outcomes(self, requests: Iterable[Request]) -> Iterator[tuple[Request, ClipbenchError | None]]:
-        """Load the data of each request, and yield the request with what that raised."""
+        """Load the data of each request, and yield the request with what that raised, or the task's check."""
         for request in requests:
             try:
-                self.get(request)
+                check_data(build_task(request), self.get(request))
             except ClipbenchError as error:
                 yield request, error
             else:
                 yield request, None
+
+
+def check_data(task: Task, dataset: Dataset) -> None:
+    """Raise what the task's check does of the data that it would evaluate."""
+    whole = dataset.whole()
+    with explaining_missing(whole):
+        task.check(whole)
+
+
+@contextmanager
+def explaining_missing(dataset: Dataset) -> Iterator[None]:
+    """Run a task's code; a part that it lacks is unavailable where the data say why they have none.
+
+    Raises:
+        Unavailable: with that reason.
+    """
+    try:
+        with foreign():
+            yield
+    except MissingPart as error:
+        if error.part not in dataset.missing:
+            raise
+        raise Unavailable(f"{error}: {dataset.missing[error.part]}") from error
 
 
 def _advice(task: str) -> str:

@@ -17,6 +17,7 @@ from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER, Prompts
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
+from clipbench.evaluation.datasets import check_data
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, published_names, with_published
 from clipbench.evaluation.task import Task
@@ -150,6 +151,7 @@ class Inquiry:
                 f"{embedder.info.ref} holds vectors only: {option('expect')} needs the model, whose switches are"
                 " flipped"
             )
+        check_data(self.task, dataset)
         self.dataset = dataset.whole()
         self.seed = seed
         self._model = model

@@ -18,14 +18,12 @@ from clipbench.errors import (
     FOREIGN,
     ClipbenchError,
     MachineError,
-    MissingPart,
     Unavailable,
     bug,
     did_you_mean,
-    foreign,
     kind,
 )
-from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.datasets import Datasets, check_data, explaining_missing
 from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task
 from clipbench.evaluation.published import Measured, published_average, slices_with_published, with_published
@@ -69,16 +67,12 @@ def measure(
         return replace(empty, params={}, status="failed", reason=str(error))
     try:
         dataset = datasets.to_score(request, embedder)
+        check_data(task, dataset)
         digests = embedder.digests(dataset.images)
         load = time.monotonic() - start
         whole = dataset.whole()
-        try:
-            with foreign():
-                evaluation = task.evaluate(whole, embedder, generator(options.seed, request.task, dataset.id))
-        except MissingPart as error:
-            if error.part not in whole.missing:
-                raise
-            raise Unavailable(f"{error}: {whole.missing[error.part]}") from error
+        with explaining_missing(whole):
+            evaluation = task.evaluate(whole, embedder, generator(options.seed, request.task, dataset.id))
         record = with_numbers(replace(empty, dataset=dataset_record(dataset, digests)), evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})

@@ -40,6 +40,9 @@ class Progress:
     def fetched(self, left: "Sequence[Need]") -> None:
         """Fetching has ended; each data set that is left has the reason with it."""
 
+    def unmeasurable(self, name: str, error: ClipbenchError, *, data: str) -> None:
+        """A task cannot be measured on the data, for a reason that is known before any model is loaded."""
+
     def model(self, name: str, number: int, n_models: int) -> None:
         """A model is about to be loaded; ``number`` counts from 0."""
 

@@ -138,6 +138,8 @@ class Session:
         """
         if not any(target.brings_samples for target in self.targets.each):
             self.datasets.check_some(self._requests.get(False, []))
+        for request, error in self.datasets.lacking(self._requests.get(False, [])):
+            self.progress.unmeasurable(request.name, error, data=str(request.data))
         runs: list[Run] = []
         first_failure: ClipbenchError | None = None
         for number, target in enumerate(self.targets.each):

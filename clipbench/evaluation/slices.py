@@ -138,7 +138,9 @@ class _Slicer:
         return parts
 
     def _evaluate(self, dataset: Dataset, value: str) -> Evaluation:
-        return self.task.evaluate(replace(dataset, is_slice=True), self.embedder, self._rng(value, ""))
+        part = replace(dataset, is_slice=True)
+        self.task.check(part)
+        return self.task.evaluate(part, self.embedder, self._rng(value, ""))
 
     def _measured(self, measures: Mapping[str, Measure], samples: Samples, value: str) -> Part:
         part = {}

@@ -72,8 +72,11 @@ class Task:
     """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
     captions, whatever the suite says, and of no others."""
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise DataError where the data set lacks what ``evaluate`` needs: it is asked before a model is loaded."""
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return rows and measures; raise DataError when the data set lacks a part that the task needs."""
+        """Return rows and measures of data that ``check`` has passed."""
         raise NotImplementedError
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef] | None:

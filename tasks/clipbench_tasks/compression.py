@@ -184,13 +184,22 @@ class Compression(Task):
                 f"task compression: points = {self.points:g}, expected percentage points between 0 and 100"
             )
 
-    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a query of each question. Needs captions, or labels and class names."""
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are captions of two images, or two images with labels and class names."""
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
-        has_classes = dataset.labels is not None and len(dataset.class_names or ()) > 1
+        if dataset.captions is None:
+            dataset.require("class_names", "labels")
         if len(dataset) < 2:
             raise DataError(f"data set {dataset.id} has {counted(len(dataset), 'image')}: compression needs two")
+        if dataset.caption_image is not None and (n := len(np.unique(dataset.caption_image))) < 2:
+            raise DataError(
+                f"data set {dataset.id} has captions of {counted(n, 'image')}: compression needs those of two"
+            )
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row a query of each question. Needs captions, or labels and class names."""
+        has_classes = dataset.labels is not None and len(dataset.class_names or ()) > 1
         notes: list[str] = []
         questions: list[Question] = []
         if dataset.captions is not None:
@@ -254,10 +263,6 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
     """Return the questions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
     rows = _sampled(np.unique(dataset.caption_image), "images with their captions", rng, notes)
-    if len(rows) < 2:
-        raise DataError(
-            f"data set {dataset.id} has captions of {counted(len(rows), 'image')}: compression needs those of two"
-        )
     captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
     owner = np.searchsorted(rows, dataset.caption_image[captions])
     images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
@@ -301,7 +306,6 @@ def zero_shot(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str], prompts: Prompts | None
 ) -> Question:
     """Return the question of images, which are stored, that are classified by prompts."""
-    dataset.require("class_names", "labels")
     assert dataset.labels is not None and dataset.class_names is not None
     rows = _sampled(np.arange(len(dataset)), "images to classify", rng, notes)
     names, labels = np.array(dataset.image_ids, object)[rows], dataset.labels[rows]

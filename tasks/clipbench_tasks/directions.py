@@ -105,9 +105,16 @@ def directions_of(dataset: Dataset, images: Vectors, texts: Vectors | None, draw
         yield from _across(dataset, images, texts, draw)
         if (np.bincount(dataset.caption_image) > 1).any():
             yield _among_texts(dataset, texts, draw)
-    per_class = np.bincount([] if dataset.labels is None else dataset.labels)
-    if dataset.labels is not None and per_class.max() > 1 and (per_class > 0).sum() > 1:
+    if searches_images(dataset):
         yield _among_images(dataset, images, draw)
+
+
+def searches_images(dataset: Dataset) -> bool:
+    """Return whether labels make a search of images by images: two images of a class, and another class."""
+    if dataset.labels is None:
+        return False
+    per_class = np.bincount(dataset.labels)
+    return bool(per_class.max(initial=0) > 1 and (per_class > 0).sum() > 1)
 
 
 def _across(dataset: Dataset, images: Vectors, texts: Vectors, draw: Draw) -> Iterator[Direction]:

@@ -82,14 +82,11 @@ class FewShot(Task):
         if self.draws < 2:
             raise UsageError(f"task few-shot: draws = {self.draws}, expected 2 or more")
 
-    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a test image, and one more for its draw. Needs labels and class names."""
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are two classes, images of each to train on, and two images to test."""
         dataset.require("class_names", "labels")
-        assert dataset.labels is not None and dataset.class_names is not None
-        if dataset.is_training is None:
-            training, test = halves(dataset.labels, dataset.image_ids, rng)
-        else:
-            training, test = np.flatnonzero(dataset.is_training), np.flatnonzero(~dataset.is_training)
+        assert dataset.labels is not None
+        training, test = _cut(dataset, np.random.default_rng(0))  # as many of each class whatever the draw
         trained = np.unique(dataset.labels[training])
         lacking = np.setdiff1d(dataset.labels[test], trained)
         if len(trained) < 2 or len(test) < 2 or len(lacking):
@@ -98,6 +95,12 @@ class FewShot(Task):
                 f" train on, and {len(test)} to test{', some of other classes' if len(lacking) else ''}: few-shot needs two"
                 " classes, images of each to train on, and two images to test"
             )
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row a test image, and one more for its draw. Needs labels and class names."""
+        assert dataset.labels is not None
+        training, test = _cut(dataset, rng)
+        trained = np.unique(dataset.labels[training])
         labels, images = np.searchsorted(trained, dataset.labels), unit(embedder.images(dataset.images))
         classes = prompted_classes(dataset, self.prompts, embedder)[trained]
         draws = Draws(labels, dataset.image_ids, (training, test), n=self.draws, rng=rng)
@@ -203,6 +206,14 @@ def definitions(shots: Sequence[int]) -> dict[str, Definition]:
                 is_headline=k == ALL and method == "linear_probe",
             )
     return found
+
+
+def _cut(dataset: Dataset, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Return the rows to train on and those to test, as the data tell them apart, or else halves."""
+    if dataset.is_training is not None:
+        return np.flatnonzero(dataset.is_training), np.flatnonzero(~dataset.is_training)
+    assert dataset.labels is not None
+    return halves(dataset.labels, dataset.image_ids, rng)
 
 
 def halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> tuple[Rows, Rows]:

@@ -92,15 +92,15 @@ def sampled(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, 
     return judgements.take_queries(rows), sample_notes([(len(rows), len(asked), "queries")])
 
 
-def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> Search:
-    """Return the queries that have a relevant document, what they search, and the vectors.
-
-    Raises:
-        DataError: no query has one.
-    """
-    relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
-    if not len(asked):
+def check(dataset: Dataset, judgements: Judgements) -> None:
+    """Raise DataError where no query has a relevant document."""
+    if not (judgements.grade > 0).any():
         raise DataError(f"data set {dataset.id} judges no document relevant: expected a grade above 0")
+
+
+def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> Search:
+    """Return the queries that have a relevant document, what they search, and the vectors."""
+    relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
     queries, documents = judgements.queries.take(asked), judgements.documents
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
     images = unit(embedder.images(dataset.images)) if len(dataset.images) else nothing

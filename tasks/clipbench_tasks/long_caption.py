@@ -88,12 +88,15 @@ class LongCaption(Task):
         if not 0 < self.share < 1:
             raise UsageError(f"task long-caption: share = {self.share}, expected a fraction between 0 and 1")
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are captions."""
+        dataset.require("captions", "caption_image")
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query and a row an item of the position probe. Needs captions.
 
         Images that only the probe uses are not part of the gallery.
         """
-        dataset.require("captions", "caption_image")
         assert dataset.caption_image is not None
         captioned = np.unique(dataset.caption_image)
         gallery = replace(dataset.take(captioned), labels=None)

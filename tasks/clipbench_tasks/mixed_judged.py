@@ -43,14 +43,8 @@ def evaluation(
 
     Args:
         definitions: those of the task's own metrics.
-
-    Raises:
-        DataError: no document has an image, or none a text; or no query has a relevant document.
     """
     kinds = _kinds(judgements.documents)
-    for kind, words in ((IMAGE, "an image"), (TEXT, "a text")):
-        if not np.isin(kinds, (kind, BOTH)).any():
-            raise DataError(f"data set {dataset.id}: no document has {words}: expected documents of both kinds")
     search = judged.search_of(dataset, judgements, embedder)
     base = judged.evaluation(search, ks)
     columns = dict(_columns(search, kinds, ks))
@@ -67,6 +61,15 @@ def evaluation(
         question="",  # the task's own
         notes=(*base.notes, *(() if "centring_gain" in columns else (ZERO,))),
     )
+
+
+def check(dataset: Dataset, judgements: Judgements) -> None:
+    """Raise DataError where no document has an image, or none a text; or no query has a relevant document."""
+    kinds = _kinds(judgements.documents)
+    for kind, words in ((IMAGE, "an image"), (TEXT, "a text")):
+        if not np.isin(kinds, (kind, BOTH)).any():
+            raise DataError(f"data set {dataset.id}: no document has {words}: expected documents of both kinds")
+    judged.check(dataset, judgements)
 
 
 def _kinds(items: JudgedItems) -> Rows:

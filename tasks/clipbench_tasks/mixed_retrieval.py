@@ -113,11 +113,18 @@ class MixedRetrieval(Task):
                 f"task mixed-retrieval: shares = {list(self.shares)}, expected numbers from 0 to 1, {HALF} among them"
             )
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless some caption can search for its image's document, or judgements have documents of both kinds."""
+        if dataset.judgements is not None:
+            mixed_judged.check(dataset, dataset.judgements)
+            return
+        dataset.require("captions", "caption_image")
+        documents_of(dataset)
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query. Needs images with two captions or more, or judgements of texts and images."""
         if dataset.judgements is not None:
             return mixed_judged.evaluation(dataset, dataset.judgements, embedder, self.ks, definitions(self.ks))
-        dataset.require("captions", "caption_image")
         assert dataset.captions is not None
         documents = documents_of(dataset)
         captions = unit(embedder.texts(dataset.captions))

@@ -128,15 +128,19 @@ class ModalitiesTask(Task):
         if self.separability_sample < 2:
             raise UsageError(f"task modalities: separability_sample = {self.separability_sample}, expected 2 or more")
 
-    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row an item and a row a query. Needs modalities, with the pairs of two of them at least."""
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are modalities."""
         if dataset.modalities is None:
             raise MissingPart(
                 dataset.id,
                 "modalities",
                 ": images and texts alone are measured by modality-gap, others come as arrays of their names, such as audio",
             )
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row an item and a row a query. Needs modalities, with the pairs of two of them at least."""
         data = dataset.modalities
+        assert data is not None
         vectors = {name: unit_vectors(embedder.encode(name, items), embedder) for name, items in data.items.items()}
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
         tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()

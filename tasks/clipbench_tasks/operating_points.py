@@ -109,12 +109,23 @@ class OperatingPoints(Task):
                 f" prevalence ({shortest(self.prevalence)}), which accepting everything has, and 1"
             )
 
-    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row an image for each question. Needs captions, or labels and class names."""
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are captions of two images, or two images with labels of two classes."""
         if dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions")
         if len(dataset) < 2:
             raise DataError(f"data set {dataset.id} has {len(dataset)} image: operating points need two")
+        if dataset.caption_image is not None and (n := len(np.unique(dataset.caption_image))) < 2:
+            raise DataError(f"data set {dataset.id} has captions of {n} image: pairs need those of two")
+        if dataset.labels is not None:
+            dataset.require("class_names")
+            if len(dataset.class_names or ()) < 2:
+                raise DataError(
+                    f"data set {dataset.id} has 1 class: operating points need another that may be named wrongly"
+                )
+
+    def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+        """Return a row an image for each question. Needs captions, or labels and class names."""
         parts: dict[str, tuple[Judged, np.ndarray]] = {}
         notes: list[str] = []
         if dataset.captions is not None:
@@ -130,8 +141,6 @@ class OperatingPoints(Task):
         """Return the pairs of images and captions, and the rows of the images."""
         assert dataset.captions is not None and dataset.caption_image is not None
         rows = np.unique(dataset.caption_image)
-        if len(rows) < 2:
-            raise DataError(f"data set {dataset.id} has captions of {len(rows)} image: pairs need those of two")
         if len(rows) > SAMPLED_IMAGES:
             notes.append(f"pairs of a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} images")
         rows = sampled(rows, SAMPLED_IMAGES, rng)
@@ -148,12 +157,7 @@ class OperatingPoints(Task):
 
     def _answers(self, dataset: Dataset, embedder: Embedder) -> tuple[Judged, Rows]:
         """Return the answers to all images, and the rows of the images."""
-        dataset.require("class_names", "labels")
-        assert dataset.labels is not None and dataset.class_names is not None
-        if len(dataset.class_names) < 2:
-            raise DataError(
-                f"data set {dataset.id} has 1 class: operating points need another that may be named wrongly"
-            )
+        assert dataset.labels is not None
         classes = prompted_classes(dataset, self.prompts, embedder)
         scores = class_scores(unit(embedder.images(dataset.images)), classes, dataset.labels, logit_scale=None)
         others = scores.own.astype(np.float64) - scores.margin  # the highest cosine with another class

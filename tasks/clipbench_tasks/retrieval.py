@@ -32,7 +32,7 @@ from clipbench.results.record import Curve
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
 from clipbench_tasks import judged
-from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, drawn, sample_notes
+from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, drawn, sample_notes, searches_images
 from clipbench_tasks.tables import CERTAIN, Column, Table, Vectors, joined, neighbours_of_answers, tie_rate
 
 CURVE_ENDS_AT = 100
@@ -65,6 +65,16 @@ class Retrieval(Task):
         """Return the images that are encoded first: all."""
         return dataset.images
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are captions, labels for image-to-image retrieval, or judgements."""
+        if dataset.judgements is not None:
+            judged.check(dataset, dataset.judgements)
+        elif dataset.captions is None and not searches_images(dataset):
+            classes = np.unique([] if dataset.labels is None else dataset.labels)
+            lacking = "two images of a class" if len(classes) > 1 else "images of two classes"
+            has_labels = dataset.labels is not None and "captions" not in dataset.missing
+            raise MissingPart(dataset.id, f"captions, or {lacking}" if has_labels else "captions")
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row a query. Needs captions, labels for image-to-image retrieval, or judgements."""
         draw = partial(drawn, at_most=self.queries, rng=rng)
@@ -72,16 +82,9 @@ class Retrieval(Task):
             judgements, notes = judged.sampled(dataset.judgements, draw)
             found = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
             return replace(found, notes=(*notes, *found.notes))
-        if dataset.captions is None and dataset.labels is None:
-            raise MissingPart(dataset.id, "captions")
         images = unit_vectors(embedder.images(dataset.images), embedder)
         texts = None if dataset.captions is None else unit_vectors(embedder.texts(dataset.captions), embedder)
         directions = list(directions_of(dataset, images, texts, draw))
-        if not directions:
-            labels = (
-                "two images of a class" if len(np.unique(np.array(dataset.labels))) > 1 else "images of two classes"
-            )
-            raise MissingPart(dataset.id, "captions" if "captions" in dataset.missing else f"captions, or {labels}")
         found = joined([_evaluation(direction, self.ks) for direction in directions])
         return replace(
             found,

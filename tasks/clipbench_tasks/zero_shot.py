@@ -93,6 +93,11 @@ class ZeroShot(Task):
         """Return the images that are encoded first: all."""
         return dataset.images
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are class names with labels, or several sets of them."""
+        if dataset.label_sets is None:
+            dataset.require("class_names", *(["labels"] if dataset.multilabels is None else []))
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row an image. Needs class names, and labels or multilabels; or several sets of labels."""
         if dataset.label_sets is None:
@@ -104,9 +109,6 @@ class ZeroShot(Task):
         return _side_by_side(by_set)
 
     def _evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        dataset.require("class_names")
-        if dataset.multilabels is None:
-            dataset.require("labels")
         assert dataset.class_names is not None
         prompts = self.prompts or prompts_of(dataset)
         texts = prompts.render(dataset.class_names)

@@ -97,8 +97,8 @@ def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, r
     command = "clipbench data get cifar-10 coco sugarcrepe scam urban-1k --data-root data"
     assert f"to fetch: {command}" in " ".join(done.err.split())
     assert lines[-1] == (
-        "clipbench: nothing can be measured: none of the 8 data sets is on this machine; name data of your own, TASK@DATA, or"
-        " measure built-in images, suite scenes"
+        "clipbench: none of the 8 data sets is on this machine: name your own, TASK@DATA, or try generated ones: clipbench"
+        " run --model tiny --suite scenes"
     )
     with pytest.raises(SystemExit) as end:
         main(command.split()[1:])

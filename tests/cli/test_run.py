@@ -99,6 +99,17 @@ def test_a_run_writes_its_folder(world: Path, run: Call) -> None:
     assert set(pairs["caption"]) <= set(of_captions["caption"])
 
 
+def test_what_the_data_lack_is_said_once_and_before_a_model_is_loaded(world: Path, run: Call) -> None:
+    said = "clipbench: modalities@all.jsonl cannot be measured: the task needs modalities"
+    done = run("--tasks", "modalities@all.jsonl", "--out", "out", model="python:nowhere:model")
+    assert (done.status, done.out) == (3, "") and done.err.startswith(said) and not (world / "out").exists()
+    done = run("--tasks", "zero-shot@all.jsonl,modalities@all.jsonl", "--out", "out", "--no-report")
+    first, second, *_ = done.err.splitlines()
+    assert first.startswith(said) and second.startswith("measuring") and done.err.count("needs modalities") == 1
+    assert done.status == 3 and done.out.endswith("results in out\n")
+    assert [each.status for each in read_run(world / "out").result.evaluations] == ["ok", "failed"]
+
+
 def test_a_sign_that_the_terminal_lacks_is_written_as_an_escape(world: Path, run: Call) -> None:
     assert run("--tasks", "zero-shot@all.jsonl", "--out", "out", "--no-report").status == 0
     command = [sys.executable, "-c", "from clipbench.cli import main; main()", "compare", "out", "out", "-v"]

@@ -44,6 +44,7 @@ def world(n: int = N, *, per_image: int = 2) -> tuple[Dataset, FixedEmbedder]:
 
 
 def evaluate(data: Dataset, embedder: FixedEmbedder, task: Compression = TASK) -> Evaluation:
+    task.check(data)
     return task.evaluate(data, embedder, np.random.default_rng(0))
 
 

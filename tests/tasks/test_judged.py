@@ -42,6 +42,7 @@ def dataset(
 
 
 def evaluate(data: Dataset, *, ks: tuple[int, ...] = (1, 2)) -> tuple[Evaluation, dict[str, Metric]]:
+    Retrieval(ks=ks).check(data)
     found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
     return found, metrics_of(found)
 

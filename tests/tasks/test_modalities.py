@@ -33,6 +33,7 @@ def noisy(n: int = 60, dim: int = 8, **strength: float) -> dict[str, Any]:
 
 def evaluate(vectors: Embeddings, task: object = None, seed: int = 0) -> tuple[Evaluation, dict[str, Metric]]:
     rng = np.random.default_rng(seed)
+    ModalitiesTask().check(vectors.dataset)
     found = (ModalitiesTask() if task is None else task).evaluate(vectors.dataset, vectors, rng)  # type: ignore[attr-defined]
     return found, {name: each.metric(found.samples, rng) for name, each in found.measures.items()}
 

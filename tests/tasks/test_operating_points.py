@@ -37,6 +37,7 @@ def world(noise: float, n: int = N) -> tuple[Dataset, FixedEmbedder]:
 
 
 def evaluate(data: Dataset, embedder: FixedEmbedder, task: OperatingPoints | None = None) -> Evaluation:
+    OperatingPoints().check(data)
     return (task or OperatingPoints(prompts=PLAIN)).evaluate(data, embedder, np.random.default_rng(0))
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Task
-from clipbench.testing import FixedEmbedder
 from clipbench_tasks.composition.task import Composition
 from clipbench_tasks.compression import Compression
 from clipbench_tasks.few_shot import FewShot
@@ -78,4 +77,4 @@ def test_a_part_that_data_lack_is_named(task: type[Task], parts: dict[str, Any],
     given = {name: np.array(part) if name == "labels" else part for name, part in parts.items()}
     data = data_of("abc", **given)
     with pytest.raises(MissingPart, match=f"the task needs {needs}"):
-        task().evaluate(data, FixedEmbedder({each: [1.0] for each in "abc"}, {}), np.random.default_rng(0))
+        task().check(data)

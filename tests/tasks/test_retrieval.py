@@ -31,6 +31,7 @@ def dataset(**parts: object) -> Dataset:
 
 
 def evaluate(data: Dataset, ks: tuple[int, ...] = (1, 5, 10)) -> tuple[Evaluation, dict[str, Metric]]:
+    Retrieval(ks=ks).check(data)
     found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
     return found, metrics_of(found)
 

@@ -25,7 +25,7 @@ from clipbench_reports.evidence.evidence import MissingEvidence
 from clipbench_reports.page.compare import compare_html
 from clipbench_reports.page.html import NO_TEXT, environment
 from clipbench_reports.page.report import report_html
-from clipbench_reports.view.runs import Opened, Runs, listed, metric_columns
+from clipbench_reports.view.runs import Opened, Runs, filled_columns, listed, metric_columns
 from clipbench_reports.view.samples import SORTS, SampleChoice, Samples, read_samples
 from clipbench_reports.view.vectors import MOST_PAIRS, Vectors, colourings, find_vectors, flat_map
 
@@ -33,13 +33,15 @@ MOST_RUNS = 8
 """Runs of a comparison or a joint report."""
 RUNS_OF_PAGE, SAMPLES_OF_PAGE = 100, 50
 N_COLUMNS, MOST_COLUMNS = 4, 60
-"""Metrics that are shown where none is chosen, and metrics that one may choose among: the commonest."""
+"""The most metrics that are shown where none is chosen, and metrics that one may choose among: the commonest."""
 MOST_OTHERS = 200
 """Runs that samples may be held against, the newest."""
 MOST_LETTERS = 1 << 26
 """Characters of a report: its images are part of it."""
 MOST_CHOSEN = 60
 """Samples of a lasso that are listed."""
+LONG_NAME = 24
+"""Characters of a name that stays whole."""
 PROJECTIONS = {"pca": "PCA", "umap": "UMAP"}
 OWN_POLICY = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -92,14 +94,16 @@ class Pages:
         }
         found = listed(rows, **asked)
         choices = self._columns(self._runs.version)
-        chosen = [name for name in query.getlist("column") if name in choices] or list(choices)[:N_COLUMNS]
+        cut = _cut(found, RUNS_OF_PAGE, request)
+        chosen = [name for name in query.getlist("column") if name in choices]
         return _page(
             "runs.html.j2",
             request,
-            **_cut(found, RUNS_OF_PAGE, request),
+            **cut,
+            is_chosen=bool(chosen),
             asked=asked,
             counts=Counter(row.model for row in found),
-            columns={name: choices[name] for name in chosen},
+            columns={name: choices[name] for name in chosen or filled_columns(cut["rows"], choices)[:N_COLUMNS]},
             choices=dict(islice(choices.items(), MOST_COLUMNS)),
             n_all=len(rows),
             index=self._runs,
@@ -125,7 +129,8 @@ class Pages:
         """Return the samples of an evaluation, of one run or of two."""
         opened = self._chosen(request)[:2]
         names = _with_samples(opened[0].run)
-        samples: Samples = self._samples(request.query_params.get("of") or names[0], *opened)
+        name = request.query_params.get("of") or names[0]
+        samples: Samples = self._samples(name, *opened)
         asked = _asked(request, samples)
         cut = _cut(samples.rows(asked).tolist(), SAMPLES_OF_PAGE, request)
         return _page(
@@ -139,7 +144,7 @@ class Pages:
             counts={show: fmt.count(int(passing.sum())) for show, passing in samples.passing(asked.by).items()},
             shown=[samples.sample(row, asked.by) for row in cut["rows"]],
             sorts={name: title for name, title in SORTS.items() if name != "change" or len(opened) > 1},
-            others=[row for row in self._runs.rows() if not row.fault and row.id != opened[0].id][:MOST_OTHERS],
+            others=self._runs.comparable(opened[0].id, name)[:MOST_OTHERS],
         )
 
     def sample(self, request: Request) -> Response:
@@ -168,6 +173,7 @@ class Pages:
             after=order[place + 1] if place + 1 < len(order) else None,
             place=place,
             n=len(order),
+            nearest=samples.nearest(row),
             neighbours=neighbours,
             vectors=vectors,
             lacking=lacking,
@@ -294,6 +300,14 @@ def render(template: str, **context: Any) -> str:
     return _ENVIRONMENT.get_template(template).render(**context).translate(NO_TEXT)
 
 
+def _breakable(name: str) -> Markup:
+    """Return a name with places where a long one may be broken."""
+    text = str(escape(name))
+    if len(name) <= LONG_NAME:
+        return Markup(f'<span class="whole">{text}</span>')
+    return Markup(re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", text))
+
+
 _ENVIRONMENT = environment(
     "clipbench_reports.view",
     {
@@ -301,6 +315,6 @@ _ENVIRONMENT = environment(
         "count": fmt.count,
         "moment": moment,
         "name": model_name,
-        "breakable": lambda name: Markup(re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", str(escape(name)))),
+        "breakable": _breakable,
     },
 )

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from operator import itemgetter
@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from clipbench.errors import FOREIGN, ClipbenchError, bug
 from clipbench.files import is_inside
-from clipbench.results.record import Metric
+from clipbench.results.matching import match
+from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, model_name, read_headlines, read_run
 from clipbench.results.titles import full_title
 
@@ -67,6 +68,13 @@ class Row:
     """Evaluations without numbers."""
     columns: Mapping[str, Column] = field(default_factory=dict)
     """Headline metrics by their full names."""
+    records: Mapping[str, EvaluationRecord] = field(default_factory=dict)
+    """What tells whether an evaluation with samples is the same as another, by its name; parameters as their hash."""
+
+    def has_same(self, name: str, other: "Row") -> bool:
+        """Return whether another run has samples of the same evaluation."""
+        own, others = self.records.get(name), other.records.get(name)
+        return own is not None and others is not None and match(own, others).is_same
 
     @cached_property
     def text(self) -> str:
@@ -114,6 +122,12 @@ class Runs:
     def places(self, names: Collection[str]) -> str:
         """Return the folders of runs by their names in addresses, for a message."""
         return ", ".join(row.place for row in self.rows() if row.id in names)
+
+    def comparable(self, name: str, evaluation: str) -> list[Row]:
+        """Return the other runs with the same samples of an evaluation."""
+        rows = {row.id: row for row in self.rows()}
+        own = rows.get(name)
+        return [] if own is None else [row for row in rows.values() if row is not own and own.has_same(evaluation, row)]
 
     def open(self, name: str) -> Opened:
         """Return a run by its name in addresses.
@@ -201,6 +215,15 @@ def _with_content(row: Row) -> Row:
         tasks=list(dict.fromkeys(each.task for each in records)),
         n_missing=len(records) - len(done),
         columns=columns,
+        records={each.name: _identity(each) for each in done if "samples" in each.files},
+    )
+
+
+def _identity(record: EvaluationRecord) -> EvaluationRecord:
+    params = hashlib.sha256(as_json(record.params).encode()).hexdigest()
+    dataset = replace(record.dataset, cite=None)
+    return EvaluationRecord(
+        task=record.task, task_version=record.task_version, params={"hash": params}, dataset=dataset, status="ok"
     )
 
 
@@ -219,6 +242,12 @@ def metric_columns(rows: Sequence[Row]) -> dict[str, Column]:
         counts.update(row.columns.keys())
         columns |= row.columns
     return {name: columns[name] for name, _ in counts.most_common()}
+
+
+def filled_columns(rows: Sequence[Row], columns: Iterable[str]) -> list[str]:
+    """Return the metrics that half of the runs have or more, which are shown where a reader chose none."""
+    readable = [row for row in rows if not row.fault]
+    return [name for name in columns if 2 * sum(name in row.columns for row in readable) >= len(readable) > 0]
 
 
 def listed(

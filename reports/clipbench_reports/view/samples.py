@@ -13,16 +13,20 @@ from clipbench.results import numbers as fmt
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
-from clipbench.results.titles import readable
+from clipbench.results.titles import full_title, readable, subset_title, within_sentence
 from clipbench.untrusted.reading import shortened
-from clipbench_reports.sections.gallery import address
-from clipbench_reports.sections.section import load_section
+from clipbench_reports.evidence.evidence import PLAIN, Evidence
+from clipbench_reports.evidence.text import sentence_case
+from clipbench_reports.sections.gallery import Near, address, nearest
+from clipbench_reports.sections.section import LoadedSection, SampleColumn, SampleImage, Section, load_section
 
 if TYPE_CHECKING:
     import pandas
 
-MAX_LETTERS, MAX_WORDS = 160, 4
-"""Letters of a text in the list, and texts of a sample there."""
+MAX_LETTERS, MAX_WORDS, MAX_ID = 160, 6, 2000
+"""Letters of a text in the list, texts of a sample there, and letters of an id in the list of marked samples."""
+PARTS_OF_INTERVALS = ("_influence", "_credit", "_part")
+"""Ends of the columns that intervals are made of: they say nothing of a sample."""
 MARGIN = "margin"
 STATES = {-1: "wrong", 0: "tie", 1: "right"}
 """State of a sample, by the sign of its margin."""
@@ -111,27 +115,44 @@ class Samples:
         return {
             "row": row,
             "id": shortened(self.text("sample_id", row) or f"row {row}", MAX_LETTERS),
-            "image": self.image(row, "image", is_small=True),
+            "whole_id": shortened(self.text("sample_id", row), MAX_ID),
+            "images": self.images(row, is_small=True),
             "words": self._words(row, by.rpartition("/")[0]),
-            "margins": [fmt.number(None if np.isnan(margin) else margin, "margin") for margin in margins],
+            "margins": [fmt.significant(None if np.isnan(margin) else margin) for margin in margins],
             "state": STATES[int(np.sign(known[-1]))] if known else "",
         }
 
     def cells(self, row: int) -> list[tuple[str, list[str]]]:
-        """Return all that the tables say of a sample, but for the content hashes of its images: titles, and a value of each run."""
+        """Return what the tables say of a sample in words and numbers: titles, and a value of each run."""
         names = [str(name) for name in self.tables[0].columns if not _is_image(name)]
-        cells = [(readable(name), self._texts(name, row)) for name in names]
+        cells = [(self.title(name), self._texts(name, row)) for name in names if not name.endswith(PARTS_OF_INTERVALS)]
         return [(title, values) for title, values in cells if any(values)]
 
-    def images(self, row: int) -> list[tuple[str, str]]:
-        """Return the images of a sample, each with its part: a ``data:`` address, or nothing where none was kept."""
-        names = [str(name) for name in self.tables[0].columns if _is_image(name) and self.text(str(name), row)]
-        return [(readable(name), self.image(row, name)) for name in names]
+    def images(self, row: int, *, is_small: bool = False) -> list[tuple[str, str]]:
+        """Return the images of a sample, each once, with its part in it; a ``data:`` address, or nothing where none was kept."""
+        asked = self._section.sample_images
+        own = [] if any(each.name == "image" for each in asked) else [SampleImage(name="image")]
+        parts: dict[str, list[str]] = {}
+        for image in (*own, *asked):
+            digests = self._shown(image, row, "")
+            for digest in filter(None, dict.fromkeys(digests)):
+                run = "AB"[digests.index(digest)] if len(set(digests)) > 1 else ""
+                parts.setdefault(digest, []).append(f"{image.role} {run}".strip())
+        found = [
+            (sentence_case(", ".join(filter(None, dict.fromkeys(roles)))), digest) for digest, roles in parts.items()
+        ]
+        addresses = [[address(run, digest, is_small=is_small) for run in self.runs] for _, digest in found]
+        return [
+            (role if len(found) > 1 else "", next(filter(None, each), ""))
+            for (role, _), each in zip(found, addresses, strict=True)
+        ]
 
-    def image(self, row: int, column: str, *, is_small: bool = False) -> str:
-        """Return the ``data:`` address of an image of a sample; nothing where no run kept one."""
-        digests = zip(self.runs, self._texts(column, row), strict=True)
-        return next(filter(None, (address(run, digest, is_small=is_small) for run, digest in digests)), "")
+    def nearest(self, row: int) -> list[tuple[str, list[Near]]]:
+        """Return what was nearest to a sample, by label set, where the first run kept it: that of its worst failures."""
+        whole, name = Evidence(self.runs[0], self.records[0]), self.text("sample_id", row)
+        sets = {"": whole, **{each: whole.of(each) for each in self._label_sets}}
+        found = {subset_title(each, self.records[0].subsets): nearest(of)(name) for each, of in sets.items()}
+        return [(title, near) for title, near in found.items() if near]
 
     def text(self, column: str, row: int) -> str:
         """Return a cell of the first run as text; nothing where there is none."""
@@ -153,26 +174,61 @@ class Samples:
         texts = []
         for table in self.tables:
             value = table[column].iat[row] if column in table.columns else None
+            metric = self.records[0].metrics.get(column)
             if isinstance(value, float | np.floating):
-                value = None if np.isnan(value) else fmt.significant(float(value))
+                shown = fmt.quantity(float(value), metric.unit) if metric is not None else fmt.significant(float(value))
+                value = None if np.isnan(value) else shown
             texts.append("" if value is None else str(value))
         return texts
 
     def _words(self, row: int, label_set: str) -> list[tuple[str, str]]:
-        """Return the texts that the task's section shows of a sample, or the first ones; those of a label set where it is one."""
-        found = []
-        for name, title in self._titles.items():
+        """Return what the task's section shows of a sample, or the first texts: of a label set, or of all where it is none."""
+        found: dict[str, str] = {}
+        for column in self._section.sample_columns or self._plain_columns:
+            for subset in [label_set] if label_set else ["", *self._label_sets]:
+                name = f"{subset}/{column.name}" if subset and not label_set else column.name
+                values = dict.fromkeys(filter(None, self._shown(column, row, subset)))
+                if values and ("/" not in name or name in self.tables[0].columns):
+                    found.setdefault(self.title(name, column.title), shortened(" → ".join(values), MAX_LETTERS))
+        return list(found.items())[:MAX_WORDS]
+
+    def _shown(self, of: SampleColumn | SampleImage, row: int, label_set: str) -> list[str]:
+        """Return a column of each run as it is read, that of the right option where it won."""
+        texts = []
+        for number, table in enumerate(self.tables):
+            margin = table[of.margin].iat[row] if of.margin in table.columns else None
+            name = of.right if isinstance(margin, float | np.floating) and margin > 0 else of.name
             own = f"{label_set}/{name}"
-            column = own if own in self._worded else name
-            if column in self._worded and column not in ("sample_id", "cluster"):
-                values = dict.fromkeys(filter(None, self._texts(column, row)))
-                found.append((title, shortened(" → ".join(values), MAX_LETTERS)))
-        return [each for each in found if each[1]][:MAX_WORDS]
+            texts.append(self._texts(own if own in table.columns else name, row)[number])
+        return texts
+
+    def title(self, name: str, title: str = "") -> str:
+        """Return the title that the report has of a column, with that of its label set."""
+        record, (subset, _, end) = self.records[0], name.rpartition("/")
+        if name in record.metrics:
+            return full_title(name, record.metrics[name], record.subsets)
+        own = title or next((each.title for each in self._section.sample_columns if each.name == end), readable(end))
+        return f"{own} ({within_sentence(subset_title(subset, record.subsets))})" if subset else own
+
+    @property
+    def _section(self) -> Section:
+        return self._loaded.section
 
     @cached_property
-    def _titles(self) -> dict[str, str]:
-        named = load_section(self.records[0].task).section.sample_columns
-        return {each.name: each.title for each in named} or {name: readable(name) for name in self._worded}
+    def _loaded(self) -> LoadedSection:
+        return load_section(self.records[0].task)
+
+    @cached_property
+    def _label_sets(self) -> list[str]:
+        return [each for each in self._loaded.label_sets(self.records[0]) if each != PLAIN]
+
+    @cached_property
+    def _plain_columns(self) -> list[SampleColumn]:
+        return [
+            SampleColumn(name=each, title=readable(each))
+            for each in self._worded
+            if each not in ("sample_id", "cluster")
+        ]
 
     @cached_property
     def _worded(self) -> list[str]:

@@ -28,7 +28,7 @@ from clipbench_reports.view.pages import Pages, render
 from clipbench_reports.view.runs import Runs
 
 HOST = "127.0.0.1"
-STATIC = {"view.css": "text/css", "view.js": "text/javascript", "map.js": "text/javascript"}
+STATIC = {f"{name}.js": "text/javascript" for name in ("page", "view", "map")} | {"view.css": "text/css"}
 SECONDS_TO_END = 1
 """Pages that are being made when the server ends are waited for so long."""
 SECONDS_OF_PAGE = 180
@@ -147,7 +147,10 @@ def _refusal(reason: str, status: int) -> Response:
 
 
 def _static(name: str, request: Request) -> Response:
-    text = files("clipbench_reports.view").joinpath(f"static/{name}").read_text(encoding="utf-8")
+    package = (
+        "clipbench_reports" if name == "page.js" else "clipbench_reports.view"
+    )  # that of all pages has the switch for dark
+    text = files(package).joinpath(f"static/{name}").read_text(encoding="utf-8")
     if name == "view.css":
         text = f"{assets()['style']}\n{text}"
     return Response(text, media_type=STATIC[name])

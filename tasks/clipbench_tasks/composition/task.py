@@ -129,6 +129,11 @@ class Composition(Task):
         """Return the images that are encoded first: all."""
         return dataset.images
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are contrasts, or captions to shuffle."""
+        if not dataset.contrasts and dataset.captions is None:
+            raise MissingPart(dataset.id, "contrasts")
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row for each contrast. Needs contrasts, or captions, which are then shuffled."""
         contrasts, notes = _contrasts(dataset)
@@ -196,8 +201,7 @@ class Composition(Task):
 def _contrasts(dataset: Dataset) -> tuple[Sequence[Contrast], tuple[str, ...]]:
     if dataset.contrasts:
         return dataset.contrasts, ()
-    if dataset.captions is None or dataset.caption_image is None:
-        raise MissingPart(dataset.id, "contrasts")
+    assert dataset.captions is not None and dataset.caption_image is not None
     contrasts = order_contrasts(dataset.captions, dataset.caption_image, dataset.caption_names())
     if not contrasts:
         raise MissingPart(dataset.id, "captions whose words have another order")

@@ -166,6 +166,14 @@ class ModalityGap(Task):
         assert dataset.caption_image is not None, "asked of data with captions alone"
         return [dataset.images[row] for row in np.unique(dataset.caption_image).tolist()]
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are captions."""
+        dataset.require("captions", "caption_image")
+        if not dataset.captions:
+            raise DataError(
+                f"data set {dataset.id} has no caption: the modality gap is measured on images with their texts"
+            )
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return one row a pair. Needs captions; labels, where there are any, add accuracy and calibration."""
         pairs = _pairs(dataset, embedder)
@@ -227,13 +235,8 @@ class ModalityGap(Task):
 
 
 def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
-    dataset.require("captions", "caption_image")
     assert dataset.captions is not None and dataset.caption_image is not None
     rows, first, caption_pair = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
-    if not len(rows):
-        raise DataError(
-            f"data set {dataset.id} has no caption: the modality gap is measured on images with their texts"
-        )
     images, image_lengths = _with_lengths(embedder.images([dataset.images[row] for row in rows.tolist()]), embedder)
     captions, caption_lengths = _with_lengths(embedder.texts(dataset.captions), embedder)
     if (len(images), len(captions)) != (len(rows), len(dataset.captions)):

@@ -87,7 +87,6 @@ def attacked(
     Args:
         with_probes: attack a linear probe and k-NN too (``probes``).
     """
-    dataset.require("class_names")
     names = dataset.class_names or ()
     texts = prompts.render(names)
     by_prompt = prompt_vectors(texts, embedder)

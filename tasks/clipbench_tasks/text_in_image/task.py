@@ -58,6 +58,19 @@ class TextInImage(Task):
     probes: bool = False
     """Attack a linear probe and k-NN too, trained on the objects without a word; so are data with images to train on."""
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise unless there are attacks with class names, or contrasts of one image each."""
+        if not dataset.attacks and not dataset.contrasts:
+            raise MissingPart(dataset.id, "attacks")
+        if dataset.attacks:
+            dataset.require("class_names")
+        for contrast in dataset.contrasts or ():
+            if len(contrast.images) != 1:
+                raise DataError(
+                    f"data set {dataset.id}: item '{contrast.id}' has {len(contrast.images)} images: expected one image and"
+                    " several captions, to read a word"
+                )
+
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row for each word to read and each attack. Needs attacks with class names, or contrasts."""
         parts = []
@@ -67,23 +80,11 @@ class TextInImage(Task):
             prompts = self.prompts or prompts_of(dataset)
             with_probes = self.probes or dataset.is_training is not None
             parts.append(attacked(dataset, dataset.attacks, embedder, prompts=prompts, with_probes=with_probes))
-        if not parts:
-            raise MissingPart(dataset.id, "attacks")
         return joined(parts)
 
 
 def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder) -> Evaluation:
-    """Return a row for each image with a written word: the nearest caption, among several that each quote a word.
-
-    Raises:
-        DataError: a contrast has several images.
-    """
-    for contrast in contrasts:
-        if len(contrast.images) != 1:
-            raise DataError(
-                f"data set {dataset.id}: item '{contrast.id}' has {len(contrast.images)} images: expected one image and"
-                " several captions, to read a word"
-            )
+    """Return a row for each image with a written word: the nearest caption, among several that each quote a word."""
     vectors = vectors_of(
         dataset, (text for contrast in contrasts for text in contrast.captions), embedder, of=contrasts
     )

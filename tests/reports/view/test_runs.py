@@ -88,6 +88,23 @@ def row(name: str, model: str, value: float | None) -> Row:
     return Row(id=name, folder=Path(name), place=name, model=model, created=name, columns={"acc": column})
 
 
+def test_columns_that_most_runs_lack_wait_until_they_are_asked_for() -> None:
+    full, lacking = row("1", "a", 0.5), Row(id="2", folder=Path("2"), place="2", model="b")
+    assert view_runs.filled_columns([full, lacking], ["acc"]) == ["acc"]
+    assert view_runs.filled_columns([full, lacking, lacking], ["acc"]) == view_runs.filled_columns([], ["acc"]) == []
+
+
+def test_only_runs_of_the_same_samples_are_offered_against_one(runs: Path, parts: SimpleNamespace) -> None:
+    changed: dict[str, dict[str, Any]] = {"same": {}, "other": {"params": {"k": 2}}, "failed": {"status": "failed"}}
+    for place, changes in changed.items():
+        found = parts.retrieval(np.random.default_rng(0), n=4)
+        parts.write_run(runs / place, {"retrieval@scenes": {**found, **changes}})
+    found = Runs(runs)
+    name = next(row.id for row in found.rows() if row.place == "series/step-1")
+    assert [row.place for row in found.comparable(name, "retrieval@scenes")] == ["same"]
+    assert found.comparable(name, "zero-shot@scenes") == found.comparable("nothing", "retrieval@scenes") == []
+
+
 def test_runs_are_filtered_sorted_and_grouped() -> None:
     rows = [row("1", "b", 0.5), row("2", "a", None), row("3", "b", 0.9), row("4", "a", 0.7)]
 

@@ -61,6 +61,37 @@ def test_a_search_needs_all_words_in_texts_and_takes_none_for_a_pattern(tmp_path
     assert found.margins == [] and list(found.filters) == ["all"]
 
 
+def test_a_card_shows_what_the_report_shows(tmp_path: Path, parts: SimpleNamespace) -> None:
+    found = parts.retrieval(np.random.default_rng(2), n=4)
+    n = len(found["samples"]["sample_id"])
+    words = {"caption": [f"caption {k}" for k in range(n)], "image": ["a" * 32] * n, "chosen_image": ["b" * 32] * n}
+    table = found["samples"] | {name: np.array(each, object) for name, each in words.items()}
+    near = {"sample_id": [table["sample_id"][0]], "place": [1], "text": ["a moon"], "image": ["b" * 32], "cosine": [0.5],
+            "is_right": [False]}  # fmt: skip
+    run = parts.write_run(tmp_path / "run", {"retrieval@d": {**found, "samples": table, "neighbours": near}})
+    parts.write_thumbnails(run.folder, ["b" * 32])
+    shown = read_samples([run], "retrieval@d")
+    sample: Any = shown.sample(0, "")
+    assert ("Caption", "caption 0") in sample["words"]
+    assert [(role, bool(image)) for role, image in sample["images"]] == [("Right", False), ("First", True)]
+    ((title, nearest),) = shown.nearest(0)
+    assert (title, nearest[0].words, nearest[0].cosine, bool(nearest[0].address)) == ("", "a moon", "0.5000", True)
+    assert shown.nearest(1) == []
+    assert "Caption" in dict(shown.cells(0)) and "Chosen image" not in dict(shown.cells(0))
+
+
+def test_the_classes_of_all_label_sets_are_shown_with_their_set(tmp_path: Path, parts: SimpleNamespace) -> None:
+    sets = {name: parts.zero_shot(np.random.default_rng(1), parts.classes[:2], n=3) for name in ("kind", "colour")}
+    run = parts.write_run(tmp_path / "run", {"zero-shot@d": parts.side_by_side(sets)})
+    shown = read_samples([run], "zero-shot@d")
+    all_sets: Any = shown.sample(0, "")
+    of_one: Any = shown.sample(0, "kind/margin")
+    words = dict(all_sets["words"])
+    assert words["True class (kind)"] == sets["kind"]["samples"]["label"][0] and "Taken for (colour)" in words
+    assert set(dict(of_one["words"])) == {"True class", "Taken for"}
+    assert dict(shown.cells(0))[shown.title("kind/acc1")] in (["0.0 %"], ["100.0 %"])
+
+
 def test_only_margins_that_cross_zero_at_success_are_offered(tmp_path: Path, parts: SimpleNamespace) -> None:
     table = {"sample_id": IDS, "margin": [0.0] * 5, "kind/margin": [1.0] * 5, "text_retrieval_cosine_margin": [0.0] * 5}
     assert samples(tmp_path, parts, table).margins == ["margin", "kind/margin"]

@@ -1,5 +1,6 @@
 """The site in a browser: runs are chosen, compared and filtered, samples opened, and hostile runs stay words."""
 
+import csv
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -99,6 +100,37 @@ def test_runs_are_filtered_chosen_and_their_samples_searched(visit: Visit) -> No
     assert all("cube" in card.inner_text() for card in page.locator(".sample").all())
 
 
+def test_samples_are_marked_by_a_key_and_downloaded(visit: Visit, served: SimpleNamespace) -> None:
+    page = visit()
+    page.goto(page.get_by_role("link", name="Samples of model-good in good").evaluate("each => each.href"))
+    first = page.locator(".sample .id").first.inner_text()
+    for key in ("j", "x", "j", "x", "j", "x", "x"):
+        page.keyboard.press(key)
+    marked = page.locator("[data-marked]")
+    expect(marked.locator("b")).to_have_text("2")
+    page.reload()
+    expect(page.locator(".marker[aria-pressed=true]")).to_have_count(2)
+    marked.locator("summary").click()
+    with page.expect_download() as download:
+        marked.get_by_role("button", name="Download as CSV").click()
+    head, *rows = csv.reader(download.value.path().read_text(encoding="utf-8-sig").splitlines())
+    assert head[:4] == ["model", "evaluation", "sample", "verdict"] and {"True class", "Taken for"} <= set(head)
+    assert len(rows) == 2 and rows[0][:3] == ["model-good", "zero-shot@scenes", first]
+    assert float(rows[0][head.index("Margin")]) < float(rows[1][head.index("Margin")])
+    cells = {"=1+1": "'=1+1", '-a"b': '"\'-a""b"', "-0.5": "-0.5", "a,b": '"a,b"'}
+    assert {text: page.evaluate("text => cell(text)", text) for text in cells} == cells
+    marked.get_by_role("button", name="Unmark all").click()
+    expect(marked).to_be_hidden()
+
+
+def test_a_reader_switches_to_dark_on_every_page(visit: Visit, served: SimpleNamespace) -> None:
+    page = visit(color_scheme="light")
+    page.get_by_role("button", name="Dark").click()
+    page.get_by_role("link", name="model-good").first.click()
+    page.wait_for_selector(".scorecard, .summary")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
 @pytest.mark.slow
 def test_the_list_and_a_sample_are_used_by_keyboard(visit: Visit) -> None:
     page = visit()
@@ -114,9 +146,10 @@ def test_the_list_and_a_sample_are_used_by_keyboard(visit: Visit) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector(".large")
     first = page.locator("h1").inner_text()
+    page.wait_for_load_state()  # keys are heard once the script has come
     page.keyboard.press("ArrowRight")
     expect(page.locator("h1")).not_to_have_text(first)
-    page.wait_for_load_state()  # keys are heard once the script has come
+    page.wait_for_load_state()
     page.keyboard.press("ArrowLeft")
     expect(page.locator("h1")).to_have_text(first)
 

@@ -62,6 +62,7 @@ def dataset(images: str, contrasts: Sequence[Contrast], **parts: object) -> Data
 
 
 def evaluate(data: Dataset, embedder: Embedder | None = None) -> tuple[Evaluation, dict[str, Metric]]:
+    Composition().check(data)
     found = Composition().evaluate(data, embedder or Hand(), np.random.default_rng(0))
     return found, metrics_of(found)
 

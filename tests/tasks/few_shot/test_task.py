@@ -32,6 +32,7 @@ def noisy(labels: list[int], names: tuple[str, ...], *, noise: float, scale: flo
 
 
 def evaluate(task: FewShot, data: Dataset, embedder: FixedEmbedder) -> Evaluation:
+    task.check(data)
     return task.evaluate(data, embedder, np.random.default_rng(0))
 
 

@@ -94,6 +94,7 @@ def evaluate(
     data: Dataset, embedder: Reader | None = None, **parameters: tuple[int, ...]
 ) -> tuple[Evaluation, dict[str, Metric]]:
     task = LongCaption(**{"ks": (1,), "tokens": (3, 7), **parameters})  # type: ignore[arg-type]
+    task.check(data)
     found = task.evaluate(data, embedder or Reader(), np.random.default_rng(0))
     return found, metrics_of(found)
 

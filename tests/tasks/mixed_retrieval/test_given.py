@@ -35,6 +35,7 @@ def evaluate(data: Dataset, *, is_constant: bool = False) -> tuple[Evaluation, d
         {name: [0.6, 0.8, 0.0, 0.0] if is_constant else vector for name, vector in each.items()}
         for each in (IMAGES, TEXTS)
     )
+    MixedRetrieval().check(data)
     found = MixedRetrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, texts), np.random.default_rng(0))
     return found, metrics_of(found)
 

@@ -27,6 +27,7 @@ def dataset(captions: list[str] | None = None, owner: np.ndarray = OWNER) -> Dat
 def evaluate(
     data: Dataset, images: Mapping[str, list[float]] = IMAGES, texts: Mapping[str, list[float]] = TEXTS
 ) -> tuple[Evaluation, dict[str, Metric]]:
+    MixedRetrieval().check(data)
     found = MixedRetrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, texts), np.random.default_rng(0))
     return found, metrics_of(found)
 

@@ -40,6 +40,7 @@ def random_pairs(n: int, dim: int) -> tuple[Dataset, FixedEmbedder]:
 
 
 def evaluate(task: ModalityGap, data: Dataset, embedder: Embedder) -> tuple[Evaluation, dict[str, Metric]]:
+    task.check(data)
     found = task.evaluate(data, embedder, np.random.default_rng(0))
     json.dumps([asdict(curve) for curve in found.curves.values()], allow_nan=False)
     return found, {n: m.metric(found.samples, np.random.default_rng(0)) for n, m in found.measures.items()}

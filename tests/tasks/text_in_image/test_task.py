@@ -20,6 +20,7 @@ PLAIN = Prompts(templates=("{c}",))
 
 def evaluated(data: Dataset, images: dict[str, list[float]], texts: dict[str, list[float]]) -> Evaluation:
     embedder = FixedEmbedder(images, texts)
+    TextInImage().check(data)
     return TextInImage(prompts=PLAIN).evaluate(data, embedder, np.random.default_rng(0))
 
 

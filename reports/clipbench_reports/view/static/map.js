@@ -17,7 +17,7 @@ let view = { scale: 1, x: 0, y: 0 }; // a place p is drawn at p * scale + offset
 let shades = null, lasso = null, held = null, isDrawing = false;
 
 const style = (name) => getComputedStyle(map).getPropertyValue(name);
-const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 
 function rgba(hex) {
   const [r, g, b] = [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
@@ -160,6 +160,7 @@ async function list(isChosen) {
   const answer = await fetch(map.dataset.list + rows.join(","), { credentials: "same-origin" });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   target.replaceChildren(...[...page.body.children].map((each) => document.adoptNode(each)));
+  showMarks();
 }
 
 const inView = (k) => across(k) >= 0 && across(k) <= canvas.width && down(k) >= 0 && down(k) <= canvas.height;
@@ -226,6 +227,7 @@ document.querySelector("[data-whole]").addEventListener("click", () => points &&
 colour.addEventListener("change", () => points && paint());
 pairs.addEventListener("change", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => points && paint());
+new MutationObserver(() => points && paint()).observe(root, { attributeFilter: ["data-theme"] });
 new ResizeObserver(() => { fit(); if (points) whole(); }).observe(map);
 
 (async () => {

@@ -26,15 +26,20 @@ async function swap(address, { isNew = true } = {}) {
     const own = document.querySelector(`.shows input[value="${CSS.escape(value)}"]`);
     if (own) own.parentElement.querySelector("small").textContent = label.textContent;
   }
+  for (const box of document.querySelectorAll("[data-unasked] input")) {
+    box.checked = page.querySelector(`[data-unasked] input[value="${CSS.escape(box.value)}"]`)?.checked ?? box.checked;
+  }
   if (isNew) history.replaceState(null, "", address);
   mark();
+  showMarks();
   if (focused) [...made.querySelectorAll("a, input")].find((each) => place(each) === focused)?.focus();
 }
 
 const place = (each) => each.getAttribute("href") ?? each.value;
 
 function query(form) {
-  const pairs = [...new FormData(form)].filter(([name, value]) => value !== "" || name === "q");
+  const isUnasked = form.querySelector("[data-unasked]"); // columns that nobody chose follow the rows
+  const pairs = [...new FormData(form)].filter(([name, value]) => (value !== "" || name === "q") && !(isUnasked && name === "column"));
   return `${new URL(form.action).pathname}?${new URLSearchParams(pairs)}`;
 }
 
@@ -42,6 +47,7 @@ for (const form of document.querySelectorAll("form[data-live]")) {
   let timer;
   const ask = (event) => {
     if (event.target.closest("[data-reload]")) return;
+    event.target.closest("[data-unasked]")?.removeAttribute("data-unasked");
     clearTimeout(timer);
     timer = setTimeout(() => swap(query(form)), event.type === "input" && event.target.type === "search" ? 150 : 0);
   };
@@ -113,6 +119,75 @@ async function look() {
   } catch { /* the server has ended: the list stays as it is */ }
 }
 
+// Marking samples: the browser keeps the list for this address, and the server knows nothing of it
+
+const MARKS = "clipbench-marks";
+const panel = document.querySelector("[data-marked]");
+const keyOf = ({ dataset }) => new URL(dataset.href, location).searchParams.getAll("run").concat(dataset.evaluation, dataset.sample).join(" ");
+
+function marks(changed) {
+  try {
+    if (changed) localStorage.setItem(MARKS, JSON.stringify([...changed]));
+    return new Map(JSON.parse(localStorage.getItem(MARKS) ?? "[]"));
+  } catch {
+    return changed ?? new Map(); // it holds for this page alone
+  }
+}
+let marked = marks();
+
+function toggle(button) {
+  marked = marks(); // another tab may have marked some
+  const { href, model, evaluation, sample, verdict } = button.dataset;
+  if (!marked.delete(keyOf(button))) {
+    const facts = (button.closest(".sample") ?? document.querySelector("[data-facts]")).querySelectorAll("dl > div");
+    const words = [...facts].map((each) => [each.querySelector("dt").textContent, (each.querySelector("dd").firstElementChild?.matches("bdi") ? each.querySelector("dd") : each.querySelector("dd").firstChild).textContent.trim()]);
+    marked.set(keyOf(button), { href, model, evaluation, sample, verdict, words });
+  }
+  marks(marked);
+  showMarks();
+}
+
+function showMarks() {
+  for (const button of document.querySelectorAll("[data-mark]")) {
+    const isMarked = marked.has(keyOf(button));
+    button.setAttribute("aria-pressed", isMarked);
+    button.textContent = isMarked ? "Marked" : "Mark";
+  }
+  panel.hidden = !marked.size;
+  panel.querySelector("b").textContent = marked.size;
+  panel.querySelector("tbody").replaceChildren(...[...marked].map(([key, each]) => {
+    const remove = make("button", { type: "button", textContent: "Unmark", ariaLabel: `Unmark ${each.sample}` });
+    remove.addEventListener("click", () => { marked.delete(key); marks(marked); showMarks(); });
+    const cells = [make("a", { href: each.href }, each.sample), each.evaluation, each.model, each.verdict, remove];
+    return make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
+  }));
+}
+
+/** Return a cell of CSV; a text that a spreadsheet would take for a formula has an apostrophe before it. */
+function cell(text) {
+  const plain = /^[-+]?[\d.,]+( %)?$/.test(text) ? text : text.replace(/^[=+\-@\t\r]/, "'$&");
+  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+}
+
+function download() {
+  const all = [...marked.values()];
+  const terms = [...new Set(all.flatMap(({ words }) => words.map(([term]) => term)))];
+  const rows = all.map(({ model, evaluation, sample, verdict, words }) => [model, evaluation, sample, verdict, ...terms.map((term) => (new Map(words).get(term) ?? "").replaceAll(/−(?=\d)/g, "-"))]);
+  const lines = [["model", "evaluation", "sample", "verdict", ...terms], ...rows].map((row) => row.map(cell).join(","));
+  const href = URL.createObjectURL(new Blob([`\ufeff${lines.join("\r\n")}\r\n`], { type: "text/csv" })); // the mark makes spreadsheets read UTF-8
+  make("a", { href, download: "marked-samples.csv" }).click();
+  URL.revokeObjectURL(href);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-mark]");
+  if (button) toggle(button);
+});
+panel.querySelector("[data-download]").addEventListener("click", download);
+panel.querySelector("[data-unmark]").addEventListener("click", () => { marked.clear(); marks(marked); showMarks(); });
+addEventListener("storage", () => { marked = marks(); showMarks(); });
+showMarks();
+
 // Keys
 
 document.addEventListener("keydown", (event) => {
@@ -128,7 +203,7 @@ document.addEventListener("keydown", (event) => {
     "/": () => document.querySelector("[data-search]")?.focus(),
     j: () => rows[Math.min(rows.length - 1, rows.indexOf(row) + 1)]?.focus(),
     k: () => rows[Math.max(0, rows.indexOf(row) - 1)]?.focus(),
-    x: () => at.closest("tr")?.querySelector('input[name="run"]')?.click(),
+    x: () => (bar ? at.closest("tr")?.querySelector('input[name="run"]') : (at.closest(".sample") ?? document.querySelector("nav"))?.querySelector("[data-mark]"))?.click(),
     ArrowRight: () => document.querySelector("a[rel=next]")?.click(),
     ArrowLeft: () => document.querySelector("a[rel=prev]")?.click(),
   };
