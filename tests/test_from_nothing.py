@@ -24,14 +24,11 @@ BY_HAND = {"flickr30k", "winoground", "rta-100"}
 
 
 @pytest.fixture(scope="module")
-def hub(
-    vit_b_32_checkpoint: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Any]:
+def hub(vit_b_32_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The whole catalogue in miniature, and weights of ViT-B-32."""
     root = tmp_path_factory.mktemp("served")
     with hub_server.running(root) as (served, _):
-        served.text = miniatures.mirror(served, n=16, n_shards=2)
+        root.with_suffix(".toml").write_text(miniatures.mirror(served, n=16, n_shards=2))
         served.add(WEIGHTS, {"open_clip_model.safetensors": vit_b_32_checkpoint.read_bytes()})
         yield served
 
@@ -39,10 +36,9 @@ def hub(
 @pytest.fixture
 def machine(hub: Any, tmp_path: Path) -> dict[str, str]:
     """The environment of a machine that has never seen any data."""
-    (tmp_path / "catalogue.toml").write_text(hub.text)
     hub.faults, hub.requests = [], []
     own = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hub"), "CLIPBENCH_CACHE": str(tmp_path / "store")}
-    return {**os.environ, **own, "CLIPBENCH_CATALOGUE": str(tmp_path / "catalogue.toml"), "COLUMNS": "80"}
+    return {**os.environ, **own, "CLIPBENCH_CATALOGUE": str(hub.root.with_suffix(".toml")), "COLUMNS": "80"}
 
 
 COMMAND = ["run", "--model", "vit-b-32", "--tasks", "all", "--yes"]
