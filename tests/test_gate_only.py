@@ -24,7 +24,7 @@ COMMANDS = [
     ["report", "RUN", "-o", "report.html"],
     *(["compare", "RUN", "RUN", "--max-drop", "1pp", "--format", form, "-o", f"compare.{form}"]
       for form in ("table", "md", "json", "junit", "github", "html")),
-    *(["export", "RUN", "--to", form] for form in ("csv", "clip_benchmark", "model-index", "markdown", "latex", "mteb", "every-eval-ever")),
+    *(["export", "RUN", "--to", form] for form in ("csv", "clip_benchmark", "model-index", "markdown", "latex", "every-eval-ever")),
     ["export", "RUN", "--to", "parquet", "-o", "metrics.parquet"],
     *(["plot", name, "RUN", "-o", f"{name}.{form}"] for name, form in (("gap", "pdf"), ("scorecard", "svg"))),
     ["plot", "compare", "RUN", "RUN", "-o", "compare.png"],

@@ -1,6 +1,8 @@
 """`clipbench export` from the command line: where it writes, what it says, and one line for everything that is wrong."""
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -74,3 +76,11 @@ def test_a_nan_is_never_written(export: Call, tmp_path: Path) -> None:
         done = export("run", "--to", to, "-o", f"a{format_of(to).suffixes[0]}")
         assert done.status == 2 and done.err.count("\n") == 1
         assert "evaluations[0].metrics.acc1.value is nan, expected a number): make the run again" in done.err
+
+
+def test_the_format_of_mteb_needs_no_torch(export: Call, tmp_path: Path) -> None:
+    out = f"a{format_of('mteb').suffixes[0]}"
+    code = "import sys; sys.modules['torch'] = None; from clipbench.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "export", "run", "--to", "mteb", "-o", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
