@@ -19,7 +19,9 @@ from clipbench.results import numbers as fmt
 from clipbench.results.table import as_html
 from clipbench.results.table.html import tight
 from clipbench_reports.drawing import page
+from clipbench_reports.drawing.marks import MODELS
 from clipbench_reports.drawing.plotted import told
+from clipbench_reports.drawing.svg import DOT, dot
 from clipbench_reports.evidence.text import slug
 
 NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160), *range(0xD800, 0xE000)], "\ufffd")
@@ -74,6 +76,7 @@ def _environment() -> Environment:
         "slug": slug,
         "tight": tight,
         "breakable": lambda name: Markup("/<wbr>").join(name.split("/")),
+        "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
         "drawn": page.draw,
         # As content, in which quotation marks may stand.
         "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),

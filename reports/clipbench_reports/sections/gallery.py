@@ -80,7 +80,7 @@ def _embedded(path: Path, folder: Path) -> str:
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}" if is_whole else ""
 
 
-N_OPEN = 4
+N_OPEN = 3
 """Failures of a gallery that do not have to be folded out."""
 MAX_LETTERS, MAX_WHOLE = 300, 2000
 """Letters of a caption that are shown on a card, and where it is opened; the whole one is in the sample table."""
