@@ -11,7 +11,7 @@ from clipbench.results.numbers import listed
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench.results.titles import readable
-from clipbench_reports.evidence.text import NO_REASON, isolated, short, slug
+from clipbench_reports.evidence.text import NO_REASON, cut, isolated, short, slug
 from clipbench_reports.sections.section import LoadedSection, load_section
 
 RESERVED = [
@@ -150,8 +150,8 @@ def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def page_labels(runs: Sequence[Run]) -> list[str]:
-    """Return the names of runs on a page: a single one in full, several by the parts that tell them apart."""
-    return short(labels(runs)) if len(runs) > 1 else labels(runs)
+    """Return the names of runs on a page: a single one in full, several by the parts that tell them apart, cut where long."""
+    return cut(short(labels(runs))) if len(runs) > 1 else labels(runs)
 
 
 def scope(groups: Sequence[Group]) -> str:

@@ -75,7 +75,7 @@ def _environment() -> Environment:
         "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
         "slug": slug,
         "tight": tight,
-        "breakable": lambda name: Markup("/<wbr>").join(name.split("/")),
+        "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
         "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
         "drawn": page.draw,
         # As content, in which quotation marks may stand.
