@@ -48,7 +48,7 @@ def short(names: Sequence[str]) -> list[str]:
 
 
 def cut(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
-    """Return names cut in the middle where they are long, unless they were the same then.
+    """Return names cut in the middle where they are longer than ``length``, unless they were the same then.
 
     Example:
         >>> cut(["runs/" + "a" * 20 + "-final", "b"], 12)

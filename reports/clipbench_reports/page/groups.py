@@ -167,7 +167,7 @@ def scope(groups: Sequence[Group]) -> str:
             tasks.setdefault(each.data, []).append(isolated(each.task))
     if not tasks:
         return "Nothing was measured."
-    parts = [f"{listed(list(dict.fromkeys(names)))} on {isolated(data)}" for data, names in tasks.items()]
+    parts = [f"{listed(list(dict.fromkeys(names)))} on {isolated(*cut([data]))}" for data, names in tasks.items()]
     n_missing = sum(1 for each in groups if not each.measured)
     missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
     return f"Measured: {'; '.join(parts)}.{missing}"
