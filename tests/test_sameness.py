@@ -19,7 +19,7 @@ from clipbench.results.matching import BY_POSITION, EQUAL_SAMPLES, ON_TRUST, OTH
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run, read_run, write_result
 from clipbench.training.history import history_of_runs
-from clipbench_reports.page.groups import group, notes, warnings
+from clipbench_reports.page.groups import group, uncompared
 from tests.made import record_of, result_of
 
 BASE = record_of(
@@ -114,7 +114,7 @@ def by_compare(base: Run, candidate: Run) -> str:
 
 def by_report(base: Run, candidate: Run) -> str:
     (found,) = group([base, candidate])
-    said = "\n".join([*warnings([found]), *notes([found])])
+    said = "\n".join(reason for reason, _ in uncompared([found], 2))
     return f"refused: {said}" if found.differences else said
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from clipbench_reports.drawing.marks import MODELS, Axis, Bars, Chart, Line, Mark, Panel, Ranges, Rule, Shade
 from clipbench_reports.evidence.evidence import ByModel, ModelKey
-from clipbench_reports.evidence.text import isolated, quoted, short
+from clipbench_reports.evidence.text import cut, isolated, quoted, short
 
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""
@@ -62,10 +62,7 @@ def figure_labels(labels: Sequence[str]) -> list[str]:
         >>> figure_labels(["runs/step-100", "runs/" + "a" * 30 + "-final"])
         ['step-100', 'aaaaaaaaaaaaa…aaaaaaaa-final']
     """
-    names = short(labels)
-    half = MAX_LABEL // 2
-    cut = [name if len(name) <= MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}" for name in names]
-    return cut if len(set(cut)) == len(cut) else names
+    return cut(short(labels), MAX_LABEL)
 
 
 def facet_chart(plane: Panel, models: ByModel[Layer], *, reading: str, keys: Sequence[str] = ()) -> Chart:

@@ -135,7 +135,7 @@ def _drawn(figure: Chart, *, numbers: Sequence[int] | None = None, alt: str | No
     for row in layout.rows:
         slots = _slots(row, layout, width)
         titles = [
-            textwrap.wrap(place.panel.title, int((slot - 6) / BOLD))
+            textwrap.wrap(place.panel.title, int((slot - _indent(place.panel)) / BOLD))
             for place, (_, slot) in zip(row, slots, strict=True)
         ]
         n_lines = max(map(len, titles))
@@ -184,11 +184,10 @@ def _place(
     place: Place, title: list[str], number: int, *, left: Number, top: Number, slot: Number
 ) -> tuple[Markup, Number]:
     """Return a panel with its title and legend, and where it ends."""
-    panel, drawn, indent = place.panel, list[Markup](), 6.0
+    panel, drawn = place.panel, list[Markup]()
     if title and panel.model is not None:
         drawn.append(dot(left + 11, top + LINE - 4.5, MODELS[panel.model % len(MODELS)]))
-        indent = SWATCH
-    drawn += [text(line, left + indent, top + LINE * (k + 1), css="name ink") for k, line in enumerate(title)]
+    drawn += [text(line, left + _indent(panel), top + LINE * (k + 1), css="name ink") for k, line in enumerate(title)]
     if title:
         top += TITLE + LINE * (len(title) - 1)
     legend, top = _legend(place.legend, slot, left=left, top=top)
@@ -198,6 +197,11 @@ def _place(
         "g", *_rows(plane, has_grid=panel.has_grid), *_columns(plane), *marks, data_plane=f"{number} {plane.in_words()}"
     )
     return element("g", *drawn, *legend, inside), plane.top + plane.height + _foot(plane.x)
+
+
+def _indent(panel: Panel) -> Number:
+    """Return where the title of a panel begins: beside the mark of its model, where it is of one."""
+    return 6 if panel.model is None else SWATCH
 
 
 def _of_model(role: str, drawn: Iterable[Markup]) -> list[Markup]:

@@ -47,6 +47,18 @@ def short(names: Sequence[str]) -> list[str]:
     return last if len(set(last)) == len(names) else list(names)
 
 
+def cut(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
+    """Return names cut in the middle where they are longer than ``length``, unless they were the same then.
+
+    Example:
+        >>> cut(["runs/" + "a" * 20 + "-final", "b"], 12)
+        ['runs/…-final', 'b']
+    """
+    half = length // 2
+    made = [name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}" for name in names]
+    return made if len(set(made)) == len(made) else list(names)
+
+
 def quoted(name: str) -> str:
     """Return a name in quotes to stand in a sentence, and not too long.
 

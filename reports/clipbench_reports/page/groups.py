@@ -11,13 +11,11 @@ from clipbench.results.numbers import listed
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench.results.titles import readable
-from clipbench_reports.evidence.text import NO_REASON, isolated, short, slug
+from clipbench_reports.evidence.text import NO_REASON, cut, isolated, short, slug
 from clipbench_reports.sections.section import LoadedSection, load_section
 
 RESERVED = [
     "summary",
-    "scorecard",
-    "further",
     "metrics",
     "training",
     "provenance",
@@ -152,8 +150,8 @@ def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def page_labels(runs: Sequence[Run]) -> list[str]:
-    """Return the names of runs on a page: a single one in full, several by the parts that tell them apart."""
-    return short(labels(runs)) if len(runs) > 1 else labels(runs)
+    """Return the names of runs on a page: a single one in full, several by the parts that tell them apart, cut where long."""
+    return cut(short(labels(runs))) if len(runs) > 1 else labels(runs)
 
 
 def scope(groups: Sequence[Group]) -> str:
@@ -169,28 +167,26 @@ def scope(groups: Sequence[Group]) -> str:
             tasks.setdefault(each.data, []).append(isolated(each.task))
     if not tasks:
         return "Nothing was measured."
-    parts = [f"{listed(list(dict.fromkeys(names)))} on {isolated(data)}" for data, names in tasks.items()]
+    parts = [f"{listed(list(dict.fromkeys(names)))} on {isolated(*cut([data]))}" for data, names in tasks.items()]
     n_missing = sum(1 for each in groups if not each.measured)
     missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
     return f"Measured: {'; '.join(parts)}.{missing}"
 
 
-def warnings(groups: Sequence[Group]) -> list[str]:
-    """Return a line for each evaluation that must not be compared, and for each that only some models were asked."""
-    different = [
-        f"Not comparable: {isolated(group.task)} on {isolated(group.data)}: "
-        f"the models differ in {', '.join(group.differences)}."
-        for group in groups
-        if group.differences
-    ]
-    unasked: dict[str, list[str]] = {}
-    for group in groups:
-        for label in group.unasked:
-            unasked.setdefault(label, []).append(isolated(f"{group.task}@{group.data}"))
-    return [*different, *(f"Not run for {isolated(label)}: {', '.join(names)}." for label, names in unasked.items())]
+def uncompared(groups: Sequence[Group], n_models: int) -> list[tuple[str, str]]:
+    """Return each reason why models must not be compared, or can be in part, with the evaluations that it holds of."""
+    evaluations: dict[str, list[str]] = {}
+    for each in groups:
+        for reason in _reasons(each, n_models):
+            evaluations.setdefault(reason, []).append(f"{isolated(each.task)} on {isolated(each.data)}")
+    return [(reason, listed(names)) for reason, names in evaluations.items()]
 
 
-def notes(groups: Sequence[Group]) -> list[str]:
-    """Return differences between models whose samples are the same, and how samples are paired."""
-    several = [group for group in groups if len(group.measured) > 1 and not group.differences]
-    return [f"{isolated(group.task)} on {isolated(group.data)}: {note}." for group in several for note in group.notes]
+def _reasons(of: Group, n_models: int) -> list[str]:
+    found = [f"The models differ in {', '.join(of.differences)}"] if of.differences else []
+    if of.unasked:
+        found.append(f"Not run for {listed([isolated(label) for label in of.unasked])}")
+    for gap in of.gaps:
+        models = "all models" if len(gap.labels) == n_models else listed([isolated(label) for label in gap.labels])
+        found.append(f"{gap.status} for {models}, as {isolated(gap.reason)}")
+    return found + (of.notes if len(of.measured) > 1 and not of.differences else [])

@@ -19,8 +19,10 @@ from clipbench.results import numbers as fmt
 from clipbench.results.table import as_html
 from clipbench.results.table.html import tight
 from clipbench_reports.drawing import page
+from clipbench_reports.drawing.marks import MODELS
 from clipbench_reports.drawing.plotted import told
-from clipbench_reports.evidence.text import slug
+from clipbench_reports.drawing.svg import DOT, dot
+from clipbench_reports.evidence.text import cut, slug
 
 NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160), *range(0xD800, 0xE000)], "\ufffd")
 """Control characters and halves of surrogate pairs: HTML may hold none of them; a damaged file name may."""
@@ -68,12 +70,14 @@ def _environment() -> Environment:
         "unit": fmt.symbol,
         "interval": fmt.interval,
         "count": fmt.count,
+        "cut": lambda name, *length: cut([name], *length)[0],
         "at": lambda fraction: f"{100 * min(1.0, max(0.0, fraction)):.4g}%",  # outside stands at the end
         "prose": _prose,
         "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
         "slug": slug,
         "tight": tight,
-        "breakable": lambda name: Markup("/<wbr>").join(name.split("/")),
+        "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
+        "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
         "drawn": page.draw,
         # As content, in which quotation marks may stand.
         "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),

@@ -51,8 +51,9 @@ def origin(run: Run, label: str, place: int) -> dict[str, object]:
 
 
 def headline_facts(run: Run) -> str:
-    """Return the facts on a model in one line."""
-    return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in model_facts(run))
+    """Return the facts on a model in one line; the work of its towers has a table of its own."""
+    facts = (fact for fact in model_facts(run) if "FLOPs" not in fact)
+    return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in facts)
 
 
 def _evaluation(evaluation: EvaluationRecord) -> dict[str, object]:

@@ -1,40 +1,32 @@
 """The report: one HTML file with no outside reference, made from results alone."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-from markupsafe import Markup
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
 from clipbench.results.provenance import cost_table, moment
 from clipbench.results.run import Run
-from clipbench.results.shown_samples import evenly_spaced
 from clipbench.results.table.html import tight
 from clipbench.stats.claims import one_page
 from clipbench.training.history import history_of_runs
-from clipbench_reports.drawing.marks import Axis, Chart, Dots
-from clipbench_reports.drawing.page import draw
+from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence.evidence import MissingEvidence
-from clipbench_reports.evidence.findings import Finding, missing
-from clipbench_reports.evidence.text import isolated
+from clipbench_reports.evidence.findings import Finding
 from clipbench_reports.figures import training
-from clipbench_reports.page.groups import Group, group, notes, page_labels, scope, warnings
+from clipbench_reports.page.groups import Group, group, page_labels, scope, uncompared
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Entry, assets, of_tasks, rendered, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
-from clipbench_reports.page.scorecard import first_headline, headline_cards, scorecard
-from clipbench_reports.page.section import TaskResults, n_shares, task_results
+from clipbench_reports.page.scorecard import headline_card, scorecard
+from clipbench_reports.page.section import n_shares, task_results
 from clipbench_reports.page.sentences import MOST, RULE, RULE_OF_SEVERAL, Sentence, in_short, leads
 from clipbench_reports.sections.gallery import MAX_BYTES, PageBudget
 
 MAX_DRAWN = 48
 """Evaluations, or label sets, of all models together, that get figures: more would not be read, nor fit 2 MB."""
-CLOUD_BREADTH, CLOUD_DOTS = 0.9, 300
-"""Breadth of a small scatter on the first screen, shown at a fraction of that, and its dots of each kind: they are still seen."""
 
 
 def write_report(runs: Sequence[Run], path: Path, *, prints_all: bool = False) -> None:
@@ -85,7 +77,6 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
     firsts = [Sentence("training", Finding("plain", chart.title)) for chart in training[-1:]]
     firsts = firsts or sorted(found, key=lambda each: each.finding.mark != "ahead")[:MOST]
     averages = {name: run.result.average for name, run in labelled}
-    headlines, further = headline_cards(measured, averages)
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
@@ -100,20 +91,16 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
         "contents": [
             SUMMARY,
             *([Entry("training", "Through the training")] if training else []),
-            Entry("scorecard", "Scorecard"),
             *of_tasks(Entry(each.anchor, each.title, each.data) for each in sections),
             PROVENANCE,
         ],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
-        "sentences": [*firsts, *in_short(_sentences(groups, len(runs)))],
+        "sentences": in_short(_sentences(groups)) if is_one else firsts,
         "leads": {each.anchor: each.finding for each in found},
         "rule": RULE if is_one else RULE_OF_SEVERAL,
-        "warnings": warnings(groups),
-        "notes": notes(groups),
-        "rows": [_overview(each, results) for each, results in zip(measured, sections, strict=True)],
-        "headlines": headlines,
-        "further": further,
+        "uncompared": [] if is_one else uncompared(groups, len(runs)),
+        "headlines": headline_card(measured, averages),
         "card": scorecard(groups, averages),
         "interval_name": tight(fmt.interval_name(all_metrics)),
         "training": training,
@@ -151,52 +138,10 @@ def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
     return drawn
 
 
-def _sentences(groups: list[Group], n_models: int) -> list[Sentence]:
-    """Return all sentences of one model; of several, what is missing."""
-    if n_models == 1:
-        return [
-            Sentence(each.anchor, finding)
-            for each in groups
-            for finding in each.section.summary(each.entries[0].evaluation)
-        ]
-    sentences = []
-    for each in groups:
-        for gap in each.gaps:
-            models = "all models" if len(gap.labels) == n_models else ", ".join(map(isolated, gap.labels))
-            finding = missing(f"{each.task}@{each.data}", f"{gap.status} ({models})", gap.reason)
-            sentences.append(Sentence(each.anchor, finding))
-    return sentences
-
-
-def _overview(measured: Group, results: TaskResults) -> dict[str, object]:
-    """Return the row of a task on the first screen: its first headline metric, and its most telling failure or its cloud."""
-    # Of checkpoints the failures of the last count, and so those of the last model come first.
-    galleries = (each for part in reversed(results.parts) for block in part.blocks for each in block.galleries)
-    images = (image for each in galleries for failure in each.failures[:1] for image in failure.images)
-    return {
-        "anchor": measured.anchor,
-        "title": results.title,
-        "data": measured.data,
-        "metric": first_headline(measured),
-        "thumb": next((image for image in images if image.address), None),
-        "cloud": _cloud(results),
-    }
-
-
-def _cloud(results: TaskResults) -> Markup | None:
-    """Return the first scatter of a task, of one model, without axes and words, which stand in the section."""
-    blocks = [*results.joint, *(block for part in results.parts for block in part.blocks)]
-    for figure in (figure for block in blocks for figure in block.figures):
-        for panel in figure.panels:
-            dots = [_few(mark) for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
-            if len(dots) > 1:
-                x, y = (Axis(low=axis.low, high=axis.high) for axis in (panel.x, panel.y))
-                bare = replace(panel, x=x, y=y, marks=dots, title="", model=None)
-                small = replace(figure, panels=[bare], n_columns=1, breadth=CLOUD_BREADTH)
-                return Markup(re.sub(r' role="img" aria-label="[^"]*"', ' aria-hidden="true"', draw(small), count=1))
-    return None
-
-
-def _few(dots: Dots) -> Dots:
-    rows = evenly_spaced(len(dots.xs), CLOUD_DOTS)
-    return replace(dots, name="", ids=(), xs=[dots.xs[row] for row in rows], ys=[dots.ys[row] for row in rows])
+def _sentences(groups: list[Group]) -> list[Sentence]:
+    """Return all sentences of one model."""
+    return [
+        Sentence(each.anchor, finding)
+        for each in groups
+        for finding in each.section.summary(each.entries[0].evaluation)
+    ]

@@ -100,26 +100,17 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     return Scorecard([block for block in blocks if block.metrics or block.missing], notes)
 
 
-def headline_cards(groups: list[Group], averages: Mapping[str, AverageRecord | None]) -> tuple[Scorecard, Scorecard]:
-    """Return the first headline metric of each evaluation, below the averages of the suites, and all other headlines.
+def headline_card(groups: list[Group], averages: Mapping[str, AverageRecord | None]) -> Scorecard:
+    """Return the first headline metric of each evaluation, below the averages of the suites.
 
     An evaluation that is scored once for each label set has a first one of each.
     """
-    first, further = Scorecard([], []), Scorecard([], [])
-    first.blocks.extend(block for block in _averages(averages, first.notes) if block.metrics)
+    card = Scorecard([], [])
+    card.blocks.extend(block for block in _averages(averages, card.notes) if block.metrics)
     for group in groups:
-        firsts = _first_headlines(group)
-        others = {line.name for line in _headlines(group, [])} - firsts
-        for card, names in ((first, firsts), (further, others)):
-            if metrics := _headlines(group, card.notes, names):
-                block = TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics)
-                card.blocks.append(block)
-    return first, further
-
-
-def first_headline(group: Group) -> MetricLines | None:
-    """Return the first headline metric of a group that any of its models has a value of, or else the first; None without any."""
-    return min(_headlines(group, []), key=_is_undefined, default=None)
+        if metrics := _headlines(group, card.notes, _first_headlines(group)):
+            card.blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
+    return card
 
 
 def _first_headlines(group: Group) -> set[str]:

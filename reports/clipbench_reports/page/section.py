@@ -53,8 +53,6 @@ class SetResults:
     """The results of one model, or of all together, on one label set, or altogether."""
 
     title: str
-    name: str
-    """The recorded name of the label set, where the title is another."""
     classes: str = ""
     """The number of classes of the set, and some of them."""
     findings: list[Finding] = field(default_factory=list)
@@ -76,10 +74,9 @@ class SetResults:
         )
         return 2 if is_pair else 1
 
-    @property
-    def points_of_rest(self) -> Mapping[int, Mapping[int, list[Point]]]:
-        """The samples at the points of the figures that are folded."""
-        return {place - self.n_open: named for place, named in self.points.items() if place >= self.n_open}
+    def points_from(self, first: int) -> Mapping[int, Mapping[int, list[Point]]]:
+        """Return the samples at the points of the figures from one on."""
+        return {place - first: named for place, named in self.points.items() if place >= first}
 
 
 class ModelResults(NamedTuple):
@@ -236,8 +233,7 @@ def _of(label_set: str, evidence: Evidence, loaded: LoadedSection) -> Evidence:
 
 
 def _heading(label_set: str, evidence: Evidence) -> SetResults:
-    title = subset_title(label_set, evidence.evaluation.subsets)
-    return SetResults(title=title, name=label_set if title != label_set else "")
+    return SetResults(title=subset_title(label_set, evidence.evaluation.subsets))
 
 
 def _with_figures(

@@ -80,7 +80,7 @@ def _embedded(path: Path, folder: Path) -> str:
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}" if is_whole else ""
 
 
-N_OPEN = 4
+N_OPEN = 3
 """Failures of a gallery that do not have to be folded out."""
 MAX_LETTERS, MAX_WHOLE = 300, 2000
 """Letters of a caption that are shown on a card, and where it is opened; the whole one is in the sample table."""
@@ -88,8 +88,8 @@ MAX_NEAR = 120
 """Letters of a neighbour."""
 LEAD = 60
 """Letters that are left of what two long captions share before they part."""
-TERSE, WORDY = 14, 120
-"""Letters up to which words fit beside a score, and from which on they need a broad column."""
+TERSE = 14
+"""Letters up to which words fit beside a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,12 +156,9 @@ class Gallery:
     failures: list[Failure]
 
     @property
-    def build(self) -> str:
-        """The layout: words beside the scores, below them, or below them in broad columns."""
-        facts = [fact for failure in self.failures for fact in failure.facts]
-        if any(len(fact.words) > WORDY for fact in facts):
-            return "wordy"
-        return "terse" if all(len(fact.words) <= TERSE for fact in facts if fact.score) else "plain"
+    def is_terse(self) -> bool:
+        """True where the words stand beside the scores, and not below them."""
+        return all(len(fact.words) <= TERSE for failure in self.failures for fact in failure.facts if fact.score)
 
     @property
     def shown(self) -> list[Failure]:

@@ -105,7 +105,8 @@ ONE = {"queries": "query", "captions": "caption"}
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return nDCG and the preference for texts where half of the documents are texts, and the gain from centring."""
+    """Return nDCG, what the first ten results hold and the preference for texts where half of the documents are texts, and
+    the gain from centring."""
     metrics = evaluation.metrics
     is_judged = "mrr" in metrics
     subset = "" if is_judged else f"{HALF}/"
@@ -114,8 +115,10 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     if ndcg is None or preference is None:
         return []
     asked, where = ("queries", "") if is_judged else ("captions", "If half of the documents are texts, ")
+    seen = None if is_judged else metrics.get(f"{HALF}/recall@10")
     sentences = [
         claim(f"{where}{ndcg.title} is {{value}} over {{n}} {asked}", ndcg),
+        *([claim("The first ten results hold the right document for {value} of {n} captions", seen)] if seen else []),
         claim(
             f"For {{value}} of {{n}} {asked if preference.n != 1 else ONE[asked]} whose right document is an image, the nearest"
             " document is a text",

@@ -155,8 +155,8 @@ def points(evidence: Evidence) -> Table:
         raise MissingEvidence("the run has no thresholds")
     return Table(
         title="Thresholds for a precision",
-        facts="The lowest cosine with at least this precision, and the recall there; with 95 % intervals. If none is given, no threshold "
-        "surely has this precision: there may be too few images.",
+        facts=f"The lowest cosine with at least this precision, if {_share(evidence.evaluation)} of all should be accepted, and the recall "
+        "there; with 95 % intervals. If none is given, no threshold surely has this precision: there may be too few images.",
         columns=columns("Question", numbers=["Precision, %", "Cosine", "Recall, %"]),
         rows=rows,
     )

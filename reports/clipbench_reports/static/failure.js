@@ -12,9 +12,12 @@
       taken.set(start, (taken.get(start) ?? 0) + 1);
       const address = taken.get(start) > 1 ? `${start}~${taken.get(start)}` : start; // one sample may fail in several ways
       const words = [item.textContent, item.dataset.sample, ...[...item.querySelectorAll("[data-whole]")].map((each) => each.dataset.whole)];
-      return { item, address, gallery: item.closest("[data-gallery]"), words: words.join(" ").toLowerCase() };
+      return { item, address, gallery: item.closest("[data-gallery]")?.dataset.gallery ?? "Failure", section, words: words.join(" ").toLowerCase() };
     });
   }
+
+  /** Return the cards of the gallery that a card is of. */
+  const among = (card, cards) => cards.filter(({ gallery, section }) => gallery === card.gallery && section === card.section);
 
   /** Put a button over a card; what it holds is read as it is. */
   function addOpener(item, open) {
@@ -73,7 +76,7 @@
       const count = this.among.length > 1 ? `, ${this.place + 1} of ${this.among.length}` : "";
       const near = copy.querySelector("template.nearest");
       near?.replaceWith(make("div", { className: "nearest" }, near.content.cloneNode(true)));
-      this.title.textContent = `${card.gallery?.dataset.gallery ?? "Failure"}${count}`;
+      this.title.textContent = `${card.gallery}${count}`;
       this.body.replaceChildren(...copy.childNodes);
       this.said.textContent = "";
       this.before.disabled = this.place === 0;
@@ -130,13 +133,13 @@
     const cards = allCards();
     if (!cards.length) return;
     const viewer = new Viewer(cards);
-    for (const card of cards) addOpener(card.item, () => viewer.open(card, cards.filter(({ gallery }) => gallery === card.gallery)));
+    for (const card of cards) addOpener(card.item, () => viewer.open(card, among(card, cards)));
     addSearch(cards, viewer);
     const follow = () => {
       let asked = location.hash.slice(1);
       try { asked = decodeURIComponent(asked); } catch { /* it is no address of ours */ }
       const card = cards.find(({ address }) => address === asked);
-      if (card) viewer.open(card, cards.filter(({ gallery }) => gallery === card.gallery));
+      if (card) viewer.open(card, among(card, cards));
     };
     addEventListener("hashchange", follow);
     follow();

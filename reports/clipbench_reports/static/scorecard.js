@@ -177,7 +177,7 @@
 
   /** Sort every table, and filter the long ones. */
   function addTableTools() {
-    for (const table of document.querySelectorAll("table:not(.heads, .matrix)")) {
+    for (const table of document.querySelectorAll("table:not(.heads)")) {
       if (runs(table).some(({ rows }) => rows.length > 1)) addSorting(table);
       if (count(table) >= MIN_FILTERED) addFilter(table);
       if (table.dataset.tools === "metrics") addCopying(table);

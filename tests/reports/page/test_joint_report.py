@@ -83,7 +83,7 @@ def test_every_label_set_is_drawn_of_all_models_together(
     both = [make_run({"zero-shot@mine": parts.side_by_side(by_set)}, name=name) for name in "ab"]
     first, second = by_model(sections(tmp_path, *both)["zero-shot"])[0].split('id="zero-shot/sets/')
     assert [each.count("<figure") for each in (first, second)] == [3, 3]
-    assert "<b>kind</b>" in first and "<b>shape</b>" in second
+    assert "<b><bdi>kind</bdi></b>" in first and "<b>shape</b>" in second
 
 
 def test_a_label_set_that_only_one_model_has_is_drawn_of_it_and_not_missed_of_the_other(

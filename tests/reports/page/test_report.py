@@ -237,7 +237,7 @@ def test_the_runs_of_one_training_are_told_through_the_training(
     assert "Gap, cosines and recall" in section.all("summary")[0].text
     for anchor in ("modality-gap", "retrieval"):
         task = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == anchor)
-        (fold,) = [node for node in task.all("details") if node.attributes.get("id") == f"{anchor}/by-model"]
+        (fold,) = [node for node in task.all("div") if node.attributes.get("id") == f"{anchor}/by-model"]
         assert len(fold.all("details")) == 3  # a checkpoint each, in one fold
     sources = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "provenance")
     assert sources.text.count("To cite the data") == 1

@@ -1,5 +1,6 @@
 """The report in a browser: read, printed, used by keyboard, without scripts, and by who wants to break it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 NAMES = ("cube", "sphere", "cylinder")
 ARE_WHOLE = "[...document.querySelectorAll('.drawing')].every((each) => each.scrollWidth <= each.clientWidth)"
 """Whether no image has to be moved sideways."""
+BROKEN_WORDS = r"""() => {
+  const found = [], range = document.createRange();
+  const walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  for (let node; (node = walk.nextNode());) {
+    if (!node.parentElement.checkVisibility() || node.parentElement.closest(".unseen, svg, template, pre, .card thead")) continue;
+    for (const { 0: word, index } of node.data.matchAll(/[\p{L}\p{N}]+/gu)) {
+      range.setStart(node, index);
+      range.setEnd(node, index + word.length);
+      const tops = [...range.getClientRects()].map((each) => each.top);
+      if (word.length < 32 && Math.max(...tops) - Math.min(...tops) > 5) found.push(word);
+    }
+  }
+  return found;
+}"""
+"""Words that are broken inside, but hashes."""
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +80,16 @@ def test_nothing_reaches_beyond_the_page_at_any_width(reports: SimpleNamespace, 
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(ARE_WHOLE), width
+        assert not page.evaluate(BROKEN_WORDS), width
         assert page.locator(".slim:visible").count() == (n_slim if width < 720 else 0)
         assert page.locator(".broad:visible").count() == (0 if width < 720 else n_slim)
+
+
+def test_a_printed_report_is_short_and_has_margins(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.one)
+    sheets = page.pdf(format="A4", prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", sheets)) == 3
+    assert "@page { margin: 12mm 13mm; }" in page.locator("style").inner_text()
 
 
 HEADINGS = ("block", "subset", "metric")
@@ -202,7 +226,7 @@ def test_keys_go_from_section_to_section_and_the_contents_tell_where_one_is(
     anchors = [
         each[1:] for each in page.locator("nav.contents ol a").evaluate_all("all => all.map((each) => each.hash)")
     ]
-    assert anchors == ["summary", "scorecard", "zero-shot-scenes", "retrieval-scenes", "modality-gap", "provenance"]
+    assert anchors == ["summary", "zero-shot-scenes", "retrieval-scenes", "modality-gap", "provenance"]
     is_marked(page, "summary")
     for anchor in anchors[1:]:
         page.keyboard.press("j")

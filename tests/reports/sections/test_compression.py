@@ -65,6 +65,9 @@ def test_the_table_has_bytes_quality_and_loss(make_run: MakeRun) -> None:
     )
     with pytest.raises(NotAsked):
         of_captions(shown)
+    assert SECTION.findings(shown.evaluation)[-1].text == (
+        "In 64 bytes each, a search through a million vectors reads 64 MB instead of 256 MB; its time was not measured."
+    )
 
 
 def test_the_bound_of_a_format_is_not_shown_for_another_of_as_many_bytes(make_run: MakeRun) -> None:
