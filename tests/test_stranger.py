@@ -148,7 +148,7 @@ def test_its_section_has_question_sentence_figure_gallery_table_and_control(runs
     assert "Caption a nice card Preferred a green card Margin −" in text
     assert section.count("data:image/webp;base64,") == 1
     assert "Longest caption wins, by the length of the caption" in text and "Letters Longest wins, % n" in text
-    assert "1 control" in text and "Ties tie_rate 25.0" in text
+    assert "1 control" in text and "Ties tie_ rate 25.0" in text  # it may break after the _
     assert "Not drawn" not in text and "left out" not in text
 
 
