@@ -201,7 +201,7 @@ end_process = os._exit
 
 
 class Stray(Exception):
-    """What code of others raised or called past every ``except Exception``; the text says it."""
+    """An end that code of others raised or called past every ``except Exception``; the text says it."""
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Tile(NamedTuple):
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether it has the pairs of each item with itself, where queries and items are the same."""
+        """True where it has the pairs of each item with itself, where queries and items are the same."""
         return self.rows.start == self.columns.start
 
 

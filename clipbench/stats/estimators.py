@@ -272,5 +272,5 @@ CHANGES: Mapping[str, Callable[..., Float64[np.ndarray, " n"]]] = {
     "mean_over_parts": _changes_of_credit,
     "macro_f1": _changes_of_predicted,
 }
-"""What the change of each sample adds to its part's mean, from a column of both models and the part of each sample; by the
+"""The addition of each sample's change to its part's mean, from a column of both models and the part of each sample; by the
 names of ``MEANS``."""

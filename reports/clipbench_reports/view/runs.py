@@ -69,7 +69,7 @@ class Row:
     columns: Mapping[str, Column] = field(default_factory=dict)
     """Headline metrics by their full names."""
     records: Mapping[str, EvaluationRecord] = field(default_factory=dict)
-    """What tells whether an evaluation with samples is the same as another, by its name; parameters as their hash."""
+    """Facts by which an evaluation with samples is the same as another, by its name; parameters as their hash."""
 
     def has_same(self, name: str, other: "Row") -> bool:
         """Return whether another run has samples of the same evaluation."""
