@@ -88,7 +88,7 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 	CLIPBENCH_PEER=$(PEER_VENV)/bin/clip_benchmark $(BIN)/pytest -m peer -s tests/peer
 
 torture: $(READY)  ## kill, damage and fill runs, stores, trainings, servers and downloads for ten minutes, and count what is survived
-	$(BIN)/python experiments/torture.py
+	OMP_NUM_THREADS=1 $(BIN)/python experiments/torture.py  # forked commands would wait for threads of torch
 
 fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (docs/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) --found .fuzz

@@ -1,6 +1,6 @@
 """Kill, damage, fill and confuse clipbench in every way that docs/reliability.md promises it to survive. Run by `make torture`.
 
-    python experiments/torture.py                      # ten minutes
+    OMP_NUM_THREADS=1 python experiments/torture.py    # ten minutes; a fork has none of the threads of torch, and waits for them
     python experiments/torture.py --seconds 3600       # longer
     python experiments/torture.py --only 'SIGKILL'     # the attacks whose names hold a text
     python experiments/torture.py --tries 1            # each of them once
