@@ -125,8 +125,9 @@ def order(metrics: Mapping[str, Metric]) -> Order:
 def p_against(metric: Metric, level: float) -> float | None:
     """Return the two-sided p-value of a metric under the hypothesis that its true value is ``level``.
 
-    1 where the interval contains the level, and at most 5 % where it does not, so that neither contradicts the other. Below
-    that a share is tested as a binomial, exactly: Wilson's bounds are too sure farther out. None without an interval.
+    1 where the interval contains the level, so that no claim contradicts it. A share is tested as a binomial, exactly:
+    the interval of a single hit in a hundred excludes 0.04 %, where one run in 25 has such a hit. None without an
+    interval.
     """
     if metric.value is None or metric.low is None or metric.high is None:
         return None
@@ -136,8 +137,7 @@ def p_against(metric: Metric, level: float) -> float | None:
         error = _standard_error(metric, level)
         return _p_normal(abs(metric.value - level) / error) if error else None
     n = _trials(metric)
-    most = round(1 - metric.confidence, 9)  # without a rounding error, by which it would be above ``ALPHA``
-    return None if n is None else min(most, _p_binomial(metric.value * n, n, level))
+    return None if n is None else _p_binomial(metric.value * n, n, level)
 
 
 def p_between(one: Metric, other: Metric) -> float | None:

