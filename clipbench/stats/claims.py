@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -138,6 +138,22 @@ def p_against(metric: Metric, level: float) -> float | None:
         return _p_normal(abs(metric.value - level) / error) if error else None
     n = _trials(metric)
     return None if n is None else _p_binomial(metric.value * n, n, level)
+
+
+def agreeing(metric: Metric) -> Metric:
+    """Return a metric whose interval holds chance where the test does not reject it, so that neither contradicts the other.
+
+    Intervals of shares are right on average, the test at every share: of 100 hits where chance is 50 %, 60 have an interval
+    from 50.2 % and a p-value of 0.057. Where the test rejects chance, the interval does so too, or nothing is claimed.
+    """
+    p_value = _p_against_chance(metric)
+    if p_value is None or p_value <= 1 - metric.confidence:
+        return metric
+    assert metric.low is not None and metric.high is not None and metric.chance is not None, metric
+    low, high = min(metric.low, metric.chance), max(metric.high, metric.chance)
+    if (low, high) == (metric.low, metric.high):
+        return metric
+    return replace(metric, low=low, high=high, method=f"{metric.method}; chance by the exact test")
 
 
 def p_between(one: Metric, other: Metric) -> float | None:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results.record import Metric
-from clipbench.stats import intervals
+from clipbench.stats import claims, intervals
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.estimators import Estimator, Samples
 
@@ -320,7 +320,7 @@ def _metric(
         method=interval.method if is_bounded else None,
         reason=None if is_bounded else f"no interval: {interval.method}",
     )
-    return measure.define(metric)
+    return measure.define(claims.agreeing(metric))
 
 
 def _undefined(measure: Mean | Statistic | Smooth, reason: str) -> Metric:

@@ -88,6 +88,23 @@ def test_an_interval_that_contains_chance_claims_nothing_whatever_the_test_says(
     assert claims.p_against(Metric(value=0.5, low=0.3, high=0.7, n=10_000), 0.31) == 1.0
 
 
+@pytest.mark.parametrize("n", [5, 10, 25, 100, 400])
+@pytest.mark.parametrize("chance", [0.01, 0.1, 0.2, 0.5, 0.9])
+def test_the_interval_of_a_share_excludes_chance_in_one_of_twenty_at_most(n: int, chance: float) -> None:
+    """Summed over all numbers of hits; the bounds of Wilson alone exclude a chance of 1 % in 6.8 % of samples of 400."""
+    metrics = [claims.agreeing(share(hits, n, chance=chance)) for hits in range(n + 1)]
+    excluded = np.array([not each.low <= chance <= each.high for each in metrics])  # type: ignore[operator]
+    assert scipy.stats.binom(n, chance).pmf(range(n + 1))[excluded].sum() <= 0.05
+    for hits in np.flatnonzero(excluded):
+        assert scipy.stats.binomtest(int(hits), n, chance, "two-sided").pvalue <= 0.05
+
+
+def test_an_interval_that_the_test_widens_says_so() -> None:
+    metric = Mean(column="hit", chance=0.5).metric({"hit": np.repeat([1.0, 0.0], [60, 40])}, np.random.default_rng(0))
+    assert (metric.low, metric.method) == (0.5, "Wilson; chance by the exact test")
+    assert claims.against_chance(metric) == ["level"]
+
+
 def test_a_direction_is_needed_for_better_and_worse_and_not_for_above() -> None:
     metric = share(80, 100, chance=0.5, higher_is_better=None)
     assert claims.against_chance(metric) == [None] and claims.above_chance(metric) == [True]
@@ -159,5 +176,5 @@ def test_a_clear_effect_is_claimed() -> None:
 
 def test_six_hits_of_two_clusters_are_two_hits() -> None:
     samples = {"hit": np.ones(6), "cluster": np.repeat([0, 1], 3)}
-    metric = Mean(column="hit", chance=0.2).metric(samples, np.random.default_rng(0))
+    metric = Mean(column="hit").metric(samples, np.random.default_rng(0))
     assert claims.p_against(metric, 0.2) == pytest.approx(0.08)  # 2 * 0.2²
