@@ -7,7 +7,16 @@ from dataclasses import replace
 from clipbench.data import Dataset, depends_on_form, in_form, load_data, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
-from clipbench.errors import ClipbenchError, MissingPart, Unavailable, UsageError, foreign, on_command_line, option
+from clipbench.errors import (
+    ClipbenchError,
+    DataError,
+    MissingPart,
+    Unavailable,
+    UsageError,
+    foreign,
+    on_command_line,
+    option,
+)
 from clipbench.evaluation.plan import Request, RunOptions, build_task, task_class
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.task import Task
@@ -151,7 +160,12 @@ class Datasets:
                 raise error
 
     def check_some(self, requests: Sequence[Request]) -> None:
-        """Raise Unavailable if no request can be measured: loading a model for nothing would take long."""
+        """Raise if no request can be measured: loading a model for nothing would take long.
+
+        Raises:
+            Unavailable: data are not on this machine.
+            DataError: all are, and lack what the tasks need.
+        """
         errors: dict[str, ClipbenchError] = {}
         for request, error in self._outcomes(requests):
             if error is None or isinstance(error, UsageError):
@@ -160,7 +174,7 @@ class Datasets:
             errors.setdefault(name, error)
         if len(errors) == 1:
             ((name, only),) = errors.items()
-            raise only if isinstance(only, Unavailable) else Unavailable(f"{name} cannot be measured: {only}") from only
+            raise only if isinstance(only, Unavailable) else DataError(f"{name} cannot be measured: {only}") from only
         if all(isinstance(each, Unavailable) for each in errors.values()) and errors:
             command = on_command_line("clipbench run --model tiny --suite scenes")
             raise Unavailable(
@@ -169,7 +183,8 @@ class Datasets:
             )
         if errors:
             reasons = "; ".join(f"{name}: {error}" for name, error in errors.items())
-            raise Unavailable(f"nothing can be measured: {reasons}")
+            is_some_absent = any(isinstance(each, Unavailable) for each in errors.values())
+            raise (Unavailable if is_some_absent else DataError)(f"nothing can be measured: {reasons}")
 
     def lacking(self, requests: Sequence[Request]) -> Iterator[tuple[Request, ClipbenchError]]:
         """Yield each request that cannot be measured, with the reason."""
