@@ -88,9 +88,16 @@ def standing(pairs: Pairs) -> tuple[float, Interval]:
     for axis in (1, 0):
         sums = np.where(is_other, cosines, 0.0).sum(axis=axis, keepdims=True)
         cosines = cosines - sums / np.maximum(is_other.sum(axis=axis, keepdims=True), 1)
-    spread = float(cosines[is_other].std())
+    n_free = int(is_other.sum()) - sum(cosines.shape) + 1  # a mean was taken out of each row and column
+    spread = math.sqrt(float((cosines[is_other] ** 2).sum()) / max(1, n_free))
     excess = cosines[np.arange(len(cosines)), pairs.truth] / (spread or 1.0)
-    return float(excess.mean()), mean_interval(excess, clusters=pairs.truth, within=None)
+    value, squares = float(excess.mean()), np.where(is_other, cosines**2, 0.0)
+    # The unit of a value far from 0 is as uncertain as its mean: what each pair adds to the spread counts, too.
+    rows, columns = (squares.sum(axis=axis) / np.maximum(is_other.sum(axis=axis), 1) for axis in (1, 0))
+    n_images = np.bincount(pairs.truth, minlength=len(columns))[pairs.truth]
+    of_spread = (rows - rows.mean()) + (columns - columns.mean())[pairs.truth] * len(rows) / len(columns) / n_images
+    influence = excess - value - value / 2 * of_spread / (spread**2 or 1.0)
+    return value, mean_interval(value + influence - influence.mean(), clusters=pairs.truth, within=None)
 
 
 def gain(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
