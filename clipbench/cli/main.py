@@ -215,10 +215,11 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     context: click.Context | None = None
     status: object = DONE
+    came: list[int] = []
     try:
         # Not cli.main: it takes every EOFError for an interruption, and ends with status 1 where a pipe is closed.
         with (
-            _terminated_as_interrupted(),
+            _interrupted_by(came),
             _naming_plug_ins_once(),
             _ended_by_nobody_else(),
             cli.make_context("clipbench", given, obj=["clipbench", *given]) as context,
@@ -227,7 +228,8 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as end:
         status = end.exit_code
     except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
-        sys.exit(_failed(error, context, given))
+        # A signal amid an import may end as an ImportError.
+        sys.exit(_failed(KeyboardInterrupt() if came else error, context, given))
     sys.exit(status if isinstance(status, int) else DONE)
 
 
@@ -306,14 +308,21 @@ def _naming_plug_ins_once() -> Iterator[None]:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, with its cleaning up, unless it is ignored or handled already."""
+def _interrupted_by(came: list[int]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a command with its cleaning up, and note that they came; not where others handle them."""
+    usual = {signal.SIGINT: (signal.SIG_DFL, signal.default_int_handler), signal.SIGTERM: (signal.SIG_DFL,)}
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in usual if is_main}
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    taken = [number for number, handler in before.items() if handler in usual[number]]
+    for number in taken:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in taken:
+            signal.signal(number, before[number])
