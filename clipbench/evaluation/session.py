@@ -108,6 +108,7 @@ class Session:
         targets.check_some(options.load)
         self.needs: list[Need] = []
         """Data sets of the catalogue that are not on this machine, after those were fetched that could be."""
+        self._left_out: dict[str, str] = {}
         if False in kinds:
             is_suites_own = data is None and not any("@" in tasks for tasks in options.tasks)
             self.needs = self.datasets.provide(
@@ -118,6 +119,7 @@ class Session:
                 progress=self.progress,
             )
             self.datasets.check(self._requests[False])
+            self._requests[False], self._left_out = self.datasets.fitting(self._requests[False])
 
     def _load(self, reference: str) -> Embedder:
         return load_embedder(
@@ -138,6 +140,8 @@ class Session:
         """
         if not any(target.brings_samples for target in self.targets.each):
             self.datasets.check_some(self._requests.get(False, []))
+        if self._left_out:
+            self.progress.left_out(self._left_out)
         for request, error in self.datasets.lacking(self._requests.get(False, [])):
             self.progress.unmeasurable(request.name, error, data=str(request.data))
         runs: list[Run] = []
@@ -213,7 +217,7 @@ class Session:
             created=now(),
             evaluations=[record for _, record in made],
             preflight=findings,
-            left_out=left_out,
+            left_out=self._left_out if embedder.dataset is None else left_out,
             towers=towers,
             average=average_of(
                 options.suite,

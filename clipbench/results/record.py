@@ -314,7 +314,7 @@ class Result:
     preflight: list[CheckFinding] | None = None
     """Warnings and faults of the quick checks before the run; None where none were made."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Tasks of ``all`` that the model's own samples do not allow, with the reason of each."""
+    """Evaluations of ``all`` that the data do not allow, with the reason of each."""
     towers: Mapping[str, TowerRecord] = field(default_factory=dict)
     """Costs of each tower, by its modality, such as ``image``; empty where vectors were given."""
     average: AverageRecord | None = None

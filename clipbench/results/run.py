@@ -26,6 +26,7 @@ from clipbench.results.record import (
     Result,
     strict_json,
 )
+from clipbench.results.shown_samples import margin_units
 from clipbench.untrusted.limits import check_parquet, check_zip
 from clipbench.untrusted.reading import (
     MOST_BYTES,
@@ -185,7 +186,8 @@ class Run:
         """Return the samples that the model got wrong, the worst first, at most ``n``; ``samples`` has all their columns.
 
         The second column says how far a sample is from success: ``cosine_margin``, the score of the right answer minus the
-        best wrong one, or of retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is no success.
+        best wrong one, or of retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is no success. Where both are
+        among the samples, it is ``margin``, and ``unit`` follows.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -203,9 +205,12 @@ class Run:
         texts = [name for name in names if name not in ("sample_id", "cluster")]
         words = [name for name in texts if name.rpartition("_")[2] != "image" and (failed[name] != "").any()]
         cosines = [name for name in ("right_cosine", "chosen_cosine") if name in failed]
-        is_rank = any(str(name).endswith("_cosine_margin") for name in table)
         table = failed[["sample_id", "margin", *words[:N_WORDS], *cosines]].reset_index(drop=True)
-        return table.rename(columns={"margin": f"{'rank' if is_rank else 'cosine'}_margin"})
+        units = margin_units(failed)
+        if len({*units}) > 1:
+            table.insert(2, "unit", units)
+            return table
+        return table.rename(columns={"margin": "_".join(filter(None, [*units[:1], "margin"]))})
 
     def plot(  # noqa: PLR0913  the options of the command, each by its name
         self,

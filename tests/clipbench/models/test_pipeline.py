@@ -16,8 +16,10 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import BadImage, Unavailable
 from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
 from clipbench.models.encoding.pipeline import JOINT, Wanted, item_of, load
-from clipbench.models.facts.preprocessing import middle
+from clipbench.models.facts import preprocessing
+from clipbench.models.facts.preprocessing import middle, within_limits
 from clipbench.models.protocol import Model, Role, Vectors
+from clipbench.models.towers.torch_model import TransformersPreprocess
 from clipbench.testing import INFO
 from clipbench.untrusted.limits import MAX_PIXELS
 
@@ -210,6 +212,21 @@ def test_the_middle_of_a_long_image_becomes_the_same_pixels_as_in_the_whole(size
         transform = T.Compose([T.Resize(224, T.InterpolationMode(name)), T.CenterCrop(224)])
         whole, part = (np.asarray(transform(each), np.int64) for each in (image, middle(image, 224, name)))
         assert np.abs(whole - part).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["CLIPImageProcessor", "SiglipImageProcessor"])
+@pytest.mark.parametrize("size", [(900, 700), (701, 1000)])
+def test_a_large_image_is_resized_before_a_processor_copies_it_to_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch, kind: str, size: tuple[int, int]
+) -> None:
+    processor = getattr(pytest.importorskip("transformers"), kind)(do_normalize=False)
+    preprocess = TransformersPreprocess(processor)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
+    assert within_limits(image, preprocess, 224, "x") is image
+    monkeypatch.setattr(preprocessing, "LARGE", 600_000)
+    resized = within_limits(image, preprocess, 224, "x")
+    assert min(resized.size) == 224
+    assert np.abs(preprocess(resized) - preprocess(image)).max() * 255 < 1.01
 
 
 @dataclass(frozen=True)
