@@ -7,6 +7,7 @@ WHEEL_VENV := .venv-wheel
 GATE_VENV := .venv-gate
 PEER_VENV := .venv-peer
 LOWEST_VENV := .venv-lowest
+RELEASE := .release
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
@@ -15,10 +16,13 @@ AXE := axe-core@4.14.1
 # Tests start many processes: each compiles what it imports, torch among it, where Python keeps no bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
+RELEASE_TESTS ?= tests/clipbench tests/tasks tests/test_packaging.py
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture mutants check fmt bench claims rates figures pages docs docs-serve example-report train-tiny clean
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer test-lowest fuzz torture mutants check fmt bench claims rates figures pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -74,6 +78,22 @@ test-wheel: $(READY)  ## build the wheel, install it into a clean environment, r
 test-wheel-all: test-wheel  ## run the whole suite against the wheel too
 	$(WHEEL_VENV)/bin/pip install --quiet pytest-xdist
 	CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 $(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile tests
+
+release-check: test-wheel  ## what has to hold before a release: RELEASING.md
+	$(BIN)/python -m build --no-isolation --sdist --outdir dist .
+	$(BIN)/pip install --quiet twine
+	$(BIN)/twine check --strict dist/*
+	rm -rf $(RELEASE) && mkdir $(RELEASE) && tar xzf dist/*.tar.gz -C $(RELEASE) --strip-components 1
+	$(WHEEL_VENV)/bin/pip install --quiet hatchling build pyyaml pytest-xdist
+	cd $(RELEASE) && ../$(WHEEL_VENV)/bin/python -m build --no-isolation --wheel --outdir dist .
+	cd $(RELEASE) && CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 ../$(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(RELEASE_TESTS)
+	@for python in $(PYTHONS); do \
+	  if ! $$python -c '' 2>/dev/null; then echo "$$python is not on this machine: not tried"; continue; fi; \
+	  echo "== $$python"; rm -rf $(RELEASE)/venv && $$python -m venv $(RELEASE)/venv \
+	  && $(RELEASE)/venv/bin/pip install --quiet --no-compile dist/*.whl \
+	  && (cd $(RELEASE) && venv/bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke && rm -rf smoke) || exit 1; \
+	done
+	@echo "release-check passed: dist/ may be published"
 
 test-lowest: $(READY)  ## run the tests with the lowest versions that pyproject.toml allows, in an environment of its own
 	test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
@@ -134,4 +154,4 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made, but no runs
-	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe .browser.log .wheel.log dist site
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) $(RELEASE) .axe .browser.log .wheel.log dist site

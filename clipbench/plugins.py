@@ -4,12 +4,13 @@ Tasks, model adapters, reports and their sections, checks and exports are found 
 """
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points, requires
 from typing import Any, TypeVar, cast
 
 from clipbench.errors import (
@@ -137,8 +138,9 @@ def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchEr
     except ImportError as error:
         is_missing = isinstance(error, ModuleNotFoundError) and error.name == package.partition(".")[0]
         found = "is not installed" if is_missing else f"cannot be imported ({error})"
+        needed = (line.partition(";")[0] for line in requires(OURS) or () if re.search(rf"extra == .{extra}\b", line))
         raise kind(
-            f"{needed_by} needs the package {package.partition('.')[0]}, which {found}: pip install 'clipbench[{extra}]'"
+            f"{needed_by} needs the package {package.partition('.')[0]}, which {found}: pip install '{next(needed)}'"
         ) from error
 
 

@@ -1,0 +1,145 @@
+"""A difference of two systems that one may look at after every query: a confidence sequence, by betting. All pure.
+
+Whoever judges until a difference is found, and tests it each time, finds one sooner or later. A confidence sequence holds at
+all times at once: with a chance of 95 % it contains the truth after every query, whenever one stops.
+
+For each mean that is possible, a gambler bets against it, with a share of the wealth on each next value. Were it the mean, the
+wealth would not grow; an average over several shares, on higher and on lower values, passes 1 / alpha at any time with a chance
+of alpha at most (Ville). The means against which it has not are the interval. Of a list whose queries are asked in random order,
+each once, the mean is that of those that are left, and when none is, the interval closes.
+
+Source: Waudby-Smith and Ramdas, JRSS B 86 (2024), 1-27: their hedged grid, with and without replacement.
+"""
+
+import math
+from bisect import bisect_left
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench.errors import DataError
+
+SHARES = ((np.arange(24) + 0.5) / 24) ** 2
+"""Shares of the wealth that are bet, denser at small ones, which find small differences."""
+NEAR = 1e-5
+"""Bounds are found as exactly as this."""
+MOST_NEEDED = 1_000_000
+
+
+class ConfidenceSequence(NamedTuple):
+    """Bounds that hold at any time, after the last of some values."""
+
+    low: float
+    high: float
+    first: int | None
+    """Number of values after which 0 was excluded for the first time."""
+
+
+def confidence_sequence(
+    differences: Float64[np.ndarray, " n"], *, total: int | None = None, alpha: float = 0.05
+) -> ConfidenceSequence:
+    """Return bounds of the mean difference that contain it at all times with a chance of 1 - alpha.
+
+    Args:
+        differences: in [-1, 1], in the order in which they were seen; before the first, all is possible.
+        total: length of the list of which they are drawn at random without replacement, and whose mean is meant; the mean of
+            endless queries of the same kind if None.
+
+    Example:
+        >>> low, high, first = confidence_sequence(np.full(60, 0.2))
+        >>> round(low, 3), round(high, 3), first
+        (0.085, 0.276, 33)
+
+    Raises:
+        DataError: a difference is NaN or outside [-1, 1], or there are more than ``total``.
+    """
+    n = len(differences)
+    if n and not np.abs(differences).max() <= 1:
+        raise DataError("cannot bound a mean difference: expected values from -1 to 1")
+    if total is not None and n > total:
+        raise DataError(f"cannot bound the mean difference of a list of {total} queries by {n}")
+    low, high = -1.0, 1.0
+    if total is not None:
+        low, high = ((float(differences.sum()) + side * (total - n)) / total for side in (-1, 1))
+    if n:
+        low, high = _not_bet_away(differences, total, low, high, -math.log(alpha))
+    at_zero = np.flatnonzero(log_wealth(differences, 0.0, total) >= -math.log(alpha))
+    first = int(at_zero[0]) + 1 if len(at_zero) else None if low <= 0 <= high else n
+    return ConfidenceSequence(low, high, first)
+
+
+def log_wealth(
+    differences: Float64[np.ndarray, " n"], mean: float, total: int | None = None
+) -> Float64[np.ndarray, " n"]:
+    """Return the logarithm of the wealth of who bets against a mean, after each value; it begins with 1.
+
+    Args:
+        mean: in [-1, 1].
+        total: as above; infinite from where the values left could not have the mean.
+    """
+    n = len(differences)
+    rest = np.full(n, mean)
+    if total is not None:
+        rest = (total * mean - np.cumsum(differences) + differences) / (total - np.arange(n))
+        rest = np.where(np.abs(rest) <= 1 + NEAR, np.clip(rest, -1, 1), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.stack([(1 + side * differences) / (1 + side * rest) for side in (1, -1)])
+        ratios = np.where(np.abs(differences - rest) < NEAR, 1.0, ratios)  # also the only value possible, 0 / 0
+        wealth = np.cumsum(np.log1p(SHARES[:, None, None] * (ratios - 1)), axis=2).reshape(2 * len(SHARES), n)
+        found = np.logaddexp.reduce(wealth, axis=0) - math.log(2 * len(SHARES))
+    return np.where(np.isnan(found), math.inf, found)
+
+
+def _not_bet_away(
+    differences: Float64[np.ndarray, " n"], total: int | None, low: float, high: float, most: float
+) -> tuple[float, float]:
+    """Return the means between two bounds against which the wealth never passed a limit: it is convex in the mean."""
+    from scipy.optimize import minimize_scalar
+
+    def largest(mean: float) -> float:
+        return min(float(log_wealth(differences, mean, total).max()), 1e6)
+
+    if high - low < NEAR:
+        return low, high
+    inside = float(minimize_scalar(largest, bounds=(low, high), method="bounded", options={"xatol": NEAR}).x)
+    if largest(inside) >= most:
+        return inside, inside
+
+    def end(outside: float) -> float:
+        if largest(outside) < most:
+            return outside
+        kept, lost = inside, outside
+        while abs(kept - lost) > NEAR:
+            middle = (kept + lost) / 2
+            kept, lost = (middle, lost) if largest(middle) < most else (kept, middle)
+        return lost
+
+    return end(low), end(high)
+
+
+def needed(differences: Float64[np.ndarray, " n"], difference: float, *, alpha: float = 0.05) -> int | None:
+    """Return about how many queries in all would show a mean difference, were the others as those seen but for their mean.
+
+    None where fewer than two values are known, or no bet grows.
+
+    Args:
+        differences: that were seen.
+        difference: above 0 and at most 1.
+
+    Example:
+        >>> needed(np.array([0.5, -0.5] * 20), 0.1), needed(np.array([0.2, -0.2] * 20), 0.1)
+        (245, 75)
+    """
+    if len(differences) < 2:
+        return None
+    moved = np.clip(differences - differences.mean() + difference, -1, 1)
+    growth = np.log1p(SHARES[:, None] * moved).mean(axis=1)
+    if growth.max() <= 0:
+        return None
+
+    def is_shown(n: int) -> bool:
+        return float(np.logaddexp.reduce(n * growth)) - math.log(2 * len(SHARES)) >= -math.log(alpha)
+
+    found = bisect_left(range(1, MOST_NEEDED), True, key=is_shown) + 1  # a sum of exponentials crosses once
+    return found if found < MOST_NEEDED else None
