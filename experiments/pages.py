@@ -80,11 +80,7 @@ OF_A_MODALITY = (
     "cone|uniformity|effective_rank|participation_ratio|isoscore|norm|hub_skewness|largest_hub|never_retrieved"
 )
 SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
-    r"\w+@all": {
-        "@all": "@k",
-        "all labels": "k labels a class",
-        "all training images": "k labelled images of each class",
-    },
+    r"\w+@all": {"@all": "@k", "all labels": "k labels a class"},
     r"[\w@]+_strict": {
         r"`[\w@]+_strict` \| .*, ties": "`SCORE_strict` | SCORE, ties",
         r"\| [^|]*, where": "| The score where",
@@ -263,7 +259,7 @@ def of_any_k(row: str) -> str:
         '| `recall@k` | R@k | Right answer among the first k. |'
     """
     places = re.sub(r"(?<=@)\d+|(?<=@p)\d+|(?<=the first )\d+|\b\d+(?= % precision| % of what is)", "k", row)
-    return re.sub(r"\b\d+ (label(?:led image)?)s?\b", r"k \1s", places)
+    return re.sub(r"\b\d+ labels?\b", "k labels", places)
 
 
 def control(definition: Definition) -> str:

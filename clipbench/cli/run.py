@@ -77,7 +77,9 @@ if TYPE_CHECKING:
 @options.DEVICES
 @options.PRECISION
 @options.BATCH_SIZE
-@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Processes that decode images. [default: cores - 1]")
+@click.option(
+    "--workers", type=click.IntRange(min=0), metavar="N", help="Processes that decode images. [default: cores - 1]"
+)
 @options.LIMIT
 @options.SEED
 @click.option("--allow-partial", is_flag=True, help="Measure what is present when images or classes are missing.")
