@@ -68,7 +68,7 @@ test-wheel: $(READY)  ## build the wheel, install it into a clean environment, r
 	$(WHEEL_VENV)/bin/pip install --quiet --no-compile dist/*.whl
 	cd $(WHEEL_VENV) && bin/clipbench --help && bin/clipbench list tasks
 	cd $(WHEEL_VENV) && bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke
-	$(WHEEL_VENV)/bin/pip install --quiet pytest beartype hypothesis hatchling
+	$(WHEEL_VENV)/bin/pip install --quiet pytest beartype hypothesis hatchling jsonschema-rs
 	$(PYTHON) -m venv $(GATE_VENV)
 	$(GATE_VENV)/bin/pip install --quiet --no-compile -r docs/requirements-gate.txt
 	$(GATE_VENV)/bin/pip install --quiet --no-deps dist/*.whl
@@ -99,7 +99,7 @@ test-lowest: $(READY)  ## run the tests with the lowest versions that pyproject.
 	test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST_VENV)
 	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct --editable .
-	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python pytest pytest-xdist hypothesis beartype hatchling pyyaml
+	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python pytest pytest-xdist hypothesis beartype hatchling jsonschema-rs pyyaml
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(LOWEST_TESTS)
 
 test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of its own
@@ -128,8 +128,9 @@ rates: $(READY)  ## simulate for hours how often intervals cover and tests raise
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
 	$(BIN)/python experiments/figures.py
 
-pages: $(READY)  ## write docs/commands.md and docs/metrics.md from the commands' help and the tasks' definitions
+pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/ from help, definitions and records
 	$(BIN)/python experiments/pages.py
+	$(BIN)/python experiments/schema.py
 
 $(DOCS_READY): $(READY)
 	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[docs]'

@@ -107,8 +107,8 @@ class PluginFault(ClipbenchError):
     """The code of a plug-in raised."""
 
 
-class PluginWarning(UserWarning):
-    """A plug-in is left out."""
+class LeftOutWarning(UserWarning):
+    """A plug-in is left out, or a field of a result that a later clipbench wrote."""
 
 
 class Unavailable(ClipbenchError):

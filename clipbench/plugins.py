@@ -16,8 +16,8 @@ from typing import Any, TypeVar, cast
 from clipbench.errors import (
     FOREIGN,
     ClipbenchError,
+    LeftOutWarning,
     ModelError,
-    PluginWarning,
     UsageError,
     cause,
     did_you_mean,
@@ -91,8 +91,8 @@ def usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
 
 
 def leave_out(why: str) -> None:
-    """Warn that a plug-in is left out; of a process, the command line shows each warning once."""
-    warnings.warn(why, PluginWarning, stacklevel=2)
+    """Warn that something is left out; of a process, the command line shows each warning once."""
+    warnings.warn(why, LeftOutWarning, stacklevel=2)
 
 
 def distribution(group: str, name: str) -> str:

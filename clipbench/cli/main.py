@@ -19,8 +19,8 @@ import click
 from clipbench.cli.output import echo, print_error, print_traceback, terminal_width
 from clipbench.errors import (
     ClipbenchError,
+    LeftOutWarning,
     NotComparable,
-    PluginWarning,
     Stray,
     Unavailable,
     bug,
@@ -292,7 +292,7 @@ def _naming_plug_ins_once() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
         text = str(message)
-        if not issubclass(category, PluginWarning):
+        if not issubclass(category, LeftOutWarning):
             before(message, category, *rest, **named)
         elif text not in said and os.environ.get("RANK", "0") == "0":
             said.add(text)
