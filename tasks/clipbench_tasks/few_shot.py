@@ -196,13 +196,12 @@ def definitions(shots: Sequence[int]) -> dict[str, Definition]:
             is_headline=True,
         ),
     }
-    given = {str(k): (labels_a_class(k), f"{counted(k, 'labelled image')} of each class") for k in shots}
-    given[ALL] = ("all labels", "all training images")
+    given = {**{str(k): labels_a_class(k) for k in shots}, ALL: "all labels"}
     for method, (title, words) in METHODS.items():
-        for k, (labels, images) in given.items():
+        for k, labels in given.items():
             found[f"{method}_acc1@{k}"] = Definition(
                 f"{title} accuracy, {labels}",
-                f"Share of the test images named right by {words}, with {images}.",
+                f"Share of the test images named right by {words}.",
                 is_headline=k == ALL and method == "linear_probe",
             )
     return found
