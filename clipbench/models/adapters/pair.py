@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Int64
 from clipbench import plugins
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
+from clipbench.models.checkpoints import is_open_clip_checkpoint
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
@@ -66,7 +67,7 @@ def load(body: str, options: LoadOptions) -> PairModel:
     replace(options, options=own).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
     scale, bias = options.logits()
     image_part, text_part = _split(body, reference, options)
-    if not any(part.lower().endswith(CHECKPOINT_SUFFIXES) for part in (image_part, text_part)):
+    if not any(is_open_clip_checkpoint(Path(part)) for part in (image_part, text_part)):
         options.refuse_arch(reference)
     image_model, text_model = _side(image_part, "images", options), _side(text_part, "texts", options)
     images, texts = image_model.info, text_model.info
@@ -123,7 +124,7 @@ def _split(body: str, reference: str, options: LoadOptions) -> tuple[str, str]:
 def _side(part: str, tower: Tower, options: LoadOptions) -> Model:
     """Return the model of one side; its probes are not encoded, since those of the pair are."""
     prefix = SIDES[tower]
-    arch = options.arch if part.lower().endswith(CHECKPOINT_SUFFIXES) else None
+    arch = options.arch if is_open_clip_checkpoint(Path(part)) else None
     own = {name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)}
     device, precision = own.pop("device", options.device), own.pop("precision", options.precision)
     options = replace(options, device=device, precision=precision, options=own, arch=arch, towers=(tower,))

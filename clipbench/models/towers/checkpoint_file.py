@@ -271,7 +271,7 @@ def _joined(folder: Path, name: str, described: dcp.TensorStorageMetadata, place
         whole = torch.empty(described.size, dtype=dtype)
         for chunk, place in parts:
             with open_file(folder / PurePosixPath(place.relative_path).name) as opened:
-                content = _create_file_view(opened, place.offset, place.length)
+                content: Any = _create_file_view(opened, place.offset, place.length)
                 part = torch.load(content, map_location="cpu", weights_only=True)
             if part.dtype != dtype or part.shape != chunk.sizes:
                 raise ValueError("a chunk has another type or shape than the list says")
