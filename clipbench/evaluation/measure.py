@@ -143,13 +143,16 @@ def empty_result(info: ModelInfo, options: RunOptions) -> Result:
     Raises:
         ClipbenchError: what the model says of itself cannot be recorded.
     """
+    model = {name: value for name, value in asdict(info).items() if name not in ("device", "precision")}
+    sides = {each: [f"as {role} '{how}'" for role, how in roles.items()] for each, roles in info.roles.items()}
+    model["notes"] = [*info.notes, *(f"{each} is encoded by its role: {', '.join(how)}" for each, how in sides.items())]
     result = Result(
         clipbench_version=__version__,
         created=now(),
         command=list(options.command),
         seed=options.seed,
         environment=environment_of(info),
-        model={name: value for name, value in asdict(info).items() if name not in ("device", "precision")},
+        model=model,
         evaluations=[],
     )
     check_record(result, f"what model {info.ref} says of itself")

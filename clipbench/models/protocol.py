@@ -1,7 +1,7 @@
 """Base classes: a model gives raw vectors and the facts that scoring needs, an embedder gives tasks their vectors."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,7 +13,7 @@ from PIL import Image
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import NoTokenCounts, model_option
+from clipbench.errors import NoTokenCounts, UsageError, did_you_mean, model_option
 from clipbench.files import default_root
 from clipbench.models.fingerprint import Probes
 from clipbench.models.options import DEFAULT_BATCH_SIZE
@@ -62,10 +62,29 @@ class ModelInfo:
     """Facts about how the model was loaded that a reader of the numbers should know."""
     step: int | None = None
     """Training step or epoch of a checkpoint, as far as it or its name says."""
+    roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Modalities whose vectors depend on the role: by role its prompt, or what else it changes. All others have one vector."""
+    is_joint: bool = False
+    """True if it encodes an image with a text as one item."""
 
 
 Role = Literal["query", "document"] | None
 """The side of a search that an item is on, for models that encode the two sides differently; None where there are no sides."""
+ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
+
+
+def as_role(name: str) -> Role:
+    """Return the role of a name; raise UsageError where there is none.
+
+    Example:
+        >>> as_role("query")
+        'query'
+    """
+    role = next((role for role in ROLES if role == name), None)
+    if role is None:
+        raise UsageError(f"no role '{name}': {did_you_mean(name, ROLES)}")
+    return role
+
 
 Preprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
 """From an image to the input of an image tower: float32 of shape (channels, height, width), or several arrays by name."""
@@ -154,7 +173,7 @@ class Model:
             modality: one of ``modalities``.
             inputs: texts; images, or what ``preprocess`` gives for them, stacked; items of other modalities as the data give
                 them. Any number of texts may be given at once.
-            role: the side of a search that the items are on.
+            role: the side of a search that the items are on; always None for a modality that is not in ``info.roles``.
         """
         raise NotImplementedError
 
@@ -165,20 +184,20 @@ class Model:
         """
         return (self.encode(modality, batch, role) for batch in batches)
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+    def encode_images(self, images: Sequence[Image.Image], role: Role = None) -> Vectors:
         """Return one vector an image, in order, preprocessed here where the model has a preprocessing."""
         starts = range(0, len(images), DEFAULT_BATCH_SIZE)
         batches = (self.inputs_of(images[start : start + DEFAULT_BATCH_SIZE]) for start in starts)
-        found = list(self.encode_batches(IMAGE, batches))
+        found = list(self.encode_batches(IMAGE, batches, role))
         return np.concatenate(found) if found else np.empty((0, self.info.embed_dim), np.float32)
 
     def inputs_of(self, images: Sequence[Image.Image]) -> Any:
         """Return images as ``encode`` takes them."""
         return list(images) if self.preprocess is None else stacked([self.preprocess(image) for image in images])
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+    def encode_texts(self, texts: Sequence[str], role: Role = None) -> Vectors:
         """Return one vector a text, in order."""
-        return self.encode(TEXT, list(texts))
+        return self.encode(TEXT, list(texts), role)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them; raise NoTokenCounts
@@ -255,11 +274,11 @@ class Embedder:
         raise NotImplementedError
 
     def images(self, images: Sequence[ImageRef]) -> Vectors:
-        """Return the raw vector of each image, in order."""
+        """Return the raw vector of each image, in order, on no side of a search."""
         return self.encode(IMAGE, images)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
-        """Return the raw vector of each text, in order."""
+        """Return the raw vector of each text, in order, on no side of a search."""
         return self.encode(TEXT, texts)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:

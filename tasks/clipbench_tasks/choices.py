@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import Choices, chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import pair_scores, unit
@@ -34,19 +35,20 @@ class ItemVectors(NamedTuple):
 def vectors_of(
     dataset: Dataset, texts: Iterable[str], embedder: Embedder, of: Sequence[Contrast] | None = None
 ) -> ItemVectors:
-    """Return the unit vectors of a data set's images and of some texts, each encoded in one call.
+    """Return the unit vectors of a data set's images, which ask, and of some texts, which answer, each encoded in one call.
 
     Args:
         of: contrasts whose images are asked for; None for all images.
     """
     distinct = list(dict.fromkeys(texts))
     if of is None:
-        images = unit(embedder.images(dataset.images))
+        images = unit(embedder.encode(IMAGE, dataset.images, "query"))
     else:
         rows = sorted({row for contrast in of for row in contrast.images})
         images = np.zeros((len(dataset), embedder.info.embed_dim), np.float32)
-        images[rows] = unit(embedder.images([dataset.images[row] for row in rows]))
-    return ItemVectors(images, unit(embedder.texts(distinct)), {text: row for row, text in enumerate(distinct)})
+        images[rows] = unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows], "query"))
+    of_texts = unit(embedder.encode(TEXT, distinct, "document"))
+    return ItemVectors(images, of_texts, {text: row for row, text in enumerate(distinct)})
 
 
 def decide(

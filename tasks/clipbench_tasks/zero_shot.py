@@ -15,12 +15,13 @@ from jaxtyping import Float32
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability, top_k_credit
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import unit_vectors
-from clipbench.models.protocol import Embedder, no_logit_scale
+from clipbench.models.protocol import Embedder, Role, no_logit_scale
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
@@ -114,7 +115,7 @@ class ZeroShot(Task):
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
         classes = class_vectors(by_prompt)
-        images = unit_vectors(embedder.images(dataset.images), embedder)
+        images = unit_vectors(embedder.encode(IMAGE, dataset.images, "query"), embedder)
         notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
         if dataset.multilabels is not None:
             return _multilabel(dataset, images, classes, notes)
@@ -126,9 +127,9 @@ class ZeroShot(Task):
         return _with_templates(evaluation, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
 
 
-def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Vectors]:
+def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder, role: Role = "document") -> list[Vectors]:
     """Return the raw vectors of each class's prompts, encoded in one call."""
-    vectors = embedder.texts([text for prompts in texts for text in prompts])
+    vectors = embedder.encode(TEXT, [text for prompts in texts for text in prompts], role)
     return np.split(vectors, np.cumsum([len(prompts) for prompts in texts])[:-1])
 
 
@@ -151,10 +152,10 @@ def class_vectors(by_prompt: Sequence[Vectors], *, of_raw: bool = False) -> Vect
     return unit(np.stack([rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in parts]))
 
 
-def prompted_classes(dataset: Dataset, prompts: Prompts | None, embedder: Embedder) -> Vectors:
+def prompted_classes(dataset: Dataset, prompts: Prompts | None, embedder: Embedder, role: Role = "document") -> Vectors:
     """Return the unit vectors of a data set's classes, by some prompts, or else those of its own."""
     assert dataset.class_names is not None
-    return class_vectors(prompt_vectors((prompts or prompts_of(dataset)).render(dataset.class_names), embedder))
+    return class_vectors(prompt_vectors((prompts or prompts_of(dataset)).render(dataset.class_names), embedder, role))
 
 
 SHARED = ("sample_id", "image")

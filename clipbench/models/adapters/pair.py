@@ -93,6 +93,7 @@ def load(body: str, options: LoadOptions) -> PairModel:
         logit_bias=bias,
         device=images.device if images.device == texts.device else None,
         precision=images.precision if images.precision == texts.precision else None,
+        roles={name: info.roles[name] for name, info in ((IMAGE, images), (TEXT, texts)) if name in info.roles},
         notes=(*notes, *(f"images: {note}" for note in images.notes), *(f"texts: {note}" for note in texts.notes)),
     )
     return PairModel(info, image_model, text_model)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import xxhash
@@ -65,6 +65,31 @@ def unit_vectors(vectors: Float32[np.ndarray, "n dim"], embedder: Embedder) -> F
         VectorError: a vector is zero or not finite.
     """
     return unit(vectors, out=large_array(vectors.shape, embedder.root))
+
+
+class Sides(NamedTuple):
+    """Unit vectors of items as queries and as documents; one array for both where the model has no roles for them."""
+
+    query: Float32[np.ndarray, "n dim"]
+    document: Float32[np.ndarray, "n dim"]
+
+    @property
+    def are_equal(self) -> bool:
+        """True for one array."""
+        return self.query is self.document
+
+    def take(self, rows: Int64[np.ndarray, " n_rows"]) -> "Sides":
+        """Return some rows."""
+        query = self.query[rows]
+        return Sides(query, query if self.are_equal else self.document[rows])
+
+
+def unit_sides(modality: str, items: Sequence[Any], embedder: Embedder) -> Sides:
+    """Return ``unit_vectors`` of items on both sides of a search, encoded once where the model has no roles for them."""
+    query = unit_vectors(embedder.encode(modality, items, "query"), embedder)
+    if modality not in embedder.info.roles:
+        return Sides(query, query)
+    return Sides(query, unit_vectors(embedder.encode(modality, items, "document"), embedder))
 
 
 def memory_bytes() -> int:

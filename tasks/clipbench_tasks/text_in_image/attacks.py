@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import Prompts
 from clipbench.data.questions import Attack
 from clipbench.evaluation.task import Evaluation
@@ -154,7 +155,7 @@ def _verdict(
     if not len(present):
         return found
     rows, place = np.unique([row for row in image_rows if row is not None], return_inverse=True)
-    images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))[place]
+    images = unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query"))[place]
     labels, words = (
         np.array([getattr(attacks[row], part) for row in present.tolist()], np.int64) for part in ("label", "word")
     )

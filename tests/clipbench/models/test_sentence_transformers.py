@@ -129,8 +129,9 @@ def test_texts_get_the_prompt_that_is_asked_for(bert: Path, options: dict[str, s
     assert bool(model.info.notes) == bool({"prompt", "prompt_name"} & {*options})
 
 
-def test_tokens_are_counted_with_the_prompt(bert: Path) -> None:
-    assert load(str(bert), texts_only()).count_tokens(["a cat", ""]).tolist() == [4, 2]
+def test_tokens_are_counted_with_the_longest_prompt(bert: Path) -> None:
+    assert load(str(bert), texts_only()).count_tokens(["a cat", ""]).tolist() == [6, 4]  # "find: ", of queries
+    assert load(str(bert), texts_only(query_prompt="")).count_tokens(["a cat", ""]).tolist() == [4, 2]
     assert load(str(bert), texts_only(prompt="a dog ")).count_tokens(["a cat"]).tolist() == [6]
 
 
