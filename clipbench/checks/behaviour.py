@@ -192,7 +192,7 @@ def case(subject: Subject) -> CheckOutcome:
     fix = "lower-case texts in the adapter, as the model was trained: [text.lower() for text in texts]"
     if subject.is_siglip:
         return fault(f"{seen}, and SigLIP was trained on lower-cased text", fix)
-    pairs = subject.pairs
+    pairs = subject.ranked_pairs
     if not pairs.is_own:  # captions of scenes have no capitals
         texts = [text.title() for text in pairs.texts]
         pairs = replace(pairs, texts=texts, text_vectors=model.encode_texts(texts))
@@ -209,7 +209,7 @@ def true_pairs(subject: Subject) -> CheckOutcome:
     """Tell how far true pairs lie above shuffled ones; a fault where the interval excludes that they do by a useful distance."""
     if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
         raise NotExamined("nothing was learned that could tell pairs (see weights)")
-    found = subject.pairs
+    found = subject.ranked_pairs
     if len(found.truth) < MIN_PAIRS:
         raise NotExamined(f"{len(found.truth)} pairs are too few to tell: expected {MIN_PAIRS} or more")
     if min(len(_equal_rows(found.image_vectors)), len(_equal_rows(found.text_vectors))) == 1:

@@ -32,6 +32,10 @@ def no_logit_scale() -> str:
     )
 
 
+COSINE, DOT = SIMILARITIES = ("cosine", "dot")
+"""Ways in which two vectors are compared."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """The identity of a model and the constants that turn its cosines into logits."""
@@ -66,6 +70,14 @@ class ModelInfo:
     """Modalities whose vectors depend on the role: by role its prompt, or what else it changes. All others have one vector."""
     is_joint: bool = False
     """True if it encodes an image with a text as one item."""
+    similarity: str = "cosine"
+    """``cosine``; or ``dot``, for a model whose own ranking is by the inner product of raw vectors: none is brought to length 1."""
+
+    def __post_init__(self) -> None:
+        if self.similarity not in SIMILARITIES:
+            raise UsageError(
+                f"model {self.ref} says similarity = {self.similarity!r:.40}: expected {' or '.join(map(repr, SIMILARITIES))}"
+            )
 
 
 Role = Literal["query", "document"] | None
@@ -199,6 +211,10 @@ class Model:
         """Return one vector a text, in order."""
         return self.encode(TEXT, list(texts), role)
 
+    def combine(self, vectors: Vectors) -> Float32[np.ndarray, " dim"] | None:
+        """Return the raw vector of a class by the raw ones of its prompts; None for their mean, which all classes then have."""
+        return None
+
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them; raise NoTokenCounts
         where the model cannot say."""
@@ -272,6 +288,10 @@ class Embedder:
             Unavailable: there is no encoder of the modality.
         """
         raise NotImplementedError
+
+    def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
+        """Return the raw vector of each class by the raw ones of its prompts, where the model has a way of its own for it."""
+        return None
 
     def images(self, images: Sequence[ImageRef]) -> Vectors:
         """Return the raw vector of each image, in order, on no side of a search."""

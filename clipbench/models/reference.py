@@ -24,7 +24,7 @@ from clipbench.models.checkpoints import (
 )
 from clipbench.models.fingerprint import Probes, coarse_digest, digest, encode_probes
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Embedder, Model, ModelInfo
+from clipbench.models.protocol import COSINE, Embedder, Model, ModelInfo
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
@@ -175,7 +175,8 @@ def _with_reference(model: Model | Embedder, reference: str) -> Loaded:
     probes = None
     if isinstance(model, Model):
         probes = encode_probes(model.encode_images, model.encode_texts)
-        info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes)))
+        compared = () if info.similarity == COSINE else (info.similarity,)
+        info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes), *compared))
     named = copy.copy(model)
     object.__setattr__(named, "info", info)  # of a frozen dataclass too
     return Loaded(named, probes)

@@ -19,8 +19,8 @@ from jaxtyping import Bool
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
-from clipbench.errors import DataError
-from clipbench.evaluation.task import Evaluation
+from clipbench.errors import DataError, Unavailable
+from clipbench.evaluation.task import OF_UNIT_VECTORS, Evaluation
 from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
 from clipbench.metrics.relevance import (
     Levels,
@@ -35,7 +35,8 @@ from clipbench.metrics.relevance import (
     relevant_recall_at_k,
 )
 from clipbench.metrics.similarity import unit
-from clipbench.models.protocol import ROLES, Embedder, Role
+from clipbench.models.encoding.store import comparable
+from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
 from clipbench.results.numbers import counted
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import alike, n_equal_clusters
@@ -124,6 +125,8 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     left_out = themselves(queries, documents, relevant)
     n_unjudged, of_both = len(judgements.queries.ids) - len(asked), ""
     if queries.has_both.any() or documents.has_both.any():
+        if embedder.info.similarity != COSINE and not embedder.info.is_joint:
+            raise Unavailable(f"a mean of an image and a text {OF_UNIT_VECTORS}")
         of_both = BY_JOINT_ENCODER if embedder.info.is_joint else BY_MEAN
     return Search(queries, documents, relevant, left_out, parts, vectors, n_unjudged, of_both)
 
@@ -137,11 +140,11 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(has_both) if is_joint]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
     return Parts(
-        unit(embedder.encode(TEXT, texts, role)) if texts else nothing,
-        unit(embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], role))[place]
+        comparable(embedder.encode(TEXT, texts, role), embedder) if texts else nothing,
+        comparable(embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], role), embedder)[place]
         if len(rows)
         else nothing,
-        (unit(embedder.encode(JOINT, pairs, role)) if pairs else nothing) if is_joint else None,
+        (comparable(embedder.encode(JOINT, pairs, role), embedder) if pairs else nothing) if is_joint else None,
     )
 
 

@@ -27,7 +27,7 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import chance_recall_at_k, expected_rank, recall_at_k
-from clipbench.models.encoding.store import unit_sides
+from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.estimators import Estimator
@@ -48,6 +48,7 @@ class Retrieval(Task):
 
     name = "retrieval"
     version = 1
+    takes_dot = True
     summary = "recall@k and median rank: text to image, image to text, image to image, text to text; nDCG and MRR on judged data"
     question = "Does a caption find its image among all images, and an image its captions among all captions?"
     scoring = "R@k is the share of queries with a right answer among the first k; a tie scores what a coin flip would."
@@ -83,8 +84,8 @@ class Retrieval(Task):
             judgements, notes = judged.sampled(dataset.judgements, draw)
             found = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
             return replace(found, notes=(*notes, *found.notes))
-        images = unit_sides(IMAGE, dataset.images, embedder)
-        texts = None if dataset.captions is None else unit_sides(TEXT, dataset.captions, embedder)
+        images = comparable_sides(IMAGE, dataset.images, embedder)
+        texts = None if dataset.captions is None else comparable_sides(TEXT, dataset.captions, embedder)
         directions = list(directions_of(dataset, images, texts, draw))
         found = joined([_evaluation(direction, self.ks) for direction in directions])
         return replace(

@@ -39,6 +39,9 @@ class PairModel(Model):
     def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
         return self._models[modality].encode_batches(modality, batches, role)
 
+    def combine(self, vectors: Vectors) -> np.ndarray | None:
+        return self._models[TEXT].combine(vectors)
+
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         return self._models[TEXT].count_tokens(texts)
 
@@ -76,6 +79,11 @@ def load(body: str, options: LoadOptions) -> PairModel:
             f"{reference}: {images.id} gives images vectors of dimension {images.embed_dim}, and {texts.id} gives texts"
             f" {texts.embed_dim}: expected towers of one space"
         )
+    if images.similarity != texts.similarity:
+        raise ModelError(
+            f"{reference}: {images.id} compares vectors by {images.similarity}, {texts.id} by {texts.similarity}: expected one"
+            " similarity"
+        )
     notes = []
     if images.device != texts.device:
         notes.append(f"device: {images.device or 'unknown'} for images, {texts.device or 'unknown'} for texts")
@@ -94,6 +102,7 @@ def load(body: str, options: LoadOptions) -> PairModel:
         device=images.device if images.device == texts.device else None,
         precision=images.precision if images.precision == texts.precision else None,
         roles={name: info.roles[name] for name, info in ((IMAGE, images), (TEXT, texts)) if name in info.roles},
+        similarity=images.similarity,
         notes=(*notes, *(f"images: {note}" for note in images.notes), *(f"texts: {note}" for note in texts.notes)),
     )
     return PairModel(info, image_model, text_model)

@@ -37,7 +37,7 @@ from clipbench.errors import (
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.fingerprint import Encode, Probes, coarse_digest, digest, encode_probes, exact_digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import ROLES, TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import COSINE, ROLES, TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
 
 USUAL = {IMAGE: "encode_images", TEXT: "encode_texts"}
 METHODS = tuple(USUAL.values())
@@ -96,6 +96,16 @@ class PythonModel(Model):
             batch = items[start : start + self.batch_size]
             out[start : start + len(batch)] = _encoded(f"{self.info.id}: {name}", encode, batch, self.info.embed_dim)
         return out
+
+    def combine(self, vectors: Vectors) -> np.ndarray | None:
+        """Return what the user's ``combine_prompts`` makes of the vectors of a class's prompts; None without one."""
+        combine = getattr(self.encoders, "combine_prompts", None)
+        if not callable(combine):
+            return None
+        what = f"{self.info.id}: combine_prompts"
+        return _encoded(what, lambda batch: _as_floats(combine(batch[0]), what)[None], [vectors], self.info.embed_dim)[
+            0
+        ]
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return the token counts of the user's ``count_tokens``; raise ModelError where it gives no whole number a text."""
@@ -189,7 +199,9 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
     fingerprint = getattr(encoders, "fingerprint", None)
     notes = () if fingerprint is not None else ("measured in memory, without a fingerprint: no vector was stored",)
     # Weights may change between two runs, and nothing from outside would show it: each has an identity of its own.
-    identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint))
+    compared = getattr(encoders, "similarity", COSINE)
+    parts = () if compared == COSINE else (compared,)
+    identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint), *parts)
     model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
     if fingerprint is None:
         return model
@@ -319,6 +331,7 @@ def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, 
         notes=notes,
         roles=roles_of(encoders),
         is_joint=encoder_of(encoders, JOINT) is not None,
+        similarity=getattr(encoders, "similarity", COSINE),
     )
 
 

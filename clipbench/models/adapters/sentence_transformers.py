@@ -191,6 +191,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         precision=options.precision,
         notes=(*(() if code is None else (code.note,)), *_notes(module, prompts)),
         is_joint=(JOINT, None) in prompts,
+        similarity=module.similarity_fn_name,
     )
     model = SentenceModel(info=info, module=module, prompts=prompts, placement=place, files=(files_of(source.name),))
     model = replace(model, info=replace(info, roles=model.roles()))

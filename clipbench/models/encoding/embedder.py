@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import DrawnImage, ImageRef, reading_notes
@@ -251,6 +251,20 @@ class StoreEmbedder(Embedder):
         with self._noted(modality) as done:
             encode([(self.model, take_in)], passing, batches_of(self, passing), done)
         return np.stack([found[item.key] for item in wanted])
+
+    def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
+        if isinstance(self._model, Recalled):  # it is of an adapter of files, and none of them has a way of its own
+            return None
+        found = [self._model.combine(vectors) for vectors in by_prompt]
+        if any(vector is None for vector in found):
+            return None
+        vectors = np.array(found, np.float32)
+        if vectors.shape != (len(found), self.info.embed_dim) or not np.isfinite(vectors).all():
+            raise ModelError(
+                f"model {self.info.ref} combined prompts to shape {vectors.shape[1:]}, or to what is not finite: expected a"
+                f" vector of {self.info.embed_dim} numbers"
+            )
+        return vectors
 
     def _known_role(self, modality: str, role: Role) -> Role:
         """Return the role, None where the model gives items of the modality one vector whatever their role."""

@@ -17,7 +17,7 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import BadImage, Unavailable, UsageError
 from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
 from clipbench.models.encoding.pipeline import Wanted, item_of, load
-from clipbench.models.encoding.store import unit_sides
+from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.facts.preprocessing import middle
 from clipbench.models.protocol import Model, Role, Vectors, as_role
 from clipbench.testing import INFO, NamedImage
@@ -170,7 +170,7 @@ def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path
     assert again.encode(TEXT, ["a cat"], "document")[0, 0] == 3 and again.texts(["a cat"])[0, 0] == 1
     assert again.encode(IMAGE, images[:1], "query")[0, 0] == 1  # images have no roles here: one vector, one key
     assert again.counts().n_items()["texts"] == again.counts().n_items()["images"] == 0
-    assert len(unit_sides(IMAGE, images, again)) == 2 and again.counts().n_items()["images"] == len(images) - 1
+    assert len(comparable_sides(IMAGE, images, again)) == 2 and again.counts().n_items()["images"] == len(images) - 1
     with pytest.raises(UsageError, match=r"^no role 'querry': did you mean 'query'\?$"):
         as_role("querry")
     bad = [*images, NamedImage("bad")]
