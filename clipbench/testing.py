@@ -54,12 +54,12 @@ class ToyModel(Model):
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         return self.encode_images(inputs) if modality == IMAGE else self.encode_texts(inputs)
 
-    def encode_images(self, images: Sequence[Image.Image], role: Role = None) -> Float32[np.ndarray, "n_images dim"]:
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         self.encoded_images += len(images)
         small = [np.asarray(image.convert("RGB").resize((8, 8)), np.float32).ravel() / 255 - 0.4 for image in images]
         return np.stack(small) @ self._pixel_weights
 
-    def encode_texts(self, texts: Sequence[str], role: Role = None) -> Float32[np.ndarray, "n_texts dim"]:
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         self.encoded_texts += len(texts)
         groups = [[text[at : at + 3] for at in range(max(1, len(text) - 2))] for text in texts]
         rows = [np.sum([_vector_of(each, self.info.embed_dim) for each in found], axis=0) for found in groups]
@@ -72,10 +72,10 @@ class ToyModel(Model):
 class ConstantModel(ToyModel):
     """A collapsed model: one vector for everything. It must score exactly chance on every task."""
 
-    def encode_images(self, images: Sequence[Image.Image], role: Role = None) -> Float32[np.ndarray, "n_images dim"]:
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
         return np.ones((len(images), self.info.embed_dim), np.float32)
 
-    def encode_texts(self, texts: Sequence[str], role: Role = None) -> Float32[np.ndarray, "n_texts dim"]:
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         return np.ones((len(texts), self.info.embed_dim), np.float32)
 
 

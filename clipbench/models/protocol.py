@@ -196,20 +196,20 @@ class Model:
         """
         return (self.encode(modality, batch, role) for batch in batches)
 
-    def encode_images(self, images: Sequence[Image.Image], role: Role = None) -> Vectors:
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Return one vector an image, in order, preprocessed here where the model has a preprocessing."""
         starts = range(0, len(images), DEFAULT_BATCH_SIZE)
         batches = (self.inputs_of(images[start : start + DEFAULT_BATCH_SIZE]) for start in starts)
-        found = list(self.encode_batches(IMAGE, batches, role))
+        found = list(self.encode_batches(IMAGE, batches))
         return np.concatenate(found) if found else np.empty((0, self.info.embed_dim), np.float32)
 
     def inputs_of(self, images: Sequence[Image.Image]) -> Any:
         """Return images as ``encode`` takes them."""
         return list(images) if self.preprocess is None else stacked([self.preprocess(image) for image in images])
 
-    def encode_texts(self, texts: Sequence[str], role: Role = None) -> Vectors:
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a text, in order."""
-        return self.encode(TEXT, list(texts), role)
+        return self.encode(TEXT, list(texts))
 
     def combine(self, vectors: Vectors) -> Float32[np.ndarray, " dim"] | None:
         """Return the raw vector of a class by the raw ones of its prompts; None for their mean, which all classes then have."""

@@ -61,9 +61,10 @@ OPTIONS = (
     "logit_scale", "logit_bias",
 )  # fmt: skip
 ENCODERS: Mapping[Role, str] = {None: "encode", "query": "encode_query", "document": "encode_document"}
-"""The library's methods, which choose the prompt, or the part of a model, that is for a role."""
-OF_ROLES = {"query": ("query",), "document": ("document", "passage", "corpus")}
-"""Names of the prompts of a role, of which the library takes the first that a model has."""
+"""The library's methods, which choose the part of a model that is for a role."""
+OF_ROLES: Mapping[Role, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+"""Names of the prompts of a role: the first that is not empty counts. The library takes the first that is there, and adds an empty
+``document`` to those of a model that calls it ``passage``."""
 Prompt = Mapping[str, str]
 """Arguments of a method of the library: ``prompt`` or ``prompt_name``, or none for the model's own."""
 
@@ -273,7 +274,10 @@ def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt
     for tower in options.towers:
         given = _prompt(module, "image_" if tower == "images" else "", options)
         for role, name in ((None, ""), *((role, f"{role}_prompt") for role in ROLES)):
-            own = {"prompt": options.options[name]} if name in options.options else {}
+            of_model = next((each for each in OF_ROLES.get(role, ()) if module.prompts.get(each)), None)
+            own = {} if of_model is None else {"prompt_name": of_model}
+            if name in options.options:
+                own = {"prompt": options.options[name]}
             found[NAMES[tower], role] = given or own
     if len(options.towers) > 1 and module.supports(("image", "text")):
         found |= {(JOINT, role): found[TEXT, role] for role in ENCODERS}
@@ -299,17 +303,14 @@ def _prompt(module: Any, before: str, options: LoadOptions) -> dict[str, str]:
     return given
 
 
-def _text_of(module: Any, given: Prompt, role: Role) -> str:
-    """Return the prompt itself."""
+def _text_of(module: Any, given: Prompt, role: Role = None) -> str:
+    """Return the prompt itself; where none is given, the default of items without a role, as those of one have an empty one."""
     if "prompt" in given:
         return given["prompt"]
-    usual = (name for name in OF_ROLES.get(role or "", ()) if name in module.prompts)
-    name = given.get("prompt_name") or next(usual, module.default_prompt_name)
+    name = given.get("prompt_name", module.default_prompt_name if role is None else role)
     return module.prompts.get(name) or ""
 
 
 def _notes(module: Any, prompts: Mapping[tuple[str, Role], Prompt]) -> tuple[str, ...]:
-    texts = {
-        tower: _text_of(module, prompts[name, None], None) for tower, name in NAMES.items() if (name, None) in prompts
-    }
+    texts = {tower: _text_of(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts}
     return tuple(f"prompt of {tower}: '{text}'" for tower, text in texts.items() if text)

@@ -58,6 +58,16 @@ class Variant(Model):
         return self.others(modality, inputs, role)
 
 
+def images_as(model: Model, images: Sequence[Image.Image], role: Role) -> Vectors:
+    """Return the vectors of images in a role."""
+    return model.encode_images(images) if role is None else model.encode(IMAGE, model.inputs_of(images), role)
+
+
+def texts_as(model: Model, texts: Sequence[str], role: Role) -> Vectors:
+    """Return the vectors of texts in a role."""
+    return model.encode_texts(texts) if role is None else model.encode(TEXT, list(texts), role)
+
+
 def variants(model: Model) -> Iterator[Variant]:
     """Yield the model with each of its switches flipped, one at a time, as far as its adapter shows the parts."""
     parts = model.internals()
@@ -148,11 +158,11 @@ def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
 
     def images(images: Sequence[Image.Image], role: Role = None) -> Float32[np.ndarray, "n_images dim"]:
         with other_activation(module):
-            return model.encode_images(images, role)
+            return images_as(model, images, role)
 
     def texts(texts: Sequence[str], role: Role = None) -> Float32[np.ndarray, "n_texts dim"]:
         with other_activation(module):
-            return model.encode_texts(texts, role)
+            return texts_as(model, texts, role)
 
     yield _variant(model, "activation", f"{other} for {found.pop()}", images=images, texts=texts)
 
@@ -166,19 +176,19 @@ def _variant(
         setting=setting,
         changes=changes,
         info=replace(model.info, fingerprint=digest(model.info.fingerprint, switch, setting)),
-        images=images or model.encode_images,
-        texts=texts or model.encode_texts,
+        images=images or partial(images_as, model),
+        texts=texts or partial(texts_as, model),
         others=model.encode,
     )
 
 
 def _changed_texts(model: Model, change: Callable[[str], str]) -> Texts:
-    return lambda texts, role=None: model.encode_texts([change(text) for text in texts], role)
+    return lambda texts, role=None: texts_as(model, [change(text) for text in texts], role)
 
 
 def _changed_images(model: Model, side: int, resize: Resize, interpolation: str) -> Images:
-    return lambda images, role=None: model.encode_images(
-        [square(image, side, resize, interpolation) for image in images], role
+    return lambda images, role=None: images_as(
+        model, [square(image, side, resize, interpolation) for image in images], role
     )
 
 

@@ -1,6 +1,7 @@
 """A model whose roles matter, through each adapter that has them: right in both directions, and each item encoded as seldom as can be."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from clipbench.data.modalities import JOINT
 from clipbench.errors import UsageError
 from clipbench.models import load_model
 from clipbench.models.adapters.python import wrap
+from clipbench.models.adapters.sentence_transformers import SentenceModel
+from clipbench.models.adapters.sentence_transformers import _prompts as prompts_of
 from clipbench.models.options import LoadOptions
+from clipbench.models.towers.torch_model import placement
+from clipbench.testing import INFO
 from tests import embeddings_server
 
 N = 6
@@ -63,6 +68,38 @@ class TwoMethods:
         return of_texts(texts, "document")
 
 
+def library_model() -> SentenceModel:
+    """A model of sentence-transformers that goes by its prompt."""
+    st = pytest.importorskip("sentence_transformers", reason="the library of the adapter")
+    import torch
+
+    class Library(torch.nn.Module):
+        modalities = ("text", "image", ("image", "text"))
+
+        def preprocess(self, inputs: list[Any], prompt: str | None = None, **given: Any) -> dict[str, Any]:
+            parts = [each if isinstance(each, dict) else {"image": each} for each in inputs]
+            role = (prompt or "").removesuffix(": ") or None
+            vectors = sum(
+                encode([each[name] for each in parts], role)
+                for name, encode in (("image", of_images), ("text", of_texts))
+                if name in parts[0]
+            )
+            return {"sentence_embedding": torch.tensor(vectors)}
+
+        def forward(self, features: dict[str, Any], **given: Any) -> dict[str, Any]:
+            return features
+
+    prompts = {"query": "query: ", "passage": "document: "}
+    module = st.SentenceTransformer(modules=[Library()], device="cpu", prompts=prompts)
+    model = SentenceModel(
+        info=replace(INFO, embed_dim=3 * N, is_joint=True),
+        module=module,
+        prompts=prompts_of(module, LoadOptions()),
+        placement=placement("cpu", "fp32", 4),
+    )
+    return replace(model, info=replace(model.info, roles=model.roles()))
+
+
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pandas.DataFrame:
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
@@ -74,11 +111,12 @@ def values(run: cb.Run, task: str) -> dict[str, float | None]:
     return {name: metric.value for name, metric in run.evaluation(task).metrics.items()}
 
 
-@pytest.mark.parametrize("adapter", ["role=", "two methods", "api"])
+@pytest.mark.parametrize("adapter", ["role=", "two methods", "api", "st"])
 def test_roles_are_right_in_both_directions(adapter: str, photos: pandas.DataFrame, tmp_path: Path) -> None:
     state = embeddings_server.State(of_images, of_texts)
     with embeddings_server.serve(state) as url:
-        model: Any = {"role=": Told(), "two methods": TwoMethods(), "api": f"api:{url}"}[adapter]
+        models: dict[str, Any] = {"role=": Told(), "two methods": TwoMethods(), "api": f"api:{url}"}
+        model = library_model() if adapter == "st" else models[adapter]
         given = {"model": "toy", "body.query.input_type": "query", "body.document.input_type": "document"}
         options = given if adapter == "api" else None
         tasks = ["retrieval", "modality-gap"]
@@ -88,7 +126,7 @@ def test_roles_are_right_in_both_directions(adapter: str, photos: pandas.DataFra
     # texts without a role are documents where there are but two methods
     assert values(run, "modality-gap")["pair_cosine"] == pytest.approx(0 if adapter == "two methods" else 1)
     told = run.result.model
-    assert {*told["roles"]} == {"image", "text"} and {*told["roles"]["text"]} == {"query", "document"}
+    assert {*told["roles"]} - {JOINT} == {"image", "text"} and {*told["roles"]["text"]} == {"query", "document"}
     assert "text is encoded by its role: as query '" in "\n".join(told["notes"])
 
 
@@ -103,6 +141,13 @@ class Joint(Told):
     def encode_joint(self, images: list[Image.Image], texts: list[str], role: str | None) -> np.ndarray:
         assert all(image.mode == "RGB" for image in images)
         return of_images(images, role) + of_texts(texts, role)
+
+
+def test_the_library_encodes_an_image_with_a_text_as_one() -> None:
+    model = library_model()
+    expected = sided("image", [1], "document") + sided("text", [2], "document")
+    assert (model.encode(JOINT, [(Image.new("L", (8, 8), 40), "thing 2")], "document") == expected).all()
+    assert model.info.roles[JOINT] == {"query": "query: ", "document": "document: "}
 
 
 def test_an_object_is_told_the_role_where_it_takes_one() -> None:

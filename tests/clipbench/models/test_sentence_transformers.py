@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from clipbench.errors import ModelError
+from clipbench.errors import ModelError, UsageError
 from clipbench.models import load_model
 from clipbench.models.adapters.sentence_transformers import load
 from clipbench.models.facts.costs import tower_sizes
@@ -127,6 +127,20 @@ def test_texts_get_the_prompt_that_is_asked_for(bert: Path, options: dict[str, s
 
     same(model.encode_texts(texts), theirs.encode(texts, **arguments))
     assert bool(model.info.notes) == bool({"prompt", "prompt_name"} & {*options})
+
+
+def test_roles_have_the_library_s_prompts(bert: Path, clip: Path) -> None:
+    theirs, texts = st.SentenceTransformer(str(bert), device="cpu"), [*small_models.TEXTS]
+    ours = load(str(bert), texts_only())
+    assert ours.info.roles == {"text": {"query": "find: ", "document": ""}}
+    same(ours.encode("text", texts, "query"), theirs.encode_query(texts))
+    same(ours.encode("text", texts, "document"), theirs.encode_document(texts))
+    same(
+        load(str(bert), texts_only(query_prompt="a ")).encode("text", texts, "query"), theirs.encode(texts, prompt="a ")
+    )
+    assert load(str(bert), texts_only(prompt="a ")).info.roles == load(str(clip), LoadOptions()).info.roles == {}
+    with pytest.raises(UsageError, match="prompt is the prompt of every role, and query_prompt that of one: give one"):
+        load(str(bert), texts_only(prompt="a ", query_prompt="b "))
 
 
 def test_tokens_are_counted_with_the_longest_prompt(bert: Path) -> None:
