@@ -214,15 +214,15 @@ def roles(subject: Subject) -> CheckOutcome:
         raise NotExamined("the model has no roles: an item has one vector, whether it asks or answers")
 
     def pairs(of_texts: Role, of_images: Role) -> Pairs:
-        images = images_as(model, subject.pairs.images, of_images if IMAGE in known else None)
-        texts = texts_as(model, subject.pairs.texts, of_texts if TEXT in known else None)
-        return replace(subject.pairs, image_vectors=images, text_vectors=texts)
+        images = images_as(model, subject.ranked_pairs.images, of_images if IMAGE in known else None)
+        texts = texts_as(model, subject.ranked_pairs.texts, of_texts if TEXT in known else None)
+        return replace(subject.ranked_pairs, image_vectors=images, text_vectors=texts)
 
     is_better, margins_ = gained(pairs("query", "document"), pairs("document", "query"))
     if not is_better:
         return healthy(f"texts as queries of images: with the roles swapped, {margins_}")
     fix = "see which prompt is for queries and which for documents: the model's card says so"
-    return warning(f"the roles swapped fit {subject.pairs.source} better: {margins_}", fix)
+    return warning(f"the roles swapped fit {subject.ranked_pairs.source} better: {margins_}", fix)
 
 
 def true_pairs(subject: Subject) -> CheckOutcome:

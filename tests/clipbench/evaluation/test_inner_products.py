@@ -102,7 +102,9 @@ def test_ranks_are_of_raw_vectors_and_the_gap_is_of_none(tmp_path: Path) -> None
     _, gap = dot.result.evaluations
     assert gap.status == "unavailable" and "is defined for vectors of length 1 alone" in str(gap.reason)
     assert dot.result.model["similarity"] == "dot"
-    assert "note: similarity cosine in the base, dot in the candidate" in as_terminal([Judged(cb.compare(cosine, dot), [])])
+    assert "note: similarity cosine in the base, dot in the candidate" in as_terminal(
+        [Judged(comparison=cb.compare(cosine, dot))]
+    )
     assert "modality-gap" in cb.run(f"embeddings:{tmp_path / 'dot.npz'}", "all").result.left_out
 
 
