@@ -155,6 +155,16 @@ def test_options_are_part_of_the_fingerprint(bert: Path) -> None:
     assert len({load(str(bert), texts_only(**options)).info.fingerprint for options in each}) == 4
 
 
+def test_the_similarity_is_the_library_s(copy: Path) -> None:
+    path = copy / "config_sentence_transformers.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "similarity_fn_name": "dot"}))
+    assert load(str(copy), texts_only()).info.similarity == "dot"
+    path.write_text(json.dumps({**settings, "similarity_fn_name": "euclidean"}))
+    with pytest.raises(UsageError, match="says similarity = 'euclidean': expected 'cosine' or 'dot'"):
+        load(str(copy), texts_only())
+
+
 def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path) -> None:
     model: Any = load_model(f"pair:local-dir:{small_clip_folder}+st:{bert}", LoadOptions(device="cpu"))
 
