@@ -20,7 +20,7 @@ from clipbench.data.catalogue.entries import catalogue
 from clipbench.errors import ClipbenchError
 from clipbench.models.reference import aliases
 from clipbench.results.numbers import percent
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import read_run
 
 ROOT = Path(__file__).parents[1]
