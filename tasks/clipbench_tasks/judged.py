@@ -137,7 +137,9 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     texts = [text for text, both in zip(items.texts, has_both, strict=True) if text and not (both and is_joint)]
     rows = items.images[(items.images != NO_IMAGE) & ~(has_both & is_joint)]
     distinct, place = np.unique(rows, return_inverse=True)
-    pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(has_both) if is_joint]
+    pairs = [
+        (dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(has_both).tolist() if is_joint
+    ]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
     return Parts(
         comparable(embedder.encode(TEXT, texts, role), embedder) if texts else nothing,

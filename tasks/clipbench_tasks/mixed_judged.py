@@ -82,11 +82,10 @@ def _kinds(items: JudgedItems) -> Rows:
 def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterator[tuple[str, Column]]:
     """Yield the preferences of each query, and each metric with each modality centred, where that is possible."""
     yield from _preferences("", search, kinds, *search.vectors)
+    of_queries, of_documents = search.parts
     try:
         queries, documents = (
-            judged.item_vectors(
-                items, judged.Parts(*(_centred(*each) for each in zip(parts, *search.parts, strict=True)))
-            )
+            judged.item_vectors(items, _centred_parts(parts, of_queries, of_documents))
             for items, parts in zip((search.queries, search.documents), search.parts, strict=True)
         )
     except VectorError:
@@ -97,9 +96,18 @@ def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterato
         yield f"{CENTRED}/{name}", values
 
 
-def _centred(vectors: Vectors | None, of_queries: Vectors | None, of_documents: Vectors | None) -> Vectors | None:
+def _centred_parts(parts: judged.Parts, of_queries: judged.Parts, of_documents: judged.Parts) -> judged.Parts:
+    """Return each modality centred."""
+    texts = _centred(parts.texts, of_queries.texts, of_documents.texts)
+    images = _centred(parts.images, of_queries.images, of_documents.images)
+    if parts.joint is None or of_queries.joint is None or of_documents.joint is None:
+        return judged.Parts(texts, images, None)
+    return judged.Parts(texts, images, _centred(parts.joint, of_queries.joint, of_documents.joint))
+
+
+def _centred(vectors: Vectors, of_queries: Vectors, of_documents: Vectors) -> Vectors:
     """Return vectors of one modality less the mean of the documents', or without any of the queries', at unit length."""
-    if vectors is None or of_queries is None or of_documents is None or not len(vectors):
+    if not len(vectors):
         return vectors
     fitted = of_documents if len(of_documents) else of_queries
     return correction_maps(fitted, fitted, kind="centring").text(vectors)

@@ -54,6 +54,7 @@ NOISE_FACTOR = 10.0
 
 
 Body = Callable[[list[Any]], dict[str, Any]]
+MODALITIES: Mapping[str, Tower] = {IMAGE: "images", TEXT: "texts"}
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         notes=tuple(notes),
         roles={
             name: {role: _listed(fields_of_roles[role], fields_of_roles[None]) for role in ROLES}
-            for name, modality in ((IMAGE, "images"), (TEXT, "texts"))
+            for name, modality in MODALITIES.items()
             if any(_are_apart(canaries, modality, role) for role in ROLES)
         },
     )

@@ -88,7 +88,7 @@ class PythonModel(Model):
         encode = encoder_of(self.encoders, modality, role)
         if encode is None:
             raise Unavailable(f"model {self.info.id} has no {name}: it encodes {' and '.join(self.modalities)}")
-        items = [rgb(image) for image in inputs] if modality == IMAGE else list(inputs)
+        items: list[Any] = [rgb(image) for image in inputs] if modality == IMAGE else list(inputs)
         if modality == JOINT:
             items = [(rgb(image), text) for image, text in items]
         out = np.empty((len(items), self.info.embed_dim), np.float32)
@@ -287,9 +287,9 @@ def roles_of(made: object) -> dict[str, dict[str, str]]:
         >>> roles_of(SimpleNamespace(encode_images=lambda images: 0, encode_texts=lambda texts, role: 0))
         {'text': {'query': "encode_texts(role='query')", 'document': "encode_texts(role='document')"}}
     """
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for modality in (*modalities_of(made), JOINT):
-        names = {role: name_of(made, modality, role) for role in ROLES}
+        names: dict[str, str] = {role: name_of(made, modality, role) for role in ROLES}
         told = {role: name for role, name in names.items() if _takes_role(getattr(made, name, len))}
         if told or len({*names.values()}) > 1:
             found[modality] = {role: f"{name}(role='{role}')" if role in told else name for role, name in names.items()}

@@ -100,7 +100,7 @@ class SentenceModel(Model):
         """Return the prompts by role of each modality in which a role gives an item another vector than none."""
         items: dict[str, Any] = {IMAGE: Image.new("RGB", (64, 64), (128, 128, 128)), TEXT: "a photo"}
         items[JOINT] = items[IMAGE], items[TEXT]
-        found = {}
+        found: dict[str, dict[str, str]] = {}
         for modality in dict.fromkeys(modality for modality, _ in self.prompts):
             plain, *of_roles = (self.encode(modality, [items[modality]], role) for role in (None, *ROLES))
             if any((own != plain).any() for own in of_roles):
@@ -307,7 +307,7 @@ def _text_of(module: Any, given: Prompt, role: Role = None) -> str:
     """Return the prompt itself; where none is given, the default of items without a role, as those of one have an empty one."""
     if "prompt" in given:
         return given["prompt"]
-    name = given.get("prompt_name", module.default_prompt_name if role is None else role)
+    name: str | None = given.get("prompt_name") or (module.default_prompt_name if role is None else role)
     return module.prompts.get(name) or ""
 
 

@@ -183,13 +183,17 @@ def _variant(
 
 
 def _changed_texts(model: Model, change: Callable[[str], str]) -> Texts:
-    return lambda texts, role=None: texts_as(model, [change(text) for text in texts], role)
+    def texts(texts: Sequence[str], role: Role = None) -> Vectors:
+        return texts_as(model, [change(text) for text in texts], role)
+
+    return texts
 
 
 def _changed_images(model: Model, side: int, resize: Resize, interpolation: str) -> Images:
-    return lambda images, role=None: images_as(
-        model, [square(image, side, resize, interpolation) for image in images], role
-    )
+    def images(images: Sequence[Image.Image], role: Role = None) -> Vectors:
+        return images_as(model, [square(image, side, resize, interpolation) for image in images], role)
+
+    return images
 
 
 def _changed_tokens(parts: Internals, facts: TokenFacts, change: Callable[[Tokens, TokenFacts], Tokens]) -> Texts:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import FileImage
+from clipbench.data.images import FileImage, ImageRef
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import BadImage, Unavailable, UsageError
 from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
@@ -173,7 +173,7 @@ def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path
     assert len(comparable_sides(IMAGE, images, again)) == 2 and again.counts().n_items()["images"] == len(images) - 1
     with pytest.raises(UsageError, match=r"^no role 'querry': did you mean 'query'\?$"):
         as_role("querry")
-    bad = [*images, NamedImage("bad")]
+    bad: list[ImageRef] = [*images, NamedImage("bad")]
     sided = StoreEmbedder(Searching(IMAGE), tmp_path / "other", workers=0)
     assert sided.lacking(images) == []  # of which role, no task has said
     assert len(sided.readable(Dataset(id="d", images=bad, image_ids=list("abcdefghijkl"))).images) == len(images)
