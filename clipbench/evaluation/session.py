@@ -34,6 +34,7 @@ from clipbench.evaluation.targets import (
     finished_run,
     slug,
 )
+from clipbench.evaluation.task import OF_UNIT_VECTORS, suits
 from clipbench.files import alone_in, check_writable
 from clipbench.models.encoding.embedder import encode_together, load_embedder
 from clipbench.models.encoding.pipeline import KnownImage
@@ -237,6 +238,9 @@ class Session:
         for request, stem in zip(requests, stems, strict=True):
             if request.may_be_left_out and task_class(request.task).needs_model:
                 left_out[request.task] = "needs the model itself"
+                continue
+            if request.is_optional and not suits(task_class(request.task), embedder):
+                left_out[request.task] = OF_UNIT_VECTORS
                 continue
             record = measure(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)
             if request.may_be_left_out and record.status == "unavailable":
