@@ -13,6 +13,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY clipbench clipbench
 COPY tasks tasks
 COPY reports reports
+COPY docs/schemas docs/schemas
 RUN pip install --no-cache-dir --constraint constraints.txt --index-url "$TORCH" --extra-index-url https://pypi.org/simple torch torchvision \
   && pip install --no-cache-dir --constraint constraints.txt .
 
