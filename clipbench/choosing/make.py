@@ -1,0 +1,175 @@
+"""A pool is made: every model ranks the photographs for every query, and their first ones are what is to be judged."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.choosing.pool import CANDIDATES, CORPUS, FACTS, LOG, QRELS, QUERIES, RANKINGS, Facts, Pool, read_pool
+from clipbench.data import Dataset, FileImage
+from clipbench.data.images import content_digest
+from clipbench.data.readers.image_folder import images_below
+from clipbench.errors import DataError, UsageError, VectorError, option
+from clipbench.files import alone_in, write_atomic
+from clipbench.metrics.similarity import score_blocks, unit
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import counted
+from clipbench.seeding import generator
+from clipbench.untrusted.reading import entries, is_file, is_folder, read_text, shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions:
+    """How a pool is made."""
+
+    k: int = 10
+    """Photographs that each model brings to a query."""
+    n_random: int = 5
+    """Others that are drawn at random for each query."""
+    seed: int = 0
+    skip_bad_images: bool = False
+
+
+def read_queries(file: Path) -> list[str]:
+    """Return the queries in a file, a line each; raise DataError where a line is empty or there twice."""
+    found: dict[str, int] = {}
+    for number, line in enumerate(read_text(file, DataError).removesuffix("\n").split("\n"), 1):
+        query = line.strip()
+        if not query:
+            raise DataError(f"{file}, line {number} is empty: expected a query in each line")
+        if query in found:
+            raise DataError(f"{file}, line {number} is line {found[query]} again, {shown(query)}: expected each query once")
+        found[query] = number
+    return list(found)
+
+
+def make_pool(
+    models: Mapping[str, Callable[[], Embedder]],
+    images: Path,
+    queries: Sequence[str],
+    folder: Path,
+    options: PoolOptions,
+    *,
+    note: Callable[[str], None] = lambda text: None,
+) -> Pool:
+    """Rank photographs by each model, and write a pool of the first ones; where it is there already, that one is kept.
+
+    Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with equal
+    content the first by name is kept.
+
+    Args:
+        models: what loads each model, by its name; one at a time is loaded.
+        images: a folder of photographs, at any depth.
+        queries: distinct texts.
+        folder: of the pool, new or empty.
+        note: called with what a user should know.
+
+    Raises:
+        ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something else.
+    """
+    if len(models) < 2:
+        raise UsageError(f"a pool needs two models or more, got {len(models)}: repeat {option('model', 'REF')}")
+    if not is_folder(images):
+        raise DataError(f"there is no folder {images}: expected one with photographs")
+    if not (files := images_below(images)):
+        raise DataError(f"{images} has no images: expected photographs, at any depth")
+    if not queries:
+        raise DataError("there is no query: expected at least one")
+    if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
+        raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
+    dataset = Dataset(
+        id=str(images),
+        images=[FileImage(file.absolute()) for file in files],
+        image_ids=[file.relative_to(images).as_posix() for file in files],
+    )
+    fingerprints: dict[str, str] = {}
+    brought: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
+    digests: list[str] = []
+    order = np.arange(0)
+    for name, load in models.items():
+        embedder = load()
+        if embedder.dataset is not None:
+            raise UsageError(f"{name} is made of vectors with samples of their own: expected a model that encodes photographs")
+        if not fingerprints:
+            dataset, digests = _distinct(dataset, embedder, options, note)
+            order = generator(options.seed, "ties").permutation(len(dataset))
+        if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
+            raise UsageError(f"{name} and {same} are the same model: drop one of them")
+        fingerprints[name] = embedder.info.fingerprint
+        try:
+            vectors = unit(embedder.texts(queries)), unit(embedder.images(dataset.images))
+        except VectorError as error:
+            raise VectorError(f"{name}: {error}") from error
+        firsts = [np.argsort(-scores[:, order], axis=1, kind="stable") for _, scores in score_blocks(*vectors)]
+        brought[name] = order[np.concatenate(firsts)[:, : options.k]]
+    facts = Facts(
+        models=fingerprints,
+        images=str(images.absolute()),
+        n_images=len(dataset),
+        content=content_digest("\n".join([*digests, *queries]).encode()),
+        k=options.k,
+        n_random=options.n_random,
+        seed=options.seed,
+    )
+    with alone_in(folder):
+        if is_file(folder / FACTS):
+            there = read_pool(folder)
+            facts.check_same(there.facts, folder)
+            return there
+        (folder / QRELS).parent.mkdir(exist_ok=True)
+        write_atomic({folder / name: text for name, text in _files(facts, dataset, queries, brought).items()})
+    return read_pool(folder)
+
+
+def _distinct(
+    dataset: Dataset, embedder: Embedder, options: PoolOptions, note: Callable[[str], None]
+) -> tuple[Dataset, list[str]]:
+    """Return the photographs that can be read, each content once, with the hashes of their content."""
+    if options.skip_bad_images:
+        dataset = embedder.readable(dataset)
+        for each in dataset.notes:
+            note(each)
+    all_of = embedder.digests(dataset.images)
+    rows = list({digest: row for row, digest in reversed([*enumerate(all_of)])}.values())[::-1]
+    if len(rows) < len(all_of):
+        note(f"{counted(len(all_of) - len(rows), 'photograph')} left out: equal to another")
+    kept = Dataset(
+        id=dataset.id, images=[dataset.images[row] for row in rows], image_ids=[dataset.image_ids[row] for row in rows]
+    )
+    return kept, [all_of[row] for row in rows]
+
+
+def _files(
+    facts: Facts, dataset: Dataset, queries: Sequence[str], brought: Mapping[str, Int64[np.ndarray, "n_queries k"]]
+) -> dict[str, bytes]:
+    ids = [f"p{row}" for row in range(1, len(dataset) + 1)]
+    corpus = [{"_id": id, "image": image.name} for id, image in zip(ids, dataset.images, strict=True)]
+    candidates, rankings = [], []
+    for row in generator(facts.seed, "queries").permutation(len(queries)):
+        firsts = {name: rows[row].tolist() for name, rows in brought.items()}
+        union = sorted({place for first in firsts.values() for place in first})
+        rng = generator(facts.seed, "candidates", queries[row])
+        others = np.setdiff1d(np.arange(len(ids)), union)
+        drawn = rng.permutation(others)[: facts.n_random].tolist()
+        shuffled = rng.permutation([*union, *drawn]).tolist()
+        query = f"q{row + 1}"
+        candidates.append({"query": query, "images": [ids[place] for place in shuffled]})
+        named = {name: [ids[place] for place in first] for name, first in firsts.items()}
+        rankings.append({"query": query, "models": named, "random": [ids[place] for place in drawn]})
+    texts = [{"_id": f"q{row}", "text": query} for row, query in enumerate(queries, 1)]
+    return {
+        CORPUS: _json_lines(corpus),
+        QUERIES: _json_lines(texts),
+        CANDIDATES: _json_lines(candidates),
+        RANKINGS: _json_lines(rankings),
+        QRELS: b"",
+        LOG: b"",
+        FACTS: json.dumps(asdict(facts), indent=1, ensure_ascii=False).encode(),  # last: with it the pool is there
+    }
+
+
+def _json_lines(rows: Iterable[object]) -> bytes:
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
