@@ -109,8 +109,9 @@ class Choice:
         """Return what has to be known beside the tables, a sentence each."""
         of = "future queries like these" if self.scope == "future" else f"the {len(self.pool.queries)} queries of the list"
         said = [
-            f"{self.n_queries} of {counted(len(self.pool.queries), 'query', 'queries')} judged, {counted(self.n_judgements, 'judgement')}"
-            f" by {listed(self.judges)}. The intervals are for {of} and hold whenever you look."
+            f"{self.n_queries} of {counted(len(self.pool.queries), 'query', 'queries')} judged, with"
+            f" {counted(self.n_judgements, 'judgement')}{' by ' * bool(self.judges)}{', '.join(self.judges)}. The intervals are"
+            f" for {of} and hold whenever you look."
         ]
         if self.n_open:
             said.append(

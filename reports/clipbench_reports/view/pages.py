@@ -75,7 +75,21 @@ def recent(n: int, make: Callable[..., Made]) -> Callable[..., Made]:
 class Pages:
     """The pages over the runs below a folder."""
 
+    static = ("page.js", "view.js", "map.js", "view.css")
+
     def __init__(self, runs: Runs) -> None:
+        self.reads: dict[str, Callable[[Request], Response]] = {
+            "/": self.runs,
+            "/state": self.state,
+            "/report": self.report,
+            "/compare": self.compare,
+            "/samples": self.samples,
+            "/sample": self.sample,
+            "/map": self.map,
+            "/map/points": self.points,
+            "/map/list": self.chosen,
+        }
+        self.writes: dict[str, Callable[[Request, bytes], Response]] = {}
         self._runs = runs
         self._columns = recent(1, lambda version: metric_columns(runs.rows()))
         self._written = recent(8, lambda write, *opened: write([each.run for each in opened]))
@@ -211,6 +225,10 @@ class Pages:
     def late(self, request: Request) -> str:
         """Return the sentence for a page that takes too long, which names the runs."""
         return f"{self._runs.places(_names(request))}: this page takes long. It is still being made: ask for it again later."
+
+    def refusal(self, reason: str, status: int) -> Response:
+        """Return a page that says in a line why there is no other."""
+        return HTMLResponse(render("refusal.html.j2", reason=reason), status)
 
     def _chosen(self, request: Request) -> list[Opened]:
         """Return the runs that a query names, each once, the base first."""
