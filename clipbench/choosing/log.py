@@ -7,7 +7,7 @@ the lower one of two in the middle, as grades are whole. A judge who skips a que
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -156,7 +156,7 @@ def append(pool: Pool, written: Iterable[LogLine]) -> None:
     """
     file = pool.folder / LOG
     text = "".join(
-        json.dumps({name: value for name, value in asdict(line).items() if name in _FIELDS[line.image is None]}) + "\n"
+        json.dumps({name: getattr(line, name) for name in _FIELDS[line.image is None]}, ensure_ascii=False) + "\n"
         for line in written
     )
     try:
