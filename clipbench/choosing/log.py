@@ -6,10 +6,9 @@ the lower one of two in the middle, as grades are whole. A judge who skips a que
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from clipbench.choosing.pool import LOG, MOST_GRADE, QRELS, Pool
@@ -43,14 +42,23 @@ class Disagreement(NamedTuple):
     """By judge."""
 
 
-@dataclass(frozen=True)
 class Judgements:
-    """What holds after all lines of the log."""
+    """What holds after all lines of a log.
 
-    pool: Pool
-    lines: list[LogLine]
-    """Those that hold, in the order in which they were written."""
-    notes: tuple[str, ...] = ()
+    Args:
+        lines: those that hold, in the order in which they were written.
+    """
+
+    def __init__(self, pool: Pool, lines: Sequence[LogLine], notes: tuple[str, ...] = ()) -> None:
+        self.pool, self.lines, self.notes = pool, lines, notes
+        self._own: dict[tuple[str, str], dict[str | None, LogLine]] = {}
+        for line in lines:
+            self._own.setdefault((line.query, line.judge), {})[line.image] = line
+        self._grades: dict[str, dict[str, dict[str, int]]] = {}
+        for (query, judge), found in self._own.items():
+            for image, line in found.items() if None not in found else ():
+                if image is not None and line.grade is not None:
+                    self._grades.setdefault(query, {}).setdefault(image, {})[judge] = line.grade
 
     @property
     def judges(self) -> list[str]:
@@ -101,20 +109,6 @@ class Judgements:
         ]
         return sorted(apart, key=lambda each: min(each.grades.values()) - max(each.grades.values()))
 
-    def __post_init__(self) -> None:
-        own: dict[tuple[str, str], dict[str | None, LogLine]] = {}
-        for line in self.lines:
-            own.setdefault((line.query, line.judge), {})[line.image] = line
-        grades: dict[str, dict[str, dict[str, int]]] = {}
-        for (query, judge), found in own.items():
-            for image, line in found.items() if None not in found else ():
-                assert image is not None and line.grade is not None, line
-                grades.setdefault(query, {}).setdefault(image, {})[judge] = line.grade
-        object.__setattr__(self, "_own", own)
-        object.__setattr__(self, "_grades", grades)
-
-    _own = _grades = None  # type: ignore[assignment]
-
 
 def read_log(pool: Pool) -> Judgements:
     """Return the judgements of a pool.
@@ -131,7 +125,9 @@ def read_log(pool: Pool) -> Judgements:
         *whole, rest = read_bytes(file).split(b"\n")
     notes: tuple[str, ...] = ()
     if rest and not _is_json(rest):
-        notes = (f"{file}, line {len(whole) + 1} was never finished and is passed over: {shown(rest.decode(errors='replace'))}",)
+        notes = (
+            f"{file}, line {len(whole) + 1} was never finished and is passed over: {shown(rest.decode(errors='replace'))}",
+        )
     elif rest:
         whole.append(rest)
     held: dict[tuple[str, str, str | None], LogLine] = {}
@@ -216,7 +212,9 @@ def undone(found: Judgements, judge: str) -> list[LogLine]:
 def write_qrels(found: Judgements) -> None:
     """Write the grades of all queries that are judged to their end in TREC's columns: query, 0, photograph, grade."""
     graded = {query: found.grades(query) for query in found.pool.queries}
-    rows = [f"{query} 0 {image} {grade}\n" for query, all_of in graded.items() for image, grade in (all_of or {}).items()]
+    rows = [
+        f"{query} 0 {image} {grade}\n" for query, all_of in graded.items() for image, grade in (all_of or {}).items()
+    ]
     write_atomic({found.pool.folder / QRELS: "".join(rows).encode()})
 
 

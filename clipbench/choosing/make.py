@@ -41,7 +41,9 @@ def read_queries(file: Path) -> list[str]:
         if not query:
             raise DataError(f"{file}, line {number} is empty: expected a query in each line")
         if query in found:
-            raise DataError(f"{file}, line {number} is line {found[query]} again, {shown(query)}: expected each query once")
+            raise DataError(
+                f"{file}, line {number} is line {found[query]} again, {shown(query)}: expected each query once"
+            )
         found[query] = number
     return list(found)
 
@@ -72,39 +74,26 @@ def make_pool(
     """
     if len(models) < 2:
         raise UsageError(f"a pool needs two models or more, got {len(models)}: repeat {option('model', 'REF')}")
-    if not is_folder(images):
-        raise DataError(f"there is no folder {images}: expected one with photographs")
-    if not (files := images_below(images)):
-        raise DataError(f"{images} has no images: expected photographs, at any depth")
     if not queries:
         raise DataError("there is no query: expected at least one")
     if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
         raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
-    dataset = Dataset(
-        id=str(images),
-        images=[FileImage(file.absolute()) for file in files],
-        image_ids=[file.relative_to(images).as_posix() for file in files],
-    )
+    dataset, digests, order = _photographs(images), list[str](), np.arange(0)
     fingerprints: dict[str, str] = {}
     brought: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
-    digests: list[str] = []
-    order = np.arange(0)
     for name, load in models.items():
         embedder = load()
         if embedder.dataset is not None:
-            raise UsageError(f"{name} is made of vectors with samples of their own: expected a model that encodes photographs")
+            raise UsageError(
+                f"{name} is made of vectors with samples of their own: expected a model that encodes photographs"
+            )
         if not fingerprints:
             dataset, digests = _distinct(dataset, embedder, options, note)
             order = generator(options.seed, "ties").permutation(len(dataset))
         if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
             raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
-        try:
-            vectors = unit(embedder.texts(queries)), unit(embedder.images(dataset.images))
-        except VectorError as error:
-            raise VectorError(f"{name}: {error}") from error
-        firsts = [np.argsort(-scores[:, order], axis=1, kind="stable") for _, scores in score_blocks(*vectors)]
-        brought[name] = order[np.concatenate(firsts)[:, : options.k]]
+        brought[name] = order[_firsts(name, embedder, queries, dataset, order)[:, : options.k]]
     facts = Facts(
         models=fingerprints,
         images=str(images.absolute()),
@@ -122,6 +111,28 @@ def make_pool(
         (folder / QRELS).parent.mkdir(exist_ok=True)
         write_atomic({folder / name: text for name, text in _files(facts, dataset, queries, brought).items()})
     return read_pool(folder)
+
+
+def _photographs(folder: Path) -> Dataset:
+    if not is_folder(folder):
+        raise DataError(f"there is no folder {folder}: expected one with photographs")
+    if not (files := images_below(folder)):
+        raise DataError(f"{folder} has no images: expected photographs, at any depth")
+    names = [file.relative_to(folder).as_posix() for file in files]
+    return Dataset(id=str(folder), images=[FileImage(file.absolute()) for file in files], image_ids=names)
+
+
+def _firsts(
+    name: str, embedder: Embedder, queries: Sequence[str], dataset: Dataset, order: Int64[np.ndarray, " n_images"]
+) -> Int64[np.ndarray, "n_queries n_images"]:
+    """Return the places of the photographs in ``order``, that with the highest score first."""
+    try:
+        vectors = unit(embedder.texts(queries)), unit(embedder.images(dataset.images))
+    except VectorError as error:
+        raise VectorError(f"{name}: {error}") from error
+    return np.concatenate(
+        [np.argsort(-scores[:, order], axis=1, kind="stable") for _, scores in score_blocks(*vectors)]
+    )
 
 
 def _distinct(

@@ -1,10 +1,10 @@
 """A pool on disk: judged data whose judgements are made here, with the candidates of each query, blind to models.
 
-    pool.json         the models with their fingerprints, the folder of photographs, k and the seed
-    corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged`` reads it
-    candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which they are judged
-    rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows it
-    log.jsonl         the judgements, a line each, only ever appended to (``choosing.log``)
+pool.json         the models with their fingerprints, the folder of photographs, k and the seed
+corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged`` reads it
+candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which they are judged
+rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows it
+log.jsonl         the judgements, a line each, only ever appended to (``choosing.log``)
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from clipbench.data.readers.manifest import READERS
 from clipbench.errors import DataError, NotComparable, UsageError, on_command_line
-from clipbench.untrusted.reading import is_file, read_json, reading, shown
+from clipbench.untrusted.reading import is_file, parse_json, read_json, read_text, shown
 from clipbench.untrusted.schema import SchemaError, fitted
 
 FACTS, CORPUS, QUERIES, QRELS = "pool.json", "corpus.jsonl", "queries.jsonl", "qrels/test.txt"
@@ -141,7 +140,9 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
     for place, line in lines(pool.folder / RANKINGS, Ranking):
         named = {*line.random, *(name for first in line.models.values() for name in first)}
         if line.models.keys() != pool.facts.models.keys() or named != set(pool.candidates.get(line.query, ())):
-            raise DataError(f"{place}: expected the models of {FACTS} and the photographs of {CANDIDATES}; make the pool again")
+            raise DataError(
+                f"{place}: expected the models of {FACTS} and the photographs of {CANDIDATES}; make the pool again"
+            )
         found[line.query] = line
     if missing := [query for query in pool.queries if query not in found]:
         raise DataError(f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}: make the pool again")
@@ -150,10 +151,10 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
 
 def lines(file: Path, kind: type[Line]) -> Iterator[tuple[str, Line]]:
     """Yield the lines of a file, each with its place; raise DataError for one of another form."""
-    with reading(file, DataError):
-        for number, row in READERS[".jsonl"](file):
+    for number, text in enumerate(read_text(file, DataError).split("\n"), 1):
+        if text.strip():
             place = f"{file}, line {number}"
-            yield place, _fitted(kind, row, place)
+            yield place, _fitted(kind, parse_json(text, place, DataError), place)
 
 
 def _fitted(kind: type[Line], data: object, place: str) -> Line:

@@ -107,12 +107,15 @@ class Choice:
 
     def facts(self) -> list[str]:
         """Return what has to be known beside the tables, a sentence each."""
-        of = "future queries like these" if self.scope == "future" else f"the {len(self.pool.queries)} queries of the list"
-        said = [
-            f"{self.n_queries} of {counted(len(self.pool.queries), 'query', 'queries')} judged, with"
-            f" {counted(self.n_judgements, 'judgement')}{' by ' * bool(self.judges)}{', '.join(self.judges)}. The intervals are"
-            f" for {of} and hold whenever you look."
-        ]
+        of = (
+            "future queries like these"
+            if self.scope == "future"
+            else f"the {len(self.pool.queries)} queries of the list"
+        )
+        by = f" by {', '.join(self.judges)}" if self.judges else ""
+        n = counted(self.n_judgements, "judgement")
+        judged = f"{self.n_queries} of {counted(len(self.pool.queries), 'query', 'queries')} judged, with {n}{by}"
+        said = [f"{judged}. The intervals are for {of} and hold whenever you look."]
         if self.n_open:
             said.append(
                 f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything possible."
@@ -140,7 +143,9 @@ class Choice:
             f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"
             for each in self.disagreements[:MOST_DISAGREEMENTS]
         ]
-        return ascii_signs("\n".join([*tables, *self.facts(), *(["Graded apart:"] * bool(apart)), *apart, self.sentence]))
+        return ascii_signs(
+            "\n".join([*tables, *self.facts(), *(["Graded apart:"] * bool(apart)), *apart, self.sentence])
+        )
 
 
 def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.0, alpha: float = 0.05) -> Choice:
@@ -183,7 +188,9 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
     basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(found.n, 'judgement')}"
     return Choice(
         pool=pool,
-        sentence=_open(differences, pairs, terms, basis) if leader is None else _decided(leader, differences, margin, basis),
+        sentence=_open(differences, pairs, terms, basis)
+        if leader is None
+        else _decided(leader, differences, margin, basis),
         is_decided=leader is not None,
         scores={model: {name: _score(each[row]) for name, each in values.items()} for row, model in enumerate(models)},
         differences=differences,
@@ -221,8 +228,8 @@ def _values(
     asked = [(row, query, of) for row, (query, of) in enumerate(grades.items()) if of is not None and any(of.values())]
     relevant = [(at, image, grade) for at, (_, _, of) in enumerate(asked) for image, grade in of.items() if grade]
     if relevant:
-        of_query, images, of_image = zip(*relevant, strict=True)
-        query, grade, rows = np.array(of_query), np.array(of_image), [row for row, _, _ in asked]
+        of_query, _, of_grade = zip(*relevant, strict=True)
+        query, grade, rows = np.array(of_query), np.array(of_grade), [row for row, _, _ in asked]
         judged = Relevant(query, np.arange(len(query)), grade)
         for model, name in enumerate(pool.facts.models):
             firsts = [rankings[each].models[name] for _, each, _ in asked]
@@ -249,7 +256,8 @@ def _ordered(models: Sequence[str], primary: Values, one: int, other: int) -> Pa
 
 def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> Difference:
     lowest, highest = (
-        confidence_sequence(np.nan_to_num(values, nan=bound), total=terms.total, alpha=terms.alpha) for bound in (-1.0, 1.0)
+        confidence_sequence(np.nan_to_num(values, nan=bound), total=terms.total, alpha=terms.alpha)
+        for bound in (-1.0, 1.0)
     )
     low, high = lowest.low, highest.high
     if -terms.margin <= low and high <= terms.margin:
@@ -292,7 +300,9 @@ def _decided(leader: str, differences: Sequence[Difference], margin: float, basi
 def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
     if not differences:
         return "Not decided: no query is judged to its end yet."
-    open_pairs = [(each, values) for each, (_, _, values) in zip(differences, pairs, strict=True) if each.verdict == "open"]
+    open_pairs = [
+        (each, values) for each, (_, _, values) in zip(differences, pairs, strict=True) if each.verdict == "open"
+    ]
     hints = []
     for each, values in open_pairs:
         least = max(terms.margin, abs(each.value))
@@ -308,12 +318,12 @@ def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Term
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
-    drawn = [grade > 0 for query, of in grades.items() for image, grade in of.items() if image in rankings[query].random]
+    drawn = [
+        grade > 0 for query, of in grades.items() for image, grade in of.items() if image in rankings[query].random
+    ]
     if not drawn:
         return None
-    others = [
-        pool.facts.n_images - len(pool.candidates[query]) + len(rankings[query].random) for query in grades
-    ]
+    others = [pool.facts.n_images - len(pool.candidates[query]) + len(rankings[query].random) for query in grades]
     n_relevant = sum(drawn)
     return Unseen(
         n_relevant=n_relevant,

@@ -25,8 +25,12 @@ POOL = click.argument("folder", metavar="POOL", type=click.Path(path_type=Path))
         "Speed": ("device",),
     },
 )
-@click.option("--model", "models", multiple=True, required=True, metavar="REF", help="Model to choose from; repeatable.")
-@click.option("--images", required=True, metavar="FOLDER", type=click.Path(path_type=Path), help="Folder of photographs.")
+@click.option(
+    "--model", "models", multiple=True, required=True, metavar="REF", help="Model to choose from; repeatable."
+)
+@click.option(
+    "--images", required=True, metavar="FOLDER", type=click.Path(path_type=Path), help="Folder of photographs."
+)
 @click.option("--queries", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Text file with a query in each line.")  # fmt: skip
 @click.option("--k", default=10, metavar="N", type=click.IntRange(1, 100), help="Photographs that each model brings to a query.")  # fmt: skip
 @click.option("--random", "n_random", default=5, metavar="N", type=click.IntRange(0, 100), help="Others drawn at random for each query: they show what no model found.")  # fmt: skip
@@ -119,7 +123,9 @@ def _user() -> str:
 @click.option("--scope", default="future", type=click.Choice(["future", "list"]), help="Decide for future queries, of which the list is a sample, or for the list itself.")  # fmt: skip
 @click.option("--margin", default=3.0, metavar="POINTS", type=float, help="Models that differ by less count as equal.")
 @click.option("--alpha", default=0.05, metavar="A", type=float, help="Chance that any of the intervals ever misses the truth.")  # fmt: skip
-@click.option("--report", metavar="FILE.html", type=click.Path(path_type=Path), help="Write the verdict as a page, too.")
+@click.option(
+    "--report", metavar="FILE.html", type=click.Path(path_type=Path), help="Write the verdict as a page, too."
+)
 @options.TRACEBACK
 def choose(folder: Path, report: Path | None, **terms: Any) -> int:
     """Say which model of POOL is better, by what was judged so far.

@@ -67,7 +67,8 @@ class Judging:
 
     def state(self, request: Request) -> Response:
         """Return the first query that the judge has not done yet."""
-        return self._shown(read_log(self._pool), self._next(read_log(self._pool), -1))
+        found = read_log(self._pool)
+        return self._shown(found, self._next(found, -1))
 
     def image(self, request: Request) -> Response:
         """Return a photograph, by the places of its query and its own."""
@@ -82,7 +83,11 @@ class Judging:
         """Return the verdict so far."""
         chosen = choose_model(read_log(self._pool))
         return JSONResponse(
-            {"sentence": chosen.sentence, "tables": [as_html(each) for each in chosen.tables()], "facts": chosen.facts()}
+            {
+                "sentence": chosen.sentence,
+                "tables": [as_html(each, "list") for each in chosen.tables()],
+                "facts": chosen.facts(),
+            }
         )
 
     def write(self, request: Request, content: bytes) -> Response:
@@ -113,7 +118,7 @@ class Judging:
             append(self._pool, written)
             found = read_log(self._pool)
             write_qrels(found)
-        return self._shown(found, self._next(found, place) if goes_on else place)
+        return self._shown(found, self._next(found, place) if goes_on and place is not None else place)
 
     def late(self, request: Request) -> str:
         """Return the sentence for an answer that takes too long."""

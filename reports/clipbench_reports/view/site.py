@@ -46,12 +46,20 @@ WRITES = "x-clipbench-token"
 class Answers(Protocol):
     """The answers of a site; what one raises becomes a refusal."""
 
-    reads: Mapping[str, Callable[[Request], Response]]
-    """By their addresses."""
-    writes: Mapping[str, Callable[[Request, bytes], Response]]
-    """Likewise; each gets the content of the request."""
-    static: Sequence[str]
-    """Names of style sheets and scripts."""
+    @property
+    def reads(self) -> Mapping[str, Callable[[Request], Response]]:
+        """By their addresses."""
+        ...
+
+    @property
+    def writes(self) -> Mapping[str, Callable[[Request, bytes], Response]]:
+        """By theirs; each gets the content of the request."""
+        ...
+
+    @property
+    def static(self) -> Sequence[str]:
+        """Names of style sheets and scripts."""
+        ...
 
     def late(self, request: Request) -> str:
         """Return the sentence for an answer that takes too long."""

@@ -63,6 +63,7 @@
     const counts = `${next.n_done} of ${next.n_queries}, ${next.n_judgements} judgements`;
     main.querySelector("[data-progress]").textContent = [counts, ...next.notes].join(" · ");
     main.querySelector("[data-query]").textContent = next.text ?? "All queries are judged. Thank you.";
+    for (const each of main.querySelectorAll("[data-while]")) each.hidden = next.query === null;
     if (isOther) list.replaceChildren(...(next.grades ?? []).map((_, at) => card(at)));
     buttons().forEach((button, at) => say(button, next.grades[at]));
     if (isOther && next.query !== null) move(0);
