@@ -188,9 +188,10 @@ def _write(handle: int, data: bytes) -> None:
         raise OSError(None, "the disk is full")
 
 
-def graded(pool: Pool, query: str, grades: Mapping[str, int | None], judge: str) -> list[LogLine]:
+def graded(query: str, grades: Mapping[str, int | None], judge: str) -> list[LogLine]:
     """Return lines with grades of photographs, all of one moment."""
-    return [LogLine(query=query, image=image, grade=grade, judge=judge, time=_now()) for image, grade in grades.items()]
+    now = _now()
+    return [LogLine(query=query, image=image, grade=grade, judge=judge, time=now) for image, grade in grades.items()]
 
 
 def skipped(query: str, judge: str, *, is_skipped: bool = True) -> list[LogLine]:

@@ -34,5 +34,5 @@ def ordinal_alpha(units: Sequence[Sequence[int]]) -> float | None:
     totals = coincidences.sum(axis=1)
     middles = np.cumsum(totals) - totals / 2
     apart = (middles[:, None] - middles) ** 2
-    expected = float((np.outer(totals, totals) * apart).sum()) / (totals.sum() - 1)
-    return 1 - float((coincidences * apart).sum()) / expected
+    expected = (np.outer(totals, totals) * apart).sum() / (totals.sum() - 1)
+    return float(1 - (coincidences * apart).sum() / expected)

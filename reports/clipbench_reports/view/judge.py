@@ -112,7 +112,7 @@ class Judging:
             written = (
                 skipped(query, self._judge)
                 if asked.get("skip") is True
-                else graded(self._pool, query, self._grades(query, asked, found), self._judge)
+                else graded(query, self._grades(query, asked, found), self._judge)
             )
         if written:
             append(self._pool, written)
