@@ -12,7 +12,7 @@ from clipbench.choosing.pool import CANDIDATES, CORPUS, FACTS, LOG, QRELS, QUERI
 from clipbench.data import Dataset, FileImage
 from clipbench.data.images import content_digest
 from clipbench.data.readers.image_folder import images_below
-from clipbench.errors import DataError, UsageError, VectorError, option
+from clipbench.errors import DataError, UsageError, option
 from clipbench.files import alone_in, write_atomic
 from clipbench.metrics.similarity import score_blocks, unit
 from clipbench.models.protocol import Embedder
@@ -57,7 +57,9 @@ def make_pool(
     *,
     note: Callable[[str], None] = lambda text: None,
 ) -> Pool:
-    """Rank photographs by each model, and write a pool of the first ones; where it is there already, that one is kept.
+    """Rank photographs by each model, and write a pool of the first ones.
+
+    A pool that is there already is kept, with its judgements; queries that are new come after its own.
 
     Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with equal
     content the first by name is kept.
@@ -74,8 +76,10 @@ def make_pool(
     """
     if len(models) < 2:
         raise UsageError(f"a pool needs two models or more, got {len(models)}: repeat {option('model', 'REF')}")
-    if not queries:
-        raise DataError("there is no query: expected at least one")
+    if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
+        raise DataError(
+            f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or there twice"
+        )
     if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
         raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
     dataset, digests, order = _photographs(images), list[str](), np.arange(0)
@@ -93,23 +97,34 @@ def make_pool(
         if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
             raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
-        brought[name] = order[_firsts(name, embedder, queries, dataset, order)[:, : options.k]]
+        blocks = score_blocks(unit(embedder.texts(queries)), unit(embedder.images(dataset.images)))
+        firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
+        brought[name] = order[np.concatenate(firsts)]
     facts = Facts(
         models=fingerprints,
         images=str(images.absolute()),
         n_images=len(dataset),
-        content=content_digest("\n".join([*digests, *queries]).encode()),
+        content=content_digest("\n".join(digests).encode()),
         k=options.k,
         n_random=options.n_random,
         seed=options.seed,
     )
     with alone_in(folder):
+        n_asked = 0
         if is_file(folder / FACTS):
             there = read_pool(folder)
             facts.check_same(there.facts, folder)
-            return there
-        (folder / QRELS).parent.mkdir(exist_ok=True)
-        write_atomic({folder / name: text for name, text in _files(facts, dataset, queries, brought).items()})
+            n_asked = len(there.queries)
+            if list(queries[:n_asked]) != [there.queries.get(f"q{row}") for row in range(1, n_asked + 1)]:
+                raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")
+        else:
+            (folder / QRELS).parent.mkdir(exist_ok=True)
+            write_atomic({folder / name: b"" for name in (QRELS, LOG, CANDIDATES, RANKINGS)})
+        rest = generator(options.seed, "queries", str(n_asked)).permutation(np.arange(n_asked, len(queries)))
+        files = _files(facts, dataset, queries, brought, rest.tolist())
+        for name in (CANDIDATES, RANKINGS):  # what was judged stays as it was
+            files[name] = (folder / name).read_bytes() + files[name]
+        write_atomic({folder / name: text for name, text in files.items()})
     return read_pool(folder)
 
 
@@ -120,19 +135,6 @@ def _photographs(folder: Path) -> Dataset:
         raise DataError(f"{folder} has no images: expected photographs, at any depth")
     names = [file.relative_to(folder).as_posix() for file in files]
     return Dataset(id=str(folder), images=[FileImage(file.absolute()) for file in files], image_ids=names)
-
-
-def _firsts(
-    name: str, embedder: Embedder, queries: Sequence[str], dataset: Dataset, order: Int64[np.ndarray, " n_images"]
-) -> Int64[np.ndarray, "n_queries n_images"]:
-    """Return the places of the photographs in ``order``, that with the highest score first."""
-    try:
-        vectors = unit(embedder.texts(queries)), unit(embedder.images(dataset.images))
-    except VectorError as error:
-        raise VectorError(f"{name}: {error}") from error
-    return np.concatenate(
-        [np.argsort(-scores[:, order], axis=1, kind="stable") for _, scores in score_blocks(*vectors)]
-    )
 
 
 def _distinct(
@@ -154,12 +156,17 @@ def _distinct(
 
 
 def _files(
-    facts: Facts, dataset: Dataset, queries: Sequence[str], brought: Mapping[str, Int64[np.ndarray, "n_queries k"]]
+    facts: Facts,
+    dataset: Dataset,
+    queries: Sequence[str],
+    brought: Mapping[str, Int64[np.ndarray, "n_queries k"]],
+    asked: Sequence[int],
 ) -> dict[str, bytes]:
+    """Return the files of a pool, with the candidates of the queries at some places."""
     ids = [f"p{row}" for row in range(1, len(dataset) + 1)]
     corpus = [{"_id": id, "image": image.name} for id, image in zip(ids, dataset.images, strict=True)]
     candidates, rankings = [], []
-    for row in generator(facts.seed, "queries").permutation(len(queries)):
+    for row in asked:
         firsts = {name: rows[row].tolist() for name, rows in brought.items()}
         union = sorted({place for first in firsts.values() for place in first})
         rng = generator(facts.seed, "candidates", queries[row])
@@ -176,8 +183,6 @@ def _files(
         QUERIES: _json_lines(texts),
         CANDIDATES: _json_lines(candidates),
         RANKINGS: _json_lines(rankings),
-        QRELS: b"",
-        LOG: b"",
         FACTS: json.dumps(asdict(facts), indent=1, ensure_ascii=False).encode(),  # last: with it the pool is there
     }
 

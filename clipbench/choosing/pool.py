@@ -7,6 +7,7 @@ rankings.jsonl    the first k of each model, and the photographs drawn at random
 log.jsonl         the judgements, a line each, only ever appended to (``choosing.log``)
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ Line = TypeVar("Line")
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The content of ``pool.json``: pools of equal facts are equal."""
+    """The content of ``pool.json``: pools of equal facts and queries are equal."""
 
     models: Mapping[str, str]
     """The fingerprint of each model, by its name."""
@@ -34,7 +35,7 @@ class Facts:
     """The folder of photographs."""
     n_images: int
     content: str
-    """Hash of all photographs and queries."""
+    """Hash of all photographs."""
     k: int
     n_random: int
     seed: int
@@ -72,6 +73,10 @@ class Pool:
     candidates: Mapping[str, list[str]]
     """Ids of photographs by that of the query."""
     images: Mapping[str, Path]
+
+    def name(self, image: str) -> str:
+        """Return the path of a photograph in its folder."""
+        return str(self.images[image]).removeprefix(f"{self.facts.images}{os.sep}")
 
 
 @dataclass(frozen=True, kw_only=True)

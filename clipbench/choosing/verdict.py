@@ -139,7 +139,7 @@ class Choice:
         """Return the verdict as lines for a terminal of a width."""
         tables = [as_text(table, indent="", width=width) for table in self.tables() if table.rows]
         apart = [
-            f"  {self.pool.queries[each.query]}: {self.pool.images[each.image]}"
+            f"  {self.pool.queries[each.query]}: {self.pool.name(each.image)}"
             f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"
             for each in self.disagreements[:MOST_DISAGREEMENTS]
         ]
@@ -314,7 +314,10 @@ def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Term
     if hints:
         n_more, least = max(hints)
         text += f": about {counted(n_more, 'more query', 'more queries')} would show a difference of {100 * least:.1f} points"
-    return f"{text}; the list has {terms.n_left} left."
+    more = (
+        f" ({option('scope', 'list')} decides for the list itself)" if terms.total is None and not terms.n_left else ""
+    )
+    return f"{text}; the list has {terms.n_left} left{more}."
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:

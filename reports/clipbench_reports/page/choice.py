@@ -14,7 +14,7 @@ def write_choice(choice: Choice, path: Path) -> None:
     """
     pool = choice.pool
     apart = [
-        (pool.queries[each.query], pool.images[each.image].name, each.grades)
+        (pool.queries[each.query], pool.name(each.image), each.grades)
         for each in choice.disagreements[:MOST_DISAGREEMENTS]
     ]
     write_html(rendered("choice.html.j2", {**assets(), "choice": choice, "apart": apart}), path)

@@ -31,12 +31,12 @@ class Known(Embedder):
         from dataclasses import replace
 
         self.info = replace(INFO, ref=name, fingerprint=fingerprint or name, embed_dim=N_IMAGES)
-        self.rng = np.random.default_rng(len(name))
         self.noise = noise
 
     def encode(self, modality: str, items: object, role: object = None) -> np.ndarray:
         n = len(items)  # type: ignore[arg-type]
-        return (np.eye(n, N_IMAGES) + self.noise * self.rng.normal(size=(n, N_IMAGES))).astype(np.float32)
+        rng = np.random.default_rng([len(self.info.ref), len(modality)])
+        return (np.eye(n, N_IMAGES) + self.noise * rng.normal(size=(n, N_IMAGES))).astype(np.float32)
 
 
 @pytest.fixture
@@ -56,13 +56,13 @@ Make = Callable[..., Pool]
 def make(photographs: Path, tmp_path: Path) -> Make:
     """Return a function that makes a pool of two models, a better one and a worse one."""
 
-    def make(*, out: str = "pool", models: dict[str, float] | None = None, **options: int) -> Pool:
+    def make(
+        *, out: str = "pool", models: dict[str, float] | None = None, queries: range = range(N_QUERIES), **options: int
+    ) -> Pool:
         noises = models or {"better": 0.1, "worse one": 0.5}
         loaders = {name: (lambda name=name, noise=noise: Known(name, noise)) for name, noise in noises.items()}
-        queries = [f"query {number}" for number in range(N_QUERIES)]
-        return make_pool(
-            loaders, photographs, queries, tmp_path / out, PoolOptions(**{"k": K, "n_random": 2, **options})
-        )
+        texts = [f"query {number}" for number in queries]
+        return make_pool(loaders, photographs, texts, tmp_path / out, PoolOptions(**{"k": K, "n_random": 2, **options}))
 
     return make
 
@@ -280,7 +280,12 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
     loaders["worse one"] = lambda: Known("worse one", 0.5)
     with pytest.raises(NotComparable, match="a pool of another version of better: its fingerprint is new weights now"):
         make_pool(loaders, photographs, [f"query {n}" for n in range(N_QUERIES)], pool.folder, options)
-    assert read_log(pool).n == len(pool.candidates["q1"])
+    with pytest.raises(UsageError, match="holds a pool of other queries: keep those, and add new ones at the end"):
+        make(queries=range(1, N_QUERIES))
+    longer = make(queries=range(N_QUERIES + 8))
+    assert [*longer.queries][:N_QUERIES] == [*pool.queries] and len(longer.queries) == N_QUERIES + 8
+    assert all(longer.candidates[query] == images for query, images in pool.candidates.items())
+    assert read_log(longer).n == len(pool.candidates["q1"])
 
 
 def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photographs: Path, tmp_path: Path) -> None:
