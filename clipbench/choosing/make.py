@@ -1,7 +1,7 @@
 """A pool is made: every model ranks the photographs for every query, and their first ones are what is to be judged."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -74,14 +74,7 @@ def make_pool(
     Raises:
         ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something else.
     """
-    if len(models) < 2:
-        raise UsageError(f"a pool needs two models or more, got {len(models)}: repeat {option('model', 'REF')}")
-    if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
-        raise DataError(
-            f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or there twice"
-        )
-    if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
-        raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
+    _check(models, queries, folder)
     dataset, digests, order = _photographs(images), list[str](), np.arange(0)
     fingerprints: dict[str, str] = {}
     brought: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
@@ -126,6 +119,17 @@ def make_pool(
             files[name] = (folder / name).read_bytes() + files[name]
         write_atomic({folder / name: text for name, text in files.items()})
     return read_pool(folder)
+
+
+def _check(models: Collection[str], queries: Sequence[str], folder: Path) -> None:
+    if len(models) < 2:
+        raise UsageError(f"a pool needs two models or more, got {len(models)}: repeat {option('model', 'REF')}")
+    if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
+        raise DataError(
+            f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or there twice"
+        )
+    if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
+        raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
 
 
 def _photographs(folder: Path) -> Dataset:
