@@ -7,6 +7,7 @@ WHEEL_VENV := .venv-wheel
 GATE_VENV := .venv-gate
 PEER_VENV := .venv-peer
 LOWEST_VENV := .venv-lowest
+RELEASE := .release
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
@@ -15,10 +16,13 @@ AXE := axe-core@4.14.1
 # Tests start many processes: each compiles what it imports, torch among it, where Python keeps no bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
+RELEASE_TESTS ?= tests/clipbench tests/tasks tests/test_packaging.py
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all test-peer test-lowest fuzz torture mutants check fmt bench claims rates figures pages docs docs-serve example-report train-tiny clean
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer test-lowest fuzz torture mutants check fmt bench parity claims rates figures pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -64,7 +68,7 @@ test-wheel: $(READY)  ## build the wheel, install it into a clean environment, r
 	$(WHEEL_VENV)/bin/pip install --quiet --no-compile dist/*.whl
 	cd $(WHEEL_VENV) && bin/clipbench --help && bin/clipbench list tasks
 	cd $(WHEEL_VENV) && bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke
-	$(WHEEL_VENV)/bin/pip install --quiet pytest beartype hypothesis hatchling
+	$(WHEEL_VENV)/bin/pip install --quiet pytest beartype hypothesis hatchling jsonschema-rs
 	$(PYTHON) -m venv $(GATE_VENV)
 	$(GATE_VENV)/bin/pip install --quiet --no-compile -r docs/requirements-gate.txt
 	$(GATE_VENV)/bin/pip install --quiet --no-deps dist/*.whl
@@ -75,11 +79,27 @@ test-wheel-all: test-wheel  ## run the whole suite against the wheel too
 	$(WHEEL_VENV)/bin/pip install --quiet pytest-xdist
 	CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 $(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile tests
 
+release-check: test-wheel  ## what has to hold before a release: RELEASING.md
+	$(BIN)/python -m build --no-isolation --sdist --outdir dist .
+	$(BIN)/pip install --quiet twine
+	$(BIN)/twine check --strict dist/*
+	rm -rf $(RELEASE) && mkdir $(RELEASE) && tar xzf dist/*.tar.gz -C $(RELEASE) --strip-components 1
+	$(WHEEL_VENV)/bin/pip install --quiet hatchling build pyyaml pytest-xdist
+	cd $(RELEASE) && ../$(WHEEL_VENV)/bin/python -m build --no-isolation --wheel --outdir dist .
+	cd $(RELEASE) && CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 ../$(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(RELEASE_TESTS)
+	@for python in $(PYTHONS); do \
+	  if ! $$python -c '' 2>/dev/null; then echo "$$python is not on this machine: not tried"; continue; fi; \
+	  echo "== $$python"; rm -rf $(RELEASE)/venv && $$python -m venv $(RELEASE)/venv \
+	  && $(RELEASE)/venv/bin/pip install --quiet --no-compile dist/*.whl \
+	  && (cd $(RELEASE) && venv/bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke && rm -rf smoke) || exit 1; \
+	done
+	@echo "release-check passed: dist/ may be published"
+
 test-lowest: $(READY)  ## run the tests with the lowest versions that pyproject.toml allows, in an environment of its own
 	test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST_VENV)
 	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct --editable .
-	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python pytest pytest-xdist hypothesis beartype hatchling pyyaml
+	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python pytest pytest-xdist hypothesis beartype hatchling jsonschema-rs pyyaml
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(LOWEST_TESTS)
 
 test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of its own
@@ -99,6 +119,9 @@ mutants: $(READY)  ## change 300 statements one by one, and count by room how ma
 bench: $(READY)  ## time every stage beside its peer and the bare work, and write bench.json: benchmarks/README.md; BENCH=--full
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
+parity: $(READY)  ## measure a dozen true checkpoints on true data, with a network, against published values: docs/parity.md
+	$(BIN)/python experiments/parity.py
+
 claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: docs/claims.md; CLAIMS='--seeds 0 1 2 3'
 	$(BIN)/python experiments/claims.py $(CLAIMS)
 
@@ -108,8 +131,9 @@ rates: $(READY)  ## simulate for hours how often intervals cover and tests raise
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
 	$(BIN)/python experiments/figures.py
 
-pages: $(READY)  ## write docs/commands.md and docs/metrics.md from the commands' help and the tasks' definitions
+pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/ from help, definitions and records
 	$(BIN)/python experiments/pages.py
+	$(BIN)/python experiments/schema.py
 
 $(DOCS_READY): $(READY)
 	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[docs]'
@@ -134,4 +158,4 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made, but no runs
-	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) .axe .browser.log .wheel.log dist site
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) $(RELEASE) .axe .browser.log .wheel.log dist site

@@ -98,8 +98,8 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             ``logit_bias``, ``context_length``, ``count_tokens(texts)``, ``name`` and ``fingerprint``; without the last no vector of
             it is stored for a later run. ``encode_audio(items)``, and ``encode_...`` of any other name, encodes a modality of
             that name; an object with two modalities need not have images or texts among them.
-        tasks: ``"all"`` tasks of the suite (of vectors, those that they allow; ``Progress.left_out`` is called with the
-            others), or names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
+        tasks: ``"all"`` tasks of the suite that the data allow (``Progress.left_out`` is called with the others), or names
+            such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
         data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns image,
             caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or bytes. Of
             several modalities, a dictionary with a list of items for each, such as ``{"audio": paths, "text": words}``, and

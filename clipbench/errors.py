@@ -107,8 +107,8 @@ class PluginFault(ClipbenchError):
     """The code of a plug-in raised."""
 
 
-class PluginWarning(UserWarning):
-    """A plug-in is left out."""
+class LeftOutWarning(UserWarning):
+    """A plug-in is left out, or a field of a result that a later clipbench wrote."""
 
 
 class Unavailable(ClipbenchError):
@@ -241,7 +241,7 @@ def cause(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     if package := missing_package(error):
-        return f"the package {package} is not installed: pip install clipbench, with all that it depends on"
+        return f"the package {package} is not installed: install clipbench with all that it depends on"
     if is_machines(error):
         name = getattr(error, "filename", None)
         text = getattr(error, "strerror", None) or "out of memory"

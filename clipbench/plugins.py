@@ -4,19 +4,20 @@ Tasks, model adapters, reports and their sections, checks and exports are found 
 """
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points, requires
 from typing import Any, TypeVar, cast
 
 from clipbench.errors import (
     FOREIGN,
     ClipbenchError,
+    LeftOutWarning,
     ModelError,
-    PluginWarning,
     UsageError,
     cause,
     did_you_mean,
@@ -90,8 +91,8 @@ def usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
 
 
 def leave_out(why: str) -> None:
-    """Warn that a plug-in is left out; of a process, the command line shows each warning once."""
-    warnings.warn(why, PluginWarning, stacklevel=2)
+    """Warn that something is left out; of a process, the command line shows each warning once."""
+    warnings.warn(why, LeftOutWarning, stacklevel=2)
 
 
 def distribution(group: str, name: str) -> str:
@@ -137,8 +138,9 @@ def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchEr
     except ImportError as error:
         is_missing = isinstance(error, ModuleNotFoundError) and error.name == package.partition(".")[0]
         found = "is not installed" if is_missing else f"cannot be imported ({error})"
+        needed = (line.partition(";")[0] for line in requires(OURS) or () if re.search(rf"extra == .{extra}\b", line))
         raise kind(
-            f"{needed_by} needs the package {package.partition('.')[0]}, which {found}: pip install 'clipbench[{extra}]'"
+            f"{needed_by} needs the package {package.partition('.')[0]}, which {found}: pip install '{next(needed)}'"
         ) from error
 
 

@@ -27,10 +27,10 @@ HEAD = """# Figures
 
 <!-- page not run: `make figures` runs the commands and writes the page -->
 
-Made by `make figures` from the bundled model and a training of {steps} steps, both on scenes; at column width (8.25 cm) unless noted.
+Made by `make figures` from the bundled model and a training of {steps} steps, both on scenes. The command is `clipbench plot NAME tiny -o NAME.pdf` where no other is shown.
 
-A figure is drawn from run folders alone. `-o gap.pdf` also writes `gap.csv`, the numbers that are plotted, and `gap.txt`, the draft of a caption, of which the first sentences stand
-here. `-o` takes pdf, svg, png and most other formats of matplotlib; `--width` takes `column`, `full` (17.5 cm) or a number of cm; `--style` takes a matplotlib style file. Text is 8 pt,
+A figure is drawn from run folders alone. `-o gap.pdf` also writes `gap.csv`, the numbers that are plotted, and `gap.txt`, the draft of a caption, which begins as here. `-o` takes pdf,
+svg, png and most other formats of matplotlib; `--width` takes `column` (8.25 cm, the default), `full` (17.5 cm) or a number of cm; `--style` takes a matplotlib style file. Text is 8 pt,
 fonts are embedded, and equal runs give equal files. In Python, `run.plot("gap")`.
 
 Images are blue discs and solid lines, texts orange squares and dashed lines, pairs are grey, chance is dotted. With several runs, colour, shape and dashes mean the model. Titles give
@@ -128,12 +128,11 @@ def draw(entry: Entry) -> str:
         full.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(IMAGES / path.name, optimize=True)
     caption = beginning(path.with_suffix(".txt").read_text(encoding="utf-8").strip())
     command = " ".join(["clipbench plot", entry.plot, *entry.runs, *entry.options, "-o", f"{name}.pdf"])
+    shown = "" if command == f"clipbench plot {name} tiny -o {name}.pdf" else f"    {command}\n\n"
     width = 827 if "full" in entry.options else 390
-    return f"""## {name}
+    return f"""## `{name}`
 
-    {command}
-
-<img src="figures/{path.name}" width="{width}" alt="{plots()[entry.plot]}">
+{shown}<img src="figures/{path.name}" width="{width}" alt="{plots()[entry.plot]}">
 
 {caption}
 """

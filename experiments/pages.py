@@ -40,10 +40,9 @@ COMMANDS_HEAD = """# Commands
 
 <!-- page not run: what is shown is how each command is called -->
 
-Written by `make pages` from the commands' own help. Every option has an environment variable of its name: `--device` is
-`CLIPBENCH_DEVICE`. `-` and `_` mean the same in an option. Most commands also take `--quiet` (print errors only), `--traceback`
-(print the traceback of an error), `--help` and, where options are many, `--help-all`; the option `--version` of `clipbench` prints the version. A RUN is a run folder or the folder of
-several; of several RUNs, those without a run are left out. Commands that take RUN need neither models nor data.
+Written by `make pages` from the commands' own help. Every option has an environment variable: `--device` is `CLIPBENCH_DEVICE`. `-` and `_` mean the same in an option. Most commands
+also take `--quiet` (print errors only), `--traceback` (print the traceback of an error), `--help` and, where options are many, `--help-all`; the option `--version` of `clipbench` prints the version. A RUN
+is a run folder or the folder of several; of several RUNs, those without a run are left out. Commands that take RUN need neither models nor data.
 
 | exit status | meaning |
 |---|---|
@@ -61,20 +60,19 @@ SAID_AT_THE_TOP = re.compile(
 
 METRICS_HEAD = """# All metrics
 
-Written by `make pages` from the tasks' own definitions. A metric has the key by which results, gates and exports name it, the
-title by which the report names it, and one sentence. Data with subsets have a metric for each: `swap_att/text_acc`. Controls
-are scores of rules that do not look at the image, and shares of ties. The guide of each task ([tasks](tasks/index.md)) says
-how to read them, and [statistics.md](statistics.md) how their intervals are made. Metrics that differ by one word share a row:
+Written by `make pages` from the tasks' own definitions. Results, gates and exports name a metric by its key, the report by its title. Data with subsets have a metric for each:
+`swap_att/text_acc`. Controls are scores of rules that do not look at the image, and shares of ties. The [guides of the tasks](tasks/index.md) say how to read them, and
+[statistics.md](statistics.md) how their intervals are made. Metrics that differ by one word share a row:
 
 | in a row | stands for |
 |---|---|
-| k | a number, such as 1, 5 or 10; `all` labels |
+| k | a number, such as 5; `all` labels |
 | DIRECTION | `image_retrieval` (text to image), `text_retrieval` (image to text), `image_image`, `text_text` |
-| SCORE | the other scores of the task, if they have this variant; in `SCORE_strict`, `macro_SCORE` too |
+| SCORE | another score of the task, if it has this variant; in `SCORE_strict` also `macro_SCORE` |
 | M, N | `image` or `text`, and the other one |
 | CONDITION | `clean` (without a label), `blank` (a blank label), `benign` (a truthful label), `attacked` (under attack) |
 | PAIR | `image_text`, `text_text`, `image_image` |
-| PROBE | `zero_shot` (the prompts, among the classes of the probes), `linear_probe`, `knn` (k-NN) |
+| PROBE | `zero_shot` (the prompts, among the classes of the probes), `linear_probe`, `knn` |
 """
 
 
@@ -82,11 +80,7 @@ OF_A_MODALITY = (
     "cone|uniformity|effective_rank|participation_ratio|isoscore|norm|hub_skewness|largest_hub|never_retrieved"
 )
 SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
-    r"\w+@all": {
-        "@all": "@k",
-        "all labels": "k labels a class",
-        "all training images": "k labelled images of each class",
-    },
+    r"\w+@all": {"@all": "@k", "all labels": "k labels a class"},
     r"[\w@]+_strict": {
         r"`[\w@]+_strict` \| .*, ties": "`SCORE_strict` | SCORE, ties",
         r"\| [^|]*, where": "| The score where",
@@ -163,7 +157,7 @@ def section(command: click.Command, own: click.Context, shared: Collection[str])
     parts = [f"## {own.info_name}", help_of(command), f"    {usage}"]
     named = [f"`{name}`" for name, row in rows.items() if row in shared]
     if named:
-        parts.append(f"Also [options of several commands](#options-of-several-commands): {', '.join(named)}.")
+        parts.append(f"Also [shared options](#options-of-several-commands): {', '.join(named)}.")
     if len(named) < len(rows):
         parts.append(table_of(row for row in rows.values() if row not in shared).rstrip())
     return "\n\n".join(parts) + "\n"
@@ -265,7 +259,7 @@ def of_any_k(row: str) -> str:
         '| `recall@k` | R@k | Right answer among the first k. |'
     """
     places = re.sub(r"(?<=@)\d+|(?<=@p)\d+|(?<=the first )\d+|\b\d+(?= % precision| % of what is)", "k", row)
-    return re.sub(r"\b\d+ (label(?:led image)?)s?\b", r"k \1s", places)
+    return re.sub(r"\b\d+ labels?\b", "k labels", places)
 
 
 def control(definition: Definition) -> str:

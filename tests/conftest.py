@@ -2,11 +2,12 @@
 
 import gc
 import importlib.util
+import json
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from jaxtyping import install_import_hook
 import clipbench
 
 PACKAGES = ("clipbench", "clipbench_tasks", "clipbench_reports")
+SCHEMA = Path(__file__).parents[1] / "docs" / "schemas" / "result-1.json"
 
 gc.disable()  # hardly any of what is imported and collected is ever let go: to look for it takes seconds
 
@@ -38,6 +40,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _results_follow_their_schema() -> Iterator[None]:
+    """Hold each result that is written in this process against docs/schemas/result-1.json."""
+    import jsonschema_rs
+
+    from clipbench.results import run
+
+    validator = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    write = vars(run)["write_atomic"]
+
+    def checked(files: Mapping[Path, bytes], *, is_durable: bool = False) -> None:
+        for path, content in files.items():
+            if path.name == "result.json":
+                validator.validate(json.loads(content))
+        write(files, is_durable=is_durable)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "write_atomic", checked)
+        yield
 
 
 def modules_with_shapes() -> list[str]:

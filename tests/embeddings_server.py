@@ -22,8 +22,9 @@ Answer = Callable[["Handler", list[list[float]]], None]
 class State:
     """The model behind a server, what it does to requests, and what it was asked."""
 
-    encode_images: Callable[[Sequence[Image.Image]], np.ndarray]
-    encode_texts: Callable[[Sequence[str]], np.ndarray]
+    encode_images: Callable[..., np.ndarray]
+    encode_texts: Callable[..., np.ndarray]
+    """From images or texts, with the ``input_type`` of a request that has one."""
     fault: Callable[[int], Answer | None] = lambda number: None
     """From the number of a request, from 1 on, to the way it is answered; None answers well."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -39,10 +40,11 @@ class State:
             inputs = [part["image_url"]["url"] if part["type"] == "image_url" else part["text"]]
         else:
             inputs = [each["image"] if isinstance(each, dict) else each for each in body["input"]]
+        role = [body["input_type"]] if "input_type" in body else []
         if all(each.startswith("data:image/png;base64,") for each in inputs):
             files = [io.BytesIO(base64.b64decode(each.partition(",")[2])) for each in inputs]
-            return self.encode_images([Image.open(file) for file in files]).tolist()
-        return self.encode_texts(inputs).tolist()
+            return self.encode_images([Image.open(file) for file in files], *role).tolist()
+        return self.encode_texts(inputs, *role).tolist()
 
 
 class Handler(BaseHTTPRequestHandler):

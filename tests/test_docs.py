@@ -320,9 +320,9 @@ def parse(arguments: list[str]) -> None:
 
 
 @cache
-def pages_module() -> ModuleType:
-    """The module ``experiments/pages.py``, which writes two of the pages."""
-    spec = importlib.util.spec_from_file_location("pages", ROOT / "experiments/pages.py")
+def pages_module(name: str = "pages") -> ModuleType:
+    """The module ``experiments/pages.py``, which writes two of the pages, or another one beside it."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"experiments/{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -333,6 +333,7 @@ def test_pages_that_are_written_from_the_code_are_up_to_date() -> None:
     pages = pages_module()
     assert pages.commands_page() == read("docs/commands.md"), "make pages"
     assert pages.metrics_page() == read("docs/metrics.md"), "make pages"
+    assert pages_module("schema").text() == read("docs/schemas/result-1.json"), "make pages"
 
 
 def test_every_task_and_figure_is_documented() -> None:

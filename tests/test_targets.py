@@ -7,10 +7,12 @@ import re
 import runpy
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from clipbench.cli.main import cli
 
@@ -46,6 +48,17 @@ def test_a_script_starts_and_has_the_options_of_its_rule(
     of_target, _, rule = SCRIPTS[script].partition("\n")
     given = re.findall(r"(?<=[ ='])--[a-z-]+", of_target + rule.partition(script)[2])
     assert set(given) <= set(re.findall(r"--[a-z-]+", shown))
+
+
+def test_workflows_run_targets_and_the_image_copies_files_that_are_there() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]
+    assert set(jobs["weekly"]["strategy"]["matrix"]["target"]) <= set(RULES)
+    assert (ROOT / jobs["change"]["steps"][-1]["run"]).is_file()
+    image = (ROOT / "Dockerfile").read_text()
+    copied = [name for line in re.findall(r"^COPY (.+)$", image, re.MULTILINE) for name in line.split()[:-1]]
+    assert copied and all((ROOT / name).exists() for name in copied)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

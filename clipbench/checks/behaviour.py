@@ -12,14 +12,16 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, gain, margins, standing
+from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, gain, gained, margins, standing
 from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, fault, healthy, warning
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import option
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
 from clipbench.models.facts.modules import untrained_towers
 from clipbench.models.facts.tokens import padded
-from clipbench.models.facts.variants import case_variants
+from clipbench.models.facts.variants import case_variants, images_as, texts_as
+from clipbench.models.protocol import Role
 from clipbench.results.numbers import counted
 
 Item = TypeVar("Item")
@@ -192,7 +194,7 @@ def case(subject: Subject) -> CheckOutcome:
     fix = "lower-case texts in the adapter, as the model was trained: [text.lower() for text in texts]"
     if subject.is_siglip:
         return fault(f"{seen}, and SigLIP was trained on lower-cased text", fix)
-    pairs = subject.pairs
+    pairs = subject.ranked_pairs
     if not pairs.is_own:  # captions of scenes have no capitals
         texts = [text.title() for text in pairs.texts]
         pairs = replace(pairs, texts=texts, text_vectors=model.encode_texts(texts))
@@ -205,11 +207,29 @@ def case(subject: Subject) -> CheckOutcome:
     )
 
 
+def roles(subject: Subject) -> CheckOutcome:
+    """Let texts search images with the roles swapped, and ask the pairs whether that fits better."""
+    model, known = subject.model, subject.info.roles
+    if not known:
+        raise NotExamined("the model has no roles: an item has one vector, whether it asks or answers")
+
+    def pairs(of_texts: Role, of_images: Role) -> Pairs:
+        images = images_as(model, subject.ranked_pairs.images, of_images if IMAGE in known else None)
+        texts = texts_as(model, subject.ranked_pairs.texts, of_texts if TEXT in known else None)
+        return replace(subject.ranked_pairs, image_vectors=images, text_vectors=texts)
+
+    is_better, margins_ = gained(pairs("query", "document"), pairs("document", "query"))
+    if not is_better:
+        return healthy(f"texts as queries of images: with the roles swapped, {margins_}")
+    fix = "see which prompt is for queries and which for documents: the model's card says so"
+    return warning(f"the roles swapped fit {subject.ranked_pairs.source} better: {margins_}", fix)
+
+
 def true_pairs(subject: Subject) -> CheckOutcome:
     """Tell how far true pairs lie above shuffled ones; a fault where the interval excludes that they do by a useful distance."""
     if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
         raise NotExamined("nothing was learned that could tell pairs (see weights)")
-    found = subject.pairs
+    found = subject.ranked_pairs
     if len(found.truth) < MIN_PAIRS:
         raise NotExamined(f"{len(found.truth)} pairs are too few to tell: expected {MIN_PAIRS} or more")
     if min(len(_equal_rows(found.image_vectors)), len(_equal_rows(found.text_vectors))) == 1:

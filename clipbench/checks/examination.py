@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from clipbench import plugins
-from clipbench.checks.behaviour import batches, case, determinism, evaluation_mode, padding, true_pairs, vectors
+from clipbench.checks.behaviour import batches, case, determinism, evaluation_mode, padding, roles, true_pairs, vectors
 from clipbench.checks.data_checks import caption_length, captions, class_names, classes, duplicates, images, labels
 from clipbench.checks.settings import activation, end_of_text, preprocessing, scale, start_of_text, tokenizer, weights
 from clipbench.checks.subject import GIVEN, Check, CheckOutcome, NotExamined, Subject, fault
@@ -48,6 +48,7 @@ MODEL = {
     ),
     "scale": (scale, "Confidences, calibration and losses are made with scale and bias; ranks are not."),
     "weights": (weights, "Weights that do not fit by name stay random, and some libraries only log it."),
+    "roles": (roles, "A query encoded as a document, or the reverse, costs points without an error."),
     "pairs": (
         true_pairs,
         "True pairs that lie no nearer than shuffled ones are wrong pairs, or the model does not know what they show.",
@@ -67,7 +68,7 @@ DATA = {
     "caption-length": (caption_length, "Text beyond the context length does not reach the model."),
 }
 """The checks of the data."""
-QUICK = MODEL.keys() - {"case", "activation", "pairs"}
+QUICK = MODEL.keys() - {"case", "activation", "roles", "pairs"}
 WITHOUT_MODEL = {"vectors", "scale", "pairs", "labels", "classes", "class-names"}
 OURS: Sequence[Check] = [
     Check(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -107,7 +107,12 @@ def gain(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
     """
     images = variant.encode_images(pairs.images) if "images" in variant.changes else pairs.image_vectors
     texts = variant.encode_texts(pairs.texts) if "texts" in variant.changes else pairs.text_vectors
-    before, after = pairs.margins(), margins(images, texts, pairs.truth)
+    return gained(pairs, replace(pairs, image_vectors=images, text_vectors=texts))
+
+
+def gained(pairs: Pairs, others: Pairs) -> tuple[bool, str]:
+    """Return what ``gain`` does of the same pairs with other vectors."""
+    before, after = pairs.margins(), others.margins()
     gains = after - before
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     t = float(gains.mean()) / error if error > 0 else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0

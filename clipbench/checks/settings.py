@@ -253,7 +253,7 @@ def activation(subject: Subject) -> CheckOutcome:
     other = next(activation_variants(subject.model, subject.parts), None)
     if other is None:
         return warning(f"{seen}: the towers differ", "see which activation each tower was trained with")
-    if (standing(subject.pairs)[1].low or 0) <= 0:
+    if (standing(subject.ranked_pairs)[1].low or 0) <= 0:
         raise NotExamined(f"{seen}; the pairs do not stand out, so that they cannot tell which one was trained")
     is_better, margins = gain(subject.pairs, other)
     if not is_better:

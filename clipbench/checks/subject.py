@@ -17,7 +17,7 @@ from clipbench.models.facts.modules import training_parts
 from clipbench.models.facts.preprocessing import measure
 from clipbench.models.facts.tokens import LONG, TokenFacts, facts_of
 from clipbench.models.fingerprint import Probes
-from clipbench.models.protocol import Embedder, Internals, Model, ModelInfo, Preprocessing, Role, Vectors
+from clipbench.models.protocol import COSINE, Embedder, Internals, Model, ModelInfo, Preprocessing, Role, Vectors
 from clipbench.results.record import FindingStatus
 
 if TYPE_CHECKING:
@@ -192,6 +192,13 @@ class Subject:
         if given is None:
             raise NotExamined("the file has neither texts of the images nor classes")
         return given
+
+    @property
+    def ranked_pairs(self) -> Pairs:
+        """The pairs, for a check that ranks them by cosine; raise NotExamined for a model that does not."""
+        if self.info.similarity != COSINE:
+            raise NotExamined("the check ranks pairs by cosine, and the model by the inner product")
+        return self.pairs
 
 
 class WatchedModel(Model):

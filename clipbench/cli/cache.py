@@ -38,12 +38,8 @@ def cache(context: click.Context) -> None:
     """Show where vectors are stored, and how many of which models.
 
     Each image and text is encoded once for each model, and its vector stored in $CLIPBENCH_CACHE, by default in the
-    user's cache folder, with small copies of the images that reports show. Removed vectors and copies are made again
-    when they are needed.
-
-    \b
-    clipbench cache
-    clipbench cache prune --older-than 30d
+    user's cache folder, with small copies of the images that reports show. What is removed is made again when it is
+    needed.
     """
     if context.invoked_subcommand is None:
         from clipbench.evaluation.persist import kept_copies

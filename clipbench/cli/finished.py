@@ -142,6 +142,7 @@ def view(folder: Path, port: int, no_open: bool) -> None:
     "--seed",
     default=0,
     type=click.IntRange(min=0, max=2**32 - 1),
+    metavar="N",
     help="Seed of UMAP, and of the resamples of the plot across.",
 )
 @click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="Matplotlib style file.")

@@ -9,9 +9,11 @@ import signal
 import sys
 import threading
 import warnings
+from _thread import start_new_thread
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -19,8 +21,8 @@ import click
 from clipbench.cli.output import echo, print_error, print_traceback, terminal_width
 from clipbench.errors import (
     ClipbenchError,
+    LeftOutWarning,
     NotComparable,
-    PluginWarning,
     Stray,
     Unavailable,
     bug,
@@ -59,6 +61,7 @@ OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """New objects after which Python looks for circles that nobody refers to; 700 unless it is told otherwise."""
 UNREAD = 141
 """Exit status where nobody reads the output to its end, as shells have it."""
+SECONDS_BETWEEN_TRIES, MOST_SECONDS_OF_AN_IMPORT = 0.05, 5.0
 SHOWS_TRACEBACK = "clipbench.traceback"
 """Key of a context's ``meta``: whether the traceback of an error is wanted."""
 SHOWS_ALL = "clipbench.help-all"
@@ -223,7 +226,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # Not cli.main: it takes every EOFError for an interruption, and ends with status 1 where a pipe is closed.
         with (
-            _terminated_as_interrupted(),
+            _interruptible(),
             _naming_plug_ins_once(),
             _ended_by_nobody_else(),
             cli.make_context("clipbench", given, obj=["clipbench", *given]) as context,
@@ -297,7 +300,7 @@ def _naming_plug_ins_once() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
         text = str(message)
-        if not issubclass(category, PluginWarning):
+        if not issubclass(category, LeftOutWarning):
             before(message, category, *rest, **named)
         elif text not in said and os.environ.get("RANK", "0") == "0":
             said.add(text)
@@ -311,14 +314,35 @@ def _naming_plug_ins_once() -> Iterator[None]:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, with its cleaning up, unless it is ignored or handled already."""
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a command with its cleaning up, unless others handle them already.
+
+    Amid an import they wait for its end, but not long: what a library makes of an exception there is another, or an abort.
+    """
+    usual = {signal.SIGINT: (signal.SIG_DFL, signal.default_int_handler), signal.SIGTERM: (signal.SIG_DFL,)}
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in usual if is_main}
+    is_over, tries = threading.Event(), 0
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal tries
+        tries += 1
+        while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+            frame = frame.f_back
+        if frame is None or tries * SECONDS_BETWEEN_TRIES > MOST_SECONDS_OF_AN_IMPORT:
+            raise KeyboardInterrupt
+        start_new_thread(again, (number,))  # not by threading, whose locks may be held where the signal came
+
+    def again(number: int) -> None:
+        if not is_over.wait(SECONDS_BETWEEN_TRIES):
+            signal.raise_signal(number)
+
+    taken = [number for number, handler in before.items() if handler in usual[number]]
+    for number in taken:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        is_over.set()
+        for number in taken:
+            signal.signal(number, before[number])

@@ -51,7 +51,7 @@ MODEL_OPTION = click.option(
 TRUST_REMOTE_CODE = click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Run the code that comes with an hf: or st: model; the reference has to name its commit, ORG/REPO@COMMIT.",
+    help="Run the code that comes with an hf: or st: model, whose reference names the commit: ORG/REPO@COMMIT.",
 )
 ARCH = click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
 DATA_ROOT = click.option(

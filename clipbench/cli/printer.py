@@ -153,12 +153,12 @@ class Printer(Progress):
         self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.fix}')}")
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
-        """Say which tasks the vectors do not allow, those of one reason together."""
+        """Say which tasks the data do not allow, those of one reason together."""
         tasks: dict[str, list[str]] = {}
         for task, reason in reasons.items():
-            tasks.setdefault(reason, []).append(task)
+            tasks.setdefault(reason, []).append(task.partition("@")[0])
         listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in tasks.items())
-        self.note(f"unavailable for these vectors, so not in all: {listed}")
+        self.note(f"left out: {listed}")
 
     def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
         for line in data_problems:

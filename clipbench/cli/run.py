@@ -77,7 +77,9 @@ if TYPE_CHECKING:
 @options.DEVICES
 @options.PRECISION
 @options.BATCH_SIZE
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode images. [default: cores - 1]")
+@click.option(
+    "--workers", type=click.IntRange(min=0), metavar="N", help="Processes that decode images. [default: cores - 1]"
+)
 @options.LIMIT
 @options.SEED
 @click.option("--allow-partial", is_flag=True, help="Measure what is present when images or classes are missing.")
@@ -92,8 +94,8 @@ if TYPE_CHECKING:
     default=200,
     type=click.IntRange(min=0),
     metavar="N",
-    help="Thumbnails of its worst mistakes that each evaluation keeps for the report, and five times as many smaller"
-    " ones for scatter plots; 0 for none.",
+    help="Thumbnails that each evaluation keeps of its worst mistakes, and five times as many smaller ones for scatter"
+    " plots; 0 for none.",
 )
 @click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample.")
 @click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run.")

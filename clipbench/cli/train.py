@@ -44,8 +44,8 @@ if TYPE_CHECKING:
               help="Pairs whose activations are held at a time: less memory, same gradients, a third more time.")  # fmt: skip
 @click.option("--lr", default=5e-4, type=float, metavar="RATE", help="Peak learning rate.")
 @click.option("--warmup", type=int, metavar="STEPS", help="Warm-up steps. [default: a tenth of --steps, at most 2000]")
-@click.option("--weight-decay", default=0.2, type=float, help="Weight decay of AdamW.")
-@click.option("--temperature", type=float, help="Fixed temperature, such as 0.07. [default: learned]")
+@click.option("--weight-decay", default=0.2, type=float, metavar="NUMBER", help="Weight decay of AdamW.")
+@click.option("--temperature", type=float, metavar="NUMBER", help="Fixed temperature, such as 0.07. [default: learned]")
 @click.option("--precision", default="fp32", type=click.Choice(TRAINING_PRECISIONS),
               help="Number format of the forward pass.")  # fmt: skip
 @click.option("--augment/--no-augment", default=None,
@@ -57,10 +57,10 @@ if TYPE_CHECKING:
     "--eval-every", type=int, metavar="STEPS", help="Steps between measurements. [default: a twentieth of --steps]"
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out with the arguments it was started with.")
-@click.option("--seed", default=0, type=click.IntRange(max=2**63 - 1),
+@click.option("--seed", default=0, type=click.IntRange(max=2**63 - 1), metavar="N",
               help="Seed of weights, order and augmentation.")  # fmt: skip
 @DEVICES
-@click.option("--workers", type=int, help="Processes that prepare images. [default: cores - 1, at most 8]")
+@click.option("--workers", type=int, metavar="N", help="Processes that prepare images. [default: cores - 1, at most 8]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @TRACEBACK
 @click.pass_context

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas
 
 
+SIMILARITY = "similarity"
+"""Beginning of the note that two models compare vectors in different ways."""
+
+
 class EvaluationPair(NamedTuple):
     """The same task on the same data in two runs."""
 
@@ -207,6 +211,7 @@ def _other_conditions(base: Run, candidate: Run) -> Iterator[str]:
         yield "both runs are of the same model, by its fingerprint"
     conditions = {
         "precision": (one.environment.get("precision"), other.environment.get("precision")),
+        SIMILARITY: (one.model.get("similarity"), other.model.get("similarity")),
         "clipbench version": (one.clipbench_version, other.clipbench_version),
     }
     for name, (before, after) in conditions.items():

@@ -16,6 +16,8 @@ from clipbench.untrusted.reading import is_file, read_bytes
 
 IMAGE, TEXT = "image", "text"
 """The modalities whose items are a data set's images, and captions."""
+JOINT = "image+text"
+"""The modality of an image with a text, which are encoded as one."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LINK = "_to_"
 """Between the names of two modalities, in that of the array that pairs them."""

@@ -136,6 +136,16 @@ class JudgedItems(NamedTuple):
     images: Int64[np.ndarray, " n"]
     """Rows of the data set's images, ``NO_IMAGE`` where an item has none."""
 
+    @property
+    def has_text(self) -> Bool[np.ndarray, " n"]:
+        """A mask of the items with a text."""
+        return np.array([bool(text) for text in self.texts], bool)
+
+    @property
+    def has_both(self) -> Bool[np.ndarray, " n"]:
+        """A mask of the items with a text and an image."""
+        return self.has_text & (self.images != NO_IMAGE)
+
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "JudgedItems":
         """Return some items, in the order of ``rows``."""
         ids, texts = (tuple(part[row] for row in rows.tolist()) for part in (self.ids, self.texts))

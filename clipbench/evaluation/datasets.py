@@ -190,6 +190,16 @@ class Datasets:
         """Yield each request that cannot be measured, with the reason."""
         return ((request, error) for request, error in self._outcomes(requests) if error is not None)
 
+    def fitting(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
+        """Return the requests that the data fit, and why each optional one is left out; all where none would be left."""
+        unfit = [
+            (request, str(error))
+            for request, error in self.lacking(requests)
+            if request.is_optional and isinstance(error, MissingPart)
+        ]
+        left = [request for request in requests if all(request is not each for each, _ in unfit)]
+        return (left, {request.name: reason for request, reason in unfit}) if left else ([*requests], {})
+
     def problems(self, requests: Sequence[Request], needs: Sequence[Need]) -> list[str]:
         """Return a line for each data set that is malformed or not there, and not in ``needs``, with the tasks that ask for it."""
         known = {need.entry.name for need in needs}

@@ -20,7 +20,7 @@ from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.evaluation.datasets import check_data
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, published_names, with_published
-from clipbench.evaluation.task import Task
+from clipbench.evaluation.task import Task, evaluate
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.facts.variants import variants
 from clipbench.models.protocol import Embedder, Role, Vectors
@@ -189,7 +189,7 @@ class Inquiry:
     def _score(self, task: Task, embedder: Embedder) -> _Score:
         import pandas
 
-        evaluation = task.evaluate(self.dataset, embedder, self._rng("task"))
+        evaluation = evaluate(task, self.dataset, embedder, self._rng("task"))
         self._metric = self._metric or first_headline(evaluation.measures, lambda _: True)
         if self._metric not in evaluation.measures:
             raise UsageError(

@@ -28,7 +28,7 @@ from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task
 from clipbench.evaluation.published import Measured, published_average, slices_with_published, with_published
 from clipbench.evaluation.slices import Sliced, slices_of
-from clipbench.evaluation.task import Evaluation, Task
+from clipbench.evaluation.task import Evaluation, Task, evaluate
 from clipbench.models.protocol import COUNT_NAMES, Counts, Embedder, ModelInfo
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
@@ -72,7 +72,7 @@ def measure(
         load = time.monotonic() - start
         whole = dataset.whole()
         with explaining_missing(whole):
-            evaluation = task.evaluate(whole, embedder, generator(options.seed, request.task, dataset.id))
+            evaluation = evaluate(task, whole, embedder, generator(options.seed, request.task, dataset.id))
         record = with_numbers(replace(empty, dataset=dataset_record(dataset, digests)), evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
@@ -143,13 +143,16 @@ def empty_result(info: ModelInfo, options: RunOptions) -> Result:
     Raises:
         ClipbenchError: what the model says of itself cannot be recorded.
     """
+    model = {name: value for name, value in asdict(info).items() if name not in ("device", "precision")}
+    sides = {each: [f"as {role} '{how}'" for role, how in roles.items()] for each, roles in info.roles.items()}
+    model["notes"] = [*info.notes, *(f"{each} is encoded by its role: {', '.join(how)}" for each, how in sides.items())]
     result = Result(
         clipbench_version=__version__,
         created=now(),
         command=list(options.command),
         seed=options.seed,
         environment=environment_of(info),
-        model={name: value for name, value in asdict(info).items() if name not in ("device", "precision")},
+        model=model,
         evaluations=[],
     )
     check_record(result, f"what model {info.ref} says of itself")

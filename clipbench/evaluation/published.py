@@ -30,7 +30,15 @@ SAME = MappingProxyType(
 )
 """The same weights in transformers."""
 WINDOWS = MappingProxyType(
-    {"ViT-SO400M-14-SigLIP-384": 64, "ViT-SO400M-14-SigLIP": 16, "SigLIP": 64, "CLIPA": 32, "coca_": 76}
+    {
+        "ViT-SO400M-14-SigLIP-384": 64,
+        "ViT-SO400M-14-SigLIP": 16,
+        "SigLIP": 64,
+        "CLIPA": 32,
+        "coca_": 76,
+        "PE-Core-bigG": 72,
+        "PE-Core": 32,
+    }
 )
 """Text windows by what architectures are called, the first that fits; those of all others have 77 tokens."""
 

@@ -34,6 +34,7 @@ from clipbench.evaluation.targets import (
     finished_run,
     slug,
 )
+from clipbench.evaluation.task import OF_UNIT_VECTORS, suits
 from clipbench.files import alone_in, check_writable
 from clipbench.models.encoding.embedder import encode_together, load_embedder
 from clipbench.models.encoding.pipeline import KnownImage
@@ -108,6 +109,7 @@ class Session:
         targets.check_some(options.load)
         self.needs: list[Need] = []
         """Data sets of the catalogue that are not on this machine, after those were fetched that could be."""
+        self._left_out: dict[str, str] = {}
         if False in kinds:
             is_suites_own = data is None and not any("@" in tasks for tasks in options.tasks)
             self.needs = self.datasets.provide(
@@ -118,6 +120,7 @@ class Session:
                 progress=self.progress,
             )
             self.datasets.check(self._requests[False])
+            self._requests[False], self._left_out = self.datasets.fitting(self._requests[False])
 
     def _load(self, reference: str) -> Embedder:
         return load_embedder(
@@ -138,6 +141,8 @@ class Session:
         """
         if not any(target.brings_samples for target in self.targets.each):
             self.datasets.check_some(self._requests.get(False, []))
+        if self._left_out:
+            self.progress.left_out(self._left_out)
         for request, error in self.datasets.lacking(self._requests.get(False, [])):
             self.progress.unmeasurable(request.name, error, data=str(request.data))
         runs: list[Run] = []
@@ -213,7 +218,7 @@ class Session:
             created=now(),
             evaluations=[record for _, record in made],
             preflight=findings,
-            left_out=left_out,
+            left_out=self._left_out if embedder.dataset is None else left_out,
             towers=towers,
             average=average_of(
                 options.suite,
@@ -233,6 +238,9 @@ class Session:
         for request, stem in zip(requests, stems, strict=True):
             if request.may_be_left_out and task_class(request.task).needs_model:
                 left_out[request.task] = "needs the model itself"
+                continue
+            if request.is_optional and not suits(task_class(request.task), embedder):
+                left_out[request.task] = OF_UNIT_VECTORS
                 continue
             record = measure(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)
             if request.may_be_left_out and record.status == "unavailable":

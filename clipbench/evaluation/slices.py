@@ -16,7 +16,7 @@ from jaxtyping import Shaped
 
 from clipbench.data.dataset import Dataset
 from clipbench.errors import ClipbenchError
-from clipbench.evaluation.task import Evaluation, Task
+from clipbench.evaluation.task import Evaluation, Task, evaluate
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import GROUP_COLUMN, Metric, SlicesRecord, finite
@@ -140,7 +140,7 @@ class _Slicer:
     def _evaluate(self, dataset: Dataset, value: str) -> Evaluation:
         part = replace(dataset, is_slice=True)
         self.task.check(part)
-        return self.task.evaluate(part, self.embedder, self._rng(value, ""))
+        return evaluate(self.task, part, self.embedder, self._rng(value, ""))
 
     def _measured(self, measures: Mapping[str, Measure], samples: Samples, value: str) -> Part:
         part = {}

@@ -181,7 +181,7 @@ def _difference(
     if options.keep_arrays and any("arrays" in each.files and not each.has_all_rows for each in run.result.evaluations):
         return f"a sample of the arrays, made without {option('keep_arrays', True)}"
     left_out = run.result.left_out
-    requests = [each for each in requests if not (each.may_be_left_out and each.task in left_out)]
+    requests = [each for each in requests if not (each.is_optional and each.task in left_out)]
     if len(run.result.evaluations) != len(requests):
         return f"other tasks ({', '.join(record.name for record in run.result.evaluations)})"
     for request, record in zip(requests, run.result.evaluations, strict=True):

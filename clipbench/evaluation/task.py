@@ -1,16 +1,22 @@
 """Tasks: frozen dataclasses of parameters that ask for vectors and return rows, measures and curves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import numpy as np
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
-from clipbench.models.protocol import Embedder
+from clipbench.errors import Unavailable
+from clipbench.models.protocol import COSINE, Embedder
 from clipbench.results.record import Curve
-from clipbench.stats.measures import Measure
+from clipbench.stats.measures import Definition, Fixed, Measure, Within
+
+OF_UNIT_VECTORS = (
+    "is defined for vectors of length 1 alone, and this model ranks by the inner product (similarity = 'dot')"
+)
+INNER_PRODUCTS = "the model ranks by the inner product: what samples and figures call a cosine is one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +78,10 @@ class Task:
     """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
     captions, whatever the suite says, and of no others."""
 
+    takes_dot: ClassVar[bool] = False
+    """True where its scores are inner products of ``comparable`` vectors, so that it is defined for models whose vectors have
+    no length of 1; others are unavailable for these."""
+
     def check(self, dataset: Dataset) -> None:
         """Raise DataError where the data set lacks what ``evaluate`` needs: it is asked before a model is loaded."""
 
@@ -85,3 +95,39 @@ class Task:
         Several models of one command encode these on one decode.
         """
         return None
+
+
+def suits(task: type[Task], embedder: Embedder) -> bool:
+    """Return whether a task is defined for a model's way to compare vectors."""
+    return task.takes_dot or embedder.info.similarity == COSINE
+
+
+def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
+    """Return what a task answers, of a model that ranks by the inner product without what is in cosines or distances.
+
+    Raises:
+        Unavailable: the task is not defined for such a model.
+    """
+    if not suits(type(task), embedder):
+        raise Unavailable(f"{task.name} {OF_UNIT_VECTORS}")
+    if embedder.info.similarity == COSINE:
+        return task.evaluate(dataset, embedder, rng)
+    return _without_cosines(task.evaluate(dataset, embedder, rng))
+
+
+def _without_cosines(evaluation: Evaluation) -> Evaluation:
+    def defined(name: str, measure: Measure) -> Measure:
+        if isinstance(measure, Within):
+            return replace(measure, measure=defined(name, measure.measure))
+        unit = getattr(measure, "unit", "")
+        if unit not in ("cosine", "distance"):
+            return measure
+        meaning = {each.name: getattr(measure, each.name) for each in fields(Definition)}
+        return Fixed(value=None, reason=f"{name.rpartition('/')[2]} {OF_UNIT_VECTORS}", unit=unit, **meaning)
+
+    return replace(
+        evaluation,
+        measures={name: defined(name, each) for name, each in evaluation.measures.items()},
+        controls={name: defined(name, each) for name, each in evaluation.controls.items()},
+        notes=(*evaluation.notes, INNER_PRODUCTS),
+    )

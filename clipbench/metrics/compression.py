@@ -33,6 +33,12 @@ class Format(NamedTuple):
         return f"{self.kind}@{self.dim}"
 
     @property
+    def label(self) -> str:
+        """Its name in a column of a table, such as ``64 PCA, int8``."""
+        what = {"pca": "PCA", "pca_int8": "PCA, int8", "binary": "signs"}.get(self.kind, self.number)
+        return f"{self.dim:,} {what}"
+
+    @property
     def is_fitted(self) -> bool:
         """True where it stores principal components."""
         return self.kind in ("pca", "pca_int8")

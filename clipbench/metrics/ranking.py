@@ -164,7 +164,10 @@ def _best(
 
 
 def group_answers(
-    vectors: Vectors, groups: Int64[np.ndarray, " n"], asked: Int64[np.ndarray, " n_asked"] | None = None
+    vectors: Vectors,
+    groups: Int64[np.ndarray, " n"],
+    asked: Int64[np.ndarray, " n_asked"] | None = None,
+    as_queries: Vectors | None = None,
 ) -> tuple[Int64[np.ndarray, " n_queries"], Answers, Int64[np.ndarray, " n_queries"]]:
     """Return the results of each item as a query over all others; its positives are the others of its group.
 
@@ -175,6 +178,7 @@ def group_answers(
         vectors: unit vectors (``metrics.similarity.unit``); may be memory-mapped: they are not copied.
         groups: any numbers, equal for items of a group.
         asked: rows of the items that are queries, ascending, each over all others; None for all.
+        as_queries: their vectors where they ask, if those differ from ``vectors``, among which they search.
 
     Returns:
         The rows of the queries, ascending, their results, and how many others are in the group of each.
@@ -190,11 +194,13 @@ def group_answers(
     vectors = np.asarray(vectors)
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     rows = np.arange(len(vectors)) if asked is None else asked
-    queries = vectors if asked is None else vectors[asked]
+    asking = vectors if as_queries is None else np.asarray(as_queries)
+    queries = asking if asked is None else asking[asked]
     codes, n_positives = codes.astype(np.int32), sizes[codes[rows]] - 1
-    error = product_error(vectors, vectors)
+    error = product_error(asking, vectors)
     # Where all are asked, of two mirrored tiles one.
-    pairs = partial(tiles, len(rows), len(vectors), is_upper=asked is None)
+    is_mirrored = asked is None and as_queries is None
+    pairs = partial(tiles, len(rows), len(vectors), is_upper=is_mirrored)
     # The best positive is what comes first within the group; one that is no query looks for what is above infinity.
     nothing = np.where(n_positives > 0, -np.inf, np.inf).astype(np.float32)
     mates = Search(queries, vectors, nothing, np.full(len(rows), len(vectors)), error)
@@ -203,13 +209,13 @@ def group_answers(
         is_hidden = codes[rows[tile.rows], None] != codes[tile.columns]
         is_hidden[_itself(rows, tile)] = True
         if not is_hidden.all():
-            scan(mates, None if asked is not None or tile.is_diagonal else mates, tile, is_hidden)
+            scan(mates, mates if is_mirrored and not tile.is_diagonal else None, tile, is_hidden)
 
     in_threads(scan_mates, pairs())
     search = Search(queries, vectors, mates.first_score, mates.first, error, (codes[rows], codes))
 
     def scan_all(tile: Tile) -> None:
-        scan(search, None if asked is not None or tile.is_diagonal else search, tile, _itself(rows, tile))
+        scan(search, search if is_mirrored and not tile.is_diagonal else None, tile, _itself(rows, tile))
 
     in_threads(scan_all, pairs())
     kept = np.flatnonzero(n_positives)

@@ -1,4 +1,4 @@
-"""Unit vectors and the scores between them, in blocks, so that the whole matrix is never in memory.
+"""Vectors, at length 1 or not, and the scores between them, in blocks, so that the whole matrix is never in memory.
 
 Ties must be real: equal pairs of vectors have equal scores, whichever block, thread or kernel computed them. Floating
 sums depend on their order, so ``unit`` rounds components to multiples of 2**-26. A product of two is then a multiple of
@@ -48,16 +48,43 @@ def unit(vectors: Vectors, out: Vectors | None = None) -> Vectors:
         >>> unit(np.array([[3, 4]], np.float32))
         array([[0.6, 0.8]], dtype=float32)
     """
+    return _in_steps(vectors, _STEPS / _lengths(vectors), np.array(1 / _STEPS), out)
+
+
+def unscaled(vectors: Vectors, out: Vectors | None = None) -> Vectors:
+    """Return the vectors as long as they are, in multiples of 2**-26 of the power of 2 above the length of each.
+
+    So dot products are exact in float64, as those of ``unit`` are: all partial sums of two vectors are multiples of one
+    step, and less than 2**52 of them. A component changes by at most 2**-27 of that power; arguments and errors are those of ``unit``.
+
+    Example:
+        >>> unscaled(np.array([[3, 4], [0.1, 0]], np.float32))
+        array([[3. , 4. ],
+               [0.1, 0. ]], dtype=float32)
+    """
+    _, exponents = np.frexp(_lengths(vectors))
+    steps = np.ldexp(_STEPS, -exponents)
+    return _in_steps(vectors, steps, (1 / steps)[:, None], out)
+
+
+def _lengths(vectors: Vectors) -> Float64[np.ndarray, " n"]:
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
         raise VectorError(f"vector {bad[0]} has length {lengths[bad[0]]}: expected a finite one above 0")
+    return lengths
+
+
+def _in_steps(
+    vectors: Vectors, per_unit: Float64[np.ndarray, " n"], step: Float64[np.ndarray, "..."], out: Vectors | None
+) -> Vectors:
+    """Return the vectors times ``per_unit``, rounded to whole numbers, times ``step``, a power of 2."""
     vectors = np.asarray(vectors)  # a slice of a memmap costs more than one of an array
     out = np.empty(vectors.shape, np.float32) if out is None else out
     for rows in row_blocks(vectors):
-        steps = vectors[rows] * (_STEPS / lengths[rows])[:, None]
+        steps = vectors[rows] * per_unit[rows, None]
         np.rint(steps, out=steps)
-        steps *= 1 / _STEPS  # a power of 2: as exact as division, and faster
+        steps *= step[rows] if step.ndim else step  # as exact as division, and faster
         out[rows] = steps
     return out
 

@@ -1,5 +1,6 @@
 """Checkpoints by file name, by pattern (``runs/train/step-*``) and in the folders of training loops. Imports no torch."""
 
+import ast
 import glob
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from clipbench.untrusted.reading import (
     is_there,
     matching,
     read_bytes,
+    read_text,
     why_not_there,
 )
 from clipbench.untrusted.reading import read_json as read_any_json
@@ -31,14 +33,18 @@ PATH_PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
 CONFIG, WEIGHTS, TRAIN, OPTIMIZER = "config.json", "model.safetensors", "train.json", "optimiser.safetensors"
 
 CHECKPOINT_FORMS = (
-    "step-*/ (clipbench train), checkpoint-*/ (transformers), or *.pt and *.safetensors there or in checkpoints/"
+    "step-*/ (clipbench train), checkpoint-*/ (transformers), or *.pt, *.safetensors and sharded folders there or in"
+    " checkpoints/"
 )
+
+SHARDS, PARAMS = ".metadata", "params.txt"
+"""The list of tensors in a folder of torch.distributed.checkpoint, and the settings that open_clip writes for a training."""
 
 MOST_WILD_PARTS = 3
 """Parts of a pattern that may hold a ``*`` or ``?``: each lists every folder that the parts before it match."""
 
-LATEST = "epoch_latest.pt"
-"""The file that open_clip's --save-most-recent rewrites each epoch: it belongs to no one step, so it is left out."""
+LATEST = "epoch_latest"
+"""What open_clip's --save-most-recent rewrites each epoch: it belongs to no one step, so it is left out."""
 
 Signature = tuple[tuple[str, int, int], ...]
 
@@ -55,6 +61,47 @@ def step_in_name(path: Path) -> int | None:
     numbers = {word.lower(): int(number) for word, number in _STEP_IN_NAME.findall(path.name)}
     epoch = numbers.pop("epoch", None)
     return next(iter(numbers.values()), epoch)
+
+
+def is_sharded(path: Path) -> bool:
+    """Return whether a path is a folder of torch.distributed.checkpoint, as open_clip's ``--fsdp-checkpoint sharded`` writes it."""
+    return is_file(path / SHARDS)
+
+
+def is_open_clip_checkpoint(path: Path) -> bool:
+    """Return whether a path is named as a checkpoint file, or is a sharded one."""
+    return path.suffix.lower() in CHECKPOINT_SUFFIXES or is_sharded(path)
+
+
+def training_settings(checkpoint: Path) -> dict[str, object] | None:
+    """Return the settings by which open_clip trained a checkpoint, None where there is no ``params.txt`` of its training.
+
+    Raises:
+        ModelError: the file cannot be read, or names no model.
+    """
+    path = params_of(checkpoint)
+    if path is None:
+        return None
+    lines = read_text(path, ModelError, most=MOST_BYTES_OF_SETTINGS).splitlines()
+    settings = {name: _literal(value) for name, _, value in (line.partition(": ") for line in lines)}
+    if not isinstance(settings.get("model"), str):
+        raise ModelError(
+            f"{path} has no line 'model: ARCH': expected the settings that open_clip writes for a training"
+        )
+    return settings
+
+
+def params_of(checkpoint: Path) -> Path | None:
+    """Return the ``params.txt`` of the training that a checkpoint in ``NAME/checkpoints`` belongs to; None where there is none."""
+    folder = checkpoint.absolute().parent
+    return folder.parent / PARAMS if folder.name == "checkpoints" and is_file(folder.parent / PARAMS) else None
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
 
 
 def step_inside(content: Mapping[str, object]) -> int | None:
@@ -207,6 +254,6 @@ def _file_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:
     if is_file(folder / CONFIG):  # the weights belong to it: a Trainer's last model, beside its checkpoints
         return
     for path in matching(folder, "*"):
-        is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES and path.name != LATEST
-        if is_checkpoint and is_file(path) and not path.name.startswith("."):
+        is_checkpoint = is_sharded(path) or (path.suffix.lower() in CHECKPOINT_SUFFIXES and is_file(path))
+        if is_checkpoint and path.stem != LATEST and not path.name.startswith((".", "_")):
             yield TrainingCheckpoint(path, str(path))

@@ -32,16 +32,16 @@ def from_hub(load: Callable[[], T], wanted: HubRequest) -> T:
     """
     damaged: list[str] = []
     for _ in range(2):
+        failure: Exception | None = None
         try:
             found = cached_first(load, wanted)
-        except Exception:
-            damaged = remove_damaged(files_of(wanted.repository))
-            if not damaged:
-                raise
-        else:
-            damaged = remove_damaged(files_of(wanted.repository))
-            if not damaged:
-                return found
+        except Exception as error:  # noqa: BLE001  raised below, unless a damaged file may be its cause
+            failure = error
+        damaged = remove_damaged(files_of(wanted.repository))
+        if not damaged and failure is not None:
+            raise failure
+        if not damaged:
+            return found
     raise Unavailable(
         f"cannot get {wanted.what} from Hub repository {wanted.repository}: {', '.join(damaged)} arrived damaged twice: try"
         f" another network or mirror; {wanted.remedy}"

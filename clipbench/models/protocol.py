@@ -1,7 +1,7 @@
 """Base classes: a model gives raw vectors and the facts that scoring needs, an embedder gives tasks their vectors."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,7 +13,7 @@ from PIL import Image
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import NoTokenCounts, model_option
+from clipbench.errors import NoTokenCounts, UsageError, did_you_mean, model_option
 from clipbench.files import default_root
 from clipbench.models.fingerprint import Probes
 from clipbench.models.options import DEFAULT_BATCH_SIZE
@@ -30,6 +30,10 @@ def no_logit_scale() -> str:
         " vectors an array logit_scale, or torch_model(..., logit_scale=...); a model reference takes"
         f" {model_option(logit_scale='NUMBER')} where its files hold none"
     )
+
+
+COSINE, DOT = SIMILARITIES = ("cosine", "dot")
+"""Ways in which two vectors are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +66,37 @@ class ModelInfo:
     """Facts about how the model was loaded that a reader of the numbers should know."""
     step: int | None = None
     """Training step or epoch of a checkpoint, as far as it or its name says."""
+    roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Modalities whose vectors depend on the role: by role its prompt, or what else it changes. All others have one vector."""
+    is_joint: bool = False
+    """True if it encodes an image with a text as one item."""
+    similarity: str = "cosine"
+    """``cosine``; or ``dot``, for a model whose own ranking is by the inner product of raw vectors: none is brought to length 1."""
+
+    def __post_init__(self) -> None:
+        if self.similarity not in SIMILARITIES:
+            raise UsageError(
+                f"model {self.ref} says similarity = {self.similarity!r:.40}: expected {' or '.join(map(repr, SIMILARITIES))}"
+            )
 
 
 Role = Literal["query", "document"] | None
 """The side of a search that an item is on, for models that encode the two sides differently; None where there are no sides."""
+ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
+
+
+def as_role(name: str) -> Role:
+    """Return the role of a name; raise UsageError where there is none.
+
+    Example:
+        >>> as_role("query")
+        'query'
+    """
+    role = next((role for role in ROLES if role == name), None)
+    if role is None:
+        raise UsageError(f"no role '{name}': {did_you_mean(name, ROLES)}")
+    return role
+
 
 Preprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
 """From an image to the input of an image tower: float32 of shape (channels, height, width), or several arrays by name."""
@@ -154,7 +185,7 @@ class Model:
             modality: one of ``modalities``.
             inputs: texts; images, or what ``preprocess`` gives for them, stacked; items of other modalities as the data give
                 them. Any number of texts may be given at once.
-            role: the side of a search that the items are on.
+            role: the side of a search that the items are on; always None for a modality that is not in ``info.roles``.
         """
         raise NotImplementedError
 
@@ -179,6 +210,10 @@ class Model:
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a text, in order."""
         return self.encode(TEXT, list(texts))
+
+    def combine(self, vectors: Vectors) -> Float32[np.ndarray, " dim"] | None:
+        """Return the raw vector of a class by the raw ones of its prompts; None for their mean, which all classes then have."""
+        return None
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return how many tokens each text takes before any is cut off, start and end among them; raise NoTokenCounts
@@ -254,12 +289,16 @@ class Embedder:
         """
         raise NotImplementedError
 
+    def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
+        """Return the raw vector of each class by the raw ones of its prompts, where the model has a way of its own for it."""
+        return None
+
     def images(self, images: Sequence[ImageRef]) -> Vectors:
-        """Return the raw vector of each image, in order."""
+        """Return the raw vector of each image, in order, on no side of a search."""
         return self.encode(IMAGE, images)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
-        """Return the raw vector of each text, in order."""
+        """Return the raw vector of each text, in order, on no side of a search."""
         return self.encode(TEXT, texts)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:

@@ -16,10 +16,15 @@ from typing import NamedTuple, cast
 
 from clipbench import plugins
 from clipbench.errors import ModelError, Stray, UsageError, cause, did_you_mean, foreign, missing_package, option
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, holds_bundled_checkpoint
+from clipbench.models.checkpoints import (
+    CHECKPOINT_SUFFIXES,
+    holds_bundled_checkpoint,
+    is_open_clip_checkpoint,
+    params_of,
+)
 from clipbench.models.fingerprint import Probes, coarse_digest, digest, encode_probes
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Embedder, Model, ModelInfo
+from clipbench.models.protocol import COSINE, Embedder, Model, ModelInfo
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
@@ -31,7 +36,10 @@ FORMS = (
     ("hf-hub:ORG/REPO", "open_clip model on the Hugging Face Hub"),
     ("local-dir:FOLDER", "the same in a folder"),
     ("hf:ORG/REPO, hf:FOLDER", "transformers model: CLIP, SigLIP, SigLIP 2 and what else has both towers"),
-    ("FILE --arch ARCH", f"training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}) of an open_clip architecture"),
+    (
+        "FILE --arch ARCH",
+        f"open_clip training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}, sharded folder); with its params.txt no --arch",
+    ),
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
     ("st:ORG/REPO, st:FOLDER", "sentence-transformers model of images and texts"),
@@ -122,8 +130,8 @@ def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
             return resolve(alias.target, options)
     if holds_bundled_checkpoint(Path(reference)):
         return "bundled", reference
-    if Path(reference).suffix.lower() in CHECKPOINT_SUFFIXES:
-        if options.arch is None:
+    if is_open_clip_checkpoint(Path(reference)):
+        if options.arch is None and params_of(Path(reference)) is None:
             raise UsageError(
                 f"checkpoint {reference} needs its architecture: add {option('arch', 'ARCH')}, such as"
                 f" {option('arch', 'ViT-B-32')}"
@@ -167,7 +175,8 @@ def _with_reference(model: Model | Embedder, reference: str) -> Loaded:
     probes = None
     if isinstance(model, Model):
         probes = encode_probes(model.encode_images, model.encode_texts)
-        info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes)))
+        compared = () if info.similarity == COSINE else (info.similarity,)
+        info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes), *compared))
     named = copy.copy(model)
     object.__setattr__(named, "info", info)  # of a frozen dataclass too
     return Loaded(named, probes)

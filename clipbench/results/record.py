@@ -11,7 +11,8 @@ from typing import Any, Literal, Self
 
 from clipbench.untrusted.schema import MOST
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = "1.0"
+"""A new field makes the second number larger; a field that goes, or means something else, the first (docs/schema.md)."""
 
 GROUP_COLUMN = "group:"
 """Beginning of the sample columns that say which group of the data a sample is in."""
@@ -301,7 +302,7 @@ class TowerRecord:
 class Result:
     """All evaluations of one model in one run."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: str = SCHEMA_VERSION
     clipbench_version: str
     created: str
     """UTC, ISO 8601."""
@@ -313,7 +314,7 @@ class Result:
     preflight: list[CheckFinding] | None = None
     """Warnings and faults of the quick checks before the run; None where none were made."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Tasks of ``all`` that the model's own samples do not allow, with the reason of each."""
+    """Evaluations of ``all`` that the data do not allow, with the reason of each."""
     towers: Mapping[str, TowerRecord] = field(default_factory=dict)
     """Costs of each tower, by its modality, such as ``image``; empty where vectors were given."""
     average: AverageRecord | None = None

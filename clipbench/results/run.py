@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.files import is_inside, write_atomic
+from clipbench.plugins import leave_out
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
     SCHEMA_VERSION,
@@ -25,6 +26,7 @@ from clipbench.results.record import (
     Result,
     strict_json,
 )
+from clipbench.results.shown_samples import margin_units
 from clipbench.untrusted.limits import check_parquet, check_zip
 from clipbench.untrusted.reading import (
     MOST_BYTES,
@@ -37,9 +39,10 @@ from clipbench.untrusted.reading import (
     open_file,
     parse_json,
     read_text,
+    shown,
     why_not_there,
 )
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, fitted, unknown_fields
 
 if TYPE_CHECKING:
     import pandas
@@ -183,7 +186,8 @@ class Run:
         """Return the samples that the model got wrong, the worst first, at most ``n``; ``samples`` has all their columns.
 
         The second column says how far a sample is from success: ``cosine_margin``, the score of the right answer minus the
-        best wrong one, or of retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is no success.
+        best wrong one, or of retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is no success. Where both are
+        among the samples, it is ``margin``, and ``unit`` follows.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -201,9 +205,12 @@ class Run:
         texts = [name for name in names if name not in ("sample_id", "cluster")]
         words = [name for name in texts if name.rpartition("_")[2] != "image" and (failed[name] != "").any()]
         cosines = [name for name in ("right_cosine", "chosen_cosine") if name in failed]
-        is_rank = any(str(name).endswith("_cosine_margin") for name in table)
-        shown = failed[["sample_id", "margin", *words[:N_WORDS], *cosines]].reset_index(drop=True)
-        return shown.rename(columns={"margin": f"{'rank' if is_rank else 'cosine'}_margin"})
+        table = failed[["sample_id", "margin", *words[:N_WORDS], *cosines]].reset_index(drop=True)
+        units = margin_units(failed)
+        if len({*units}) > 1:
+            table.insert(2, "unit", units)
+            return table
+        return table.rename(columns={"margin": "_".join(filter(None, [*units[:1], "margin"]))})
 
     def plot(  # noqa: PLR0913  the options of the command, each by its name
         self,
@@ -499,17 +506,25 @@ def model_name(run: Run) -> str:
 
 def _result(data: object, file: Path) -> Result:
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if type(version) is not int:
+    if not isinstance(version, str) or not re.fullmatch(r"\d{1,4}\.\d{1,4}", version):
         raise ClipbenchError(
-            f"{file} has schema version {version}: it is no clipbench result; expected a folder that `clipbench run` finished"
+            f"{file} has schema version {shown(version)}: it is no clipbench result; expected a folder that `clipbench run`"
+            " finished"
         )
-    if version > SCHEMA_VERSION:
+    (major, minor), (own_major, own_minor) = (map(int, each.split(".")) for each in (version, SCHEMA_VERSION))
+    if major > own_major:
         raise ClipbenchError(
             f"{file} has schema version {version}, expected at most {SCHEMA_VERSION}: update clipbench to read it"
         )
     try:
         found = fitted(Result, data)
         fitted(ModelRecord, found.model, "model.")
+        unknown = list(islice(unknown_fields(Result, data), 4))
+        if unknown and (major, minor) <= (own_major, own_minor):
+            raise SchemaError(f"schema {version} has no field {unknown[0]}")
+        if unknown:
+            names = ", ".join([*unknown[:3], *(["..."] if unknown[3:] else [])])
+            leave_out(f"{file} is of schema {version}, and this clipbench reads {SCHEMA_VERSION}: left out {names}")
         for number, evaluation in enumerate(found.evaluations):
             for name, curve in evaluation.curves.items():
                 sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]

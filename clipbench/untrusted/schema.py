@@ -1,13 +1,14 @@
 """Dataclasses from JSON, checked against the types of their fields: an error names the place of what does not fit.
 
-A whole number stands for the same float, and unknown keys are passed over, as later versions may add some.
+A whole number stands for the same float, and unknown keys are passed over, as later versions may add some: ``unknown_fields``
+names them.
 """
 
 # msgspec and pydantic were tried in place of this. msgspec names the place of a metric as ``metrics[...]``, without its
 # name, and lets NaN and numbers beyond 64 bits through. pydantic names it, but says nothing of numbers inside ``Any``, so
 # half of this module would remain beside the translation of its messages, and it takes longer to import than a run to read.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -74,6 +75,30 @@ def fitting(kind: Any, value: object, place: str) -> Any:
     if is_dataclass(kind):
         return fitted(kind, value, f"{place}.")
     raise SchemaError(f"{place} is {shown(value)}, expected a {kind.__name__}")
+
+
+def unknown_fields(kind: Any, value: object, place: str = "") -> Iterator[str]:
+    """Yield the places of keys that no field of a dataclass has, in it and in those inside it.
+
+    Example:
+        >>> from clipbench.results.record import EvaluationRecord
+        >>> list(unknown_fields(EvaluationRecord, {"task": "a", "metrics": {"acc1": {"value": 0.5, "later": 1}}}))
+        ['metrics.acc1.later']
+    """
+    if is_dataclass(kind):
+        hints = _hints(kind)  # type: ignore[arg-type]
+        for key, each in value.items() if isinstance(value, dict) else ():
+            yield from unknown_fields(hints[key], each, f"{place}{key}.") if key in hints else (f"{place}{key}",)
+        return
+    parts = [part for part in get_args(kind) if part is not NoneType]
+    if get_origin(kind) in (Union, UnionType):
+        yield from unknown_fields(parts[0], value, place)
+    elif get_origin(kind) is Mapping and isinstance(value, dict):
+        for key, each in value.items():
+            yield from unknown_fields(parts[1], each, f"{place}{key}.")
+    elif get_origin(kind) in (list, Sequence) and isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from unknown_fields(parts[0], each, f"{place.removesuffix('.')}[{at}].")
 
 
 def _fitting_generic(origin: Any, parts: tuple[Any, ...], value: object, place: str) -> Any:

@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import Choices, chance_choices, choices, contrast_scores, truth_groups
-from clipbench.metrics.similarity import pair_scores, unit
-from clipbench.models.protocol import Embedder
+from clipbench.metrics.similarity import pair_scores
+from clipbench.models.encoding.store import comparable
+from clipbench.models.protocol import COSINE, Embedder
 from clipbench_tasks.tables import Column, Rows, Table, Vectors
 
 
@@ -21,6 +23,8 @@ class ItemVectors(NamedTuple):
     texts: Vectors
     row: Mapping[str, int]
     """Row in ``texts`` of each text."""
+    asking: Vectors
+    """Vectors of the texts as those that are compared with ``texts``: the same, but for inner products of a model with roles."""
 
     def of(self, texts: Iterable[str]) -> Vectors:
         """Return the vectors of some texts."""
@@ -28,25 +32,28 @@ class ItemVectors(NamedTuple):
 
     def cosines(self, left: Iterable[str], right: Iterable[str]) -> Float32[np.ndarray, " n"]:
         """Return the cosine of each text with that at the same place of the other list."""
-        return pair_scores(self.of(left), self.of(right))
+        return pair_scores(self.asking[[self.row[text] for text in left]], self.of(right))
 
 
 def vectors_of(
     dataset: Dataset, texts: Iterable[str], embedder: Embedder, of: Sequence[Contrast] | None = None
 ) -> ItemVectors:
-    """Return the unit vectors of a data set's images and of some texts, each encoded in one call.
+    """Return the unit vectors of a data set's images, which ask, and of some texts, which answer, each encoded in one call.
 
     Args:
         of: contrasts whose images are asked for; None for all images.
     """
     distinct = list(dict.fromkeys(texts))
     if of is None:
-        images = unit(embedder.images(dataset.images))
+        images = comparable(embedder.encode(IMAGE, dataset.images, "query"), embedder)
     else:
         rows = sorted({row for contrast in of for row in contrast.images})
         images = np.zeros((len(dataset), embedder.info.embed_dim), np.float32)
-        images[rows] = unit(embedder.images([dataset.images[row] for row in rows]))
-    return ItemVectors(images, unit(embedder.texts(distinct)), {text: row for row, text in enumerate(distinct)})
+        images[rows] = comparable(embedder.encode(IMAGE, [dataset.images[row] for row in rows], "query"), embedder)
+    of_texts = comparable(embedder.encode(TEXT, distinct, "document"), embedder)
+    has_sides = embedder.info.similarity != COSINE and TEXT in embedder.info.roles
+    asking = comparable(embedder.encode(TEXT, distinct, "query"), embedder) if has_sides else of_texts
+    return ItemVectors(images, of_texts, {text: row for row, text in enumerate(distinct)}, asking)
 
 
 def decide(

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
@@ -25,6 +26,7 @@ from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
 from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
+from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted, percent, shortest
 from clipbench.results.record import Curve, Metric
@@ -265,8 +267,8 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
     rows = _sampled(np.unique(dataset.caption_image), "images with their captions", rng, notes)
     captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
     owner = np.searchsorted(rows, dataset.caption_image[captions])
-    images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
-    texts = unit(embedder.texts([dataset.captions[row] for row in captions.tolist()]))
+    images = comparable_sides(IMAGE, [dataset.images[row] for row in rows.tolist()], embedder)
+    texts = comparable_sides(TEXT, [dataset.captions[row] for row in captions.tolist()], embedder)
     names, caption_names = (
         np.array(dataset.image_ids, object)[rows],
         np.array(dataset.caption_names(), object)[captions],
@@ -284,20 +286,20 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
             ids="image_retrieval:text:" + caption_names,
             images=rows[owner],
             clusters=names[owner],
-            stored=images,
-            queries=texts,
+            stored=images.document,
+            queries=texts.query,
             credit=by_caption,
-            chance=1 / len(images),
+            chance=1 / len(rows),
         ),
         Question(
             name="text_retrieval_recall@1",
             ids="text_retrieval:image:" + names,
             images=rows,
             clusters=names,
-            stored=texts,
-            queries=images,
+            stored=texts.document,
+            queries=images.query,
             credit=by_image,
-            chance=chance_recall_at_k(np.bincount(owner), len(texts), 1),
+            chance=chance_recall_at_k(np.bincount(owner), len(captions), 1),
         ),
     ]
 
@@ -319,7 +321,7 @@ def zero_shot(
         ids="class:" + names,
         images=rows,
         clusters=names,
-        stored=unit(embedder.images([dataset.images[row] for row in rows.tolist()])),
+        stored=unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query")),
         queries=prompted_classes(dataset, prompts, embedder),
         credit=credit,
         chance=1 / len(dataset.class_names),

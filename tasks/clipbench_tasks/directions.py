@@ -4,13 +4,14 @@ A gallery that is too large for all queries is searched by a random sample of th
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
 
 from clipbench.data.dataset import Dataset
 from clipbench.metrics.ranking import Answers, Ranks, cross_answers, group_answers
+from clipbench.models.encoding.store import Sides
 from clipbench.results.numbers import count
 from clipbench.stats.clusters import joined, sharing
 from clipbench_tasks.tables import Asked, Items, Rows, Vectors
@@ -24,6 +25,8 @@ DIRECTIONS = {
 """A direction as papers name it, and its queries."""
 Draw = Callable[[Sequence[str]], Rows]
 """Returns the rows of the queries that search, from the ids of all."""
+Found = TypeVar("Found")
+Find = Callable[..., tuple[Found, Found]]
 
 
 def drawn(ids: Sequence[str], at_most: int | None, rng: np.random.Generator) -> Rows:
@@ -93,12 +96,12 @@ class Direction(NamedTuple):
         return len(self.items.vectors) - (self.asked.left_out is not None)
 
 
-def directions_of(dataset: Dataset, images: Vectors, texts: Vectors | None, draw: Draw) -> Iterator[Direction]:
+def directions_of(dataset: Dataset, images: Sides, texts: Sides | None, draw: Draw) -> Iterator[Direction]:
     """Yield the directions that the data allow, each with the queries that are drawn for it.
 
     Args:
-        images: unit vectors.
-        texts: unit vectors of the captions, None for data without.
+        images: unit vectors on both sides of a search.
+        texts: those of the captions, None for data without.
         draw: takes the ids of a direction's queries.
     """
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
@@ -117,41 +120,43 @@ def searches_images(dataset: Dataset) -> bool:
     return bool(per_class.max(initial=0) > 1 and (per_class > 0).sum() > 1)
 
 
-def _across(dataset: Dataset, images: Vectors, texts: Vectors, draw: Draw) -> Iterator[Direction]:
+def _across(dataset: Dataset, images: Sides, texts: Sides, draw: Draw) -> Iterator[Direction]:
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
-    names, rows = np.array(dataset.image_ids, object), np.arange(len(images))
+    names, rows = np.array(dataset.image_ids, object), np.arange(len(dataset))
     caption_names = dataset.caption_names()
     of_texts, of_images = draw(caption_names), draw(dataset.image_ids)
-    is_sample = len(of_texts) < len(texts) or len(of_images) < len(images)
-    by_image, by_text = cross_answers(images, texts, owner, (of_images, of_texts) if is_sample else None)
+    is_sample = len(of_texts) < len(captions) or len(of_images) < len(rows)
+    by_image, by_text = by_sides(cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None)
     image_of = owner[of_texts]
     yield Direction(
         name="image_retrieval",
-        asked=Asked(_ids("image_retrieval:text", caption_names, of_texts), _rows(texts, of_texts), image_of),
-        items=Items(images, rows, _image_texts(dataset), rows),
+        asked=Asked(_ids("image_retrieval:text", caption_names, of_texts), _rows(texts.query, of_texts), image_of),
+        items=Items(images.document, rows, _image_texts(dataset), rows),
         images=image_of,
         clusters=names[image_of],
         answers=by_text,
         n_positives=np.ones(len(of_texts), np.int64),
-        n_all=len(texts),
+        n_all=len(captions),
         columns={"caption": captions[of_texts], "chosen_image": by_text.first},
     )
     yield Direction(
         name="text_retrieval",
-        asked=Asked(_ids("text_retrieval:image", dataset.image_ids, of_images), _rows(images, of_images), of_images),
-        items=Items(texts, owner, dataset.captions),
+        asked=Asked(
+            _ids("text_retrieval:image", dataset.image_ids, of_images), _rows(images.query, of_images), of_images
+        ),
+        items=Items(texts.document, owner, dataset.captions),
         images=of_images,
         clusters=names[of_images],
         answers=by_image,
-        n_positives=np.bincount(owner, minlength=len(images))[of_images],
-        n_all=len(images),
+        n_positives=np.bincount(owner, minlength=len(rows))[of_images],
+        n_all=len(rows),
         columns={"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]},
     )
 
 
-def _among_texts(dataset: Dataset, texts: Vectors, draw: Draw) -> Direction:
+def _among_texts(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     """Return the direction of captions that look for another of their image."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
@@ -161,8 +166,8 @@ def _among_texts(dataset: Dataset, texts: Vectors, draw: Draw) -> Direction:
     ids = _ids("text_text:text", dataset.caption_names(), queries)
     return Direction(
         name="text_text",
-        asked=Asked(ids, _rows(texts, queries), owner[queries], list(queries[:, None])),
-        items=Items(texts, owner, dataset.captions),
+        asked=Asked(ids, _rows(texts.query, queries), owner[queries], list(queries[:, None])),
+        items=Items(texts.document, owner, dataset.captions),
         images=owner[queries],
         clusters=clusters,
         answers=answers,
@@ -176,7 +181,7 @@ def _among_texts(dataset: Dataset, texts: Vectors, draw: Draw) -> Direction:
     )
 
 
-def _among_images(dataset: Dataset, images: Vectors, draw: Draw) -> Direction:
+def _among_images(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
     """Return the direction of images that look for another of their class."""
     assert dataset.labels is not None
     labels, names = dataset.labels, None if dataset.class_names is None else np.array(dataset.class_names, object)
@@ -187,11 +192,11 @@ def _among_images(dataset: Dataset, images: Vectors, draw: Draw) -> Direction:
         columns |= {"label": names[labels[queries]], "chosen_label": names[labels[answers.first]]}
     return Direction(
         name="image_image",
-        asked=Asked(ids, _rows(images, queries), labels[queries], list(queries[:, None])),
-        items=Items(images, labels, _image_texts(dataset), np.arange(len(images))),
+        asked=Asked(ids, _rows(images.query, queries), labels[queries], list(queries[:, None])),
+        items=Items(images.document, labels, _image_texts(dataset), np.arange(len(labels))),
         images=queries,
         # Two images that are each other's best right answer are found, or missed, together.
-        clusters=np.array(dataset.image_ids, object)[joined(queries, answers.right, len(images))[queries]],
+        clusters=np.array(dataset.image_ids, object)[joined(queries, answers.right, len(labels))[queries]],
         answers=answers,
         n_positives=n_positives,
         n_all=n_all,
@@ -199,12 +204,24 @@ def _among_images(dataset: Dataset, images: Vectors, draw: Draw) -> Direction:
     )
 
 
-def _group_answers(vectors: Vectors, groups: Rows, ids: Sequence[str], draw: Draw) -> tuple[Rows, Answers, Rows, int]:
+def _group_answers(vectors: Sides, groups: Rows, ids: Sequence[str], draw: Draw) -> tuple[Rows, Answers, Rows, int]:
     """Return the results of ``group_answers`` of the queries that are drawn, and the number that they are drawn from."""
     having = np.flatnonzero(np.bincount(groups)[groups] > 1)
     queries = having[draw([ids[row] for row in having.tolist()])]
-    found = group_answers(vectors, groups, queries if len(queries) < len(having) else None)
+    asked = queries if len(queries) < len(having) else None
+    found = group_answers(vectors.document, groups, asked, None if vectors.are_equal else vectors.query)
     return *found, len(having)
+
+
+def by_sides(find: Find[Found], images: Sides, texts: Sides, *given: Any) -> tuple[Found, Found]:
+    """Return what images find among texts, and texts among images, in one pass where the model has no roles.
+
+    Args:
+        find: ``cross_answers`` or ``cross_ranks``, with what it is given after the vectors.
+    """
+    if images.are_equal and texts.are_equal:
+        return find(images.query, texts.query, *given)
+    return find(images.query, texts.document, *given)[0], find(images.document, texts.query, *given)[1]
 
 
 def _image_texts(dataset: Dataset) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation, Task
@@ -101,7 +102,7 @@ class FewShot(Task):
         assert dataset.labels is not None
         training, test = _cut(dataset, rng)
         trained = np.unique(dataset.labels[training])
-        labels, images = np.searchsorted(trained, dataset.labels), unit(embedder.images(dataset.images))
+        labels, images = np.searchsorted(trained, dataset.labels), unit(embedder.encode(IMAGE, dataset.images, "query"))
         classes = prompted_classes(dataset, self.prompts, embedder)[trained]
         draws = Draws(labels, dataset.image_ids, (training, test), n=self.draws, rng=rng)
         per_class, true = np.bincount(labels[training]), labels[test]
@@ -196,13 +197,12 @@ def definitions(shots: Sequence[int]) -> dict[str, Definition]:
             is_headline=True,
         ),
     }
-    given = {str(k): (labels_a_class(k), f"{counted(k, 'labelled image')} of each class") for k in shots}
-    given[ALL] = ("all labels", "all training images")
+    given = {**{str(k): labels_a_class(k) for k in shots}, ALL: "all labels"}
     for method, (title, words) in METHODS.items():
-        for k, (labels, images) in given.items():
+        for k, labels in given.items():
             found[f"{method}_acc1@{k}"] = Definition(
                 f"{title} accuracy, {labels}",
-                f"Share of the test images named right by {words}, with {images}.",
+                f"Share of the test images named right by {words}.",
                 is_headline=k == ALL and method == "linear_probe",
             )
     return found

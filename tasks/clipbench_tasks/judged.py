@@ -1,7 +1,7 @@
 """Retrieval on data with judgements: where do the relevant documents of a query stand among all documents?
 
-Queries and documents are texts, images or both. The vector of one that is both is the mean of the two unit vectors, scaled
-to length 1. A document that was not judged counts as not relevant. Queries without a relevant document are left out and
+Queries and documents are texts, images or both. The vector of one that is both is that of the model's joint encoder, or without
+one the mean of the two unit vectors, scaled to length 1. A document that was not judged counts as not relevant. Queries without a relevant document are left out and
 counted, and a document that is the query itself (the same id, text and image) is no answer. Nor is a query's own image, if the query is an
 image and a text that says what to change in it: that is CIRR's rule (Liu et al., ICCV 2021). Results on data where it leaves something
 out are of a higher version of the task, so that those made without the rule do not compare with them, while all others do.
@@ -10,15 +10,17 @@ Captions are judgements of grade 1: the caption of an image that is the only rel
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
-from clipbench.errors import DataError
-from clipbench.evaluation.task import Evaluation
+from clipbench.errors import DataError, Unavailable
+from clipbench.evaluation.task import OF_UNIT_VECTORS, Evaluation
 from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
 from clipbench.metrics.relevance import (
     Levels,
@@ -33,7 +35,8 @@ from clipbench.metrics.relevance import (
     relevant_recall_at_k,
 )
 from clipbench.metrics.similarity import unit
-from clipbench.models.protocol import Embedder
+from clipbench.models.encoding.store import comparable
+from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
 from clipbench.results.numbers import counted
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import alike, n_equal_clusters
@@ -59,7 +62,20 @@ SCORING = (
 DIRECTION = "judged"
 FEW_CLUSTERS = 10
 """Clusters of one size below which a note says why intervals are wide."""
+BY_JOINT_ENCODER = " An image with a text has one vector, of the model's joint encoder."
+BY_MEAN = " An image with a text has the mean of their two unit vectors."
 CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
+
+
+class Parts(NamedTuple):
+    """Unit vectors of queries or documents with a text, of those with an image, and by a joint encoder of those with both.
+
+    With a joint encoder, those with both are in the last alone; without one, that is None.
+    """
+
+    texts: Vectors
+    images: Vectors
+    joint: Vectors | None
 
 
 class Search(NamedTuple):
@@ -70,12 +86,14 @@ class Search(NamedTuple):
     relevant: Relevant
     left_out: Sequence[Rows]
     """The rows of the documents that each query does not look for."""
-    parts: Sequence[tuple[Vectors, Vectors]]
-    """Parts of the queries, and of the documents: unit vectors of those with a text, and of those with an image."""
+    parts: Sequence[Parts]
+    """Vectors of the queries, and of the documents, by what they are made of."""
     vectors: Sequence[Vectors]
     """Unit vectors of the queries, and of the documents."""
     n_unjudged: int
     """Queries without a relevant document, which are left out."""
+    of_both: str = ""
+    """A sentence on the vectors of what is an image and a text; empty where nothing is."""
 
     @property
     def n_documents(self) -> Rows:
@@ -102,21 +120,39 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     """Return the queries that have a relevant document, what they search, and the vectors."""
     relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
     queries, documents = judgements.queries.take(asked), judgements.documents
-    nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
-    images = unit(embedder.images(dataset.images)) if len(dataset.images) else nothing
-    parts, vectors = [], []
-    for items in (queries, documents):
-        texts = [text for text in items.texts if text]
-        own = unit(embedder.texts(texts)) if texts else nothing, images[items.images[items.images != NO_IMAGE]]
-        parts.append(own)
-        vectors.append(item_vectors(items, *own))
+    parts = [_parts(dataset, items, embedder, role) for items, role in ((queries, ROLES[0]), (documents, ROLES[1]))]
+    vectors = [item_vectors(items, own) for items, own in zip((queries, documents), parts, strict=True)]
     left_out = themselves(queries, documents, relevant)
-    return Search(queries, documents, relevant, left_out, parts, vectors, len(judgements.queries.ids) - len(asked))
+    n_unjudged, of_both = len(judgements.queries.ids) - len(asked), ""
+    if queries.has_both.any() or documents.has_both.any():
+        if embedder.info.similarity != COSINE and not embedder.info.is_joint:
+            raise Unavailable(f"a mean of an image and a text {OF_UNIT_VECTORS}")
+        of_both = BY_JOINT_ENCODER if embedder.info.is_joint else BY_MEAN
+    return Search(queries, documents, relevant, left_out, parts, vectors, n_unjudged, of_both)
+
+
+def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
+    """Return the vectors of queries or documents; their images are encoded in the order of the data."""
+    is_joint, has_both = embedder.info.is_joint, items.has_both
+    texts = [text for text, both in zip(items.texts, has_both, strict=True) if text and not (both and is_joint)]
+    rows = items.images[(items.images != NO_IMAGE) & ~(has_both & is_joint)]
+    distinct, place = np.unique(rows, return_inverse=True)
+    pairs = [
+        (dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(has_both).tolist() if is_joint
+    ]
+    nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
+    return Parts(
+        comparable(embedder.encode(TEXT, texts, role), embedder) if texts else nothing,
+        comparable(embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], role), embedder)[place]
+        if len(rows)
+        else nothing,
+        (comparable(embedder.encode(JOINT, pairs, role), embedder) if pairs else nothing) if is_joint else None,
+    )
 
 
 def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     """Return a row for each query."""
-    queries, documents, relevant, left_out, _, (of_queries, of_documents), n_unjudged = search
+    queries, documents, relevant, left_out, _, (of_queries, of_documents), n_unjudged, _ = search
     levels, answers = judged_answers(of_queries, of_documents, relevant, without=left_out)
     ids = [f"query:{id}" for id in queries.ids]
     pairs = relevant.query * len(documents.ids) + relevant.document
@@ -125,10 +161,13 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
         return np.isin(query * len(documents.ids) + document, pairs)
 
     samples = _table(search, levels, answers, ids, ks)
+    table = {
+        name: replace(each, description=f"{each.description}{search.of_both}") for name, each in definitions(ks).items()
+    }
     return Evaluation(
         samples=samples,
-        measures=_measures(relevant, search.n_documents, ks),
-        controls=define({f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}, definitions(ks)),
+        measures=define(_measures(relevant, search.n_documents, ks), table),
+        controls=define({f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}, table),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=neighbours_of_answers(
             Asked(ids, of_queries, np.arange(len(ids)), left_out),
@@ -142,14 +181,18 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     )
 
 
-def item_vectors(items: JudgedItems, of_texts: Vectors, of_images: Vectors) -> Vectors:
-    """Return the unit vector of each query or document: of its text or image, or of the mean of both unit vectors."""
-    has_text, has_image = np.array([bool(text) for text in items.texts]), items.images != NO_IMAGE
-    vectors = np.zeros((len(items.ids), of_texts.shape[1]), np.float32)
-    vectors[has_text] = of_texts
-    vectors[has_image] += of_images
-    has_both = has_text & has_image
-    vectors[has_both] = unit(vectors[has_both])
+def item_vectors(items: JudgedItems, parts: Parts) -> Vectors:
+    """Return the unit vector of each query or document: of its text, its image, or both by the joint encoder, or without one of
+    the mean of both unit vectors."""
+    has_text, has_image, has_both = items.has_text, items.images != NO_IMAGE, items.has_both
+    vectors = np.zeros((len(items.ids), parts.texts.shape[1]), np.float32)
+    if parts.joint is not None:
+        vectors[has_both] = parts.joint
+        has_text, has_image = has_text & ~has_both, has_image & ~has_both
+    vectors[has_text] = parts.texts
+    vectors[has_image] += parts.images
+    if parts.joint is None:
+        vectors[has_both] = unit(vectors[has_both])
     return vectors
 
 
@@ -233,7 +276,7 @@ def _measures(relevant: Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dic
             few = "there is only 1 document" if n == 1 else f"too few of the {n:,} documents are wrong"
             reason = f"every query scores 1, whatever the model: {few}"
             measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
-    return define(measures, definitions(ks))
+    return measures
 
 
 def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
@@ -301,7 +344,7 @@ def _notes(
     if n_itself:
         yield f"the query itself is left out of the search of {counted(n_itself, 'query', 'queries')}"
     if n_images:
-        n_both = sum(bool(text) and image != NO_IMAGE for text, image in _contents(queries))
+        n_both = int(queries.has_both.sum())
         of_both = f"{n_images:,} of {counted(n_both, 'query', 'queries')} of an image and a text"
         yield f"the own image is left out of the search of {of_both}"
     n, n_queries = n_equal_clusters(clusters), len(clusters)

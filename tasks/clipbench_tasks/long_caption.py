@@ -23,16 +23,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clipbench.data import Dataset
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import NoTokenCounts, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.similarity import unit
+from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import significant
 from clipbench.results.record import Metric
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
+from clipbench_tasks.directions import by_sides
 from clipbench_tasks.position_probe import Count, probe
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.tables import Rows, Table, at_rows, curve_of_means, stacked
@@ -63,6 +65,7 @@ class LongCaption(Task):
 
     name = "long-caption"
     version = 1
+    takes_dot = True
     data_form = "long-captions"
     summary = "recall on long captions against the tokens kept, effective length, position of a fact"
     needs_model = True
@@ -142,13 +145,13 @@ def _tokens_kept(
     end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
     lengths = [*sorted({n for n in tokens if n < end}), end]
     columns: dict[str, np.ndarray] = {}
-    images = unit(embedder.images(gallery.images))
+    images = comparable_sides(IMAGE, gallery.images, embedder)
     owner, n_empty = gallery.caption_image, 0
     assert owner is not None
     for n in lengths:
         texts = prefixes.texts if n == end else prefixes.fitting(n)
         n_empty = max(n_empty, texts.count(""))
-        by_image, by_text = cross_ranks(images, unit(embedder.texts(texts)), owner)
+        by_image, by_text = by_sides(cross_ranks, images, comparable_sides(TEXT, texts, embedder), owner)
         columns[f"{TO_IMAGE}/recall@1/{n}_tokens"] = recall_at_k(by_text, 1)
         columns[f"{TO_TEXT}/recall@1/{n}_tokens"] = recall_at_k(by_image, 1)
     curves = {

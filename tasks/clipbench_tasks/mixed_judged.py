@@ -2,7 +2,8 @@
 
 All that ``retrieval`` measures on such data, once more with each modality centred, and how often a text comes first where a
 text looks for images alone. The means are those of the images and of the texts of the documents; a document that is both is
-the mean of its two centred vectors.
+the mean of its two centred vectors. Where a joint encoder makes one vector of both, these are a modality of their own; one that
+no document is of has the mean of the queries.
 """
 
 from collections.abc import Iterator, Mapping
@@ -81,12 +82,11 @@ def _kinds(items: JudgedItems) -> Rows:
 def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterator[tuple[str, Column]]:
     """Yield the preferences of each query, and each metric with each modality centred, where that is possible."""
     yield from _preferences("", search, kinds, *search.vectors)
-    texts, images = search.parts[1]
-    maps = correction_maps(images, texts, kind="centring")
+    of_queries, of_documents = search.parts
     try:
         queries, documents = (
-            judged.item_vectors(items, maps.text(texts), maps.image(images))
-            for items, (texts, images) in zip((search.queries, search.documents), search.parts, strict=True)
+            judged.item_vectors(items, _centred_parts(parts, of_queries, of_documents))
+            for items, parts in zip((search.queries, search.documents), search.parts, strict=True)
         )
     except VectorError:
         return
@@ -94,6 +94,23 @@ def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterato
     levels, answers = judged_answers(queries, documents, search.relevant, without=search.left_out)
     for name, values in judged.values(levels, search.relevant, answers.ranks, ks).items():
         yield f"{CENTRED}/{name}", values
+
+
+def _centred_parts(parts: judged.Parts, of_queries: judged.Parts, of_documents: judged.Parts) -> judged.Parts:
+    """Return each modality centred."""
+    texts = _centred(parts.texts, of_queries.texts, of_documents.texts)
+    images = _centred(parts.images, of_queries.images, of_documents.images)
+    if parts.joint is None or of_queries.joint is None or of_documents.joint is None:
+        return judged.Parts(texts, images, None)
+    return judged.Parts(texts, images, _centred(parts.joint, of_queries.joint, of_documents.joint))
+
+
+def _centred(vectors: Vectors, of_queries: Vectors, of_documents: Vectors) -> Vectors:
+    """Return vectors of one modality less the mean of the documents', or without any of the queries', at unit length."""
+    if not len(vectors):
+        return vectors
+    fitted = of_documents if len(of_documents) else of_queries
+    return correction_maps(fitted, fitted, kind="centring").text(vectors)
 
 
 def _preferences(

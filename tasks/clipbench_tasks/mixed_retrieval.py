@@ -1,7 +1,7 @@
 """Mixed retrieval: in a corpus of images and texts, does a caption find the right document, whichever of the two it is?
 
-Each image is a document: as the image itself, as its first caption, or as both, which is the mean of the two unit vectors,
-scaled to length 1. Its other captions are the queries, so that no query is a document. The share of documents that are texts
+Each image is a document: as the image itself, as its first caption, or as both: the vector of the model's joint encoder, or
+without one the mean of the two unit vectors, scaled to length 1. Its other captions are the queries, so that no query is a document. The share of documents that are texts
 goes from none to all; in one more corpus, a third each are texts, images and both, as in MixBench. Which are which is drawn
 once: a document that is a text at one share is one at all larger shares.
 
@@ -17,12 +17,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE as IMAGES
+from clipbench.data.modalities import JOINT
+from clipbench.data.modalities import TEXT as TEXTS
 from clipbench.errors import MissingPart, UsageError, VectorError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import Answers, Ranks, expected_rank
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.metrics.shift import correction_maps
 from clipbench.metrics.similarity import score_blocks, unit
+from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted, shortest
 from clipbench.results.record import Curve
@@ -127,15 +131,23 @@ class MixedRetrieval(Task):
             return mixed_judged.evaluation(dataset, dataset.judgements, embedder, self.ks, definitions(self.ks))
         assert dataset.captions is not None
         documents = documents_of(dataset)
-        captions = unit(embedder.texts(dataset.captions))
-        images = unit(embedder.images([dataset.images[row] for row in documents.images.tolist()]))
-        queries, texts = captions[documents.queries], captions[documents.texts]
+        captions = comparable_sides(TEXTS, dataset.captions, embedder)
+        queries, texts = captions.query[documents.queries], captions.document[documents.texts]
+        shown = [dataset.images[row] for row in documents.images.tolist()]
+        images = unit(embedder.encode(IMAGES, shown, "document"))
+        joint = None
+        if embedder.info.is_joint:
+            pairs = [(image, dataset.captions[row]) for image, row in zip(shown, documents.texts, strict=True)]
+            joint = unit(embedder.encode(JOINT, pairs, "document"))
         corpora = list(corpora_of(len(images), sorted(self.shares), rng))
-        found = searched(queries, images, texts, corpora, documents.right)
+        found = searched(queries, images, texts, corpora, documents.right, joint)
         notes = list(_notes(documents))
         try:
             maps = correction_maps(images, texts, kind="centring")
-            centred = searched(maps.text(queries), maps.image(images), maps.text(texts), corpora, documents.right)
+            if joint is not None:
+                joint = correction_maps(joint, joint, kind="centring").image(joint)
+            moved = maps.text(queries), maps.image(images), maps.text(texts)
+            centred = searched(*moved, corpora, documents.right, joint)
             found |= {f"{name}/{CENTRED}": each for name, each in centred.items()}
         except VectorError:
             notes.append(ZERO)
@@ -196,10 +208,19 @@ def corpora_of(n: int, shares: Sequence[float], rng: np.random.Generator) -> Ite
 
 
 def searched(
-    queries: Vectors, images: Vectors, texts: Vectors, corpora: Sequence[Corpus], right: Rows
+    queries: Vectors,
+    images: Vectors,
+    texts: Vectors,
+    corpora: Sequence[Corpus],
+    right: Rows,
+    joint: Vectors | None = None,
 ) -> dict[str, Found]:
-    """Return what is found in each corpus, from three products of queries and documents for all of them."""
-    total = images + texts
+    """Return what is found in each corpus, from three products of queries and documents for all of them.
+
+    Args:
+        joint: of each image with its text; None where that is the mean of the two.
+    """
+    total = images + texts if joint is None else joint
     has_direction = np.abs(total).max(axis=1, keepdims=True) > 0
     both = unit(np.where(has_direction, total, images))  # a mean without a direction, of opposite vectors, is the image
     parts: dict[str, list[tuple[np.ndarray, ...]]] = {corpus.name: [] for corpus in corpora}

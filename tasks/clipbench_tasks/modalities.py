@@ -23,10 +23,11 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.geometry import cone, gap_noise, pair_geometry
 from clipbench.metrics.probes import separability
 from clipbench.metrics.ranking import Answers, chance_recall_at_k, cross_answers, recall_at_k
-from clipbench.models.encoding.store import unit_vectors
+from clipbench.models.encoding.store import Sides, comparable, comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.seeding import generator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench_tasks.directions import by_sides
 from clipbench_tasks.tables import (
     Rows,
     Table,
@@ -141,7 +142,11 @@ class ModalitiesTask(Task):
         """Return a row an item and a row a query. Needs modalities, with the pairs of two of them at least."""
         data = dataset.modalities
         assert data is not None
-        vectors = {name: unit_vectors(embedder.encode(name, items), embedder) for name, items in data.items.items()}
+        vectors = {name: comparable(embedder.encode(name, items), embedder) for name, items in data.items.items()}
+        sides = {
+            name: comparable_sides(name, data.items[name], embedder) if name in embedder.info.roles else Sides(own, own)
+            for name, own in vectors.items()
+        }
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
         tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
         for name, own in vectors.items():
@@ -156,7 +161,7 @@ class ModalitiesTask(Task):
                 continue
             if len(pair.targets) > self.separability_sample:
                 notes.append(f"{pair.name}: separability on a seeded sample of {self.separability_sample:,} pairs")
-            for query in _queries(pair, vectors):
+            for query in _queries(pair, sides):
                 table, measured, ties = _recall(query, data)
                 if query.source == pair.target:
                     of_pair, geometry = self._geometry(pair, vectors, generator(seed, pair.name))
@@ -237,11 +242,11 @@ def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
     }
 
 
-def _queries(pair: Pair, vectors: Mapping[str, Vectors]) -> tuple[Query, Query]:
+def _queries(pair: Pair, sides: Mapping[str, Sides]) -> tuple[Query, Query]:
     """Return both directions of a pair: items of the target first."""
-    x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.sources]
-    by_target, by_source = cross_answers(x, y, pair.owners)
-    several, one = np.bincount(pair.owners), np.ones(len(y), np.int64)
+    x, y = sides[pair.target].take(pair.targets), sides[pair.source].take(pair.sources)
+    by_target, by_source = by_sides(cross_answers, x, y, pair.owners)
+    several, one = np.bincount(pair.owners), np.ones(len(pair.sources), np.int64)
     return (
         Query(pair.target, pair.source, pair.targets, pair.sources, by_target, several),
         Query(pair.source, pair.target, pair.sources, pair.targets, by_source, one),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
@@ -145,8 +146,8 @@ class OperatingPoints(Task):
             notes.append(f"pairs of a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} images")
         rows = sampled(rows, SAMPLED_IMAGES, rng)
         captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
-        images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))
-        texts = unit(embedder.texts([dataset.captions[row] for row in captions.tolist()]))
+        images = unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query"))
+        texts = unit(embedder.encode(TEXT, [dataset.captions[row] for row in captions.tolist()], "document"))
         owner = np.searchsorted(rows, dataset.caption_image[captions])
         n_false = len(captions) * (len(rows) - 1)
         notes.append(
@@ -159,7 +160,9 @@ class OperatingPoints(Task):
         """Return the answers to all images, and the rows of the images."""
         assert dataset.labels is not None
         classes = prompted_classes(dataset, self.prompts, embedder)
-        scores = class_scores(unit(embedder.images(dataset.images)), classes, dataset.labels, logit_scale=None)
+        scores = class_scores(
+            unit(embedder.encode(IMAGE, dataset.images, "query")), classes, dataset.labels, logit_scale=None
+        )
         others = scores.own.astype(np.float64) - scores.margin  # the highest cosine with another class
         credit = top_k_credit(scores.better, scores.tied)
         return judged_answers(scores.top.astype(np.float64), others, credit), np.arange(len(dataset))

@@ -23,10 +23,11 @@ from jaxtyping import Float32
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import chance_recall_at_k, expected_rank, recall_at_k
-from clipbench.models.encoding.store import unit_vectors
+from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.estimators import Estimator
@@ -47,6 +48,7 @@ class Retrieval(Task):
 
     name = "retrieval"
     version = 1
+    takes_dot = True
     summary = "recall@k and median rank: text to image, image to text, image to image, text to text; nDCG and MRR on judged data"
     question = "Does a caption find its image among all images, and an image its captions among all captions?"
     scoring = "R@k is the share of queries with a right answer among the first k; a tie scores what a coin flip would."
@@ -82,13 +84,15 @@ class Retrieval(Task):
             judgements, notes = judged.sampled(dataset.judgements, draw)
             found = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
             return replace(found, notes=(*notes, *found.notes))
-        images = unit_vectors(embedder.images(dataset.images), embedder)
-        texts = None if dataset.captions is None else unit_vectors(embedder.texts(dataset.captions), embedder)
+        images = comparable_sides(IMAGE, dataset.images, embedder)
+        texts = None if dataset.captions is None else comparable_sides(TEXT, dataset.captions, embedder)
         directions = list(directions_of(dataset, images, texts, draw))
         found = joined([_evaluation(direction, self.ks) for direction in directions])
         return replace(
             found,
-            arrays={} if texts is None else {"similarity": _shown_similarity(dataset, images, texts, rng)},
+            arrays={}
+            if texts is None
+            else {"similarity": _shown_similarity(dataset, images.document, texts.query, rng)},
             notes=sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
         )
 

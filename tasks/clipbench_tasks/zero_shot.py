@@ -15,12 +15,12 @@ from jaxtyping import Float32
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability, top_k_credit
-from clipbench.metrics.similarity import unit
-from clipbench.models.encoding.store import unit_vectors
-from clipbench.models.protocol import Embedder, no_logit_scale
+from clipbench.models.encoding.store import comparable
+from clipbench.models.protocol import Embedder, Role, no_logit_scale
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
@@ -78,6 +78,7 @@ class ZeroShot(Task):
 
     name = "zero-shot"
     version = 1
+    takes_dot = True
     data_form = "classes"
     summary = "classification by the nearest class prompt: acc1, acc5, recall by class, macro F1, calibration"
     question = "Is the class whose prompt, such as “a photo of a dog”, is nearest to an image the true one?"
@@ -113,8 +114,8 @@ class ZeroShot(Task):
         prompts = self.prompts or prompts_of(dataset)
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
-        classes = class_vectors(by_prompt)
-        images = unit_vectors(embedder.images(dataset.images), embedder)
+        classes = class_vectors(by_prompt, embedder)
+        images = comparable(embedder.encode(IMAGE, dataset.images, "query"), embedder)
         notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
         if dataset.multilabels is not None:
             return _multilabel(dataset, images, classes, notes)
@@ -122,18 +123,19 @@ class ZeroShot(Task):
         if dataset.is_slice or prompts.templates is None or len(prompts.templates) < 2:
             return evaluation
         assert dataset.labels is not None
-        by_template = np.stack([unit(rows) for rows in by_prompt], axis=1)
+        by_template = np.stack([comparable(rows, embedder) for rows in by_prompt], axis=1)
         return _with_templates(evaluation, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
 
 
-def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder) -> list[Vectors]:
+def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder, role: Role = "document") -> list[Vectors]:
     """Return the raw vectors of each class's prompts, encoded in one call."""
-    vectors = embedder.texts([text for prompts in texts for text in prompts])
+    vectors = embedder.encode(TEXT, [text for prompts in texts for text in prompts], role)
     return np.split(vectors, np.cumsum([len(prompts) for prompts in texts])[:-1])
 
 
-def class_vectors(by_prompt: Sequence[Vectors], *, of_raw: bool = False) -> Vectors:
-    """Return each class's unit vector: the mean of its prompts' unit vectors, at unit length again.
+def class_vectors(by_prompt: Sequence[Vectors], embedder: Embedder, *, of_raw: bool = False) -> Vectors:
+    """Return each class's unit vector: the mean of its prompts' unit vectors, at unit length again; of a model that ranks by
+    the inner product their mean as they are, and of one with a way of its own (``Embedder.combine``) what that gives.
 
     Source: Radford et al. 2021, and the notebook that came with it.
 
@@ -143,18 +145,24 @@ def class_vectors(by_prompt: Sequence[Vectors], *, of_raw: bool = False) -> Vect
             2025). With one prompt a class there is no difference.
 
     Example:
+        >>> from clipbench import vectors
         >>> prompts = [np.array([[9, 0], [0, 1]], np.float32)]
-        >>> class_vectors(prompts).round(3), class_vectors(prompts, of_raw=True).round(3)
+        >>> given = vectors(images=np.eye(2), texts=np.eye(2))
+        >>> class_vectors(prompts, given).round(3), class_vectors(prompts, given, of_raw=True).round(3)
         (array([[0.707, 0.707]], dtype=float32), array([[0.994, 0.11 ]], dtype=float32))
     """
-    parts = by_prompt if of_raw else [unit(rows) for rows in by_prompt]
-    return unit(np.stack([rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in parts]))
+    combined = embedder.combine(by_prompt)
+    if combined is None:
+        parts = by_prompt if of_raw else [comparable(rows, embedder) for rows in by_prompt]
+        combined = np.stack([rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in parts])
+    return comparable(combined, embedder)
 
 
-def prompted_classes(dataset: Dataset, prompts: Prompts | None, embedder: Embedder) -> Vectors:
+def prompted_classes(dataset: Dataset, prompts: Prompts | None, embedder: Embedder, role: Role = "document") -> Vectors:
     """Return the unit vectors of a data set's classes, by some prompts, or else those of its own."""
     assert dataset.class_names is not None
-    return class_vectors(prompt_vectors((prompts or prompts_of(dataset)).render(dataset.class_names), embedder))
+    by_prompt = prompt_vectors((prompts or prompts_of(dataset)).render(dataset.class_names), embedder, role)
+    return class_vectors(by_prompt, embedder)
 
 
 SHARED = ("sample_id", "image")

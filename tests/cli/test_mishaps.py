@@ -165,6 +165,14 @@ def test_a_termination_is_an_interruption(world: Path, run: Call) -> None:
     shutil.rmtree(world / "cache/store")
 
 
+def test_a_signal_amid_an_import_waits_for_its_end(world: Path, call: Call) -> None:
+    first = "import pathlib, signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\n"
+    (world / "slow.py").write_text(f"{first}pathlib.Path('whole').touch()\ndef model(): time.sleep(9)\n")
+    done = call("run", "--model", "python:slow:model", "--tasks", "retrieval@data.csv", "--out", "out")
+    assert done.status == 130 and done.err.splitlines()[-1].startswith("clipbench: interrupted")
+    assert (world / "whole").exists()
+
+
 def test_a_run_that_lacks_its_report_gets_it_by_the_same_command(world: Path, run: Call) -> None:
     assert run("toy").status == 0
     (world / "out/report.html").unlink()

@@ -141,8 +141,27 @@ def test_all_tasks_on_vectors_are_those_that_the_vectors_allow(
     assert done.status == 0, done.err
     assert [record["task"] for record in json.loads((world / "out/result.json").read_text())["evaluations"]] == measured
     (line,) = [line for line in done.err.splitlines() if line.startswith("note: ")]
-    assert line.startswith("note: unavailable for these vectors, so not in all: ")
+    assert line.startswith("note: left out: ")
     assert reason in line and "composition, text-in-image, long-caption (needs the model itself)" in line
+
+
+@pytest.mark.parametrize(
+    ("tasks", "status", "by_name"),
+    [("all", 0, set()), ("all,modality-gap", 3, {"modality-gap"})],
+)
+def test_of_all_those_tasks_are_left_out_that_given_data_do_not_allow(
+    world: Path, run: Call, tasks: str, status: int, by_name: set[str]
+) -> None:
+    done = run("--tasks", tasks, "--data", "images", "--out", "out")
+    assert done.status == status, done.err
+    result = json.loads((world / "out/result.json").read_text())
+    assert {record["task"] for record in result["evaluations"]} == {
+        "zero-shot",
+        "retrieval",
+        "text-in-image",
+        *by_name,
+    }
+    assert "long-caption (the task needs captions, and data set " in done.err.splitlines()[0]
 
 
 def write_vectors(path: Path, *names: str, seed: int = 0) -> None:

@@ -27,3 +27,22 @@ def test_subsets_have_their_titles_and_a_group_is_called_worst_only_if_tests_tel
     assert "lowest sw 48.0 %" in lines(de=50.0, sw=48.0)
     assert "worst sw 8.0 %" in lines(de=50.0, sw=8.0, fr=60.0)
     assert "lowest sw 8.0 %" in lines(de=50.0, sw=8.0, fr=10.0)
+
+
+def test_formats_of_vectors_are_a_table_by_bytes_and_what_has_no_value_says_why() -> None:
+    half, change = Metric(value=0.5, low=0.4, high=0.6, n=90), Metric(value=-0.01, unit="difference")
+    metrics = {
+        "acc1_smallest": Metric(value=64.0, n=90, unit="bytes", reason="64 bytes are safe"),
+        "acc1": half,
+        **{f"{name}/acc1": half for name in ("binary@64", "int8@64")},
+        "pca@16/acc1": Metric(value=None, reason="too few vectors"),
+        **{f"{name}/acc1_change": change for name in ("binary@64", "int8@64")},
+    }
+    lines = evaluation_lines(record_of(metrics=metrics, subsets={"int8@64": "All 64 dimensions as int8"}))
+    assert [line.split()[:6] for line in lines[3:7]] == [
+        ["float32", "256", "50.0", "[40.0,", "60.0]", "–"],
+        ["64", "int8", "64", "50.0", "[40.0,", "60.0]"],
+        ["16", "PCA", "64", "–", "–"],
+        ["64", "signs", "8", "50.0", "[40.0,", "60.0]"],
+    ]
+    assert lines[7:] == ["  64 bytes are safe", "", "  undefined: pca@16/acc1: too few vectors"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clipbench import plugins
-from clipbench.errors import ClipbenchError, PluginWarning, UsageError
+from clipbench.errors import ClipbenchError, LeftOutWarning, UsageError
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_name_that_two_distributions_declare_is_an_error_with_both(installed: 
 def test_a_name_of_clipbenchs_own_stays_its_own(installed: Path) -> None:
     ours = plugins.load(plugins.MODELS, "hf")
     install(installed, "thief", declares="HF = thief:load", module="def load(): ...\n")
-    with pytest.warns(PluginWarning, match=r"'HF' of thief in clipbench\.models is left out, as clipbench has one"):
+    with pytest.warns(LeftOutWarning, match=r"'HF' of thief in clipbench\.models is left out, as clipbench has one"):
         assert "HF" not in plugins.names(plugins.MODELS)
     assert plugins.load(plugins.MODELS, "hf") is ours
 
@@ -105,5 +105,7 @@ def test_of_several_plug_ins_the_broken_ones_are_named_and_the_others_usable(
     monkeypatch.setattr(plugins, "names", lambda group: ["closes", "good"])
     install(installed, "closes", declares="closes = closes:load", module="raise GeneratorExit\n")
     install(installed, "good", declares="good = good:load", module="load = 7\n")
-    with pytest.warns(PluginWarning, match=r"'closes' of closes cannot be imported from closes:load \(GeneratorExit\)"):
+    with pytest.warns(
+        LeftOutWarning, match=r"'closes' of closes cannot be imported from closes:load \(GeneratorExit\)"
+    ):
         assert plugins.usable(plugins.MODELS, lambda name: plugins.load(plugins.MODELS, name)) == {"good": 7}

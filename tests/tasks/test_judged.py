@@ -1,15 +1,20 @@
 """retrieval on data with judgements: values for vectors written by hand, who is asked, clusters, and what is shown."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import clipbench as cb
 from clipbench.data import Dataset
+from clipbench.data.modalities import JOINT
 from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
+from clipbench.models.protocol import Role, Vectors
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, ToyModel
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
@@ -95,6 +100,35 @@ def test_a_query_of_an_image_and_a_text_is_the_sum_of_both_and_does_not_find_its
     assert found.notes == (f"{OWN_IMAGE} 1 of 1 query of an image and a text",)
     asked_for, _ = evaluate(dataset(queries, documents, grades=[(0, 0, 1)]), ks=(1,))
     assert asked_for.samples["hit_rate@1"].tolist() == [1.0] and asked_for.notes == ()
+
+
+class Joint(FixedEmbedder):
+    """A model whose vector of an image with a text has nothing to do with those of the two."""
+
+    def __init__(self) -> None:
+        super().__init__(IMAGES, TEXTS)
+        self.info = replace(self.info, is_joint=True)
+
+    def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
+        if modality != JOINT:
+            return super().encode(modality, items, role)
+        assert [(image.name, text) for image, text in items] == [("sea", "a wood")]
+        return np.array([[0, 0.6 if role == "query" else 1, 0.8]], np.float32)
+
+
+def test_a_query_of_an_image_and_a_text_goes_through_the_joint_encoder() -> None:
+    queries = JudgedItems(("q-both", "q-wood"), ("a wood", "a wood"), np.array([0, -1]))
+    documents = JudgedItems(("d-sea", "d-wood", "d-hills"), ("", "", "hills"), np.array([0, 1, -1]))
+    data = dataset(queries, documents, grades=[(0, 1, 1), (1, 1, 1)])
+    found = Retrieval(ks=(1,)).evaluate(data, Joint(), np.random.default_rng(0))
+    assert found.samples["chosen_document"].tolist() == ["d-hills", "d-wood"]
+    assert found.samples["right_cosine"].tolist() == pytest.approx([0.6, 1 / np.hypot(0.1, 1)])
+    assert all(metric.description.endswith("of the model's joint encoder.") for metric in metrics_of(found).values())
+    _, by_mean = evaluate(data, ks=(1,))
+    assert all(each.description.endswith("the mean of their two unit vectors.") for each in by_mean.values())
+    mixed = MixedRetrieval(ks=(1,)).evaluate(data, Joint(), np.random.default_rng(0))
+    assert mixed.samples["hit_rate@1"].tolist() == [0.0, 1.0]
+    assert "centred/hit_rate@1" not in mixed.samples  # the one joint vector is its own mean
 
 
 def test_a_composed_query_finds_neither_itself_nor_any_document_of_its_own_image() -> None:

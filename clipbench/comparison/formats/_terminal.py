@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from clipbench.comparison.align import SIMILARITY
 from clipbench.comparison.formats.tables import (
     COLUMNS,
     NO_GATE,
@@ -80,6 +81,7 @@ def _short(judged: Judged, width: int) -> Iterator[str]:
     worse = [each for each in comparison.slices if each.verdict == "worse"]
     if worse:
         yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
+    yield from (f"note: {note}" for note in comparison.notes if note.startswith(SIMILARITY))
     reported = judged.of(*REPORTED)
     yield from map(_outcome, reported[:N_GATED])
     if len(reported) > N_GATED:

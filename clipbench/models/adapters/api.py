@@ -14,12 +14,12 @@ from jaxtyping import Float32
 from PIL import Image
 
 from clipbench.data.images import rgb
-from clipbench.data.modalities import TEXT
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, as_role
 from clipbench.untrusted.reading import decode_json
 
 ADAPTER = "api adapter 1"
@@ -40,7 +40,8 @@ them; objects with ``image``, as Jina and Voyage; a chat message for each, as vL
 OPTIONS = ("model", "images", "texts", "concurrency", "timeout", "key_env", "logit_scale", "logit_bias")
 
 BODY = "body."
-"""Prefix of options that are added to the body of each request, such as ``body.truncate=true``."""
+"""Prefix of options that are added to the body of each request, such as ``body.truncate=true``, or with ``query.`` or ``document.``
+after it to those of a role."""
 
 SECONDS = 60.0
 """Default limit of an answer."""
@@ -50,6 +51,10 @@ NOISE = 1e-4
 
 NOISE_FACTOR = 10.0
 """The same, as a multiple of what it varies by while the model is loaded."""
+
+
+Body = Callable[[list[Any]], dict[str, Any]]
+MODALITIES: Mapping[str, Tower] = {IMAGE: "images", TEXT: "texts"}
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,9 @@ class ApiModel(Model):
 
     info: ModelInfo
     client: Client
-    bodies: Mapping[Tower, Callable[[list[Any]], dict[str, Any]]]
+    bodies: Mapping[tuple[Tower, Role], Body]
     """From inputs to the body of a request."""
-    canaries: Mapping[Tower, Canary]
+    canaries: Mapping[tuple[Tower, Role], Canary]
     request_size: Mapping[Tower, int]
     concurrency: int
 
@@ -80,8 +85,8 @@ class ApiModel(Model):
         """Return one vector an item, in order; images are sent as PNG, without loss; raise ModelError where the server
         fails, or the model behind it has changed since it was loaded."""
         if modality == TEXT:
-            return self._encode("texts", inputs, str)
-        return self._encode("images", inputs, data_url)
+            return self._encode(("texts", role), inputs, str)
+        return self._encode(("images", role), inputs, data_url)
 
     def costs(self) -> tuple[str, ...]:
         costs = self.client.costs
@@ -90,16 +95,16 @@ class ApiModel(Model):
         note = f"{costs['requests']:,} requests to {self.info.id} so far{again}: {costs['sent']:,} bytes sent,"
         return (f"{note} {costs['received']:,} received{tokens}",)
 
-    def _encode(self, modality: Tower, items: Sequence[Any], prepared: Callable[[Any], Any]) -> np.ndarray:
+    def _encode(self, kind: tuple[Tower, Role], items: Sequence[Any], prepared: Callable[[Any], Any]) -> np.ndarray:
         if not items:
             return np.empty((0, self.info.embed_dim), np.float32)
-        size = self.request_size[modality]
+        size = self.request_size[kind[0]]
         groups = [items[start : start + size] for start in range(0, len(items), size)]
         client = self.client.for_call()
 
         def request(group: Sequence[Any]) -> np.ndarray:
             try:
-                return self._request(client, modality, [prepared(item) for item in group])
+                return self._request(client, kind, [prepared(item) for item in group])
             except BaseException as error:  # here, as this thread would go on with the next group
                 client.stop(error)
                 raise
@@ -117,9 +122,9 @@ class ApiModel(Model):
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _request(self, client: Client, modality: Tower, items: list[Any]) -> np.ndarray:
+    def _request(self, client: Client, kind: tuple[Tower, Role], items: list[Any]) -> np.ndarray:
         """Return the vectors of one request, after the canary in it has shown that the same model answered."""
-        canary, body = self.canaries[modality], self.bodies[modality]
+        canary, body, modality = self.canaries[kind], self.bodies[kind], kind[0]
         inputs = [canary.item, *items]
         groups = [[each] for each in inputs] if self.request_size[modality] == 1 else [inputs]
         answer = np.concatenate([_ask(client, body, group) for group in groups])
@@ -142,7 +147,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
 
     Options: ``model``, its name on the server; ``images`` (``input``, ``infinity``, ``objects`` or ``messages``) and ``texts``
     (``input`` or ``messages``), the form of requests; ``concurrency`` (4); ``timeout`` in seconds (60);
-    ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each request, such as ``body.dimensions=256``;
+    ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each request, such as ``body.dimensions=256``,
+    or ``body.ROLE.NAME=VALUE`` for those of a role, ``query`` or ``document``;
     ``logit_scale`` and ``logit_bias``, which servers do not say.
 
     Raises:
@@ -160,7 +166,11 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     for modality, style in styles.items():
         if style not in STYLES[modality]:
             raise UsageError(f"model option {modality}={style}: {did_you_mean(style, STYLES[modality])}")
-    bodies = _bodies(options, styles)
+    fields_of_roles = _fields(options)
+    asked = [None, *(ROLES if any(fields_of_roles[role] != fields_of_roles[None] for role in ROLES) else ())]
+    bodies: dict[tuple[Tower, Role], Body] = {
+        (modality, role): body for role in asked for modality, body in _bodies(fields_of_roles[role], styles).items()
+    }
     concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
     if concurrency == 0:
         raise UsageError("model option concurrency=0: expected 1 or more requests at once")
@@ -176,17 +186,18 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         timeout=timeout or SECONDS,
         key_variable=options.options.get("key_env", KEY_VARIABLE),
     )
-    canaries: dict[Tower, Canary] = {}
+    canaries: dict[tuple[Tower, Role], Canary] = {}
     noise = 0.0
     y, x = np.indices((64, 64))
     ramps = Image.fromarray(np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8))
     fixed: dict[Tower, Any] = {"texts": TEXTS[0], "images": data_url(ramps)}
-    for modality, item in fixed.items():
+    for (modality, role), request_body in bodies.items():
         if modality in options.towers:
-            canaries[modality], varies = _canary(client, bodies[modality], item, request_size[modality])
+            kind = modality, role
+            canaries[kind], varies = _canary(client, request_body, fixed[modality], request_size[modality])
             noise = max(noise, varies)
-    dims = {modality: len(canary.vector) for modality, canary in canaries.items()}
-    if len(set(dims.values())) != 1:
+    dims = {modality: len(canary.vector) for (modality, _), canary in canaries.items()}
+    if len({len(canary.vector) for canary in canaries.values()}) != 1:
         raise ModelError(
             f"{reference} gives images vectors of dimension {dims['images']}, and texts of {dims['texts']}: they cannot be compared"
         )
@@ -210,6 +221,11 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         logit_scale=scale,
         logit_bias=bias,
         notes=tuple(notes),
+        roles={
+            name: {role: _listed(fields_of_roles[role], fields_of_roles[None]) for role in ROLES}
+            for name, modality in MODALITIES.items()
+            if any(_are_apart(canaries, modality, role) for role in ROLES)
+        },
     )
     return ApiModel(
         info=info, client=client, bodies=bodies, canaries=canaries, request_size=request_size, concurrency=concurrency
@@ -276,16 +292,37 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
 
 
-def _bodies(options: LoadOptions, styles: Mapping[Tower, str]) -> dict[Tower, Callable[[list[Any]], dict[str, Any]]]:
-    """Return what makes the body of a request from texts, and from data URLs."""
+def _are_apart(canaries: Mapping[tuple[Tower, Role], Canary], modality: Tower, role: Role) -> bool:
+    """Return whether an input has another vector in a role than in none: a server may look at a field for texts alone."""
+    if (modality, role) not in canaries:
+        return False
+    plain, own = canaries[modality, None], canaries[modality, role]
+    return _difference(own.vector, plain.vector) > max(own.tolerance, plain.tolerance)
+
+
+def _listed(fields: Mapping[str, Any], common: Mapping[str, Any]) -> str:
+    """Return the fields of a role that are not those of every request."""
+    return " ".join(f"{name}={value}" for name, value in fields.items() if common.get(name) != value)
+
+
+def _fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
+    """Return the fields of the body of a request beside its inputs, for items of each role and of none."""
     if not options.options.get("model"):
         raise UsageError(f"api: needs the model's name on the server: {model_option(model='NAME')}")
-    common: dict[str, Any] = {"model": options.options["model"], "encoding_format": "float"}
+    given: dict[Role, dict[str, Any]] = {None: {}, "query": {}, "document": {}}
     for name, value in options.options.items():
         if name.startswith(BODY):
-            common[name.removeprefix(BODY)] = value
+            role, _, field = name.removeprefix(BODY).rpartition(".")
+            fields = given[as_role(role) if role else None]
+            fields[field] = value
             with suppress(ValueError):
-                common[name.removeprefix(BODY)] = decode_json(value)
+                fields[field] = decode_json(value)
+    common: dict[str, Any] = {"model": options.options["model"], "encoding_format": "float", **given[None]}
+    return {role: {**common, **fields} for role, fields in given.items()}
+
+
+def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[Tower, Body]:
+    """Return what makes the body of a request from texts, and from data URLs."""
     images = {
         "input": lambda urls: {**common, "input": urls},
         "infinity": lambda urls: {**common, "input": urls, "modality": "image"},

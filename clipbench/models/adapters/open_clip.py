@@ -25,11 +25,25 @@ from torch.func import functional_call
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, model_option, option
 from clipbench.hub import HubRequest, files_of, model_request
 from clipbench.models import downloads
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
+from clipbench.models.checkpoints import (
+    CHECKPOINT_SUFFIXES,
+    PARAMS,
+    is_open_clip_checkpoint,
+    params_of,
+    step_in_name,
+    training_settings,
+)
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ModelInfo
-from clipbench.models.towers.checkpoint_file import StateDict, fit, needs_causal_tower, read_checkpoint, with_context
+from clipbench.models.towers.checkpoint_file import (
+    Checkpoint,
+    StateDict,
+    fit,
+    needs_causal_tower,
+    read_checkpoint,
+    with_context,
+)
 from clipbench.models.towers.text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
 from clipbench.models.towers.torch_model import (
     OpenClipPreprocess,
@@ -62,6 +76,11 @@ T = TypeVar("T")
 RANDOM = "random"
 """Tag for random weights on purpose."""
 
+FORCED = ("force_quick_gelu", "force_custom_text", "force_image_size", "force_context_length")
+"""Settings of a training that change the architecture, as ``create_model`` takes them."""
+PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
+"""Settings of the preprocessing; a training's are called ``image_mean`` and so on."""
+
 QUICK = "-quickgelu"
 """Suffix of open_clip's architectures with OpenAI's activation."""
 
@@ -84,23 +103,32 @@ class Recipe:
     """Tokens to which the text tower is to be stretched; None leaves it as it is."""
     seed: int = 0
     """Seed of random weights."""
+    forced: Mapping[str, object] = field(default_factory=dict)
+    """Arguments of ``create_model`` by which the training changed the architecture."""
+    params: Path | None = None
+    """The settings of the training, where the rest comes from them."""
     notes: tuple[str, ...] = ()
 
 
 def load(body: str, options: LoadOptions) -> TorchModel:
-    """Return ``ARCH/TAG`` with its pretrained weights, ``ARCH/random``, or (with ``options.arch``) a checkpoint file.
+    """Return ``ARCH/TAG`` with its pretrained weights, ``ARCH/random``, or a checkpoint: of ``options.arch``, or of the
+    architecture that its training's ``params.txt`` names.
 
-    Options: ``context``; for a file ``tag``, whose preprocessing and activation it shares; for random weights ``seed``.
+    Options: ``context``; for a checkpoint ``weights`` (``ema`` or ``raw``), and ``tag``, whose preprocessing and activation it
+    shares; for random weights ``seed``.
 
     Raises:
         UsageError: an unknown architecture, tag or option.
         ModelError: a checkpoint that cannot be read or does not fit.
         Unavailable: weights that are not on this machine and cannot be fetched.
     """
+    path = Path(body)
+    if is_open_clip_checkpoint(path) and params_of(path) is not None:
+        return build(_training_recipe(path, options), options)
     if options.arch is not None:
-        if Path(body).suffix.lower() not in CHECKPOINT_SUFFIXES:
+        if not is_open_clip_checkpoint(path):
             options.refuse_arch(f"open_clip:{body}")
-        return build(_file_recipe(Path(body), options.arch, options), options)
+        return build(_file_recipe(path, options.arch, options), options)
     arch, tag = _arch_and_tag(body)
     return build(_random_recipe(arch, options) if tag == RANDOM else _tag_recipe(arch, tag, options), options)
 
@@ -159,7 +187,7 @@ def _random_recipe(arch: str, options: LoadOptions) -> Recipe:
 
 
 def _file_recipe(path: Path, arch: str, options: LoadOptions) -> Recipe:
-    options.refuse_unknown(["tag", "context"], str(path))
+    options.refuse_unknown(["tag", "context", "weights"], str(path))
     name = _known("open_clip architecture", arch, open_clip.list_models())
     if "tag" in options.options:
         tags = open_clip.list_pretrained_tags_by_model(name)
@@ -172,6 +200,41 @@ def _file_recipe(path: Path, arch: str, options: LoadOptions) -> Recipe:
             arch = option("arch", f"{name}{QUICK}")
             notes += (f"the activation is {name}'s GELU: weights fine-tuned from OpenAI's need {arch}",)
     return Recipe(id=f"{path} as {name}", name=name, weights=path, preprocess=settings, notes=notes)
+
+
+def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
+    """Return the recipe of a checkpoint as ``create_model_and_transforms`` built it for the training, by its params.txt."""
+    options.refuse_unknown(["tag", "context", "weights"], str(path))
+    settings, params = training_settings(path), params_of(path)
+    assert settings is not None
+    name = _known(f"open_clip architecture in {params}", str(settings["model"]), open_clip.list_models())
+    other = options.arch if options.arch is not None and _plain(options.arch) != _plain(name) else None
+    if other is not None or "tag" in options.options:
+        wrong = option("arch", other) if other is not None else model_option(tag=options.options["tag"])
+        raise UsageError(
+            f"{wrong} contradicts {params}, by which {path.name} is a {name} with a preprocessing of its own: drop it, or"
+            f" move that {PARAMS} away"
+        )
+    if settings.get("use_naflex") or settings.get("force_naflex_vision"):
+        raise ModelError(f"{params} says that {path.name} was trained with NaFlex, which open_clip 3 cannot build")
+    forced = {key: settings[key] for key in FORCED if settings.get(key)}
+    given = {key: settings[f"image_{key}"] for key in PREPROCESS if settings.get(f"image_{key}") is not None}
+    preprocess = {**open_clip.get_pretrained_cfg(name, str(settings.get("pretrained"))), **given}
+    shown = ", ".join([name, *(f"{key} {value}" for key, value in {**forced, **given}.items())])
+    if settings.get("siglip"):
+        forced["init_logit_bias"] = -10.0
+    note = f"architecture and preprocessing by the training's {PARAMS}: {shown}"
+    if (precision := settings.get("precision", options.precision)) != options.precision:
+        note = f"{note}; trained in {precision}, evaluated in {options.precision}"
+    return Recipe(
+        id=f"{path} as {name}",
+        name=name,
+        weights=path,
+        preprocess=preprocess,
+        forced=forced,
+        params=params,
+        notes=(note,),
+    )
 
 
 def _arch_and_tag(body: str) -> tuple[str, str]:
@@ -226,9 +289,10 @@ def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
 
     A checkpoint of one's own does not record which it was trained with, so a note says what is used.
     """
-    keys = ("mean", "std", "interpolation", "resize_mode")
     configs = [open_clip.get_pretrained_cfg(arch, tag) for tag in open_clip.list_pretrained_tags_by_model(arch)]
-    distinct = {repr([config[key] for key in keys]): {key: config[key] for key in keys} for config in configs}
+    distinct = {
+        repr([config[key] for key in PREPROCESS]): {key: config[key] for key in PREPROCESS} for config in configs
+    }
     if len(distinct) == 1:
         settings: dict[str, object] = next(iter(distinct.values()))
         shown = ", ".join(f"{key} {value}" for key, value in settings.items())
@@ -276,13 +340,15 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     place = placement(options.device, options.precision, options.batch_size)
     recipe = replace(recipe, context=options.whole_number("context"))
     file_notes = from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
-    state, step = (None, None) if recipe.weights is None else read_checkpoint(recipe.weights)
-    tokenizer, config, module = _from_library(recipe, state)
+    checkpoint = None if recipe.weights is None else read_checkpoint(recipe.weights, options.options.get("weights"))
+    tokenizer, config, module = _from_library(recipe, None if checkpoint is None else checkpoint.state)
     tower = text_tower(module, tokenizer)
     check_vocabulary(tower.tokenize, recipe.id)
     if recipe.context is not None and tower.lengths is None:
         raise needs_causal_tower(recipe.context, recipe.id)
-    notes = (*recipe.notes, *file_notes, *(() if state is None else _load_weights(module, state, recipe)))
+    notes = (*recipe.notes, *file_notes)
+    if checkpoint is not None:
+        notes = (*notes, *checkpoint.notes, *_load_weights(module, checkpoint, recipe))
     words = tokenizer.encoder if hasattr(tokenizer, "encoder") else tokenizer.tokenizer.get_vocab()
     tokens = tokenizer_identity(tower.tokenize, words)
     visual = module.visual
@@ -298,7 +364,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         fingerprint=digest(
             ADAPTER,
             weights_digest(module),
-            json.dumps({**config, "text_cfg": {**text, "context": context}}, sort_keys=True),
+            json.dumps({**config, **recipe.forced, "text_cfg": {**text, "context": context}}, sort_keys=True),
             sorted(visual.preprocess_cfg.items()),
             digest(options.precision, tokens),
         ),
@@ -312,7 +378,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         device=str(place.device),
         precision=options.precision,
         notes=notes,
-        step=step_in_name(Path(recipe.id)) if step is None else step,
+        step=step_in_name(Path(recipe.id)) if checkpoint is None or checkpoint.step is None else checkpoint.step,
     )
     model = TorchModel(
         info=info,
@@ -335,7 +401,8 @@ def _files(recipe: Recipe) -> tuple[Path, ...]:
     cached = next((folder for folder in recipe.weights.parents if folder.name.startswith("models--")), None)
     own = recipe.weights.parent if recipe.name.startswith("local-dir:") else cached or recipe.weights
     repository = _tokenizer_repository(recipe.name)
-    return (own,) if repository == NO_REPOSITORY else (own, files_of(repository))
+    others = [] if repository == NO_REPOSITORY else [files_of(repository)]
+    return (own, *others, *([] if recipe.params is None else [recipe.params]))
 
 
 def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
@@ -357,7 +424,8 @@ def _from_library(recipe: Recipe, state: StateDict | None) -> tuple[Any, dict[st
         config = open_clip.get_model_config(recipe.name)
         # The last argument overrides the configuration's; open_clip's own tokenizer does not know it.
         trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
-        tokenizer = open_clip.get_tokenizer(recipe.name, context_length=recipe.context, **trust)
+        context = recipe.context or recipe.forced.get("force_context_length")
+        tokenizer = open_clip.get_tokenizer(recipe.name, context_length=context, **trust)
         return tokenizer, config, _without_weights(recipe)
 
     return from_hub(load, _tokenizer_request(recipe), recipe.id)
@@ -398,8 +466,9 @@ def _without_weights(recipe: Recipe, device: str = "cpu") -> Any:
             device=device,
             load_weights=False,
             pretrained_text=False,
-            force_context_length=recipe.context,
             force_preprocess_cfg=dict(recipe.preprocess),
+            **recipe.forced,
+            **({} if recipe.context is None else {"force_context_length": recipe.context}),
         )
 
 
@@ -410,9 +479,9 @@ def _tokenizer_repository(name: str) -> str:
     return text.get("hf_tokenizer_name") or text.get("hf_model_name") or NO_REPOSITORY
 
 
-def _load_weights(module: Any, state: StateDict, recipe: Recipe) -> tuple[str, ...]:
+def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[str, ...]:
     """Load weights as open_clip does, except that it would silently resize positions, and here they must fit."""
-    state = convert_state_dict(module, state)
+    state = convert_state_dict(module, checkpoint.state)
     if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     for name in ("logit_scale", "logit_bias"):
@@ -423,7 +492,8 @@ def _load_weights(module: Any, state: StateDict, recipe: Recipe) -> tuple[str, .
         if name not in module.state_dict():
             del state[name]
     state, notes = (state, ()) if recipe.context is None else with_context(state, recipe.context)
-    fit(module, state, source=recipe.weights, arch=recipe.name)
+    advice = [*([] if recipe.params is None else [f"is {recipe.params} of another training?"]), *checkpoint.notes]
+    fit(module, state, source=checkpoint.source, arch=recipe.name, advice="; ".join(advice))
     return notes
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Int64
 from clipbench import plugins
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES
+from clipbench.models.checkpoints import is_open_clip_checkpoint
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
@@ -37,6 +38,9 @@ class PairModel(Model):
 
     def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
         return self._models[modality].encode_batches(modality, batches, role)
+
+    def combine(self, vectors: Vectors) -> np.ndarray | None:
+        return self._models[TEXT].combine(vectors)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         return self._models[TEXT].count_tokens(texts)
@@ -66,7 +70,7 @@ def load(body: str, options: LoadOptions) -> PairModel:
     replace(options, options=own).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
     scale, bias = options.logits()
     image_part, text_part = _split(body, reference, options)
-    if not any(part.lower().endswith(CHECKPOINT_SUFFIXES) for part in (image_part, text_part)):
+    if not any(is_open_clip_checkpoint(Path(part)) for part in (image_part, text_part)):
         options.refuse_arch(reference)
     image_model, text_model = _side(image_part, "images", options), _side(text_part, "texts", options)
     images, texts = image_model.info, text_model.info
@@ -74,6 +78,11 @@ def load(body: str, options: LoadOptions) -> PairModel:
         raise ModelError(
             f"{reference}: {images.id} gives images vectors of dimension {images.embed_dim}, and {texts.id} gives texts"
             f" {texts.embed_dim}: expected towers of one space"
+        )
+    if images.similarity != texts.similarity:
+        raise ModelError(
+            f"{reference}: {images.id} compares vectors by {images.similarity}, {texts.id} by {texts.similarity}: expected one"
+            " similarity"
         )
     notes = []
     if images.device != texts.device:
@@ -92,6 +101,8 @@ def load(body: str, options: LoadOptions) -> PairModel:
         logit_bias=bias,
         device=images.device if images.device == texts.device else None,
         precision=images.precision if images.precision == texts.precision else None,
+        roles={name: info.roles[name] for name, info in ((IMAGE, images), (TEXT, texts)) if name in info.roles},
+        similarity=images.similarity,
         notes=(*notes, *(f"images: {note}" for note in images.notes), *(f"texts: {note}" for note in texts.notes)),
     )
     return PairModel(info, image_model, text_model)
@@ -123,7 +134,7 @@ def _split(body: str, reference: str, options: LoadOptions) -> tuple[str, str]:
 def _side(part: str, tower: Tower, options: LoadOptions) -> Model:
     """Return the model of one side; its probes are not encoded, since those of the pair are."""
     prefix = SIDES[tower]
-    arch = options.arch if part.lower().endswith(CHECKPOINT_SUFFIXES) else None
+    arch = options.arch if is_open_clip_checkpoint(Path(part)) else None
     own = {name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)}
     device, precision = own.pop("device", options.device), own.pop("precision", options.precision)
     options = replace(options, device=device, precision=precision, options=own, arch=arch, towers=(tower,))

@@ -8,8 +8,9 @@ import operator
 import os
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -18,7 +19,7 @@ from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
-from clipbench.data.modalities import IMAGE, NAME, TEXT
+from clipbench.data.modalities import IMAGE, JOINT, NAME, TEXT
 from clipbench.errors import (
     FOREIGN,
     ClipbenchError,
@@ -36,14 +37,18 @@ from clipbench.errors import (
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.fingerprint import Encode, Probes, coarse_digest, digest, encode_probes, exact_digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import COSINE, ROLES, TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
 
 USUAL = {IMAGE: "encode_images", TEXT: "encode_texts"}
 METHODS = tuple(USUAL.values())
 ENCODE = "encode_"
 """Beginning of the name of a method that encodes a modality, such as ``encode_audio``."""
-NO_ENCODERS = frozenset({"image", "text", "pixels", "tokens", "query", "queries", "document", "documents", "corpus"})
+NO_ENCODERS = frozenset(
+    {"image", "text", "pixels", "tokens", "query", "queries", "document", "documents", "corpus", "joint"}
+)
 """Ends of the names of methods of usual libraries that begin so and encode no modality of their own."""
+OF_ROLES: Mapping[Role, str] = {"query": "encode_queries", "document": "encode_documents"}
+"""Methods that encode texts by their role, where an object has both."""
 
 T = TypeVar("T")
 
@@ -53,7 +58,9 @@ class Encoders(Protocol):
     """The user's object: it has encoders of two modalities, in general ``encode_images`` and ``encode_texts``.
 
     ``encode_images(images: list[PIL.Image.Image])`` returns vectors of shape (n, d) for RGB images. A method of another name,
-    such as ``encode_audio(items)``, encodes a modality of that name. Optional are logit_scale, logit_bias, context_length, fingerprint,
+    such as ``encode_audio(items)``, encodes a modality of that name. A method that takes ``role`` is told the side of a search,
+    ``query``, ``document`` or None; texts may have ``encode_queries`` and ``encode_documents`` instead, of which the second stands for
+    a missing ``encode_texts``. ``encode_joint(images, texts)`` encodes images with a text each. Optional are logit_scale, logit_bias, context_length, fingerprint,
     embed_dim (needed of an object that encodes neither images nor texts), and ``count_tokens(texts: list[str])``, the number of tokens
     that each text takes before any is cut off, start and end among them.
     """
@@ -77,16 +84,28 @@ class PythonModel(Model):
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         """Return one vector an item, in order; the user's method gets a batch at a time, images as RGB."""
-        name = USUAL.get(modality, f"{ENCODE}{modality}")
-        encode = getattr(self.encoders, name, None)
-        if not callable(encode):
+        name = name_of(self.encoders, modality, role)
+        encode = encoder_of(self.encoders, modality, role)
+        if encode is None:
             raise Unavailable(f"model {self.info.id} has no {name}: it encodes {' and '.join(self.modalities)}")
-        items = [rgb(image) for image in inputs] if modality == IMAGE else list(inputs)
+        items: list[Any] = [rgb(image) for image in inputs] if modality == IMAGE else list(inputs)
+        if modality == JOINT:
+            items = [(rgb(image), text) for image, text in items]
         out = np.empty((len(items), self.info.embed_dim), np.float32)
         for start in range(0, len(items), self.batch_size):
             batch = items[start : start + self.batch_size]
             out[start : start + len(batch)] = _encoded(f"{self.info.id}: {name}", encode, batch, self.info.embed_dim)
         return out
+
+    def combine(self, vectors: Vectors) -> np.ndarray | None:
+        """Return what the user's ``combine_prompts`` makes of the vectors of a class's prompts; None without one."""
+        combine = getattr(self.encoders, "combine_prompts", None)
+        if not callable(combine):
+            return None
+        what = f"{self.info.id}: combine_prompts"
+        return _encoded(what, lambda batch: _as_floats(combine(batch[0]), what)[None], [vectors], self.info.embed_dim)[
+            0
+        ]
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return the token counts of the user's ``count_tokens``; raise ModelError where it gives no whole number a text."""
@@ -180,7 +199,9 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
     fingerprint = getattr(encoders, "fingerprint", None)
     notes = () if fingerprint is not None else ("measured in memory, without a fingerprint: no vector was stored",)
     # Weights may change between two runs, and nothing from outside would show it: each has an identity of its own.
-    identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint))
+    compared = getattr(encoders, "similarity", COSINE)
+    parts = () if compared == COSINE else (compared,)
+    identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint), *parts)
     model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
     if fingerprint is None:
         return model
@@ -221,13 +242,58 @@ def embedder_of(
 
 
 def _checked(made: object, what: str) -> object:
-    missing = next((name for name in METHODS if not callable(getattr(made, name, None))), None)
+    missing = next((method for name, method in USUAL.items() if encoder_of(made, name) is None), None)
     if missing is not None and len(modalities_of(made)) < 2:
         raise ModelError(
             f"{what} an object of type {type(made).__name__} without {missing}(...): expected {' and '.join(METHODS)}, or"
             " encoders of two modalities, such as encode_audio and encode_texts"
         )
     return made
+
+
+def name_of(made: object, modality: str, role: Role = None) -> str:
+    """Return the name of the method that encodes items of a modality on a side of a search."""
+    if modality == JOINT:
+        return f"{ENCODE}joint"
+    usual = USUAL.get(modality, f"{ENCODE}{modality}")
+    if modality != TEXT or not all(callable(getattr(made, name, None)) for name in OF_ROLES.values()):
+        return usual
+    if role is None:
+        return usual if callable(getattr(made, usual, None)) else OF_ROLES["document"]
+    return OF_ROLES[role]
+
+
+def encoder_of(made: object, modality: str, role: Role = None) -> Callable[[list[Any]], object] | None:
+    """Return what encodes a list of items of a modality on a side of a search; None where there is no such method."""
+    method = getattr(made, name_of(made, modality, role), None)
+    if not callable(method):
+        return None
+    told = partial(method, role=role) if _takes_role(method) else method
+    return (lambda pairs: told(*map(list, zip(*pairs, strict=True)))) if modality == JOINT else told
+
+
+def _takes_role(method: Callable[..., object]) -> bool:
+    try:
+        return "role" in inspect.signature(method).parameters
+    except ValueError:  # some callables written in C have no signature
+        return False
+
+
+def roles_of(made: object) -> dict[str, dict[str, str]]:
+    """Return how an object encodes each modality by role; those that it encodes alike whatever the role are left out.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> roles_of(SimpleNamespace(encode_images=lambda images: 0, encode_texts=lambda texts, role: 0))
+        {'text': {'query': "encode_texts(role='query')", 'document': "encode_texts(role='document')"}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    for modality in (*modalities_of(made), JOINT):
+        names: dict[str, str] = {role: name_of(made, modality, role) for role in ROLES}
+        told = {role: name for role, name in names.items() if _takes_role(getattr(made, name, len))}
+        if told or len({*names.values()}) > 1:
+            found[modality] = {role: f"{name}(role='{role}')" if role in told else name for role, name in names.items()}
+    return found
 
 
 def modalities_of(made: object) -> list[str]:
@@ -238,7 +304,7 @@ def modalities_of(made: object) -> list[str]:
         >>> modalities_of(SimpleNamespace(encode_audio=len, encode_texts=len, encode_tokens=len))
         ['text', 'audio']
     """
-    found = [name for name, method in USUAL.items() if callable(getattr(made, method, None))]
+    found = [name for name in USUAL if encoder_of(made, name) is not None]
     names = [name.removeprefix(ENCODE) for name in dir(made) if name.startswith(ENCODE) and name not in METHODS]
     others = [name for name in names if NAME.fullmatch(name) and name not in NO_ENCODERS]
     return [*found, *(name for name in others if callable(getattr(made, f"{ENCODE}{name}", None)))]
@@ -263,19 +329,20 @@ def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, 
         logit_scale=_number(encoders, "logit_scale", reference),
         logit_bias=_number(encoders, "logit_bias", reference) or 0.0,
         notes=notes,
+        roles=roles_of(encoders),
+        is_joint=encoder_of(encoders, JOINT) is not None,
+        similarity=getattr(encoders, "similarity", COSINE),
     )
 
 
 def _embed_dim(encoders: object, reference: str) -> int:
     """Return the dimension of the vectors of a grey image and of a text; what the object says, where it encodes neither."""
-    inputs: dict[str, list[Any]] = {
-        "encode_images": [Image.new("RGB", (64, 64), (128, 128, 128))],
-        "encode_texts": ["a photo"],
-    }
+    inputs: dict[str, list[Any]] = {IMAGE: [Image.new("RGB", (64, 64), (128, 128, 128))], TEXT: ["a photo"]}
     embed_dim: int | None = None
-    for name, batch in inputs.items():
-        if callable(getattr(encoders, name, None)):
-            embed_dim = _encoded(f"{reference}: {name}", getattr(encoders, name), batch, embed_dim).shape[1]
+    for modality, batch in inputs.items():
+        method = encoder_of(encoders, modality)
+        if method is not None:
+            embed_dim = _encoded(f"{reference}: {name_of(encoders, modality)}", method, batch, embed_dim).shape[1]
     if embed_dim is not None:
         return embed_dim
     given = getattr(encoders, "embed_dim", None)
@@ -290,13 +357,13 @@ def _embed_dim(encoders: object, reference: str) -> int:
 def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
     """Return the vectors of the probes; none of a modality that the object has no encoder of."""
 
-    def encode(name: str) -> Encode:
-        method = getattr(encoders, name, None)
-        if not callable(method):
+    def encode(modality: str) -> Encode:
+        method = encoder_of(encoders, modality)
+        if method is None:
             return lambda batch: np.empty((0, embed_dim), np.float32)
-        return lambda batch: _encoded(f"{reference}: {name}", method, batch, embed_dim)
+        return lambda batch: _encoded(f"{reference}: {name_of(encoders, modality)}", method, batch, embed_dim)
 
-    return encode_probes(encode("encode_images"), encode("encode_texts"))
+    return encode_probes(encode(IMAGE), encode(TEXT))
 
 
 def _of_source(

@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
-from clipbench.data.modalities import IMAGE
+from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean
 from clipbench.hub import cache_only, files_of, model_request
 from clipbench.models.downloads import from_hub
 from clipbench.models.fingerprint import digest, file_digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, Vectors
 from clipbench.models.towers.text_tower import token_counts
 from clipbench.models.towers.torch_model import (
     Placement,
@@ -57,8 +57,16 @@ ACTIVATIONS = "torch.nn.modules."
 """Beginnings of the names of classes that a folder may ask for."""
 
 OPTIONS = (
-    "truncate_dim", "prompt", "prompt_name", "image_prompt", "image_prompt_name", "logit_scale", "logit_bias"
+    "truncate_dim", "prompt", "prompt_name", "image_prompt", "image_prompt_name", "query_prompt", "document_prompt",
+    "logit_scale", "logit_bias",
 )  # fmt: skip
+ENCODERS: Mapping[Role, str] = {None: "encode", "query": "encode_query", "document": "encode_document"}
+"""The library's methods, which choose the part of a model that is for a role."""
+OF_ROLES: Mapping[Role, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+"""Names of the prompts of a role: the first that is not empty counts. The library takes the first that is there, and adds an empty
+``document`` to those of a model that calls it ``passage``."""
+Prompt = Mapping[str, str]
+"""Arguments of a method of the library: ``prompt`` or ``prompt_name``, or none for the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +75,8 @@ class SentenceModel(Model):
 
     info: ModelInfo
     module: Any
-    prompts: Mapping[Tower, Mapping[str, str]]
-    """Arguments of ``encode`` for the prompt of a modality."""
+    prompts: Mapping[tuple[str, Role], Prompt]
+    """The prompt of each modality and role."""
     placement: Placement
     files: Sequence[Path] = ()
 
@@ -77,25 +85,40 @@ class SentenceModel(Model):
             return np.empty((0, self.info.embed_dim), np.float32)
         if modality == IMAGE:
             items: list[Any] = [rgb(image) for image in inputs]
+        elif modality == JOINT:
+            items = [{"image": rgb(image), "text": text} for image, text in inputs]
         elif self.module.supports("image"):  # a text that names an image would be fetched or opened by such a model
             items = [{"text": text} for text in inputs]
         else:
             items = list(inputs)
-        prompt = self.prompts["images" if modality == IMAGE else "texts"]
-        vectors = self.module.encode(items, batch_size=self.placement.batch_size, show_progress_bar=False, **prompt)
+        encode = getattr(self.module, ENCODERS[role])
+        prompt = self.prompts[modality, role]
+        vectors = encode(items, batch_size=self.placement.batch_size, show_progress_bar=False, **prompt)
         return np.asarray(vectors, np.float32)
 
+    def roles(self) -> dict[str, dict[str, str]]:
+        """Return the prompts by role of each modality in which a role gives an item another vector than none."""
+        items: dict[str, Any] = {IMAGE: Image.new("RGB", (64, 64), (128, 128, 128)), TEXT: "a photo"}
+        items[JOINT] = items[IMAGE], items[TEXT]
+        found: dict[str, dict[str, str]] = {}
+        for modality in dict.fromkeys(modality for modality, _ in self.prompts):
+            plain, *of_roles = (self.encode(modality, [items[modality]], role) for role in (None, *ROLES))
+            if any((own != plain).any() for own in of_roles):
+                found[modality] = {role: _text_of(self.module, self.prompts[modality, role], role) for role in ROLES}
+        return found
+
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes with its prompt before any is cut off, start and end among them; raise
+        """Return how many tokens each text takes with its longest prompt before any is cut off, start and end among them; raise
         NoTokenCounts where the model has no tokenizer of transformers."""
         tokenizer = getattr(self.module, "tokenizer", None)
         if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):
             raise NoTokenCounts(
                 f"the tokenizer of {self.info.id} is not one of transformers: its tokens are not counted"
             )
-        prompt = self.prompts["texts"]
-        before = prompt.get("prompt") or self.module.prompts.get(prompt.get("prompt_name", ""), "")
-        return token_counts(tokenizer, [before + text for text in texts])
+        roles: Sequence[Role] = ROLES if TEXT in self.info.roles else (None,)
+        prompts = {_text_of(self.module, self.prompts[TEXT, role], role) for role in roles}
+        counts = [token_counts(tokenizer, [prompt + text for text in texts]) for prompt in prompts]
+        return np.max(counts, axis=0)
 
     def internals(self) -> Internals:
         """Return the module; what feeds it is the library's."""
@@ -107,7 +130,8 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     ``@COMMIT`` follows. Code that comes with it is run only from a commit, and with ``options.trust_remote_code``.
 
     Options: ``truncate_dim``, of Matryoshka vectors; ``prompt`` or ``prompt_name`` for texts, ``image_prompt`` or
-    ``image_prompt_name`` for images; ``logit_scale`` and ``logit_bias``.
+    ``image_prompt_name`` for images, whatever their role; ``query_prompt`` and ``document_prompt`` in place of the model's own
+    prompts of a role; ``logit_scale`` and ``logit_bias``.
 
     Raises:
         UsageError: neither a folder nor a valid Hub name, or an option that the model does not have.
@@ -128,7 +152,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
                 f"{reference} takes no {tower} (it takes: {takes}): as one of two towers it goes into"
                 " pair:IMAGE_REF+TEXT_REF"
             )
-    prompts = {tower: _prompt(module, tower, options) for tower in NAMES}
+    prompts = _prompts(module, options)
     freeze(module, place)
     inner = module.transformers_model
     is_alone = all(type(each).__name__ in ("Transformer", "CLIPModel", "Normalize") for each in module)
@@ -139,7 +163,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     if not dim:
         tower = next(iter(options.towers))
         item: Any = "a photo" if tower == "texts" else Image.new("RGB", (64, 64), (128, 128, 128))
-        dim = int(module.encode([item], show_progress_bar=False, **prompts[tower]).shape[1])
+        dim = int(module.encode([item], show_progress_bar=False, **prompts[NAMES[tower], None]).shape[1])
     if module.truncate_dim is not None and module.truncate_dim != dim:
         raise UsageError(
             f"model option truncate_dim={module.truncate_dim}: the vectors of {reference} have {dim} dimensions"
@@ -167,8 +191,11 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         device=str(place.device),
         precision=options.precision,
         notes=(*(() if code is None else (code.note,)), *_notes(module, prompts)),
+        is_joint=(JOINT, None) in prompts,
+        similarity=module.similarity_fn_name,
     )
     model = SentenceModel(info=info, module=module, prompts=prompts, placement=place, files=(files_of(source.name),))
+    model = replace(model, info=replace(info, roles=model.roles()))
     if len(options.towers) > 1:
         probe(model, place)
     return model
@@ -241,13 +268,33 @@ def _foreign_names(file: str, settings: Any) -> Iterator[str]:
         yield from (method for method in methods if not re.fullmatch(r"forward|get_\w+_features", method))
 
 
-def _prompt(module: Any, tower: Tower, options: LoadOptions) -> dict[str, str]:
-    before = "image_" if tower == "images" else ""
+def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt]:
+    """Return the prompt of each modality that is wanted, by role; of an image with a text that of the text."""
+    found: dict[tuple[str, Role], Prompt] = {}
+    for tower in options.towers:
+        given = _prompt(module, "image_" if tower == "images" else "", options)
+        for role, name in ((None, ""), *((role, f"{role}_prompt") for role in ROLES)):
+            of_model = next((each for each in OF_ROLES.get(role, ()) if module.prompts.get(each)), None)
+            own = {} if of_model is None else {"prompt_name": of_model}
+            if name in options.options:
+                own = {"prompt": options.options[name]}
+            found[NAMES[tower], role] = given or own
+    if len(options.towers) > 1 and module.supports(("image", "text")):
+        found |= {(JOINT, role): found[TEXT, role] for role in ENCODERS}
+    return found
+
+
+def _prompt(module: Any, before: str, options: LoadOptions) -> dict[str, str]:
     given = {
         key: options.options[f"{before}{key}"]
         for key in ("prompt", "prompt_name")
         if f"{before}{key}" in options.options
     }
+    of_role = [name for role in ROLES if (name := f"{role}_prompt") in options.options]
+    if given and of_role and not before:
+        raise UsageError(
+            f"model option {next(iter(given))} is the prompt of every role, and {of_role[0]} that of one: give one"
+        )
     if len(given) > 1:
         raise UsageError(f"model options {before}prompt and {before}prompt_name say the same thing: give one")
     name = given.get("prompt_name")
@@ -256,11 +303,14 @@ def _prompt(module: Any, tower: Tower, options: LoadOptions) -> dict[str, str]:
     return given
 
 
-def _notes(module: Any, prompts: Mapping[Tower, Mapping[str, str]]) -> tuple[str, ...]:
-    notes = []
-    for tower, given in prompts.items():
-        name = given.get("prompt_name", module.default_prompt_name)
-        text = given.get("prompt") or (module.prompts.get(name, "") if name is not None else "")
-        if text:
-            notes.append(f"prompt of {tower}: '{text}'")
-    return tuple(notes)
+def _text_of(module: Any, given: Prompt, role: Role = None) -> str:
+    """Return the prompt itself; where none is given, the default of items without a role, as those of one have an empty one."""
+    if "prompt" in given:
+        return given["prompt"]
+    name: str | None = given.get("prompt_name") or (module.default_prompt_name if role is None else role)
+    return module.prompts.get(name) or ""
+
+
+def _notes(module: Any, prompts: Mapping[tuple[str, Role], Prompt]) -> tuple[str, ...]:
+    texts = {tower: _text_of(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts}
+    return tuple(f"prompt of {tower}: '{text}'" for tower, text in texts.items() if text)

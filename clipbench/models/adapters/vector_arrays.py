@@ -38,6 +38,7 @@ ROWS = ArrayKind("row numbers, counted from 0", (1,), "iu", np.int64)
 NAMES = ArrayKind("a text or a whole number for each row", (1,), "USiu", np.str_)
 GROUPS = NAMES._replace(expected="the group of each row, a text or a whole number")
 NUMBER = ArrayKind("one number", (0, 1), "fiu", np.float64)
+WORD = ArrayKind("one word", (0, 1), "US", np.str_)
 
 KINDS: Mapping[str, ArrayKind] = {
     "images": VECTORS,
@@ -51,6 +52,7 @@ KINDS: Mapping[str, ArrayKind] = {
     "group": GROUPS,
     "logit_scale": NUMBER,
     "logit_bias": NUMBER,
+    "similarity": WORD,
 }
 """Arrays whose names have a meaning; vectors of any other name are a modality."""
 
@@ -257,7 +259,7 @@ def _column(column: "pyarrow.Array", name: str, size: int) -> np.ndarray:
 
 def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndarray:
     fits = array.ndim in kind.n_dims and array.dtype.kind in kind.dtype_kinds and array.size
-    if not fits or (kind is NUMBER and array.size != 1):
+    if not fits or (kind in (NUMBER, WORD) and array.size != 1):
         lacking = "" if array.size else ", and it holds none: fill it, or leave it out"
         raise DataError(
             f"{source}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{lacking}"
@@ -275,7 +277,7 @@ def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndar
             raise DataError(
                 f"{source}: '{name}' cannot be read as text ({error}): write np.array(names, dtype=str)"
             ) from error
-    return cast.reshape(()) if kind is NUMBER else cast
+    return cast.reshape(()) if kind in (NUMBER, WORD) else cast
 
 
 def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:

@@ -16,7 +16,7 @@ from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, opt
 from clipbench.models.adapters.vector_arrays import Arrays, array_of, checked_arrays, modalities_of, read_arrays
 from clipbench.models.fingerprint import array_digest, digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Embedder, ModelInfo, Role, Vectors
+from clipbench.models.protocol import COSINE, Embedder, ModelInfo, Role, Vectors
 
 OWN_SAMPLES = "embeddings"
 """Id of the data set in the file, whatever the file is called: files of two models hold the same samples."""
@@ -116,7 +116,8 @@ def vectors(*, images: object = None, texts: object = None, name: str = "vectors
         name: the model's name in results.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
             ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and
-            ``class_names``; ``group`` (n_images,) or (n_texts,), the slice of each, such as its language; the numbers ``logit_scale`` and ``logit_bias``, from cosines to logits. Floating-point arrays of any
+            ``class_names``; ``group`` (n_images,) or (n_texts,), the slice of each, such as its language; the numbers ``logit_scale`` and ``logit_bias``, from cosines to logits; ``similarity``,
+            ``dot`` for ranks by the inner product. Floating-point arrays of any
             other name, (n, dim), are modalities, such as ``audio``, beside images and texts or in place of them;
             ``audio_to_text`` (n_audio,) is then the row of each recording's text, and ``audio_ids`` their names. Without
             such rows, item i of two modalities with as many items belongs to item i.
@@ -165,6 +166,7 @@ def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
         embed_dim=dim,
         logit_scale=float(arrays["logit_scale"]) if "logit_scale" in arrays else None,
         logit_bias=float(arrays.get("logit_bias", np.float64(0))),
+        similarity=str(arrays.get("similarity", COSINE)),
         notes=() if "logit_scale" in arrays else (note,),
     )
     return Embeddings(

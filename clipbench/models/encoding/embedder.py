@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import DrawnImage, ImageRef, reading_notes
-from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.subset import without_images
 from clipbench.distributed.rounds import LATE_SECONDS, Rounds, current, portable
 from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError
 from clipbench.files import default_root
 from clipbench.models.downloads import check_again, check_fingerprint
 from clipbench.models.encoding.pipeline import (
-    JOINT,
     Commit,
     Done,
     Item,
@@ -41,7 +40,7 @@ from clipbench.models.encoding.recall import LoadCache, Recalled, load_cache_of
 from clipbench.models.encoding.store import TOKENS, Shelf
 from clipbench.models.facts.costs import tower_sizes
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Call, Counts, Embedder, Model, Role, Vectors
+from clipbench.models.protocol import Call, Counts, Embedder, Model, Role, Vectors, as_role
 from clipbench.models.reference import Loaded, load_with_probes, resolve
 from clipbench.results.numbers import counted
 from clipbench.results.record import CheckFinding, TowerRecord
@@ -232,6 +231,7 @@ class StoreEmbedder(Embedder):
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
         """Return the raw vector of each item, in order; raise BadImage as soon as an image cannot be decoded, ``Unavailable``
         without an encoder of the modality, and VectorError where the model gave a NaN, infinite or zero vector."""
+        role = self._known_role(modality, role)
         if modality == IMAGE:
             self.digests(items)
         wanted = self._items(modality, items, role)
@@ -251,6 +251,25 @@ class StoreEmbedder(Embedder):
         with self._noted(modality) as done:
             encode([(self.model, take_in)], passing, batches_of(self, passing), done)
         return np.stack([found[item.key] for item in wanted])
+
+    def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
+        if isinstance(self._model, Recalled):  # it is of an adapter of files, and none of them has a way of its own
+            return None
+        found = [self._model.combine(vectors) for vectors in by_prompt]
+        if any(vector is None for vector in found):
+            return None
+        vectors = np.array(found, np.float32)
+        if vectors.shape != (len(found), self.info.embed_dim) or not np.isfinite(vectors).all():
+            raise ModelError(
+                f"model {self.info.ref} combined prompts to shape {vectors.shape[1:]}, or to what is not finite: expected a"
+                f" vector of {self.info.embed_dim} numbers"
+            )
+        return vectors
+
+    def _known_role(self, modality: str, role: Role) -> Role:
+        """Return the role, None where the model gives items of the modality one vector whatever their role."""
+        known = None if role is None else as_role(role)
+        return known if modality in self.info.roles else None
 
     def shelf(self, modality: str) -> Shelf:
         """Return the place of the vectors of a modality."""
@@ -301,14 +320,15 @@ class StoreEmbedder(Embedder):
     def readable(self, dataset: Dataset) -> Dataset:
         """Encode all images that can be decoded, and return the data set without the others, with a note for each;
         raise DataError where none can be decoded."""
-        images = dataset.images
-        self._fill(IMAGE, self._items(IMAGE, images, None), is_strict=False)
-        known = [self._known.get(ref) for ref in images]
-        missing = self.shelf(IMAGE).missing([each.key for each in known if each is not None])
+        images, role = dataset.images, self._known_role(IMAGE, "query")  # images ask in most tasks
+        self._fill(IMAGE, self._items(IMAGE, images, role), role, is_strict=False)
+        known = [(ref, self._known.get(ref)) for ref in images]
+        keys = [None if each is None else item_of(IMAGE, ref, role, each.key).key for ref, each in known]
+        missing = self.shelf(IMAGE).missing([key for key in keys if key is not None])
         bad = {
-            row: self._causes[images[row] if each is None else each.key]
-            for row, each in enumerate(known)
-            if each is None or each.key in missing
+            row: self._causes[images[row] if key is None else key]
+            for row, key in enumerate(keys)
+            if key is None or key in missing
         }
         causes = tuple(f"skipped {images[row].name}: {cause}" for row, cause in bad.items())
         kept_rows = without_images(dataset, np.array([*bad], np.int64))
@@ -319,7 +339,12 @@ class StoreEmbedder(Embedder):
         return reading_notes(remark for each in known if each is not None for remark in each.remarks)
 
     def lacking(self, images: Sequence[ImageRef]) -> list[Item]:
-        """Return the images that the store has no vectors of, in order; without those that cannot be read."""
+        """Return the images that the store has no vectors of, in order; without those that cannot be read.
+
+        None of a model whose vectors of images depend on a role, which no task has said yet.
+        """
+        if IMAGE in self.info.roles:
+            return []
         items = {item.key: item for item in reversed(self._items(IMAGE, images, None))}
         lacking = self.shelf(IMAGE).missing(items)
         return [item for key, item in reversed(items.items()) if key in lacking]

@@ -18,15 +18,13 @@ import numpy as np
 from PIL import Image
 
 from clipbench.data.images import ImageRef, Remark, content_digest, examine, opened, rgb
-from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, cause
 from clipbench.models.facts.preprocessing import within_limits
 from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stacked
 from clipbench.untrusted.limits import max_batch_pixels
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
-JOINT = "image+text"
-"""The modality of an image with a text, which are encoded as one."""
 CONVERSION = b"conversion 2 "
 """Changed whenever images of other modes than RGB and L would be read otherwise: their vectors are encoded again."""
 COMMIT_VECTORS = 4096
@@ -194,7 +192,7 @@ def _encoded(model: Model, wanted: Wanted, loaded: Iterator[Sequence["LoadedBatc
     """Yield the vectors of each batch, prepared as the preprocessing at ``place`` does; the model may be given several
     batches before the first is back."""
     info, items, modality = model.info, wanted.items, wanted.modality
-    if modality not in model.modalities:
+    if modality not in model.modalities and not (modality == JOINT and info.is_joint):
         raise Unavailable(
             f"model {info.ref} has no encoder of {modality}: it encodes {' and '.join(model.modalities)}, and an object"
             f" needs encode_{COUNT_NAMES.get(modality, modality)}(items) for it"

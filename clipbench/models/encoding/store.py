@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import xxhash
@@ -29,9 +29,9 @@ from jaxtyping import Float32, Int64, Shaped
 
 from clipbench.errors import ClipbenchError, MachineError
 from clipbench.files import HALF, atomic_file, check_writable, remove_abandoned, write_atomic
-from clipbench.metrics.similarity import unit
+from clipbench.metrics.similarity import unit, unscaled
 from clipbench.metrics.threads import in_threads
-from clipbench.models.protocol import Embedder
+from clipbench.models.protocol import COSINE, Embedder
 from clipbench.untrusted.reading import array_header, open_file, read_json
 
 IN_MEMORY = 1 << 28
@@ -55,16 +55,43 @@ def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None =
     return np.empty(shape, np.float32)
 
 
-def unit_vectors(vectors: Float32[np.ndarray, "n dim"], embedder: Embedder) -> Float32[np.ndarray, "n dim"]:
-    """Return ``metrics.similarity.unit`` of vectors of any number, made block by block in a ``large_array``.
+def comparable(vectors: Float32[np.ndarray, "n dim"], embedder: Embedder) -> Float32[np.ndarray, "n dim"]:
+    """Return vectors whose inner products are the model's scores: at length 1 (``metrics.similarity.unit``), or of a model with
+    ``similarity = "dot"`` as long as they are (``metrics.similarity.unscaled``).
 
     Args:
-        embedder: the one that gave the vectors: a large array lies beside its store.
+        embedder: the one that gave the vectors, of any number: a large array lies beside its store.
 
     Raises:
         VectorError: a vector is zero or not finite.
     """
-    return unit(vectors, out=large_array(vectors.shape, embedder.root))
+    prepare = unit if embedder.info.similarity == COSINE else unscaled
+    return prepare(vectors, out=large_array(vectors.shape, embedder.root))
+
+
+class Sides(NamedTuple):
+    """Vectors of items that can be compared, as queries and as documents; one array for both where the model has no roles for them."""
+
+    query: Float32[np.ndarray, "n dim"]
+    document: Float32[np.ndarray, "n dim"]
+
+    @property
+    def are_equal(self) -> bool:
+        """True for one array."""
+        return self.query is self.document
+
+    def take(self, rows: Int64[np.ndarray, " n_rows"]) -> "Sides":
+        """Return some rows."""
+        query = self.query[rows]
+        return Sides(query, query if self.are_equal else self.document[rows])
+
+
+def comparable_sides(modality: str, items: Sequence[Any], embedder: Embedder) -> Sides:
+    """Return ``comparable`` of items on both sides of a search, encoded once where the model has no roles for them."""
+    query = comparable(embedder.encode(modality, items, "query"), embedder)
+    if modality not in embedder.info.roles:
+        return Sides(query, query)
+    return Sides(query, comparable(embedder.encode(modality, items, "document"), embedder))
 
 
 def memory_bytes() -> int:

@@ -22,6 +22,8 @@ MAX_RESIDUAL = 2.5 / 255
 """Mean difference up to which a known interpolation explains the noise: libraries round at other places."""
 LONG = 64
 """Images that are more times as long as wide are looked at before they are resized."""
+LARGE = 50_000_000
+"""Images of more pixels are resized here if that makes the same of them, as processors of transformers copy them thrice."""
 MARGIN = 4
 """Pixels that an interpolation reads beside its place, or one more, where it does not make images smaller."""
 UNKNOWN_SIDE = 512
@@ -93,8 +95,8 @@ def square(image: Image.Image, side: int, resize: Resize, interpolation: str) ->
 def within_limits(
     image: Image.Image, preprocess: Callable[[Image.Image], Any] | None, side: int | None, name: str
 ) -> Image.Image:
-    """Return an image as its preprocessing can take it: of a long and narrow one, whose shorter side would be enlarged, the
-    middle, if no more is seen of it.
+    """Return an image as its preprocessing can take it: a large one resized, and of a long and narrow one, whose shorter side
+    would be enlarged, the middle, if no more is seen of it.
 
     Args:
         preprocess: None where a model takes images as they are.
@@ -104,14 +106,26 @@ def within_limits(
     Raises:
         BadImage: it would have too many pixels, as far as anyone knows.
     """
-    if max(image.size) <= LONG * min(image.size):
+    short, is_long = min(image.size), max(image.size) > LONG * min(image.size)
+    is_large = image.width * image.height > LARGE
+    if not is_long and not is_large:
         return image
     side, found = side or UNKNOWN_SIDE, Preprocessing()
     if preprocess is not None:
         with suppress(*FOREIGN):  # of one that gives several arrays, say
             found = measure(preprocess)
-    if found.resize == "crop" and found.interpolation in METHODS:
+    if found.interpolation in METHODS and found.resize == "crop" and is_long:
         return middle(image, side, found.interpolation)
+    if (
+        found.interpolation in METHODS
+        and found.resize in ("crop", "squash")
+        and is_large
+        and found.size == (side, side)
+    ):
+        resized = (side, side) if found.resize == "squash" else tuple(side * each // short for each in image.size)
+        return image.resize(resized, METHODS[found.interpolation])
+    if not is_long:
+        return image
     fault = too_many_resized(*image.size, side)
     if fault is not None and found.resize not in ("squash", "pad"):
         raise BadImage(name, fault)

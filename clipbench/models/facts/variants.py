@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from clipbench.data.modalities import IMAGE
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.models.facts.preprocessing import METHODS, measure, square
 from clipbench.models.facts.tokens import TokenFacts, facts_of, padded, trimmed, with_end
 from clipbench.models.fingerprint import digest
@@ -32,8 +32,8 @@ NORMALIZATIONS = {
 }
 """Mean and standard deviation of the usual image preprocessings."""
 
-Texts = Callable[[Sequence[str]], Float32[np.ndarray, "n_texts dim"]]
-Images = Callable[[Sequence[Image.Image]], Float32[np.ndarray, "n_images dim"]]
+Texts = Callable[[Sequence[str], Role], Float32[np.ndarray, "n_texts dim"]]
+Images = Callable[[Sequence[Image.Image], Role], Float32[np.ndarray, "n_images dim"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,23 @@ class Variant(Model):
     info: ModelInfo
     images: Images
     texts: Texts
+    others: Callable[[str, Any, Role], Vectors]
+    """Encodes all that is neither, as the model does."""
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        return self.images(inputs) if modality == IMAGE else self.texts(inputs)
+        if modality in (IMAGE, TEXT):
+            return self.images(inputs, role) if modality == IMAGE else self.texts(inputs, role)
+        return self.others(modality, inputs, role)
+
+
+def images_as(model: Model, images: Sequence[Image.Image], role: Role) -> Vectors:
+    """Return the vectors of images in a role."""
+    return model.encode_images(images) if role is None else model.encode(IMAGE, model.inputs_of(images), role)
+
+
+def texts_as(model: Model, texts: Sequence[str], role: Role) -> Vectors:
+    """Return the vectors of texts in a role."""
+    return model.encode_texts(texts) if role is None else model.encode(TEXT, list(texts), role)
 
 
 def variants(model: Model) -> Iterator[Variant]:
@@ -142,13 +156,13 @@ def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
         return
     other = QUICK_GELU if found == {GELU} else GELU
 
-    def images(images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+    def images(images: Sequence[Image.Image], role: Role = None) -> Float32[np.ndarray, "n_images dim"]:
         with other_activation(module):
-            return model.encode_images(images)
+            return images_as(model, images, role)
 
-    def texts(texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+    def texts(texts: Sequence[str], role: Role = None) -> Float32[np.ndarray, "n_texts dim"]:
         with other_activation(module):
-            return model.encode_texts(texts)
+            return texts_as(model, texts, role)
 
     yield _variant(model, "activation", f"{other} for {found.pop()}", images=images, texts=texts)
 
@@ -162,24 +176,31 @@ def _variant(
         setting=setting,
         changes=changes,
         info=replace(model.info, fingerprint=digest(model.info.fingerprint, switch, setting)),
-        images=images or model.encode_images,
-        texts=texts or model.encode_texts,
+        images=images or partial(images_as, model),
+        texts=texts or partial(texts_as, model),
+        others=model.encode,
     )
 
 
 def _changed_texts(model: Model, change: Callable[[str], str]) -> Texts:
-    return lambda texts: model.encode_texts([change(text) for text in texts])
+    def texts(texts: Sequence[str], role: Role = None) -> Vectors:
+        return texts_as(model, [change(text) for text in texts], role)
+
+    return texts
 
 
 def _changed_images(model: Model, side: int, resize: Resize, interpolation: str) -> Images:
-    return lambda images: model.encode_images([square(image, side, resize, interpolation) for image in images])
+    def images(images: Sequence[Image.Image], role: Role = None) -> Vectors:
+        return images_as(model, [square(image, side, resize, interpolation) for image in images], role)
+
+    return images
 
 
 def _changed_tokens(parts: Internals, facts: TokenFacts, change: Callable[[Tokens, TokenFacts], Tokens]) -> Texts:
     tokenize, encode = parts.tokenize, parts.encode_tokens
     assert tokenize is not None and encode is not None
 
-    def texts(texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
+    def texts(texts: Sequence[str], role: Role = None) -> Float32[np.ndarray, "n_texts dim"]:
         batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
         return np.concatenate([encode(change(tokenize(list(batch)), facts)) for batch in batches])
 
@@ -191,7 +212,7 @@ def _normalized(parts: Internals, own: np.ndarray, other: np.ndarray) -> Images:
     assert preprocess is not None and encode is not None
     (mean, std), (new_mean, new_std) = (settings[:, :, None, None] for settings in (own, other))
 
-    def images(images: Sequence[Image.Image]) -> Float32[np.ndarray, "n_images dim"]:
+    def images(images: Sequence[Image.Image], role: Role = None) -> Float32[np.ndarray, "n_images dim"]:
         vectors = []
         for start in range(0, len(images), BATCH):
             batch = [preprocess(image.convert("RGB")) for image in images[start : start + BATCH]]

@@ -1,19 +1,27 @@
 """Checkpoint files: read without running code, stretched to more tokens as Long-CLIP does it, and fitted to an architecture
 or refused. Imported only with torch."""
 
+import io
+import math
 import pickle
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from torch.distributed.checkpoint import metadata as dcp
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.utils import _create_file_view
+from torch.serialization import _get_layout
 
-from clipbench.errors import ModelError, UsageError, model_option, option
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name, step_inside
+from clipbench.errors import ModelError, UsageError, did_you_mean, model_option, option
+from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, SHARDS, is_sharded, step_in_name, step_inside
 from clipbench.models.towers.torch_model import first_line, quiet
-from clipbench.untrusted.reading import is_file, why_not_there
+from clipbench.untrusted.reading import is_file, open_file, read_bytes, reading, why_not_there
 
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DistributedDataParallel and torch.compile put before each name."""
@@ -26,33 +34,64 @@ MIN_POSITIONS = N_KEPT + 2
 
 StateDict = dict[str, torch.Tensor]
 
+EMA, RAW = "ema", "raw"
+"""The weights of a training that a checkpoint may hold: their moving average, and those that the optimizer moves."""
+KEYS = {EMA: "state_dict_ema", RAW: "state_dict"}
+"""The place of each in a checkpoint of open_clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The content of a checkpoint that a model is made of."""
+
+    state: StateDict
+    """Tensors by name, without the prefixes of wrappers."""
+    step: int | None = None
+    """Training step or epoch, by its name, else by its content."""
+    source: str
+    """The place of the tensors, for messages."""
+    notes: tuple[str, ...] = ()
+    """The choice between EMA and raw weights, where there is one."""
+
 
 def read_weights(path: Path) -> StateDict:
-    """Return the tensors of a checkpoint by name, without the prefixes of wrappers.
+    """Return the raw weights of a checkpoint, as ``read_checkpoint`` does."""
+    return read_checkpoint(path, RAW).state
+
+
+def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
+    """Return the content of a checkpoint: a state dict, a training checkpoint of open_clip, or a folder of its shards.
+
+    Args:
+        weights: ``ema`` or ``raw``; None takes the EMA weights, which open_clip evaluates, where the checkpoint has them.
 
     Raises:
         ModelError: no such file, not a checkpoint, damaged, or one that would run code.
+        UsageError: unknown ``weights``, or a checkpoint without EMA weights where these are asked for.
     """
-    return read_checkpoint(path)[0]
+    if weights is not None and weights not in KEYS:
+        raise UsageError(f"model option weights={weights}: {did_you_mean(weights, KEYS)}")
+    checkpoint = _read_sharded(path) if is_sharded(path) else _read_file(path, weights)
+    if weights == EMA and not checkpoint.source.endswith(f"({KEYS[EMA]})"):
+        raise UsageError(f"checkpoint {path} has no EMA weights ({KEYS[EMA]}): drop {model_option(weights=EMA)}")
+    return checkpoint
 
 
-def read_checkpoint(path: Path) -> tuple[StateDict, int | None]:
-    """Return the tensors of a checkpoint by name, and its training step or epoch by its name, else by its content.
-
-    Takes a state dict, or a training checkpoint that has one under ``state_dict``.
-
-    Raises:
-        ModelError: no such file, not a checkpoint, damaged, or one that would run code.
-    """
+def _read_file(path: Path, weights: str | None) -> Checkpoint:
     if not is_file(path):
         raise ModelError(
             f"no checkpoint {path}{why_not_there(path)}: expected a file that ends in {', '.join(CHECKPOINT_SUFFIXES)}"
         )
     content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(path)
-    step = step_in_name(path)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+    step, source, notes = step_in_name(path), str(path), tuple[str, ...]()
+    if isinstance(content, Mapping) and isinstance(content.get(KEYS[RAW]), Mapping):
         step = step_inside(content) if step is None else step
-        content = content["state_dict"]
+        has_ema = isinstance(content.get(KEYS[EMA]), Mapping)
+        taken, other = (EMA, RAW) if has_ema and weights != RAW else (RAW, EMA)
+        if has_ema:
+            source = f"{path} ({KEYS[taken]})"
+            notes = (f"{taken} weights ({KEYS[taken]}); {model_option(weights=other)} takes the {other} ones",)
+        content = content[KEYS[taken]]
     if not isinstance(content, Mapping) or not content:
         raise ModelError(
             f"checkpoint {path} holds an object of type {type(content).__name__}: expected names with their tensors"
@@ -63,14 +102,14 @@ def read_checkpoint(path: Path) -> tuple[StateDict, int | None]:
                 f"checkpoint {path} holds '{name}' of type {type(value).__name__}: expected names with their tensors, or"
                 " a training checkpoint with them under 'state_dict'"
             )
-    return _unwrapped(dict(content)), step
+    return Checkpoint(state=_unwrapped(dict(content)), step=step, source=source, notes=notes)
 
 
-def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str) -> None:
-    """Load weights into a module, all of them and nothing else; raise ModelError where names are missing or left over,
-    or shapes differ."""
+def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
+    """Load weights into a module, all of them and nothing else; raise ModelError, with an advice, where names are missing
+    or left over, or shapes differ."""
     if faults := misfits(module.state_dict(), state):
-        raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {_advice(state)}")
+        raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {advice or _advice(state)}")
     module.load_state_dict(state)
 
 
@@ -145,6 +184,112 @@ def _is_torchscript(path: Path) -> bool:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError):
         return False
+
+
+# -- shards
+
+MOST_BYTES_OF_SHARDS = 1 << 28
+"""Bytes of the list of tensors: it grows with the weights' names times the processes of the training."""
+OF_SHARDS = {
+    **{("torch.distributed.checkpoint.metadata", name): getattr(dcp, name) for name in dcp.__all__},
+    ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING"): dcp._MEM_FORMAT_ENCODING,
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): _StorageInfo,
+    ("torch.serialization", "_get_layout"): _get_layout,
+    ("torch", "Size"): torch.Size,
+    **{(module, "PosixPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
+    **{(module, "WindowsPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
+}
+"""Classes and functions that the list of tensors of torch.distributed.checkpoint is made of; none of them opens or runs anything."""
+
+
+class _ShardsUnpickler(pickle.Unpickler):
+    """Unpickles the list of tensors, which torch itself would unpickle with whatever code it names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = OF_SHARDS.get((module, name))
+        if known is None and module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            known = getattr(torch, name)
+        if known is None:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+        return known
+
+
+def _read_sharded(folder: Path) -> Checkpoint:
+    """Return the weights in a folder of torch.distributed.checkpoint, without the optimizer's state: chunk by chunk, so that
+    no more than the weights and one chunk is in memory."""
+    listed, prefix = _shards_of(folder), "model."
+    state = {
+        name.removeprefix(prefix): _joined(folder, name, each, listed.storage_data)
+        for name, each in listed.state_dict_metadata.items()
+        if name.startswith(prefix) and isinstance(each, dcp.TensorStorageMetadata)
+    }
+    if not state:
+        raise ModelError(
+            f"{folder} lists no tensor under '{prefix}': expected a sharded checkpoint as open_clip writes it"
+        )
+    step, extra = step_in_name(folder), folder / "_metadata_extra.pt"
+    if step is None and is_file(extra):
+        content = _read_pickle(extra)
+        step = step_inside(content) if isinstance(content, Mapping) else None
+    note = "raw weights: a sharded checkpoint of open_clip holds no EMA weights"
+    return Checkpoint(state=_unwrapped(state), step=step, source=str(folder), notes=(note,))
+
+
+def _shards_of(folder: Path) -> dcp.Metadata:
+    path = folder / SHARDS
+    try:
+        with reading(path, ModelError):
+            listed = _ShardsUnpickler(io.BytesIO(read_bytes(path, MOST_BYTES_OF_SHARDS))).load()
+        is_whole = isinstance(listed.state_dict_metadata, dict) and isinstance(listed.storage_data, dict)
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged pickle raises many kinds of error
+        if foreign := re.match(r"GLOBAL (.+)", str(error)):
+            raise ModelError(
+                f"{path} names {foreign[1]}, which no list of tensors needs, and is not read because that can run code"
+            ) from error
+        raise ModelError(f"{path} is damaged ({type(error).__name__}): copy the folder again") from error
+    if not isinstance(listed, dcp.Metadata) or not is_whole:
+        raise ModelError(f"{path} is no list of tensors: expected one that torch.distributed.checkpoint wrote")
+    return listed
+
+
+def _joined(folder: Path, name: str, described: dcp.TensorStorageMetadata, places: Mapping[Any, Any]) -> torch.Tensor:
+    """Return a tensor from its chunks; raise ModelError where one is not there, or is not what the list says."""
+    try:
+        dtype, chunks = described.properties.dtype, described.chunks
+        if sum(math.prod(each.sizes) for each in chunks) != math.prod(described.size):
+            raise ValueError("its chunks are not the whole of it")
+        parts = [(each, places[dcp.MetadataIndex(name, each.offsets)]) for each in chunks]
+        # All is looked at before memory is taken for the whole, which a damaged list may say to be of any size.
+        for chunk, place in parts:
+            file = folder / PurePosixPath(place.relative_path).name
+            if place.length < math.prod(chunk.sizes) * dtype.itemsize:
+                raise ValueError("a chunk lies in fewer bytes than it has")
+            if not is_file(file) or file.stat().st_size < place.offset + place.length:
+                raise FileNotFoundError(file.name)
+        whole = torch.empty(described.size, dtype=dtype)
+        for chunk, place in parts:
+            with open_file(folder / PurePosixPath(place.relative_path).name) as opened:
+                content: Any = _create_file_view(opened, place.offset, place.length)
+                part = torch.load(content, map_location="cpu", weights_only=True)
+            if part.dtype != dtype or part.shape != chunk.sizes:
+                raise ValueError("a chunk has another type or shape than the list says")
+            if len(parts) == 1:
+                return part
+            ends = zip(chunk.offsets, chunk.sizes, strict=True)
+            whole[tuple(slice(start, start + size) for start, size in ends)] = part
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"sharded checkpoint {folder} lacks file {error}, or its end, with a part of '{name}': copy the files of all"
+            " processes into it"
+        ) from error
+    except Exception as error:  # a list may say anything
+        raise ModelError(
+            f"sharded checkpoint {folder}: '{name}' cannot be read ({type(error).__name__}: {first_line(error)}): copy the"
+            " folder again"
+        ) from error
+    return whole
 
 
 # -- more tokens

@@ -100,7 +100,8 @@ def _slender(panel: Panel, slot: Number) -> Panel:
     made = replace(panel, y=replace(panel.y, names=names))
     widths = (_plane(each, left=0, top=0, slot=width).width for each, width in ((panel, slot), (made, WIDTH)))
     before, now = widths
-    return replace(made, aspect=panel.aspect * max(1.0, before / now) * (1 + 2 * n_lines) / 3)
+    lines = LINE * n_lines * len(names) / now  # as high as all names below each other
+    return replace(made, aspect=max(panel.aspect * max(1.0, before / now), lines))
 
 
 def _broken(name: str) -> str:

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from clipbench.metrics.compression import Format
 from clipbench.results import numbers as fmt
+from clipbench.results.by_bytes import by_bytes, formats_of
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, Rule, percent_axis
@@ -151,38 +153,26 @@ def formats(question: str) -> MakeTable:
     title = STORED_QUESTIONS[question][0]
 
     def table(evidence: Evidence) -> Table:
-        metrics, whole = evidence.evaluation.metrics, evidence.curves([f"float32/{question}_by_bytes"])
-        if question not in metrics or not whole:
+        metrics = evidence.evaluation.metrics
+        if question not in metrics or not (forms := formats_of(metrics, question)):
             raise NotAsked(f"{title} of stored vectors")
-        n_bytes = int(next(iter(whole.values())).x[0])
-        names = [name for name in metrics if name.endswith(f"/{question}")]
-        forms = [form for name in names if (form := Format.named(name.partition("/")[0])) is not None]
-        rows = [["float32", fmt.count(n_bytes), fmt.shown(metrics[question]), fmt.NONE, fmt.NONE]]
+        made = by_bytes(metrics, question)
         most_lost = _most_lost(
             evidence, question, [form for form in forms if metrics[f"{form.name}/{question}"].value is not None]
         )
-        for form in sorted(forms, key=lambda form: -form.n_bytes):
-            own = f"{form.name}/{question}"
-            change = fmt.shown(metrics.get(f"{own}_change"))
-            lost = most_lost.get(form.name, fmt.NONE)
-            rows.append([_label(form), fmt.count(form.n_bytes), fmt.shown(metrics[own]), change, lost])
+        lost = [fmt.NONE, *(most_lost.get(form.name, fmt.NONE) for form in forms)]
         margin = _in_points(evidence.evaluation.params["points"])
-        return Table(
+        return replace(
+            made,
             title=f"{title} by format",
             facts=f"Stored: first dimensions, principal components (PCA) or signs. Bytes: of a vector, or MB of a million. Change: from float32, with 95 % "
             f"intervals. Loses at most: a bound that allows for several tests. The smallest that loses less than {margin} is chosen. Formats of a kind are "
             f"tested from the largest to the first not shown to lose less; smaller ones have no bound (–).",
-            columns=columns("Stored", numbers=["Bytes", f"{title}, %", "Change, pp", "Loses at most, pp"]),
-            rows=rows,
+            columns=[*made.columns, *columns(numbers=["Loses at most, pp"])],
+            rows=[[*row, bound] for row, bound in zip(made.rows, lost, strict=True)],
         )
 
     return table
-
-
-def _label(form: Format) -> str:
-    """Return the name of a format in a column, such as ``64 PCA, int8``."""
-    what = {"pca": "PCA", "pca_int8": "PCA, int8", "binary": "signs"}.get(form.kind, form.number)
-    return f"{fmt.count(form.dim)} {what}"
 
 
 def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
+from clipbench.results.shown_samples import margin_units
 from clipbench.results.titles import full_title, readable, subset_title, within_sentence
 from clipbench.untrusted.reading import shortened
 from clipbench_reports.evidence.evidence import PLAIN, Evidence
@@ -118,6 +119,7 @@ class Samples:
             "whole_id": shortened(self.text("sample_id", row), MAX_ID),
             "images": self.images(row, is_small=True),
             "words": self._words(row, by.rpartition("/")[0]),
+            "unit": self._units[row],
             "margins": [fmt.significant(None if np.isnan(margin) else margin) for margin in margins],
             "state": STATES[int(np.sign(known[-1]))] if known else "",
         }
@@ -217,6 +219,10 @@ class Samples:
     @cached_property
     def _loaded(self) -> LoadedSection:
         return load_section(self.records[0].task)
+
+    @cached_property
+    def _units(self) -> list[str]:
+        return margin_units(self.tables[-1])
 
     @cached_property
     def _label_sets(self) -> list[str]:

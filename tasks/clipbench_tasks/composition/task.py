@@ -113,6 +113,7 @@ class Composition(Task):
 
     name = "composition"
     version = 1
+    takes_dot = True
     data_form = "contrasts"
     summary = "a true caption against a false one of the same words, and images likewise, by subset"
     needs_model = True

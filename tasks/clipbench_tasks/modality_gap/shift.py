@@ -80,7 +80,7 @@ def rescoring(dataset: Dataset, rows: Rows, embedder: Embedder) -> Rescoring:
     notes = [_loss_note(embedder, len(rows))]
     for name, each in _label_sets(dataset).items():
         of_set = replace(dataset, class_names=each.class_names)
-        classes[name] = Classes(prompted_classes(of_set, None, embedder), each.labels[rows])
+        classes[name] = Classes(prompted_classes(of_set, None, embedder, role=None), each.labels[rows])
     if classes:
         notes.append("class prompts of the data set's own templates are moved and corrected as texts are")
     if dataset.captions is not None and len(dataset.captions) > len(dataset):

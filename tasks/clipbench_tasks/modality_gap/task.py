@@ -36,7 +36,7 @@ from clipbench.metrics.spread import (
     participation_ratio,
     uniformity,
 )
-from clipbench.models.encoding.store import unit_vectors
+from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
@@ -255,7 +255,7 @@ def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Column]:
     lengths = np.empty(len(raw))
     for rows in row_blocks(raw):
         np.einsum("ij,ij->i", raw[rows], raw[rows], dtype=np.float64, out=lengths[rows])
-    return unit_vectors(raw, embedder), np.sqrt(lengths)
+    return comparable(raw, embedder), np.sqrt(lengths)
 
 
 def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table) -> dict[str, Measure]:

@@ -14,11 +14,13 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import Prompts
 from clipbench.data.questions import Attack
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.similarity import pair_scores, unit
+from clipbench.metrics.similarity import pair_scores
+from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import sharing
@@ -90,7 +92,7 @@ def attacked(
     names = dataset.class_names or ()
     texts = prompts.render(names)
     by_prompt = prompt_vectors(texts, embedder)
-    classes = class_vectors(by_prompt), class_vectors(by_prompt, of_raw=True)
+    classes = class_vectors(by_prompt, embedder), class_vectors(by_prompt, embedder, of_raw=True)
     verdicts = {kind: _verdict(dataset, embedder, attacks, kind, classes) for kind in CONDITIONS}
     samples = _samples(attacks, verdicts, names)
     controls: dict[str, Measure] = {
@@ -154,7 +156,9 @@ def _verdict(
     if not len(present):
         return found
     rows, place = np.unique([row for row in image_rows if row is not None], return_inverse=True)
-    images = unit(embedder.images([dataset.images[row] for row in rows.tolist()]))[place]
+    images = comparable(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query"), embedder)[
+        place
+    ]
     labels, words = (
         np.array([getattr(attacks[row], part) for row in present.tolist()], np.int64) for part in ("label", "word")
     )

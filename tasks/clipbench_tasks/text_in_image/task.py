@@ -16,7 +16,7 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.data.questions import Contrast
 from clipbench.errors import DataError, MissingPart
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.similarity import unit
+from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.choices import decide, vectors_of
@@ -43,6 +43,7 @@ class TextInImage(Task):
 
     name = "text-in-image"
     version = 1
+    takes_dot = True
     data_form = "attacks"
     summary = "reading a written word, and being fooled by one: reading_acc, attack_success, drop"
     needs_model = True
@@ -90,8 +91,8 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     )
     decided, by_chance, shortest, nearest = decide(contrasts, vectors, len)
     images = nearest["image"]
-    mean = unit(vectors.images[np.unique(images)].mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32))
-    of_mean = vectors._replace(images=np.broadcast_to(mean, vectors.images.shape))
+    mean = vectors.images[np.unique(images)].mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+    of_mean = vectors._replace(images=np.broadcast_to(comparable(mean, embedder), vectors.images.shape))
     blind, credit = decide(contrasts, of_mean, len)[0].text, decided.text
     subset = np.array([contrast.subset for contrast in contrasts], object)
     right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]

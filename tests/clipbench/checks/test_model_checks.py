@@ -14,7 +14,7 @@ from clipbench.checks.settings import end_of_text, start_of_text
 from clipbench.checks.subject import Check, CheckOutcome, Subject
 from clipbench.errors import ModelError
 from clipbench.models.facts.tokens import token_facts
-from clipbench.models.protocol import Embedder
+from clipbench.models.protocol import Embedder, Role
 from clipbench.results.record import CheckFinding
 from clipbench.testing import INFO, ToyModel
 from tests.clipbench.checks.conftest import Bind
@@ -226,3 +226,18 @@ def test_labels_say_what_pairs_do_not() -> None:
     assert not named(right) and right["classes"].status == "ok"
     wrong = found(vectors(images=images, labels=np.roll(labels, 1), class_texts=classes, logit_scale=100.0))
     assert named(wrong) == {"pairs": "fault"}
+
+
+@pytest.mark.parametrize(("swapped", "status"), [("query", "warning"), ("document", "ok")])
+def test_swapped_roles_are_told(swapped: str, status: str, toy_clip: Any, embedder: Bind) -> None:
+    model = toy_clip()
+    plain = model.encode
+
+    def encode(modality: str, inputs: Any, role: Role = None) -> Any:
+        return np.roll(plain(modality, inputs), 1, axis=1) if role == swapped else plain(modality, inputs)
+
+    model.info, model.encode = replace(model.info, roles={"text": {"query": "q: ", "document": ""}}), encode
+    told = found(embedder(model))
+    assert told["roles"].status == status and "true pairs stand out by" in told["roles"].seen
+    assert named(told).keys() <= {"roles"}
+    assert found(embedder(toy_clip()))["roles"].seen.startswith("the model has no roles")

@@ -10,7 +10,7 @@ import pytest
 import clipbench
 from clipbench import Check, CheckOutcome, NotExamined, Subject, UsageError, doctor, plugins
 from clipbench.checks.examination import OURS, all_checks, preflight
-from clipbench.errors import PluginWarning
+from clipbench.errors import LeftOutWarning
 from clipbench.models import fingerprint as probes
 from clipbench.testing import ToyModel
 from tests.clipbench.checks.conftest import Bind
@@ -39,10 +39,10 @@ def test_checks_of_packages_are_made_beside_ours(embedder: Bind, monkeypatch: py
     assert [(each.check, each.seen) for each in preflight(embedder(ToyModel()))] == [("shortness", "32 dimensions")]
     assert preflight(embedder(ToyModel(embed_dim=101, fingerprint="long"))) == []
     monkeypatch.setattr(plugins, "load", lambda group, name: "no check")
-    with pytest.warns(PluginWarning, match=r"plug-in 'mine' is no check: expected an object of clipbench\.Check"):
+    with pytest.warns(LeftOutWarning, match=r"plug-in 'mine' is no check: expected an object of clipbench\.Check"):
         assert all_checks() == OURS
     monkeypatch.setattr(plugins, "load", lambda group, name: OURS[0])
-    with pytest.warns(PluginWarning, match="brings a check 'vectors', and there is one of that name already"):
+    with pytest.warns(LeftOutWarning, match="brings a check 'vectors', and there is one of that name already"):
         assert all_checks() == OURS
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.data.prompts import Prompts
-from clipbench.errors import PluginWarning, UsageError
+from clipbench.errors import LeftOutWarning, UsageError
 from clipbench.evaluation.plan import build_task, plan, read_suite, with_data, with_prompts
 
 
@@ -143,7 +143,7 @@ def test_a_broken_package_of_suites_is_named_and_costs_no_other(
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     install(tmp_path, "brokenbirds", "")
-    with pytest.warns(PluginWarning, match=r"the suites of brokenbirds cannot be read \(FileNotF"):
+    with pytest.warns(LeftOutWarning, match=r"the suites of brokenbirds cannot be read \(FileNotF"):
         assert read_suite("scenes")
 
 

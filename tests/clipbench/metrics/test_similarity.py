@@ -1,12 +1,15 @@
 """Vectors of length 1, and scores whose ties are real."""
 
+import operator
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from clipbench.errors import VectorError
 from clipbench.metrics import similarity as arrays
 from clipbench.metrics._search import tiles
-from clipbench.metrics.similarity import dot_blocks, product_error, score_blocks, scores_of, unit
+from clipbench.metrics.similarity import dot_blocks, product_error, score_blocks, scores_of, unit, unscaled
 
 SHAPES = [(40, 3), (40, 64), (30, 513), (20, 2048)]
 
@@ -42,6 +45,17 @@ def test_unit_in_blocks_is_unit_of_the_whole_bit_for_bit(
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     whole = np.rint(vectors * (2.0**26 / lengths)[:, None]) / 2.0**26
     np.testing.assert_array_equal(unit(vectors), whole.astype(np.float32))
+
+
+@pytest.mark.parametrize(("n", "dim"), SHAPES[:2])
+def test_products_of_unscaled_vectors_of_any_length_are_exact(n: int, dim: int) -> None:
+    vectors = random_vectors(n, dim) * np.logspace(-9, 9, n, dtype=np.float32)[:, None]
+    made = unscaled(vectors)
+    assert (np.abs(made - vectors).max(axis=1) <= np.linalg.norm(vectors.astype(np.float64), axis=1) * 2.0**-26).all()
+    rows = [[Fraction(float(value)) for value in row] for row in made]
+    exact = np.array([[float(sum(map(operator.mul, x, y))) for y in rows] for x in rows])
+    for order in (np.arange(dim), np.arange(dim)[::-1]):
+        np.testing.assert_array_equal(made[:, order].astype(np.float64) @ made[:, order].astype(np.float64).T, exact)
 
 
 @pytest.mark.parametrize("size", [2.0**-100, 2.0**100])

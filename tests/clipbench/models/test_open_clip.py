@@ -1,8 +1,13 @@
 """open_clip models: vectors equal to the library's own at full length, whatever way the weights come in."""
 
+import copy
 import json
 import math
+import os
+import pickle
 import shutil
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,11 +21,15 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.state_dict_loader import load as load_shards
+from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 
 from clipbench.data.images import FileImage
-from clipbench.errors import ModelError, Unavailable
+from clipbench.errors import ModelError, Unavailable, UsageError
 from clipbench.models.adapters.open_clip import _preprocess_of, load, load_folder, load_hub
+from clipbench.models.checkpoints import training_checkpoints
 from clipbench.models.options import LoadOptions
+from clipbench.models.reference import resolve
 from clipbench.models.towers.torch_model import OpenClipPreprocess
 from tests.clipbench.models import small_models
 from tests.clipbench.models.small_models import same
@@ -225,6 +234,146 @@ def test_a_checkpoint_gives_the_same_however_it_was_saved(
     assert len({model.info.fingerprint for model in models}) == 1
     for model in models:
         same(model.encode_texts(texts), expected)
+
+
+FORCED = {"force_quick_gelu": True, "force_context_length": 20, "force_image_size": 64, "image_mean": [0.5, 0.4, 0.3]}
+"""Settings of a training, of which each changes vectors."""
+
+
+@pytest.fixture(scope="module")
+def training(arch: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training as open_clip writes it: two steps, with a moving average, in a file and in shards."""
+    run = tmp_path_factory.mktemp("logs") / "run"
+    model, _, _ = open_clip.create_model_and_transforms(arch, init_logit_bias=-10.0, **FORCED)
+    average, optimizer = copy.deepcopy(model), torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(2):
+        images, texts = model.encode_image(torch.randn(4, 3, 64, 64)), model.encode_text(torch.randint(1, 99, (4, 20)))
+        (model.logit_scale * (images * texts).sum() + model.logit_bias).backward()
+        optimizer.step()
+        for old, new in zip(average.parameters(), model.parameters(), strict=True):
+            old.data.lerp_(new.data, 0.3)
+    raw = model.state_dict()
+    checkpoint = {"epoch": 5, "state_dict": {f"module.{name}": value for name, value in raw.items()}}
+    (run / "checkpoints").mkdir(parents=True)
+    ema = {"optimizer": optimizer.state_dict(), "state_dict_ema": average.state_dict()}
+    torch.save({**checkpoint, **ema}, run / "checkpoints/epoch_5.pt")
+    shards = {"model": {**raw, "logit_scale": raw["logit_scale"][None]}, "optimizer": optimizer.state_dict()}
+    with warnings.catch_warnings(action="ignore"):  # of one process
+        save_shards(shards, checkpoint_id=run / "checkpoints/epoch_6")
+    settings = {"model": arch, "precision": "amp", "pretrained": "", "siglip": True, "name": "a: b", **FORCED}
+    (run / "params.txt").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "key"),
+    [
+        ("epoch_5.pt", None, "state_dict_ema"),
+        ("epoch_5.pt", "ema", "state_dict_ema"),
+        ("epoch_5.pt", "raw", "state_dict"),
+        ("epoch_6", None, "sharded"),
+    ],
+)
+def test_a_training_is_evaluated_as_open_clip_does(
+    arch: str, training: Path, name: str, weights: str | None, key: str
+) -> None:
+    path = training / "checkpoints" / name
+    theirs, _, transform = open_clip.create_model_and_transforms(arch, init_logit_bias=-10.0, **FORCED)
+    if key == "state_dict_ema":
+        theirs.load_state_dict(torch.load(path)[key])
+    elif key == "state_dict":
+        open_clip.load_checkpoint(theirs, str(path))
+    else:
+        shards = {**theirs.state_dict(), "logit_scale": torch.zeros(1)}
+        with warnings.catch_warnings(action="ignore"):
+            load_shards({"model": shards}, checkpoint_id=path)
+        theirs.load_state_dict({**shards, "logit_scale": shards["logit_scale"][0]})
+
+    assert resolve(str(path), LoadOptions()) == ("open_clip", str(path))
+    model = load(str(path), LoadOptions(options={} if weights is None else {"weights": weights}))
+
+    for own, expected in zip(model.module.state_dict().values(), theirs.eval().state_dict().values(), strict=True):
+        assert torch.equal(own, expected)
+    texts, images = list(small_models.TEXTS), [image.convert("RGB") for image in small_models.images()]
+    same(model.encode_texts(texts), reference_texts(theirs, open_clip.get_tokenizer(arch, context_length=20), texts))
+    with torch.no_grad():
+        expected = np.concatenate([theirs.encode_image(transform(image)[None]).numpy() for image in images])
+    np.testing.assert_array_equal(np.concatenate([model.encode_images([image]) for image in images]), expected)
+    info = model.info
+    assert (info.precision, info.step, info.logit_bias) == ("fp32", int(name[6]), theirs.logit_bias.item())
+    assert "trained in amp, evaluated in fp32" in info.notes[0]
+    assert info.notes[1].startswith("ema" if key == "state_dict_ema" else "raw")
+    assert training / "params.txt" in model.files
+
+
+def test_a_training_lists_its_shards_too(training: Path) -> None:
+    assert [each.name for each in training_checkpoints(training)] == ["epoch_5.pt", "epoch_6"]
+
+
+class Program:
+    """An object that ends the process when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return sys.exit, ("ran",)
+
+
+def change_shards(run: Path, **changed: object) -> None:
+    """Write the list of tensors of a training's shards with other attributes."""
+    path = run / "checkpoints/epoch_6/.metadata"
+    listed = pickle.loads(path.read_bytes())
+    vars(listed).update(changed)
+    path.write_bytes(pickle.dumps(listed))
+
+
+def change_ema(run: Path) -> None:
+    path = run / "checkpoints/epoch_5.pt"
+    checkpoint = torch.load(path)
+    checkpoint["state_dict_ema"]["text_projection"] = torch.zeros(3, 4)
+    torch.save(checkpoint, path)
+
+
+def change_params(run: Path, old: str, new: str) -> None:
+    (run / "params.txt").write_text((run / "params.txt").read_text().replace(old, new))
+
+
+SHARDED, FILE = "epoch_6", "epoch_5.pt"
+SHARDED_PATH = Path("checkpoints") / SHARDED
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "options", "message"),
+    [
+        (change_ema, FILE, {}, r"\(state_dict_ema\) does not fit .* \(text_projection \(3, 4\).*'raw'"),
+        (lambda run: change_params(run, ARCH, "RN50"), FILE, {}, r"not fit RN50: .*params.txt of another"),
+        (lambda run: change_params(run, "model: ", "m: "), FILE, {}, "has no line 'model: ARCH'"),
+        (lambda run: change_params(run, "siglip", "use_naflex"), FILE, {}, "NaFlex, which open_clip 3 cannot"),
+        (None, FILE, {"arch": "RN50"}, r"arch='RN50' contradicts .*params.txt, by which epoch_5.pt is a small"),
+        (None, FILE, {"options": {"tag": "openai"}}, "{'tag': 'openai'} contradicts .*params.txt"),
+        (None, FILE, {"options": {"weights": "emma"}}, "weights=emma: did you mean 'ema'"),
+        (None, SHARDED, {"options": {"weights": "ema"}}, "epoch_6 has no EMA weights"),
+        (lambda run: change_shards(run, planner_data=Program()), SHARDED, {}, "names sys.exit, .* run code"),
+        (lambda run: change_shards(run, storage_data={}), SHARDED, {}, r"cannot be read \(KeyError"),
+        (lambda run: change_shards(run, storage_data=None), SHARDED, {}, "is no list of tensors"),
+        (lambda run: change_shards(run, state_dict_metadata={}), SHARDED, {}, "no tensor under 'model.'"),
+        (lambda run: os.truncate(run / SHARDED_PATH / ".metadata", 99), SHARDED, {}, "is damaged"),
+        (lambda run: os.truncate(run / SHARDED_PATH / "__0_0.distcp", 1 << 16), SHARDED, {}, "its end"),
+        (lambda run: os.remove(run / SHARDED_PATH / "__0_0.distcp"), SHARDED, {}, "lacks file __0_0"),
+    ],
+)
+def test_a_training_that_contradicts_itself_or_is_not_whole_is_refused(
+    training: Path,
+    tmp_path: Path,
+    change: Callable[[Path], object] | None,
+    name: str,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    run = Path(shutil.copytree(training, tmp_path / "run"))
+    if change is not None:
+        change(run)
+
+    with pytest.raises(ModelError if change else UsageError, match=message):
+        load(str(run / "checkpoints" / name), LoadOptions(**options))
 
 
 def test_a_checkpoint_gets_the_preprocessing_that_its_architecture_was_trained_with() -> None:

@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data.images import FileImage
-from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import BadImage, Unavailable
+from clipbench.data.dataset import Dataset
+from clipbench.data.images import FileImage, ImageRef
+from clipbench.data.modalities import IMAGE, JOINT, TEXT
+from clipbench.errors import BadImage, Unavailable, UsageError
 from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
-from clipbench.models.encoding.pipeline import JOINT, Wanted, item_of, load
-from clipbench.models.facts.preprocessing import middle
-from clipbench.models.protocol import Model, Role, Vectors
-from clipbench.testing import INFO
+from clipbench.models.encoding.pipeline import Wanted, item_of, load
+from clipbench.models.encoding.store import comparable_sides
+from clipbench.models.facts import preprocessing
+from clipbench.models.facts.preprocessing import middle, within_limits
+from clipbench.models.protocol import Model, Role, Vectors, as_role
+from clipbench.models.towers.torch_model import TransformersPreprocess
+from clipbench.testing import INFO, NamedImage
 from clipbench.untrusted.limits import MAX_PIXELS
 
 
@@ -139,21 +143,22 @@ def test_what_goes_wrong_is_left_to_the_model_that_it_is_of(
 class Searching(Model):
     """A model that encodes the sides of a search, images, and images with texts differently; it keeps what it is given."""
 
-    modalities: Sequence[str] = (IMAGE, TEXT, JOINT)
+    modalities: Sequence[str] = (IMAGE, TEXT)
 
-    def __init__(self) -> None:
-        self.info = replace(INFO, embed_dim=3)
+    def __init__(self, *with_roles: str) -> None:
+        roles = {modality: {"query": "q: ", "document": ""} for modality in with_roles}
+        self.info = replace(INFO, embed_dim=3, roles=roles, is_joint=True)
         self.given: list[tuple[str, Any, Role]] = []
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         self.given.append((modality, inputs, role))
         sides = [None, "query", "document"]
-        side, place = sides.index(role), self.modalities.index(modality)
+        side, place = sides.index(role), (IMAGE, TEXT, JOINT).index(modality)
         return np.array([[side + 1, place, number] for number in range(len(inputs))], np.float32)
 
 
 def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path, images: list[FileImage]) -> None:
-    model = Searching()
+    model = Searching(IMAGE, TEXT, JOINT)
     embedder = StoreEmbedder(model, tmp_path / "store", workers=0)
     roles: tuple[Role, ...] = (None, "query", "document")
     for modality, items in ((TEXT, ["a cat"]), (IMAGE, images[:1]), (JOINT, [(images[0], "a cat")])):
@@ -163,9 +168,17 @@ def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path
         assert [(each, role) for each, _, role in model.given] == [(modality, role) for role in roles]
     counts = embedder.counts().n_items()
     assert (counts["images"], counts["texts"], counts[JOINT]) == (3, 3, 3)
-    again = StoreEmbedder(Searching(), tmp_path / "store", workers=0)
+    again = StoreEmbedder(Searching(TEXT), tmp_path / "store", workers=0)
     assert again.encode(TEXT, ["a cat"], "document")[0, 0] == 3 and again.texts(["a cat"])[0, 0] == 1
-    assert again.counts().n_items()["texts"] == 0
+    assert again.encode(IMAGE, images[:1], "query")[0, 0] == 1  # images have no roles here: one vector, one key
+    assert again.counts().n_items()["texts"] == again.counts().n_items()["images"] == 0
+    assert len(comparable_sides(IMAGE, images, again)) == 2 and again.counts().n_items()["images"] == len(images) - 1
+    with pytest.raises(UsageError, match=r"^no role 'querry': did you mean 'query'\?$"):
+        as_role("querry")
+    bad: list[ImageRef] = [*images, NamedImage("bad")]
+    sided = StoreEmbedder(Searching(IMAGE), tmp_path / "other", workers=0)
+    assert sided.lacking(images) == []  # of which role, no task has said
+    assert len(sided.readable(Dataset(id="d", images=bad, image_ids=list("abcdefghijkl"))).images) == len(images)
 
 
 def test_an_image_with_a_text_is_one_item(tmp_path: Path, images: list[FileImage]) -> None:
@@ -191,6 +204,7 @@ def test_an_image_with_a_text_is_one_item(tmp_path: Path, images: list[FileImage
 def test_a_modality_without_an_encoder_is_unavailable(tmp_path: Path, images: list[FileImage], modality: str) -> None:
     model = Searching()
     model.modalities = tuple(each for each in (IMAGE, TEXT) if each != modality)
+    model.info = replace(model.info, is_joint=False)
     items: dict[str, Any] = {
         IMAGE: images[:1],
         TEXT: ["a"],
@@ -210,6 +224,21 @@ def test_the_middle_of_a_long_image_becomes_the_same_pixels_as_in_the_whole(size
         transform = T.Compose([T.Resize(224, T.InterpolationMode(name)), T.CenterCrop(224)])
         whole, part = (np.asarray(transform(each), np.int64) for each in (image, middle(image, 224, name)))
         assert np.abs(whole - part).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["CLIPImageProcessor", "SiglipImageProcessor"])
+@pytest.mark.parametrize("size", [(900, 700), (701, 1000)])
+def test_a_large_image_is_resized_before_a_processor_copies_it_to_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch, kind: str, size: tuple[int, int]
+) -> None:
+    processor = getattr(pytest.importorskip("transformers"), kind)(do_normalize=False)
+    preprocess = TransformersPreprocess(processor)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
+    assert within_limits(image, preprocess, 224, "x") is image
+    monkeypatch.setattr(preprocessing, "LARGE", 600_000)
+    resized = within_limits(image, preprocess, 224, "x")
+    assert min(resized.size) == 224
+    assert np.abs(preprocess(resized) - preprocess(image)).max() * 255 < 1.01
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from clipbench.errors import ModelError
+from clipbench.errors import ModelError, UsageError
 from clipbench.models import load_model
 from clipbench.models.adapters.sentence_transformers import load
 from clipbench.models.facts.costs import tower_sizes
@@ -129,8 +129,23 @@ def test_texts_get_the_prompt_that_is_asked_for(bert: Path, options: dict[str, s
     assert bool(model.info.notes) == bool({"prompt", "prompt_name"} & {*options})
 
 
-def test_tokens_are_counted_with_the_prompt(bert: Path) -> None:
-    assert load(str(bert), texts_only()).count_tokens(["a cat", ""]).tolist() == [4, 2]
+def test_roles_have_the_library_s_prompts(bert: Path, clip: Path) -> None:
+    theirs, texts = st.SentenceTransformer(str(bert), device="cpu"), [*small_models.TEXTS]
+    ours = load(str(bert), texts_only())
+    assert ours.info.roles == {"text": {"query": "find: ", "document": ""}}
+    same(ours.encode("text", texts, "query"), theirs.encode_query(texts))
+    same(ours.encode("text", texts, "document"), theirs.encode_document(texts))
+    same(
+        load(str(bert), texts_only(query_prompt="a ")).encode("text", texts, "query"), theirs.encode(texts, prompt="a ")
+    )
+    assert load(str(bert), texts_only(prompt="a ")).info.roles == load(str(clip), LoadOptions()).info.roles == {}
+    with pytest.raises(UsageError, match="prompt is the prompt of every role, and query_prompt that of one: give one"):
+        load(str(bert), texts_only(prompt="a ", query_prompt="b "))
+
+
+def test_tokens_are_counted_with_the_longest_prompt(bert: Path) -> None:
+    assert load(str(bert), texts_only()).count_tokens(["a cat", ""]).tolist() == [6, 4]  # "find: ", of queries
+    assert load(str(bert), texts_only(query_prompt="")).count_tokens(["a cat", ""]).tolist() == [4, 2]
     assert load(str(bert), texts_only(prompt="a dog ")).count_tokens(["a cat"]).tolist() == [6]
 
 
@@ -138,6 +153,16 @@ def test_options_are_part_of_the_fingerprint(bert: Path) -> None:
     each = [{}, {"prompt": "a "}, {"prompt_name": "query"}, {"truncate_dim": "6"}]
 
     assert len({load(str(bert), texts_only(**options)).info.fingerprint for options in each}) == 4
+
+
+def test_the_similarity_is_the_library_s(copy: Path) -> None:
+    path = copy / "config_sentence_transformers.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "similarity_fn_name": "dot"}))
+    assert load(str(copy), texts_only()).info.similarity == "dot"
+    path.write_text(json.dumps({**settings, "similarity_fn_name": "euclidean"}))
+    with pytest.raises(UsageError, match="says similarity = 'euclidean': expected 'cosine' or 'dot'"):
+        load(str(copy), texts_only())
 
 
 def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path) -> None:

@@ -17,7 +17,7 @@ from clipbench.errors import UsageError
 from clipbench.files import atomic_file
 from clipbench.models.encoding import store
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.encoding.store import DAMAGED, Shelf, large_array, memory_bytes, stored_models, unit_vectors
+from clipbench.models.encoding.store import DAMAGED, Shelf, comparable, large_array, memory_bytes, stored_models
 from clipbench.testing import ToyModel
 
 
@@ -263,6 +263,6 @@ def test_unit_vectors_lie_beside_the_store_of_their_embedder(monkeypatch: pytest
     monkeypatch.setattr(store, "IN_MEMORY", 10)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "default"))
     embedder = StoreEmbedder(ToyModel(), tmp_path / "own")
-    made = unit_vectors(embedder.texts(["a cat", "a dog"]), embedder)
+    made = comparable(embedder.texts(["a cat", "a dog"]), embedder)
     assert isinstance(made, np.memmap) and np.allclose(np.linalg.norm(made, axis=1), 1)
     assert (tmp_path / "own").is_dir() and not (tmp_path / "default").exists()

@@ -172,7 +172,7 @@ def test_what_mieb_gives_every_model_is_no_value(write: Write) -> None:
         ("", "a.jsonl", r"a\.jsonl holds no JSON objects; expected"),
         ("[1, 2]", "a.json", r"a\.json holds no JSON objects; expected"),
         ('{"loss": 3, "step": 4}', "a.json", r"a\.json is of no known kind \(its keys: loss, step\); expected"),
-        ('{"schema_version": 2}', "a.json", r"a\.json is the result\.json of a run under another name: name the run's folder"),
+        ('{"schema_version": "2.0"}', "a.json", r"a\.json is the result\.json of a run under another name: name the run's folder"),
         ("a,b\n1,2\n", "a.csv", r"a\.csv is of no known kind \(its keys: metrics\); expected"),
         ("", "a.csv", r"a\.csv is of no known kind \(its keys: none\); expected"),
         ('{"key": "mnist", "metrics": 5}', "a.json", r"a\.json looks like a file of DataComp, and is malformed \('int' ob"),

@@ -1,5 +1,6 @@
 """The record of a run: what is written is what is read, strictly JSON, and old or damaged ones are told apart."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import ClipbenchError, LeftOutWarning, UsageError
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord, finite
 from clipbench.results.run import Run, find_runs, read_run, write_result
 from tests.made import record_of, result_of
@@ -112,16 +113,30 @@ def test_tables_and_arrays_are_read_when_asked_for(tmp_path: Path) -> None:
     [
         ("{", "is not JSON"),
         ("[]", "has schema version None: it is no clipbench result; expected a folder"),
-        ('{"schema_version": "1"}', "has schema version 1: it is no clipbench result"),
-        ('{"schema_version": 2}', "has schema version 2, expected at most 1: update clipbench"),
-        ('{"schema_version": 1}', "is not a clipbench result"),
-        ('{"schema_version": 1, "evaluations": [{}]}', "is not a clipbench result"),
+        ('{"schema_version": 1}', "has schema version 1: it is no clipbench result"),
+        ('{"schema_version": "2.0"}', r"has schema version 2\.0, expected at most 1\.0: update clipbench"),
+        ('{"schema_version": "1.0"}', "is not a clipbench result"),
+        ('{"schema_version": "1.0", "evaluations": [{}]}', "is not a clipbench result"),
     ],
 )
 def test_what_is_no_result_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "result.json").write_text(text, encoding="utf-8")
     with pytest.raises(ClipbenchError, match=message):
         read_run(tmp_path)
+
+
+def test_a_field_of_a_later_schema_is_passed_over_and_an_unknown_one_of_this_schema_is_refused(tmp_path: Path) -> None:
+    write_result(result(), tmp_path)
+    file = tmp_path / "result.json"
+    data = json.loads(file.read_text(encoding="utf-8"))
+    data["evaluations"][0]["metrics"]["acc1"]["later"] = 1
+    file.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(ClipbenchError, match=r"schema 1\.0 has no field evaluations\[0\]\.metrics\.acc1\.later"):
+        read_run(tmp_path)
+    file.write_text(json.dumps({**data, "schema_version": "1.1", "new": {}}), encoding="utf-8")
+    said = r"schema 1\.1, and this clipbench reads 1\.0: left out evaluations\[0\]\.metrics\.acc1\.later, new$"
+    with pytest.warns(LeftOutWarning, match=said):
+        assert replace(read_run(tmp_path).result, schema_version="1.0") == result()
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300])

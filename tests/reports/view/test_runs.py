@@ -53,7 +53,7 @@ def test_hostile_folders_cost_a_row_each(runs: Path, monkeypatch: pytest.MonkeyP
     (runs / "huge/result.json").write_bytes(b"[" + b" " * (1 << 20) + b"]")
     (runs / "deep/result.json").write_text("[" * 100_000)
     os.mkfifo(runs / "pipe/result.json")
-    (runs / "other/result.json").write_text('{"schema_version": 1, "evaluations": [7, {"metrics": {"a": 1}}]}')
+    (runs / "other/result.json").write_text('{"schema_version": "1.0", "evaluations": [7, {"metrics": {"a": 1}}]}')
     faults = {row.place: row.fault for row in Runs(runs).rows()}
     assert faults.pop("series/step-1") == ""
     words = {"link": "leads out", "outside": "leads out", "huge": "more than 1,048,576 bytes", "deep": "nested",

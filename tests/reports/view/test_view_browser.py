@@ -116,7 +116,7 @@ def test_samples_are_marked_by_a_key_and_downloaded(visit: Visit, served: Simple
     head, *rows = csv.reader(download.value.path().read_text(encoding="utf-8-sig").splitlines())
     assert head[:4] == ["model", "evaluation", "sample", "verdict"] and {"True class", "Taken for"} <= set(head)
     assert len(rows) == 2 and rows[0][:3] == ["model-good", "zero-shot@scenes", first]
-    assert float(rows[0][head.index("Margin")]) < float(rows[1][head.index("Margin")])
+    assert float(rows[0][head.index("Margin (cosine)")]) < float(rows[1][head.index("Margin (cosine)")])
     cells = {"=1+1": "'=1+1", '-a"b': '"\'-a""b"', "-0.5": "-0.5", "a,b": '"a,b"'}
     assert {text: page.evaluate("text => cell(text)", text) for text in cells} == cells
     marked.get_by_role("button", name="Unmark all").click()

@@ -250,7 +250,7 @@ def test_the_standard_error_of_unrelated_captions_is_that_of_repeated_samples() 
     for seed in range(400):
         rng = np.random.default_rng(seed)
         texts = unit((rng.standard_normal((41, 8)) * 0.3 + np.eye(8)[0]).astype(np.float32))
-        cosine, influence = scoring.other_cosine(items, ItemVectors(texts[:1], texts, rows), rng)
+        cosine, influence = scoring.other_cosine(items, ItemVectors(texts[:1], texts, rows, texts), rng)
         averages.append(cosine.mean())
         errors.append(standard_error(influence) or 0.0)
     assert np.mean(errors) == pytest.approx(np.std(averages), rel=0.12)  # 400 repeats know it to 3.5 %
