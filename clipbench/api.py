@@ -333,6 +333,15 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
 
     Raises:
         ClipbenchError: the models, the photographs, the queries or an option are wrong.
+
+    Example:
+        >>> from PIL import Image
+        >>> from clipbench import choose, pool
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (8, 8), "red").save(folder / "red.png")
+        >>> made = pool(["tiny", "pair:tiny+tiny"], folder, ["a red cube"], folder / "pool", device="cpu")
+        >>> dict(made.candidates), choose(made).is_decided  # nobody has judged it
+        ({'q1': ['p1']}, False)
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
@@ -350,7 +359,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
             embedder = _embedder(model, load, Path(own_root))
             return embedder.info.ref, lambda: embedder
 
-        return make_pool(dict(map(loader, models)), Path(images), texts, Path(out), options)
+        return make_pool([*map(loader, models)], Path(images), texts, Path(out), options)
 
 
 def choose(
@@ -373,6 +382,12 @@ def choose(
 
     Raises:
         ClipbenchError: there is no such pool, or a file of it is damaged.
+
+    Example:
+        >>> choose("photos")  # see ``pool`` for one that can be chosen from
+        Traceback (most recent call last):
+            ...
+        clipbench.errors.UsageError: photos is no pool: expected a folder with pool.json
     """
     there = pool if isinstance(pool, Pool) else read_pool(Path(pool))
     return choose_model(read_log(there), scope=scope, margin=margin, alpha=alpha)

@@ -1,7 +1,7 @@
 """A pool is made: every model ranks the photographs for every query, and their first ones are what is to be judged."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from jaxtyping import Int64
 from clipbench.choosing.pool import CANDIDATES, CORPUS, FACTS, LOG, QRELS, QUERIES, RANKINGS, Facts, Pool, read_pool
 from clipbench.data import Dataset, FileImage
 from clipbench.data.images import content_digest
+from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.readers.image_folder import images_below
 from clipbench.errors import DataError, UsageError, option
 from clipbench.files import alone_in, write_atomic
-from clipbench.metrics.similarity import score_blocks, unit
+from clipbench.metrics.similarity import score_blocks
+from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.seeding import generator
@@ -49,7 +51,7 @@ def read_queries(file: Path) -> list[str]:
 
 
 def make_pool(
-    models: Mapping[str, Callable[[], Embedder]],
+    models: Sequence[tuple[str, Callable[[], Embedder]]],
     images: Path,
     queries: Sequence[str],
     folder: Path,
@@ -65,7 +67,7 @@ def make_pool(
     content the first by name is kept.
 
     Args:
-        models: what loads each model, by its name; one at a time is loaded.
+        models: their names, with what loads each; one at a time is loaded.
         images: a folder of photographs, at any depth.
         queries: distinct texts.
         folder: of the pool, new or empty.
@@ -74,11 +76,11 @@ def make_pool(
     Raises:
         ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something else.
     """
-    _check(models, queries, folder)
+    _check([name for name, _ in models], queries, folder)
     dataset, digests, order = _photographs(images), list[str](), np.arange(0)
     fingerprints: dict[str, str] = {}
     brought: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
-    for name, load in models.items():
+    for name, load in models:
         embedder = load()
         if embedder.dataset is not None:
             raise UsageError(
@@ -90,7 +92,9 @@ def make_pool(
         if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
             raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
-        blocks = score_blocks(unit(embedder.texts(queries)), unit(embedder.images(dataset.images)))
+        asked = comparable(embedder.encode(TEXT, queries, "query"), embedder)
+        searched = comparable(embedder.encode(IMAGE, dataset.images, "document"), embedder)
+        blocks = score_blocks(asked, searched)
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
         brought[name] = order[np.concatenate(firsts)]
     facts = Facts(
@@ -121,9 +125,11 @@ def make_pool(
     return read_pool(folder)
 
 
-def _check(models: Collection[str], queries: Sequence[str], folder: Path) -> None:
-    if len(models) < 2:
-        raise UsageError(f"a pool needs two models or more, got {len(models)}: repeat {option('model', 'REF')}")
+def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
+    if len(names) < 2:
+        raise UsageError(f"a pool needs two models or more, got {len(names)}: repeat {option('model', 'REF')}")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two models are called {twice}: drop one, or give it another name")
     if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
         raise DataError(
             f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or there twice"

@@ -107,14 +107,11 @@ class Choice:
 
     def facts(self) -> list[str]:
         """Return what has to be known beside the tables, a sentence each."""
-        of = (
-            "future queries like these"
-            if self.scope == "future"
-            else f"the {len(self.pool.queries)} queries of the list"
-        )
+        n_asked = len(self.pool.queries)
+        of = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
         by = f" by {', '.join(self.judges)}" if self.judges else ""
         n = counted(self.n_judgements, "judgement")
-        judged = f"{self.n_queries} of {counted(len(self.pool.queries), 'query', 'queries')} judged, with {n}{by}"
+        judged = f"{self.n_queries} of {counted(n_asked, 'query', 'queries')} judged, with {n}{by}"
         said = [f"{judged}. The intervals are for {of} and hold whenever you look."]
         if self.n_open:
             said.append(
@@ -178,7 +175,7 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
     models, primary = list(pool.facts.models), values[METRICS[0].format(k=pool.facts.k)]
     terms = _Terms(
         total=len(pool.queries) if scope == "list" else None,
-        alpha=alpha / (len(models) * (len(models) - 1) // 2),
+        alpha=alpha / max(1, len(models) * (len(models) - 1) // 2),
         margin=margin / 100,
         n_left=len(pool.queries) - len(begun),
     )

@@ -10,7 +10,6 @@ from clipbench.cli import options
 from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS, GroupedCommand
 from clipbench.cli.options import load_options
 from clipbench.cli.output import echo, print_note, terminal_width
-from clipbench.errors import UsageError
 from clipbench.results.numbers import counted
 
 POOL = click.argument("folder", metavar="POOL", type=click.Path(path_type=Path))
@@ -58,13 +57,11 @@ def pool(**given: Any) -> None:
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
     from clipbench.models.encoding.embedder import load_embedder
 
-    names = given["models"]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"--model {twice} is given twice: drop one of them")
-    queries, known = read_queries(given["queries"]), {}  # type: ignore[var-annotated]
+    known: dict[Any, Any] = {}  # of a photograph, what the models before it read
+    queries = read_queries(given["queries"])
     load = load_options(given)
     made = make_pool(
-        {name: partial(load_embedder, name, load, show_progress=True, known=known) for name in names},
+        [(name, partial(load_embedder, name, load, show_progress=True, known=known)) for name in given["models"]],
         given["images"],
         queries,
         given["out"],

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +30,6 @@ class Known(Embedder):
     """Finds photograph i first for query i, and is wrong by some noise."""
 
     def __init__(self, name: str, noise: float, fingerprint: str = "") -> None:
-        from dataclasses import replace
-
         self.info = replace(INFO, ref=name, fingerprint=fingerprint or name, embed_dim=N_IMAGES)
         self.noise = noise
 
@@ -60,7 +60,7 @@ def make(photographs: Path, tmp_path: Path) -> Make:
         *, out: str = "pool", models: dict[str, float] | None = None, queries: range = range(N_QUERIES), **options: int
     ) -> Pool:
         noises = models or {"better": 0.1, "worse one": 0.5}
-        loaders = {name: (lambda name=name, noise=noise: Known(name, noise)) for name, noise in noises.items()}
+        loaders = [(name, partial(Known, name, noise)) for name, noise in noises.items()]
         texts = [f"query {number}" for number in queries]
         return make_pool(loaders, photographs, texts, tmp_path / out, PoolOptions(**{"k": K, "n_random": 2, **options}))
 
@@ -276,8 +276,10 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
     with pytest.raises(UsageError, match=r"holds another pool \(k differ\), and judgements are never overwritten"):
         make(k=3)
     options = PoolOptions(k=K, n_random=2)
-    loaders = {name: (lambda name=name: Known(name, 0.1, "new weights")) for name in ("better",)}
-    loaders["worse one"] = lambda: Known("worse one", 0.5)
+    loaders = [
+        ("better", partial(Known, "better", 0.1, "new weights")),
+        ("worse one", partial(Known, "worse one", 0.5)),
+    ]
     with pytest.raises(NotComparable, match="a pool of another version of better: its fingerprint is new weights now"):
         make_pool(loaders, photographs, [f"query {n}" for n in range(N_QUERIES)], pool.folder, options)
     with pytest.raises(UsageError, match="holds a pool of other queries: keep those, and add new ones at the end"):
