@@ -50,15 +50,13 @@ class Facts:
         for name in self.models.keys() & there.models.keys():
             if self.models[name] != there.models[name]:
                 raise NotComparable(
-                    f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name][:12]} now, and"
-                    f" was {there.models[name][:12]}; name another folder"
+                    f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name]}, and was"
+                    f" {there.models[name]}; name another folder"
                 )
         before = asdict(there)
-        changed = [name for name, value in asdict(self).items() if value != before[name]]
-        if changed:
+        if changed := ", ".join(name for name, value in asdict(self).items() if value != before[name]):
             raise UsageError(
-                f"{folder} holds another pool ({', '.join(changed)} differ), and judgements are never overwritten: name another"
-                " folder"
+                f"{folder} holds another pool ({changed} differ), and judgements are never overwritten: name another folder"
             )
 
 

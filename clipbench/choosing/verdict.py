@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.choosing.log import Disagreement, Judgements
+from clipbench.choosing.log import Judgements
 from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.errors import UsageError, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
@@ -67,7 +67,7 @@ class Unseen:
 class Choice:
     """What the judgements of a pool say of its models."""
 
-    pool: Pool
+    found: Judgements
     sentence: str
     """The verdict."""
     is_decided: bool
@@ -78,18 +78,17 @@ class Choice:
     """Queries that are judged to their end."""
     n_open: int
     """Queries that are skipped, or judged in part."""
-    n_judgements: int
     unseen: Unseen | None
-    agreement: float | None
-    """Krippendorff's alpha of the judges."""
-    judges: Sequence[str]
-    disagreements: Sequence[Disagreement]
     scope: str
     margin: float
-    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         return self.text()
+
+    @property
+    def pool(self) -> Pool:
+        """The pool that was judged."""
+        return self.found.pool
 
     def tables(self) -> list[Table]:
         """Return the table of the models and that of their differences."""
@@ -109,8 +108,9 @@ class Choice:
         """Return what has to be known beside the tables, a sentence each."""
         n_asked = len(self.pool.queries)
         of = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
-        by = f" by {', '.join(self.judges)}" if self.judges else ""
-        n = counted(self.n_judgements, "judgement")
+        judges, apart = self.found.judges, self.found.disagreements()
+        by = f" by {', '.join(judges)}" if judges else ""
+        n = counted(self.found.n, "judgement")
         judged = f"{self.n_queries} of {counted(n_asked, 'query', 'queries')} judged, with {n}{by}"
         said = [f"{judged}. The intervals are for {of} and hold whenever you look."]
         if self.n_open:
@@ -123,14 +123,14 @@ class Choice:
                 f"Relevant photographs that no model found: {self.unseen.n_relevant} of {self.unseen.n_drawn} drawn at random, so"
                 f" {self.unseen.n_others * self.unseen.n_relevant / self.unseen.n_drawn:.1f} [{low:.1f}, {high:.1f}] a query."
             )
-        if len(self.judges) > 1:
-            alpha = "–" if self.agreement is None else f"{self.agreement:.2f}"
-            n = counted(len(self.disagreements), "photograph")
+        if len(judges) > 1:
+            alpha = self.found.agreement()
             said.append(
-                f"Agreement of the judges: Krippendorff's alpha {alpha} (1 is full, 0 is chance); {n} graded apart. The grade"
-                " used is the median, the lower of two in the middle."
+                f"Agreement of the judges: Krippendorff's alpha {NONE if alpha is None else f'{alpha:.2f}'} (1 is full, 0 is"
+                f" chance); {counted(len(apart), 'photograph')} graded apart. The grade used is the median, the lower of two in"
+                " the middle."
             )
-        return [*said, *self.notes]
+        return [*said, *self.found.notes]
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""
@@ -138,7 +138,7 @@ class Choice:
         apart = [
             f"  {self.pool.queries[each.query]}: {self.pool.name(each.image)}"
             f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"
-            for each in self.disagreements[:MOST_DISAGREEMENTS]
+            for each in self.found.disagreements()[:MOST_DISAGREEMENTS]
         ]
         return ascii_signs(
             "\n".join([*tables, *self.facts(), *(["Graded apart:"] * bool(apart)), *apart, self.sentence])
@@ -184,7 +184,7 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
     leader = _leader(models, differences)
     basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(found.n, 'judgement')}"
     return Choice(
-        pool=pool,
+        found=found,
         sentence=_open(differences, pairs, terms, basis)
         if leader is None
         else _decided(leader, differences, margin, basis),
@@ -193,14 +193,9 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
         differences=differences,
         n_queries=len(grades),
         n_open=len(begun) - len(grades),
-        n_judgements=found.n,
         unseen=_unseen(pool, rankings, grades),
-        agreement=found.agreement(),
-        judges=found.judges,
-        disagreements=found.disagreements(),
         scope=scope,
         margin=margin,
-        notes=found.notes,
     )
 
 

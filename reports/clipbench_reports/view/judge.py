@@ -4,13 +4,12 @@ A photograph is asked for by the places of its query and its own among the candi
 """
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PIL import ImageOps
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from clipbench.choosing.log import Judgements, append, graded, read_log, skipped, undone, write_qrels
 from clipbench.choosing.pool import MOST_GRADE, Pool, read_pool
@@ -19,7 +18,7 @@ from clipbench.data.images import FileImage, rgb
 from clipbench.errors import UsageError
 from clipbench.results.table import as_html
 from clipbench.untrusted.reading import decode_json, is_int64
-from clipbench_reports.view.pages import recent, render
+from clipbench_reports.view.pages import Answers, recent, render
 from clipbench_reports.view.site import POLICY, Site
 
 SIDE = 640
@@ -43,19 +42,14 @@ def judge(folder: Path, port: int, judge: str) -> Site:
     return Site(lambda token: Judging(read_pool(folder), judge.strip(), token), port, "clipbench judge")
 
 
-class Judging:
+class Judging(Answers):
     """The answers of the site."""
 
     static = ("page.js", "judge.js", "judge.css")
 
     def __init__(self, pool: Pool, judge: str, token: str) -> None:
-        self.reads: dict[str, Callable[[Request], Response]] = {
-            "/": self.page,
-            "/state": self.state,
-            "/image": self.image,
-            "/verdict": self.verdict,
-        }
-        self.writes: dict[str, Callable[[Request, bytes], Response]] = {"/judge": self.write}
+        self.reads = {"/": self.page, "/state": self.state, "/image": self.image, "/verdict": self.verdict}
+        self.writes = {"/judge": self.write}
         self._pool, self._judge, self._token = pool, judge, token
         self._queries = [*pool.queries]
         self._small = recent(MOST_KEPT, _small)
@@ -119,14 +113,6 @@ class Judging:
             found = read_log(self._pool)
             write_qrels(found)
         return self._shown(found, self._next(found, place) if goes_on and place is not None else place)
-
-    def late(self, request: Request) -> str:
-        """Return the sentence for an answer that takes too long."""
-        return "This takes long. Ask for it again later."
-
-    def refusal(self, reason: str, status: int) -> Response:
-        """Return an answer that says in a line why there is no other."""
-        return PlainTextResponse(reason, status)
 
     def _query(self, place: str) -> str:
         if not is_int64(place) or not 0 <= int(place) < len(self._queries):

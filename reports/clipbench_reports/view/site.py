@@ -5,12 +5,11 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
 
 import uvicorn
 from starlette.applications import Starlette
@@ -25,7 +24,7 @@ from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, 
 from clipbench.untrusted.reading import is_folder
 from clipbench_reports.evidence.evidence import MissingEvidence
 from clipbench_reports.page.html import assets
-from clipbench_reports.view.pages import Pages
+from clipbench_reports.view.pages import Answers, Pages
 from clipbench_reports.view.runs import Runs
 
 HOST = "127.0.0.1"
@@ -41,33 +40,6 @@ MOST_BYTES = 1 << 16
 """Bytes of a request that writes."""
 WRITES = "x-clipbench-token"
 """The header of a request that writes, which no form and no page of another site can send; its value is the token."""
-
-
-class Answers(Protocol):
-    """The answers of a site; what one raises becomes a refusal."""
-
-    @property
-    def reads(self) -> Mapping[str, Callable[[Request], Response]]:
-        """By their addresses."""
-        ...
-
-    @property
-    def writes(self) -> Mapping[str, Callable[[Request, bytes], Response]]:
-        """By theirs; each gets the content of the request."""
-        ...
-
-    @property
-    def static(self) -> Sequence[str]:
-        """Names of style sheets and scripts."""
-        ...
-
-    def late(self, request: Request) -> str:
-        """Return the sentence for an answer that takes too long."""
-        ...
-
-    def refusal(self, reason: str, status: int) -> Response:
-        """Return an answer that says in a line why there is no other."""
-        ...
 
 
 class Site:

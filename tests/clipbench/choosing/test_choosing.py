@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from clipbench.choosing.log import append, graded, read_log, skipped, undone, write_qrels
-from clipbench.choosing.make import PoolOptions, make_pool, read_queries
-from clipbench.choosing.pool import LOG, RANKINGS, Pool, read_pool, read_rankings
+from clipbench.choosing.make import PoolOptions, make_pool
+from clipbench.choosing.pool import LOG, Pool, read_pool, read_rankings
 from clipbench.choosing.verdict import choose_model
 from clipbench.data import load_data
 from clipbench.data.dataset import DataOptions
@@ -87,8 +87,7 @@ def test_candidates_are_the_first_of_all_models_and_random_others_in_an_order_th
         assert rankings[query].models["better"][0] == f"p{query[1:]}"
     shown = "".join((pool.folder / name).read_text() for name in ("candidates.jsonl", "queries.jsonl", "corpus.jsonl"))
     assert "better" not in shown and "random" not in shown
-    again = make(out="again")
-    assert (again.folder / RANKINGS).read_bytes() != b"" and again.candidates == pool.candidates
+    assert make(out="again").candidates == pool.candidates
 
 
 def test_values_are_those_of_trec_eval_and_the_pool_is_judged_data(make: Make) -> None:
@@ -155,7 +154,7 @@ def test_the_verdict_is_a_sentence(make: Make, models: dict[str, float], expecte
         append(pool, graded(query, grades, "anna"))
     chosen = choose_model(read_log(pool), scope="list")
     assert chosen.sentence.startswith(expected) and chosen.is_decided == ("one" not in models)
-    assert chosen.sentence in str(chosen).replace("-", "−") or chosen.sentence in str(chosen)
+    assert str(chosen).endswith(chosen.sentence.replace("−", "-"))
     if len(models) == 3:
         assert "and equal, within 3 points, to as good (0.0" in chosen.sentence
 
@@ -280,7 +279,9 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
         ("better", partial(Known, "better", 0.1, "new weights")),
         ("worse one", partial(Known, "worse one", 0.5)),
     ]
-    with pytest.raises(NotComparable, match="a pool of another version of better: its fingerprint is new weights now"):
+    with pytest.raises(
+        NotComparable, match="a pool of another version of better: its fingerprint is new weights, and was better"
+    ):
         make_pool(loaders, photographs, [f"query {n}" for n in range(N_QUERIES)], pool.folder, options)
     with pytest.raises(UsageError, match="holds a pool of other queries: keep those, and add new ones at the end"):
         make(queries=range(1, N_QUERIES))
@@ -304,20 +305,6 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
     pool = cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="skip")
     assert pool.facts.n_images == N_IMAGES and not notes
     assert not cb.choose(pool).is_decided and "no query is judged" in cb.choose(tmp_path / "pool").sentence
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("a\n\nb\n", "line 2 is empty"),
-        ("a\nb\n a \n", "line 3 is line 1 again, 'a': expected each query once"),
-        ("", "line 1 is empty"),
-    ],
-)
-def test_queries_that_are_empty_or_there_twice_are_refused(tmp_path: Path, text: str, fault: str) -> None:
-    (tmp_path / "queries.txt").write_text(text)
-    with pytest.raises(DataError, match=fault):
-        read_queries(tmp_path / "queries.txt")
 
 
 @pytest.mark.parametrize("name", ["pool.json", "corpus.jsonl", "queries.jsonl", "candidates.jsonl", "rankings.jsonl"])
