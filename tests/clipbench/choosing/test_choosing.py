@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def make(photographs: Path, tmp_path: Path) -> Make:
     """Return a function that makes a pool of two models, a better one and a worse one."""
 
     def make(
-        *, out: str = "pool", models: dict[str, float] | None = None, queries: range = range(N_QUERIES), **options: int
+        *, out: str = "pool", models: dict[str, float] | None = None, queries: range = range(N_QUERIES), **options: Any
     ) -> Pool:
         noises = models or {"better": 0.1, "worse one": 0.5}
         loaders = [(name, partial(Known, name, noise)) for name, noise in noises.items()]
@@ -219,6 +220,7 @@ def test_a_log_that_was_edited_into_nonsense_is_refused_by_its_line(make: Make, 
 WORKER = """
 import sys
 from pathlib import Path
+from typing import Any
 from clipbench.choosing.log import append, graded
 from clipbench.choosing.pool import read_pool
 pool = read_pool(Path(sys.argv[1]))
