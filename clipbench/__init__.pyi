@@ -1,14 +1,18 @@
 """The public names of clipbench, a line each, for type checkers and for ``__init__.py``, which imports them when asked."""
 
+from clipbench.api import choose as choose
 from clipbench.api import compare as compare
 from clipbench.api import doctor as doctor
 from clipbench.api import load_data as load_data
 from clipbench.api import load_model as load_model
+from clipbench.api import pool as pool
 from clipbench.api import run as run
 from clipbench.checks.subject import Check as Check
 from clipbench.checks.subject import CheckOutcome as CheckOutcome
 from clipbench.checks.subject import NotExamined as NotExamined
 from clipbench.checks.subject import Subject as Subject
+from clipbench.choosing.pool import Pool as Pool
+from clipbench.choosing.verdict import Choice as Choice
 from clipbench.comparison.across import Across as Across
 from clipbench.comparison.across import across as across
 from clipbench.comparison.records import Comparison as Comparison

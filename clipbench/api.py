@@ -5,12 +5,16 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
 
+from clipbench.choosing.log import read_log
+from clipbench.choosing.make import PoolOptions, make_pool, read_queries
+from clipbench.choosing.pool import Pool, read_pool
+from clipbench.choosing.verdict import Choice, choose_model
 from clipbench.comparison.compare import compare as compare_results
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions
@@ -29,6 +33,7 @@ from clipbench.hub import cache_only
 from clipbench.models import reference as model_references
 from clipbench.models.adapters.python import embedder_of
 from clipbench.models.checkpoints import is_pattern
+from clipbench.models.encoding.embedder import load_embedder
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder, Model
 from clipbench.results.other_tools import Values
@@ -294,6 +299,98 @@ def compare(
             )
     least = smallest_difference(str(smallest), "smallest")
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=least))
+
+
+def pool(  # noqa: PLR0913  the options of the command, each by its name
+    models: "Sequence[ModelLike]",
+    images: str | os.PathLike[str],
+    queries: str | os.PathLike[str] | Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    k: int = 10,
+    n_random: int = 5,
+    seed: int = 0,
+    on_bad_image: Literal["error", "skip"] = "error",
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    arch: str | None = None,
+    trust_remote_code: bool = False,
+    model_options: Mapping[str, str] | None = None,
+) -> Pool:
+    """Collect what models find among photographs, to be judged with ``clipbench judge``, as ``clipbench pool`` does.
+
+    Args:
+        models: two or more, as ``clipbench.run`` takes them.
+        images: a folder of photographs.
+        queries: a text file with a query in each line, or the queries.
+        out: a new folder for the pool; one that holds the same pool already is kept, with its judgements.
+        k: photographs that each model brings to a query.
+        n_random: others that are drawn at random for each query.
+        seed: of these, and of all orders.
+        on_bad_image: ``"skip"`` leaves unreadable images out.
+        device: this and all other options are those of ``clipbench.run``.
+
+    Raises:
+        ClipbenchError: the models, the photographs, the queries or an option are wrong.
+
+    Example:
+        >>> from PIL import Image
+        >>> from clipbench import choose, pool
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (8, 8), "red").save(folder / "red.png")
+        >>> made = pool(["tiny", "pair:tiny+tiny"], folder, ["a red cube"], folder / "pool", device="cpu")
+        >>> dict(made.candidates), choose(made).is_decided  # nobody has judged it
+        ({'q1': ['p1']}, False)
+    """
+    load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
+    texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
+    options = PoolOptions(
+        k=_whole_number("k", k, 1),
+        n_random=_whole_number("n_random", n_random, 0),
+        seed=_whole_number("seed", seed, 0),
+        skip_bad_images=on_bad_image == "skip",
+    )
+    with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
+
+        def loader(model: "ModelLike") -> tuple[str, Callable[[], Embedder]]:
+            if isinstance(model, str | os.PathLike):
+                return str(model), lambda: load_embedder(str(model), load)
+            embedder = _embedder(model, load, Path(own_root))
+            return embedder.info.ref, lambda: embedder
+
+        return make_pool([*map(loader, models)], Path(images), texts, Path(out), options)
+
+
+def choose(
+    pool: Pool | str | os.PathLike[str],
+    *,
+    scope: Literal["future", "list"] = "future",
+    margin: float = 3.0,
+    alpha: float = 0.05,
+) -> Choice:
+    """Say which model of a pool is better, by what was judged so far, as ``clipbench choose`` does.
+
+    Args:
+        pool: what ``pool`` returned, or its folder.
+        scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
+        margin: points of nDCG; models that differ by less count as equal.
+        alpha: chance that any of the intervals ever misses the truth, however often one looks.
+
+    Returns:
+        The choice: ``is_decided``, ``sentence``, ``scores``, ``differences``; ``print`` shows all of it.
+
+    Raises:
+        ClipbenchError: there is no such pool, or a file of it is damaged.
+
+    Example:
+        >>> choose("photos")  # see ``pool`` for one that can be chosen from
+        Traceback (most recent call last):
+            ...
+        clipbench.errors.UsageError: photos is no pool: expected a folder with pool.json
+    """
+    there = pool if isinstance(pool, Pool) else read_pool(Path(pool))
+    return choose_model(read_log(there), scope=scope, margin=margin, alpha=alpha)
 
 
 def load_model(  # noqa: PLR0913  the options of the command, each by its name

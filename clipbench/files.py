@@ -265,6 +265,15 @@ def _stem(name: str) -> str:
     return name[:50]
 
 
+@contextmanager
+def locked(handle: int) -> Iterator[None]:
+    """Hold the lock of an open file, once no other process does; nothing is held where the system has no such locks."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+    yield  # closing the file lets go of it
+
+
 def _lock(handle: int) -> bool:
     """Lock a file and return True, also where the file system has no locks; return False if another process has it."""
     try:

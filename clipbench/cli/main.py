@@ -41,6 +41,11 @@ GROUPS = {
         "cache": "clipbench.cli.cache:cache",
     },
     "Compare": {"compare": "clipbench.cli.compare:compare", "show": "clipbench.cli.finished:show"},
+    "Choose": {
+        "pool": "clipbench.cli.choose:pool",
+        "judge": "clipbench.cli.choose:judge",
+        "choose": "clipbench.cli.choose:choose",
+    },
     "Publish": {
         "report": "clipbench.cli.finished:report",
         "view": "clipbench.cli.finished:view",

@@ -65,7 +65,7 @@ class Slice:
         """
         least, most = self.within or (-inf, inf)
         if self.are_hits:
-            return _exact_bounds(self.value, self._trials(1 - 2 * tail), tail)
+            return exact_bounds(self.value, self._trials(1 - 2 * tail), tail)
         error = standard_error(self.influence, self.clusters)
         if error is not None and self.within is None:
             codes = cluster_codes(self.clusters)
@@ -181,7 +181,7 @@ def _dependence(slices: Sequence[Slice]) -> float:
     return 1.0 if shared is None or separate is None else max(1.0, shared / separate)
 
 
-def _exact_bounds(share: float, trials: float, tail: float) -> tuple[float, float]:
+def exact_bounds(share: float, trials: float, tail: float) -> tuple[float, float]:
     """Return the bounds of Clopper and Pearson, Biometrika 26 (1934), for a number of trials that need not be whole."""
     from scipy.special import betaincinv
 

@@ -109,7 +109,8 @@ def _move_to(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _end_world(world: Path) -> None:
-    """Empty the cache, and let a day lie between two runs: lists of runs are in the order of their dates."""
+    """Make pools, empty the cache, and let a day lie between two runs: lists of runs are in the order of their dates."""
+    importlib.import_module("toy").write_pools(world)
     shutil.rmtree(world / "cache")
     for day, path in enumerate(sorted(world.glob("runs/*/result.json")), 1):
         result = json.loads(path.read_text(encoding="utf-8"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import clipbench
 from clipbench.data.scenes.world import COLOURS
 
 DIM = 16
@@ -152,6 +153,35 @@ def _write_photos(folder: Path) -> None:
     (folder / "lacking.jsonl").write_text("".join(lines[:6]).replace("photos/03.png", "photos/99.png"))
     (folder / "unreadable.jsonl").write_text("".join(lines[:6]).replace("photos/03.png", "damaged/image.png"))
     shutil.copy(folder / "photos/00.png", folder / "photo.png")
+
+
+def write_pools(folder: Path) -> None:
+    """Make a pool that two judges have judged but for a query, and two whose logs are damaged."""
+    queries = [f"{one} over {other}" for one in KINDS for other in ("yellow", "white", "pink")]
+    (folder / "queries.txt").write_text("".join(f"{query}\n" for query in queries))
+    (folder / "queries-empty.txt").write_text("red\n\nblue\n")
+    (folder / "queries-twice.txt").write_text("red\nblue\nred\n")
+    pool = clipbench.pool(
+        ["python:toy:Toy", "python:toy:Constant"],
+        folder / "photos",
+        folder / "queries.txt",
+        folder / "judged",
+        k=3,
+        n_random=2,
+    )
+    captions = [json.loads(line)["captions"][0] for line in (folder / "photos.jsonl").read_text().splitlines()]
+    lines = [{"query": "q1", "skip": True, "judge": "ben", "time": "t"}]
+    for query, images in pool.candidates.items():
+        for place, image in enumerate(images if query != "q1" else ()):
+            grade = 2 * captions[int(pool.images[image].stem)].startswith(pool.queries[query])
+            own = {"anna": grade, "ben": grade + (query == "q2" and place == 0)}
+            lines += [{"query": query, "image": image, "grade": own[name], "judge": name, "time": "t"} for name in own]
+    log = "".join(f"{json.dumps(line)}\n" for line in lines)
+    edited = log.replace('"grade": 0', '"grade": "no"', 1)
+    for name, text in (("edited", edited), ("torn", log[:300]), ("judged", log)):
+        if name != "judged":
+            shutil.copytree(folder / "judged", folder / name)
+        (folder / name / "log.jsonl").write_text(text)
 
 
 def _write_vectors(folder: Path) -> None:

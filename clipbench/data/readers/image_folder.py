@@ -83,6 +83,11 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     return check(dataset, allow_partial=options.allow_partial)
 
 
+def images_below(folder: Path) -> list[Path]:
+    """Return the images in a folder, at any depth, by name; hidden ones and broken links are left out."""
+    return list(_scan(folder).images)
+
+
 class _ClassFolder(NamedTuple):
     path: Path
     images: Sequence[Path]

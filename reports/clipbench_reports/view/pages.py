@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from html import unescape
 from itertools import islice
@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from clipbench.comparison.compare import compare
 from clipbench.comparison.gate import Judged
@@ -72,10 +72,42 @@ def recent(n: int, make: Callable[..., Made]) -> Callable[..., Made]:
     return get
 
 
-class Pages:
+class Answers:
+    """The answers of a site; what one raises becomes a refusal."""
+
+    reads: Mapping[str, Callable[[Request], Response]]
+    """By their addresses."""
+    writes: Mapping[str, Callable[[Request, bytes], Response]] = {}
+    """By theirs; each gets the content of the request."""
+    static: Sequence[str]
+    """Names of style sheets and scripts."""
+
+    def late(self, request: Request) -> str:
+        """Return the sentence for an answer that takes too long."""
+        return "This takes long. Ask for it again later."
+
+    def refusal(self, reason: str, status: int) -> Response:
+        """Return an answer that says in a line why there is no other."""
+        return PlainTextResponse(reason, status)
+
+
+class Pages(Answers):
     """The pages over the runs below a folder."""
 
+    static = ("page.js", "view.js", "map.js", "view.css")
+
     def __init__(self, runs: Runs) -> None:
+        self.reads = {
+            "/": self.runs,
+            "/state": self.state,
+            "/report": self.report,
+            "/compare": self.compare,
+            "/samples": self.samples,
+            "/sample": self.sample,
+            "/map": self.map,
+            "/map/points": self.points,
+            "/map/list": self.chosen,
+        }
         self._runs = runs
         self._columns = recent(1, lambda version: metric_columns(runs.rows()))
         self._written = recent(8, lambda write, *opened: write([each.run for each in opened]))
@@ -211,6 +243,10 @@ class Pages:
     def late(self, request: Request) -> str:
         """Return the sentence for a page that takes too long, which names the runs."""
         return f"{self._runs.places(_names(request))}: this page takes long. It is still being made: ask for it again later."
+
+    def refusal(self, reason: str, status: int) -> Response:
+        """Return a page that says in a line why there is no other."""
+        return HTMLResponse(render("refusal.html.j2", reason=reason), status)
 
     def _chosen(self, request: Request) -> list[Opened]:
         """Return the runs that a query names, each once, the base first."""

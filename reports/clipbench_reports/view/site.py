@@ -1,11 +1,11 @@
-"""The site: what belongs to each address, the guard before every page, and the server, which nobody but this machine reaches."""
+"""The sites: what belongs to each address, the guard before every page, and the server, which nobody but this machine reaches."""
 
 import asyncio
 import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from importlib.resources import files
@@ -24,29 +24,36 @@ from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, 
 from clipbench.untrusted.reading import is_folder
 from clipbench_reports.evidence.evidence import MissingEvidence
 from clipbench_reports.page.html import assets
-from clipbench_reports.view.pages import Pages, render
+from clipbench_reports.view.pages import Answers, Pages
 from clipbench_reports.view.runs import Runs
 
 HOST = "127.0.0.1"
-STATIC = {f"{name}.js": "text/javascript" for name in ("page", "view", "map")} | {"view.css": "text/css"}
+TYPES = {".js": "text/javascript", ".css": "text/css"}
+"""Media types of the files of a site."""
 SECONDS_TO_END = 1
 """Pages that are being made when the server ends are waited for so long."""
 SECONDS_OF_PAGE = 180
 """A page that takes longer is told to be asked for again."""
 SECONDS_OF_SILENCE = 30
 """A connection is closed that brings no whole request for so long, or up to twice as long."""
+MOST_BYTES = 1 << 16
+"""Bytes of a request that writes."""
+WRITES = "x-clipbench-token"
+"""The header of a request that writes, which no form and no page of another site can send; its value is the token."""
 
 
 class Site:
-    """A site over the runs below a folder, with an address that only who sees it knows.
+    """A site with an address that only who sees it knows.
+
+    Args:
+        make: returns the answers, given the token.
+        command: the command that serves it, for refusals.
 
     Raises:
-        UsageError: there is no such folder, or the port is taken.
+        MachineError: the port is taken.
     """
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        if not is_folder(folder):
-            raise UsageError(f"there is no folder {folder}: name the one that holds your runs")
+    def __init__(self, make: Callable[[str], Answers], port: int, command: str) -> None:
         try:
             self.socket = socket.create_server((HOST, port))  # it listens before the address is told
         except OSError as error:
@@ -56,7 +63,7 @@ class Site:
         token = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{port}/?token={token}"
         config = uvicorn.Config(
-            application(folder, token, port),
+            guarded(make(token), token, port, command),
             http=Impatient,
             log_level="critical",  # names in requests are those of others
             access_log=False,
@@ -73,23 +80,28 @@ class Site:
             self.server.run(sockets=[self.socket])
 
 
+def view(folder: Path, port: int = 0) -> Site:
+    """Return the site over the runs below a folder.
+
+    Raises:
+        UsageError: there is no such folder, or the port is taken.
+    """
+    if not is_folder(folder):
+        raise UsageError(f"there is no folder {folder}: name the one that holds your runs")
+    return Site(lambda token: Pages(Runs(folder)), port, "clipbench view")
+
+
 def application(folder: Path, token: str, port: int) -> ASGIApp:
     """Return the guarded site over the runs below a folder."""
-    pages = Pages(Runs(folder))
-    made: dict[str, Callable[[Request], Response]] = {
-        "/": pages.runs,
-        "/state": pages.state,
-        "/report": pages.report,
-        "/compare": pages.compare,
-        "/samples": pages.samples,
-        "/sample": pages.sample,
-        "/map": pages.map,
-        "/map/points": pages.points,
-        "/map/list": pages.chosen,
-    }
-    routes = [Route(path, partial(_answer, make, pages.late)) for path, make in made.items()]
-    routes += [Route(f"/static/{name}", partial(_static, name)) for name in STATIC]
-    return Guard(Starlette(routes=routes), token, port)
+    return guarded(Pages(Runs(folder)), token, port, "clipbench view")
+
+
+def guarded(answers: Answers, token: str, port: int, command: str) -> ASGIApp:
+    """Return a site behind its guard."""
+    routes = [Route(path, partial(_answer, make, answers)) for path, make in answers.reads.items()]
+    routes += [Route(path, partial(_write, make, answers), methods=["POST"]) for path, make in answers.writes.items()]
+    routes += [Route(f"/static/{name}", partial(_static, name)) for name in answers.static]
+    return Guard(Starlette(routes=routes), token, port, command=command, writes=answers.writes)
 
 
 class Impatient(H11Protocol):
@@ -109,7 +121,21 @@ class Impatient(H11Protocol):
             self._look_again()
 
 
-async def _answer(make: Callable[[Request], Response], late: Callable[[Request], str], request: Request) -> Response:
+async def _write(make: Callable[[Request, bytes], Response], answers: Answers, request: Request) -> Response:
+    """Return the answer to a request that writes, once its content is there."""
+    content = b""
+    try:
+        async with asyncio.timeout(SECONDS_OF_SILENCE):
+            async for part in request.stream():
+                content += part
+                if len(content) > MOST_BYTES:
+                    return answers.refusal(f"The request has more than {MOST_BYTES:,} bytes.", 413)
+    except TimeoutError:
+        return answers.refusal("The request did not come to its end.", 408)
+    return await _answer(lambda request: make(request, content), answers, request)
+
+
+async def _answer(make: Callable[[Request], Response], answers: Answers, request: Request) -> Response:
     """Return what is made in a thread that no end of the process waits for: a map by UMAP takes minutes."""
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
@@ -119,7 +145,7 @@ async def _answer(make: Callable[[Request], Response], late: Callable[[Request],
             answer.set_result(response)
 
     def work() -> None:
-        response = _page(make, request)
+        response = _page(make, answers, request)
         with suppress(RuntimeError):  # the server has ended meanwhile
             loop.call_soon_threadsafe(give, response)
 
@@ -127,23 +153,19 @@ async def _answer(make: Callable[[Request], Response], late: Callable[[Request],
     try:
         return await asyncio.wait_for(answer, SECONDS_OF_PAGE)
     except TimeoutError:
-        return _refusal(late(request), 503)
+        return answers.refusal(answers.late(request), 503)
 
 
-def _page(make: Callable[[Request], Response], request: Request) -> Response:
+def _page(make: Callable[[Request], Response], answers: Answers, request: Request) -> Response:
     """Return a page, or one that says in a line why there is none."""
     try:
         return make(request)
     except KeyError:
-        return _refusal("There is no such page: the run may have been removed.", 404)
+        return answers.refusal("There is no such page: the run may have been removed.", 404)
     except (ClipbenchError, MissingEvidence) as error:
-        return _refusal(str(error), 422)
+        return answers.refusal(str(error), 422)
     except FOREIGN as error:  # a hostile run, or a bug, costs a page
-        return _refusal(bug(error, "clipbench or the run"), 500)
-
-
-def _refusal(reason: str, status: int) -> Response:
-    return HTMLResponse(render("refusal.html.j2", reason=reason), status)
+        return answers.refusal(bug(error, "clipbench or the run"), 500)
 
 
 def _static(name: str, request: Request) -> Response:
@@ -151,9 +173,10 @@ def _static(name: str, request: Request) -> Response:
         "clipbench_reports" if name == "page.js" else "clipbench_reports.view"
     )  # that of all pages has the switch for dark
     text = files(package).joinpath(f"static/{name}").read_text(encoding="utf-8")
-    if name == "view.css":
+    suffix = Path(name).suffix
+    if suffix == ".css":
         text = f"{assets()['style']}\n{text}"
-    return Response(text, media_type=STATIC[name])
+    return Response(text, media_type=TYPES[suffix])
 
 
 POLICY = (
@@ -179,15 +202,16 @@ ENTRY = """<!doctype html>
 
 
 class Guard:
-    """An application that answers only those who know the token, and only questions.
+    """An application that answers only those who know the token, and only questions, but for some addresses.
 
     Any page of the web may send requests to this machine, and a name of its own may lead here (DNS rebinding). So the host
     must be this one by its number or as localhost, and the browser must have shown the token once: it then has it as a
-    cookie that it sends with requests from here alone.
+    cookie that it sends with requests from here alone. What writes needs the token in a header as well, which a browser lets
+    only the pages of this site send, and must not come from another origin.
     """
 
-    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
-        self._app, self._token = app, token
+    def __init__(self, app: ASGIApp, token: str, port: int, *, command: str, writes: Collection[str] = ()) -> None:
+        self._app, self._token, self._command, self._writes = app, token, command, writes
         self._hosts = [[f"{name}:{port}"] for name in ("127.0.0.1", "localhost")]
         if port == 80:  # browsers leave it out
             self._hosts += [["127.0.0.1"], ["localhost"]]
@@ -210,15 +234,25 @@ class Guard:
     def _answer(self, request: Request) -> Response | None:
         """Return what is answered instead of a page; None where there is to be a page."""
         if request.headers.getlist("host") not in self._hosts:
-            return PlainTextResponse("This is not the address that clipbench view printed.", 421)
-        if request.method not in ("GET", "HEAD"):
-            return PlainTextResponse("Nothing can be changed here.", 405, {"allow": "GET, HEAD"})
-        if self._is_token(request.query_params.get("token", "")):
+            return PlainTextResponse(f"This is not the address that {self._command} printed.", 421)
+        is_write = request.method == "POST" and request.url.path in self._writes
+        if not is_write and (request.method not in ("GET", "HEAD") or request.url.path in self._writes):
+            allowed = "POST" if request.url.path in self._writes else "GET, HEAD"
+            return PlainTextResponse("Nothing can be changed here in this way.", 405, {"allow": allowed})
+        if not is_write and self._is_token(request.query_params.get("token", "")):
             entry = HTMLResponse(ENTRY)
             entry.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
             return entry
         if not self._is_token(request.cookies.get(self._cookie, "")):
-            return PlainTextResponse("Open the address that clipbench view printed: it ends in a token.", 403)
+            return PlainTextResponse(f"Open the address that {self._command} printed: it ends in a token.", 403)
+        return self._refused_write(request) if is_write else None
+
+    def _refused_write(self, request: Request) -> Response | None:
+        origins = [f"http://{host}" for host in request.headers.getlist("host")]
+        if request.headers.getlist("origin") not in ([], origins):
+            return PlainTextResponse("Only the pages of this site can write.", 403)
+        if not self._is_token(request.headers.get(WRITES, "")):
+            return PlainTextResponse(f"What writes needs the token in the header {WRITES}.", 403)
         return None
 
     def _is_token(self, given: str) -> bool:

@@ -47,7 +47,7 @@ def viewed(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> 
 def ask() -> Callable[..., Answer]:
     """Return a function that asks an application for an address as the browser does that has shown the token."""
 
-    def send(app: Any, address: str, *, method: str = "GET", **headers: str) -> Answer:
+    def send(app: Any, address: str, *, method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
         given = {"host": f"127.0.0.1:{PORT}", "cookie": f"clipbench-{PORT}={TOKEN}", **headers}
         path, _, query = address.partition("?")
         scope = {
@@ -60,12 +60,12 @@ def ask() -> Callable[..., Answer]:
             "root_path": "",
             "scheme": "http",
             "server": ("127.0.0.1", PORT),
-            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
         }
         messages = []
 
         async def receive() -> dict[str, object]:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": body, "more_body": False}
 
         async def collect(message: dict[str, Any]) -> None:
             messages.append(message)
@@ -76,7 +76,7 @@ def ask() -> Callable[..., Answer]:
         return Answer(
             head["status"],
             {name.decode(): value.decode() for name, value in head["headers"]},
-            b"".join(each.get("body", b"") for each in bodies).decode(),
+            b"".join(each.get("body", b"") for each in bodies).decode(errors="replace"),
         )
 
     return send

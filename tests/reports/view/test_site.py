@@ -219,12 +219,12 @@ def test_a_name_that_is_no_text_costs_no_page(ask: Ask, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_and_a_taken_port_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no folder"):
-        site.Site(tmp_path / "nothing")
-    first = site.Site(tmp_path)
+        site.view(tmp_path / "nothing")
+    first = site.view(tmp_path)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", first.address)
     port = int(first.address.split(":")[2].split("/")[0])
     with first.socket, pytest.raises(UsageError, match=f"cannot listen on port {port}: .*--port"):
-        site.Site(tmp_path, port)
+        site.view(tmp_path, port)
 
 
 def test_runs_are_written_as_static_files_that_need_nothing(viewed: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def served(viewed: Path, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """Serve a copy of the runs."""
     folder = Path(shutil.copytree(viewed, tmp_path / "runs"))
-    made = site.Site(folder)
+    made = site.view(folder)
     thread = threading.Thread(target=made.serve)
     thread.start()
     yield SimpleNamespace(folder=folder, address=made.address, base=made.address.partition("/?")[0])

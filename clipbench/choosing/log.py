@@ -1,0 +1,253 @@
+"""The log of judgements: a line each, appended and on the disk before anything else is shown, never changed.
+
+The last line of a judge on a photograph of a query is that judge's judgement. Of several judges the grade is the median,
+the lower one of two in the middle, as grades are whole. A judge who skips a query has no say in it.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from clipbench.choosing.pool import LOG, MOST_GRADE, QRELS, Pool
+from clipbench.errors import DataError, MachineError
+from clipbench.files import locked, write_atomic
+from clipbench.stats.agreement import ordinal_alpha
+from clipbench.untrusted.reading import decode_json, is_file, read_bytes, reading, shown
+from clipbench.untrusted.schema import SchemaError, fitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """A line of the log: a grade of a photograph, or whether the query is skipped."""
+
+    query: str
+    judge: str
+    time: str
+    """Lines of one moment are undone together."""
+    image: str | None = None
+    grade: int | None = None
+    """None takes the judgement back."""
+    skip: bool | None = None
+
+
+class Disagreement(NamedTuple):
+    """A photograph that judges graded apart."""
+
+    query: str
+    image: str
+    grades: dict[str, int]
+    """By judge."""
+
+
+class Judgements:
+    """What holds after all lines of a log.
+
+    Args:
+        lines: those that hold, in the order in which they were written.
+    """
+
+    def __init__(self, pool: Pool, lines: Sequence[LogLine], notes: tuple[str, ...] = ()) -> None:
+        self.pool, self.lines, self.notes = pool, lines, notes
+        self._own: dict[tuple[str, str], dict[str | None, LogLine]] = {}
+        for line in lines:
+            self._own.setdefault((line.query, line.judge), {})[line.image] = line
+        self._grades: dict[str, dict[str, dict[str, int]]] = {}
+        for (query, judge), found in self._own.items():
+            for image, line in found.items() if None not in found else ():
+                if image is not None and line.grade is not None:
+                    self._grades.setdefault(query, {}).setdefault(image, {})[judge] = line.grade
+
+    @property
+    def judges(self) -> list[str]:
+        """Their names, in the order in which they began."""
+        return list(dict.fromkeys(line.judge for line in self.lines))
+
+    def by_judge(self, query: str) -> dict[str, dict[str, int]]:
+        """Return the grades of each photograph of a query, by judge."""
+        return self._grades.get(query, {})
+
+    def grades(self, query: str) -> dict[str, int] | None:
+        """Return the grade of each candidate of a query, None as long as one has none."""
+        found = self.by_judge(query)
+        if len(found) < len(self.pool.candidates[query]):
+            return None
+        return {image: sorted(grades.values())[(len(grades) - 1) // 2] for image, grades in found.items()}
+
+    def begun(self) -> list[str]:
+        """Return the queries that were judged, in part or whole, or skipped, in the order of the pool."""
+        begun = {line.query for line in self.lines}
+        return [query for query in self.pool.queries if query in begun]
+
+    def is_done(self, query: str, judge: str) -> bool:
+        """Return whether a judge has graded all candidates of a query, or skipped it."""
+        own = self._own.get((query, judge), {})
+        return None in own or len(own) == len(self.pool.candidates[query])
+
+    def own(self, query: str, judge: str) -> Mapping[str | None, LogLine]:
+        """Return what a judge says of the photographs of a query; a skip stands under None."""
+        return self._own.get((query, judge), {})
+
+    @property
+    def n(self) -> int:
+        """Number of judgements."""
+        return sum(len(grades) for found in self._grades.values() for grades in found.values())
+
+    def agreement(self) -> float | None:
+        """Return Krippendorff's alpha of the grades; None where no photograph has two, or all are equal."""
+        return ordinal_alpha([[*grades.values()] for found in self._grades.values() for grades in found.values()])
+
+    def disagreements(self) -> list[Disagreement]:
+        """Return what judges graded apart, the widest apart first."""
+        apart = [
+            Disagreement(query, image, grades)
+            for query in self.pool.queries
+            for image, grades in self.by_judge(query).items()
+            if len(set(grades.values())) > 1
+        ]
+        return sorted(apart, key=lambda each: min(each.grades.values()) - max(each.grades.values()))
+
+
+def read_log(pool: Pool) -> Judgements:
+    """Return the judgements of a pool.
+
+    The rest of a line that a killed process never finished is passed over, with a note.
+
+    Raises:
+        DataError: a line is no judgement of this pool; the message names it.
+    """
+    file = pool.folder / LOG
+    if not is_file(file):
+        return Judgements(pool, [])
+    with reading(file, DataError):
+        *whole, rest = read_bytes(file).split(b"\n")
+    notes: tuple[str, ...] = ()
+    if rest and not _is_json(rest):
+        notes = (
+            f"{file}, line {len(whole) + 1} was never finished and is passed over: {shown(rest.decode(errors='replace'))}",
+        )
+    elif rest:
+        whole.append(rest)
+    held: dict[tuple[str, str, str | None], LogLine] = {}
+    for number, text in enumerate(whole, 1):
+        if not text.strip():
+            continue
+        line = _line(text, f"{file}, line {number}", pool)
+        key = (line.query, line.judge, line.image)
+        held.pop(key, None)  # the order is that of the last lines
+        if line.grade is not None or line.skip:
+            held[key] = line
+    return Judgements(pool, [*held.values()], notes)
+
+
+def append(pool: Pool, written: Iterable[LogLine]) -> None:
+    """Append lines to the log of a pool, and return once they are on the disk.
+
+    Several processes may do so at once: each writes whole lines at the end, one after the other.
+
+    Raises:
+        MachineError: they cannot be written.
+    """
+    file = pool.folder / LOG
+    text = "".join(
+        json.dumps({name: getattr(line, name) for name in _FIELDS[line.image is None]}, ensure_ascii=False) + "\n"
+        for line in written
+    )
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        try:
+            with locked(handle):
+                _write(handle, text.encode())
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise MachineError(f"cannot write {file}: {error.strerror or error}; the judgement was not kept") from error
+
+
+_FIELDS = {False: ("query", "image", "grade", "judge", "time"), True: ("query", "skip", "judge", "time")}
+"""Fields of a line on a photograph, and of one on a skip."""
+
+
+def _write(handle: int, data: bytes) -> None:
+    """Write lines behind the last whole one: what a killed process left of one is cut off, as it was never answered."""
+    size = os.fstat(handle).st_size
+    os.lseek(handle, max(0, size - (1 << 16)), os.SEEK_SET)
+    tail = os.read(handle, 1 << 16)
+    rest = tail[tail.rfind(b"\n") + 1 :]
+    if rest and _is_json(rest):
+        data = b"\n" + data
+    elif rest:
+        os.ftruncate(handle, size - len(rest))
+        size -= len(rest)
+    n_written = os.write(handle, data)
+    if n_written < len(data):  # a full disk
+        os.ftruncate(handle, size)
+        raise OSError(None, "the disk is full")
+
+
+def graded(query: str, grades: Mapping[str, int | None], judge: str) -> list[LogLine]:
+    """Return lines with grades of photographs, all of one moment."""
+    now = _now()
+    return [LogLine(query=query, image=image, grade=grade, judge=judge, time=now) for image, grade in grades.items()]
+
+
+def skipped(query: str, judge: str, *, is_skipped: bool = True) -> list[LogLine]:
+    """Return the line with which a judge skips a query, or takes that back."""
+    return [LogLine(query=query, skip=is_skipped, judge=judge, time=_now())]
+
+
+def undone(found: Judgements, judge: str) -> list[LogLine]:
+    """Return lines that take back what a judge wrote last and still holds; none where nothing does."""
+    own = [line for line in found.lines if line.judge == judge]
+    last = [line for line in own if (line.time, line.query) == (own[-1].time, own[-1].query)]
+    now = _now()
+    return [
+        LogLine(query=line.query, image=line.image, judge=judge, time=now, skip=None if line.image else False)
+        for line in last
+    ]
+
+
+def write_qrels(found: Judgements) -> None:
+    """Write the grades of all queries that are judged to their end in TREC's columns: query, 0, photograph, grade."""
+    graded = {query: found.grades(query) for query in found.pool.queries}
+    rows = [
+        f"{query} 0 {image} {grade}\n" for query, all_of in graded.items() for image, grade in (all_of or {}).items()
+    ]
+    write_atomic({found.pool.folder / QRELS: "".join(rows).encode()})
+
+
+def _line(text: bytes, place: str, pool: Pool) -> LogLine:
+    """Return a line of the log; raise DataError where it is no judgement of this pool."""
+    try:
+        line = fitted(LogLine, decode_json(text.decode()))
+    except (ValueError, SchemaError) as error:
+        raise DataError(f"{place} is no judgement: {error}; {_ADVICE}") from error
+    if line.query not in pool.candidates:
+        fault = f"query is {shown(line.query)}, which the pool lacks"
+    elif line.image is not None and line.image not in pool.candidates[line.query]:
+        fault = f"image is {shown(line.image)}, which is no candidate of query {line.query}"
+    elif line.grade is not None and not 0 <= line.grade <= MOST_GRADE:
+        fault = f"grade is {line.grade}, expected 0 to {MOST_GRADE}, or null"
+    elif not line.judge or (line.image is None) == (line.skip is None):
+        fault = "expected a judge, and either an image or skip"
+    else:
+        return line
+    raise DataError(f"{place} is no judgement: {fault}; {_ADVICE}")
+
+
+_ADVICE = "fix the line, or take it out"
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        decode_json(text.decode())
+    except ValueError:
+        return False
+    return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,201 @@
+"""A pool is made: every model ranks the photographs for every query, and their first ones are what is to be judged."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.choosing.pool import CANDIDATES, CORPUS, FACTS, LOG, QRELS, QUERIES, RANKINGS, Facts, Pool, read_pool
+from clipbench.data import Dataset, FileImage
+from clipbench.data.images import content_digest
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.data.readers.image_folder import images_below
+from clipbench.errors import DataError, UsageError, option
+from clipbench.files import alone_in, write_atomic
+from clipbench.metrics.similarity import score_blocks
+from clipbench.models.encoding.store import comparable
+from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import counted
+from clipbench.seeding import generator
+from clipbench.untrusted.reading import entries, is_file, is_folder, read_text, shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions:
+    """How a pool is made."""
+
+    k: int = 10
+    """Photographs that each model brings to a query."""
+    n_random: int = 5
+    """Others that are drawn at random for each query."""
+    seed: int = 0
+    skip_bad_images: bool = False
+
+
+def read_queries(file: Path) -> list[str]:
+    """Return the queries in a file, a line each; raise DataError where a line is empty or there twice."""
+    found: dict[str, int] = {}
+    for number, line in enumerate(read_text(file, DataError).removesuffix("\n").split("\n"), 1):
+        query = line.strip()
+        if not query:
+            raise DataError(f"{file}, line {number} is empty: expected a query in each line")
+        if query in found:
+            raise DataError(
+                f"{file}, line {number} is line {found[query]} again, {shown(query)}: expected each query once"
+            )
+        found[query] = number
+    return list(found)
+
+
+def make_pool(
+    models: Sequence[tuple[str, Callable[[], Embedder]]],
+    images: Path,
+    queries: Sequence[str],
+    folder: Path,
+    options: PoolOptions,
+    *,
+    note: Callable[[str], None] = lambda text: None,
+) -> Pool:
+    """Rank photographs by each model, and write a pool of the first ones.
+
+    A pool that is there already is kept, with its judgements; queries that are new come after its own.
+
+    Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with equal
+    content the first by name is kept.
+
+    Args:
+        models: their names, with what loads each; one at a time is loaded.
+        images: a folder of photographs, at any depth.
+        queries: distinct texts.
+        folder: of the pool, new or empty.
+        note: called with what a user should know.
+
+    Raises:
+        ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something else.
+    """
+    _check([name for name, _ in models], queries, folder)
+    dataset, digests, order = _photographs(images), list[str](), np.arange(0)
+    fingerprints: dict[str, str] = {}
+    brought: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
+    for name, load in models:
+        embedder = load()
+        if embedder.dataset is not None:
+            raise UsageError(
+                f"{name} is made of vectors with samples of their own: expected a model that encodes photographs"
+            )
+        if not fingerprints:
+            dataset, digests = _distinct(dataset, embedder, options, note)
+            order = generator(options.seed, "ties").permutation(len(dataset))
+        if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
+            raise UsageError(f"{name} and {same} are the same model: drop one of them")
+        fingerprints[name] = embedder.info.fingerprint
+        asked = comparable(embedder.encode(TEXT, queries, "query"), embedder)
+        searched = comparable(embedder.encode(IMAGE, dataset.images, "document"), embedder)
+        blocks = score_blocks(asked, searched)
+        firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
+        brought[name] = order[np.concatenate(firsts)]
+    facts = Facts(
+        models=fingerprints,
+        images=str(images.absolute()),
+        n_images=len(dataset),
+        content=content_digest("\n".join(digests).encode()),
+        k=options.k,
+        n_random=options.n_random,
+        seed=options.seed,
+    )
+    with alone_in(folder):
+        n_asked = 0
+        if is_file(folder / FACTS):
+            there = read_pool(folder)
+            facts.check_same(there.facts, folder)
+            n_asked = len(there.queries)
+            if list(queries[:n_asked]) != [there.queries.get(f"q{row}") for row in range(1, n_asked + 1)]:
+                raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")
+        else:
+            (folder / QRELS).parent.mkdir(exist_ok=True)
+            write_atomic({folder / name: b"" for name in (QRELS, LOG, CANDIDATES, RANKINGS)})
+        rest = generator(options.seed, "queries", str(n_asked)).permutation(np.arange(n_asked, len(queries)))
+        files = _files(facts, dataset, queries, brought, rest.tolist())
+        for name in (CANDIDATES, RANKINGS):  # what was judged stays as it was
+            files[name] = (folder / name).read_bytes() + files[name]
+        write_atomic({folder / name: text for name, text in files.items()})
+    return read_pool(folder)
+
+
+def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
+    if len(names) < 2:
+        raise UsageError(f"a pool needs two models or more, got {len(names)}: repeat {option('model', 'REF')}")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two models are called {twice}: drop one, or give it another name")
+    if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
+        raise DataError(
+            f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or there twice"
+        )
+    if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
+        raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
+
+
+def _photographs(folder: Path) -> Dataset:
+    if not is_folder(folder):
+        raise DataError(f"there is no folder {folder}: expected one with photographs")
+    if not (files := images_below(folder)):
+        raise DataError(f"{folder} has no images: expected photographs, at any depth")
+    names = [file.relative_to(folder).as_posix() for file in files]
+    return Dataset(id=str(folder), images=[FileImage(file.absolute()) for file in files], image_ids=names)
+
+
+def _distinct(
+    dataset: Dataset, embedder: Embedder, options: PoolOptions, note: Callable[[str], None]
+) -> tuple[Dataset, list[str]]:
+    """Return the photographs that can be read, each content once, with the hashes of their content."""
+    if options.skip_bad_images:
+        dataset = embedder.readable(dataset)
+        for each in dataset.notes:
+            note(each)
+    all_of = embedder.digests(dataset.images)
+    rows = list({digest: row for row, digest in reversed([*enumerate(all_of)])}.values())[::-1]
+    if len(rows) < len(all_of):
+        note(f"{counted(len(all_of) - len(rows), 'photograph')} left out: equal to another")
+    kept = Dataset(
+        id=dataset.id, images=[dataset.images[row] for row in rows], image_ids=[dataset.image_ids[row] for row in rows]
+    )
+    return kept, [all_of[row] for row in rows]
+
+
+def _files(
+    facts: Facts,
+    dataset: Dataset,
+    queries: Sequence[str],
+    brought: Mapping[str, Int64[np.ndarray, "n_queries k"]],
+    asked: Sequence[int],
+) -> dict[str, bytes]:
+    """Return the files of a pool, with the candidates of the queries at some places."""
+    ids = [f"p{row}" for row in range(1, len(dataset) + 1)]
+    corpus = [{"_id": id, "image": image.name} for id, image in zip(ids, dataset.images, strict=True)]
+    candidates, rankings = [], []
+    for row in asked:
+        firsts = {name: rows[row].tolist() for name, rows in brought.items()}
+        union = sorted({place for first in firsts.values() for place in first})
+        rng = generator(facts.seed, "candidates", queries[row])
+        others = np.setdiff1d(np.arange(len(ids)), union)
+        drawn = rng.permutation(others)[: facts.n_random].tolist()
+        shuffled = rng.permutation([*union, *drawn]).tolist()
+        query = f"q{row + 1}"
+        candidates.append({"query": query, "images": [ids[place] for place in shuffled]})
+        named = {name: [ids[place] for place in first] for name, first in firsts.items()}
+        rankings.append({"query": query, "models": named, "random": [ids[place] for place in drawn]})
+    texts = [{"_id": f"q{row}", "text": query} for row, query in enumerate(queries, 1)]
+    return {
+        CORPUS: _json_lines(corpus),
+        QUERIES: _json_lines(texts),
+        CANDIDATES: _json_lines(candidates),
+        RANKINGS: _json_lines(rankings),
+        FACTS: json.dumps(asdict(facts), indent=1, ensure_ascii=False).encode(),  # last: with it the pool is there
+    }
+
+
+def _json_lines(rows: Iterable[object]) -> bytes:
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()

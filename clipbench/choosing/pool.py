@@ -1,0 +1,167 @@
+"""A pool on disk: judged data whose judgements are made here, with the candidates of each query, blind to models.
+
+pool.json         the models with their fingerprints, the folder of photographs, k and the seed
+corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged`` reads it
+candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which they are judged
+rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows it
+log.jsonl         the judgements, a line each, only ever appended to (``choosing.log``)
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from clipbench.errors import DataError, NotComparable, UsageError, on_command_line
+from clipbench.untrusted.reading import is_file, parse_json, read_json, read_text, shown
+from clipbench.untrusted.schema import SchemaError, fitted
+
+FACTS, CORPUS, QUERIES, QRELS = "pool.json", "corpus.jsonl", "queries.jsonl", "qrels/test.txt"
+CANDIDATES, RANKINGS, LOG = "candidates.jsonl", "rankings.jsonl", "log.jsonl"
+MOST_GRADE = 3
+"""The highest grade; 0 is not relevant."""
+
+Line = TypeVar("Line")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The content of ``pool.json``: pools of equal facts and queries are equal."""
+
+    models: Mapping[str, str]
+    """The fingerprint of each model, by its name."""
+    images: str
+    """The folder of photographs."""
+    n_images: int
+    content: str
+    """Hash of all photographs."""
+    k: int
+    n_random: int
+    seed: int
+
+    def check_same(self, there: "Facts", folder: Path) -> None:
+        """Raise unless a pool that is there already is the one that is asked for: judgements are never overwritten.
+
+        Raises:
+            NotComparable: a model has another fingerprint by now.
+            UsageError: anything else differs.
+        """
+        for name in self.models.keys() & there.models.keys():
+            if self.models[name] != there.models[name]:
+                raise NotComparable(
+                    f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name]}, and was"
+                    f" {there.models[name]}; name another folder"
+                )
+        before = asdict(there)
+        if changed := ", ".join(name for name, value in asdict(self).items() if value != before[name]):
+            raise UsageError(
+                f"{folder} holds another pool ({changed} differ), and judgements are never overwritten: name another folder"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """A pool without what the models brought."""
+
+    folder: Path
+    facts: Facts
+    queries: Mapping[str, str]
+    """Texts by id, in the order in which they are judged."""
+    candidates: Mapping[str, list[str]]
+    """Ids of photographs by that of the query."""
+    images: Mapping[str, Path]
+
+    def name(self, image: str) -> str:
+        """Return the path of a photograph in its folder."""
+        return str(self.images[image]).removeprefix(f"{self.facts.images}{os.sep}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """What was brought for a query."""
+
+    query: str
+    models: Mapping[str, list[str]]
+    """The first k photographs of each model, the best first."""
+    random: list[str]
+    """Others, drawn at random."""
+
+
+@dataclass(frozen=True)
+class _Query:
+    _id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Image:
+    _id: str
+    image: str
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    query: str
+    images: list[str]
+
+
+def read_pool(folder: Path) -> Pool:
+    """Return the pool in a folder.
+
+    Raises:
+        UsageError: there is none.
+        DataError: a file of it is damaged; the message names the line.
+    """
+    if not is_file(folder / FACTS):
+        made = on_command_line(f", made by clipbench pool --out {folder}")
+        raise UsageError(f"{folder} is no pool: expected a folder with {FACTS}{made}")
+    facts = _fitted(Facts, read_json(folder / FACTS, DataError), str(folder / FACTS))
+    texts = {line._id: line.text for _, line in lines(folder / QUERIES, _Query)}
+    images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
+    candidates: dict[str, list[str]] = {}
+    for place, line in lines(folder / CANDIDATES, _Candidates):
+        unknown = [name for name in line.images if name not in images] or [line.query] * (line.query not in texts)
+        if unknown or not line.images or line.query in candidates:
+            what = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
+            raise DataError(f"{place}: got {what}; make the pool again")
+        candidates[line.query] = line.images
+    if missing := sorted(texts.keys() - candidates.keys()):
+        raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}: make the pool again")
+    return Pool(
+        folder=folder,
+        facts=facts,
+        queries={query: texts[query] for query in candidates},
+        candidates=candidates,
+        images=images,
+    )
+
+
+def read_rankings(pool: Pool) -> dict[str, Ranking]:
+    """Return what each model brought, by query; raise DataError where a ranking is damaged or another pool's."""
+    found: dict[str, Ranking] = {}
+    for place, line in lines(pool.folder / RANKINGS, Ranking):
+        named = {*line.random, *(name for first in line.models.values() for name in first)}
+        if line.models.keys() != pool.facts.models.keys() or named != set(pool.candidates.get(line.query, ())):
+            raise DataError(
+                f"{place}: expected the models of {FACTS} and the photographs of {CANDIDATES}; make the pool again"
+            )
+        found[line.query] = line
+    if missing := [query for query in pool.queries if query not in found]:
+        raise DataError(f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}: make the pool again")
+    return found
+
+
+def lines(file: Path, kind: type[Line]) -> Iterator[tuple[str, Line]]:
+    """Yield the lines of a file, each with its place; raise DataError for one of another form."""
+    for number, text in enumerate(read_text(file, DataError).split("\n"), 1):
+        if text.strip():
+            place = f"{file}, line {number}"
+            yield place, _fitted(kind, parse_json(text, place, DataError), place)
+
+
+def _fitted(kind: type[Line], data: object, place: str) -> Line:
+    try:
+        return fitted(kind, data)
+    except SchemaError as error:
+        raise DataError(f"{place}: {error}; make the pool again") from error

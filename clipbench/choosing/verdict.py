@@ -1,0 +1,343 @@
+"""The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a sentence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from clipbench.choosing.log import Judgements
+from clipbench.choosing.pool import Pool, Ranking, read_rankings
+from clipbench.errors import UsageError, option
+from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
+from clipbench.results.numbers import NONE, ascii_signs, counted, listed, percent
+from clipbench.results.table import Cell, Column, Table, as_text
+from clipbench.stats.betting import confidence_sequence, needed
+from clipbench.stats.intervals import TAIL
+from clipbench.stats.slices import exact_bounds
+
+SCOPES = ("future", "list")
+METRICS = ("nDCG@{k}", "precision@{k}", "success@{k}")
+"""Names of the metrics, the one that decides first."""
+MOST_DISAGREEMENTS = 20
+
+Values = Float64[np.ndarray, "n_models n_queries"]
+
+
+class Score(NamedTuple):
+    """The mean of a metric over the queries that are judged to their end, and what it may be with the others begun."""
+
+    value: float | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What a model has more than another, of the metric that decides."""
+
+    model: str
+    other: str
+    value: float
+    """Mean over the queries that are judged to their end."""
+    low: float
+    high: float
+    """They contain the true difference at all times at once."""
+    first: int | None
+    """Number of queries after which 0 was excluded for the first time; None before."""
+    verdict: str
+    """``better``, ``worse``, ``equal`` or ``open``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """Relevant photographs that no model found, from those drawn at random."""
+
+    n_relevant: int
+    n_drawn: int
+    n_others: float
+    """Photographs that no model brought, of a query."""
+    bounds: tuple[float, float]
+    """Those of the share that is relevant among them, exact ones of a binomial, at 95 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What the judgements of a pool say of its models."""
+
+    found: Judgements
+    sentence: str
+    """The verdict."""
+    is_decided: bool
+    scores: Mapping[str, Mapping[str, Score]]
+    """By model and metric."""
+    differences: Sequence[Difference]
+    n_queries: int
+    """Queries that are judged to their end."""
+    n_open: int
+    """Queries that are skipped, or judged in part."""
+    unseen: Unseen | None
+    scope: str
+    margin: float
+
+    def __str__(self) -> str:
+        return self.text()
+
+    @property
+    def pool(self) -> Pool:
+        """The pool that was judged."""
+        return self.found.pool
+
+    def tables(self) -> list[Table]:
+        """Return the table of the models and that of their differences."""
+        names = [name.format(k=self.pool.facts.k) for name in METRICS]
+        of_models = Table(
+            columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
+            rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
+        )
+        columns = [Column("difference", is_number=False), Column(f"{names[0]}, points"), Column("interval")]
+        rows = [
+            [f"{each.model} − {each.other}", _points(each.value), _interval(each.low, each.high), each.verdict]
+            for each in self.differences
+        ]
+        return [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
+
+    def facts(self) -> list[str]:
+        """Return what has to be known beside the tables, a sentence each."""
+        n_asked = len(self.pool.queries)
+        of = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
+        judges, apart = self.found.judges, self.found.disagreements()
+        by = f" by {', '.join(judges)}" if judges else ""
+        n = counted(self.found.n, "judgement")
+        judged = f"{self.n_queries} of {counted(n_asked, 'query', 'queries')} judged, with {n}{by}"
+        said = [f"{judged}. The intervals are for {of} and hold whenever you look."]
+        if self.n_open:
+            said.append(
+                f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything possible."
+            )
+        if self.unseen is not None:
+            low, high = (self.unseen.n_others * bound for bound in self.unseen.bounds)
+            said.append(
+                f"Relevant photographs that no model found: {self.unseen.n_relevant} of {self.unseen.n_drawn} drawn at random, so"
+                f" {self.unseen.n_others * self.unseen.n_relevant / self.unseen.n_drawn:.1f} [{low:.1f}, {high:.1f}] a query."
+            )
+        if len(judges) > 1:
+            alpha = self.found.agreement()
+            said.append(
+                f"Agreement of the judges: Krippendorff's alpha {NONE if alpha is None else f'{alpha:.2f}'} (1 is full, 0 is"
+                f" chance); {counted(len(apart), 'photograph')} graded apart. The grade used is the median, the lower of two in"
+                " the middle."
+            )
+        return [*said, *self.found.notes]
+
+    def text(self, width: int | None = None) -> str:
+        """Return the verdict as lines for a terminal of a width."""
+        tables = [as_text(table, indent="", width=width) for table in self.tables() if table.rows]
+        apart = [
+            f"  {self.pool.queries[each.query]}: {self.pool.name(each.image)}"
+            f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"
+            for each in self.found.disagreements()[:MOST_DISAGREEMENTS]
+        ]
+        return ascii_signs(
+            "\n".join([*tables, *self.facts(), *(["Graded apart:"] * bool(apart)), *apart, self.sentence])
+        )
+
+
+def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.0, alpha: float = 0.05) -> Choice:
+    """Return which model is better, by the judgements of a pool.
+
+    A model is chosen that is better than each other or equal to it: the interval of the difference excludes 0, or lies
+    within the margin. The intervals are confidence sequences by betting, corrected over all pairs of models (Bonferroni).
+    A query without a relevant photograph counts 0 for every model. Of one that is skipped, or judged in part, all values
+    are possible: the lower bound is that of the lowest ones, the upper bound that of the highest.
+
+    Args:
+        scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
+        margin: points of the metric below which models count as equal.
+        alpha: chance that any of the intervals ever misses the truth.
+
+    Raises:
+        UsageError: an argument is out of range.
+        DataError: the pool is damaged.
+    """
+    if scope not in SCOPES:
+        raise UsageError(f"{option('scope', scope)}: expected {listed(SCOPES, 'or')}")
+    if not 0 < margin < 100:
+        raise UsageError(f"{option('margin', margin)}: expected points above 0 and below 100")
+    if not 0 < alpha < 1:
+        raise UsageError(f"{option('alpha', alpha)}: expected a number above 0 and below 1")
+    pool, begun = found.pool, found.begun()
+    rankings = read_rankings(pool)
+    grades = {query: of for query in begun if (of := found.grades(query)) is not None}
+    values = _values(pool, rankings, {query: grades.get(query) for query in begun})
+    models, primary = list(pool.facts.models), values[METRICS[0].format(k=pool.facts.k)]
+    terms = _Terms(
+        total=len(pool.queries) if scope == "list" else None,
+        alpha=alpha / max(1, len(models) * (len(models) - 1) // 2),
+        margin=margin / 100,
+        n_left=len(pool.queries) - len(begun),
+    )
+    pairs = [_ordered(models, primary, *pair) for pair in combinations(range(len(models)), 2)] if grades else []
+    differences = [_difference(*pair, terms) for pair in pairs]
+    leader = _leader(models, differences)
+    basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(found.n, 'judgement')}"
+    return Choice(
+        found=found,
+        sentence=_open(differences, pairs, terms, basis)
+        if leader is None
+        else _decided(leader, differences, margin, basis),
+        is_decided=leader is not None,
+        scores={model: {name: _score(each[row]) for name, each in values.items()} for row, model in enumerate(models)},
+        differences=differences,
+        n_queries=len(grades),
+        n_open=len(begun) - len(grades),
+        unseen=_unseen(pool, rankings, grades),
+        scope=scope,
+        margin=margin,
+    )
+
+
+class _Terms(NamedTuple):
+    """How differences are judged."""
+
+    total: int | None
+    alpha: float
+    margin: float
+    n_left: int
+
+
+Pair = tuple[str, str, Float64[np.ndarray, " n_queries"]]
+
+
+def _values(
+    pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int] | None]
+) -> dict[str, Values]:
+    """Return each metric of each model and query that was begun; NaN where the query is not judged to its end."""
+    k, shape = pool.facts.k, (len(pool.facts.models), len(grades))
+    found = np.where([of is None for of in grades.values()], np.nan, np.zeros((len(METRICS), *shape)))
+    asked = [(row, query, of) for row, (query, of) in enumerate(grades.items()) if of is not None and any(of.values())]
+    relevant = [(at, image, grade) for at, (_, _, of) in enumerate(asked) for image, grade in of.items() if grade]
+    if relevant:
+        of_query, _, of_grade = zip(*relevant, strict=True)
+        query, grade, rows = np.array(of_query), np.array(of_grade), [row for row, _, _ in asked]
+        judged = Relevant(query, np.arange(len(query)), grade)
+        for model, name in enumerate(pool.facts.models):
+            firsts = [rankings[each].models[name] for _, each, _ in asked]
+            places = [firsts[at].index(image) if image in firsts[at] else k for at, image, _ in relevant]
+            ones = np.ones(len(query), np.int64)
+            levels = Levels(query, np.array(places), ones, ones, grade.astype(np.float64))
+            n_found = relevant_recall_at_k(levels, judged, k) * judged.counts
+            found[:, model, rows] = ndcg_at_k(levels, judged, k), n_found / k, n_found > 0.5
+    return {name.format(k=k): each for name, each in zip(METRICS, found, strict=True)}
+
+
+def _score(values: Float64[np.ndarray, " n_queries"]) -> Score:
+    if np.isnan(values).all():
+        return Score(None, 0.0, 1.0)
+    return Score(float(np.nanmean(values)), *(float(np.nan_to_num(values, nan=bound).mean()) for bound in (0.0, 1.0)))
+
+
+def _ordered(models: Sequence[str], primary: Values, one: int, other: int) -> Pair:
+    """Return two models, that with the higher mean first, and their differences."""
+    if np.nanmean(primary[one]) < np.nanmean(primary[other]):
+        one, other = other, one
+    return models[one], models[other], primary[one] - primary[other]
+
+
+def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> Difference:
+    lowest, highest = (
+        confidence_sequence(np.nan_to_num(values, nan=bound), total=terms.total, alpha=terms.alpha)
+        for bound in (-1.0, 1.0)
+    )
+    low, high = lowest.low, highest.high
+    if -terms.margin <= low and high <= terms.margin:
+        verdict = "equal"
+    else:
+        verdict = "better" if low > 0 else "worse" if high < 0 else "open"
+    return Difference(
+        model=model,
+        other=other,
+        value=float(np.nanmean(values)),
+        low=low,
+        high=high,
+        first=lowest.first if low > 0 else highest.first if high < 0 else None,
+        verdict=verdict,
+    )
+
+
+def _leader(models: Sequence[str], differences: Sequence[Difference]) -> str | None:
+    """Return the model that is better than each other or equal to it, of several that with the highest mean."""
+    fits = {(each.model, each.other) for each in differences if each.verdict in ("better", "equal")}
+    fits |= {(each.other, each.model) for each in differences if each.verdict in ("worse", "equal")}
+    able = [model for model in models if all((model, other) in fits for other in models if other != model)]
+    return max(able, key=lambda model: sum(each.model == model for each in differences), default=None)
+
+
+def _decided(leader: str, differences: Sequence[Difference], margin: float, basis: str) -> str:
+    said: dict[str, list[str]] = {"better than": [], f"equal, within {margin:g} points, to": []}
+    better, equal = said.values()
+    for each in differences:
+        if leader in (each.model, each.other):
+            sign = 1 if each.model == leader else -1
+            ends = sorted((sign * each.low, sign * each.high))
+            other = each.other if each.model == leader else each.model
+            text = f"{other} ({_points(sign * each.value)} points {_interval(*ends)})"
+            (equal if each.verdict == "equal" else better).append(text)
+    parts = [f"{words} {listed(others)}" for words, others in said.items() if others]
+    return f"{leader} is {' and '.join(parts)}, {basis}."
+
+
+def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
+    if not differences:
+        return "Not decided: no query is judged to its end yet."
+    open_pairs = [
+        (each, values) for each, (_, _, values) in zip(differences, pairs, strict=True) if each.verdict == "open"
+    ]
+    hints = []
+    for each, values in open_pairs:
+        least = max(terms.margin, abs(each.value))
+        n = needed(values[~np.isnan(values)], min(1.0, least), alpha=terms.alpha)
+        if n is not None and n > len(values):
+            n_more = n - len(values) if terms.total is None else min(n - len(values), terms.n_left)
+            hints.append((n_more, least))
+    text = f"Not decided {basis}"
+    if hints:
+        n_more, least = max(hints)
+        text += f": about {counted(n_more, 'more query', 'more queries')} would show a difference of {100 * least:.1f} points"
+    more = (
+        f" ({option('scope', 'list')} decides for the list itself)" if terms.total is None and not terms.n_left else ""
+    )
+    return f"{text}; the list has {terms.n_left} left{more}."
+
+
+def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
+    drawn = [
+        grade > 0 for query, of in grades.items() for image, grade in of.items() if image in rankings[query].random
+    ]
+    if not drawn:
+        return None
+    others = [pool.facts.n_images - len(pool.candidates[query]) + len(rankings[query].random) for query in grades]
+    n_relevant = sum(drawn)
+    return Unseen(
+        n_relevant=n_relevant,
+        n_drawn=len(drawn),
+        n_others=sum(others) / len(others),
+        bounds=exact_bounds(n_relevant / len(drawn), len(drawn), TAIL),
+    )
+
+
+def _shown(score: Score) -> Cell:
+    if score.value is None:
+        return Cell(NONE)
+    aside = "" if score.low == score.high else f"[{percent(score.low)}, {percent(score.high)}]"
+    return Cell(percent(score.value), aside=aside)
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−").replace("−0.0", "0.0").replace("+0.0", "0.0")
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{_points(low)}, {_points(high)}]"

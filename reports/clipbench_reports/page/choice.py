@@ -1,0 +1,20 @@
+"""The page of a choice among models: the verdict, its tables, and what judges graded apart."""
+
+from pathlib import Path
+
+from clipbench.choosing.verdict import MOST_DISAGREEMENTS, Choice
+from clipbench_reports.page.html import assets, rendered, write_html
+
+
+def write_choice(choice: Choice, path: Path) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    pool = choice.pool
+    apart = [
+        (pool.queries[each.query], pool.name(each.image), each.grades)
+        for each in choice.found.disagreements()[:MOST_DISAGREEMENTS]
+    ]
+    write_html(rendered("choice.html.j2", {**assets(), "choice": choice, "apart": apart}), path)

@@ -1,0 +1,321 @@
+"""Pools, logs and verdicts: against trec_eval, against grades by hand, with several judges, and with processes that are killed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.choosing.log import append, graded, read_log, skipped, undone, write_qrels
+from clipbench.choosing.make import PoolOptions, make_pool
+from clipbench.choosing.pool import LOG, Pool, read_pool, read_rankings
+from clipbench.choosing.verdict import choose_model
+from clipbench.data import load_data
+from clipbench.data.dataset import DataOptions
+from clipbench.errors import ClipbenchError, DataError, NotComparable, UsageError
+from clipbench.models.protocol import Embedder
+from clipbench.testing import INFO, ToyModel
+
+N_IMAGES, N_QUERIES, K = 24, 12, 4
+
+
+class Known(Embedder):
+    """Finds photograph i first for query i, and is wrong by some noise."""
+
+    def __init__(self, name: str, noise: float, fingerprint: str = "") -> None:
+        self.info = replace(INFO, ref=name, fingerprint=fingerprint or name, embed_dim=N_IMAGES)
+        self.noise = noise
+
+    def encode(self, modality: str, items: object, role: object = None) -> np.ndarray:
+        n = len(items)  # type: ignore[arg-type]
+        rng = np.random.default_rng([len(self.info.ref), len(modality)])
+        return (np.eye(n, N_IMAGES) + self.noise * rng.normal(size=(n, N_IMAGES))).astype(np.float32)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "my photographs"
+    (folder / "deeper").mkdir(parents=True)
+    for number in range(N_IMAGES):
+        place = folder / ("deeper" if number % 2 else "") / f"{number:02} ü.png"
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(place)
+    return folder
+
+
+Make = Callable[..., Pool]
+
+
+@pytest.fixture
+def make(photographs: Path, tmp_path: Path) -> Make:
+    """Return a function that makes a pool of two models, a better one and a worse one."""
+
+    def make(
+        *, out: str = "pool", models: dict[str, float] | None = None, queries: range = range(N_QUERIES), **options: Any
+    ) -> Pool:
+        noises = models or {"better": 0.1, "worse one": 0.5}
+        loaders = [(name, partial(Known, name, noise)) for name, noise in noises.items()]
+        texts = [f"query {number}" for number in queries]
+        return make_pool(loaders, photographs, texts, tmp_path / out, PoolOptions(**{"k": K, "n_random": 2, **options}))
+
+    return make
+
+
+def judge(pool: Pool, queries: list[str], judge: str = "anna", seed: int = 0) -> None:
+    """Grade all candidates of queries: the photograph of the query's number, and some others."""
+    rng = np.random.default_rng(seed)
+    for query in queries:
+        right = f"p{query[1:]}"
+        grades = {image: 3 if image == right else int(rng.integers(0, 8) == 0) for image in pool.candidates[query]}
+        append(pool, graded(query, grades, judge))
+
+
+def test_candidates_are_the_first_of_all_models_and_random_others_in_an_order_that_tells_nothing(make: Make) -> None:
+    pool = make()
+    rankings = read_rankings(pool)
+    assert list(pool.candidates) != sorted(pool.candidates) and len(pool.candidates) == N_QUERIES
+    for query, images in pool.candidates.items():
+        firsts = {image for first in rankings[query].models.values() for image in first}
+        assert sorted(images) == sorted({*firsts, *rankings[query].random})
+        assert len(rankings[query].random) == 2 and not firsts & set(rankings[query].random)
+        assert rankings[query].models["better"][0] == f"p{query[1:]}"
+    shown = "".join((pool.folder / name).read_text() for name in ("candidates.jsonl", "queries.jsonl", "corpus.jsonl"))
+    assert "better" not in shown and "random" not in shown
+    assert make(out="again").candidates == pool.candidates
+
+
+def test_values_are_those_of_trec_eval_and_the_pool_is_judged_data(make: Make) -> None:
+    trec = pytest.importorskip("pytrec_eval", reason="trec_eval's own code, in pytrec-eval-terrier")
+    pool = make()
+    judge(pool, [*pool.queries][:-1])
+    nothing = [*pool.queries][-1]
+    append(pool, graded(nothing, dict.fromkeys(pool.candidates[nothing], 0), "anna"))
+    found = read_log(pool)
+    write_qrels(found)
+    chosen = choose_model(found)
+    rows = [line.split(" ") for line in (pool.folder / "qrels/test.txt").read_text().splitlines()]
+    qrels: dict[str, dict[str, int]] = {}
+    for query, _, image, grade in rows:
+        qrels.setdefault(query, {})[image] = int(grade)
+    measures = {f"nDCG@{K}": f"ndcg_cut_{K}", f"precision@{K}": f"P_{K}", f"success@{K}": f"success_{K}"}
+    names = {f"{name.rpartition('_')[0]}.{K}" for name in measures.values()}
+    for model, scores in chosen.scores.items():
+        run = {
+            query: {image: float(K - place) for place, image in enumerate(ranking.models[model])}
+            for query, ranking in read_rankings(pool).items()
+        }
+        per_query = trec.RelevanceEvaluator(qrels, names).evaluate(run)
+        assert len(per_query) == N_QUERIES
+        for name, measure in measures.items():
+            assert scores[name].value == pytest.approx(np.mean([each[measure] for each in per_query.values()]))
+    dataset = load_data(str(pool.folder), DataOptions())
+    assert dataset.judgements is not None and len(dataset.judgements.grade) == found.n
+    assert {image.name for image in dataset.images} == {str(path) for path in pool.images.values()}
+
+
+def test_what_is_open_is_bounded_both_ways_and_the_bounds_contain_the_full_values(make: Make) -> None:
+    pool = make()
+    judge(pool, [*pool.queries])
+    lines = (pool.folder / LOG).read_text().splitlines(keepends=True)
+    whole = choose_model(read_log(pool), scope="list")
+    (pool.folder / LOG).write_text("".join(lines[: len(lines) // 2]))
+    half = choose_model(read_log(pool), scope="list")
+    assert half.n_open == 1 and 0 < half.n_queries < N_QUERIES
+    assert half.differences[0].low <= whole.differences[0].value <= half.differences[0].high
+    assert whole.differences[0].low == whole.differences[0].high == pytest.approx(whole.differences[0].value)
+    begun = read_log(pool).begun()
+    (pool.folder / LOG).write_text("".join(line for line in lines if json.loads(line)["query"] in begun))
+    full = choose_model(read_log(pool))
+    for model, scores in half.scores.items():
+        for name, score in scores.items():
+            assert score.low <= (full.scores[model][name].value or 0.0) <= score.high and score.low < score.high
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ({"better": 0.0, "bad": 50.0}, "better is better than bad (+"),
+        ({"better": 0.0, "as good": 0.001}, "better is equal, within 3 points, to as good (0.0 points [0.0, 0.0])"),
+        ({"better": 0.0, "as good": 0.001, "bad": 50.0}, "better is better than bad (+"),
+        ({"one": 0.5, "two": 0.5}, "Not decided after 2 queries and "),
+    ],
+)
+def test_the_verdict_is_a_sentence(make: Make, models: dict[str, float], expected: str) -> None:
+    pool = make(models=models)
+    queries = [*pool.queries]
+    for query in queries[:2] if "one" in models else queries:
+        grades = {image: 3 * (image == f"p{query[1:]}") for image in pool.candidates[query]}
+        append(pool, graded(query, grades, "anna"))
+    chosen = choose_model(read_log(pool), scope="list")
+    assert chosen.sentence.startswith(expected) and chosen.is_decided == ("one" not in models)
+    assert str(chosen).endswith(chosen.sentence.replace("−", "-"))
+    if len(models) == 3:
+        assert "and equal, within 3 points, to as good (0.0" in chosen.sentence
+
+
+def test_relevant_photographs_that_no_model_found_are_estimated(make: Make) -> None:
+    pool = make()
+    rankings = read_rankings(pool)
+    for query, images in pool.candidates.items():
+        drawn = rankings[query].random
+        append(pool, graded(query, {image: int(image == drawn[0]) for image in images}, "anna"))
+    unseen = choose_model(read_log(pool)).unseen
+    assert unseen is not None and (unseen.n_relevant, unseen.n_drawn) == (N_QUERIES, 2 * N_QUERIES)
+    others = [N_IMAGES - len({i for first in each.models.values() for i in first}) for each in rankings.values()]
+    assert unseen.n_others == pytest.approx(np.mean(others))
+    assert unseen.bounds == pytest.approx((0.29124, 0.70876), abs=1e-5)  # Clopper and Pearson's of 12 in 24
+
+
+def test_of_several_judges_the_lower_median_counts_and_what_they_grade_apart_is_listed(make: Make) -> None:
+    pool = make()
+    query = next(iter(pool.queries))
+    first, second, *_ = images = pool.candidates[query]
+    for name, grade in (("anna", 0), ("ben", 3), ("cem", 1), ("dora", 2)):
+        append(pool, graded(query, {**dict.fromkeys(images, 0), first: grade}, name))
+    found = read_log(pool)
+    assert (found.grades(query) or {})[first] == 1 and found.judges == ["anna", "ben", "cem", "dora"]
+    assert [each[:2] for each in found.disagreements()] == [(query, first)]
+    append(pool, skipped(query, "anna"))  # without a say, and the grades of others stay
+    assert (read_log(pool).grades(query) or {})[first] == 2
+    append(pool, undone(read_log(pool), "anna"))
+    assert (read_log(pool).grades(query) or {})[first] == 1
+    append(pool, undone(read_log(pool), "anna"))  # all that anna graded at one moment, and nothing of others
+    assert "anna" not in read_log(pool).by_judge(query)[second] and read_log(pool).n == 3 * len(images)
+
+
+LINE = {"query": "q1", "image": "p1", "grade": 1, "judge": "anna", "time": "t"}
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("grade: 3", "line 2 is no judgement: Expecting value"),
+        ("[]", "line 2 is no judgement: it is [], expected an object"),
+        ({**LINE, "grade": 7}, "line 2 is no judgement: grade is 7, expected 0 to 3, or null"),
+        ({**LINE, "grade": True}, "line 2 is no judgement: grade is True, expected a whole number"),
+        ({**LINE, "query": "q99"}, "line 2 is no judgement: query is 'q99', which the pool lacks"),
+        ({**LINE, "image": "p99"}, "line 2 is no judgement: image is 'p99', which is no candidate of query q1"),
+        ({**LINE, "judge": ""}, "line 2 is no judgement: expected a judge, and either an image or skip"),
+        ({**LINE, "skip": True}, "line 2 is no judgement: expected a judge, and either an image or skip"),
+        ({"query": "q1"}, "line 2 is no judgement: judge is not there"),
+    ],
+)
+def test_a_log_that_was_edited_into_nonsense_is_refused_by_its_line(make: Make, line: object, fault: str) -> None:
+    pool = make()
+    append(pool, graded("q1", {pool.candidates["q1"][0]: 1}, "anna"))
+    with (pool.folder / LOG).open("a") as file:
+        file.write(f"{line if isinstance(line, str) else json.dumps(line)}\n")
+    with pytest.raises(DataError) as error:
+        read_log(pool)
+    assert fault in str(error.value) and str(error.value).endswith("fix the line, or take it out")
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from typing import Any
+from clipbench.choosing.log import append, graded
+from clipbench.choosing.pool import read_pool
+pool = read_pool(Path(sys.argv[1]))
+for query, images in pool.candidates.items():
+    for image in images:
+        for grade in range(3):
+            append(pool, graded(query, {image: grade}, sys.argv[2]))
+            print(query, image, grade, flush=True)
+"""
+
+
+def test_two_judges_at_once_lose_nothing(make: Make) -> None:
+    pool = make()
+    started = [
+        subprocess.Popen([sys.executable, "-c", WORKER, pool.folder, name], stdout=subprocess.PIPE) for name in "ab"
+    ]
+    for each in started:
+        each.communicate(timeout=120)
+    n = sum(map(len, pool.candidates.values()))
+    found = read_log(pool)
+    assert found.n == 2 * n and {line.grade for line in found.lines} == {2} and not found.notes
+    assert len((pool.folder / LOG).read_bytes().splitlines()) == 6 * n
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_process_loses_nothing_that_it_answered_and_its_half_line_costs_a_note(make: Make) -> None:
+    pool = make()
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER, pool.folder, "a"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        answered = [process.stdout.readline() for _ in range(25)]
+        process.kill()
+        answered += process.stdout.readlines()
+    written = [json.loads(line) for line in (pool.folder / LOG).read_text().splitlines()]
+    said = [f"{line['query']} {line['image']} {line['grade']}\n" for line in written]
+    assert said[: len(answered)] == answered and len(said) - len(answered) in (0, 1)
+    before = read_log(pool)
+    with (pool.folder / LOG).open("a") as file:
+        file.write('{"query": "q1", "ima')
+    torn = read_log(pool)
+    assert torn.lines == before.lines and "was never finished and is passed over" in torn.notes[0]
+    append(pool, skipped("q1", "b"))
+    assert len(read_log(pool).lines) == len(before.lines) + 1 and not read_log(pool).notes
+    os.truncate(pool.folder / LOG, (pool.folder / LOG).stat().st_size - 1)  # an editor may leave out the last line end
+    append(pool, skipped("q2", "b"))
+    assert len(read_log(pool).lines) == len(before.lines) + 2
+
+
+def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp_path: Path) -> None:
+    pool = make()
+    judge(pool, ["q1"])
+    assert make().facts == pool.facts and read_log(make()).n
+    with pytest.raises(UsageError, match=r"holds another pool \(k differ\), and judgements are never overwritten"):
+        make(k=3)
+    options = PoolOptions(k=K, n_random=2)
+    loaders = [
+        ("better", partial(Known, "better", 0.1, "new weights")),
+        ("worse one", partial(Known, "worse one", 0.5)),
+    ]
+    with pytest.raises(
+        NotComparable, match="a pool of another version of better: its fingerprint is new weights, and was better"
+    ):
+        make_pool(loaders, photographs, [f"query {n}" for n in range(N_QUERIES)], pool.folder, options)
+    with pytest.raises(UsageError, match="holds a pool of other queries: keep those, and add new ones at the end"):
+        make(queries=range(1, N_QUERIES))
+    longer = make(queries=range(N_QUERIES + 8))
+    assert [*longer.queries][:N_QUERIES] == [*pool.queries] and len(longer.queries) == N_QUERIES + 8
+    assert all(longer.candidates[query] == images for query, images in pool.candidates.items())
+    assert read_log(longer).n == len(pool.candidates["q1"])
+
+
+def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photographs: Path, tmp_path: Path) -> None:
+    import clipbench as cb
+
+    (photographs / "99 copy.png").write_bytes((photographs / "00 ü.png").read_bytes())
+    (photographs / "bad.png").write_bytes(b"no image")
+    notes: list[str] = []
+    models = [ToyModel(fingerprint="one"), ToyModel(fingerprint="two", embed_dim=16)]
+    for model, name in zip(models, ("one", "two"), strict=True):
+        object.__setattr__(model, "info", type(model.info)(**{**vars(model.info), "ref": name}))
+    with pytest.raises(DataError, match=r"cannot read image .*bad.png"):
+        cb.pool(models, photographs, ["a query"], tmp_path / "pool")
+    pool = cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="skip")
+    assert pool.facts.n_images == N_IMAGES and not notes
+    assert not cb.choose(pool).is_decided and "no query is judged" in cb.choose(tmp_path / "pool").sentence
+
+
+@pytest.mark.parametrize("name", ["pool.json", "corpus.jsonl", "queries.jsonl", "candidates.jsonl", "rankings.jsonl"])
+@pytest.mark.parametrize(
+    "damage", ["", "{}\n", "[1]\n", "{", '{"query": "q1", "images": ["p1"], "_id": "x", "text": 1}\n']
+)
+def test_a_damaged_pool_is_refused_in_a_line(make: Make, name: str, damage: str) -> None:
+    folder = make().folder
+    (folder / name).write_text(damage)
+    with pytest.raises(ClipbenchError, match=rf"{name}|which the pool lacks") as error:
+        choose_model(read_log(read_pool(folder)))
+    assert "\n" not in str(error.value)

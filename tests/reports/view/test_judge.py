@@ -1,0 +1,159 @@
+"""The judging page: who may write, what it never shows, and a pool that is judged by keys alone."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+import clipbench as cb
+from clipbench.choosing.log import read_log
+from clipbench.choosing.pool import LOG, Pool
+from clipbench.testing import ConstantModel, ToyModel
+
+site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view is not installed")
+judging = pytest.importorskip("clipbench_reports.view.judge", reason="the extra view is not installed")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+Ask = Callable[..., Any]
+TOKEN, PORT = "the-token", 8000
+ORIGIN = f"http://127.0.0.1:{PORT}"
+SENT = {"method": "POST", "x_clipbench_token": TOKEN, "origin": ORIGIN}
+GRADE = b'{"query": 0, "grades": {"1": 2}}'
+
+
+class Other(ConstantModel):
+    """A second model, which finds nothing."""
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Pool:
+    (tmp_path / "photographs").mkdir()
+    for number in range(8):
+        Image.new("RGB", (1200, 30 * (number + 1)), (30 * number, 0, 90)).save(tmp_path / f"photographs/{number}.png")
+    models = [ToyModel(fingerprint="one"), Other(fingerprint="two", embed_dim=16)]
+    for model, name in zip(models, ("first-model", "second-model"), strict=True):
+        model.name = name  # type: ignore[attr-defined]
+        model.info = type(model.info)(**{**vars(model.info), "ref": name})
+    queries = ["a cat", "a dog", '<b onclick="x">&amp; שלום']
+    return cb.pool(models, tmp_path / "photographs", queries, tmp_path / "pool", k=3, n_random=1)
+
+
+@pytest.fixture
+def app(pool: Pool) -> Any:
+    return site.guarded(judging.Judging(pool, "anna", TOKEN), TOKEN, PORT, "clipbench judge")
+
+
+@pytest.mark.parametrize(
+    ("status", "changes"),
+    [
+        (403, {"cookie": ""}),
+        (403, {"cookie": "clipbench-8000=wrong"}),
+        (403, {"x_clipbench_token": ""}),
+        (403, {"x_clipbench_token": "wrong"}),
+        (403, {"origin": "http://evil.example"}),
+        (403, {"origin": "http://localhost:8000"}),
+        (403, {"origin": "null"}),
+        (421, {"host": "evil.example:8000"}),
+        (421, {"host": "127.0.0.1"}),
+        (405, {"method": "GET"}),
+        (405, {"method": "PUT"}),
+        (405, {"address": "/state"}),
+        (413, {"body": b" " * (1 << 16) + b"x"}),
+        (422, {"body": b"grade=2&query=0"}),
+        (422, {"body": b"[]"}),
+        (422, {"body": b'{"query": 0, "grades": {"99": 1}}'}),
+        (422, {"body": b'{"query": 0, "grades": {"0": 4}}'}),
+        (422, {"body": b'{"query": 0, "grades": {"0": true}}'}),
+        (404, {"body": b'{"query": 3, "grades": {"0": 1}}'}),
+        (404, {"body": b'{"query": "../../etc", "grades": {}}'}),
+    ],
+)
+def test_nobody_else_writes_and_nothing_else_is_written(
+    app: Any, ask: Ask, pool: Pool, status: int, changes: dict[str, Any]
+) -> None:
+    asked = {"address": "/judge", "body": GRADE, **SENT, **changes}
+    assert ask(app, asked.pop("address"), **asked).status == status
+    assert (pool.folder / LOG).read_bytes() == b""
+
+
+def test_a_judgement_is_on_the_disk_with_its_answer_and_is_taken_back(app: Any, ask: Ask, pool: Pool) -> None:
+    first = ask(app, "/state").text
+    answer = json.loads(ask(app, "/judge", body=GRADE, **SENT).text)
+    line = json.loads((pool.folder / LOG).read_text())
+    query, images = next(iter(pool.candidates.items()))
+    assert line | {"time": ""} == {"query": query, "image": images[1], "grade": 2, "judge": "anna", "time": ""}
+    assert answer["grades"] == [None, 2, *[None] * (len(images) - 2)] and answer["text"] == pool.queries[query]
+    gone_on = json.loads(ask(app, "/judge", body=b'{"query": 0, "grades": {}, "next": true}', **SENT).text)
+    assert gone_on["query"] == 1 and read_log(pool).grades(query) == {**dict.fromkeys(images, 0), images[1]: 2}
+    skipped = json.loads(ask(app, "/judge", body=b'{"query": 1, "skip": true}', **SENT).text)
+    assert (skipped["query"], skipped["n_done"]) == (2, 2)
+    for place, n_left in ((1, len(images)), (0, 1), (0, 0), (0, 0)):
+        back = json.loads(ask(app, "/judge", body=b'{"undo": true}', **SENT).text)
+        assert (back["query"], read_log(pool).n) == (place, n_left)
+    assert ask(app, "/state").text == first
+
+
+def test_the_page_is_blind_and_shows_photographs_by_their_places_alone(app: Any, ask: Ask, pool: Pool) -> None:
+    seen = [ask(app, address) for address in ("/", "/state", "/image?query=0&place=1", "/static/judge.js")]
+    assert [each.status for each in seen] == [200] * 4
+    assert seen[2].headers["content-type"] == "image/jpeg"
+    assert "img-src 'self' data:" in seen[0].headers["content-security-policy"]
+    shown = "".join(each.text for each in seen) + "".join(str(each.headers) for each in seen)
+    assert not any(word in shown for word in ("first-model", "second-model", "photographs/", *pool.images))
+    wrong = [
+        "query=0&place=99",
+        "query=9&place=0",
+        "query=0&place=-1",
+        "query=0&place=../1.png",
+        "query=q1&place=0",
+        "",
+    ]
+    assert {ask(app, f"/image?{each}").status for each in wrong} == {404}
+    pool.images[next(iter(pool.candidates.values()))[0]].unlink()
+    gone = ask(app, "/image?query=0&place=0")
+    assert gone.status == 422 and gone.text.startswith("cannot read image")
+
+
+def test_a_pool_is_judged_by_keys_alone_to_a_live_verdict(browser: "Browser", pool: Pool) -> None:
+    from playwright.sync_api import expect
+
+    served = judging.judge(pool.folder, 0, "anna")
+    thread = threading.Thread(target=served.serve)
+    thread.start()
+    try:
+        page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
+        trouble: list[str] = []
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.goto(served.address)
+        cards, query = page.locator(".candidates button"), page.locator("[data-query]")
+        texts = [*pool.queries.values()]
+        expect(query).to_have_text(texts[0])
+        page.keyboard.type("30")  # faster than an answer comes: each waits for what was before it
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Space")
+        expect(cards.nth(3)).to_have_attribute("data-grade", "1")
+        page.keyboard.type("nu")
+        expect(cards.nth(2)).to_have_attribute("data-grade", "")
+        page.keyboard.type("ns")
+        expect(query).to_have_text(texts[2])
+        page.keyboard.type("2n")
+        expect(query).to_have_text("All queries are judged. Thank you.")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.locator("summary").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("[data-verdict] b")).to_have_text(cb.choose(pool.folder).sentence)
+        found = read_log(pool)
+        first, skipped, _ = pool.queries
+        images = pool.candidates[first]
+        assert found.grades(first) == {**dict.fromkeys(images, 0), images[0]: 3, images[3]: 1}
+        assert found.is_done(skipped, "anna") and found.grades(skipped) is None and not trouble
+    finally:
+        served.server.should_exit = True
+        thread.join()
