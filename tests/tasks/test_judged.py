@@ -1,5 +1,6 @@
 """retrieval on data with judgements: values for vectors written by hand, who is asked, clusters, and what is shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import clipbench as cb
 from clipbench.data import Dataset
 from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError
+from clipbench.evaluation.slices import slices_of
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, ToyModel
@@ -45,6 +47,22 @@ def evaluate(data: Dataset, *, ks: tuple[int, ...] = (1, 2)) -> tuple[Evaluation
     Retrieval(ks=ks).check(data)
     found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
     return found, metrics_of(found)
+
+
+@pytest.mark.parametrize("task", [Retrieval(ks=(1, 2)), MixedRetrieval(ks=(1, 2))], ids=lambda task: task.name)
+def test_queries_of_a_language_are_a_slice_that_searches_all_documents(task: cb.Task) -> None:
+    data = dataset(QUERIES._replace(languages=("en", "de", "de")))
+    assert data.judgements is not None
+    embedder = FixedEmbedder(IMAGES, TEXTS)
+    whole = task.evaluate(data, embedder, np.random.default_rng(0))
+    record = slices_of(task, data, embedder, whole, 0).records["language"]
+    values = []
+    for language, rows in (("en", [0]), ("de", [1, 2])):
+        own = replace(data, judgements=data.judgements.take_queries(np.array(rows)))
+        expected = metrics_of(task.evaluate(own, embedder, np.random.default_rng(0)))["ndcg@2"].value
+        values.append(record.groups[language]["ndcg@2"].value)
+        assert values[-1] == pytest.approx(expected) and record.of == "queries"
+    assert values[0] != values[1] and record.mean["ndcg@2"].value == pytest.approx(np.mean(values))
 
 
 def test_values_worked_by_hand() -> None:
