@@ -110,7 +110,7 @@ class _Slicer:
         self.sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
         parts: dict[str, Part] = {}
         for value in self.values:
-            found = self._of_samples(of_sample == value, value)
+            found = dict(self._of_samples(of_sample == value, value))
             if any(_of_the_whole(each) is not None for each in measures.values()):
                 alone = self._evaluate(whole.take(np.flatnonzero(of_image[:-1] == value)), value)
                 of_whole = {name: each for name, each in alone.measures.items() if _of_the_whole(each) is not None}

@@ -24,6 +24,11 @@ REPOSITORY = "me/judged"
 
 IMAGES = [0, None, 2, 3]
 TEXTS = ["a", "b", None, "d"]
+OF_LANGUAGE: dict[str, Columns] = {
+    "corpus": {"id": ["d0", "d1"], "image": [0, 1]},
+    "queries": {"id": ["q0"], "text": ["x"]},
+    "qrels": {"query-id": ["q0"], "corpus-id": ["d1"], "score": [1]},
+}
 # By configuration a split and columns; an image is its number.
 LAYOUTS: dict[str, dict[str, tuple[str, Columns]]] = {
     "mteb": {
@@ -53,12 +58,8 @@ LAYOUTS: dict[str, dict[str, tuple[str, Columns]]] = {
     },
     "languages": {
         f"{language}-{name}": ("test", columns)
-        for language, text in (("french", "un"), ("german", "ein"))
-        for name, columns in (
-            ("corpus", {"id": ["d0", "d1"], "image": [0, 1]}),
-            ("queries", {"id": ["q0"], "text": [text]}),
-            ("qrels", {"query-id": ["q0"], "corpus-id": ["d1"], "score": [1]}),
-        )
+        for language in ("french", "german")
+        for name, columns in OF_LANGUAGE.items()
     },
 }  # fmt: skip
 
