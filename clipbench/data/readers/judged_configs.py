@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import EncodedImage, ImageRef
 from clipbench.data.readers import judged, manifest
-from clipbench.data.readers.huggingface_rows import card_configs, choose_split, library_errors
+from clipbench.data.readers.huggingface_rows import card_configs, choose_split
 from clipbench.data.readers.judged import Item, Judgement
 from clipbench.data.readers.table import ColumnTable
-from clipbench.errors import BadImage, DataError, Unavailable, UnknownSplit, UsageError
+from clipbench.errors import FOREIGN, BadImage, ClipbenchError, DataError, Unavailable, UnknownSplit, UsageError, cause
 from clipbench.untrusted.reading import is_file, is_int64, shown
 
 if TYPE_CHECKING:
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 QUERIES, QRELS = ("query", "queries"), ("default", "qrels")
 """Names of the configurations of queries and judgements; of two, the first is read."""
 QUERY_IDS, DOCUMENT_IDS = ("query-id", "query_id"), ("corpus-id", "corpus_id")
+COLUMNS = {
+    *judged.IDS,
+    *QUERY_IDS,
+    *DOCUMENT_IDS,
+    *(name for names in judged.TEXTS for name in names),
+    "language",
+    "score",
+}
+"""Columns that are read, beside images: others may hold long texts."""
 SHARD = re.compile(r"-\d+-of-(\d+)(?:-\w+)?\.\w+$")
 """A file of so many."""
 
@@ -133,7 +142,7 @@ def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: 
     if not found or shards - {len(found)}:
         expected = f"{max(shards)} files" if shards else "files"
         raise Unavailable(
-            f"{id}, configuration {config}: expected {expected} such as {patterns[0]}, got {len(found) or 'none'}: fetch the"
+            f"{id}, configuration {config}: expected {expected} such as {', '.join(patterns[:1])}, got {len(found) or 'none'}: fetch the"
             " data again, which keeps what is there"
         )
     return sorted(found)
@@ -152,14 +161,13 @@ def load(folder: Path, located: Located, options: DataOptions, id: str) -> Datas
     listed: list[Judgement] = []
     for language, names in located.parts.items():
         corpus, asked, qrels = ([folder / name for name in each] for each in names)
-        with library_errors(id):
-            own = list(_items(corpus, folder))
-            prefix = f"{language}/" if language else ""
-            queries += [
-                query._replace(id=f"{prefix}{query.id}", language=language or query.language)
-                for query in _items(asked, folder)
-            ]
-            listed += [each._replace(query=f"{prefix}{each.query}") for each in _judgements(qrels, folder)]
+        own = list(_items(corpus, folder))
+        prefix = f"{language}/" if language else ""
+        queries += [
+            query._replace(id=f"{prefix}{query.id}", language=language or query.language)
+            for query in _items(asked, folder)
+        ]
+        listed += [each._replace(query=f"{prefix}{each.query}") for each in _judgements(qrels, folder)]
         if documents and {item.id for item in own} != {item.id for item in documents}:
             raise UsageError(
                 f"{id} has other documents for {language} than for {next(iter(located.parts))}: name one language, as"
@@ -191,12 +199,10 @@ class ParquetImage(EncodedImage):
         return f"{self.file}, group {self.group}, row {self.row}"
 
     def read(self) -> bytes:
-        from pyarrow import ArrowException
-
         try:
             data = _cells(self.file, self.column, self.group)[self.row].as_py()
-        except (OSError, ArrowException) as error:
-            raise BadImage(self.name, str(error)) from error
+        except FOREIGN as error:  # pyarrow raises many kinds of error for a damaged file
+            raise BadImage(self.name, cause(error)) from error
         if data is None:
             raise BadImage(self.name, "its row has no image")
         return bytes(data)
@@ -228,23 +234,38 @@ def _read(file: Path, folder: Path) -> tuple[ColumnTable, Sequence[ImageRef | No
             known = ", ".join(manifest.READERS)
             raise DataError(f"{file.relative_to(folder)}: expected a file of .parquet, {known}")
         return manifest.read_table(file), None
-    import pyarrow
+    try:
+        return _read_parquet(file, file.relative_to(folder).as_posix())
+    except ClipbenchError:
+        raise
+    except FOREIGN as error:  # pyarrow raises many kinds of error for a damaged file
+        raise DataError(
+            f"{file.relative_to(folder)} cannot be read ({cause(error)}): delete it, and fetch the data again"
+        ) from error
+
+
+def _read_parquet(file: Path, place: str) -> tuple[ColumnTable, Sequence[ImageRef | None] | None]:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(file) as opened:
         columns = {each.name: each.type for each in opened.schema_arrow}
-        encoded = [
-            name
-            for name, type in columns.items()
-            if pyarrow.types.is_struct(type) and type.get_field_index("bytes") >= 0
-        ]
-        values = opened.read([name for name in columns if not pyarrow.types.is_nested(columns[name])]).to_pydict()
-        place = PurePosixPath(file.relative_to(folder)).as_posix()
+        encoded = [name for name, type in columns.items() if _holds_images(type)]
+        read = [name for name in columns if name.lower() in COLUMNS and name not in encoded]
+        values = {name: [] for name in columns} | opened.read(read).to_pydict()
         table = ColumnTable(columns=values, place=lambda row: f"{place}, row {row}")
         if len(encoded) > 1 and "image" not in encoded:
             raise DataError(f"{place}: expected one column of images, or one called image, got {', '.join(encoded)}")
         column = "image" if "image" in encoded else encoded[0] if encoded else None
         return table, None if column is None else list(_images(file, column, opened))
+
+
+def _holds_images(type: "pyarrow.DataType") -> bool:
+    import pyarrow
+
+    at = type.get_field_index("bytes") if pyarrow.types.is_struct(type) else -1
+    return at >= 0 and (
+        pyarrow.types.is_binary(type.field(at).type) or pyarrow.types.is_large_binary(type.field(at).type)
+    )
 
 
 def _images(file: Path, column: str, opened: "pyarrow.parquet.ParquetFile") -> Iterator[ImageRef | None]:

@@ -217,6 +217,7 @@ BAD: dict[str, tuple[Any, dict[str, str], type[ClipbenchError], str]] = {
     "two grades": (changed("default", **{"corpus-id": ["d1", "d1", "d3"]}), {}, DataError, "'d1' has grade -1 for query 'q0', and 2 before"),
     "half a grade": (changed("default", score=[0.5, 1.0, 1.0]), {}, DataError, "row 0: the grade is 0.5, expected a whole number"),
     "no grades": (changed("default", score=()), {}, DataError, "columns are query-id, corpus-id; expected query-id, corpus-id and score"),
+    "empty id": (changed("corpus", id=["d0", None, "d2", "d3"]), {}, DataError, "parquet, row 1: expected an id in id, got None"),
     "split": (LAYOUTS["mteb"], {"split": "dev"}, UsageError, "hf:me/judged has no split 'dev': it has test"),
     "option": (LAYOUTS["mteb"], {"label": "x"}, UsageError, "take no option 'label'"),
     "languages": (OTHER, {}, UsageError, "has other documents for german than for french: name one language, as hf:me/judged:german"),
