@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from clipbench.results.run import read_run
 from tests import hub_server, miniatures
+from tests.clipbench.models import small_models
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +120,34 @@ def test_datacomp_s_38_data_sets_are_fetched_and_averaged(hub: Any, machine: dic
     by_name = {str(name): metric.value for name, metric in made.named_metrics.items()}
     scores = [np.mean([by_name[name] for name in names]) for names in average.parts]
     assert len(scores) == 38 and average.metric.value == pytest.approx(np.mean(scores))
+
+
+def test_parity_goes_on_after_a_kill_and_past_what_is_missing(
+    hub: Any, machine: dict[str, str], tmp_path: Path
+) -> None:
+    folder = small_models.transformers_clip(tmp_path / "clip")
+    hub.add("openai/clip-vit-base-patch32", {path.name: path.read_bytes() for path in folder.iterdir()})
+    models = ["hf:openai/clip-vit-base-patch32", "hf:google/siglip-base-patch16-224"]
+    options = ["--imitation", "--models", *models, "--out", "runs", "--page", "parity.md", "--data", "imagenet", "coco"]
+    command = [sys.executable, str(Path(__file__).parents[1] / "experiments" / "parity.py"), *options]
+
+    def results() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("result.json")}
+
+    first = subprocess.Popen(command, cwd=tmp_path, env=machine, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not results() and first.poll() is None:
+        threading.Event().wait(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    kept = results()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=machine)
+    said = done.stdout.splitlines()
+    assert said[0].startswith("downloads data") and said[1].startswith("downloads weights") and "hours" in said[2]
+    assert "hf:openai/clip-vit-base-patch32 on imagenet: was measured" in said and said[-1].startswith(
+        "2 of 4 measured"
+    )
+    assert kept and kept.items() <= results().items()
+    page = (tmp_path / "parity.md").read_text()
+    assert page.splitlines()[2].startswith("**No true checkpoint has been tried yet.**")
+    assert "hf:google/siglip-base-patch16-224 on coco: " in page
+    assert "| coco | `image_retrieval_recall@1` |" in page

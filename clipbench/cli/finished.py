@@ -11,7 +11,7 @@ import click
 
 from clipbench.cli.main import SETTINGS, GroupedCommand
 from clipbench.cli.options import RUNS, TRACEBACK
-from clipbench.cli.output import echo, echo_text, print_note, terminal_width
+from clipbench.cli.output import echo, echo_text, print_line, print_note, terminal_width
 from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -95,19 +95,26 @@ def report(runs: tuple[Path, ...], out: Path, printed: str) -> None:
 @click.argument("folder", metavar="[FOLDER]", default="runs", type=click.Path(path_type=Path))
 @click.option("--port", default=0, metavar="N", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 @click.option("--no-open", is_flag=True, help="Open no browser.")
+@click.option("--export", "out", metavar="SITE", type=click.Path(path_type=Path),
+              help="Write the list of runs and their reports into a new folder, for any host, and end.")  # fmt: skip
 @TRACEBACK
-def view(folder: Path, port: int, no_open: bool) -> None:
+def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
     """Browse the runs below FOLDER, runs/ by default, in the browser.
 
     \b
     clipbench view
     clipbench view experiments --port 8000 --no-open
+    clipbench view experiments --export site
 
     It shows runs, comparisons, reports, samples and maps of vectors. Nothing is written; only this machine, and who knows
     the address that is printed, can read it. Ctrl-C ends it. docs/view.md says more.
     """
     from clipbench import plugins
 
+    if out is not None:
+        n_runs = plugins.load(plugins.REPORTS, "site")(folder, out, print_line)
+        echo(f"{n_runs} run{'s' if n_runs != 1 else ''} in {out / 'index.html'}")
+        return
     made = plugins.load(plugins.REPORTS, "view")(folder, port)
     echo(f"{folder} is at {made.address}", "Ctrl-C ends it.")
     if not no_open:

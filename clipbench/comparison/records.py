@@ -1,5 +1,6 @@
 """The record of a comparison: each metric's difference with its paired interval, test and verdict."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -139,7 +140,7 @@ class RepresentationalSimilarity:
         return {"mutual_knn": self.mutual_knn, "cka": self.cka}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """The metrics that two runs have in common, and a line for all that was not compared."""
 
@@ -154,6 +155,12 @@ class Comparison:
     """Similarity on images, then on texts, where both runs kept the vectors of the same pairs."""
     notes: list[str] = field(default_factory=list)
     """Metrics and evaluations that were not compared, and conditions that are not the same."""
+
+    def __repr__(self) -> str:
+        """Return both names, and how many metrics have each verdict."""
+        counts = Counter(each.verdict for each in self.differences)
+        verdicts = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        return f"<comparison of {self.base} and {self.candidate}: {verdicts or 'nothing compared'}>"
 
     def frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each metric: values, difference, bounds, p-values and verdict.

@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's datasets library, in folders and on the Hub: labels, captions, contrasts or attacks."""
+"""Data sets of Hugging Face's datasets library, in folders and on the Hub: labels, captions, contrasts, attacks or judgements."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +20,7 @@ from clipbench.data.contrasts.schemas import (
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import ImageRef
 from clipbench.data.prompts import names_for_prompts, read_class_names
-from clipbench.data.readers import webdataset
+from clipbench.data.readers import judged_configs, webdataset
 from clipbench.data.readers.huggingface_rows import (
     PREFERRED_SPLITS,
     SAVED_FILES,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import datasets
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
+CARD = "README.md"
 
 
 def is_folder_of_rows(path: Path) -> bool:
@@ -58,6 +59,9 @@ def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None
     options.refuse_unknown(OPTIONS, id)
     split = options.options.get("split")
     refuse_special_files(path, DataError)
+    judged = _judged_in(path, config, options, id)
+    if judged is not None:
+        return judged
     with library_errors(str(path)):
         if any(is_file(path / name) for name in SAVED_FILES):
             split_rows = open_saved(path, split)
@@ -273,7 +277,14 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
     splits = [file.parent.name for file in files if file.name == webdataset.SHARDS_FILE]
     if splits:
         split = choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
-        return _from_shards(_snapshot(reference, split, local_files_only=False), reference, options)
+        return _from_shards(_snapshot(reference, _of_shards(split)), reference, options)
+    if CARD in map(str, files):
+        card = _snapshot(reference, [CARD])
+        located = judged_configs.locate(card, list(map(str, files)), reference.config, reference.split, reference.id)
+        if located is not None:
+            folder = _snapshot(reference, [CARD, *located.files])
+            dataset = judged_configs.load(folder, located, options, reference.id)
+            return replace(dataset, revision=folder.name)
     return from_rows(_open(reference, info.sha), options, reference.id)
 
 
@@ -292,14 +303,28 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
         raise refused from error
 
 
-def _snapshot(reference: HubReference, split: str, *, local_files_only: bool) -> Path:
+def _judged_in(folder: Path, config: str | None, options: DataOptions, id: str) -> Dataset | None:
+    """Return the judged data of a folder, or None where its card names none."""
+    if not is_file(folder / CARD):
+        return None
+    names = judged_configs.names_in(folder)
+    located = judged_configs.locate(folder, names, config, options.options.get("split"), id)
+    return None if located is None else judged_configs.load(folder, located, options, id)
+
+
+def _of_shards(split: str) -> list[str]:
+    return ["*.txt", f"{split}/*"]
+
+
+def _snapshot(reference: HubReference, patterns: Sequence[str], *, local_files_only: bool = False) -> Path:
+    """Return the folder of some files of a repository in the Hub's cache; what a broken download has left is kept."""
     from huggingface_hub import snapshot_download
 
     folder = snapshot_download(
         reference.repository,
         repo_type="dataset",
         revision=reference.revision,
-        allow_patterns=["*.txt", f"{split}/*"],
+        allow_patterns=list(patterns),
         local_files_only=local_files_only,
     )
     return Path(folder)
@@ -311,9 +336,13 @@ def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
 
     split = reference.split or webdataset.DEFAULT_SPLIT
     with suppress(LocalEntryNotFoundError):
-        folder = _snapshot(reference, split, local_files_only=True)
+        folder = _snapshot(reference, _of_shards(split), local_files_only=True)
         if (folder / split / webdataset.SHARDS_FILE).is_file():
             return _from_shards(folder, reference, options)
+        with suppress(Unavailable):  # a part of the files
+            judged = _judged_in(folder, reference.config, options, reference.id)
+            if judged is not None:
+                return replace(judged, revision=folder.name)
     for split in (reference.split,) if reference.split else (*PREFERRED_SPLITS, "train"):
         # The folder that holds converted rows is named after the commit; that of a killed conversion is left out.
         files = cache_folder(reference.key, split).rglob("*.arrow")

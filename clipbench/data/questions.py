@@ -135,6 +135,8 @@ class JudgedItems(NamedTuple):
     """Empty where an item has none."""
     images: Int64[np.ndarray, " n"]
     """Rows of the data set's images, ``NO_IMAGE`` where an item has none."""
+    languages: Sequence[str] = ()
+    """The language of each, of which metrics are given too; empty where the data do not say it. No part of the fingerprint."""
 
     @property
     def has_text(self) -> Bool[np.ndarray, " n"]:
@@ -148,8 +150,9 @@ class JudgedItems(NamedTuple):
 
     def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "JudgedItems":
         """Return some items, in the order of ``rows``."""
-        ids, texts = (tuple(part[row] for row in rows.tolist()) for part in (self.ids, self.texts))
-        return JudgedItems(ids, texts, self.images[rows])
+        strings = (self.ids, self.texts, self.languages)
+        ids, texts, languages = (tuple(part[row] for row in rows.tolist()) if part else () for part in strings)
+        return JudgedItems(ids, texts, self.images[rows], languages)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -317,6 +317,8 @@ def _end(others: Sequence[subprocess.Popen[bytes]]) -> None:
     for other in others:
         with suppress(subprocess.TimeoutExpired):
             other.wait(END_SECONDS)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(other.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(other.pid, signal.SIGKILL)
+        other.kill()
         other.wait()

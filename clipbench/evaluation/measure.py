@@ -26,7 +26,7 @@ from clipbench.errors import (
 from clipbench.evaluation.datasets import Datasets, check_data, explaining_missing
 from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task
-from clipbench.evaluation.published import Measured, published_average, slices_with_published, with_published
+from clipbench.evaluation.published import MTEB, Measured, published_average, slices_with_published, with_published
 from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import Evaluation, Task, evaluate
 from clipbench.models.protocol import COUNT_NAMES, Counts, Embedder, ModelInfo
@@ -293,7 +293,7 @@ def _is_as_published(request: Request, score: list[Metric] | str) -> bool:
     if isinstance(score, str) or request.limit is not None or request.params or request.data_options:
         return False
     is_alone = len(request.main) == 1 and not request.main[0].startswith("{")
-    return not is_alone or any(each.source == OPEN_CLIP for each in score[0].published)
+    return not is_alone or any(each.source.startswith((OPEN_CLIP, MTEB)) for each in score[0].published)
 
 
 def _mean(scores: Sequence[list[Metric] | str], title: str) -> Metric:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
+from statistics import fmean
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -29,6 +30,9 @@ SAME = MappingProxyType(
     }
 )
 """The same weights in transformers."""
+WIDE = ("published_languages.csv", "published_judged.csv")
+"""Tables with a column for each metric and a row for each model."""
+MTEB = "embeddings-benchmark/results"
 WINDOWS = MappingProxyType(
     {
         "ViT-SO400M-14-SigLIP-384": 64,
@@ -113,7 +117,7 @@ def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured
 
 @cache
 def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
-    """Return all values of ``open_clip.csv``, ``published.csv`` and ``published_languages.csv``; fractions are in [0, 1]."""
+    """Return all values of ``open_clip.csv``, ``published.csv`` and the ``WIDE`` tables; fractions are in [0, 1]."""
     found: dict[Key, list[PublishedValue]] = defaultdict(list)
     for model, results in open_clip_results().items():
         for column, score in results.items():
@@ -129,15 +133,20 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
             is_secondary=row["is_secondary"] == "true",
         )
         found[Key(row["model"], row["task"], row["data"], row["metric"])].append(value)
-    for row in _rows("published_languages.csv"):
+    for row in (row for table in WIDE for row in _rows(table)):
         model, protocol, source = (row.pop(name) for name in ("model", "protocol", "source"))
         for column, cell in row.items():
-            if cell:  # of a column such as retrieval@xm3600{language=de}/image_retrieval_recall@1
-                evaluation, _, metric = column.partition("{")
-                task, _, data = evaluation.partition("@")
+            if cell:
                 value = PublishedValue(value=float(cell), protocol=protocol, source=source, is_secondary=False)
-                found[Key(model, task, data, f"{{{metric}")].append(value)
+                found[_key(model, column)].append(value)
     return MappingProxyType({key: tuple(values) for key, values in found.items()})
+
+
+def _key(model: str, column: str) -> Key:
+    """Return the key of a column such as ``retrieval@cirr/ndcg@5`` or ``retrieval@xm3600{language=de}/ndcg@5``."""
+    task, _, rest = column.partition("@")
+    data, mark, metric = rest.partition("{" if "{" in rest else "/")
+    return Key(model, task, data, f"{{{metric}" if mark == "{" else metric)
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -146,10 +155,23 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:
-    """Return an average with the one that was published for the same model, if that is over the same scores."""
-    results = open_clip_results().get(_model(info) or "", {})
-    is_same = {"average", *(" + ".join(each) for each in parts)} == set(results)
-    return _beside(metric, (_of_open_clip(results["average"]),)) if is_same and metric.value is not None else metric
+    """Return an average with the one that was published for the same model, if that is over the same scores: open_clip's own,
+    or the mean of what mteb's results have for each data set, as its leaderboard makes it."""
+    if metric.value is None:
+        return metric
+    model = _model(info)
+    results = open_clip_results().get(model or "", {})
+    if {"average", *(" + ".join(each) for each in parts)} == set(results):
+        return _beside(metric, (_of_open_clip(results["average"]),))
+    known = [[published_values().get(_key(model or "", name), ()) for name in names] for names in parts]
+    values = [
+        [next((each for each in found if each.source.startswith(MTEB)), None) for found in part] for part in known
+    ]
+    if any(value is None for part in values for value in part):
+        return metric
+    mean = fmean(fmean(value.value for value in part if value is not None) for part in values)
+    first = next(value for value in values[0] if value is not None)
+    return _beside(metric, (replace(first, value=mean, protocol=f"{first.protocol}, the mean of the data sets"),))
 
 
 def _place(measured: Measured) -> tuple[str, str, str] | None:

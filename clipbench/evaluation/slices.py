@@ -4,7 +4,8 @@ Groups of images share the rest of the data: an image of one region is searched 
 all classes, so that slices of different sizes can be compared. What is a mean or a statistic of samples is taken over the
 slice's samples; what is a function of all of them, such as the modality gap, is measured on the slice as data of its own.
 Groups of captions, such as languages, are data of their own altogether: their captions, and the images that have one. So
-are slices with classes of their own: those classes, and the images that belong to one.
+are slices with classes of their own: those classes, and the images that belong to one. Judged queries of one language search all
+documents.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
 from clipbench.data.dataset import Dataset
+from clipbench.data.readers.languages import LANGUAGE
 from clipbench.errors import ClipbenchError
 from clipbench.evaluation.task import Evaluation, Task, evaluate
 from clipbench.models.protocol import Embedder
@@ -53,7 +55,9 @@ def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Eval
         name: sorted(value for value, each in sets.items() if (each.labels >= 0).any())
         for name, sets in dataset.label_slices.items()
     }
-    for name, values in (of_groups | of_labels).items():
+    languages = () if dataset.judgements is None else dataset.judgements.queries.languages
+    of_queries = {LANGUAGE: sorted(set(languages) - {""})} if languages else {}
+    for name, values in (of_groups | of_labels | of_queries).items():
         if not 2 <= len(values) <= MOST_SLICES:
             sliced.notes.append(
                 f"no slices by {name}: it has {counted(len(values), 'group')}, and 2 to {MOST_SLICES} make slices"
@@ -87,7 +91,8 @@ class _Slicer:
             return _record(
                 self._apart((each, self.dataset.take_classes(sets[each])) for each in self.values), "classes"
             )
-        assert groups is not None, self.name
+        if groups is None:
+            return _record(self._by_query(), "queries")
         if not groups.of_captions:
             return _record(self._by_image(), "images")
         of_caption = np.array(groups.values, object)
@@ -103,18 +108,33 @@ class _Slicer:
         of_image = np.array([*whole.groups[self.name].values, ""], object)  # -1, no image, is the last
         of_sample = of_image[samples["image"]]
         self.sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
-        of_rows = {name: each for name, each in measures.items() if _of_the_whole(each) is None}
         parts: dict[str, Part] = {}
         for value in self.values:
-            own = {name: column[of_sample == value] for name, column in samples.items()}
-            measured = self._measured(of_rows, own, value)  # the level of chance is that of all data
-            found = {name: (replace(metric, chance=None), part) for name, (metric, part) in measured.items()}
-            if len(of_rows) < len(measures):
+            found = dict(self._of_samples(of_sample == value, value))
+            if any(_of_the_whole(each) is not None for each in measures.values()):
                 alone = self._evaluate(whole.take(np.flatnonzero(of_image[:-1] == value)), value)
                 of_whole = {name: each for name, each in alone.measures.items() if _of_the_whole(each) is not None}
                 found |= self._measured(of_whole, alone.samples, value)
             parts[value] = {name: found[name] for name in measures if name in found}
         return parts
+
+    def _by_query(self) -> dict[str, Part]:
+        """Return the slices by the languages of judged queries; the language of each sample becomes a column."""
+        judgements = self.dataset.judgements
+        assert judgements is not None, self.name
+        of_query = dict(zip(judgements.queries.ids, judgements.queries.languages, strict=True))
+        of_sample = np.array(
+            [of_query[id.removeprefix("query:")] for id in self.evaluation.samples["sample_id"]], object
+        )
+        self.sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
+        return {value: self._of_samples(of_sample == value, value) for value in self.values}
+
+    def _of_samples(self, is_own: Bool[np.ndarray, " n_samples"], value: str) -> Part:
+        """Return the metrics of some of the evaluation's samples, without a level of chance: that is of all data."""
+        own = {name: column[is_own] for name, column in self.evaluation.samples.items()}
+        of_rows = {name: each for name, each in self.evaluation.measures.items() if _of_the_whole(each) is None}
+        measured = self._measured(of_rows, own, value)
+        return {name: (replace(metric, chance=None), part) for name, (metric, part) in measured.items()}
 
     def _apart(self, slices: Iterable[tuple[str, Dataset]]) -> dict[str, Part]:
         """Return the metrics of slices that are data of their own, and keep the samples of each.
@@ -177,7 +197,7 @@ def _slice(metric: Metric, samples: Samples) -> Slice | None:
     return Slice(value=metric.value, influence=values[is_defined], clusters=clusters, within=within)
 
 
-def _record(parts: Mapping[str, Part], of: Literal["images", "captions", "classes"]) -> SlicesRecord:
+def _record(parts: Mapping[str, Part], of: Literal["images", "captions", "classes", "queries"]) -> SlicesRecord:
     means, worsts, distances, worst_groups = {}, {}, {}, {}
     for name in dict.fromkeys(name for part in parts.values() for name in part):
         found = {value: part[name] for value, part in parts.items() if name in part}

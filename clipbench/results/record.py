@@ -150,8 +150,9 @@ SUMMARIES = ("(mean)", "(worst)", "(distance)")
 class SlicesRecord:
     """The metrics of an evaluation by the groups of its data, such as languages."""
 
-    of: Literal["images", "captions", "classes"]
-    """``images``: each slice is searched or classified among all data; ``captions`` and ``classes``: each is data of its own."""
+    of: Literal["images", "captions", "classes", "queries"]
+    """``images`` and ``queries``: each slice is searched or classified among all data; ``captions`` and ``classes``: each is data
+    of its own."""
     groups: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     """Metrics of each group, by its name and theirs; undefined ones are left out."""
     mean: Mapping[str, Metric] = field(default_factory=dict)

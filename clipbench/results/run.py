@@ -179,7 +179,7 @@ class Run:
         Raises:
             ClipbenchError: the table is damaged.
         """
-        name = f"slices/{grouping}" if evaluation.slices[grouping].of != "images" else "samples"
+        name = f"slices/{grouping}" if evaluation.slices[grouping].of not in ("images", "queries") else "samples"
         return self._table(evaluation, name)
 
     def failures(self, evaluation: EvaluationRecord | str, n: int = 20) -> "pandas.DataFrame":

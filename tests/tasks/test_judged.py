@@ -13,6 +13,7 @@ from clipbench.data import Dataset
 from clipbench.data.modalities import JOINT
 from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError
+from clipbench.evaluation.slices import slices_of
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import Role, Vectors
 from clipbench.results.record import Metric
@@ -50,6 +51,22 @@ def evaluate(data: Dataset, *, ks: tuple[int, ...] = (1, 2)) -> tuple[Evaluation
     Retrieval(ks=ks).check(data)
     found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
     return found, metrics_of(found)
+
+
+@pytest.mark.parametrize("task", [Retrieval(ks=(1, 2)), MixedRetrieval(ks=(1, 2))], ids=lambda task: task.name)
+def test_queries_of_a_language_are_a_slice_that_searches_all_documents(task: cb.Task) -> None:
+    data = dataset(QUERIES._replace(languages=("en", "de", "de")))
+    assert data.judgements is not None
+    embedder = FixedEmbedder(IMAGES, TEXTS)
+    whole = task.evaluate(data, embedder, np.random.default_rng(0))
+    record = slices_of(task, data, embedder, whole, 0).records["language"]
+    values = []
+    for language, rows in (("en", [0]), ("de", [1, 2])):
+        own = replace(data, judgements=data.judgements.take_queries(np.array(rows)))
+        expected = metrics_of(task.evaluate(own, embedder, np.random.default_rng(0)))["ndcg@2"].value
+        assert expected is not None and record.groups[language]["ndcg@2"].value == pytest.approx(expected)
+        values.append(expected)
+    assert values[0] != values[1] and record.mean["ndcg@2"].value == pytest.approx(np.mean(values))
 
 
 def test_values_worked_by_hand() -> None:

@@ -25,6 +25,7 @@ KINDS = ("classification", "retrieval", "contrasts", "attacks")
 FORMS = {
     "webdataset": ("hub", "split"),
     "parquet": ("hub",),
+    "judged": ("hub",),
     "archive": ("hub",),
     "urls": ("urls",),
     "script": ("hub",),
@@ -35,7 +36,7 @@ NEEDS = (
     f"an entry needs title, kind ({', '.join(KINDS)}) and licence; a [[NAME.source]] needs form ({', '.join(FORMS)}), and hub,"
     " urls or note"
 )
-FETCHABLE_FORMS = ("webdataset", "parquet", "archive", "urls")
+FETCHABLE_FORMS = ("webdataset", "parquet", "judged", "archive", "urls")
 """Forms that ``clipbench data get`` can fetch."""
 
 
@@ -90,6 +91,8 @@ class Source:
             return list(self.files)
         if self.form == "webdataset":
             return ["*.txt", f"{self.split}/*"]
+        if self.form == "judged":  # the card says which files are documents, queries and judgements
+            return ["README.md", "*.parquet", "*.jsonl", "*.tsv"]
         return ["*.parquet"] if self.split is None else [f"*{self.split}*.parquet", f"*{self.split}/*.parquet"]
 
 

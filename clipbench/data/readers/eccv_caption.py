@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.readers.judged import Item, Judgement, judged_dataset
+from clipbench.data.images import FileImage
+from clipbench.data.readers.judged import Item, Judgement, id_of_file, judged_dataset, with_files
 from clipbench.errors import DataError, Unavailable, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_file, is_folder, is_int64, read_json, user_path
 
@@ -58,31 +59,32 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     images = next((root / place for place in IMAGE_PLACES if is_file(root / place / first)), root / IMAGE_PLACES[0])
 
     def image(id: int) -> Item:
-        return Item(str(id), "", images / file_names[id])
+        return Item(str(id), "", FileImage(images / file_names[id]))
 
     def caption(id: int) -> Item:
         return Item(str(id), captions[id], None)
 
     in_split = list(dict.fromkeys([each for own in searched.values() for each in own] if is_of_images else searched))
     documents = dict.fromkeys([*in_split, *(each for right in judged.values() for each in right)])
-    sides = [("image", file_names, image), ("caption", captions, caption)]
-    (query_kind, of_queries, query), (kind_searched, of_documents, document) = sides if is_of_images else sides[::-1]
+    kinds = [("image", file_names, image), ("caption", captions, caption)]
+    (query_kind, of_queries, query), (kind_searched, of_documents, document) = kinds if is_of_images else kinds[::-1]
     asked, asked_notes = _in_coco(judged, query_kind, of_queries, coco, options, searches=True)
     gallery, gallery_notes = _in_coco(documents, kind_searched, of_documents, coco, options, searches=False)
-    dataset = judged_dataset(
+    sides, image_notes = with_files(
         ([query(each) for each in asked], [document(each) for each in gallery]),
-        [Judgement(str(of), str(each), 1) for of, right in judged.items() for each in dict.fromkeys(right)],
         images,
         options,
         id,
         advice=f"fetch {WEB}/zips/val2014.zip into {root}, or name the folder of COCO with"
         f" {data_option(coco='FOLDER')}",
     )
+    pairs = [Judgement(str(of), str(each), 1) for of, right in judged.items() for each in dict.fromkeys(right)]
+    dataset = judged_dataset(sides, pairs, options, id, image_id=lambda image: id_of_file(image, images))
     n_more = len(documents) - len(in_split)
     beyond = f"{kind_searched}s judged right beyond the {len(in_split):,} of the split ({n_more:,}): searched too"
     notes = (*((beyond,) if n_more else ()), *gallery_notes, *asked_notes)
     split = direction if kind == JUDGEMENTS[0] else f"{kind}-{direction}"
-    return replace(dataset, split=split, notes=(*notes, *dataset.notes))
+    return replace(dataset, split=split, notes=(*notes, *image_notes))
 
 
 def _chosen(options: DataOptions, name: str, known: Sequence[str], default: str | None) -> str:

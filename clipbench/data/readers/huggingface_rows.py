@@ -118,17 +118,23 @@ def roots_of(source: str) -> tuple[Path, ...]:
     return (Path(source),) if Path(source).is_dir() else (Path(config.HF_DATASETS_CACHE), Path(constants.HF_HUB_CACHE))
 
 
-def _check_card(folder: Path) -> None:
-    """Refuse a folder whose card names data of another place: the library would look for them, on the web too."""
+def card_configs(folder: Path) -> list[object]:
+    """Return the configurations that the card of a data set lists; raise DataError where it is no card."""
     from huggingface_hub import DatasetCard
 
     if not (folder / "README.md").is_file():
-        return
+        return []
     try:
         configs = DatasetCard.load(folder / "README.md", ignore_metadata_errors=True).data.to_dict().get("configs")
     except Exception as error:  # of YAML, of UTF-8, and of what is no mapping
         raise DataError(f"{folder / 'README.md'} is no card of a data set ({_line(error)})") from error
-    places = [each.get(key) for each in configs or () if isinstance(each, dict) for key in ("data_files", "data_dir")]
+    return list(configs) if isinstance(configs, list) else []
+
+
+def _check_card(folder: Path) -> None:
+    """Refuse a folder whose card names data of another place: the library would look for them, on the web too."""
+    configs = card_configs(folder)
+    places = [each.get(key) for each in configs if isinstance(each, dict) for key in ("data_files", "data_dir")]
     for text in _texts(places):
         if "://" in text or not _is_below(str(folder / text), folder):
             raise _elsewhere(str(folder), text)

@@ -10,7 +10,7 @@ The tables may be .csv, .tsv or .json too, and a single file of judgements may l
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.images import FileImage, existing_files
+from clipbench.data.images import FileImage, ImageRef, existing_files
 from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
 from clipbench.data.readers import manifest
 from clipbench.data.readers.table import ColumnTable, usual_column
@@ -31,6 +31,8 @@ QRELS_SUFFIXES = (".tsv", ".txt", ".trec", ".qrel", ".qrels")
 SPLIT = "test"
 """The split that is read where there are several, as BEIR's own code does."""
 IDS = ("_id", "id", "query_id", "corpus_id", "doc_id", "query-id", "corpus-id")
+TEXTS = (("title", "text"), ("query",))
+"""Columns whose texts are joined: the first of these of which the last is there."""
 PLACES = {3: (0, 1, 2), 4: (0, 2, 3)}
 """Places of query, document and grade in a line of so many fields."""
 
@@ -40,7 +42,9 @@ class Item(NamedTuple):
 
     id: str
     text: str
-    image: Path | None
+    image: ImageRef | None
+    language: str = ""
+    """Language of a query, where the data say it."""
 
 
 class Judgement(NamedTuple):
@@ -66,41 +70,72 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     qrels, split, split_notes = _qrels(path, options)
     corpus, table_of_queries = _table(path, CORPORA), _table(path, QUERIES)
     assert corpus is not None and table_of_queries is not None, path
-    documents, queries = list(_items(corpus)), list(_items(table_of_queries))
-    ids, document_ids = {query.id for query in queries}, {document.id for document in documents}
-    listed = _read_qrels(qrels)
-    judged = _known(listed, (ids, document_ids), qrels, may_lack=options.allow_partial)
-    judged_notes = [f"{_lacking(listed, judged, qrels)}: left out"] if len(judged) < len(listed) else []
+    sides = list(_items(table_of_queries)), list(_items(corpus))
+    queries, judged, asked_notes = asked(sides, _read_qrels(qrels), qrels.name, options)
+    advice = "paths are relative to the folder of the data"
+    kept, image_notes = with_files((queries, sides[1]), path, options, id, advice=advice)
+    dataset = judged_dataset(kept, judged, options, id, image_id=lambda image: id_of_file(image, path))
+    return replace(dataset, split=split, notes=(*split_notes, *asked_notes, *image_notes))
+
+
+def asked(
+    sides: tuple[Sequence[Item], Sequence[Item]], listed: Sequence[Judgement], qrels: str, options: DataOptions
+) -> tuple[list[Item], list[Judgement], list[str]]:
+    """Return the queries that were judged, the judgements of what is there, and notes on all others; raise DataError where
+    judgements are of items that the data lack, and none may be.
+
+    Args:
+        sides: all queries and documents.
+        listed: all judgements.
+        qrels: what messages call their source.
+    """
+    ids = {query.id for query in sides[0]}
+    judged = _known(listed, (ids, {document.id for document in sides[1]}), qrels, may_lack=options.allow_partial)
     are_asked = {each.query for each in judged}
     n_left = len(ids - are_asked)
-    left_note = f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels.name}: not asked"
-    queries = [query for query in queries if query.id in are_asked]
-    advice = "paths are relative to the folder of the data"
-    dataset = judged_dataset((queries, documents), judged, path, options, id, advice=advice)
-    notes = (*split_notes, *([left_note] if n_left else []), *judged_notes, *dataset.notes)
-    return replace(dataset, split=split, notes=notes)
+    notes = [f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: not asked"] * bool(
+        n_left
+    )
+    notes += [f"{_lacking(listed, judged, qrels)}: left out"] * (len(judged) < len(listed))
+    return [query for query in sides[0] if query.id in are_asked], judged, notes
+
+
+def with_files(
+    sides: tuple[Sequence[Item], Sequence[Item]], folder: Path, options: DataOptions, id: str, *, advice: str
+) -> tuple[tuple[list[Item], list[Item]], tuple[str, ...]]:
+    """Return the queries and documents without those whose files are missing, and notes; raise Unavailable where none may be."""
+    files = [item.image.path for items in sides[::-1] for item in items if isinstance(item.image, FileImage)]
+    existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
+
+    def kept(items: Sequence[Item]) -> list[Item]:
+        return [item for item in items if not isinstance(item.image, FileImage) or item.image.path in existing]
+
+    return (kept(sides[0]), kept(sides[1])), notes
+
+
+def id_of_file(image: ImageRef, folder: Path) -> str:
+    """Return the id of an image in a file of its own: its path below the folder of the data."""
+    assert isinstance(image, FileImage), image
+    return manifest.id_below(folder, image.path)
 
 
 def judged_dataset(
     sides: tuple[Sequence[Item], Sequence[Item]],
     judged: Sequence[Judgement],
-    folder: Path,
     options: DataOptions,
     id: str,
     *,
-    advice: str,
+    image_id: Callable[[ImageRef], str],
 ) -> Dataset:
-    """Return a data set of queries and documents, and the images that they name."""
-    files = [item.image for item in (*sides[1], *sides[0]) if item.image is not None]
-    existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
-    images = [file for file in dict.fromkeys(files) if file in existing]
-    image_rows = {file: row for row, file in enumerate(images)}
+    """Return a data set of queries and documents, and their images; judgements of others are left out."""
+    images = list(dict.fromkeys(item.image for items in sides[::-1] for item in items if item.image is not None))
+    image_rows = {image: row for row, image in enumerate(images)}
     judged_items, rows = [], []
     for items in sides:
-        kept = [item for item in items if item.image is None or item.image in image_rows]
-        of_image = [NO_IMAGE if item.image is None else image_rows[item.image] for item in kept]
-        ids, texts = tuple(item.id for item in kept), tuple(item.text for item in kept)
-        judged_items.append(JudgedItems(ids, texts, np.array(of_image, np.int64)))
+        of_image = [NO_IMAGE if item.image is None else image_rows[item.image] for item in items]
+        ids, texts = tuple(item.id for item in items), tuple(item.text for item in items)
+        languages = tuple(item.language for item in items) if any(item.language for item in items) else ()
+        judged_items.append(JudgedItems(ids, texts, np.array(of_image, np.int64), languages))
         rows.append({id: row for row, id in enumerate(ids)})
     pairs = [
         (rows[0][each.query], rows[1][each.document], each.grade)
@@ -110,12 +145,11 @@ def judged_dataset(
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
     dataset = Dataset(
         id=id,
-        images=[FileImage(file) for file in images],
-        image_ids=[manifest.id_below(folder, file) for file in images],
+        images=images,
+        image_ids=[image_id(image) for image in images],
         judgements=Judgements(
             queries=judged_items[0], documents=judged_items[1], query=query, document=document, grade=grade
         ),
-        notes=notes,
     )
     return check(dataset, allow_partial=options.allow_partial)
 
@@ -127,25 +161,42 @@ def _table(folder: Path, names: Sequence[str]) -> Path | None:
 
 def _items(file: Path) -> Iterator[Item]:
     table = manifest.read_table(file)
+    column = usual_column("image", table.columns)
+
+    def image_of(row: int) -> ImageRef | None:
+        image = _text(table, column or "", row)
+        if image.startswith(("http://", "https://")):
+            raise DataError(f"{table.place(row)}: {image} is a web address: download the images and list their files")
+        return FileImage(Path(os.path.normpath(file.parent / image))) if image else None
+
+    return items_of(table, str(file), None if column is None else image_of)
+
+
+def items_of(table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None) -> Iterator[Item]:
+    """Yield the queries or documents of a table; raise DataError where it has no ids, or neither texts nor images.
+
+    Args:
+        source: what messages call the table.
+        image_of: gives the image of a row, None where it has none; None for a table without a column of images.
+    """
     by_name = {column.lower(): column for column in table.columns}
     id_column = next((by_name[name] for name in IDS if name in by_name), None)
-    image_column = usual_column("image", table.columns)
+    text_columns = next((names for names in TEXTS if names[-1] in table.columns), TEXTS[0])
     if id_column is None:
-        raise DataError(f"{file} has no column of ids: its columns are {', '.join(table.columns)}; expected _id or id")
-    if image_column is None and not {"title", "text"} & set(table.columns):
+        raise DataError(
+            f"{source} has no column of ids: its columns are {', '.join(table.columns)}; expected _id or id"
+        )
+    if image_of is None and not set(text_columns) & set(table.columns):
         columns = ", ".join(table.columns)
-        raise DataError(f"{file} has no column of texts or images: expected title, text or image, got {columns}")
+        raise DataError(f"{source} has no column of texts or images: expected title, text or image, got {columns}")
     for row, value in enumerate(table.columns[id_column]):
         if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
             raise DataError(f"{table.place(row)}: expected an id in {id_column}, got {shown(value)}")
-        text = " ".join(filter(None, (_text(table, name, row) for name in ("title", "text"))))
-        image = "" if image_column is None else _text(table, image_column, row)
-        if not text and not image:
+        text = " ".join(filter(None, (_text(table, name, row) for name in text_columns)))
+        image = None if image_of is None else image_of(row)
+        if not text and image is None:
             raise DataError(f"{table.place(row)}: expected a text or an image, and both are empty")
-        if image.startswith(("http://", "https://")):
-            raise DataError(f"{table.place(row)}: {image} is a web address: download the images and list their files")
-        path = Path(os.path.normpath(file.parent / image)) if image else None
-        yield Item(str(value), text, path)
+        yield Item(str(value), text, image, _text(table, "language", row))
 
 
 def _text(table: ColumnTable, column: str, row: int) -> str:
@@ -226,7 +277,7 @@ def _read_qrels(file: Path) -> list[Judgement]:
 
 
 def _known(
-    judged: Sequence[Judgement], ids: tuple[set[str], set[str]], qrels: Path, *, may_lack: bool
+    judged: Sequence[Judgement], ids: tuple[set[str], set[str]], qrels: str, *, may_lack: bool
 ) -> list[Judgement]:
     """Return the judgements of the queries and documents that are there; raise DataError where no others may be."""
     queries, documents = ids
@@ -239,9 +290,9 @@ def _known(
     return known
 
 
-def _lacking(judged: Sequence[Judgement], known: Sequence[Judgement], qrels: Path) -> str:
+def _lacking(judged: Sequence[Judgement], known: Sequence[Judgement], qrels: str) -> str:
     n = len(judged) - len(known)
-    return f"{n:,} of {len(judged):,} judgements of {qrels.name} are of items that the data lack"
+    return f"{n:,} of {len(judged):,} judgements of {qrels} are of items that the data lack"
 
 
 LAYOUTS = (("judged documents (corpus.jsonl, queries.jsonl, qrels/)", fits, load),)

@@ -122,7 +122,7 @@ def within_limits(
         and is_large
         and found.size == (side, side)
     ):
-        resized = (side, side) if found.resize == "squash" else tuple(side * each // short for each in image.size)
+        resized = [side, side] if found.resize == "squash" else [side * each // short for each in image.size]
         return image.resize(resized, METHODS[found.interpolation])
     if not is_long:
         return image

@@ -115,7 +115,7 @@ class Runs:
         with self._lock:
             if self._is_done.is_set() and time.monotonic() - self._looked >= PAUSE:
                 self._is_done.clear()
-                threading.Thread(target=self._look, daemon=True).start()
+                threading.Thread(target=self.look, daemon=True).start()
         self._is_done.wait(PATIENCE if self.n_unread <= FEW else 0)
         return list(self._rows.values())
 
@@ -147,7 +147,8 @@ class Runs:
             raise ClipbenchError(f"{row.place} has a result of {stamp[1]:,} bytes, and {MOST_BYTES:,} are the most")
         return Opened(name, stamp, self._read(row.folder, stamp))
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read all runs that are new or have changed."""
         try:
             found = {
                 hashlib.sha256(os.fsencode(place)).hexdigest()[:16]: (place, stamp) for place, stamp in self._find()

@@ -35,7 +35,7 @@ def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:
         assert all(0 < chance < 1 for chance in entry.chance.values())
         assert entry.prompts is None or all("{c}" in each for each in known_prompts(entry.prompts).templates)
         for source in entry.sources:
-            assert bool(source.hub) == (source.form in ("webdataset", "parquet", "archive", "script"))
+            assert bool(source.hub) == (source.form in ("webdataset", "parquet", "judged", "archive", "script"))
             assert bool(source.urls) == (source.form == "urls")
             assert source.revision is None or len(source.revision) >= 7
 

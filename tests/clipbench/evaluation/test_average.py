@@ -10,6 +10,7 @@ import pytest
 
 from clipbench.evaluation.measure import average_of
 from clipbench.evaluation.plan import Request, read_suite
+from clipbench.evaluation.published import published_average
 from clipbench.results.record import (
     AverageRecord,
     EvaluationRecord,
@@ -91,6 +92,20 @@ def test_the_published_average_stands_beside_that_of_the_same_model() -> None:
     records[first.name] = replace(first, metrics={"acc1": replace(first.metrics["acc1"], published=[])})
     own = average_of("datacomp", SUITE, records, published_for=MODEL)
     assert own is not None and own.metric.published == []
+
+
+@pytest.mark.parametrize(
+    ("suite", "main_scores"), [("documents", 0.132337), ("documents-v3", 0.0268367), ("universal", 0.432453)]
+)
+def test_the_published_average_of_judged_suites_is_the_mean_of_mteb_s_main_scores(
+    suite: str, main_scores: float
+) -> None:
+    requests = [request for request in read_suite(suite) if request.main]
+    parts = [[f"{each.name}{'' if each.main[0].startswith('{') else '/'}{each.main[0]}"] for each in requests]
+    metric = Metric(value=main_scores, low=main_scores - 0.01, high=main_scores + 0.01)
+    (found,) = published_average(metric, parts, MODEL).published
+    assert found.value == pytest.approx(main_scores, abs=1e-6) and found.agrees
+    assert published_average(metric, [*parts, ["retrieval@cirr/ndcg@10"]], MODEL).published == []
 
 
 def test_why_a_data_set_has_no_score_is_said() -> None:

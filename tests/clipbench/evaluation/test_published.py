@@ -173,6 +173,8 @@ def test_every_value_is_of_a_known_model_and_data_set_and_says_where_it_is_from(
         (Key("ViT-L-14/laion2b_s32b_b82k", "composition", "aro-vg-relation", "vg_relation/macro_text_acc"), 0.4726),
         (Key("ViT-L-14-quickgelu/openai", "text-in-image", "scam", "attacked_two_way_acc"), 0.4014),
         (Key("ViT-B-16-quickgelu/openai", "long-caption", "urban-1k", "image_retrieval_recall@1"), 0.529),
+        (Key("ViT-B-32-quickgelu/openai", "retrieval", "vidore-arxivqa", "ndcg@5"), 0.17109),
+        (Key("ViT-B-32-quickgelu/openai", "retrieval", "coco-t2i", "ndcg@10"), 0.47651),
     ],
 )
 def test_values_are_those_of_the_sources(key: Key, value: float) -> None:

@@ -17,6 +17,7 @@ import pandas
 import pytest
 
 from clipbench.errors import UsageError
+from clipbench_reports.view.export import write_site
 from clipbench_reports.view.runs import Runs
 
 site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view is not installed")
@@ -224,3 +225,19 @@ def test_a_folder_that_is_not_there_and_a_taken_port_are_refused(tmp_path: Path)
     port = int(first.address.split(":")[2].split("/")[0])
     with first.socket, pytest.raises(UsageError, match=f"cannot listen on port {port}: .*--port"):
         site.view(tmp_path, port)
+
+
+def test_runs_are_written_as_static_files_that_need_nothing(viewed: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    site = tmp_path / "new/site"
+    assert write_site(viewed, site, said.append) == 2
+    assert [line for line in said if "damaged" in line] and [line[:6] for line in said[1:]] == ["1 of 2", "2 of 2"]
+    page = (site / "index.html").read_text(encoding="utf-8")
+    reports = re.findall(r'href="([^"]+\.html)"', page)
+    assert {file.name for file in site.glob("*.html")} == {"index.html", *reports} and len(reports) == 2
+    assert "<script" not in page and not re.search(r'(?:src|href)="(?:https?:|/)', page)
+    with pytest.raises(UsageError, match="holds something: name a new folder"):
+        write_site(viewed, site, said.append)
+    with pytest.raises(UsageError, match="there is no run below"):
+        write_site(tmp_path / "new", tmp_path / "other", said.append)
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,308 @@
+"""Judged data as repositories of the Hub hold them: configurations of documents, queries and judgements, told by the card.
+
+mteb and BEIR call them ``corpus``, ``queries`` and ``default`` or ``qrels``; M-BEIR calls the second ``query``; where each
+language has its own, they are ``french-corpus``, ``french-queries`` and ``french-qrels``. A column ``language`` of the queries
+makes slices too. Each has files for a split, or for one split only, which then serves all. Images stay where they are, encoded
+in the parquet files, and are read one group of rows at a time.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.images import EncodedImage, ImageRef
+from clipbench.data.readers import judged, manifest
+from clipbench.data.readers.huggingface_rows import card_configs, choose_split
+from clipbench.data.readers.judged import Item, Judgement
+from clipbench.data.readers.table import ColumnTable
+from clipbench.errors import FOREIGN, BadImage, ClipbenchError, DataError, Unavailable, UnknownSplit, UsageError, cause
+from clipbench.untrusted.reading import is_file, is_int64, shown
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
+
+QUERIES, QRELS = ("query", "queries"), ("default", "qrels")
+"""Names of the configurations of queries and judgements; of two, the first is read."""
+QUERY_IDS, DOCUMENT_IDS = ("query-id", "query_id"), ("corpus-id", "corpus_id")
+COLUMNS = {
+    *judged.IDS,
+    *QUERY_IDS,
+    *DOCUMENT_IDS,
+    *(name for names in judged.TEXTS for name in names),
+    "language",
+    "score",
+}
+"""Columns that are read, beside images: others may hold long texts."""
+SHARD = re.compile(r"-\d+-of-(\d+)(?:-\w+)?\.\w+$")
+"""A file of so many."""
+
+
+class Part(NamedTuple):
+    """The configurations of one language, or of all data."""
+
+    corpus: str
+    queries: str
+    qrels: str
+
+
+Configs = Mapping[str, Mapping[str, Sequence[str]]]
+"""Patterns of files by configuration and split."""
+
+
+def configs_of(folder: Path) -> Configs:
+    """Return the configurations that the card of a repository names."""
+    found = {}
+    for each in card_configs(folder):
+        if isinstance(each, dict) and isinstance(each.get("config_name"), str):
+            found[each["config_name"]] = dict(_patterns(each.get("data_files")))
+    return found
+
+
+def _patterns(data_files: object) -> Iterator[tuple[str, list[str]]]:
+    """Yield the splits of a configuration; patterns without a split are of ``train``, as for the datasets library."""
+    listed = data_files if isinstance(data_files, list) else [data_files]
+    of_all = [each for each in listed if isinstance(each, str)]
+    if of_all:
+        yield "train", of_all
+    for each in listed:
+        if isinstance(each, dict) and isinstance(each.get("split"), str):
+            paths = each.get("path")
+            yield (
+                each["split"],
+                [path for path in (paths if isinstance(paths, list) else [paths]) if isinstance(path, str)],
+            )
+
+
+def parts_of(configs: Configs, config: str | None) -> dict[str, Part]:
+    """Return the parts by language, or by "" for all data; empty where the repository has none, or ``config`` is another.
+
+    Example:
+        >>> parts_of({"corpus": {}, "queries": {}, "default": {}}, None)
+        {'': Part(corpus='corpus', queries='queries', qrels='default')}
+    """
+    if config in configs:
+        return {}
+    shared = next((name for name in QUERIES if name in configs), None)
+    qrels = next((name for name in QRELS if name in configs), None)
+    if config is None and None not in (shared, qrels) and "corpus" in configs:
+        return {"": Part("corpus", str(shared), str(qrels))}
+    languages = [name.removesuffix("-corpus") for name in configs if name.endswith("-corpus")]
+    found = {each: Part(f"{each}-corpus", f"{each}-queries", f"{each}-qrels") for each in languages}
+    found = {language: part for language, part in found.items() if set(part) <= set(configs)}
+    return found if config is None else {"": found[config]} if config in found else {}
+
+
+class Located(NamedTuple):
+    """The files of judged data, relative to their folder."""
+
+    split: str
+    parts: Mapping[str, tuple[Sequence[str], ...]]
+    """The files of documents, queries and judgements, by language, or by "" for all data."""
+
+    @property
+    def files(self) -> list[str]:
+        """All files."""
+        return [name for part in self.parts.values() for names in part for name in names]
+
+
+def locate(folder: Path, names: Sequence[str], config: str | None, split: str | None, id: str) -> Located | None:
+    """Return the files of a split, or None where the card of a repository names no judged data.
+
+    Args:
+        folder: holds the card.
+        names: of all files of the repository, relative to the folder.
+
+    Raises:
+        UsageError: several splits were judged, and none is named; or no such split.
+        Unavailable: files are missing.
+    """
+    configs = configs_of(folder)
+    parts = parts_of(configs, config)
+    if not parts:
+        return None
+    chosen = choose_split(list(configs[next(iter(parts.values())).qrels]), split, id)
+    found = {
+        language: tuple(_files(configs, each, chosen, names, id) for each in part) for language, part in parts.items()
+    }
+    return Located(chosen, found)
+
+
+def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: str) -> list[str]:
+    splits = configs[config]
+    if split not in splits and len(splits) != 1:
+        raise UnknownSplit(f"{id}, configuration {config},", split, list(splits))
+    patterns = splits[split] if split in splits else next(iter(splits.values()))
+    found = [name for name in names if any(fnmatch(name, pattern.removeprefix("./")) for pattern in patterns)]
+    shards = {int(match[1]) for match in map(SHARD.search, found) if match}
+    if not found or shards - {len(found)}:
+        expected = f"{max(shards)} files" if shards else "files"
+        raise Unavailable(
+            f"{id}, configuration {config}: expected {expected} such as {', '.join(patterns[:1])}, got {len(found) or 'none'}: fetch the"
+            " data again, which keeps what is there"
+        )
+    return sorted(found)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return all files of a folder, relative to it."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if is_file(path)]
+
+
+def load(folder: Path, located: Located, options: DataOptions, id: str) -> Dataset:
+    """Return all documents, and the queries that were judged; those of several languages search the same documents."""
+    options.refuse_unknown(("split",), id)
+    documents: list[Item] = []
+    queries: list[Item] = []
+    listed: list[Judgement] = []
+    for language, names in located.parts.items():
+        corpus, asked, qrels = ([folder / name for name in each] for each in names)
+        own = list(_items(corpus, folder))
+        prefix = f"{language}/" if language else ""
+        queries += [
+            query._replace(id=f"{prefix}{query.id}", language=language or query.language)
+            for query in _items(asked, folder)
+        ]
+        listed += [each._replace(query=f"{prefix}{each.query}") for each in _judgements(qrels, folder)]
+        if documents and {item.id for item in own} != {item.id for item in documents}:
+            raise UsageError(
+                f"{id} has other documents for {language} than for {next(iter(located.parts))}: name one language, as"
+                f" {id}:{language}"
+            )
+        documents = documents or own
+    kept, judgements, notes = judged.asked((queries, documents), listed, f"the split {located.split}", options)
+    kinds = {image: ("document", item.id) for item in documents if (image := item.image) is not None}
+    kinds |= {image: ("query", item.id) for item in kept if (image := item.image) is not None}
+    dataset = judged.judged_dataset(
+        (kept, documents), judgements, options, id, image_id=lambda image: ":".join(kinds[image])
+    )
+    return replace(dataset, split=located.split, notes=tuple(notes))
+
+
+@dataclass(frozen=True)
+class ParquetImage(EncodedImage):
+    """The image of one row of a parquet file."""
+
+    file: Path
+    column: str
+    group: int
+    """The group of rows that holds it."""
+    row: int
+    """Its row in the group."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.file}, group {self.group}, row {self.row}"
+
+    def read(self) -> bytes:
+        try:
+            data = _cells(self.file, self.column, self.group)[self.row].as_py()
+        except FOREIGN as error:  # pyarrow raises many kinds of error for a damaged file
+            raise BadImage(self.name, cause(error)) from error
+        if data is None:
+            raise BadImage(self.name, "its row has no image")
+        return bytes(data)
+
+
+@lru_cache(maxsize=2)
+def _cells(file: Path, column: str, group: int) -> Any:
+    """Return the encoded images of a group of rows; the last two stay, since images are asked for in their order."""
+    import pyarrow.compute
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(file) as opened:
+        cells = opened.read_row_group(group, columns=[f"{column}.bytes"], use_threads=False).column(0)
+    return pyarrow.compute.struct_field(cells, "bytes")
+
+
+def _items(files: Sequence[Path], folder: Path) -> Iterator[Item]:
+    for file in files:
+        table, images = _read(file, folder)
+        yield from judged.items_of(
+            table, file.relative_to(folder).as_posix(), None if images is None else images.__getitem__
+        )
+
+
+def _read(file: Path, folder: Path) -> tuple[ColumnTable, Sequence[ImageRef | None] | None]:
+    """Return the columns of a file that hold no images, and the image of each row, where it has a column of them."""
+    if file.suffix != ".parquet":
+        if not manifest.fits(file):
+            known = ", ".join(manifest.READERS)
+            raise DataError(f"{file.relative_to(folder)}: expected a file of .parquet, {known}")
+        return manifest.read_table(file), None
+    try:
+        return _read_parquet(file, file.relative_to(folder).as_posix())
+    except ClipbenchError:
+        raise
+    except FOREIGN as error:  # pyarrow raises many kinds of error for a damaged file
+        raise DataError(
+            f"{file.relative_to(folder)} cannot be read ({cause(error)}): delete it, and fetch the data again"
+        ) from error
+
+
+def _read_parquet(file: Path, place: str) -> tuple[ColumnTable, Sequence[ImageRef | None] | None]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(file) as opened:
+        columns = {each.name: each.type for each in opened.schema_arrow}
+        encoded = [name for name, type in columns.items() if _holds_images(type)]
+        read = [name for name in columns if name.lower() in COLUMNS and name not in encoded]
+        values = {name: [] for name in columns} | opened.read(read).to_pydict()
+        table = ColumnTable(columns=values, place=lambda row: f"{place}, row {row}")
+        if len(encoded) > 1 and "image" not in encoded:
+            raise DataError(f"{place}: expected one column of images, or one called image, got {', '.join(encoded)}")
+        column = "image" if "image" in encoded else encoded[0] if encoded else None
+        return table, None if column is None else list(_images(file, column, opened))
+
+
+def _holds_images(type: "pyarrow.DataType") -> bool:
+    import pyarrow
+
+    at = type.get_field_index("bytes") if pyarrow.types.is_struct(type) else -1
+    return at >= 0 and (
+        pyarrow.types.is_binary(type.field(at).type) or pyarrow.types.is_large_binary(type.field(at).type)
+    )
+
+
+def _images(file: Path, column: str, opened: "pyarrow.parquet.ParquetFile") -> Iterator[ImageRef | None]:
+    """Yield the image of each row, without a look at any where the file's statistics say that all are there, or none."""
+    paths = [opened.schema.column(number).path for number in range(len(opened.schema))]
+    leaf = paths.index(f"{column}.bytes")
+    for group in range(opened.num_row_groups):
+        chunk = opened.metadata.row_group(group).column(leaf)
+        n_null = chunk.statistics.null_count if chunk.statistics is not None else None
+        if n_null in (0, chunk.num_values):
+            is_there = [n_null == 0] * chunk.num_values
+        else:
+            is_there = _cells(file, column, group).is_valid().to_pylist()
+        for row, has_image in enumerate(is_there):
+            yield ParquetImage(file, column, group, row) if has_image else None
+
+
+def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
+    """Yield each pair that was judged, once; raise DataError where one has two grades, or a grade is no whole number."""
+    grades: dict[tuple[str, str], int] = {}
+    for file in files:
+        table, _ = _read(file, folder)
+        names = [next((name for name in ids if name in table.columns), None) for ids in (QUERY_IDS, DOCUMENT_IDS)]
+        if None in names or "score" not in table.columns:
+            raise DataError(
+                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}; expected query-id, corpus-id and score"
+            )
+        columns = (table.columns[str(name)] for name in (*names, "score"))
+        for row, (query, document, score) in enumerate(zip(*columns, strict=True)):
+            text = str(int(score)) if isinstance(score, float) and score.is_integer() else str(score)
+            if not is_int64(text):
+                raise DataError(f"{table.place(row)}: the grade is {shown(score)}, expected a whole number")
+            pair = str(query), str(document)
+            if grades.setdefault(pair, int(text)) != int(text):
+                raise DataError(
+                    f"{table.place(row)}: document '{document}' has grade {text} for query '{query}', and {grades[pair]} before:"
+                    " expected one grade"
+                )
+    for (query, document), grade in grades.items():
+        yield Judgement(query, document, grade)

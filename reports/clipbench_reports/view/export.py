@@ -1,0 +1,60 @@
+"""The list of runs and their reports as static files, which any host can serve: no server, no script, nothing from elsewhere."""
+
+import re
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+from markupsafe import Markup
+
+from clipbench.errors import ClipbenchError, MachineError, UsageError
+from clipbench.files import atomic_file, write_atomic
+from clipbench.results.run import read_run
+from clipbench_reports.page.html import assets
+from clipbench_reports.page.report import write_report
+from clipbench_reports.view.pages import N_COLUMNS, render
+from clipbench_reports.view.runs import Row, Runs, filled_columns, listed, metric_columns
+
+
+def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
+    """Write a page that lists the runs below a folder, newest first, and the report of each; return how many.
+
+    The list is written last: a folder without ``index.html`` is not whole. Runs that cannot be read are left out.
+
+    Args:
+        note: told each run that is left out, with the reason, and each report before it is made.
+
+    Raises:
+        UsageError: ``out`` holds something, or no run can be read.
+        MachineError: a file cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} holds something: name a new folder for the site")
+    runs = Runs(folder)
+    runs.look()
+    rows = [row for row in listed(runs.rows()) if not row.fault]
+    for row in runs.rows():
+        if row.fault:
+            note(f"left out: {row.fault}")
+    if not rows:
+        raise UsageError(f"there is no run below {folder}: name the folder that holds your runs")
+    with atomic_file(out / ".nojekyll"):  # else GitHub Pages leaves out names that begin with a line
+        pass
+    written: dict[str, Row] = {}
+    for number, row in enumerate(rows, 1):
+        note(f"{number} of {len(rows)}: {row.place}")
+        name = f"{re.sub(r'[^A-Za-z0-9]+', '-', row.place).strip('-')[:60] or 'run'}-{row.id[:6]}.html"
+        try:
+            write_report([read_run(row.folder)], out / name)
+        except MachineError:
+            raise
+        except ClipbenchError as error:
+            note(f"left out: {error}")
+        else:
+            written[name] = row
+    choices = metric_columns(rows)
+    shown = {name: choices[name] for name in filled_columns(rows, choices)[:N_COLUMNS]}
+    own = files("clipbench_reports.view").joinpath("static/view.css").read_text(encoding="utf-8")
+    page = render("static.html.j2", rows=written, columns=shown, style=Markup(f"{assets()['style']}\n{own}"))
+    write_atomic({out / "index.html": page.encode()})
+    return len(written)
