@@ -67,7 +67,7 @@ class Unseen:
 class Choice:
     """What the judgements of a pool say of its models."""
 
-    found: Judgements
+    judgements: Judgements
     sentence: str
     """The verdict."""
     is_decided: bool
@@ -88,7 +88,7 @@ class Choice:
     @property
     def pool(self) -> Pool:
         """The pool that was judged."""
-        return self.found.pool
+        return self.judgements.pool
 
     def tables(self) -> list[Table]:
         """Return the table of the models and that of their differences."""
@@ -108,9 +108,9 @@ class Choice:
         """Return what has to be known beside the tables, a sentence each."""
         n_asked = len(self.pool.queries)
         of = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
-        judges, apart = self.found.judges, self.found.disagreements()
+        judges, apart = self.judgements.judges, self.judgements.disagreements()
         by = f" by {', '.join(judges)}" if judges else ""
-        n = counted(self.found.n, "judgement")
+        n = counted(self.judgements.n, "judgement")
         judged = f"{self.n_queries} of {counted(n_asked, 'query', 'queries')} judged, with {n}{by}"
         said = [f"{judged}. The intervals are for {of} and hold whenever you look."]
         if self.n_open:
@@ -124,13 +124,13 @@ class Choice:
                 f" {self.unseen.n_others * self.unseen.n_relevant / self.unseen.n_drawn:.1f} [{low:.1f}, {high:.1f}] a query."
             )
         if len(judges) > 1:
-            alpha = self.found.agreement()
+            alpha = self.judgements.agreement()
             said.append(
                 f"Agreement of the judges: Krippendorff's alpha {NONE if alpha is None else f'{alpha:.2f}'} (1 is full, 0 is"
                 f" chance); {counted(len(apart), 'photograph')} graded apart. The grade used is the median, the lower of two in"
                 " the middle."
             )
-        return [*said, *self.found.notes]
+        return [*said, *self.judgements.notes]
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""
@@ -138,7 +138,7 @@ class Choice:
         apart = [
             f"  {self.pool.queries[each.query]}: {self.pool.name(each.image)}"
             f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"
-            for each in self.found.disagreements()[:MOST_DISAGREEMENTS]
+            for each in self.judgements.disagreements()[:MOST_DISAGREEMENTS]
         ]
         return ascii_signs(
             "\n".join([*tables, *self.facts(), *(["Graded apart:"] * bool(apart)), *apart, self.sentence])
@@ -184,7 +184,7 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
     leader = _leader(models, differences)
     basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(found.n, 'judgement')}"
     return Choice(
-        found=found,
+        judgements=found,
         sentence=_open(differences, pairs, terms, basis)
         if leader is None
         else _decided(leader, differences, margin, basis),

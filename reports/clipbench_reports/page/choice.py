@@ -15,6 +15,6 @@ def write_choice(choice: Choice, path: Path) -> None:
     pool = choice.pool
     apart = [
         (pool.queries[each.query], pool.name(each.image), each.grades)
-        for each in choice.found.disagreements()[:MOST_DISAGREEMENTS]
+        for each in choice.judgements.disagreements()[:MOST_DISAGREEMENTS]
     ]
     write_html(rendered("choice.html.j2", {**assets(), "choice": choice, "apart": apart}), path)
