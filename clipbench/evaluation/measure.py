@@ -68,7 +68,7 @@ def measure(
     try:
         dataset = datasets.to_score(request, embedder)
         check_data(task, dataset)
-        digests = embedder.digests(dataset.images)
+        digests = embedder.digests(dataset.gallery)
         load = time.monotonic() - start
         whole = dataset.whole()
         with explaining_missing(whole):
@@ -76,8 +76,9 @@ def measure(
         record = with_numbers(replace(empty, dataset=dataset_record(dataset, digests)), evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
-        of_image = dict(zip(dataset.image_ids, digests, strict=True))
-        of_whole = [of_image[id] for id in whole.image_ids]
+        n_own = len(dataset.images)
+        of_image = dict(zip(dataset.image_ids, digests[:n_own], strict=True))
+        of_whole = [*(of_image[id] for id in whole.image_ids), *digests[n_own:]]
         measured = Measured(
             model=embedder.info,
             task=task,
@@ -91,7 +92,7 @@ def measure(
             files=write_tables(evaluation, sliced, of_whole, folder, stem=stem, options=options),
             has_all_rows=kept_rows(evaluation.vectors, options) is None,
         )
-        write_images(evaluation, whole, of_whole, folder / "thumbs", options=options)
+        write_images(evaluation, whole.gallery, of_whole, folder / "thumbs", options=options)
         check_record(record, "the evaluation")  # else all of them would be lost with it in the end
     except MachineError:
         raise
@@ -194,7 +195,7 @@ def empty_record(request: Request, task: Task, embedder: Embedder) -> Evaluation
 
 
 def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
-    """Return the record of data; ``digests`` are the content hashes of all images."""
+    """Return the record of data; ``digests`` are the content hashes of its gallery."""
     n, sample = len(dataset), "image" if len(dataset.images) else "group"
     if dataset.judgements is not None:
         n, sample = len(dataset.judgements.documents.ids), "document"
@@ -216,7 +217,7 @@ def describe(request: Request, embedder: Embedder, datasets: Datasets) -> Evalua
     empty = empty_record(request, build_task(request), embedder)
     try:
         dataset = datasets.to_score(request, embedder)
-        return replace(empty, dataset=dataset_record(dataset, embedder.digests(dataset.images)))
+        return replace(empty, dataset=dataset_record(dataset, embedder.digests(dataset.gallery)))
     except ClipbenchError:
         return empty
 
@@ -235,7 +236,7 @@ def with_answer(
         slices=slices_with_published(sliced.records, measured),
         notes=[
             *dataset.notes,
-            *embedder.image_notes(dataset.images),
+            *embedder.image_notes(dataset.gallery),
             *evaluation.notes,
             *sliced.notes,
             *embedder.notes,

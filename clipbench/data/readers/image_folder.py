@@ -83,6 +83,12 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     return check(dataset, allow_partial=options.allow_partial)
 
 
+def images_below(folder: Path) -> tuple[Sequence[Path], Sequence[Path]]:
+    """Return the images of a folder at any depth, by name, and the links to images that are broken."""
+    found = _scan(folder)
+    return found.images, found.broken
+
+
 class _ClassFolder(NamedTuple):
     path: Path
     images: Sequence[Path]
