@@ -33,6 +33,7 @@ from clipbench.metrics.relevance import (
     relevant_recall_at_k,
 )
 from clipbench.metrics.similarity import unit
+from clipbench.models.encoding.store import unit_vectors
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import Curve
@@ -103,11 +104,13 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
     queries, documents = judgements.queries.take(asked), judgements.documents
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
-    images = unit(embedder.images(dataset.images)) if len(dataset.images) else nothing
+    images = unit_vectors(embedder.images(dataset.images), embedder) if len(dataset.images) else nothing
     parts, vectors = [], []
     for items in (queries, documents):
         texts = [text for text in items.texts if text]
-        own = unit(embedder.texts(texts)) if texts else nothing, images[items.images[items.images != NO_IMAGE]]
+        rows = items.images[items.images != NO_IMAGE]
+        is_whole = np.array_equal(rows, np.arange(len(images)))  # not copied
+        own = unit(embedder.texts(texts)) if texts else nothing, images if is_whole else images[rows]
         parts.append(own)
         vectors.append(item_vectors(items, *own))
     left_out = themselves(queries, documents, relevant)
@@ -145,6 +148,8 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
 def item_vectors(items: JudgedItems, of_texts: Vectors, of_images: Vectors) -> Vectors:
     """Return the unit vector of each query or document: of its text or image, or of the mean of both unit vectors."""
     has_text, has_image = np.array([bool(text) for text in items.texts]), items.images != NO_IMAGE
+    if not has_text.any() and has_image.all():
+        return of_images
     vectors = np.zeros((len(items.ids), of_texts.shape[1]), np.float32)
     vectors[has_text] = of_texts
     vectors[has_image] += of_images
