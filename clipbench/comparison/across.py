@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 PARAMETERS = "parameters"
 CONDITIONS = ("device", "precision", "platform", "cpus", "torch")
 """Facts of a result's environment that speed and memory depend on."""
-MACHINE = ("cpu", "threads", "device", "precision")
-"""Facts of a price's machine."""
 LEAST_MODELS = 3
 
 
@@ -291,7 +289,10 @@ def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) ->
     for towers in measured.values():
         facts["number of processes"] = {str(each.n_processes) for each in towers}
     if any(each.is_price for each in own.values()):
-        facts = {key: {str(run.result.price.machine.get(key)) for run in runs if run.result.price} for key in MACHINE}
+        facts = {
+            key: {str(run.result.price.machine.get(key)) for run in runs if run.result.price}
+            for key in ("cpu", "threads", "device", "precision")
+        }
     differing = [name for name, values in facts.items() if len(values) > 1]
     apart = f"; these runs differ in {', '.join(differing)}" if differing else ""
     notes = [f"Speed and memory are of a run's machine as well as of its model{apart}."]

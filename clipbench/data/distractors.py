@@ -7,7 +7,7 @@ import numpy as np
 
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, ImageRef
-from clipbench.data.readers.image_folder import images_below
+from clipbench.data.readers.image_folder import scan
 from clipbench.data.readers.webdataset import samples_in
 from clipbench.errors import DataError, UsageError, data_option
 from clipbench.untrusted.reading import is_folder, is_there, user_path, why_not_there
@@ -40,10 +40,11 @@ def with_distractors(dataset: Dataset, options: Mapping[str, str]) -> Dataset:
     images: dict[str, ImageRef] = {}
     shards = [root]
     if folder == root:
-        files, broken = images_below(root)
-        if broken:
-            raise DataError(f"{given}: {len(broken):,} links to images are broken, the first {broken[0]}: fix them")
-        images = {path.relative_to(root).as_posix(): FileImage(path) for path in files}
+        found = scan(root)
+        if found.broken:
+            n = len(found.broken)
+            raise DataError(f"{given}: {n:,} links to images are broken, the first {found.broken[0]}: fix them")
+        images = {path.relative_to(root).as_posix(): FileImage(path) for path in found.images}
         shards = sorted(root.rglob(f"*{SHARD}"))
     for shard in shards:
         images |= {f"{shard.relative_to(folder).as_posix()}:{each.key}": each.image() for each in samples_in(shard)}

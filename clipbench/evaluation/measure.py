@@ -92,7 +92,7 @@ def measure(
             files=write_tables(evaluation, sliced, of_whole, folder, stem=stem, options=options),
             has_all_rows=kept_rows(evaluation.vectors, options) is None,
         )
-        write_images(evaluation, whole.gallery, of_whole, folder / "thumbs", options=options)
+        write_images(evaluation, whole, of_whole, folder / "thumbs", options=options)
         check_record(record, "the evaluation")  # else all of them would be lost with it in the end
     except MachineError:
         raise

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.images import ImageRef, opened, rgb
+from clipbench.data import Dataset
+from clipbench.data.images import opened, rgb
 from clipbench.errors import BadImage, MachineError
 from clipbench.evaluation.plan import RunOptions
 from clipbench.evaluation.slices import Sliced
@@ -90,42 +91,36 @@ def kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[n
 
 
 def write_images(
-    evaluation: Evaluation, images: Sequence[ImageRef], digests: list[str], folder: Path, *, options: RunOptions
+    evaluation: Evaluation, dataset: Dataset, digests: list[str], folder: Path, *, options: RunOptions
 ) -> None:
     """Write small images of galleries, and smaller ones of points and neighbours, within the budget of the options."""
     samples, budget = evaluation.samples, options.n_thumbnails
-    n_images = len(images)
+    n_images = len(dataset.gallery)
     has_points = bool(evaluation.vectors) and n_images > budget
     if has_points:
         kept = kept_rows(evaluation.vectors, options)
         all_rows = np.arange(len(next(iter(evaluation.vectors.values()))))
         points = point_rows(samples, all_rows if kept is None else kept, budget)
-        write_thumbnails(images, digests, points.tolist(), folder / SMALL, kept=default_root(), side=SMALL_SIDE)
+        write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, kept=default_root(), side=SMALL_SIDE)
     chosen = gallery_rows(samples, n_images, budget)
     if not has_points or any(name.endswith("margin") for name in samples):
-        write_thumbnails(images, digests, chosen, folder, kept=default_root())
+        write_thumbnails(dataset, digests, chosen, folder, kept=default_root())
     if budget and "image" in evaluation.neighbours:
         near = sorted(set(evaluation.neighbours["image"].tolist()) - {-1, *chosen})
-        write_thumbnails(images, digests, near, folder / SMALL, kept=default_root(), side=SMALL_SIDE)
+        write_thumbnails(dataset, digests, near, folder / SMALL, kept=default_root(), side=SMALL_SIDE)
 
 
 def write_thumbnails(
-    images: Sequence[ImageRef],
-    digests: Sequence[str],
-    rows: Sequence[int],
-    folder: Path,
-    *,
-    kept: Path,
-    side: int = SIDE,
+    dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, kept: Path, side: int = SIDE
 ) -> None:
     """Write ``<content hash>.webp`` for the images of some rows, without those that are there already.
 
     Args:
-        digests: content hashes of all images.
+        digests: content hashes of all images of the data set.
         kept: the cache, where copies are kept for later runs.
         side: longest side in pixels, one of ``QUALITY``.
     """
-    copies = kept / COPIES / f"{side}-{QUALITY[side]}"
+    copies, images = kept / COPIES / f"{side}-{QUALITY[side]}", dataset.gallery
     there = set(os.listdir(folder)) if folder.is_dir() else set()
     for row in rows:
         name = f"{digests[row]}.webp"

@@ -108,7 +108,7 @@ class Search:
             found = (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
         else:
             found = left @ right.T
-        return found if of is None else found[of - of[0]]
+        return found if of is None or len(found) == len(of) else found[of - of[0]]
 
     def look(self, here: slice, products: Float32[np.ndarray, "tile_queries tile_items"]) -> _Near:
         """Return what is open after a tile of products of the queries ``here``."""

@@ -124,16 +124,7 @@ def costs_apart(base: Result, candidate: Result) -> str | None:
 
 
 def price_facts(result: Result) -> list[str]:
-    """Return the median times of one query in words, with the machine; none where the run took no price.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> from clipbench.results.record import PriceRecord
-        >>> machine = {"cpu": "Xeon", "threads": "2", "device": "cpu", "precision": "fp32"}
-        >>> price = PriceRecord(load_seconds=1.5, text_p50=0.0121, image_p50=0.25, vector_bytes=2048, machine=machine)
-        >>> price_facts(SimpleNamespace(price=price))
-        ['12.1 ms per text and 250 ms per image on Xeon, 2 threads, fp32']
-    """
+    """Return the median times of one query in words, with the machine; none where the run took no price."""
     price = result.price
     if price is None:
         return []
@@ -164,14 +155,13 @@ def price_table(results: Sequence[Result], labels: Sequence[str]) -> Table | Non
         return None
     machines = list(dict.fromkeys(_machine(price.machine) for price, _ in priced))
     notes = machines if len(machines) > 1 else []
-    rows: list[list[Cell | str] | str] = []
-    for price, label in priced:
-        note = machines.index(_machine(price.machine)) + 1 if notes else 0
-        values = [(getattr(price, key), written) for key, _, written in _PRICES]
-        cells = [NONE if value is None else written(value) for value, written in values]
-        if price.images_per_second is not None:
-            cells[-3] += f" (batch {price.batch_size})"
-        rows.append([Cell(label, note=note), *cells])
+    rows: list[list[Cell | str] | str] = [
+        [
+            Cell(label, note=machines.index(_machine(price.machine)) + 1 if notes else 0),
+            *(NONE if getattr(price, key) is None else written(getattr(price, key)) for key, _, written in _PRICES),
+        ]
+        for price, label in priced
+    ]
     reasons = dict.fromkeys(reason for price, _ in priced for reason in price.reasons.values())
     return Table(
         title="Price of one query",
@@ -184,23 +174,21 @@ def price_table(results: Sequence[Result], labels: Sequence[str]) -> Table | Non
     )
 
 
-def _milliseconds(value: float) -> str:
-    return significant(1000 * value)
-
-
 def _bytes(value: float) -> str:
     return f"{abbreviated(value, 'kMGT')}B"
 
 
-_PRICES: Sequence[tuple[str, str, Callable[[float], str]]] = (
+_PRICES: Sequence[tuple[str, str, Callable[[Any], str]]] = (
     ("load_seconds", "load, s", significant),
-    ("text_p50", "text p50", _milliseconds),
-    ("text_p95", "text p95", _milliseconds),
-    ("image_p50", "image p50", _milliseconds),
-    ("image_p95", "image p95", _milliseconds),
+    *(
+        (f"{name}_{at}", f"{name} {at}", lambda s: significant(1000 * s))
+        for name in ("text", "image")
+        for at in ("p50", "p95")
+    ),
     ("images_per_second", "images per second", significant),
+    ("batch_size", "at batch", count),
     ("memory_bytes", "memory", _bytes),
-    ("vector_bytes", "vector, bytes", lambda value: count(int(value))),
+    ("vector_bytes", "vector, bytes", count),
 )
 
 

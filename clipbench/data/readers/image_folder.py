@@ -48,7 +48,7 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
-    folders = [_scan(folder) for folder in _class_folders(root)]
+    folders = [scan(folder) for folder in _class_folders(root)]
     _refuse_wrong_level(root, folders)
     broken = [path for folder in folders for path in folder.broken]
     if broken and not options.allow_partial:
@@ -81,12 +81,6 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
         notes=notes,
     )
     return check(dataset, allow_partial=options.allow_partial)
-
-
-def images_below(folder: Path) -> tuple[Sequence[Path], Sequence[Path]]:
-    """Return the images of a folder at any depth, by name, and the links to images that are broken."""
-    found = _scan(folder)
-    return found.images, found.broken
 
 
 class _ClassFolder(NamedTuple):
@@ -132,7 +126,7 @@ def _class_folders(root: Path) -> list[Path]:
     return folders
 
 
-def _scan(folder: Path) -> _ClassFolder:
+def scan(folder: Path) -> _ClassFolder:
     files = sorted((folder / entry.name, entry.is_symlink()) for folder, entry in _files(folder))
     broken = {path for path, is_link in files if is_link and not path.exists()}
     whole = [path for path, _ in files if path not in broken]

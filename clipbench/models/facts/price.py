@@ -1,11 +1,13 @@
 """The price of one query: time to load a model and to encode one item, its best speed, and its memory. ``clipbench run --price``."""
 
+import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -54,8 +56,7 @@ class PriceTag:
             (IMAGE, lambda n: model.encode_images([images[n % len(images)]])),
         ):
             try:
-                p50, p95 = self._one_at_a_time(once)
-                found |= {f"{name}_p50": p50, f"{name}_p95": p95}
+                found[f"{name}_p50"], found[f"{name}_p95"] = self._one_at_a_time(once)
             except FOREIGN as error:
                 reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), cause(error))
         found["memory_bytes"] = self._peak(model)
@@ -70,7 +71,7 @@ class PriceTag:
             vector_bytes=4 * model.info.embed_dim,
             machine=_machine(model),
             reasons=reasons,
-            **{name: _rounded(value) if isinstance(value, float) else value for name, value in found.items()},
+            **cast(Any, {name: _rounded(each) if isinstance(each, float) else each for name, each in found.items()}),
         )
 
     def _one_at_a_time(self, once: Callable[[int], object]) -> tuple[float, float]:
@@ -80,8 +81,7 @@ class PriceTag:
         seconds: list[float] = []
         while len(seconds) < LEAST or (len(seconds) < MOST and sum(seconds) < SECONDS):
             seconds.append(self._seconds(lambda: once(len(seconds))))
-        p50, p95 = np.quantile(seconds, (0.5, 0.95))
-        return float(p50), float(p95)
+        return float(np.median(seconds)), float(np.quantile(seconds, 0.95))
 
     def _best_batch(self, model: Model, images: Sequence[Image.Image], alone: float) -> tuple[float, int]:
         """Return the most images a second, and the size of the batch that gives them.
@@ -91,11 +91,7 @@ class PriceTag:
         """
         best = alone, 1
         for size in BATCHES:
-            batch = images[:size]
-
-            def encode(batch: Sequence[Image.Image] = batch) -> object:
-                return list(model.encode_batches(IMAGE, [model.inputs_of(batch)]))
-
+            encode = partial(_encode, model, images[:size])
             try:
                 encode()
                 rate = size / float(np.median([self._seconds(encode) for _ in range(3)]))
@@ -118,6 +114,10 @@ class PriceTag:
         return None if peak is None or self._resident is None else max(0, peak - self._resident)
 
 
+def _encode(model: Model, images: Sequence[Image.Image]) -> object:
+    return list(model.encode_batches(IMAGE, [model.inputs_of(images)]))
+
+
 def _images(n: int) -> list[Image.Image]:
     """Return images of the size of a photograph that differ, as a cache may know equal ones."""
     rng = generator(0, "price")
@@ -130,26 +130,28 @@ def _machine(model: Model) -> dict[str, str]:
     threads = n_threads() if torch is None else torch.get_num_threads()
     if device.startswith("cuda") and torch is not None:
         device = torch.cuda.get_device_name(device)
-    facts = {"cpu": _processor(), "threads": str(threads), "device": device, "precision": model.info.precision or ""}
+    facts = {
+        "cpu": _value("/proc/cpuinfo", "model name") or platform.machine(),
+        "threads": str(threads),
+        "device": device,
+        "precision": model.info.precision or "",
+    }
     return {name: fact for name, fact in facts.items() if fact}
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    import platform
-
-    return platform.processor() or platform.machine()
 
 
 def _memory(name: str) -> int | None:
     """Return a fact of this process in bytes, such as its peak VmHWM; None where the system does not tell it."""
+    found = _value("/proc/self/status", name)
+    return None if found is None else 1024 * int(found.split()[0])
+
+
+def _value(file: str, name: str) -> str | None:
+    """Return the value of a name in a file of lines ``name: value``; None where there is none."""
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith(f"{name}:"):
-                return 1024 * int(line.split()[1])
+        for line in Path(file).read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == name:
+                return value.strip()
     return None
 
 

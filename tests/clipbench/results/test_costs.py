@@ -43,7 +43,7 @@ def test_prices_are_told_with_their_machine_and_not_where_none_was_taken() -> No
     assert price_table([plain], ["none"]) is None and prices_apart(plain, first) is None
     alone, both = price_table([plain, first], ["none", "mine"]), price_table([first, second], ["mine", "yours"])
     assert alone is not None and alone.facts.endswith("on Xeon, 2 threads, fp32")
-    assert "| mine | 1.50 | 12.1 | 20 | 250 | 300 | 8.25 (batch 16) | 600 MB | 2,048 |" in as_markdown(alone)
+    assert "| mine | 1.50 | 12.1 | 20 | 250 | 300 | 8.25 | 16 | 600 MB | 2,048 |" in as_markdown(alone)
     assert both is not None and both.notes == ["Xeon, 2 threads, fp32", "H100, fp32"] and both.warnings == ["untold"]
     said = prices_apart(first, second)
     assert said is not None and "never judged" in said and "12.1 ms per text and 250 ms per image on H100, fp32" in said
