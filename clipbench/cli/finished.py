@@ -258,16 +258,17 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
 
 
 def _provenance(result: "Result") -> Iterator[str]:
-    from clipbench.results.provenance import cost_table
+    from clipbench.results.provenance import cost_table, price_table
     from clipbench.results.table import as_text
 
     yield f"command: {' '.join(result.command)}"
     yield f"environment: {_pairs(result.environment)}"
     yield f"model: {_pairs(result.model)}"
-    costs = cost_table([result], [""])
-    if costs is not None:
-        yield from as_text(replace(costs, facts="")).splitlines()
-        yield from (f"  {warning}" for warning in costs.warnings)
+    costs, prices = cost_table([result], [""]), price_table([result], [str(result.model.get("ref", ""))])
+    for table in (costs and replace(costs, facts=""), prices):
+        if table is not None:
+            yield from as_text(table).splitlines()
+            yield from (f"  {warning}" for warning in table.warnings)
 
 
 def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:

@@ -99,6 +99,11 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample.")
 @click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run.")
+@click.option(
+    "--price",
+    is_flag=True,
+    help="Measure what one query costs first: seconds to load, time of one text and one image, best speed, memory.",
+)
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @click.option(
     "--log",
@@ -237,6 +242,7 @@ def _session_options(given: dict[str, Any]) -> "SessionOptions":
         workers=given["workers"],
         checks_model=not given["no_preflight"],
         recalls_models=given["watch"] is None,  # a new checkpoint has to be read anyway
+        prices=given["price"],
         writes_reports=not given["no_report"],
         fetches=None,
         log=given["log"],

@@ -98,7 +98,8 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         runs: runs of different models, or their folders, three or more.
         x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or what
             the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
-            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; or ``"step"``.
+            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; of a run with its price
+            ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``, ``"best_images_per_second"``, ``"query_memory"``; or ``"step"``.
         y: likewise.
         data: the data set, where runs have a task on several and the name of the metric leaves it open.
         seed: of resamples and permutations.
@@ -277,13 +278,21 @@ def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
 def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) -> list[str]:
     """Return what a reader has to know of speeds and memory, which are of a machine as well as of a model."""
     own = {name: MODEL_QUANTITIES[name] for name in of if name in MODEL_QUANTITIES}
-    measured = {
-        name: [run.result.towers[str(each.tower)] for run in runs] for name, each in own.items() if each.is_measured
-    }
-    if not measured:
+    if not any(each.is_measured for each in own.values()):
         return []
+    measured = {
+        name: [run.result.towers[each.tower] for run in runs]
+        for name, each in own.items()
+        if each.is_measured and each.tower
+    }
     facts = {key: {as_json(run.result.environment.get(key)) for run in runs} for key in CONDITIONS}
-    facts["number of processes"] = {str(each.n_processes) for each in next(iter(measured.values()))}
+    for towers in measured.values():
+        facts["number of processes"] = {str(each.n_processes) for each in towers}
+    if any(each.is_price for each in own.values()):
+        facts = {
+            key: {str(run.result.price.machine.get(key)) for run in runs if run.result.price}
+            for key in ("cpu", "threads", "device", "precision")
+        }
     differing = [name for name, values in facts.items() if len(values) > 1]
     apart = f"; these runs differ in {', '.join(differing)}" if differing else ""
     notes = [f"Speed and memory are of a run's machine as well as of its model{apart}."]

@@ -107,6 +107,8 @@ class Dataset:
     where it has them, are ``images`` and ``captions``."""
     judgements: Judgements | None = None
     """Queries, documents and how relevant a document is to a query; ``images`` holds those of both, and may be empty."""
+    distractors: "Dataset | None" = None
+    """Images without captions that captions search beside ``images``."""
     groups: Mapping[str, Groups] = field(default_factory=dict)
     """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
     label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
@@ -132,6 +134,11 @@ class Dataset:
     def __len__(self) -> int:
         """Return the number of images; of data without any, that of groups of items that belong together."""
         return len(self.images) or (0 if self.modalities is None else self.modalities.n_groups)
+
+    @property
+    def gallery(self) -> Sequence[ImageRef]:
+        """The images that captions search: those of the data, then the distractors."""
+        return self.images if self.distractors is None else [*self.images, *self.distractors.images]
 
     def require(self, *parts: str) -> None:
         """Raise MissingPart unless the data set has all of these, such as ``"labels"`` and ``"class_names"``."""
@@ -224,7 +231,7 @@ class Dataset:
         Paths of files do not enter: a copy elsewhere has the same fingerprint.
 
         Args:
-            digests: content hashes of the images, in order.
+            digests: content hashes of the images of ``gallery``, in order.
         """
         # Written into every result: a change here makes all old runs incomparable with new ones.
         parts: list[object] = [list(digests), list(self.image_ids), self.class_names, self.templates]
@@ -246,6 +253,8 @@ class Dataset:
             hasher.update(repr(self.modalities.parts()).encode())
         for part in () if self.judgements is None else self.judgements.content():
             hasher.update(part)
+        if self.distractors is not None:
+            hasher.update(repr(list(self.distractors.image_ids)).encode())
         return hasher.hexdigest()
 
     def unordered_fingerprint(self, digests: Sequence[str]) -> str | None:
@@ -268,7 +277,7 @@ class Dataset:
             dataset = replace(dataset, attacks=tuple(sorted(dataset.attacks, key=lambda each: each.id)))
         if dataset.judgements is not None:
             dataset = replace(dataset, judgements=dataset.judgements.by_id())
-        return dataset.fingerprint([digests[row] for row in rows])
+        return dataset.fingerprint([*(digests[row] for row in rows), *digests[len(self.images) :]])
 
     def caption_names(self) -> list[str]:
         """Return what tells each caption from the others: its own id, or else its image's id and its number there."""

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, huggingface, training_split
+from clipbench.data import attacks, distractors, huggingface, training_split
 from clipbench.data.attacks import files as attack_files
 from clipbench.data.attacks.written_words import N_WRITTEN_IMAGES, with_written_words
 from clipbench.data.catalogue.entries import (
@@ -73,13 +73,17 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     without one in the current folder), with its published prompts and size; a folder of one's own with that name is
     ./NAME. For the form "attacks", words are written onto the images of a classification set; its option ``n`` is
     the number of images, and ``train`` is a reference to images without words to train probes on, whose own options begin
-    with ``train.``. For the form "training", the option ``train`` names a split to train on.
+    with ``train.``. For the form "training", the option ``train`` names a split to train on. Of captioned data, the option
+    ``distractors`` names further images that captions search.
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that only the user can make.
         DataError: the data are malformed, incomplete or empty.
         Unavailable: known data that are not on this machine; the message says how to get them.
     """
+    if distractors.OPTION in options.options:
+        dataset = load_data(reference, distractors.without_option(options))
+        return distractors.with_distractors(dataset, options.options)
     if training_split.is_named(options):
         return training_split.load(partial(_load, reference), options)
     if reference.lower() == GENERATED or options.form != attacks.FORM:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from clipbench.data import Dataset, depends_on_form, in_form, load_data, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
+from clipbench.data.distractors import others_than_own
 from clipbench.errors import (
     ClipbenchError,
     DataError,
@@ -89,7 +90,15 @@ class Datasets:
         """
         if embedder.dataset is None:
             dataset = self.get(request)
-            return embedder.readable(dataset) if self._options.skip_bad_images else dataset
+            if dataset.distractors is not None and not task_class(request.task).searches_distractors:
+                unused = (*dataset.notes, "distractors are not searched by this task: left out")
+                dataset = replace(dataset, distractors=None, notes=unused)
+            if self._options.skip_bad_images:
+                dataset = embedder.readable(dataset)
+                if dataset.distractors is not None:
+                    kept = embedder.readable(dataset.distractors)
+                    dataset = replace(dataset, distractors=kept, notes=(*dataset.notes, *kept.notes))
+            return others_than_own(dataset, embedder.digests)
         if request.data is not None:
             raise Unavailable(
                 f"an embeddings file holds vectors of its own samples only: ask for {request.task} without @DATA"

@@ -68,7 +68,7 @@ def measure(
     try:
         dataset = datasets.to_score(request, embedder)
         check_data(task, dataset)
-        digests = embedder.digests(dataset.images)
+        digests = embedder.digests(dataset.gallery)
         load = time.monotonic() - start
         whole = dataset.whole()
         with explaining_missing(whole):
@@ -76,8 +76,9 @@ def measure(
         record = with_numbers(replace(empty, dataset=dataset_record(dataset, digests)), evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
-        of_image = dict(zip(dataset.image_ids, digests, strict=True))
-        of_whole = [of_image[id] for id in whole.image_ids]
+        n_own = len(dataset.images)
+        of_image = dict(zip(dataset.image_ids, digests[:n_own], strict=True))
+        of_whole = [*(of_image[id] for id in whole.image_ids), *digests[n_own:]]
         measured = Measured(
             model=embedder.info,
             task=task,
@@ -197,7 +198,7 @@ def empty_record(request: Request, task: Task, embedder: Embedder) -> Evaluation
 
 
 def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
-    """Return the record of data; ``digests`` are the content hashes of all images."""
+    """Return the record of data; ``digests`` are the content hashes of its gallery."""
     n, sample = len(dataset), "image" if len(dataset.images) else "group"
     if dataset.judgements is not None:
         n, sample = len(dataset.judgements.documents.ids), "document"
@@ -219,7 +220,7 @@ def describe(request: Request, embedder: Embedder, datasets: Datasets) -> Evalua
     empty = empty_record(request, build_task(request), embedder)
     try:
         dataset = datasets.to_score(request, embedder)
-        return replace(empty, dataset=dataset_record(dataset, embedder.digests(dataset.images)))
+        return replace(empty, dataset=dataset_record(dataset, embedder.digests(dataset.gallery)))
     except ClipbenchError:
         return empty
 
@@ -238,7 +239,7 @@ def with_answer(
         slices=slices_with_published(sliced.records, measured),
         notes=[
             *dataset.notes,
-            *embedder.image_notes(dataset.images),
+            *embedder.image_notes(dataset.gallery),
             *evaluation.notes,
             *sliced.notes,
             *embedder.notes,

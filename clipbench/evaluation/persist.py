@@ -95,7 +95,7 @@ def write_images(
 ) -> None:
     """Write small images of galleries, and smaller ones of points and neighbours, within the budget of the options."""
     samples, budget = evaluation.samples, options.n_thumbnails
-    n_images = len(dataset.images)
+    n_images = len(dataset.gallery)
     has_points = bool(evaluation.vectors) and n_images > budget
     if has_points:
         kept = kept_rows(evaluation.vectors, options)
@@ -120,7 +120,7 @@ def write_thumbnails(
         kept: the cache, where copies are kept for later runs.
         side: longest side in pixels, one of ``QUALITY``.
     """
-    copies = kept / COPIES / f"{side}-{QUALITY[side]}"
+    copies, images = kept / COPIES / f"{side}-{QUALITY[side]}", dataset.gallery
     there = set(os.listdir(folder)) if folder.is_dir() else set()
     for row in rows:
         name = f"{digests[row]}.webp"
@@ -131,7 +131,7 @@ def write_thumbnails(
         data = _whole(copy)
         if data is None:
             try:
-                thumbnail = rgb(opened(dataset.images[row], side)).copy()  # images in memory are the caller's
+                thumbnail = rgb(opened(images[row], side)).copy()  # images in memory are the caller's
             except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
                 continue
             thumbnail.thumbnail((side, side))

@@ -40,10 +40,11 @@ from clipbench.models.encoding.embedder import encode_together, load_embedder
 from clipbench.models.encoding.pipeline import KnownImage
 from clipbench.models.encoding.store import memory_bytes
 from clipbench.models.facts.costs import tower_costs
+from clipbench.models.facts.price import PriceTag
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
 from clipbench.plugins import report_writer
-from clipbench.results.record import EvaluationRecord, Result
+from clipbench.results.record import EvaluationRecord, PriceRecord, Result
 from clipbench.results.run import Run, distinct_names, write_result
 from clipbench.results.trackers import Place, Trackers, run_config
 from clipbench.untrusted.reading import is_file, is_there
@@ -69,6 +70,8 @@ class SessionOptions:
     """Make the quick checks of each model before it is measured."""
     recalls_models: bool = False
     """Load a model only when something of it is not stored; where no code of the user's runs in the process."""
+    prices: bool = False
+    """Measure what one query costs with each model."""
     writes_reports: bool = True
     fetches: bool | None = False
     """Fetch missing data sets of the catalogue; None leaves it to ``Progress.missing``."""
@@ -96,10 +99,16 @@ class Session:
         if True in kinds and data is not None:
             whole = next(target.name for target in targets.each if target.brings_samples)
             raise UsageError(f"{whole} is made of vectors with samples of their own: drop {option('data')}")
+        if True in kinds and options.prices:
+            whole = next(target.name for target in targets.each if target.brings_samples)
+            raise UsageError(
+                f"{whole} is made of vectors, which nothing encodes at a price: drop {option('price', True)}"
+            )
         self._suite = read_suite(options.suite, needs_data=False in kinds)
         most = most_bytes(options.suite)
         self.datasets = Datasets(run, given=data if isinstance(data, Dataset) else None)
         self._known: dict[ImageRef, KnownImage] = {}
+        self._prices: dict[str, PriceRecord] = {}
         self._ahead = Ahead(self._load, self.datasets, is_lenient=run.skip_bad_images)
         self._requests = {
             own_samples: plan(options.tasks, options.suite, own_samples=own_samples, data=data, prompts=options.prompts)
@@ -123,14 +132,18 @@ class Session:
             self._requests[False], self._left_out = self.datasets.fitting(self._requests[False])
 
     def _load(self, reference: str) -> Embedder:
-        return load_embedder(
+        tag = PriceTag() if self.options.prices else None
+        embedder = load_embedder(
             reference,
             self.options.load,
             workers=self.options.workers,
             show_progress=self.progress.shows_bars,
             known=self._known,
-            may_recall=self.options.recalls_models,
+            may_recall=self.options.recalls_models and tag is None,
         )
+        if tag is not None and embedder.model is not None:
+            self._prices[reference] = tag.price(embedder.model)
+        return embedder
 
     def run_all(self) -> list[Run]:
         """Measure every model and return the runs that could be made, each with its report.
@@ -189,6 +202,11 @@ class Session:
             run = finished_run(
                 embedder, requests, target.folder, self.options.run, self.datasets, note=self.progress.note
             )
+            if run is not None and self.options.prices and run.result.price is None:
+                raise UsageError(
+                    f"{target.folder} holds a finished run without a price: name another {option('out')}, or drop"
+                    f" {option('price', True)}"
+                )
             if run is not None:
                 self.n_done += 1
                 self.progress.reused(target.name, run)
@@ -197,6 +215,7 @@ class Session:
             check_folder(target.folder)  # another process may have finished while this one loaded
             clear_leftovers(target.folder)
             result = self._measured(empty, embedder, requests, target.folder)
+            result = replace(result, price=self._prices.get(target.reference))
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)

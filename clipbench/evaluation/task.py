@@ -74,6 +74,8 @@ class Task:
     needs_model: ClassVar[bool] = False
     """True where the task encodes images or texts that no data set holds, such as shuffled captions: precomputed vectors
     cannot answer it, and ``--tasks all`` leaves it out for them."""
+    searches_distractors: ClassVar[bool] = False
+    """True where captions search a data set's ``distractors`` too; of other tasks they are no part of the data."""
     needs_modalities: ClassVar[bool] = False
     """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
     captions, whatever the suite says, and of no others."""

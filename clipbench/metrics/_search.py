@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from clipbench.metrics.similarity import Items, Pairs, Queries, scores_of
+from clipbench.metrics.similarity import Items, Pairs, scores_of
 
 TILE = 512
 """Rows of each side of a tile: its 1 MiB of float32 stays in the cache of a core while it is looked at."""
@@ -81,7 +81,7 @@ class Search:
 
     def __init__(
         self,
-        queries: Queries,
+        queries: Float32[np.ndarray, "n_vectors dim"],
         items: Items,
         best: Float32[np.ndarray, " n_queries"],
         right: Int64[np.ndarray, " n_queries"],
@@ -89,6 +89,8 @@ class Search:
         groups: tuple[Int32[np.ndarray, " n_queries"], Int32[np.ndarray, " n_items"]] | None = None,
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
+        self.of: Int64[np.ndarray, " n_queries"] | None = None
+        """Row of the vector of each query, ascending, where several thresholds are of one; None where each has its own."""
         self.error = np.float32(error)
         self.low, self.high = (
             np.nextafter(best - self.error, np.float32(-np.inf)),
@@ -97,6 +99,16 @@ class Search:
         self.above, self.level, self.level_mates = np.zeros((3, len(best)), np.int64)
         self.first, self.first_score = right.copy(), best.copy()
         self._lock = Lock()
+
+    def products(self, tile: Tile, *, is_exact: bool = False) -> np.ndarray:
+        """Return the products of a tile in float32, or its exact scores."""
+        of = None if self.of is None else self.of[tile.rows]
+        left, right = self.queries[tile.rows if of is None else slice(of[0], of[-1] + 1)], self.items[tile.columns]
+        if is_exact:
+            found = (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
+        else:
+            found = left @ right.T
+        return found if of is None or len(found) == len(of) else found[of - of[0]]
 
     def look(self, here: slice, products: Float32[np.ndarray, "tile_queries tile_items"]) -> _Near:
         """Return what is open after a tile of products of the queries ``here``."""
@@ -158,7 +170,7 @@ class Search:
     def _scores(
         self, queries: Int64[np.ndarray, " n_pairs"], items: Int64[np.ndarray, " n_pairs"]
     ) -> Float32[np.ndarray, " n_pairs"]:
-        return scores_of(self.queries, self.items, (queries, items))
+        return scores_of(self.queries, self.items, (queries if self.of is None else self.of[queries], items))
 
     def _mates(
         self,
@@ -200,8 +212,7 @@ def scan(
     Args:
         hidden: pairs of the tile that count for neither.
     """
-    left, right = by_row.queries[tile.rows], by_row.items[tile.columns]
-    products = left @ right.T
+    products = by_row.products(tile)
     products[hidden] = -np.inf
     ways = [(by_row, tile.rows, tile.columns, products)]
     if by_column is not None:
@@ -211,7 +222,7 @@ def scan(
         for each, (search, here, there, _) in zip(near, ways, strict=True):
             search.add(each, here, there)
         return
-    scores = (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
+    scores = by_row.products(tile, is_exact=True)
     scores[hidden] = -np.inf
     for (search, here, there, _), seen in zip(ways, (scores, scores.T), strict=False):
         search.add_exact(seen, here, there)

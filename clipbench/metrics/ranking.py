@@ -148,6 +148,34 @@ def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
     return _answered(search, n_best)
 
 
+def answers_among_more(answers: Answers, queries: Queries, more: Items, start: int) -> tuple[Answers, Ranks]:
+    """Return the results of queries over a gallery with more items, none of them right, and the ranks among these alone.
+
+    Args:
+        answers: of the queries over the gallery without them.
+        start: row of the first of them in the whole gallery, after all others.
+
+    Example:
+        >>> images, texts = np.array([[0, 1], [1, 0]], np.float32), np.array([[0.6, 0.8]], np.float32)
+        >>> _, answers = cross_answers(images[:1], texts, np.array([0]))
+        >>> whole, among = answers_among_more(answers, texts, np.array([[0.6, 0.8], [0, 1]], np.float32), 1)
+        >>> whole.ranks.better, whole.ranks.tied, whole.first, among.better, among.tied
+        (array([1]), array([1]), array([1]), array([1]), array([1]))
+    """
+    more, nothing = np.asarray(more), np.full(len(queries), -1)
+    search = Search(queries, more, answers.right_score, nothing, product_error(queries, more))
+    none = np.zeros(0, np.int64)
+    in_threads(lambda tile: scan(search, None, tile, (none, none)), tiles(len(queries), len(more)))
+    ranks = answers.ranks
+    is_ahead = search.first_score > answers.first_score
+    whole = answers._replace(
+        ranks=ranks._replace(better=ranks.better + search.above, tied=ranks.tied + search.level),
+        first=np.where(is_ahead, start + search.first, answers.first),
+        first_score=np.where(is_ahead, search.first_score, answers.first_score),
+    )
+    return whole, ranks._replace(better=search.above, tied=search.level)
+
+
 def _answered(search: Search, n_best: Int64[np.ndarray, " n_queries"]) -> Answers:
     ranks = Ranks(search.above, search.level, n_best)
     return Answers(ranks, search.right, search.best, search.first, search.first_score)
@@ -251,6 +279,59 @@ def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
         left = np.maximum(ranks.tied - place, 0)
         miss *= np.where(place < seen, left / np.maximum(left + ranks.tied_positives, 1), 1.0)
     return 1 - miss
+
+
+def expected_recall_at_k(ranks: Ranks, more: Ranks, n_more: int, n: int, k: int) -> Float64[np.ndarray, " n_queries"]:
+    """Return each query's hit credit, expected over all galleries that n of ``n_more`` further items make larger.
+
+    Of the further items, those that beat the one positive are drawn by the hypergeometric law. Ties stand in random order:
+    v of the t others of the gallery that tie, and u of the s further ones, are before the positive with probability
+    C(v + u, v) C(t - v + s - u, t - v) / C(t + s, t) / (t + s + 1).
+
+    Args:
+        ranks: over the gallery without further items; each query has one positive.
+        more: ranks among the further items alone.
+
+    Example:
+        >>> one = np.array([1])
+        >>> first, beaten = Ranks(0 * one, 0 * one, one), Ranks(2 * one, 0 * one, one)
+        >>> expected_recall_at_k(first, beaten, n_more=4, n=1, k=1)  # two of the four items would beat it
+        array([0.5])
+    """
+    columns = np.stack([ranks.better, ranks.tied, more.better, more.tied], axis=1)
+    distinct, rows = np.unique(columns, axis=0, return_inverse=True)
+    better, tied, above, level = distinct.T
+    credit = np.zeros(len(distinct))
+    plain = level == 0
+    for v in range(min(k, int(tied[plain].max(initial=0)) + 1)):
+        at = np.flatnonzero(plain & (v <= tied))
+        credit[at] += _at_most(k - 1 - better[at] - v, n_more, above[at], n) / (tied[at] + 1)
+    for row in np.flatnonzero(~plain & (better < k)).tolist():
+        t, s, u = int(tied[row]), int(level[row]), np.arange(level[row] + 1)
+        for v in range(min(k - int(better[row]), t + 1)):
+            orders = _log_choose(v + u, v) + _log_choose(t - v + s - u, t - v) - _log_choose(t + s, t)
+            hits = _at_most(np.full(s + 1, k - 1 - better[row] - v), n_more, above[row] + u, n)
+            credit[row] += np.exp(orders) @ hits / (t + s + 1)
+    return credit[rows.reshape(-1)]
+
+
+def _at_most(
+    most: Int64[np.ndarray, " n_draws"], n_all: int, n_marked: Int64[np.ndarray, " n_draws"], n: int
+) -> Float64[np.ndarray, " n_draws"]:
+    """Return the probability that n of ``n_all`` items, drawn without replacement, have at most so many of the marked ones."""
+    total = np.zeros(len(most))
+    for a in range(int(most.max(initial=-1)) + 1):
+        can_be = (a <= most) & (a <= np.minimum(n_marked, n)) & (n - a <= n_all - n_marked)
+        marked = n_marked[can_be]
+        chances = _log_choose(marked, a) + _log_choose(n_all - marked, n - a) - _log_choose(n_all, n)
+        total[can_be] += np.exp(chances)
+    return np.minimum(total, 1.0)
+
+
+def _log_choose(n: Int64[np.ndarray, " _"] | int, k: Int64[np.ndarray, " _"] | int) -> Float64[np.ndarray, "..."]:
+    from scipy.special import betaln
+
+    return np.asarray(-np.log1p(n) - betaln(n - k + 1, k + 1))
 
 
 def expected_rank(ranks: Ranks) -> Float64[np.ndarray, " n_queries"]:

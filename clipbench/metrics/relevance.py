@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from clipbench.metrics._search import Search, Tile, scan, tiles
 from clipbench.metrics.ranking import Answers, Ranks
-from clipbench.metrics.similarity import Queries, score_blocks
+from clipbench.metrics.similarity import Queries, product_error, scores_of
+from clipbench.metrics.threads import in_threads
 
 PerQuery = Float64[np.ndarray, " n_queries"]
 
@@ -74,7 +76,7 @@ def judged_answers(
 
     Args:
         queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
-        documents: unit vectors.
+        documents: unit vectors; may be memory-mapped: they are not copied.
         without: rows of the documents that are left out for each query, such as itself; none of them is relevant to it.
 
     Example:
@@ -86,39 +88,30 @@ def judged_answers(
         >>> answers.right, answers.first
         (array([1]), array([0]))
     """
-    starts = np.searchsorted(relevant.query, np.arange(len(queries) + 1))
-    levels: list[np.ndarray] = []
-    right, first = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.int64)
-    right_score, first_score = np.zeros(len(queries), np.float32), np.zeros(len(queries), np.float32)
-    for rows, scores in score_blocks(queries, documents):
-        for query, line in zip(range(rows.start, rows.stop), scores, strict=True):
-            if without is not None:
-                line[without[query]] = -np.inf
-            own = slice(starts[query], starts[query + 1])
-            of_relevant = line[relevant.document[own]]
-            best, top = of_relevant.argmax(), line.argmax()
-            right[query], right_score[query] = relevant.document[own][best], of_relevant[best]
-            first[query], first_score[query] = top, line[top]
-            levels.append(_levels_of(query, line, of_relevant, relevant.grade[own]))
-    *counts, gain = np.concatenate(levels, axis=1)
-    query, above, size, n_relevant = (part.astype(np.int64) for part in counts)
-    table = Levels(query, above, size, n_relevant, gain)
-    return table, Answers(_first_ranks(table), right, right_score, first, first_score)
+    documents = np.asarray(documents)
+    scores = scores_of(queries, documents, (relevant.query, relevant.document))
+    order = np.lexsort((relevant.document, -scores, relevant.query))
+    query, score = relevant.query[order], scores[order]
+    starts = np.flatnonzero(np.diff(query, prepend=-1) | (score != np.roll(score, 1)))
+    of, right = query[starts], relevant.document[order][starts]
+    search = Search(queries, documents, score[starts], right, product_error(queries, documents))
+    search.of = of
+    left_out = [] if without is None else [without[each] for each in of.tolist()]
+    hidden_row = np.repeat(np.arange(len(left_out)), [len(each) for each in left_out])
+    hidden = np.concatenate([np.zeros(0, np.int64), *left_out])
 
+    def scan_tile(tile: Tile) -> None:
+        ends = np.searchsorted(hidden_row, (tile.rows.start, tile.rows.stop))
+        row, column = hidden_row[slice(*ends)] - tile.rows.start, hidden[slice(*ends)] - tile.columns.start
+        is_here = (column >= 0) & (column < tile.columns.stop - tile.columns.start)
+        scan(search, None, tile, (row[is_here], column[is_here]))
 
-def _levels_of(
-    query: int,
-    scores: Float32[np.ndarray, " n_documents"],
-    of_relevant: Float32[np.ndarray, " n_own"],
-    grades: Int64[np.ndarray, " n_own"],
-) -> Float64[np.ndarray, "5 n_levels"]:
-    """Return the levels of one query, in the order of the fields of ``Levels``."""
-    distinct, level = np.unique(-of_relevant, return_inverse=True)
-    # Sorted are only those that score no lower than the last of the relevant ones.
-    high = np.sort(-scores[scores >= -distinct[-1]])
-    above, at_least = (np.searchsorted(high, distinct, side=side) for side in ("left", "right"))
-    counts, gains = np.bincount(level), np.bincount(level, grades)
-    return np.stack([np.full(len(distinct), float(query)), above, at_least - above, counts, gains])
+    in_threads(scan_tile, tiles(len(of), len(documents)))
+    gain = np.add.reduceat(relevant.grade[order].astype(np.float64), starts)
+    table = Levels(of, search.above, search.level, np.diff(starts, append=len(order)), gain)
+    top = np.searchsorted(of, np.arange(len(queries)))
+    found = (each[top] for each in (right, search.best, search.first, search.first_score))
+    return table, Answers(_first_ranks(table), *found)
 
 
 def _first_ranks(levels: Levels) -> Ranks:

@@ -27,6 +27,8 @@ BLOCK_QUERIES = 256
 """Queries at once: more take no less time, and of small galleries more, as their scores leave the processor's cache."""
 BLOCK_COMPONENTS = 1 << 17
 """Components of vectors processed at once: 1 MiB of float64, which fits into the cache of a processor core."""
+FEW_QUERIES = 16
+"""Queries whose products with all items are in memory at once: items beyond memory are read once for so many."""
 PAIRS_AT_ONCE = 1 << 12
 """Pairs whose vectors are copied at once."""
 _STEPS = 2.0**26
@@ -163,7 +165,7 @@ def nearest(
 ) -> tuple[Int64[np.ndarray, "n_queries n_nearest"], Float32[np.ndarray, "n_queries n_nearest"]]:
     """Return the rows of the k items with the highest scores of each query, and the scores, the highest first.
 
-    Meant for few queries: all products of one are in memory at a time.
+    Meant for few queries: all products of ``FEW_QUERIES`` are in memory at a time.
 
     Args:
         queries: unit vectors (``metrics.similarity.unit``).
@@ -181,7 +183,9 @@ def nearest(
     scores = np.zeros(rows.shape, np.float32)
     error = np.float32(product_error(queries, items))
     for place in range(len(queries) if k > 0 else 0):
-        products = items @ queries[place]
+        if place % FEW_QUERIES == 0:
+            block = queries[place : place + FEW_QUERIES] @ items.T
+        products = block[place % FEW_QUERIES]
         if without is not None:
             products[without[place]] = -np.inf
         least = np.partition(products, -k)[-k] - 2 * error

@@ -34,9 +34,16 @@ class ModelQuantity(NamedTuple):
     """True where a run measured it on its machine, False where every machine gives it alike."""
     times: float = 1.0
     """A factor of the field."""
+    is_price: bool = False
+    """True for a field of the price of one query."""
 
     def read(self, result: Result) -> tuple[float | None, str]:
         """Return the value; None with the reason where nobody knows it."""
+        if self.is_price:
+            if result.price is None:
+                return None, "the run took no price: clipbench run --price does"
+            value = getattr(result.price, self.key)
+            return (None, result.price.reasons.get(self.key, "")) if value is None else (float(value), "")
         if self.tower is None:
             value = result.model.get(self.key)
             return (self.times * value, "") if isinstance(value, int | float) else (None, "the model does not say it")
@@ -62,12 +69,24 @@ def _of_tower(name: str) -> dict[str, ModelQuantity]:
     }
 
 
+def _of_price(key: str, title: str, cheaper: Literal["less", "more"] = "less", divisor: float = 1.0) -> ModelQuantity:
+    return ModelQuantity(title, key, cheaper, divisor, is_measured=True, is_price=True)
+
+
 MODEL_QUANTITIES: Mapping[str, ModelQuantity] = {
     "parameters": ModelQuantity("Parameters, millions", "n_parameters", "less", 1e6),
     **_of_tower("image"),
     **_of_tower("text"),
     "dimensions": ModelQuantity("Dimensions of a vector", "embed_dim", "less"),
     "bytes": ModelQuantity("Bytes of a vector in float32", "embed_dim", "less", times=4),
+    **{
+        f"{name}_p{percent}": _of_price(f"{name}_p{percent}", f"Milliseconds of one {name}, {words}", divisor=1e-3)
+        for name in ("text", "image")
+        for percent, words in ((50, "median"), (95, "95th percentile"))
+    },
+    "load_seconds": _of_price("load_seconds", "Seconds to load"),
+    "best_images_per_second": _of_price("images_per_second", "Images a second at the best batch", "more"),
+    "query_memory": _of_price("memory_bytes", "Peak memory of one query, GB", divisor=1e9),
     "step": ModelQuantity("Training step", "step"),
 }
 """Quantities by the names that ``clipbench plot across`` and the columns of exports have for them."""
@@ -102,6 +121,85 @@ def costs_apart(base: Result, candidate: Result) -> str | None:
     if not base.towers or not candidate.towers or not ours or not theirs or ours == theirs:
         return None
     return f"the base has {ours}; the candidate has {theirs}"
+
+
+def price_facts(result: Result) -> list[str]:
+    """Return the median times of one query in words, with the machine; none where the run took no price."""
+    price = result.price
+    if price is None:
+        return []
+    times = [("text", price.text_p50), ("image", price.image_p50)]
+    each = [f"{significant(1000 * value)} ms per {name}" for name, value in times if value is not None]
+    return [f"{' and '.join(each)} on {_machine(price.machine)}"] if each else []
+
+
+def prices_apart(base: Result, candidate: Result) -> str | None:
+    """Return the median times of one query of two models, in a line; None unless both runs took their price."""
+    ours, theirs = ("".join(price_facts(each)) for each in (base, candidate))
+    if not ours or not theirs:
+        return None
+    return (
+        f"price of one query, of the machine as well as of the model, and never judged: base {ours}; candidate {theirs}"
+    )
+
+
+def cost_tables(results: Sequence[Result], labels: Sequence[str]) -> list[Table]:
+    """Return the price of one query of each model, and the costs of its towers, of those that are known."""
+    return [each for each in (price_table(results, labels), cost_table(results, labels)) if each is not None]
+
+
+def price_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:
+    """Return a row a model with the price of one query; None where no run took it."""
+    priced = [(result.price, label) for result, label in zip(results, labels, strict=True) if result.price is not None]
+    if not priced:
+        return None
+    machines = list(dict.fromkeys(_machine(price.machine) for price, _ in priced))
+    notes = machines if len(machines) > 1 else []
+    rows: list[list[Cell | str] | str] = [
+        [
+            Cell(label, note=machines.index(_machine(price.machine)) + 1 if notes else 0),
+            *(NONE if getattr(price, key) is None else written(getattr(price, key)) for key, _, written in _PRICES),
+        ]
+        for price, label in priced
+    ]
+    reasons = dict.fromkeys(reason for price, _ in priced for reason in price.reasons.values())
+    return Table(
+        title="Price of one query",
+        facts="Milliseconds of one text and one image alone, after warming up"
+        + (f", on {machines[0]}" if not notes else "; of a machine as well as of a model"),
+        columns=[Column("model", is_number=False), *(Column(header) for _, header, _ in _PRICES)],
+        rows=rows,
+        notes=notes,
+        warnings=list(reasons),
+    )
+
+
+def _bytes(value: float) -> str:
+    return f"{abbreviated(value, 'kMGT')}B"
+
+
+_PRICES: Sequence[tuple[str, str, Callable[[Any], str]]] = (
+    ("load_seconds", "load, s", significant),
+    *(
+        (f"{name}_{at}", f"{name} {at}", lambda s: significant(1000 * s))
+        for name in ("text", "image")
+        for at in ("p50", "p95")
+    ),
+    ("images_per_second", "images per second", significant),
+    ("batch_size", "at batch", count),
+    ("memory_bytes", "memory", _bytes),
+    ("vector_bytes", "vector, bytes", count),
+)
+
+
+def _machine(machine: Mapping[str, str]) -> str:
+    """Return the machine of a price in words; a CUDA device stands for its CPU."""
+    device = machine.get("device", "cpu")
+    threads = machine.get("threads", "")
+    place = (
+        f"{machine.get('cpu', device)}, {threads} thread{'' if threads == '1' else 's'}" if device == "cpu" else device
+    )
+    return ", ".join(filter(None, [place, machine.get("precision", "")]))
 
 
 def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:
@@ -148,7 +246,7 @@ _COLUMNS = (
     _Column("n_parameters", "parameters", partial(abbreviated, letters="kMB")),
     _Column("flops", "FLOPs", partial(abbreviated, letters="kMGT")),
     _Column("items_per_second", "per second", significant),
-    _Column("peak_bytes", "peak memory", lambda value: f"{abbreviated(value, 'kMGT')}B"),
+    _Column("peak_bytes", "peak memory", _bytes),
 )
 
 
@@ -185,6 +283,7 @@ def model_facts(run: Run) -> list[str]:
         *_known("step {}", _number(model, "step")),
         *_known("{} px", model.get("image_size")),
         *cost_facts(run.result),
+        *price_facts(run.result),
         *_known("{} tokens", model.get("context_length")),
         *_known("{} dimensions", model.get("embed_dim")),
         *_known("logit scale {}", _number(model, "logit_scale")),

@@ -300,6 +300,32 @@ class TowerRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PriceRecord:
+    """The price of one query: time and memory of encoding on one machine, measured apart from the evaluations."""
+
+    load_seconds: float
+    """Time to load the model, with the import of its packages where they were not imported yet."""
+    text_p50: float | None = None
+    """Median seconds of one text alone, tokenizing included, after warming up."""
+    text_p95: float | None = None
+    image_p50: float | None = None
+    """Median seconds of one decoded image alone, preprocessing included, after warming up."""
+    image_p95: float | None = None
+    images_per_second: float | None = None
+    """Decoded images a second at ``batch_size``, preprocessing in the same process included."""
+    batch_size: int | None = None
+    """The size, of those that were tried, that encodes most images a second."""
+    memory_bytes: int | None = None
+    """The most memory that loading the model and encoding one item at a time took: of tensors on a CUDA device, else of the process."""
+    vector_bytes: int
+    """Of one vector in float32."""
+    machine: Mapping[str, str] = field(default_factory=dict)
+    """``cpu``, ``threads``, ``device`` and ``precision``."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """The reasons why values are missing, by the names of their fields."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """All evaluations of one model in one run."""
 
@@ -318,6 +344,8 @@ class Result:
     """Evaluations of ``all`` that the data do not allow, with the reason of each."""
     towers: Mapping[str, TowerRecord] = field(default_factory=dict)
     """Costs of each tower, by its modality, such as ``image``; empty where vectors were given."""
+    price: PriceRecord | None = None
+    """None where it was not asked for, or vectors were given."""
     average: AverageRecord | None = None
     """None where the suite has no average, or none of its data sets was asked for."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from clipbench.data.dataset import Dataset
-from clipbench.metrics.ranking import Answers, Ranks, cross_answers, group_answers
+from clipbench.metrics.ranking import Answers, Ranks, answers_among_more, cross_answers, group_answers
 from clipbench.models.encoding.store import Sides
 from clipbench.results.numbers import count
 from clipbench.stats.clusters import joined, sharing
@@ -84,6 +84,10 @@ class Direction(NamedTuple):
     """Queries that these are drawn from."""
     columns: Mapping[str, np.ndarray]
     """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
+    among: tuple[Ranks, Ranks] | None = None
+    """Ranks in the gallery without distractors, and among these alone; None where there are none."""
+    n_more: int = 0
+    """Number of distractors in the gallery."""
 
     @property
     def ranks(self) -> Ranks:
@@ -96,20 +100,20 @@ class Direction(NamedTuple):
         return len(self.items.vectors) - (self.asked.left_out is not None)
 
 
-def directions_of(dataset: Dataset, images: Sides, texts: Sides | None, draw: Draw) -> Iterator[Direction]:
+def directions_of(dataset: Dataset, gallery: Sides, texts: Sides | None, draw: Draw) -> Iterator[Direction]:
     """Yield the directions that the data allow, each with the queries that are drawn for it.
 
     Args:
-        images: unit vectors on both sides of a search.
+        gallery: vectors of the images, then of the distractors, on both sides of a search.
         texts: those of the captions, None for data without.
         draw: takes the ids of a direction's queries.
     """
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
-        yield from _across(dataset, images, texts, draw)
+        yield from _across(dataset, gallery, texts, draw)
         if (np.bincount(dataset.caption_image) > 1).any():
             yield _among_texts(dataset, texts, draw)
     if searches_images(dataset):
-        yield _among_images(dataset, images, draw)
+        yield _among_images(dataset, gallery.first(len(dataset)), draw)
 
 
 def searches_images(dataset: Dataset) -> bool:
@@ -120,26 +124,36 @@ def searches_images(dataset: Dataset) -> bool:
     return bool(per_class.max(initial=0) > 1 and (per_class > 0).sum() > 1)
 
 
-def _across(dataset: Dataset, images: Sides, texts: Sides, draw: Draw) -> Iterator[Direction]:
+def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Iterator[Direction]:
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
-    names, rows = np.array(dataset.image_ids, object), np.arange(len(dataset))
+    images, n_more = gallery.first(len(dataset)), len(gallery.document) - len(dataset)
+    names, rows = np.array(dataset.image_ids, object), np.arange(len(gallery.document))
     caption_names = dataset.caption_names()
     of_texts, of_images = draw(caption_names), draw(dataset.image_ids)
-    is_sample = len(of_texts) < len(captions) or len(of_images) < len(rows)
+    is_sample = len(of_texts) < len(captions) or len(of_images) < len(dataset)
     by_image, by_text = by_sides(cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None)
-    image_of = owner[of_texts]
+    image_of, asked = owner[of_texts], _rows(texts.query, of_texts)
+    among, columns = None, {}
+    if n_more:
+        own = by_text.ranks
+        by_text, more = answers_among_more(by_text, asked, gallery.document[len(dataset) :], len(dataset))
+        among = own, more
+        counts = {"distractors_above": more.better, "distractors_tied": more.tied}
+        columns = {name: each.astype(np.float64) for name, each in counts.items()}
     yield Direction(
         name="image_retrieval",
-        asked=Asked(_ids("image_retrieval:text", caption_names, of_texts), _rows(texts.query, of_texts), image_of),
-        items=Items(images.document, rows, _image_texts(dataset), rows),
+        asked=Asked(_ids("image_retrieval:text", caption_names, of_texts), asked, image_of),
+        items=Items(gallery.document, rows, [*_image_texts(dataset), *[""] * n_more], rows),
         images=image_of,
         clusters=names[image_of],
         answers=by_text,
         n_positives=np.ones(len(of_texts), np.int64),
         n_all=len(captions),
-        columns={"caption": captions[of_texts], "chosen_image": by_text.first},
+        columns={"caption": captions[of_texts], "chosen_image": by_text.first, **columns},
+        among=among,
+        n_more=n_more,
     )
     yield Direction(
         name="text_retrieval",
@@ -150,8 +164,8 @@ def _across(dataset: Dataset, images: Sides, texts: Sides, draw: Draw) -> Iterat
         images=of_images,
         clusters=names[of_images],
         answers=by_image,
-        n_positives=np.bincount(owner, minlength=len(rows))[of_images],
-        n_all=len(rows),
+        n_positives=np.bincount(owner, minlength=len(dataset))[of_images],
+        n_all=len(dataset),
         columns={"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]},
     )
 

@@ -141,11 +141,11 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
         (dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(has_both).tolist() if is_joint
     ]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
+    named = [dataset.images[row] for row in distinct.tolist()]
+    images = comparable(embedder.encode(IMAGE, named, role), embedder) if named else nothing
     return Parts(
         comparable(embedder.encode(TEXT, texts, role), embedder) if texts else nothing,
-        comparable(embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], role), embedder)[place]
-        if len(rows)
-        else nothing,
+        images if np.array_equal(place, np.arange(len(images))) else images[place],  # a large corpus is not copied
         (comparable(embedder.encode(JOINT, pairs, role), embedder) if pairs else nothing) if is_joint else None,
     )
 
@@ -185,6 +185,8 @@ def item_vectors(items: JudgedItems, parts: Parts) -> Vectors:
     """Return the unit vector of each query or document: of its text, its image, or both by the joint encoder, or without one of
     the mean of both unit vectors."""
     has_text, has_image, has_both = items.has_text, items.images != NO_IMAGE, items.has_both
+    if not has_text.any() and has_image.all():
+        return parts.images
     vectors = np.zeros((len(items.ids), parts.texts.shape[1]), np.float32)
     if parts.joint is not None:
         vectors[has_both] = parts.joint

@@ -26,7 +26,7 @@ from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.ranking import chance_recall_at_k, expected_rank, recall_at_k
+from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, expected_recall_at_k, recall_at_k
 from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
@@ -34,10 +34,21 @@ from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
 from clipbench_tasks import judged
 from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, drawn, sample_notes, searches_images
-from clipbench_tasks.tables import CERTAIN, Column, Table, Vectors, joined, neighbours_of_answers, tie_rate
+from clipbench_tasks.tables import (
+    CERTAIN,
+    Column,
+    Table,
+    Vectors,
+    curve_of_means,
+    joined,
+    neighbours_of_answers,
+    tie_rate,
+)
 
 CURVE_ENDS_AT = 100
 """Largest k of the recall curves."""
+N_SIZES = 12
+"""Sizes of a gallery with distractors for which recall is computed."""
 SHOWN_PAIRS = 50
 """Pairs in the similarity matrix of the report."""
 
@@ -52,6 +63,8 @@ class Retrieval(Task):
     summary = "recall@k and median rank: text to image, image to text, image to image, text to text; nDCG and MRR on judged data"
     question = "Does a caption find its image among all images, and an image its captions among all captions?"
     scoring = "R@k is the share of queries with a right answer among the first k; a tie scores what a coin flip would."
+
+    searches_distractors = True
 
     ks: tuple[int, ...] = (1, 5, 10)
     queries: int | None = None
@@ -84,15 +97,15 @@ class Retrieval(Task):
             judgements, notes = judged.sampled(dataset.judgements, draw)
             found = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
             return replace(found, notes=(*notes, *found.notes))
-        images = comparable_sides(IMAGE, dataset.images, embedder)
+        gallery = comparable_sides(IMAGE, dataset.gallery, embedder)
         texts = None if dataset.captions is None else comparable_sides(TEXT, dataset.captions, embedder)
-        directions = list(directions_of(dataset, images, texts, draw))
+        directions = list(directions_of(dataset, gallery, texts, draw))
         found = joined([_evaluation(direction, self.ks) for direction in directions])
         return replace(
             found,
             arrays={}
             if texts is None
-            else {"similarity": _shown_similarity(dataset, images.document, texts.query, rng)},
+            else {"similarity": _shown_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)},
             notes=sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
         )
 
@@ -104,13 +117,31 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
     recall = [float(recall_at_k(direction.ranks, k).mean()) for k in range(1, n_points + 1)]
     curve = Curve(x=[float(k + 1) for k in range(n_points)], y=recall, x_label="k", y_label="recall@k")
+    by_size = {} if direction.among is None else _by_size(direction, direction.among, ks)
     return Evaluation(
         samples=_table(direction, ks),
         measures=define(_measures(direction, ks), definitions),
         controls=define(controls, definitions),
-        curves={f"{name}_recall": curve},
+        curves={f"{name}_recall": curve, **by_size},
         neighbours=neighbours_of_answers(direction.asked, direction.answers, direction.items),
     )
+
+
+def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ...]) -> dict[str, Curve]:
+    """Return recall@k by the number of images, from those of the data to all, expected over the distractors that are there."""
+    n_own = direction.n_gallery - direction.n_more
+    sizes = np.geomspace(n_own, direction.n_gallery, N_SIZES)
+    added = sorted({*np.rint(sizes - n_own).astype(int).tolist(), 0, direction.n_more})
+    curves = {}
+    for k in ks:
+        hits = [expected_recall_at_k(*among, n_more=direction.n_more, n=n, k=k) for n in added]
+        curves[f"{direction.name}_recall@{k}/by_gallery"] = curve_of_means(
+            [float(n_own + n) for n in added],
+            [(each, direction.clusters) for each in hits],
+            x_label="images",
+            y_label=f"recall@{k}",
+        )
+    return curves
 
 
 def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:

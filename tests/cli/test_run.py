@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench.results.record import PriceRecord
 from clipbench.results.run import read_run
 from tests.cli.conftest import Call, Done
 
@@ -162,6 +164,31 @@ def test_of_all_those_tasks_are_left_out_that_given_data_do_not_allow(
         *by_name,
     }
     assert "long-caption (the task needs captions, and data set " in done.err.splitlines()[0]
+
+
+def test_a_price_is_recorded_and_shown_and_vectors_have_none(
+    world: Path, run: Call, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price = PriceRecord(load_seconds=1.5, text_p50=0.0125, vector_bytes=128, machine={"device": "H100"})
+    monkeypatch.setattr("clipbench.evaluation.session.PriceTag", lambda: SimpleNamespace(price=lambda model: price))
+    retrieval = ("--tasks", "retrieval@all.jsonl")
+    assert run(*retrieval, "--price", "--out", "out").status == 0
+    assert read_run(world / "out").result.price == price
+    shown = (
+        "12.5\N{NO-BREAK SPACE}ms\N{NO-BREAK SPACE}per\N{NO-BREAK SPACE}text\N{NO-BREAK SPACE}on\N{NO-BREAK SPACE}H100"
+    )
+    assert shown in (world / "out/report.html").read_text(encoding="utf-8")
+    assert "Price of one query" in call("show", "out", "--all").out
+    assert run(*retrieval, "--no-report", "--out", "plain").status == 0
+    assert read_run(world / "plain").result.price is None
+    (world / "out/report.html").unlink()
+    assert run(*retrieval, "--price", "--out", "out").status == 0, "the run with its price is reused"
+    again = run(*retrieval, "--price", "--out", "plain")
+    assert again.status == 2 and "holds a finished run without a price" in again.err
+    write_vectors(world / "vectors.npz", "texts")
+    refused = run("--tasks", "retrieval", "--price", "--out", "none", model="embeddings:vectors.npz")
+    assert refused.status == 2 and refused.err.count("\n") == 1
+    assert "embeddings:vectors.npz is made of vectors, which nothing encodes at a price: drop --price" in refused.err
 
 
 def write_vectors(path: Path, *names: str, seed: int = 0) -> None:

@@ -65,6 +65,27 @@ def test_the_papers_recall_is_given_beside_ours_where_a_tie_decides() -> None:
     assert value["image_retrieval_recall@2_strict"] == pytest.approx(2 / 3)
 
 
+def test_distractors_are_searched_by_captions_alone() -> None:
+    vectors = {**IMAGES, "far": [-1.0, 0.0, 0.0], "more trees": [0.7, 0.6, 0.0], "copy of the sea": IMAGES["sea"]}
+    added = data_of(["far", "more trees", "copy of the sea"])
+    data = dataset(distractors=added)
+    found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(vectors, TEXTS), np.random.default_rng(0))
+    plain, metrics = evaluate(dataset(), ks=(1, 2))
+    of_all = metrics_of(found)
+    # waves and a beach tie with the copy; trees has two before the wood; leaves and a slope are right
+    assert of_all["image_retrieval_recall@1"].value == pytest.approx((1 / 2 + 1 / 2 + 0 + 1 + 1) / 5)
+    assert of_all["image_retrieval_recall@1"].chance == pytest.approx(1 / 6)
+    assert of_all["text_retrieval_recall@1"] == metrics["text_retrieval_recall@1"]
+    columns = {name: found.samples[name][:5].tolist() for name in ("distractors_above", "distractors_tied")}
+    assert columns == {"distractors_above": [0, 0, 2, 0, 0], "distractors_tied": [1, 1, 0, 0, 0]}
+    assert found.samples["chosen_image"][:5].tolist() == [0, 0, 4, 1, 2]
+    curve = found.curves["image_retrieval_recall@1/by_gallery"]
+    assert curve.x == [3, 4, 5, 6] and curve.low is not None
+    # one of three added: the copy, a coin for two captions, in a third of the cases; "trees" misses as it is
+    assert curve.y == pytest.approx([4 / 5, (2 * (1 - 1 / 6) + 2) / 5, (2 * (1 - 2 / 6) + 2) / 5, 3 / 5])
+    assert not any("by_gallery" in name for name in plain.curves)
+
+
 def test_captions_find_captions_of_the_same_image() -> None:
     found, metrics = evaluate(dataset(), ks=(1,))
     # cosines: waves-beach .97, waves-trees .82; trees-beach .73, trees-leaves .65, trees-waves .82 (first)

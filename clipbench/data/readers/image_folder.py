@@ -48,7 +48,7 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
-    folders = [_scan(folder) for folder in _class_folders(root)]
+    folders = [scan(folder) for folder in _class_folders(root)]
     _refuse_wrong_level(root, folders)
     broken = [path for folder in folders for path in folder.broken]
     if broken and not options.allow_partial:
@@ -85,7 +85,7 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
 
 def images_below(folder: Path) -> list[Path]:
     """Return the images in a folder, at any depth, by name; hidden ones and broken links are left out."""
-    return list(_scan(folder).images)
+    return list(scan(folder).images)
 
 
 class _ClassFolder(NamedTuple):
@@ -131,7 +131,7 @@ def _class_folders(root: Path) -> list[Path]:
     return folders
 
 
-def _scan(folder: Path) -> _ClassFolder:
+def scan(folder: Path) -> _ClassFolder:
     files = sorted((folder / entry.name, entry.is_symlink()) for folder, entry in _files(folder))
     broken = {path for path, is_link in files if is_link and not path.exists()}
     whole = [path for path, _ in files if path not in broken]

@@ -85,6 +85,11 @@ class Sides(NamedTuple):
         query = self.query[rows]
         return Sides(query, query if self.are_equal else self.document[rows])
 
+    def first(self, n: int) -> "Sides":
+        """Return the first rows, not copied."""
+        query = self.query[:n]
+        return Sides(query, query if self.are_equal else self.document[:n])
+
 
 def comparable_sides(modality: str, items: Sequence[Any], embedder: Embedder) -> Sides:
     """Return ``comparable`` of items on both sides of a search, encoded once where the model has no roles for them."""

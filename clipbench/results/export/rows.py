@@ -25,7 +25,10 @@ _NAMES = (
 )
 COLUMNS: Mapping[str, type] = {
     **{name: _TYPES.get(name, str) for name in _NAMES},
-    **{name: float if name.endswith("_per_second") else int for name in MODEL_QUANTITIES},
+    **{
+        name: float if each.is_measured and not each.key.endswith("_bytes") else int
+        for name, each in MODEL_QUANTITIES.items()
+    },
 }
 """Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or ``average``,
 of a suite; the last are what the model costs; ``params``, ``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""

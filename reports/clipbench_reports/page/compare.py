@@ -27,7 +27,7 @@ from clipbench.comparison.formats.tables import (
 from clipbench.comparison.gate import REPORTED, Judged, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.numbers import change_interval, quantity
-from clipbench.results.provenance import cost_table, moment
+from clipbench.results.provenance import cost_tables, moment
 from clipbench.results.run import Run
 from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
@@ -114,7 +114,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         "parts": parts,
         "most_outcomes": MOST_OUTCOMES,
         "citations": citations([run for _, _, run in known]),
-        "costs": cost_table([run.result for _, _, run in known], [name for _, name, _ in known]),
+        "costs": cost_tables([run.result for _, _, run in known], [name for _, name, _ in known]),
         "origins": [origin(run, name, place) for place, name, run in known],
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
-from clipbench.results.provenance import cost_table, moment
+from clipbench.results.provenance import cost_tables, moment
 from clipbench.results.run import Run
 from clipbench.results.table.html import tight
 from clipbench.stats.claims import one_page
@@ -107,9 +107,9 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
         "sections": sections,
         "is_drawn": budget is not None,
         "citations": citations(runs),
-        "costs": cost_table([run.result for _, run in labelled[-1:]], names[-1:])
+        "costs": cost_tables([run.result for _, run in labelled[-1:]], names[-1:])
         if training
-        else cost_table([run.result for run in runs], names),
+        else cost_tables([run.result for run in runs], names),
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(labelled)],
     }
 

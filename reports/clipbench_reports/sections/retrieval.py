@@ -60,6 +60,8 @@ ACROSS = {
     "image_retrieval_recall": RecallCurve("image", "text → image", "text-to-image"),
     "text_retrieval_recall": RecallCurve("text", "image → text", "image-to-text"),
 }
+BY_GALLERY = "/by_gallery"
+"""End of the names of curves of recall by the number of images."""
 WITHIN = {
     "image_image_recall": RecallCurve("image", "image → image", "image-to-image"),
     "text_text_recall": RecallCurve("text", "text → text", "text-to-text"),
@@ -133,6 +135,39 @@ def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve], 
         detail=" ".join(points_in_words(ways[name].label, curve, at=(1, 5, 10, 100)) for name, curve in curves.items()),
         reading=reading,
     )
+
+
+def by_gallery(models: Sequence[ModelEvidence]) -> Chart:
+    """Return recall@k of captions by the number of images that they search, on data with distractors."""
+    by_model = read_each(models, _read_by_gallery)
+    return facet_chart(
+        Panel(x=log_axis(xs_of(by_model), "images searched"), y=fraction_axis("Recall@k, %")),
+        by_model,
+        reading="Text-to-image recall@k against the number of images, from those of the data to all distractors beside them:"
+        " expected over all subsets of the distractors. Bands: 95 % intervals over queries.",
+    )
+
+
+def _read_by_gallery(evidence: Evidence) -> Layer:
+    curves = evidence.curves(name for name in evidence.evaluation.curves if name.endswith(BY_GALLERY))
+    if not curves:
+        raise NotAsked("recall by the number of images takes data with distractors")
+    labels = {name: f"R@{name.removesuffix(BY_GALLERY).rpartition('@')[2]}" for name in curves}
+    roles: tuple[Role, ...] = ("image", "pair", "text", "ink")
+    lines = [
+        curve_line(curve, roles[place % len(roles)], labels[name]) for place, (name, curve) in enumerate(curves.items())
+    ]
+    first, curve = next(iter(curves.items()))
+    few, many = (fmt.count(curve.x[at]) for at in (0, -1))
+    before, after = (fmt.percent(curve.y[at]) for at in (0, -1))
+    statement = Statement(
+        title=f"{labels[first]}: {before} % among {few} images, {after} % among {many}.",
+        subject=f"{labels[first]} among {few} and {many} images",
+        value=f"{before} and {after} %",
+        detail=" ".join(points_in_words(labels[name], each) for name, each in curves.items()),
+        reading=on_queries(evidence.evaluation),
+    )
+    return Layer(lines, statement)
 
 
 def relevance(models: Sequence[ModelEvidence]) -> Chart:
@@ -313,6 +348,10 @@ SAMPLE_COLUMNS = (
         for direction in DIRECTIONS
         if direction != "judged"
     ),
+    *(
+        SampleColumn(name=f"distractors_{name}", title=f"Distractors {name}", metrics=r"image_retrieval_recall@[0-9]+")
+        for name in ("above", "tied")
+    ),
     SampleColumn(name="query", title="Query", is_of_sample=True),
     SampleColumn(name="judged_rank", title="Rank", metrics=OF_JUDGED),
     SampleColumn(name="chosen_text", title="Came first", metrics=OF_JUDGED),
@@ -350,7 +389,7 @@ SECTION = Section(
         " al. 2022). Fine-tuning on pairs from the same source helps most."
     },
     title="Retrieval",
-    figures=(recall, matrices.similarity, recall_within, relevance),
+    figures=(recall, by_gallery, matrices.similarity, recall_within, relevance),
     galleries=tuple(map(unfound, DIRECTIONS)),
     findings=findings,
     plots={
@@ -358,13 +397,17 @@ SECTION = Section(
             summary="the batch matrix of a few pairs, and its softmax by row and by column",
             draws=(matrices.similarity,),
         ),
+        "gallery-size": Plot(
+            summary="recall@k of captions by the number of images that they search, on data with distractors",
+            draws=(by_gallery,),
+        ),
         "relevance": Plot(
             summary="nDCG and recall of relevant documents by rank, on data with judgements",
             definition="nDCG has the grades as gains (linear), as trec_eval has.",
             draws=(relevance,),
         ),
     },
-    drawn_curves=frozenset({*ACROSS, *WITHIN, *JUDGED}),
+    drawn_curves=frozenset({*ACROSS, *WITHIN, *JUDGED, BY_GALLERY.removeprefix("/")}),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

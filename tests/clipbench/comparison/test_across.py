@@ -9,7 +9,7 @@ from scipy import stats
 
 import clipbench as cb
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results.record import DatasetRecord, Metric, TowerRecord
+from clipbench.results.record import DatasetRecord, Metric, PriceRecord, TowerRecord
 from clipbench.results.run import Run
 from tests.made import record_of, result_of
 
@@ -149,6 +149,24 @@ def test_speed_and_memory_are_said_to_be_of_a_machine_and_which_facts_of_it_diff
     assert cb.across(*runs[1:], other, x="image_memory", y="mrr").notes == [
         f"{own}; these runs differ in device, number of processes."
     ]
+
+
+def test_the_price_of_a_query_is_a_cost_of_a_machine() -> None:
+    runs = []
+    for k, run in enumerate(priced([1, 1, 1], [0.9, 0.5, 0.7])):
+        machine = {"cpu": "Xeon", "threads": str(k // 2)}
+        price = PriceRecord(load_seconds=1.0, text_p50=(0.03, 0.01, 0.04)[k], vector_bytes=32, machine=machine)
+        runs.append(replace(run, result=replace(run.result, price=price)))
+    found = cb.across(*runs, x="text_p50", y="mrr")
+    assert found.x_title == "Milliseconds of one text, median" and found.front == ["m1", "m0"]
+    assert [each.x.value for each in found.places] == pytest.approx([30, 10, 40])
+    assert found.notes == [
+        "Speed and memory are of a run's machine as well as of its model; these runs differ in threads."
+    ]
+    with pytest.raises(cb.ClipbenchError, match="did you mean text_p50 or image_p50"):
+        cb.across(*runs, x="p50", y="mrr")
+    with pytest.raises(cb.ClipbenchError, match=r"the run took no price: clipbench run --price does"):
+        cb.across(*models(3), x="text_p50", y="mrr")
 
 
 def test_a_model_of_several_runs_is_said_to_be_counted_as_often() -> None:

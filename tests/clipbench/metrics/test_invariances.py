@@ -343,7 +343,14 @@ TABLE = {
         chance=lambda g: 0.5,
     ),
 }
-NOT_METRICS = {"class_scores", "cross_answers", "cross_ranks", "group_answers"} | {
+NOT_METRICS = {
+    "class_scores",
+    "answers_among_more",
+    "cross_answers",
+    "cross_ranks",
+    "expected_recall_at_k",
+    "group_answers",
+} | {
     "judged_answers",
     "chance_levels",
     "relevant_documents",

@@ -1,7 +1,8 @@
 """Ranks against the full matrix, and rank statistics against every order that a coin could give."""
 
 import tracemalloc
-from itertools import permutations
+from collections.abc import Callable
+from itertools import combinations, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,12 @@ from clipbench.metrics import _search, ranking, threads
 from clipbench.metrics.ranking import (
     Answers,
     Ranks,
+    answers_among_more,
     chance_recall_at_k,
     cross_answers,
     cross_ranks,
     expected_rank,
+    expected_recall_at_k,
     group_answers,
     recall_at_k,
 )
@@ -196,6 +199,43 @@ def test_some_queries_have_the_answers_that_they_have_among_all(
     np.testing.assert_array_equal(some[0], whole[0][is_asked])
     np.testing.assert_array_equal(some[2], whole[2][is_asked])
     assert_those(some[1], whole[1], np.flatnonzero(is_asked))
+
+
+@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize("tiles", TILES)
+def test_more_items_change_answers_as_if_they_had_been_there(
+    make: Callable[[int, int, int], np.ndarray], tiles: Tiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles.use(monkeypatch)
+    images, texts, more, owner = make(20, 4, 0), make(40, 4, 1), make(70, 4, 2), pairing(20, 40, 3)
+    _, alone = cross_answers(images, texts, owner)
+    whole, among = answers_among_more(alone, texts, more, 20)
+    _, expected = cross_answers(
+        np.concatenate([images, more]), np.concatenate([texts, more]), np.r_[owner, 20 + np.arange(70)]
+    )
+    assert_those(whole, expected, np.arange(40))
+    assert (among.better + alone.ranks.better).tolist() == whole.ranks.better.tolist()
+
+
+@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize("n", [0, 1, 3, 8, 9])
+def test_recall_over_drawn_items_is_the_mean_over_all_subsets(
+    make: Callable[[int, int, int], np.ndarray], n: int
+) -> None:
+    images, texts, more, rows = make(10, 2, 0), make(10, 2, 1), make(9, 2, 2), np.arange(10)
+    _, alone = cross_answers(images, texts, rows)
+    _, among = answers_among_more(alone, texts, more, 10)
+    assert (among.tied > 0).any() == (make is coarse)
+    own, added = texts @ images.T, texts @ more.T
+    right = own[rows, rows][:, None]
+    for k in (1, 2, 5):
+        drawn = []
+        for subset in map(list, combinations(range(9), n)):
+            scores = np.concatenate([own, added[:, subset]], axis=1)
+            counts = (scores > right).sum(axis=1), (scores == right).sum(axis=1) - 1
+            drawn.append(recall_at_k(Ranks(*counts, np.ones(10, int)), k))
+        found = expected_recall_at_k(alone.ranks, among, n_more=9, n=n, k=k)
+        np.testing.assert_allclose(found, np.mean(drawn, axis=0), atol=1e-12)
 
 
 def test_of_equals_the_first_in_the_data_is_named_and_a_hit_is_its_own_first() -> None:

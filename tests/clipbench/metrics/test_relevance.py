@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
-from clipbench.metrics import similarity as arrays
+from clipbench.metrics import _search
 from clipbench.metrics.ranking import Ranks
 from clipbench.metrics.relevance import (
     Levels,
@@ -106,18 +106,25 @@ def test_ties_are_the_mean_over_every_order_of_the_documents(seed: int) -> None:
         assert value[0] == pytest.approx(np.mean([each[name] for each in expected]), abs=1e-12), name
 
 
-@pytest.mark.parametrize("block_elements", [1, 1 << 23])
+@pytest.mark.parametrize(("tile", "few"), [(7, 32), (16, 1e-9), (16, 1e9), (512, 32)])
 def test_a_thousand_coarse_rankings_keep_their_bounds_and_agree_with_the_naive_levels(
-    block_elements: int, monkeypatch: pytest.MonkeyPatch
+    tile: int, few: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
+    monkeypatch.setattr(_search, "TILE", tile)
+    monkeypatch.setattr(_search, "FEW", few)
     draws = np.random.default_rng(1)
     queries, documents = ((draws.integers(-2, 3, (n, 4)) / 4).astype(np.float32) for n in (100, 40))
     query, document = np.nonzero(draws.random((100, 40)) < 0.1)
     grade = draws.integers(1, 4, len(query))
     relevant, asked = relevant_documents(query, document, grade)
-    levels, answers = judged_answers(queries[asked], documents, relevant)
+    judged = relevant.query * 40 + relevant.document
+    without = [
+        np.setdiff1d(draws.integers(0, 40, row % 3), judged[judged // 40 == row] % 40) for row in range(len(asked))
+    ]
+    levels, answers = judged_answers(queries[asked], documents, relevant, without=without)
     scores = (queries[asked].astype(np.float64) @ documents.astype(np.float64).T).astype(np.float32)
+    for row, line in enumerate(scores):
+        line[without[row]] = -np.inf
     rows = []
     for row, line in enumerate(scores):
         own = relevant.query == row

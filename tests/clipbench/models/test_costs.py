@@ -19,9 +19,11 @@ from clipbench.models.facts.costs import (
     tower_sizes,
 )
 from clipbench.models.facts.operations import counting
+from clipbench.models.facts.price import PriceTag
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Call, Counts, Model
 from clipbench.models.reference import load_model
+from clipbench.results.record import PriceRecord
 from clipbench.testing import NamedImage, ToyModel
 from clipbench.training.clip.config import CONFIGS, ClipConfig, Tower
 
@@ -202,6 +204,56 @@ def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path, monkeypat
     embedder.calls = (*embedder.calls, Call("image", encoded=items(50, 53), seconds=1.0))
     later = tower_costs(embedder, before)["image"]
     assert (later.n_encoded, later.n_timed, later.items_per_second) == (53, 3, 3.0)
+
+
+class Slow(ToyModel):
+    """A model that takes a known time by its own clock: 10 ms a text, every tenth 90 ms; 20 ms a batch and 5 ms an image."""
+
+    now, n_texts, most = 0.0, 0, 0
+
+    def encode_texts(self, texts: Any) -> Any:
+        self.n_texts += 1
+        self.now += 0.09 if self.n_texts % 10 == 0 else 0.01
+        return super().encode_texts(texts)
+
+    def encode_images(self, images: Any) -> Any:
+        self.most = max(self.most, len(images))
+        self.now += 0.02 + 0.005 * len(images)
+        return super().encode_images(images)
+
+
+class TextsAlone(Slow):
+    def encode_images(self, images: Any) -> Any:
+        raise ValueError("no images here")
+
+
+class Full(Slow):
+    def encode_images(self, images: Any) -> Any:
+        if len(images) > 16:
+            raise RuntimeError("out of memory")
+        return super().encode_images(images)
+
+
+def price_of(model: Slow) -> PriceRecord:
+    tag = PriceTag(clock=lambda: model.now)
+    model.now += 3.0
+    return tag.price(model)
+
+
+@pytest.mark.parametrize(("model", "batch", "rate"), [(Slow(), 256, 256 / 1.3), (Full(), 16, 160.0)])
+def test_a_price_is_the_time_that_a_model_takes_by_its_clock(model: Slow, batch: int, rate: float) -> None:
+    price = price_of(model)
+    assert (price.load_seconds, price.vector_bytes) == (3.0, 128)
+    assert (price.text_p50, price.text_p95) == (0.01, 0.09)
+    assert (price.image_p50, price.image_p95) == (0.025, 0.025)
+    assert price.batch_size == batch and price.images_per_second == pytest.approx(rate, rel=1e-3)
+    assert {"cpu", "threads", "device"} <= price.machine.keys() and price.reasons == {}
+
+
+def test_what_a_model_cannot_encode_has_no_price_and_a_reason() -> None:
+    price = price_of(TextsAlone())
+    assert price.text_p50 == 0.01 and price.image_p50 is price.images_per_second is price.batch_size is None
+    assert all("no images here" in price.reasons[name] for name in ("image_p50", "image_p95", "images_per_second"))
 
 
 class OnCuda(ToyModel):

@@ -1,9 +1,10 @@
 """Costs of towers, in words and as a table."""
 
+from dataclasses import replace
 from typing import Any
 
-from clipbench.results.provenance import cost_facts, cost_table
-from clipbench.results.record import Result, TowerRecord
+from clipbench.results.provenance import cost_facts, cost_table, price_table, prices_apart
+from clipbench.results.record import PriceRecord, Result, TowerRecord
 from clipbench.results.table import as_markdown
 
 
@@ -28,3 +29,21 @@ def test_the_table_has_what_is_known_and_says_why_the_rest_is_not() -> None:
     assert "measured over fewer than 1,000 items, start included" in table.notes
     assert table.warnings[0] == "peak memory: known on CUDA devices only"
     assert cost_facts(made) == ["8.82 GFLOPs per image"]
+
+
+CPU = {"cpu": "Xeon", "threads": "2", "device": "cpu", "precision": "fp32"}
+PRICE = PriceRecord(load_seconds=1.5, text_p50=0.0121, text_p95=0.02, image_p50=0.25, image_p95=0.3, images_per_second=8.25,
+                    batch_size=16, memory_bytes=600_000_000, vector_bytes=2048, machine=CPU)  # fmt: skip
+
+
+def test_prices_are_told_with_their_machine_and_not_where_none_was_taken() -> None:
+    plain, first = result({}), replace(result({}), price=PRICE)
+    other = replace(PRICE, machine={**CPU, "device": "H100"}, memory_bytes=None, reasons={"memory_bytes": "untold"})
+    second = replace(plain, price=other)
+    assert price_table([plain], ["none"]) is None and prices_apart(plain, first) is None
+    alone, both = price_table([plain, first], ["none", "mine"]), price_table([first, second], ["mine", "yours"])
+    assert alone is not None and alone.facts.endswith("on Xeon, 2 threads, fp32")
+    assert "| mine | 1.50 | 12.1 | 20 | 250 | 300 | 8.25 | 16 | 600 MB | 2,048 |" in as_markdown(alone)
+    assert both is not None and both.notes == ["Xeon, 2 threads, fp32", "H100, fp32"] and both.warnings == ["untold"]
+    said = prices_apart(first, second)
+    assert said is not None and "never judged" in said and "12.1 ms per text and 250 ms per image on H100, fp32" in said

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve, Metric
-from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey
+from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.sections import retrieval
 from clipbench_reports.sections.gallery import Gallery
 from clipbench_reports.sections.retrieval import findings, unfound
@@ -64,6 +64,19 @@ def test_sentences_and_figures_say_where_the_queries_are_a_sample(
         assert all((" drawn at random" in each.text) == (queries == 300) for each in sentences[:2]), sentences
         chart = draw([ModelEvidence(ModelKey("tiny", 0), Evidence(run, evaluation))])
         assert (reading in chart.reading) == isinstance(queries, int)
+
+
+def test_recall_by_the_number_of_images_is_drawn_where_there_are_distractors(make_run: MakeRun) -> None:
+    curves = {
+        f"image_retrieval_recall@{k}/by_gallery": Curve(x=[1000.0, 50_000.0], y=[0.5 + k / 20, 0.25]) for k in (1, 5)
+    }
+    run = make_run({"retrieval@pairs": {"curves": curves}, "retrieval@plain": {"curves": {}}})
+    drawn, plain = ([ModelEvidence(ModelKey("tiny", 0), Evidence(run, each))] for each in run.result.evaluations)
+    chart = retrieval.by_gallery(drawn)
+    assert chart.title == "R@1: 55.0 % among 1,000 images, 25.0 % among 50,000."
+    assert [line.name for line in chart.panels[0].marks] == ["R@1", "R@5"]
+    with pytest.raises(MissingEvidence, match="takes data with distractors"):
+        retrieval.by_gallery(plain)
 
 
 def test_a_failure_has_the_query_and_both_documents(hang: Callable[..., Gallery], parts: SimpleNamespace) -> None:

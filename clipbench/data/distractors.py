@@ -1,0 +1,75 @@
+"""Distractors: unlabelled images that captions search beside the data's own, ``--data-option distractors=FOLDER|SHARDS``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.images import FileImage, ImageRef
+from clipbench.data.readers.image_folder import scan
+from clipbench.data.readers.webdataset import samples_in
+from clipbench.errors import DataError, UsageError, data_option
+from clipbench.untrusted.reading import is_folder, is_there, user_path, why_not_there
+
+OPTION = "distractors"
+SHARD = ".tar"
+
+
+def without_option(options: DataOptions) -> DataOptions:
+    """Return the options with which the data themselves are loaded."""
+    return replace(options, options={key: value for key, value in options.options.items() if key != OPTION})
+
+
+def with_distractors(dataset: Dataset, options: Mapping[str, str]) -> Dataset:
+    """Return captioned data with the images of the folder, or of the shards, that an option names; without it, as they are.
+
+    Raises:
+        UsageError: the data have no captions, or there are no images there.
+        DataError: a link or a shard is broken.
+    """
+    if OPTION not in options:
+        return dataset
+    given = data_option(**{OPTION: options[OPTION]})
+    if dataset.captions is None or dataset.judgements is not None:
+        raise UsageError(f"{given}: data set {dataset.id} has no captions that search images: drop the option")
+    root = user_path(options[OPTION])
+    if not is_there(root):
+        raise UsageError(f"{given}: no such file or folder{why_not_there(root)}: expected a folder of images or shards")
+    folder = root if is_folder(root) else root.parent
+    images: dict[str, ImageRef] = {}
+    shards = [root]
+    if folder == root:
+        found = scan(root)
+        if found.broken:
+            n = len(found.broken)
+            raise DataError(f"{given}: {n:,} links to images are broken, the first {found.broken[0]}: fix them")
+        images = {path.relative_to(root).as_posix(): FileImage(path) for path in found.images}
+        shards = sorted(root.rglob(f"*{SHARD}"))
+    for shard in shards:
+        images |= {f"{shard.relative_to(folder).as_posix()}:{each.key}": each.image() for each in samples_in(shard)}
+    if not images:
+        raise UsageError(f"{given}: no images there: expected image files at any depth, or {SHARD} shards of some")
+    added = Dataset(id=OPTION, images=list(images.values()), image_ids=list(images))
+    return replace(dataset, distractors=added)
+
+
+def others_than_own(dataset: Dataset, digests: Callable[[Sequence[ImageRef]], list[str]]) -> Dataset:
+    """Return data without those distractors that are images of the data, and a note that counts them.
+
+    Args:
+        digests: gives the content hashes of images.
+
+    Raises:
+        DataError: all distractors are.
+    """
+    if dataset.distractors is None:
+        return dataset
+    own, all_digests = set(digests(dataset.images)), digests(dataset.distractors.images)
+    rows = np.array([row for row, digest in enumerate(all_digests) if digest not in own], np.int64)
+    n, n_own = len(all_digests), len(all_digests) - len(rows)
+    if not len(rows):
+        raise DataError(f"data set {dataset.id}: all of its distractors ({n:,}) are its own images: name others")
+    note = f"captions search {len(rows):,} distractors too"
+    note += f"; left out as images of the data themselves: {n_own:,} of {n:,}" if n_own else ""
+    return replace(dataset, distractors=dataset.distractors.take(rows), notes=(*dataset.notes, note))

@@ -1,0 +1,165 @@
+"""The price of one query: time to load a model and to encode one item, its best speed, and its memory. ``clipbench run --price``."""
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.errors import FOREIGN, cause
+from clipbench.metrics.threads import n_threads
+from clipbench.models.protocol import Model
+from clipbench.results.record import PriceRecord
+from clipbench.seeding import generator
+
+Clock = Callable[[], float]
+WARM_UP = 5
+"""Calls before any is timed."""
+LEAST, MOST, SECONDS = 20, 200, 10.0
+"""Calls that are timed: at least so many, and no more once there are so many or they took so long."""
+BATCHES = (4, 16, 64, 256)
+GROWTH = 1.05
+"""A batch that encodes not that much faster than the best so far ends the search."""
+SIZE = (640, 480)
+TEXTS = ("a photo of a cat", "two people in red coats wait for a bus in the rain beside a shop that is closed")
+
+
+class PriceTag:
+    """Takes the price of a model: made before the model is loaded, asked once it is.
+
+    Args:
+        clock: gives seconds.
+    """
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self._resident = _memory("VmRSS")
+        with suppress(OSError):  # the peak begins again here, where the system has one
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        if (torch := _cuda()) is not None:
+            torch.cuda.reset_peak_memory_stats()
+        self._start = clock()
+
+    def price(self, model: Model) -> PriceRecord:
+        """Return the price of a model that has just been loaded; what it cannot do is absent, with the reason."""
+        loaded, found, reasons = self._clock(), dict[str, Any](), dict[str, str]()
+        images = _images(max(BATCHES))
+        for name, once in (
+            (TEXT, lambda n: model.encode_texts([TEXTS[n % len(TEXTS)]])),
+            (IMAGE, lambda n: model.encode_images([images[n % len(images)]])),
+        ):
+            try:
+                found[f"{name}_p50"], found[f"{name}_p95"] = self._one_at_a_time(once)
+            except FOREIGN as error:
+                reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), cause(error))
+        found["memory_bytes"] = self._peak(model)
+        if found["memory_bytes"] is None:
+            reasons["memory_bytes"] = "this system does not tell the peak memory of a process"
+        if "image_p50" in found:
+            found["images_per_second"], found["batch_size"] = self._best_batch(model, images, 1 / found["image_p50"])
+        else:
+            reasons |= dict.fromkeys(("images_per_second", "batch_size"), reasons["image_p50"])
+        return PriceRecord(
+            load_seconds=_rounded(loaded - self._start),
+            vector_bytes=4 * model.info.embed_dim,
+            machine=_machine(model),
+            reasons=reasons,
+            **cast(Any, {name: _rounded(each) if isinstance(each, float) else each for name, each in found.items()}),
+        )
+
+    def _one_at_a_time(self, once: Callable[[int], object]) -> tuple[float, float]:
+        """Return the median and the 95th percentile of the seconds of a call."""
+        for n in range(WARM_UP):
+            once(n)
+        seconds: list[float] = []
+        while len(seconds) < LEAST or (len(seconds) < MOST and sum(seconds) < SECONDS):
+            seconds.append(self._seconds(lambda: once(len(seconds))))
+        return float(np.median(seconds)), float(np.quantile(seconds, 0.95))
+
+    def _best_batch(self, model: Model, images: Sequence[Image.Image], alone: float) -> tuple[float, int]:
+        """Return the most images a second, and the size of the batch that gives them.
+
+        Args:
+            alone: images a second one at a time.
+        """
+        best = alone, 1
+        for size in BATCHES:
+            encode = partial(_encode, model, images[:size])
+            try:
+                encode()
+                rate = size / float(np.median([self._seconds(encode) for _ in range(3)]))
+            except FOREIGN:  # memory of a device, most likely: a smaller one is the best
+                break
+            if rate <= GROWTH * best[0]:
+                return max(best, (rate, size))
+            best = rate, size
+        return best
+
+    def _seconds(self, call: Callable[[], object]) -> float:
+        start = self._clock()
+        call()
+        return self._clock() - start
+
+    def _peak(self, model: Model) -> int | None:
+        if (model.info.device or "").startswith("cuda") and (torch := _cuda()) is not None:
+            return int(torch.cuda.max_memory_allocated(model.info.device))
+        peak = _memory("VmHWM")
+        return None if peak is None or self._resident is None else max(0, peak - self._resident)
+
+
+def _encode(model: Model, images: Sequence[Image.Image]) -> object:
+    return list(model.encode_batches(IMAGE, [model.inputs_of(images)]))
+
+
+def _images(n: int) -> list[Image.Image]:
+    """Return images of the size of a photograph that differ, as a cache may know equal ones."""
+    rng = generator(0, "price")
+    small = rng.integers(0, 256, (n, 12, 16, 3), np.uint8)
+    return [Image.fromarray(each).resize(SIZE) for each in small]
+
+
+def _machine(model: Model) -> dict[str, str]:
+    device, torch = model.info.device or "cpu", sys.modules.get("torch")
+    threads = n_threads() if torch is None else torch.get_num_threads()
+    if device.startswith("cuda") and torch is not None:
+        device = torch.cuda.get_device_name(device)
+    facts = {
+        "cpu": _value("/proc/cpuinfo", "model name") or platform.machine(),
+        "threads": str(threads),
+        "device": device,
+        "precision": model.info.precision or "",
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _memory(name: str) -> int | None:
+    """Return a fact of this process in bytes, such as its peak VmHWM; None where the system does not tell it."""
+    found = _value("/proc/self/status", name)
+    return None if found is None else 1024 * int(found.split()[0])
+
+
+def _value(file: str, name: str) -> str | None:
+    """Return the value of a name in a file of lines ``name: value``; None where there is none."""
+    with suppress(OSError):
+        for line in Path(file).read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == name:
+                return value.strip()
+    return None
+
+
+def _cuda() -> Any:
+    """Return torch where it uses a CUDA device already."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and torch.cuda.is_initialized() else None
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

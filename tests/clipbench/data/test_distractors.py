@@ -1,0 +1,68 @@
+"""Distractors: what is read as one, which are left out, and what is refused."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data.distractors import others_than_own
+from clipbench.errors import ClipbenchError, DataError, UsageError
+from tests.clipbench.data.conftest import ImageBytes
+
+
+@pytest.fixture
+def root(tmp_path: Path, image_bytes: ImageBytes) -> Path:
+    """Two captioned images, and a folder with a copy of the second, two others, and one in a shard."""
+    for name, number in {"a.png": 1, "b.png": 2, "more/copy.png": 2, "more/x/c.PNG": 3, "d.png": 4}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(image_bytes(number))
+    with tarfile.open(tmp_path / "more" / "0.tar", "w") as tar:
+        tar.add(tmp_path / "d.png", "d.png")
+    for name in ("own", "empty", "linked"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "own" / "a.png").symlink_to("../a.png")
+    (tmp_path / "linked" / "a.png").symlink_to("nowhere.png")
+    (tmp_path / "captions.csv").write_text("image,caption\na.png,one\nb.png,two\n")
+    return tmp_path
+
+
+def load(root: Path, distractors: str | None) -> Dataset:
+    options = {} if distractors is None else {"distractors": str(root / distractors)}
+    data = load_data(str(root / "captions.csv"), DataOptions(options=options))
+    return others_than_own(data, lambda images: [image.digest() for image in images])
+
+
+def test_images_of_a_folder_and_of_its_shards_are_distractors_unless_they_are_the_datas_own(root: Path) -> None:
+    data, plain = load(root, "more"), load(root, None)
+    assert data.distractors is not None and data.distractors.image_ids == ["x/c.PNG", "0.tar:d"]
+    assert data.notes == ("captions search 2 distractors too; left out as images of the data themselves: 1 of 3",)
+    assert len(data) == len(plain) == 2
+    assert [image.open().convert("L").getpixel((0, 0)) for image in data.gallery[2:]] == [3, 4]
+    prints = [
+        found
+        for each in (data, plain, load(root, "more/0.tar"))
+        for digests in [[image.digest() for image in each.gallery]]
+        for found in (each.fingerprint(digests), each.unordered_fingerprint(digests))
+    ]
+    assert len(set(prints)) == 3, "other distractors, other numbers"
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("nowhere", UsageError, "no such file or folder: expected a folder of images or shards"),
+        ("empty", UsageError, "no images there: expected image files at any depth, or .tar shards of some"),
+        ("linked", DataError, "1 links to images are broken, the first"),
+        ("captions.csv", DataError, "is damaged or cut short"),
+        ("own", DataError, r"all of its distractors \(1\) are its own images"),
+    ],
+)
+def test_what_gives_no_distractors_is_refused(root: Path, name: str, error: type[ClipbenchError], said: str) -> None:
+    with pytest.raises(error, match=said):
+        load(root, name)
+
+
+def test_data_without_captions_take_none(root: Path) -> None:
+    with pytest.raises(UsageError, match="has no captions that search images: drop the option"):
+        load_data(str(root / "more"), DataOptions(options={"distractors": str(root / "more")}))
