@@ -96,38 +96,39 @@ class Judging(Answers):
             raise UsageError(f"the request is not JSON: {error}") from error
         if not isinstance(asked, dict):
             raise UsageError("the request is no object")
-        found = read_log(self._pool)
-        if asked.get("undo") is True:
-            written = undone(found, self._judge)
-            goes_on, place = False, self._queries.index(written[0].query) if written else self._next(found, -1)
+        place, goes_on, is_undo = -1, True, asked.get("undo") is True
+        if is_undo:
+            written = undone(read_log(self._pool), self._judge)
         else:
             query = self._query(str(asked.get("query", "")))
-            goes_on, place = "skip" in asked or asked.get("next") is True, self._queries.index(query)
-            written = (
-                skipped(query, self._judge)
-                if asked.get("skip") is True
-                else graded(query, self._grades(query, asked, found), self._judge)
-            )
+            is_skip, is_next = (asked.get(name) is True for name in ("skip", "next"))
+            place, goes_on = self._queries.index(query), is_skip or is_next
+            written = skipped(query, self._judge) if is_skip else graded(query, self._grades(query, asked), self._judge)
         if written:
             append(self._pool, written)
-            found = read_log(self._pool)
+        if written and is_undo:
+            place, goes_on = self._queries.index(written[0].query), False
+        found = read_log(self._pool)
+        if goes_on or is_undo:  # not at each key
             write_qrels(found)
-        return self._shown(found, self._next(found, place) if goes_on and place is not None else place)
+        return self._shown(found, self._next(found, place) if goes_on else place)
 
     def _query(self, place: str) -> str:
         if not is_int64(place) or not 0 <= int(place) < len(self._queries):
             raise KeyError(place)
         return self._queries[int(place)]
 
-    def _grades(self, query: str, asked: dict[str, Any], found: Judgements) -> dict[str, int | None]:
+    def _grades(self, query: str, asked: dict[str, Any]) -> dict[str, int | None]:
         images, given = self._pool.candidates[query], asked.get("grades", {})
         places = {str(place): image for place, image in enumerate(images)}
         if not isinstance(given, dict) or not given.keys() <= places.keys():
             raise UsageError(f"grades are of places from 0 to {len(images) - 1}")
         if not all(type(grade) is int and 0 <= grade <= MOST_GRADE for grade in given.values()):
             raise UsageError(f"a grade is a whole number from 0 to {MOST_GRADE}")
-        own = found.own(query, self._judge)
-        rest = [image for image in images if image not in own] if asked.get("next") is True else []
+        rest: list[str] = []
+        if asked.get("next") is True:
+            own = read_log(self._pool).own(query, self._judge)
+            rest = [image for image in images if image not in own]
         return {**dict.fromkeys(rest, 0), **{places[place]: grade for place, grade in given.items()}}
 
     def _next(self, found: Judgements, place: int) -> int | None:
