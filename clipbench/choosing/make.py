@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,10 @@ from clipbench.errors import DataError, UsageError, option
 from clipbench.files import alone_in, write_atomic
 from clipbench.metrics.similarity import score_blocks
 from clipbench.models.encoding.store import comparable
+from clipbench.models.facts.price import PriceTag
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
+from clipbench.results.record import PriceRecord
 from clipbench.seeding import generator
 from clipbench.untrusted.reading import entries, is_file, is_folder, read_text, shown
 
@@ -33,6 +35,8 @@ class PoolOptions:
     """Others that are drawn at random for each query."""
     seed: int = 0
     skip_bad_images: bool = False
+    price: bool = False
+    """Measure what one query costs each model."""
 
 
 def read_queries(file: Path) -> list[str]:
@@ -61,7 +65,8 @@ def make_pool(
 ) -> Pool:
     """Rank photographs by each model, and write a pool of the first ones.
 
-    A pool that is there already is kept, with its judgements; queries that are new come after its own.
+    A pool that is there already is kept, with its judgements; queries that are new come after its own, and prices replace
+    those before.
 
     Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with equal
     content the first by name is kept.
@@ -78,25 +83,29 @@ def make_pool(
     """
     _check([name for name, _ in models], queries, folder)
     dataset, digests, order = _photographs(images), list[str](), np.arange(0)
-    fingerprints: dict[str, str] = {}
+    fingerprints, prices = dict[str, str](), dict[str, PriceRecord]()
     brought: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
     for name, load in models:
+        tag = PriceTag() if options.price else None
         embedder = load()
         if embedder.dataset is not None:
             raise UsageError(
                 f"{name} is made of vectors with samples of their own: expected a model that encodes photographs"
             )
+        if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
+            raise UsageError(f"{name} and {same} are the same model: drop one of them")
+        if tag is not None and embedder.model is not None:
+            prices[name] = tag.price(embedder.model)
         if not fingerprints:
             dataset, digests = _distinct(dataset, embedder, options, note)
             order = generator(options.seed, "ties").permutation(len(dataset))
-        if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
-            raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
         asked = comparable(embedder.encode(TEXT, queries, "query"), embedder)
         searched = comparable(embedder.encode(IMAGE, dataset.images, "document"), embedder)
         blocks = score_blocks(asked, searched)
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
         brought[name] = order[np.concatenate(firsts)]
+        del embedder  # the next model's memory is measured without it
     facts = Facts(
         models=fingerprints,
         images=str(images.absolute()),
@@ -105,12 +114,14 @@ def make_pool(
         k=options.k,
         n_random=options.n_random,
         seed=options.seed,
+        prices=prices,
     )
     with alone_in(folder):
         n_asked = 0
         if is_file(folder / FACTS):
             there = read_pool(folder)
             facts.check_same(there.facts, folder)
+            facts = replace(facts, prices=prices or there.facts.prices)
             n_asked = len(there.queries)
             if list(queries[:n_asked]) != [there.queries.get(f"q{row}") for row in range(1, n_asked + 1)]:
                 raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")
