@@ -17,7 +17,6 @@ from clipbench.errors import DataError, UsageError, option
 from clipbench.files import alone_in, write_atomic
 from clipbench.metrics.similarity import score_blocks
 from clipbench.models.encoding.store import comparable
-from clipbench.models.facts.price import PriceTag
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import PriceRecord
@@ -35,8 +34,8 @@ class PoolOptions:
     """Others that are drawn at random for each query."""
     seed: int = 0
     skip_bad_images: bool = False
-    price: bool = False
-    """Measure what one query costs each model."""
+    price: Callable[[str], PriceRecord] | None = None
+    """Measures the price of a model by its name; None measures none."""
 
 
 def read_queries(file: Path) -> list[str]:
@@ -83,29 +82,27 @@ def make_pool(
     """
     _check([name for name, _ in models], queries, folder)
     dataset, digests, order = _photographs(images), list[str](), np.arange(0)
-    fingerprints, prices = dict[str, str](), dict[str, PriceRecord]()
+    fingerprints: dict[str, str] = {}
     brought: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
     for name, load in models:
-        tag = PriceTag() if options.price else None
         embedder = load()
         if embedder.dataset is not None:
             raise UsageError(
                 f"{name} is made of vectors with samples of their own: expected a model that encodes photographs"
             )
-        if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
-            raise UsageError(f"{name} and {same} are the same model: drop one of them")
-        if tag is not None and embedder.model is not None:
-            prices[name] = tag.price(embedder.model)
         if not fingerprints:
             dataset, digests = _distinct(dataset, embedder, options, note)
             order = generator(options.seed, "ties").permutation(len(dataset))
+        if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
+            raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
         asked = comparable(embedder.encode(TEXT, queries, "query"), embedder)
         searched = comparable(embedder.encode(IMAGE, dataset.images, "document"), embedder)
         blocks = score_blocks(asked, searched)
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
         brought[name] = order[np.concatenate(firsts)]
-        del embedder  # the next model's memory is measured without it
+        del embedder  # while the next one is loaded
+    prices = {} if options.price is None else {name: options.price(name) for name in brought}
     facts = Facts(
         models=fingerprints,
         images=str(images.absolute()),

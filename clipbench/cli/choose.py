@@ -57,6 +57,7 @@ def pool(**given: Any) -> None:
     """
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
     from clipbench.models.encoding.embedder import load_embedder
+    from clipbench.models.facts.price import price_alone
 
     known: dict[Any, Any] = {}  # of a photograph, what the models before it read
     queries = read_queries(given["queries"])
@@ -71,7 +72,7 @@ def pool(**given: Any) -> None:
             n_random=given["n_random"],
             seed=given["seed"],
             skip_bad_images=given["on_bad_image"] == "skip",
-            price=given["price"],
+            price=partial(price_alone, options=load) if given["price"] else None,
         ),
         note=print_note,
     )
