@@ -10,9 +10,12 @@ from jaxtyping import Float64
 
 from clipbench.choosing.log import Judgements
 from clipbench.choosing.pool import Pool, Ranking, read_rankings
+from clipbench.comparison.across import pareto_front
 from clipbench.errors import UsageError, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.results.numbers import NONE, ascii_signs, counted, listed, percent
+from clipbench.results.provenance import priced_table
+from clipbench.results.record import PriceRecord
 from clipbench.results.table import Cell, Column, Table, as_text
 from clipbench.stats.betting import confidence_sequence, needed
 from clipbench.stats.intervals import TAIL
@@ -22,6 +25,8 @@ SCOPES = ("future", "list")
 METRICS = ("nDCG@{k}", "precision@{k}", "success@{k}")
 """Names of the metrics, the one that decides first."""
 MOST_DISAGREEMENTS = 20
+
+_TURNED = {"better": "worse", "worse": "better"}
 
 Values = Float64[np.ndarray, "n_models n_queries"]
 
@@ -91,7 +96,7 @@ class Choice:
         return self.judgements.pool
 
     def tables(self) -> list[Table]:
-        """Return the table of the models and that of their differences."""
+        """Return the table of the models, that of their differences, and where the pool has them that of their prices."""
         names = [name.format(k=self.pool.facts.k) for name in METRICS]
         of_models = Table(
             columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
@@ -102,7 +107,36 @@ class Choice:
             [f"{each.model} − {each.other}", _points(each.value), _interval(each.low, each.high), each.verdict]
             for each in self.differences
         ]
-        return [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
+        tables = [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
+        prices = self._prices()
+        return tables if prices is None else [*tables, prices]
+
+    def _prices(self) -> Table | None:
+        if not (priced := self._priced()):
+            return None
+        name = METRICS[0].format(k=self.pool.facts.k)
+        return priced_table(priced, (f"{name} %", [_shown(self.scores[model][name]) for model, _ in priced]))
+
+    def _priced(self) -> list[tuple[str, PriceRecord]]:
+        prices = self.pool.facts.prices
+        return [(model, prices[model]) for model in self.scores] if self.scores.keys() <= prices.keys() else []
+
+    def front(self) -> list[str]:
+        """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.
+
+        A model is beaten by one that is better and no slower, or equal and faster; not by one of which that is open. Empty
+        where the pool has no prices, or nothing is judged.
+        """
+        priced = [(model, price.text_p50) for model, price in self._priced() if price.text_p50 is not None]
+        verdicts = {(each.other, each.model): each.verdict for each in self.differences}
+        verdicts |= {(one, other): _TURNED.get(verdict, verdict) for (other, one), verdict in verdicts.items()}
+        models = [model for model, _ in priced] if verdicts else []
+        is_better, is_equal = (
+            np.array([[verdicts.get((one, other)) == verdict for other in models] for one in models], bool)
+            for verdict in ("better", "equal")
+        )
+        costs = np.array([cost for _, cost in priced], np.float64)
+        return [models[row] for row in pareto_front(costs, is_better=is_better, is_equal=is_equal)] if models else []
 
     def facts(self) -> list[str]:
         """Return what has to be known beside the tables, a sentence each."""
@@ -130,7 +164,15 @@ class Choice:
                 f" chance); {counted(len(apart), 'photograph')} graded apart. The grade used is the median, the lower of two in"
                 " the middle."
             )
-        return [*said, *self.judgements.notes]
+        prices = self._prices()
+        if prices is None:
+            said.append(f"What a query costs was not measured: {option('price', True)} with the same pool adds it.")
+        elif front := self.front():
+            said.append(
+                f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}. Every other"
+                " model has one that is better and no slower, or equal and faster; an open difference counts for neither."
+            )
+        return [*said, *(prices.warnings if prices else ()), *self.judgements.notes]
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float64
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.results.frames import as_frame
@@ -256,6 +257,20 @@ def _given_parameters(
     return None if math.isnan(found.value) else found
 
 
+def pareto_front(
+    costs: Float64[np.ndarray, " n"], *, is_better: Bool[np.ndarray, "n n"], is_equal: Bool[np.ndarray, "n n"]
+) -> list[int]:
+    """Return the places of those that no other beats, the cheapest first.
+
+    One is beaten where another costs no more and is better, or costs less and is equal.
+
+    Args:
+        is_better: in the row of each, which others have a better quality.
+    """
+    is_beaten = (is_better & (costs <= costs[:, None])) | (is_equal & (costs < costs[:, None]))
+    return [int(row) for row in np.argsort(costs, kind="stable") if not is_beaten[row].any()]
+
+
 def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
     """Return the labels of the models of the front; None unless one is a cost and the other has a better direction."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
@@ -268,11 +283,8 @@ def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
     cheaper = MODEL_QUANTITIES[names[0] if prices[0] else names[1]].cheaper
     costs = np.array([getattr(each, price).value for each in places]) * (1 if cheaper == "less" else -1)
     scores = np.array([getattr(each, quality).value for each in places]) * (1 if is_better == {True} else -1)
-    # beaten: another costs no more and is no worse, and is ahead in one of the two
-    is_as_good = (costs <= costs[:, None]) & (scores >= scores[:, None])
-    is_ahead = (costs < costs[:, None]) | (scores > scores[:, None])
-    is_beaten: np.ndarray = np.any(is_as_good & is_ahead, axis=1)
-    return [places[row].label for row in np.argsort(costs, kind="stable") if not is_beaten[row]]
+    front = pareto_front(costs, is_better=scores > scores[:, None], is_equal=scores == scores[:, None])
+    return [places[row].label for row in front]
 
 
 def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) -> list[str]:
