@@ -41,7 +41,7 @@ class ModelQuantity(NamedTuple):
         """Return the value; None with the reason where nobody knows it."""
         if self.is_price:
             if result.price is None:
-                return None, "the run took no price: clipbench run --price does"
+                return None, "the run took no price: `clipbench run --price` does"
             value = getattr(result.price, self.key)
             return (None, result.price.reasons.get(self.key, "")) if value is None else (float(value), "")
         if self.tower is None:
