@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.models.protocol import ROLES, Role
 from clipbench.untrusted.reading import is_file, read_json, user_path
@@ -14,25 +13,21 @@ Block = Mapping[str, Any]
 
 PLACE = re.compile(r"\{(text|image)\}")
 """Where a text, or the data URL of an image, stands in a block."""
-PLACES = {TEXT: ("text",), IMAGE: ("image",), JOINT: ("text", "image")}
-
-
-def _said(role: str, *parts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"role": role, "content": list(parts)}
-
-
-def _words(text: str) -> dict[str, str]:
-    return {"type": "text", "text": text}
-
 
 NAMED: Mapping[str, Block] = {
     # As in vLLM's examples/pooling/embed/vision_embedding_online.py (dd30740): the vector is that of the last token, which is
     # another one where a turn is closed, or the tokenizer adds none.
     "qwen3-vl": {
         "messages": [
-            _said("system", _words("Represent the user's input.")),
-            _said("user", {"type": "image_url", "image_url": {"url": "{image}"}}, _words("{text}")),
-            _said("assistant", _words("")),
+            {"role": "system", "content": [{"type": "text", "text": "Represent the user's input."}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": "{image}"}},
+                    {"type": "text", "text": "{text}"},
+                ],
+            },
+            {"role": "assistant", "content": [{"type": "text", "text": ""}]},
         ],
         "continue_final_message": True,
         "add_special_tokens": True,
@@ -65,7 +60,7 @@ def read_template(given: str) -> dict[Role, Block]:
             raise UsageError(
                 f'{name} has no messages: expected an object with "messages", a list as the server takes it'
             )
-        lacking = [f"{{{place}}}" for place in PLACES[JOINT] if place not in _places(block)]
+        lacking = [f"{{{place}}}" for place in ("text", "image") if place not in _places(block)]
         if lacking:
             raise UsageError(
                 f"{name} has no place for the content: expected {' and '.join(lacking)} in one of its texts"
