@@ -30,6 +30,7 @@ from clipbench.models.towers.checkpoint_file import needs_causal_tower, stretche
 from clipbench.models.towers.families import (
     BUDGETS,
     FGCLIP2,
+    JINA_V4,
     OPTIONS,
     PATCHES_BY_SIZE,
     family_of,
@@ -37,6 +38,7 @@ from clipbench.models.towers.families import (
     walk_type,
 )
 from clipbench.models.towers.fgclip2 import OF_REGIONS, Fgclip2Model, PatchesPreprocess
+from clipbench.models.towers.jina_v4 import JinaV4, load_jina_v4
 from clipbench.models.towers.text_tower import (
     LOWERED,
     TextTower,
@@ -121,7 +123,7 @@ class ArraysPreprocess:
         return {name: np.asarray(values)[0] for name, values in arrays.items()}
 
 
-def load(body: str, options: LoadOptions) -> TorchModel:
+def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``, at a commit if
     ``@COMMIT`` follows. Options: ``context``; those of the model's family; ``code_commit``, for trusted code that lies in
     another repository.
@@ -139,6 +141,9 @@ def load(body: str, options: LoadOptions) -> TorchModel:
     source = pinned(body, reference, options)
     place = placement(options.device, options.precision, options.batch_size)
     parts = _from_library(source, reference, options, known)
+    if isinstance(parts, JinaV4):
+        probe(parts, parts.placement)
+        return parts
     stretching = _stretch(parts.module, options.whole_number("context"), reference)
     tower, notes = _text_tower(parts, reference)
     module = parts.module
@@ -199,7 +204,7 @@ def _preprocess(parts: _Loaded, is_one_array: bool) -> Preprocess:
     return (TransformersPreprocess if is_one_array else ArraysPreprocess)(parts.processor)
 
 
-def _from_library(source: Pinned, reference: str, options: LoadOptions, known: Sequence[str]) -> _Loaded:
+def _from_library(source: Pinned, reference: str, options: LoadOptions, known: Sequence[str]) -> _Loaded | JinaV4:
     name = source.name
     wanted = model_request(reference, name, "hf")
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
@@ -209,7 +214,11 @@ def _from_library(source: Pinned, reference: str, options: LoadOptions, known: S
         family = family_of(settings, reference)
         options.refuse_unknown([*known, *OPTIONS.get(family, ())], reference)
         if not is_folder(name):
-            folder = str(from_hub(lambda: snapshot(name, source.commit, WEIGHTS), wanted))
+            forms = ("*.safetensors",) if family == JINA_V4 else WEIGHTS
+            folder = str(from_hub(lambda: snapshot(name, source.commit, forms), wanted))
+        if family == JINA_V4:
+            with cache_only(), no_foreign_code():
+                return load_jina_v4(Path(folder), reference, options, check_model(folder, reference), (files_of(name),))
         if options.trust_remote_code and family != FGCLIP2:
             code = from_hub(lambda: show_code(source, Path(folder), options), wanted)
         with cache_only(), no_foreign_code() if code is None else only_shown(code):

@@ -9,9 +9,13 @@ from clipbench.errors import ModelError, UsageError, model_option
 from clipbench.models.options import LoadOptions
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json
 
-SIGLIP2, FGCLIP2 = "siglip2", "fgclip2"
+SIGLIP2, FGCLIP2, JINA_V4 = "siglip2", "fgclip2", "jina_embeddings_v4"
 
-OPTIONS: Mapping[str, Sequence[str]] = {SIGLIP2: ("max_num_patches",), FGCLIP2: ("max_num_patches", "walk_type")}
+OPTIONS: Mapping[str, Sequence[str]] = {
+    SIGLIP2: ("max_num_patches",),
+    FGCLIP2: ("max_num_patches", "walk_type"),
+    JINA_V4: ("task", "truncate_dim"),
+}
 """Options of ``hf:`` that a family has, by its model type."""
 
 WALK_TYPES = ("short", "long")
@@ -37,10 +41,6 @@ REFUSED: Mapping[str, str] = {
         "runs code of three repositories that does not go with transformers 5, so that nothing could be compared: wrap its"
         f" encode_image and encode_text {_ELSEWHERE}"
     ),
-    r"jina_?embeddings_?v4.*": (
-        "runs code that does not go with transformers 5, so that nothing could be compared: wrap its encode_image and"
-        f" encode_text, with a task, {_ELSEWHERE}"
-    ),
     r"fgclip(model|config)?": (
         "squashes images and has positions of its own for long texts, which was not compared (FG-CLIP 2 is): wrap it"
         f" {_ELSEWHERE}"
@@ -50,7 +50,8 @@ REFUSED: Mapping[str, str] = {
 
 
 def family_of(folder: Path, reference: str) -> str:
-    """Return the model type that a folder's configuration states, empty where it states none.
+    """Return the model type that a folder's configuration states, empty where it states none; that of jina-embeddings-v4 is
+    of its base, and its class tells.
 
     Raises:
         ModelError: of a family that is refused; the message names it and says why.
@@ -58,11 +59,12 @@ def family_of(folder: Path, reference: str) -> str:
     path = folder / "config.json"
     settings = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS) if is_file(path) else {}
     settings = settings if isinstance(settings, Mapping) else {}
-    for name in _names(settings):
+    names = _names(settings)
+    for name in names:
         reason = next((reason for pattern, reason in REFUSED.items() if re.fullmatch(pattern, name.lower())), None)
         if reason is not None:
             raise ModelError(f"{reference} is not supported, because {name} {reason}")
-    return str(settings.get("model_type", ""))
+    return JINA_V4 if any(name.startswith("JinaEmbeddingsV4") for name in names) else names[-1]
 
 
 def _names(settings: Mapping[str, Any]) -> list[str]:
