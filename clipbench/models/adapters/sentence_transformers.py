@@ -296,7 +296,7 @@ def _prompt(module: Any, before: str, options: LoadOptions) -> dict[str, str]:
         for key in ("prompt", "prompt_name")
         if f"{before}{key}" in options.options
     }
-    of_role = [name for role in ROLES if (name := f"{role}_prompt") in options.options]
+    of_role = [prompt for role in ROLES if (prompt := f"{role}_prompt") in options.options]
     if given and of_role and not before:
         raise UsageError(
             f"model option {next(iter(given))} is the prompt of every role, and {of_role[0]} that of one: give one"

@@ -33,6 +33,7 @@ from clipbench.models.towers.families import (
     JINA_V4,
     OPTIONS,
     PATCHES_BY_SIZE,
+    WITHOUT_THEIR_CODE,
     family_of,
     most_patches,
     walk_type,
@@ -212,14 +213,14 @@ def _from_library(source: Pinned, reference: str, options: LoadOptions, known: S
         folder, code = name, None
         settings = Path(name) if is_folder(name) else from_hub(lambda: settings_of(name, source.commit), wanted)
         family = family_of(settings, reference)
-        options.refuse_unknown([*known, *OPTIONS.get(family, ())], reference)
+        options.refuse_unknown([*([] if family in WITHOUT_THEIR_CODE else known), *OPTIONS.get(family, ())], reference)
         if not is_folder(name):
             forms = ("*.safetensors",) if family == JINA_V4 else WEIGHTS
             folder = str(from_hub(lambda: snapshot(name, source.commit, forms), wanted))
         if family == JINA_V4:
             with cache_only(), no_foreign_code():
                 return load_jina_v4(Path(folder), reference, options, check_model(folder, reference), (files_of(name),))
-        if options.trust_remote_code and family != FGCLIP2:
+        if options.trust_remote_code and family not in WITHOUT_THEIR_CODE:
             code = from_hub(lambda: show_code(source, Path(folder), options), wanted)
         with cache_only(), no_foreign_code() if code is None else only_shown(code):
             return _load_parts(folder, reference, family, options, code)
@@ -308,8 +309,8 @@ def _check_is_dual_encoder(kind: object, config: Any, reference: str) -> None:
         return
     if hasattr(kind, "get_audio_features"):
         raise ModelError(
-            f"{reference} is not supported, because a model of type '{config.model_type}' embeds sounds, and clipbench"
-            " has data of images and texts only: store its vectors and give embeddings:FILE"
+            f"{reference} is not supported, because a model of type '{config.model_type}' embeds sounds: wrap it"
+            " as python:MODULE:FACTORY with encode_audio, or store its vectors and give embeddings:FILE"
         )
     raise ModelError(
         f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"

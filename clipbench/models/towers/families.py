@@ -18,6 +18,9 @@ OPTIONS: Mapping[str, Sequence[str]] = {
 }
 """Options of ``hf:`` that a family has, by its model type."""
 
+WITHOUT_THEIR_CODE = (FGCLIP2, JINA_V4)
+"""Families whose repositories bring code that is not run, even if it is trusted: classes of the library hold their weights."""
+
 WALK_TYPES = ("short", "long")
 """FG-CLIP 2's names of its positions and head for captions of up to 64 and up to 196 tokens; its third are for regions."""
 

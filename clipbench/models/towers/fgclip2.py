@@ -19,7 +19,7 @@ OF_REGIONS = ("dense_feature_head.", "boxtext_head.")
 """Beginnings of the weights that no vector of a whole image or caption depends on."""
 
 
-class Fgclip2Model(transformers.Siglip2Model):
+class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
     """The towers of FG-CLIP 2, without what it has for regions."""
 
     def __init__(self, config: Any) -> None:
