@@ -351,6 +351,7 @@ SHARDED_PATH = Path("checkpoints") / SHARDED
         (None, FILE, {"options": {"tag": "openai"}}, "{'tag': 'openai'} contradicts .*params.txt"),
         (None, FILE, {"options": {"weights": "emma"}}, "weights=emma: did you mean 'ema'"),
         (None, SHARDED, {"options": {"weights": "ema"}}, "epoch_6 has no EMA weights"),
+        (None, FILE, {"options": {"context": "40"}}, "checkpoint with 20 text positions"),
         (lambda run: change_shards(run, planner_data=Program()), SHARDED, {}, "names sys.exit, .* run code"),
         (lambda run: change_shards(run, storage_data={}), SHARDED, {}, r"cannot be read \(KeyError"),
         (lambda run: change_shards(run, storage_data=None), SHARDED, {}, "is no list of tensors"),
