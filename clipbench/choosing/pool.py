@@ -70,6 +70,8 @@ class Pool:
     """Texts by id, in the order in which they are judged."""
     candidates: Mapping[str, list[str]]
     """Ids of photographs by that of the query."""
+    batches: Mapping[str, int]
+    """By query, the number of queries that were there before it was added: those of one batch are in random order."""
     images: Mapping[str, Path]
 
     def name(self, image: str) -> str:
@@ -104,6 +106,7 @@ class _Image:
 class _Candidates:
     query: str
     images: list[str]
+    batch: int
 
 
 def read_pool(folder: Path) -> Pool:
@@ -119,13 +122,13 @@ def read_pool(folder: Path) -> Pool:
     facts = _fitted(Facts, read_json(folder / FACTS, DataError), str(folder / FACTS))
     texts = {line._id: line.text for _, line in lines(folder / QUERIES, _Query)}
     images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
-    candidates: dict[str, list[str]] = {}
+    candidates, batches = dict[str, list[str]](), dict[str, int]()
     for place, line in lines(folder / CANDIDATES, _Candidates):
         unknown = [name for name in line.images if name not in images] or [line.query] * (line.query not in texts)
         if unknown or not line.images or line.query in candidates:
             what = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
             raise DataError(f"{place}: got {what}; make the pool again")
-        candidates[line.query] = line.images
+        candidates[line.query], batches[line.query] = line.images, line.batch
     if missing := sorted(texts.keys() - candidates.keys()):
         raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}: make the pool again")
     return Pool(
@@ -133,6 +136,7 @@ def read_pool(folder: Path) -> Pool:
         facts=facts,
         queries={query: texts[query] for query in candidates},
         candidates=candidates,
+        batches=batches,
         images=images,
     )
 

@@ -292,6 +292,11 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
     assert all(longer.candidates[query] == images for query, images in pool.candidates.items())
     assert read_log(longer).n == len(pool.candidates["q1"])
 
+    judge(longer, [*pool.queries])  # all of the first batch, of whose order nothing follows for the second
+    (found,) = choose_model(read_log(longer), scope="list").differences
+    ends = [(N_QUERIES * found.value + 8 * side) / (N_QUERIES + 8) for side in (-1, 1)]
+    assert found.value > 0.1 and (found.low, found.high) == pytest.approx(ends, abs=1e-4)
+
 
 def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photographs: Path, tmp_path: Path) -> None:
     import clipbench as cb
