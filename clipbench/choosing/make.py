@@ -192,7 +192,8 @@ def _files(
         drawn = rng.permutation(others)[: facts.n_random].tolist()
         shuffled = rng.permutation([*union, *drawn]).tolist()
         query = f"q{row + 1}"
-        candidates.append({"query": query, "images": [ids[place] for place in shuffled]})
+        images = [ids[place] for place in shuffled]
+        candidates.append({"query": query, "images": images, "batch": len(queries) - len(asked)})
         named = {name: [ids[place] for place in first] for name, first in firsts.items()}
         rankings.append({"query": query, "models": named, "random": [ids[place] for place in drawn]})
     texts = [{"_id": f"q{row}", "text": query} for row, query in enumerate(queries, 1)]

@@ -73,6 +73,8 @@ class Pool:
     """Texts by id, in the order in which they are judged."""
     candidates: Mapping[str, list[str]]
     """Ids of photographs by that of the query."""
+    batches: Mapping[str, int]
+    """By query, the number of queries that were there before it was added: those of one batch are in random order."""
     images: Mapping[str, Path]
 
     def name(self, image: str) -> str:
@@ -107,6 +109,7 @@ class _Image:
 class _Candidates:
     query: str
     images: list[str]
+    batch: int
 
 
 def read_pool(folder: Path) -> Pool:
@@ -122,13 +125,18 @@ def read_pool(folder: Path) -> Pool:
     facts = _fitted(Facts, read_json(folder / FACTS, DataError), str(folder / FACTS))
     texts = {line._id: line.text for _, line in lines(folder / QUERIES, _Query)}
     images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
-    candidates: dict[str, list[str]] = {}
+    if facts.k < 1 or len(facts.models) < 2 or facts.n_images != len(images):
+        raise DataError(
+            f"{folder / FACTS}: expected k above 0, two models or more, and as many images as {CORPUS} has; make the pool"
+            " again"
+        )
+    candidates, batches = dict[str, list[str]](), dict[str, int]()
     for place, line in lines(folder / CANDIDATES, _Candidates):
         unknown = [name for name in line.images if name not in images] or [line.query] * (line.query not in texts)
         if unknown or not line.images or line.query in candidates:
             what = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
             raise DataError(f"{place}: got {what}; make the pool again")
-        candidates[line.query] = line.images
+        candidates[line.query], batches[line.query] = line.images, line.batch
     if missing := sorted(texts.keys() - candidates.keys()):
         raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}: make the pool again")
     return Pool(
@@ -136,6 +144,7 @@ def read_pool(folder: Path) -> Pool:
         facts=facts,
         queries={query: texts[query] for query in candidates},
         candidates=candidates,
+        batches=batches,
         images=images,
     )
 
@@ -144,10 +153,15 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
     """Return what each model brought, by query; raise DataError where a ranking is damaged or another pool's."""
     found: dict[str, Ranking] = {}
     for place, line in lines(pool.folder / RANKINGS, Ranking):
-        named = {*line.random, *(name for first in line.models.values() for name in first)}
-        if line.models.keys() != pool.facts.models.keys() or named != set(pool.candidates.get(line.query, ())):
+        named, facts = {*line.random, *(name for first in line.models.values() for name in first)}, pool.facts
+        lengths = {len(first) for first in line.models.values()}
+        if (
+            line.models.keys() != facts.models.keys()
+            or lengths != {min(facts.k, facts.n_images)}
+            or named != set(pool.candidates.get(line.query, ()))
+        ):
             raise DataError(
-                f"{place}: expected the models of {FACTS} and the photographs of {CANDIDATES}; make the pool again"
+                f"{place}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}; make the pool again"
             )
         found[line.query] = line
     if missing := [query for query in pool.queries if query not in found]:

@@ -1,12 +1,13 @@
 """The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a sentence."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from clipbench.choosing.log import Judgements
 from clipbench.choosing.pool import Pool, Ranking, read_rankings
@@ -50,8 +51,6 @@ class Difference:
     low: float
     high: float
     """They contain the true difference at all times at once."""
-    first: int | None
-    """Number of queries after which 0 was excluded for the first time; None before."""
     verdict: str
     """``better``, ``worse``, ``equal`` or ``open``."""
 
@@ -216,7 +215,8 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
     values = _values(pool, rankings, {query: grades.get(query) for query in begun})
     models, primary = list(pool.facts.models), values[METRICS[0].format(k=pool.facts.k)]
     terms = _Terms(
-        total=len(pool.queries) if scope == "list" else None,
+        sizes=Counter(pool.batches.values()) if scope == "list" else None,
+        batch=np.array([pool.batches[query] for query in begun], np.int64),
         alpha=alpha / max(1, len(models) * (len(models) - 1) // 2),
         margin=margin / 100,
         n_left=len(pool.queries) - len(begun),
@@ -244,7 +244,10 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
 class _Terms(NamedTuple):
     """How differences are judged."""
 
-    total: int | None
+    sizes: Mapping[int, int] | None
+    """Queries of each batch of the list; None for future queries."""
+    batch: Int64[np.ndarray, " n_queries"]
+    """The batch of each query that was begun."""
     alpha: float
     margin: float
     n_left: int
@@ -289,11 +292,7 @@ def _ordered(models: Sequence[str], primary: Values, one: int, other: int) -> Pa
 
 
 def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> Difference:
-    lowest, highest = (
-        confidence_sequence(np.nan_to_num(values, nan=bound), total=terms.total, alpha=terms.alpha)
-        for bound in (-1.0, 1.0)
-    )
-    low, high = lowest.low, highest.high
+    low, high = (_bounds(np.nan_to_num(values, nan=least), terms)[side] for side, least in enumerate((-1.0, 1.0)))
     if -terms.margin <= low and high <= terms.margin:
         verdict = "equal"
     else:
@@ -304,9 +303,21 @@ def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"
         value=float(np.nanmean(values)),
         low=low,
         high=high,
-        first=lowest.first if low > 0 else highest.first if high < 0 else None,
         verdict=verdict,
     )
+
+
+def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[float, float]:
+    """Return bounds of a mean difference; for a list, from those of its batches, as it is not in random order as a whole."""
+    if terms.sizes is None:
+        return confidence_sequence(values, alpha=terms.alpha)
+    level, n = terms.alpha / len(terms.sizes), sum(terms.sizes.values())
+    parts = [
+        np.array(confidence_sequence(values[terms.batch == batch], total=size, alpha=level)) * size / n
+        for batch, size in terms.sizes.items()
+    ]
+    low, high = np.sum(parts, axis=0).tolist()
+    return low, high
 
 
 def _leader(models: Sequence[str], differences: Sequence[Difference]) -> str | None:
@@ -342,14 +353,14 @@ def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Term
         least = max(terms.margin, abs(each.value))
         n = needed(values[~np.isnan(values)], min(1.0, least), alpha=terms.alpha)
         if n is not None and n > len(values):
-            n_more = n - len(values) if terms.total is None else min(n - len(values), terms.n_left)
+            n_more = n - len(values) if terms.sizes is None else min(n - len(values), terms.n_left)
             hints.append((n_more, least))
     text = f"Not decided {basis}"
     if hints:
         n_more, least = max(hints)
         text += f": about {counted(n_more, 'more query', 'more queries')} would show a difference of {100 * least:.1f} points"
     more = (
-        f" ({option('scope', 'list')} decides for the list itself)" if terms.total is None and not terms.n_left else ""
+        f" ({option('scope', 'list')} decides for the list itself)" if terms.sizes is None and not terms.n_left else ""
     )
     return f"{text}; the list has {terms.n_left} left{more}."
 

@@ -13,7 +13,6 @@ Source: Waudby-Smith and Ramdas, JRSS B 86 (2024), 1-27: their hedged grid, with
 
 import math
 from bisect import bisect_left
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -27,18 +26,9 @@ NEAR = 1e-5
 MOST_NEEDED = 1_000_000
 
 
-class ConfidenceSequence(NamedTuple):
-    """Bounds that hold at any time, after the last of some values."""
-
-    low: float
-    high: float
-    first: int | None
-    """Number of values after which 0 was excluded for the first time."""
-
-
 def confidence_sequence(
     differences: Float64[np.ndarray, " n"], *, total: int | None = None, alpha: float = 0.05
-) -> ConfidenceSequence:
+) -> tuple[float, float]:
     """Return bounds of the mean difference that contain it at all times with a chance of 1 - alpha.
 
     Args:
@@ -47,9 +37,9 @@ def confidence_sequence(
             endless queries of the same kind if None.
 
     Example:
-        >>> low, high, first = confidence_sequence(np.full(60, 0.2))
-        >>> round(low, 3), round(high, 3), first
-        (0.085, 0.276, 33)
+        >>> low, high = confidence_sequence(np.full(60, 0.2))
+        >>> round(low, 3), round(high, 3)
+        (0.085, 0.276)
 
     Raises:
         DataError: a difference is NaN or outside [-1, 1], or there are more than ``total``.
@@ -62,11 +52,7 @@ def confidence_sequence(
     low, high = -1.0, 1.0
     if total is not None:
         low, high = ((float(differences.sum()) + side * (total - n)) / total for side in (-1, 1))
-    if n:
-        low, high = _not_bet_away(differences, total, low, high, -math.log(alpha))
-    at_zero = np.flatnonzero(log_wealth(differences, 0.0, total) >= -math.log(alpha))
-    first = int(at_zero[0]) + 1 if len(at_zero) else None if low <= 0 <= high else n
-    return ConfidenceSequence(low, high, first)
+    return _not_bet_away(differences, total, low, high, -math.log(alpha)) if n else (low, high)
 
 
 def log_wealth(

@@ -419,8 +419,9 @@ def _from_library(recipe: Recipe, state: StateDict | None) -> tuple[Any, dict[st
 
     def load() -> tuple[Any, dict[str, Any], Any]:
         _check_files(recipe)  # again: what was not in the cache before is fetched now
-        if state is not None and recipe.name.startswith(FOREIGN):
-            check_weights(_n_described(recipe), sum(value.numel() for value in state.values()), recipe.id)
+        source = recipe.id if recipe.params is None else f"{recipe.id}, by {recipe.params},"
+        if state is not None and (recipe.forced or recipe.name.startswith(FOREIGN)):
+            check_weights(_n_described(recipe), sum(value.numel() for value in state.values()), source)
         config = open_clip.get_model_config(recipe.name)
         # The last argument overrides the configuration's; open_clip's own tokenizer does not know it.
         trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
@@ -467,8 +468,7 @@ def _without_weights(recipe: Recipe, device: str = "cpu") -> Any:
             load_weights=False,
             pretrained_text=False,
             force_preprocess_cfg=dict(recipe.preprocess),
-            **recipe.forced,
-            **({} if recipe.context is None else {"force_context_length": recipe.context}),
+            **recipe.forced | ({} if recipe.context is None else {"force_context_length": recipe.context}),
         )
 
 

@@ -338,6 +338,11 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
     assert all(longer.candidates[query] == images for query, images in pool.candidates.items())
     assert read_log(longer).n == len(pool.candidates["q1"])
 
+    judge(longer, [*pool.queries])  # all of the first batch, of whose order nothing follows for the second
+    (found,) = choose_model(read_log(longer), scope="list").differences
+    ends = [(N_QUERIES * found.value + 8 * side) / (N_QUERIES + 8) for side in (-1, 1)]
+    assert found.value > 0.1 and (found.low, found.high) == pytest.approx(ends, abs=1e-4)
+
 
 def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photographs: Path, tmp_path: Path) -> None:
     import clipbench as cb
@@ -357,6 +362,14 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
     pool = cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="skip")
     assert pool.facts.n_images == N_IMAGES and not notes
     assert not cb.choose(pool).is_decided and "no query is judged" in cb.choose(tmp_path / "pool").sentence
+
+
+@pytest.mark.parametrize("changed", [{"k": 0}, {"k": K + 1}, {"n_images": 3}, {"models": {"better": "better"}}])
+def test_facts_that_contradict_the_pool_are_refused(make: Make, changed: dict[str, Any]) -> None:
+    pool = make()
+    (pool.folder / "pool.json").write_text(json.dumps(vars(pool.facts) | changed))
+    with pytest.raises(DataError, match="make the pool again"):
+        choose_model(read_log(read_pool(pool.folder)))
 
 
 @pytest.mark.parametrize("name", ["pool.json", "corpus.jsonl", "queries.jsonl", "candidates.jsonl", "rankings.jsonl"])
