@@ -188,7 +188,7 @@ def test_prices_stand_beside_the_verdict_and_the_front_is_of_what_is_decided(
         append(pool, graded(query, {image: 3 * (image == f"p{query[1:]}") for image in pool.candidates[query]}, "anna"))
     chosen = choose_model(read_log(pool), scope="list")
     assert chosen.front() == front
-    name, score, text, image, memory, vector = chosen.tables()[2].rows[0]
+    name, score, text, image, memory, vector = list(chosen.tables()[2].rows[0])
     assert (name.plain, score) == (next(iter(models)), chosen.tables()[0].rows[0][1])  # type: ignore[union-attr]
     assert (text, image, memory, vector) == (f"{prices[0]}", "–", "–", "2,048")
     assert f"Pareto front of nDCG@{K} and the time of one query: {' and '.join(front)}. " in str(chosen)
