@@ -194,7 +194,10 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     """Kill a process, and what it has started."""
     if process.poll() is None:
         with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
 
 
 def _close(process: "subprocess.Popen[bytes]") -> None:
