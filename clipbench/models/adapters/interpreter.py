@@ -177,7 +177,7 @@ class _Process:
         _close(self._process)
         if self._is_late:
             return f"no answer within {self._seconds:g} s: {model_option(timeout='SECONDS')} allows more"
-        if status is None:
+        if sent or status is None:
             return f"the other interpreter sent {sent or 'no more'}"
         ended = f"ended with status {status}" if status >= 0 else f"was killed ({signal.strsignal(-status)})"
         return f"the other interpreter {ended}"
@@ -194,7 +194,10 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     """Kill a process, and what it has started."""
     if process.poll() is None:
         with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
 
 
 def _close(process: "subprocess.Popen[bytes]") -> None:
