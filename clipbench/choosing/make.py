@@ -102,7 +102,11 @@ def make_pool(
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
         brought[name] = order[np.concatenate(firsts)]
         del embedder  # while the next one is loaded
-    prices = {} if options.price is None else {name: options.price(name) for name in brought}
+    prices: dict[str, PriceRecord] = {}
+    if options.price is not None:
+        for name in brought:
+            note(f"measuring the price of {name}")
+            prices[name] = options.price(name)
     facts = Facts(
         models=fingerprints,
         images=str(images.absolute()),

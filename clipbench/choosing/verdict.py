@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 from clipbench.choosing.log import Judgements
 from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.comparison.across import pareto_front
-from clipbench.errors import UsageError, option
+from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.results.numbers import NONE, ascii_signs, counted, listed, percent
 from clipbench.results.provenance import priced_table
@@ -165,11 +165,13 @@ class Choice:
             )
         prices = self._prices()
         if prices is None:
-            said.append(f"What a query costs was not measured: {option('price', True)} with the same pool adds it.")
+            said.append(
+                f"What a query costs was not measured: the same {on_command_line('clipbench ')}pool with {option('price', True)} adds it."
+            )
         elif front := self.front():
             said.append(
-                f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}. Every other"
-                " model has one that is better and no slower, or equal and faster; an open difference counts for neither."
+                f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}. No"
+                " other model is better than these and no slower, or equal and faster, as far as is decided."
             )
         return [*said, *(prices.warnings if prices else ()), *self.judgements.notes]
 

@@ -43,9 +43,13 @@ def price_alone(reference: str, options: LoadOptions) -> PriceRecord:
     Raises:
         MachineError: the process was killed.
     """
-    alone = multiprocessing.get_context("spawn")
-    end_at_interrupt = (signal.SIGINT, signal.SIG_DFL)
-    with ProcessPoolExecutor(1, alone, initializer=signal.signal, initargs=end_at_interrupt) as process:
+    with ProcessPoolExecutor(
+        1,
+        multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_DFL),  # Ctrl-C ends it in silence
+        max_tasks_per_child=1,  # nor does it outlive its task where this process is killed
+    ) as process:
         try:
             return process.submit(_price, reference, options).result()
         except BrokenProcessPool as error:

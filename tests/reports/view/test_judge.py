@@ -130,7 +130,7 @@ def test_prices_are_on_the_page_and_in_the_report(pool: Pool, tmp_path: Path) ->
         answered = judging.Judging(priced, "anna", TOKEN).verdict(None)
         write_choice(cb.choose(priced), tmp_path / "choice.html")
         for page in (answered.body.decode(), (tmp_path / "choice.html").read_text()):
-            assert ("not measured: price=True" in page) == (not prices)
+            assert ("not measured: the same pool with price=True" in page) == (not prices)
             for shown in ("one query, ms", ">12.1<", "after warming up, on &lt;H100&gt;"):
                 assert (shown in page) == bool(prices), shown
 
