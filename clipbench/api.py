@@ -149,8 +149,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         >>> run(vectors(images=x, texts=x), "retrieval").metrics["retrieval@embeddings/text_retrieval_recall@1"].value
         1.0
     """
-    if on_bad_image not in ("error", "skip"):
-        raise UsageError(f"on_bad_image is {on_bad_image!r}: expected 'error' or 'skip'")
+    skips_bad_images = _skips_bad_images(on_bad_image)
     limit = None if limit is None else _whole_number("limit", limit, 1)
     workers = None if workers is None else _whole_number("workers", workers, 0)
     seed, thumbnails = _whole_number("seed", seed, 0), _whole_number("thumbnails", thumbnails, 0)
@@ -172,7 +171,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         run=RunOptions(
             seed=seed,
             limit=limit,
-            skip_bad_images=on_bad_image == "skip",
+            skip_bad_images=skips_bad_images,
             keep_arrays=keep_arrays,
             n_thumbnails=thumbnails,
             data=loading,
@@ -349,12 +348,14 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
+    if wrong := [each for each in texts if not isinstance(each, str)]:
+        raise UsageError(f"a query is {wrong[0]!r:.60}: expected texts, or the name of a file with one in each line")
     options = PoolOptions(
         k=_whole_number("k", k, 1),
         n_random=_whole_number("n_random", n_random, 0),
         seed=_whole_number("seed", seed, 0),
-        skip_bad_images=on_bad_image == "skip",
         price=partial(price_alone, options=load) if price else None,
+        skip_bad_images=_skips_bad_images(on_bad_image),
     )
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
 
@@ -539,6 +540,12 @@ def _load_options(
         options=options or {},
         trust_remote_code=trust_remote_code,
     )
+
+
+def _skips_bad_images(on_bad_image: object) -> bool:
+    if on_bad_image not in ("error", "skip"):
+        raise UsageError(f"on_bad_image is {on_bad_image!r}: expected 'error' or 'skip'")
+    return on_bad_image == "skip"
 
 
 def _whole_number(name: str, value: SupportsIndex, least: int) -> int:

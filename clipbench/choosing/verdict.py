@@ -14,7 +14,7 @@ from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.comparison.across import pareto_front
 from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
-from clipbench.results.numbers import NONE, ascii_signs, counted, listed, percent
+from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
 from clipbench.results.provenance import priced_table
 from clipbench.results.record import PriceRecord
 from clipbench.results.table import Cell, Column, Table, as_text
@@ -101,9 +101,14 @@ class Choice:
             columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
             rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
         )
-        columns = [Column("difference", is_number=False), Column(f"{names[0]}, points"), Column("interval")]
+        columns = [Column("difference", is_number=False), Column(names[0]), Column("interval")]
         rows = [
-            [f"{each.model} − {each.other}", _points(each.value), _interval(each.low, each.high), each.verdict]
+            [
+                f"{each.model} − {each.other}",
+                change(each.value, "fraction"),
+                change_interval(each.low, each.high, "fraction"),
+                each.verdict,
+            ]
             for each in self.differences
         ]
         tables = [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
@@ -338,7 +343,7 @@ def _decided(leader: str, differences: Sequence[Difference], margin: float, basi
             sign = 1 if each.model == leader else -1
             ends = sorted((sign * each.low, sign * each.high))
             other = each.other if each.model == leader else each.model
-            text = f"{other} ({_points(sign * each.value)} points {_interval(*ends)})"
+            text = f"{other} ({change(sign * each.value, 'fraction')} {change_interval(*ends, 'fraction')})"
             (equal if each.verdict == "equal" else better).append(text)
     parts = [f"{words} {listed(others)}" for words, others in said.items() if others]
     return f"{leader} is {' and '.join(parts)}, {basis}."
@@ -388,11 +393,3 @@ def _shown(score: Score) -> Cell:
         return Cell(NONE)
     aside = "" if score.low == score.high else f"[{percent(score.low)}, {percent(score.high)}]"
     return Cell(percent(score.value), aside=aside)
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−").replace("−0.0", "0.0").replace("+0.0", "0.0")
-
-
-def _interval(low: float, high: float) -> str:
-    return f"[{_points(low)}, {_points(high)}]"

@@ -112,8 +112,10 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
     from clipbench import plugins
 
     if out is not None:
+        from clipbench.results.numbers import counted
+
         n_runs = plugins.load(plugins.REPORTS, "site")(folder, out, print_line)
-        echo(f"{n_runs} run{'s' if n_runs != 1 else ''} in {out / 'index.html'}")
+        echo(f"{counted(n_runs, 'run')} in {out / 'index.html'}")
         return
     made = plugins.load(plugins.REPORTS, "view")(folder, port)
     echo(f"{folder} is at {made.address}", "Ctrl-C ends it.")

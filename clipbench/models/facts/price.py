@@ -83,19 +83,19 @@ class PriceTag:
     def price(self, model: Model) -> PriceRecord:
         """Return the price of a model that has just been loaded; what it cannot do is absent, with the reason."""
         loaded, found, reasons = self._clock(), dict[str, Any](), dict[str, str]()
-        images = _images(max(BATCHES))
-        for name, once in (
-            (TEXT, lambda n: model.encode_texts([TEXTS[n % len(TEXTS)]])),
-            (IMAGE, lambda n: model.encode_images([images[n % len(images)]])),
+        for name, item, encode in (
+            (TEXT, lambda n: TEXTS[n % len(TEXTS)], model.encode_texts),
+            (IMAGE, _image, model.encode_images),
         ):
             try:
-                found[f"{name}_p50"], found[f"{name}_p95"] = self._one_at_a_time(once)
+                found[f"{name}_p50"], found[f"{name}_p95"] = self._one_at_a_time(item, encode)
             except FOREIGN as error:
                 reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), cause(error))
         found["memory_bytes"] = self._peak(model)
         if found["memory_bytes"] is None:
             reasons["memory_bytes"] = "this system does not tell the peak memory of a process"
         if "image_p50" in found:
+            images = [_image(n) for n in range(max(BATCHES))]  # after the peak, which they would be part of
             found["images_per_second"], found["batch_size"] = self._best_batch(model, images, 1 / found["image_p50"])
         else:
             reasons |= dict.fromkeys(("images_per_second", "batch_size"), reasons["image_p50"])
@@ -107,13 +107,13 @@ class PriceTag:
             **cast(Any, {name: _rounded(each) if isinstance(each, float) else each for name, each in found.items()}),
         )
 
-    def _one_at_a_time(self, once: Callable[[int], object]) -> tuple[float, float]:
-        """Return the median and the 95th percentile of the seconds of a call."""
+    def _one_at_a_time(self, item: Callable[[int], Any], encode: Callable[[Any], object]) -> tuple[float, float]:
+        """Return the median and the 95th percentile of the seconds in which one item is encoded."""
         for n in range(WARM_UP):
-            once(n)
+            encode([item(n)])
         seconds: list[float] = []
         while len(seconds) < LEAST or (len(seconds) < MOST and sum(seconds) < SECONDS):
-            seconds.append(self._seconds(lambda: once(len(seconds))))
+            seconds.append(self._seconds(partial(encode, [item(len(seconds))])))
         return float(np.median(seconds)), float(np.quantile(seconds, 0.95))
 
     def _best_batch(self, model: Model, images: Sequence[Image.Image], alone: float) -> tuple[float, int]:
@@ -151,11 +151,10 @@ def _encode(model: Model, images: Sequence[Image.Image]) -> object:
     return list(model.encode_batches(IMAGE, [model.inputs_of(images)]))
 
 
-def _images(n: int) -> list[Image.Image]:
-    """Return images of the size of a photograph that differ, as a cache may know equal ones."""
-    rng = generator(0, "price")
-    small = rng.integers(0, 256, (n, 12, 16, 3), np.uint8)
-    return [Image.fromarray(each).resize(SIZE) for each in small]
+def _image(n: int) -> Image.Image:
+    """Return an image of the size of a photograph, another for each number, as a cache may know equal ones."""
+    small = generator(0, "price", str(n)).integers(0, 256, (12, 16, 3), np.uint8)
+    return Image.fromarray(small).resize(SIZE)
 
 
 def _machine(model: Model) -> dict[str, str]:

@@ -144,7 +144,7 @@ def test_what_is_open_is_bounded_both_ways_and_the_bounds_contain_the_full_value
     ("models", "expected"),
     [
         ({"better": 0.0, "bad": 50.0}, "better is better than bad (+"),
-        ({"better": 0.0, "as good": 0.001}, "better is equal, within 3 points, to as good (0.0 points [0.0, 0.0])"),
+        ({"better": 0.0, "as good": 0.001}, "better is equal, within 3 points, to as good (0.00 pp [0.00, 0.00])"),
         ({"better": 0.0, "as good": 0.001, "bad": 50.0}, "better is better than bad (+"),
         ({"one": 0.5, "two": 0.5}, "Not decided after 2 queries and "),
     ],
@@ -360,6 +360,10 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
         UsageError, match="price=True loads each model again, alone: expected references, got a model in"
     ):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool", price=True)
+    with pytest.raises(UsageError, match="a query is 7: expected texts"):
+        cb.pool(models, photographs, [7], tmp_path / "pool")  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="on_bad_image is 'ignore': expected 'error' or 'skip'"):
+        cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="ignore")  # type: ignore[arg-type]
     pool = cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="skip")
     assert pool.facts.n_images == N_IMAGES and not notes
     assert not cb.choose(pool).is_decided and "no query is judged" in cb.choose(tmp_path / "pool").sentence

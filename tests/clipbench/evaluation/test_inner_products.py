@@ -129,6 +129,8 @@ def test_another_similarity_is_refused_wherever_it_is_said() -> None:
     ):
         with pytest.raises(UsageError, match="says similarity = 'l2': expected 'cosine' or 'dot'"):
             make()
+    model.similarity = np.inner  # a method, as objects of sentence-transformers have one
+    assert wrap(model, "x", batch_size=4).info.similarity == "cosine"
 
 
 def test_a_way_to_combine_prompts_must_give_one_vector(photos: pandas.DataFrame) -> None:
