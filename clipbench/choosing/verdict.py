@@ -1,7 +1,7 @@
 """The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a sentence."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.results.numbers import NONE, ascii_signs, counted, listed, percent
 from clipbench.results.provenance import priced_table
-from clipbench.results.record import PriceRecord
 from clipbench.results.table import Cell, Column, Table, as_text
 from clipbench.stats.betting import confidence_sequence, needed
 from clipbench.stats.intervals import TAIL
@@ -112,14 +111,11 @@ class Choice:
         return tables if prices is None else [*tables, prices]
 
     def _prices(self) -> Table | None:
-        if not (priced := self._priced()):
+        prices, name = self.pool.facts.prices, METRICS[0].format(k=self.pool.facts.k)
+        if not self.scores.keys() <= prices.keys():
             return None
-        name = METRICS[0].format(k=self.pool.facts.k)
-        return priced_table(priced, (f"{name} %", [_shown(self.scores[model][name]) for model, _ in priced]))
-
-    def _priced(self) -> list[tuple[str, PriceRecord]]:
-        prices = self.pool.facts.prices
-        return [(model, prices[model]) for model in self.scores] if self.scores.keys() <= prices.keys() else []
+        shown = [_shown(scores[name]) for scores in self.scores.values()]
+        return priced_table([(model, prices[model]) for model in self.scores], (f"{name} %", shown))
 
     def front(self) -> list[str]:
         """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.
@@ -127,16 +123,15 @@ class Choice:
         A model is beaten by one that is better and no slower, or equal and faster; not by one of which that is open. Empty
         where the pool has no prices, or nothing is judged.
         """
-        priced = [(model, price.text_p50) for model, price in self._priced() if price.text_p50 is not None]
-        verdicts = {(each.other, each.model): each.verdict for each in self.differences}
-        verdicts |= {(one, other): _TURNED.get(verdict, verdict) for (other, one), verdict in verdicts.items()}
-        models = [model for model, _ in priced] if verdicts else []
-        is_better, is_equal = (
-            np.array([[verdicts.get((one, other)) == verdict for other in models] for one in models], bool)
-            for verdict in ("better", "equal")
-        )
-        costs = np.array([cost for _, cost in priced], np.float64)
-        return [models[row] for row in pareto_front(costs, is_better=is_better, is_equal=is_equal)] if models else []
+        times = {model: price.text_p50 for model, price in self.pool.facts.prices.items() if self.differences}
+        priced = [(model, time) for model, time in times.items() if time is not None and model in self.scores]
+        verdicts = {(each.model, each.other): each.verdict for each in self.differences}
+        verdicts |= {(other, model): _TURNED.get(verdict, verdict) for (model, other), verdict in verdicts.items()}
+
+        def has(verdict: str) -> Callable[[int, int], bool]:
+            return lambda one, other: verdicts.get((priced[one][0], priced[other][0])) == verdict
+
+        return [priced[place][0] for place in pareto_front([time for _, time in priced], has("better"), has("equal"))]
 
     def facts(self) -> list[str]:
         """Return what has to be known beside the tables, a sentence each."""
@@ -178,7 +173,8 @@ class Choice:
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""
-        tables = [as_text(table, indent="", width=width) for table in self.tables() if table.rows]
+        titled = [replace(table, title=f"{table.title}:" if table.title else "") for table in self.tables()]
+        tables = [as_text(table, indent="", width=width) for table in titled if table.rows]
         apart = [
             f"  {self.pool.queries[each.query]}: {self.pool.name(each.image)}"
             f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"

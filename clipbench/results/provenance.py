@@ -176,7 +176,7 @@ def priced_table(priced: Sequence[tuple[str, PriceRecord]], quality: tuple[str, 
     reasons = dict.fromkeys(price.reasons[key] for _, price in priced for key, *_ in columns if key in price.reasons)
     return Table(
         title="Price of one query",
-        facts="in milliseconds of one text and one image alone, after warming up"
+        facts="Milliseconds of one text and one image alone, after warming up"
         + (f", on {machines[0]}" if not notes else "; of a machine as well as of a model"),
         columns=[Column("model", is_number=False), *map(Column, [*beside, *(header for _, header, _ in columns)])],
         rows=rows,
