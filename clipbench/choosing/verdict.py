@@ -1,6 +1,6 @@
 """The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a sentence."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
@@ -25,7 +25,8 @@ METRICS = ("nDCG@{k}", "precision@{k}", "success@{k}")
 """Names of the metrics, the one that decides first."""
 MOST_DISAGREEMENTS = 20
 
-_TURNED = {"better": "worse", "worse": "better"}
+_AHEAD = {"better": (1, -1), "equal": (0, 0), "worse": (-1, 1), "open": (-1, -1)}
+"""Whether a model is surely ahead of the other, and the other of it: 1, or 0 where they are equal."""
 
 Values = Float64[np.ndarray, "n_models n_queries"]
 
@@ -115,23 +116,20 @@ class Choice:
         if not self.scores.keys() <= prices.keys():
             return None
         shown = [_shown(scores[name]) for scores in self.scores.values()]
-        return priced_table([(model, prices[model]) for model in self.scores], (f"{name} %", shown))
+        return priced_table([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
 
     def front(self) -> list[str]:
         """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.
 
-        A model is beaten by one that is better and no slower, or equal and faster; not by one of which that is open. Empty
-        where the pool has no prices, or nothing is judged.
+        An open difference beats no model. Empty where the pool has no prices, or nothing is judged.
         """
-        times = {model: price.text_p50 for model, price in self.pool.facts.prices.items() if self.differences}
-        priced = [(model, time) for model, time in times.items() if time is not None and model in self.scores]
-        verdicts = {(each.model, each.other): each.verdict for each in self.differences}
-        verdicts |= {(other, model): _TURNED.get(verdict, verdict) for (model, other), verdict in verdicts.items()}
-
-        def has(verdict: str) -> Callable[[int, int], bool]:
-            return lambda one, other: verdicts.get((priced[one][0], priced[other][0])) == verdict
-
-        return [priced[place][0] for place in pareto_front([time for _, time in priced], has("better"), has("equal"))]
+        prices = self.pool.facts.prices if self.differences else {}
+        times = {model: time for model, price in prices.items() if (time := price.text_p50) is not None}
+        ahead = {(each.model, each.other): _AHEAD[each.verdict][0] for each in self.differences}
+        ahead |= {(each.other, each.model): _AHEAD[each.verdict][1] for each in self.differences}
+        models = [model for model in times if model in self.scores]
+        front = pareto_front([times[model] for model in models], lambda a, b: ahead.get((models[a], models[b]), -1))
+        return [models[place] for place in front]
 
     def facts(self) -> list[str]:
         """Return what has to be known beside the tables, a sentence each."""

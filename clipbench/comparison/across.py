@@ -256,25 +256,19 @@ def _given_parameters(
     return None if math.isnan(found.value) else found
 
 
-def pareto_front(
-    costs: Sequence[float], is_better: Callable[[int, int], bool], is_equal: Callable[[int, int], bool]
-) -> list[int]:
-    """Return the places of those that no other beats, by costing no more and being better, or less and being equal.
-
-    The cheapest comes first.
+def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> list[int]:
+    """Return the places of those that no other beats by being better and no dearer, or equal and cheaper; the cheapest first.
 
     Args:
-        is_better: of two places, whether the first has a better quality.
+        ahead: 1 where the first of two places is better, 0 where they are equal, else -1.
     """
-    places = range(len(costs))
-    beaten = {
-        row
-        for row in places
-        for other in places
-        if (is_better(other, row) and costs[other] <= costs[row])
-        or (is_equal(other, row) and costs[other] < costs[row])
-    }
-    return [row for row in sorted(places, key=lambda row: costs[row]) if row not in beaten]
+    places = sorted(range(len(costs)), key=lambda place: costs[place])
+
+    return [
+        place
+        for place in places
+        if not any(costs[at] <= costs[place] and ahead(at, place) >= (costs[at] == costs[place]) for at in places)
+    ]
 
 
 def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
@@ -289,7 +283,7 @@ def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
     cheaper = MODEL_QUANTITIES[names[0] if prices[0] else names[1]].cheaper
     costs = [getattr(each, price).value * (1 if cheaper == "less" else -1) for each in places]
     scores = [getattr(each, quality).value * (1 if is_better == {True} else -1) for each in places]
-    front = pareto_front(costs, lambda a, b: scores[a] > scores[b], lambda a, b: scores[a] == scores[b])
+    front = pareto_front(costs, lambda one, other: int(np.sign(scores[one] - scores[other])))
     return [places[row].label for row in front]
 
 
