@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -16,7 +16,6 @@ from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
 from clipbench.results.provenance import priced_table
-from clipbench.results.record import PriceRecord
 from clipbench.results.table import Cell, Column, Table, as_text
 from clipbench.stats.betting import confidence_sequence, needed
 from clipbench.stats.intervals import TAIL
@@ -27,7 +26,8 @@ METRICS = ("nDCG@{k}", "precision@{k}", "success@{k}")
 """Names of the metrics, the one that decides first."""
 MOST_DISAGREEMENTS = 20
 
-_TURNED = {"better": "worse", "worse": "better"}
+_AHEAD = {"better": (1, -1), "equal": (0, 0), "worse": (-1, 1), "open": (-1, -1)}
+"""Whether a model is surely ahead of the other, and the other of it: 1, or 0 where they are equal."""
 
 Values = Float64[np.ndarray, "n_models n_queries"]
 
@@ -116,31 +116,24 @@ class Choice:
         return tables if prices is None else [*tables, prices]
 
     def _prices(self) -> Table | None:
-        if not (priced := self._priced()):
+        prices, name = self.pool.facts.prices, METRICS[0].format(k=self.pool.facts.k)
+        if not self.scores.keys() <= prices.keys():
             return None
-        name = METRICS[0].format(k=self.pool.facts.k)
-        return priced_table(priced, (f"{name} %", [_shown(self.scores[model][name]) for model, _ in priced]))
-
-    def _priced(self) -> list[tuple[str, PriceRecord]]:
-        prices = self.pool.facts.prices
-        return [(model, prices[model]) for model in self.scores] if self.scores.keys() <= prices.keys() else []
+        shown = [_shown(scores[name]) for scores in self.scores.values()]
+        return priced_table([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
 
     def front(self) -> list[str]:
         """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.
 
-        A model is beaten by one that is better and no slower, or equal and faster; not by one of which that is open. Empty
-        where the pool has no prices, or nothing is judged.
+        An open difference beats no model. Empty where the pool has no prices, or nothing is judged.
         """
-        priced = [(model, price.text_p50) for model, price in self._priced() if price.text_p50 is not None]
-        verdicts = {(each.other, each.model): each.verdict for each in self.differences}
-        verdicts |= {(one, other): _TURNED.get(verdict, verdict) for (other, one), verdict in verdicts.items()}
-        models = [model for model, _ in priced] if verdicts else []
-        is_better, is_equal = (
-            np.array([[verdicts.get((one, other)) == verdict for other in models] for one in models], bool)
-            for verdict in ("better", "equal")
-        )
-        costs = np.array([cost for _, cost in priced], np.float64)
-        return [models[row] for row in pareto_front(costs, is_better=is_better, is_equal=is_equal)] if models else []
+        prices = self.pool.facts.prices if self.differences else {}
+        times = {model: time for model, price in prices.items() if (time := price.text_p50) is not None}
+        ahead = {(each.model, each.other): _AHEAD[each.verdict][0] for each in self.differences}
+        ahead |= {(each.other, each.model): _AHEAD[each.verdict][1] for each in self.differences}
+        models = [model for model in times if model in self.scores]
+        front = pareto_front([times[model] for model in models], lambda a, b: ahead.get((models[a], models[b]), -1))
+        return [models[place] for place in front]
 
     def facts(self) -> list[str]:
         """Return what has to be known beside the tables, a sentence each."""
@@ -182,7 +175,8 @@ class Choice:
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""
-        tables = [as_text(table, indent="", width=width) for table in self.tables() if table.rows]
+        titled = [replace(table, title=f"{table.title}:" if table.title else "") for table in self.tables()]
+        tables = [as_text(table, indent="", width=width) for table in titled if table.rows]
         apart = [
             f"  {self.pool.queries[each.query]}: {self.pool.name(each.image)}"
             f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"

@@ -1,13 +1,12 @@
 """One quantity against another over many models: does the modality gap predict retrieval, say, beyond the size of the model?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.results.frames import as_frame
@@ -257,18 +256,19 @@ def _given_parameters(
     return None if math.isnan(found.value) else found
 
 
-def pareto_front(
-    costs: Float64[np.ndarray, " n"], *, is_better: Bool[np.ndarray, "n n"], is_equal: Bool[np.ndarray, "n n"]
-) -> list[int]:
-    """Return the places of those that no other beats, the cheapest first.
-
-    One is beaten where another costs no more and is better, or costs less and is equal.
+def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> list[int]:
+    """Return the places of those that no other beats by being better and no dearer, or equal and cheaper; the cheapest first.
 
     Args:
-        is_better: in the row of each, which others have a better quality.
+        ahead: 1 where the first of two places is better, 0 where they are equal, else -1.
     """
-    is_beaten = (is_better & (costs <= costs[:, None])) | (is_equal & (costs < costs[:, None]))
-    return [int(row) for row in np.argsort(costs, kind="stable") if not is_beaten[row].any()]
+    places = sorted(range(len(costs)), key=lambda place: costs[place])
+
+    return [
+        place
+        for place in places
+        if not any(costs[at] <= costs[place] and ahead(at, place) >= (costs[at] == costs[place]) for at in places)
+    ]
 
 
 def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
@@ -281,9 +281,9 @@ def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
     if len(is_better) > 1 or is_better == {None}:
         return None
     cheaper = MODEL_QUANTITIES[names[0] if prices[0] else names[1]].cheaper
-    costs = np.array([getattr(each, price).value for each in places]) * (1 if cheaper == "less" else -1)
-    scores = np.array([getattr(each, quality).value for each in places]) * (1 if is_better == {True} else -1)
-    front = pareto_front(costs, is_better=scores > scores[:, None], is_equal=scores == scores[:, None])
+    costs = [getattr(each, price).value * (1 if cheaper == "less" else -1) for each in places]
+    scores = [getattr(each, quality).value * (1 if is_better == {True} else -1) for each in places]
+    front = pareto_front(costs, lambda one, other: int(np.sign(scores[one] - scores[other])))
     return [places[row].label for row in front]
 
 

@@ -154,15 +154,16 @@ def price_table(results: Sequence[Result], labels: Sequence[str]) -> Table | Non
     return priced_table(priced) if priced else None
 
 
-def priced_table(priced: Sequence[tuple[str, PriceRecord]], quality: tuple[str, Sequence[Cell]] | None = None) -> Table:
+def priced_table(
+    priced: Sequence[tuple[str, PriceRecord]], beside: Mapping[str, Sequence[Cell]] | None = None
+) -> Table:
     """Return a row a model with the price of one query.
 
     Args:
         priced: the models by their labels; one or more.
-        quality: the name of a metric and its value for each; the main prices alone then stand beside it.
+        beside: values of each, by the names of metrics; the main prices alone then stand beside them.
     """
-    columns = _PRICES if quality is None else _MAIN_PRICES
-    beside = {} if quality is None else {quality[0]: quality[1]}
+    columns, beside = (_MAIN_PRICES, beside) if beside else (_PRICES, {})
     machines = list(dict.fromkeys(_machine(price.machine) for _, price in priced))
     notes = machines if len(machines) > 1 else []
     rows: list[list[Cell | str] | str] = [
@@ -176,7 +177,7 @@ def priced_table(priced: Sequence[tuple[str, PriceRecord]], quality: tuple[str, 
     reasons = dict.fromkeys(price.reasons[key] for _, price in priced for key, *_ in columns if key in price.reasons)
     return Table(
         title="Price of one query",
-        facts="in milliseconds of one text and one image alone, after warming up"
+        facts="Milliseconds of one text and one image alone, after warming up"
         + (f", on {machines[0]}" if not notes else "; of a machine as well as of a model"),
         columns=[Column("model", is_number=False), *map(Column, [*beside, *(header for _, header, _ in columns)])],
         rows=rows,

@@ -1,6 +1,5 @@
 """The price of one query: time to load a model and to encode one item, its best speed, and its memory. ``clipbench run --price``."""
 
-import multiprocessing
 import platform
 import signal
 import sys
@@ -45,18 +44,15 @@ def price_alone(reference: str, options: LoadOptions) -> PriceRecord:
     """
     with ProcessPoolExecutor(
         1,
-        multiprocessing.get_context("spawn"),
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_DFL),  # Ctrl-C ends it in silence
-        max_tasks_per_child=1,  # nor does it outlive its task where this process is killed
+        max_tasks_per_child=1,  # spawned, and gone after its task where this process was killed
     ) as process:
         try:
             return process.submit(_price, reference, options).result()
         except BrokenProcessPool as error:
-            raise MachineError(
-                f"the process that measures the price of {reference} was ended: it needs memory for the model, and a script"
-                " that calls this needs if __name__ == '__main__'"
-            ) from error
+            needs = "it needs memory for the model, and a script that calls this needs if __name__ == '__main__'"
+            raise MachineError(f"the process that measures the price of {reference} was ended: {needs}") from error
 
 
 def _price(reference: str, options: LoadOptions) -> PriceRecord:
