@@ -9,6 +9,7 @@ import os
 import struct
 import tarfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
@@ -88,8 +89,8 @@ def check_zip(archive: ZipFile, file: IO[bytes]) -> None:
     refuse_unpacked(sum(member.file_size for member in archive.infolist()), os.fstat(file.fileno()).st_size)
 
 
-def check_parquet(path: Path) -> None:
-    """Raise ValueError where a parquet file would unpack to too much.
+def check_parquet(path: Path, names: Collection[str] | None = None) -> None:
+    """Raise ValueError where a parquet file, or the columns of it that are read, would unpack to too much.
 
     A column of a million times the same text takes some bytes in the file. Its size is found by the lengths of its distinct
     texts, none of which is repeated; that of numbers is told by how many there are.
@@ -98,12 +99,13 @@ def check_parquet(path: Path) -> None:
 
     size = path.stat().st_size
     with ParquetFile(path) as file:
-        columns = [file.schema.column(place) for place in range(len(file.schema))]
+        columns = {place: file.schema.column(place) for place in range(len(file.schema))}
+        columns = {at: each for at, each in columns.items() if names is None or each.path.partition(".")[0] in names}
         groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
-        parts = [(column, group.column(place)) for group in groups for place, column in enumerate(columns)]
+        parts = [(each, group.column(place)) for group in groups for place, each in columns.items()]
     unpacked = sum((each.length or NUMBER_BYTES.get(each.physical_type, 8)) * part.num_values for each, part in parts)
     refuse_unpacked(max(unpacked, sum(part.total_uncompressed_size for _, part in parts)), size)
-    if texts := [each.path for each in columns if each.physical_type == "BYTE_ARRAY"]:
+    if texts := [each.path for each in columns.values() if each.physical_type == "BYTE_ARRAY"]:
         with ParquetFile(path, read_dictionary=texts) as file:
             for batch in file.iter_batches(batch_size=TEXTS_AT_ONCE, columns=texts):
                 unpacked += sum(_unpacked(column) for column in batch.columns)
