@@ -36,6 +36,8 @@ def with_distractors(dataset: Dataset, options: Mapping[str, str]) -> Dataset:
     root = user_path(options[OPTION])
     if not is_there(root):
         raise UsageError(f"{given}: no such file or folder{why_not_there(root)}: expected a folder of images or shards")
+    if not is_folder(root) and root.suffix != SHARD:
+        raise UsageError(f"{given}: got a file that is no {SHARD} shard: expected a folder of images or shards")
     folder = root if is_folder(root) else root.parent
     images: dict[str, ImageRef] = {}
     shards = [root]
