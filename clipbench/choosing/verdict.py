@@ -299,7 +299,7 @@ def _decided(leader: str, differences: Sequence[Difference], margin: float, basi
             sign = 1 if each.model == leader else -1
             ends = sorted((sign * each.low, sign * each.high))
             other = each.other if each.model == leader else each.model
-            text = f"{other} ({change(sign * each.value, 'fraction')} {change_interval(*ends, 'fraction')})"
+            text = f"{other} ({change(sign * each.value, 'fraction')} {change_interval(ends[0], ends[1], 'fraction')})"
             (equal if each.verdict == "equal" else better).append(text)
     parts = [f"{words} {listed(others)}" for words, others in said.items() if others]
     return f"{leader} is {' and '.join(parts)}, {basis}."
