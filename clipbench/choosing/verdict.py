@@ -37,7 +37,7 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What a model has more than another, of the metric that decides."""
+    """The difference of two models in the metric that decides."""
 
     model: str
     other: str
@@ -64,7 +64,7 @@ class Unseen:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the judgements of a pool say of its models."""
+    """The verdict on the models of a pool, with all that it follows from."""
 
     judgements: Judgements
     sentence: str
@@ -205,7 +205,7 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
 
 
 class _Terms(NamedTuple):
-    """How differences are judged."""
+    """The terms on which differences are judged."""
 
     sizes: Mapping[int, int] | None
     """Queries of each batch of the list; None for future queries."""

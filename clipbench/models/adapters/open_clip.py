@@ -468,7 +468,7 @@ def _without_weights(recipe: Recipe, device: str = "cpu") -> Any:
             load_weights=False,
             pretrained_text=False,
             force_preprocess_cfg=dict(recipe.preprocess),
-            **recipe.forced | ({} if recipe.context is None else {"force_context_length": recipe.context}),
+            **{**recipe.forced, **({} if recipe.context is None else {"force_context_length": recipe.context})},
         )
 
 

@@ -202,15 +202,16 @@ OF_SHARDS = {
 """Classes and functions that the list of tensors of torch.distributed.checkpoint is made of; none of them opens or runs anything."""
 
 
-class _ShardsUnpickler(pickle._Unpickler):  # type: ignore[misc]  # the one in C cannot be asked about attributes
+class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about attributes
     """Unpickles the list of tensors, which torch itself would unpickle with whatever code it names."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def load_build(self) -> None:
-        if not is_dataclass(self.stack[-2]) or isinstance(self.stack[-2], type):  # it would hold for the whole process
+        changed = self.stack[-2]  # type: ignore[attr-defined]
+        if not is_dataclass(changed) or isinstance(changed, type):  # it would hold for the whole process
             raise pickle.UnpicklingError("attributes of what the list does not own")
-        super().load_build()
+        super().load_build()  # type: ignore[misc]
 
     dispatch[pickle.BUILD[0]] = load_build
 
