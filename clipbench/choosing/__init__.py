@@ -1,1 +1,1 @@
-"""Which of several models finds the photographs of one's own: a pool of candidates, their judgements, and the verdict."""
+"""The choice of a model for one's own photographs: a pool of candidates, their judgements, and the verdict."""

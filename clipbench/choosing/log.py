@@ -43,7 +43,7 @@ class Disagreement(NamedTuple):
 
 
 class Judgements:
-    """What holds after all lines of a log.
+    """The judgements that hold after all lines of a log.
 
     Args:
         lines: those that hold, in the order in which they were written.

@@ -12,7 +12,7 @@ from clipbench.choosing.pool import CANDIDATES, CORPUS, FACTS, LOG, QRELS, QUERI
 from clipbench.data import Dataset, FileImage
 from clipbench.data.images import content_digest
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.data.readers.image_folder import images_below
+from clipbench.data.readers.image_folder import scan
 from clipbench.errors import DataError, UsageError, option
 from clipbench.files import alone_in, write_atomic
 from clipbench.metrics.similarity import score_blocks
@@ -26,7 +26,7 @@ from clipbench.untrusted.reading import entries, is_file, is_folder, read_text, 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolOptions:
-    """How a pool is made."""
+    """The options of a pool."""
 
     k: int = 10
     """Photographs that each model brings to a query."""
@@ -153,7 +153,7 @@ def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
 def _photographs(folder: Path) -> Dataset:
     if not is_folder(folder):
         raise DataError(f"there is no folder {folder}: expected one with photographs")
-    if not (files := images_below(folder)):
+    if not (files := scan(folder).images):
         raise DataError(f"{folder} has no images: expected photographs, at any depth")
     names = [file.relative_to(folder).as_posix() for file in files]
     return Dataset(id=str(folder), images=[FileImage(file.absolute()) for file in files], image_ids=names)

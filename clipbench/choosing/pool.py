@@ -84,7 +84,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """What was brought for a query."""
+    """The photographs that were brought for a query."""
 
     query: str
     models: Mapping[str, list[str]]

@@ -42,7 +42,7 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What a model has more than another, of the metric that decides."""
+    """The difference of two models in the metric that decides."""
 
     model: str
     other: str
@@ -69,7 +69,7 @@ class Unseen:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the judgements of a pool say of its models."""
+    """The verdict on the models of a pool, with all that it follows from."""
 
     judgements: Judgements
     sentence: str
@@ -243,7 +243,7 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
 
 
 class _Terms(NamedTuple):
-    """How differences are judged."""
+    """The terms on which differences are judged."""
 
     sizes: Mapping[int, int] | None
     """Queries of each batch of the list; None for future queries."""
@@ -337,7 +337,7 @@ def _decided(leader: str, differences: Sequence[Difference], margin: float, basi
             sign = 1 if each.model == leader else -1
             ends = sorted((sign * each.low, sign * each.high))
             other = each.other if each.model == leader else each.model
-            text = f"{other} ({change(sign * each.value, 'fraction')} {change_interval(*ends, 'fraction')})"
+            text = f"{other} ({change(sign * each.value, 'fraction')} {change_interval(ends[0], ends[1], 'fraction')})"
             (equal if each.verdict == "equal" else better).append(text)
     parts = [f"{words} {listed(others)}" for words, others in said.items() if others]
     return f"{leader} is {' and '.join(parts)}, {basis}."

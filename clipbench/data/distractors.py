@@ -1,11 +1,11 @@
 """Distractors: unlabelled images that captions search beside the data's own, ``--data-option distractors=FOLDER|SHARDS``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import FileImage, ImageRef
 from clipbench.data.readers.image_folder import scan
 from clipbench.data.readers.webdataset import samples_in
@@ -16,26 +16,21 @@ OPTION = "distractors"
 SHARD = ".tar"
 
 
-def without_option(options: DataOptions) -> DataOptions:
-    """Return the options with which the data themselves are loaded."""
-    return replace(options, options={key: value for key, value in options.options.items() if key != OPTION})
-
-
-def with_distractors(dataset: Dataset, options: Mapping[str, str]) -> Dataset:
-    """Return captioned data with the images of the folder, or of the shards, that an option names; without it, as they are.
+def with_distractors(dataset: Dataset, place: str) -> Dataset:
+    """Return captioned data with the images of a folder or of shards.
 
     Raises:
         UsageError: the data have no captions, or there are no images there.
         DataError: a link or a shard is broken.
     """
-    if OPTION not in options:
-        return dataset
-    given = data_option(**{OPTION: options[OPTION]})
+    given = data_option(**{OPTION: place})
     if dataset.captions is None or dataset.judgements is not None:
         raise UsageError(f"{given}: data set {dataset.id} has no captions that search images: drop the option")
-    root = user_path(options[OPTION])
+    root = user_path(place)
     if not is_there(root):
         raise UsageError(f"{given}: no such file or folder{why_not_there(root)}: expected a folder of images or shards")
+    if not is_folder(root) and root.suffix != SHARD:
+        raise UsageError(f"{given}: got a file that is no {SHARD} shard: expected a folder of images or shards")
     folder = root if is_folder(root) else root.parent
     images: dict[str, ImageRef] = {}
     shards = [root]

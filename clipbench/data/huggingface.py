@@ -305,9 +305,9 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
 
 def _judged_in(folder: Path, config: str | None, options: DataOptions, id: str) -> Dataset | None:
     """Return the judged data of a folder, or None where its card names none."""
-    if not is_file(folder / CARD):
-        return None
-    names = judged_configs.names_in(folder)
+    if not judged_configs.parts_of(judged_configs.configs_of(folder), config):
+        return None  # before its files are listed, which may be many
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if is_file(path)]
     located = judged_configs.locate(folder, names, config, options.options.get("split"), id)
     return None if located is None else judged_configs.load(folder, located, options, id)
 

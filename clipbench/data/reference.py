@@ -82,8 +82,9 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
         Unavailable: known data that are not on this machine; the message says how to get them.
     """
     if distractors.OPTION in options.options:
-        dataset = load_data(reference, distractors.without_option(options))
-        return distractors.with_distractors(dataset, options.options)
+        others = {key: value for key, value in options.options.items() if key != distractors.OPTION}
+        dataset = load_data(reference, replace(options, options=others))
+        return distractors.with_distractors(dataset, options.options[distractors.OPTION])
     if training_split.is_named(options):
         return training_split.load(partial(_load, reference), options)
     if reference.lower() == GENERATED or options.form != attacks.FORM:

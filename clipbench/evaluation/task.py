@@ -16,7 +16,7 @@ from clipbench.stats.measures import Definition, Fixed, Measure, Within
 OF_UNIT_VECTORS = (
     "is defined for vectors of length 1 alone, and this model ranks by the inner product (similarity = 'dot')"
 )
-INNER_PRODUCTS = "the model ranks by the inner product: what samples and figures call a cosine is one"
+INNER_PRODUCTS = "the model ranks by the inner product: the cosines in samples and figures are inner products"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def suits(task: type[Task], embedder: Embedder) -> bool:
 
 
 def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-    """Return what a task answers, of a model that ranks by the inner product without what is in cosines or distances.
+    """Return a task's answer; for a model that ranks by the inner product, measures in cosines or distances are undefined.
 
     Raises:
         Unavailable: the task is not defined for such a model.

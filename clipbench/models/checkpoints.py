@@ -44,7 +44,7 @@ MOST_WILD_PARTS = 3
 """Parts of a pattern that may hold a ``*`` or ``?``: each lists every folder that the parts before it match."""
 
 LATEST = "epoch_latest"
-"""What open_clip's --save-most-recent rewrites each epoch: it belongs to no one step, so it is left out."""
+"""The checkpoint that open_clip's --save-most-recent rewrites each epoch: it belongs to no one step, so it is left out."""
 
 Signature = tuple[tuple[str, int, int], ...]
 

@@ -210,7 +210,7 @@ _MAIN_PRICES = (
 
 
 def _machine(machine: Mapping[str, str]) -> str:
-    """Return the machine of a price in words; a CUDA device stands for its CPU."""
+    """Return the machine of a price in words: its CUDA device, or else its CPU with the threads."""
     device = machine.get("device", "cpu")
     threads = machine.get("threads", "")
     place = (

@@ -318,7 +318,7 @@ class PriceRecord:
     memory_bytes: int | None = None
     """The most memory that loading the model and encoding one item at a time took: of tensors on a CUDA device, else of the process."""
     vector_bytes: int
-    """Of one vector in float32."""
+    """The size of one vector in float32."""
     machine: Mapping[str, str] = field(default_factory=dict)
     """``cpu``, ``threads``, ``device`` and ``precision``."""
     reasons: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How far judges agree: Krippendorff's alpha of grades."""
+"""The agreement of judges: Krippendorff's alpha of grades."""
 
 from collections.abc import Sequence
 

@@ -90,7 +90,7 @@ def check_zip(archive: ZipFile, file: IO[bytes]) -> None:
 
 
 def check_parquet(path: Path, names: Collection[str] | None = None) -> None:
-    """Raise ValueError where a parquet file, or the columns of it that are named, would unpack to too much.
+    """Raise ValueError where a parquet file, or the columns of it that are read, would unpack to too much.
 
     A column of a million times the same text takes some bytes in the file. Its size is found by the lengths of its distinct
     texts, none of which is repeated; that of numbers is told by how many there are.
@@ -100,10 +100,9 @@ def check_parquet(path: Path, names: Collection[str] | None = None) -> None:
     size = path.stat().st_size
     with ParquetFile(path) as file:
         columns = {place: file.schema.column(place) for place in range(len(file.schema))}
-        if names is not None:
-            columns = {place: each for place, each in columns.items() if each.path.partition(".")[0] in names}
+        columns = {at: each for at, each in columns.items() if names is None or each.path.partition(".")[0] in names}
         groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
-        parts = [(column, group.column(place)) for group in groups for place, column in columns.items()]
+        parts = [(each, group.column(place)) for group in groups for place, each in columns.items()]
     unpacked = sum((each.length or NUMBER_BYTES.get(each.physical_type, 8)) * part.num_values for each, part in parts)
     refuse_unpacked(max(unpacked, sum(part.total_uncompressed_size for _, part in parts)), size)
     if texts := [each.path for each in columns.values() if each.physical_type == "BYTE_ARRAY"]:

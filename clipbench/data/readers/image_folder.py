@@ -83,11 +83,6 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     return check(dataset, allow_partial=options.allow_partial)
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Return the images in a folder, at any depth, by name; hidden ones and broken links are left out."""
-    return list(scan(folder).images)
-
-
 class _ClassFolder(NamedTuple):
     path: Path
     images: Sequence[Path]
@@ -132,6 +127,7 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def scan(folder: Path) -> _ClassFolder:
+    """Return the images in a folder, at any depth, by name, and its broken links; hidden files are left out."""
     files = sorted((folder / entry.name, entry.is_symlink()) for folder, entry in _files(folder))
     broken = {path for path, is_link in files if is_link and not path.exists()}
     whole = [path for path, _ in files if path not in broken]

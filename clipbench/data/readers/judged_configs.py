@@ -22,7 +22,7 @@ from clipbench.data.readers.judged import Item, Judgement
 from clipbench.data.readers.table import ColumnTable
 from clipbench.errors import FOREIGN, BadImage, ClipbenchError, DataError, Unavailable, UnknownSplit, UsageError, cause
 from clipbench.untrusted.limits import check_parquet
-from clipbench.untrusted.reading import is_file, is_int64, shown
+from clipbench.untrusted.reading import is_int64, shown
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -147,11 +147,6 @@ def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: 
             " data again, which keeps what is there"
         )
     return sorted(found)
-
-
-def names_in(folder: Path) -> list[str]:
-    """Return all files of a folder, relative to it."""
-    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if is_file(path)]
 
 
 def load(folder: Path, located: Located, options: DataOptions, id: str) -> Dataset:

@@ -49,13 +49,16 @@ class Variant(Model):
     info: ModelInfo
     images: Images
     texts: Texts
-    others: Callable[[str, Any, Role], Vectors]
-    """Encodes all that is neither, as the model does."""
+    model: Model
+    """The model itself, which encodes all that is neither, and combines prompts."""
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         if modality in (IMAGE, TEXT):
             return self.images(inputs, role) if modality == IMAGE else self.texts(inputs, role)
-        return self.others(modality, inputs, role)
+        return self.model.encode(modality, inputs, role)
+
+    def combine(self, vectors: Vectors) -> Float32[np.ndarray, " dim"] | None:
+        return self.model.combine(vectors)
 
 
 def images_as(model: Model, images: Sequence[Image.Image], role: Role) -> Vectors:
@@ -178,7 +181,7 @@ def _variant(
         info=replace(model.info, fingerprint=digest(model.info.fingerprint, switch, setting)),
         images=images or partial(images_as, model),
         texts=texts or partial(texts_as, model),
-        others=model.encode,
+        model=model,
     )
 
 

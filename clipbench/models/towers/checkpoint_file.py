@@ -7,9 +7,9 @@ import pickle
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -202,8 +202,18 @@ OF_SHARDS = {
 """Classes and functions that the list of tensors of torch.distributed.checkpoint is made of; none of them opens or runs anything."""
 
 
-class _ShardsUnpickler(pickle.Unpickler):
+class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about attributes
     """Unpickles the list of tensors, which torch itself would unpickle with whatever code it names."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    def load_build(self) -> None:
+        changed = self.stack[-2]  # type: ignore[attr-defined]
+        if not is_dataclass(changed) or isinstance(changed, type):  # it would hold for the whole process
+            raise pickle.UnpicklingError("attributes of what the list does not own")
+        super().load_build()  # type: ignore[misc]
+
+    dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
         known = OF_SHARDS.get((module, name))

@@ -14,6 +14,7 @@ from clipbench import Dataset, FileImage, UsageError, load_data
 from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
 from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, _question
 from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.facts.variants import variants
 from clipbench.models.options import LoadOptions
 from clipbench.results.record import Metric
 from tests.clipbench.checks.conftest import Bind
@@ -66,6 +67,15 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         class_names=COLOURS,
         templates=("a photo of a {c}",),
     )
+
+
+def test_a_flipped_switch_leaves_the_way_to_combine_prompts_as_it_is(toy_clip: Any) -> None:
+    class Last(type(toy_clip())):  # type: ignore[misc]
+        def combine(self, vectors: np.ndarray) -> np.ndarray:
+            return vectors[-1]
+
+    flipped, vectors = [*variants(Last(**vars(toy_clip())))], np.eye(3, dtype=np.float32)
+    assert flipped and all(each.combine(vectors) is not None for each in flipped)
 
 
 PLANTED = ("case", "padding", "activation")

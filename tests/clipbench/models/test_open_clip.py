@@ -325,6 +325,10 @@ def change_shards(run: Path, **changed: object) -> None:
     path.write_bytes(pickle.dumps(listed))
 
 
+def write_shards(run: Path, content: bytes) -> None:
+    (run / "checkpoints/epoch_6/.metadata").write_bytes(content)
+
+
 def change_ema(run: Path) -> None:
     path = run / "checkpoints/epoch_5.pt"
     checkpoint = torch.load(path)
@@ -354,6 +358,12 @@ SHARDED_PATH = Path("checkpoints") / SHARDED
         (None, SHARDED, {"options": {"weights": "ema"}}, "epoch_6 has no EMA weights"),
         (None, FILE, {"options": {"context": "40"}}, "checkpoint with 20 text positions"),
         (lambda run: change_shards(run, planner_data=Program()), SHARDED, {}, "names sys.exit, .* run code"),
+        (
+            lambda run: write_shards(run, b"cpathlib\nPosixPath\n(N}Vname\nV../x\nstb."),
+            SHARDED,
+            {},
+            r"damaged \(Unpickl",
+        ),
         (lambda run: change_shards(run, storage_data={}), SHARDED, {}, r"cannot be read \(KeyError"),
         (lambda run: change_shards(run, storage_data=None), SHARDED, {}, "is no list of tensors"),
         (lambda run: change_shards(run, state_dict_metadata={}), SHARDED, {}, "no tensor under 'model.'"),
