@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import transformers
 from jaxtyping import Int64
-from safetensors.torch import load_file
 
 from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, TEXT
@@ -19,6 +18,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.towers.checkpoint_file import read_weights
 from clipbench.models.towers.text_tower import check_vocabulary, token_counts, tokenizer_identity
 from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, placement, weights_digest
 from clipbench.untrusted.reading import read_json, shown
@@ -173,7 +173,7 @@ def _add(module: Any, folder: Path, task: str, reference: str) -> None:
     scale = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
     pattern = re.compile(ADDED.format(parts=PARTS, task=re.escape(task)))
     added: dict[str, dict[str, torch.Tensor]] = {}
-    for name, value in load_file(folder / "adapter_model.safetensors").items():
+    for name, value in read_weights(folder / "adapter_model.safetensors").items():
         if match := pattern.fullmatch(name):
             added.setdefault(match[1], {})[match[3]] = value.float()
     wanted = {
