@@ -1,11 +1,13 @@
 """The formats of a comparison: each says what failed, hides nothing, and lets no text out of its place."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
 from clipbench.comparison.formats import github, junit, markdown, terminal
 from clipbench.comparison.formats._markdown import MAX_LENGTH
+from clipbench.comparison.formats.tables import difference_table
 from clipbench.comparison.gate import Judged, Outcome, Status, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.records import (
@@ -69,6 +71,14 @@ def judged(difference: MakeDifference) -> Judged:
 
 def empty(**parts: object) -> Judged:
     return Judged(comparison=Comparison(base="old", candidate="new", differences=[]), **parts)  # type: ignore[arg-type]
+
+
+def test_what_can_be_detected_has_no_sign(difference: MakeDifference) -> None:
+    found = replace(difference("zero-shot@birds/acc1", 0.6, 0.5, 0.001), detectable=0.04)
+    assert "4.00 pp" in [
+        getattr(cell, "plain", cell).replace("\N{NO-BREAK SPACE}", " ")
+        for cell in next(iter(difference_table("", [found]).rows))
+    ]
 
 
 def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Judged) -> None:

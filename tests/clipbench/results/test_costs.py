@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from clipbench.results.provenance import cost_facts, cost_table, price_table, prices_apart
+from clipbench.results.provenance import cost_facts, cost_table, encoded_facts, price_table, prices_apart
 from clipbench.results.record import PriceRecord, Result, TowerRecord
 from clipbench.results.table import as_markdown
 
@@ -47,3 +47,9 @@ def test_prices_are_told_with_their_machine_and_not_where_none_was_taken() -> No
     assert both is not None and both.notes == ["Xeon, 2 threads, fp32", "H100, fp32"] and both.warnings == ["untold"]
     said = prices_apart(first, second)
     assert said is not None and "never judged" in said and "12.1 ms per text and 250 ms per image on H100, fp32" in said
+
+
+def test_what_was_encoded_is_told_where_it_was_counted() -> None:
+    counts = {"images": 3, "stored_images": 0, "texts": 1, "stored_texts": 4}
+    assert encoded_facts(counts) == "3 images encoded, 1 text encoded and 4 from cache"
+    assert encoded_facts({"images": 3}) is None
