@@ -162,7 +162,7 @@ def subjects(folder: Path, models: Any) -> list[Subject]:
         ("SigLIP 2", hf.save_siglip2_of_fixed_size, False),
         ("SigLIP 2 NaFlex", hf.save_siglip2_naflex, False),
     ):
-        place = save(folder / f"transformers {name}", models)
+        place = save(folder / f"transformers {name}")
         found.append(Subject(f"transformers {name}", f"hf:{place}", {}, from_transformers(place, mask=mask)))
     for family in (
         "aimv2",
@@ -176,7 +176,7 @@ def subjects(folder: Path, models: Any) -> list[Subject]:
         "owlv2",
         "tipsv2",
     ):
-        place = families.save(folder / family, families.SUPPORTED[family](), models)
+        place = families.save(folder / family, families.SUPPORTED[family]())
         found.append(Subject(f"transformers {family}", f"hf:{place}", {}, from_transformers(place, mask=True)))
     place = st_clip(folder / "st", folder / "transformers CLIP")
     found.append(Subject("sentence-transformers CLIP", f"st:{place}", {}, from_sentence_transformers(place)))
@@ -217,7 +217,7 @@ def row(subject: Subject, images: list[Image.Image], texts: list[str]) -> str:
             continue
         library = subject.library(dtype)
         model: Any = load_model(
-            subject.reference, device="cpu", precision=precision, batch_size=4, options=subject.options
+            subject.reference, device="cpu", precision=precision, batch_size=4, model_options=subject.options
         )
         with torch.inference_mode():
             cells += [

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
 
@@ -34,6 +35,7 @@ from clipbench.models import reference as model_references
 from clipbench.models.adapters.python import embedder_of
 from clipbench.models.checkpoints import is_pattern
 from clipbench.models.encoding.embedder import load_embedder
+from clipbench.models.facts.price import price_alone
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder, Model
 from clipbench.results.other_tools import Values
@@ -310,6 +312,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     n_random: int = 5,
     seed: int = 0,
     on_bad_image: Literal["error", "skip"] = "error",
+    price: bool = False,
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int | None = None,
@@ -328,6 +331,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         n_random: others that are drawn at random for each query.
         seed: of these, and of all orders.
         on_bad_image: ``"skip"`` leaves unreadable images out.
+        price: measure what one query costs each model, which ``choose`` shows; for models by reference.
         device: this and all other options are those of ``clipbench.run``.
 
     Raises:
@@ -350,6 +354,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         k=_whole_number("k", k, 1),
         n_random=_whole_number("n_random", n_random, 0),
         seed=_whole_number("seed", seed, 0),
+        price=partial(price_alone, options=load) if price else None,
         skip_bad_images=_skips_bad_images(on_bad_image),
     )
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
@@ -357,6 +362,8 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         def loader(model: "ModelLike") -> tuple[str, Callable[[], Embedder]]:
             if isinstance(model, str | os.PathLike):
                 return str(model), lambda: load_embedder(str(model), load)
+            if price:
+                raise UsageError("price=True loads each model again, alone: expected references, got a model in memory")
             embedder = _embedder(model, load, Path(own_root))
             return embedder.info.ref, lambda: embedder
 

@@ -55,7 +55,7 @@ def _results_follow_their_schema() -> Iterator[None]:
     def checked(files: Mapping[Path, bytes], *, is_durable: bool = False) -> None:
         for path, content in files.items():
             if path.name == "result.json":
-                validator.validate(json.loads(content))
+                validator.validate(json.loads(re.sub(rb"\\ud[89a-f]..", b"?", content)))  # halves of surrogates
         write(files, is_durable=is_durable)
 
     with pytest.MonkeyPatch.context() as patch:

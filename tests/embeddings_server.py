@@ -36,8 +36,15 @@ class State:
     def vectors(self, body: dict[str, Any]) -> list[list[float]]:
         """Return the vectors of a request in the order of its inputs."""
         if "messages" in body:
-            part = body["messages"][0]["content"][0]
-            inputs = [part["image_url"]["url"] if part["type"] == "image_url" else part["text"]]
+            parts = next(each["content"] for each in body["messages"] if each["role"] == "user")
+            inputs = [part["image_url"]["url"] if part["type"] == "image_url" else part["text"] for part in parts]
+            if len(inputs) > 1:  # an empty text says nothing
+                alone = [
+                    {**body, "messages": [{"role": "user", "content": [part]}]}
+                    for part in parts
+                    if part.get("text") != ""
+                ]
+                return [list(np.sum([self.vectors(each)[0] for each in alone], axis=0))]
         else:
             inputs = [each["image"] if isinstance(each, dict) else each for each in body["input"]]
         role = [body["input_type"]] if "input_type" in body else []

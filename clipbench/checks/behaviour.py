@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, gain, gained, margins, standing
+from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, gain, gained, margins, standing, unrelated_cosine
 from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, fault, healthy, warning
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import option
+from clipbench.errors import model_option, option
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
 from clipbench.models.facts.modules import untrained_towers
@@ -36,6 +36,11 @@ WORDS = ("cat", "dog", "red", "blue", "big")
 """Words whose orders are texts of as many tokens."""
 N_SHIFTS = 8
 """Rows by which texts are tried shifted, both ways."""
+SERVED = "api"
+"""Family of the models behind a server, which may need other messages than it was sent."""
+CROWDED = 0.7
+"""Mean cosine of images and texts that do not belong together above which messages are suspect: Qwen3-VL-Embedding has .78 to
+.93 with wrong ones and .28 to .44 with its own; CLIP and SigLIP lie below .3."""
 FOUND_AGAIN = 4.0
 """Margin of a shifted pairing, in standard errors above 0, that names it."""
 
@@ -234,6 +239,13 @@ def true_pairs(subject: Subject) -> CheckOutcome:
         raise NotExamined(f"{len(found.truth)} pairs are too few to tell: expected {MIN_PAIRS} or more")
     if min(len(_equal_rows(found.image_vectors)), len(_equal_rows(found.text_vectors))) == 1:
         raise NotExamined("all vectors are equal (see vectors)")
+    near = unrelated_cosine(found)
+    if subject.info.family == SERVED and near > CROWDED:
+        return warning(
+            f"images and texts of {found.source} that do not belong together have a mean cosine of {near:.2f}",
+            "see whether the server needs other messages, such as a system instruction or an open assistant turn:"
+            f" {model_option(template='FILE')}, for Qwen3-VL-Embedding on vLLM {model_option(template='qwen3-vl')}",
+        )
     mean, (low, high, _) = standing(found)
     if low is None or high is None:
         raise NotExamined(f"{found.source} have too few different texts to tell")

@@ -55,6 +55,14 @@ class Pairs:
         return margins(self.image_vectors, self.text_vectors, self.truth)
 
 
+def unrelated_cosine(found: Pairs) -> float:
+    """Return the mean cosine of images with the texts of other images."""
+    cosines = _cosines(found.image_vectors, found.text_vectors)
+    is_other = np.ones_like(cosines, dtype=bool)
+    is_other[np.arange(len(cosines)), found.truth] = False
+    return float(cosines[is_other].mean())
+
+
 def margins(
     image_vectors: Float[np.ndarray, "n_images dim"],
     text_vectors: Float[np.ndarray, "n_texts dim"],

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from clipbench.metrics.similarity import score_blocks
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
+from clipbench.results.record import PriceRecord
 from clipbench.seeding import generator
 from clipbench.untrusted.reading import entries, is_file, is_folder, read_text, shown
 
@@ -33,6 +34,8 @@ class PoolOptions:
     """Others that are drawn at random for each query."""
     seed: int = 0
     skip_bad_images: bool = False
+    price: Callable[[str], PriceRecord] | None = None
+    """Measures the price of a model by its name; None measures none."""
 
 
 def read_queries(file: Path) -> list[str]:
@@ -61,7 +64,8 @@ def make_pool(
 ) -> Pool:
     """Rank photographs by each model, and write a pool of the first ones.
 
-    A pool that is there already is kept, with its judgements; queries that are new come after its own.
+    A pool that is there already is kept, with its judgements; queries that are new come after its own, and prices replace
+    those before.
 
     Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with equal
     content the first by name is kept.
@@ -97,6 +101,12 @@ def make_pool(
         blocks = score_blocks(asked, searched)
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
         brought[name] = order[np.concatenate(firsts)]
+        del embedder  # while the next one is loaded
+    prices: dict[str, PriceRecord] = {}
+    if options.price is not None:
+        for name in brought:
+            note(f"measuring the price of {name}")
+            prices[name] = options.price(name)
     facts = Facts(
         models=fingerprints,
         images=str(images.absolute()),
@@ -105,12 +115,14 @@ def make_pool(
         k=options.k,
         n_random=options.n_random,
         seed=options.seed,
+        prices=prices,
     )
     with alone_in(folder):
         n_asked = 0
         if is_file(folder / FACTS):
             there = read_pool(folder)
             facts.check_same(there.facts, folder)
+            facts = replace(facts, prices=prices or there.facts.prices)
             n_asked = len(there.queries)
             if list(queries[:n_asked]) != [there.queries.get(f"q{row}") for row in range(1, n_asked + 1)]:
                 raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")

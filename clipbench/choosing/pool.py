@@ -9,11 +9,12 @@ log.jsonl         the judgements, a line each, only ever appended to (``choosing
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from clipbench.errors import DataError, NotComparable, UsageError, on_command_line
+from clipbench.results.record import PriceRecord
 from clipbench.untrusted.reading import is_file, parse_json, read_json, read_text, shown
 from clipbench.untrusted.schema import SchemaError, fitted
 
@@ -27,7 +28,7 @@ Line = TypeVar("Line")
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The content of ``pool.json``: pools of equal facts and queries are equal."""
+    """The content of ``pool.json``: pools of equal facts and queries are equal, whatever their prices."""
 
     models: Mapping[str, str]
     """The fingerprint of each model, by its name."""
@@ -39,6 +40,8 @@ class Facts:
     k: int
     n_random: int
     seed: int
+    prices: Mapping[str, PriceRecord] = field(default_factory=dict)
+    """What one query costs each model, by its name; empty where that was not measured."""
 
     def check_same(self, there: "Facts", folder: Path) -> None:
         """Raise unless a pool that is there already is the one that is asked for: judgements are never overwritten.
@@ -53,7 +56,7 @@ class Facts:
                     f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name]}, and was"
                     f" {there.models[name]}; name another folder"
                 )
-        before = asdict(there)
+        before = asdict(there) | {"prices": asdict(self)["prices"]}
         if changed := ", ".join(name for name, value in asdict(self).items() if value != before[name]):
             raise UsageError(
                 f"{folder} holds another pool ({changed} differ), and judgements are never overwritten: name another folder"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -11,9 +11,11 @@ from jaxtyping import Float64, Int64
 
 from clipbench.choosing.log import Judgements
 from clipbench.choosing.pool import Pool, Ranking, read_rankings
-from clipbench.errors import UsageError, option
+from clipbench.comparison.across import pareto_front
+from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
+from clipbench.results.provenance import priced_table
 from clipbench.results.table import Cell, Column, Table, as_text
 from clipbench.stats.betting import confidence_sequence, needed
 from clipbench.stats.intervals import TAIL
@@ -23,6 +25,9 @@ SCOPES = ("future", "list")
 METRICS = ("nDCG@{k}", "precision@{k}", "success@{k}")
 """Names of the metrics, the one that decides first."""
 MOST_DISAGREEMENTS = 20
+
+_AHEAD = {"better": (1, -1), "equal": (0, 0), "worse": (-1, 1), "open": (-1, -1)}
+"""Whether a model is surely ahead of the other, and the other of it: 1, or 0 where they are equal."""
 
 Values = Float64[np.ndarray, "n_models n_queries"]
 
@@ -90,7 +95,7 @@ class Choice:
         return self.judgements.pool
 
     def tables(self) -> list[Table]:
-        """Return the table of the models and that of their differences."""
+        """Return the table of the models, that of their differences, and where the pool has them that of their prices."""
         names = [name.format(k=self.pool.facts.k) for name in METRICS]
         of_models = Table(
             columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
@@ -106,7 +111,29 @@ class Choice:
             ]
             for each in self.differences
         ]
-        return [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
+        tables = [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
+        prices = self._prices()
+        return tables if prices is None else [*tables, prices]
+
+    def _prices(self) -> Table | None:
+        prices, name = self.pool.facts.prices, METRICS[0].format(k=self.pool.facts.k)
+        if not self.scores.keys() <= prices.keys():
+            return None
+        shown = [_shown(scores[name]) for scores in self.scores.values()]
+        return priced_table([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
+
+    def front(self) -> list[str]:
+        """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.
+
+        An open difference beats no model. Empty where the pool has no prices, or nothing is judged.
+        """
+        prices = self.pool.facts.prices if self.differences else {}
+        times = {model: time for model, price in prices.items() if (time := price.text_p50) is not None}
+        ahead = {(each.model, each.other): _AHEAD[each.verdict][0] for each in self.differences}
+        ahead |= {(each.other, each.model): _AHEAD[each.verdict][1] for each in self.differences}
+        models = [model for model in times if model in self.scores]
+        front = pareto_front([times[model] for model in models], lambda a, b: ahead.get((models[a], models[b]), -1))
+        return [models[place] for place in front]
 
     def facts(self) -> list[str]:
         """Return what has to be known beside the tables, a sentence each."""
@@ -134,11 +161,22 @@ class Choice:
                 f" chance); {counted(len(apart), 'photograph')} graded apart. The grade used is the median, the lower of two in"
                 " the middle."
             )
-        return [*said, *self.judgements.notes]
+        prices = self._prices()
+        if prices is None:
+            said.append(
+                f"What a query costs was not measured: the same {on_command_line('clipbench ')}pool with {option('price', True)} adds it."
+            )
+        elif front := self.front():
+            said.append(
+                f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}. No"
+                " other model is better than these and no slower, or equal and faster, as far as is decided."
+            )
+        return [*said, *(prices.warnings if prices else ()), *self.judgements.notes]
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""
-        tables = [as_text(table, indent="", width=width) for table in self.tables() if table.rows]
+        titled = [replace(table, title=f"{table.title}:" if table.title else "") for table in self.tables()]
+        tables = [as_text(table, indent="", width=width) for table in titled if table.rows]
         apart = [
             f"  {self.pool.queries[each.query]}: {self.pool.name(each.image)}"
             f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"

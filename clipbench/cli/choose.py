@@ -19,7 +19,7 @@ POOL = click.argument("folder", metavar="POOL", type=click.Path(path_type=Path))
     cls=GroupedCommand,
     context_settings=SETTINGS,
     groups={
-        "What": ("models", "images", "queries", "k", "n_random", "out"),
+        "What": ("models", "images", "queries", "k", "n_random", "price", "out"),
         "Model": ("model_option", "arch", "precision"),
         "Speed": ("device",),
     },
@@ -33,6 +33,7 @@ POOL = click.argument("folder", metavar="POOL", type=click.Path(path_type=Path))
 @click.option("--queries", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Text file with a query in each line.")  # fmt: skip
 @click.option("--k", default=10, metavar="N", type=click.IntRange(1, 100), help="Photographs that each model brings to a query.")  # fmt: skip
 @click.option("--random", "n_random", default=5, metavar="N", type=click.IntRange(0, 100), help="Others drawn at random for each query: they show what no model found.")  # fmt: skip
+@click.option("--price", is_flag=True, help="Measure what one query costs each model, which choose shows.")
 @click.option("--out", required=True, metavar="POOL", type=click.Path(path_type=Path), help="New folder for the pool.")
 @click.option("--on-bad-image", default="error", type=click.Choice(["error", "skip"]), help="Unreadable images end the command, or are left out.")  # fmt: skip
 @options.MODEL_OPTION
@@ -56,6 +57,7 @@ def pool(**given: Any) -> None:
     """
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
     from clipbench.models.encoding.embedder import load_embedder
+    from clipbench.models.facts.price import price_alone
 
     known: dict[Any, Any] = {}  # of a photograph, what the models before it read
     queries = read_queries(given["queries"])
@@ -70,6 +72,7 @@ def pool(**given: Any) -> None:
             n_random=given["n_random"],
             seed=given["seed"],
             skip_bad_images=given["on_bad_image"] == "skip",
+            price=partial(price_alone, options=load) if given["price"] else None,
         ),
         note=print_note,
     )

@@ -1,7 +1,7 @@
 """One quantity against another over many models: does the modality gap predict retrieval, say, beyond the size of the model?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -256,6 +256,21 @@ def _given_parameters(
     return None if math.isnan(found.value) else found
 
 
+def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> list[int]:
+    """Return the places of those that no other beats by being better and no dearer, or equal and cheaper; the cheapest first.
+
+    Args:
+        ahead: 1 where the first of two places is better, 0 where they are equal, else -1.
+    """
+    places = sorted(range(len(costs)), key=lambda place: costs[place])
+
+    return [
+        place
+        for place in places
+        if not any(costs[at] <= costs[place] and ahead(at, place) >= (costs[at] == costs[place]) for at in places)
+    ]
+
+
 def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
     """Return the labels of the models of the front; None unless one is a cost and the other has a better direction."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
@@ -266,13 +281,10 @@ def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
     if len(is_better) > 1 or is_better == {None}:
         return None
     cheaper = MODEL_QUANTITIES[names[0] if prices[0] else names[1]].cheaper
-    costs = np.array([getattr(each, price).value for each in places]) * (1 if cheaper == "less" else -1)
-    scores = np.array([getattr(each, quality).value for each in places]) * (1 if is_better == {True} else -1)
-    # beaten: another costs no more and is no worse, and is ahead in one of the two
-    is_as_good = (costs <= costs[:, None]) & (scores >= scores[:, None])
-    is_ahead = (costs < costs[:, None]) | (scores > scores[:, None])
-    is_beaten: np.ndarray = np.any(is_as_good & is_ahead, axis=1)
-    return [places[row].label for row in np.argsort(costs, kind="stable") if not is_beaten[row]]
+    costs = [getattr(each, price).value * (1 if cheaper == "less" else -1) for each in places]
+    scores = [getattr(each, quality).value * (1 if is_better == {True} else -1) for each in places]
+    front = pareto_front(costs, lambda one, other: int(np.sign(scores[one] - scores[other])))
+    return [places[row].label for row in front]
 
 
 def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) -> list[str]:

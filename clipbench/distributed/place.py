@@ -320,5 +320,6 @@ def _end(others: Sequence[subprocess.Popen[bytes]]) -> None:
         if hasattr(os, "killpg"):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(other.pid, signal.SIGKILL)
-        other.kill()
+        else:
+            other.kill()
         other.wait()

@@ -44,6 +44,8 @@ SPARE_WEIGHTS = 1 << 26
 
 SIDES = frozenset({"image_size", "patch_size", "size", "crop_size", "height", "shortest_edge", "longest_edge"})
 """Names of sides in pixels in the configuration of a model, where ``width`` is that of a tower."""
+EDGES = frozenset({"shortest_edge", "longest_edge"})
+"""Names that stand for numbers of pixels, no sides, in the preprocessing of Qwen2-VL."""
 SIDES_OF_IMAGES = SIDES | {"width"}
 """Those in the configuration of preprocessing."""
 _TOKENS = ("max_position_embeddings", "context_length")
@@ -106,7 +108,9 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
             settings = read_json(path, ModelError, name=f"{reference}: {config}", most=MOST_BYTES_OF_SETTINGS)
             check_settings(settings, config, reference, folder=path.parent, is_local=is_folder(name))
             if sides is not None:
-                check_sizes(settings, f"{reference}: {config}", sides)
+                kind = settings.get("image_processor_type") if isinstance(settings, Mapping) else None
+                is_by_area = str(kind).startswith("Qwen2VL")
+                check_sizes(settings, f"{reference}: {config}", sides - EDGES if is_by_area else sides)
             named += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
     if not named:
         return ()

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from clipbench.results.numbers import NONE, abbreviated, count, counted, significant
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Result, TowerRecord
+from clipbench.results.record import DatasetRecord, EvaluationRecord, PriceRecord, Result, TowerRecord
 from clipbench.results.run import Run
 from clipbench.results.table import Cell, Column, Table
 
@@ -41,7 +41,7 @@ class ModelQuantity(NamedTuple):
         """Return the value; None with the reason where nobody knows it."""
         if self.is_price:
             if result.price is None:
-                return None, "the run took no price: clipbench run --price does"
+                return None, "the run took no price: `clipbench run --price` does"
             value = getattr(result.price, self.key)
             return (None, result.price.reasons.get(self.key, "")) if value is None else (float(value), "")
         if self.tower is None:
@@ -150,24 +150,36 @@ def cost_tables(results: Sequence[Result], labels: Sequence[str]) -> list[Table]
 
 def price_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:
     """Return a row a model with the price of one query; None where no run took it."""
-    priced = [(result.price, label) for result, label in zip(results, labels, strict=True) if result.price is not None]
-    if not priced:
-        return None
-    machines = list(dict.fromkeys(_machine(price.machine) for price, _ in priced))
+    priced = [(label, result.price) for result, label in zip(results, labels, strict=True) if result.price is not None]
+    return priced_table(priced) if priced else None
+
+
+def priced_table(
+    priced: Sequence[tuple[str, PriceRecord]], beside: Mapping[str, Sequence[Cell]] | None = None
+) -> Table:
+    """Return a row a model with the price of one query.
+
+    Args:
+        priced: the models by their labels; one or more.
+        beside: values of each, by the names of metrics; the main prices alone then stand beside them.
+    """
+    columns, beside = (_MAIN_PRICES, beside) if beside else (_PRICES, {})
+    machines = list(dict.fromkeys(_machine(price.machine) for _, price in priced))
     notes = machines if len(machines) > 1 else []
     rows: list[list[Cell | str] | str] = [
         [
             Cell(label, note=machines.index(_machine(price.machine)) + 1 if notes else 0),
-            *(NONE if getattr(price, key) is None else written(getattr(price, key)) for key, _, written in _PRICES),
+            *(cells[row] for cells in beside.values()),
+            *(NONE if getattr(price, key) is None else written(getattr(price, key)) for key, _, written in columns),
         ]
-        for price, label in priced
+        for row, (label, price) in enumerate(priced)
     ]
-    reasons = dict.fromkeys(reason for price, _ in priced for reason in price.reasons.values())
+    reasons = dict.fromkeys(price.reasons[key] for _, price in priced for key, *_ in columns if key in price.reasons)
     return Table(
         title="Price of one query",
         facts="Milliseconds of one text and one image alone, after warming up"
         + (f", on {machines[0]}" if not notes else "; of a machine as well as of a model"),
-        columns=[Column("model", is_number=False), *(Column(header) for _, header, _ in _PRICES)],
+        columns=[Column("model", is_number=False), *map(Column, [*beside, *(header for _, header, _ in columns)])],
         rows=rows,
         notes=notes,
         warnings=list(reasons),
@@ -178,17 +190,22 @@ def _bytes(value: float) -> str:
     return f"{abbreviated(value, 'kMGT')}B"
 
 
+def _milliseconds(seconds: float) -> str:
+    return significant(1000 * seconds)
+
+
 _PRICES: Sequence[tuple[str, str, Callable[[Any], str]]] = (
     ("load_seconds", "load, s", significant),
-    *(
-        (f"{name}_{at}", f"{name} {at}", lambda s: significant(1000 * s))
-        for name in ("text", "image")
-        for at in ("p50", "p95")
-    ),
+    *((f"{name}_{at}", f"{name} {at}", _milliseconds) for name in ("text", "image") for at in ("p50", "p95")),
     ("images_per_second", "images per second", significant),
     ("batch_size", "at batch", count),
     ("memory_bytes", "memory", _bytes),
     ("vector_bytes", "vector, bytes", count),
+)
+_MAIN_PRICES = (
+    ("text_p50", "one query, ms", _milliseconds),
+    ("image_p50", "one image, ms", _milliseconds),
+    *_PRICES[-2:],
 )
 
 

@@ -166,6 +166,7 @@ def test_a_termination_is_an_interruption(world: Path, run: Call) -> None:
 
 
 def test_a_signal_amid_an_import_waits_for_its_end(world: Path, call: Call) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
     first = "import pathlib, signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\n"
     (world / "slow.py").write_text(f"{first}pathlib.Path('whole').touch()\ndef model(): time.sleep(9)\n")
     done = call("run", "--model", "python:slow:model", "--tasks", "retrieval@data.csv", "--out", "out")

@@ -66,6 +66,8 @@ FUNCTIONS = (
     clipbench.load_model,
     clipbench.load_data,
     clipbench.Run.plot,
+    clipbench.pool,
+    clipbench.choose,
     PlotOptions,
 )
 OF_COMMANDS = ("cli/", "training/", "distributed/", "comparison/formats/", "models/reference.py")

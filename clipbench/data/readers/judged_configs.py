@@ -210,7 +210,8 @@ def _cells(file: Path, column: str, group: int) -> Any:
     import pyarrow.compute
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(file) as opened:
+    # Each different image once: a small file may hold one a million times.
+    with pyarrow.parquet.ParquetFile(file, read_dictionary=[f"{column}.bytes"]) as opened:
         cells = opened.read_row_group(group, columns=[f"{column}.bytes"], use_threads=False).column(0)
     return pyarrow.compute.struct_field(cells, "bytes")
 

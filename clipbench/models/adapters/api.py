@@ -2,11 +2,12 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -14,9 +15,10 @@ from jaxtyping import Float32
 from PIL import Image
 
 from clipbench.data.images import rgb
-from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
+from clipbench.models.adapters.message_templates import Block, filled, read_template
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, as_role
@@ -37,7 +39,7 @@ STYLES: Mapping[Tower, tuple[str, ...]] = {
 """Forms in which servers take images and texts: data URLs, or texts, in ``input``; the same with ``modality``, as Infinity takes
 them; objects with ``image``, as Jina and Voyage; a chat message for each, as vLLM."""
 
-OPTIONS = ("model", "images", "texts", "concurrency", "timeout", "key_env", "logit_scale", "logit_bias")
+OPTIONS = ("model", "images", "texts", "template", "concurrency", "timeout", "key_env", "logit_scale", "logit_bias")
 
 BODY = "body."
 """Prefix of options that are added to the body of each request, such as ``body.truncate=true``, or with ``query.`` or ``document.``
@@ -54,7 +56,9 @@ NOISE_FACTOR = 10.0
 
 
 Body = Callable[[list[Any]], dict[str, Any]]
-MODALITIES: Mapping[str, Tower] = {IMAGE: "images", TEXT: "texts"}
+Kind = tuple[str, Role]
+"""A modality, and the side of a search."""
+TOWERS: Mapping[str, Tower] = {IMAGE: "images", TEXT: "texts"}
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,11 @@ class ApiModel(Model):
 
     info: ModelInfo
     client: Client
-    bodies: Mapping[tuple[Tower, Role], Body]
+    bodies: Mapping[Kind, Body]
     """From inputs to the body of a request."""
-    canaries: Mapping[tuple[Tower, Role], Canary]
-    request_size: Mapping[Tower, int]
+    canaries: Mapping[Kind, Canary]
+    request_size: Mapping[str, int]
+    """Items of a modality that one request takes."""
     concurrency: int
 
     is_sole = True  # requests and bytes are counted in one process
@@ -84,9 +89,7 @@ class ApiModel(Model):
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         """Return one vector an item, in order; images are sent as PNG, without loss; raise ModelError where the server
         fails, or the model behind it has changed since it was loaded."""
-        if modality == TEXT:
-            return self._encode(("texts", role), inputs, str)
-        return self._encode(("images", role), inputs, data_url)
+        return self._encode((modality, role), inputs, SENT[modality])
 
     def costs(self) -> tuple[str, ...]:
         costs = self.client.costs
@@ -95,7 +98,7 @@ class ApiModel(Model):
         note = f"{costs['requests']:,} requests to {self.info.id} so far{again}: {costs['sent']:,} bytes sent,"
         return (f"{note} {costs['received']:,} received{tokens}",)
 
-    def _encode(self, kind: tuple[Tower, Role], items: Sequence[Any], prepared: Callable[[Any], Any]) -> np.ndarray:
+    def _encode(self, kind: Kind, items: Sequence[Any], prepared: Callable[[Any], Any]) -> np.ndarray:
         if not items:
             return np.empty((0, self.info.embed_dim), np.float32)
         size = self.request_size[kind[0]]
@@ -122,7 +125,7 @@ class ApiModel(Model):
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _request(self, client: Client, kind: tuple[Tower, Role], items: list[Any]) -> np.ndarray:
+    def _request(self, client: Client, kind: Kind, items: list[Any]) -> np.ndarray:
         """Return the vectors of one request, after the canary in it has shown that the same model answered."""
         canary, body, modality = self.canaries[kind], self.bodies[kind], kind[0]
         inputs = [canary.item, *items]
@@ -136,7 +139,7 @@ class ApiModel(Model):
         if not change <= canary.tolerance:
             raise ModelError(
                 f"the model behind {self.info.id} has changed while it was measured: the vector of one fixed"
-                f" {modality[:-1]} differs by {change:.2g} of its length from that at the start (up to {canary.tolerance:.2g} is"
+                f" {modality} differs by {change:.2g} of its length from that at the start (up to {canary.tolerance:.2g} is"
                 " noise); what it gave since is not stored, and the same command measures it as it is now"
             )
         return answer[1:]
@@ -147,6 +150,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
 
     Options: ``model``, its name on the server; ``images`` (``input``, ``infinity``, ``objects`` or ``messages``) and ``texts``
     (``input`` or ``messages``), the form of requests; ``concurrency`` (4); ``timeout`` in seconds (60);
+    ``template``, the messages of each request, by name or from a file (``read_template``);
     ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each request, such as ``body.dimensions=256``,
     or ``body.ROLE.NAME=VALUE`` for those of a role, ``query`` or ``document``;
     ``logit_scale`` and ``logit_bias``, which servers do not say.
@@ -162,15 +166,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     options.refuse_device(reference, why)
     options.refuse_precision(reference, why)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
-    styles = {modality: options.options.get(modality, "input") for modality in STYLES}
-    for modality, style in styles.items():
-        if style not in STYLES[modality]:
-            raise UsageError(f"model option {modality}={style}: {did_you_mean(style, STYLES[modality])}")
-    fields_of_roles = _fields(options)
-    asked = [None, *(ROLES if any(fields_of_roles[role] != fields_of_roles[None] for role in ROLES) else ())]
-    bodies: dict[tuple[Tower, Role], Body] = {
-        (modality, role): body for role in asked for modality, body in _bodies(fields_of_roles[role], styles).items()
-    }
+    requests = _requests(options)
     concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
     if concurrency == 0:
         raise UsageError("model option concurrency=0: expected 1 or more requests at once")
@@ -178,7 +174,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         raise UsageError(f"model option timeout={timeout:g}: expected a number above 0")
     concurrency = concurrency or 4
     shared = max(2, options.n_at_once // concurrency)  # a batch is shared out among the requests that run at once
-    request_size = {modality: 1 if style == "messages" else shared for modality, style in styles.items()}
+    request_size = {modality: shared for modality in (*TOWERS, JOINT)} | dict.fromkeys(requests.one_by_one, 1)
     scale, bias = options.logits()
     client = Client(
         url=_address(body, reference),
@@ -186,20 +182,20 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         timeout=timeout or SECONDS,
         key_variable=options.options.get("key_env", KEY_VARIABLE),
     )
-    canaries: dict[tuple[Tower, Role], Canary] = {}
+    canaries: dict[Kind, Canary] = {}
     noise = 0.0
     y, x = np.indices((64, 64))
     ramps = Image.fromarray(np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8))
-    fixed: dict[Tower, Any] = {"texts": TEXTS[0], "images": data_url(ramps)}
-    for (modality, role), request_body in bodies.items():
-        if modality in options.towers:
+    fixed: dict[str, Any] = {TEXT: TEXTS[0], IMAGE: data_url(ramps), JOINT: (data_url(ramps), TEXTS[0])}
+    for (modality, role), request_body in requests.bodies.items():
+        if {TOWERS[each] for each in (TOWERS if modality == JOINT else [modality])} <= {*options.towers}:
             kind = modality, role
             canaries[kind], varies = _canary(client, request_body, fixed[modality], request_size[modality])
             noise = max(noise, varies)
     dims = {modality: len(canary.vector) for (modality, _), canary in canaries.items()}
     if len({len(canary.vector) for canary in canaries.values()}) != 1:
         raise ModelError(
-            f"{reference} gives images vectors of dimension {dims['images']}, and texts of {dims['texts']}: they cannot be compared"
+            f"{reference} gives images vectors of dimension {dims[IMAGE]}, and texts of {dims[TEXT]}: they cannot be compared"
         )
     changing = ("model", *STYLES)
     given = sorted(options.options.items())
@@ -214,21 +210,27 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         notes.append("the key travels unencrypted: the address begins with http:")
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *named]),
-        fingerprint=digest(ADAPTER, client.url, *named),
+        id=" ".join([reference, *named, *(f"template={name}" for name in requests.template)]),
+        fingerprint=digest(ADAPTER, client.url, *named, *map(json.dumps, requests.template.values())),
         family="api",
         embed_dim=next(iter(dims.values())),
         logit_scale=scale,
         logit_bias=bias,
         notes=tuple(notes),
         roles={
-            name: {role: _listed(fields_of_roles[role], fields_of_roles[None]) for role in ROLES}
-            for name, modality in MODALITIES.items()
+            modality: requests.by_role
+            for modality in (*TOWERS, JOINT)
             if any(_are_apart(canaries, modality, role) for role in ROLES)
         },
+        is_joint=(JOINT, None) in canaries,
     )
     return ApiModel(
-        info=info, client=client, bodies=bodies, canaries=canaries, request_size=request_size, concurrency=concurrency
+        info=info,
+        client=client,
+        bodies=requests.bodies,
+        canaries=canaries,
+        request_size=request_size,
+        concurrency=concurrency,
     )
 
 
@@ -244,7 +246,15 @@ def data_url(image: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: list[Any]) -> np.ndarray:
+SENT: Mapping[str, Callable[[Any], Any]] = {
+    TEXT: str,
+    IMAGE: data_url,
+    JOINT: lambda pair: (data_url(pair[0]), pair[1]),
+}
+"""From an item to what a body is made from."""
+
+
+def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
     data = client.post(body(items)).get("data")
     if not isinstance(data, list) or not all(isinstance(each, dict) and "embedding" in each for each in data):
         raise ModelError(
@@ -275,7 +285,7 @@ def _ask(client: Client, body: Callable[[list[Any]], dict[str, Any]], items: lis
     return vectors
 
 
-def _canary(client: Client, body: Callable[[list[Any]], dict[str, Any]], item: Any, size: int) -> tuple[Canary, float]:
+def _canary(client: Client, body: Body, item: Any, size: int) -> tuple[Canary, float]:
     """Return the vector of a fixed input, and by how much it varies between calls and within a batch."""
     alone, again = _ask(client, body, [item]), _ask(client, body, [item])
     together = _ask(client, body, [item, item]) if size > 1 else again
@@ -292,7 +302,7 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
 
 
-def _are_apart(canaries: Mapping[tuple[Tower, Role], Canary], modality: Tower, role: Role) -> bool:
+def _are_apart(canaries: Mapping[Kind, Canary], modality: str, role: Role) -> bool:
     """Return whether an input has another vector in a role than in none: a server may look at a field for texts alone."""
     if (modality, role) not in canaries:
         return False
@@ -321,7 +331,39 @@ def _fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
     return {role: {**common, **fields} for role, fields in given.items()}
 
 
-def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[Tower, Body]:
+class _Requests(NamedTuple):
+    """The requests that options ask for."""
+
+    bodies: Mapping[Kind, Body]
+    one_by_one: Collection[str]
+    """Modalities of which a request takes one item."""
+    by_role: Mapping[str, str]
+    """By role, what its requests have that others have not."""
+    template: Mapping[str, Mapping[Role, Block]]
+    """By its name, the template; empty without one."""
+
+
+def _requests(options: LoadOptions) -> _Requests:
+    styles = {tower: options.options.get(tower, "input") for tower in STYLES}
+    for tower, style in styles.items():
+        if style not in STYLES[tower]:
+            raise UsageError(f"model option {tower}={style}: {did_you_mean(style, STYLES[tower])}")
+    fields, name = _fields(options), options.options.get("template")
+    blocks = {} if name is None else read_template(name)
+    if blocks and (both := [tower for tower in STYLES if tower in options.options]):
+        raise UsageError(f"model option template={name} says how {both[0]} are sent: drop {both[0]}=")
+    by_role: dict[str, str] = {role: _listed(fields[role], fields[None]) for role in ROLES}
+    if len(blocks) > 1:
+        by_role = {role: f"block {role} of {name} {listed}".rstrip() for role, listed in by_role.items()}
+    bodies: dict[Kind, Body] = {}
+    for role in (None, *(ROLES if any(by_role.values()) else ())):
+        made = _templated(blocks.get(role, blocks[None]), fields[role]) if blocks else _bodies(fields[role], styles)
+        bodies |= {(modality, role): body for modality, body in made.items()}
+    one_by_one = [modality for modality, tower in TOWERS.items() if styles[tower] == "messages"]
+    return _Requests(bodies, (*TOWERS, JOINT) if blocks else one_by_one, by_role, {name: blocks} if name else {})
+
+
+def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[str, Body]:
     """Return what makes the body of a request from texts, and from data URLs."""
     images = {
         "input": lambda urls: {**common, "input": urls},
@@ -333,7 +375,16 @@ def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[Towe
         "input": lambda texts: {**common, "input": texts},
         "messages": lambda texts: {**common, **_message({"type": "text", "text": texts[0]})},
     }
-    return {"images": images[styles["images"]], "texts": texts[styles["texts"]]}
+    return {IMAGE: images[styles["images"]], TEXT: texts[styles["texts"]]}
+
+
+def _templated(block: Block, common: Mapping[str, Any]) -> dict[str, Body]:
+    """Return the same for requests by a template."""
+    return {
+        IMAGE: lambda urls: {**filled(block, {"image": urls[0]}), **common},
+        TEXT: lambda texts: {**filled(block, {"text": texts[0]}), **common},
+        JOINT: lambda pairs: {**filled(block, {"image": pairs[0][0], "text": pairs[0][1]}), **common},
+    }
 
 
 def _message(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Any object with ``encode_images`` and ``encode_texts``, or with encoders of other modalities, made by a function of the
 user's own."""
 
-import contextlib
-import importlib
 import inspect
 import operator
 import os
@@ -34,6 +32,8 @@ from clipbench.errors import (
     on_command_line,
     option,
 )
+from clipbench.models.adapters.interpreter import OPTIONS, load_elsewhere
+from clipbench.models.adapters.interpreter_child import as_floats, module_of, sources_of, takes_role
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.fingerprint import Encode, Probes, coarse_digest, digest, encode_probes, exact_digest
 from clipbench.models.options import LoadOptions
@@ -125,9 +125,10 @@ class PythonModel(Model):
 
 
 def load(body: str, options: LoadOptions) -> PythonModel:
-    """Return the object that ``MODULE:FACTORY`` returns; the module may lie in the current folder.
+    """Return the object that ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` returns; a module may lie in the current folder.
 
-    The factory is called with all ``--model-option key=value`` pairs, the values as text.
+    The factory is called with all ``--model-option key=value`` pairs, the values as text; but ``interpreter``, the Python that
+    makes the object and runs its methods, and with it ``timeout``, the seconds that one answer may take (600), are for here.
 
     Raises:
         UsageError: no such module or factory, an option that it does not take, or a setting that it must choose itself.
@@ -141,23 +142,31 @@ def load(body: str, options: LoadOptions) -> PythonModel:
                 f"{option(name, value)} does not reach {reference}, which chooses its own: drop it, or give it to the"
                 f" factory as {model_option(**{name: value})}"
             )
-    factory = _factory(body, reference)
-    encoders = _call_factory(factory, options, reference)
+    module_name, _, factory_name = body.rpartition(":")
+    if not (module_name and factory_name):
+        raise UsageError(f"'{reference}' is incomplete: expected python:MODULE:FACTORY, such as python:my_model:load")
+    versions: Mapping[str, str] = {}
+    if "interpreter" in options.options:
+        encoders, sources, versions, *note = load_elsewhere(module_name, factory_name, options, reference)
+        options = replace(options, options={k: v for k, v in options.options.items() if k not in OPTIONS})
+    else:
+        module, factory = _factory(module_name, factory_name, reference)
+        encoders, sources, note = _call_factory(factory, options, reference), sources_of(module, factory), []
+    _checked(encoders, f"{reference} made")
     info = _info(encoders, reference, "", ())  # first: it finds what is wrong with a method
     given = getattr(encoders, "fingerprint", None)
-    fingerprint, notes = (str(given), ()) if given is not None else _of_source(factory, encoders, options, info)
-    info = replace(info, fingerprint=fingerprint, notes=notes)
+    fingerprint, notes = (str(given), ()) if given is not None else _of_source(sources, encoders, options, info)
+    if versions:
+        fingerprint = digest("interpreter 1", fingerprint, sorted(versions.items()))
+    info = replace(info, fingerprint=fingerprint, notes=(*notes, *note))
     return PythonModel(info=info, encoders=encoders, batch_size=options.n_at_once)
 
 
-def _factory(body: str, reference: str) -> Callable[..., object]:
-    module_name, colon, factory_name = body.partition(":")
-    if not (colon and module_name and factory_name):
-        raise UsageError(f"'{reference}' is incomplete: expected python:MODULE:FACTORY, such as python:my_model:load")
+def _factory(module_name: str, factory_name: str, reference: str) -> tuple[object, Callable[..., object]]:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        module = module_of(module_name)
     except FOREIGN as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{module_name}.".startswith(f"{missing}."):  # it, or its package
@@ -169,7 +178,7 @@ def _factory(body: str, reference: str) -> Callable[..., object]:
     if not callable(factory):
         found = "nothing" if factory is None else f"an object of type {type(factory).__name__}"
         raise UsageError(f"{reference}: module {module_name} has {found} under '{factory_name}': expected a function")
-    return cast(Callable[..., object], factory)
+    return module, cast(Callable[..., object], factory)
 
 
 def _call_factory(factory: Callable[..., object], options: LoadOptions, reference: str) -> object:
@@ -183,10 +192,9 @@ def _call_factory(factory: Callable[..., object], options: LoadOptions, referenc
             f" it takes {inspect.signature(factory)}"
         ) from error
     try:
-        made = factory(**options.options)
+        return factory(**options.options)
     except FOREIGN as error:
         raise _fault(f"{reference}: the factory", error) from error
-    return _checked(made, f"{reference} made")
 
 
 def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
@@ -268,15 +276,8 @@ def encoder_of(made: object, modality: str, role: Role = None) -> Callable[[list
     method = getattr(made, name_of(made, modality, role), None)
     if not callable(method):
         return None
-    told = partial(method, role=role) if _takes_role(method) else method
+    told = partial(method, role=role) if takes_role(method) else method
     return (lambda pairs: told(*map(list, zip(*pairs, strict=True)))) if modality == JOINT else told
-
-
-def _takes_role(method: Callable[..., object]) -> bool:
-    try:
-        return "role" in inspect.signature(method).parameters
-    except ValueError:  # some callables written in C have no signature
-        return False
 
 
 def roles_of(made: object) -> dict[str, dict[str, str]]:
@@ -290,7 +291,7 @@ def roles_of(made: object) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for modality in (*modalities_of(made), JOINT):
         names: dict[str, str] = {role: name_of(made, modality, role) for role in ROLES}
-        told = {role: name for role, name in names.items() if _takes_role(getattr(made, name, len))}
+        told = {role: name for role, name in names.items() if takes_role(getattr(made, name, len))}
         if told or len({*names.values()}) > 1:
             found[modality] = {role: f"{name}(role='{role}')" if role in told else name for role, name in names.items()}
     return found
@@ -373,21 +374,16 @@ def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
 
 
 def _of_source(
-    factory: Callable[..., object], encoders: object, options: LoadOptions, info: ModelInfo
+    sources: Mapping[str, str], encoders: object, options: LoadOptions, info: ModelInfo
 ) -> tuple[str, tuple[str, ...]]:
     """Return a hash of the code of the module and of the factory, of what it was called with, and of the probes' vectors."""
     reference = info.ref
-    found = {getattr(sys.modules[reference.split(":")[1]], "__file__", None)}
-    with contextlib.suppress(TypeError):  # a partial or an object has no source file of its own
-        found.add(inspect.getsourcefile(inspect.unwrap(factory)))
-    files = sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
-    code = [path.read_bytes().decode(errors="backslashreplace") for path in files]  # in any encoding
     note = (
-        f"fingerprint from {' and '.join(path.name for path in files) or 'the name'}, the factory's options and the vectors"
+        f"fingerprint from {' and '.join(os.path.basename(path) for path in sources) or 'the name'}, the factory's options and the vectors"
         " of a few probes: where these differ from call to call, give the object a 'fingerprint', or all is encoded again"
     )
     probes = exact_digest(_probes(reference, encoders, info.embed_dim))
-    return digest("python 2", reference, *code, sorted(options.options.items()), probes), (note,)
+    return digest("python 2", reference, *sources.values(), sorted(options.options.items()), probes), (note,)
 
 
 def _number(encoders: object, name: str, reference: str) -> float | None:
@@ -434,18 +430,11 @@ def _whole_numbers(what: str, count: Callable[[list[str]], object], texts: list[
 
 
 def _as_floats(given: object, what: str) -> np.ndarray:
-    """Return an array or a tensor, wherever and in whatever precision it is, as float32."""
-    kind = f"{type(given).__name__} of {given.dtype}" if hasattr(given, "dtype") else type(given).__name__
-    expected = "expected an array of real numbers, (n, d)"
-    if "complex" in kind or isinstance(given, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask
-        raise ModelError(f"{what} gave an object of type {kind}: {expected}")
     try:
-        for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
-            if hasattr(given, step):
-                given = getattr(given, step)()
-        return np.asarray(given, dtype=np.float32)
-    except FOREIGN as error:  # of a meta tensor NotImplementedError
-        raise ModelError(f"{what} gave an object of type {kind}: {expected} ({cause(error)})") from error
+        return as_floats(given)
+    except TypeError as error:
+        why = "" if error.__cause__ is None else f" ({cause(error.__cause__)})"
+        raise ModelError(f"{what} {error}{why}") from error
 
 
 def _fault(what: str, error: BaseException) -> ModelError:

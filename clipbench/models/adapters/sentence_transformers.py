@@ -16,12 +16,13 @@ from PIL import Image
 
 from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
-from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean
+from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option
 from clipbench.hub import cache_only, files_of, model_request
 from clipbench.models.downloads import from_hub
 from clipbench.models.fingerprint import digest, file_digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.towers.families import JINA_V4, family_of
 from clipbench.models.towers.text_tower import token_counts
 from clipbench.models.towers.torch_model import (
     Placement,
@@ -240,6 +241,11 @@ def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None
     """
     refuse_special_files(folder, ModelError)
     for path in sorted(folder.rglob("*.json")):
+        if path.name == "config.json" and family_of(path.parent, reference) == JINA_V4:
+            raise ModelError(
+                f"{reference} is jina-embeddings-v4, whose own code does not go with transformers 5: give hf: in place of st:,"
+                f" with {model_option(task='retrieval')}"
+            )
         settings = read_json(path, ModelError)
         check_settings(settings, path.name, reference, folder=path.parent, is_local=True)
         name = next(_foreign_names(path.name, settings), None) if code is None else None

@@ -25,8 +25,21 @@ from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
 from clipbench.models.downloads import from_hub
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import TOWERS, ModelInfo
+from clipbench.models.protocol import TOWERS, ModelInfo, Preprocess
 from clipbench.models.towers.checkpoint_file import needs_causal_tower, stretched_to
+from clipbench.models.towers.families import (
+    BUDGETS,
+    FGCLIP2,
+    JINA_V4,
+    OPTIONS,
+    PATCHES_BY_SIZE,
+    WITHOUT_THEIR_CODE,
+    family_of,
+    most_patches,
+    walk_type,
+)
+from clipbench.models.towers.fgclip2 import OF_REGIONS, Fgclip2Model, PatchesPreprocess
+from clipbench.models.towers.jina_v4 import JinaV4, load_jina_v4
 from clipbench.models.towers.text_tower import (
     LOWERED,
     TextTower,
@@ -59,6 +72,7 @@ from clipbench.models.trust import (
     no_foreign_code,
     only_shown,
     pinned,
+    settings_of,
     show_code,
     snapshot,
 )
@@ -95,6 +109,8 @@ class _Loaded(NamedTuple):
     """Names of the arrays that the processor makes of an image."""
     code: str
     """Hash of the model's own code that runs; empty where none does."""
+    options: Mapping[str, str]
+    """The options of the model's family that were given."""
 
 
 @dataclass(frozen=True)
@@ -108,22 +124,27 @@ class ArraysPreprocess:
         return {name: np.asarray(values)[0] for name, values in arrays.items()}
 
 
-def load(body: str, options: LoadOptions) -> TorchModel:
+def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``, at a commit if
-    ``@COMMIT`` follows. Options: ``context``; ``code_commit``, for trusted code that lies in another repository.
+    ``@COMMIT`` follows. Options: ``context``; those of the model's family; ``code_commit``, for trusted code that lies in
+    another repository.
 
     Code that comes with a repository is run only from a commit, and with ``options.trust_remote_code``.
 
     Raises:
         UsageError: neither a folder nor a valid Hub name, or a context that the model cannot have.
-        ModelError: not a dual encoder, incomplete, damaged, or in need of its own code.
+        ModelError: not a dual encoder, of a family that is refused, incomplete, damaged, or in need of its own code.
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"hf:{body}"
-    options.refuse_others(["context", *(["code_commit"] if options.trust_remote_code else [])], reference)
+    known = ["context", *(["code_commit"] if options.trust_remote_code else [])]
+    options.refuse_others([*known, *{name for names in OPTIONS.values() for name in names}], reference)
     source = pinned(body, reference, options)
     place = placement(options.device, options.precision, options.batch_size)
-    parts = _from_library(source, reference, options)
+    parts = _from_library(source, reference, options, known)
+    if isinstance(parts, JinaV4):
+        probe(parts, parts.placement)
+        return parts
     stretching = _stretch(parts.module, options.whole_number("context"), reference)
     tower, notes = _text_tower(parts, reference)
     module = parts.module
@@ -135,14 +156,15 @@ def load(body: str, options: LoadOptions) -> TorchModel:
         json.dumps(parts.processor.to_dict(), sort_keys=True, default=str),
         tokenizer_identity(tower.tokenize, parts.tokenizer.get_vocab()),
     )
+    own = [*([parts.code] if parts.code else []), *(f"{key}={value}" for key, value in sorted(parts.options.items()))]
     scale, bias = _scale_and_bias(module, reference)
     embed_dim, context_length = _text_shape(module, tower, reference)
     vision = getattr(module.config, "vision_config", getattr(module.config, "image_config", None))
     size = getattr(vision, "image_size", None)
     info = ModelInfo(
         ref=reference,
-        id=reference,
-        fingerprint=digest(identity, parts.code) if parts.code else identity,
+        id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(parts.options.items()))]),
+        fingerprint=digest(identity, *own) if own else identity,
         family=f"transformers/{type(module).__name__.removesuffix('Model')}",
         embed_dim=embed_dim,
         context_length=context_length,
@@ -165,7 +187,7 @@ def load(body: str, options: LoadOptions) -> TorchModel:
 
     model = TorchModel(
         info=info,
-        preprocess=(TransformersPreprocess if is_one_array else ArraysPreprocess)(parts.processor),
+        preprocess=_preprocess(parts, is_one_array),
         image_tower=image_tower,
         text_tower=tower,
         placement=place,
@@ -177,18 +199,31 @@ def load(body: str, options: LoadOptions) -> TorchModel:
     return model
 
 
-def _from_library(source: Pinned, reference: str, options: LoadOptions) -> _Loaded:
+def _preprocess(parts: _Loaded, is_one_array: bool) -> Preprocess:
+    if isinstance(parts.module, Fgclip2Model) and "max_num_patches" not in parts.options:
+        return PatchesPreprocess(parts.processor)
+    return (TransformersPreprocess if is_one_array else ArraysPreprocess)(parts.processor)
+
+
+def _from_library(source: Pinned, reference: str, options: LoadOptions, known: Sequence[str]) -> _Loaded | JinaV4:
     name = source.name
     wanted = model_request(reference, name, "hf")
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
     with library_errors("transformers", reference, expected, files_of(name)), _without_loading_bar():
         folder, code = name, None
+        settings = Path(name) if is_folder(name) else from_hub(lambda: settings_of(name, source.commit), wanted)
+        family = family_of(settings, reference)
+        options.refuse_unknown([*([] if family in WITHOUT_THEIR_CODE else known), *OPTIONS.get(family, ())], reference)
         if not is_folder(name):
-            folder = str(from_hub(lambda: snapshot(name, source.commit, WEIGHTS), wanted))
-        if options.trust_remote_code:
+            forms = ("*.safetensors",) if family == JINA_V4 else WEIGHTS
+            folder = str(from_hub(lambda: snapshot(name, source.commit, forms), wanted))
+        if family == JINA_V4:
+            with cache_only(), no_foreign_code():
+                return load_jina_v4(Path(folder), reference, options, check_model(folder, reference), (files_of(name),))
+        if options.trust_remote_code and family not in WITHOUT_THEIR_CODE:
             code = from_hub(lambda: show_code(source, Path(folder), options), wanted)
         with cache_only(), no_foreign_code() if code is None else only_shown(code):
-            return _load_parts(folder, reference, code)
+            return _load_parts(folder, reference, family, options, code)
 
 
 @contextmanager
@@ -204,21 +239,33 @@ def _without_loading_bar() -> Iterator[None]:
             transformers.utils.logging.enable_progress_bar()
 
 
-def _load_parts(name: str, reference: str, code: TrustedCode | None = None) -> _Loaded:
+def _load_parts(name: str, reference: str, family: str, options: LoadOptions, code: TrustedCode | None) -> _Loaded:
     notes = check_model(name, reference)
     trust = {"trust_remote_code": code is not None}
     if code is not None:
         notes = (code.note,)
-    config = transformers.AutoConfig.from_pretrained(name, **trust)
+    kind, configs = (
+        (Fgclip2Model, transformers.Siglip2Config)
+        if family == FGCLIP2
+        else (transformers.AutoModel, transformers.AutoConfig)
+    )
+    config = configs.from_pretrained(name, **trust)
     if code is None:
-        _check_is_dual_encoder(transformers.MODEL_MAPPING.get(type(config), None), config, reference)
-        _check_weights(config, Path(name), reference)
+        described = Fgclip2Model if family == FGCLIP2 else transformers.MODEL_MAPPING.get(type(config), None)
+        _check_is_dual_encoder(described, config, reference)
+        _check_weights(described, config, Path(name), reference)
     processor = _image_processor(name, reference, trust)
+    patches = most_patches(options)
+    if patches is not None:
+        processor.max_num_patches = patches
+    elif family == FGCLIP2:
+        processor.max_num_patches = BUDGETS[0][1]
+        notes += (PATCHES_BY_SIZE,)
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, **trust)
     # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
     # this attention says is_causal=False. Eager attention always gets the mask.
     attention = {"text_config": "eager"} if config.model_type == AIMV2 else None
-    module, found = transformers.AutoModel.from_pretrained(
+    module, found = kind.from_pretrained(
         name, config=config, dtype=torch.float32, output_loading_info=True, attn_implementation=attention, **trust
     )
     _check_is_dual_encoder(module, config, reference)
@@ -228,12 +275,18 @@ def _load_parts(name: str, reference: str, code: TrustedCode | None = None) -> _
             f"{reference} lacks {len(lacking)} weights of its {type(module).__name__} ({', '.join(lacking[:3])}, ...):"
             " they would be random, so it is not loaded; does config.json belong to these weights?"
         )
-    left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
+    unused = OF_REGIONS if family == FGCLIP2 else ()
+    left_over = sorted(
+        key for key in found["unexpected_keys"] if not key.endswith(CONSTANTS) and not key.startswith(unused)
+    )
     if left_over:
         shown_names = ", ".join(left_over[:3])
         notes += (f"{len(left_over)} weights of the checkpoint have no place in the model ({shown_names})",)
+    if isinstance(module, Fgclip2Model):
+        module.keep(walk_type(options))
     inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
-    return _Loaded(module, processor, tokenizer, notes, inputs, "" if code is None else code.identity)
+    given = {key: value for key, value in options.options.items() if key in OPTIONS.get(family, ())}
+    return _Loaded(module, processor, tokenizer, notes, inputs, "" if code is None else code.identity, given)
 
 
 def _image_processor(name: str, reference: str, trust: Mapping[str, bool]) -> Any:
@@ -256,8 +309,8 @@ def _check_is_dual_encoder(kind: object, config: Any, reference: str) -> None:
         return
     if hasattr(kind, "get_audio_features"):
         raise ModelError(
-            f"{reference} is not supported, because a model of type '{config.model_type}' embeds sounds, and clipbench"
-            " has data of images and texts only: store its vectors and give embeddings:FILE"
+            f"{reference} is not supported, because a model of type '{config.model_type}' embeds sounds: wrap it"
+            " as python:MODULE:FACTORY with encode_audio, or store its vectors and give embeddings:FILE"
         )
     raise ModelError(
         f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"
@@ -265,14 +318,14 @@ def _check_is_dual_encoder(kind: object, config: Any, reference: str) -> None:
     )
 
 
-def _check_weights(config: Any, folder: Path, reference: str) -> None:
-    """Raise ModelError for a configuration that the files of a folder are far too small for."""
+def _check_weights(kind: Any, config: Any, folder: Path, reference: str) -> None:
+    """Raise ModelError for a configuration of a class that the files of a folder are far too small for."""
     files = [file for suffix in CHECKPOINT_SUFFIXES for file in matching(folder, f"*{suffix}")]
     if not files:  # on the Hub, or without weights, which the library says better
         return
     try:
         with torch.device("meta"):
-            described = transformers.AutoModel.from_config(config, trust_remote_code=False)
+            described = kind(config)
     except (NotImplementedError, RuntimeError):  # some families compute with values while they are built
         return
     n_described = sum(value.numel() for value in (*described.parameters(), *described.buffers()))

@@ -1,9 +1,12 @@
 """The price of one query: time to load a model and to encode one item, its best speed, and its memory. ``clipbench run --price``."""
 
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,9 +16,11 @@ import numpy as np
 from PIL import Image
 
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import FOREIGN, cause
+from clipbench.errors import FOREIGN, MachineError, cause
 from clipbench.metrics.threads import n_threads
+from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
+from clipbench.models.reference import load_model
 from clipbench.results.record import PriceRecord
 from clipbench.seeding import generator
 
@@ -29,6 +34,30 @@ GROWTH = 1.05
 """A batch that encodes not that much faster than the best so far ends the search."""
 SIZE = (640, 480)
 TEXTS = ("a photo of a cat", "two people in red coats wait for a bus in the rain beside a shop that is closed")
+
+
+def price_alone(reference: str, options: LoadOptions) -> PriceRecord:
+    """Return the price of a model in a process of its own, where memory and time do not depend on what was loaded before.
+
+    Raises:
+        MachineError: the process was killed.
+    """
+    with ProcessPoolExecutor(
+        1,
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_DFL),  # Ctrl-C ends it in silence
+        max_tasks_per_child=1,  # spawned, and gone after its task where this process was killed
+    ) as process:
+        try:
+            return process.submit(_price, reference, options).result()
+        except BrokenProcessPool as error:
+            needs = "it needs memory for the model, and a script that calls this needs if __name__ == '__main__'"
+            raise MachineError(f"the process that measures the price of {reference} was ended: {needs}") from error
+
+
+def _price(reference: str, options: LoadOptions) -> PriceRecord:
+    tag = PriceTag()
+    return tag.price(cast(Model, load_model(reference, options)))
 
 
 class PriceTag:

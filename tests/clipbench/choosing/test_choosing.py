@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from clipbench.data import load_data
 from clipbench.data.dataset import DataOptions
 from clipbench.errors import ClipbenchError, DataError, NotComparable, UsageError
 from clipbench.models.protocol import Embedder
+from clipbench.results.record import PriceRecord
 from clipbench.testing import INFO, ToyModel
 
 N_IMAGES, N_QUERIES, K = 24, 12, 4
@@ -160,6 +162,49 @@ def test_the_verdict_is_a_sentence(make: Make, models: dict[str, float], expecte
         assert "and equal, within 3 points, to as good (0.0" in chosen.sentence
 
 
+def price(milliseconds: float) -> PriceRecord:
+    machine, reasons = {"device": "H100"}, {"memory_bytes": "untold"}
+    return PriceRecord(
+        load_seconds=1, text_p50=milliseconds / 1000, vector_bytes=2048, machine=machine, reasons=reasons
+    )
+
+
+@pytest.mark.parametrize(
+    ("models", "prices", "front"),
+    [
+        ({"better": 0.0, "as good": 0.001, "bad": 50.0}, (10, 20, 5), ["bad", "better"]),
+        ({"better": 0.0, "as good": 0.001, "bad": 50.0}, (20, 10, 10), ["as good"]),
+        ({"better": 0.0, "as good": 0.001, "bad": 50.0}, (10, 10, 10), ["better", "as good"]),
+        ({"one": 0.5, "two": 0.5}, (20, 10), ["two", "one"]),
+    ],
+)
+def test_prices_stand_beside_the_verdict_and_the_front_is_of_what_is_decided(
+    make: Make, models: dict[str, float], prices: tuple[float, ...], front: list[str]
+) -> None:
+    pool = make(models=models, price=lambda name: price(prices[[*models].index(name)]))
+    assert choose_model(read_log(pool)).front() == []  # nothing is judged
+    for query in [*pool.queries][: 2 if "one" in models else N_QUERIES]:
+        append(pool, graded(query, {image: 3 * (image == f"p{query[1:]}") for image in pool.candidates[query]}, "anna"))
+    chosen = choose_model(read_log(pool), scope="list")
+    assert chosen.front() == front
+    (name, scores), shown = next(iter(chosen.scores.items())), str(chosen)
+    score = 100 * (scores[f"nDCG@{K}"].value or 0)
+    assert re.search(rf"^{name} +{score:.1f} +{prices[0]} +– +– +2,048$", shown, re.MULTILINE)
+    assert f"Pareto front of nDCG@{K} and the time of one query: {' and '.join(front)}. " in shown
+    assert "after warming up, on H100\n" in shown and "untold" in chosen.facts()
+
+
+def test_prices_are_added_to_a_pool_that_is_judged_and_kept(make: Make) -> None:
+    pool = make()
+    judge(pool, ["q1"])
+    plain = choose_model(read_log(pool))
+    assert len(plain.tables()) == 2 and "not measured: the same pool with price=True adds it." in str(plain)
+    for price_of, expected in ((lambda name: price(5), 0.005), (None, 0.005), (lambda name: price(7), 0.007)):
+        again = make(price=price_of)
+        assert [each.text_p50 for each in again.facts.prices.values()] == [expected] * 2
+        assert read_log(again).n and "not measured" not in str(choose_model(read_log(again)))
+
+
 def test_relevant_photographs_that_no_model_found_are_estimated(make: Make) -> None:
     pool = make()
     rankings = read_rankings(pool)
@@ -228,7 +273,7 @@ for query, images in pool.candidates.items():
     for image in images:
         for grade in range(3):
             append(pool, graded(query, {image: grade}, sys.argv[2]))
-            print(query, image, grade, flush=True)
+            print(f"{query} {image} {grade}\\n", end="", flush=True)  # in one piece, also where Python does not buffer
 """
 
 
@@ -309,6 +354,10 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
         object.__setattr__(model, "info", type(model.info)(**{**vars(model.info), "ref": name}))
     with pytest.raises(DataError, match=r"cannot read image .*bad.png"):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool")
+    with pytest.raises(
+        UsageError, match="price=True loads each model again, alone: expected references, got a model in"
+    ):
+        cb.pool(models, photographs, ["a query"], tmp_path / "pool", price=True)
     with pytest.raises(UsageError, match="a query is 7: expected texts"):
         cb.pool(models, photographs, [7], tmp_path / "pool")  # type: ignore[list-item]
     with pytest.raises(UsageError, match="on_bad_image is 'ignore': expected 'error' or 'skip'"):

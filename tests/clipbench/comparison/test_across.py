@@ -165,7 +165,7 @@ def test_the_price_of_a_query_is_a_cost_of_a_machine() -> None:
     ]
     with pytest.raises(cb.ClipbenchError, match="did you mean text_p50 or image_p50"):
         cb.across(*runs, x="p50", y="mrr")
-    with pytest.raises(cb.ClipbenchError, match=r"the run took no price: clipbench run --price does"):
+    with pytest.raises(cb.ClipbenchError, match=r"the run took no price: `clipbench run --price` does"):
         cb.across(*models(3), x="text_p50", y="mrr")
 
 

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench.checks.examination import OURS, finding
+from clipbench.checks.subject import Subject
 from clipbench.data import DataOptions
 from clipbench.data.memory import dataset_in_memory
-from clipbench.errors import ClipbenchError, ModelError, VectorError
+from clipbench.data.modalities import JOINT
+from clipbench.errors import ClipbenchError, ModelError, UsageError, VectorError
 from clipbench.models import load_model
 from clipbench.models.adapters import http_client as _http_client
-from clipbench.models.adapters.api import ApiModel, load
+from clipbench.models.adapters.api import ApiModel, data_url, load
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.testing import ToyModel
@@ -79,6 +83,76 @@ def test_images_are_sent_in_the_form_that_the_server_takes(url: str, state: Any,
     (images,) = {tuple(sorted(body)) for body in state.bodies if "data:image" in json.dumps(body)}
     more = {"infinity": ["input", "modality"], "objects": ["input"], "messages": ["messages"]}[style]
     assert set(images) == {"model", "encoding_format", *more}
+
+
+def test_messages_are_those_of_the_template(url: str, state: Any, toy: ToyModel, tmp_path: Path) -> None:
+    """What vLLM's example sends to Qwen3-VL-Embedding: examples/pooling/embed/vision_embedding_online.py."""
+    picture, text = Image.new("RGB", (8, 8), (9, 99, 9)), "a {image} of {text}"
+    model = served(url, template="qwen3-vl")
+    state.bodies.clear()
+    found = [
+        model.encode(name, [item]) for name, item in (("text", text), ("image", picture), (JOINT, (picture, text)))
+    ]
+
+    assert model.info.is_joint and not model.info.roles
+    same(found[2], toy.encode_images([picture]) + toy.encode_texts([text]))
+    shown = {"type": "image_url", "image_url": {"url": data_url(picture)}}
+    users = [[words(text)], [shown, words("")], [shown, words(text)]]
+    for body, user in zip(state.bodies[1::2], users, strict=True):  # before each goes the canary
+        turns = {"system": [words("Represent the user's input.")], "user": user, "assistant": [words("")]}
+        assert body == {
+            "model": "toy",
+            "encoding_format": "float",
+            "messages": [{"role": role, "content": content} for role, content in turns.items()],
+            "continue_final_message": True,
+            "add_special_tokens": True,
+        }
+
+    def fingerprint(instruction: str) -> str:
+        (tmp_path / "mine.json").write_text(json.dumps({"messages": [instruction, "{text} {image}"]}))
+        state.vectors = lambda body: [[1.0, 2.0]]
+        return served(url, template=str(tmp_path / "mine.json")).info.fingerprint
+
+    assert fingerprint("one") == fingerprint("one") != fingerprint("other")
+
+
+def words(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"messages": [{"role": "user", "content": "{text}"}]}', r"has no place for the content: expected \{image\} in one"),
+        ('{"messages": ["a", {"b": null}]}', r"has no place for the content: expected \{text\} and \{image\} in one of"),
+        ('["{text}", "{image}"]', 'has no messages: expected an object with "messages", a list'),
+        ('{"query": {"messages": ["{text} {image}"]}}', "has query: expected a block for each of query and document"),
+        ('{"query": {"messages": ["{text} {image}"]}, "document": 3}', "block document has no messages"),
+        ("{", "template=.* is not JSON"),
+        (None, r"no such file, and no name of a template: did you mean 'qwen3-vl'\?"),
+    ],
+)  # fmt: skip
+def test_a_template_that_is_none_is_refused_before_anything_is_asked(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    (tmp_path / "mine.json").write_text(content or "")
+    given = "qwen3vl" if content is None else str(tmp_path / "mine.json")
+    with pytest.raises(UsageError, match=message):
+        served("http://127.0.0.1:1", template=given)
+    with pytest.raises(UsageError, match=r"template=qwen3-vl says how texts are sent: drop texts="):
+        served("http://127.0.0.1:1", template="qwen3-vl", texts="messages")
+
+
+@pytest.mark.parametrize(("shift", "status"), [(0.0, "ok"), (3.0, "warning")])
+def test_doctor_notices_vectors_that_are_all_alike(url: str, tmp_path: Path, shift: float, status: str) -> None:
+    model = served(url)
+    spread = replace(model, info=replace(model.info, embed_dim=65))
+    vectors = np.hstack([np.eye(64), np.full((64, 1), shift)]).astype(np.float32)
+    object.__setattr__(spread, "encode", lambda modality, items, role=None: vectors[: len(items)])
+    check = next(each for each in OURS if each.name == "pairs")
+    outcome = finding(check, Subject(StoreEmbedder(spread, tmp_path)))
+    assert outcome.status == status
+    assert ("mean cosine of 0.90" in outcome.seen and "qwen3-vl" in outcome.fix) == (status == "warning")
 
 
 @pytest.mark.parametrize("name", ["busy", "broken", "dropped", "cut_short", "cut_short_without_length"])

@@ -19,7 +19,7 @@ from clipbench.models.facts.costs import (
     tower_sizes,
 )
 from clipbench.models.facts.operations import counting
-from clipbench.models.facts.price import PriceTag
+from clipbench.models.facts.price import PriceTag, price_alone
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Call, Counts, Model
 from clipbench.models.reference import load_model
@@ -255,6 +255,11 @@ def test_what_a_model_cannot_encode_has_no_price_and_a_reason() -> None:
     price = price_of(TextsAlone())
     assert price.text_p50 == 0.01 and price.image_p50 is price.images_per_second is price.batch_size is None
     assert all("no images here" in price.reasons[name] for name in ("image_p50", "image_p95", "images_per_second"))
+
+
+def test_a_price_alone_is_that_of_a_process_without_other_models() -> None:
+    price = price_alone("tiny", LoadOptions(device="cpu"))
+    assert price.vector_bytes == 512 and price.text_p50 and price.image_p50 and price.machine["device"] == "cpu"
 
 
 class OnCuda(ToyModel):

@@ -1,17 +1,23 @@
 """Objects of the user's own: found, called, checked, and told in one line what is wrong with them."""
 
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.errors import ModelError
-from clipbench.models.adapters.python import load
+from clipbench.data.modalities import JOINT
+from clipbench.errors import ModelError, UsageError
+from clipbench.models.adapters import interpreter
+from clipbench.models.adapters.python import PythonModel, load
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Model
+from clipbench.models.protocol import Model, Role
 
 GOOD = '''
 import numpy as np
@@ -174,6 +180,178 @@ def test_a_fault_in_a_later_batch_is_found_too(here: Path) -> None:
 
     with pytest.raises(ModelError, match=r"encode_texts gave shape \(3, 3\) for 4: expected \(4, 3\)"):
         model.encode_texts(["a", "b", "c", "d", "e"])
+
+
+# ----- in another interpreter
+
+FAR = """
+import os, signal, sys, time
+import numpy as np
+import helper
+
+
+class Far:
+    logit_scale = np.float32(20)
+    similarity = "dot"
+
+    def __init__(self, fault, at="9"):
+        self.fault, self.left = fault, int(at)
+
+    def encode_images(self, images, role=None):
+        print("not a frame")
+        return np.stack([np.asarray(image, np.float64)[0, :2].ravel() / 7 for image in images]) + (role == "query")
+
+    def encode_texts(self, texts):
+        self.left -= 1
+        if self.left <= 0 and self.fault:
+            print("last words", file=sys.stderr)
+            return eval(self.fault)
+        return np.array([[hash_of(text), 1, 2, 3, 4, 5] for text in texts]) / 7
+
+    def encode_joint(self, images, texts):
+        return self.encode_images(images) * self.encode_texts(texts)
+
+    def encode_audio(self, items):
+        return np.stack([item[:6] if isinstance(item, np.ndarray) else np.full(6, item.stat().st_size) for item in items])
+
+    def count_tokens(self, texts):
+        return [len(text.encode()) for text in texts]
+
+    def combine_prompts(self, vectors):
+        return np.median(vectors, axis=0)
+
+
+def hash_of(text):
+    return sum(text.encode("utf-8", "surrogatepass"))
+
+
+def write_everywhere(data):
+    for number in range(3, 30):
+        try:
+            os.write(number, data)
+        except OSError:
+            pass
+
+
+def build(fault="", at="9", needs=""):
+    if needs == "nothing else":
+        assert not {"clipbench", "torch"} & set(sys.modules)
+    return Far(fault, at)
+"""
+
+
+@pytest.fixture
+def far(here: Path) -> Callable[..., PythonModel]:
+    (here / "far.py").write_text(FAR)
+    (here / "helper.py").write_text("__version__ = '1'\n")
+    return lambda interpreter=sys.executable, **given: load(
+        "far.py:build",
+        LoadOptions(batch_size=4, options={**given, **({"interpreter": interpreter} if interpreter else {})}),
+    )
+
+
+def test_another_interpreter_gives_the_same_vectors_to_the_last_bit(
+    far: Callable[..., PythonModel], here: Path
+) -> None:
+    near, model = far(None), far(needs="nothing else")
+    images = [Image.new("RGB", (3, 2), (number, 2 * number, 250)) for number in range(10)]
+    texts = [f"{number} 🐈\ud800" for number in range(10)]
+    items: dict[str, list[Any]] = {
+        "image": images,
+        "text": texts,
+        JOINT: list(zip(images, texts, strict=True)),
+        "audio": [np.arange(9) / 3, np.array([1, 2, 3, 4, 5, 6.1], np.float16), here / "far.py"],
+    }
+    for modality, inputs in items.items():
+        role: Role = "query" if modality == "image" else None
+        expected, found = near.encode(modality, inputs, role), model.encode(modality, inputs, role)
+        assert found.dtype == np.float32 and (expected == found).all() and len({*map(bytes, found)}) == len(inputs)
+    assert (model.count_tokens(["a", "🐈"]) == [1, 4]).all()
+    assert np.array_equal(*(each.combine(near.encode_texts(texts)) for each in (model, near)))  # type: ignore[arg-type]
+    told = replace(model.info, fingerprint=near.info.fingerprint, notes=near.info.notes)
+    assert told == near.info and told.is_joint and {*told.roles} == {"image"} and told.similarity == "dot"
+    assert "runs in another interpreter (python 3." in model.info.notes[-1]
+    with pytest.raises(ModelError, match="an item of type object cannot be handed to another interpreter"):
+        model.encode("audio", [object()])
+
+
+def test_the_versions_there_are_part_of_the_fingerprint(far: Callable[..., PythonModel], here: Path) -> None:
+    first, again = far().info.fingerprint, far().info.fingerprint
+    (here / "helper.py").write_text("__version__ = '11'\n")
+    assert first == again != far().info.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", r"the other interpreter was killed \(Killed\); it wrote: .*last words$"),
+        ("os._exit(3)", "the other interpreter ended with status 3; it wrote: .*last words$"),
+        ("sys.exit(3)", r"encode_texts failed \(sys.exit\(3\)\); it wrote: .*last words$"),
+        ("1 / 0", r"encode_texts failed \(ZeroDivisionError: division by zero\); it wrote"),
+        ("np.array([object()])", r"gave an object of type ndarray of object: expected an array of real numbers"),
+        ("np.ones((2, 5))", r"encode_texts gave shape \(2, 5\) for 2: expected \(2, 6\)"),
+        ("write_everywhere(b'hello' * 9)", "the other interpreter sent b'hellohellohelloh' where a frame begins"),
+        ("write_everywhere(b'clipbench pipe 1' + bytes(7) + b'9')", r"sent a frame of 4,107,\d{3},[\d,]* bytes"),
+        ("write_everywhere(b'clipbench pipe 1' + b'2' + bytes(7) + b'[' * 50)", "sent 50 bytes that are no message"),
+        ("time.sleep(600)", r"no answer within 3 s: model_options={'timeout': 'SECONDS'} allows more"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_there_is_one_line(far: Callable[..., PythonModel], fault: str, message: str) -> None:
+    model = far(fault=fault, at="3", timeout="3" if "sleep" in fault else "60")
+    for _ in range(2):  # and stays so
+        with pytest.raises(ModelError, match=message) as caught:
+            model.encode_texts(["a", "b"])
+        assert "\n" not in str(caught.value) and "far.py:build: encode_texts" in str(caught.value)
+
+
+def test_an_answer_to_a_call_that_was_interrupted_is_not_taken_for_the_next(
+    far: Callable[..., PythonModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = far()
+
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(interpreter, "read_message", interrupted)
+        model.encode_texts(["a"])
+    with pytest.raises(ModelError, match="encode_texts: the call before was interrupted"):
+        model.encode_texts(["b"])
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (None, r"interpreter=.*/other: \[Errno 2\] .*: expected a Python with numpy and pillow, such as"),
+        ("exit 4", "the other interpreter ended with status 4: expected a Python with numpy and pillow"),
+        ("echo no frame, but a line of words", "the other interpreter sent b'no frame, but a ' where a frame begins"),
+        (f"exec '{sys.executable}' -I -S \"$@\"", "ended with status 1; it wrote: .*No module named 'numpy'"),
+    ],
+)  # fmt: skip
+def test_an_interpreter_that_is_no_python_is_refused(
+    far: Callable[..., PythonModel], here: Path, script: str | None, message: str
+) -> None:
+    if script is not None:
+        (here / "other").write_text(f"#!/bin/sh\n{script}\n")
+        (here / "other").chmod(0o755)
+    with pytest.raises(UsageError, match=message) as caught:
+        far(str(here / "other"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parent_that_is_killed_leaves_no_child(far: Callable[..., PythonModel], here: Path) -> None:
+    os.mkfifo(here / "held")
+    fault = "[file := open('held', 'w'), file.write('asleep'), file.flush(), time.sleep(60), file.write('awake')]"
+    options = {"interpreter": sys.executable, "fault": fault, "at": "3"}
+    code = f"from tests.clipbench.models.test_python import *; load('far.py:build', LoadOptions(options={options})).encode_texts(['a'])"
+    root = Path(__file__).parents[3]
+    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=here, env={**os.environ, "PYTHONPATH": path})
+    with open(here / "held") as held:
+        assert held.read(6) == "asleep"
+        parent.kill()
+        parent.wait()
+        assert held.read() == ""  # its end is closed, long before it would wake
 
 
 def test_the_page_on_models_has_an_object_that_works_and_every_attribute(

@@ -1,5 +1,6 @@
 """A model whose roles matter, through each adapter that has them: right in both directions, and each item encoded as seldom as can be."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -111,20 +112,36 @@ def values(run: cb.Run, task: str) -> dict[str, float | None]:
     return {name: metric.value for name, metric in run.evaluation(task).metrics.items()}
 
 
-@pytest.mark.parametrize("adapter", ["role=", "two methods", "api", "st"])
+@pytest.mark.parametrize("adapter", ["role=", "two methods", "api", "template", "st"])
 def test_roles_are_right_in_both_directions(adapter: str, photos: pandas.DataFrame, tmp_path: Path) -> None:
     state = embeddings_server.State(of_images, of_texts)
     with embeddings_server.serve(state) as url:
-        models: dict[str, Any] = {"role=": Told(), "two methods": TwoMethods(), "api": f"api:{url}"}
+        models: dict[str, Any] = {
+            "role=": Told(),
+            "two methods": TwoMethods(),
+            "api": f"api:{url}",
+            "template": f"api:{url}",
+        }
         model = library_model() if adapter == "st" else models[adapter]
         given = {"model": "toy", "body.query.input_type": "query", "body.document.input_type": "document"}
-        options = given if adapter == "api" else None
+        by_template = {"model": "toy", "template": str(tmp_path / "template.json")}
+        messages = [
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "{image}"}}, {"type": "text", "text": "{text}"}],
+            }
+        ]
+        blocks = {role: {"messages": messages, "input_type": role} for role in ("query", "document")}
+        (tmp_path / "template.json").write_text(json.dumps(blocks))
+        options = {"api": given, "template": by_template}.get(adapter)
         tasks = ["retrieval", "modality-gap"]
         run = cb.run(model, tasks, data=photos, out=tmp_path / "run", model_options=options)
     found = values(run, "retrieval")
     assert found["image_retrieval_recall@1"] == found["text_retrieval_recall@1"] == 1
-    # texts without a role are documents where there are but two methods
-    assert values(run, "modality-gap")["pair_cosine"] == pytest.approx(0 if adapter == "two methods" else 1)
+    # what has no role is a document where there are but two methods, or blocks
+    assert values(run, "modality-gap")["pair_cosine"] == pytest.approx(
+        0 if adapter in ("two methods", "template") else 1
+    )
     told = run.result.model
     assert {*told["roles"]} - {JOINT} == {"image", "text"} and {*told["roles"]["text"]} == {"query", "document"}
     assert "text is encoded by its role: as query '" in "\n".join(told["notes"])

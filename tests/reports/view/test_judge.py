@@ -11,8 +11,9 @@ from PIL import Image
 
 import clipbench as cb
 from clipbench.choosing.log import read_log
-from clipbench.choosing.pool import LOG, Pool
+from clipbench.choosing.pool import LOG, Pool, read_pool
 from clipbench.testing import ConstantModel, ToyModel
+from clipbench_reports.page.choice import write_choice
 
 site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view is not installed")
 judging = pytest.importorskip("clipbench_reports.view.judge", reason="the extra view is not installed")
@@ -118,6 +119,19 @@ def test_the_page_is_blind_and_shows_photographs_by_their_places_alone(app: Any,
     pool.images[next(iter(pool.candidates.values()))[0]].unlink()
     gone = ask(app, "/image?query=0&place=0")
     assert gone.status == 422 and gone.text.startswith("cannot read image")
+
+
+def test_prices_are_on_the_page_and_in_the_report(pool: Pool, tmp_path: Path) -> None:
+    price = {"load_seconds": 1.0, "text_p50": 0.0121, "vector_bytes": 64, "machine": {"device": "<H100>"}}
+    for prices in ({}, dict.fromkeys(pool.facts.models, price)):
+        facts = json.loads((pool.folder / "pool.json").read_text()) | {"prices": prices}
+        (pool.folder / "pool.json").write_text(json.dumps(facts))
+        priced = read_pool(pool.folder)
+        verdict = judging.Judging(priced, "anna", TOKEN).verdict(None).body.decode()
+        write_choice(cb.choose(priced), tmp_path / "choice.html")
+        for page in (verdict, (tmp_path / "choice.html").read_text()):
+            assert ("not measured: the same pool with price=True" in page) == (not prices)
+            assert all((text in page) == bool(prices) for text in ("one query, ms", ">12.1<", "on &lt;H100&gt;"))
 
 
 def test_a_pool_is_judged_by_keys_alone_to_a_live_verdict(browser: "Browser", pool: Pool) -> None:

@@ -1,0 +1,208 @@
+"""An object of the user's own that lives in another interpreter, whose packages need not go with those here.
+
+Its process is handed ``interpreter_child.py``, is called over pipes, and ends with this one.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from PIL import Image
+
+from clipbench.errors import ModelError, UsageError, model_option, on_command_line
+from clipbench.models.adapters import interpreter_child
+from clipbench.models.adapters.interpreter_child import Broken, read_message, write_message
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Role
+from clipbench.untrusted.reading import decode_array, decode_json, shortened
+
+OPTIONS = ("interpreter", "timeout")
+SECONDS = 600.0
+"""Default limit of an answer; loading the model is one."""
+MOST_BYTES = 1 << 28
+"""Bytes of a frame of an answer."""
+MOST_SHOWN = 300
+"""Characters of an error, and of standard error, that are shown."""
+NAMED = ("python", "numpy", "torch", "transformers")
+"""Versions that are told; all are part of the fingerprint."""
+
+
+class Elsewhere(NamedTuple):
+    """An object in another interpreter, as it is seen from here."""
+
+    encoders: object
+    """Has the attributes and methods of that object."""
+    sources: Mapping[str, str]
+    versions: Mapping[str, str]
+    note: str
+
+
+def load_elsewhere(module: str, factory: str, options: LoadOptions, reference: str) -> Elsewhere:
+    """Return what a factory makes in another interpreter.
+
+    Raises:
+        UsageError: that is no Python with numpy and Pillow.
+        ModelError: there is no such module or factory, or the user's code failed.
+    """
+    given = {name: value for name, value in options.options.items() if name not in OPTIONS}
+    process = _Process(options.options["interpreter"], reference, options.number("timeout") or SECONDS)
+    made, _ = process.ask("the factory", {"module": module, "factory": factory, "options": given})
+    methods = {name: staticmethod(_method(process, name, told)) for name, told in made["methods"].items()}
+    encoders = type(made["class"], (), {**made["values"], **methods})()
+    known = ", ".join(f"{name} {made['versions'][name]}" for name in NAMED if name in made["versions"])
+    return Elsewhere(encoders, made["sources"], made["versions"], f"runs in another interpreter ({known})")
+
+
+def _method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:
+    """Return a method of the object: it takes ``role`` where that one does."""
+
+    def call(*lists: Any, **told: Role) -> np.ndarray:
+        arrays: list[np.ndarray] = []
+        batches = [lists] if name == "combine_prompts" else lists
+        packed = [[_packed(item, arrays, process.reference) for item in batch] for batch in batches]
+        return process.ask(name, {"call": name, "lists": packed, **told}, arrays)[1][0]
+
+    def call_with_role(*lists: Any, role: Role = None) -> np.ndarray:
+        return call(*lists, role=role)
+
+    return call_with_role if takes_role else call
+
+
+def _packed(item: object, arrays: list[np.ndarray], reference: str) -> Any:
+    """Return an item as JSON has it; pixels and numbers are added to the arrays."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, os.PathLike):
+        return {"path": os.fspath(item)}
+    is_image = isinstance(item, Image.Image)
+    array = np.asarray(item) if is_image else item
+    if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+        raise ModelError(
+            f"{reference}: an item of type {type(item).__name__} cannot be handed to another interpreter: expected a text,"
+            " an image, an array of numbers or a path"
+        )
+    arrays.append(array)
+    return {"is_image": is_image}
+
+
+class _Process:
+    """The other interpreter, which waits for calls; nothing of it is left when this object, or this process, is gone."""
+
+    def __init__(self, interpreter: str, reference: str, seconds: float) -> None:
+        self.reference, self._seconds = reference, seconds
+        self._lock = threading.Lock()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
+        weakref.finalize(self, self._said.close)
+        self._is_late = False
+        self._end = ""
+        source = Path(interpreter_child.__file__).read_text(encoding="utf-8")
+        # These would bring packages of this interpreter into the other.
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        try:
+            self._process = subprocess.Popen(
+                [os.path.expanduser(interpreter), "-c", source],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for this process
+            )
+            weakref.finalize(self, _close, self._process)
+            self._answer(None, ())
+        except (Broken, OSError) as error:
+            raise UsageError(
+                f"model option interpreter={interpreter}: {error}: expected a Python with numpy and pillow, such as"
+                " .venv/bin/python"
+            ) from error
+
+    def ask(
+        self, what: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Return the answer to a message; raise ModelError, which names what was asked."""
+        try:
+            answer, found = self._answer(message, arrays)
+        except Broken as error:
+            raise ModelError(f"{self.reference}: {what}: {error}") from error
+        if "failed" in answer:
+            failed = shortened(" ".join(answer["failed"].split()), MOST_SHOWN)
+            advice = on_command_line(": see its traceback (--traceback)")
+            behind = RuntimeError(answer["traceback"])
+            raise ModelError(f"{self.reference}: {what} failed ({failed}){advice}{self._words()}") from behind
+        return answer, found
+
+    def _answer(
+        self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Return the answer to a message, or what the process says first; raise Broken, with the whole reason."""
+        stdin, stdout = cast(Any, self._process.stdin), cast(Any, self._process.stdout)
+        with self._lock:
+            if self._end:
+                raise Broken(self._end)
+            timer = threading.Timer(self._seconds, self._give_up)
+            timer.daemon = True
+            timer.start()
+            try:
+                if message is not None:
+                    write_message(stdin, message, arrays)
+                answer, files = read_message(stdout, partial(decode_json, is_text=False), MOST_BYTES)
+                return answer, [decode_array(file) for file in files]
+            except (Broken, OSError, ValueError) as error:
+                self._end = f"{self._lost(str(error) if isinstance(error, Broken | ValueError) else '')}{self._words()}"
+                raise Broken(self._end) from error
+            except BaseException:  # Ctrl-C: the answer that still comes must not be taken for that to the next call
+                self._end = "the call before was interrupted"
+                _close(self._process)
+                raise
+            finally:
+                timer.cancel()
+
+    def _give_up(self) -> None:
+        self._is_late = True
+        _kill(self._process)
+
+    def _lost(self, sent: str) -> str:
+        """Return why there is no answer, and end the process: nothing that it may still send can be understood."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0 if sent else 1)
+        status = self._process.poll()
+        _close(self._process)
+        if self._is_late:
+            return f"no answer within {self._seconds:g} s: {model_option(timeout='SECONDS')} allows more"
+        if sent or status is None:
+            return f"the other interpreter sent {sent or 'no more'}"
+        ended = f"ended with status {status}" if status >= 0 else f"was killed ({signal.strsignal(-status)})"
+        return f"the other interpreter {ended}"
+
+    def _words(self) -> str:
+        """Return the last that it wrote to standard error."""
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 4 * MOST_SHOWN))
+        lines = self._said.read().decode(errors="replace").splitlines()
+        words = " | ".join(line.strip() for line in lines[-3:] if line.strip())
+        return f"; it wrote: {words[-MOST_SHOWN:]}" if words else ""
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process, and what it has started."""
+    if process.poll() is None:
+        with suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    _kill(process)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            cast(Any, pipe).close()

@@ -1,0 +1,212 @@
+"""Runs an object of the user's own in another interpreter, and answers calls of its methods over pipes.
+
+The source is handed to that interpreter, which has numpy and Pillow and no clipbench: so nothing of clipbench is imported, and the
+syntax is that of Python 3.8. A message is a frame of JSON, then one with an ``.npy`` file for each array that goes with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import io
+import json
+import os
+import queue
+import struct
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+MAGIC = b"clipbench pipe 1"
+HEAD = struct.Struct(f"<{len(MAGIC)}sQ")
+"""Before each frame: the magic, and how many bytes follow."""
+MOST_BYTES = 1 << 30
+"""Bytes of a frame."""
+VALUES = ("logit_scale", "logit_bias", "context_length", "fingerprint", "embed_dim", "similarity")
+METHODS = ("count_tokens", "combine_prompts")
+"""Methods of an object beside its encoders."""
+
+
+# -- messages
+
+
+class Broken(Exception):
+    """What came is no message; the text says what it is, and is empty where nothing more comes."""
+
+
+def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
+    """Send a JSON object and the arrays that it speaks of; raise ValueError for an array of Python objects."""
+    frames = [json.dumps({**message, "n_arrays": len(arrays)}).encode()]
+    for array in arrays:
+        file = io.BytesIO()
+        np.save(file, array, allow_pickle=False)
+        frames.append(file.getvalue())
+    for frame in frames:
+        pipe.write(HEAD.pack(MAGIC, len(frame)))
+        pipe.write(frame)
+    pipe.flush()
+
+
+def read_message(
+    pipe: BinaryIO, parse: Callable[[str], Any] = json.loads, most: int = MOST_BYTES
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return a JSON object and the ``.npy`` files that go with it; raise Broken."""
+    content = _frame(pipe, most)
+    try:
+        message = parse(content.decode())
+        places = range(message["n_arrays"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise Broken(f"{len(content):,} bytes that are no message") from error
+    return message, [_frame(pipe, most) for _ in places]
+
+
+def _frame(pipe: BinaryIO, most: int) -> bytes:
+    head = pipe.read(HEAD.size)
+    if len(head) < HEAD.size:
+        raise Broken
+    magic, n_bytes = HEAD.unpack(head)
+    if magic != MAGIC or n_bytes > most:
+        raise Broken(f"{magic!r} where a frame begins" if magic != MAGIC else f"a frame of {n_bytes:,} bytes")
+    content = pipe.read(n_bytes)
+    if len(content) < n_bytes:
+        raise Broken
+    return content
+
+
+# -- objects, in any interpreter
+
+
+def module_of(name: str) -> Any:
+    """Return the module of a name, or of a file that ends in ``.py``, which may import what lies beside it."""
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    path = os.path.abspath(os.path.expanduser(name))
+    spec = importlib.util.spec_from_file_location(f"model_{Path(path).stem}", path)
+    assert spec is not None and spec.loader is not None, name  # the suffix has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, os.path.dirname(path))
+    sys.modules[spec.name] = module  # before it runs: dataclasses look for their module
+    spec.loader.exec_module(module)
+    return module
+
+
+def sources_of(module: Any, factory: Callable[..., object]) -> dict[str, str]:
+    """Return the code that made an object, by the path of its file."""
+    found = {getattr(module, "__file__", None)}
+    with contextlib.suppress(TypeError):  # a partial or an object has no source file of its own
+        found.add(inspect.getsourcefile(inspect.unwrap(factory)))
+    paths = sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
+    return {str(path): path.read_bytes().decode(errors="backslashreplace") for path in paths}  # in any encoding
+
+
+def takes_role(method: Callable[..., object]) -> bool:
+    """Return whether a method is told the side of a search."""
+    try:
+        return "role" in inspect.signature(method).parameters
+    except ValueError:  # some callables written in C have no signature
+        return False
+
+
+def as_floats(given: Any) -> np.ndarray:
+    """Return an array or a tensor, wherever and in whatever precision it is, as float32; raise TypeError for what is none."""
+    kind = f"{type(given).__name__} of {given.dtype}" if hasattr(given, "dtype") else type(given).__name__
+    wrong = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
+    if "complex" in kind or isinstance(given, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask
+        raise TypeError(wrong)
+    try:
+        for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
+            if hasattr(given, step):
+                given = getattr(given, step)()
+        return np.asarray(given, dtype=np.float32)
+    except (Exception, SystemExit) as error:  # of a meta tensor NotImplementedError
+        raise TypeError(wrong) from error
+
+
+# -- in the other interpreter
+
+
+def main() -> None:
+    """Answer the messages of standard input until it ends."""
+    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what the object prints must not come between frames
+    messages: Any = queue.Queue()
+
+    def take() -> None:
+        try:
+            while True:
+                messages.put(read_message(asked))
+        finally:
+            os._exit(0)  # the parent is gone: nobody waits for what is computed now
+
+    threading.Thread(target=take, daemon=True).start()
+    write_message(answers, {"ready": True})
+    made: Any = None
+    while True:
+        message, files = messages.get()
+        try:
+            if made is None:
+                made, answer = _made(**message)
+                found = []
+            else:
+                answer, found = {}, [_called(made, message, iter(files))]
+        except (Exception, SystemExit) as error:  # noqa: BLE001  of the user's code
+            cause = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+            answer, found = {"failed": cause, "traceback": traceback.format_exc()}, []
+        sys.stdout.flush()
+        sys.stderr.flush()
+        write_message(answers, answer, found)
+
+
+def _made(module: str, factory: str, options: dict[str, str], n_arrays: int) -> tuple[object, dict[str, Any]]:
+    """Return what a factory makes, and what there is to say of it."""
+    sys.path.insert(0, os.getcwd())
+    imported = module_of(module)
+    function = getattr(imported, factory)
+    made = function(**options)
+    names = [each for each in dir(made) if each.startswith("encode_") or each in METHODS]
+    versions = {
+        name: getattr(each, "__version__", None) for name, each in sorted(sys.modules.items()) if "." not in name
+    }
+    return made, {
+        "class": type(made).__name__,
+        "values": {each: _plain(getattr(made, each)) for each in VALUES if hasattr(made, each)},
+        "methods": {each: takes_role(getattr(made, each)) for each in names if callable(getattr(made, each))},
+        "sources": sources_of(imported, function),
+        "versions": {"python": sys.version.split()[0], **{name: str(each) for name, each in versions.items() if each}},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: a number out of an array or a tensor, and else the words for it."""
+    value = value.item() if hasattr(value, "item") else value
+    is_json = value is None or isinstance(value, (str, int)) or (isinstance(value, float) and np.isfinite(value))
+    return value if is_json else repr(value)
+
+
+def _called(made: object, message: dict[str, Any], files: Iterator[bytes]) -> np.ndarray:
+    name, told = message["call"], {"role": message["role"]} if "role" in message else {}
+    lists = [[_item(each, files) for each in batch] for batch in message["lists"]]
+    found = getattr(made, name)(*(lists[0] if name == "combine_prompts" else lists), **told)
+    return np.asarray(found) if name == "count_tokens" else as_floats(found)
+
+
+def _item(given: Any, files: Iterator[bytes]) -> Any:
+    if isinstance(given, str):
+        return given
+    if "path" in given:
+        return Path(given["path"])
+    array = np.load(io.BytesIO(next(files)), allow_pickle=False)
+    return Image.fromarray(array) if given["is_image"] else array
+
+
+if __name__ == "__main__":
+    main()
