@@ -30,7 +30,7 @@ HEAD = struct.Struct(f"<{len(MAGIC)}sQ")
 """Before each frame: the magic, and how many bytes follow."""
 MOST_BYTES = 1 << 30
 """Bytes of a frame."""
-VALUES = ("logit_scale", "logit_bias", "context_length", "fingerprint", "embed_dim", "similarity")
+VALUES = ("logit_scale", "logit_bias", "context_length", "fingerprint", "embed_dim")
 METHODS = ("count_tokens", "combine_prompts")
 """Methods of an object beside its encoders."""
 
@@ -115,6 +115,12 @@ def takes_role(method: Callable[..., object]) -> bool:
         return False
 
 
+def similarity_of(made: object) -> Any:
+    """Return how an object's vectors are compared; a method of that name, as sentence-transformers has it, does not say so."""
+    given = getattr(made, "similarity", "cosine")
+    return "cosine" if callable(given) else given
+
+
 def as_floats(given: Any) -> np.ndarray:
     """Return an array or a tensor, wherever and in whatever precision it is, as float32; raise TypeError for what is none."""
     kind = f"{type(given).__name__} of {given.dtype}" if hasattr(given, "dtype") else type(given).__name__
@@ -178,7 +184,10 @@ def _made(module: str, factory: str, options: dict[str, str], n_arrays: int) -> 
     }
     return made, {
         "class": type(made).__name__,
-        "values": {each: _plain(getattr(made, each)) for each in VALUES if hasattr(made, each)},
+        "values": {
+            **{each: _plain(getattr(made, each)) for each in VALUES if hasattr(made, each)},
+            "similarity": _plain(similarity_of(made)),
+        },
         "methods": {each: takes_role(getattr(made, each)) for each in names if callable(getattr(made, each))},
         "sources": sources_of(imported, function),
         "versions": {"python": sys.version.split()[0], **{name: str(each) for name, each in versions.items() if each}},

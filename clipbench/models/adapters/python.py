@@ -33,7 +33,7 @@ from clipbench.errors import (
     option,
 )
 from clipbench.models.adapters.interpreter import OPTIONS, load_elsewhere
-from clipbench.models.adapters.interpreter_child import as_floats, module_of, sources_of, takes_role
+from clipbench.models.adapters.interpreter_child import as_floats, module_of, similarity_of, sources_of, takes_role
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.fingerprint import Encode, Probes, coarse_digest, digest, encode_probes, exact_digest
 from clipbench.models.options import LoadOptions
@@ -207,7 +207,7 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
     fingerprint = getattr(encoders, "fingerprint", None)
     notes = () if fingerprint is not None else ("measured in memory, without a fingerprint: no vector was stored",)
     # Weights may change between two runs, and nothing from outside would show it: each has an identity of its own.
-    compared = _similarity(encoders)
+    compared = similarity_of(encoders)
     parts = () if compared == COSINE else (compared,)
     identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint), *parts)
     model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
@@ -332,14 +332,8 @@ def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, 
         notes=notes,
         roles=roles_of(encoders),
         is_joint=encoder_of(encoders, JOINT) is not None,
-        similarity=_similarity(encoders),
+        similarity=similarity_of(encoders),
     )
-
-
-def _similarity(made: object) -> Any:
-    """Return how an object's vectors are compared; a method of that name, as sentence-transformers has it, does not say so."""
-    given = getattr(made, "similarity", COSINE)
-    return COSINE if callable(given) else given
 
 
 def _embed_dim(encoders: object, reference: str) -> int:
