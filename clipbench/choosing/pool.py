@@ -41,7 +41,7 @@ class Facts:
     n_random: int
     seed: int
     prices: Mapping[str, PriceRecord] = field(default_factory=dict)
-    """What one query costs each model, by its name; empty where that was not measured."""
+    """Prices of one query of each model, by its name; empty where that was not measured."""
 
     def check_same(self, there: "Facts", folder: Path) -> None:
         """Raise unless a pool that is there already is the one that is asked for: judgements are never overwritten.

@@ -27,7 +27,7 @@ METRICS = ("nDCG@{k}", "precision@{k}", "success@{k}")
 MOST_DISAGREEMENTS = 20
 
 _AHEAD = {"better": (1, -1), "equal": (0, 0), "worse": (-1, 1), "open": (-1, -1)}
-"""Whether a model is surely ahead of the other, and the other of it: 1, or 0 where they are equal."""
+"""For the model and for the other: 1 if it is surely ahead, 0 if they are equal, else -1."""
 
 Values = Float64[np.ndarray, "n_models n_queries"]
 

@@ -39,7 +39,7 @@ METHODS = ("count_tokens", "combine_prompts")
 
 
 class Broken(Exception):
-    """What came is no message; the text says what it is, and is empty where nothing more comes."""
+    """Bytes that are no message; the text says what they are, and is empty where nothing more comes."""
 
 
 def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:

@@ -36,7 +36,7 @@ Commit = Callable[[Sequence[bytes], Vectors], object]
 
 
 class Item(NamedTuple):
-    """Whatever is encoded: known by its content, named for messages, and opened when it is needed."""
+    """An item of any modality: known by its content, named for messages, and opened when it is needed."""
 
     modality: str
     key: bytes
