@@ -30,7 +30,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("device", ["cpu", "cpu,cpu"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cpu,cpu", marks=pytest.mark.slow)])
 def test_a_run_is_the_same_where_the_system_offers_less(tmp_path: Path, device: str) -> None:
     script = tmp_path / "without.py"
     script.write_text(WITHOUT, encoding="utf-8")

@@ -14,7 +14,8 @@ SHORT = "run, SIGKILL, 2 workers"
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 @pytest.mark.skipif(not TORTURE.is_file(), reason="experiments/ is not part of the source distribution")
-@pytest.mark.parametrize("is_short", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_short", [True, False])
 def test_attacks_are_survived(is_short: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(TORTURE.parent))
     torture = importlib.import_module("torture")

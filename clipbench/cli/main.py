@@ -334,7 +334,11 @@ def _interruptible() -> Iterator[None]:
         start_new_thread(again, (number,))  # not by threading, whose locks may be held where the signal came
 
     def again(number: int) -> None:
-        if not is_over.wait(SECONDS_BETWEEN_TRIES):
+        if is_over.wait(SECONDS_BETWEEN_TRIES):
+            return
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, number)  # else a call that waits goes on waiting
+        else:
             signal.raise_signal(number)
 
     taken = [number for number, handler in before.items() if handler in usual[number]]

@@ -257,6 +257,7 @@ def test_what_a_model_cannot_encode_has_no_price_and_a_reason() -> None:
     assert all("no images here" in price.reasons[name] for name in ("image_p50", "image_p95", "images_per_second"))
 
 
+@pytest.mark.slow
 def test_a_price_alone_is_that_of_a_process_without_other_models() -> None:
     price = price_alone("tiny", LoadOptions(device="cpu"))
     assert price.vector_bytes == 512 and price.text_p50 and price.image_p50 and price.machine["device"] == "cpu"
