@@ -97,9 +97,10 @@ def documented_options() -> Iterator[str]:
         text = page.read_text(encoding="utf-8")
         for kind, name in re.findall(r"--(model|data)-option[ =]'?([a-z_.]+)", text):
             yield f"{kind} option {name}"
-        if page.stem in ("models", "data"):
+        of_page = {"models": "model", "families": "model", "data": "data"}.get(page.stem)
+        if of_page is not None:
             for name in re.findall(r"`([a-z_]+)=[^`]*`", text):
-                yield f"{page.stem.removesuffix('s')} option {name}"
+                yield f"{of_page} option {name}"
 
 
 def entry_points() -> Iterator[str]:
