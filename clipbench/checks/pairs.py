@@ -58,9 +58,7 @@ class Pairs:
 def unrelated_cosine(found: Pairs) -> float:
     """Return the mean cosine of images with the texts of other images."""
     cosines = _cosines(found.image_vectors, found.text_vectors)
-    is_other = np.ones_like(cosines, dtype=bool)
-    is_other[np.arange(len(cosines)), found.truth] = False
-    return float(cosines[is_other].mean())
+    return float(cosines[found.truth[:, None] != np.arange(cosines.shape[1])].mean())
 
 
 def margins(
