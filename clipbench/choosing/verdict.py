@@ -173,14 +173,18 @@ class Choice:
             )
         return [*said, *(prices.warnings if prices else ()), *self.judgements.notes]
 
+    def apart(self) -> list[tuple[str, str, Mapping[str, int]]]:
+        """Return what judges graded most apart: the query, the name of the photograph, and the grade of each judge."""
+        found = self.judgements.disagreements()[:MOST_DISAGREEMENTS]
+        return [(self.pool.queries[each.query], self.pool.name(each.image), each.grades) for each in found]
+
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""
         titled = [replace(table, title=f"{table.title}:" if table.title else "") for table in self.tables()]
         tables = [as_text(table, indent="", width=width) for table in titled if table.rows]
         apart = [
-            f"  {self.pool.queries[each.query]}: {self.pool.name(each.image)}"
-            f" ({', '.join(f'{judge} {grade}' for judge, grade in each.grades.items())})"
-            for each in self.judgements.disagreements()[:MOST_DISAGREEMENTS]
+            f"  {query}: {image} ({', '.join(f'{judge} {grade}' for judge, grade in grades.items())})"
+            for query, image, grades in self.apart()
         ]
         return ascii_signs(
             "\n".join([*tables, *self.facts(), *(["Graded apart:"] * bool(apart)), *apart, self.sentence])

@@ -117,29 +117,33 @@ def check(dataset: Dataset, judgements: Judgements) -> None:
 
 
 def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> Search:
-    """Return the queries that have a relevant document, what they search, and the vectors."""
+    """Return the queries that have a relevant document, what they search, and the vectors.
+
+    Raises:
+        Unavailable: some are an image and a text, the model has no joint encoder, and a mean makes no sense of its scores.
+    """
     relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
     queries, documents = judgements.queries.take(asked), judgements.documents
-    parts = [_parts(dataset, items, embedder, role) for items, role in ((queries, ROLES[0]), (documents, ROLES[1]))]
-    vectors = [item_vectors(items, own) for items, own in zip((queries, documents), parts, strict=True)]
-    left_out = themselves(queries, documents, relevant)
-    n_unjudged, of_both = len(judgements.queries.ids) - len(asked), ""
+    of_both = ""
     if queries.has_both.any() or documents.has_both.any():
         if embedder.info.similarity != COSINE and not embedder.info.is_joint:
             raise Unavailable(f"a mean of an image and a text {OF_UNIT_VECTORS}")
         of_both = BY_JOINT_ENCODER if embedder.info.is_joint else BY_MEAN
+    parts = [_parts(dataset, items, embedder, role) for items, role in ((queries, ROLES[0]), (documents, ROLES[1]))]
+    vectors = [item_vectors(items, own) for items, own in zip((queries, documents), parts, strict=True)]
+    left_out = themselves(queries, documents, relevant)
+    n_unjudged = len(judgements.queries.ids) - len(asked)
     return Search(queries, documents, relevant, left_out, parts, vectors, n_unjudged, of_both)
 
 
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
     """Return the vectors of queries or documents; their images are encoded in the order of the data."""
-    is_joint, has_both = embedder.info.is_joint, items.has_both
-    texts = [text for text, both in zip(items.texts, has_both, strict=True) if text and not (both and is_joint)]
-    rows = items.images[(items.images != NO_IMAGE) & ~(has_both & is_joint)]
+    is_joint = embedder.info.is_joint
+    is_pair = items.has_both & is_joint
+    texts = [items.texts[row] for row in np.flatnonzero(items.has_text & ~is_pair).tolist()]
+    rows = items.images[(items.images != NO_IMAGE) & ~is_pair]
     distinct, place = np.unique(rows, return_inverse=True)
-    pairs = [
-        (dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(has_both).tolist() if is_joint
-    ]
+    pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(is_pair).tolist()]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
     named = [dataset.images[row] for row in distinct.tolist()]
     images = comparable(embedder.encode(IMAGE, named, role), embedder) if named else nothing

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
+from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError, VectorError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.relevance import judged_answers
@@ -75,8 +75,7 @@ def check(dataset: Dataset, judgements: Judgements) -> None:
 
 def _kinds(items: JudgedItems) -> Rows:
     """Return what each query or document is."""
-    has_text, has_image = np.array([bool(text) for text in items.texts]), items.images != NO_IMAGE
-    return np.where(has_text & has_image, BOTH, np.where(has_text, TEXT, IMAGE))
+    return np.where(items.has_both, BOTH, np.where(items.has_text, TEXT, IMAGE))
 
 
 def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterator[tuple[str, Column]]:

@@ -128,7 +128,7 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
 
 
 def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ...]) -> dict[str, Curve]:
-    """Return recall@k by the number of images, from those of the data to all, expected over the distractors that are there."""
+    """Return recall@k by the number of images: those of the data and some distractors, the mean over all ways to choose so many."""
     n_own = direction.n_gallery - direction.n_more
     sizes = np.geomspace(n_own, direction.n_gallery, N_SIZES)
     added = sorted({*np.rint(sizes - n_own).astype(int).tolist(), 0, direction.n_more})

@@ -12,10 +12,10 @@ import clipbench as cb
 from clipbench.data import Dataset
 from clipbench.data.modalities import JOINT
 from clipbench.data.questions import JudgedItems, Judgements
-from clipbench.errors import DataError
+from clipbench.errors import DataError, Unavailable
 from clipbench.evaluation.slices import slices_of
 from clipbench.evaluation.task import Evaluation
-from clipbench.models.protocol import Role, Vectors
+from clipbench.models.protocol import DOT, Role, Vectors
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, ToyModel
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
@@ -131,6 +131,17 @@ class Joint(FixedEmbedder):
             return super().encode(modality, items, role)
         assert [(image.name, text) for image, text in items] == [("sea", "a wood")]
         return np.array([[0, 0.6 if role == "query" else 1, 0.8]], np.float32)
+
+
+def test_a_mean_that_inner_products_do_not_have_is_refused_before_anything_is_encoded() -> None:
+    class Dot(FixedEmbedder):
+        def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
+            raise AssertionError("it costs")
+
+    model = Dot(IMAGES, TEXTS)
+    model.info = replace(model.info, similarity=DOT)
+    with pytest.raises(Unavailable, match="a mean of an image and a text is defined for vectors of length 1 alone"):
+        Retrieval(ks=(1,)).evaluate(dataset(), model, np.random.default_rng(0))
 
 
 def test_a_query_of_an_image_and_a_text_goes_through_the_joint_encoder() -> None:

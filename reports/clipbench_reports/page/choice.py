@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clipbench.choosing.verdict import MOST_DISAGREEMENTS, Choice
+from clipbench.choosing.verdict import Choice
 from clipbench_reports.page.html import assets, rendered, write_html
 
 
@@ -12,9 +12,4 @@ def write_choice(choice: Choice, path: Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    pool = choice.pool
-    apart = [
-        (pool.queries[each.query], pool.name(each.image), each.grades)
-        for each in choice.judgements.disagreements()[:MOST_DISAGREEMENTS]
-    ]
-    write_html(rendered("choice.html.j2", {**assets(), "choice": choice, "apart": apart}), path)
+    write_html(rendered("choice.html.j2", {**assets(), "choice": choice}), path)

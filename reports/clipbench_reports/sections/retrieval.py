@@ -1,7 +1,7 @@
 """Retrieval: recall in every direction, the similarity matrix, and the queries whose right answer came too late."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -101,10 +101,20 @@ def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, r
             [*(line for line in chances if line.xs), *lines], _state(ways, curves, on_queries(evidence.evaluation))
         )
 
+    return _chart(models, read, reading=reading)
+
+
+def _chart(
+    models: Sequence[ModelEvidence],
+    read: Callable[[Evidence], Layer],
+    *,
+    reading: str,
+    x: str = "k",
+    y: str = "Recall@k, %",
+) -> Chart:
+    """Return the curves of each model on a logarithmic axis."""
     by_model = read_each(models, read)
-    return facet_chart(
-        Panel(x=log_axis(xs_of(by_model), "k"), y=fraction_axis("Recall@k, %")), by_model, reading=reading
-    )
+    return facet_chart(Panel(x=log_axis(xs_of(by_model), x), y=fraction_axis(y)), by_model, reading=reading)
 
 
 def _on_log_axis(curve: PlottedCurve) -> PlottedCurve:
@@ -139,12 +149,12 @@ def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve], 
 
 def by_gallery(models: Sequence[ModelEvidence]) -> Chart:
     """Return recall@k of captions by the number of images that they search, on data with distractors."""
-    by_model = read_each(models, _read_by_gallery)
-    return facet_chart(
-        Panel(x=log_axis(xs_of(by_model), "images searched"), y=fraction_axis("Recall@k, %")),
-        by_model,
-        reading="Text-to-image recall@k against the number of images, from those of the data to all distractors beside them:"
-        " expected over all subsets of the distractors. Bands: 95 % intervals over queries.",
+    return _chart(
+        models,
+        _read_by_gallery,
+        x="images searched",
+        reading="Text-to-image recall@k against the number of images: those of the data, and ever more distractors beside them, "
+        "each point the mean over all ways to choose so many. Bands: 95 % intervals over queries.",
     )
 
 
@@ -172,10 +182,10 @@ def _read_by_gallery(evidence: Evidence) -> Layer:
 
 def relevance(models: Sequence[ModelEvidence]) -> Chart:
     """Return nDCG@k and recall@k of the documents that were judged relevant."""
-    by_model = read_each(models, _read)
-    return facet_chart(
-        Panel(x=log_axis(xs_of(by_model), "k"), y=fraction_axis("nDCG@k and recall@k, %")),
-        by_model,
+    return _chart(
+        models,
+        _read,
+        y="nDCG@k and recall@k, %",
         reading="nDCG@k: the grades of the first k documents, each divided by the logarithm of its rank + 1, as a share of "
         "what the best order would have. Recall@k: the share of a query's relevant documents among the first k. Bands: 95 % "
         "intervals.",

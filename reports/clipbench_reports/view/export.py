@@ -32,12 +32,14 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
         raise UsageError(f"{out} holds something: name a new folder for the site")
     runs = Runs(folder)
     runs.look()
-    rows = [row for row in listed(runs.rows()) if not row.fault]
-    for row in runs.rows():
+    known = listed(runs.rows())
+    rows = [row for row in known if not row.fault]
+    for row in known:
         if row.fault:
             note(f"left out: {row.fault}")
+    none = UsageError(f"there is no run below {folder} that can be read: name the folder that holds your runs")
     if not rows:
-        raise UsageError(f"there is no run below {folder}: name the folder that holds your runs")
+        raise none
     with atomic_file(out / ".nojekyll"):  # else GitHub Pages leaves out names that begin with a line
         pass
     written: dict[str, Row] = {}
@@ -52,8 +54,11 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
             note(f"left out: {error}")
         else:
             written[name] = row
-    choices = metric_columns(rows)
-    shown = {name: choices[name] for name in filled_columns(rows, choices)[:N_COLUMNS]}
+    if not written:
+        raise none
+    readable = list(written.values())
+    choices = metric_columns(readable)
+    shown = {name: choices[name] for name in filled_columns(readable, choices)[:N_COLUMNS]}
     own = files("clipbench_reports.view").joinpath("static/view.css").read_text(encoding="utf-8")
     page = render("static.html.j2", rows=written, columns=shown, style=Markup(f"{assets()['style']}\n{own}"))
     write_atomic({out / "index.html": page.encode()})

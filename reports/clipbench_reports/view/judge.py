@@ -33,7 +33,8 @@ def judge(folder: Path, port: int, judge: str) -> Site:
     """Return the site on which a judge judges the pool in a folder.
 
     Raises:
-        UsageError: there is no such pool, the judge has no name, or the port is taken.
+        UsageError: there is no such pool, or the judge has no name.
+        MachineError: the port is taken.
         DataError: a file of the pool is damaged, or a line of its log is no judgement.
     """
     if not judge.strip() or len(judge) > MOST_LETTERS:

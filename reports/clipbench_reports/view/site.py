@@ -84,7 +84,8 @@ def view(folder: Path, port: int = 0) -> Site:
     """Return the site over the runs below a folder.
 
     Raises:
-        UsageError: there is no such folder, or the port is taken.
+        UsageError: there is no such folder.
+        MachineError: the port is taken.
     """
     if not is_folder(folder):
         raise UsageError(f"there is no folder {folder}: name the one that holds your runs")
@@ -169,9 +170,8 @@ def _page(make: Callable[[Request], Response], answers: Answers, request: Reques
 
 
 def _static(name: str, request: Request) -> Response:
-    package = (
-        "clipbench_reports" if name == "page.js" else "clipbench_reports.view"
-    )  # that of all pages has the switch for dark
+    # Reports have the same script, which lets a reader choose light or dark.
+    package = "clipbench_reports" if name == "page.js" else "clipbench_reports.view"
     text = files(package).joinpath(f"static/{name}").read_text(encoding="utf-8")
     suffix = Path(name).suffix
     if suffix == ".css":

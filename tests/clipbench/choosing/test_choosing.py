@@ -70,13 +70,13 @@ def make(photographs: Path, tmp_path: Path) -> Make:
     return make
 
 
-def judge(pool: Pool, queries: list[str], judge: str = "anna", seed: int = 0) -> None:
+def judge(pool: Pool, queries: list[str]) -> None:
     """Grade all candidates of queries: the photograph of the query's number, and some others."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     for query in queries:
         right = f"p{query[1:]}"
         grades = {image: 3 if image == right else int(rng.integers(0, 8) == 0) for image in pool.candidates[query]}
-        append(pool, graded(query, grades, judge))
+        append(pool, graded(query, grades, "anna"))
 
 
 def test_candidates_are_the_first_of_all_models_and_random_others_in_an_order_that_tells_nothing(make: Make) -> None:
@@ -137,7 +137,8 @@ def test_what_is_open_is_bounded_both_ways_and_the_bounds_contain_the_full_value
     full = choose_model(read_log(pool))
     for model, scores in half.scores.items():
         for name, score in scores.items():
-            assert score.low <= (full.scores[model][name].value or 0.0) <= score.high and score.low < score.high
+            value = full.scores[model][name].value
+            assert value is not None and score.low <= value <= score.high and score.low < score.high
 
 
 @pytest.mark.parametrize(
@@ -348,7 +349,6 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
 
     (photographs / "99 copy.png").write_bytes((photographs / "00 ü.png").read_bytes())
     (photographs / "bad.png").write_bytes(b"no image")
-    notes: list[str] = []
     models = [ToyModel(fingerprint="one"), ToyModel(fingerprint="two", embed_dim=16)]
     for model, name in zip(models, ("one", "two"), strict=True):
         object.__setattr__(model, "info", type(model.info)(**{**vars(model.info), "ref": name}))
@@ -363,7 +363,12 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
     with pytest.raises(UsageError, match="on_bad_image is 'ignore': expected 'error' or 'skip'"):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="ignore")  # type: ignore[arg-type]
     pool = cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="skip")
-    assert pool.facts.n_images == N_IMAGES and not notes
+    assert pool.facts.n_images == N_IMAGES
+    assert {path.name for path in pool.images.values()} == {file.name for file in photographs.rglob("* ü.png")}
+    notes: list[str] = []
+    loaders = [(name, partial(Known, name, 0.1)) for name in ("a", "bb")]
+    make_pool(loaders, photographs, ["x"], tmp_path / "noted", PoolOptions(), note=notes.append)
+    assert notes == ["1 photograph left out: equal to another"]
     assert not cb.choose(pool).is_decided and "no query is judged" in cb.choose(tmp_path / "pool").sentence
 
 

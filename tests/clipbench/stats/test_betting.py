@@ -61,11 +61,11 @@ def test_who_looks_after_every_query_is_misled_in_one_of_twenty_at_most(total: i
     assert n_wrong <= 20 + 2 * 4.4  # two standard errors
 
 
-def test_as_many_queries_as_are_said_to_be_needed_show_a_difference_in_about_half_of_all_cases() -> None:
+def test_as_many_queries_as_are_said_to_be_needed_show_a_difference_in_half_of_all_cases_or_more() -> None:
     rng = np.random.default_rng(4)
     seen = rng.choice([-0.5, 0.0, 0.5], 50)
     n = needed(seen, 0.1)
     assert n is not None and needed(seen[:1], 0.1) is None
     drawn = [rng.choice(seen - seen.mean() + 0.1, n) for _ in range(200)]
     n_shown = sum(confidence_sequence(each)[0] > 0 for each in drawn)
-    assert 70 <= n_shown <= 150
+    assert 100 <= n_shown <= 150  # more than half, as an earlier look counts too

@@ -16,7 +16,7 @@ import numpy as np
 import pandas
 import pytest
 
-from clipbench.errors import UsageError
+from clipbench.errors import DataError, UsageError
 from clipbench_reports.view.export import write_site
 from clipbench_reports.view.runs import Runs
 
@@ -227,7 +227,12 @@ def test_a_folder_that_is_not_there_and_a_taken_port_are_refused(tmp_path: Path)
         site.view(tmp_path, port)
 
 
-def test_runs_are_written_as_static_files_that_need_nothing(viewed: Path, tmp_path: Path) -> None:
+def test_runs_are_written_as_static_files_that_need_nothing(
+    viewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: object) -> None:
+        raise DataError("no samples")
+
     said: list[str] = []
     site = tmp_path / "new/site"
     assert write_site(viewed, site, said.append) == 2
@@ -241,3 +246,7 @@ def test_runs_are_written_as_static_files_that_need_nothing(viewed: Path, tmp_pa
     with pytest.raises(UsageError, match="there is no run below"):
         write_site(tmp_path / "new", tmp_path / "other", said.append)
     assert not (tmp_path / "other").exists()
+    monkeypatch.setattr("clipbench_reports.view.export.write_report", refused)
+    with pytest.raises(UsageError, match=r"there is no run below .* that can be read"):
+        write_site(viewed, tmp_path / "other", said.append)
+    assert said[-1] == "left out: no samples" and not (tmp_path / "other/index.html").exists()
