@@ -164,7 +164,7 @@ def _distinct(
 ) -> tuple[Dataset, list[str]]:
     """Return the photographs that can be read, each content once, with the hashes of their content."""
     if options.skip_bad_images:
-        dataset = embedder.readable(dataset)
+        dataset = embedder.readable(dataset, "document")
         for each in dataset.notes:
             note(each)
     all_of = embedder.digests(dataset.images)
