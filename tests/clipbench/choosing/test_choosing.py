@@ -331,7 +331,7 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
     ):
         make_pool(loaders, photographs, [f"query {n}" for n in range(N_QUERIES)], pool.folder, options)
     with pytest.raises(UsageError, match="holds a pool of other queries: keep those, and add new ones at the end"):
-        make(queries=range(1, N_QUERIES))
+        make(queries=range(1, N_QUERIES), price=lambda name: pytest.fail("measured for a pool that is refused"))
     longer = make(queries=range(N_QUERIES + 8))
     assert [*longer.queries][:N_QUERIES] == [*pool.queries] and len(longer.queries) == N_QUERIES + 8
     assert all(longer.candidates[query] == images for query, images in pool.candidates.items())
@@ -348,7 +348,6 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
 
     (photographs / "99 copy.png").write_bytes((photographs / "00 ü.png").read_bytes())
     (photographs / "bad.png").write_bytes(b"no image")
-    notes: list[str] = []
     models = [ToyModel(fingerprint="one"), ToyModel(fingerprint="two", embed_dim=16)]
     for model, name in zip(models, ("one", "two"), strict=True):
         object.__setattr__(model, "info", type(model.info)(**{**vars(model.info), "ref": name}))
@@ -363,7 +362,11 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
     with pytest.raises(UsageError, match="on_bad_image is 'ignore': expected 'error' or 'skip'"):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="ignore")  # type: ignore[arg-type]
     pool = cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="skip")
-    assert pool.facts.n_images == N_IMAGES and not notes
+    names = {path.relative_to(photographs).as_posix() for path in photographs.rglob("*.png")} - {
+        "99 copy.png",
+        "bad.png",
+    }
+    assert [Path(pool.name(image)).as_posix() for image in pool.images] == sorted(names)
     assert not cb.choose(pool).is_decided and "no query is judged" in cb.choose(tmp_path / "pool").sentence
 
 
