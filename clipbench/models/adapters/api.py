@@ -193,10 +193,13 @@ def load(body: str, options: LoadOptions) -> ApiModel:
             kind = modality, role
             canaries[kind], varies = _canary(client, request_body, fixed[modality], request_size[modality])
             noise = max(noise, varies)
-    dims = {modality: len(canary.vector) for (modality, _), canary in canaries.items()}
-    if len({len(canary.vector) for canary in canaries.values()}) != 1:
+    dims = {
+        f"{modality} as {role}" if role else modality: len(each.vector) for (modality, role), each in canaries.items()
+    }
+    if len({*dims.values()}) != 1:
         raise ModelError(
-            f"{reference} gives images vectors of dimension {dims[IMAGE]}, and texts of {dims[TEXT]}: they cannot be compared"
+            f"{reference} gives vectors of different dimensions ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}):"
+            " expected a model that gives one, which some servers take as body.dimensions=N"
         )
     changing = ("model", *STYLES)
     given = sorted(options.options.items())
@@ -256,10 +259,11 @@ SENT: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
-    data = client.post(body(items)).get("data")
+    answer = client.post(body(items))
+    data = answer.get("data")
     if not isinstance(data, list) or not all(isinstance(each, dict) and "embedding" in each for each in data):
         raise ModelError(
-            f"{client.name} answered without embeddings: expected 'data', a list of objects with 'embedding'"
+            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects with 'embedding'"
         )
     if len(data) != len(items):
         raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")

@@ -296,6 +296,7 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
         ("whole_and_wrong", ModelError, r"answered no JSON \(.*\): expected the address"),
         ("booleans", ModelError, "answered an embedding with True: expected a list of float32 numbers, or base64 of them"),
         ("texts", ModelError, "answered an embedding with '0.5': expected"),
+        ("without_data", ModelError, r"answered without embeddings, \{'embeddings': \[.*: expected 'data', a list"),
         ("numbered_in_texts", ModelError, r"numbered its vectors \['0'\]: expected each of 0 to 0 once"),
         ("dripping_refusal", ModelError, "the server answered 400: does the model take such inputs"),
         ("broken", ModelError, "the server answered 503 after 8 tries: does the model behind it run"),
@@ -316,6 +317,22 @@ def test_a_server_that_is_wrong_from_the_start_is_refused(
     with pytest.raises(error, match=message) as caught:
         served(url, timeout="0.2" if name.startswith(("silent", "dripping")) else "60")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "towers", "message"),
+    [
+        ({}, ("images", "texts"), r"\((text 32, image 31|image 32, text 31)\): expected a model that gives one"),
+        ({"body.query.input_type": "query"}, ("texts",), r"\(text 32, text as query 31, text as document 31\)"),
+    ],
+)  # fmt: skip
+def test_vectors_of_different_dimensions_are_refused(
+    url: str, state: Any, toy: ToyModel, options: dict[str, str], towers: Any, message: str
+) -> None:
+    state.encode_texts = lambda texts, *role: toy.encode_texts(texts)
+    state.fault = lambda number: embeddings_server.shorter if number > 3 else None  # the first kind takes three
+    with pytest.raises(ModelError, match=f"gives vectors of different dimensions {message}"):
+        load(url, LoadOptions(options=MODEL | options, towers=towers))
 
 
 @pytest.mark.parametrize(
