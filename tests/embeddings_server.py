@@ -177,6 +177,10 @@ def booleans(handler: Handler, vectors: list[list[float]]) -> None:
     handler.embeddings([[True, *each[1:]] for each in vectors])
 
 
+def without_data(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.say(200, json.dumps({"embeddings": vectors}))
+
+
 def texts(handler: Handler, vectors: list[list[float]]) -> None:
     handler.embeddings([["0.5", *each[1:]] for each in vectors])
 

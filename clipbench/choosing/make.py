@@ -102,11 +102,6 @@ def make_pool(
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
         brought[name] = order[np.concatenate(firsts)]
         del embedder  # while the next one is loaded
-    prices: dict[str, PriceRecord] = {}
-    if options.price is not None:
-        for name in brought:
-            note(f"measuring the price of {name}")
-            prices[name] = options.price(name)
     facts = Facts(
         models=fingerprints,
         images=str(images.absolute()),
@@ -115,18 +110,18 @@ def make_pool(
         k=options.k,
         n_random=options.n_random,
         seed=options.seed,
-        prices=prices,
     )
     with alone_in(folder):
-        n_asked = 0
-        if is_file(folder / FACTS):
-            there = read_pool(folder)
+        n_asked, there = 0, read_pool(folder) if is_file(folder / FACTS) else None
+        if there is not None:
             facts.check_same(there.facts, folder)
-            facts = replace(facts, prices=prices or there.facts.prices)
+            facts = replace(facts, prices=there.facts.prices)
             n_asked = len(there.queries)
             if list(queries[:n_asked]) != [there.queries.get(f"q{row}") for row in range(1, n_asked + 1)]:
                 raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")
-        else:
+        if options.price is not None:
+            facts = replace(facts, prices=_prices(brought, options.price, note))
+        if there is None:
             (folder / QRELS).parent.mkdir(exist_ok=True)
             write_atomic({folder / name: b"" for name in (QRELS, LOG, CANDIDATES, RANKINGS)})
         rest = generator(options.seed, "queries", str(n_asked)).permutation(np.arange(n_asked, len(queries)))
@@ -135,6 +130,16 @@ def make_pool(
             files[name] = (folder / name).read_bytes() + files[name]
         write_atomic({folder / name: text for name, text in files.items()})
     return read_pool(folder)
+
+
+def _prices(
+    names: Iterable[str], price: Callable[[str], PriceRecord], note: Callable[[str], None]
+) -> dict[str, PriceRecord]:
+    prices: dict[str, PriceRecord] = {}
+    for name in names:
+        note(f"measuring the price of {name}")
+        prices[name] = price(name)
+    return prices
 
 
 def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
@@ -164,17 +169,14 @@ def _distinct(
 ) -> tuple[Dataset, list[str]]:
     """Return the photographs that can be read, each content once, with the hashes of their content."""
     if options.skip_bad_images:
-        dataset = embedder.readable(dataset)
+        dataset = embedder.readable(dataset, "document")
         for each in dataset.notes:
             note(each)
     all_of = embedder.digests(dataset.images)
-    rows = list({digest: row for row, digest in reversed([*enumerate(all_of)])}.values())[::-1]
+    rows = np.sort(np.unique(all_of, return_index=True)[1])
     if len(rows) < len(all_of):
         note(f"{counted(len(all_of) - len(rows), 'photograph')} left out: equal to another")
-    kept = Dataset(
-        id=dataset.id, images=[dataset.images[row] for row in rows], image_ids=[dataset.image_ids[row] for row in rows]
-    )
-    return kept, [all_of[row] for row in rows]
+    return dataset.take(rows), [all_of[row] for row in rows]
 
 
 def _files(

@@ -96,7 +96,7 @@ class Datasets:
             if self._options.skip_bad_images:
                 dataset = embedder.readable(dataset)
                 if dataset.distractors is not None:
-                    kept = embedder.readable(dataset.distractors)
+                    kept = embedder.readable(dataset.distractors, "document")
                     dataset = replace(dataset, distractors=kept, notes=(*dataset.notes, *kept.notes))
             return others_than_own(dataset, embedder.digests)
         if request.data is not None:

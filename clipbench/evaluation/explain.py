@@ -255,8 +255,8 @@ class _Mixed(Embedder):
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
         return self._images_from.digests(images)
 
-    def readable(self, dataset: Dataset) -> Dataset:
-        return self._images_from.readable(dataset)
+    def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
+        return self._images_from.readable(dataset, role)
 
 
 def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> tuple[Task, str | None]:

@@ -131,10 +131,11 @@ class Session:
             self.datasets.check(self._requests[False])
             self._requests[False], self._left_out = self.datasets.fitting(self._requests[False])
 
-    def _load(self, reference: str) -> Embedder:
-        tag = PriceTag() if self.options.prices else None
+    def _load(self, target: Target) -> Embedder:
+        is_priced = self.options.prices and not is_file(target.folder / RESULT)
+        tag = PriceTag() if is_priced else None
         embedder = load_embedder(
-            reference,
+            target.reference,
             self.options.load,
             workers=self.options.workers,
             show_progress=self.progress.shows_bars,
@@ -142,7 +143,7 @@ class Session:
             may_recall=self.options.recalls_models and tag is None,
         )
         if tag is not None and embedder.model is not None:
-            self._prices[reference] = tag.price(embedder.model)
+            self._prices[target.reference] = tag.price(embedder.model)
         return embedder
 
     def run_all(self) -> list[Run]:
@@ -333,12 +334,12 @@ class Ahead:
     """Embedders of the next models, whose images are encoded already as far as several of them lacked the same ones.
 
     Args:
-        load: returns the embedder of a reference.
+        load: returns the embedder of a model.
         datasets: of the session.
         is_lenient: unreadable images are skipped.
     """
 
-    def __init__(self, load: Callable[[str], Embedder], datasets: Datasets, *, is_lenient: bool) -> None:
+    def __init__(self, load: Callable[[Target], Embedder], datasets: Datasets, *, is_lenient: bool) -> None:
         self._load, self._datasets, self._is_lenient = load, datasets, is_lenient
         self._loaded: dict[str, Embedder] = {}
 
@@ -351,7 +352,7 @@ class Ahead:
         """
         if target.reference not in self._loaded:
             self._loaded = {}  # before others are loaded
-            self._loaded[target.reference] = self._load(target.reference)
+            self._loaded[target.reference] = self._load(target)
             self._load_others(next_ones)
             self._encode(requests)
         return self._loaded.pop(target.reference)
@@ -369,7 +370,7 @@ class Ahead:
             if target.embedder is not None or target.brings_samples or is_file(target.folder / RESULT):
                 continue
             try:
-                self._loaded[target.reference] = self._load(target.reference)
+                self._loaded[target.reference] = self._load(target)
             except ClipbenchError:  # said when its turn has come
                 continue
 

@@ -310,9 +310,13 @@ class Embedder:
         """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
         return [image.digest() for image in images]
 
-    def readable(self, dataset: Dataset) -> Dataset:
+    def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
         """Return a data set without the images that cannot be decoded, with a note for each that is left out; raise
-        DataError where none can be decoded."""
+        DataError where none can be decoded.
+
+        Args:
+            role: in which the images will be wanted, as they are encoded to find out; in most tasks they ask.
+        """
         return dataset
 
     def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -170,7 +170,8 @@ def test_a_price_is_recorded_and_shown_and_vectors_have_none(
     world: Path, run: Call, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     price = PriceRecord(load_seconds=1.5, text_p50=0.0125, vector_bytes=128, machine={"device": "H100"})
-    monkeypatch.setattr("clipbench.evaluation.session.PriceTag", lambda: SimpleNamespace(price=lambda model: price))
+    tag = Mock(price=Mock(return_value=price))
+    monkeypatch.setattr("clipbench.evaluation.session.PriceTag", lambda: tag)
     retrieval = ("--tasks", "retrieval@all.jsonl")
     assert run(*retrieval, "--price", "--out", "out").status == 0
     assert read_run(world / "out").result.price == price
@@ -185,6 +186,7 @@ def test_a_price_is_recorded_and_shown_and_vectors_have_none(
     assert run(*retrieval, "--price", "--out", "out").status == 0, "the run with its price is reused"
     again = run(*retrieval, "--price", "--out", "plain")
     assert again.status == 2 and "holds a finished run without a price" in again.err
+    assert tag.price.call_count == 1, "a finished run is recognised before anything is timed"
     write_vectors(world / "vectors.npz", "texts")
     refused = run("--tasks", "retrieval", "--price", "--out", "none", model="embeddings:vectors.npz")
     assert refused.status == 2 and refused.err.count("\n") == 1

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from clipbench.models.adapters.message_templates import Block, filled, read_temp
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, as_role
-from clipbench.untrusted.reading import decode_json
+from clipbench.untrusted.reading import decode_json, shown
 
 ADAPTER = "api adapter 1"
 """Part of every fingerprint; changed whenever the same server would give other vectors."""
@@ -192,10 +193,13 @@ def load(body: str, options: LoadOptions) -> ApiModel:
             kind = modality, role
             canaries[kind], varies = _canary(client, request_body, fixed[modality], request_size[modality])
             noise = max(noise, varies)
-    dims = {modality: len(canary.vector) for (modality, _), canary in canaries.items()}
-    if len({len(canary.vector) for canary in canaries.values()}) != 1:
+    dims = {
+        f"{modality} as {role}" if role else modality: len(each.vector) for (modality, role), each in canaries.items()
+    }
+    if len({*dims.values()}) != 1:
         raise ModelError(
-            f"{reference} gives images vectors of dimension {dims[IMAGE]}, and texts of {dims[TEXT]}: they cannot be compared"
+            f"{reference} gives vectors of different dimensions ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}):"
+            " expected a model that gives one, which some servers take as body.dimensions=N"
         )
     changing = ("model", *STYLES)
     given = sorted(options.options.items())
@@ -255,10 +259,11 @@ SENT: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
-    data = client.post(body(items)).get("data")
+    answer = client.post(body(items))
+    data = answer.get("data")
     if not isinstance(data, list) or not all(isinstance(each, dict) and "embedding" in each for each in data):
         raise ModelError(
-            f"{client.name} answered without embeddings: expected 'data', a list of objects with 'embedding'"
+            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects with 'embedding'"
         )
     if len(data) != len(items):
         raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")
@@ -267,22 +272,30 @@ def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
         raise ModelError(
             f"{client.name} numbered its vectors {places!s:.60}: expected each of 0 to {len(items) - 1} once"
         )
-    embeddings = [
-        each["embedding"] for _, each in sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))
+    rows = [
+        _row(each["embedding"], client.name) for _, each in sorted(zip(places, data, strict=True), key=itemgetter(0))
     ]
-    try:  # some servers send base64 of little-endian float32 though floats were asked for
-        if any({*map(type, each)} - {int, float} for each in embeddings if not isinstance(each, str)):
-            raise TypeError  # numpy takes true for 1 and "2" for 2
-        rows = [np.frombuffer(base64.b64decode(each), "<f4") if isinstance(each, str) else each for each in embeddings]
-        vectors = np.array(rows, np.float32)
-    except (OverflowError, TypeError, ValueError) as error:
+    lengths = sorted(map(len, rows))
+    if not lengths[0] or lengths[0] != lengths[-1]:
         raise ModelError(
-            f"{client.name} answered embeddings that are no rows of numbers of one length ({type(error).__name__}):"
-            " expected lists of numbers, or base64 of float32"
-        ) from error
-    if vectors.ndim != 2 or not vectors.shape[1]:
-        raise ModelError(f"{client.name} answered embeddings of shape {vectors.shape}: expected ({len(items)}, d)")
-    return vectors
+            f"{client.name} answered embeddings of {lengths[0]} to {lengths[-1]} numbers: expected one length above 0"
+        )
+    return np.stack(rows)
+
+
+def _row(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
+    wrong = embedding
+    with suppress(OverflowError, ValueError):
+        if isinstance(embedding, str):  # some servers send base64 of little-endian float32 though floats were asked for
+            return np.frombuffer(base64.b64decode(embedding), "<f4").astype(np.float32)
+        if isinstance(embedding, list):
+            others = [each for each in embedding if type(each) not in (int, float)]
+            if not others:
+                return np.array(embedding, np.float32)
+            wrong = others[0]  # numpy would take true for 1 and "2" for 2
+    raise ModelError(
+        f"{name} answered an embedding with {shown(wrong)}: expected a list of float32 numbers, or base64 of them"
+    )
 
 
 def _canary(client: Client, body: Body, item: Any, size: int) -> tuple[Canary, float]:

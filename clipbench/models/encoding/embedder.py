@@ -317,10 +317,10 @@ class StoreEmbedder(Embedder):
             digests.append(known.digest)
         return digests
 
-    def readable(self, dataset: Dataset) -> Dataset:
+    def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
         """Encode all images that can be decoded, and return the data set without the others, with a note for each;
         raise DataError where none can be decoded."""
-        images, role = dataset.images, self._known_role(IMAGE, "query")  # images ask in most tasks
+        images, role = dataset.images, self._known_role(IMAGE, role)
         self._fill(IMAGE, self._items(IMAGE, images, role), role, is_strict=False)
         known = [(ref, self._known.get(ref)) for ref in images]
         keys = [None if each is None else item_of(IMAGE, ref, role, each.key).key for ref, each in known]

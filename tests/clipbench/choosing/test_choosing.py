@@ -332,7 +332,7 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
     ):
         make_pool(loaders, photographs, [f"query {n}" for n in range(N_QUERIES)], pool.folder, options)
     with pytest.raises(UsageError, match="holds a pool of other queries: keep those, and add new ones at the end"):
-        make(queries=range(1, N_QUERIES))
+        make(queries=range(1, N_QUERIES), price=lambda name: pytest.fail("measured for a pool that is refused"))
     longer = make(queries=range(N_QUERIES + 8))
     assert [*longer.queries][:N_QUERIES] == [*pool.queries] and len(longer.queries) == N_QUERIES + 8
     assert all(longer.candidates[query] == images for query, images in pool.candidates.items())
@@ -369,6 +369,11 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
     loaders = [(name, partial(Known, name, 0.1)) for name in ("a", "bb")]
     make_pool(loaders, photographs, ["x"], tmp_path / "noted", PoolOptions(), note=notes.append)
     assert notes == ["1 photograph left out: equal to another"]
+    names = {path.relative_to(photographs).as_posix() for path in photographs.rglob("*.png")} - {
+        "99 copy.png",
+        "bad.png",
+    }
+    assert [Path(pool.name(image)).as_posix() for image in pool.images] == sorted(names)
     assert not cb.choose(pool).is_decided and "no query is judged" in cb.choose(tmp_path / "pool").sentence
 
 

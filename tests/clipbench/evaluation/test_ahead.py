@@ -20,9 +20,9 @@ def test_models_are_loaded_while_one_more_of_the_largest_would_fit(
     monkeypatch.setattr(session, "_free_memory", lambda _: 4 * 160e6)  # a quarter of it holds 40 M weights in fp32
     loaded: list[str] = []
 
-    def load(reference: str) -> Any:
-        loaded.append(reference)
-        n = millions[int(reference)]
+    def load(target: Any) -> Any:
+        loaded.append(target.reference)
+        n = millions[int(target.reference)]
         return SimpleNamespace(info=SimpleNamespace(n_parameters=n and n * 10**6, precision="fp32", device="cpu"))
 
     targets: list[Any] = [

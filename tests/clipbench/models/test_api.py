@@ -294,14 +294,15 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
         ("dripping", ModelError, "no answer within 0.2 s"),
         ("dripping_headers", ModelError, "no answer within 0.2 s"),
         ("whole_and_wrong", ModelError, r"answered no JSON \(.*\): expected the address"),
-        ("booleans", ModelError, r"no rows of numbers of one length \(TypeError\)"),
-        ("texts", ModelError, r"no rows of numbers of one length \(TypeError\)"),
+        ("booleans", ModelError, "answered an embedding with True: expected a list of float32 numbers, or base64 of them"),
+        ("texts", ModelError, "answered an embedding with '0.5': expected"),
+        ("without_data", ModelError, r"answered without embeddings, \{'embeddings': \[.*: expected 'data', a list"),
         ("numbered_in_texts", ModelError, r"numbered its vectors \['0'\]: expected each of 0 to 0 once"),
         ("dripping_refusal", ModelError, "the server answered 400: does the model take such inputs"),
         ("broken", ModelError, "the server answered 503 after 8 tries: does the model behind it run"),
         ("out_of_quota", ModelError, r"answered 429 \(slow down\) after 8 tries: ask less at once \(model_options={'conc"),
         ("wrong_wait", ModelError, "the server answered 429 .* after 8 tries"),
-        ("large_numbers", ModelError, r"no rows of numbers of one length \(OverflowError\)"),
+        ("large_numbers", ModelError, r"answered an embedding with \[1000"),
     ],
 )  # fmt: skip
 def test_a_server_that_is_wrong_from_the_start_is_refused(
@@ -319,10 +320,26 @@ def test_a_server_that_is_wrong_from_the_start_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("options", "towers", "message"),
+    [
+        ({}, ("images", "texts"), r"\((text 32, image 31|image 32, text 31)\): expected a model that gives one"),
+        ({"body.query.input_type": "query"}, ("texts",), r"\(text 32, text as query 31, text as document 31\)"),
+    ],
+)  # fmt: skip
+def test_vectors_of_different_dimensions_are_refused(
+    url: str, state: Any, toy: ToyModel, options: dict[str, str], towers: Any, message: str
+) -> None:
+    state.encode_texts = lambda texts, *role: toy.encode_texts(texts)
+    state.fault = lambda number: embeddings_server.shorter if number > 3 else None  # the first kind takes three
+    with pytest.raises(ModelError, match=f"gives vectors of different dimensions {message}"):
+        load(url, LoadOptions(options=MODEL | options, towers=towers))
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("shorter", "gave vectors of dimension 31, and 32 when it was loaded"),
-        ("ragged", "no rows of numbers of one length"),
+        ("ragged", r"answered embeddings of \d+ to 32 numbers: expected one length above 0"),
         ("fewer", r"answered \d vectors for \d inputs"),
         ("numbered_twice", r"numbered its vectors \[0, 0, .*: expected each of 0 to \d once"),
         ("not_a_number", "has changed while it was measured"),

@@ -178,7 +178,10 @@ def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path
     bad: list[ImageRef] = [*images, NamedImage("bad")]
     sided = StoreEmbedder(Searching(IMAGE), tmp_path / "other", workers=0)
     assert sided.lacking(images) == []  # of which role, no task has said
-    assert len(sided.readable(Dataset(id="d", images=bad, image_ids=list("abcdefghijkl"))).images) == len(images)
+    every = Dataset(id="d", images=bad, image_ids=list("abcdefghijkl"))
+    assert len(sided.readable(every, "document").images) == len(images)
+    sided.encode(IMAGE, images, "document")
+    assert sided.counts().n_items()["images"] == len(images)  # once, in the role in which they were wanted
 
 
 def test_an_image_with_a_text_is_one_item(tmp_path: Path, images: list[FileImage]) -> None:
