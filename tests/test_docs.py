@@ -10,6 +10,7 @@ page in full: ``pytest -m slow tests/test_docs.py -k tutorial``.
 import ast
 import doctest
 import importlib.util
+import inspect
 import io
 import os
 import re
@@ -303,6 +304,37 @@ def test_every_command_in_the_pages_parses(page: str) -> None:
         if "..." not in spoken:
             with suppress(click.MissingParameter, click.exceptions.Exit):  # spoken of, with what matters there
                 parse([each for each in shlex.split(spoken)[1:] if each != "|"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_in_the_pages_names_what_is_there(page: str) -> None:
+    made: dict[str, Any] = {}
+    for block in blocks(page):
+        nodes = list(ast.walk(ast.parse(block.text))) if block.kind == "python" else []
+        for node in nodes:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                made[node.targets[0].id] = made_by(node.value)
+        for node in nodes:
+            if isinstance(node, ast.Call) and (function := public(node.func)):
+                named = {each.arg: None for each in node.keywords if each.arg}
+                inspect.signature(function).bind_partial(*node.args, **named)
+            elif isinstance(node, ast.Attribute):
+                of = made.get(node.value.id) if isinstance(node.value, ast.Name) else made_by(node.value)
+                known = of is None or hasattr(of, node.attr) or node.attr in getattr(of, "__dataclass_fields__", ())
+                assert known, f"{block.place}: {ast.unparse(node)}: {of} has no {node.attr}"
+
+
+def public(node: ast.AST) -> Any:
+    """Return what a name of ``cb`` stands for, None for other expressions."""
+    is_public = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "cb"
+    return getattr(clipbench, node.attr) if is_public else None  # type: ignore[attr-defined]
+
+
+def made_by(node: ast.AST) -> type | None:
+    """Return the class of what a call of ``cb`` returns, None if that is not one class."""
+    function = public(node.func) if isinstance(node, ast.Call) else None
+    found = function if inspect.isclass(function) else getattr(function, "__annotations__", {}).get("return")
+    return found if inspect.isclass(found) else None
 
 
 def parse(arguments: list[str]) -> None:
