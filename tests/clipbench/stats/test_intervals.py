@@ -19,7 +19,7 @@ from clipbench.stats.intervals import (
     of_rows,
     wilson,
 )
-from clipbench.stats.measures import Smooth, Statistic
+from clipbench.stats.measures import Mean, Smooth, Statistic
 
 COVERED = pytest.approx(0.95, abs=0.02)
 """Three standard errors of a coverage from 1,000 simulations: sqrt(.95 × .05 / 1000) = 0.007; of 400, two."""
@@ -504,6 +504,15 @@ def test_a_nan_never_becomes_a_metric() -> None:
     for metric in (statistic.metric(samples, rng()), smooth.metric(samples, rng())):
         assert metric.value is None
         assert metric.reason == "the value is undefined for these samples"
+
+
+@pytest.mark.parametrize("largest", [1.0, 1 + 5e-7])
+def test_cosines_of_which_some_are_one_or_a_rounding_error_above_have_no_bound_beyond(largest: float) -> None:
+    cosines = np.array([largest, largest, largest, 0.2])
+    metric = Mean(column="cosine", unit="cosine").metric({"cosine": cosines}, rng())
+    assert metric.value is not None and metric.low is not None
+    assert (metric.high, metric.low >= -1) == (1.0, True)
+    assert metric.value + (metric.value - metric.low) > 1  # it would be without the limit
 
 
 def test_three_hits_are_three_whatever_their_mean_times_n_is() -> None:
