@@ -104,12 +104,13 @@ class _Process:
         weakref.finalize(self, self._said.close)
         self._is_late = False
         self._end = ""
-        source = Path(interpreter_child.__file__).read_text(encoding="utf-8")
+        source = Path(interpreter_child.__file__).read_bytes()
+        begin = f"import sys; exec(sys.stdin.buffer.read({len(source)}))"  # short: what is no Python may show it
         # These would bring packages of this interpreter into the other.
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         try:
             self._process = subprocess.Popen(
-                [os.path.expanduser(interpreter), "-c", source],
+                [os.path.expanduser(interpreter), "-c", begin],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
@@ -117,6 +118,9 @@ class _Process:
                 start_new_session=True,  # Ctrl-C is for this process
             )
             weakref.finalize(self, _close, self._process)
+            with suppress(OSError):  # where it has ended already, the answer is that
+                cast(Any, self._process.stdin).write(source)
+                cast(Any, self._process.stdin).flush()
             self._answer(None, ())
         except (Broken, OSError) as error:
             raise UsageError(
