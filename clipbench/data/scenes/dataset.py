@@ -22,11 +22,10 @@ from clipbench.data.scenes.captions import (
     mention,
     paragraph,
 )
-from clipbench.data.scenes.composition import composition_dataset
 from clipbench.data.scenes.drawing import LARGEST, SMALLEST, SceneImage
 from clipbench.data.scenes.facts import Description
+from clipbench.data.scenes.questions import composition_dataset, text_in_image_dataset
 from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
-from clipbench.data.scenes.typography import text_in_image_dataset
 from clipbench.data.scenes.world import KINDS, SCENES_VERSION, Scene
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.seeding import Chance

@@ -88,7 +88,7 @@ def coverage(solid: Solid, size: int) -> Field:
     covered = np.zeros((size, size), np.float32)
     patch = _patch(solid, size)
     covered[patch.rows, patch.columns] = step(
-        shape(solid.kind, *_turned(patch, solid), pixel=patch.pixel).distance, patch.pixel
+        SHAPES[solid.kind](*_turned(patch, solid), patch.pixel).distance, patch.pixel
     )
     return covered
 
@@ -167,7 +167,7 @@ def _turned(patch: _Patch, solid: Solid) -> tuple[Field, Field]:
 def _paint_solid(canvas: Canvas, solid: Solid) -> None:
     patch = _patch(solid, len(canvas))
     u, v = _turned(patch, solid)
-    outline = shape(solid.kind, u, v, pixel=patch.pixel)
+    outline = SHAPES[solid.kind](u, v, patch.pixel)
     paint = _colour(COLOURS[solid.colour])
     painted = paint if solid.texture == "plain" else _textured(paint, solid.texture, u, v, patch.pixel)
     light = outline.light[..., None]
@@ -330,11 +330,6 @@ SUN = (-0.48, -0.58, 0.66)
 """Direction of the light: upper left, in front."""
 
 
-def shape(kind: str, u: Field, v: Field, *, pixel: float) -> Shape:
-    """Return the distance and light of an object at points of the image."""
-    return _SHAPES[kind](u, v, pixel)
-
-
 def step(distance: Float32[np.ndarray, "*shape"], pixel: float) -> Float32[np.ndarray, "*shape"]:
     """Return the share of each pixel that lies inside, from 0 to 1."""
     return np.clip(0.5 - distance * np.float32(1 / pixel), 0, 1)
@@ -443,7 +438,7 @@ def _bevelled(distance: Field, pixel: float, width: float) -> Shape:
     return Shape(distance, _lit(x, y, np.sqrt(np.maximum(1 - x * x - y * y, 0))))
 
 
-_SHAPES: dict[str, Callable[[Field, Field, float], Shape]] = {
+SHAPES: dict[str, Callable[[Field, Field, float], Shape]] = {
     "sphere": _sphere,
     "cube": _cube,
     "cylinder": _cylinder,

@@ -82,7 +82,7 @@ class Plan:
     key: int
     """Seed of the places, on which nothing else has an influence."""
     number: int = 1
-    """Number of objects with the first look."""
+    """Number of objects with the first look: with another one, those that stay are where they were."""
     lettering: Lettering | None = None
 
     def with_colours_exchanged(self) -> "Plan":
@@ -96,10 +96,6 @@ class Plan:
         first, second, *rest = self.looks
         looks = (second._replace(size=first.size), first._replace(size=second.size), *rest)
         return replace(self, looks=looks)
-
-    def with_number(self, number: int) -> "Plan":
-        """Return the plan of the image with that many of the first object; those that stay are where they were."""
-        return replace(self, number=number)
 
 
 def sample_plan(chance: Chance, *, arrangement: str | None = None, has_word: bool | None = None) -> Plan:
