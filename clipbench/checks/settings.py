@@ -58,17 +58,14 @@ def end_of_text(subject: Subject) -> CheckOutcome:
     if facts.keeps_end:
         return healthy(f"a text that is cut ends with the end-of-text token too (id {facts.end})")
     (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
-    if facts.end in cut:
-        place = int(np.flatnonzero(cut == facts.end)[0]) + 1
-        return fault(
-            f"a text that is cut has its end-of-text token (id {facts.end}) misplaced: at place {place} of {facts.width}",
-            f"put id {facts.end} at the last position of each cut text",
+    token, places = f"end-of-text token (id {facts.end})", np.flatnonzero(cut == facts.end)
+    if len(places):
+        seen = f"a text that is cut has its {token} misplaced: at place {places[0] + 1} of {facts.width}"
+    else:
+        seen = (
+            f"a text of more than {facts.width} tokens is cut without its {token}, at which CLIP takes a text's vector"
         )
-    return fault(
-        f"a text of more than {facts.width} tokens is cut without its end-of-text token (id {facts.end}), at which"
-        " CLIP takes a text's vector",
-        f"put id {facts.end} at the last position of each cut text",
-    )
+    return fault(seen, f"put id {facts.end} at the last position of each cut text")
 
 
 def start_of_text(subject: Subject) -> CheckOutcome:

@@ -14,7 +14,7 @@ from clipbench.errors import DataError, UnknownSplit, UsageError, option
 from clipbench.untrusted.reading import is_file, is_int64
 
 EXTENSIONS = frozenset(
-    {
+    [
         ".jpg",
         ".jpeg",
         ".png",
@@ -29,8 +29,15 @@ EXTENSIONS = frozenset(
         ".pnm",
         ".avif",
         ".avifs",
-    }
-    | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jfif", ".jpe"}
+        ".jp2",
+        ".j2k",
+        ".j2c",
+        ".jpc",
+        ".jpf",
+        ".jpx",
+        ".jfif",
+        ".jpe",
+    ]
 )
 """Suffixes of image files; upper case counts too."""
 SPLITS = ("test", "val", "validation", "valid", "dev", "train")
