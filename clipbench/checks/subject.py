@@ -1,7 +1,7 @@
 """Checks and what they examine: a model, its parts, data if any, and what several checks want, encoded once."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -142,8 +142,10 @@ class Subject:
         """The first probes once more, otherwise batched."""
         images, texts = self.model.encode_images, self.model.encode_texts
         image, text = probing.probe_images()[:1], probing.TEXTS[0]
-        module = self.parts.module
-        with nullcontext([]) if module is None else training_parts(module) as training:
+        found: AbstractContextManager[Sequence[str]] = nullcontext([])
+        if self.parts.module is not None:
+            found = training_parts(self.parts.module)
+        with found as training:
             alone, both = texts([text]), texts([LONG, text])
             image_alone, image_again = images(image), images(image)
             text_again = texts([text])

@@ -1,6 +1,7 @@
 """A data set: an identity, and a table of samples whose images are references until they are needed."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from clipbench.errors import DataError, MissingPart, UsageError, data_option, di
 from clipbench.untrusted.reading import is_int64
 
 T = TypeVar("T")
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class LabelSet(NamedTuple):
@@ -368,15 +370,12 @@ def _check_unicode(dataset: Dataset) -> None:
         **({} if dataset.judgements is None else dataset.judgements.strings()),
     }
     for part, strings in texts.items():
-        try:
-            "".join(strings).encode()
-        except UnicodeEncodeError:
-            escaped = (text.encode(errors="backslashreplace").decode() for text in strings)
-            first = next(shown for shown, text in zip(escaped, strings, strict=True) if shown != text)
+        for text in filter(HALF_A_PAIR.search, strings):
+            escaped = text.encode(errors="backslashreplace").decode()
             raise DataError(
-                f"data set {dataset.id} has the {part} '{first}', which is not Unicode text: correct it, or rename its file or"
-                " folder"
-            ) from None
+                f"data set {dataset.id} has the {part} '{escaped}', which is not Unicode text: correct it, or rename its file"
+                " or folder"
+            )
 
 
 def _check_lengths(dataset: Dataset) -> None:

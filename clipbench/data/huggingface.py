@@ -103,7 +103,12 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     missing = set(images.missing())
     if missing and (not options.allow_partial or len(missing) == len(rows)):
         raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(rows)} rows)")
-    class_names, notes = _class_names(rows, roles.label, options)
+    class_names: tuple[str, ...] | None = getattr(rows.features.get(roles.label), "names", None)
+    notes: tuple[str, ...] = ()
+    if class_names is not None:
+        class_names, notes = names_for_prompts(class_names)
+    elif (file := options.options.get("class_names")) is not None:
+        class_names = read_class_names(Path(file))
     table = _texts_of(rows, roles, id)
     # Only a column of ids that the user named, or of images, makes several rows one image with several captions.
     is_shared = bool(roles.captions) and (roles.id_is_named or roles.id == "image_id")
@@ -120,16 +125,6 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
         notes = (*notes, f"{len(missing)} of {len(rows)} rows have no image and were left out")
     dataset = replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
     return check(dataset, allow_partial=options.allow_partial)
-
-
-def _class_names(
-    rows: "datasets.Dataset", label: str | None, options: DataOptions
-) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    names: Sequence[str] | None = getattr(rows.features.get(label), "names", None)
-    if names is not None:
-        return names_for_prompts(names)
-    file = options.options.get("class_names")
-    return (None if file is None else read_class_names(Path(file))), ()
 
 
 def _texts_of(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
@@ -277,14 +272,13 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
     splits = [file.parent.name for file in files if file.name == webdataset.SHARDS_FILE]
     if splits:
         split = choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
-        return _from_shards(_snapshot(reference, _of_shards(split)), reference, options)
+        return _from_shards(_snapshot(reference, ["*.txt", f"{split}/*"]), reference, options)
     if CARD in map(str, files):
         card = _snapshot(reference, [CARD])
         located = judged_configs.locate(card, list(map(str, files)), reference.config, reference.split, reference.id)
         if located is not None:
             folder = _snapshot(reference, [CARD, *located.files])
-            dataset = judged_configs.load(folder, located, options, reference.id)
-            return replace(dataset, revision=folder.name)
+            return replace(judged_configs.load(folder, located, options, reference.id), revision=folder.name)
     return from_rows(_open(reference, info.sha), options, reference.id)
 
 
@@ -312,22 +306,12 @@ def _judged_in(folder: Path, config: str | None, options: DataOptions, id: str) 
     return None if located is None else judged_configs.load(folder, located, options, id)
 
 
-def _of_shards(split: str) -> list[str]:
-    return ["*.txt", f"{split}/*"]
-
-
 def _snapshot(reference: HubReference, patterns: Sequence[str], *, local_files_only: bool = False) -> Path:
     """Return the folder of some files of a repository in the Hub's cache; what a broken download has left is kept."""
     from huggingface_hub import snapshot_download
 
-    folder = snapshot_download(
-        reference.repository,
-        repo_type="dataset",
-        revision=reference.revision,
-        allow_patterns=list(patterns),
-        local_files_only=local_files_only,
-    )
-    return Path(folder)
+    wanted = {"revision": reference.revision, "allow_patterns": list(patterns), "local_files_only": local_files_only}
+    return Path(snapshot_download(reference.repository, repo_type="dataset", **wanted))
 
 
 def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
@@ -336,7 +320,7 @@ def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
 
     split = reference.split or webdataset.DEFAULT_SPLIT
     with suppress(LocalEntryNotFoundError):
-        folder = _snapshot(reference, _of_shards(split), local_files_only=True)
+        folder = _snapshot(reference, ["*.txt", f"{split}/*"], local_files_only=True)
         if (folder / split / webdataset.SHARDS_FILE).is_file():
             return _from_shards(folder, reference, options)
         with suppress(Unavailable):  # a part of the files
@@ -359,5 +343,4 @@ def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
 def _from_shards(folder: Path, reference: HubReference, options: DataOptions) -> Dataset:
     if reference.config is not None:
         raise UsageError(f"{reference.id}: the repository has no configurations, only splits: write hf:DATA::SPLIT")
-    dataset = webdataset.load(folder, options, reference.id)
-    return replace(dataset, revision=folder.name)  # snapshots are named after their commit
+    return replace(webdataset.load(folder, options, reference.id), revision=folder.name)  # named after its commit

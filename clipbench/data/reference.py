@@ -42,13 +42,6 @@ Layout = tuple[str, Callable[[Path], bool], Callable[[Path, DataOptions, str], D
 """A form of data on disk in words, how it is recognised, and its loader."""
 
 
-def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
-    manifests = manifest.manifests_in(path)
-    if len(manifests) > 1:
-        raise UsageError(f"{path} has {manifests[0].name} and {manifests[1].name}: name one, as {manifests[0]}")
-    return manifest.load(manifests[0], options, id)
-
-
 LAYOUTS: tuple[Layout, ...] = (
     *contrast_files.LAYOUTS,
     *attack_files.LAYOUTS,
@@ -59,7 +52,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ("a manifest (.csv, .tsv, .jsonl, .json)", manifest.fits, manifest.load),
     ("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     ("a Hugging Face data set (save_to_disk, parquet)", huggingface.is_folder_of_rows, huggingface.load_folder),
-    ("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
+    ("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), manifest.load),
     ("one folder a class", is_folder, image_folder.load),
 )
 """Tried in order, the special before the general: a folder of DOCCI holds a .jsonlines file and class-like folders."""
@@ -119,7 +112,12 @@ def depends_on_form(reference: str, form: str) -> bool:
 
 def _load(reference: str, options: DataOptions) -> Dataset:
     if reference.lower() == GENERATED:
-        dataset = _generate(options)
+        from clipbench.data.scenes import SCENES_VERSION, scenes_dataset
+
+        options.refuse_unknown(("split", "size", "n"), GENERATED)
+        n, size, split = options.whole_number("n"), options.whole_number("size"), options.options.get("split", "test")
+        dataset = scenes_dataset(options.form, split=split, n=n, size=size)
+        dataset = replace(dataset, cite=f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}")
     elif reference.startswith(HUB_PREFIX):
         dataset = _load_hugging_face(reference, options)
     elif (entry := catalogue().get(reference.lower())) is not None:
@@ -146,15 +144,6 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
     while start > 0 and (parts[start].lower() in VAGUE_NAMES or parts[start] in manifest.NAMES):
         start -= 1
     return "/".join(parts[start:])
-
-
-def _generate(options: DataOptions) -> Dataset:
-    from clipbench.data.scenes import SCENES_VERSION, scenes_dataset
-
-    options.refuse_unknown(("split", "size", "n"), GENERATED)
-    split = options.options.get("split", "test")
-    dataset = scenes_dataset(options.form, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
-    return replace(dataset, cite=f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}")
 
 
 def _existing(reference: str, data_root: Path | None) -> Path:

@@ -33,6 +33,10 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     several captions; a caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ...
     Without an id column an image's id is its path, relative to the manifest where it lies below it.
     """
+    if is_folder(path):
+        path, *others = manifests_in(path)
+        if others:
+            raise UsageError(f"{path.parent} has {path.name} and {others[0].name}: name one, as {path}")
     options.refuse_unknown(OPTIONS, id)
     table = read_table(path)
     roles = find_roles(list(table.columns), options.options, source=str(path))
