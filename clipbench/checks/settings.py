@@ -11,13 +11,7 @@ from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, 
 from clipbench.errors import NoTokenCounts
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
-from clipbench.models.facts.modules import (
-    activations,
-    declared_preprocessing,
-    library_logits,
-    untrained_towers,
-    vocabulary_size,
-)
+from clipbench.models.facts import modules
 from clipbench.models.facts.tokens import LONG, SHORT, TokenFacts, lengths, longer_than
 from clipbench.models.facts.variants import SQUARES, activation_variants
 from clipbench.models.protocol import Preprocessing
@@ -79,7 +73,7 @@ def start_of_text(subject: Subject) -> CheckOutcome:
     starts = [int(ids[0]) for ids in rows]
     start, *others = sorted(set(starts), key=starts.count, reverse=True)
     is_clip = facts.end == CLIP_END and (
-        subject.parts.module is None or vocabulary_size(subject.parts.module) == CLIP_END + 1
+        subject.parts.module is None or modules.vocabulary_size(subject.parts.module) == CLIP_END + 1
     )
     if is_clip and (others or start != CLIP_END - 1):
         return fault(
@@ -120,7 +114,7 @@ def tokenizer(subject: Subject) -> CheckOutcome:
         return _context_by_behaviour(subject)
     words = COMMON.split()
     rows = tokenize([*words, LONG, "naïve “dogs” 猫 🐈", ""])[facts.name]
-    n_ids = None if subject.parts.module is None else vocabulary_size(subject.parts.module)
+    n_ids = None if subject.parts.module is None else modules.vocabulary_size(subject.parts.module)
     if n_ids is not None and int(rows.max()) >= n_ids:
         return fault(
             f"the tokenizer gives the id {int(rows.max()):,}, and the model has {n_ids:,} token embeddings",
@@ -183,7 +177,7 @@ def preprocessing(subject: Subject) -> CheckOutcome:
             "pixels are normalized in [0, 255], not in [0, 1]", "divide pixels by 255 before the mean is taken off"
         )
     module = subject.parts.module
-    declared, source = (None if module is None else declared_preprocessing(module)) or (None, "")
+    declared, source = (None if module is None else modules.declared_preprocessing(module)) or (None, "")
     if any("preprocessing" in note for note in subject.info.notes):  # that of bare weights, which state none
         source = "the architecture's default: the weights state none"
     side = subject.info.image_size
@@ -238,7 +232,7 @@ def _pixels(size: tuple[int, int]) -> str:
 
 def activation(subject: Subject) -> CheckOutcome:
     """Name the activation of each tower, and ask the pairs whether the other one fits better."""
-    found = {tower: names for tower, names in activations(subject.module).items() if names}
+    found = {tower: names for tower, names in modules.activations(subject.module).items() if names}
     if not found:
         raise NotExamined(
             "no part of the module is called GELU or QuickGELU: one that is written by hand, as a function or in a forward"
@@ -295,7 +289,7 @@ def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
     if parts.module is None or parts.preprocess is None or parts.tokenize is None:
         return None
     pixels = np.stack([parts.preprocess(image) for image in probing.probe_images()])
-    theirs = library_logits(parts.module, pixels, parts.tokenize(list(probing.TEXTS)))
+    theirs = modules.library_logits(parts.module, pixels, parts.tokenize(list(probing.TEXTS)))
     if theirs is None:
         return None
     images, texts = (unit(vectors).astype(np.float64) for vectors in subject.probes)
@@ -304,7 +298,7 @@ def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
 
 def weights(subject: Subject) -> CheckOutcome:
     """Look for towers whose normalisations are as they were before training."""
-    towers = untrained_towers(subject.module)
+    towers = modules.untrained_towers(subject.module)
     if not towers:
         return healthy("the normalisations of both towers have been trained")
     return fault(

@@ -10,18 +10,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from clipbench.data import questions
 from clipbench.data.images import ImageRef, check_ids
 from clipbench.data.modalities import IMAGE, Modalities, check_modalities
-from clipbench.data.questions import (
-    Attack,
-    Contrast,
-    Judgements,
-    attacks_within,
-    check_attacks,
-    check_contrasts,
-    check_judgements,
-    contrasts_within,
-)
+from clipbench.data.questions import Attack, Contrast, Judgements
 from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_int64
 
@@ -179,8 +171,8 @@ class Dataset:
             multilabels=None if self.multilabels is None else self.multilabels[rows],
             label_sets=None if self.label_sets is None else of(self.label_sets),
             label_slices={name: of(sets) for name, sets in self.label_slices.items()},
-            contrasts=None if self.contrasts is None else contrasts_within(self.contrasts, new_rows),
-            attacks=None if self.attacks is None else attacks_within(self.attacks, new_rows),
+            contrasts=None if self.contrasts is None else questions.contrasts_within(self.contrasts, new_rows),
+            attacks=None if self.attacks is None else questions.attacks_within(self.attacks, new_rows),
             judgements=None if self.judgements is None else self.judgements.within(new_row),
             groups={name: each if each.of_captions else each.take(rows) for name, each in self.groups.items()},
         )
@@ -351,9 +343,9 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     _check_labels(dataset, allow_partial=allow_partial)
     for name, label_set, least in _named_label_sets(dataset):
         _check_range(dataset, label_set, f"'{name}' label", least=least)
-    check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
-    check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
-    check_judgements(dataset.judgements, len(dataset), dataset.id)
+    questions.check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
+    questions.check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
+    questions.check_judgements(dataset.judgements, len(dataset), dataset.id)
     return dataset
 
 

@@ -17,18 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from clipbench.data.catalogue import shards
+from clipbench.data.catalogue import shards, web_files
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, origin_in
-from clipbench.data.catalogue.web_files import (
-    ARCHIVES,
-    RESUME_ADVICE,
-    RemoteFile,
-    client_errors,
-    fetch_file,
-    look_up,
-    n_bytes_in,
-    unpack,
-)
+from clipbench.data.catalogue.web_files import RemoteFile
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
 from clipbench.files import alone_in, write_atomic
 from clipbench.hub import HubRequest, online
@@ -73,7 +64,7 @@ class Download:
     def request(self) -> HubRequest:
         """The request to the Hub, in words for messages."""
         repository = f"datasets/{self.source.hub}"
-        return HubRequest(what=f"data set {self.entry.name}", repository=repository, remedy=RESUME_ADVICE)
+        return HubRequest(what=f"data set {self.entry.name}", repository=repository, remedy=web_files.RESUME_ADVICE)
 
     def say(self, text: str) -> None:
         """Report something about the download."""
@@ -121,7 +112,7 @@ def list_files(download: Download) -> Listing:
     if download.source.hub is None:
         files = []
         for file in download.source.urls:
-            size, tag = look_up(file.url, download.entry.name)
+            size, tag = web_files.look_up(file.url, download.entry.name)
             path = str(PurePosixPath(file.into) / PurePosixPath(urlsplit(file.url).path).name)
             remote = RemoteFile(url=file.url, path=path, size=file.size or size, tag=tag or "", sha256=file.sha256)
             files.append(remote)
@@ -133,7 +124,11 @@ def list_files(download: Download) -> Listing:
 
 def n_bytes_present(download: Download, listing: Listing) -> int:
     """Return how many bytes of a listing an earlier try has left."""
-    return sum(n_bytes_in(download.staging, file) for file in listing.files) if _is_begun(download, listing) else 0
+    return (
+        sum(web_files.n_bytes_in(download.staging, file) for file in listing.files)
+        if _is_begun(download, listing)
+        else 0
+    )
 
 
 def fetch(
@@ -171,7 +166,9 @@ def fetch(
     except OSError as error:  # a full disk, a folder without write permission
         if error.errno is None:
             raise
-        raise UsageError(f"cannot write {download.target}: {error.strerror or error}; {RESUME_ADVICE}") from error
+        raise UsageError(
+            f"cannot write {download.target}: {error.strerror or error}; {web_files.RESUME_ADVICE}"
+        ) from error
 
 
 def readable_size(n_bytes: int) -> str:
@@ -257,8 +254,10 @@ def _is_begun(download: Download, listing: Listing) -> bool:
 def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Callable[[int], None]) -> None:
     def fetch_all() -> None:
         for file in files:
-            with client_errors(file.url, download.entry.name) if download.source.hub is None else nullcontext():
-                fetch_file(file, download.staging, arrived=arrived)
+            with (
+                web_files.client_errors(file.url, download.entry.name) if download.source.hub is None else nullcontext()
+            ):
+                web_files.fetch_file(file, download.staging, arrived=arrived)
 
     if download.source.hub is None:
         fetch_all()
@@ -310,8 +309,8 @@ def _check_published_hash(download: Download, files: Sequence[RemoteFile]) -> No
 def _finish(download: Download, listing: Listing) -> Path:
     if download.source.form in ("archive", "urls"):
         for archive in sorted(download.staging.rglob("*")):
-            if archive.name.endswith(ARCHIVES):
-                unpack(archive)
+            if archive.name.endswith(web_files.ARCHIVES):
+                web_files.unpack(archive)
     sizes = {file.path: file.size for file in listing.files}
     fetched = datetime.now(UTC).isoformat(timespec="seconds")
     _write_origin(download.staging, {**listing.origin, "files": sizes, "fetched": fetched})

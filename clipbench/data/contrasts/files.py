@@ -11,15 +11,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from clipbench.data.contrasts.schemas import (
-    CroppedImage,
-    ImageKey,
-    Question,
-    Schema,
-    dataset_of,
-    read_question,
-    schema_of,
-)
+from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, ImageRef, outside_notes
 from clipbench.data.readers import manifest
@@ -82,7 +74,7 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the contrasts of a file or folder with the images that they name."""
     options.refuse_unknown(("subset",), id)
-    questions: dict[str, Question] = {}
+    questions: dict[str, schemas.Question] = {}
     for file in _files(path):
         for key, question in _questions(file):
             if key in questions:
@@ -97,16 +89,16 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     base = path if is_folder(path) else path.parent
     roots = [base, base.parent, *([options.data_root] if options.data_root else [])]
     folders = [base, *(folder for folder in (root / place for root in roots for place in PLACES) if is_folder(folder))]
-    files: dict[ImageKey, Path] = {}
+    files: dict[schemas.ImageKey, Path] = {}
     for image in dict.fromkeys(image for question in questions.values() for image in question.images):
         found = next((folder / image.name for folder in folders if is_file(folder / image.name)), None)
         files |= {} if found is None else {image: found}
-    images: dict[ImageKey, ImageRef] = {
-        key: FileImage(file) if key.box is None else CroppedImage(FileImage(file), key.box)
+    images: dict[schemas.ImageKey, ImageRef] = {
+        key: FileImage(file) if key.box is None else schemas.CroppedImage(FileImage(file), key.box)
         for key, file in files.items()
     }
     places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
-    dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
+    dataset = schemas.dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
     outside = outside_notes({*files.values()}, folders, id)
     return replace(dataset, notes=(*dataset.notes, *outside, *_unread_note(path)))
 
@@ -134,10 +126,10 @@ def _unread_note(path: Path) -> Iterator[str]:
             yield f"not read, because they hold no contrasts: {', '.join(others)}"
 
 
-def _schema(file: Path) -> Schema | None:
+def _schema(file: Path) -> schemas.Schema | None:
     head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
-        return schema_of(manifest.header_columns(head, file.suffix))
+        return schemas.schema_of(manifest.header_columns(head, file.suffix))
     # the first object of a list or of lines, the first value of an object of objects, or a list by its names
     start = head.find("{")
     if file.suffix.lower() == ".json":
@@ -150,28 +142,28 @@ def _schema(file: Path) -> Schema | None:
     except (ValueError, RecursionError):
         return None
     row = named(value, file) if isinstance(value, list) else value
-    return schema_of(row) if isinstance(row, dict) else None
+    return schemas.schema_of(row) if isinstance(row, dict) else None
 
 
-def _questions(file: Path) -> Iterator[tuple[str, Question]]:
+def _questions(file: Path) -> Iterator[tuple[str, schemas.Question]]:
     """Yield a file's questions with their ids, which begin with the subset."""
     schema, (own, group, part) = _schema(file), name_parts(file)
     assert schema is not None, file
     said = {"subset": own, "group": group} if part else {}
     for place, key, row in _items(file, schema, own):
-        question = read_question(schema.read, {**row, **said}, f"{file}, {place}")
+        question = schemas.read_question(schema.read, {**row, **said}, f"{file}, {place}")
         subset = question.subset or own
         given = row.get("id", row.get("ID"))
         id = "/".join(filter(None, (subset, part, key if given is None else str(given))))
         yield id, question._replace(subset=subset)
 
 
-def _items(file: Path, schema: Schema, subset: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
     """Yield place, key and fields of each item, of one row or several, or of a column of a row."""
     rows: list[Mapping[str, object]] = []
     n_items = 0
     for place, key, row in _rows(file):
-        if schema_of(row) != schema:
+        if schemas.schema_of(row) != schema:
             raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
         for kind, column in schema.columns.items():
             yield place, key, {**row, "hard_negs": row[column], "subset": f"{subset}_{kind}"}

@@ -101,30 +101,19 @@ def dataset_of(
     """
     valid = {item: question for item, question in questions.items() if question.is_valid}
     needed = dict.fromkeys(image for question in valid.values() for image in question.images)
-    missing = [image for image in needed if image not in images]
+    missing = [image.name for image in needed if image not in images]
     complete = {item: question for item, question in valid.items() if all(key in images for key in question.images)}
     notes = []
-    if len(valid) < len(questions):
-        notes.append(
-            f"{len(questions) - len(valid):,} of {len(questions):,} items are not scored: nothing to choose, or not valid"
-            " by their authors' rule"
-        )
+    if n_invalid := len(questions) - len(valid):
+        why = "nothing to choose, or not valid by their authors' rule"
+        notes.append(f"{n_invalid:,} of {len(questions):,} items are not scored: {why}")
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
     scored = f"{len(complete):,} of {len(valid):,} items"
-    advice = (
-        f"{option('allow_partial', True)} scores the {scored} whose images are there"
-        if complete
-        else "put the images there"
-    )
-    note = missing_note(
-        [image.name for image in missing],
-        len(needed),
-        id,
-        is_allowed=allow_partial and bool(complete),
-        advice=f"looked for in {places}: {advice}",
-    )
-    if note:
+    fix = f"{option('allow_partial', True)} scores the {scored} whose images are there"
+    advice = f"looked for in {places}: {fix if complete else 'put the images there'}"
+    is_allowed = allow_partial and bool(complete)
+    if note := missing_note(missing, len(needed), id, is_allowed=is_allowed, advice=advice):
         notes.append(f"{note}: {scored} are scored")
     used = list(dict.fromkeys(image for question in complete.values() for image in question.images))
     row = {image: number for number, image in enumerate(used)}
@@ -211,13 +200,12 @@ def _winogavil(row: Fields) -> Question:
     candidates, associations = (_texts(decode_json(cell) if isinstance(cell, str) else cell) for cell in cells)
     cue = _text(row["cue"]).lower()
     labels = tuple((candidate in associations,) for candidate in candidates)
-    return Question(
-        tuple(ImageKey(f"{candidate}.jpg") for candidate in candidates),
-        (f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}",),
-        labels,
-        subset="10-12" if len(candidates) >= 10 else "5-6",
-        is_valid=len(set(labels)) > 1,
+    images, caption = (
+        tuple(ImageKey(f"{each}.jpg") for each in candidates),
+        f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}",
     )
+    subset = "10-12" if len(candidates) >= 10 else "5-6"
+    return Question(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
 
 
 def _two_by_two(ends: str) -> Reader:
