@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data import huggingface
-from clipbench.data.catalogue.entries import CatalogueEntry, Source, origin_in
+from clipbench.data.catalogue.entries import CatalogueEntry, Source, origin_in, source_of
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.readers import webdataset
 from clipbench.errors import DataError
@@ -96,8 +96,8 @@ def find_part(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelectio
     """Return the shards below the root that are enough for so many images, or None where they are not all there."""
     folder = folder_of(entry, root)
     origin = origin_in(folder)
-    source = next((each for each in entry.sources if origin and each.hub == origin.get("repository")), None)
-    if origin is None or source is None or not isinstance(origin.get("shards"), dict):
+    source = source_of(entry, origin)
+    if source is None or not isinstance(origin.get("shards"), dict):
         return None
     chosen, n_chosen = [], 0
     for path in in_order(entry, list(origin["shards"])):
