@@ -10,7 +10,6 @@ from urllib.parse import quote
 from clipbench.data.attacks.files import attack_dataset, is_attack_table, read_attacks
 from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.images import ImageRef
 from clipbench.data.prompts import names_for_prompts, read_class_names
 from clipbench.data.readers import huggingface_rows, judged_configs, webdataset
 from clipbench.data.readers.huggingface_rows import RowImage, SplitRows
@@ -92,11 +91,8 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     # Only a column of ids that the user named, or of images, makes several rows one image with several captions.
     is_shared = bool(roles.captions) and (roles.id_is_named or roles.id == "image_id")
     keys = table.columns[roles.id] if roles.id and is_shared else range(len(rows))
-    kept = {
-        row: TableImage(RowImage(images, id, row), str(keys[row]), str(row))
-        for row in range(len(rows))
-        if row not in missing
-    }
+    kept_rows = sorted({*range(len(rows))} - missing)
+    kept = {row: TableImage(RowImage(images, id, row), str(keys[row]), str(row)) for row in kept_rows}
     dataset = table_dataset(table, roles, id, kept, class_names)
     if dataset.labels is not None and (dataset.labels == -1).all():  # the Hub's convention for hidden test labels
         raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): name another with split=NAME")
@@ -170,18 +166,16 @@ def _contrasts(
     columns = {name: huggingface_rows.ImageColumn(split, name) for name in image_columns}
     missing = {name: set(column.missing()) for name, column in columns.items()}
     questions: dict[str, schemas.Question] = {}
-    images: dict[schemas.ImageKey, ImageRef] = {}
+    images: dict[schemas.ImageKey, RowImage] = {}
     for number, row in enumerate(split.rows.remove_columns(list(columns))):
         # The schemas read names of images from files: here each column's own name stands in for its image.
-        question = schemas.read_question(
-            schema.read, {**row, **{name: name for name in columns}}, f"{id}, row {number}"
-        )
+        fields = row | {name: name for name in columns}
+        question = schemas.read_question(schema.read, fields, f"{id}, row {number}")
         named = question.images
         keys = tuple(each._replace(name=f"{number}/{each.name}" if len(named) > 1 else str(number)) for each in named)
         for key, (column, _) in zip(keys, named, strict=True):
             if number not in missing[column]:
-                image = RowImage(columns[column], id, number)
-                images[key] = image if key.box is None else schemas.CroppedImage(image, key.box)
+                images[key] = RowImage(columns[column], id, number)
         questions[str(number)] = question._replace(images=keys)
     dataset = schemas.dataset_of(questions, images, id, allow_partial=options.allow_partial, places="its rows")
     return replace(dataset, split=split.name, revision=split.revision, has_ids=False)
@@ -268,9 +262,8 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
     repository, config, split, _ = reference
     try:
         with huggingface_rows.library_errors(reference.id):
-            return huggingface_rows.open_split(
-                repository, config=config, split=split, key=reference.key, revision=commit
-            )
+            key = reference.key
+            return huggingface_rows.open_split(repository, config=config, split=split, key=key, revision=commit)
     except (Unavailable, DataError) as error:
         # For a gated repository the library passes on the Hub's message, but not its error.
         is_gated = "is a gated dataset" in str(error)

@@ -190,11 +190,7 @@ def _content(value: object) -> bytes | None:
         return b"bytes " + value
     if isinstance(value, tuple | list):  # such as samples and their rate
         parts = [_content(each) for each in value]
-        return (
-            None
-            if any(part is None for part in parts)
-            else b"".join(b"%d " % len(part) + part for part in parts if part)
-        )
+        return None if None in parts else b"".join(b"%d " % len(part) + part for part in parts if part)
     if isinstance(value, bool | int | float) or hasattr(value, "__array__"):
         array = np.asarray(value)
         head = f"array {array.dtype.str} {array.shape} ".encode()

@@ -25,9 +25,8 @@ def of_training(options: DataOptions) -> DataOptions:
         >>> of_training(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
         {'split': 'val'}
     """
-    own = {
-        key.removeprefix(f"{OPTION}."): value for key, value in options.options.items() if key.startswith(f"{OPTION}.")
-    }
+    prefix = f"{OPTION}."
+    own = {key.removeprefix(prefix): value for key, value in options.options.items() if key.startswith(prefix)}
     return replace(options, form=DataOptions().form, options=own, n_images=None, allow_partial=True)
 
 

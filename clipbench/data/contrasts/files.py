@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.images import FileImage, ImageRef, outside_notes
+from clipbench.data.images import FileImage, outside_notes
 from clipbench.data.readers import manifest
 from clipbench.errors import DataError, UsageError
 from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
@@ -89,17 +89,13 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     base = path if is_folder(path) else path.parent
     roots = [base, base.parent, *([options.data_root] if options.data_root else [])]
     folders = [base, *(folder for folder in (root / place for root in roots for place in PLACES) if is_folder(folder))]
-    files: dict[schemas.ImageKey, Path] = {}
+    images: dict[schemas.ImageKey, FileImage] = {}
     for image in dict.fromkeys(image for question in questions.values() for image in question.images):
-        found = next((folder / image.name for folder in folders if is_file(folder / image.name)), None)
-        files |= {} if found is None else {image: found}
-    images: dict[schemas.ImageKey, ImageRef] = {
-        key: FileImage(file) if key.box is None else schemas.CroppedImage(FileImage(file), key.box)
-        for key, file in files.items()
-    }
+        if found := next((folder / image.name for folder in folders if is_file(folder / image.name)), None):
+            images[image] = FileImage(found)
     places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
     dataset = schemas.dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
-    outside = outside_notes({*files.values()}, folders, id)
+    outside = outside_notes({each.path for each in images.values()}, folders, id)
     return replace(dataset, notes=(*dataset.notes, *outside, *_unread_note(path)))
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.images import EncodedImage, Examined, ImageRef, content_digest, missing_note, reading_of
+from clipbench.data.images import EncodedImage, Examined, content_digest, missing_note, reading_of
 from clipbench.data.questions import Contrast
 from clipbench.errors import BadImage, DataError, option
 from clipbench.untrusted.reading import decode_json, read_written_list, shown
@@ -73,6 +73,7 @@ class CroppedImage:
         return whole.crop((left, top, right, bottom))
 
 
+Images = Mapping[ImageKey, EncodedImage]
 Reader = Callable[[Mapping[str, object]], Question]
 """Makes the question of one row; raises KeyError, TypeError, ValueError or OverflowError where a field does not fit."""
 
@@ -91,7 +92,7 @@ def read_question(read: Reader, row: Mapping[str, object], place: str) -> Questi
 
 
 def dataset_of(
-    questions: Mapping[str, Question], images: Mapping[ImageKey, ImageRef], id: str, *, allow_partial: bool, places: str
+    questions: Mapping[str, Question], images: Images, id: str, *, allow_partial: bool, places: str
 ) -> Dataset:
     """Return the data set of the questions all of whose images were found.
 
@@ -119,7 +120,7 @@ def dataset_of(
     row = {image: number for number, image in enumerate(used)}
     dataset = Dataset(
         id=id,
-        images=[images[image] for image in used],
+        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used],
         image_ids=[image.id for image in used],
         contrasts=[
             Contrast(

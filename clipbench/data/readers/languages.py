@@ -113,10 +113,9 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
             raise DataError(
                 f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected as many"
             )
+    rows = list(enumerate(names))
     captions = [
-        _Caption(name, language, 0, texts[row])
-        for row, name in enumerate(names)
-        for language, texts in by_language.items()
+        _Caption(name, language, 0, by_language[language][row]) for row, name in rows for language in by_language
     ]
     folders = [path / name for name in IMAGE_FOLDERS]
     return _dataset(captions, image_folder(options, [*folders, path]), options, id)
@@ -210,8 +209,8 @@ def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, i
         notes += (f"{len(asked) - len(kept)} captions are blank and were left out",)
     if len(languages) == 1:
         return check(replace(dataset, notes=notes))
-    main = next((each for each in ENGLISH if each in languages), languages[0])
-    main = main if options.options.get(LANGUAGE) is None else languages[0]
+    firsts = ENGLISH if LANGUAGE not in options.options else ()
+    main = next((each for each in firsts if each in languages), languages[0])
     notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
     present = set(dataset.image_ids)
     groups = Groups([each.language for each in kept if each.image in present], of_captions=True, main=main)
