@@ -97,20 +97,6 @@ def captions(subject: Subject) -> CheckOutcome:
     )
 
 
-def labels(subject: Subject) -> CheckOutcome:
-    """Look for labels that name no class."""
-    for name, each in _label_sets(subject):
-        out = np.flatnonzero((each.labels < 0) | (each.labels >= len(each.class_names)))
-        if len(out):
-            image = _dataset(subject).image_ids[out[0]]
-            return fault(
-                f"{_some(len(out), counted(len(each.labels), 'label') + name, 'names', 'name')} no class: image '{image}'"
-                f" has {each.labels[out[0]]}, and there are {len(each.class_names)} classes, from 0",
-                "number the classes from 0, in the order of their names",
-            )
-    return healthy("every label names a class")
-
-
 def classes(subject: Subject) -> CheckOutcome:
     """Look for classes without images."""
     for name, each in _label_sets(subject):
