@@ -151,9 +151,7 @@ def _context_by_behaviour(subject: Subject) -> CheckOutcome:
     fitting, long = [SHORT[0]] * (n_words - 1), [SHORT[0]] * (2 * n_words)
     texts = ([*fitting, "red"], [*fitting, "red"], [*fitting, "blue"], [*long, "red"], [*long, "blue"])
     found = model.encode_texts([" ".join(words) for words in texts])
-    twice, within, beyond = (
-        apart(found[one : one + 1], found[other : other + 1]) for one, other in ((0, 1), (0, 2), (3, 4))
-    )
+    twice, within, beyond = (apart(found[[one]], found[[other]]) for one, other in ((0, 1), (0, 2), (3, 4)))
     fix = "correct context_length to the number of tokens that the tower gets"
     # One word of many moves a mean but little: it must move it more than the same text differs from itself.
     if within <= max(SAME, 10 * twice):

@@ -125,9 +125,8 @@ def read_log(pool: Pool) -> Judgements:
         *whole, rest = read_bytes(file).split(b"\n")
     notes: tuple[str, ...] = ()
     if rest and not _is_json(rest):
-        notes = (
-            f"{file}, line {len(whole) + 1} was never finished and is passed over: {shown(rest.decode(errors='replace'))}",
-        )
+        unfinished = shown(rest.decode(errors="replace"))
+        notes = (f"{file}, line {len(whole) + 1} was never finished and is passed over: {unfinished}",)
     elif rest:
         whole.append(rest)
     held: dict[tuple[str, str, str | None], LogLine] = {}
@@ -212,10 +211,8 @@ def undone(found: Judgements, judge: str) -> list[LogLine]:
 
 def write_qrels(found: Judgements) -> None:
     """Write the grades of all queries that are judged to their end in TREC's columns: query, 0, photograph, grade."""
-    graded = {query: found.grades(query) for query in found.pool.queries}
-    rows = [
-        f"{query} 0 {image} {grade}\n" for query, all_of in graded.items() for image, grade in (all_of or {}).items()
-    ]
+    graded = {query: found.grades(query) or {} for query in found.pool.queries}
+    rows = [f"{query} 0 {image} {grade}\n" for query, of in graded.items() for image, grade in of.items()]
     write_atomic({found.pool.folder / QRELS: "".join(rows).encode()})
 
 

@@ -110,9 +110,8 @@ class Modalities:
         ends = (np.concatenate(left), np.concatenate(right))
         links = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(total, total))
         _, group = connected_components(links, directed=False)
-        return {
-            name: group[starts[name] : starts[name] + len(items)].astype(np.int64) for name, items in self.items.items()
-        }
+        parts = np.split(group.astype(np.int64), [*starts.values()][1:])
+        return dict(zip(self.items, parts, strict=True))
 
     def take(self, is_kept: Bool[np.ndarray, " n_groups"]) -> "Modalities":
         """Return the items of some groups, in their order."""
@@ -129,9 +128,7 @@ class Modalities:
 
     def parts(self) -> list[object]:
         """Return all that scores depend on, but for images, as a fingerprint takes it."""
-        of_items = [
-            (name, list(self.ids[name]), [_digest(item) for item in items]) for name, items in self.items.items()
-        ]
+        of_items = [(name, list(self.ids[name]), list(map(_digest, items))) for name, items in self.items.items()]
         return [*of_items, *((link, rows.tolist()) for link, rows in sorted(self.pairs.items()))]
 
 

@@ -206,9 +206,9 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
     dataset = huggingface.load_hub(name, config, options)
     entry = entries.entry_of_repository(name)
-    return (
-        dataset if entry is None else replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None)
-    )
+    if entry is None:
+        return dataset
+    return replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None)
 
 
 def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:

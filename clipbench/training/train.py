@@ -149,9 +149,9 @@ class Training:
         for batch in load_batches(self.reader, self.checkpoint.tokenizer, samples, workers=options.workers):
             must_stop = self._step(batch, bar, stop)
             is_last = progress.step == options.steps
-            if is_last or progress.step % options.steps_between_measurements == 0:
+            if is_last or progress.step % (options.eval_every or max(1, options.steps // 20)) == 0:
                 self._measure()
-            if is_last or must_stop or progress.step % options.steps_between_checkpoints == 0:
+            if is_last or must_stop or progress.step % (options.save_every or max(1, options.steps // 10)) == 0:
                 self._save()
             self.clock = time.perf_counter()
             if must_stop and not is_last:
@@ -290,10 +290,8 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     checkpoint = load_checkpoint(folder)
     options.check_same(checkpoint.progress.arguments)
     corpus, order = _data(options)
-    if checkpoint.progress.data != _description(corpus):
-        raise UsageError(
-            f"the data are {_description(corpus)}, and the run in {options.out} has {checkpoint.progress.data}"
-        )
+    if (there := checkpoint.progress.data) != _description(corpus):
+        raise UsageError(f"the data are {_description(corpus)}, and the run in {options.out} has {there}")
     if options.temperature is not None:
         checkpoint.model.logit_scale.requires_grad_(False)
     training = _assemble(options, checkpoint, corpus, order, device=device, dtype=dtype)

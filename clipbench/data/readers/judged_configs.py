@@ -124,9 +124,7 @@ def locate(folder: Path, names: Sequence[str], config: str | None, split: str | 
     if not parts:
         return None
     chosen = choose_split(list(configs[next(iter(parts.values())).qrels]), split, id)
-    found = {
-        language: tuple(_files(configs, each, chosen, names, id) for each in part) for language, part in parts.items()
-    }
+    found = {name: tuple(_files(configs, each, chosen, names, id) for each in part) for name, part in parts.items()}
     return Located(chosen, found)
 
 

@@ -113,9 +113,8 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
             raise DataError(
                 f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected as many"
             )
-    rows = list(enumerate(names))
     captions = [
-        _Caption(name, language, 0, by_language[language][row]) for row, name in rows for language in by_language
+        _Caption(name, each, 0, by_language[each][row]) for row, name in enumerate(names) for each in by_language
     ]
     folders = [path / name for name in IMAGE_FOLDERS]
     return _dataset(captions, image_folder(options, [*folders, path]), options, id)

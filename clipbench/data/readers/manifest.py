@@ -45,15 +45,12 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         raise UsageError(f"{path} has no split column: drop {data_option(split=split)}")
     rows = rows_of_split(table.columns[roles.split or roles.image], split, source=str(path))
     files = {row: _file(path, table, roles.image, row) for row in rows}
-    advice = "paths are relative to the manifest's folder"
+    advice, folder = "paths are relative to the manifest's folder", path.parent
     existing, file_notes = existing_files(
-        files.values(), path.parent, path.name, advice, allow_partial=options.allow_partial
+        files.values(), folder, path.name, advice, allow_partial=options.allow_partial
     )
-    images = {
-        row: TableImage(FileImage(file), file, id_below(path.parent, file))
-        for row, file in files.items()
-        if file in existing
-    }
+    files = {row: file for row, file in files.items() if file in existing}
+    images = {row: TableImage(FileImage(file), file, id_below(folder, file)) for row, file in files.items()}
     names = options.options.get("class_names")
     roles = replace(roles, id=None) if roles.id == roles.image else roles
     dataset = table_dataset(table, roles, id, images, None if names is None else read_class_names(Path(names)))

@@ -107,9 +107,8 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
-    samples = [
-        sample for shard in (_shards(root / split) if shards is None else shards) for sample in samples_in(shard)
-    ]
+    shards = _shards(root / split) if shards is None else shards
+    samples = [sample for shard in shards for sample in samples_in(shard)]
     label_sets, classes = _label_sets(root, samples, options.options.get("label"))
     parts: dict[str, Any] = {"label_sets": label_sets, "templates": (PLACEHOLDER,)}
     if label_sets is None:
