@@ -193,9 +193,9 @@ def graded(query: str, grades: Mapping[str, int | None], judge: str) -> list[Log
     return [LogLine(query=query, image=image, grade=grade, judge=judge, time=now) for image, grade in grades.items()]
 
 
-def skipped(query: str, judge: str, *, is_skipped: bool = True) -> list[LogLine]:
-    """Return the line with which a judge skips a query, or takes that back."""
-    return [LogLine(query=query, skip=is_skipped, judge=judge, time=_now())]
+def skipped(query: str, judge: str) -> list[LogLine]:
+    """Return the line with which a judge skips a query."""
+    return [LogLine(query=query, skip=True, judge=judge, time=_now())]
 
 
 def undone(found: Judgements, judge: str) -> list[LogLine]:

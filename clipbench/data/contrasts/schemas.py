@@ -219,9 +219,9 @@ def _bivlc(row: Fields) -> Question:
     return _crossed(images, captions)._replace(subset=_optional(row, "type"))
 
 
-def _true_false(true: Sequence[str], false: str) -> Reader:
-    """Return a reader of one image and of fields with a true caption or a false one each."""
-    return lambda row: _choice((_image(row),), [_text(row[field]) for field in true], (_text(row[false]),))
+def _one_negative(*true: str) -> Reader:
+    """Return a reader of one image, of fields with a true caption each, and of a false caption."""
+    return lambda row: _choice((_image(row),), [_text(row[each]) for each in true], (_text(row["negative_caption"]),))
 
 
 def _aro(row: Fields) -> Question:
@@ -364,13 +364,8 @@ SCHEMAS = (
         columns=CREPE_COLUMNS,
     ),
     Schema("SPEC", {"query", "keys", "label"}, False, _spec),
-    Schema(
-        "SugarCrepe++",
-        {"caption", "caption2", "negative_caption"},
-        True,
-        _true_false(("caption", "caption2"), "negative_caption"),
-    ),
-    Schema("SugarCrepe", {"caption", "negative_caption"}, True, _true_false(("caption",), "negative_caption")),
+    Schema("SugarCrepe++", {"caption", "caption2", "negative_caption"}, True, _one_negative("caption", "caption2")),
+    Schema("SugarCrepe", {"caption", "negative_caption"}, True, _one_negative("caption")),
     Schema("ARO", {"true_caption", "false_caption"}, True, _aro),
     Schema("VALSE", {"caption", "foil"}, True, _valse),
     Schema("ARO's order sets", {"correct_caption", "hard_text_1"}, True, _order),

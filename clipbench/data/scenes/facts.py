@@ -163,10 +163,8 @@ def word_stands(writing: Writing, relation: str, solid: Solid) -> bool | None:
             room = solid.box.top - bottom
         case "below":
             room = top - solid.box.bottom
-        case "on":
+        case _:  # on it
             room = min(top - solid.box.top, solid.box.bottom - bottom, 0.5 * solid.radius - abs(writing.x - solid.x))
-        case _:
-            raise ValueError(f"not a relation of words: {relation!r}")
     return True if room >= 0.01 else (False if room <= -0.01 else None)
 
 
