@@ -74,8 +74,8 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the contrasts of a file or folder with the images that they name."""
     options.refuse_unknown(("subset",), id)
-    questions: dict[str, schemas.Question] = {}
-    for file in _files(path):
+    files, questions = _files(path), dict[str, schemas.Question]()
+    for file in files:
         for key, question in _questions(file):
             if key in questions:
                 raise DataError(f"{file}: the item '{key}' is there twice: ids must be distinct")
@@ -95,8 +95,11 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
             images[image] = FileImage(found)
     places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
     dataset = schemas.dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
-    outside = outside_notes({each.path for each in images.values()}, folders, id)
-    return replace(dataset, notes=(*dataset.notes, *outside, *_unread_note(path)))
+    notes = dataset.notes + outside_notes({each.path for each in images.values()}, folders, id)
+    tables = manifest.tables_in(files[0].parent) if is_folder(path) else []
+    if unread := [file.name for file in tables if file not in files]:
+        notes += (f"not read, because they hold no contrasts: {', '.join(unread)}",)
+    return replace(dataset, notes=notes)
 
 
 def _files(path: Path) -> list[Path]:
@@ -112,14 +115,6 @@ def _files(path: Path) -> list[Path]:
         ([file for name in NESTED for file in matching(place, name)] for place in nested),
     )
     return next((files for place in places if (files := [file for file in place if _schema(file)])), [])
-
-
-def _unread_note(path: Path) -> Iterator[str]:
-    if is_folder(path):
-        files = _files(path)
-        others = [file.name for file in manifest.tables_in(files[0].parent) if file not in files]
-        if others:
-            yield f"not read, because they hold no contrasts: {', '.join(others)}"
 
 
 def _schema(file: Path) -> schemas.Schema | None:
