@@ -102,15 +102,10 @@ class Choice:
             rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
         )
         columns = [Column("difference", is_number=False), Column(names[0]), Column("interval")]
-        rows = [
-            [
-                f"{each.model} − {each.other}",
-                change(each.value, "fraction"),
-                change_interval(each.low, each.high, "fraction"),
-                each.verdict,
-            ]
-            for each in self.differences
-        ]
+        rows: list[list[Cell | str]] = []
+        for each in self.differences:
+            interval = change_interval(each.low, each.high, "fraction")
+            rows.append([f"{each.model} − {each.other}", change(each.value, "fraction"), interval, each.verdict])
         tables = [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
         prices = self._prices()
         return tables if prices is None else [*tables, prices]

@@ -116,11 +116,8 @@ class Dataset:
     """Reason why a part is None, where that is known: a task that needs it is then unavailable, not failed."""
 
     def __repr__(self) -> str:
-        parts = [
-            name
-            for name in ("labels", "multilabels", "captions", "contrasts", "attacks", "judgements")
-            if getattr(self, name) is not None
-        ]
+        known = ("labels", "multilabels", "captions", "contrasts", "attacks", "judgements")
+        parts = [name for name in known if getattr(self, name) is not None]
         if self.modalities is not None and not len(self.images):
             return f"<data {self.id}: {len(self):,} groups of {' and '.join(self.modalities.names)}>"
         return f"<data {self.id}: {len(self):,} images with {' and '.join(parts) or 'nothing else'}>"

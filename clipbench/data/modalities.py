@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -136,14 +137,11 @@ def pairs_of(
     counts: Mapping[str, int], given: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
 ) -> dict[tuple[str, str], Int64[np.ndarray, " n_source"]]:
     """Return the pairs that are given, and row i with row i of modalities of equal counts of which nothing is said."""
-    names = sorted(counts)
-    equal = {
-        (first, second): np.arange(counts[first])
-        for place, first in enumerate(names)
-        for second in names[place + 1 :]
-        if counts[first] == counts[second] and (first, second) not in given and (second, first) not in given
-    }
-    return {**given, **equal}
+    found = dict(given)
+    for first, second in combinations(sorted(counts), 2):
+        if counts[first] == counts[second] and (first, second) not in given and (second, first) not in given:
+            found[first, second] = np.arange(counts[first])
+    return found
 
 
 def unpaired(modalities: Modalities, first: str, second: str) -> str:

@@ -196,7 +196,8 @@ def _hub_listing(download: Download, repository: str) -> Listing:
             return _listing_of(download, repository, commit, api)
         except RevisionNotFoundError:
             download.say(f"commit {commit[:7]} is gone from {repository}: starting over")
-    found, revision = list[str](), download.revision or download.source.revision
+    revision = download.revision or download.source.revision
+    found: list[str] = []
     # The catalogue may hold the beginning of a commit, and the Hub resolves complete ones only.
     if revision is not None and download.revision is None and re.fullmatch("[0-9a-f]{1,39}", revision):
         ids = [commit.commit_id for commit in api.list_repo_commits(repository, repo_type="dataset")]

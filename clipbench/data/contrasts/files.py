@@ -74,7 +74,8 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the contrasts of a file or folder with the images that they name."""
     options.refuse_unknown(("subset",), id)
-    files, questions = _files(path), dict[str, schemas.Question]()
+    questions: dict[str, schemas.Question] = {}
+    files = _files(path)
     for file in files:
         for key, question in _questions(file):
             if key in questions:

@@ -201,8 +201,9 @@ def _winogavil(row: Fields) -> Question:
     candidates, associations = (_texts(decode_json(cell) if isinstance(cell, str) else cell) for cell in cells)
     cue = _text(row["cue"]).lower()
     labels = tuple((candidate in associations,) for candidate in candidates)
-    caption, subset = f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}", "10-12" if len(candidates) >= 10 else "5-6"
+    caption = f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}"
     images = tuple(ImageKey(f"{candidate}.jpg") for candidate in candidates)
+    subset = "10-12" if len(candidates) >= 10 else "5-6"
     return Question(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
 
 

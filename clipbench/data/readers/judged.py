@@ -145,11 +145,8 @@ def judged_dataset(
         languages = tuple(item.language for item in items) if any(item.language for item in items) else ()
         judged_items.append(JudgedItems(ids, texts, np.array(of_image, np.int64), languages))
         rows.append({id: row for row, id in enumerate(ids)})
-    pairs = [
-        (rows[0][each.query], rows[1][each.document], each.grade)
-        for each in judged
-        if each.query in rows[0] and each.document in rows[1]
-    ]
+    known = [each for each in judged if each.query in rows[0] and each.document in rows[1]]
+    pairs = [(rows[0][each.query], rows[1][each.document], each.grade) for each in known]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
     dataset = Dataset(
         id=id,

@@ -45,7 +45,8 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         raise UsageError(f"{path} has no split column: drop {data_option(split=split)}")
     rows = rows_of_split(table.columns[roles.split or roles.image], split, source=str(path))
     files = {row: _file(path, table, roles.image, row) for row in rows}
-    advice, folder = "paths are relative to the manifest's folder", path.parent
+    advice = "paths are relative to the manifest's folder"
+    folder = path.parent
     existing, file_notes = existing_files(
         files.values(), folder, path.name, advice, allow_partial=options.allow_partial
     )

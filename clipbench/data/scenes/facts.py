@@ -115,14 +115,8 @@ def _all(verdicts: list[bool | None]) -> bool | None:
 
 def matching(scene: Scene, what: Description) -> list[int]:
     """Return the indices of the scene's solids that fit a description."""
-    return [
-        i
-        for i, solid in enumerate(scene.solids)
-        if what.kind in (None, solid.kind)
-        and what.colour in (None, solid.colour)
-        and what.texture in (None, solid.texture)
-        and (what.size is None or what.size == size_name(solid))
-    ]
+    seen = [Description(each.kind, each.colour, size_name(each), each.texture) for each in scene.solids]
+    return [i for i, each in enumerate(seen) if all(a in (None, b) for a, b in zip(what, each, strict=True))]
 
 
 # -- relations of solids and words, from their places

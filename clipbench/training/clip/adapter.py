@@ -97,11 +97,8 @@ def _info(
     name = f"{absolute.parent.name}/{absolute.name}" if absolute.name.startswith("step-") else absolute.name
     config, (scale, bias) = module.config, scale_and_bias(module, f"bundled:{name}")
     # The step that train.json records, else the one in the folder's name: often only the weights are copied.
-    recorded = (
-        checkpoints.step_inside(checkpoints.read_json(folder / checkpoints.TRAIN))
-        if is_file(folder / checkpoints.TRAIN)
-        else None
-    )
+    progress = folder / checkpoints.TRAIN
+    recorded = checkpoints.step_inside(checkpoints.read_json(progress)) if is_file(progress) else None
     return ModelInfo(
         ref=name,
         id=f"bundled:{name}",
