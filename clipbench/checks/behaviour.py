@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, gain, gained, margins, standing, unrelated_cosine
+from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, gain, gained, standing
 from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, fault, healthy, warning
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import model_option, option
@@ -203,13 +203,10 @@ def case(subject: Subject) -> CheckOutcome:
     if not pairs.is_own:  # captions of scenes have no capitals
         texts = [text.title() for text in pairs.texts]
         pairs = replace(pairs, texts=texts, text_vectors=model.encode_texts(texts))
-    is_better, margins_ = gain(pairs, next(iter(case_variants(model))))
+    is_better, margins = gain(pairs, next(iter(case_variants(model))))
     if not is_better:
-        return healthy(f"{seen}; lower case does not fit {pairs.source} better ({margins_})")
-    return (fault if pairs.is_own else warning)(
-        f"{seen}, and lower case fits the images better: {margins_}",
-        fix,
-    )
+        return healthy(f"{seen}; lower case does not fit {pairs.source} better ({margins})")
+    return (fault if pairs.is_own else warning)(f"{seen}, and lower case fits the images better: {margins}", fix)
 
 
 def roles(subject: Subject) -> CheckOutcome:
@@ -223,11 +220,11 @@ def roles(subject: Subject) -> CheckOutcome:
         texts = texts_as(model, subject.ranked_pairs.texts, of_texts if TEXT in known else None)
         return replace(subject.ranked_pairs, image_vectors=images, text_vectors=texts)
 
-    is_better, margins_ = gained(pairs("query", "document"), pairs("document", "query"))
+    is_better, margins = gained(pairs("query", "document"), pairs("document", "query"))
     if not is_better:
-        return healthy(f"texts as queries of images: with the roles swapped, {margins_}")
+        return healthy(f"texts as queries of images: with the roles swapped, {margins}")
     fix = "see which prompt is for queries and which for documents: the model's card says so"
-    return warning(f"the roles swapped fit {subject.ranked_pairs.source} better: {margins_}", fix)
+    return warning(f"the roles swapped fit {subject.ranked_pairs.source} better: {margins}", fix)
 
 
 def true_pairs(subject: Subject) -> CheckOutcome:
@@ -239,7 +236,7 @@ def true_pairs(subject: Subject) -> CheckOutcome:
         raise NotExamined(f"{len(found.truth)} pairs are too few to tell: expected {MIN_PAIRS} or more")
     if min(len(_equal_rows(found.image_vectors)), len(_equal_rows(found.text_vectors))) == 1:
         raise NotExamined("all vectors are equal (see vectors)")
-    near = unrelated_cosine(found)
+    near = found.unrelated_cosine()
     if subject.info.family == SERVED and near > CROWDED:
         return warning(
             f"images and texts of {found.source} that do not belong together have a mean cosine of {near:.2f}",
@@ -278,7 +275,7 @@ def _other_pairings(found: Pairs) -> Iterator[str]:
         tried[f"the text of each image stands {counted(size, 'row')} above it"] = (found.truth - size) % n
     tried["the texts stand in the reverse order of the images"] = found.truth[::-1]
     for name, truth in tried.items():
-        shifted = margins(found.image_vectors, found.text_vectors, truth)
+        shifted = replace(found, truth=truth).margins()
         error = float(shifted.std(ddof=1)) / np.sqrt(n)
         if error > 0 and shifted.mean() / error > FOUND_AGAIN and shifted.mean() > 0.5:
             yield name

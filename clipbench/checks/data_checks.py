@@ -97,20 +97,6 @@ def captions(subject: Subject) -> CheckOutcome:
     )
 
 
-def labels(subject: Subject) -> CheckOutcome:
-    """Look for labels that name no class."""
-    for name, each in _label_sets(subject):
-        out = np.flatnonzero((each.labels < 0) | (each.labels >= len(each.class_names)))
-        if len(out):
-            image = _dataset(subject).image_ids[out[0]]
-            return fault(
-                f"{_some(len(out), counted(len(each.labels), 'label') + name, 'names', 'name')} no class: image '{image}'"
-                f" has {each.labels[out[0]]}, and there are {len(each.class_names)} classes, from 0",
-                "number the classes from 0, in the order of their names",
-            )
-    return healthy("every label names a class")
-
-
 def classes(subject: Subject) -> CheckOutcome:
     """Look for classes without images."""
     for name, each in _label_sets(subject):
@@ -159,23 +145,21 @@ def caption_length(subject: Subject) -> CheckOutcome:
 
 
 def _decoded(subject: Subject) -> Decoded:
-    if not isinstance(subject.sample, Decoded):
-        subject.sample = _decode(_dataset(subject), subject.seed)
-    return subject.sample
-
-
-def _decode(dataset: Dataset, seed: int) -> Decoded:
-    rows = np.sort(generator(seed, "doctor", "images").permutation(len(dataset))[:N_IMAGES]).tolist()
+    if isinstance(subject.sample, Decoded):
+        return subject.sample
+    dataset = _dataset(subject)
+    rows = np.sort(generator(subject.seed, "doctor", "images").permutation(len(dataset))[:N_IMAGES]).tolist()
     with ThreadPoolExecutor(max_workers=8) as pool:  # decoding releases the interpreter lock
         found = list(pool.map(_small_or_cause, [dataset.images[row] for row in rows]))
     good = [(row, *each) for row, each in zip(rows, found, strict=True) if not isinstance(each, BadImage)]
-    return Decoded(
+    subject.sample = Decoded(
         rows=[row for row, _, _ in good],
         small=np.stack([small for _, small, _ in good]) if good else np.empty((0, SIDE * SIDE * 3), np.int16),
         digests=[content for _, _, content in good],
         causes={each.name: each.cause for each in found if isinstance(each, BadImage)},
         n=len(rows),
     )
+    return subject.sample
 
 
 def _small_or_cause(ref: ImageRef) -> tuple[np.ndarray, str] | BadImage:

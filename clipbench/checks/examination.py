@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from clipbench import plugins
 from clipbench.checks.behaviour import batches, case, determinism, evaluation_mode, padding, roles, true_pairs, vectors
-from clipbench.checks.data_checks import caption_length, captions, class_names, classes, duplicates, images, labels
+from clipbench.checks.data_checks import caption_length, captions, class_names, classes, duplicates, images
 from clipbench.checks.settings import activation, end_of_text, preprocessing, scale, start_of_text, tokenizer, weights
 from clipbench.checks.subject import GIVEN, Check, CheckOutcome, NotExamined, Subject, fault
 from clipbench.data.dataset import Dataset
@@ -62,14 +62,13 @@ DATA = {
         "Of two equal images one is always the wrong answer; one of the training set is no test.",
     ),
     "captions": (captions, "A caption of several images has several right answers, and is scored as if it had one."),
-    "labels": (labels, "A label that names no class, or another than meant, makes right answers wrong."),
     "classes": (classes, "Mean recall by class is undefined for a class without images."),
     "class-names": (class_names, "Classes of one name have the same prompts, so that no model can tell them apart."),
     "caption-length": (caption_length, "Text beyond the context length does not reach the model."),
 }
 """The checks of the data."""
 QUICK = MODEL.keys() - {"case", "activation", "roles", "pairs"}
-WITHOUT_MODEL = {"vectors", "scale", "pairs", "labels", "classes", "class-names"}
+WITHOUT_MODEL = {"vectors", "scale", "pairs", "classes", "class-names"}
 OURS: Sequence[Check] = [
     Check(
         name=name,

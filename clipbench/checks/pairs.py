@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
@@ -50,37 +49,32 @@ class Pairs:
     image_vectors: Float[np.ndarray, "n_images dim"]
     text_vectors: Float[np.ndarray, "n_texts dim"]
 
+    @property
+    def cosines(self) -> Float64[np.ndarray, "n_images n_texts"]:
+        """Those of all images with all texts."""
+        return unit(self.image_vectors).astype(np.float64) @ unit(self.text_vectors).astype(np.float64).T
+
+    def unrelated_cosine(self) -> float:
+        """Return the mean cosine of images with the texts of other images."""
+        cosines = self.cosines
+        return float(cosines[self.truth[:, None] != np.arange(cosines.shape[1])].mean())
+
     def margins(self) -> Float64[np.ndarray, " n_images"]:
-        """Return how many standard deviations each image's own text lies above the mean of the other texts."""
-        return margins(self.image_vectors, self.text_vectors, self.truth)
-
-
-def unrelated_cosine(found: Pairs) -> float:
-    """Return the mean cosine of images with the texts of other images."""
-    cosines = _cosines(found.image_vectors, found.text_vectors)
-    return float(cosines[found.truth[:, None] != np.arange(cosines.shape[1])].mean())
-
-
-def margins(
-    image_vectors: Float[np.ndarray, "n_images dim"],
-    text_vectors: Float[np.ndarray, "n_texts dim"],
-    truth: Int64[np.ndarray, " n_images"],
-) -> Float64[np.ndarray, " n_images"]:
-    """Return how many standard deviations each image's own text lies above the mean of the other texts.
-
-    Example:
-        >>> x = np.eye(4, dtype=np.float32)
-        >>> margins(x, x, np.arange(4)).tolist() == margins(3 * x, x, np.arange(4)).tolist()
-        True
-    """
-    cosines = _cosines(image_vectors, text_vectors)
-    rows, n_texts = np.arange(len(cosines)), cosines.shape[1]
-    own = cosines[rows, truth]
-    others = (cosines.sum(axis=1) - own) / max(n_texts - 1, 1)
-    is_other = np.ones_like(cosines, dtype=bool)
-    is_other[rows, truth] = False
-    spread = float((cosines - others[:, None])[is_other].std()) if is_other.any() else 0.0
-    return (own - others) / spread if spread > 0 else np.zeros(len(own))
+        """Return how many standard deviations each image's own text lies above the mean of the other texts.
+        Example:
+            >>> x = np.eye(4, dtype=np.float32)
+            >>> pairs = Pairs(source="four", is_own=True, truth=np.arange(4), image_vectors=x, text_vectors=x)
+            >>> pairs.margins().tolist() == replace(pairs, image_vectors=3 * x).margins().tolist()
+            True
+        """
+        cosines = self.cosines
+        rows, n_texts = np.arange(len(cosines)), cosines.shape[1]
+        own = cosines[rows, self.truth]
+        others = (cosines.sum(axis=1) - own) / max(n_texts - 1, 1)
+        is_other = np.ones_like(cosines, dtype=bool)
+        is_other[rows, self.truth] = False
+        spread = float((cosines - others[:, None])[is_other].std()) if is_other.any() else 0.0
+        return (own - others) / spread if spread > 0 else np.zeros(len(own))
 
 
 def standing(pairs: Pairs) -> tuple[float, Interval]:
@@ -89,7 +83,7 @@ def standing(pairs: Pairs) -> tuple[float, Interval]:
     Each cosine is taken less the mean of its image and that of its text, so that hubs and a gap count for nothing, and pairs
     at random are at 0. Images with one text, such as the prompt of their class, are one cluster.
     """
-    cosines = _cosines(pairs.image_vectors, pairs.text_vectors)
+    cosines = pairs.cosines
     is_other = pairs.truth[:, None] != np.arange(cosines.shape[1])
     for axis in (1, 0):
         sums = np.where(is_other, cosines, 0.0).sum(axis=axis, keepdims=True)
@@ -129,23 +123,18 @@ def gained(pairs: Pairs, others: Pairs) -> tuple[bool, str]:
 
 def scene_pairs(model: Model) -> Pairs:
     """Return generated images with their captions, drawn at the size of the model's input."""
-    images, captions = _scenes(model.info.image_size)
+    dataset = load_data("scenes", DataOptions(options={"n": str(N_PAIRS)}))
+    assert dataset.captions is not None
+    images = [opened(ref, model.info.image_size).convert("RGB") for ref in dataset.images]
     return Pairs(
         source=f"{N_PAIRS} generated scenes",
         is_own=False,
         images=images,
-        texts=captions,
+        texts=dataset.captions,
         truth=np.arange(N_PAIRS),
         image_vectors=model.encode_images(images),
-        text_vectors=model.encode_texts(captions),
+        text_vectors=model.encode_texts(list(dataset.captions)),
     )
-
-
-@cache
-def _scenes(side: int | None) -> tuple[list[Image.Image], list[str]]:
-    dataset = load_data("scenes", DataOptions(options={"n": str(N_PAIRS)}))
-    assert dataset.captions is not None
-    return [opened(ref, side).convert("RGB") for ref in dataset.images], list(dataset.captions)
 
 
 def own_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
@@ -205,9 +194,3 @@ def _texts(dataset: Dataset, rows: Sequence[int]) -> tuple[Sequence[int], list[s
         prompts = prompts_of(dataset).render(dataset.class_names)
         return rows, [of_class[0] for of_class in prompts], dataset.labels[list(rows)].astype(np.int64)
     return (), [], np.empty(0, np.int64)
-
-
-def _cosines(
-    images: Float[np.ndarray, "n_images dim"], texts: Float[np.ndarray, "n_texts dim"]
-) -> Float64[np.ndarray, "n_images n_texts"]:
-    return unit(images).astype(np.float64) @ unit(texts).astype(np.float64).T

@@ -11,13 +11,7 @@ from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, 
 from clipbench.errors import NoTokenCounts
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
-from clipbench.models.facts.modules import (
-    activations,
-    declared_preprocessing,
-    library_logits,
-    untrained_towers,
-    vocabulary_size,
-)
+from clipbench.models.facts import modules
 from clipbench.models.facts.tokens import LONG, SHORT, TokenFacts, lengths, longer_than
 from clipbench.models.facts.variants import SQUARES, activation_variants
 from clipbench.models.protocol import Preprocessing
@@ -58,17 +52,14 @@ def end_of_text(subject: Subject) -> CheckOutcome:
     if facts.keeps_end:
         return healthy(f"a text that is cut ends with the end-of-text token too (id {facts.end})")
     (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
-    if facts.end in cut:
-        place = int(np.flatnonzero(cut == facts.end)[0]) + 1
-        return fault(
-            f"a text that is cut has its end-of-text token (id {facts.end}) misplaced: at place {place} of {facts.width}",
-            f"put id {facts.end} at the last position of each cut text",
+    token, places = f"end-of-text token (id {facts.end})", np.flatnonzero(cut == facts.end)
+    if len(places):
+        seen = f"a text that is cut has its {token} misplaced: at place {places[0] + 1} of {facts.width}"
+    else:
+        seen = (
+            f"a text of more than {facts.width} tokens is cut without its {token}, at which CLIP takes a text's vector"
         )
-    return fault(
-        f"a text of more than {facts.width} tokens is cut without its end-of-text token (id {facts.end}), at which"
-        " CLIP takes a text's vector",
-        f"put id {facts.end} at the last position of each cut text",
-    )
+    return fault(seen, f"put id {facts.end} at the last position of each cut text")
 
 
 def start_of_text(subject: Subject) -> CheckOutcome:
@@ -82,7 +73,7 @@ def start_of_text(subject: Subject) -> CheckOutcome:
     starts = [int(ids[0]) for ids in rows]
     start, *others = sorted(set(starts), key=starts.count, reverse=True)
     is_clip = facts.end == CLIP_END and (
-        subject.parts.module is None or vocabulary_size(subject.parts.module) == CLIP_END + 1
+        subject.parts.module is None or modules.vocabulary_size(subject.parts.module) == CLIP_END + 1
     )
     if is_clip and (others or start != CLIP_END - 1):
         return fault(
@@ -123,7 +114,7 @@ def tokenizer(subject: Subject) -> CheckOutcome:
         return _context_by_behaviour(subject)
     words = COMMON.split()
     rows = tokenize([*words, LONG, "naïve “dogs” 猫 🐈", ""])[facts.name]
-    n_ids = None if subject.parts.module is None else vocabulary_size(subject.parts.module)
+    n_ids = None if subject.parts.module is None else modules.vocabulary_size(subject.parts.module)
     if n_ids is not None and int(rows.max()) >= n_ids:
         return fault(
             f"the tokenizer gives the id {int(rows.max()):,}, and the model has {n_ids:,} token embeddings",
@@ -160,9 +151,7 @@ def _context_by_behaviour(subject: Subject) -> CheckOutcome:
     fitting, long = [SHORT[0]] * (n_words - 1), [SHORT[0]] * (2 * n_words)
     texts = ([*fitting, "red"], [*fitting, "red"], [*fitting, "blue"], [*long, "red"], [*long, "blue"])
     found = model.encode_texts([" ".join(words) for words in texts])
-    twice, within, beyond = (
-        apart(found[one : one + 1], found[other : other + 1]) for one, other in ((0, 1), (0, 2), (3, 4))
-    )
+    twice, within, beyond = (apart(found[[one]], found[[other]]) for one, other in ((0, 1), (0, 2), (3, 4)))
     fix = "correct context_length to the number of tokens that the tower gets"
     # One word of many moves a mean but little: it must move it more than the same text differs from itself.
     if within <= max(SAME, 10 * twice):
@@ -186,7 +175,7 @@ def preprocessing(subject: Subject) -> CheckOutcome:
             "pixels are normalized in [0, 255], not in [0, 1]", "divide pixels by 255 before the mean is taken off"
         )
     module = subject.parts.module
-    declared, source = (None if module is None else declared_preprocessing(module)) or (None, "")
+    declared, source = (None if module is None else modules.declared_preprocessing(module)) or (None, "")
     if any("preprocessing" in note for note in subject.info.notes):  # that of bare weights, which state none
         source = "the architecture's default: the weights state none"
     side = subject.info.image_size
@@ -241,7 +230,7 @@ def _pixels(size: tuple[int, int]) -> str:
 
 def activation(subject: Subject) -> CheckOutcome:
     """Name the activation of each tower, and ask the pairs whether the other one fits better."""
-    found = {tower: names for tower, names in activations(subject.module).items() if names}
+    found = {tower: names for tower, names in modules.activations(subject.module).items() if names}
     if not found:
         raise NotExamined(
             "no part of the module is called GELU or QuickGELU: one that is written by hand, as a function or in a forward"
@@ -298,7 +287,7 @@ def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
     if parts.module is None or parts.preprocess is None or parts.tokenize is None:
         return None
     pixels = np.stack([parts.preprocess(image) for image in probing.probe_images()])
-    theirs = library_logits(parts.module, pixels, parts.tokenize(list(probing.TEXTS)))
+    theirs = modules.library_logits(parts.module, pixels, parts.tokenize(list(probing.TEXTS)))
     if theirs is None:
         return None
     images, texts = (unit(vectors).astype(np.float64) for vectors in subject.probes)
@@ -307,7 +296,7 @@ def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
 
 def weights(subject: Subject) -> CheckOutcome:
     """Look for towers whose normalisations are as they were before training."""
-    towers = untrained_towers(subject.module)
+    towers = modules.untrained_towers(subject.module)
     if not towers:
         return healthy("the normalisations of both towers have been trained")
     return fault(

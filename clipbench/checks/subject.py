@@ -1,6 +1,7 @@
 """Checks and what they examine: a model, its parts, data if any, and what several checks want, encoded once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -139,27 +140,24 @@ class Subject:
     @cached_property
     def repeated(self) -> RepeatedEncodings:
         """The first probes once more, otherwise batched."""
-        module = self.parts.module
-        if module is None:
-            return self._encode_repeatedly([])
-        with training_parts(module) as training:
-            return self._encode_repeatedly(training)
-
-    def _encode_repeatedly(self, training: Sequence[str]) -> RepeatedEncodings:
         images, texts = self.model.encode_images, self.model.encode_texts
         image, text = probing.probe_images()[:1], probing.TEXTS[0]
-        alone, both = texts([text]), texts([LONG, text])
-        image_alone, image_again = images(image), images(image)
-        text_again = texts([text])
-        return RepeatedEncodings(
-            text=alone,
-            twice=max(apart(image_alone, image_again), apart(alone, text_again)),
-            image_among=apart(image_alone, self.probes.images[:1]),
-            text_among=apart(texts([" ".join(reversed(text.split())), text])[1:], alone),
-            beside_long=apart(both[1:], alone),
-            is_moved=apart(both[:1], alone) <= self.limit < apart(both[1:], alone),
-            training=training,
-        )
+        found: AbstractContextManager[Sequence[str]] = nullcontext([])
+        if self.parts.module is not None:
+            found = training_parts(self.parts.module)
+        with found as training:
+            alone, both = texts([text]), texts([LONG, text])
+            image_alone, image_again = images(image), images(image)
+            text_again = texts([text])
+            return RepeatedEncodings(
+                text=alone,
+                twice=max(apart(image_alone, image_again), apart(alone, text_again)),
+                image_among=apart(image_alone, self.probes.images[:1]),
+                text_among=apart(texts([" ".join(reversed(text.split())), text])[1:], alone),
+                beside_long=apart(both[1:], alone),
+                is_moved=apart(both[:1], alone) <= self.limit < apart(both[1:], alone),
+                training=training,
+            )
 
     @cached_property
     def apart_twice(self) -> float:

@@ -125,9 +125,8 @@ def read_log(pool: Pool) -> Judgements:
         *whole, rest = read_bytes(file).split(b"\n")
     notes: tuple[str, ...] = ()
     if rest and not _is_json(rest):
-        notes = (
-            f"{file}, line {len(whole) + 1} was never finished and is passed over: {shown(rest.decode(errors='replace'))}",
-        )
+        unfinished = shown(rest.decode(errors="replace"))
+        notes = (f"{file}, line {len(whole) + 1} was never finished and is passed over: {unfinished}",)
     elif rest:
         whole.append(rest)
     held: dict[tuple[str, str, str | None], LogLine] = {}
@@ -194,9 +193,9 @@ def graded(query: str, grades: Mapping[str, int | None], judge: str) -> list[Log
     return [LogLine(query=query, image=image, grade=grade, judge=judge, time=now) for image, grade in grades.items()]
 
 
-def skipped(query: str, judge: str, *, is_skipped: bool = True) -> list[LogLine]:
-    """Return the line with which a judge skips a query, or takes that back."""
-    return [LogLine(query=query, skip=is_skipped, judge=judge, time=_now())]
+def skipped(query: str, judge: str) -> list[LogLine]:
+    """Return the line with which a judge skips a query."""
+    return [LogLine(query=query, skip=True, judge=judge, time=_now())]
 
 
 def undone(found: Judgements, judge: str) -> list[LogLine]:
@@ -212,10 +211,8 @@ def undone(found: Judgements, judge: str) -> list[LogLine]:
 
 def write_qrels(found: Judgements) -> None:
     """Write the grades of all queries that are judged to their end in TREC's columns: query, 0, photograph, grade."""
-    graded = {query: found.grades(query) for query in found.pool.queries}
-    rows = [
-        f"{query} 0 {image} {grade}\n" for query, all_of in graded.items() for image, grade in (all_of or {}).items()
-    ]
+    graded = {query: found.grades(query) or {} for query in found.pool.queries}
+    rows = [f"{query} 0 {image} {grade}\n" for query, of in graded.items() for image, grade in of.items()]
     write_atomic({found.pool.folder / QRELS: "".join(rows).encode()})
 
 

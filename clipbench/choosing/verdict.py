@@ -102,15 +102,10 @@ class Choice:
             rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
         )
         columns = [Column("difference", is_number=False), Column(names[0]), Column("interval")]
-        rows = [
-            [
-                f"{each.model} − {each.other}",
-                change(each.value, "fraction"),
-                change_interval(each.low, each.high, "fraction"),
-                each.verdict,
-            ]
-            for each in self.differences
-        ]
+        rows: list[list[Cell | str]] = []
+        for each in self.differences:
+            interval = change_interval(each.low, each.high, "fraction")
+            rows.append([f"{each.model} − {each.other}", change(each.value, "fraction"), interval, each.verdict])
         tables = [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
         prices = self._prices()
         return tables if prices is None else [*tables, prices]
@@ -186,9 +181,9 @@ class Choice:
             f"  {query}: {image} ({', '.join(f'{judge} {grade}' for judge, grade in grades.items())})"
             for query, image, grades in self.apart()
         ]
-        return ascii_signs(
-            "\n".join([*tables, *self.facts(), *(["Graded apart:"] * bool(apart)), *apart, self.sentence])
-        )
+        if apart:
+            apart.insert(0, "Graded apart:")
+        return ascii_signs("\n".join([*tables, *self.facts(), *apart, self.sentence]))
 
 
 def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.0, alpha: float = 0.05) -> Choice:
@@ -302,14 +297,7 @@ def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"
         verdict = "equal"
     else:
         verdict = "better" if low > 0 else "worse" if high < 0 else "open"
-    return Difference(
-        model=model,
-        other=other,
-        value=float(np.nanmean(values)),
-        low=low,
-        high=high,
-        verdict=verdict,
-    )
+    return Difference(model=model, other=other, value=float(np.nanmean(values)), low=low, high=high, verdict=verdict)
 
 
 def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[float, float]:
@@ -350,11 +338,10 @@ def _decided(leader: str, differences: Sequence[Difference], margin: float, basi
 def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
     if not differences:
         return "Not decided: no query is judged to its end yet."
-    open_pairs = [
-        (each, values) for each, (_, _, values) in zip(differences, pairs, strict=True) if each.verdict == "open"
-    ]
     hints = []
-    for each, values in open_pairs:
+    for each, (_, _, values) in zip(differences, pairs, strict=True):
+        if each.verdict != "open":
+            continue
         least = max(terms.margin, abs(each.value))
         n = needed(values[~np.isnan(values)], min(1.0, least), alpha=terms.alpha)
         if n is not None and n > len(values):
@@ -364,20 +351,17 @@ def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Term
     if hints:
         n_more, least = max(hints)
         text += f": about {counted(n_more, 'more query', 'more queries')} would show a difference of {100 * least:.1f} points"
-    more = (
-        f" ({option('scope', 'list')} decides for the list itself)" if terms.sizes is None and not terms.n_left else ""
-    )
+    is_at_its_end = terms.sizes is None and not terms.n_left
+    more = f" ({option('scope', 'list')} decides for the list itself)" if is_at_its_end else ""
     return f"{text}; the list has {terms.n_left} left{more}."
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
-    drawn = [
-        grade > 0 for query, of in grades.items() for image, grade in of.items() if image in rankings[query].random
-    ]
+    drawn = [grade for query, of in grades.items() for image, grade in of.items() if image in rankings[query].random]
     if not drawn:
         return None
     others = [pool.facts.n_images - len(pool.candidates[query]) + len(rankings[query].random) for query in grades]
-    n_relevant = sum(drawn)
+    n_relevant = sum(grade > 0 for grade in drawn)
     return Unseen(
         n_relevant=n_relevant,
         n_drawn=len(drawn),

@@ -3,14 +3,12 @@
 from clipbench.data.catalogue.entries import CatalogueEntry
 from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet
 from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
-from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts, prompts_of, read_prompts
+from clipbench.data.prompts import Prompts, prompts_of, read_prompts
 from clipbench.data.questions import Attack, Contrast
-from clipbench.data.reference import GENERATED, depends_on_form, in_form, load_data
-from clipbench.data.subset import random_subset, without_images
+from clipbench.data.reference import depends_on_form, in_form, load_data
+from clipbench.data.subset import random_subset
 
 __all__ = [
-    "DEFAULT_TEMPLATES",
-    "GENERATED",
     "Attack",
     "CatalogueEntry",
     "Contrast",
@@ -29,5 +27,4 @@ __all__ = [
     "prompts_of",
     "random_subset",
     "read_prompts",
-    "without_images",
 ]

@@ -1,6 +1,7 @@
 """A data set: an identity, and a table of samples whose images are references until they are needed."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,22 +10,15 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from clipbench.data import questions
 from clipbench.data.images import ImageRef, check_ids
 from clipbench.data.modalities import IMAGE, Modalities, check_modalities
-from clipbench.data.questions import (
-    Attack,
-    Contrast,
-    Judgements,
-    attacks_within,
-    check_attacks,
-    check_contrasts,
-    check_judgements,
-    contrasts_within,
-)
+from clipbench.data.questions import Attack, Contrast, Judgements
 from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_int64
 
 T = TypeVar("T")
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class LabelSet(NamedTuple):
@@ -122,11 +116,8 @@ class Dataset:
     """Reason why a part is None, where that is known: a task that needs it is then unavailable, not failed."""
 
     def __repr__(self) -> str:
-        parts = [
-            name
-            for name in ("labels", "multilabels", "captions", "contrasts", "attacks", "judgements")
-            if getattr(self, name) is not None
-        ]
+        known = ("labels", "multilabels", "captions", "contrasts", "attacks", "judgements")
+        parts = [name for name in known if getattr(self, name) is not None]
         if self.modalities is not None and not len(self.images):
             return f"<data {self.id}: {len(self):,} groups of {' and '.join(self.modalities.names)}>"
         return f"<data {self.id}: {len(self):,} images with {' and '.join(parts) or 'nothing else'}>"
@@ -177,8 +168,8 @@ class Dataset:
             multilabels=None if self.multilabels is None else self.multilabels[rows],
             label_sets=None if self.label_sets is None else of(self.label_sets),
             label_slices={name: of(sets) for name, sets in self.label_slices.items()},
-            contrasts=None if self.contrasts is None else contrasts_within(self.contrasts, new_rows),
-            attacks=None if self.attacks is None else attacks_within(self.attacks, new_rows),
+            contrasts=None if self.contrasts is None else questions.contrasts_within(self.contrasts, new_rows),
+            attacks=None if self.attacks is None else questions.attacks_within(self.attacks, new_rows),
             judgements=None if self.judgements is None else self.judgements.within(new_row),
             groups={name: each if each.of_captions else each.take(rows) for name, each in self.groups.items()},
         )
@@ -349,9 +340,9 @@ def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
     _check_labels(dataset, allow_partial=allow_partial)
     for name, label_set, least in _named_label_sets(dataset):
         _check_range(dataset, label_set, f"'{name}' label", least=least)
-    check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
-    check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
-    check_judgements(dataset.judgements, len(dataset), dataset.id)
+    questions.check_contrasts(dataset.contrasts or (), len(dataset), dataset.id)
+    questions.check_attacks(dataset.attacks or (), len(dataset), len(dataset.class_names or ()), dataset.id)
+    questions.check_judgements(dataset.judgements, len(dataset), dataset.id)
     return dataset
 
 
@@ -368,15 +359,12 @@ def _check_unicode(dataset: Dataset) -> None:
         **({} if dataset.judgements is None else dataset.judgements.strings()),
     }
     for part, strings in texts.items():
-        try:
-            "".join(strings).encode()
-        except UnicodeEncodeError:
-            escaped = (text.encode(errors="backslashreplace").decode() for text in strings)
-            first = next(shown for shown, text in zip(escaped, strings, strict=True) if shown != text)
+        for text in filter(HALF_A_PAIR.search, strings):
+            escaped = text.encode(errors="backslashreplace").decode()
             raise DataError(
-                f"data set {dataset.id} has the {part} '{first}', which is not Unicode text: correct it, or rename its file or"
-                " folder"
-            ) from None
+                f"data set {dataset.id} has the {part} '{escaped}', which is not Unicode text: correct it, or rename its file"
+                " or folder"
+            )
 
 
 def _check_lengths(dataset: Dataset) -> None:

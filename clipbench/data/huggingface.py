@@ -8,33 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from clipbench.data.attacks.files import attack_dataset, is_attack_table, read_attacks
-from clipbench.data.contrasts.schemas import (
-    CroppedImage,
-    ImageKey,
-    Question,
-    Schema,
-    dataset_of,
-    read_question,
-    schema_of,
-)
+from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset, check
-from clipbench.data.images import ImageRef
 from clipbench.data.prompts import names_for_prompts, read_class_names
-from clipbench.data.readers import judged_configs, webdataset
-from clipbench.data.readers.huggingface_rows import (
-    PREFERRED_SPLITS,
-    SAVED_FILES,
-    ImageColumn,
-    RowImage,
-    SplitRows,
-    cache_folder,
-    choose_split,
-    library_errors,
-    open_files,
-    open_saved,
-    open_split,
-    roots_of,
-)
+from clipbench.data.readers import huggingface_rows, judged_configs, webdataset
+from clipbench.data.readers.huggingface_rows import RowImage, SplitRows
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.readers.table import ColumnTable, Roles, TableImage, find_roles, table_dataset
 from clipbench.errors import DataError, Unavailable, UsageError
@@ -50,7 +28,7 @@ CARD = "README.md"
 
 def is_folder_of_rows(path: Path) -> bool:
     """Return whether a folder is one of ``save_to_disk``, or has parquet files."""
-    is_saved = any(is_file(path / name) for name in SAVED_FILES)
+    is_saved = any(is_file(path / name) for name in huggingface_rows.SAVED_FILES)
     return is_saved or any(matching(path, pattern) for pattern in ("*.parquet", "*/*.parquet", "*/*/*.parquet"))
 
 
@@ -62,19 +40,19 @@ def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None
     judged = _judged_in(path, config, options, id)
     if judged is not None:
         return judged
-    with library_errors(str(path)):
-        if any(is_file(path / name) for name in SAVED_FILES):
-            split_rows = open_saved(path, split)
+    with huggingface_rows.library_errors(str(path)):
+        if any(is_file(path / name) for name in huggingface_rows.SAVED_FILES):
+            split_rows = huggingface_rows.open_saved(path, split)
         else:
-            split_rows = open_split(str(path), config=config, split=split, key="local")
+            split_rows = huggingface_rows.open_split(str(path), config=config, split=split, key="local")
     return from_rows(split_rows, options, id)
 
 
 def load_files(files: Sequence[Path], options: DataOptions, id: str, *, split: str | None) -> Dataset:
     """Return the rows of some parquet files."""
     options.refuse_unknown(OPTIONS, id)
-    with library_errors(id):
-        return from_rows(open_files(files, split), options, id)
+    with huggingface_rows.library_errors(id):
+        return from_rows(huggingface_rows.open_files(files, split), options, id)
 
 
 def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
@@ -91,7 +69,7 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     rows, image_columns = split.rows, _columns_of(split.rows, Image)
     if is_attack_table(rows.column_names):
         return _attacks(split, options, id)
-    schema = schema_of(rows.column_names)
+    schema = schemas.schema_of(rows.column_names)
     if schema is not None and image_columns:
         return _contrasts(split, schema, image_columns, options, id)
     typed = {"image": image_columns, "label": _columns_of(rows, ClassLabel)}
@@ -99,20 +77,22 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     roles = find_roles(rows.column_names, options.options, source=id, **only)
     if "string" in getattr(rows.features[roles.image], "dtype", ""):
         raise UsageError(f"{id}: column '{roles.image}' holds texts, not images: a list of image files is a manifest")
-    images = ImageColumn(split, roles.image)
+    images = huggingface_rows.ImageColumn(split, roles.image)
     missing = set(images.missing())
     if missing and (not options.allow_partial or len(missing) == len(rows)):
         raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(rows)} rows)")
-    class_names, notes = _class_names(rows, roles.label, options)
+    class_names: tuple[str, ...] | None = getattr(rows.features.get(roles.label), "names", None)
+    notes: tuple[str, ...] = ()
+    if class_names is not None:
+        class_names, notes = names_for_prompts(class_names)
+    elif (file := options.options.get("class_names")) is not None:
+        class_names = read_class_names(Path(file))
     table = _texts_of(rows, roles, id)
     # Only a column of ids that the user named, or of images, makes several rows one image with several captions.
     is_shared = bool(roles.captions) and (roles.id_is_named or roles.id == "image_id")
     keys = table.columns[roles.id] if roles.id and is_shared else range(len(rows))
-    kept = {
-        row: TableImage(RowImage(images, id, row), str(keys[row]), str(row))
-        for row in range(len(rows))
-        if row not in missing
-    }
+    kept_rows = sorted({*range(len(rows))} - missing)
+    kept = {row: TableImage(RowImage(images, id, row), str(keys[row]), str(row)) for row in kept_rows}
     dataset = table_dataset(table, roles, id, kept, class_names)
     if dataset.labels is not None and (dataset.labels == -1).all():  # the Hub's convention for hidden test labels
         raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): name another with split=NAME")
@@ -120,16 +100,6 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
         notes = (*notes, f"{len(missing)} of {len(rows)} rows have no image and were left out")
     dataset = replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
     return check(dataset, allow_partial=options.allow_partial)
-
-
-def _class_names(
-    rows: "datasets.Dataset", label: str | None, options: DataOptions
-) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    names: Sequence[str] | None = getattr(rows.features.get(label), "names", None)
-    if names is not None:
-        return names_for_prompts(names)
-    file = options.options.get("class_names")
-    return (None if file is None else read_class_names(Path(file))), ()
 
 
 def _texts_of(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
@@ -166,7 +136,7 @@ def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     names, image = split.rows.column_names, _columns_of(split.rows, Image)
     if len(image) != 1:
         raise UsageError(f"{id}: expected one column of images, got {', '.join(names)}")
-    column, rows = ImageColumn(split, image[0]), range(len(split.rows))
+    column, rows = huggingface_rows.ImageColumn(split, image[0]), range(len(split.rows))
     if missing := column.missing():
         raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(rows)} rows)")
     columns = {name: _values_by_name(split.rows, name, id) for name in names if name != image[0]}
@@ -189,25 +159,25 @@ def _values_by_name(rows: "datasets.Dataset", column: str, id: str) -> list[obje
 
 
 def _contrasts(
-    split: SplitRows, schema: Schema, image_columns: Sequence[str], options: DataOptions, id: str
+    split: SplitRows, schema: schemas.Schema, image_columns: Sequence[str], options: DataOptions, id: str
 ) -> Dataset:
     """Return the contrasts that rows describe; a row may hold several images, as Winoground's and BiVLC's do."""
     options.refuse_unknown(("split", "revision"), id)
-    columns = {name: ImageColumn(split, name) for name in image_columns}
+    columns = {name: huggingface_rows.ImageColumn(split, name) for name in image_columns}
     missing = {name: set(column.missing()) for name, column in columns.items()}
-    questions: dict[str, Question] = {}
-    images: dict[ImageKey, ImageRef] = {}
+    questions: dict[str, schemas.Question] = {}
+    images: dict[schemas.ImageKey, RowImage] = {}
     for number, row in enumerate(split.rows.remove_columns(list(columns))):
         # The schemas read names of images from files: here each column's own name stands in for its image.
-        question = read_question(schema.read, {**row, **{name: name for name in columns}}, f"{id}, row {number}")
+        fields = row | {name: name for name in columns}
+        question = schemas.read_question(schema.read, fields, f"{id}, row {number}")
         named = question.images
         keys = tuple(each._replace(name=f"{number}/{each.name}" if len(named) > 1 else str(number)) for each in named)
         for key, (column, _) in zip(keys, named, strict=True):
             if number not in missing[column]:
-                image = RowImage(columns[column], id, number)
-                images[key] = image if key.box is None else CroppedImage(image, key.box)
+                images[key] = RowImage(columns[column], id, number)
         questions[str(number)] = question._replace(images=keys)
-    dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places="its rows")
+    dataset = schemas.dataset_of(questions, images, id, allow_partial=options.allow_partial, places="its rows")
     return replace(dataset, split=split.name, revision=split.revision, has_ids=False)
 
 
@@ -276,15 +246,14 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
     files = [PurePosixPath(file.rfilename) for file in info.siblings or ()]
     splits = [file.parent.name for file in files if file.name == webdataset.SHARDS_FILE]
     if splits:
-        split = choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
-        return _from_shards(_snapshot(reference, _of_shards(split)), reference, options)
+        split = huggingface_rows.choose_split(splits, reference.split or webdataset.DEFAULT_SPLIT, reference.id)
+        return _from_shards(_snapshot(reference, ["*.txt", f"{split}/*"]), reference, options)
     if CARD in map(str, files):
         card = _snapshot(reference, [CARD])
         located = judged_configs.locate(card, list(map(str, files)), reference.config, reference.split, reference.id)
         if located is not None:
             folder = _snapshot(reference, [CARD, *located.files])
-            dataset = judged_configs.load(folder, located, options, reference.id)
-            return replace(dataset, revision=folder.name)
+            return replace(judged_configs.load(folder, located, options, reference.id), revision=folder.name)
     return from_rows(_open(reference, info.sha), options, reference.id)
 
 
@@ -292,8 +261,9 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
     """Return the rows of the split; the library wraps the Hub's answers in errors of its own."""
     repository, config, split, _ = reference
     try:
-        with library_errors(reference.id):
-            return open_split(repository, config=config, split=split, key=reference.key, revision=commit)
+        with huggingface_rows.library_errors(reference.id):
+            key = reference.key
+            return huggingface_rows.open_split(repository, config=config, split=split, key=key, revision=commit)
     except (Unavailable, DataError) as error:
         # For a gated repository the library passes on the Hub's message, but not its error.
         is_gated = "is a gated dataset" in str(error)
@@ -312,22 +282,12 @@ def _judged_in(folder: Path, config: str | None, options: DataOptions, id: str) 
     return None if located is None else judged_configs.load(folder, located, options, id)
 
 
-def _of_shards(split: str) -> list[str]:
-    return ["*.txt", f"{split}/*"]
-
-
 def _snapshot(reference: HubReference, patterns: Sequence[str], *, local_files_only: bool = False) -> Path:
     """Return the folder of some files of a repository in the Hub's cache; what a broken download has left is kept."""
     from huggingface_hub import snapshot_download
 
-    folder = snapshot_download(
-        reference.repository,
-        repo_type="dataset",
-        revision=reference.revision,
-        allow_patterns=list(patterns),
-        local_files_only=local_files_only,
-    )
-    return Path(folder)
+    wanted = {"revision": reference.revision, "allow_patterns": list(patterns), "local_files_only": local_files_only}
+    return Path(snapshot_download(reference.repository, repo_type="dataset", **wanted))
 
 
 def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
@@ -336,21 +296,21 @@ def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
 
     split = reference.split or webdataset.DEFAULT_SPLIT
     with suppress(LocalEntryNotFoundError):
-        folder = _snapshot(reference, _of_shards(split), local_files_only=True)
+        folder = _snapshot(reference, ["*.txt", f"{split}/*"], local_files_only=True)
         if (folder / split / webdataset.SHARDS_FILE).is_file():
             return _from_shards(folder, reference, options)
         with suppress(Unavailable):  # a part of the files
             judged = _judged_in(folder, reference.config, options, reference.id)
             if judged is not None:
                 return replace(judged, revision=folder.name)
-    for split in (reference.split,) if reference.split else (*PREFERRED_SPLITS, "train"):
+    for split in (reference.split,) if reference.split else (*huggingface_rows.PREFERRED_SPLITS, "train"):
         # The folder that holds converted rows is named after the commit; that of a killed conversion is left out.
-        files = cache_folder(reference.key, split).rglob("*.arrow")
+        files = huggingface_rows.cache_folder(reference.key, split).rglob("*.arrow")
         folders = {file.parent for file in files if file.parent.suffix != ".incomplete"}
         if folders:
             newest = max(folders, key=lambda folder: folder.stat().st_mtime)
             tables = [datasets.Dataset.from_file(str(file)) for file in sorted(newest.glob("*.arrow"))]
-            roots = roots_of(reference.repository)
+            roots = huggingface_rows.roots_of(reference.repository)
             rows = SplitRows(datasets.concatenate_datasets(tables), split, newest.name, roots)
             return from_rows(rows, options, reference.id)
     return None
@@ -359,5 +319,4 @@ def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
 def _from_shards(folder: Path, reference: HubReference, options: DataOptions) -> Dataset:
     if reference.config is not None:
         raise UsageError(f"{reference.id}: the repository has no configurations, only splits: write hf:DATA::SPLIT")
-    dataset = webdataset.load(folder, options, reference.id)
-    return replace(dataset, revision=folder.name)  # snapshots are named after their commit
+    return replace(webdataset.load(folder, options, reference.id), revision=folder.name)  # named after its commit

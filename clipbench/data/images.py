@@ -129,12 +129,9 @@ def reading_notes(remarks: Iterable[Remark]) -> tuple[str, ...]:
         >>> reading_notes(["alpha", "scaled", "alpha"])
         ('1 image with 16 bits a pixel: scaled to 8', '2 images with transparency: it is dropped, and the colours below it are seen')
     """
-    n_images = Counter(remarks)
-    return tuple(
-        f"{n_images[remark]:,} image{'s' * (n_images[remark] != 1)} {note}"
-        for remark, note in NOTES.items()
-        if n_images[remark]
-    )
+    found = Counter(remarks)
+    counts = [(found[remark], note) for remark, note in NOTES.items() if found[remark]]
+    return tuple(f"{n:,} image{'s' * (n != 1)} {note}" for n, note in counts)
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -113,7 +113,10 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     else:
         options.refuse_unknown(OPTIONS, "in memory")
         if library == "datasets" and hasattr(data, "column_names"):
-            dataset = _from_hugging_face(data, options)
+            split = options.options.get("split")
+            split = choose_split(list(data), split, "the data set") if isinstance(data, dict) else split
+            rows: Any = data[split] if isinstance(data, dict) else data
+            dataset = huggingface.from_rows(SplitRows(rows, split, None), options, ID)
         elif is_frame:
             dataset = _from_table(_columns(data), "the data frame", options)
         elif isinstance(data, Sequence) and not isinstance(data, str | bytes):
@@ -121,17 +124,8 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
         else:
             raise UsageError(f"data is of type {type(data).__name__}: expected {KINDS}")
     missing = {part: how for part, how in ADVICE.items() if getattr(dataset, part) is None}
-    return check(
-        with_given_class_names(replace(dataset, missing=missing), options), allow_partial=options.allow_partial
-    )
-
-
-def _from_hugging_face(data: Any, options: DataOptions) -> Dataset:
-    split = options.options.get("split")
-    if isinstance(data, dict):
-        split = choose_split(list(data), split, "the data set")
-        data = data[split]
-    return huggingface.from_rows(SplitRows(data, split, None), options, ID)
+    dataset = with_given_class_names(replace(dataset, missing=missing), options)
+    return check(dataset, allow_partial=options.allow_partial)
 
 
 def _from_table(columns: Mapping[str, list[object]], source: str, options: DataOptions) -> Dataset:

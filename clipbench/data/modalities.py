@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -110,9 +111,8 @@ class Modalities:
         ends = (np.concatenate(left), np.concatenate(right))
         links = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(total, total))
         _, group = connected_components(links, directed=False)
-        return {
-            name: group[starts[name] : starts[name] + len(items)].astype(np.int64) for name, items in self.items.items()
-        }
+        parts = np.split(group.astype(np.int64), [*starts.values()][1:])
+        return dict(zip(self.items, parts, strict=True))
 
     def take(self, is_kept: Bool[np.ndarray, " n_groups"]) -> "Modalities":
         """Return the items of some groups, in their order."""
@@ -129,9 +129,7 @@ class Modalities:
 
     def parts(self) -> list[object]:
         """Return all that scores depend on, but for images, as a fingerprint takes it."""
-        of_items = [
-            (name, list(self.ids[name]), [_digest(item) for item in items]) for name, items in self.items.items()
-        ]
+        of_items = [(name, list(self.ids[name]), list(map(_digest, items))) for name, items in self.items.items()]
         return [*of_items, *((link, rows.tolist()) for link, rows in sorted(self.pairs.items()))]
 
 
@@ -139,14 +137,11 @@ def pairs_of(
     counts: Mapping[str, int], given: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
 ) -> dict[tuple[str, str], Int64[np.ndarray, " n_source"]]:
     """Return the pairs that are given, and row i with row i of modalities of equal counts of which nothing is said."""
-    names = sorted(counts)
-    equal = {
-        (first, second): np.arange(counts[first])
-        for place, first in enumerate(names)
-        for second in names[place + 1 :]
-        if counts[first] == counts[second] and (first, second) not in given and (second, first) not in given
-    }
-    return {**given, **equal}
+    found = dict(given)
+    for first, second in combinations(sorted(counts), 2):
+        if counts[first] == counts[second] and (first, second) not in given and (second, first) not in given:
+            found[first, second] = np.arange(counts[first])
+    return found
 
 
 def unpaired(modalities: Modalities, first: str, second: str) -> str:
@@ -190,11 +185,7 @@ def _content(value: object) -> bytes | None:
         return b"bytes " + value
     if isinstance(value, tuple | list):  # such as samples and their rate
         parts = [_content(each) for each in value]
-        return (
-            None
-            if any(part is None for part in parts)
-            else b"".join(b"%d " % len(part) + part for part in parts if part)
-        )
+        return None if None in parts else b"".join(b"%d " % len(part) + part for part in parts if part)
     if isinstance(value, bool | int | float) or hasattr(value, "__array__"):
         array = np.asarray(value)
         head = f"array {array.dtype.str} {array.shape} ".encode()

@@ -3,7 +3,7 @@ written word), and judged relevance (queries, documents, and the grade of a docu
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -78,19 +78,12 @@ def contrasts_within(contrasts: Iterable[Contrast], new_rows: Mapping[int, int])
 def attacks_within(attacks: Iterable[Attack], new_rows: Mapping[int, int]) -> tuple[Attack, ...]:
     """Return the attacks whose attacked image is kept, with the new rows of those of its other images that are."""
 
-    def moved(row: int | None) -> int | None:
-        return None if row is None else new_rows.get(row)
+    def moved(attack: Attack) -> Attack:
+        kinds = ("attacked", "clean", "blank", "benign")
+        rows: dict[str, Any] = {kind: new_rows.get(getattr(attack, kind)) for kind in kinds}
+        return attack._replace(**rows)
 
-    return tuple(
-        attack._replace(
-            attacked=new_rows[attack.attacked],
-            clean=moved(attack.clean),
-            blank=moved(attack.blank),
-            benign=moved(attack.benign),
-        )
-        for attack in attacks
-        if attack.attacked in new_rows
-    )
+    return tuple(moved(attack) for attack in attacks if attack.attacked in new_rows)
 
 
 def check_contrasts(contrasts: Sequence[Contrast], n_images: int, data: str) -> None:
@@ -213,11 +206,9 @@ class Judgements:
     def _kept(
         self, queries: Int64[np.ndarray, " n_queries"], documents: Int64[np.ndarray, " n_documents"]
     ) -> "Judgements":
-        new = []
-        for rows, side in ((queries, self.queries), (documents, self.documents)):
-            new.append(np.full(len(side.ids), -1, np.int64))
-            new[-1][rows] = np.arange(len(rows))
-        query, document = new[0][self.query], new[1][self.document]
+        new_query, new_document = (np.full(len(side.ids), -1, np.int64) for side in (self.queries, self.documents))
+        new_query[queries], new_document[documents] = np.arange(len(queries)), np.arange(len(documents))
+        query, document = new_query[self.query], new_document[self.document]
         kept_queries, kept_documents = self.queries.take(queries), self.documents.take(documents)
         kept = replace(self, queries=kept_queries, documents=kept_documents, query=query, document=document)
         return kept._judged(np.flatnonzero((query >= 0) & (document >= 0)))

@@ -10,18 +10,8 @@ from clipbench import __version__
 from clipbench.data import attacks, distractors, huggingface, training_split
 from clipbench.data.attacks import files as attack_files
 from clipbench.data.attacks.written_words import N_WRITTEN_IMAGES, with_written_words
-from clipbench.data.catalogue.entries import (
-    CatalogueEntry,
-    catalogue,
-    check_size,
-    column_options,
-    entry_of_repository,
-    find_place,
-    place_of,
-    with_columns,
-    with_origin,
-    with_published_prompts,
-)
+from clipbench.data.catalogue import entries
+from clipbench.data.catalogue.entries import CatalogueEntry, catalogue
 from clipbench.data.catalogue.shards import ShardSelection, find_part, load_part
 from clipbench.data.contrasts import files as contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check
@@ -42,13 +32,6 @@ Layout = tuple[str, Callable[[Path], bool], Callable[[Path, DataOptions, str], D
 """A form of data on disk in words, how it is recognised, and its loader."""
 
 
-def _load_manifest_in(path: Path, options: DataOptions, id: str) -> Dataset:
-    manifests = manifest.manifests_in(path)
-    if len(manifests) > 1:
-        raise UsageError(f"{path} has {manifests[0].name} and {manifests[1].name}: name one, as {manifests[0]}")
-    return manifest.load(manifests[0], options, id)
-
-
 LAYOUTS: tuple[Layout, ...] = (
     *contrast_files.LAYOUTS,
     *attack_files.LAYOUTS,
@@ -59,7 +42,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ("a manifest (.csv, .tsv, .jsonl, .json)", manifest.fits, manifest.load),
     ("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     ("a Hugging Face data set (save_to_disk, parquet)", huggingface.is_folder_of_rows, huggingface.load_folder),
-    ("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), _load_manifest_in),
+    ("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), manifest.load),
     ("one folder a class", is_folder, image_folder.load),
 )
 """Tried in order, the special before the general: a folder of DOCCI holds a .jsonlines file and class-like folders."""
@@ -119,7 +102,12 @@ def depends_on_form(reference: str, form: str) -> bool:
 
 def _load(reference: str, options: DataOptions) -> Dataset:
     if reference.lower() == GENERATED:
-        dataset = _generate(options)
+        from clipbench.data.scenes import SCENES_VERSION, scenes_dataset
+
+        options.refuse_unknown(("split", "size", "n"), GENERATED)
+        n, size, split = options.whole_number("n"), options.whole_number("size"), options.options.get("split", "test")
+        dataset = scenes_dataset(options.form, split=split, n=n, size=size)
+        dataset = replace(dataset, cite=f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}")
     elif reference.startswith(HUB_PREFIX):
         dataset = _load_hugging_face(reference, options)
     elif (entry := catalogue().get(reference.lower())) is not None:
@@ -146,15 +134,6 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
     while start > 0 and (parts[start].lower() in VAGUE_NAMES or parts[start] in manifest.NAMES):
         start -= 1
     return "/".join(parts[start:])
-
-
-def _generate(options: DataOptions) -> Dataset:
-    from clipbench.data.scenes import SCENES_VERSION, scenes_dataset
-
-    options.refuse_unknown(("split", "size", "n"), GENERATED)
-    split = options.options.get("split", "test")
-    dataset = scenes_dataset(options.form, split=split, n=options.whole_number("n"), size=options.whole_number("size"))
-    return replace(dataset, cite=f"scenes {SCENES_VERSION}, the generated world of clipbench {__version__}")
 
 
 def _existing(reference: str, data_root: Path | None) -> Path:
@@ -185,27 +164,27 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     options = replace(options, options={**entry.options, **options.options})
     part = _part_of(entry, options)
     if part is not None:
-        dataset = load_part(part, entry, with_columns(part.source, entry, options))
-        return replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
-    place = find_place(entry, options.data_root)
+        dataset = load_part(part, entry, entries.with_columns(part.source, entry, options))
+        return replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None)
+    place = entries.find_place(entry, options.data_root)
     if entry.images is not None:
         options.refuse_unknown((languages.LANGUAGE,), entry.name)
         images = _load_entry(catalogue()[entry.images], replace(options, options={}))
         return replace(languages.with_languages(images, place, options), id=entry.name, cite=entry.cite or None)
     if not any(fits(place) for _, fits, _ in LAYOUTS[:-1]):
         place = manifest.only_table(place, has_captions=entry.kind == "retrieval") or place
-    dataset = with_origin(_load_path(place, column_options(entry, place, options), entry.name), place)
-    dataset = replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
+    dataset = entries.with_origin(_load_path(place, entries.column_options(entry, place, options), entry.name), place)
+    dataset = replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None)
     if languages.LANGUAGE in options.options:  # the number of captions is that of all languages
         entry = replace(entry, n_captions=None)
     if options.options.get("judgements", eccv_caption.JUDGEMENTS[0]) != eccv_caption.JUDGEMENTS[0]:
         entry = replace(entry, n_images=None)  # the number of images that search is that of the entry's own judgements
-    return check_size(dataset, entry, allow_partial=options.allow_partial)
+    return entries.check_size(dataset, entry, allow_partial=options.allow_partial)
 
 
 def _part_of(entry: CatalogueEntry, options: DataOptions) -> ShardSelection | None:
     """Return the part of a data set that is enough, where the whole is not on this machine."""
-    if options.n_images is None or place_of(entry, options.data_root) is not None:
+    if options.n_images is None or entries.place_of(entry, options.data_root) is not None:
         return None
     return find_part(entry, options.data_root or Path(), options.n_images)
 
@@ -226,8 +205,10 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
     dataset = huggingface.load_hub(name, config, options)
-    entry = entry_of_repository(name)
-    return dataset if entry is None else replace(with_published_prompts(dataset, entry), cite=entry.cite or None)
+    entry = entries.entry_of_repository(name)
+    if entry is None:
+        return dataset
+    return replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None)
 
 
 def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:

@@ -25,9 +25,8 @@ def of_training(options: DataOptions) -> DataOptions:
         >>> of_training(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
         {'split': 'val'}
     """
-    own = {
-        key.removeprefix(f"{OPTION}."): value for key, value in options.options.items() if key.startswith(f"{OPTION}.")
-    }
+    prefix = f"{OPTION}."
+    own = {key.removeprefix(prefix): value for key, value in options.options.items() if key.startswith(prefix)}
     return replace(options, form=DataOptions().form, options=own, n_images=None, allow_partial=True)
 
 
@@ -73,11 +72,8 @@ def joined(tested: Dataset, training: Dataset, split: str) -> Dataset:
     if len(lacking):
         first = tested.class_names[lacking[0]]
         raise DataError(f"{of_split} no image of {len(lacking)} of the classes that are tested, the first '{first}'")
-    groups = {
-        name: each._replace(values=[*each.values, *[""] * len(training)])
-        for name, each in tested.groups.items()
-        if not each.of_captions
-    }
+    of_images = {name: each for name, each in tested.groups.items() if not each.of_captions}
+    groups = {name: each._replace(values=[*each.values, *[""] * len(training)]) for name, each in of_images.items()}
     notes = [f"split '{split}': {note}" for note in training.notes if note not in tested.notes]
     plain = replace(tested, label_sets=None, label_slices={}, captions=None, caption_image=None, caption_ids=None)
     return _with_training(replace(plain, groups=groups), training, labels, split, notes)

@@ -71,11 +71,11 @@ class ScenePairs:
 
     def pair(self, index: int, epoch: int) -> tuple[Image.Image, str]:
         scene, caption = (primer_pair if index < self.primer else training_pair)(self.first + index)
-        return draw(scene, self.size), caption
+        return draw(scene, self.size), caption.text
 
     def captions(self) -> Iterator[str]:
         for index in range(SCENE_CAPTIONS):
-            yield training_pair(self.first + index).caption
+            yield training_pair(self.first + index).caption.text
 
 
 PairSource = DatasetPairs | ScenePairs

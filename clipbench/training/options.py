@@ -77,14 +77,6 @@ class TrainOptions:
     def warmup_steps(self) -> int:
         return min(2000, self.steps // 10) if self.warmup is None else self.warmup
 
-    @property
-    def steps_between_checkpoints(self) -> int:
-        return self.save_every or max(1, self.steps // 10)
-
-    @property
-    def steps_between_measurements(self) -> int:
-        return self.eval_every or max(1, self.steps // 20)
-
     def to_json(self) -> dict[str, object]:
         """Return the options as a checkpoint stores them."""
         return {**asdict(self), "out": str(self.out), "data_options": dict(self.data_options)}

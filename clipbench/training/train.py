@@ -64,29 +64,6 @@ LOGGED_STEPS = 1000
 """Steps of a training that are logged, at equal distances; the first and the last come on top."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingState:
-    """A training that is ready to take its next step."""
-
-    options: TrainOptions
-    checkpoint: Checkpoint
-    """Model, tokenizer and progress; the steps change them in place."""
-    towers: Towers
-    optimizer: torch.optim.AdamW
-    order: SampleOrder
-    reader: PairReader
-    held_out: Batch
-    notes: tuple[str, ...]
-    """Facts about the data that whoever trains on them should know."""
-    log: Log
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield this process's share of each remaining step."""
-        steps = range(self.checkpoint.progress.step, self.options.steps)
-        samples = (self.order.samples(step, rank()) for step in steps)
-        return load_batches(self.reader, self.checkpoint.tokenizer, samples, workers=self.options.workers)
-
-
 class Interrupted(KeyboardInterrupt):
     """A signal stopped the training after a whole step."""
 
@@ -122,15 +99,15 @@ def train(
         process_group(place.device, launched) as device,
         alone_in(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
     ):
-        state = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
+        training = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
         is_shown = show_progress and rank() == 0
-        for note in state.notes if rank() == 0 else ():
+        for note in training.notes if rank() == 0 else ():
             tell(note)
         with (
-            closing(state.log),
+            closing(training.log),
             tqdm(
                 total=options.steps,
-                initial=state.checkpoint.progress.step,
+                initial=training.checkpoint.progress.step,
                 unit="step",
                 mininterval=0.2 if sys.stderr.isatty() else 30.0,  # in a file, each refresh is a line to scroll past
                 disable=not is_shown,
@@ -138,93 +115,101 @@ def train(
             ) as bar,
             _stop_signal() as stop,
         ):
-            return _Loop(state, bar, stop).run()
+            training.run(bar, stop)
+            return bundled_checkpoints(options.out)[-1]
 
 
-class _Loop:
-    """Takes the steps, and logs, measures and saves between them."""
+@dataclass(kw_only=True)
+class Training:
+    """A training that is ready to take its next step; it logs, measures and saves between the steps."""
 
-    def __init__(self, state: TrainingState, bar: "tqdm[NoReturn]", stop: threading.Event) -> None:
-        self.state, self.bar, self.stop = state, bar, stop
-        self.gap: Number | None = None
-        self.options = state.options
-        self.progress = state.checkpoint.progress
-        self.log_every = max(1, self.options.steps // LOGGED_STEPS)
-        self.clock = time.perf_counter()
+    options: TrainOptions
+    checkpoint: Checkpoint
+    """Model, tokenizer and progress; the steps change them in place."""
+    towers: Towers
+    optimizer: torch.optim.AdamW
+    order: SampleOrder
+    reader: PairReader
+    held_out: Batch
+    notes: tuple[str, ...]
+    """Facts about the data that whoever trains on them should know."""
+    log: Log
+    gap: Number | None = None
+    clock: float = 0.0
+    """Time at which the last step ended, or what came after it."""
 
-    def run(self) -> Path:
-        """Train to the last step, and return the last checkpoint."""
-        if self.progress.step == 0 and not bundled_checkpoints(self.options.out):
+    def run(self, bar: "tqdm[NoReturn]", stop: threading.Event) -> None:
+        """Train to the last step; raise Interrupted where a process got a signal to stop."""
+        progress, options = self.checkpoint.progress, self.options
+        if progress.step == 0 and not bundled_checkpoints(options.out):
             self._measure()
             self._save()
         self.clock = time.perf_counter()
-        for batch in self.state.batches():
-            self._between_steps(must_stop=self._step(batch))
-        return bundled_checkpoints(self.options.out)[-1]
+        samples = (self.order.samples(step, rank()) for step in range(progress.step, options.steps))
+        for batch in load_batches(self.reader, self.checkpoint.tokenizer, samples, workers=options.workers):
+            must_stop = self._step(batch, bar, stop)
+            is_last = progress.step == options.steps
+            if is_last or progress.step % (options.eval_every or max(1, options.steps // 20)) == 0:
+                self._measure()
+            if is_last or must_stop or progress.step % (options.save_every or max(1, options.steps // 10)) == 0:
+                self._save()
+            self.clock = time.perf_counter()
+            if must_stop and not is_last:
+                raise Interrupted(bundled_checkpoints(options.out)[-1])
 
-    def _step(self, batch: Batch) -> bool:
+    def _step(self, batch: Batch, bar: "tqdm[NoReturn]", stop: threading.Event) -> bool:
         """Update the weights once; return True if any process got a signal to stop."""
-        model, optimizer, options = self.state.checkpoint.model, self.state.optimizer, self.options
-        lr = learning_rate(self.progress.step, lr=options.lr, warmup=options.warmup_steps, steps=options.steps)
+        model, optimizer, options = self.checkpoint.model, self.optimizer, self.options
+        step = self.checkpoint.progress.step
+        lr = learning_rate(step, lr=options.lr, warmup=options.warmup_steps, steps=options.steps)
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.zero_grad()
-        share = add_gradients(self.state.towers, batch, LOSSES[options.loss], micro_batch_size=options.micro_batch_size)
+        share = add_gradients(self.towers, batch, LOSSES[options.loss], micro_batch_size=options.micro_batch_size)
         sum_gradients(model)
-        loss, n_stops = sum_over_processes(float(share), float(self.stop.is_set()), device=self.state.towers.device)
+        loss, n_stops = sum_over_processes(float(share), float(stop.is_set()), device=self.towers.device)
         norm = float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
         self._check_finite(loss, norm)
         optimizer.step()
         clamp_logit_scale(model)
-        self._log_step(loss, {"lr": lr, "gradient_norm": norm})
+        bar.set_postfix_str(self._log_step(loss, {"lr": lr, "gradient_norm": norm}), refresh=False)
+        bar.update()
         return n_stops > 0
 
-    def _log_step(self, loss: float, values: dict[str, float]) -> None:
-        progress, now = self.progress, time.perf_counter()
+    def _log_step(self, loss: float, values: dict[str, float]) -> str:
+        """Count a step and log it; return it in words."""
+        progress, n_steps, now = self.checkpoint.progress, self.options.steps, time.perf_counter()
         seconds, self.clock = now - self.clock, now
         progress.step += 1
         progress.seconds += seconds
         rate = self.options.batch_size / seconds
-        constants = logit_constants(self.state.checkpoint.model)
+        constants = logit_constants(self.checkpoint.model)
+        if progress.step % max(1, n_steps // LOGGED_STEPS) == 0 or progress.step in (1, n_steps):
+            progress.losses.append([progress.step, loss])
+            logged = {"loss": loss, **constants, **values, "pairs_per_second": rate, "seconds": progress.seconds}
+            self.log.write("step", progress.step, logged)
         temperature = constants["temperature"]
         assert temperature is not None, "the weights are finite, and the scale is clamped"
         gap = "" if self.gap is None else f", gap {self.gap:.3f}"
-        text = f"loss {loss:.3f}, temperature {temperature:.3f}{gap}, {rate:,.0f} pairs/s"
-        self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update()
-        if progress.step % self.log_every == 0 or progress.step in (1, self.options.steps):
-            progress.losses.append([progress.step, loss])
-            logged = {"loss": loss, **constants, **values, "pairs_per_second": rate, "seconds": progress.seconds}
-            self.state.log.write("step", progress.step, logged)
-
-    def _between_steps(self, *, must_stop: bool) -> None:
-        step, options = self.progress.step, self.options
-        is_last = step == options.steps
-        if is_last or step % options.steps_between_measurements == 0:
-            self._measure()
-        if is_last or must_stop or step % options.steps_between_checkpoints == 0:
-            self._save()
-        self.clock = time.perf_counter()
-        if must_stop and not is_last:
-            raise Interrupted(bundled_checkpoints(options.out)[-1])
+        return f"loss {loss:.3f}, temperature {temperature:.3f}{gap}, {rate:,.0f} pairs/s"
 
     def _measure(self) -> None:
         if rank() == 0:
-            values = measure(self.state.towers, self.state.held_out)
-            self.state.log.write("evaluation", self.progress.step, values)
+            values = measure(self.towers, self.held_out)
+            self.log.write("evaluation", self.checkpoint.progress.step, values)
             self.gap = values["gap"]
 
     def _save(self) -> None:
         if rank() == 0:
-            save_checkpoint(self.options.out, self.state.checkpoint, self.state.optimizer)
+            save_checkpoint(self.options.out, self.checkpoint, self.optimizer)
 
     def _check_finite(self, loss: float, norm: float) -> None:
         """Raise ClipbenchError unless the step can be taken; the weights are still those of the step before."""
         what, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
         if math.isfinite(value):
             return
-        step = self.progress.step + 1
-        self.state.log.write("stop", self.progress.step, {"reason": f"the {what} of step {step} is {value}"})
+        step = self.checkpoint.progress.step + 1
+        self.log.write("stop", step - 1, {"reason": f"the {what} of step {step} is {value}"})
         raise ClipbenchError(
             f"the {what} is {value} at step {step}: stopped; the last good checkpoint is"
             f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g}) or a longer"
@@ -236,10 +221,8 @@ class _Loop:
 def _stop_signal() -> Iterator[threading.Event]:
     """Yield an event that SIGINT and SIGTERM set, as half a step must not be saved; a second signal acts as usual."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    is_main = threading.current_thread() is threading.main_thread()  # others get no signals
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
 
     def restore() -> None:
         for number, handler in handlers.items():
@@ -257,8 +240,8 @@ def _stop_signal() -> Iterator[threading.Event]:
         restore()
 
 
-def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> TrainingState:
-    """Return the state of a new training, whose random weights are equal in all processes.
+def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> Training:
+    """Return a new training, whose random weights are equal in all processes.
 
     Raises:
         UsageError: the folder holds more than what a training leaves that was ended before its first checkpoint, or has
@@ -288,13 +271,13 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     check_writable(options.out, n_bytes, advice="make room there, or name another --out")
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
     progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
-    state = _assemble(options, Checkpoint(model, tokenizer, progress), corpus, order, device=device, dtype=dtype)
-    state.log.write("start", 0, {"arguments": options.to_json(), "data": progress.data, "notes": list(corpus.notes)})
-    return state
+    training = _assemble(options, Checkpoint(model, tokenizer, progress), corpus, order, device=device, dtype=dtype)
+    training.log.write("start", 0, {"arguments": options.to_json(), "data": progress.data, "notes": list(corpus.notes)})
+    return training
 
 
-def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> TrainingState:
-    """Return the state of a training at its newest checkpoint, or at its beginning if it was ended before the first.
+def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> Training:
+    """Return a training at its newest checkpoint, or at its beginning if it was ended before the first.
 
     Raises:
         UsageError: there is no training, or it was started with other arguments or data.
@@ -307,17 +290,15 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     checkpoint = load_checkpoint(folder)
     options.check_same(checkpoint.progress.arguments)
     corpus, order = _data(options)
-    if checkpoint.progress.data != _description(corpus):
-        raise UsageError(
-            f"the data are {_description(corpus)}, and the run in {options.out} has {checkpoint.progress.data}"
-        )
+    if (there := checkpoint.progress.data) != _description(corpus):
+        raise UsageError(f"the data are {_description(corpus)}, and the run in {options.out} has {there}")
     if options.temperature is not None:
         checkpoint.model.logit_scale.requires_grad_(False)
-    state = _assemble(options, checkpoint, corpus, order, device=device, dtype=dtype)
+    training = _assemble(options, checkpoint, corpus, order, device=device, dtype=dtype)
     if checkpoint.progress.step > 0:  # before the first step, there is nothing to load
-        load_optimizer(folder, checkpoint.model, state.optimizer)
-    state.log.write("resume", checkpoint.progress.step, {"arguments": options.to_json()})
-    return state
+        load_optimizer(folder, checkpoint.model, training.optimizer)
+    training.log.write("resume", checkpoint.progress.step, {"arguments": options.to_json()})
+    return training
 
 
 def _data(options: TrainOptions) -> tuple[Corpus, SampleOrder]:
@@ -336,14 +317,14 @@ def _assemble(
     *,
     device: torch.device,
     dtype: torch.dtype,
-) -> TrainingState:
+) -> Training:
     model = checkpoint.model.to(device)
     crops = corpus.may_crop if options.augment is None else options.augment
     resumed_at = checkpoint.progress.step if bundled_checkpoints(options.out) else None
     preprocess = ClipPreprocess(model.config)
     held_out = PairReader(pairs=corpus.held_out, preprocess=preprocess, crops=False, seed=0)
     samples = [SampleIndex(position=number, pair=number, epoch=0) for number in range(corpus.held_out.n_pairs)]
-    return TrainingState(
+    return Training(
         options=options,
         checkpoint=checkpoint,
         towers=Towers(model=model, device=device, dtype=dtype),

@@ -8,7 +8,6 @@ classification.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -17,7 +16,7 @@ from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import Examined, ImageRef, content_digest, examine
 from clipbench.data.questions import Attack
 from clipbench.data.scenes.drawing import paint_writing, unwritable
-from clipbench.data.scenes.typography import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
+from clipbench.data.scenes.questions import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
 from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
 from clipbench.errors import BadImage, DataError, data_option
@@ -71,24 +70,6 @@ class WrittenImage:
         return image
 
 
-class _BaseImage:
-    """An image that is read for its digest once, which each label on it needs."""
-
-    def __init__(self, image: ImageRef) -> None:
-        self.name, self.open = image.name, image.open
-        self._image = image
-
-    @cached_property
-    def _examined(self) -> Examined:
-        return examine(self._image)
-
-    def digest(self) -> str:
-        return self._examined.digest
-
-    def examine(self) -> Examined:
-        return self._examined
-
-
 def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Dataset:
     """Return attacks on a stratified subset of ``n`` images of a labelled data set, one in four of them in 18 ways.
 
@@ -103,11 +84,10 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
     chosen = random_subset(dataset, n, generator(0, "written words", dataset.id))
     assert chosen.labels is not None and chosen.class_names is not None
     images, ids, names = list(chosen.images), list(chosen.image_ids), chosen.class_names
-    bases = [_BaseImage(image) for image in chosen.images]
     others = _other_classes(names)
 
     def write(row: int, writing: Writing, suffix: str) -> int:
-        images.append(WrittenImage(bases[row], writing))
+        images.append(WrittenImage(images[row], writing))
         ids.append(f"{ids[row]}|{suffix}")
         return len(images) - 1
 

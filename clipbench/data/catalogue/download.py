@@ -10,25 +10,16 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from clipbench.data.catalogue import shards
+from clipbench.data.catalogue import shards, web_files
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, origin_in
-from clipbench.data.catalogue.web_files import (
-    ARCHIVES,
-    RESUME_ADVICE,
-    RemoteFile,
-    client_errors,
-    fetch_file,
-    look_up,
-    n_bytes_in,
-    unpack,
-)
+from clipbench.data.catalogue.web_files import RemoteFile
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
 from clipbench.files import alone_in, write_atomic
 from clipbench.hub import HubRequest, online
@@ -73,7 +64,7 @@ class Download:
     def request(self) -> HubRequest:
         """The request to the Hub, in words for messages."""
         repository = f"datasets/{self.source.hub}"
-        return HubRequest(what=f"data set {self.entry.name}", repository=repository, remedy=RESUME_ADVICE)
+        return HubRequest(what=f"data set {self.entry.name}", repository=repository, remedy=web_files.RESUME_ADVICE)
 
     def say(self, text: str) -> None:
         """Report something about the download."""
@@ -121,7 +112,7 @@ def list_files(download: Download) -> Listing:
     if download.source.hub is None:
         files = []
         for file in download.source.urls:
-            size, tag = look_up(file.url, download.entry.name)
+            size, tag = web_files.look_up(file.url, download.entry.name)
             path = str(PurePosixPath(file.into) / PurePosixPath(urlsplit(file.url).path).name)
             remote = RemoteFile(url=file.url, path=path, size=file.size or size, tag=tag or "", sha256=file.sha256)
             files.append(remote)
@@ -133,7 +124,9 @@ def list_files(download: Download) -> Listing:
 
 def n_bytes_present(download: Download, listing: Listing) -> int:
     """Return how many bytes of a listing an earlier try has left."""
-    return sum(n_bytes_in(download.staging, file) for file in listing.files) if _is_begun(download, listing) else 0
+    if not _is_begun(download, listing):
+        return 0
+    return sum(web_files.n_bytes_in(download.staging, file) for file in listing.files)
 
 
 def fetch(
@@ -155,7 +148,7 @@ def fetch(
             download.staging,
             wait=lambda: download.say(f"another clipbench downloads it to {download.root}: waiting for its end"),
         ):
-            if not download.is_partial and "fetched" in (origin_in(download.target) or {}):
+            if not download.is_partial and "fetched" in origin_in(download.target):
                 return download.target  # the process that was waited for has fetched it
             listing = listing or list_files(download)
             _check_published_hash(download, listing.files)
@@ -171,7 +164,9 @@ def fetch(
     except OSError as error:  # a full disk, a folder without write permission
         if error.errno is None:
             raise
-        raise UsageError(f"cannot write {download.target}: {error.strerror or error}; {RESUME_ADVICE}") from error
+        raise UsageError(
+            f"cannot write {download.target}: {error.strerror or error}; {web_files.RESUME_ADVICE}"
+        ) from error
 
 
 def readable_size(n_bytes: int) -> str:
@@ -194,7 +189,7 @@ def _hub_listing(download: Download, repository: str) -> Listing:
     from huggingface_hub.errors import RevisionNotFoundError
 
     api = HfApi()
-    begun = origin_in(download.staging) or {}
+    begun = origin_in(download.staging)
     if begun.get("repository") == repository and begun.get("asked") == download.revision:
         commit = str(begun.get("revision"))
         try:
@@ -202,21 +197,18 @@ def _hub_listing(download: Download, repository: str) -> Listing:
         except RevisionNotFoundError:
             download.say(f"commit {commit[:7]} is gone from {repository}: starting over")
     revision = download.revision or download.source.revision
-    advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
-    not_found = UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
+    found: list[str] = []
     # The catalogue may hold the beginning of a commit, and the Hub resolves complete ones only.
     if revision is not None and download.revision is None and re.fullmatch("[0-9a-f]{1,39}", revision):
-        commits = [commit.commit_id for commit in api.list_repo_commits(repository, repo_type="dataset")]
-        matches = [commit for commit in commits if commit.startswith(revision)]
-        if len(matches) != 1:
-            raise not_found
-        return _listing_of(download, repository, matches[0], api)
-    try:
-        sha = api.dataset_info(repository, revision=revision).sha
-    except RevisionNotFoundError as error:
-        raise not_found from error
-    assert sha is not None, repository
-    return _listing_of(download, repository, sha, api)
+        ids = [commit.commit_id for commit in api.list_repo_commits(repository, repo_type="dataset")]
+        found = [each for each in ids if each.startswith(revision)]
+    else:
+        with suppress(RevisionNotFoundError):
+            found = [api.dataset_info(repository, revision=revision).sha or ""]
+    if len(found) != 1:
+        advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
+        raise UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
+    return _listing_of(download, repository, found[0], api)
 
 
 def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") -> Listing:
@@ -250,20 +242,22 @@ def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") 
 
 def _is_begun(download: Download, listing: Listing) -> bool:
     """Return whether an earlier try at the same files has left some."""
-    begun = origin_in(download.staging) or {}
+    begun = origin_in(download.staging)
     return bool(begun) and all(begun.get(name) == listing.origin.get(name) for name in ORIGIN)
 
 
 def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Callable[[int], None]) -> None:
+    is_of_hub = download.source.hub is not None
+
     def fetch_all() -> None:
         for file in files:
-            with client_errors(file.url, download.entry.name) if download.source.hub is None else nullcontext():
-                fetch_file(file, download.staging, arrived=arrived)
+            with nullcontext() if is_of_hub else web_files.client_errors(file.url, download.entry.name):
+                web_files.fetch_file(file, download.staging, arrived=arrived)
 
-    if download.source.hub is None:
-        fetch_all()
-    else:
+    if is_of_hub:
         online(fetch_all, download.request)
+    else:
+        fetch_all()
 
 
 def _enough(download: Download, listing: Listing) -> Listing:
@@ -271,7 +265,7 @@ def _enough(download: Download, listing: Listing) -> Listing:
     assert download.n_images is not None, download
     by_path = {file.path: file for file in listing.files}
     order = shards.in_order(download.entry, list(by_path))
-    begun = (origin_in(download.staging) or {}) if _is_begun(download, listing) else {}
+    begun = origin_in(download.staging) if _is_begun(download, listing) else {}
     known: Mapping[str, int | None] = begun.get("shards", {})  # samples of those that have come
     sizes = [by_path[path].size or 0 for path in order]
     n_chosen = shards.n_enough(download.entry, download.n_images, sizes, [known.get(path) for path in order])
@@ -310,8 +304,8 @@ def _check_published_hash(download: Download, files: Sequence[RemoteFile]) -> No
 def _finish(download: Download, listing: Listing) -> Path:
     if download.source.form in ("archive", "urls"):
         for archive in sorted(download.staging.rglob("*")):
-            if archive.name.endswith(ARCHIVES):
-                unpack(archive)
+            if archive.name.endswith(web_files.ARCHIVES):
+                web_files.unpack(archive)
     sizes = {file.path: file.size for file in listing.files}
     fetched = datetime.now(UTC).isoformat(timespec="seconds")
     _write_origin(download.staging, {**listing.origin, "files": sizes, "fetched": fetched})

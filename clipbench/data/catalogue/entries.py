@@ -115,8 +115,6 @@ class CatalogueEntry:
     """Condition that the user must meet before the data may be fetched, such as accepting a licence."""
     size: int | None = None
     """Bytes to fetch from the first source, or the most that they can be, where that is known."""
-    shards: tuple[int, ...] = ()
-    """Bytes of each shard of the first source, in their order, where those are known; ``size`` is their sum."""
     n_images: int | None = None
     n_captions: int | None = None
     n_items: int | None = None
@@ -201,7 +199,7 @@ def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
         lacking = next((each for each in FORMS[source.form] if not getattr(source, each)), None)
         if lacking is not None:
             raise UsageError(f"{place} has a source of form '{source.form}' without {lacking}; {NEEDS}")
-    return replace(entry, size=sum(entry.shards)) if entry.shards else entry
+    return entry
 
 
 def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], place: str) -> None:
@@ -248,11 +246,10 @@ def column_options(entry: CatalogueEntry, place: Path, options: DataOptions) -> 
     Shards that somebody else put there are taken for those of the entry.
     """
     origin = read_origin(place)
-    if origin is None and is_layout(place):
+    if not origin and is_layout(place):
         source = next((source for source in entry.sources if source.form == "webdataset"), None)
     else:
-        hub = None if origin is None else origin.get("repository")
-        source = next((source for source in entry.sources if hub is not None and source.hub == hub), None)
+        source = source_of(entry, origin)
     return options if source is None else with_columns(source, entry, options)
 
 
@@ -266,23 +263,27 @@ def with_columns(source: Source, entry: CatalogueEntry, options: DataOptions) ->
 
 def with_origin(dataset: Dataset, place: Path) -> Dataset:
     """Return the data set with the commit that ``data get`` fetched as its revision, where there is one."""
-    origin = read_origin(place)
-    return dataset if origin is None or dataset.revision else replace(dataset, revision=origin.get("revision"))
+    return replace(dataset, revision=dataset.revision or read_origin(place).get("revision"))
 
 
-def read_origin(place: Path) -> Mapping[str, Any] | None:
-    """Return the record of ``data get`` in a folder or the one above it; None where there is none, or a damaged one."""
+def read_origin(place: Path) -> Mapping[str, Any]:
+    """Return the record of ``data get`` in a folder or the one above it; empty where there is none, or a damaged one."""
     return origin_in(place) or origin_in(place.parent)
 
 
-def origin_in(folder: Path) -> Mapping[str, Any] | None:
-    """Return the record of ``data get`` in this very folder, or None."""
+def origin_in(folder: Path) -> Mapping[str, Any]:
+    """Return the record of ``data get`` in this very folder; empty where there is none, or a damaged one."""
     try:
         origin = decode_json(read_bytes(folder / ORIGIN_FILE, MOST_BYTES_OF_SETTINGS).decode())
     except (OSError, ValueError):
-        return None
+        return {}
     is_record = isinstance(origin, dict) and isinstance(origin.get("revision"), str | None)
-    return origin if is_record else None
+    return origin if is_record else {}
+
+
+def source_of(entry: CatalogueEntry, origin: Mapping[str, Any]) -> Source | None:
+    """Return the repository that files come from, by the record of ``data get``."""
+    return next((each for each in entry.sources if each.hub and each.hub == origin.get("repository")), None)
 
 
 def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:

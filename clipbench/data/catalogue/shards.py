@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
 
 from clipbench.data import huggingface
-from clipbench.data.catalogue.entries import CatalogueEntry, Source, origin_in
+from clipbench.data.catalogue.entries import CatalogueEntry, Source, origin_in, source_of
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.readers import webdataset
 from clipbench.errors import DataError
@@ -52,31 +51,21 @@ def has_parts(entry: CatalogueEntry, source: Source) -> bool:
 def in_order(entry: CatalogueEntry, paths: Sequence[str]) -> list[str]:
     """Return the shards among some files in the order in which they are taken."""
     shards = sorted((path for path in paths if path.endswith(SUFFIXES)), key=_natural)
-    return [shards[place] for place in _order(entry, len(shards))]
+    return [shards[place] for place in generator(0, "shards", entry.name).permutation(len(shards))]
 
 
-def n_enough(
-    entry: CatalogueEntry, n_images: int, sizes: Sequence[int], counts: Sequence[int | None] | None = None
-) -> int:
+def n_enough(entry: CatalogueEntry, n_images: int, sizes: Sequence[int], counts: Sequence[int | None]) -> int:
     """Return how many shards, from the first that is taken on, are enough for a number of images, as far as sizes tell.
 
     Where the data set's number of images is not known, one shard is taken to be enough until it has been counted.
     """
     n_of = entry.n_images or entry.n_items
     n = 0.0
-    for place, (size, count) in enumerate(zip(sizes, counts or [None] * len(sizes), strict=True)):
+    for place, (size, count) in enumerate(zip(sizes, counts, strict=True)):
         if n >= n_images:
             return place
         n += count or (n_images if n_of is None else size / max(1, sum(sizes)) * n_of)
     return len(sizes)
-
-
-def stated_shards(entry: CatalogueEntry, n_images: int | None) -> list[int] | None:
-    """Return the bytes of the shards that are enough for a number of images, as the catalogue says; None where it does not."""
-    if n_images is None or not entry.shards or not entry.sources or not has_parts(entry, entry.sources[0]):
-        return None
-    sizes = [entry.shards[place] for place in _order(entry, len(entry.shards))]
-    return sizes[: n_enough(entry, n_images, sizes)]
 
 
 def n_samples(shard: Path) -> int:
@@ -96,8 +85,8 @@ def find_part(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelectio
     """Return the shards below the root that are enough for so many images, or None where they are not all there."""
     folder = folder_of(entry, root)
     origin = origin_in(folder)
-    source = next((each for each in entry.sources if origin and each.hub == origin.get("repository")), None)
-    if origin is None or source is None or not isinstance(origin.get("shards"), dict):
+    source = source_of(entry, origin)
+    if source is None or not isinstance(origin.get("shards"), dict):
         return None
     chosen, n_chosen = [], 0
     for path in in_order(entry, list(origin["shards"])):
@@ -123,11 +112,6 @@ def load_part(part: ShardSelection, entry: CatalogueEntry, options: DataOptions)
         n_classes = len(np.unique(dataset.labels))
         note += f", with {n_classes:,} of {len(dataset.class_names):,} classes: no estimate for the others"
     return replace(dataset, revision=part.revision, notes=(*dataset.notes, note))
-
-
-def _order(entry: CatalogueEntry, n_shards: int) -> Int64[np.ndarray, " n_shards"]:
-    """Return the places of the shards, in their authors' order, in the order in which they are taken."""
-    return generator(0, "shards", entry.name).permutation(n_shards)
 
 
 def _natural(path: str) -> tuple[int, str]:

@@ -11,17 +11,9 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from clipbench.data.contrasts.schemas import (
-    CroppedImage,
-    ImageKey,
-    Question,
-    Schema,
-    dataset_of,
-    read_question,
-    schema_of,
-)
+from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.images import FileImage, ImageRef, outside_notes
+from clipbench.data.images import FileImage, outside_notes
 from clipbench.data.readers import manifest
 from clipbench.errors import DataError, UsageError
 from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
@@ -82,8 +74,9 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the contrasts of a file or folder with the images that they name."""
     options.refuse_unknown(("subset",), id)
-    questions: dict[str, Question] = {}
-    for file in _files(path):
+    questions: dict[str, schemas.Question] = {}
+    files = _files(path)
+    for file in files:
         for key, question in _questions(file):
             if key in questions:
                 raise DataError(f"{file}: the item '{key}' is there twice: ids must be distinct")
@@ -97,18 +90,17 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     base = path if is_folder(path) else path.parent
     roots = [base, base.parent, *([options.data_root] if options.data_root else [])]
     folders = [base, *(folder for folder in (root / place for root in roots for place in PLACES) if is_folder(folder))]
-    files: dict[ImageKey, Path] = {}
+    images: dict[schemas.ImageKey, FileImage] = {}
     for image in dict.fromkeys(image for question in questions.values() for image in question.images):
-        found = next((folder / image.name for folder in folders if is_file(folder / image.name)), None)
-        files |= {} if found is None else {image: found}
-    images: dict[ImageKey, ImageRef] = {
-        key: FileImage(file) if key.box is None else CroppedImage(FileImage(file), key.box)
-        for key, file in files.items()
-    }
+        if found := next((folder / image.name for folder in folders if is_file(folder / image.name)), None):
+            images[image] = FileImage(found)
     places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
-    dataset = dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
-    outside = outside_notes({*files.values()}, folders, id)
-    return replace(dataset, notes=(*dataset.notes, *outside, *_unread_note(path)))
+    dataset = schemas.dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
+    notes = dataset.notes + outside_notes({each.path for each in images.values()}, folders, id)
+    tables = manifest.tables_in(files[0].parent) if is_folder(path) else []
+    if unread := [file.name for file in tables if file not in files]:
+        notes += (f"not read, because they hold no contrasts: {', '.join(unread)}",)
+    return replace(dataset, notes=notes)
 
 
 def _files(path: Path) -> list[Path]:
@@ -126,18 +118,10 @@ def _files(path: Path) -> list[Path]:
     return next((files for place in places if (files := [file for file in place if _schema(file)])), [])
 
 
-def _unread_note(path: Path) -> Iterator[str]:
-    if is_folder(path):
-        files = _files(path)
-        others = [file.name for file in manifest.tables_in(files[0].parent) if file not in files]
-        if others:
-            yield f"not read, because they hold no contrasts: {', '.join(others)}"
-
-
-def _schema(file: Path) -> Schema | None:
+def _schema(file: Path) -> schemas.Schema | None:
     head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
-        return schema_of(manifest.header_columns(head, file.suffix))
+        return schemas.schema_of(manifest.header_columns(head, file.suffix))
     # the first object of a list or of lines, the first value of an object of objects, or a list by its names
     start = head.find("{")
     if file.suffix.lower() == ".json":
@@ -150,28 +134,28 @@ def _schema(file: Path) -> Schema | None:
     except (ValueError, RecursionError):
         return None
     row = named(value, file) if isinstance(value, list) else value
-    return schema_of(row) if isinstance(row, dict) else None
+    return schemas.schema_of(row) if isinstance(row, dict) else None
 
 
-def _questions(file: Path) -> Iterator[tuple[str, Question]]:
+def _questions(file: Path) -> Iterator[tuple[str, schemas.Question]]:
     """Yield a file's questions with their ids, which begin with the subset."""
     schema, (own, group, part) = _schema(file), name_parts(file)
     assert schema is not None, file
     said = {"subset": own, "group": group} if part else {}
     for place, key, row in _items(file, schema, own):
-        question = read_question(schema.read, {**row, **said}, f"{file}, {place}")
+        question = schemas.read_question(schema.read, {**row, **said}, f"{file}, {place}")
         subset = question.subset or own
         given = row.get("id", row.get("ID"))
         id = "/".join(filter(None, (subset, part, key if given is None else str(given))))
         yield id, question._replace(subset=subset)
 
 
-def _items(file: Path, schema: Schema, subset: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
     """Yield place, key and fields of each item, of one row or several, or of a column of a row."""
     rows: list[Mapping[str, object]] = []
     n_items = 0
     for place, key, row in _rows(file):
-        if schema_of(row) != schema:
+        if schemas.schema_of(row) != schema:
             raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
         for kind, column in schema.columns.items():
             yield place, key, {**row, "hard_negs": row[column], "subset": f"{subset}_{kind}"}

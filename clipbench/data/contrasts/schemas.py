@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from clipbench.data.dataset import Dataset, check
-from clipbench.data.images import EncodedImage, Examined, ImageRef, content_digest, missing_note, reading_of
+from clipbench.data.images import EncodedImage, Examined, content_digest, missing_note, reading_of
 from clipbench.data.questions import Contrast
 from clipbench.errors import BadImage, DataError, option
 from clipbench.untrusted.reading import decode_json, read_written_list, shown
@@ -73,6 +73,7 @@ class CroppedImage:
         return whole.crop((left, top, right, bottom))
 
 
+Images = Mapping[ImageKey, EncodedImage]
 Reader = Callable[[Mapping[str, object]], Question]
 """Makes the question of one row; raises KeyError, TypeError, ValueError or OverflowError where a field does not fit."""
 
@@ -91,7 +92,7 @@ def read_question(read: Reader, row: Mapping[str, object], place: str) -> Questi
 
 
 def dataset_of(
-    questions: Mapping[str, Question], images: Mapping[ImageKey, ImageRef], id: str, *, allow_partial: bool, places: str
+    questions: Mapping[str, Question], images: Images, id: str, *, allow_partial: bool, places: str
 ) -> Dataset:
     """Return the data set of the questions all of whose images were found.
 
@@ -101,36 +102,25 @@ def dataset_of(
     """
     valid = {item: question for item, question in questions.items() if question.is_valid}
     needed = dict.fromkeys(image for question in valid.values() for image in question.images)
-    missing = [image for image in needed if image not in images]
+    missing = [image.name for image in needed if image not in images]
     complete = {item: question for item, question in valid.items() if all(key in images for key in question.images)}
     notes = []
-    if len(valid) < len(questions):
-        notes.append(
-            f"{len(questions) - len(valid):,} of {len(questions):,} items are not scored: nothing to choose, or not valid"
-            " by their authors' rule"
-        )
+    if n_invalid := len(questions) - len(valid):
+        why = "nothing to choose, or not valid by their authors' rule"
+        notes.append(f"{n_invalid:,} of {len(questions):,} items are not scored: {why}")
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
     scored = f"{len(complete):,} of {len(valid):,} items"
-    advice = (
-        f"{option('allow_partial', True)} scores the {scored} whose images are there"
-        if complete
-        else "put the images there"
-    )
-    note = missing_note(
-        [image.name for image in missing],
-        len(needed),
-        id,
-        is_allowed=allow_partial and bool(complete),
-        advice=f"looked for in {places}: {advice}",
-    )
-    if note:
+    fix = f"{option('allow_partial', True)} scores the {scored} whose images are there"
+    advice = f"looked for in {places}: {fix if complete else 'put the images there'}"
+    is_allowed = allow_partial and bool(complete)
+    if note := missing_note(missing, len(needed), id, is_allowed=is_allowed, advice=advice):
         notes.append(f"{note}: {scored} are scored")
     used = list(dict.fromkeys(image for question in complete.values() for image in question.images))
     row = {image: number for number, image in enumerate(used)}
     dataset = Dataset(
         id=id,
-        images=[images[image] for image in used],
+        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used],
         image_ids=[image.id for image in used],
         contrasts=[
             Contrast(
@@ -211,13 +201,10 @@ def _winogavil(row: Fields) -> Question:
     candidates, associations = (_texts(decode_json(cell) if isinstance(cell, str) else cell) for cell in cells)
     cue = _text(row["cue"]).lower()
     labels = tuple((candidate in associations,) for candidate in candidates)
-    return Question(
-        tuple(ImageKey(f"{candidate}.jpg") for candidate in candidates),
-        (f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}",),
-        labels,
-        subset="10-12" if len(candidates) >= 10 else "5-6",
-        is_valid=len(set(labels)) > 1,
-    )
+    caption = f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}"
+    images = tuple(ImageKey(f"{candidate}.jpg") for candidate in candidates)
+    subset = "10-12" if len(candidates) >= 10 else "5-6"
+    return Question(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
 
 
 def _two_by_two(ends: str) -> Reader:
@@ -233,9 +220,9 @@ def _bivlc(row: Fields) -> Question:
     return _crossed(images, captions)._replace(subset=_optional(row, "type"))
 
 
-def _true_false(true: Sequence[str], false: str) -> Reader:
-    """Return a reader of one image and of fields with a true caption or a false one each."""
-    return lambda row: _choice((_image(row),), [_text(row[field]) for field in true], (_text(row[false]),))
+def _one_negative(*true: str) -> Reader:
+    """Return a reader of one image, of fields with a true caption each, and of a false caption."""
+    return lambda row: _choice((_image(row),), [_text(row[each]) for each in true], (_text(row["negative_caption"]),))
 
 
 def _aro(row: Fields) -> Question:
@@ -378,13 +365,8 @@ SCHEMAS = (
         columns=CREPE_COLUMNS,
     ),
     Schema("SPEC", {"query", "keys", "label"}, False, _spec),
-    Schema(
-        "SugarCrepe++",
-        {"caption", "caption2", "negative_caption"},
-        True,
-        _true_false(("caption", "caption2"), "negative_caption"),
-    ),
-    Schema("SugarCrepe", {"caption", "negative_caption"}, True, _true_false(("caption",), "negative_caption")),
+    Schema("SugarCrepe++", {"caption", "caption2", "negative_caption"}, True, _one_negative("caption", "caption2")),
+    Schema("SugarCrepe", {"caption", "negative_caption"}, True, _one_negative("caption")),
     Schema("ARO", {"true_caption", "false_caption"}, True, _aro),
     Schema("VALSE", {"caption", "foil"}, True, _valse),
     Schema("ARO's order sets", {"correct_caption", "hard_text_1"}, True, _order),

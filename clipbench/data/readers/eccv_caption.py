@@ -12,6 +12,7 @@ The first three come with the authors' repository, which may lie in the folder a
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,31 +54,20 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     judged = _pairs(_file(folder, f"{kind}_{DIRECTIONS[direction]}.json", id))
     searched = _pairs(_file(folder, f"original_{DIRECTIONS['i2t']}.json", id))
     captions, file_names = _read_coco(coco)
-    is_of_images = direction == "i2t"
     root = coco.parent.parent if coco.parent.name == "annotations" else coco.parent
     first = next(iter(file_names.values()))
     images = next((root / place for place in IMAGE_PLACES if is_file(root / place / first)), root / IMAGE_PLACES[0])
-
-    def image(id: int) -> Item:
-        return Item(str(id), "", FileImage(images / file_names[id]))
-
-    def caption(id: int) -> Item:
-        return Item(str(id), captions[id], None)
-
-    in_split = list(dict.fromkeys([each for own in searched.values() for each in own] if is_of_images else searched))
-    documents = dict.fromkeys([*in_split, *(each for right in judged.values() for each in right)])
-    kinds = [("image", file_names, image), ("caption", captions, caption)]
-    (query_kind, of_queries, query), (kind_searched, of_documents, document) = kinds if is_of_images else kinds[::-1]
-    asked, asked_notes = _in_coco(judged, query_kind, of_queries, coco, options, searches=True)
-    gallery, gallery_notes = _in_coco(documents, kind_searched, of_documents, coco, options, searches=False)
-    sides, image_notes = with_files(
-        ([query(each) for each in asked], [document(each) for each in gallery]),
-        images,
-        options,
-        id,
-        advice=f"fetch {WEB}/zips/val2014.zip into {root}, or name the folder of COCO with"
-        f" {data_option(coco='FOLDER')}",
-    )
+    in_split = list(dict.fromkeys(searched if direction == "t2i" else chain.from_iterable(searched.values())))
+    documents = dict.fromkeys([*in_split, *chain.from_iterable(judged.values())])
+    of_coco = {
+        "image": {id: Item(str(id), "", FileImage(images / name)) for id, name in file_names.items()},
+        "caption": {id: Item(str(id), text, None) for id, text in captions.items()},
+    }
+    kind_searched, query_kind = ("image", "caption") if direction == "t2i" else ("caption", "image")
+    asked, asked_notes = _in_coco(judged, query_kind, of_coco[query_kind], coco, options, searches=True)
+    gallery, gallery_notes = _in_coco(documents, kind_searched, of_coco[kind_searched], coco, options, searches=False)
+    advice = f"fetch {WEB}/zips/val2014.zip into {root}, or name the folder of COCO with {data_option(coco='FOLDER')}"
+    sides, image_notes = with_files((asked, gallery), images, options, id, advice=advice)
     pairs = [Judgement(str(of), str(each), 1) for of, right in judged.items() for each in dict.fromkeys(right)]
     dataset = judged_dataset(sides, pairs, options, id, image_id=lambda image: id_of_file(image, images))
     n_more = len(documents) - len(in_split)
@@ -153,13 +143,12 @@ def _file_name(image: Any, file: Path) -> str:
 
 
 def _in_coco(
-    ids: Collection[int], what: str, of_coco: Mapping[int, str], file: Path, options: DataOptions, *, searches: bool
-) -> tuple[list[int], list[str]]:
-    """Return the ids of images or captions that COCO has, and with ``allow_partial`` a note of those that it lacks.
-
+    ids: Collection[int], what: str, of_coco: Mapping[int, Item], file: Path, options: DataOptions, *, searches: bool
+) -> tuple[list[Item], list[str]]:
+    """Return the images or captions that COCO has, and with ``allow_partial`` a note of those that it lacks.
     ``searches`` is True for queries, of which one must be left.
     """
-    present = [each for each in ids if each in of_coco]
+    present = [of_coco[each] for each in ids if each in of_coco]
     absent = [each for each in ids if each not in of_coco]
     if not absent:
         return present, []

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from clipbench.data.images import EncodedImage
 from clipbench.errors import BadImage, DataError, Unavailable, UnknownSplit, UsageError, data_option
 from clipbench.untrusted.reading import read_bytes
@@ -51,9 +53,7 @@ class ImageColumn:
         # In Arrow, since a loop over the rows would copy every encoded image.
         cells = self._rows.with_format("arrow")[:][self._column]
         has_no_bytes, has_no_path = (pyarrow.compute.struct_field(cells, part).is_null() for part in ("bytes", "path"))
-        return [
-            row for row, is_empty in enumerate(pyarrow.compute.and_(has_no_bytes, has_no_path).to_pylist()) if is_empty
-        ]
+        return np.flatnonzero(pyarrow.compute.and_(has_no_bytes, has_no_path)).tolist()
 
     def read(self, row: int, name: str) -> bytes:
         """Return the encoded image of a row."""

@@ -14,7 +14,7 @@ from clipbench.errors import DataError, UnknownSplit, UsageError, option
 from clipbench.untrusted.reading import is_file, is_int64
 
 EXTENSIONS = frozenset(
-    {
+    [
         ".jpg",
         ".jpeg",
         ".png",
@@ -29,8 +29,15 @@ EXTENSIONS = frozenset(
         ".pnm",
         ".avif",
         ".avifs",
-    }
-    | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jfif", ".jpe"}
+        ".jp2",
+        ".j2k",
+        ".j2c",
+        ".jpc",
+        ".jpf",
+        ".jpx",
+        ".jfif",
+        ".jpe",
+    ]
 )
 """Suffixes of image files; upper case counts too."""
 SPLITS = ("test", "val", "validation", "valid", "dev", "train")
@@ -61,14 +68,12 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
         in_file = read_class_names(root / CLASS_NAMES_FILE)
         check_renaming(names, in_file, source=str(root / CLASS_NAMES_FILE))
         names, notes = in_file, ()
-    others = [*(path for folder in folders for path in folder.others), *_loose_images(root)]
-    if others:
+    if others := [*(path for folder in folders for path in folder.others), *_loose_images(root)]:
         first = others[0].relative_to(root)
         notes += (f"{len(others)} files that are no images of a class were left out, the first {first}",)
     if broken:
         notes += (f"{len(broken)} links to images are broken and were left out",)
-    empty = [folder.path.name for folder in folders if not folder.images]
-    if empty:
+    if empty := [folder.path.name for folder in folders if not folder.images]:
         notes += (f"{len(empty)} classes have no images, the first '{empty[0]}'",)
     images = [(label, path) for label, folder in enumerate(folders) for path in folder.images]
     dataset = Dataset(
@@ -128,11 +133,10 @@ def _class_folders(root: Path) -> list[Path]:
 
 def scan(folder: Path) -> _ClassFolder:
     """Return the images in a folder, at any depth, by name, and its broken links; hidden files are left out."""
-    files = sorted((folder / entry.name, entry.is_symlink()) for folder, entry in _files(folder))
-    broken = {path for path, is_link in files if is_link and not path.exists()}
-    whole = [path for path, _ in files if path not in broken]
-    images = [path for path in whole if _is_image(path)]
-    return _ClassFolder(folder, images, [path for path in whole if not _is_image(path)], sorted(broken))
+    images, others, broken = list[Path](), list[Path](), list[Path]()
+    for path, is_link in sorted((inner / entry.name, entry.is_symlink()) for inner, entry in _files(folder)):
+        (broken if is_link and not path.exists() else images if _is_image(path) else others).append(path)
+    return _ClassFolder(folder, images, others, broken)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:

@@ -89,14 +89,21 @@ def asked(
         listed: all judgements.
         qrels: what messages call their source.
     """
-    ids = {query.id for query in sides[0]}
-    judged = _known(listed, (ids, {document.id for document in sides[1]}), qrels, may_lack=options.allow_partial)
+    queries, documents = ({item.id for item in items} for items in sides)
+    judged = [each for each in listed if each.query in queries and each.document in documents]
+    n_unknown = len(listed) - len(judged)
+    lacking = f"{n_unknown:,} of {len(listed):,} judgements of {qrels} are of items that the data lack"
+    if n_unknown and not (judged and options.allow_partial):
+        unknown = next(each for each in listed if each.query not in queries or each.document not in documents)
+        what = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
+        advice = f"fix it; {option('allow_partial', True)} leaves them out" if judged else "fix it"
+        raise DataError(f"{lacking}, the first of {what}: {advice}")
     are_asked = {each.query for each in judged}
-    n_left = len(ids - are_asked)
-    notes = [f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: not asked"] * bool(
-        n_left
-    )
-    notes += [f"{_lacking(listed, judged, qrels)}: left out"] * (len(judged) < len(listed))
+    notes = []
+    if n_left := len(queries - are_asked):
+        notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: not asked")
+    if n_unknown:
+        notes.append(f"{lacking}: left out")
     return [query for query in sides[0] if query.id in are_asked], judged, notes
 
 
@@ -107,10 +114,11 @@ def with_files(
     files = [item.image.path for items in sides[::-1] for item in items if isinstance(item.image, FileImage)]
     existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
 
-    def kept(items: Sequence[Item]) -> list[Item]:
-        return [item for item in items if not isinstance(item.image, FileImage) or item.image.path in existing]
-
-    return (kept(sides[0]), kept(sides[1])), notes
+    queries, documents = (
+        [item for item in items if not isinstance(item.image, FileImage) or item.image.path in existing]
+        for items in sides
+    )
+    return (queries, documents), notes
 
 
 def id_of_file(image: ImageRef, folder: Path) -> str:
@@ -137,11 +145,8 @@ def judged_dataset(
         languages = tuple(item.language for item in items) if any(item.language for item in items) else ()
         judged_items.append(JudgedItems(ids, texts, np.array(of_image, np.int64), languages))
         rows.append({id: row for row, id in enumerate(ids)})
-    pairs = [
-        (rows[0][each.query], rows[1][each.document], each.grade)
-        for each in judged
-        if each.query in rows[0] and each.document in rows[1]
-    ]
+    known = [each for each in judged if each.query in rows[0] and each.document in rows[1]]
+    pairs = [(rows[0][each.query], rows[1][each.document], each.grade) for each in known]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
     dataset = Dataset(
         id=id,
@@ -274,25 +279,6 @@ def _read_qrels(file: Path) -> list[Judgement]:
     if not grades:
         raise DataError(f"{file} has no judgements: expected a line for each, such as: query-id, document-id, 1")
     return [Judgement(query, document, grade) for (query, document), grade in grades.items()]
-
-
-def _known(
-    judged: Sequence[Judgement], ids: tuple[set[str], set[str]], qrels: str, *, may_lack: bool
-) -> list[Judgement]:
-    """Return the judgements of the queries and documents that are there; raise DataError where no others may be."""
-    queries, documents = ids
-    known = [each for each in judged if each.query in queries and each.document in documents]
-    if len(known) < len(judged) and not (known and may_lack):
-        unknown = next(each for each in judged if each.query not in queries or each.document not in documents)
-        what = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
-        advice = f"fix it; {option('allow_partial', True)} leaves them out" if known else "fix it"
-        raise DataError(f"{_lacking(judged, known, qrels)}, the first of {what}: {advice}")
-    return known
-
-
-def _lacking(judged: Sequence[Judgement], known: Sequence[Judgement], qrels: str) -> str:
-    n = len(judged) - len(known)
-    return f"{n:,} of {len(judged):,} judgements of {qrels} are of items that the data lack"
 
 
 LAYOUTS = (("judged documents (corpus.jsonl, queries.jsonl, qrels/)", fits, load),)

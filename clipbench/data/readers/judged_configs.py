@@ -72,11 +72,8 @@ def _patterns(data_files: object) -> Iterator[tuple[str, list[str]]]:
         yield "train", of_all
     for each in listed:
         if isinstance(each, dict) and isinstance(each.get("split"), str):
-            paths = each.get("path")
-            yield (
-                each["split"],
-                [path for path in (paths if isinstance(paths, list) else [paths]) if isinstance(path, str)],
-            )
+            paths = each["path"] if isinstance(each.get("path"), list) else [each.get("path")]
+            yield each["split"], [path for path in paths if isinstance(path, str)]
 
 
 def parts_of(configs: Configs, config: str | None) -> dict[str, Part]:
@@ -127,9 +124,7 @@ def locate(folder: Path, names: Sequence[str], config: str | None, split: str | 
     if not parts:
         return None
     chosen = choose_split(list(configs[next(iter(parts.values())).qrels]), split, id)
-    found = {
-        language: tuple(_files(configs, each, chosen, names, id) for each in part) for language, part in parts.items()
-    }
+    found = {name: tuple(_files(configs, each, chosen, names, id) for each in part) for name, part in parts.items()}
     return Located(chosen, found)
 
 
@@ -159,10 +154,8 @@ def load(folder: Path, located: Located, options: DataOptions, id: str) -> Datas
         corpus, asked, qrels = ([folder / name for name in each] for each in names)
         own = list(_items(corpus, folder))
         prefix = f"{language}/" if language else ""
-        queries += [
-            query._replace(id=f"{prefix}{query.id}", language=language or query.language)
-            for query in _items(asked, folder)
-        ]
+        for query in _items(asked, folder):
+            queries.append(query._replace(id=f"{prefix}{query.id}", language=language or query.language))
         listed += [each._replace(query=f"{prefix}{each.query}") for each in _judgements(qrels, folder)]
         if documents and {item.id for item in own} != {item.id for item in documents}:
             raise UsageError(
@@ -171,11 +164,9 @@ def load(folder: Path, located: Located, options: DataOptions, id: str) -> Datas
             )
         documents = documents or own
     kept, judgements, notes = judged.asked((queries, documents), listed, f"the split {located.split}", options)
-    kinds = {image: ("document", item.id) for item in documents if (image := item.image) is not None}
-    kinds |= {image: ("query", item.id) for item in kept if (image := item.image) is not None}
-    dataset = judged.judged_dataset(
-        (kept, documents), judgements, options, id, image_id=lambda image: ":".join(kinds[image])
-    )
+    sides = (("document", documents), ("query", kept))
+    ids = {item.image: f"{kind}:{item.id}" for kind, items in sides for item in items if item.image is not None}
+    dataset = judged.judged_dataset((kept, documents), judgements, options, id, image_id=ids.__getitem__)
     return replace(dataset, split=located.split, notes=tuple(notes))
 
 
@@ -219,9 +210,8 @@ def _cells(file: Path, column: str, group: int) -> Any:
 def _items(files: Sequence[Path], folder: Path) -> Iterator[Item]:
     for file in files:
         table, images = _read(file, folder)
-        yield from judged.items_of(
-            table, file.relative_to(folder).as_posix(), None if images is None else images.__getitem__
-        )
+        image_of = None if images is None else images.__getitem__
+        yield from judged.items_of(table, file.relative_to(folder).as_posix(), image_of)
 
 
 def _read(file: Path, folder: Path) -> tuple[ColumnTable, Sequence[ImageRef | None] | None]:
@@ -260,10 +250,8 @@ def _read_parquet(file: Path, place: str) -> tuple[ColumnTable, Sequence[ImageRe
 def _holds_images(type: "pyarrow.DataType") -> bool:
     import pyarrow
 
-    at = type.get_field_index("bytes") if pyarrow.types.is_struct(type) else -1
-    return at >= 0 and (
-        pyarrow.types.is_binary(type.field(at).type) or pyarrow.types.is_large_binary(type.field(at).type)
-    )
+    fields = type if pyarrow.types.is_struct(type) else ()
+    return any(each.name == "bytes" and each.type in (pyarrow.binary(), pyarrow.large_binary()) for each in fields)
 
 
 def _images(file: Path, column: str, opened: "pyarrow.parquet.ParquetFile") -> Iterator[ImageRef | None]:

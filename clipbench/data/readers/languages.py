@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,15 +21,6 @@ from clipbench.untrusted.reading import decode_json, is_file, matching, open_tex
 LANGUAGE = "language"
 """Name of the option, and of the groups."""
 ENGLISH = ("en", "eng_Latn")
-
-
-class _Caption(NamedTuple):
-    image: str
-    """File name of the image."""
-    language: str
-    number: int
-    """Number of the caption among those of the image in that language, from 0."""
-    text: str
 
 
 # -- Crossmodal-3600 (Thapliyal et al., EMNLP 2022): 3,600 images, each with about two captions in each of 36 languages
@@ -65,11 +55,12 @@ def load_xm3600(path: Path, options: DataOptions, id: str) -> Dataset:
     kept = options.options.get("captions", "all")
     if kept not in ("all", "first"):
         raise UsageError(f"{data_option(captions=kept)}: expected all or first")
-    captions = [each for each in _xm3600_captions(path / XM3600_FILE) if kept == "all" or not each.number]
-    return _dataset(captions, image_folder(options, [path / "images"]), options, id)
+    folder = image_folder(options, [path / "images"])
+    captions = list(_xm3600_captions(path / XM3600_FILE, folder, most=1 if kept == "first" else None))
+    return _dataset(captions, folder, options, id)
 
 
-def _xm3600_captions(file: Path) -> Iterator[_Caption]:
+def _xm3600_captions(file: Path, folder: Path, most: int | None) -> Iterator[FileCaption]:
     with reading(file, DataError):
         for line, row in manifest.READERS[".jsonl"](file):
             key = row.get(XM3600_KEY)
@@ -77,8 +68,9 @@ def _xm3600_captions(file: Path) -> Iterator[_Caption]:
                 raise DataError(f"{file}, line {line}: expected the image in {XM3600_KEY}, got {shown(key)}")
             for language, entry in row.items():
                 if isinstance(entry, Mapping):  # the other fields are of the image
-                    for number, text in enumerate(_texts(entry.get("caption"), f"{file}, line {line}, {language}")):
-                        yield _Caption(f"{key}.jpg", language, number, text)
+                    texts = _texts(entry.get("caption"), f"{file}, line {line}, {language}")
+                    for number, text in enumerate(texts[:most]):
+                        yield _caption(folder, f"{key}.jpg", language, text, number)
 
 
 def _texts(value: object, place: str) -> Sequence[str]:
@@ -113,13 +105,10 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
             raise DataError(
                 f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected as many"
             )
-    captions = [
-        _Caption(name, language, 0, texts[row])
-        for row, name in enumerate(names)
-        for language, texts in by_language.items()
-    ]
-    folders = [path / name for name in IMAGE_FOLDERS]
-    return _dataset(captions, image_folder(options, [*folders, path]), options, id)
+    folder = image_folder(options, [*(path / name for name in IMAGE_FOLDERS), path])
+    rows = list(enumerate(names))
+    captions = [_caption(folder, name, each, texts[row]) for row, name in rows for each, texts in by_language.items()]
+    return _dataset(captions, folder, options, id)
 
 
 def _caption_files(path: Path) -> dict[str, Path]:
@@ -184,6 +173,10 @@ def _label_set(imagenet: Dataset, classes: object, templates: object, place: str
 # -- what they share
 
 
+def _caption(folder: Path, image: str, language: str, text: str, number: int = 0) -> FileCaption:
+    return FileCaption(folder / image, image, text, f"{image}:{language}{number}", language)
+
+
 def _chosen(languages: Sequence[str], options: DataOptions) -> list[str]:
     asked = options.options.get(LANGUAGE)
     chosen = list(languages) if asked is None else list(dict.fromkeys(each.strip() for each in asked.split(",")))
@@ -193,28 +186,24 @@ def _chosen(languages: Sequence[str], options: DataOptions) -> list[str]:
     return chosen
 
 
-def _dataset(captions: Sequence[_Caption], folder: Path, options: DataOptions, id: str) -> Dataset:
+def _dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions, id: str) -> Dataset:
     """Return the data set of the captions in the languages that are asked for; blank ones are left out, with a note."""
     if not captions:
         raise DataError(f"data set {id} holds no captions in any language")
     languages = _chosen(list(dict.fromkeys(each.language for each in captions)), options)
     asked = [each for each in captions if each.language in languages]
     kept = [each for each in asked if each.text.strip()]
-    files = [
-        FileCaption(folder / each.image, each.image, each.text, f"{each.image}:{each.language}{each.number}")
-        for each in kept
-    ]
-    dataset = captioned_dataset(files, folder, options, id)
+    dataset = captioned_dataset(kept, folder, options, id)
     notes = dataset.notes
     if len(kept) < len(asked):
         notes += (f"{len(asked) - len(kept)} captions are blank and were left out",)
     if len(languages) == 1:
         return check(replace(dataset, notes=notes))
-    main = next((each for each in ENGLISH if each in languages), languages[0])
-    main = main if options.options.get(LANGUAGE) is None else languages[0]
+    firsts = ENGLISH if LANGUAGE not in options.options else ()
+    main = next((each for each in firsts if each in languages), languages[0])
     notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
     present = set(dataset.image_ids)
-    groups = Groups([each.language for each in kept if each.image in present], of_captions=True, main=main)
+    groups = Groups([each.language for each in kept if each.image_id in present], of_captions=True, main=main)
     return check(replace(dataset, groups={LANGUAGE: groups}, notes=notes))
 
 

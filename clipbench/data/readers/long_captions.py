@@ -44,6 +44,7 @@ class FileCaption(NamedTuple):
     image_id: str
     text: str
     id: str
+    language: str = ""
 
 
 def captioned_dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions, id: str) -> Dataset:

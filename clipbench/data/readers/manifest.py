@@ -33,6 +33,10 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     several captions; a caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ...
     Without an id column an image's id is its path, relative to the manifest where it lies below it.
     """
+    if is_folder(path):
+        path, *others = manifests_in(path)
+        if others:
+            raise UsageError(f"{path.parent} has {path.name} and {others[0].name}: name one, as {path}")
     options.refuse_unknown(OPTIONS, id)
     table = read_table(path)
     roles = find_roles(list(table.columns), options.options, source=str(path))
@@ -42,14 +46,12 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     rows = rows_of_split(table.columns[roles.split or roles.image], split, source=str(path))
     files = {row: _file(path, table, roles.image, row) for row in rows}
     advice = "paths are relative to the manifest's folder"
+    folder = path.parent
     existing, file_notes = existing_files(
-        files.values(), path.parent, path.name, advice, allow_partial=options.allow_partial
+        files.values(), folder, path.name, advice, allow_partial=options.allow_partial
     )
-    images = {
-        row: TableImage(FileImage(file), file, id_below(path.parent, file))
-        for row, file in files.items()
-        if file in existing
-    }
+    files = {row: file for row, file in files.items() if file in existing}
+    images = {row: TableImage(FileImage(file), file, id_below(folder, file)) for row, file in files.items()}
     names = options.options.get("class_names")
     roles = replace(roles, id=None) if roles.id == roles.image else roles
     dataset = table_dataset(table, roles, id, images, None if names is None else read_class_names(Path(names)))

@@ -218,7 +218,14 @@ def table_dataset(
     owner = {row: image_of[image.key] for row, image in images.items()}
     image_ids, notes = _image_ids(table, roles, owner, {row: image.id for row, image in images.items()})
     labels, names = _labels(table, roles, owner, class_names)
-    cells = _captions(table, roles, owner)
+    may_lack = len(roles.captions) > 1  # as a translation may
+    cells = [
+        _Caption(text, image, row, column)
+        for row, image in owner.items()
+        for column in roles.captions
+        if not (may_lack and table.columns[column][row] in (None, ""))
+        for text in _texts(table.columns[column][row], column, row, table.place)
+    ]
     return Dataset(
         id=id,
         images=[images[row].image for row in first_row.values()],
@@ -237,18 +244,18 @@ def _image_ids(
     table: ColumnTable, roles: Roles, owner: Mapping[int, int], ids: Mapping[int, str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the id of each image, from the id column if the user named it or it fits, and a note if it does not."""
-    if roles.id is None:
-        return _agreed(ids, owner, table.place, "id"), ()
-    column = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner)}
-    empty = next((row for row, value in column.items() if not value.strip()), None)
-    if roles.id_is_named and empty is not None:
-        raise DataError(f"{table.place(empty)}: the {roles.id} is empty")
-    pairs = {(image, column[row]) for row, image in owner.items()}
-    is_of_each = empty is None and len(pairs) == len(set(owner.values())) == len(set(column.values()))
-    if roles.id_is_named or is_of_each:
-        return _agreed(column, owner, table.place, "id"), ()
-    note = f"column '{roles.id}' does not give each image an id of its own, so it was not used as ids"
-    return _agreed(ids, owner, table.place, "id"), (note,)
+    notes: tuple[str, ...] = ()
+    if roles.id is not None:
+        column = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner)}
+        empty = next((row for row, value in column.items() if not value.strip()), None)
+        if roles.id_is_named and empty is not None:
+            raise DataError(f"{table.place(empty)}: the {roles.id} is empty")
+        pairs = {(image, column[row]) for row, image in owner.items()}
+        if roles.id_is_named or (empty is None and len(pairs) == len(set(owner.values())) == len(set(column.values()))):
+            ids = column
+        else:
+            notes = (f"column '{roles.id}' does not give each image an id of its own, so it was not used as ids",)
+    return _agreed(ids, owner, table.place, "id"), notes
 
 
 def _agreed(values: Mapping[int, str], owner: Mapping[int, int], place: Place, what: str) -> list[str]:
@@ -269,18 +276,6 @@ class _Caption(NamedTuple):
     image: int
     row: int
     column: str
-
-
-def _captions(table: ColumnTable, roles: Roles, owner: Mapping[int, int]) -> list[_Caption]:
-    """Return the captions of all images; where several columns hold them, a cell may be empty, as a translation may lack."""
-    may_lack = len(roles.captions) > 1
-    return [
-        _Caption(text, image, row, column)
-        for row, image in owner.items()
-        for column in roles.captions
-        if not (may_lack and table.columns[column][row] in (None, ""))
-        for text in _texts(table.columns[column][row], column, row, table.place)
-    ]
 
 
 def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: Sequence[_Caption]) -> Groups:
@@ -328,12 +323,9 @@ def _labels(
     if not all(value.removeprefix("-").isdecimal() for value in all_labels):
         names = tuple(class_names or sorted(all_labels))
         return _class_numbers(agreed, names), names
-    for row in owner:
-        if not is_int64(str(table.columns[roles.label][row])):
-            raise DataError(
-                f"{table.place(row)}: the {roles.label} is {shown(table.columns[roles.label][row])}, expected the number of a"
-                " class"
-            )
+    for row, value in table.column(roles.label, owner):
+        if not is_int64(str(value)):
+            raise DataError(f"{table.place(row)}: the {roles.label} is {shown(value)}, expected the number of a class")
     numbers = [int(value) for value in agreed]
     if class_names is not None or roles.class_name is None:
         return np.array(numbers, np.int64), None if class_names is None else tuple(class_names)

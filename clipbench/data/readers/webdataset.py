@@ -69,13 +69,11 @@ class TarImage(EncodedImage):
 
 @dataclass
 class _Sample:
-    """The members that share a key: images by their offset, everything else by its content."""
+    """The members that share a key, by extension: images by offset, what is read by content, others by name alone."""
 
     key: str
     shard: Path
-    images: dict[str, TarImage] = field(default_factory=dict)
-    contents: dict[str, bytes] = field(default_factory=dict)
-    others: list[str] = field(default_factory=list)
+    members: dict[str, TarImage | bytes | None] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -83,15 +81,15 @@ class _Sample:
 
     def image(self) -> TarImage:
         for extension in IMAGES:
-            if extension in self.images:
-                return self.images[extension]
+            if isinstance(image := self.members.get(extension), TarImage):
+                return image
         raise DataError(f"{self.place} has no image: expected one of {', '.join(IMAGES)}")
 
     def content(self, extension: str) -> bytes:
-        if extension not in self.contents:
-            present = ", ".join([*self.images, *self.contents, *self.others])
-            raise DataError(f"{self.place} has no .{extension} (it has {present})")
-        return self.contents[extension]
+        content = self.members.get(extension)
+        if not isinstance(content, bytes):
+            raise DataError(f"{self.place} has no .{extension} (it has {', '.join(self.members)})")
+        return content
 
 
 def is_layout(root: Path) -> bool:
@@ -109,9 +107,8 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
-    samples = [
-        sample for shard in (_shards(root / split) if shards is None else shards) for sample in samples_in(shard)
-    ]
+    shards = _shards(root / split) if shards is None else shards
+    samples = [sample for shard in shards for sample in samples_in(shard)]
     label_sets, classes = _label_sets(root, samples, options.options.get("label"))
     parts: dict[str, Any] = {"label_sets": label_sets, "templates": (PLACEHOLDER,)}
     if label_sets is None:
@@ -182,7 +179,7 @@ def samples_in(shard: Path) -> Iterator[_Sample]:
                     if sample is not None:
                         yield sample
                     sample = _Sample(key, shard)
-                _add(sample, member, extension, tar)
+                sample.members[extension] = _read(member, extension, tar, sample)
             _refuse_cut(tar, shard)
     except (*ARCHIVE_ERRORS, OSError) as error:
         raise DataError(f"{shard} is damaged or cut short ({error}): download it again") from error
@@ -190,18 +187,16 @@ def samples_in(shard: Path) -> Iterator[_Sample]:
         yield sample
 
 
-def _add(sample: _Sample, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile) -> None:
+def _read(member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile, sample: _Sample) -> TarImage | bytes | None:
     if extension in IMAGES:
-        sample.images[extension] = TarImage(sample.shard, member.name, member.offset_data, member.size)
-        return
+        return TarImage(sample.shard, member.name, member.offset_data, member.size)
     if extension not in CONTENTS:
-        sample.others.append(extension)
-        return
+        return None
     if member.size > MOST_BYTES:
         raise DataError(f"{sample.place}: .{extension} has {member.size:,} bytes, expected at most {MOST_BYTES:,}")
     file = tar.extractfile(member)
     assert file is not None, member
-    sample.contents[extension] = file.read()
+    return file.read()
 
 
 def _refuse_cut(tar: tarfile.TarFile, shard: Path) -> None:

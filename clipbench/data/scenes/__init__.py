@@ -2,7 +2,7 @@
 
 Read in this order: world (names, and the content of an image), layout (sampling of scenes), drawing (their appearance), and
 facts (true statements about them); then captions (their wording), sampling (splits and their scenes); then the data sets of
-the tasks, with their items: composition, typography, and dataset for the others.
+the tasks: questions (twins, and words in images), and dataset for the others.
 
 Every scene follows from its index alone, on any platform and version of Python, so ``SCENES_VERSION`` names the data.
 """

@@ -299,11 +299,16 @@ def _listed(mentions: Sequence[Mention]) -> Phrase:
 
 
 def _related(mentions: Sequence[Mention], relation: Relation, chance: Chance) -> Phrase:
-    """Return the relation from either end: the cube left of the sphere, or the sphere right of the cube."""
+    first, name, second = _from_either_end(mentions, relation, chance)
+    return related(first, name, second, wording=chance.one_of(SYNONYMS.get(name, (name,))))
+
+
+def _from_either_end(mentions: Sequence[Mention], relation: Relation, chance: Chance) -> tuple[Mention, str, Mention]:
+    """Return the parts of a relation: the cube left of the sphere, or the sphere right of the cube."""
     first, name, second = mentions[relation.subject], relation.name, mentions[relation.object]
     if name in OPPOSITES and chance.happens(0.5):
-        first, name, second = second, OPPOSITES[name], first
-    return related(first, name, second, wording=chance.one_of(SYNONYMS.get(name, (name,))))
+        return second, OPPOSITES[name], first
+    return first, name, second
 
 
 def _objects(scene: Scene, chance: Chance, detail: float) -> Phrase:
@@ -351,7 +356,12 @@ def paragraph(scene: Scene, chance: Chance, *, n_words: int | None = None) -> Ph
     Args:
         n_words: least number of words, as far as the asides suffice; by default from 25 to 110.
     """
-    sentences = _details(scene, chance)
+    groups = scene.groups()
+    mentions = [mention(group) for group in groups]
+    sentences = _introduction(scene, [mention(group, size=True, texture=True) for group in groups], chance)
+    sentences += [place for mentioned in mentions for place in _place(scene, mentioned, chance)]
+    sentences += [_relation(mentions, relation, chance) for relation in scene.relations]
+    sentences += [*_behind(scene.background), *_writing(scene, mentions)]
     n_words = n_words or 25 + chance.below(86)
     asides = chance.some_of(ASIDES, len(ASIDES))
     n_written = count_words(sentences)
@@ -360,16 +370,6 @@ def paragraph(scene: Scene, chance: Chance, *, n_words: int | None = None) -> Ph
         sentences.insert(chance.below(len(sentences) + 1), aside)
         n_written += count_words([aside])
     return joined(sentences)
-
-
-def _details(scene: Scene, chance: Chance) -> list[Phrase]:
-    groups = scene.groups()
-    mentions = [mention(group) for group in groups]
-    sentences = _introduction(scene, [mention(group, size=True, texture=True) for group in groups], chance)
-    sentences += [place for mentioned in mentions for place in _place(scene, mentioned, chance)]
-    sentences += [_relation(mentions, scene, number, chance) for number in range(len(scene.relations))]
-    sentences += _behind(scene)
-    return sentences + _writing(scene, mentions)
 
 
 def count_words(sentences: Sequence[Phrase]) -> int:
@@ -404,17 +404,13 @@ def _place(scene: Scene, mentioned: Mention, chance: Chance) -> list[Phrase]:
 _ON_SIDE = {"left": "on the left", "right": "on the right", "top": "near the top", "bottom": "near the bottom"}
 
 
-def _relation(mentions: Sequence[Mention], scene: Scene, number: int, chance: Chance) -> Phrase:
-    relation = scene.relations[number]
-    first, name, second = mentions[relation.subject], relation.name, mentions[relation.object]
-    if name in OPPOSITES and chance.happens(0.5):
-        first, name, second = second, OPPOSITES[name], first
+def _relation(mentions: Sequence[Mention], relation: Relation, chance: Chance) -> Phrase:
+    first, name, second = _from_either_end(mentions, relation, chance)
     text = f"{definite(first)} {verb(first)} {name} {definite(second)}."
     return Phrase(text.capitalize(), (Related(first.what, name, second.what),))
 
 
-def _behind(scene: Scene) -> list[Phrase]:
-    behind = scene.background
+def _behind(behind: Background) -> list[Phrase]:
     looks = "has a gradient" if behind.texture == "gradient" else f"is {behind.texture}"
     return [
         Phrase(f"The background is {behind.colour}.", (Backdrop(colour=behind.colour),)),

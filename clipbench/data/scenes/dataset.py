@@ -22,11 +22,10 @@ from clipbench.data.scenes.captions import (
     mention,
     paragraph,
 )
-from clipbench.data.scenes.composition import composition_dataset
 from clipbench.data.scenes.drawing import LARGEST, SMALLEST, SceneImage
 from clipbench.data.scenes.facts import Description
+from clipbench.data.scenes.questions import composition_dataset, text_in_image_dataset
 from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
-from clipbench.data.scenes.typography import text_in_image_dataset
 from clipbench.data.scenes.world import KINDS, SCENES_VERSION, Scene
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.seeding import Chance
@@ -72,19 +71,12 @@ def long_caption_dataset(split: str, n: int) -> Dataset:
     The images of the probe come last. They have no caption, but a contrast for each place: a true and a false paragraph
     that differ in one statement.
     """
-    pairs, note = distinct_scenes(lambda index: long_caption_item(index, split=split), n)
-    probes = [position_items(index, split=split) for index in range(n // 2)]
-    ids = [f"{split}/{index}" for index in pairs]
-    image_ids = [*ids, *(f"{split}/position/{index}" for index in range(len(probes)))]
-    scenes = [*(pair.scene for pair in pairs.values()), *(found for found, _ in probes)]
-    return Dataset(
-        id="scenes",
-        split=split,
-        images=[SceneImage(each, f"scenes/{id}") for each, id in zip(scenes, image_ids, strict=True)],
-        image_ids=image_ids,
-        captions=[pair.caption.text for pair in pairs.values()],
-        caption_image=np.arange(n, dtype=np.int64),
-        caption_ids=ids,
+    captioned = _captioned(split, *distinct_scenes(lambda index: long_caption_item(index, split=split), n))
+    probes = {f"{split}/position/{index}": position_items(index, split=split) for index in range(n // 2)}
+    return replace(
+        captioned,
+        images=[*captioned.images, *(SceneImage(found, f"scenes/{id}") for id, (found, _) in probes.items())],
+        image_ids=[*captioned.image_ids, *probes],
         contrasts=[
             Contrast(
                 id=f"{split}/{row}/{place}",
@@ -93,10 +85,9 @@ def long_caption_dataset(split: str, n: int) -> Dataset:
                 captions=(true.text, false.text),
                 is_true=((True, False),),
             )
-            for row, (_, items) in enumerate(probes)
+            for row, (_, items) in enumerate(probes.values())
             for place, (true, false) in items.items()
         ],
-        notes=(note,),
     )
 
 
@@ -126,7 +117,7 @@ def scenes_dataset(
     n = usual if n is None else n
     if n < 1:
         raise UsageError(f"scenes need at least 1 image, got n = {n}")
-    dataset = build(split, n) if form != "pairs" else _pairs(split, n, seed=seed)
+    dataset = build(split, n) if form != "pairs" else _captioned(split, *distinct_pairs(split, n, seed=seed))
     drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
     note = f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
     if size is not None:
@@ -174,17 +165,15 @@ def _portraits(split: str, n: int) -> Dataset:
     )
 
 
-def _pairs(split: str, n: int, *, seed: int = 0) -> Dataset:
-    pairs, note = distinct_pairs(split, n, seed=seed)
+def _captioned(split: str, pairs: Mapping[int, CaptionedScene], note: str) -> Dataset:
     ids = [f"{split}/{index}" for index in pairs]
-    scenes = [pair.scene for pair in pairs.values()]
     return Dataset(
         id="scenes",
         split=split,
-        images=[SceneImage(shown, f"scenes/{id}") for shown, id in zip(scenes, ids, strict=True)],
+        images=[SceneImage(pair.scene, f"scenes/{id}") for pair, id in zip(pairs.values(), ids, strict=True)],
         image_ids=ids,
         captions=[pair.caption.text for pair in pairs.values()],
-        caption_image=np.arange(n, dtype=np.int64),
+        caption_image=np.arange(len(pairs), dtype=np.int64),
         caption_ids=ids,
         notes=(note,),
     )
@@ -192,9 +181,9 @@ def _pairs(split: str, n: int, *, seed: int = 0) -> Dataset:
 
 def _pairs_said_twice(split: str, n: int) -> Dataset:
     """Return the pairs with a second caption each, which says the same in other words where there are any."""
-    once = _pairs(split, n)
+    pairs, note = distinct_pairs(split, n)
+    once = _captioned(split, pairs, note)
     assert once.captions is not None and once.caption_ids is not None
-    pairs, _ = distinct_pairs(split, n)
     again = [caption(pair.scene, "complete", Chance("again", split, index, 0)).text for index, pair in pairs.items()]
     return replace(
         once,
@@ -220,7 +209,7 @@ FORMS: Mapping[str, tuple[Callable[[str, int], Dataset], int]] = MappingProxyTyp
         "classes": (_portraits, 1_800),  # 20 of each colour and kind of the test split
         # with the kind as the one label, of which there are images enough to learn from
         "training": (lambda split, n: replace(_portraits(split, n), label_sets=None, subsets={}), 1_800),
-        "pairs": (_pairs, 1_000),
+        "pairs": (lambda split, n: _captioned(split, *distinct_pairs(split, n)), 1_000),
         "paraphrases": (_pairs_said_twice, 1_000),
         "contrasts": (composition_dataset, 1_000),  # 250 of each subset
         "attacks": (text_in_image_dataset, 300),  # words to read, and as many objects to attack

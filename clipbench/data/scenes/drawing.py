@@ -12,20 +12,8 @@ from jaxtyping import Float32
 from PIL import Image, ImageDraw, ImageFont
 
 from clipbench.data.images import content_digest
-from clipbench.data.scenes.world import (
-    BACKGROUND_COLOURS,
-    COLOURS,
-    FONTS,
-    HOLE,
-    INKS,
-    PAPERS,
-    RGB,
-    SCENES_VERSION,
-    Background,
-    Scene,
-    Solid,
-    Writing,
-)
+from clipbench.data.scenes import world
+from clipbench.data.scenes.world import SCENES_VERSION, Background, Scene, Solid, Writing
 
 SMALLEST, LARGEST = 64, 512
 DEFAULT_SIZE = 224
@@ -88,7 +76,7 @@ def coverage(solid: Solid, size: int) -> Field:
     covered = np.zeros((size, size), np.float32)
     patch = _patch(solid, size)
     covered[patch.rows, patch.columns] = step(
-        shape(solid.kind, *_turned(patch, solid), pixel=patch.pixel).distance, patch.pixel
+        SHAPES[solid.kind](*_turned(patch, solid), patch.pixel).distance, patch.pixel
     )
     return covered
 
@@ -97,7 +85,7 @@ def coverage(solid: Solid, size: int) -> Field:
 
 
 def _background(background: Background, size: int) -> Canvas:
-    base = _colour(BACKGROUND_COLOURS[background.colour])
+    base = _colour(world.BACKGROUND_COLOURS[background.colour])
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = base
     if background.texture != "plain":
@@ -167,8 +155,8 @@ def _turned(patch: _Patch, solid: Solid) -> tuple[Field, Field]:
 def _paint_solid(canvas: Canvas, solid: Solid) -> None:
     patch = _patch(solid, len(canvas))
     u, v = _turned(patch, solid)
-    outline = shape(solid.kind, u, v, pixel=patch.pixel)
-    paint = _colour(COLOURS[solid.colour])
+    outline = SHAPES[solid.kind](u, v, patch.pixel)
+    paint = _colour(world.COLOURS[solid.colour])
     painted = paint if solid.texture == "plain" else _textured(paint, solid.texture, u, v, patch.pixel)
     light = outline.light[..., None]
     bright = np.maximum(light - 1, 0)
@@ -197,9 +185,9 @@ def _textured(paint: Float32[np.ndarray, " 3"], texture: str, u: Field, v: Field
 def paint_writing(canvas: Canvas, writing: Writing) -> None:
     """Paint a word, with its sign if it has one, into a square image with values from 0 to 255."""
     size = len(canvas)
-    colour = _colour(INKS[writing.ink])
+    colour = _colour(world.INKS[writing.ink])
     if writing.paper is not None:
-        paper = _colour(PAPERS[writing.paper])
+        paper = _colour(world.PAPERS[writing.paper])
         _paint_sign(canvas, writing, paper)
         colour = paper + np.float32(writing.contrast) * (colour - paper)
     if not writing.is_blank:
@@ -221,7 +209,7 @@ def _paint_sign(canvas: Canvas, writing: Writing, paper: Float32[np.ndarray, " 3
     canvas[area] += (down[area[0], None] * across[None, area[1]])[..., None] * (paper - canvas[area])
 
 
-def _colour(rgb: RGB) -> Float32[np.ndarray, " 3"]:
+def _colour(rgb: world.RGB) -> Float32[np.ndarray, " 3"]:
     return np.array(rgb, np.float32)
 
 
@@ -306,7 +294,7 @@ def _load(font: str, size: float) -> ImageFont.FreeTypeFont:
     # The basic layout on every machine: raqm is not in every build of Pillow, and kerns differently.
     import matplotlib
 
-    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / FONTS[font]
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / world.FONTS[font]
     return ImageFont.truetype(file, size, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -328,11 +316,6 @@ class Shape(NamedTuple):
 
 SUN = (-0.48, -0.58, 0.66)
 """Direction of the light: upper left, in front."""
-
-
-def shape(kind: str, u: Field, v: Field, *, pixel: float) -> Shape:
-    """Return the distance and light of an object at points of the image."""
-    return _SHAPES[kind](u, v, pixel)
 
 
 def step(distance: Float32[np.ndarray, "*shape"], pixel: float) -> Float32[np.ndarray, "*shape"]:
@@ -380,7 +363,7 @@ def _cone(u: Field, v: Field, pixel: float) -> Shape:
 
 def _ring(u: Field, v: Field, pixel: float) -> Shape:
     radius = np.sqrt(u * u + v * v)
-    middle, thickness = np.float32((1 + HOLE) / 2), np.float32((1 - HOLE) / 2)
+    middle, thickness = np.float32((1 + world.HOLE) / 2), np.float32((1 - world.HOLE) / 2)
     across = (radius - middle) / thickness
     away = np.clip(across, -1, 1) / np.maximum(radius, np.float32(1e-3))
     depth = np.sqrt(np.maximum(1 - across * across, 0))
@@ -390,7 +373,7 @@ def _ring(u: Field, v: Field, pixel: float) -> Shape:
 def _frame(u: Field, v: Field, pixel: float) -> Shape:
     size = 0.94
     reach = np.maximum(np.abs(u), np.abs(v))
-    distance = np.maximum(reach - size, np.float32(HOLE) - reach)
+    distance = np.maximum(reach - size, np.float32(world.HOLE) - reach)
     lower = step(-(u + v) * np.float32(0.7071), pixel)  # mitred: the lower right half is in shade
     return Shape(distance, 1.14 - 0.5 * lower)
 
@@ -443,7 +426,7 @@ def _bevelled(distance: Field, pixel: float, width: float) -> Shape:
     return Shape(distance, _lit(x, y, np.sqrt(np.maximum(1 - x * x - y * y, 0))))
 
 
-_SHAPES: dict[str, Callable[[Field, Field, float], Shape]] = {
+SHAPES: dict[str, Callable[[Field, Field, float], Shape]] = {
     "sphere": _sphere,
     "cube": _cube,
     "cylinder": _cylinder,

@@ -6,9 +6,9 @@ wide, so that every caption is clearly true or clearly false.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import product
 from math import hypot
+from typing import NamedTuple
 
 from clipbench.data.scenes.world import HOLE, HOLLOW, MASSIVE, Box, Scene, Solid, Writing
 
@@ -16,8 +16,7 @@ CLEARANCE = 0.015
 """Least distance, in widths of the image, between objects that count as apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(NamedTuple):
     """An object as a caption describes it; None for each attribute that the caption leaves out."""
 
     kind: str | None = None
@@ -26,23 +25,20 @@ class Description:
     texture: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(NamedTuple):
     """There is at least one such object."""
 
     what: Description
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(NamedTuple):
     """There are exactly so many such objects."""
 
     what: Description
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Related:
+class Related(NamedTuple):
     """Every object of the first kind has the relation to every one of the second, and both kinds exist."""
 
     subject: Description
@@ -50,24 +46,21 @@ class Related:
     object: Description
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """Every such object is in that part of the image, and at least one exists."""
 
     what: Description
     place: str
 
 
-@dataclass(frozen=True, slots=True)
-class Backdrop:
+class Backdrop(NamedTuple):
     """The background has that colour and texture; None for what is not stated."""
 
     colour: str | None = None
     texture: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """A word can be read in the image, in that ink and on a sign of that colour; None for what is not stated."""
 
     word: str
@@ -75,8 +68,7 @@ class Written:
     paper: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenBy:
+class WrittenBy(NamedTuple):
     """The word stands on, above or below every such object, and at least one exists."""
 
     word: str
@@ -123,14 +115,8 @@ def _all(verdicts: list[bool | None]) -> bool | None:
 
 def matching(scene: Scene, what: Description) -> list[int]:
     """Return the indices of the scene's solids that fit a description."""
-    return [
-        i
-        for i, solid in enumerate(scene.solids)
-        if what.kind in (None, solid.kind)
-        and what.colour in (None, solid.colour)
-        and what.texture in (None, solid.texture)
-        and (what.size is None or what.size == size_name(solid))
-    ]
+    seen = [Description(each.kind, each.colour, size_name(each), each.texture) for each in scene.solids]
+    return [i for i, each in enumerate(seen) if all(a in (None, b) for a, b in zip(what, each, strict=True))]
 
 
 # -- relations of solids and words, from their places
@@ -171,10 +157,8 @@ def word_stands(writing: Writing, relation: str, solid: Solid) -> bool | None:
             room = solid.box.top - bottom
         case "below":
             room = top - solid.box.bottom
-        case "on":
+        case _:  # on it
             room = min(top - solid.box.top, solid.box.bottom - bottom, 0.5 * solid.radius - abs(writing.x - solid.x))
-        case _:
-            raise ValueError(f"not a relation of words: {relation!r}")
     return True if room >= 0.01 else (False if room <= -0.01 else None)
 
 

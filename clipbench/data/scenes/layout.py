@@ -9,27 +9,8 @@ from dataclasses import dataclass, replace
 from math import copysign
 from typing import NamedTuple
 
-from clipbench.data.scenes.world import (
-    BACKGROUND_COLOURS,
-    BACKGROUND_TEXTURES,
-    CASES,
-    FONTS,
-    HOLLOW,
-    KINDS,
-    MASSIVE,
-    PAPERS,
-    SIZES,
-    SUPPORTS,
-    TEXTURES,
-    WORDS,
-    Background,
-    Relation,
-    Scene,
-    Solid,
-    Writing,
-    legible_inks,
-    palette,
-)
+from clipbench.data.scenes import world
+from clipbench.data.scenes.world import Background, Relation, Scene, Solid, Writing
 from clipbench.seeding import Chance
 
 ARRANGEMENTS: Mapping[str, float] = {
@@ -82,7 +63,7 @@ class Plan:
     key: int
     """Seed of the places, on which nothing else has an influence."""
     number: int = 1
-    """Number of objects with the first look."""
+    """Number of objects with the first look: with another one, those that stay are where they were."""
     lettering: Lettering | None = None
 
     def with_colours_exchanged(self) -> "Plan":
@@ -96,10 +77,6 @@ class Plan:
         first, second, *rest = self.looks
         looks = (second._replace(size=first.size), first._replace(size=second.size), *rest)
         return replace(self, looks=looks)
-
-    def with_number(self, number: int) -> "Plan":
-        """Return the plan of the image with that many of the first object; those that stay are where they were."""
-        return replace(self, number=number)
 
 
 def sample_plan(chance: Chance, *, arrangement: str | None = None, has_word: bool | None = None) -> Plan:
@@ -121,21 +98,21 @@ def sample_plan(chance: Chance, *, arrangement: str | None = None, has_word: boo
 
 def sample_background(chance: Chance) -> Background:
     """Return a background; two in five are plain."""
-    texture = "plain" if chance.happens(0.4) else chance.one_of(BACKGROUND_TEXTURES[1:])
-    return Background(chance.one_of(tuple(BACKGROUND_COLOURS)), texture, chance.between(0.1, 0.15))
+    texture = "plain" if chance.happens(0.4) else chance.one_of(world.BACKGROUND_TEXTURES[1:])
+    return Background(chance.one_of(tuple(world.BACKGROUND_COLOURS)), texture, chance.between(0.1, 0.15))
 
 
 def sample_texture(chance: Chance, kind: str, size: str) -> str:
     """Return a texture that is visible on such an object: marks need space."""
-    if size != "large" or kind in HOLLOW or chance.happens(0.5):
+    if size != "large" or kind in world.HOLLOW or chance.happens(0.5):
         return "plain"
-    return chance.one_of(TEXTURES[1:])
+    return chance.one_of(world.TEXTURES[1:])
 
 
 def _looks(chance: Chance, arrangement: str, background: str) -> tuple[Look, ...]:
     sizes = [chance.one_of(options) for options in _SIZES[arrangement]]
     kinds = _kinds(chance, arrangement, len(sizes))
-    colours = chance.some_of(palette(background), len(sizes))
+    colours = chance.some_of(world.palette(background), len(sizes))
     if len(kinds) == 2 and kinds[0] != kinds[1] and arrangement not in ("in front of", "on") and chance.happens(0.1):
         colours[1] = colours[0]
     textures = [sample_texture(chance, kind, size) for kind, size in zip(kinds, sizes, strict=True)]
@@ -146,15 +123,15 @@ def _looks(chance: Chance, arrangement: str, background: str) -> tuple[Look, ...
 
 def _kinds(chance: Chance, arrangement: str, n: int) -> list[str]:
     """Return kinds that fit the arrangement: mostly all different, in 12 % of cases two the same."""
-    first, second = _FITTING.get(arrangement, (tuple(KINDS), tuple(KINDS)))
+    first, second = _FITTING.get(arrangement, (tuple(world.KINDS), tuple(world.KINDS)))
     kinds = [chance.one_of(first)]
     if n > 1:
         is_same = kinds[0] in second and chance.happens(0.12)
         kinds += kinds if is_same else [chance.one_of([kind for kind in second if kind != kinds[0]])]
-    return kinds + chance.some_of([kind for kind in KINDS if kind not in kinds], n - len(kinds))
+    return kinds + chance.some_of([kind for kind in world.KINDS if kind not in kinds], n - len(kinds))
 
 
-_ANY = tuple(SIZES)
+_ANY = tuple(world.SIZES)
 _LITTLE = ("small", "medium")
 _SIZES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "alone": (("small", "medium", "large", "large", "large"),),
@@ -170,19 +147,25 @@ _SIZES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 """The sizes that each object may have, so that they fit beside each other."""
 
-_FITTING = {"in front of": (MASSIVE, MASSIVE), "inside": (tuple(KINDS), HOLLOW), "on": (tuple(KINDS), SUPPORTS)}
+_FITTING = {
+    "in front of": (world.MASSIVE, world.MASSIVE),
+    "inside": (tuple(world.KINDS), world.HOLLOW),
+    "on": (tuple(world.KINDS), world.SUPPORTS),
+}
 
 
 def _lettering(chance: Chance, arrangement: str, background: str, looks: tuple[Look, ...]) -> Lettering:
     place = chance.one_of(("above", "below"))
     if arrangement == "alone" and looks[0].size == "large" and chance.happens(0.4):
         place = "on"
-    paper = chance.one_of(tuple(PAPERS)) if place == "on" or chance.happens(0.4) else None
+    paper = chance.one_of(tuple(world.PAPERS)) if place == "on" or chance.happens(0.4) else None
     return Lettering(
         word=_word(chance, looks),
-        font=chance.one_of(tuple(FONTS)),
-        case=chance.one_of(CASES),
-        ink=chance.one_of(legible_inks(BACKGROUND_COLOURS[background] if paper is None else PAPERS[paper])),
+        font=chance.one_of(tuple(world.FONTS)),
+        case=chance.one_of(world.CASES),
+        ink=chance.one_of(
+            world.legible_inks(world.BACKGROUND_COLOURS[background] if paper is None else world.PAPERS[paper])
+        ),
         paper=paper,
         place=place,
     )
@@ -192,7 +175,7 @@ def _word(chance: Chance, looks: tuple[Look, ...]) -> str:
     """Return a word that sometimes names the object, or another kind of object: both occur on the web."""
     if looks and chance.happens(0.25):
         return looks[0].kind
-    return chance.one_of(tuple(KINDS) if chance.happens(0.2) else WORDS)
+    return chance.one_of(tuple(world.KINDS) if chance.happens(0.2) else world.WORDS)
 
 
 TILTING = ("star", "heart", "cross", "moon")
@@ -246,7 +229,7 @@ def _writing(lettering: Lettering, solids: tuple[Solid, ...], chance: Chance) ->
 
 
 def _radius(look: Look, chance: Chance, *, at_most: float = 0.34) -> float:
-    low, high = SIZES[look.size]
+    low, high = world.SIZES[look.size]
     return chance.between(low, min(high, max(at_most, low)))
 
 

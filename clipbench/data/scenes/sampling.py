@@ -1,9 +1,8 @@
 """The splits, their scenes, and captioned scenes to train on without a single file: each follows from its index."""
 
 from functools import cache, lru_cache
-from typing import NamedTuple
 
-from clipbench.data.scenes.captions import STYLE_SHARES, caption
+from clipbench.data.scenes.captions import STYLE_SHARES, CaptionedScene, caption
 from clipbench.data.scenes.facts import stands
 from clipbench.data.scenes.layout import Look, Plan, lay_out, sample_background, sample_plan, sample_texture
 from clipbench.data.scenes.world import BASE_RELATIONS, COLOURS, KINDS, Scene, held_out, palette
@@ -85,21 +84,14 @@ def portrait(split: str, index: int) -> Scene:
     return lay_out(Plan("portrait", background, (look,), key=chance.below(10**9)))
 
 
-class TrainingPair(NamedTuple):
-    """A scene and a true caption."""
-
-    scene: Scene
-    caption: str
-
-
-def training_pair(index: int) -> TrainingPair:
+def training_pair(index: int) -> CaptionedScene:
     """Return pair ``index`` of the train split, for any index, in any order and process."""
     found = scene("train", index)
     chance = Chance("training caption", index, 0)
-    return TrainingPair(found, caption(found, chance.weighted(STYLE_SHARES), chance).text)
+    return CaptionedScene(found, caption(found, chance.weighted(STYLE_SHARES), chance))
 
 
-def primer_pair(index: int) -> TrainingPair:
+def primer_pair(index: int) -> CaptionedScene:
     """Return pair ``index`` of the primer: one large object of the train split, named in a few words.
 
     Colours, backgrounds and counts tell most images of a batch apart, so a model that starts with whole scenes takes
@@ -107,4 +99,4 @@ def primer_pair(index: int) -> TrainingPair:
     """
     found = portrait("train", index)
     chance = Chance("primer caption", index, 0)
-    return TrainingPair(found, caption(found, "name" if chance.happens(0.2) else "short", chance).text)
+    return CaptionedScene(found, caption(found, "name" if chance.happens(0.2) else "short", chance))

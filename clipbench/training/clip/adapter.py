@@ -5,16 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.errors import ModelError
-from clipbench.models.checkpoints import (
-    CONFIG,
-    TRAIN,
-    WEIGHTS,
-    bundled_checkpoints,
-    is_bundled_checkpoint,
-    read_json,
-    step_in_name,
-    step_inside,
-)
+from clipbench.models import checkpoints
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ModelInfo
@@ -45,11 +36,11 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
     options.refuse_unknown(["context"], body)
     path = SHIPPED.get(body, Path(body))
     folder, notes = path, tuple[str, ...]()
-    if not is_bundled_checkpoint(path):
-        found = bundled_checkpoints(path)
+    if not checkpoints.is_bundled_checkpoint(path):
+        found = checkpoints.bundled_checkpoints(path)
         if not found:
             raise ModelError(
-                f"{path} is no checkpoint of clipbench train: expected a folder with {CONFIG} and {WEIGHTS}, or a run's"
+                f"{path} is no checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG} and {checkpoints.WEIGHTS}, or a run's"
                 " folder"
             )
         folder = found[-1]
@@ -106,7 +97,8 @@ def _info(
     name = f"{absolute.parent.name}/{absolute.name}" if absolute.name.startswith("step-") else absolute.name
     config, (scale, bias) = module.config, scale_and_bias(module, f"bundled:{name}")
     # The step that train.json records, else the one in the folder's name: often only the weights are copied.
-    recorded = step_inside(read_json(folder / TRAIN)) if is_file(folder / TRAIN) else None
+    progress = folder / checkpoints.TRAIN
+    recorded = checkpoints.step_inside(checkpoints.read_json(progress)) if is_file(progress) else None
     return ModelInfo(
         ref=name,
         id=f"bundled:{name}",
@@ -120,6 +112,6 @@ def _info(
         n_parameters=n_parameters(module),
         device=str(place.device),
         precision=options.precision,
-        step=step_in_name(folder) if recorded is None else recorded,
+        step=checkpoints.step_in_name(folder) if recorded is None else recorded,
         notes=notes,
     )

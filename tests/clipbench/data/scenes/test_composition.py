@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipbench.data.scenes.captions import Phrase
-from clipbench.data.scenes.composition import SUBSETS, composition_dataset, composition_item
 from clipbench.data.scenes.facts import verdict
+from clipbench.data.scenes.questions import SUBSETS, composition_dataset, composition_item
 from clipbench.data.scenes.sampling import SPLITS, belongs
 from clipbench.data.scenes.world import Scene
 

@@ -93,17 +93,19 @@ def test_training_pairs_are_the_same_in_any_order_and_process() -> None:
 
 def test_primer_pairs_show_one_large_object_of_the_train_split_and_name_its_kind() -> None:
     for index in range(200):
-        shown, text = primer_pair(index)
+        shown, said = primer_pair(index)
         (solid,) = shown.solids
-        assert solid.kind in text and shown.writing is None
+        assert solid.kind in said.text and shown.writing is None
         assert not novelties(shown)
 
 
 def test_training_captions_are_many_and_now_and_then_quote_the_written_word() -> None:
     pairs = [training_pair(index) for index in range(1000)]
-    assert len({pair.caption for pair in pairs}) > 850
+    assert len({pair.caption.text for pair in pairs}) > 850
     written = [pair for pair in pairs if pair.scene.writing is not None]
-    quoted = [pair for pair in written if pair.scene.writing and pair.scene.writing.word in pair.caption.split('"')]
+    quoted = [
+        pair for pair in written if pair.scene.writing and pair.scene.writing.word in pair.caption.text.split('"')
+    ]
     assert 0.2 < len(quoted) / len(written) < 0.8
 
 

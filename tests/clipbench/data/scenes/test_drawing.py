@@ -47,7 +47,7 @@ def test_the_captions_of_this_version_are_the_published_ones() -> None:
         for index in range(60)
         for style in STYLE_SHARES
     ]
-    texts += [training_pair(index).caption.encode() for index in range(60)]
+    texts += [training_pair(index).caption.text.encode() for index in range(60)]
     assert (SCENES_VERSION, hashed(texts)) == (1, "d0f26c574254cb78")
 
 
