@@ -7,6 +7,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -130,10 +131,11 @@ class Client:
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
         self._count(requests=1, sent=len(data))
+        end = time.monotonic() + self.timeout
         try:
             request = urllib.request.Request(self.url, data=data, headers=headers, method="POST")
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
-                content, is_whole = self._read(response), response.length is not None or response.chunked
+                content, is_whole = self._read(response, end), response.length is not None or response.chunked
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refused(error) from None
@@ -147,11 +149,13 @@ class Client:
         self.has_answered = True
         return content, is_whole
 
-    def _read(self, response: HTTPResponse) -> bytes:
+    def _read(self, response: HTTPResponse, end: float) -> bytes:
         expected, content = response.length, bytearray()
         while piece := response.read1(1 << 20):
             self._count(received=len(piece))
             content += piece
+            if time.monotonic() > end:  # nobody waits for it any more
+                raise TimeoutError
             if len(content) > MOST_BYTES:
                 raise ModelError(
                     f"{self.name} answered more than {MOST_BYTES:,} bytes: is it the address of embeddings?"
