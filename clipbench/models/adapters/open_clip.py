@@ -138,9 +138,7 @@ def load_hub(body: str, options: LoadOptions) -> TorchModel:
     reference = f"hf-hub:{body}"
     options.refuse_others(["context"], reference)
     path = from_hub(
-        lambda: _weights_of(f"{body}/"),
-        model_request(f"the weights of {reference}", body, "local-dir"),
-        reference,
+        lambda: _weights_of(f"{body}/"), model_request(f"the weights of {reference}", body, "local-dir"), reference
     )
     return build(Recipe(id=reference, name=reference, weights=path), options)
 

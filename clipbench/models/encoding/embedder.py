@@ -25,16 +25,7 @@ from clipbench.data.subset import without_images
 from clipbench.distributed.rounds import LATE_SECONDS, Rounds, current, portable
 from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError
 from clipbench.files import default_root
-from clipbench.models.encoding.pipeline import (
-    Commit,
-    Done,
-    Item,
-    KnownImage,
-    Wanted,
-    encode,
-    item_of,
-    known_image,
-)
+from clipbench.models.encoding.pipeline import Commit, Done, Item, KnownImage, Wanted, encode, item_of, known_image
 from clipbench.models.encoding.recall import LoadCache, Recalled, load_cache_of
 from clipbench.models.encoding.store import TOKENS, Shelf
 from clipbench.models.facts.costs import tower_sizes
