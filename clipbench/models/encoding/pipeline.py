@@ -9,7 +9,7 @@ import pickle
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import tee
 from typing import Any, NamedTuple
@@ -142,7 +142,7 @@ class Done:
 def encode(
     encoders: Sequence[tuple[Model, Commit]],
     wanted: Wanted,
-    batches: Iterable[range],
+    batches: Sequence[range],
     done: Done,
     tick: Callable[[int], object] = lambda n_items: None,
 ) -> None:
@@ -263,7 +263,7 @@ class LoadedBatch(NamedTuple):
 
 
 def load(
-    wanted: Wanted, preprocesses: Sequence[Preprocess | None], side: int | None, batches: Iterable[range]
+    wanted: Wanted, preprocesses: Sequence[Preprocess | None], side: int | None, batches: Sequence[range]
 ) -> Iterator[Sequence[LoadedBatch]]:
     """Yield items in batches, in order: of images one batch for each preprocessing, of all else one.
 
@@ -272,7 +272,7 @@ def load(
     Args:
         preprocesses: turn an image into the input of a model; None for a model that takes images as they are.
         side: pixels of the model's square input, for images that are drawn to fit; None where it is not known.
-        batches: rows of each batch, taken when workers are ready to load it.
+        batches: rows of each batch.
     """
     if wanted.modality != IMAGE:
         for rows in batches:
@@ -285,14 +285,8 @@ def load(
         for several in load_in_workers(images, workers=wanted.workers, batch_sampler=batches, collate_fn=_collate):
             yield [LoadedBatch(rows, _as_arrays(inputs), bad) for rows, inputs, bad in several]
         return
-    ends = set[int]()
-
-    def rows_one_by_one() -> Iterator[int]:
-        for batch in batches:
-            ends.add(batch[-1])
-            yield from batch
-
-    options = {"batch_size": None, "sampler": rows_one_by_one(), "collate_fn": _alone}
+    rows_one_by_one, ends = [row for rows in batches for row in rows], {rows[-1] for rows in batches}
+    options = {"batch_size": None, "sampler": rows_one_by_one, "collate_fn": _alone}
     for batch in _in_full_size(load_in_workers(images, workers=wanted.workers, **options), ends):
         yield [batch]
 
