@@ -35,7 +35,7 @@ from clipbench.errors import (
 from clipbench.models.adapters.interpreter import OPTIONS, load_elsewhere
 from clipbench.models.adapters.interpreter_child import as_floats, module_of, similarity_of, sources_of, takes_role
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.fingerprint import Encode, Probes, coarse_digest, digest, encode_probes, exact_digest
+from clipbench.models.fingerprint import TEXTS, Probes, array_digest, coarse_digest, digest, probe_images
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import COSINE, ROLES, TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
 
@@ -357,14 +357,12 @@ def _embed_dim(encoders: object, reference: str) -> int:
 
 def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
     """Return the vectors of the probes; none of a modality that the object has no encoder of."""
-
-    def encode(modality: str) -> Encode:
-        method = encoder_of(encoders, modality)
-        if method is None:
-            return lambda batch: np.empty((0, embed_dim), np.float32)
-        return lambda batch: _encoded(f"{reference}: {name_of(encoders, modality)}", method, batch, embed_dim)
-
-    return encode_probes(encode(IMAGE), encode(TEXT))
+    found = []
+    for modality, batch in ((IMAGE, probe_images()), (TEXT, list(TEXTS))):
+        method, what = encoder_of(encoders, modality), f"{reference}: {name_of(encoders, modality)}"
+        none = np.empty((0, embed_dim), np.float32)
+        found.append(none if method is None else _encoded(what, method, batch, embed_dim))
+    return Probes(*found)
 
 
 def _of_source(
@@ -376,7 +374,8 @@ def _of_source(
         f"fingerprint from {' and '.join(os.path.basename(path) for path in sources) or 'the name'}, the factory's options and the vectors"
         " of a few probes: where these differ from call to call, give the object a 'fingerprint', or all is encoded again"
     )
-    probes = exact_digest(_probes(reference, encoders, info.embed_dim))
+    # Of every bit: other weights always show, and so may other threads.
+    probes = digest(*map(array_digest, _probes(reference, encoders, info.embed_dim)))
     return digest("python 2", reference, *sources.values(), sorted(options.options.items()), probes), (note,)
 
 
