@@ -29,6 +29,8 @@ CONVERSION = b"conversion 2 "
 COMMIT_VECTORS = 4096
 COMMIT_SECONDS = 10.0
 """Vectors are committed when there are so many, or when the first is this old: a kill loses no more."""
+LONG = 64
+"""An image that is more times as long as wide may become too large when its shorter side is resized."""
 UNKNOWN_SIDE = 512
 """Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
 
@@ -113,7 +115,8 @@ def opened_within_limits(ref: ImageRef, side: int | None) -> Image.Image:
         side: pixels of the model's square input, None where it is not known.
     """
     image = opened(ref, side)
-    if fault := too_many_resized(*image.size, side or UNKNOWN_SIDE):
+    is_long = max(image.size) > LONG * min(image.size)
+    if is_long and (fault := too_many_resized(*image.size, side or UNKNOWN_SIDE)):
         raise BadImage(ref.name, fault)
     return image
 
@@ -168,14 +171,14 @@ def encode(
         _encoded(model, wanted, stream, place)
         for (model, _), stream, place in zip(encoders, streams, places, strict=True)
     ]
-    held: list[Sequence[_Encoded]] = []
-    since = time.monotonic()
+    held: list[Sequence[LoadedBatch]] = []
+    items, since = wanted.items, time.monotonic()
 
     def commit_held() -> None:
         for (_, commit), several in zip(encoders, zip(*held, strict=True), strict=False):
-            if keys := [key for each in several for key in each.keys]:
-                commit(keys, np.concatenate([each.vectors for each in several]))
-        done.keys += [key for first, *_ in held for key in first.keys]
+            if keys := [items[row].key for each in several for row in each.rows]:
+                commit(keys, np.concatenate([each.inputs for each in several]))
+        done.keys += [items[row].key for first, *_ in held for row in first.rows]
         held.clear()
 
     try:
@@ -184,27 +187,21 @@ def encode(
             first = several[0]
             for error in first.bad.values() if wanted.is_strict else ():
                 raise error
-            tick(len(first.keys) + len(first.bad))
-            done.causes |= {key: error.cause for key, error in first.bad.items()}
-            if sum(len(each.keys) for each, *_ in held) >= COMMIT_VECTORS or time.monotonic() - since > COMMIT_SECONDS:
+            tick(len(first.rows) + len(first.bad))
+            done.causes |= {items[row].key: error.cause for row, error in first.bad.items()}
+            if sum(len(each.rows) for each, *_ in held) >= COMMIT_VECTORS or time.monotonic() - since > COMMIT_SECONDS:
                 commit_held()
                 since = time.monotonic()
     finally:
         commit_held()
 
 
-class _Encoded(NamedTuple):
-    """Items that went through a model together, with the faults of those that cannot be read."""
-
-    keys: Sequence[bytes]
-    vectors: Vectors
-    bad: dict[bytes, BadImage]
-
-
-def _encoded(model: Model, wanted: Wanted, loaded: Iterator[Sequence["LoadedBatch"]], place: int) -> Iterator[_Encoded]:
-    """Yield the vectors of each batch, prepared as the preprocessing at ``place`` does; the model may be given several
-    batches before the first is back."""
-    info, items, modality = model.info, wanted.items, wanted.modality
+def _encoded(
+    model: Model, wanted: Wanted, loaded: Iterator[Sequence["LoadedBatch"]], place: int
+) -> Iterator["LoadedBatch"]:
+    """Yield each batch, prepared as the preprocessing at ``place`` does, with vectors in place of its inputs; the model
+    may be given several batches before the first is back."""
+    info, modality = model.info, wanted.modality
     if modality not in model.modalities and not (modality == JOINT and info.is_joint):
         raise Unavailable(
             f"model {info.ref} has no encoder of {modality}: it encodes {' and '.join(model.modalities)}, and an object"
@@ -215,25 +212,16 @@ def _encoded(model: Model, wanted: Wanted, loaded: Iterator[Sequence["LoadedBatc
     def inputs() -> Iterator[Any]:
         for batches in loaded:
             batch = batches[place]
-            given.append(batch._replace(inputs=None))
+            given.append(batch._replace(inputs=np.empty((0, info.embed_dim), np.float32)))
             if batch.rows:
                 yield batch.inputs
 
-    def finished(vectors: Vectors) -> _Encoded:
-        batch = given.popleft()
-        of_batch = [items[row] for row in batch.rows]
-        _check(model, vectors, of_batch)
-        return _Encoded(
-            [each.key for each in of_batch], vectors, {items[row].key: bad for row, bad in batch.bad.items()}
-        )
-
-    nothing = np.empty((0, info.embed_dim), np.float32)
     for vectors in model.encode_batches(modality, inputs(), wanted.role):
         while not given[0].rows:
-            yield finished(nothing)
-        yield finished(vectors)
-    while given:
-        yield finished(nothing)
+            yield given.popleft()
+        _check(model, vectors, [wanted.items[row] for row in given[0].rows])
+        yield given.popleft()._replace(inputs=vectors)
+    yield from given
 
 
 def _check(model: Model, vectors: Vectors, items: Sequence[Item]) -> None:
