@@ -33,15 +33,18 @@ from clipbench.models.towers.families import (
     BUDGETS,
     FGCLIP2,
     JINA_V4,
+    OF_REGIONS,
     OPTIONS,
     PATCHES_BY_SIZE,
     WITHOUT_THEIR_CODE,
+    Fgclip2Model,
+    JinaV4,
+    PatchesPreprocess,
     family_of,
+    load_jina_v4,
     most_patches,
     walk_type,
 )
-from clipbench.models.towers.fgclip2 import OF_REGIONS, Fgclip2Model, PatchesPreprocess
-from clipbench.models.towers.jina_v4 import JinaV4, load_jina_v4
 from clipbench.models.towers.text_tower import (
     LOWERED,
     TextTower,
