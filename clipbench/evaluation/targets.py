@@ -59,15 +59,14 @@ class Targets:
 
     def check_some(self, load: LoadOptions) -> None:
         """Raise UsageError if no reference means a model: a slip should not be found after hours of downloads."""
-        first: UsageError | None = None
+        errors: list[UsageError] = []
         for target in self.each:
             try:
                 if target.embedder is not None or resolve(target.reference.strip(), load):
                     return
             except UsageError as error:
-                first = first or error
-        if first is not None:
-            raise first
+                errors.append(error)
+        raise errors[0]
 
 
 def find_targets(references: Sequence[str], out: Path | None, *, writes_reports: bool = True) -> Targets:

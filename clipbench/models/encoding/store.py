@@ -162,9 +162,6 @@ class Shelf:
         self.refresh()
         self._note_use()
 
-    def __contains__(self, key: bytes) -> bool:
-        return bool(self._indexed().rows_of([key])[0] >= 0)
-
     def __len__(self) -> int:
         return len(self._indexed())
 
