@@ -485,8 +485,7 @@ def _n_vectors(path: Path) -> int | None:
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    try:
+    names: object = None
+    with suppress(ClipbenchError, OSError):
         names = read_json(path, ClipbenchError)
-    except (ClipbenchError, OSError):
-        return ()
     return tuple(each for each in names if isinstance(each, str)) if isinstance(names, list) else ()

@@ -250,7 +250,14 @@ def load_jina_v4(
         ModelError: weights that are missing or do not fit.
     """
     settings = read_json(folder / "config.json", ModelError)
-    task, dim = _task(options, reference), _dimension(options, settings, reference)
+    task, dim = options.options.get("task"), _dimension(options, settings, reference)
+    if task is None:
+        raise UsageError(
+            f"{reference} has other weights for each task: add {model_option(task='retrieval')}, or"
+            f" {' or '.join(JINA_TASKS[1:])}"
+        )
+    if task not in JINA_TASKS:
+        raise UsageError(f"model option task={task}: {did_you_mean(task, JINA_TASKS)}")
     place = placement(options.device, options.precision, options.batch_size)
     config = transformers.Qwen2_5_VLConfig.from_pretrained(folder)
     whole, found = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(
@@ -300,15 +307,6 @@ def load_jina_v4(
         at_once=options.batch_size or JINA_AT_ONCE,
         files=files,
     )
-
-
-def _task(options: LoadOptions, reference: str) -> str:
-    task = options.options.get("task")
-    if task is None:
-        raise UsageError(f"{reference} has other weights for each task: add {model_option(task='retrieval')}, or {' or '.join(JINA_TASKS[1:])}")  # fmt: skip
-    if task not in JINA_TASKS:
-        raise UsageError(f"model option task={task}: {did_you_mean(task, JINA_TASKS)}")
-    return task
 
 
 def _dimension(options: LoadOptions, settings: Mapping[str, Any], reference: str) -> int:
