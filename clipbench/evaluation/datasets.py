@@ -175,11 +175,11 @@ class Datasets:
             Unavailable: data are not on this machine.
             DataError: all are, and lack what the tasks need.
         """
-        lacking = list(self.lacking(requests))
-        if len(lacking) < len(requests) or any(isinstance(error, UsageError) for _, error in lacking):
-            return
         errors: dict[str, ClipbenchError] = {}
-        for request, error in lacking:
+        for request in requests:
+            error = self._error(request)
+            if error is None or isinstance(error, UsageError):
+                return
             errors.setdefault(str(request.data) if isinstance(error, Unavailable) else request.name, error)
         if len(errors) == 1:
             ((name, only),) = errors.items()
@@ -197,11 +197,14 @@ class Datasets:
 
     def lacking(self, requests: Iterable[Request]) -> Iterator[tuple[Request, ClipbenchError]]:
         """Yield each request that cannot be measured, with what loading its data raised, or the task's check."""
-        for request in requests:
-            try:
-                check_data(build_task(request), self.get(request))
-            except ClipbenchError as error:
-                yield request, error
+        return ((request, error) for request in requests if (error := self._error(request)) is not None)
+
+    def _error(self, request: Request) -> ClipbenchError | None:
+        try:
+            check_data(build_task(request), self.get(request))
+        except ClipbenchError as error:
+            return error
+        return None
 
     def fitting(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
         """Return the requests that the data fit, and why each optional one is left out; all where none would be left."""
