@@ -21,7 +21,6 @@ GREY = (128, 128, 128)
 TEXT_ITEM = "a photo of a cat"
 
 
-
 def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerRecord]:
     """Return the costs of each tower by its modality; none where the vectors were given.
 
