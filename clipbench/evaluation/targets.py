@@ -66,7 +66,8 @@ class Targets:
                     return
             except UsageError as error:
                 errors.append(error)
-        raise errors[0]
+        if errors:  # a watched folder has no model yet
+            raise errors[0]
 
 
 def find_targets(references: Sequence[str], out: Path | None, *, writes_reports: bool = True) -> Targets:
