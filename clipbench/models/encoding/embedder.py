@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import DrawnImage, ImageRef, reading_notes
+from clipbench.data.images import ImageRef, reading_notes
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.subset import without_images
 from clipbench.distributed.rounds import LATE_SECONDS, Rounds, current, portable
@@ -340,10 +340,8 @@ class StoreEmbedder(Embedder):
         unknown = list(dict.fromkeys(ref for ref, each in zip(images, known, strict=True) if each is None))
         if not unknown:
             return known
-        is_drawn = isinstance(unknown[0], DrawnImage)  # nothing is read, and threads would only wait
         with self.bar("hashing", IMAGE, len(unknown)) as bar, ThreadPoolExecutor(max_workers=8) as pool:
-            found = map(known_image, unknown) if is_drawn else pool.map(known_image, unknown)
-            for ref, each in zip(unknown, found, strict=True):
+            for ref, each in zip(unknown, pool.map(known_image, unknown), strict=True):
                 if isinstance(each, BadImage):
                     self._causes[ref] = each.cause
                 else:

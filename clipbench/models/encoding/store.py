@@ -127,8 +127,6 @@ MEMORY_PREFIX, MEMORY_SUFFIX = "loaded-", ".json"
 DAMAGED = "damaged or another model's, and removed"
 MEMORY_SHARE = 8
 """Vectors that are fetched are in memory up to one in so many of its bytes: a file takes twice as long to fill."""
-ROWS_AT_ONCE = 512
-"""Vectors of a chunk that are copied at once, through the cache of a core."""
 
 
 class _Chunk(NamedTuple):
@@ -192,8 +190,8 @@ class Shelf:
         bounds = np.searchsorted(rows[order], starts)
 
         def copy(number: int) -> None:
-            for first in range(bounds[number], bounds[number + 1], ROWS_AT_ONCE):
-                at = order[first : min(first + ROWS_AT_ONCE, bounds[number + 1])]
+            at = order[bounds[number] : bounds[number + 1]]
+            if len(at):
                 out[_span(at)] = self._chunks[number].vectors[_span(rows[at] - starts[number])]
 
         in_threads(copy, range(len(self._chunks)))
