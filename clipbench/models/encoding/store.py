@@ -288,18 +288,13 @@ class _Index:
         is_last = np.ones(len(order), bool)  # of equal keys, that of the newest chunk counts
         is_last[:-1] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
         self._first, self._second, self._rows = first[is_last], second[is_last], order[is_last]
-        self._asked, self._answer = b"", np.zeros(0, np.int64)
-        """The keys that were asked for last, and their rows: what is looked for first is fetched next."""
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def rows_of(self, keys: Sequence[bytes]) -> Int64[np.ndarray, " n"]:
         """Return the row of each key, -1 for one that is in no chunk."""
-        joined = b"".join(keys)
-        if joined == self._asked:
-            return self._answer
-        first, second = _halves(np.frombuffer(joined, KEY))
+        first, second = _halves(np.frombuffer(b"".join(keys), KEY))
         rows = np.full(len(keys), -1, np.int64)
         left = np.argsort((first >> 48).astype(np.uint16), kind="stable")  # to be found about in the order of memory
         place = np.searchsorted(self._first, first[left])
@@ -310,7 +305,6 @@ class _Index:
             is_found = self._second[place] == second[left]
             rows[left[is_found]] = self._rows[place[is_found]]
             left, place = left[~is_found], place[~is_found] + 1
-        self._asked, self._answer = joined, rows
         return rows
 
 
