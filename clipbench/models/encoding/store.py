@@ -129,10 +129,13 @@ MEMORY_SHARE = 8
 """Vectors that are fetched are in memory up to one in so many of its bytes: a file takes twice as long to fill."""
 
 
-class _Chunk(NamedTuple):
+@dataclass(eq=False)
+class _Chunk:
     keys: Shaped[np.ndarray, " n"]
     """Keys of type ``KEY``."""
     vectors: Float32[np.ndarray, "n dim"]
+    unverified: tuple[Path, memoryview] | None = None
+    """The file and all of its bytes, as long as they have not been compared with the digest at their end."""
 
 
 class Shelf:
@@ -161,27 +164,25 @@ class Shelf:
         return len(self._indexed())
 
     def refresh(self) -> None:
-        """Take in the chunks that other processes have committed since, those whose digest is right."""
+        """Take in the chunks that other processes have committed since."""
         with suppress(OSError):  # no folder yet; one that cannot be listed is told when it is to be written to
             remove_abandoned(self.folder)
-            names = sorted(set(os.listdir(self.folder)) - self._read)
-            new = [name for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
-            found: dict[str, _Chunk | None] = {}
-            in_threads(lambda name: found.update({name: self._whole(self.folder / name)}), new)
-            self._read.update(new)
-            self._chunks += [chunk for name in new if (chunk := found[name]) is not None]
-            self._index = None if new else self._index
+            for name in sorted(os.listdir(self.folder)):
+                if name.endswith(SUFFIX) and not name.startswith(".") and name not in self._read:
+                    self._read.add(name)
+                    self._take_in(self.folder / name)
 
     def missing(self, keys: Iterable[bytes]) -> set[bytes]:
-        """Return the keys that have no vector here, also not in what other processes have committed."""
-        self.refresh()
+        """Return the keys that have no vector here, also not in what other processes have committed.
+
+        The chunks of the others are compared with their digests: from now on their vectors are to be believed.
+        """
         keys = list(keys)
-        return {keys[at] for at in np.flatnonzero(self._indexed().rows_of(keys) < 0)}
+        return {keys[at] for at in np.flatnonzero(self._rows_of(keys) < 0)}
 
     def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
         """Return the vectors of keys, in order, in a ``large_array``; KeyError names one that is not in the shelf."""
-        self.refresh()
-        rows = self._indexed().rows_of(keys)
+        rows = self._rows_of(keys)
         for at in np.flatnonzero(rows < 0).tolist():
             raise KeyError(keys[at])
         out = large_array((len(keys), self.dim), self._root, in_memory=memory_bytes() // MEMORY_SHARE)
@@ -196,6 +197,17 @@ class Shelf:
 
         in_threads(copy, range(len(self._chunks)))
         return out
+
+    def _rows_of(self, keys: Sequence[bytes]) -> Int64[np.ndarray, " n"]:
+        """Return the row of each key in all chunks together, -1 for one that no chunk has whose digest is right."""
+        self.refresh()
+        while True:
+            index = self._indexed()
+            rows = index.rows_of(keys)
+            if any(chunk.unverified for chunk in self._chunks):
+                self._verify([self._chunks[number] for number in index.chunks_of(rows)])
+            if self._index is index:
+                return rows
 
     def _indexed(self) -> "_Index":
         if self._index is None:
@@ -217,8 +229,7 @@ class Shelf:
         content.write(self._digest(content.getbuffer()))
         self._write(self.folder / name, content.getbuffer())
         self._read.add(name)
-        self._chunks.append(_Chunk(np.frombuffer(b"".join(keys), KEY), vectors))
-        self._index = None
+        self._add(_Chunk(np.frombuffer(b"".join(keys), KEY), vectors))
         self._note_use()
 
     def _note_use(self) -> None:
@@ -239,23 +250,43 @@ class Shelf:
                 if attempt == ATTEMPTS or not isinstance(error.__cause__, FileNotFoundError):
                     raise MachineError(f"{error}; {ADVICE}") from error
 
-    def _whole(self, path: Path) -> _Chunk | None:
-        """Return a chunk whose digest is right; None, and it is removed, where it is another one."""
+    def _take_in(self, path: Path) -> None:
         try:
-            chunk, content = _read_chunk(path)
-            if self._digest(content[:-DIGEST_BYTES]) == content[-DIGEST_BYTES:]:
-                return chunk
+            self._add(_read_chunk(path))
         except FileNotFoundError:  # deleted since it was listed
-            return None
+            pass
         except OSError as error:  # a permission may be given again: the file stays
             self.rejected[f"unreadable ({error.strerror or error})"] += 1
-            return None
-        except Exception:  # noqa: BLE001, S110  numpy raises many kinds of error for damaged headers
-            pass
+        except Exception:  # numpy raises many kinds of error for damaged headers  # noqa: BLE001
+            self._reject(path)
+
+    def _add(self, chunk: _Chunk) -> None:
+        self._chunks.append(chunk)
+        self._index = None
+
+    def _verify(self, chunks: Sequence[_Chunk]) -> None:
+        """Compare chunks with their digests, if that was not done, and remove those that do not agree."""
+        wrong: list[tuple[_Chunk, Path]] = []
+
+        def compare(chunk: _Chunk) -> None:
+            if chunk.unverified is None:
+                return
+            path, content = chunk.unverified
+            if self._digest(content[:-DIGEST_BYTES]) != content[-DIGEST_BYTES:]:
+                wrong.append((chunk, path))
+            else:
+                chunk.unverified = None
+
+        in_threads(compare, chunks)
+        for chunk, path in wrong:
+            self._reject(path)
+            self._chunks.remove(chunk)
+            self._index = None  # another chunk may hold some of its keys too
+
+    def _reject(self, path: Path) -> None:
         self.rejected[DAMAGED] += 1
         with suppress(OSError):  # where it cannot be removed, it is not believed the next time either
             path.unlink()
-        return None
 
     def _digest(self, content: memoryview) -> bytes:
         digest = xxhash.xxh3_128(self._context)
@@ -307,6 +338,13 @@ class _Index:
             left, place = left[~is_found], place[~is_found] + 1
         return rows
 
+    def chunks_of(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n_chunks"]:
+        """Return the numbers of the chunks that rows are in; rows below 0 are in none."""
+        is_used = np.zeros(self.starts[-1] + 1, bool)  # one more, which rows of -1 set
+        is_used[rows] = True
+        n_used = np.concatenate([[0], np.cumsum(is_used[:-1])])
+        return np.flatnonzero(np.diff(n_used[self.starts]))
+
 
 def _span(rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"] | slice:
     """Return rows that follow each other as a slice, which is copied faster."""
@@ -320,14 +358,14 @@ def _halves(keys: Shaped[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], S
     return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
 
 
-def _read_chunk(path: Path) -> tuple[_Chunk, memoryview]:
-    """Return a chunk, memory-mapped, and all of its bytes; any error but an OSError when it cannot be one."""
+def _read_chunk(path: Path) -> _Chunk:
+    """Return a chunk with its vectors memory-mapped, not verified; any error but an OSError when it cannot be one."""
     with open_file(path) as file:
         keys_start, vectors_start, shape = _layout(file)
         content = np.memmap(file, np.uint8, "r").data
     keys = np.frombuffer(content[keys_start:], KEY, shape[0])
     vectors = np.frombuffer(content[vectors_start:-DIGEST_BYTES], np.float32).reshape(shape)
-    return _Chunk(keys, vectors), content
+    return _Chunk(keys, vectors, (path, content))
 
 
 def _layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
