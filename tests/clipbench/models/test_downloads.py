@@ -1,5 +1,6 @@
 """Files of models from the Hub: damaged ones are fetched again, and what fails is told by its cause. A Hub on this machine."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 import pytest
 from huggingface_hub import constants, hf_hub_download
 
-from clipbench.errors import Unavailable
+from clipbench.errors import ModelError, Unavailable
 from clipbench.hub import HubRequest, files_of, online
 from clipbench.models import downloads
 from clipbench.models.adapters.open_clip import _weights_of
 from clipbench.models.adapters.transformers import WEIGHTS
-from clipbench.models.downloads import from_hub, remove_damaged
+from clipbench.models.downloads import check_fingerprint, from_hub, remove_damaged
 from clipbench.models.trust import file_of, snapshot
 from tests import hub_server
 
@@ -78,6 +79,19 @@ def test_a_name_that_is_no_hash_says_nothing(served: Any) -> None:
     blobs.mkdir(parents=True)
     (blobs / ("0" * 32)).write_bytes(LARGE)
     assert remove_damaged(files_of("me/small")) == []
+
+
+def test_a_bit_that_turns_on_the_disk_is_noticed_when_the_fingerprint_changes(served: Any) -> None:
+    path, files = fetched(NAMES[0]).resolve(), [files_of("me/small")]
+    check_fingerprint("hf:me/small", "fp32", "one", files)
+    times = path.stat()
+    path.write_bytes(LARGE[:-1] + b"!")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    check_fingerprint("hf:me/small", "fp32", "one", files)
+    check_fingerprint("hf:me/small", "fp16", "two", files)
+    with pytest.raises(ModelError, match=rf"another fingerprint than before: {NAMES[0]} was damaged on the disk"):
+        check_fingerprint("hf:me/small", "fp32", "three", files)
+    assert fetched(NAMES[0]).read_bytes() == LARGE
 
 
 @pytest.mark.parametrize("load", [by_open_clip, by_snapshot])
