@@ -14,7 +14,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import opened
 from clipbench.errors import BadImage
 from clipbench.metrics.similarity import unit
-from clipbench.models.encoding.pipeline import opened_within_limits
+from clipbench.models.facts.preprocessing import within_limits
 from clipbench.models.facts.variants import Variant
 from clipbench.models.protocol import Embedder, Model
 from clipbench.seeding import generator
@@ -157,7 +157,9 @@ def own_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
         if len(images) == N_PAIRS:
             break
         try:
-            images[place] = opened_within_limits(dataset.images[row], model.info.image_size).convert("RGB")
+            image = opened(dataset.images[row], model.info.image_size)
+            fitting = within_limits(image, model.preprocess, model.info.image_size, dataset.images[row].name)
+            images[place] = fitting.convert("RGB")
         except BadImage:  # the check of images counts and names them
             continue
     shown, truth = np.unique(truth[list(images)], return_inverse=True)

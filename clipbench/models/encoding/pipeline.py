@@ -20,8 +20,9 @@ from PIL import Image
 from clipbench.data.images import ImageRef, Remark, content_digest, examine, opened, rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, cause
+from clipbench.models.facts.preprocessing import within_limits
 from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stacked
-from clipbench.untrusted.limits import max_batch_pixels, too_many_resized
+from clipbench.untrusted.limits import max_batch_pixels
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
 CONVERSION = b"conversion 2 "
@@ -29,10 +30,6 @@ CONVERSION = b"conversion 2 "
 COMMIT_VECTORS = 4096
 COMMIT_SECONDS = 10.0
 """Vectors are committed when there are so many, or when the first is this old: a kill loses no more."""
-LONG = 64
-"""An image that is more times as long as wide may become too large when its shorter side is resized."""
-UNKNOWN_SIDE = 512
-"""Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
 
 Commit = Callable[[Sequence[bytes], Vectors], object]
 """Called with keys and their vectors, which are safe when it returns."""
@@ -66,7 +63,7 @@ class Item(NamedTuple):
         """Return what the model is given: a text, an image and a text, or the value of an item; raise BadImage."""
         if self.modality == JOINT:
             image, text = self.source
-            return opened_within_limits(image, None), text
+            return within_limits(opened(image, None), None, None, image.name), text
         return self.source if self.modality == TEXT else self.source.value
 
 
@@ -106,19 +103,6 @@ def item_of(modality: str, source: Any, role: Role = None, image_key: bytes = b"
     else:
         key = uuid.uuid4().bytes if source.content is None else bytes.fromhex(source.content)
     return Item(modality, key if role is None else _hashed(f"role {role} ".encode() + key), source)
-
-
-def opened_within_limits(ref: ImageRef, side: int | None) -> Image.Image:
-    """Return an image, opened; raise BadImage where it cannot be, or is so long that a model could not take it.
-
-    Args:
-        side: pixels of the model's square input, None where it is not known.
-    """
-    image = opened(ref, side)
-    is_long = max(image.size) > LONG * min(image.size)
-    if is_long and (fault := too_many_resized(*image.size, side or UNKNOWN_SIDE)):
-        raise BadImage(ref.name, fault)
-    return image
 
 
 @dataclass(frozen=True)
@@ -293,12 +277,13 @@ class _Images:
     def __getitem__(self, row: int) -> tuple[int, list[Any]]:
         item, made = self.items[row], list[Any]()
         try:
-            image = opened_within_limits(item.source, self.side)
+            image = opened(item.source, self.side)
         except FOREIGN as error:
             return row, [_bad(item, error)] * len(self.preprocesses)
         for preprocess in self.preprocesses:
             try:
-                made.append(rgb(image, item.source.name) if preprocess is None else preprocess(image))
+                fitting = within_limits(image, preprocess, self.side, item.source.name)
+                made.append(rgb(fitting, item.source.name) if preprocess is None else preprocess(fitting))
             except FOREIGN as error:  # a transform that fails on an odd mode or size
                 made.append(_bad(item, error))
         return row, made

@@ -1,13 +1,17 @@
 """The settings of an image preprocessing, measured: what comes out for flat, graded and noisy images tells them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from clipbench.errors import FOREIGN, BadImage
 from clipbench.models.protocol import Preprocessing, Resize
+from clipbench.untrusted.limits import too_many_resized
 
 Pixels = Float32[np.ndarray, "channels height width"]
 Preprocess = Callable[[Image.Image], np.ndarray]
@@ -16,6 +20,14 @@ OVERSIZE = 3
 """The noise that interpolations are told by is so many times as wide as the model's input."""
 MAX_RESIDUAL = 2.5 / 255
 """Mean difference up to which a known interpolation explains the noise: libraries round at other places."""
+LONG = 64
+"""Images that are more times as long as wide are looked at before they are resized."""
+LARGE = 50_000_000
+"""Images of more pixels are resized here if that makes the same of them, as processors of transformers copy them thrice."""
+MARGIN = 4
+"""Pixels that an interpolation reads beside its place, or one more, where it does not make images smaller."""
+UNKNOWN_SIDE = 512
+"""Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
 EDGE = 0.06
 """Share of an image's side by which a measured border may be off: a filter smooths the last pixels."""
 
@@ -78,6 +90,66 @@ def square(image: Image.Image, side: int, resize: Resize, interpolation: str) ->
     scaled = rgb.resize((width, height), method)
     left, top = round((width - side) / 2), round((height - side) / 2)
     return scaled.crop((left, top, left + side, top + side))  # outside of the image a crop is black
+
+
+def within_limits(
+    image: Image.Image, preprocess: Callable[[Image.Image], Any] | None, side: int | None, name: str
+) -> Image.Image:
+    """Return an image as its preprocessing can take it: a large one resized, and of a long and narrow one, whose shorter side
+    would be enlarged, the middle, if no more is seen of it.
+
+    Args:
+        preprocess: None where a model takes images as they are.
+        side: pixels of the model's square input, None where it is not known.
+        name: of the image, for the message.
+
+    Raises:
+        BadImage: it would have too many pixels, as far as anyone knows.
+    """
+    short, is_long = min(image.size), max(image.size) > LONG * min(image.size)
+    is_large = image.width * image.height > LARGE
+    if not is_long and not is_large:
+        return image
+    side, found = side or UNKNOWN_SIDE, Preprocessing()
+    if preprocess is not None:
+        with suppress(*FOREIGN):  # of one that gives several arrays, say
+            found = measure(preprocess)
+    if found.interpolation in METHODS and found.resize == "crop" and is_long:
+        return middle(image, side, found.interpolation)
+    if (
+        found.interpolation in METHODS
+        and found.resize in ("crop", "squash")
+        and is_large
+        and found.size == (side, side)
+    ):
+        resized = [side, side] if found.resize == "squash" else [side * each // short for each in image.size]
+        return image.resize(resized, METHODS[found.interpolation])
+    if not is_long:
+        return image
+    fault = too_many_resized(*image.size, side)
+    if fault is not None and found.resize not in ("squash", "pad"):
+        raise BadImage(name, fault)
+    return image
+
+
+def middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
+    """Return the middle of an image, its shorter side resized to ``side`` pixels: a preprocessing that resizes so and crops
+    the middle makes the same of it as of the whole image.
+
+    Example:
+        >>> middle(Image.new("L", (70, 10)), 4, "bicubic").size
+        (8, 4)
+    """
+    short, long = sorted(image.size)
+    whole = side * long // short
+    kept = 2 * side + whole % 4  # so that the whole and the part are cropped at the same place
+    end = (whole - kept) // 2 * long / whole
+    # Pillow's box has 24 bits a number: of a short piece, with a margin for the filter, that is enough.
+    cut = max(0, int(end) - MARGIN * -(-short // side))
+    is_wide = image.width > image.height
+    piece = image.crop((cut, 0, long - cut, short) if is_wide else (0, cut, short, long - cut))
+    box = (end - cut, 0, long - cut - end, short) if is_wide else (0, end - cut, short, long - cut - end)
+    return piece.resize((kept, side) if is_wide else (side, kept), METHODS[interpolation], box=box)
 
 
 def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]) -> str | None:

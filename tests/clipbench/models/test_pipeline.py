@@ -18,7 +18,10 @@ from clipbench.errors import BadImage, Unavailable, UsageError
 from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
 from clipbench.models.encoding.pipeline import Wanted, item_of, load
 from clipbench.models.encoding.store import comparable_sides
-from clipbench.models.protocol import Model, Preprocess, Role, Vectors, as_role
+from clipbench.models.facts import preprocessing
+from clipbench.models.facts.preprocessing import middle, within_limits
+from clipbench.models.protocol import Model, Role, Vectors, as_role
+from clipbench.models.towers.torch_model import TransformersPreprocess
 from clipbench.testing import INFO, NamedImage
 from clipbench.untrusted.limits import MAX_PIXELS
 
@@ -216,16 +219,63 @@ def test_a_modality_without_an_encoder_is_unavailable(tmp_path: Path, images: li
     assert model.given == []
 
 
-@pytest.mark.parametrize("preprocess", [np.asarray, None])
-def test_an_image_that_is_too_long_to_be_resized_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preprocess: Preprocess | None
+@pytest.mark.parametrize("size", [(330, 110), (1271, 97), (31, 1000), (2000, 50), (3400, 85), (1, 90)])
+def test_the_middle_of_a_long_image_becomes_the_same_pixels_as_in_the_whole(size: tuple[int, int]) -> None:
+    T = pytest.importorskip("torchvision.transforms")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
+    for name in ("bicubic", "bilinear"):
+        transform = T.Compose([T.Resize(224, T.InterpolationMode(name)), T.CenterCrop(224)])
+        whole, part = (np.asarray(transform(each), np.int64) for each in (image, middle(image, 224, name)))
+        assert np.abs(whole - part).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["CLIPImageProcessor", "SiglipImageProcessor"])
+@pytest.mark.parametrize("size", [(900, 700), (701, 1000)])
+def test_a_large_image_is_resized_before_a_processor_copies_it_to_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch, kind: str, size: tuple[int, int]
+) -> None:
+    processor = getattr(pytest.importorskip("transformers"), kind)(do_normalize=False)
+    preprocess = TransformersPreprocess(processor)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
+    assert within_limits(image, preprocess, 224, "x") is image
+    monkeypatch.setattr(preprocessing, "LARGE", 600_000)
+    resized = within_limits(image, preprocess, 224, "x")
+    assert min(resized.size) == 224
+    assert np.abs(preprocess(resized) - preprocess(image)).max() * 255 < 1.01
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A preprocessing to 16 x 16, which fails where it is given or makes too large an image."""
+
+    resized: Callable[[Image.Image], tuple[int, int]]
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        size = self.resized(image)
+        assert size[0] * size[1] <= 40_000, size
+        left, top = ((length - 16) // 2 for length in size)
+        square = image.resize(size, Image.Resampling.BICUBIC).crop((left, top, left + 16, top + 16))
+        return np.asarray(square, np.float32).transpose(2, 0, 1)
+
+
+def shortest_side(image: Image.Image) -> tuple[int, int]:
+    width, height = (16 * length // min(image.size) for length in image.size)
+    return width, height
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "is_read"), [(Shape(shortest_side), True), (Shape(lambda _: (16, 16)), True), (None, False)]
+)
+def test_a_long_image_is_not_enlarged_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preprocess: Shape | None, is_read: bool
 ) -> None:
     monkeypatch.setenv(MAX_PIXELS, "40000")
     Image.new("RGB", (2000, 10)).save(tmp_path / "long.png")
     item = item_of(IMAGE, FileImage(tmp_path / "long.png"), image_key=bytes(16))
     ((batch,),) = load(Wanted(IMAGE, [item]), [preprocess], 16, [range(1)])
-    assert not batch.rows
-    with pytest.raises(
-        BadImage, match=r"long\.png: it has 2,000 x 10 pixels, and 51,200 with its shorter side resized to 16"
-    ):
-        raise batch.bad[0]
+    assert (batch.rows == [0]) is is_read
+    if not is_read:
+        with pytest.raises(
+            BadImage, match=r"long\.png: it has 2,000 x 10 pixels, and 51,200 with its shorter side resized to 16"
+        ):
+            raise batch.bad[0]
