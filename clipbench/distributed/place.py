@@ -212,17 +212,15 @@ class Launched:
 
     place: Place
     listener: int
-    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    errors: list[IO[bytes]] = field(default_factory=list)
-    """The standard error of each."""
+    others: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = field(default_factory=list)
+    """Each with its standard error."""
 
     def lost(self) -> str | None:
         """Return which of the processes has ended, and how; None while all are there."""
-        for rank, other in enumerate(self.others, 1):
-            status = other.poll()
+        for rank, (other, file) in enumerate(self.others, 1):
+            status, name = other.poll(), f"process {rank} of {self.place.n}"
             if status is None:
                 continue
-            name, file = f"process {rank} of {self.place.n}", self.errors[rank - 1]
             if status < 0:
                 return f"{name} was killed ({signal.Signals(-status).name}), as systems do that run out of memory"
             file.seek(0)
@@ -254,34 +252,32 @@ def launched(command: Sequence[str], devices: Sequence[str]) -> Iterator[Launche
     try:
         for rank in range(1, place.n):
             errors = tempfile.TemporaryFile()  # noqa: SIM115  read as long as the process lives
-            group.errors.append(errors)
-            group.others.append(
-                subprocess.Popen(
-                    [sys.executable, "-P", "-m", "clipbench", *command],
-                    env={
-                        **os.environ,
-                        "RANK": str(rank),
-                        "WORLD_SIZE": str(place.n),
-                        "LOCAL_RANK": str(rank),
-                        "LOCAL_WORLD_SIZE": str(place.n),
-                        "MASTER_ADDR": place.address,
-                        "MASTER_PORT": str(place.port),
-                        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads(place.n))),
-                        DEVICE: devices[rank],
-                        PARENT: str(os.getpid()),
-                        **QUIET,
-                    },
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                    start_new_session=True,  # Ctrl-C is for process 0, which then ends the others
-                )
+            other = subprocess.Popen(
+                [sys.executable, "-P", "-m", "clipbench", *command],
+                env={
+                    **os.environ,
+                    "RANK": str(rank),
+                    "WORLD_SIZE": str(place.n),
+                    "LOCAL_RANK": str(rank),
+                    "LOCAL_WORLD_SIZE": str(place.n),
+                    "MASTER_ADDR": place.address,
+                    "MASTER_PORT": str(place.port),
+                    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads(place.n))),
+                    DEVICE: devices[rank],
+                    PARENT: str(os.getpid()),
+                    **QUIET,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C is for process 0, which then ends the others
             )
+            group.others.append((other, errors))
         with _own_share_of_threads(place.n_local):
             yield group
     finally:
-        _end(group.others)
-        for file in group.errors:
+        _end([other for other, _ in group.others])
+        for _, file in group.others:
             file.close()
 
 

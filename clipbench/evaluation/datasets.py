@@ -176,11 +176,11 @@ class Datasets:
             DataError: all are, and lack what the tasks need.
         """
         errors: dict[str, ClipbenchError] = {}
-        for request, error in self._outcomes(requests):
+        for request in requests:
+            error = self._error(request)
             if error is None or isinstance(error, UsageError):
                 return
-            name = str(request.data) if isinstance(error, Unavailable) else request.name
-            errors.setdefault(name, error)
+            errors.setdefault(str(request.data) if isinstance(error, Unavailable) else request.name, error)
         if len(errors) == 1:
             ((name, only),) = errors.items()
             raise only if isinstance(only, Unavailable) else DataError(f"{name} cannot be measured: {only}") from only
@@ -195,9 +195,16 @@ class Datasets:
             is_some_absent = any(isinstance(each, Unavailable) for each in errors.values())
             raise (Unavailable if is_some_absent else DataError)(f"nothing can be measured: {reasons}")
 
-    def lacking(self, requests: Sequence[Request]) -> Iterator[tuple[Request, ClipbenchError]]:
-        """Yield each request that cannot be measured, with the reason."""
-        return ((request, error) for request, error in self._outcomes(requests) if error is not None)
+    def lacking(self, requests: Iterable[Request]) -> Iterator[tuple[Request, ClipbenchError]]:
+        """Yield each request that cannot be measured, with what loading its data raised, or the task's check."""
+        return ((request, error) for request in requests if (error := self._error(request)) is not None)
+
+    def _error(self, request: Request) -> ClipbenchError | None:
+        try:
+            check_data(build_task(request), self.get(request))
+        except ClipbenchError as error:
+            return error
+        return None
 
     def fitting(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
         """Return the requests that the data fit, and why each optional one is left out; all where none would be left."""
@@ -216,16 +223,6 @@ class Datasets:
         for request, error in self.lacking([each for each in requests if (each.data or "").lower() not in known]):
             tasks.setdefault(str(error), []).append(request.task)
         return [f"{', '.join(names)}: {error}" for error, names in tasks.items()]
-
-    def _outcomes(self, requests: Iterable[Request]) -> Iterator[tuple[Request, ClipbenchError | None]]:
-        """Load the data of each request, and yield the request with what that raised, or the task's check."""
-        for request in requests:
-            try:
-                check_data(build_task(request), self.get(request))
-            except ClipbenchError as error:
-                yield request, error
-            else:
-                yield request, None
 
 
 def check_data(task: Task, dataset: Dataset) -> None:

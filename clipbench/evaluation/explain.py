@@ -211,13 +211,9 @@ class Inquiry:
             other = StoreEmbedder(variant, root, workers=0)
             mixed = _Mixed(*(other if part in variant.changes else self._embedder for part in ("images", "texts")))
             yield variant.switch, variant.setting, partial(self._score, self.task, mixed)
-
-        def score_reloaded(reload: Reload) -> _Score:
-            return self._score(self.task, reload(root))
-
         for precision, reload in reloads:
             setting = f"{precision} in place of {self._embedder.info.precision}"
-            yield "precision", setting, partial(score_reloaded, reload)
+            yield "precision", setting, partial(lambda reload: self._score(self.task, reload(root)), reload)
 
     def _effect(self, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric) -> SwitchEffect:
         """Return the paired difference of a score from that of the model as it is."""

@@ -14,15 +14,7 @@ import numpy as np
 
 from clipbench import __version__
 from clipbench.data import Dataset
-from clipbench.errors import (
-    FOREIGN,
-    ClipbenchError,
-    MachineError,
-    Unavailable,
-    bug,
-    did_you_mean,
-    kind,
-)
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug, did_you_mean, kind
 from clipbench.evaluation.datasets import Datasets, check_data, explaining_missing
 from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task

@@ -140,11 +140,7 @@ def write_thumbnails(
             data = encoded.getvalue()
             with suppress(MachineError):  # a cache that cannot be written to costs time, and nothing else
                 _write(copy, data)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(copy, folder / name)  # ten times as fast as writing a file
-        except (OSError, NotImplementedError):  # another file system, one without links, a copy of another user
-            _write(folder / name, data)
+        _write(folder / name, data)
 
 
 def kept_copies(root: Path, *, before: float = math.inf) -> dict[Path, int]:

@@ -96,11 +96,10 @@ class Session:
         self.n_done = 0
         run, data = options.run, options.data
         kinds = {target.brings_samples for target in targets.each} or {False}
-        if True in kinds and data is not None:
-            whole = next(target.name for target in targets.each if target.brings_samples)
+        whole = next((target.name for target in targets.each if target.brings_samples), None)
+        if whole is not None and data is not None:
             raise UsageError(f"{whole} is made of vectors with samples of their own: drop {option('data')}")
-        if True in kinds and options.prices:
-            whole = next(target.name for target in targets.each if target.brings_samples)
+        if whole is not None and options.prices:
             raise UsageError(
                 f"{whole} is made of vectors, which nothing encodes at a price: drop {option('price', True)}"
             )

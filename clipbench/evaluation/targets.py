@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 from clipbench.errors import UsageError, option
 from clipbench.evaluation.datasets import Datasets
@@ -58,15 +59,15 @@ class Targets:
 
     def check_some(self, load: LoadOptions) -> None:
         """Raise UsageError if no reference means a model: a slip should not be found after hours of downloads."""
-        first: UsageError | None = None
+        errors: list[UsageError] = []
         for target in self.each:
             try:
                 if target.embedder is not None or resolve(target.reference.strip(), load):
                     return
             except UsageError as error:
-                first = first or error
-        if first is not None:
-            raise first
+                errors.append(error)
+        if errors:  # a watched folder has no model yet
+            raise errors[0]
 
 
 def find_targets(references: Sequence[str], out: Path | None, *, writes_reports: bool = True) -> Targets:
@@ -157,40 +158,30 @@ def finished_run(
     if not is_file(folder / RESULT):
         return None
     run = read_run(folder)
-    difference = _difference(run, embedder, requests, options, datasets, note)
-    if difference is not None:
+    result, left_out = run.result, run.result.left_out
+
+    def refuse(difference: str) -> NoReturn:
         raise UsageError(
             f"{folder} holds a finished run of {difference}: results are never overwritten, name another"
             f" {option('out')} or move the folder away"
         )
-    return run
 
-
-def _difference(
-    run: Run,
-    embedder: Embedder,
-    requests: Sequence[Request],
-    options: RunOptions,
-    datasets: Datasets,
-    note: Callable[[str], None],
-) -> str | None:
-    if run.result.model.get("fingerprint") != embedder.info.fingerprint:
-        return "other weights, or at another precision"
-    if run.result.seed != options.seed:
-        return f"seed {run.result.seed}"
-    if options.keep_arrays and any("arrays" in each.files and not each.has_all_rows for each in run.result.evaluations):
-        return f"a sample of the arrays, made without {option('keep_arrays', True)}"
-    left_out = run.result.left_out
+    if result.model.get("fingerprint") != embedder.info.fingerprint:
+        refuse("other weights, or at another precision")
+    if result.seed != options.seed:
+        refuse(f"seed {result.seed}")
+    if options.keep_arrays and any("arrays" in each.files and not each.has_all_rows for each in result.evaluations):
+        refuse(f"a sample of the arrays, made without {option('keep_arrays', True)}")
     requests = [each for each in requests if not (each.is_optional and each.task in left_out)]
-    if len(run.result.evaluations) != len(requests):
-        return f"other tasks ({', '.join(record.name for record in run.result.evaluations)})"
-    for request, record in zip(requests, run.result.evaluations, strict=True):
+    if len(result.evaluations) != len(requests):
+        refuse(f"other tasks ({', '.join(record.name for record in result.evaluations)})")
+    for request, record in zip(requests, result.evaluations, strict=True):
         same = match(record, describe(request, embedder, datasets))
         if not same.is_same:
-            return f"{record.name} with other {same.names} than asked for now"
+            refuse(f"{record.name} with other {same.names} than asked for now")
         for each in same.notes:
             note(f"{record.name}: {each}")
-    return None
+    return run
 
 
 def slug(text: str) -> str:

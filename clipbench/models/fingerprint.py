@@ -72,11 +72,6 @@ def check_vectors(vectors: Float32[np.ndarray, "n dim"], model: str) -> None:
         )
 
 
-def exact_digest(probes: Probes) -> str:
-    """Return a hash of every bit of the probes' vectors: other weights always show, and so may other threads."""
-    return digest(*map(array_digest, probes))
-
-
 def coarse_digest(probes: Probes) -> str:
     """Return a hash of the first digits of the probes' norms and cosines, which threads and machines leave alone."""
     vectors = np.concatenate(probes).astype(np.float64)

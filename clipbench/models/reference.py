@@ -102,7 +102,15 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
             f"model adapter '{prefix}' returned an object of type {type(model).__name__} for '{reference}': expected a"
             " clipbench.Model with a ModelInfo as info"
         )
-    return _with_reference(model, reference)
+    # What the adapter did not know: the user's reference, and the probes in the fingerprint.
+    info, probes = replace(model.info, ref=reference), None
+    if isinstance(model, Model):
+        probes = encode_probes(model.encode_images, model.encode_texts)
+        compared = () if info.similarity == COSINE else (info.similarity,)
+        info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes), *compared))
+    named = copy.copy(model)
+    object.__setattr__(named, "info", info)  # of a frozen dataclass too
+    return Loaded(named, probes)
 
 
 def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
@@ -167,19 +175,6 @@ def reference_rows() -> list[tuple[str, str]]:
     ours = {form.partition(":")[0] for form, _ in FORMS}
     added = [(f"{name}:...", "from a plug-in") for name in plugins.names(plugins.MODELS) if name not in ours]
     return [(alias.alias, alias.described()) for alias in aliases()] + list(FORMS) + added
-
-
-def _with_reference(model: Model | Embedder, reference: str) -> Loaded:
-    """Return the model with what the adapter did not know: the user's reference, and the probes in the fingerprint."""
-    info = replace(model.info, ref=reference)
-    probes = None
-    if isinstance(model, Model):
-        probes = encode_probes(model.encode_images, model.encode_texts)
-        compared = () if info.similarity == COSINE else (info.similarity,)
-        info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes), *compared))
-    named = copy.copy(model)
-    object.__setattr__(named, "info", info)  # of a frozen dataclass too
-    return Loaded(named, probes)
 
 
 def _hint(reference: str, prefixes: dict[str, str]) -> str:

@@ -134,11 +134,13 @@ def check_settings(settings: object, source: str, reference: str, *, folder: Pat
 
 def check_sizes(config: object, source: object, sides: frozenset[str] = SIDES) -> None:
     """Raise ModelError for a configuration with more layers, larger images or longer texts than any model has."""
-    for key, number in _numbers(config, ""):
+    for _, key, value in _settings(config, ""):
         limits = ((key.endswith(_LAYERS), MOST_LAYERS), (key in _TOKENS, MOST_TOKENS), (key in sides, MOST_SIDE))
         most = next((limit for is_meant, limit in limits if is_meant), None)
-        if most is not None and not 1 <= number <= most:
-            raise ModelError(f"{source} has {key} = {shown(number)}, expected 1 to {most:,}")
+        for number in value if isinstance(value, list) else [value]:
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if most is not None and is_number and not 1 <= number <= most:
+                raise ModelError(f"{source} has {key} = {shown(number)}, expected 1 to {most:,}")
 
 
 def check_weights(n_described: int, n_held: int, source: object) -> None:
@@ -231,17 +233,6 @@ def _settings(value: object, place: str) -> Iterator[tuple[str, str, Any]]:
                 pending.append((inner_place, inner))
         elif isinstance(value, list):
             pending += [(f"{place}[{number}]", inner) for number, inner in enumerate(value)]
-
-
-def _numbers(value: object, key: str) -> Iterator[tuple[str, int | float]]:
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield from _numbers(each, str(name))
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _numbers(each, key)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield key, value
 
 
 def _names_file_elsewhere(key: str, value: object, folder: Path) -> str | None:

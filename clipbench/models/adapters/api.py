@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -19,11 +20,10 @@ from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
-from clipbench.models.adapters.message_templates import Block, filled, read_template
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, as_role
-from clipbench.untrusted.reading import decode_json, shown
+from clipbench.untrusted.reading import decode_json, is_file, read_json, shown, user_path
 
 ADAPTER = "api adapter 1"
 """Part of every fingerprint; changed whenever the same server would give other vectors."""
@@ -55,6 +55,31 @@ NOISE = 1e-4
 NOISE_FACTOR = 10.0
 """The same, as a multiple of what it varies by while the model is loaded."""
 
+Block = Mapping[str, Any]
+"""Fields of a request, with places for the content."""
+
+PLACE = re.compile(r"\{(text|image)\}")
+"""Where a text, or the data URL of an image, stands in a block."""
+
+NAMED: Mapping[str, Block] = {
+    # As in vLLM's examples/pooling/embed/vision_embedding_online.py (dd30740): the vector is that of the last token, which is
+    # another one where a turn is closed, or the tokenizer adds none.
+    "qwen3-vl": {
+        "messages": [
+            {"role": "system", "content": [{"type": "text", "text": "Represent the user's input."}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": "{image}"}},
+                    {"type": "text", "text": "{text}"},
+                ],
+            },
+            {"role": "assistant", "content": [{"type": "text", "text": ""}]},
+        ],
+        "continue_final_message": True,
+        "add_special_tokens": True,
+    }
+}
 
 Body = Callable[[list[Any]], dict[str, Any]]
 Kind = tuple[str, Role]
@@ -62,14 +87,18 @@ Kind = tuple[str, Role]
 TOWERS: Mapping[str, Tower] = {IMAGE: "images", TEXT: "texts"}
 
 
-@dataclass(frozen=True)
-class Canary:
+class Canary(NamedTuple):
     """An input that goes along with every request: its vector shows whether another model has begun to answer."""
 
     item: Any
     vector: Float32[np.ndarray, " dim"]
-    tolerance: float
-    """Share of its length by which the vector may differ."""
+    noise: float
+    """Share of its length by which the vector varies between calls and within a batch while the model is loaded."""
+
+    @property
+    def tolerance(self) -> float:
+        """The share by which it may vary without being called another."""
+        return max(NOISE, NOISE_FACTOR * self.noise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,25 +119,15 @@ class ApiModel(Model):
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         """Return one vector an item, in order; images are sent as PNG, without loss; raise ModelError where the server
         fails, or the model behind it has changed since it was loaded."""
-        return self._encode((modality, role), inputs, SENT[modality])
-
-    def costs(self) -> tuple[str, ...]:
-        costs = self.client.costs
-        again = f", {costs['retries']:,} of them again" if costs["retries"] else ""
-        tokens = f", {costs['tokens']:,} tokens by the server's count" if costs["tokens"] else ""
-        note = f"{costs['requests']:,} requests to {self.info.id} so far{again}: {costs['sent']:,} bytes sent,"
-        return (f"{note} {costs['received']:,} received{tokens}",)
-
-    def _encode(self, kind: Kind, items: Sequence[Any], prepared: Callable[[Any], Any]) -> np.ndarray:
-        if not items:
+        if not inputs:
             return np.empty((0, self.info.embed_dim), np.float32)
-        size = self.request_size[kind[0]]
-        groups = [items[start : start + size] for start in range(0, len(items), size)]
+        size = self.request_size[modality]
+        groups = [inputs[start : start + size] for start in range(0, len(inputs), size)]
         client = self.client.for_call()
 
         def request(group: Sequence[Any]) -> np.ndarray:
             try:
-                return self._request(client, kind, [prepared(item) for item in group])
+                return self._request(client, (modality, role), [SENT[modality](item) for item in group])
             except BaseException as error:  # here, as this thread would go on with the next group
                 client.stop(error)
                 raise
@@ -125,6 +144,13 @@ class ApiModel(Model):
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def costs(self) -> tuple[str, ...]:
+        costs = self.client.costs
+        again = f", {costs['retries']:,} of them again" if costs["retries"] else ""
+        tokens = f", {costs['tokens']:,} tokens by the server's count" if costs["tokens"] else ""
+        note = f"{costs['requests']:,} requests to {self.info.id} so far{again}: {costs['sent']:,} bytes sent,"
+        return (f"{note} {costs['received']:,} received{tokens}",)
 
     def _request(self, client: Client, kind: Kind, items: list[Any]) -> np.ndarray:
         """Return the vectors of one request, after the canary in it has shown that the same model answered."""
@@ -164,8 +190,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     reference = f"api:{body}"
     why = "which runs on a server"
     options.refuse_arch(reference)
-    options.refuse_device(reference, why)
-    options.refuse_precision(reference, why)
+    options.refuse_setting("device", reference, why)
+    options.refuse_setting("precision", reference, why)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
     requests = _requests(options)
     concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
@@ -184,15 +210,12 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         key_variable=options.options.get("key_env", KEY_VARIABLE),
     )
     canaries: dict[Kind, Canary] = {}
-    noise = 0.0
     y, x = np.indices((64, 64))
     ramps = Image.fromarray(np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8))
     fixed: dict[str, Any] = {TEXT: TEXTS[0], IMAGE: data_url(ramps), JOINT: (data_url(ramps), TEXTS[0])}
     for (modality, role), request_body in requests.bodies.items():
         if {TOWERS[each] for each in (TOWERS if modality == JOINT else [modality])} <= {*options.towers}:
-            kind = modality, role
-            canaries[kind], varies = _canary(client, request_body, fixed[modality], request_size[modality])
-            noise = max(noise, varies)
+            canaries[modality, role] = _canary(client, request_body, fixed[modality], request_size[modality])
     dims = {
         f"{modality} as {role}" if role else modality: len(each.vector) for (modality, role), each in canaries.items()
     }
@@ -205,7 +228,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     given = sorted(options.options.items())
     named = [f"{name}={value}" for name, value in given if name in changing or name.startswith(BODY)]
     notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
-    if noise > NOISE / NOISE_FACTOR:
+    if (noise := max(each.noise for each in canaries.values())) > NOISE / NOISE_FACTOR:
         notes.append(
             f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may not"
             " find these vectors in the store again"
@@ -298,16 +321,15 @@ def _row(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
     )
 
 
-def _canary(client: Client, body: Body, item: Any, size: int) -> tuple[Canary, float]:
-    """Return the vector of a fixed input, and by how much it varies between calls and within a batch."""
-    alone, again = _ask(client, body, [item]), _ask(client, body, [item])
-    together = _ask(client, body, [item, item]) if size > 1 else again
-    for each in (alone, again, together):
-        check_vectors(each, client.name)
-    if len({each.shape[1] for each in (alone, again, together)}) != 1:
+def _canary(client: Client, body: Body, item: Any, size: int) -> Canary:
+    """Return a fixed input with its vector, alone and, where a request takes several, beside itself."""
+    answers = [_ask(client, body, each) for each in ([item], [item], [item, item])[: 3 if size > 1 else 2]]
+    for vectors in answers:
+        check_vectors(vectors, client.name)
+    if len({vectors.shape[1] for vectors in answers}) != 1:
         raise ModelError(f"{client.name} gave vectors of different dimensions for one input")
-    noise = max(_difference(each, alone[0]) for each in (*again, *together))
-    return Canary(item, alone[0], max(NOISE, NOISE_FACTOR * noise)), noise
+    alone = answers[0][0]
+    return Canary(item, alone, max(_difference(each, alone) for vectors in answers for each in vectors))
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -317,15 +339,10 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 
 def _are_apart(canaries: Mapping[Kind, Canary], modality: str, role: Role) -> bool:
     """Return whether an input has another vector in a role than in none: a server may look at a field for texts alone."""
-    if (modality, role) not in canaries:
+    plain, own = (canaries.get((modality, each)) for each in (None, role))
+    if plain is None or own is None:
         return False
-    plain, own = canaries[modality, None], canaries[modality, role]
     return _difference(own.vector, plain.vector) > max(own.tolerance, plain.tolerance)
-
-
-def _listed(fields: Mapping[str, Any], common: Mapping[str, Any]) -> str:
-    """Return the fields of a role that are not those of every request."""
-    return " ".join(f"{name}={value}" for name, value in fields.items() if common.get(name) != value)
 
 
 def _fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
@@ -365,7 +382,10 @@ def _requests(options: LoadOptions) -> _Requests:
     blocks = {} if name is None else read_template(name)
     if blocks and (both := [tower for tower in STYLES if tower in options.options]):
         raise UsageError(f"model option template={name} says how {both[0]} are sent: drop {both[0]}=")
-    by_role: dict[str, str] = {role: _listed(fields[role], fields[None]) for role in ROLES}
+    by_role: dict[str, str] = {
+        role: " ".join(f"{field}={value}" for field, value in fields[role].items() if fields[None].get(field) != value)
+        for role in ROLES
+    }
     if len(blocks) > 1:
         by_role = {role: f"block {role} of {name} {listed}".rstrip() for role, listed in by_role.items()}
     bodies: dict[Kind, Body] = {}
@@ -415,3 +435,65 @@ def _address(body: str, reference: str) -> str:
         )
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}{'' if path.endswith(ENDPOINT) else ENDPOINT}"
+
+
+# -- messages
+
+
+def read_template(given: str) -> dict[Role, Block]:
+    """Return the blocks of a template: that of every role under None, and those of the roles where they differ; then None has
+    the block of documents.
+
+    Args:
+        given: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for ``document``.
+
+    Raises:
+        UsageError: there is no such name or file, or a block has no ``messages`` with a place for each of text and image.
+    """
+    option = f"model option template={given}"
+    path = user_path(given)
+    if given not in NAMED and not is_file(path):
+        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(given, NAMED)}")
+    found = NAMED.get(given) or read_json(path, UsageError, name=option)
+    by_role = isinstance(found, dict) and bool(found.keys() & {*ROLES})
+    blocks: dict[Role, Any] = {role: found.get(role) for role in ROLES} if by_role else {None: found}
+    if by_role and found.keys() != {*ROLES}:
+        raise UsageError(f"{option} has {', '.join(found)}: expected a block for each of {' and '.join(ROLES)}")
+    for role, block in blocks.items():
+        name = option if role is None else f"{option}, block {role}"
+        if not isinstance(block, dict) or not isinstance(block.get("messages"), list):
+            raise UsageError(
+                f'{name} has no messages: expected an object with "messages", a list as the server takes it'
+            )
+        lacking = [f"{{{place}}}" for place in ("text", "image") if place not in _places(block)]
+        if lacking:
+            raise UsageError(
+                f"{name} has no place for the content: expected {' and '.join(lacking)} in one of its texts"
+            )
+    return {None: blocks["document"], **blocks} if by_role else blocks
+
+
+def filled(value: Any, content: Mapping[str, str]) -> Any:
+    """Return a block with the content in its places.
+
+    A part of a list whose only places are for an image is left out without an image, and a text that is not there is empty.
+
+    Example:
+        >>> filled([{"text": "a {text}"}, {"url": "{image}"}], {"text": "dog {image}"})
+        [{'text': 'a dog {image}'}]
+    """
+    if isinstance(value, str):
+        return PLACE.sub(lambda place: content.get(place[1], ""), value)
+    if isinstance(value, Mapping):
+        return {name: filled(each, content) for name, each in value.items()}
+    if isinstance(value, list):
+        return [filled(each, content) for each in value if "image" in content or _places(each) != {"image"}]
+    return value
+
+
+def _places(value: Any) -> set[str]:
+    """Return the kinds of content that there is a place for."""
+    if isinstance(value, str):
+        return set(PLACE.findall(value))
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return set().union(*map(_places, inner))

@@ -11,11 +11,10 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException, HTTPMessage, HTTPResponse, InvalidURL
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from clipbench.errors import FOREIGN, ModelError, model_option, option
 from clipbench.untrusted.reading import MOST_BYTES, decode_json, shortened
@@ -32,10 +31,6 @@ SHOWN = 160
 """Characters of a server's own words in an error."""
 MOST_BYTES_OF_ERROR = 4096
 """Bytes of an error's answer that are read for them."""
-GRACE = 1.0
-"""Seconds after the timeout at which an answer is given up whose bytes keep coming, such as headers one by one."""
-
-T = TypeVar("T")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -115,8 +110,18 @@ class Client:
             self.costs.update(more)
 
     def _in_time(self, data: bytes) -> tuple[bytes, bool]:
+        """Return an answer as ``_sent`` does, within the timeout: a socket's limit is for each piece that comes."""
+        sent: Future[tuple[bytes, bool]] = Future()
+
+        def send() -> None:
+            try:
+                sent.set_result(self._sent(data))
+            except FOREIGN as error:
+                sent.set_exception(error)
+
+        threading.Thread(target=send, daemon=True).start()
         try:
-            return _within(self.timeout + GRACE, lambda: self._sent(data))
+            return sent.result(self.timeout)
         except TimeoutError as error:
             raise self._broken(error) from None
 
@@ -133,7 +138,7 @@ class Client:
                 content, is_whole = self._read(response, end), response.length is not None or response.chunked
         except urllib.error.HTTPError as error:
             with error:
-                raise self._refused(error, end) from None
+                raise self._refused(error) from None
         except (ValueError, InvalidURL) as error:  # a header or address that cannot be sent; its text may hold the key
             raise ModelError(
                 f"{self.name}: the request cannot be sent ({type(error).__name__}): is {self.key_variable} one line of"
@@ -146,9 +151,11 @@ class Client:
 
     def _read(self, response: HTTPResponse, end: float) -> bytes:
         expected, content = response.length, bytearray()
-        for piece in _pieces(response, end):
+        while piece := response.read1(1 << 20):
             self._count(received=len(piece))
             content += piece
+            if time.monotonic() > end:  # nobody waits for it any more
+                raise TimeoutError
             if len(content) > MOST_BYTES:
                 raise ModelError(
                     f"{self.name} answered more than {MOST_BYTES:,} bytes: is it the address of embeddings?"
@@ -189,8 +196,8 @@ class Client:
             self._count(tokens=usage["total_tokens"])
         return answer
 
-    def _refused(self, error: urllib.error.HTTPError, end: float) -> Exception:
-        words = self._safe(_words(error, end))
+    def _refused(self, error: urllib.error.HTTPError) -> Exception:
+        words = self._safe(_words(error))
         said = f"the server answered {error.code}{words and f' ({words})'}"
         self.has_answered = True
         if error.code in BUSY:
@@ -218,39 +225,12 @@ class Client:
         return shortened(" ".join((text.replace(self.key, "***") if self.key else text).split()), SHOWN)
 
 
-def _within(seconds: float, make: Callable[[], T]) -> T:
-    """Return what a function returns; raise TimeoutError after so long: a socket's limit is for each piece that comes."""
-    made: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            made.set_result(make())
-        except FOREIGN as error:
-            made.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return made.result(seconds)
-
-
-def _pieces(response: HTTPResponse, end: float) -> Iterator[bytes]:
-    """Yield the body as it comes, up to a time: a limit for each piece alone would never be reached."""
-    while piece := response.read1(1 << 20):
-        yield piece
-        if time.monotonic() > end:
-            raise TimeoutError
-
-
-def _words(error: urllib.error.HTTPError, end: float) -> str:
+def _words(error: urllib.error.HTTPError) -> str:
     """Return what a server says about a status, from the places where servers put it."""
-    said = b""
     try:
-        for piece in _pieces(error.fp, end):  # type: ignore[arg-type]
-            said += piece
-            if len(said) > MOST_BYTES_OF_ERROR:
-                break
+        content = error.fp.read1(MOST_BYTES_OF_ERROR).decode(errors="replace")  # type: ignore[attr-defined]
     except (OSError, HTTPException):
         return ""
-    content = said[:MOST_BYTES_OF_ERROR].decode(errors="replace")
     try:
         found = decode_json(content)
     except ValueError:

@@ -50,6 +50,7 @@ from clipbench.models.towers.torch_model import (
     TorchModel,
     freeze,
     library_errors,
+    n_described,
     n_parameters,
     of_pixels,
     placement,
@@ -138,9 +139,7 @@ def load_hub(body: str, options: LoadOptions) -> TorchModel:
     reference = f"hf-hub:{body}"
     options.refuse_others(["context"], reference)
     path = from_hub(
-        lambda: _weights_of(f"{body}/"),
-        model_request(f"the weights of {reference}", body, "local-dir"),
-        reference,
+        lambda: _weights_of(f"{body}/"), model_request(f"the weights of {reference}", body, "local-dir"), reference
     )
     return build(Recipe(id=reference, name=reference, weights=path), options)
 
@@ -421,7 +420,8 @@ def _from_library(recipe: Recipe, state: StateDict | None) -> tuple[Any, dict[st
         _check_files(recipe)  # again: what was not in the cache before is fetched now
         source = recipe.id if recipe.params is None else f"{recipe.id}, by {recipe.params},"
         if state is not None and (recipe.forced or recipe.name.startswith(FOREIGN)):
-            check_weights(_n_described(recipe), sum(value.numel() for value in state.values()), source)
+            described = n_described(partial(_without_weights, recipe, "meta"))
+            check_weights(described, sum(value.numel() for value in state.values()), source)
         config = open_clip.get_model_config(recipe.name)
         # The last argument overrides the configuration's; open_clip's own tokenizer does not know it.
         trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
@@ -447,16 +447,6 @@ def _check_files(recipe: Recipe) -> tuple[str, ...]:
 
 def _tokenizer_request(recipe: Recipe) -> HubRequest:
     return model_request(f"the tokenizer of {recipe.id}", _tokenizer_repository(recipe.name), "local-dir")
-
-
-def _n_described(recipe: Recipe) -> int:
-    """Return the numbers in the model that a configuration describes, without making them; 0 if that needs them made."""
-    try:
-        with torch.device("meta"):
-            described = _without_weights(recipe, device="meta")
-    except (NotImplementedError, RuntimeError):  # some timm towers compute with values while they are built
-        return 0
-    return sum(value.numel() for value in (*described.parameters(), *described.buffers()))
 
 
 def _without_weights(recipe: Recipe, device: str = "cpu") -> Any:

@@ -69,7 +69,12 @@ def load(body: str, options: LoadOptions) -> PairModel:
     own = {name: value for name, value in options.options.items() if not name.startswith(tuple(SIDES.values()))}
     replace(options, options=own).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
     scale, bias = options.logits()
-    image_part, text_part = _split(body, reference, options)
+    parts = body.split("+")
+    if len(parts) != 2:
+        raise UsageError(f"'{reference}' is not two models: expected pair:IMAGE_REF+TEXT_REF")
+    for part in parts:
+        resolve(part, options)  # a slip is said before the other model is loaded
+    image_part, text_part = parts
     if not any(is_open_clip_checkpoint(Path(part)) for part in (image_part, text_part)):
         options.refuse_arch(reference)
     image_model, text_model = _side(image_part, "images", options), _side(text_part, "texts", options)
@@ -106,29 +111,6 @@ def load(body: str, options: LoadOptions) -> PairModel:
         notes=(*notes, *(f"images: {note}" for note in images.notes), *(f"texts: {note}" for note in texts.notes)),
     )
     return PairModel(info, image_model, text_model)
-
-
-def _split(body: str, reference: str, options: LoadOptions) -> tuple[str, str]:
-    """Return the two references; a + may also be part of one, so each is tried as the place where they meet."""
-    lenient = replace(options, arch=options.arch or "any")  # whether a checkpoint has its architecture is said later
-    found, fault = [], None
-    for place in (place for place, character in enumerate(body) if character == "+"):
-        parts = body[:place], body[place + 1 :]
-        try:
-            for part in parts:
-                resolve(part, lenient)
-        except UsageError as error:
-            fault = error
-        else:
-            found.append(parts)
-    if len(found) == 1:
-        return found[0]
-    if len(found) > 1:
-        raise UsageError(
-            f"'{reference}' can be read in {len(found)} ways: expected one + that does not belong to a name or path"
-        )
-    cause = f" ({fault})" if fault is not None else ""
-    raise UsageError(f"'{reference}' is not two models: expected pair:IMAGE_REF+TEXT_REF{cause}")
 
 
 def _side(part: str, tower: Tower, options: LoadOptions) -> Model:

@@ -35,7 +35,7 @@ from clipbench.errors import (
 from clipbench.models.adapters.interpreter import OPTIONS, load_elsewhere
 from clipbench.models.adapters.interpreter_child import as_floats, module_of, similarity_of, sources_of, takes_role
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.fingerprint import Encode, Probes, coarse_digest, digest, encode_probes, exact_digest
+from clipbench.models.fingerprint import TEXTS, Probes, array_digest, coarse_digest, digest, probe_images
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import COSINE, ROLES, TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
 
@@ -154,11 +154,21 @@ def load(body: str, options: LoadOptions) -> PythonModel:
         encoders, sources, note = _call_factory(factory, options, reference), sources_of(module, factory), []
     _checked(encoders, f"{reference} made")
     info = _info(encoders, reference, "", ())  # first: it finds what is wrong with a method
-    given = getattr(encoders, "fingerprint", None)
-    fingerprint, notes = (str(given), ()) if given is not None else _of_source(sources, encoders, options, info)
+    given, notes = getattr(encoders, "fingerprint", None), list(note)
+    fingerprint = str(given)
+    if given is None:
+        # Of every bit of the probes' vectors: other weights always show, and so may other threads.
+        probes = digest(*map(array_digest, _probes(reference, encoders, info.embed_dim)))
+        fingerprint = digest("python 2", reference, *sources.values(), sorted(options.options.items()), probes)
+        source = " and ".join(os.path.basename(path) for path in sources) or "the name"
+        notes.insert(
+            0,
+            f"fingerprint from {source}, the factory's options and the vectors of a few probes: where these differ from call"
+            " to call, give the object a 'fingerprint', or all is encoded again",
+        )
     if versions:
         fingerprint = digest("interpreter 1", fingerprint, sorted(versions.items()))
-    info = replace(info, fingerprint=fingerprint, notes=(*notes, *note))
+    info = replace(info, fingerprint=fingerprint, notes=tuple(notes))
     return PythonModel(info=info, encoders=encoders, batch_size=options.n_at_once)
 
 
@@ -357,27 +367,12 @@ def _embed_dim(encoders: object, reference: str) -> int:
 
 def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
     """Return the vectors of the probes; none of a modality that the object has no encoder of."""
-
-    def encode(modality: str) -> Encode:
-        method = encoder_of(encoders, modality)
-        if method is None:
-            return lambda batch: np.empty((0, embed_dim), np.float32)
-        return lambda batch: _encoded(f"{reference}: {name_of(encoders, modality)}", method, batch, embed_dim)
-
-    return encode_probes(encode(IMAGE), encode(TEXT))
-
-
-def _of_source(
-    sources: Mapping[str, str], encoders: object, options: LoadOptions, info: ModelInfo
-) -> tuple[str, tuple[str, ...]]:
-    """Return a hash of the code of the module and of the factory, of what it was called with, and of the probes' vectors."""
-    reference = info.ref
-    note = (
-        f"fingerprint from {' and '.join(os.path.basename(path) for path in sources) or 'the name'}, the factory's options and the vectors"
-        " of a few probes: where these differ from call to call, give the object a 'fingerprint', or all is encoded again"
-    )
-    probes = exact_digest(_probes(reference, encoders, info.embed_dim))
-    return digest("python 2", reference, *sources.values(), sorted(options.options.items()), probes), (note,)
+    found = []
+    for modality, batch in ((IMAGE, probe_images()), (TEXT, list(TEXTS))):
+        method, what = encoder_of(encoders, modality), f"{reference}: {name_of(encoders, modality)}"
+        none = np.empty((0, embed_dim), np.float32)
+        found.append(none if method is None else _encoded(what, method, batch, embed_dim))
+    return Probes(*found)
 
 
 def _number(encoders: object, name: str, reference: str) -> float | None:

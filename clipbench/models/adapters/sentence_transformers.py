@@ -154,6 +154,8 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
                 " pair:IMAGE_REF+TEXT_REF"
             )
     prompts = _prompts(module, options)
+    shown = {tower: _text_of(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts}
+    notes = [f"prompt of {tower}: '{text}'" for tower, text in shown.items() if text]
     freeze(module, place)
     inner = module.transformers_model
     is_alone = all(type(each).__name__ in ("Transformer", "CLIPModel", "Normalize") for each in module)
@@ -191,7 +193,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         n_parameters=n_parameters(module),
         device=str(place.device),
         precision=options.precision,
-        notes=(*(() if code is None else (code.note,)), *_notes(module, prompts)),
+        notes=(*(() if code is None else (code.note,)), *notes),
         is_joint=(JOINT, None) in prompts,
         similarity=module.similarity_fn_name,
     )
@@ -315,8 +317,3 @@ def _text_of(module: Any, given: Prompt, role: Role = None) -> str:
         return given["prompt"]
     name: str | None = given.get("prompt_name") or (module.default_prompt_name if role is None else role)
     return module.prompts.get(name) or ""
-
-
-def _notes(module: Any, prompts: Mapping[tuple[str, Role], Prompt]) -> tuple[str, ...]:
-    texts = {tower: _text_of(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts}
-    return tuple(f"prompt of {tower}: '{text}'" for tower, text in texts.items() if text)

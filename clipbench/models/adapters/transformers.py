@@ -5,9 +5,11 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,15 +33,18 @@ from clipbench.models.towers.families import (
     BUDGETS,
     FGCLIP2,
     JINA_V4,
+    OF_REGIONS,
     OPTIONS,
     PATCHES_BY_SIZE,
     WITHOUT_THEIR_CODE,
+    Fgclip2Model,
+    JinaV4,
+    PatchesPreprocess,
     family_of,
+    load_jina_v4,
     most_patches,
     walk_type,
 )
-from clipbench.models.towers.fgclip2 import OF_REGIONS, Fgclip2Model, PatchesPreprocess
-from clipbench.models.towers.jina_v4 import JinaV4, load_jina_v4
 from clipbench.models.towers.text_tower import (
     LOWERED,
     TextTower,
@@ -57,6 +62,7 @@ from clipbench.models.towers.torch_model import (
     first_line,
     freeze,
     library_errors,
+    n_described,
     n_parameters,
     placement,
     probe,
@@ -179,6 +185,9 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     )
     freeze(module, place)
     is_one_array = parts.inputs == [PIXEL_VALUES]
+    preprocess: Callable[[Any], Preprocess] = TransformersPreprocess if is_one_array else ArraysPreprocess
+    if isinstance(module, Fgclip2Model) and "max_num_patches" not in parts.options:
+        preprocess = PatchesPreprocess
 
     def image_tower(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         # Several arrays go by the processor's own names, as of SigLIP 2 NaFlex: patches, their mask, their grid.
@@ -187,7 +196,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
 
     model = TorchModel(
         info=info,
-        preprocess=_preprocess(parts, is_one_array),
+        preprocess=preprocess(parts.processor),
         image_tower=image_tower,
         text_tower=tower,
         placement=place,
@@ -197,12 +206,6 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     )
     probe(model, place)
     return model
-
-
-def _preprocess(parts: _Loaded, is_one_array: bool) -> Preprocess:
-    if isinstance(parts.module, Fgclip2Model) and "max_num_patches" not in parts.options:
-        return PatchesPreprocess(parts.processor)
-    return (TransformersPreprocess if is_one_array else ArraysPreprocess)(parts.processor)
 
 
 def _from_library(source: Pinned, reference: str, options: LoadOptions, known: Sequence[str]) -> _Loaded | JinaV4:
@@ -253,7 +256,9 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     if code is None:
         described = Fgclip2Model if family == FGCLIP2 else transformers.MODEL_MAPPING.get(type(config), None)
         _check_is_dual_encoder(described, config, reference)
-        _check_weights(described, config, Path(name), reference)
+        # Of one byte or more each; none on the Hub, or where there are none, which the library says better.
+        if files := [file for suffix in CHECKPOINT_SUFFIXES for file in matching(Path(name), f"*{suffix}")]:
+            check_weights(n_described(partial(described, config)), sum(map(os.path.getsize, files)), reference)
     processor = _image_processor(name, reference, trust)
     patches = most_patches(options)
     if patches is not None:
@@ -316,20 +321,6 @@ def _check_is_dual_encoder(kind: object, config: Any, reference: str) -> None:
         f"{reference} is of type '{config.model_type}', which has no {' and '.join(FEATURES)}:"
         " expected a dual encoder, such as CLIP or SigLIP"
     )
-
-
-def _check_weights(kind: Any, config: Any, folder: Path, reference: str) -> None:
-    """Raise ModelError for a configuration of a class that the files of a folder are far too small for."""
-    files = [file for suffix in CHECKPOINT_SUFFIXES for file in matching(folder, f"*{suffix}")]
-    if not files:  # on the Hub, or without weights, which the library says better
-        return
-    try:
-        with torch.device("meta"):
-            described = kind(config)
-    except (NotImplementedError, RuntimeError):  # some families compute with values while they are built
-        return
-    n_described = sum(value.numel() for value in (*described.parameters(), *described.buffers()))
-    check_weights(n_described, sum(file.stat().st_size for file in files), reference)  # of one byte or more each
 
 
 def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...]:

@@ -149,7 +149,7 @@ def load(body: str, options: LoadOptions) -> Embeddings:
     """
     reference = f"embeddings:{body}"
     options.refuse_others([], reference)
-    options.refuse_precision(reference, "whose vectors are there already")
+    options.refuse_setting("precision", reference, "whose vectors are there already")
     return of_arrays(read_arrays(Path(body)), reference, "the file")
 
 
@@ -189,6 +189,10 @@ def _dataset(arrays: Arrays, holder: str) -> Dataset:
     if class_names is not None and labels is not None:
         empty = np.setdiff1d(np.arange(len(class_names)), labels)
         notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
+    groups = {}
+    if "group" in arrays:  # of images or of texts by their number; of as many images as texts those of images
+        values = [str(value) for value in arrays["group"]]
+        groups["group"] = Groups(values, of_captions=len(values) != len(names))
     dataset = Dataset(
         id=OWN_SAMPLES,
         images=[VectorRow(row, name) for row, name in enumerate(names)],
@@ -200,20 +204,12 @@ def _dataset(arrays: Arrays, holder: str) -> Dataset:
         captions=None if text_to_image is None else _names(arrays, "text_ids", "texts", "text "),
         caption_image=text_to_image,
         caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
-        groups=_groups(arrays),
+        groups=groups,
         modalities=_modalities(arrays),
         notes=tuple(notes),
         missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays).items()},
     )
     return check(dataset, allow_partial=True)
-
-
-def _groups(arrays: Arrays) -> dict[str, Groups]:
-    """Return the slices, of images or of texts by their number; of as many images as texts those of images."""
-    if "group" not in arrays:
-        return {}
-    values = [str(value) for value in arrays["group"]]
-    return {"group": Groups(values, of_captions=len(values) != len(arrays.get("images", ())))}
 
 
 def _modalities(arrays: Arrays) -> Modalities | None:

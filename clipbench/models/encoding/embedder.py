@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,23 +20,14 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import DrawnImage, ImageRef, reading_notes
+from clipbench.data.images import ImageRef, reading_notes
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.subset import without_images
 from clipbench.distributed.rounds import LATE_SECONDS, Rounds, current, portable
 from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError
 from clipbench.files import default_root
 from clipbench.models.downloads import check_again, check_fingerprint
-from clipbench.models.encoding.pipeline import (
-    Commit,
-    Done,
-    Item,
-    KnownImage,
-    Wanted,
-    encode,
-    item_of,
-    known_image,
-)
+from clipbench.models.encoding.pipeline import Commit, Done, Item, KnownImage, Wanted, encode, item_of, known_image
 from clipbench.models.encoding.recall import LoadCache, Recalled, load_cache_of
 from clipbench.models.encoding.store import TOKENS, Shelf
 from clipbench.models.facts.costs import tower_sizes
@@ -50,14 +42,6 @@ if TYPE_CHECKING:
 
 TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
-
-
-class Source(NamedTuple):
-    """Arguments that another process needs to load the model of an embedder."""
-
-    reference: str
-    load: LoadOptions
-    workers: int | None
 
 
 def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
@@ -102,7 +86,7 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     )
     embedder.probes = probes
     if isinstance(model, Recalled) or not model.is_sole:  # what is made of files alone, and is recalled, never is
-        embedder.source = Source(reference, options, workers)
+        embedder.source = partial(load_embedder, reference, options, root, workers=workers)
     return embedder
 
 
@@ -140,8 +124,8 @@ class StoreEmbedder(Embedder):
         self._load_error: Exception | None = None
         self._seconds_loading = 0.0
         self._sizes = model.towers if isinstance(model, Recalled) else None
-        self.source: Source | None = None
-        """Arguments to load the same model in other processes, None where they cannot share its work."""
+        self.source: Callable[[], Embedder] | None = None
+        """Loads the same model in another process, None where others cannot share its work."""
         self.batch_size = batch_size
         self.workers = default_workers() if workers is None else workers
         self._root = root
@@ -360,10 +344,8 @@ class StoreEmbedder(Embedder):
         unknown = list(dict.fromkeys(ref for ref, each in zip(images, known, strict=True) if each is None))
         if not unknown:
             return known
-        is_drawn = isinstance(unknown[0], DrawnImage)  # nothing is read, and threads would only wait
         with self.bar("hashing", IMAGE, len(unknown)) as bar, ThreadPoolExecutor(max_workers=8) as pool:
-            found = map(known_image, unknown) if is_drawn else pool.map(known_image, unknown)
-            for ref, each in zip(unknown, found, strict=True):
+            for ref, each in zip(unknown, pool.map(known_image, unknown), strict=True):
                 if isinstance(each, BadImage):
                     self._causes[ref] = each.cause
                 else:
@@ -466,7 +448,7 @@ def fill(embedders: Sequence[StoreEmbedder], wanted: Wanted, done: Done) -> None
         if not isinstance(group, Rounds) or len(batches) == 1 or len(sources) < len(embedders):
             encode(_encoders(embedders, wanted), wanted, batches, done, bar.update)
             return
-        share = _Share(sources, [each.info.fingerprint for each in embedders], first.root, wanted, batches)
+        share = _Share(sources, [each.info.fingerprint for each in embedders], wanted, batches)
 
         def here(rank: int, n: int) -> _Outcome:
             return _outcome(embedders, wanted, batches[rank::n], done, lambda n_items: bar.update(n * n_items))
@@ -518,9 +500,8 @@ def _outcome(
 class _Share:
     """The share of another process: it loads the same models, and puts vectors into the same store."""
 
-    sources: Sequence[Source]
+    sources: Sequence[Callable[[], Embedder]]
     fingerprints: Sequence[str]
-    root: Path
     wanted: Wanted
     batches: Sequence[range]
 
@@ -536,7 +517,7 @@ class _Share:
             del _held[name]
         for source, fingerprint in zip(self.sources, self.fingerprints, strict=True):
             if repr(source) not in _held:
-                made = load_embedder(source.reference, source.load, self.root, workers=source.workers)
+                made = source()
                 assert isinstance(made, StoreEmbedder), source
                 _held[repr(source)] = made
             info = _held[repr(source)].info

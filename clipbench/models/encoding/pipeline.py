@@ -9,7 +9,7 @@ import pickle
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import tee
 from typing import Any, NamedTuple
@@ -129,7 +129,7 @@ class Done:
 def encode(
     encoders: Sequence[tuple[Model, Commit]],
     wanted: Wanted,
-    batches: Iterable[range],
+    batches: Sequence[range],
     done: Done,
     tick: Callable[[int], object] = lambda n_items: None,
 ) -> None:
@@ -155,14 +155,14 @@ def encode(
         _encoded(model, wanted, stream, place)
         for (model, _), stream, place in zip(encoders, streams, places, strict=True)
     ]
-    held: list[Sequence[_Encoded]] = []
-    since = time.monotonic()
+    held: list[Sequence[LoadedBatch]] = []
+    items, since = wanted.items, time.monotonic()
 
     def commit_held() -> None:
         for (_, commit), several in zip(encoders, zip(*held, strict=True), strict=False):
-            if keys := [key for each in several for key in each.keys]:
-                commit(keys, np.concatenate([each.vectors for each in several]))
-        done.keys += [key for first, *_ in held for key in first.keys]
+            if keys := [items[row].key for each in several for row in each.rows]:
+                commit(keys, np.concatenate([each.inputs for each in several]))
+        done.keys += [items[row].key for first, *_ in held for row in first.rows]
         held.clear()
 
     try:
@@ -171,27 +171,21 @@ def encode(
             first = several[0]
             for error in first.bad.values() if wanted.is_strict else ():
                 raise error
-            tick(len(first.keys) + len(first.bad))
-            done.causes |= {key: error.cause for key, error in first.bad.items()}
-            if sum(len(each.keys) for each, *_ in held) >= COMMIT_VECTORS or time.monotonic() - since > COMMIT_SECONDS:
+            tick(len(first.rows) + len(first.bad))
+            done.causes |= {items[row].key: error.cause for row, error in first.bad.items()}
+            if sum(len(each.rows) for each, *_ in held) >= COMMIT_VECTORS or time.monotonic() - since > COMMIT_SECONDS:
                 commit_held()
                 since = time.monotonic()
     finally:
         commit_held()
 
 
-class _Encoded(NamedTuple):
-    """Items that went through a model together, with the faults of those that cannot be read."""
-
-    keys: Sequence[bytes]
-    vectors: Vectors
-    bad: dict[bytes, BadImage]
-
-
-def _encoded(model: Model, wanted: Wanted, loaded: Iterator[Sequence["LoadedBatch"]], place: int) -> Iterator[_Encoded]:
-    """Yield the vectors of each batch, prepared as the preprocessing at ``place`` does; the model may be given several
-    batches before the first is back."""
-    info, items, modality = model.info, wanted.items, wanted.modality
+def _encoded(
+    model: Model, wanted: Wanted, loaded: Iterator[Sequence["LoadedBatch"]], place: int
+) -> Iterator["LoadedBatch"]:
+    """Yield each batch, prepared as the preprocessing at ``place`` does, with vectors in place of its inputs; the model
+    may be given several batches before the first is back."""
+    info, modality = model.info, wanted.modality
     if modality not in model.modalities and not (modality == JOINT and info.is_joint):
         raise Unavailable(
             f"model {info.ref} has no encoder of {modality}: it encodes {' and '.join(model.modalities)}, and an object"
@@ -202,25 +196,16 @@ def _encoded(model: Model, wanted: Wanted, loaded: Iterator[Sequence["LoadedBatc
     def inputs() -> Iterator[Any]:
         for batches in loaded:
             batch = batches[place]
-            given.append(batch._replace(inputs=None))
+            given.append(batch._replace(inputs=np.empty((0, info.embed_dim), np.float32)))
             if batch.rows:
                 yield batch.inputs
 
-    def finished(vectors: Vectors) -> _Encoded:
-        batch = given.popleft()
-        of_batch = [items[row] for row in batch.rows]
-        _check(model, vectors, of_batch)
-        return _Encoded(
-            [each.key for each in of_batch], vectors, {items[row].key: bad for row, bad in batch.bad.items()}
-        )
-
-    nothing = np.empty((0, info.embed_dim), np.float32)
     for vectors in model.encode_batches(modality, inputs(), wanted.role):
         while not given[0].rows:
-            yield finished(nothing)
-        yield finished(vectors)
-    while given:
-        yield finished(nothing)
+            yield given.popleft()
+        _check(model, vectors, [wanted.items[row] for row in given[0].rows])
+        yield given.popleft()._replace(inputs=vectors)
+    yield from given
 
 
 def _check(model: Model, vectors: Vectors, items: Sequence[Item]) -> None:
@@ -250,7 +235,7 @@ class LoadedBatch(NamedTuple):
 
 
 def load(
-    wanted: Wanted, preprocesses: Sequence[Preprocess | None], side: int | None, batches: Iterable[range]
+    wanted: Wanted, preprocesses: Sequence[Preprocess | None], side: int | None, batches: Sequence[range]
 ) -> Iterator[Sequence[LoadedBatch]]:
     """Yield items in batches, in order: of images one batch for each preprocessing, of all else one.
 
@@ -259,7 +244,7 @@ def load(
     Args:
         preprocesses: turn an image into the input of a model; None for a model that takes images as they are.
         side: pixels of the model's square input, for images that are drawn to fit; None where it is not known.
-        batches: rows of each batch, taken when workers are ready to load it.
+        batches: rows of each batch.
     """
     if wanted.modality != IMAGE:
         for rows in batches:
@@ -272,14 +257,8 @@ def load(
         for several in load_in_workers(images, workers=wanted.workers, batch_sampler=batches, collate_fn=_collate):
             yield [LoadedBatch(rows, _as_arrays(inputs), bad) for rows, inputs, bad in several]
         return
-    ends = set[int]()
-
-    def rows_one_by_one() -> Iterator[int]:
-        for batch in batches:
-            ends.add(batch[-1])
-            yield from batch
-
-    options = {"batch_size": None, "sampler": rows_one_by_one(), "collate_fn": _alone}
+    rows_one_by_one, ends = [row for rows in batches for row in rows], {rows[-1] for rows in batches}
+    options = {"batch_size": None, "sampler": rows_one_by_one, "collate_fn": _alone}
     for batch in _in_full_size(load_in_workers(images, workers=wanted.workers, **options), ends):
         yield [batch]
 

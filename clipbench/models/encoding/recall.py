@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,13 +52,9 @@ class Recalled:
     """Warnings and faults of the quick checks; None where they were not made."""
     towers: Mapping[str, TowerRecord]
     """Size and work of each tower, by its modality."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Content(Recalled):
-    roots: list[str]
+    roots: list[str] = field(default_factory=list)
     """Files, and folders with all that is in them, that the model was loaded from."""
-    state: Mapping[str, list[int]]
+    state: Mapping[str, list[int]] = field(default_factory=dict)
     """Files with their size and the times, in nanoseconds since 1970, of their last modification and of any change."""
 
 
@@ -84,7 +80,7 @@ class LoadCache:
             with suppress(OSError, ValueError, SchemaError):
                 total, _, text = read_bytes(path, MOST_BYTES_OF_SETTINGS).partition(b"\n")
                 if total + b"\n" == _sum(text):
-                    content = fitted(_Content, decode_json(text.decode(), is_text=False))
+                    content = fitted(Recalled, decode_json(text.decode(), is_text=False))
                     if _state(content.roots) == content.state:
                         return content
         return None
@@ -98,7 +94,7 @@ class LoadCache:
             latest = max((max(times) for _, *times in state.values()), default=self._start)
             if latest > self._start - SETTLED_SECONDS * 1e9 or not folder.is_dir():
                 return
-            text = json.dumps(asdict(_Content(**vars(recalled), roots=roots, state=state))).encode()
+            text = json.dumps(asdict(replace(recalled, roots=roots, state=state))).encode()
             self.forget()
             write_atomic({folder / self._name: _sum(text) + text})
 

@@ -127,8 +127,6 @@ MEMORY_PREFIX, MEMORY_SUFFIX = "loaded-", ".json"
 DAMAGED = "damaged or another model's, and removed"
 MEMORY_SHARE = 8
 """Vectors that are fetched are in memory up to one in so many of its bytes: a file takes twice as long to fill."""
-ROWS_AT_ONCE = 512
-"""Vectors of a chunk that are copied at once, through the cache of a core."""
 
 
 @dataclass(eq=False)
@@ -162,9 +160,6 @@ class Shelf:
         self.refresh()
         self._note_use()
 
-    def __contains__(self, key: bytes) -> bool:
-        return bool(self._indexed().rows_of([key])[0] >= 0)
-
     def __len__(self) -> int:
         return len(self._indexed())
 
@@ -196,8 +191,8 @@ class Shelf:
         bounds = np.searchsorted(rows[order], starts)
 
         def copy(number: int) -> None:
-            for first in range(bounds[number], bounds[number + 1], ROWS_AT_ONCE):
-                at = order[first : min(first + ROWS_AT_ONCE, bounds[number + 1])]
+            at = order[bounds[number] : bounds[number + 1]]
+            if len(at):
                 out[_span(at)] = self._chunks[number].vectors[_span(rows[at] - starts[number])]
 
         in_threads(copy, range(len(self._chunks)))
@@ -324,18 +319,13 @@ class _Index:
         is_last = np.ones(len(order), bool)  # of equal keys, that of the newest chunk counts
         is_last[:-1] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
         self._first, self._second, self._rows = first[is_last], second[is_last], order[is_last]
-        self._asked, self._answer = b"", np.zeros(0, np.int64)
-        """The keys that were asked for last, and their rows: what is looked for first is fetched next."""
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def rows_of(self, keys: Sequence[bytes]) -> Int64[np.ndarray, " n"]:
         """Return the row of each key, -1 for one that is in no chunk."""
-        joined = b"".join(keys)
-        if joined == self._asked:
-            return self._answer
-        first, second = _halves(np.frombuffer(joined, KEY))
+        first, second = _halves(np.frombuffer(b"".join(keys), KEY))
         rows = np.full(len(keys), -1, np.int64)
         left = np.argsort((first >> 48).astype(np.uint16), kind="stable")  # to be found about in the order of memory
         place = np.searchsorted(self._first, first[left])
@@ -346,7 +336,6 @@ class _Index:
             is_found = self._second[place] == second[left]
             rows[left[is_found]] = self._rows[place[is_found]]
             left, place = left[~is_found], place[~is_found] + 1
-        self._asked, self._answer = joined, rows
         return rows
 
     def chunks_of(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n_chunks"]:
@@ -488,8 +477,7 @@ def _n_vectors(path: Path) -> int | None:
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    try:
+    names: object = None
+    with suppress(ClipbenchError, OSError):
         names = read_json(path, ClipbenchError)
-    except (ClipbenchError, OSError):
-        return ()
     return tuple(each for each in names if isinstance(each, str)) if isinstance(names, list) else ()

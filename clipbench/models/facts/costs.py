@@ -20,13 +20,6 @@ SIDE = 224
 GREY = (128, 128, 128)
 TEXT_ITEM = "a photo of a cat"
 
-NOT_CUDA = "known on CUDA devices only"
-NOT_ALONE = "known where clipbench run measures one model: others, or a program of your own, may hold memory too"
-NOT_TORCH = "torch, which keeps account of the memory, has no tensors of it on the device"
-TOGETHER = "they were encoded together with those of other models"
-NONE_ENCODED = "all vectors came from the cache"
-NOT_ASKED = "none was asked for"
-
 
 def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerRecord]:
     """Return the costs of each tower by its modality; none where the vectors were given.
@@ -52,15 +45,20 @@ def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) 
     rate = n_timed / seconds if n_timed and seconds > 0 else None
     peak = (embedder.peak_bytes or {}).get(modality)
     reasons = dict(size.reasons)
-    none_timed = TOGETHER if n_encoded else NONE_ENCODED if calls else NOT_ASKED
+    none_timed = "all vectors came from the cache" if calls else "none was asked for"
+    if n_encoded:
+        none_timed = "they were encoded together with those of other models"
     if rate is None:
         reasons["items_per_second"] = none_timed
     if not (embedder.info.device or "").startswith("cuda"):
-        reasons["peak_bytes"] = NOT_CUDA
+        reasons["peak_bytes"] = "known on CUDA devices only"
     elif embedder.peak_bytes is None:
-        reasons["peak_bytes"] = NOT_ALONE
+        reasons["peak_bytes"] = (
+            "known where clipbench run measures one model: others, or a program of your own, may hold memory too"
+        )
     elif peak is None:
-        reasons["peak_bytes"] = NOT_TORCH if n_timed else none_timed
+        not_torch = "torch, which keeps account of the memory, has no tensors of it on the device"
+        reasons["peak_bytes"] = not_torch if n_timed else none_timed
     return replace(
         size,
         n_encoded=n_encoded,

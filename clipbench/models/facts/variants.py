@@ -87,7 +87,7 @@ def case_variants(model: Model) -> Iterator[Variant]:
         ("case", "texts in lower case", str.lower),
         ("punctuation", "texts in lower case without punctuation", canonical),
     ):
-        yield _variant(model, switch, setting, texts=_changed_texts(model, change))
+        yield _variant(model, switch, setting, texts=partial(_changed_texts, model, change))
 
 
 def canonical(text: str) -> str:
@@ -109,7 +109,7 @@ def token_variants(model: Model, parts: Internals) -> Iterator[Variant]:
         return
     facts = facts_of(model, parts.tokenize)
     context = max(model.info.context_length or 0, facts.width)
-    change = partial(_changed_tokens, parts, facts)
+    change = partial(partial, _changed_tokens, parts, facts)
     if facts.pad is not None and facts.is_padded_to_longest:
         full = change(lambda tokens, facts: padded(tokens, facts, context))
         yield _variant(model, "padding", f"texts padded to {context} tokens", texts=full)
@@ -127,17 +127,17 @@ def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> I
     if resize is not None and interpolation in METHODS:
         for other in ("crop", "squash"):
             if other != resize:
-                images = _changed_images(model, side, other, interpolation)
+                images = partial(_changed_images, model, side, other, interpolation)
                 yield _variant(model, "resize", SQUARES[other], images=images)
         for method in ("bicubic", "bilinear", "nearest"):
             if method != interpolation:
-                images = _changed_images(model, side, resize, method)
+                images = partial(_changed_images, model, side, resize, method)
                 yield _variant(model, "interpolation", f"images resized by {method} interpolation", images=images)
     if parts.encode_pixels is not None and measured.mean is not None and measured.std is not None:
         own = np.array([measured.mean, measured.std])
         for name, settings in NORMALIZATIONS.items():
             if np.abs(np.array(settings) - own).max() > 0.01:
-                images = _normalized(parts, own, np.array(settings))
+                images = partial(_normalized, parts, own, np.array(settings))
                 yield _variant(model, "normalization", f"mean and standard deviation {name}", images=images)
 
 
@@ -159,14 +159,11 @@ def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
         return
     other = QUICK_GELU if found == {GELU} else GELU
 
-    def images(images: Sequence[Image.Image], role: Role = None) -> Float32[np.ndarray, "n_images dim"]:
+    def with_other(encode: Callable[[Model, Any, Role], Vectors], items: Sequence[Any], role: Role = None) -> Vectors:
         with other_activation(module):
-            return images_as(model, images, role)
+            return encode(model, items, role)
 
-    def texts(texts: Sequence[str], role: Role = None) -> Float32[np.ndarray, "n_texts dim"]:
-        with other_activation(module):
-            return texts_as(model, texts, role)
-
+    images, texts = partial(with_other, images_as), partial(with_other, texts_as)
     yield _variant(model, "activation", f"{other} for {found.pop()}", images=images, texts=texts)
 
 
@@ -185,42 +182,36 @@ def _variant(
     )
 
 
-def _changed_texts(model: Model, change: Callable[[str], str]) -> Texts:
-    def texts(texts: Sequence[str], role: Role = None) -> Vectors:
-        return texts_as(model, [change(text) for text in texts], role)
-
-    return texts
+def _changed_texts(model: Model, change: Callable[[str], str], texts: Sequence[str], role: Role = None) -> Vectors:
+    return texts_as(model, [change(text) for text in texts], role)
 
 
-def _changed_images(model: Model, side: int, resize: Resize, interpolation: str) -> Images:
-    def images(images: Sequence[Image.Image], role: Role = None) -> Vectors:
-        return images_as(model, [square(image, side, resize, interpolation) for image in images], role)
-
-    return images
-
-
-def _changed_tokens(parts: Internals, facts: TokenFacts, change: Callable[[Tokens, TokenFacts], Tokens]) -> Texts:
-    tokenize, encode = parts.tokenize, parts.encode_tokens
-    assert tokenize is not None and encode is not None
-
-    def texts(texts: Sequence[str], role: Role = None) -> Float32[np.ndarray, "n_texts dim"]:
-        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-        return np.concatenate([encode(change(tokenize(list(batch)), facts)) for batch in batches])
-
-    return texts
+def _changed_images(
+    model: Model, side: int, resize: Resize, interpolation: str, images: Sequence[Image.Image], role: Role = None
+) -> Vectors:
+    return images_as(model, [square(image, side, resize, interpolation) for image in images], role)
 
 
-def _normalized(parts: Internals, own: np.ndarray, other: np.ndarray) -> Images:
-    preprocess, encode = parts.preprocess, parts.encode_pixels
-    assert preprocess is not None and encode is not None
+def _changed_tokens(
+    parts: Internals,
+    facts: TokenFacts,
+    change: Callable[[Tokens, TokenFacts], Tokens],
+    texts: Sequence[str],
+    role: Role = None,
+) -> Vectors:
+    assert parts.tokenize is not None and parts.encode_tokens is not None
+    batches = [parts.tokenize(list(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)]
+    return np.concatenate([parts.encode_tokens(change(tokens, facts)) for tokens in batches])
+
+
+def _normalized(
+    parts: Internals, own: np.ndarray, other: np.ndarray, images: Sequence[Image.Image], role: Role = None
+) -> Vectors:
+    assert parts.preprocess is not None and parts.encode_pixels is not None
     (mean, std), (new_mean, new_std) = (settings[:, :, None, None] for settings in (own, other))
-
-    def images(images: Sequence[Image.Image], role: Role = None) -> Float32[np.ndarray, "n_images dim"]:
-        vectors = []
-        for start in range(0, len(images), BATCH):
-            batch = [preprocess(image.convert("RGB")) for image in images[start : start + BATCH]]
-            pixels = np.stack(batch).astype(np.float32) * std + mean
-            vectors.append(encode(((pixels - new_mean) / new_std).astype(np.float32)))
-        return np.concatenate(vectors)
-
-    return images
+    vectors = []
+    for start in range(0, len(images), BATCH):
+        batch = [parts.preprocess(image.convert("RGB")) for image in images[start : start + BATCH]]
+        pixels = np.stack(batch).astype(np.float32) * std + mean
+        vectors.append(parts.encode_pixels(((pixels - new_mean) / new_std).astype(np.float32)))
+    return np.concatenate(vectors)

@@ -1,13 +1,32 @@
-"""Families of transformers that need more than the class their files name, and those refused by name. Imports no torch."""
+"""Families of transformers that need more than the class their files name, and those refused by name. Imports torch.
 
+FG-CLIP 2 runs on the library's SigLIP 2, from which it differs in the texts' positions and heads, and jina-embeddings-v4 on its
+Qwen2.5-VL, with the weights of one task added: their own code does not run.
+"""
+
+import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench.errors import ModelError, UsageError, model_option
+import numpy as np
+import torch
+import transformers
+from jaxtyping import Int64
+from PIL import Image
+
+from clipbench.data.images import rgb
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
+from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json
+from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.towers.checkpoint_file import read_weights
+from clipbench.models.towers.text_tower import check_vocabulary, token_counts, tokenizer_identity
+from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, placement, weights_digest
+from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
 
 SIGLIP2, FGCLIP2, JINA_V4 = "siglip2", "fgclip2", "jina_embeddings_v4"
 
@@ -103,3 +122,224 @@ def walk_type(options: LoadOptions) -> str:
     if name not in WALK_TYPES:
         raise UsageError(f"{model_option(walk_type=name)}: expected {' or '.join(WALK_TYPES)}")
     return name
+
+
+# -- FG-CLIP 2
+
+KEPT, LONG = 20, 196
+"""Positions that long texts share with short ones, and the tokens of a long text, where a configuration states none."""
+
+OF_REGIONS = ("dense_feature_head.", "boxtext_head.")
+"""Beginnings of the weights that no vector of a whole image or caption depends on."""
+
+
+class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
+    """The towers of FG-CLIP 2, without what it has for regions."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        text = config.text_config
+        places, length = self.text_model.embeddings, getattr(text, "longtext_len", LONG)
+        places.position_embedding_ori = torch.nn.Embedding(length, text.hidden_size)
+        places.position_embedding_res = torch.nn.Embedding(length, text.hidden_size)
+        self.longtext_head = torch.nn.Linear(text.hidden_size, text.hidden_size)
+
+    def keep(self, walk_type: str) -> None:
+        """Keep the positions and the head of ``short`` or of ``long`` texts alone; a long text's first positions were kept
+        fixed while the rest was trained, in a table beside."""
+        text, places = self.config.text_config, self.text_model.embeddings
+        kept = getattr(text, "keep_len", KEPT)
+        first, rest = places.position_embedding_ori.weight.data, places.position_embedding_res.weight.data
+        if walk_type == "long":
+            places.position_embedding = torch.nn.Embedding.from_pretrained(torch.cat([first[:kept], rest[kept:]]))
+            places.position_ids = torch.arange(len(rest)).expand((1, -1))
+            self.text_model.head = self.longtext_head
+            text.max_position_embeddings = len(rest)
+        del places.position_embedding_ori, places.position_embedding_res, self.longtext_head
+
+
+@dataclass(frozen=True)
+class PatchesPreprocess:
+    """The image processor of SigLIP 2 with as many patches as FG-CLIP 2's authors give an image of its size, padded to the
+    most that any has; picklable, without weights."""
+
+    processor: Any
+
+    def __call__(self, image: Image.Image) -> dict[str, np.ndarray]:
+        budget = own_budget(image.size)
+        arrays = self.processor(images=[rgb(image)], max_num_patches=budget, return_tensors="np")
+        found: Mapping[str, np.ndarray] = {name: np.asarray(values)[0] for name, values in arrays.items()}
+        lacking = self.processor.max_num_patches - budget
+        return {
+            name: values if name == "spatial_shapes" else np.pad(values, [(0, lacking), *[(0, 0)] * (values.ndim - 1)])
+            for name, values in found.items()
+        }
+
+
+# -- jina-embeddings-v4
+
+JINA_ADAPTER = "jina-embeddings-v4 adapter 1"
+"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+
+JINA_TASKS = ("retrieval", "text-matching", "code")
+JINA_PREFIXES: Mapping[Role, str] = {None: "Query: ", "query": "Query: ", "document": "Passage: "}
+"""Before each text, by its role; ``text-matching`` has no sides, and the first for all."""
+IMAGE_PROMPT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
+JINA_TOKENS = 32_768
+JINA_AT_ONCE = 8
+"""Items at a time where nobody asks for another number, as its own code has it."""
+
+PARTS = r"(q|k|v|o|gate|up|down)_proj"
+"""The last name of each matrix of the language model to which a task adds."""
+ADDED = r"base_model\.model\.(?:model\.)?(?:language_model\.)?(layers\.\d+\.\w+\.{parts})\.lora_([AB])\.{task}\.weight"
+"""Names of what a task adds, in the layouts of the library before and since 4.52."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JinaV4(Model):
+    """The model for one task: one vector an item, the mean over its tokens."""
+
+    info: ModelInfo
+    module: Any
+    processor: Any
+    placement: Placement
+    prefixes: Mapping[Role, str]
+    at_once: int
+    files: Sequence[Path] = ()
+
+    def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
+        starts = range(0, len(inputs), self.at_once)
+        found = [self._encoded(modality, inputs[start : start + self.at_once], role) for start in starts]
+        return np.concatenate(found) if found else np.empty((0, self.info.embed_dim), np.float32)
+
+    def _encoded(self, modality: str, items: Sequence[Any], role: Role) -> Vectors:
+        padded: dict[str, Any] = {"padding": "longest", "return_tensors": "pt"}
+        if modality == IMAGE:
+            images = [rgb(image) for image in items]
+            given = self.processor(text=[IMAGE_PROMPT] * len(images), images=images, **padded)
+        else:
+            texts = [self.prefixes[role] + text for text in items]
+            given = self.processor(text=texts, truncation=True, max_length=JINA_TOKENS, **padded)
+        tokens = self.placement.send(dict(given))
+        with torch.inference_mode():
+            states = self.module(**tokens, use_cache=False).last_hidden_state.float()
+            kept = tokens["attention_mask"]
+            if modality == IMAGE:  # the tokens of the image alone, its first and last mark among them
+                config, ids = self.module.config, tokens["input_ids"]
+                begun = (ids == config.vision_start_token_id).cumsum(dim=1)
+                ended = (ids == config.vision_end_token_id).cumsum(dim=1)
+                kept = (begun > 0) & ((ended == 0) | (ids == config.vision_end_token_id))
+            mean = (states * kept[..., None]).sum(dim=1) / kept.sum(dim=1, keepdim=True)
+            return torch.nn.functional.normalize(mean[:, : self.info.embed_dim], dim=1).cpu().numpy()
+
+    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+        return token_counts(self.processor.tokenizer, [self.prefixes["document"] + text for text in texts])
+
+    def internals(self) -> Internals:
+        """Return the module; what feeds it is the library's processor."""
+        return Internals(module=self.module)
+
+
+def load_jina_v4(
+    folder: Path, reference: str, options: LoadOptions, notes: Sequence[str], files: Sequence[Path]
+) -> JinaV4:
+    """Return the model of a folder, for the option ``task``, with vectors cut to ``truncate_dim`` where that is given.
+
+    Raises:
+        UsageError: no task, or one or a dimension that the model does not have.
+        ModelError: weights that are missing or do not fit.
+    """
+    settings = read_json(folder / "config.json", ModelError)
+    task, dim = options.options.get("task"), _dimension(options, settings, reference)
+    if task is None:
+        raise UsageError(
+            f"{reference} has other weights for each task: add {model_option(task='retrieval')}, or"
+            f" {' or '.join(JINA_TASKS[1:])}"
+        )
+    if task not in JINA_TASKS:
+        raise UsageError(f"model option task={task}: {did_you_mean(task, JINA_TASKS)}")
+    place = placement(options.device, options.precision, options.batch_size)
+    config = transformers.Qwen2_5_VLConfig.from_pretrained(folder)
+    whole, found = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        folder, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    if found["missing_keys"]:
+        raise ModelError(
+            f"{reference} lacks {len(found['missing_keys'])} weights ({', '.join(sorted(found['missing_keys'])[:3])}, ...):"
+            " they would be random, so it is not loaded"
+        )
+    module = whole.model
+    _add(module, folder / "adapters", task, reference)
+    processor = transformers.Qwen2_5_VLProcessor.from_pretrained(folder)
+    check_vocabulary(processor.tokenizer, reference)
+    prefixes = JINA_PREFIXES if task != "text-matching" else dict.fromkeys(JINA_PREFIXES, JINA_PREFIXES[None])
+    own = {key: value for key, value in sorted(options.options.items()) if key != "code_commit"}
+    tokenize = lambda texts: processor.tokenizer(texts, padding=True, return_tensors="pt")
+    info = ModelInfo(
+        ref=reference,
+        id=" ".join([reference, *(f"{key}={value}" for key, value in own.items())]),
+        fingerprint=digest(
+            JINA_ADAPTER,
+            weights_digest(module),
+            options.precision,
+            repr([dim, sorted(prefixes.items(), key=str)]),
+            repr(sorted(processor.image_processor.to_dict().items(), key=str)),
+            tokenizer_identity(tokenize, processor.tokenizer.get_vocab()),
+        ),
+        family="transformers/JinaEmbeddingsV4",
+        embed_dim=dim,
+        context_length=JINA_TOKENS,
+        n_parameters=n_parameters(module),
+        device=str(place.device),
+        precision=options.precision,
+        notes=(*notes, f"weights of the task {task}"),
+        roles={}
+        if task == "text-matching"
+        else {TEXT: {str(role): JINA_PREFIXES[role] for role in JINA_PREFIXES if role}},
+    )
+    freeze(module, place)
+    return JinaV4(
+        info=info,
+        module=module,
+        processor=processor,
+        placement=place,
+        prefixes=prefixes,
+        at_once=options.batch_size or JINA_AT_ONCE,
+        files=files,
+    )
+
+
+def _dimension(options: LoadOptions, settings: Mapping[str, Any], reference: str) -> int:
+    text = settings.get("text_config")
+    full = (text if isinstance(text, Mapping) else settings).get("hidden_size", settings.get("hidden_size"))
+    known = [*(settings.get("matryoshka_dims") or []), full]
+    dim = options.whole_number("truncate_dim") or settings.get("truncate_dim") or full
+    if dim not in known:
+        raise UsageError(f"model option truncate_dim={dim}: {reference} was trained for {', '.join(map(str, known))}")
+    return int(dim)
+
+
+def _add(module: Any, folder: Path, task: str, reference: str) -> None:
+    """Add what the adapters of a task hold to the weights of the language model; raise ModelError where some are missing."""
+    settings = read_json(folder / "adapter_config.json", ModelError)
+    rank, alpha = settings.get("r"), settings.get("lora_alpha")
+    if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)) or settings.get("use_dora"):
+        raise ModelError(f"{reference}: adapter_config.json has r = {shown(rank)}, lora_alpha = {shown(alpha)}: expected plain LoRA")  # fmt: skip
+    scale = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+    pattern = re.compile(ADDED.format(parts=PARTS, task=re.escape(task)))
+    added: dict[str, dict[str, torch.Tensor]] = {}
+    for name, value in read_weights(folder / "adapter_model.safetensors").items():
+        if match := pattern.fullmatch(name):
+            added.setdefault(match[1], {})[match[3]] = value.float()
+    wanted = {
+        name: part
+        for name, part in module.language_model.named_modules()
+        if re.fullmatch(rf"layers\..*\.{PARTS}", name)
+    }
+    if {*wanted} != {name for name, pair in added.items() if len(pair) == 2}:
+        raise ModelError(
+            f"{reference} has adapters for {len(added)} of {len(wanted)} matrices in the task {task}: expected"
+            " adapters/adapter_model.safetensors as its authors publish it"
+        )
+    for name, part in wanted.items():
+        part.weight.data += scale * (added[name]["B"] @ added[name]["A"])

@@ -15,12 +15,7 @@ from clipbench.hub import cache_only
 from clipbench.models.facts.modules import IMAGE_PROCESSOR, PROCESSOR
 from clipbench.models.protocol import Preprocess
 from clipbench.models.towers.text_tower import LOWERED, check_vocabulary, context_of, token_counts, tokenizer_identity
-from clipbench.models.towers.torch_model import (
-    OpenClipPreprocess,
-    TransformersPreprocess,
-    first_line,
-    library_errors,
-)
+from clipbench.models.towers.torch_model import OpenClipPreprocess, TransformersPreprocess, first_line, library_errors
 from clipbench.models.trust import SIDES, SIDES_OF_IMAGES, check_model, check_sizes, no_foreign_code
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
 

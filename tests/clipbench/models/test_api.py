@@ -37,7 +37,6 @@ MODEL = {"model": "toy"}
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_http_client, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(_http_client, "GRACE", 0.2)
     monkeypatch.delenv("CLIPBENCH_API_KEY", raising=False)
 
 
