@@ -447,7 +447,7 @@ def of_page(run: Run) -> Iterator[tuple[str, str]]:
 def test_at_most_one_report_in_twenty_claims_anything_of_a_model_that_guesses(kind: str, tmp_path: Path) -> None:
     tasks = [task for task in TASKS if task not in TRUE_OF_THE_DATA.get(kind, ())]
     pages = simulate(20, 40, tmp_path, of_page, tasks=tasks, kind=kind)
-    assert pages.n_claiming <= scipy.stats.binom.ppf(0.95, 20, ALPHA), pages.claims.most_common(5)
+    assert pages.n_claiming <= 1, pages.claims.most_common(5)
 
 
 def doctored(rng: np.random.Generator, n: int, kind: str) -> str:
