@@ -108,9 +108,7 @@ def ranks(better: int, tied: int, tied_positives: int) -> Ranks:
 
 
 @pytest.mark.parametrize("make", [coarse, smooth])
-@pytest.mark.parametrize(
-    ("n_images", "n_texts", "dim"), [(1, 1, 3), (1, 5, 3), (30, 30, 4), (30, 80, 5), (60, 90, 33)]
-)
+@pytest.mark.parametrize(("n_images", "n_texts", "dim"), [(1, 1, 3), (1, 5, 3), (30, 30, 4), (30, 80, 5), (60, 90, 33)])
 @pytest.mark.parametrize("tiles", TILES)
 def test_cross_ranks_agree_with_the_full_matrix(
     make: object, n_images: int, n_texts: int, dim: int, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
