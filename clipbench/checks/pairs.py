@@ -61,6 +61,7 @@ class Pairs:
 
     def margins(self) -> Float64[np.ndarray, " n_images"]:
         """Return how many standard deviations each image's own text lies above the mean of the other texts.
+
         Example:
             >>> x = np.eye(4, dtype=np.float32)
             >>> pairs = Pairs(source="four", is_own=True, truth=np.arange(4), image_vectors=x, text_vectors=x)

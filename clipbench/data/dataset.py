@@ -18,7 +18,7 @@ from clipbench.errors import DataError, MissingPart, UsageError, data_option, di
 from clipbench.untrusted.reading import is_int64
 
 T = TypeVar("T")
-HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class LabelSet(NamedTuple):
@@ -359,7 +359,7 @@ def _check_unicode(dataset: Dataset) -> None:
         **({} if dataset.judgements is None else dataset.judgements.strings()),
     }
     for part, strings in texts.items():
-        for text in filter(HALF_A_PAIR.search, strings):
+        for text in filter(LONE_SURROGATE.search, strings):
             escaped = text.encode(errors="backslashreplace").decode()
             raise DataError(
                 f"data set {dataset.id} has the {part} '{escaped}', which is not Unicode text: correct it, or rename its file"

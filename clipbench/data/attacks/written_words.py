@@ -8,6 +8,7 @@ classification.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -70,6 +71,23 @@ class WrittenImage:
         return image
 
 
+class _BaseImage:
+    """An image that is read for its digest once, which each of up to 18 labels on it needs."""
+
+    def __init__(self, image: ImageRef) -> None:
+        self.name, self.open, self._image = image.name, image.open, image
+
+    @cached_property
+    def _examined(self) -> Examined:
+        return examine(self._image)
+
+    def digest(self) -> str:
+        return self._examined.digest
+
+    def examine(self) -> Examined:
+        return self._examined
+
+
 def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Dataset:
     """Return attacks on a stratified subset of ``n`` images of a labelled data set, one in four of them in 18 ways.
 
@@ -84,10 +102,10 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
     chosen = random_subset(dataset, n, generator(0, "written words", dataset.id))
     assert chosen.labels is not None and chosen.class_names is not None
     images, ids, names = list(chosen.images), list(chosen.image_ids), chosen.class_names
-    others = _other_classes(names)
+    bases, others = [_BaseImage(image) for image in images], _other_classes(names)
 
     def write(row: int, writing: Writing, suffix: str) -> int:
-        images.append(WrittenImage(images[row], writing))
+        images.append(WrittenImage(bases[row], writing))
         ids.append(f"{ids[row]}|{suffix}")
         return len(images) - 1
 

@@ -115,6 +115,8 @@ class CatalogueEntry:
     """Condition that the user must meet before the data may be fetched, such as accepting a licence."""
     size: int | None = None
     """Bytes to fetch from the first source, or the most that they can be, where that is known."""
+    shards: tuple[int, ...] = ()
+    """Bytes of each shard of the first source, in their order, where those are known; ``size`` is their sum."""
     n_images: int | None = None
     n_captions: int | None = None
     n_items: int | None = None
@@ -199,7 +201,7 @@ def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
         lacking = next((each for each in FORMS[source.form] if not getattr(source, each)), None)
         if lacking is not None:
             raise UsageError(f"{place} has a source of form '{source.form}' without {lacking}; {NEEDS}")
-    return entry
+    return replace(entry, size=sum(entry.shards)) if entry.shards else entry
 
 
 def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], place: str) -> None:

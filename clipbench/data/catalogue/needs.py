@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from clipbench.data.catalogue.download import Download, Listing, choose_source, fetch, list_files, n_bytes_present
 from clipbench.data.catalogue.entries import CatalogueEntry, catalogue, place_of
-from clipbench.data.catalogue.shards import SUFFIXES, find_part
+from clipbench.data.catalogue.shards import SUFFIXES, find_part, stated_shards
 from clipbench.errors import ClipbenchError
 from clipbench.hub import online, unreachable
 
@@ -55,15 +55,19 @@ class Need:
     @property
     def n_bytes(self) -> int | None:
         """Bytes to fetch, as the server says, else as the catalogue says; None where neither is known."""
-        return self.entry.size if self.listing is None else self.listing.n_bytes
+        if self.listing is not None:
+            return self.listing.n_bytes
+        return sum(stated_shards(self.entry, self.n_images)) or self.entry.size
 
     @property
     def shards(self) -> tuple[int, int] | None:
         """Shards that are enough, and shards of the whole; None where all is fetched, or it is not known."""
-        if self.listing is None or not self.listing.spare:
-            return None
-        n = sum(file.path.endswith(SUFFIXES) for file in self.listing.files)
-        return n, n + len(self.listing.spare)
+        if self.listing is None:
+            n, n_of = len(stated_shards(self.entry, self.n_images)), len(self.entry.shards)
+        else:
+            n = sum(file.path.endswith(SUFFIXES) for file in self.listing.files)
+            n_of = n + len(self.listing.spare)
+        return (n, n_of) if 0 < n < n_of else None
 
     @property
     def n_bytes_present(self) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int64
 
 from clipbench.data import huggingface
 from clipbench.data.catalogue.entries import CatalogueEntry, Source, origin_in, source_of
@@ -51,7 +52,7 @@ def has_parts(entry: CatalogueEntry, source: Source) -> bool:
 def in_order(entry: CatalogueEntry, paths: Sequence[str]) -> list[str]:
     """Return the shards among some files in the order in which they are taken."""
     shards = sorted((path for path in paths if path.endswith(SUFFIXES)), key=_natural)
-    return [shards[place] for place in generator(0, "shards", entry.name).permutation(len(shards))]
+    return [shards[place] for place in _order(entry, len(shards))]
 
 
 def n_enough(entry: CatalogueEntry, n_images: int, sizes: Sequence[int], counts: Sequence[int | None]) -> int:
@@ -66,6 +67,14 @@ def n_enough(entry: CatalogueEntry, n_images: int, sizes: Sequence[int], counts:
             return place
         n += count or (n_images if n_of is None else size / max(1, sum(sizes)) * n_of)
     return len(sizes)
+
+
+def stated_shards(entry: CatalogueEntry, n_images: int | None) -> list[int]:
+    """Return the bytes of the shards that are enough for a number of images, as the catalogue says; none where it does not."""
+    if n_images is None or not entry.sources or not has_parts(entry, entry.sources[0]):
+        return []
+    sizes = [entry.shards[place] for place in _order(entry, len(entry.shards))]
+    return sizes[: n_enough(entry, n_images, sizes, [None] * len(sizes))]
 
 
 def n_samples(shard: Path) -> int:
@@ -112,6 +121,11 @@ def load_part(part: ShardSelection, entry: CatalogueEntry, options: DataOptions)
         n_classes = len(np.unique(dataset.labels))
         note += f", with {n_classes:,} of {len(dataset.class_names):,} classes: no estimate for the others"
     return replace(dataset, revision=part.revision, notes=(*dataset.notes, note))
+
+
+def _order(entry: CatalogueEntry, n_shards: int) -> Int64[np.ndarray, " n_shards"]:
+    """Return the places of the shards, in their authors' order, in the order in which they are taken."""
+    return generator(0, "shards", entry.name).permutation(n_shards)
 
 
 def _natural(path: str) -> tuple[int, str]:

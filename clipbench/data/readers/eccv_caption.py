@@ -146,6 +146,7 @@ def _in_coco(
     ids: Collection[int], what: str, of_coco: Mapping[int, Item], file: Path, options: DataOptions, *, searches: bool
 ) -> tuple[list[Item], list[str]]:
     """Return the images or captions that COCO has, and with ``allow_partial`` a note of those that it lacks.
+
     ``searches`` is True for queries, of which one must be left.
     """
     present = [of_coco[each] for each in ids if each in of_coco]

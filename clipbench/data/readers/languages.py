@@ -66,11 +66,12 @@ def _xm3600_captions(file: Path, folder: Path, most: int | None) -> Iterator[Fil
             key = row.get(XM3600_KEY)
             if not isinstance(key, str) or not key:
                 raise DataError(f"{file}, line {line}: expected the image in {XM3600_KEY}, got {shown(key)}")
+            image = folder / f"{key}.jpg"
             for language, entry in row.items():
                 if isinstance(entry, Mapping):  # the other fields are of the image
                     texts = _texts(entry.get("caption"), f"{file}, line {line}, {language}")
                     for number, text in enumerate(texts[:most]):
-                        yield _caption(folder, f"{key}.jpg", language, text, number)
+                        yield _caption(image, f"{key}.jpg", language, text, number)
 
 
 def _texts(value: object, place: str) -> Sequence[str]:
@@ -106,8 +107,11 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
                 f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected as many"
             )
     folder = image_folder(options, [*(path / name for name in IMAGE_FOLDERS), path])
-    rows = list(enumerate(names))
-    captions = [_caption(folder, name, each, texts[row]) for row, name in rows for each, texts in by_language.items()]
+    captions = [
+        _caption(folder / name, name, language, texts[row])
+        for row, name in enumerate(names)
+        for language, texts in by_language.items()
+    ]
     return _dataset(captions, folder, options, id)
 
 
@@ -173,8 +177,8 @@ def _label_set(imagenet: Dataset, classes: object, templates: object, place: str
 # -- what they share
 
 
-def _caption(folder: Path, image: str, language: str, text: str, number: int = 0) -> FileCaption:
-    return FileCaption(folder / image, image, text, f"{image}:{language}{number}", language)
+def _caption(file: Path, image: str, language: str, text: str, number: int = 0) -> FileCaption:
+    return FileCaption(file, image, text, f"{image}:{language}{number}", language)
 
 
 def _chosen(languages: Sequence[str], options: DataOptions) -> list[str]:

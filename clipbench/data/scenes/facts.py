@@ -152,13 +152,11 @@ def is_in(solid: Solid, place: str) -> bool | None:
 def word_stands(writing: Writing, relation: str, solid: Solid) -> bool | None:
     """Judge above and below by height alone, since words run across most of the image."""
     top, bottom = writing.y - writing.height / 2, writing.y + writing.height / 2
-    match relation:
-        case "above":
-            room = solid.box.top - bottom
-        case "below":
-            room = top - solid.box.bottom
-        case _:  # on it
-            room = min(top - solid.box.top, solid.box.bottom - bottom, 0.5 * solid.radius - abs(writing.x - solid.x))
+    room = {
+        "above": solid.box.top - bottom,
+        "below": top - solid.box.bottom,
+        "on": min(top - solid.box.top, solid.box.bottom - bottom, 0.5 * solid.radius - abs(writing.x - solid.x)),
+    }[relation]
     return True if room >= 0.01 else (False if room <= -0.01 else None)
 
 

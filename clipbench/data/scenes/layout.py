@@ -63,7 +63,7 @@ class Plan:
     key: int
     """Seed of the places, on which nothing else has an influence."""
     number: int = 1
-    """Number of objects with the first look: with another one, those that stay are where they were."""
+    """Number of objects with the first look; where it changes, those that stay keep their places."""
     lettering: Lettering | None = None
 
     def with_colours_exchanged(self) -> "Plan":

@@ -40,8 +40,8 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
         found = checkpoints.bundled_checkpoints(path)
         if not found:
             raise ModelError(
-                f"{path} is no checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG} and {checkpoints.WEIGHTS}, or a run's"
-                " folder"
+                f"{path} is no checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG} and"
+                f" {checkpoints.WEIGHTS}, or a run's folder"
             )
         folder = found[-1]
         notes = (f"of the run in {body}, its newest checkpoint: {folder.name}",)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, catalogue, check_size
+from clipbench.data.catalogue.needs import Use, find_needs
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts
 from clipbench.data.reference import load_data
@@ -45,6 +46,13 @@ def test_suites_name_data_of_the_catalogue() -> None:
 
     named = {str(request.data) for suite in suites() for request in read_suite(suite, needs_data=False) if request.data}
     assert {name for name in named if name not in catalogue()} <= {"scenes"}
+
+
+def test_a_first_look_is_as_small_as_the_pages_say_where_no_server_can_be_asked(tmp_path: Path) -> None:
+    from clipbench.evaluation.plan import read_suite
+
+    uses = {str(each.data): Use([each.task], each.limit) for each in read_suite("quick", needs_data=False)}
+    assert sum(need.n_bytes or 0 for need in find_needs(uses, tmp_path)) == pytest.approx(0.7e9, rel=0.01)
 
 
 @pytest.mark.parametrize(

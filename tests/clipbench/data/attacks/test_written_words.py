@@ -65,6 +65,17 @@ def test_digests_differ_where_images_do() -> None:
     assert copy.digest() == digests[13] and isinstance(copy, ImageRef) and not isinstance(copy, DrawnImage)
 
 
+def test_an_image_is_read_once_for_the_digests_of_all_labels_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def digest(image: NamedImage) -> str:
+        read.append(image.name)
+        return image.name
+
+    monkeypatch.setattr(NamedImage, "digest", digest)
+    assert len({image.digest() for image in with_written_words(dataset()).images[12:]}) > len(read) == 12
+
+
 class Grey:
     """A grey image of some size."""
 
