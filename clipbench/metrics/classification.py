@@ -73,7 +73,8 @@ def class_scores(
         predicted[rows] = best = scores.argmax(axis=1)
         top[rows] = scores[here, best]
         if logit_scale is not None:
-            confidence[rows] = _top_probability(scores, logit_scale)
+            below = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+            confidence[rows] = 1 / np.exp(logit_scale * below).sum(axis=1)
         scores[here, true] = -np.inf
         margin[rows] = mine - scores.max(axis=1)
     return ClassScores(better, tied, predicted, confidence, margin, own, top)
@@ -280,9 +281,7 @@ def chance_average_precision(n_positives: int, n: int) -> float:
         >>> chance_average_precision(1, 2)
         0.75
     """
-    if n_positives < 1:
-        return float("nan")
-    return float(_expected_precisions(np.array([n]), np.array([float(n_positives)])).sum() / n_positives)
+    return average_precision(np.zeros(n), np.arange(n) < n_positives)
 
 
 class MeanAveragePrecision(NamedTuple):
@@ -384,11 +383,6 @@ def _expected_precisions(
     before = place - 1 - np.repeat(a, g)
     others = np.repeat((r - 1) / np.maximum(g - 1, 1), g)
     return np.repeat(r / g, g) * (np.repeat(b, g) + 1 + before * others) / place
-
-
-def _top_probability(scores: Float32[np.ndarray, "block n_classes"], scale: float) -> Float64[np.ndarray, " block"]:
-    below = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
-    return 1 / np.exp(scale * below).sum(axis=1)
 
 
 def _check(labels: Int64[np.ndarray, " n"], n_classes: int, logit_scale: float | None) -> None:

@@ -154,13 +154,11 @@ def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> 
     if not n:
         return float("nan")
     own, by_image, by_text = np.empty(n), np.empty(n), np.full(n, -np.inf)
-    room = None
     for rows, dots in dot_blocks(images, texts):
-        logits = np.multiply(dots, logit_scale, out=dots)
-        room = np.empty_like(logits) if room is None else room[: len(logits)]
+        logits = logit_scale * dots
         own[rows] = np.diagonal(logits, rows.start)
-        by_image[rows] = _log_sum_exp(logits, 1, room)
-        by_text = np.logaddexp(by_text, _log_sum_exp(logits, 0, room))
+        by_image[rows] = _log_sum_exp(logits, 1)
+        by_text = np.logaddexp(by_text, _log_sum_exp(logits, 0))
     return float(((by_image + by_text) / 2 - own).mean())
 
 
@@ -253,11 +251,6 @@ def _fit_map(vectors: Vectors, kind: str, strength: float) -> AffineMap:
     return AffineMap(strength * mean, divisor, is_renormalised=kind != "collapse")
 
 
-def _log_sum_exp(
-    logits: Float64[np.ndarray, "rows columns"], axis: int, room: Float64[np.ndarray, "rows columns"]
-) -> Float64[np.ndarray, " n"]:
-    """Return ln sum exp along an axis; overwrites ``room``: memory that is new for each block takes longer than the sum."""
+def _log_sum_exp(logits: Float64[np.ndarray, "rows columns"], axis: int) -> Float64[np.ndarray, " n"]:
     top = logits.max(axis=axis, keepdims=True)
-    np.subtract(logits, top, out=room)
-    np.exp(room, out=room)
-    return np.log(room.sum(axis=axis)) + top.squeeze(axis)
+    return np.log(np.exp(logits - top).sum(axis=axis)) + top.squeeze(axis)

@@ -4,7 +4,7 @@ The plain binned value is biased upwards: where a bin holds few samples, accurac
 miss adds to it. It is kept as papers print it. The interval is of the binned error that endless samples would give.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi, sqrt
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ from clipbench.metrics.classification import confidence_bins, expected_calibrati
 from clipbench.results.record import Metric
 from clipbench.stats.clusters import cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.intervals import CONFIDENCE, Interval, Z, added_reaches, too_few
-from clipbench.stats.measures import Definition, defined
+from clipbench.stats.intervals import Interval, Z, added_reaches, too_few
+from clipbench.stats.measures import Estimated, defined
 
 METHOD = "normal interval of the true error, less the noise of the bins below"
 
@@ -109,32 +109,21 @@ def _squares(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationError(Definition):
+class CalibrationError(Estimated):
     """The expected calibration error of a column of confidences and one of credits."""
 
     confidence: str
     """Samples where it is NaN are left out."""
     credit: str
+    higher_is_better: bool | None = False
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         confidence, clusters = defined(samples, self.confidence)
         if not len(confidence):
-            reason = f"no sample has a value for '{self.confidence}'"
-            return self.define(Metric(value=None, higher_is_better=False, reason=reason))
+            return self.undefined(f"no sample has a value for '{self.confidence}'")
         credit = samples[self.credit][~np.isnan(samples[self.confidence])].astype(np.float64)
         found, codes = calibration_estimate(confidence, credit, clusters=clusters), cluster_codes(clusters)
         is_bounded = len(cluster_sums(confidence, codes)) > 1
         interval = Interval(found.low, found.high, METHOD) if is_bounded else too_few(codes)
-        return self.define(
-            Metric(
-                value=found.value,
-                low=interval.low,
-                high=interval.high,
-                confidence=CONFIDENCE,
-                n=len(confidence),
-                higher_is_better=False,
-                method=METHOD if is_bounded else None,
-                reason=None if is_bounded else f"no interval: {interval.method}",
-                statistic=Estimator("expected_calibration_error", (self.confidence, self.credit)).record(),
-            )
-        )
+        statistic = Estimator("expected_calibration_error", (self.confidence, self.credit)).record()
+        return replace(self.estimated(found.value, len(confidence), interval), statistic=statistic)

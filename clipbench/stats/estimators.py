@@ -1,9 +1,7 @@
 """Statistics of the sample table that a result names, so that two models are compared by computing them from both tables."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -74,18 +72,6 @@ class Estimator:
         return cls(record.name, tuple(record.columns), record.parameters)
 
 
-def _changes_of_credit(credit: Float64[np.ndarray, "2 n"], parts: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Return the changes of which ``metrics.mean_per_class_recall`` gives the difference of two models."""
-    return credit[1] - credit[0]
-
-
-def _changes_of_predicted(
-    predicted: Float64[np.ndarray, "2 n"], labels: Int64[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
-    before, after = predicted.astype(np.int64)
-    return macro_f1_changes(before, after, labels)
-
-
 def first_length_reaching(
     recall: Float64[np.ndarray, "draws n_lengths"], *, lengths: Sequence[int | float], share: float
 ) -> Float64[np.ndarray, " draws"]:
@@ -99,12 +85,8 @@ def first_length_reaching(
     Returns:
         NaN where nothing is found at the longest.
     """
-    draws, at, target = np.arange(len(recall)), np.array(lengths, np.float64), share * recall[:, -1]
-    row = (recall >= target[:, None]).argmax(axis=1)
-    before = np.maximum(row - 1, 0)
-    rise = recall[draws, row] - recall[draws, before]
-    part = (target - recall[draws, before]) / np.where(row > 0, rise, 1.0)
-    return np.where(recall[:, -1] > 0, at[before] + part * (at[row] - at[before]), np.nan)
+    place = _first_reaching(recall, share * recall[:, -1], np.array(lengths, np.float64))
+    return np.where(recall[:, -1] > 0, place, np.nan)
 
 
 def labels_reaching(
@@ -128,15 +110,22 @@ def labels_reaching(
         >>> labels_reaching(accuracy, np.array([0.625, 0.2, 0.9]), labels=[1, 4, 16]).round(6)  # half-way from 4 to 16 is 8
         array([ 8.,  1., 16.])
     """
-    draws, at = np.arange(len(accuracy)), np.log(np.array(labels, np.float64))
-    reaches = accuracy >= target[:, None]
-    row = np.where(reaches.any(axis=1), reaches.argmax(axis=1), len(at) - 1)
+    at = np.log(np.array(labels, np.float64))
+    is_reached = (accuracy >= target[:, None]).any(axis=1)
+    return np.exp(np.where(is_reached, _first_reaching(accuracy, target, at), at[-1]))
+
+
+def _first_reaching(
+    curves: Float64[np.ndarray, "draws n_places"],
+    target: Float64[np.ndarray, " draws"],
+    at: Float64[np.ndarray, " n_places"],
+) -> Float64[np.ndarray, " draws"]:
+    """Return where each curve first reaches its target, interpolated linearly; the first place if it never does."""
+    draws, row = np.arange(len(curves)), (curves >= target[:, None]).argmax(axis=1)
     before = np.maximum(row - 1, 0)
-    rise = accuracy[draws, row] - accuracy[draws, before]
-    missing = target - accuracy[draws, before]
-    part = np.clip(missing / np.where(rise > 0, rise, 1.0), 0.0, 1.0)
-    is_inside = reaches.any(axis=1) & (row > 0)
-    return np.exp(np.where(is_inside, at[before] + part * (at[row] - at[before]), at[row]))
+    rise = curves[draws, row] - curves[draws, before]
+    part = (target - curves[draws, before]) / np.where(row > 0, rise, 1.0)
+    return at[before] + part * (at[row] - at[before])
 
 
 class _Sums(NamedTuple):
@@ -162,8 +151,7 @@ class _Sums(NamedTuple):
 
 def _length(*hits: Float64[np.ndarray, " n"], lengths: Sequence[int | float], share: float) -> _Sums:
     """Return ``first_length_reaching`` of hits, one column for each length, one row for each query."""
-    reaching = partial(first_length_reaching, lengths=lengths, share=share)
-    return _Sums(np.column_stack(hits), lambda sums, n: reaching(sums / n))
+    return _Sums(np.column_stack(hits), lambda sums, n: first_length_reaching(sums / n, lengths=lengths, share=share))
 
 
 def _labels(*hits: Float64[np.ndarray, " n"], labels: Sequence[int | float]) -> _Sums:
@@ -182,33 +170,20 @@ def _calibration_error(
 
 
 class _Median:
-    """The median, for which only the rows near the middle are looked at where that is enough."""
+    """The median, of whose differences only the rows near the middle are looked at where that is enough."""
 
     def __init__(self, values: Float64[np.ndarray, " n"]) -> None:
         self.values, self.order = values, np.argsort(values)
 
     def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
-        order, n, drawn = self.order, len(self.values), counts.sum(axis=1)
-        # In nearly all resamples the median is near the middle: the rows further out need only be added up.
-        reach = int(4 * math.sqrt(n)) + 8
-        low, high = max(0, n // 2 - reach), min(n, n // 2 + reach)
-        below = counts.take(order[:low], axis=1).sum(axis=1)
-        reached = below[:, None] + np.cumsum(counts.take(order[low:high], axis=1), axis=1)
-        is_near = _holds_middle(below, reached, drawn)
-        found = _middle(self.values[order[low:high]], reached, drawn)
-        if not is_near.all():
-            all_reached = np.cumsum(counts[~is_near][:, order], axis=1)
-            found[~is_near] = _middle(self.values[order], all_reached, drawn[~is_near])
-        return found
+        return _middle(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
 
     def difference(self, candidate: "_Median", units: Int64[np.ndarray, " n"]) -> OfExchanges:
         n, n_units = len(units), int(units.max()) + 1
         both = np.concatenate([self.values, candidate.values])
         order = np.argsort(both)
         both, owner, is_base = both[order], units[order % n], order < n
-        to_base = np.where(
-            is_base, -1.0, 1.0
-        )  # an exchange takes the base's rows from it, and gives it the candidate's
+        to_base = np.where(is_base, -1.0, 1.0)  # an exchange takes the base's rows, and gives it the candidate's
         spread = np.linalg.norm(np.bincount(owner[:n], to_base[:n])) / 2  # of how many of the lower half are the base's
         reach = int(12 * spread) + 8
 
@@ -221,7 +196,8 @@ class _Median:
             moves = is_exchanged.take(owner[low:high], axis=1) * to_base[low:high]
             reached = below[:, None] + np.cumsum(is_base[low:high] + moves, axis=1)
             of_candidate = np.arange(low + 1, high + 1) - reached
-            is_near = _holds_middle(below, reached, size) & _holds_middle(low - below, of_candidate, size)
+            sides = ((below, reached), (low - below, of_candidate))  # both middles of n rows lie among these places
+            is_near = np.all([(before < (n + 1) // 2) & (up_to[:, -1] > n // 2) for before, up_to in sides], axis=0)
             return _middle(both[low:high], of_candidate, size) - _middle(both[low:high], reached, size), is_near
 
         def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
@@ -231,13 +207,6 @@ class _Median:
             return found
 
         return of
-
-
-def _holds_middle(
-    below: Shaped[np.ndarray, " draws"], reached: Shaped[np.ndarray, "draws places"], n: Shaped[np.ndarray, " draws"]
-) -> Bool[np.ndarray, " draws"]:
-    """Return whether both middles of n rows lie in places, of which the rows below and up to each are given."""
-    return (below < (n + 1) // 2) & (reached[:, -1] > n // 2)
 
 
 def _middle(
@@ -257,20 +226,19 @@ ESTIMATORS: Mapping[str, Callable[..., Any]] = {
 """By the name in results."""
 
 
-def _mean_over_parts(credit: Float64[np.ndarray, " n"], parts: Shaped[np.ndarray, " n"]) -> float:
-    return mean_per_class_recall(credit, np.unique(parts, return_inverse=True)[1])
-
-
 def _macro_f1(predicted: Shaped[np.ndarray, " n"], labels: Shaped[np.ndarray, " n"]) -> float:
     codes = np.unique(np.concatenate([predicted, labels]), return_inverse=True)[1]  # a table may hold a class 10^12
     return macro_f1(codes[: len(labels)], codes[len(labels) :]).value
 
 
-MEANS: Mapping[str, Callable[..., float]] = {"mean_over_parts": _mean_over_parts, "macro_f1": _macro_f1}
+MEANS: Mapping[str, Callable[..., float]] = {
+    "mean_over_parts": lambda credit, parts: mean_per_class_recall(credit, np.unique(parts, return_inverse=True)[1]),
+    "macro_f1": _macro_f1,
+}
 """Means over parts, such as classes, by the name in results."""
 CHANGES: Mapping[str, Callable[..., Float64[np.ndarray, " n"]]] = {
-    "mean_over_parts": _changes_of_credit,
-    "macro_f1": _changes_of_predicted,
+    "mean_over_parts": lambda credit, parts: credit[1] - credit[0],
+    "macro_f1": lambda predicted, labels: macro_f1_changes(*predicted.astype(np.int64), labels),
 }
 """The addition of each sample's change to its part's mean, from a column of both models and the part of each sample; by the
 names of ``MEANS``."""

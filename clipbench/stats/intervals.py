@@ -394,8 +394,9 @@ def bootstrap_interval(
     n_units = n if codes is None else int(codes.max(initial=-1)) + 1
     if n_units < 2:
         return too_few(codes)
-    values = np.empty(STATISTIC_RESAMPLES)
-    for block in blocks(values, n):
+    values, size = np.empty(STATISTIC_RESAMPLES), max(1, _BLOCK_DRAWS // n)
+    for start in range(0, len(values), size):
+        block = values[start : start + size]
         drawn = rng.integers(n_units, size=(len(block), n_units))
         counts = np.array([np.bincount(row, minlength=n_units) for row in drawn])
         block[:] = statistic(counts if codes is None else counts[:, codes])
@@ -405,12 +406,6 @@ def bootstrap_interval(
 def of_rows(statistic: Callable[[Int64[np.ndarray, " rows"]], float]) -> OfCounts:
     """Return a statistic of the rows of a resample, with repeats, as one of how often each row is in it."""
     return lambda counts: np.array([statistic(np.repeat(np.arange(len(row)), row)) for row in counts], np.float64)
-
-
-def blocks(values: Float64[np.ndarray, " draws"], n: int) -> list[Float64[np.ndarray, " block"]]:
-    """Return the values of many draws of n rows in parts that are drawn at once."""
-    size = max(1, _BLOCK_DRAWS // n)
-    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def influence_interval(

@@ -1,12 +1,11 @@
 """Spearman's rank correlation of two quantities over models, with an interval, a test, and a third quantity held fixed."""
 
 import math
-from collections.abc import Iterator
 from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 from clipbench.errors import DataError
 from clipbench.stats.intervals import CONFIDENCE, Interval
@@ -61,7 +60,8 @@ def rank_correlation(x: Points, y: Points, rng: np.random.Generator, given: Poin
     p = _p_value(columns[0], columns[1], value, rng) if given is None else None
     if n < least:
         return RankCorrelation(value, Interval(None, None, f"{n} points: an interval needs at least {least}"), p)
-    draws = np.concatenate([_correlation(*(each[rows] for each in columns)) for rows in _resamples(n, rng)])
+    resamples = (rng.integers(n, size=(_BLOCK, n)) for _ in range(0, N_RESAMPLES, _BLOCK))
+    draws = np.concatenate([_correlation(*(each[rows] for each in columns)) for rows in resamples])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail]).tolist()
     return RankCorrelation(value, Interval(low, high, f"percentile bootstrap over {n} points"), p)
@@ -96,11 +96,6 @@ def _cosine(a: Float64[np.ndarray, "draws n"], b: Float64[np.ndarray, "draws n"]
 
 def _ratio(of: Float64[np.ndarray, " draws"], to: Float64[np.ndarray, " draws"]) -> Float64[np.ndarray, " draws"]:
     return np.divide(of, to, out=np.full(of.shape, np.nan), where=to > 1e-9)
-
-
-def _resamples(n: int, rng: np.random.Generator) -> Iterator[Int64[np.ndarray, "block n"]]:
-    for _ in range(0, N_RESAMPLES, _BLOCK):
-        yield rng.integers(n, size=(_BLOCK, n))
 
 
 def _p_value(x: Points, y: Points, value: float, rng: np.random.Generator) -> float:

@@ -8,7 +8,7 @@ of means is tested by Student's t.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped, UInt8
@@ -152,21 +152,9 @@ def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generato
 def _exchanged_sizes(
     difference: OfExchanges, n_units: int, rng: np.random.Generator, n_draws: int
 ) -> Float64[np.ndarray, " n_draws"]:
-    sizes = np.empty(n_draws)
     n_block = max(1, _BLOCK_EXCHANGES // n_units)
-    for start in range(0, n_draws, n_block):
-        block = sizes[start : start + n_block]
-        block[:] = np.abs(difference(_coins(len(block), n_units, rng)))
-    return sizes
-
-
-def _coins(n_draws: int, n_units: int, rng: np.random.Generator) -> Bool[np.ndarray, "n_draws n_units"]:
-    is_exchanged = np.empty((n_draws, n_units), np.bool)
-    n_part = max(1, (1 << 15) // n_units)  # few enough for the processor's cache
-    for start in range(0, n_draws, n_part):
-        part = is_exchanged[start : start + n_part]
-        np.less(rng.random(part.shape), 0.5, out=part)
-    return is_exchanged
+    parts = [min(n_block, n_draws - start) for start in range(0, n_draws, n_block)]
+    return np.concatenate([np.abs(difference(rng.random((n, n_units)) < 0.5)) for n in parts])
 
 
 def inverted(interval: Callable[[float], Interval]) -> float:
@@ -201,15 +189,7 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
     return float(2 * stdtr(n_units - 1, -abs(value) / standard_error))
 
 
-@overload
-def holm(p_values: Sequence[float]) -> list[float]: ...
-
-
-@overload
-def holm(p_values: Sequence[float | None]) -> list[float | None]: ...
-
-
-def holm(p_values: Sequence[float | None]) -> Sequence[float | None]:
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return p-values corrected so that the chance of any false alarm among them is at most the alpha of each.
 
     Source: Holm, Scand. J. Statist. 6 (1979): the smallest is multiplied by their number, the next by one less, and
