@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS, GroupedCommand
-from clipbench.cli.options import TRACEBACK
+from clipbench.cli.main import DONE, INCOMPLETE, command
+from clipbench.cli.options import PATH, TRACEBACK
 from clipbench.cli.output import echo, echo_commands, echo_text, print_error, terminal_width
 from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
@@ -22,22 +22,14 @@ REGRESSION = 1
 FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings=SETTINGS,
-    groups={
-        "Gate": ("max_drop", "gate", "require", "strict"),
-        "Test": ("alpha", "smallest"),
-        "Output": ("form", "out", "verbose"),
-    },
-)
-@click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=click.Path(path_type=Path))
+@command(Gate=("max_drop", "gate", "require", "strict"), Test=("alpha", "smallest"), Output=("form", "out", "verbose"))
+@click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
 @click.option(
     "--max-drop",
     metavar="0.5pp|1%",
     help="Largest drop allowed for any metric: percentage points, or percent of the base.",
 )
-@click.option("--gate", metavar="FILE.toml", type=click.Path(path_type=Path),
+@click.option("--gate", metavar="FILE.toml", type=PATH,
               help="Gate file: allowed drops by metric, requirements, and acknowledged losses.")  # fmt: skip
 @click.option(
     "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
@@ -47,7 +39,7 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
               help="Significance level.")  # fmt: skip
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
-@click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path), help="Output file (required for html).")
+@click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
 @click.option("-v", "--verbose", is_flag=True, help="Print all metrics, slices, changed samples and notes.")
 @TRACEBACK
 def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup, command
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo, print_error, print_line, terminal_width
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, end_process
@@ -22,7 +22,7 @@ UNSURE = " (?)"
 """Marks a licence that no first-hand source confirms."""
 
 
-@click.command("list", context_settings=SETTINGS)
+@command("list")
 @click.argument("what", type=click.Choice(["tasks", "suites", "models", "data"]))
 @TRACEBACK
 def list_known(what: str) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import warnings
 from _thread import start_new_thread
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
@@ -134,6 +134,13 @@ class GroupedCommand(click.Command):
         for title, those in titled.items():
             with formatter.section(title):
                 formatter.write_dl([record for each in those if (record := each.get_help_record(ctx))])
+
+
+def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Callable[..., object]], click.Command]:
+    """Return a decorator that makes a function a command; ``groups`` are those of a ``GroupedCommand``."""
+    if groups:
+        return click.command(name, GroupedCommand, context_settings=SETTINGS, groups=groups)
+    return click.command(name, context_settings=SETTINGS)
 
 
 def _show_all(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from clipbench.models.options import LoadOptions
 
 
+PATH = click.Path(path_type=Path)
+
+
 def key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Return the values of a repeatable KEY=VALUE option as a dict; an option takes it as its ``callback``."""
     pairs = {}
@@ -58,7 +61,7 @@ DATA_ROOT = click.option(
     "--data-root",
     envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder that holds data sets by name. [default: .]",
 )
 DATA_OPTION = click.option(
@@ -106,4 +109,6 @@ TRACEBACK = click.option(
     callback=lambda context, _, value: context.meta.update({SHOWS_TRACEBACK: value}),
     help="Print the traceback of an error.",
 )
-RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+PORT = click.option("--port", default=0, metavar="N", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+NO_OPEN = click.option("--no-open", is_flag=True, help="Open no browser.")
+RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=PATH)

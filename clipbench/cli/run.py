@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli import options
-from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, GroupedCommand
-from clipbench.cli.options import load_options, shows_traceback
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, command
+from clipbench.cli.options import PATH, load_options, shows_traceback
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import serves_another, sharing_work
 from clipbench.errors import ClipbenchError, UsageError
@@ -19,22 +19,18 @@ if TYPE_CHECKING:
     from clipbench.evaluation.session import SessionOptions
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings=SETTINGS,
-    groups={
-        "What": ("models", "watch", "tasks", "suite", "prompts", "out"),
-        "Data": ("data", "data_root", "data_option", "limit", "yes", "offline"),
-        "Model": ("model_option", "arch", "precision"),
-        "Speed": ("device",),
-        "Output": ("as_json", "verbose"),
-    },
+@command(
+    What=("models", "watch", "tasks", "suite", "prompts", "out"),
+    Data=("data", "data_root", "data_option", "limit", "yes", "offline"),
+    Model=("model_option", "arch", "precision"),
+    Speed=("device",),
+    Output=("as_json", "verbose"),
 )
 @click.option("--model", "models", multiple=True, metavar="REF", help="Model to measure; repeatable.")
 @click.option(
     "--watch",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Measure the checkpoints in the folder of a training as they appear, in place of --model.",
 )
 @click.option(
@@ -65,13 +61,13 @@ if TYPE_CHECKING:
 @click.option(
     "--prompts",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="JSON file of zero-shot prompts: a list of templates, or a dict of prompts by class.",
 )
 @click.option(
     "--out",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Run folder; with several models, the folder of their run folders. [default: runs/TIME-MODEL]",
 )
 @options.DEVICES

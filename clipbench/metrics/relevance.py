@@ -16,6 +16,7 @@ from clipbench.metrics.ranking import Answers, Ranks
 from clipbench.metrics.similarity import Queries, product_error, scores_of
 from clipbench.metrics.threads import in_threads
 
+OfJudged = Int64[np.ndarray, " n_judged"]
 PerQuery = Float64[np.ndarray, " n_queries"]
 
 
@@ -48,9 +49,7 @@ class Levels(NamedTuple):
 
 
 def relevant_documents(
-    query: Int64[np.ndarray, " n_judged"],
-    document: Int64[np.ndarray, " n_judged"],
-    grade: Int64[np.ndarray, " n_judged"],
+    query: OfJudged, document: OfJudged, grade: OfJudged
 ) -> tuple[Relevant, Int64[np.ndarray, " n_asked"]]:
     """Return what is relevant to each query that has a relevant document, and the rows of these queries.
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from clipbench.metrics.geometry import Estimate, check_paired, undefined
-from clipbench.metrics.similarity import Images, Texts, Vectors, dot_blocks
+from clipbench.metrics.similarity import Images, Texts, Values, Vectors, dot_blocks
 
 N_BINS = 200
 """Equal bins of [-1, 1]: a hundredth of a cosine each."""
@@ -48,7 +48,7 @@ def cosine_counts(images: Images, texts: Texts, n_bins: int = N_BINS) -> dict[st
     return {name: _off_diagonal(x, y, n_bins) for name, (x, y) in sides.items()}
 
 
-def cosine_histogram(cosines: Float64[np.ndarray, " n"], n_bins: int = N_BINS) -> Int64[np.ndarray, " n_bins"]:
+def cosine_histogram(cosines: Values, n_bins: int = N_BINS) -> Int64[np.ndarray, " n_bins"]:
     """Return the number of cosines in each bin, by the rules of ``cosine_counts``.
 
     Example:
@@ -105,7 +105,7 @@ def cross_uniformity(images: Images, texts: Texts, t: float = 2.0) -> Estimate:
     return Estimate(float(np.log(mean)), ((by_image + by_text) / (n - 1) - 2 * mean) / mean)
 
 
-def _squared_lengths(vectors: Vectors) -> Float64[np.ndarray, " n"]:
+def _squared_lengths(vectors: Vectors) -> Values:
     return np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
 
 

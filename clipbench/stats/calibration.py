@@ -9,11 +9,11 @@ from math import pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Float64, Int64
 
 from clipbench.metrics.classification import confidence_bins, expected_calibration_error
 from clipbench.results.record import Metric
-from clipbench.stats.clusters import cluster_codes, cluster_sums
+from clipbench.stats.clusters import Clusters, Codes, Values, cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import Interval, Z, added_reaches, too_few
 from clipbench.stats.measures import Estimated, defined
@@ -32,15 +32,11 @@ class CalibrationEstimate(NamedTuple):
     high: float
     reaches: tuple[float, float]
     """Distances below and above its mean that the value may have by chance."""
-    influence: Float64[np.ndarray, " n"]
+    influence: Values
 
 
 def calibration_estimate(
-    confidence: Float64[np.ndarray, " n"],
-    credit: Float64[np.ndarray, " n"],
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    n_bins: int = 15,
+    confidence: Values, credit: Values, *, clusters: Clusters = None, n_bins: int = 15
 ) -> CalibrationEstimate:
     """Return the calibration error with its noise and an interval that contains it: low <= value <= high.
 
@@ -79,9 +75,7 @@ def calibration_estimate(
     )
 
 
-def calibration_difference_interval(
-    before: CalibrationEstimate, after: CalibrationEstimate, codes: Int64[np.ndarray, " n"] | None
-) -> Interval:
+def calibration_difference_interval(before: CalibrationEstimate, after: CalibrationEstimate, codes: Codes) -> Interval:
     """Return the interval of the difference of two true errors, from the estimates of both on the same samples.
 
     Each value lies above its true error by between nothing and its noise, so that their difference is too small by up to
@@ -99,9 +93,7 @@ class _Squares(NamedTuple):
     n_units: Int64[np.ndarray, " n_bins"]
 
 
-def _squares(
-    bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Float64[np.ndarray, " n"]
-) -> _Squares:
+def _squares(bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Values) -> _Squares:
     """Return, for each bin, the sum over its samples or clusters of their squared sums, and how many they are."""
     cells, cell = np.unique(bins * (units.max() + 1) + units, return_inverse=True)
     bin_of_cell = cells // (units.max() + 1)

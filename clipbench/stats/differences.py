@@ -8,20 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
 from clipbench.metrics.classification import recall_influence
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
 from clipbench.stats.calibration import calibration_difference_interval, calibration_estimate
-from clipbench.stats.clusters import NEGLIGIBLE, cluster_sums, standard_error, without_rounding
+from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, standard_error, without_rounding
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
 from clipbench.stats.intervals import Interval, Range
 from clipbench.stats.significance import ALPHA
-
-Codes = Int64[np.ndarray, " n"] | None
-"""Cluster of each sample; None where each is its own."""
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
 """Smallest and largest difference of two values of a unit; no other unit has both."""
@@ -103,13 +100,7 @@ def _tested(
     return _of_influences(value, rows[str(base.influence)], clusters, within)
 
 
-def _of_means(
-    before: Float64[np.ndarray, " n"],
-    after: Float64[np.ndarray, " n"],
-    clusters: Codes,
-    within: Range,
-    rng: np.random.Generator,
-) -> PairedTest:
+def _of_means(before: Values, after: Values, clusters: Codes, within: Range, rng: np.random.Generator) -> PairedTest:
     """Return McNemar's exact test of independent hits, and sign flips of other means."""
     rows = after - before
     rows[np.abs(rows) < NEGLIGIBLE] = 0.0
@@ -155,7 +146,7 @@ def _agreeing(interval: Interval, value: float, test: significance.NullTest, n: 
     return Interval(low, high, f"{method}; 0 by the test")
 
 
-def _of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Codes, within: Range) -> PairedTest:
+def _of_influences(value: float, rows: Values, clusters: Codes, within: Range) -> PairedTest:
     interval = intervals.influence_interval(value, rows, clusters=clusters, within=within)
     error, n_units = standard_error(rows, clusters), len(cluster_sums(rows, clusters))
     if error is None:
@@ -174,7 +165,7 @@ def _of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Code
 
 
 def _of_distances(
-    values: tuple[float, float], squares: tuple[float, float], rows: Float64[np.ndarray, " n"], clusters: Codes
+    values: tuple[float, float], squares: tuple[float, float], rows: Values, clusters: Codes
 ) -> PairedTest:
     """Return the t-test of the unbiased squares: distances themselves differ by noise alone where vectors spread differently.
 
@@ -238,7 +229,7 @@ def _of_parts(
 
 
 def _of_share(
-    credits: Float64[np.ndarray, " n"], parts: Int64[np.ndarray, " n"], clusters: Codes
+    credits: Values, parts: Int64[np.ndarray, " n"], clusters: Codes
 ) -> Callable[[float], tuple[float, float]]:
     """Return how far the bounds of a mean over parts lie below and above it, by their confidence."""
     sizes, influence = np.bincount(parts), recall_influence(credits, parts)

@@ -10,10 +10,14 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 from clipbench.metrics.classification import confidence_bins, macro_f1, macro_f1_changes, mean_per_class_recall
 from clipbench.results.record import StatisticRecord
+from clipbench.stats.clusters import Values
 from clipbench.stats.intervals import OfCounts
 from clipbench.stats.significance import OfExchanges
 
 Samples = Mapping[str, np.ndarray]
+
+Draws = Float64[np.ndarray, " draws"]
+"""A statistic in several draws of samples."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Estimator:
 
 def first_length_reaching(
     recall: Float64[np.ndarray, "draws n_lengths"], *, lengths: Sequence[int | float], share: float
-) -> Float64[np.ndarray, " draws"]:
+) -> Draws:
     """Return the length at which a share of the recall at the longest is reached, interpolated linearly.
 
     Args:
@@ -90,11 +94,8 @@ def first_length_reaching(
 
 
 def labels_reaching(
-    accuracy: Float64[np.ndarray, "draws n_numbers"],
-    target: Float64[np.ndarray, " draws"],
-    *,
-    labels: Sequence[int | float],
-) -> Float64[np.ndarray, " draws"]:
+    accuracy: Float64[np.ndarray, "draws n_numbers"], target: Draws, *, labels: Sequence[int | float]
+) -> Draws:
     """Return the number of labels at which an accuracy first reaches a target, interpolated on the logarithm of the number.
 
     Args:
@@ -116,10 +117,8 @@ def labels_reaching(
 
 
 def _first_reaching(
-    curves: Float64[np.ndarray, "draws n_places"],
-    target: Float64[np.ndarray, " draws"],
-    at: Float64[np.ndarray, " n_places"],
-) -> Float64[np.ndarray, " draws"]:
+    curves: Float64[np.ndarray, "draws n_places"], target: Draws, at: Float64[np.ndarray, " n_places"]
+) -> Draws:
     """Return where each curve first reaches its target, interpolated linearly; the first place if it never does."""
     draws, row = np.arange(len(curves)), (curves >= target[:, None]).argmax(axis=1)
     before = np.maximum(row - 1, 0)
@@ -132,38 +131,36 @@ class _Sums(NamedTuple):
     """A statistic that follows from the sums of some columns."""
 
     columns: Float64[np.ndarray, "n n_columns"]
-    value: Callable[[Float64[np.ndarray, "draws n_columns"], Any], Float64[np.ndarray, " draws"]]
+    value: Callable[[Float64[np.ndarray, "draws n_columns"], Any], Draws]
     """From the sums, and the number of samples."""
 
-    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
+    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
         return self.value(counts @ self.columns, counts.sum(axis=1, keepdims=True))
 
     def difference(self, candidate: "_Sums", units: Int64[np.ndarray, " n"]) -> OfExchanges:
         apart = np.column_stack([np.bincount(units, each) for each in (candidate.columns - self.columns).T])
         before, after = (each.columns.sum(axis=0) for each in (self, candidate))
 
-        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
+        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
             moved = is_exchanged @ apart
             return self.value(after - moved, len(units)) - self.value(before + moved, len(units))
 
         return of
 
 
-def _length(*hits: Float64[np.ndarray, " n"], lengths: Sequence[int | float], share: float) -> _Sums:
+def _length(*hits: Values, lengths: Sequence[int | float], share: float) -> _Sums:
     """Return ``first_length_reaching`` of hits, one column for each length, one row for each query."""
     return _Sums(np.column_stack(hits), lambda sums, n: first_length_reaching(sums / n, lengths=lengths, share=share))
 
 
-def _labels(*hits: Float64[np.ndarray, " n"], labels: Sequence[int | float]) -> _Sums:
+def _labels(*hits: Values, labels: Sequence[int | float]) -> _Sums:
     """Return ``labels_reaching`` of hits, one column for each number of labels, and at last those of the target."""
     return _Sums(
         np.column_stack(hits), lambda sums, n: labels_reaching((sums / n)[:, :-1], (sums / n)[:, -1], labels=labels)
     )
 
 
-def _calibration_error(
-    confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"], n_bins: int = 15
-) -> _Sums:
+def _calibration_error(confidence: Values, credit: Values, n_bins: int = 15) -> _Sums:
     """Return ``metrics.expected_calibration_error``."""
     in_bins = np.eye(n_bins)[confidence_bins(confidence, n_bins)]
     return _Sums(in_bins * (credit - confidence)[:, None], lambda sums, n: np.abs(sums).sum(axis=1) / np.ravel(n))
@@ -172,10 +169,10 @@ def _calibration_error(
 class _Median:
     """The median, of whose differences only the rows near the middle are looked at where that is enough."""
 
-    def __init__(self, values: Float64[np.ndarray, " n"]) -> None:
+    def __init__(self, values: Values) -> None:
         self.values, self.order = values, np.argsort(values)
 
-    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
+    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
         return _middle(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
 
     def difference(self, candidate: "_Median", units: Int64[np.ndarray, " n"]) -> OfExchanges:
@@ -189,7 +186,7 @@ class _Median:
 
         def at(
             is_exchanged: Bool[np.ndarray, "draws n_units"], low: int, high: int
-        ) -> tuple[Float64[np.ndarray, " draws"], Bool[np.ndarray, " draws"]]:
+        ) -> tuple[Draws, Bool[np.ndarray, " draws"]]:
             """Return the difference of the medians, and whether both lie at these places among the values of both."""
             size = np.full(len(is_exchanged), n)
             below = is_base[:low].sum() + is_exchanged @ np.bincount(owner[:low], to_base[:low], n_units).astype(float)
@@ -200,7 +197,7 @@ class _Median:
             is_near = np.all([(before < (n + 1) // 2) & (up_to[:, -1] > n // 2) for before, up_to in sides], axis=0)
             return _middle(both[low:high], of_candidate, size) - _middle(both[low:high], reached, size), is_near
 
-        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
+        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
             found, is_near = at(is_exchanged, max(0, n - reach), min(2 * n, n + reach))
             if not is_near.all():
                 found[~is_near], _ = at(is_exchanged[~is_near], 0, 2 * n)
@@ -211,7 +208,7 @@ class _Median:
 
 def _middle(
     values: Float64[np.ndarray, " places"], reached: Shaped[np.ndarray, "draws places"], n: Shaped[np.ndarray, " draws"]
-) -> Float64[np.ndarray, " draws"]:
+) -> Draws:
     """Return the mean of the values at both middles of n rows, from how many rows lie up to each place."""
     first, second = (reached >= (n[:, None] + 1) // 2).argmax(axis=1), (reached > n[:, None] // 2).argmax(axis=1)
     return values[np.array([first, second])].mean(axis=0)
@@ -236,9 +233,9 @@ MEANS: Mapping[str, Callable[..., float]] = {
     "macro_f1": _macro_f1,
 }
 """Means over parts, such as classes, by the name in results."""
-CHANGES: Mapping[str, Callable[..., Float64[np.ndarray, " n"]]] = {
+CHANGES: Mapping[str, Callable[..., Values]] = {
     "mean_over_parts": lambda credit, parts: credit[1] - credit[0],
-    "macro_f1": lambda predicted, labels: macro_f1_changes(*predicted.astype(np.int64), labels),
+    "macro_f1": lambda named, labels: macro_f1_changes(named[0].astype(np.int64), named[1].astype(np.int64), labels),
 }
 """The addition of each sample's change to its part's mean, from a column of both models and the part of each sample; by the
 names of ``MEANS``."""

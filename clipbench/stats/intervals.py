@@ -17,6 +17,9 @@ from jaxtyping import Float64, Int64, Shaped
 from clipbench.errors import DataError
 from clipbench.stats.clusters import (
     NEGLIGIBLE,
+    Clusters,
+    Codes,
+    Values,
     cluster_codes,
     cluster_sums,
     n_equal_clusters,
@@ -50,7 +53,7 @@ OfCounts = Callable[[Shaped[np.ndarray, "draws n"]], Float64[np.ndarray, " draws
 """The values of a statistic in several draws, from how often each row is in each of them."""
 
 
-def applicable(within: Range, values: Float64[np.ndarray, " n"] | float) -> Range:
+def applicable(within: Range, values: Values | float) -> Range:
     """Return a range; None where a value lies outside: a plugin's column may be called a fraction and be none.
 
     Example:
@@ -151,11 +154,7 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float], 
 
 
 def mean_interval(
-    values: Float64[np.ndarray, " n"],
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    within: Range = SHARES,
-    confidence: float = CONFIDENCE,
+    values: Values, *, clusters: Clusters = None, within: Range = SHARES, confidence: float = CONFIDENCE
 ) -> Interval:
     """Return the interval of a mean: Wilson's of hits and credits, that of gains and losses of differences, else Hall's.
 
@@ -199,7 +198,7 @@ def mean_interval(
     return _difference_interval(values, codes, within[1], confidence).clipped(within)
 
 
-def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float]:
+def _trials(values: Values, codes: Codes) -> tuple[float, float]:
     """Return the least and the most independent hits that may know as much as these credits.
 
     The least know as little as clusters which are each all right or all wrong: no credits spread more (Bhatia and Davis
@@ -217,13 +216,7 @@ def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | 
     return least, share * (1 - share) / variance
 
 
-def unskewed(
-    mean: float,
-    deviations: Float64[np.ndarray, " n"],
-    codes: Int64[np.ndarray, " n"] | None,
-    *,
-    tail: float = TAIL,
-) -> Interval:
+def unskewed(mean: float, deviations: Values, codes: Codes, *, tail: float = TAIL) -> Interval:
     """Return Student's interval of a mean, after a transformation of t that takes out its skewness.
 
     Source: Hall, JRSS B 54 (1992), the cubic one, with Student's quantiles in place of the normal law's.
@@ -242,9 +235,7 @@ def unskewed(
     return Interval(mean - error * inverse(t), mean - error * inverse(-t), method)
 
 
-def _difference_interval(
-    values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None, largest: float, confidence: float
-) -> Interval:
+def _difference_interval(values: Values, codes: Codes, largest: float, confidence: float) -> Interval:
     """Return the interval of a mean of differences, from those of its gains and losses, which are shares of the largest.
 
     Where nothing was lost, Wilson's interval of losses says how much may be; no resample would show any. Differences of
@@ -276,10 +267,7 @@ def _is_even(sums: Float64[np.ndarray, " n_units"]) -> bool:
 
 
 def added_reaches(
-    one: tuple[float, float],
-    other: tuple[float, float],
-    influence: Float64[np.ndarray, " n"],
-    of_other: Float64[np.ndarray, " n"],
+    one: tuple[float, float], other: tuple[float, float], influence: Values, of_other: Values
 ) -> tuple[float, float]:
     """Return how far one value less another may lie below and above, from how far each may (MOVER).
 
@@ -328,8 +316,8 @@ def mean_of_independent(
 
 def share_interval(
     share: float,
-    influence: Float64[np.ndarray, " n"],
-    codes: Int64[np.ndarray, " n"] | None,
+    influence: Values,
+    codes: Codes,
     *,
     at_least: float = 1.0,
     at_most: float | None = None,
@@ -371,13 +359,7 @@ def trials_of_means(
     return max(1.0, value * (1 - value) / variance)  # of one sample, rounding may leave a little less
 
 
-def bootstrap_interval(
-    statistic: OfCounts,
-    n: int,
-    rng: np.random.Generator,
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-) -> Interval:
+def bootstrap_interval(statistic: OfCounts, n: int, rng: np.random.Generator, *, clusters: Clusters = None) -> Interval:
     """Return the expanded percentile bootstrap interval (``expanded_tails``) of a statistic of rows.
 
     The percentile bootstrap corrects neither bias nor skewness: it is too narrow for extremes, and for discrete
@@ -408,13 +390,7 @@ def of_rows(statistic: Callable[[Int64[np.ndarray, " rows"]], float]) -> OfCount
     return lambda counts: np.array([statistic(np.repeat(np.arange(len(row)), row)) for row in counts], np.float64)
 
 
-def influence_interval(
-    value: float,
-    influence: Float64[np.ndarray, " n"],
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    within: Range = None,
-) -> Interval:
+def influence_interval(value: float, influence: Values, *, clusters: Clusters = None, within: Range = None) -> Interval:
     """Return the delta-method interval of a smooth function of means: value ± t × standard error.
 
     t is Student's, with one degree of freedom less than there are samples, or clusters.
@@ -456,8 +432,8 @@ def expanded_tails(n_units: int) -> tuple[float, float]:
 
 def effective_n(
     share: float,
-    influence: Float64[np.ndarray, " n"],
-    clusters: Shaped[np.ndarray, " n"] | None,
+    influence: Values,
+    clusters: Clusters,
     *,
     at_least: float = 1.0,
     at_most: float | None = None,
@@ -493,9 +469,7 @@ def effective_n(
     return max(at_least, trials * (NormalDist().inv_cdf(upper) / student(upper, n_known)) ** 2)
 
 
-def _percentiles(
-    values: Float64[np.ndarray, " resamples"], codes: Int64[np.ndarray, " n"] | None, n_units: int
-) -> Interval:
+def _percentiles(values: Float64[np.ndarray, " resamples"], codes: Codes, n_units: int) -> Interval:
     defined = values[~np.isnan(values)]
     n_undefined = len(values) - len(defined)
     if 2 * n_undefined > len(values):
@@ -507,11 +481,11 @@ def _percentiles(
     return Interval(float(low), float(high), method)
 
 
-def _over(codes: Int64[np.ndarray, " n"] | None, n_units: int) -> str:
+def _over(codes: Codes, n_units: int) -> str:
     return "" if codes is None else f" over {n_units} clusters"
 
 
-def too_few(codes: Int64[np.ndarray, " n"] | None) -> Interval:
+def too_few(codes: Codes) -> Interval:
     """Return the interval of a single sample, or cluster: none."""
     unit = "sample" if codes is None else "cluster"
     return Interval(None, None, f"an interval needs at least two {unit}s")

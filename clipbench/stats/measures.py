@@ -19,11 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64
 
 from clipbench.results.record import Metric
 from clipbench.stats import claims, intervals
-from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.clusters import Values, cluster_codes
 from clipbench.stats.estimators import Estimator, Samples
 
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
@@ -85,9 +84,7 @@ class Estimated(Definition):
     chance: float | None = None
     higher_is_better: bool | None = True
 
-    def estimated(
-        self, value: float, n: int, interval: intervals.Interval, *, of: Float64[np.ndarray, " n"] | None = None
-    ) -> Metric:
+    def estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
         """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is ``of``, does not."""
         if math.isnan(value):
             return self.undefined("the value is undefined for these samples")

@@ -21,6 +21,8 @@ EXACT_POINTS = 7
 _BLOCK = 1_000
 
 Points = Float64[np.ndarray, " n"]
+Columns = Float64[np.ndarray, "draws n"]
+"""Values of the points of each draw."""
 
 
 class RankCorrelation(NamedTuple):
@@ -67,11 +69,7 @@ def rank_correlation(x: Points, y: Points, rng: np.random.Generator, given: Poin
     return RankCorrelation(value, Interval(low, high, f"percentile bootstrap over {n} points"), p)
 
 
-def _correlation(
-    x: Float64[np.ndarray, "draws n"],
-    y: Float64[np.ndarray, "draws n"],
-    given: Float64[np.ndarray, "draws n"] | None = None,
-) -> Float64[np.ndarray, " draws"]:
+def _correlation(x: Columns, y: Columns, given: Columns | None = None) -> Float64[np.ndarray, " draws"]:
     """Return the correlation of the ranks in each draw; NaN where one side has a single value."""
     first, second = _ranks(x), _ranks(y)
     plain = _cosine(first, second)
@@ -82,14 +80,14 @@ def _correlation(
     return _ratio(plain - with_x * with_y, np.sqrt(np.maximum((1 - with_x**2) * (1 - with_y**2), 0)))
 
 
-def _ranks(values: Float64[np.ndarray, "draws n"]) -> Float64[np.ndarray, "draws n"]:
+def _ranks(values: Columns) -> Columns:
     """Return ranks less their mean."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(values, axis=1)) - (values.shape[1] + 1) / 2
 
 
-def _cosine(a: Float64[np.ndarray, "draws n"], b: Float64[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
+def _cosine(a: Columns, b: Columns) -> Float64[np.ndarray, " draws"]:
     lengths = np.sqrt(np.einsum("ij,ij->i", a, a) * np.einsum("ij,ij->i", b, b))
     return np.clip(_ratio(np.einsum("ij,ij->i", a, b), lengths), -1, 1)
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped, UInt8
+from jaxtyping import Bool, Float64, UInt8
 
-from clipbench.stats.clusters import NEGLIGIBLE, cluster_sums, student
+from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Values, cluster_sums, student
 from clipbench.stats.intervals import Interval
 
 ALPHA = 0.05
@@ -40,7 +40,8 @@ _BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float64)
 _EIGHTS = 64
 """Bytes that are looked up at once: their 64 x 256 sums stay in the processor's cache."""
 
-OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Float64[np.ndarray, " draws"]]
+Draws = Float64[np.ndarray, " draws"]
+OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Draws]
 """The difference of a statistic, the candidate's less the base's, when the samples of these units are exchanged between them."""
 
 
@@ -78,13 +79,7 @@ def mcnemar(gained: int, lost: int) -> NullTest:
     return NullTest(min(1.0, 2 * float(tails[min(gained, lost)])), float(max(0, n - 2 * fewest)))
 
 
-def flip_test(
-    differences: Float64[np.ndarray, " n"],
-    clusters: Shaped[np.ndarray, " n"] | None,
-    rng: np.random.Generator,
-    *,
-    n_draws: int = N_DRAWS,
-) -> NullTest:
+def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator, *, n_draws: int = N_DRAWS) -> NullTest:
     """Return the test of a mean difference by its total: the p-value is the share of sign flips that reach its size.
 
     The signs of whole clusters are flipped together. Clusters without a difference have none to flip; with at most
@@ -115,7 +110,7 @@ def flip_test(
     return _by_sizes(np.abs(np.concatenate([*_flipped_totals(sums, rng, n_draws)])), reached, n_more=1)
 
 
-def _by_sizes(sizes: Float64[np.ndarray, " draws"], reached: float, *, n_more: int) -> NullTest:
+def _by_sizes(sizes: Draws, reached: float, *, n_more: int) -> NullTest:
     """Return the test of a size, from those under the null hypothesis and ``n_more`` that are as large as it."""
     n = len(sizes) + n_more
     p_value = (n_more + int(np.count_nonzero(sizes >= reached))) / n
@@ -222,9 +217,7 @@ def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, powe
     return (student(1 - alpha / 2, n_units) + student(power, n_units)) * standard_error
 
 
-def _flipped_totals(
-    sums: Float64[np.ndarray, " n"], rng: np.random.Generator, n_draws: int
-) -> Iterator[Float64[np.ndarray, " draws"]]:
+def _flipped_totals(sums: Values, rng: np.random.Generator, n_draws: int) -> Iterator[Draws]:
     """Yield the totals under random signs, a block of draws at a time.
 
     Units of equal size are drawn together, as the number of them that are plus (a binomial). Where sizes differ, units
@@ -244,9 +237,7 @@ def _flipped_totals(
         yield sums.sum() - 2 * _sums_of_bits(table, np.concatenate(drawn))
 
 
-def _sums_of_bits(
-    table: Float64[np.ndarray, " sums"], rows: UInt8[np.ndarray, "draws n_bytes"]
-) -> Float64[np.ndarray, " draws"]:
+def _sums_of_bits(table: Float64[np.ndarray, " sums"], rows: UInt8[np.ndarray, "draws n_bytes"]) -> Draws:
     """Return the sum of the units whose bits are set in each row of bytes, from the 256 sums of each byte's eight units."""
     sums, first = np.zeros(len(rows)), 256 * np.arange(_EIGHTS)[:, None]
     for start in range(0, rows.shape[1], _EIGHTS):

@@ -10,11 +10,12 @@ from math import inf
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Shaped
 
 from clipbench.stats import intervals
 from clipbench.stats.clusters import (
     NEGLIGIBLE,
+    Clusters,
+    Values,
     cluster_codes,
     cluster_sums,
     n_equal_clusters,
@@ -30,20 +31,15 @@ class Slice:
     """The samples of one slice: those of which a metric is the mean, or their influences on a value."""
 
     value: float
-    influence: Float64[np.ndarray, " n"]
+    influence: Values
     """Influence of each sample on the value: for a mean, its deviation from the mean."""
-    clusters: Shaped[np.ndarray, " n"] | None = None
+    clusters: Clusters = None
     within: Range = None
     are_hits: bool = False
     """True where the value is the share of samples that are hits."""
 
     @classmethod
-    def of_mean(
-        cls,
-        values: Float64[np.ndarray, " n"],
-        clusters: Shaped[np.ndarray, " n"] | None = None,
-        within: Range = SHARES,
-    ) -> "Slice":
+    def of_mean(cls, values: Values, clusters: Clusters = None, within: Range = SHARES) -> "Slice":
         """Return the slice of a metric that is the mean of its samples' values."""
         values = without_rounding(values)
         within = intervals.applicable(within, values)
