@@ -100,9 +100,9 @@ class Watcher:
         """Measure what is whole and was not tried as it is; return what is being written."""
         growing = []
         checkpoints = training_checkpoints(self.folder)
-        names = [slug(each.name) for each in checkpoints]
-        for each, name in zip(checkpoints, names, strict=True):
-            is_distinct = names.count(name) == 1
+        slugs = [slug(each.name) for each in checkpoints]
+        for each in checkpoints:
+            is_distinct = slugs.count(slug(each.name)) == 1
             self._names[each.path] = each.name if is_distinct else str(each.path.relative_to(self.folder))
         for checkpoint in sorted(checkpoints, key=lambda checkpoint: not self._has_run(checkpoint)):
             try:

@@ -1,6 +1,6 @@
 """Evaluations and samples of two runs brought side by side, and a line for all that has no partner."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -58,23 +58,15 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     return pairs
 
 
-def align_samples(
-    base: Run,
-    candidate: Run,
-    pair: EvaluationPair,
-    read: "Callable[[Run, EvaluationRecord], pandas.DataFrame]" = lambda run, evaluation: run.samples(evaluation),
-) -> Tables:
-    """Return the samples of an evaluation in both runs, paired by id.
-
-    Args:
-        read: returns the samples of a run.
+def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str | None = None) -> Tables:
+    """Return the samples of an evaluation in both runs, or those of all slices of a grouping, paired by id.
 
     Raises:
         NotComparable: an id appears twice, or the runs have different ids.
         ClipbenchError: a table is missing or damaged.
     """
     sides = ((base, pair.base), (candidate, pair.candidate))
-    tables = Tables(*(_by_id(read(run, evaluation), run, evaluation) for run, evaluation in sides))
+    tables = Tables(*(_by_id(run, evaluation, grouping) for run, evaluation in sides))
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
@@ -188,7 +180,8 @@ def _finished(run: Run) -> list[EvaluationRecord]:
     return [each for each in run.result.evaluations if each.status == "ok"]
 
 
-def _by_id(table: "pandas.DataFrame", run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
+def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pandas.DataFrame":
+    table = run.samples(evaluation) if grouping is None else run.slice_samples(evaluation, grouping)
     if "sample_id" not in table:
         raise ClipbenchError(
             f"the samples of {evaluation.name} in {run.label} have no sample_id to pair them by: make the run again"

@@ -4,20 +4,9 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from clipbench.comparison.align import (
-    EvaluationPair,
-    Tables,
-    align_samples,
-    check_values,
-    contradiction,
-    lost_evaluations,
-    lost_metrics,
-    notes_on,
-    pair_evaluations,
-)
+from clipbench.comparison import align
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
 from clipbench.comparison.representations import representational_similarity
@@ -25,7 +14,7 @@ from clipbench.errors import ClipbenchError, NotComparable, option
 from clipbench.results.matching import match
 from clipbench.results.other_tools import BARE, Values, open_results
 from clipbench.results.provenance import costs_apart, prices_apart
-from clipbench.results.record import GROUP_COLUMN, EvaluationRecord, Metric, MetricName
+from clipbench.results.record import GROUP_COLUMN, Metric, MetricName
 from clipbench.results.run import Run, numbered
 from clipbench.results.titles import first_headline
 from clipbench.stats.claims import claimed
@@ -64,25 +53,25 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     base, candidate = _opened(base), _opened(candidate)
     if isinstance(base, Values) or isinstance(candidate, Values):
         return _compare_values(base, candidate)
-    pairs = pair_evaluations(base, candidate)
+    pairs = align.pair_evaluations(base, candidate)
     differences: list[Difference] = []
     slices: list[Difference] = []
-    refused = list(dict.fromkeys(lost_evaluations(base, candidate)))
+    refused = list(dict.fromkeys(align.lost_evaluations(base, candidate)))
     lost = {each.evaluation for each in refused}
-    notes = list(notes_on(base, candidate, pairs))
+    notes = list(align.notes_on(base, candidate, pairs))
     for pair in [each for each in pairs if each.base.name not in lost]:
         try:
             tables = _same_samples(base, candidate, pair)
         except NotComparable as error:
             refused.append(Refusal(pair.base.name, str(error)))
-        else:
-            differences += _differences_of(pair, tables, base.result.seed, options.alpha)
-            refused += lost_metrics(candidate, pair)
-            for grouping in [each for each in pair.base.slices if each in pair.candidate.slices]:
-                try:
-                    slices += list(_slice_differences(base, candidate, pair, grouping, options.alpha))
-                except NotComparable as error:
-                    refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
+            continue
+        differences += _differences_of(pair, tables, base.result.seed, options.alpha)
+        refused += align.lost_metrics(candidate, pair)
+        for grouping in [each for each in pair.base.slices if each in pair.candidate.slices]:
+            try:
+                slices += list(_slice_differences(base, candidate, pair, grouping, options.alpha))
+            except NotComparable as error:
+                refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
     both = base.result, candidate.result
@@ -124,15 +113,15 @@ def _opened(side: Side) -> Run | Values:
     return side if isinstance(side, Run | Values) else open_results(side)
 
 
-def _same_samples(base: Run, candidate: Run, pair: EvaluationPair) -> Tables:
+def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
     """Return the samples of an evaluation in both runs; raise NotComparable where they are not of the same evaluation."""
     same = match(*pair)
     if not same.is_same:
         raise NotComparable(f"{same.reason}{_limits(base, candidate)}")
-    tables = align_samples(base, candidate, pair)
+    tables = align.align_samples(base, candidate, pair)
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
-        check_values(run, evaluation.metrics, table)
-    if reason := contradiction(pair):
+        align.check_values(run, evaluation.metrics, table)
+    if reason := align.contradiction(pair):
         raise NotComparable(reason)
     return tables
 
@@ -145,7 +134,7 @@ def _limits(base: Run, candidate: Run) -> str:
     return f" ({said})" if found["base"] != found["candidate"] else ""
 
 
-def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[EvaluationPair]) -> NotComparable:
+def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.EvaluationPair]) -> NotComparable:
     if refused:
         more = f" ({len(refused) - 1} more likewise)" if len(refused) > 1 else ""
         return NotComparable(f"{refused[0]}{more}")
@@ -153,7 +142,7 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[EvaluationPair
     return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
 
 
-def _differences_of(pair: EvaluationPair, tables: Tables, seed: int, alpha: float) -> Iterator[Difference]:
+def _differences_of(pair: align.EvaluationPair, tables: align.Tables, seed: int, alpha: float) -> Iterator[Difference]:
     # Named before data are seen: where it has no value, no other metric takes its place.
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
     for name, metric in pair.base.metrics.items():
@@ -165,20 +154,20 @@ def _differences_of(pair: EvaluationPair, tables: Tables, seed: int, alpha: floa
 
 
 def _slice_differences(
-    base: Run, candidate: Run, pair: EvaluationPair, grouping: str, alpha: float
+    base: Run, candidate: Run, pair: align.EvaluationPair, grouping: str, alpha: float
 ) -> Iterator[Difference]:
     """Yield the differences of all means of samples in all slices of a grouping that both runs have, by slice.
 
     What is no mean of samples, such as a median or the modality gap of a slice, is not compared.
     """
-    tables = align_samples(base, candidate, pair, partial(_samples_of, grouping))
+    tables = align.align_samples(base, candidate, pair, grouping)
     for group, metrics in pair.base.slices[grouping].groups.items():
         others = pair.candidate.slices[grouping].groups.get(group, {})
-        own = Tables(*(_rows_of(table, grouping, group) for table in tables))
+        own = align.Tables(*(_rows_of(table, grouping, group) for table in tables))
         if (metrics and not others) or not own.base.index.equals(own.candidate.index):
             raise NotComparable(f"the runs have different samples in '{group}'")
         for run, found, table in zip((base, candidate), (metrics, others), own, strict=True):
-            check_values(run, {name: each for name, each in found.items() if each.column is not None}, table)
+            align.check_values(run, {name: each for name, each in found.items() if each.column is not None}, table)
         evaluation = f"{pair.base.name}{{{grouping}={group}}}"
         for name, metric in metrics.items():
             other = others.get(name)
@@ -188,10 +177,6 @@ def _slice_differences(
                 (metric, other), evaluation=evaluation, name=name, tables=own, seed=base.result.seed, alpha=alpha
             )
             yield replace(apart, grouping=grouping, group=group, subset=pair.subset_title(name))
-
-
-def _samples_of(grouping: str, run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
-    return run.slice_samples(evaluation, grouping)
 
 
 def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.DataFrame":

@@ -39,17 +39,13 @@ class ModelQuantity(NamedTuple):
 
     def read(self, result: Result) -> tuple[float | None, str]:
         """Return the value; None with the reason where nobody knows it."""
-        if self.is_price:
-            if result.price is None:
-                return None, "the run took no price: `clipbench run --price` does"
-            value = getattr(result.price, self.key)
-            return (None, result.price.reasons.get(self.key, "")) if value is None else (float(value), "")
-        if self.tower is None:
+        if self.tower is None and not self.is_price:
             value = result.model.get(self.key)
             return (self.times * value, "") if isinstance(value, int | float) else (None, "the model does not say it")
-        found = result.towers.get(self.tower)
+        found = result.price if self.tower is None else result.towers.get(self.tower)
         if found is None:
-            return None, "the run says nothing of this tower"
+            lacking = "took no price: `clipbench run --price` does" if self.is_price else "says nothing of this tower"
+            return None, f"the run {lacking}"
         value = getattr(found, self.key)
         return (None, found.reasons.get(self.key, "")) if value is None else (float(value), "")
 

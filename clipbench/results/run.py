@@ -27,21 +27,8 @@ from clipbench.results.record import (
     strict_json,
 )
 from clipbench.results.shown_samples import margin_units
+from clipbench.untrusted import reading
 from clipbench.untrusted.limits import check_parquet, check_zip
-from clipbench.untrusted.reading import (
-    MOST_BYTES,
-    decode_json,
-    entries,
-    is_file,
-    is_folder,
-    is_there,
-    matching,
-    open_file,
-    parse_json,
-    read_text,
-    shown,
-    why_not_there,
-)
 from clipbench.untrusted.schema import SchemaError, fitted, unknown_fields
 
 if TYPE_CHECKING:
@@ -265,7 +252,7 @@ class Run:
             raise ClipbenchError(f"{leaving} is a link that leads out of the run: take it away to copy the run")
         target = Path(folder)
         half = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.half")
-        if is_there(target) and (not is_folder(target) or entries(target, UsageError)):
+        if reading.is_there(target) and (not reading.is_folder(target) or reading.entries(target, UsageError)):
             raise UsageError(f"{target} is there already: results are never overwritten, name another folder")
         try:
             shutil.copytree(self.folder, half)
@@ -294,7 +281,7 @@ class Run:
             return {}
         path = self._file(evaluation, "arrays")
         try:
-            with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
+            with reading.open_file(path) as file, np.load(file, allow_pickle=False) as archive:
                 check_zip(archive.zip, file)
                 return dict(archive)
         except Exception as error:  # numpy and zipfile raise many kinds of error for a damaged or encrypted file
@@ -321,7 +308,7 @@ class Run:
                 f"run {self.folder} names {path} for the {kind} of {evaluation.name}, which is outside its folder, and is"
                 " not read: the run is damaged, or not what it seems"
             )
-        if not is_file(path):
+        if not reading.is_file(path):
             all_arrays = f"run again with {option('keep_arrays', True)} to have all arrays"
             again = all_arrays if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
@@ -358,7 +345,9 @@ def check_record(record: Result | EvaluationRecord, what: str) -> None:
         what: the record, for the message.
     """
     try:
-        ((data,),) = decode_json(f"[[{strict_json(record)}]]", is_text=False)  # an evaluation lies so deep in a result
+        ((data,),) = reading.decode_json(
+            f"[[{strict_json(record)}]]", is_text=False
+        )  # an evaluation lies so deep in a result
         fitted(type(record), data)
     except (TypeError, ValueError, RecursionError) as error:
         expected = "expected texts and numbers of Python, neither infinite nor NaN, in lists and objects of few levels"
@@ -381,7 +370,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         ...     read_run(f"{folder}/mine")
         <run of vectors: retrieval@embeddings>
     """
-    file, data = _read(Path(path), MOST_BYTES)
+    file, data = _read(Path(path), reading.MOST_BYTES)
     return Run(file.parent, _result(data, file))
 
 
@@ -411,15 +400,17 @@ def _light(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path, most: int) -> tuple[Path, object]:
-    file = path / "result.json" if is_folder(path) else path
-    if not is_there(file):
+    file = path / "result.json" if reading.is_folder(path) else path
+    if not reading.is_there(file):
         raise ClipbenchError(
-            f"no result.json in {path}{why_not_there(file)}: expected a folder that `clipbench run` finished"
+            f"no result.json in {path}{reading.why_not_there(file)}: expected a folder that `clipbench run` finished"
         )
     if not is_inside(file, file.parent):
         raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
-    text = read_text(file, ClipbenchError, most=most)
-    return file, parse_json(text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False)
+    text = reading.read_text(file, ClipbenchError, most=most)
+    return file, reading.parse_json(
+        text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False
+    )
 
 
 def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: None) -> list[Path]:
@@ -437,14 +428,18 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
 
     found: list[Path] = []
     for path in paths:
-        inside = [] if is_file(path / "result.json") else sorted(matching(path, "*/result.json"), key=by_numbers)
+        inside = (
+            []
+            if reading.is_file(path / "result.json")
+            else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
+        )
         for file in [file for file in inside if not is_inside(file, path)]:
             note(f"{file.parent} is left out: it is a link that leads out of {path}; name it itself")
             inside.remove(file)
-        is_other = not is_file(path / "result.json") if is_folder(path) else path.suffix != ".json"
+        is_other = not reading.is_file(path / "result.json") if reading.is_folder(path) else path.suffix != ".json"
         if inside:
             found += [file.parent for file in inside]
-        elif is_other and is_there(path) and len(paths) > 1:
+        elif is_other and reading.is_there(path) and len(paths) > 1:
             note(f"{path} is left out: it holds no run")
         else:
             found.append(path)
@@ -458,7 +453,7 @@ def read_one_run(path: Path) -> Run:
         ClipbenchError: there is no run, or it is damaged or newer.
         UsageError: it is the folder of several runs.
     """
-    inside = [] if is_file(path / "result.json") else matching(path, "*/result.json")
+    inside = [] if reading.is_file(path / "result.json") else reading.matching(path, "*/result.json")
     if inside:
         n = counted(len(inside), "run")
         raise UsageError(f"{path} is a folder of {n}, expected one run, such as {inside[0].parent}")
@@ -508,7 +503,7 @@ def _result(data: object, file: Path) -> Result:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, str) or not re.fullmatch(r"\d{1,4}\.\d{1,4}", version):
         raise ClipbenchError(
-            f"{file} has schema version {shown(version)}: it is no clipbench result; expected a folder that `clipbench run`"
+            f"{file} has schema version {reading.shown(version)}: it is no clipbench result; expected a folder that `clipbench run`"
             " finished"
         )
     (major, minor), (own_major, own_minor) = (map(int, each.split(".")) for each in (version, SCHEMA_VERSION))

@@ -9,7 +9,7 @@ from math import pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
 from clipbench.metrics.classification import confidence_bins, expected_calibration_error
 from clipbench.results.record import Metric
@@ -60,7 +60,7 @@ def calibration_estimate(
     squares, n_units = _squares(bins, units, credit - confidence - miss[bins])
     seen = squares / counts**2 * n_units / np.maximum(n_units - 1, 1)
     # Few samples that are all right have no spread; their confidences say what spread a calibrated model would have.
-    expected = _squares(bins, units, np.sqrt(confidence * (1 - confidence))).sums / counts**2
+    expected = _squares(bins, units, np.sqrt(confidence * (1 - confidence)))[0] / counts**2
     squared_errors = np.where(n_units > 1, np.maximum(seen, expected / 2), expected)
     share = counts / n
     value = expected_calibration_error(confidence, credit, n_bins)
@@ -88,16 +88,13 @@ def calibration_difference_interval(before: CalibrationEstimate, after: Calibrat
     return Interval(value + low, value + high, "normal interval of the true errors, with the noise of the bins")
 
 
-class _Squares(NamedTuple):
-    sums: Float64[np.ndarray, " n_bins"]
-    n_units: Int64[np.ndarray, " n_bins"]
-
-
-def _squares(bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Values) -> _Squares:
+def _squares(
+    bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Values
+) -> tuple[Values, Int64[np.ndarray, " n"]]:
     """Return, for each bin, the sum over its samples or clusters of their squared sums, and how many they are."""
     cells, cell = np.unique(bins * (units.max() + 1) + units, return_inverse=True)
     bin_of_cell = cells // (units.max() + 1)
-    return _Squares(np.bincount(bin_of_cell, np.bincount(cell, values) ** 2), np.bincount(bin_of_cell))
+    return np.bincount(bin_of_cell, np.bincount(cell, values) ** 2), np.bincount(bin_of_cell)
 
 
 @dataclass(frozen=True, kw_only=True)

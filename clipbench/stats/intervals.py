@@ -85,10 +85,16 @@ class Interval(NamedTuple):
             return self
         return Interval(max(within[0], self.low), min(within[1], self.high), self.method)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Both bounds, which there are."""
+        assert self.low is not None and self.high is not None, self.method
+        return self.low, self.high
+
     def reaches(self, value: float) -> tuple[float, float]:
         """Return how far the bounds, which there are, lie below and above a value."""
-        assert self.low is not None and self.high is not None, self.method
-        return value - self.low, self.high - value
+        low, high = self.bounds
+        return value - low, high - value
 
 
 def wilson(

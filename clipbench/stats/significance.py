@@ -161,8 +161,7 @@ def inverted(interval: Callable[[float], Interval]) -> float:
     from scipy.optimize import brentq
 
     def distance(log_p: float) -> float:
-        low, high, _ = interval(1 - math.exp(log_p))
-        assert low is not None and high is not None
+        low, high = interval(1 - math.exp(log_p)).bounds
         return max(low, -high)
 
     is_excluded = distance(math.log(ALPHA)) > 0

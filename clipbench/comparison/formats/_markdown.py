@@ -2,20 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from clipbench.comparison.formats.tables import (
-    NO_GATE,
-    NO_VERDICT,
-    Standing,
-    by_data,
-    by_evaluation,
-    by_grouping,
-    difference_table,
-    headline,
-    similarity_table,
-    standing,
-    tally,
-    ungated,
-)
+from clipbench.comparison.formats import tables
 from clipbench.comparison.gate import REPORTED, Judged
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import Column, Table, as_markdown
@@ -32,7 +19,13 @@ MARKS = {
     "untested": "⚠️ untested",
     "acknowledged": "⚠️ known",
 }
-STANDINGS: Mapping[Standing, str] = {"worse": "❌", "incomplete": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
+STANDINGS: Mapping[tables.Standing, str] = {
+    "worse": "❌",
+    "incomplete": "❌",
+    "doubtful": "⚠️",
+    "good": "✅",
+    "open": "⚪",
+}
 OUTCOMES = (
     Column("", is_number=False),
     Column("metric", is_number=False, is_name=True),
@@ -49,37 +42,39 @@ def markdown(judged: Sequence[Judged]) -> str:
 
 def _lines(judged: Judged) -> Iterator[str]:
     comparison = judged.comparison
-    gate = headline(judged)
-    first = gate or f"{tally(comparison.differences)}; {'nothing was gated' if judged.outcomes else NO_GATE}"
-    yield f"**{STANDINGS[standing(judged)]} clipbench: {first}**"
+    gate = tables.headline(judged)
+    first = (
+        gate or f"{tables.tally(comparison.differences)}; {'nothing was gated' if judged.outcomes else tables.NO_GATE}"
+    )
+    yield f"**{STANDINGS[tables.standing(judged)]} clipbench: {first}**"
     yield ""
     names = f"{code(comparison.candidate)} against {code(comparison.base)}"
-    yield f"{names}{': ' + tally(comparison.differences) if gate else ''}. Differences are paired by sample."
+    yield f"{names}{': ' + tables.tally(comparison.differences) if gate else ''}. Differences are paired by sample."
     yield ""
     outcomes = [[MARKS[each.status], each.metric, each.rule, each.message] for each in judged.of(*REPORTED)]
     if outcomes:
         yield from as_markdown(Table(columns=OUTCOMES, rows=outcomes)).splitlines()
         yield ""
     yield from bullets([*map(str, comparison.refused), *comparison.notes])
-    for message, metrics in ungated(judged).items():
+    for message, metrics in tables.ungated(judged).items():
         yield f"- not gated: {counted(len(metrics), 'metric')}, such as {code(metrics[0])}: {escape(message)}"
     yield from ("", "<details>", f"<summary>All {len(comparison.differences)} metrics</summary>", "")
-    for name, found in by_evaluation(comparison.differences).items():
-        yield from as_markdown(difference_table(name, found)).splitlines()
+    for name, found in tables.by_evaluation(comparison.differences).items():
+        yield from as_markdown(tables.difference_table(name, found)).splitlines()
         yield ""
     yield "</details>"
-    for title, slices in by_grouping(comparison).items():
-        yield from ("", "<details>", f"<summary>{escape(title)}: {tally(slices)}</summary>", "")
-        yield from as_markdown(difference_table("", slices)).splitlines()
+    for title, slices in tables.by_grouping(comparison).items():
+        yield from ("", "<details>", f"<summary>{escape(title)}: {tables.tally(slices)}</summary>", "")
+        yield from as_markdown(tables.difference_table("", slices)).splitlines()
         yield from ("", "</details>")
-    for name, similar in by_data(comparison).items():
+    for name, similar in tables.by_data(comparison).items():
         yield from (
             "",
             "<details>",
-            f"<summary>Representational similarity on {escape(name)}: {NO_VERDICT}</summary>",
+            f"<summary>Representational similarity on {escape(name)}: {tables.NO_VERDICT}</summary>",
             "",
         )
-        yield from as_markdown(similarity_table(similar)).splitlines()
+        yield from as_markdown(tables.similarity_table(similar)).splitlines()
         yield from ("", "</details>")
 
 
