@@ -110,13 +110,9 @@ def judged_answers(
     table = Levels(of, search.above, search.level, np.diff(starts, append=len(order)), gain)
     top = np.searchsorted(of, np.arange(len(queries)))
     found = (each[top] for each in (right, search.best, search.first, search.first_score))
-    return table, Answers(_first_ranks(table), *found)
-
-
-def _first_ranks(levels: Levels) -> Ranks:
-    """Return the ranks of each query's best relevant document: above it stands none that is relevant."""
-    _, rows = np.unique(levels.query, return_index=True)
-    return Ranks(levels.above[rows], (levels.size - levels.n_relevant)[rows], levels.n_relevant[rows])
+    # Above the best relevant document of a query stands none that is relevant.
+    ranks = Ranks(table.above[top], (table.size - table.n_relevant)[top], table.n_relevant[top])
+    return table, Answers(ranks, *found)
 
 
 def chance_levels(relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries"]) -> Levels:

@@ -9,7 +9,7 @@ from math import pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from clipbench.metrics.classification import confidence_bins, expected_calibration_error
 from clipbench.results.record import Metric
@@ -90,7 +90,7 @@ def calibration_difference_interval(before: CalibrationEstimate, after: Calibrat
 
 def _squares(
     bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Values
-) -> tuple[Values, Int64[np.ndarray, " n"]]:
+) -> tuple[Float64[np.ndarray, " n_bins"], Int64[np.ndarray, " n_bins"]]:
     """Return, for each bin, the sum over its samples or clusters of their squared sums, and how many they are."""
     cells, cell = np.unique(bins * (units.max() + 1) + units, return_inverse=True)
     bin_of_cell = cells // (units.max() + 1)
