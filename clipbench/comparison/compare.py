@@ -41,9 +41,8 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     "no evidence". When either side is another tool's results, only values are compared, without a test.
 
     Args:
-        base: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder that
-            ``open_results`` reads.
-        candidate: likewise.
+        base, candidate: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder
+            that ``open_results`` reads.
 
     Raises:
         NotComparable: nothing can be compared: no evaluation or value in common, or each is refused.

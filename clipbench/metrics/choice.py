@@ -99,10 +99,8 @@ def contrast_scores(
     """Return the scores of each contrast's images with its captions, exact for vectors from ``unit``.
 
     Args:
-        images: unit vectors.
-        texts: unit vectors.
-        image_rows: of each contrast's images in ``images``.
-        text_rows: of each contrast's captions in ``texts``.
+        images, texts: unit vectors.
+        image_rows, text_rows: of each contrast's images and captions among them.
 
     Example:
         >>> axes = np.eye(2, dtype=np.float32)

@@ -172,8 +172,7 @@ def macro_f1_changes(before: Labels, after: Labels, labels: Labels) -> Values:
     the mean h and s of both models: exactly, and linear in the samples.
 
     Args:
-        before: predictions of one model.
-        after: those of the other.
+        before, after: predictions of both models.
 
     Example:
         >>> changes = macro_f1_changes(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0, 0, 1]))
@@ -297,8 +296,7 @@ def mean_average_precision(
     """Return the mean over classes of the average precision of the images, ranked by their score with the class.
 
     Args:
-        images: unit vectors.
-        classes: unit vectors, one a class.
+        images, classes: unit vectors.
         positives: True for each class that is true of the image.
     """
     n = len(images)

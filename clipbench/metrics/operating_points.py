@@ -52,8 +52,7 @@ def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, 
     """Return all pairs of an image and a text of the data, of which those of a text and its own image are true.
 
     Args:
-        images: unit vectors, at least two.
-        texts: unit vectors.
+        images, texts: unit vectors, of at least two images.
         text_to_image: row of each text's image.
 
     Example:

@@ -205,8 +205,7 @@ def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> V
     Modality Gap, 2024 (who hold out 20 %).
 
     Args:
-        images: unit vectors.
-        texts: unit vectors; row i belongs to image i.
+        images, texts: unit vectors, row by row a pair.
         rng: draws the half.
     """
     credit = np.full(len(images), np.nan)
@@ -238,8 +237,7 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
     separated, every k is at chance, and the number is meaningless.
 
     Args:
-        images: unit vectors.
-        texts: unit vectors; row i belongs to image i.
+        images, texts: unit vectors, row by row a pair.
         rng: draws the sample and the half.
 
     Example:

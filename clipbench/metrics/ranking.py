@@ -51,8 +51,7 @@ def cross_ranks(images: Images, texts: Texts, text_image: Int64[np.ndarray, " n_
     An image's positives are its texts; a text's only positive is its image.
 
     Args:
-        images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
-        texts: unit vectors.
+        images, texts: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         text_image: row of each text's image.
 
     Raises:

@@ -82,8 +82,7 @@ def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str =
     renormalisation. Source: Liang et al., Mind the Gap, 2022, section 5, with the convention of their notebook.
 
     Args:
-        images: unit vectors; together with ``texts`` they define g.
-        texts: unit vectors.
+        images, texts: unit vectors, which define g.
         distance: length of the move along g.
         which: one of ``SHIFTS``.
 
@@ -118,8 +117,7 @@ def correction_maps(images: Images, texts: Texts, *, kind: str, strength: float 
     The text mean is that of captions; class prompts, which are corrected with it, may have another.
 
     Args:
-        images: unit vectors to fit on, at least one.
-        texts: unit vectors.
+        images, texts: unit vectors to fit on, at least one.
         kind: one of ``CORRECTIONS``.
         strength: in [0, 1].
 
@@ -141,8 +139,7 @@ def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> 
     NaN without pairs.
 
     Args:
-        images: vectors; scores are dot products.
-        texts: vectors; row i belongs to image i.
+        images, texts: vectors, row by row a pair; scores are dot products.
         logit_scale: the model's own, already exponentiated.
 
     Example:
@@ -198,8 +195,7 @@ def rescored(
     hits (k of n or more). A model with a bias has the sigmoid loss, one without the contrastive loss.
 
     Args:
-        images: vectors, unit ones or collapsed; scores are dot products.
-        texts: vectors; row i belongs to image i.
+        images, texts: vectors, unit ones or collapsed, row by row a pair; scores are dot products.
         logit_scale: the model's own; None where it has none, and there is no ``loss`` then.
         logit_bias: the model's own; 0 for CLIP.
         classes: by the name of their accuracy, such as ``acc1`` or ``kind/acc1``; moved as texts are.

@@ -170,8 +170,7 @@ def nearest(
     Meant for few queries: all products of ``FEW_QUERIES`` are in memory at a time.
 
     Args:
-        queries: unit vectors (``metrics.similarity.unit``).
-        items: unit vectors.
+        queries, items: unit vectors (``metrics.similarity.unit``).
         k: fewer are returned where there are fewer items.
         without: rows of the items that are left out for each query, such as itself.
 

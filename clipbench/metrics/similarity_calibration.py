@@ -58,10 +58,8 @@ def match_counts(
     """Return the counts of cosines between vectors of one group (matches), and of different groups (others).
 
     Args:
-        left: unit vectors.
-        right: unit vectors.
-        left_groups: any numbers; a pair is a match where both sides have the same.
-        right_groups: likewise.
+        left, right: unit vectors.
+        left_groups, right_groups: any numbers; a pair is a match where both sides have the same.
         is_same: both sides are the same vectors: each pair counts once, and no vector with itself.
 
     Example:

@@ -31,8 +31,7 @@ def hubness(queries: Queries, gallery: Float32[np.ndarray, "n_gallery dim"], k: 
     and ``never_retrieved`` are expectations. NaN when the gallery has fewer than k items, or there are no queries.
 
     Args:
-        queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
-        gallery: unit vectors.
+        queries, gallery: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         k: places that count as retrieved.
 
     Example:
@@ -59,8 +58,7 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     are broken at random in each space: equal vectors score chance. NaN for k samples or fewer.
 
     Args:
-        first: unit vectors.
-        second: unit vectors; row i is the same sample.
+        first, second: unit vectors, row by row of the same sample.
         k: neighbours.
 
     Raises:
@@ -92,8 +90,7 @@ def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     NaN for fewer than k + 2 samples, of which all are neighbours.
 
     Args:
-        first: unit vectors of the one model.
-        second: unit vectors of the other, of any dimension; row i is the same sample.
+        first, second: unit vectors of both models, row by row of the same sample.
         k: neighbours.
 
     Raises:

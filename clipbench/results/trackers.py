@@ -153,7 +153,6 @@ def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "It
     """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of them.
 
     Args:
-        run: the run.
         failed: told the name and the error of a plot that raises, which costs no other.
     """
     maker = plotter()

@@ -31,7 +31,6 @@ def walk(changes: Sequence[Mapping[str, Values]], margin: float, *, clusters: Cl
     Args:
         changes: of each kind, the formats from the largest to the smallest, with the change of each query's credit.
         margin: above 0, as a fraction.
-        clusters: of the queries.
     """
     most_lost: dict[str, float] = {}
     passed: list[str] = []

@@ -25,7 +25,6 @@ def crossing_interval(
         excess: of each sample at each place; lines join their means.
         places: ascending.
         what: name of the excess.
-        clusters: of the samples.
 
     Example:
         >>> hits = np.array([[0.0, 1.0, 1.0]] * 30 + [[0.0, 0.0, 0.0]] * 30)  # nothing at 5, all at 10

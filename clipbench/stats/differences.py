@@ -60,12 +60,9 @@ def paired_difference(
     """Return interval and test of the candidate's value less the base's, by the kind of the metric.
 
     Args:
-        base: with a value, and the names of its columns.
-        candidate: with a value.
+        base, candidate: with a value, and the names of their columns.
         before: the columns of the base, by name, without samples that have no value.
         after: those of the candidate, sample by sample the same.
-        clusters: of the samples.
-        rng: of the flips or exchanges that are drawn.
     """
     found = _tested(base, candidate, before, after, clusters, rng)
     if candidate.value != base.value or any((before[name] != after[name]).any() for name in before):

@@ -282,10 +282,8 @@ def added_reaches(
     Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650; Zou and Donner, Statistics in Medicine 27 (2008).
 
     Args:
-        one: how far it may lie below and above.
-        other: likewise.
-        influence: of each sample, or cluster, on one.
-        of_other: on the other.
+        one, other: how far each may lie below and above.
+        influence, of_other: of each sample, or cluster, on each of them.
     """
     spread = float(np.linalg.norm(influence) * np.linalg.norm(of_other))
     correlation = float(influence @ of_other) / spread if spread > NEGLIGIBLE else 0.0
@@ -374,7 +372,6 @@ def bootstrap_interval(statistic: OfCounts, n: int, rng: np.random.Generator, *,
 
     Args:
         statistic: its values, from how often each row is in each resample (``of_rows`` makes it of a function of rows).
-        n: number of rows.
         rng: draws ``STATISTIC_RESAMPLES`` resamples.
         clusters: of the rows; whole clusters are drawn.
     """
@@ -407,7 +404,6 @@ def influence_interval(value: float, influence: Values, *, clusters: Clusters = 
     Args:
         value: the estimate.
         influence: derivative of the estimate with respect to each sample's weight, times n; sums to about 0.
-        clusters: of the samples.
         within: the range of the value, beyond which no bound lies.
     """
     codes = cluster_codes(clusters)
@@ -455,7 +451,6 @@ def effective_n(
     Args:
         share: in [0, 1].
         influence: of each sample on the share, such as its deviation from it.
-        clusters: of the samples.
         at_least: the number that is reached, however badly the spread is known.
         at_most: the number that is not exceeded, however small the error.
 

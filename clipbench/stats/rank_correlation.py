@@ -44,8 +44,7 @@ def rank_correlation(x: Points, y: Points, rng: np.random.Generator, given: Poin
     what is left of the relation between points of equal ``given``.
 
     Args:
-        x: finite, a value a point.
-        y: likewise.
+        x, y: finite, a value a point.
         rng: of the resamples and permutations.
         given: a third quantity, which may explain the relation of the two.
 
