@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,9 +216,6 @@ def _immediate_interrupt() -> Iterator[None]:
         print_error("interrupted: complete files are kept, and the same command continues from there")
         end_process(INTERRUPTED)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

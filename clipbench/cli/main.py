@@ -103,7 +103,13 @@ class HelpContext(click.Context):
     formatter_class = HelpFormatter
 
 
-class GroupedCommand(click.Command):
+class Command(click.Command):
+    """A command whose help fits the terminal."""
+
+    context_class = HelpContext
+
+
+class GroupedCommand(Command):
     """A command whose options stand in groups in its help; those of no group are shown by ``--help-all`` alone.
 
     Args:
@@ -140,7 +146,7 @@ def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Calla
     """Return a decorator that makes a function a command; ``groups`` are those of a ``GroupedCommand``."""
     if groups:
         return click.command(name, GroupedCommand, context_settings=SETTINGS, groups=groups)
-    return click.command(name, context_settings=SETTINGS)
+    return click.command(name, Command, context_settings=SETTINGS)
 
 
 def _show_all(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -153,16 +159,10 @@ def _show_all(ctx: click.Context, parameter: click.Parameter, value: bool) -> No
 class HelpfulGroup(click.Group):
     """A group of commands that prints its help when no command is given, unless it is one itself."""
 
-    context_class = HelpContext
+    context_class, command_class = HelpContext, Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args or ([] if self.invoke_without_command else ["--help"]))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name)
-        if command is not None:
-            command.context_class = HelpContext
-        return command
 
 
 class Commands(HelpfulGroup):
@@ -175,10 +175,9 @@ class Commands(HelpfulGroup):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command), cmd_name
-        command.context_class = HelpContext
-        return command
+        found = getattr(import_module(module), attribute)
+        assert isinstance(found, click.Command), cmd_name
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in GROUPS.items():
