@@ -34,7 +34,12 @@ def watch(
     Raises:
         UsageError: the folder is not there or is a checkpoint itself, or what is to be measured is wrong.
     """
-    check_watched(folder)
+    if not is_folder(folder):
+        raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
+    if is_file(folder / CONFIG) and not training_checkpoints(folder):
+        raise UsageError(
+            f"{folder} is a checkpoint itself: measure it with clipbench run --model {shlex.quote(str(folder))}"
+        )
     targets = Targets(out or Path("runs") / f"watch-{slug(str(folder))}", [], are_series=True, are_several=True)
     watcher = Watcher(folder, Session(options, targets, printer), printer, interval)
     try:
@@ -47,16 +52,6 @@ def watch(
     is_done = not watcher.unmeasured and watcher.session.is_complete
     printer.still_missing(watcher.session.needs, is_excused=is_done)
     return DONE if is_done else INCOMPLETE
-
-
-def check_watched(folder: Path) -> None:
-    """Raise UsageError where a folder is not there, or is a checkpoint itself."""
-    if not is_folder(folder):
-        raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
-    if is_file(folder / CONFIG) and not training_checkpoints(folder):
-        raise UsageError(
-            f"{folder} is a checkpoint itself: measure it with clipbench run --model {shlex.quote(str(folder))}"
-        )
 
 
 class Watcher:

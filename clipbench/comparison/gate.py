@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from clipbench.comparison.gate_rules import Acknowledgement, Gate, GateRule, Requirement, matches
+from clipbench.comparison.gate_rules import COMPARISONS, Acknowledgement, Gate, GateRule, Requirement, matches
 from clipbench.comparison.records import Comparison, Difference
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import change, p_value, quantity
@@ -178,7 +178,7 @@ def _requirement_outcome(name: MetricName, requirement: Requirement, metric: Met
     if metric is None or metric.value is None:
         return _outcome(name, requirement.rule, "missing", _no_value(candidate, metric))
     value, bound = (quantity(each, metric.unit) for each in (metric.value, requirement.bound))
-    status: Status = "pass" if requirement.is_met_by(metric.value) else "unmet"
+    status: Status = "pass" if COMPARISONS[requirement.sign](metric.value, requirement.bound) else "unmet"
     return _outcome(name, requirement.rule, status, f"{value}, required {requirement.sign} {bound}")
 
 

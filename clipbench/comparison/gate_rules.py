@@ -135,10 +135,6 @@ class Requirement:
         """The bound as outcomes name it."""
         return f"{self.sign} {self.bound:g}"
 
-    def is_met_by(self, value: float) -> bool:
-        """Return whether a value meets the bound."""
-        return COMPARISONS[self.sign](value, self.bound)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Acknowledgement:

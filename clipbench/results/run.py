@@ -230,8 +230,7 @@ class Run:
         options = plots.PlotOptions(
             data=data, width=width, projection=projection, baseline=baseline, seed=seed, format=format
         )
-        figure: Figure = plots.draw_plot(name, [self], options)
-        return figure
+        return plots.draw_plot(name, [self], options)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the HTML report, one file that opens anywhere, and return its path."""

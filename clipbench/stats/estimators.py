@@ -42,8 +42,7 @@ class Estimator:
 
     def of(self, samples: Samples) -> OfCounts:
         """Return its values in many draws at once, from how often each sample is in each of them."""
-        found: OfCounts = self._found(samples).of_counts
-        return found
+        return self._found(samples).of_counts
 
     def difference(self, base: Samples, candidate: Samples, units: Int64[np.ndarray, " n"]) -> OfExchanges:
         """Return the candidate's value less the base's, from which units' samples are exchanged between them.
@@ -52,8 +51,7 @@ class Estimator:
             units: the unit of each sample: its cluster, or itself; 0, 1, ...
         """
         before, after = (self._found(samples) for samples in (base, candidate))
-        found: OfExchanges = before.difference(after, units)
-        return found
+        return before.difference(after, units)
 
     def _found(self, samples: Samples) -> Any:
         columns = [samples[name].astype(np.float64) for name in self.columns]

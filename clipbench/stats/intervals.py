@@ -364,7 +364,9 @@ def trials_of_means(
 
 
 def bootstrap_interval(statistic: OfCounts, n: int, rng: np.random.Generator, *, clusters: Clusters = None) -> Interval:
-    """Return the expanded percentile bootstrap interval (``expanded_tails``) of a statistic of rows.
+    """Return the expanded percentile bootstrap interval of a statistic of rows.
+
+    Source: Hesterberg, The American Statistician 69 (2015).
 
     The percentile bootstrap corrects neither bias nor skewness: it is too narrow for extremes, and for discrete
     statistics at small n (a median of ranks). Resamples for which the statistic is NaN (a class is absent) are left
@@ -416,22 +418,6 @@ def influence_interval(value: float, influence: Values, *, clusters: Clusters = 
     return Interval(value - half, value + half, "delta method" + _over(codes, n_units)).clipped(within)
 
 
-def expanded_tails(n_units: int) -> tuple[float, float]:
-    """Return the shares of resamples below the bounds of a percentile interval at ``CONFIDENCE``.
-
-    A bootstrap distribution is too narrow by sqrt((n - 1) / n), and has the tails of the normal law where those of
-    Student's t are needed; taking percentiles further out makes up for both.
-
-    Source: Hesterberg, The American Statistician 69 (2015): the expanded percentile interval.
-
-    Example:
-        >>> [round(each, 4) for each in expanded_tails(11)], [round(each, 4) for each in expanded_tails(10_000)]
-        ([0.0097, 0.9903], [0.025, 0.975])
-    """
-    reach = student((1 + CONFIDENCE) / 2, n_units) * sqrt(n_units / (n_units - 1))
-    return NormalDist().cdf(-reach), NormalDist().cdf(reach)
-
-
 def effective_n(
     share: float,
     influence: Values,
@@ -475,7 +461,10 @@ def _percentiles(values: Float64[np.ndarray, " resamples"], codes: Codes, n_unit
     n_undefined = len(values) - len(defined)
     if 2 * n_undefined > len(values):
         return Interval(None, None, f"the value is undefined in {n_undefined} of {len(values)} resamples")
-    low, high = np.quantile(defined, expanded_tails(n_units))
+    # A bootstrap distribution is too narrow by sqrt((n - 1) / n), and has the tails of the normal law where those of
+    # Student's t are needed; percentiles further out make up for both.
+    reach = student((1 + CONFIDENCE) / 2, n_units) * sqrt(n_units / (n_units - 1))
+    low, high = np.quantile(defined, (NormalDist().cdf(-reach), NormalDist().cdf(reach)))
     method = f"percentile bootstrap, {len(defined)} resamples" + _over(codes, n_units)
     if n_undefined:
         method += f"; {n_undefined} more, where the value is undefined, left out"
