@@ -57,13 +57,8 @@ def cache(context: click.Context) -> None:
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
 @cache.command(context_settings={**SETTINGS, "auto_envvar_prefix": None})
-@click.option(
-    "--older-than",
-    "age",
-    metavar="AGE",
-    callback=_age,
-    help="Age of models since their last use, and of copies: 12h, 30d, 8w.",
-)
+@click.option("--older-than", "age", metavar="AGE", callback=_age,
+              help="Age of models since their last use, and of copies: 12h, 30d, 8w.")  # fmt: skip
 @click.option("--model", "names", multiple=True, metavar="NAME", help="Model by name or fingerprint; repeatable.")
 @click.option("--yes", is_flag=True, help="Remove them without a question.")
 @TRACEBACK
