@@ -131,7 +131,15 @@ def _write(
             judged, [None if isinstance(side, Values) else side for side in sides], out
         )
     else:
-        text = _text(judged, form, terminal_width() if out is None else None, is_verbose=is_verbose)
+        from clipbench.comparison import formats
+
+        makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
+        if form == "table":
+            text = formats.terminal(judged, terminal_width() if out is None else None, is_verbose=is_verbose)
+        else:
+            text = makers[form](judged)
+        if form == "github":
+            _summarise(formats.markdown(judged))
         if out is None and form == "table":
             echo(*text.split("\n"))
         elif out is None:
@@ -142,18 +150,6 @@ def _write(
         for each in judged:
             echo(f"{each.comparison.candidate}: {headline(each) or tally(each.comparison.differences)}")
         echo(f"wrote {out}")
-
-
-def _text(judged: "list[Judged]", form: str, width: int | None, *, is_verbose: bool) -> str:
-    """Return the comparisons in a format; ``width`` is that of the terminal, if the text goes there."""
-    from clipbench.comparison import formats
-
-    if form == "table":
-        return formats.terminal(judged, width, is_verbose=is_verbose)
-    if form == "github":
-        _summarise(formats.markdown(judged))
-    makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
-    return makers[form](judged)
 
 
 def _summarise(text: str) -> None:

@@ -33,28 +33,13 @@ from clipbench.errors import (
 from clipbench.results.table.text import wrapped
 
 GROUPS = {
-    "Measure": {
-        "run": "clipbench.cli.run:run",
-        "doctor": "clipbench.cli.doctor:doctor",
-        "list": "clipbench.cli.data:list_known",
-        "data": "clipbench.cli.data:data",
-        "cache": "clipbench.cli.cache:cache",
-    },
-    "Compare": {"compare": "clipbench.cli.compare:compare", "show": "clipbench.cli.finished:show"},
-    "Choose": {
-        "pool": "clipbench.cli.choose:pool",
-        "judge": "clipbench.cli.choose:judge",
-        "choose": "clipbench.cli.choose:choose",
-    },
-    "Publish": {
-        "report": "clipbench.cli.finished:report",
-        "view": "clipbench.cli.finished:view",
-        "plot": "clipbench.cli.finished:plot",
-        "export": "clipbench.cli.finished:export",
-    },
-    "Train": {"train": "clipbench.cli.train:train"},
+    "Measure": {"run": "run", "doctor": "doctor", "list": "data:list_known", "data": "data", "cache": "cache"},
+    "Compare": {"compare": "compare", "show": "finished"},
+    "Choose": {"pool": "choose", "judge": "choose", "choose": "choose"},
+    "Publish": {"report": "finished", "view": "finished", "plot": "finished", "export": "finished"},
+    "Train": {"train": "train"},
 }
-"""The commands as ``clipbench --help`` groups them, each with the module and function that it is."""
+"""The commands as ``clipbench --help`` groups them, each with its module here, and its function if that has another name."""
 COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
@@ -175,7 +160,7 @@ class Commands(HelpfulGroup):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
-        found = getattr(import_module(module), attribute)
+        found = getattr(import_module(f"clipbench.cli.{module}"), attribute or cmd_name)
         assert isinstance(found, click.Command), cmd_name
         return found
 
@@ -272,9 +257,7 @@ def _failed(error: BaseException, context: click.Context | None, given: list[str
             print_error("interrupted")
         return INTERRUPTED
     if isinstance(error, click.ClickException):
-        of = (
-            error.ctx if isinstance(error, click.UsageError) else None
-        )  # click gives none where an option lacks its value
+        of = getattr(error, "ctx", None)  # click gives none where an option lacks its value
         named = " ".join(["clipbench", *(name for name in given[:1] if name in COMMANDS)])
         if not is_silent:
             print_error(f"{error.format_message()} ({named if of is None else of.command_path} --help)")

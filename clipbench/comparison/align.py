@@ -140,12 +140,8 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
 
 def lost_metrics(candidate: Run, pair: EvaluationPair) -> Iterator[Refusal]:
     """Yield the metrics and the slices that the base has, and the candidate has not."""
-    for name, metric in pair.base.metrics.items():
-        other = pair.candidate.metrics.get(name)
-        if metric.value is not None and (other is None or other.value is None):
-            why = "it is not there" if other is None else other.reason
-            reason = f"it has no value in {candidate.label} ({why})"
-            yield Refusal(f"{pair.base.name}/{name}", reason, is_part=True)
+    for name, why in _valueless(pair.base.metrics, pair.candidate.metrics):
+        yield Refusal(f"{pair.base.name}/{name}", f"it has no value in {candidate.label} ({why})", is_part=True)
     for grouping in pair.base.slices:
         if grouping not in pair.candidate.slices:
             yield Refusal(f"{pair.base.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
@@ -172,7 +168,8 @@ def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iter
         same = match(*pair)
         if same.is_same:
             yield from (f"{pair.base.name}: {note}" for note in same.notes)
-            yield from _of_candidate_alone(pair)
+            for name, why in _valueless(pair.candidate.metrics, pair.base.metrics):
+                yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({why})"
     yield from _other_conditions(base, candidate)
 
 
@@ -190,12 +187,12 @@ def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pan
     return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()
 
 
-def _of_candidate_alone(pair: EvaluationPair) -> Iterator[str]:
-    for name, metric in pair.candidate.metrics.items():
-        before = pair.base.metrics.get(name)
-        if metric.value is not None and (before is None or before.value is None):
-            why = "it is not there" if before is None else before.reason
-            yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({why})"
+def _valueless(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> Iterator[tuple[str, str | None]]:
+    """Yield the names of metrics with a value that the others have none of, and why."""
+    for name, metric in metrics.items():
+        other = others.get(name)
+        if metric.value is not None and (other is None or other.value is None):
+            yield name, "it is not there" if other is None else other.reason
 
 
 def _other_conditions(base: Run, candidate: Run) -> Iterator[str]:

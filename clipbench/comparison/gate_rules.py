@@ -269,10 +269,5 @@ def _check_keys(table: Mapping[str, object], types: Mapping[str, type], where: s
             raise UsageError(f"{where}: {key} is {shown(value)}, expected {EXPECTED[types[key]]}")
 
 
-EXPECTED = {
-    list: "a list",
-    str: "a text in quotes",
-    float: "a number such as 0.01",
-    date: "a date such as 2026-12-31",
-}
+EXPECTED = {list: "a list", str: "a text in quotes", float: "a number such as 0.01", date: "a date such as 2026-12-31"}
 """Types of the values of a gate file, as messages name them."""

@@ -76,7 +76,9 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     total = 0.0
     for (rows, scores), (_, others) in zip(score_blocks(first, first), score_blocks(second, second), strict=True):
         places = np.arange(rows.start, rows.start + len(scores))
-        shares = [_chances(each, places, k) for each in (scores, others)]
+        for each in (scores, others):
+            each[np.arange(len(places)), places] = -np.inf  # a sample is not its own neighbour
+        shares = [first_chances(each, k) for each in (scores, others)]
         total += float((shares[0] * shares[1]).sum())
     return total / (k * n)
 
@@ -177,12 +179,6 @@ def _nearest(vectors: Vectors, k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[n
         np.put_along_axis(is_near[rows], nearest[:, :k], True, axis=1)
         following[rows] = nearest[:, k]
     return is_near, following
-
-
-def _chances(scores: Float32[np.ndarray, "block n"], places: np.ndarray, k: int) -> Float64[np.ndarray, "block n"]:
-    others = scores.copy()
-    others[np.arange(len(places)), places] = -np.inf  # a sample is not its own neighbour
-    return first_chances(others, k)
 
 
 def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.files import is_inside, write_atomic
-from clipbench.plugins import leave_out
+from clipbench.plugins import leave_out, plotter, report_writer
+from clipbench.results.frames import metrics_frame, scorecard, slices_frame
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
     SCHEMA_VERSION,
@@ -27,6 +28,7 @@ from clipbench.results.record import (
     strict_json,
 )
 from clipbench.results.shown_samples import margin_units
+from clipbench.results.table import as_html, as_text
 from clipbench.untrusted import reading
 from clipbench.untrusted.limits import check_parquet, check_zip
 from clipbench.untrusted.schema import SchemaError, fitted, unknown_fields
@@ -93,8 +95,6 @@ class Run:
 
         Values and bounds are in the metric's unit (``fraction`` is in [0, 1]); an undefined value is NaN, with a reason.
         """
-        from clipbench.results.frames import metrics_frame
-
         return metrics_frame(self.result)
 
     def evaluation(self, name: EvaluationRecord | str) -> EvaluationRecord:
@@ -156,8 +156,6 @@ class Run:
 
         It is empty where the data have no groups: name their columns as the data option ``group``.
         """
-        from clipbench.results.frames import slices_frame
-
         return slices_frame(self.result)
 
     def slice_samples(self, evaluation: EvaluationRecord, grouping: str) -> "pandas.DataFrame":
@@ -224,8 +222,6 @@ class Run:
         Raises:
             ClipbenchError: no such plot, or the run lacks what it draws.
         """
-        from clipbench.plugins import plotter
-
         plots = plotter()
         options = plots.PlotOptions(
             data=data, width=width, projection=projection, baseline=baseline, seed=seed, format=format
@@ -234,8 +230,6 @@ class Run:
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the HTML report, one file that opens anywhere, and return its path."""
-        from clipbench.plugins import report_writer
-
         report_writer()([self], Path(path))
         return Path(path)
 
@@ -263,15 +257,9 @@ class Run:
         return Run(target, self.result)
 
     def __str__(self) -> str:
-        from clipbench.results.frames import scorecard
-        from clipbench.results.table import as_text
-
         return as_text(scorecard(self.result), width=100)
 
     def _repr_html_(self) -> str:
-        from clipbench.results.frames import scorecard
-        from clipbench.results.table import as_html
-
         return as_html(scorecard(self.result))
 
     def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:

@@ -63,11 +63,7 @@ class Definition:
     def define(self, metric: Metric) -> Metric:
         """Return a metric with this meaning."""
         return replace(
-            metric,
-            title=self.title,
-            description=self.description,
-            control_of=self.owners,
-            is_headline=self.is_headline,
+            metric, title=self.title, description=self.description, control_of=self.owners, is_headline=self.is_headline
         )
 
     @property
