@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import UsageError
 from clipbench.results import other_tool_names
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.provenance import why_missing
@@ -128,10 +128,7 @@ def dataset_name(name: str) -> str:
 
 
 def _json(value: object) -> bytes:
-    try:
-        return (json.dumps(value, allow_nan=False) + "\n").encode()
-    except ValueError as error:
-        raise ClipbenchError(f"a value cannot be written as JSON: {error}") from error
+    return (json.dumps(value, allow_nan=False) + "\n").encode()
 
 
 FORMAT = ExportFormat(suffixes=(".json",), render=render, takes_folder=True)
