@@ -49,8 +49,13 @@ class Values:
     """Remarks on what the file holds and ``values`` does not."""
 
     @property
-    def named_metrics(self) -> dict[MetricName, Metric]:
+    def metrics(self) -> dict[str, Metric]:
         """The values as metrics without intervals, with unit and direction by their names."""
+        return {str(name): metric for name, metric in self.named_metrics.items()}
+
+    @property
+    def named_metrics(self) -> dict[MetricName, Metric]:
+        """The same by names that know their parts."""
         found = {}
         for key, value in self.values.items():
             name = key if isinstance(key, MetricName) else MetricName(*key.partition("/")[::2])

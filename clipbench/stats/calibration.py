@@ -109,10 +109,10 @@ class CalibrationError(Estimated):
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         confidence, clusters = defined(samples, self.confidence)
         if not len(confidence):
-            return self.undefined(f"no sample has a value for '{self.confidence}'")
+            return self._undefined(f"no sample has a value for '{self.confidence}'")
         credit = samples[self.credit][~np.isnan(samples[self.confidence])].astype(np.float64)
         found, codes = calibration_estimate(confidence, credit, clusters=clusters), cluster_codes(clusters)
         is_bounded = len(cluster_sums(confidence, codes)) > 1
         interval = Interval(found.low, found.high, METHOD) if is_bounded else too_few(codes)
         statistic = Estimator("expected_calibration_error", (self.confidence, self.credit)).record()
-        return replace(self.estimated(found.value, len(confidence), interval), statistic=statistic)
+        return replace(self._estimated(found.value, len(confidence), interval), statistic=statistic)

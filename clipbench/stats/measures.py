@@ -80,10 +80,10 @@ class Estimated(Definition):
     chance: float | None = None
     higher_is_better: bool | None = True
 
-    def estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
+    def _estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
         """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is ``of``, does not."""
         if math.isnan(value):
-            return self.undefined("the value is undefined for these samples")
+            return self._undefined("the value is undefined for these samples")
         limits = LIMITS.get(self.unit)
         inside = np.array([value]) if of is None else of
         if limits is not None and limits[0] - _ROUNDING <= inside.min() and inside.max() <= limits[1] + _ROUNDING:
@@ -103,7 +103,7 @@ class Estimated(Definition):
         )
         return self.define(claims.agreeing(metric))
 
-    def undefined(self, reason: str) -> Metric:
+    def _undefined(self, reason: str) -> Metric:
         """Return a metric without a value."""
         return self.define(Metric(value=None, unit=self.unit, higher_is_better=self.higher_is_better, reason=reason))
 
@@ -126,7 +126,7 @@ class Mean(Estimated):
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         values, clusters = defined(samples, self.column)
         if not len(values):
-            return self.undefined(f"no sample has a value for '{self.column}'")
+            return self._undefined(f"no sample has a value for '{self.column}'")
         n = len(values)
         if self.image is not None:
             images = samples[self.image][~np.isnan(samples[self.column].astype(np.float64))]
@@ -134,7 +134,7 @@ class Mean(Estimated):
             # Objects of different names may share an image all the same.
             clusters = images if clusters is None or n < len(np.unique(clusters)) else clusters
         interval = intervals.mean_interval(values, clusters=clusters, within=RANGES.get(self.unit))
-        return replace(self.estimated(float(values.mean()), n, interval, of=values), column=self.column)
+        return replace(self._estimated(float(values.mean()), n, interval, of=values), column=self.column)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ class Statistic(Estimated):
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         first, clusters = defined(samples, self.columns[0])
         if not len(first):
-            return self.undefined(f"no sample has a value for '{self.columns[0]}'")
+            return self._undefined(f"no sample has a value for '{self.columns[0]}'")
         is_defined = ~np.isnan(samples[self.columns[0]].astype(np.float64))
         rows = {name: samples[name][is_defined] for name in self.columns}
 
@@ -168,7 +168,9 @@ class Statistic(Estimated):
         named = self.function if isinstance(self.function, Estimator) else None
         of_counts = intervals.of_rows(at) if named is None else named.of(rows)
         interval = self.interval or intervals.bootstrap_interval(of_counts, len(first), rng, clusters=clusters)
-        return replace(self.estimated(value, len(first), interval), statistic=None if named is None else named.record())
+        return replace(
+            self._estimated(value, len(first), interval), statistic=None if named is None else named.record()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +202,7 @@ class Smooth(Estimated):
         within = intervals.applicable(RANGES.get(self.unit), self.value)
         interval = self.interval or self._interval(influence, clusters, within)
         return replace(
-            self.estimated(self.value, len(influence), interval),
+            self._estimated(self.value, len(influence), interval),
             influence=self.influence,
             statistic=None if self.statistic is None else self.statistic.record(),
             squared_influence=self.squared_influence,

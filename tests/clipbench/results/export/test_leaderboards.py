@@ -158,7 +158,7 @@ def test_a_file_of_mteb_has_the_fields_that_its_reader_asks_for(
 def test_what_is_written_for_mteb_is_read_back_by_our_names(make_run: MakeRun, record: Record, tmp_path: Path) -> None:
     run = mieb_run(make_run, record)
     export([run.folder], "mteb", tmp_path / "theirs")
-    found = open_results(tmp_path / "theirs").named_metrics
+    found = open_results(tmp_path / "theirs").metrics
     left_out = {"zero-shot@imagenet/ece", "composition@sugarcrepe/add_att/text_acc", "modality-gap@coco/gap"}
     # MIEB's image_acc of Winoground is a value, and of benchmarks with one image an artefact.
     ours = {name: metric.value for name, metric in run.metrics.items() if name not in left_out}
