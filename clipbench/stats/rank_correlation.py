@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.errors import DataError
 from clipbench.stats.intervals import CONFIDENCE, Interval
 
 LEAST, LEAST_GIVEN = 8, 20
@@ -44,17 +43,12 @@ def rank_correlation(x: Points, y: Points, rng: np.random.Generator, given: Poin
     what is left of the relation between points of equal ``given``.
 
     Args:
-        x, y: finite, a value a point.
+        x, y: finite, a value a point, of three or more.
         rng: of the resamples and permutations.
         given: a third quantity, which may explain the relation of the two.
-
-    Raises:
-        DataError: fewer than 3 points.
     """
     columns = [np.asarray(each, np.float64) for each in (x, y, given) if each is not None]
     n, least = len(x), LEAST if given is None else LEAST_GIVEN
-    if n < 3:
-        raise DataError(f"a rank correlation of {n} points: expected at least 3")
     value = float(_correlation(*(each[None] for each in columns))[0])
     if math.isnan(value):
         return RankCorrelation(math.nan, Interval(None, None, "one of the quantities is the same for all"), None)
