@@ -13,7 +13,7 @@ from clipbench.comparison.representations import representational_similarity
 from clipbench.errors import ClipbenchError, NotComparable, option
 from clipbench.results.matching import match
 from clipbench.results.other_tools import BARE, Values, open_results
-from clipbench.results.provenance import costs_apart, prices_apart
+from clipbench.results.provenance import costs_apart
 from clipbench.results.record import GROUP_COLUMN, Metric, MetricName
 from clipbench.results.run import Run, numbered
 from clipbench.results.titles import first_headline
@@ -73,8 +73,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
                 refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
-    both = base.result, candidate.result
-    notes += [each for each in (costs_apart(*both), prices_apart(*both)) if each is not None]
+    notes += costs_apart(base.result, candidate.result)
     refused.sort(key=lambda each: each.is_part)
     if not differences:
         raise _nothing_compared(refused, pairs)
