@@ -1,7 +1,6 @@
 """Is the candidate better than the base: each metric's difference with its paired interval, test and verdict."""
 
 import os
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from clipbench.comparison import align
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
 from clipbench.comparison.representations import representational_similarity
-from clipbench.errors import ClipbenchError, NotComparable, option
+from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
 from clipbench.results.other_tools import BARE, Values, open_results
 from clipbench.results.provenance import costs_apart
@@ -115,21 +114,13 @@ def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> alig
     """Return the samples of an evaluation in both runs; raise NotComparable where they are not of the same evaluation."""
     same = match(*pair)
     if not same.is_same:
-        raise NotComparable(f"{same.reason}{_limits(base, candidate)}")
+        raise NotComparable(same.reason)
     tables = align.align_samples(base, candidate, pair)
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
         align.check_values(run, evaluation.metrics, table)
     if reason := align.contradiction(pair):
         raise NotComparable(reason)
     return tables
-
-
-def _limits(base: Run, candidate: Run) -> str:
-    """Return the limits that two runs were asked for, where they differ: a frequent reason of other samples."""
-    asked = {"base": base.result.command, "candidate": candidate.result.command}
-    found = {side: re.findall(r"\blimit[ =](\d+)", " ".join(command)) for side, command in asked.items()}
-    said = ", ".join(f"{option('limit', limits[-1])} in the {side}" for side, limits in found.items() if limits)
-    return f" ({said})" if found["base"] != found["candidate"] else ""
 
 
 def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.EvaluationPair]) -> NotComparable:

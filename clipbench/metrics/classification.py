@@ -13,6 +13,9 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from clipbench.errors import DataError, UsageError
 from clipbench.metrics.similarity import Images, Labels, Values, score_blocks
 
+Prompts = Float32[np.ndarray, "n_classes dim"]
+"""The vector of each class."""
+
 
 class ClassScores(NamedTuple):
     """Per-sample results of classification."""
@@ -34,11 +37,7 @@ class ClassScores(NamedTuple):
 
 
 def class_scores(
-    images: Images,
-    classes: Float32[np.ndarray, "n_classes dim"],
-    labels: Int64[np.ndarray, " n_images"],
-    *,
-    logit_scale: float | None,
+    images: Images, classes: Prompts, labels: Int64[np.ndarray, " n_images"], *, logit_scale: float | None
 ) -> ClassScores:
     """Return the per-sample results of images against the classes.
 
@@ -291,7 +290,7 @@ class MeanAveragePrecision(NamedTuple):
 
 
 def mean_average_precision(
-    images: Images, classes: Float32[np.ndarray, "n_classes dim"], positives: Bool[np.ndarray, "n_images n_classes"]
+    images: Images, classes: Prompts, positives: Bool[np.ndarray, "n_images n_classes"]
 ) -> MeanAveragePrecision:
     """Return the mean over classes of the average precision of the images, ranked by their score with the class.
 
