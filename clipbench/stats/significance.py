@@ -8,7 +8,7 @@ of means is tested by Student's t.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
@@ -40,6 +40,7 @@ _BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float64)
 _EIGHTS = 64
 """Bytes that are looked up at once: their 64 x 256 sums stay in the processor's cache."""
 
+PValue = TypeVar("PValue", float, float | None)
 Draws = Float64[np.ndarray, " draws"]
 OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Draws]
 """The difference of a statistic, the candidate's less the base's, when the samples of these units are exchanged between them."""
@@ -183,7 +184,7 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
     return float(2 * stdtr(n_units - 1, -abs(value) / standard_error))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm(p_values: Sequence[PValue]) -> list[PValue]:
     """Return p-values corrected so that the chance of any false alarm among them is at most the alpha of each.
 
     Source: Holm, Scand. J. Statist. 6 (1979): the smallest is multiplied by their number, the next by one less, and
@@ -197,11 +198,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         [0.04, None, 0.5, 0.03]
     """
     tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
+    adjusted: dict[int, float] = {}
     largest = 0.0
     for rank, (p, place) in enumerate(tested):
         adjusted[place] = largest = max(largest, min(1.0, (len(tested) - rank) * p))
-    return adjusted
+    return [p if p is None else adjusted[place] for place, p in enumerate(p_values)]
 
 
 def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
