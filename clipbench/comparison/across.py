@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.frames import as_frame
-from clipbench.results.matching import match, trainings
+from clipbench.results.matching import check_same, trainings
 from clipbench.results.numbers import count
 from clipbench.results.provenance import FEW, MODEL_QUANTITIES
 from clipbench.results.record import EvaluationRecord, Metric, as_json
@@ -146,8 +146,9 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
             f"{len(places)} of {len(made)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
             + (f" ({left_out[0]})" if left_out else "")
         )
-    _check_alike([(run, first.record) for run, first, _ in found])
-    _check_alike([(run, second.record) for run, _, second in found])
+    for pairs in ([(run, first) for run, first, _ in found], [(run, second) for run, _, second in found]):
+        of_runs = [(run.label, each.record) for run, each in pairs if each.record is not None]
+        check_same(of_runs, "its numbers cannot stand in one figure")
     drawn, drawn_names = [run for run, *_ in found], [each.label for each in places]
     of_trainings = [each.training for each in places if each.training is not None]
     are_checkpoints = len(of_trainings) > len(set(of_trainings))
@@ -222,19 +223,6 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str
             if all(isinstance(each, str) for each in found):
                 return f"no run has a value of {name}: {'; '.join(dict.fromkeys(map(str, found)))}"
     return f"no run has a value of both {names[0]} and {names[1]}"
-
-
-def _check_alike(each: Sequence[tuple[Run, EvaluationRecord | None]]) -> None:
-    first, before = each[0]
-    for run, record in each[1:]:
-        if before is None or record is None:
-            continue
-        same = match(before, record)
-        if not same.is_same:
-            raise ClipbenchError(
-                f"{record.name} has other {same.names} in {run.label} than in {first.label}: its numbers cannot stand in one"
-                " figure"
-            )
 
 
 def _given_parameters(

@@ -47,6 +47,7 @@ def distance_difference_interval(
         codes: clusters of the samples.
 
     Example:
+        >>> import numpy as np
         >>> spread = np.array([-1.0, 1.0] * 50)
         >>> low, high, _ = distance_difference_interval((0.5, 1.0), (0.25, 1.0), spread / 10, None)
         >>> round(low, 4), round(high, 4)  # (0.75 ± 1.984 × 0.1 / sqrt(99)) / 1.5
