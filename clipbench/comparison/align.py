@@ -106,12 +106,15 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
             raise NotComparable(f"{said}, and {value:g} by its samples: one of them is damaged, make the run again")
 
 
+def with_values(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> dict[str, tuple[Metric, Metric]]:
+    """Return the metrics of two records that both have a value of, by their names; lines say what else there is."""
+    both = {name: (metric, others[name]) for name, metric in metrics.items() if name in others}
+    return {name: pair for name, pair in both.items() if all(each.value is not None for each in pair)}
+
+
 def contradiction(pair: EvaluationPair) -> str:
     """Return what two records of the same task say otherwise of a metric, as no two runs do; empty where they agree."""
-    for name, metric in pair.base.metrics.items():
-        other = pair.candidate.metrics.get(name)
-        if other is None or metric.value is None or other.value is None:
-            continue
+    for name, (metric, other) in with_values(pair.base.metrics, pair.candidate.metrics).items():
         for fact in ("unit", "higher_is_better", "column", "influence", "squared_influence", "statistic"):
             before, after = getattr(metric, fact), getattr(other, fact)
             if before != after:

@@ -134,11 +134,8 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.Evaluati
 def _differences_of(pair: align.EvaluationPair, tables: align.Tables, seed: int, alpha: float) -> Iterator[Difference]:
     # Named before data are seen: where it has no value, no other metric takes its place.
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
-    for name, metric in pair.base.metrics.items():
-        other = pair.candidate.metrics.get(name)
-        if other is None or metric.value is None or other.value is None:
-            continue  # a note says so
-        found = difference((metric, other), evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
+    for name, both in align.with_values(pair.base.metrics, pair.candidate.metrics).items():
+        found = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
         yield replace(found, subset=pair.subset_title(name), is_headline=name == headline)
 
 
@@ -158,13 +155,9 @@ def _slice_differences(
         for run, found, table in zip((base, candidate), (metrics, others), own, strict=True):
             align.check_values(run, {name: each for name, each in found.items() if each.column is not None}, table)
         evaluation = f"{pair.base.name}{{{grouping}={group}}}"
-        for name, metric in metrics.items():
-            other = others.get(name)
-            if other is None or metric.column is None or metric.value is None or other.value is None:
-                continue
-            apart = difference(
-                (metric, other), evaluation=evaluation, name=name, tables=own, seed=base.result.seed, alpha=alpha
-            )
+        means = {name: metric for name, metric in metrics.items() if metric.column is not None}
+        for name, both in align.with_values(means, others).items():
+            apart = difference(both, evaluation=evaluation, name=name, tables=own, seed=base.result.seed, alpha=alpha)
             yield replace(apart, grouping=grouping, group=group, subset=pair.subset_title(name))
 
 

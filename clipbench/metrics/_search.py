@@ -41,6 +41,18 @@ class Tile(NamedTuple):
         """True where it has the pairs of each item with itself, where queries and items are the same."""
         return self.rows.start == self.columns.start
 
+    def of_pairs(self, query: Int64[np.ndarray, " n_all"], item: Int64[np.ndarray, " n_all"]) -> Pairs:
+        """Return those of some pairs that are in it, as rows and columns of the tile.
+
+        Args:
+            query: row of the query of each pair, ascending.
+            item: row of its item.
+        """
+        own = slice(*np.searchsorted(query, (self.rows.start, self.rows.stop)))
+        row, column = query[own] - self.rows.start, item[own] - self.columns.start
+        is_here = (column >= 0) & (column < self.columns.stop - self.columns.start)
+        return row[is_here], column[is_here]
+
 
 def tiles(n_rows: int, n_columns: int, *, is_upper: bool = False) -> Iterator[Tile]:
     """Yield the tiles between all rows and all columns; where ``is_upper``, those on the diagonal and right of it.

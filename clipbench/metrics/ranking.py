@@ -139,14 +139,7 @@ def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
     starts = np.searchsorted(query, np.arange(len(queries) + 1))
     best, places, n_best = _best(scores_of(queries, items, positives), starts)
     search = Search(queries, items, best, item[places], product_error(queries, items))
-
-    def scan_tile(tile: Tile) -> None:
-        pairs = slice(starts[tile.rows.start], starts[tile.rows.stop])
-        row, column = query[pairs] - tile.rows.start, item[pairs] - tile.columns.start
-        is_here = (column >= 0) & (column < tile.columns.stop - tile.columns.start)
-        scan(search, None, tile, (row[is_here], column[is_here]))
-
-    in_threads(scan_tile, tiles(len(queries), len(items)))
+    in_threads(lambda tile: scan(search, None, tile, tile.of_pairs(query, item)), tiles(len(queries), len(items)))
     return _answered(search, n_best)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.metrics._search import Search, Tile, scan, tiles
+from clipbench.metrics._search import Search, scan, tiles
 from clipbench.metrics.ranking import Answers, Ranks
 from clipbench.metrics.similarity import Queries, product_error, scores_of
 from clipbench.metrics.threads import in_threads
@@ -98,14 +98,7 @@ def judged_answers(
     left_out = [] if without is None else [without[each] for each in of.tolist()]
     hidden_row = np.repeat(np.arange(len(left_out)), [len(each) for each in left_out])
     hidden = np.concatenate([np.zeros(0, np.int64), *left_out])
-
-    def scan_tile(tile: Tile) -> None:
-        ends = np.searchsorted(hidden_row, (tile.rows.start, tile.rows.stop))
-        row, column = hidden_row[slice(*ends)] - tile.rows.start, hidden[slice(*ends)] - tile.columns.start
-        is_here = (column >= 0) & (column < tile.columns.stop - tile.columns.start)
-        scan(search, None, tile, (row[is_here], column[is_here]))
-
-    in_threads(scan_tile, tiles(len(of), len(documents)))
+    in_threads(lambda tile: scan(search, None, tile, tile.of_pairs(hidden_row, hidden)), tiles(len(of), len(documents)))
     gain = np.add.reduceat(relevant.grade[order].astype(np.float64), starts)
     table = Levels(of, search.above, search.level, np.diff(starts, append=len(order)), gain)
     top = np.searchsorted(of, np.arange(len(queries)))
