@@ -332,9 +332,8 @@ def check_record(record: Result | EvaluationRecord, what: str) -> None:
         what: the record, for the message.
     """
     try:
-        ((data,),) = reading.decode_json(
-            f"[[{strict_json(record)}]]", is_text=False
-        )  # an evaluation lies so deep in a result
+        # An evaluation lies so deep in a result.
+        ((data,),) = reading.decode_json(f"[[{strict_json(record)}]]", is_text=False)
         fitted(type(record), data)
     except (TypeError, ValueError, RecursionError) as error:
         expected = "expected texts and numbers of Python, neither infinite nor NaN, in lists and objects of few levels"
@@ -415,15 +414,12 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
 
     found: list[Path] = []
     for path in paths:
-        inside = (
-            []
-            if reading.is_file(path / "result.json")
-            else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
-        )
+        is_run = reading.is_file(path / "result.json")
+        inside = [] if is_run else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
         for file in [file for file in inside if not is_inside(file, path)]:
             note(f"{file.parent} is left out: it is a link that leads out of {path}; name it itself")
             inside.remove(file)
-        is_other = not reading.is_file(path / "result.json") if reading.is_folder(path) else path.suffix != ".json"
+        is_other = not is_run if reading.is_folder(path) else path.suffix != ".json"
         if inside:
             found += [file.parent for file in inside]
         elif is_other and reading.is_there(path) and len(paths) > 1:
