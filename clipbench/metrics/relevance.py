@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from clipbench.metrics._search import Search, scan, tiles
 from clipbench.metrics.ranking import Answers, Ranks
-from clipbench.metrics.similarity import Queries, product_error, scores_of
+from clipbench.metrics.similarity import Items, Queries, product_error, scores_of
 from clipbench.metrics.threads import in_threads
 
 OfJudged = Int64[np.ndarray, " n_judged"]
@@ -65,11 +65,7 @@ def relevant_documents(
 
 
 def judged_answers(
-    queries: Queries,
-    documents: Float32[np.ndarray, "n_documents dim"],
-    relevant: Relevant,
-    *,
-    without: Sequence[Int64[np.ndarray, " _"]] | None = None,
+    queries: Queries, documents: Items, relevant: Relevant, *, without: Sequence[Int64[np.ndarray, " _"]] | None = None
 ) -> tuple[Levels, Answers]:
     """Return where the relevant documents of each query stand, and what came first.
 

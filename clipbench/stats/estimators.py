@@ -16,6 +16,7 @@ from clipbench.stats.significance import OfExchanges
 
 Samples = Mapping[str, np.ndarray]
 
+Curves = Float64[np.ndarray, "draws n_places"]
 Draws = Float64[np.ndarray, " draws"]
 """A statistic in several draws of samples."""
 
@@ -74,9 +75,7 @@ class Estimator:
         return cls(record.name, tuple(record.columns), record.parameters)
 
 
-def first_length_reaching(
-    recall: Float64[np.ndarray, "draws n_lengths"], *, lengths: Sequence[int | float], share: float
-) -> Draws:
+def first_length_reaching(recall: Curves, *, lengths: Sequence[int | float], share: float) -> Draws:
     """Return the length at which a share of the recall at the longest is reached, interpolated linearly.
 
     Args:
@@ -91,9 +90,7 @@ def first_length_reaching(
     return np.where(recall[:, -1] > 0, place, np.nan)
 
 
-def labels_reaching(
-    accuracy: Float64[np.ndarray, "draws n_numbers"], target: Draws, *, labels: Sequence[int | float]
-) -> Draws:
+def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | float]) -> Draws:
     """Return the number of labels at which an accuracy first reaches a target, interpolated on the logarithm of the number.
 
     Args:
@@ -114,9 +111,7 @@ def labels_reaching(
     return np.exp(np.where(is_reached, _first_reaching(accuracy, target, at), at[-1]))
 
 
-def _first_reaching(
-    curves: Float64[np.ndarray, "draws n_places"], target: Draws, at: Float64[np.ndarray, " n_places"]
-) -> Draws:
+def _first_reaching(curves: Curves, target: Draws, at: Float64[np.ndarray, " n_places"]) -> Draws:
     """Return where each curve first reaches its target, interpolated linearly; the first place if it never does."""
     draws, row = np.arange(len(curves)), (curves >= target[:, None]).argmax(axis=1)
     before = np.maximum(row - 1, 0)
