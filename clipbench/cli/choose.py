@@ -7,34 +7,28 @@ from typing import Any
 import click
 
 from clipbench.cli import options
-from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS, GroupedCommand
-from clipbench.cli.options import load_options
+from clipbench.cli.main import DONE, INCOMPLETE, command
+from clipbench.cli.options import PATH, load_options
 from clipbench.cli.output import echo, print_note, terminal_width
 from clipbench.results.numbers import counted
 
-POOL = click.argument("folder", metavar="POOL", type=click.Path(path_type=Path))
+POOL = click.argument("folder", metavar="POOL", type=PATH)
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings=SETTINGS,
-    groups={
-        "What": ("models", "images", "queries", "k", "n_random", "price", "out"),
-        "Model": ("model_option", "arch", "precision"),
-        "Speed": ("device",),
-    },
+@command(
+    What=("models", "images", "queries", "k", "n_random", "price", "out"),
+    Model=("model_option", "arch", "precision"),
+    Speed=("device",),
 )
 @click.option(
     "--model", "models", multiple=True, required=True, metavar="REF", help="Model to choose from; repeatable."
 )
-@click.option(
-    "--images", required=True, metavar="FOLDER", type=click.Path(path_type=Path), help="Folder of photographs."
-)
-@click.option("--queries", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Text file with a query in each line.")  # fmt: skip
+@click.option("--images", required=True, metavar="FOLDER", type=PATH, help="Folder of photographs.")
+@click.option("--queries", required=True, metavar="FILE", type=PATH, help="Text file with a query in each line.")  # fmt: skip
 @click.option("--k", default=10, metavar="N", type=click.IntRange(1, 100), help="Photographs that each model brings to a query.")  # fmt: skip
 @click.option("--random", "n_random", default=5, metavar="N", type=click.IntRange(0, 100), help="Others drawn at random for each query: they show what no model found.")  # fmt: skip
 @click.option("--price", is_flag=True, help="Measure what one query costs each model, which choose shows.")
-@click.option("--out", required=True, metavar="POOL", type=click.Path(path_type=Path), help="New folder for the pool.")
+@click.option("--out", required=True, metavar="POOL", type=PATH, help="New folder for the pool.")
 @click.option("--on-bad-image", default="error", type=click.Choice(["error", "skip"]), help="Unreadable images end the command, or are left out.")  # fmt: skip
 @options.MODEL_OPTION
 @options.TRUST_REMOTE_CODE
@@ -84,11 +78,11 @@ def pool(**given: Any) -> None:
     )
 
 
-@click.command(context_settings=SETTINGS)
+@command()
 @POOL
 @click.option("--judge", "judge_name", metavar="NAME", help="Name of the judge. [default: that of the user]")
-@click.option("--port", default=0, metavar="N", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
-@click.option("--no-open", is_flag=True, help="Open no browser.")
+@options.PORT
+@options.NO_OPEN
 @options.TRACEBACK
 def judge(folder: Path, judge_name: str | None, port: int, no_open: bool) -> None:
     """Judge the photographs of POOL in the browser, blind to the models.
@@ -118,14 +112,12 @@ def _user() -> str:
         return "judge"
 
 
-@click.command(context_settings=SETTINGS)
+@command()
 @POOL
 @click.option("--scope", default="future", type=click.Choice(["future", "list"]), help="Decide for future queries, of which the list is a sample, or for the list itself.")  # fmt: skip
 @click.option("--margin", default=3.0, metavar="POINTS", type=float, help="Models that differ by less count as equal.")
 @click.option("--alpha", default=0.05, metavar="A", type=float, help="Chance that any of the intervals ever misses the truth.")  # fmt: skip
-@click.option(
-    "--report", metavar="FILE.html", type=click.Path(path_type=Path), help="Write the verdict as a page, too."
-)
+@click.option("--report", metavar="FILE.html", type=PATH, help="Write the verdict as a page, too.")
 @options.TRACEBACK
 def choose(folder: Path, report: Path | None, **terms: Any) -> int:
     """Say which model of POOL is better, by what was judged so far.

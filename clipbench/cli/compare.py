@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, SETTINGS, GroupedCommand
-from clipbench.cli.options import TRACEBACK
+from clipbench.cli.main import DONE, INCOMPLETE, command
+from clipbench.cli.options import PATH, TRACEBACK
 from clipbench.cli.output import echo, echo_commands, echo_text, print_error, terminal_width
 from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
@@ -22,22 +22,11 @@ REGRESSION = 1
 FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings=SETTINGS,
-    groups={
-        "Gate": ("max_drop", "gate", "require", "strict"),
-        "Test": ("alpha", "smallest"),
-        "Output": ("form", "out", "verbose"),
-    },
-)
-@click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=click.Path(path_type=Path))
-@click.option(
-    "--max-drop",
-    metavar="0.5pp|1%",
-    help="Largest drop allowed for any metric: percentage points, or percent of the base.",
-)
-@click.option("--gate", metavar="FILE.toml", type=click.Path(path_type=Path),
+@command(Gate=("max_drop", "gate", "require", "strict"), Test=("alpha", "smallest"), Output=("form", "out", "verbose"))
+@click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
+@click.option("--max-drop", metavar="0.5pp|1%",
+              help="Largest drop allowed for any metric: percentage points, or percent of the base.")  # fmt: skip
+@click.option("--gate", metavar="FILE.toml", type=PATH,
               help="Gate file: allowed drops by metric, requirements, and acknowledged losses.")  # fmt: skip
 @click.option(
     "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
@@ -47,7 +36,7 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
               help="Significance level.")  # fmt: skip
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
-@click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path), help="Output file (required for html).")
+@click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
 @click.option("-v", "--verbose", is_flag=True, help="Print all metrics, slices, changed samples and notes.")
 @TRACEBACK
 def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:
@@ -142,7 +131,15 @@ def _write(
             judged, [None if isinstance(side, Values) else side for side in sides], out
         )
     else:
-        text = _text(judged, form, terminal_width() if out is None else None, is_verbose=is_verbose)
+        from clipbench.comparison import formats
+
+        makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
+        if form == "table":
+            text = formats.terminal(judged, terminal_width() if out is None else None, is_verbose=is_verbose)
+        else:
+            text = makers[form](judged)
+        if form == "github":
+            _summarise(formats.markdown(judged))
         if out is None and form == "table":
             echo(*text.split("\n"))
         elif out is None:
@@ -153,18 +150,6 @@ def _write(
         for each in judged:
             echo(f"{each.comparison.candidate}: {headline(each) or tally(each.comparison.differences)}")
         echo(f"wrote {out}")
-
-
-def _text(judged: "list[Judged]", form: str, width: int | None, *, is_verbose: bool) -> str:
-    """Return the comparisons in a format; ``width`` is that of the terminal, if the text goes there."""
-    from clipbench.comparison import formats
-
-    if form == "table":
-        return formats.terminal(judged, width, is_verbose=is_verbose)
-    if form == "github":
-        _summarise(formats.markdown(judged))
-    makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
-    return makers[form](judged)
 
 
 def _summarise(text: str) -> None:

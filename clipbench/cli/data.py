@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup, command
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo, print_error, print_line, terminal_width
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, end_process
@@ -22,7 +21,7 @@ UNSURE = " (?)"
 """Marks a licence that no first-hand source confirms."""
 
 
-@click.command("list", context_settings=SETTINGS)
+@command("list")
 @click.argument("what", type=click.Choice(["tasks", "suites", "models", "data"]))
 @TRACEBACK
 def list_known(what: str) -> None:
@@ -217,9 +216,6 @@ def _immediate_interrupt() -> Iterator[None]:
         print_error("interrupted: complete files are kept, and the same command continues from there")
         end_process(INTERRUPTED)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli import options
-from clipbench.cli.main import DONE, FAULT, SETTINGS, GroupedCommand
+from clipbench.cli.main import DONE, FAULT, command
 from clipbench.cli.options import load_options, shows_traceback
 from clipbench.cli.output import echo, echo_json, terminal_width
 from clipbench.results.table.text import wrapped
@@ -20,16 +20,12 @@ NAME, MARK = 16, 8
 """Characters of the first two columns."""
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings=SETTINGS,
-    groups={
-        "What": ("model", "data", "expect", "metric"),
-        "Data": ("data_root", "data_option", "limit"),
-        "Model": ("model_option", "arch", "precision"),
-        "Speed": ("device",),
-        "Output": ("as_json",),
-    },
+@command(
+    What=("model", "data", "expect", "metric"),
+    Data=("data_root", "data_option", "limit"),
+    Model=("model_option", "arch", "precision"),
+    Speed=("device",),
+    Output=("as_json",),
 )
 @click.option("--model", required=True, metavar="REF", help="Model to check.")
 @click.option("--data", metavar="DATA", help="Data to check, and to check the model on.")
@@ -130,10 +126,7 @@ def explanation_lines(explanation: "Explanation", width: int | None = None) -> l
         ]
         for each in explanation.effects
     ]
-    headers = [
-        *columns("switch", "setting", numbers=["score", "change"]),
-        *columns("interval", "p", numbers=["left"]),
-    ]
+    headers = [*columns("switch", "setting", numbers=["score", "change"]), *columns("interval", "p", numbers=["left"])]
     table = Table(columns=headers, rows=rows)
     return [*as_text(table, width=width).splitlines(), *(f"  note: {note}" for note in explanation.notes)]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipbench.cli.main import SETTINGS, GroupedCommand
-from clipbench.cli.options import RUNS, TRACEBACK
+from clipbench.cli.main import command
+from clipbench.cli.options import NO_OPEN, PATH, PORT, RUNS, TRACEBACK
 from clipbench.cli.output import echo, echo_text, print_line, print_note, terminal_width
 from clipbench.errors import UsageError, did_you_mean
 
@@ -18,15 +18,11 @@ if TYPE_CHECKING:
     from clipbench.results.record import EvaluationRecord, Metric, Result
 
 
-@click.command(context_settings=SETTINGS)
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@command()
+@click.argument("run", metavar="RUN", type=PATH)
 @click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
-@click.option(
-    "--all",
-    "shows_all",
-    is_flag=True,
-    help="Print all metrics, notes, controls, methods, data, versions and the command.",
-)
+@click.option("--all", "shows_all", is_flag=True,
+              help="Print all metrics, notes, controls, methods, data, versions and the command.")  # fmt: skip
 @TRACEBACK
 def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     """Print the results of a run, and what is missing from it.
@@ -71,9 +67,9 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     echo(*lines)
 
 
-@click.command(context_settings=SETTINGS)
+@command()
 @RUNS
-@click.option("-o", "--out", required=True, metavar="FILE.html", type=click.Path(path_type=Path),
+@click.option("-o", "--out", required=True, metavar="FILE.html", type=PATH,
               help="Output file.")  # fmt: skip
 @click.option("--print", "printed", type=click.Choice(["short", "full"]), default="short",
               help="Parts that are printed: those that stand open, or all that is folded too.")  # fmt: skip
@@ -91,11 +87,11 @@ def report(runs: tuple[Path, ...], out: Path, printed: str) -> None:
     echo(f"wrote {out}")
 
 
-@click.command(context_settings=SETTINGS)
-@click.argument("folder", metavar="[FOLDER]", default="runs", type=click.Path(path_type=Path))
-@click.option("--port", default=0, metavar="N", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
-@click.option("--no-open", is_flag=True, help="Open no browser.")
-@click.option("--export", "out", metavar="SITE", type=click.Path(path_type=Path),
+@command()
+@click.argument("folder", metavar="[FOLDER]", default="runs", type=PATH)
+@PORT
+@NO_OPEN
+@click.option("--export", "out", metavar="SITE", type=PATH,
               help="Write the list of runs and their reports into a new folder, for any host, and end.")  # fmt: skip
 @TRACEBACK
 def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
@@ -124,17 +120,10 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
     made.serve()
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings=SETTINGS,
-    groups={
-        "What": ("lists", "data", "projection", "baseline", "x", "y"),
-        "Output": ("out", "kind", "width", "style"),
-    },
-)
+@command(What=("lists", "data", "projection", "baseline", "x", "y"), Output=("out", "kind", "width", "style"))
 @click.argument("name", metavar="NAME", required=False)
-@click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("-o", "--out", metavar="FILE.{pdf,svg,png}", type=click.Path(path_type=Path),
+@click.argument("runs", nargs=-1, metavar="RUN...", type=PATH)
+@click.option("-o", "--out", metavar="FILE.{pdf,svg,png}", type=PATH,
               help="Output file.  [default with --format: NAME.FORMAT]")  # fmt: skip
 @click.option("--format", "kind", type=click.Choice(["pdf", "svg", "png"]),
               help="File type; png has 600 pixels per inch, twice those of -o FILE.png, for slides.")  # fmt: skip
@@ -147,14 +136,9 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
               help="Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1; or a number of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, the same of text.")  # fmt: skip
 @click.option("--y", metavar="METRIC", help="Metric on the y axis of the plot across.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
-@click.option(
-    "--seed",
-    default=0,
-    type=click.IntRange(min=0, max=2**32 - 1),
-    metavar="N",
-    help="Seed of UMAP, and of the resamples of the plot across.",
-)
-@click.option("--style", metavar="FILE.mplstyle", type=click.Path(path_type=Path), help="Matplotlib style file.")
+@click.option("--seed", default=0, type=click.IntRange(min=0, max=2**32 - 1), metavar="N",
+              help="Seed of UMAP, and of the resamples of the plot across.")  # fmt: skip
+@click.option("--style", metavar="FILE.mplstyle", type=PATH, help="Matplotlib style file.")
 @click.option("--list", "lists", is_flag=True, help="List the plots and exit.")
 @TRACEBACK
 def plot(
@@ -197,8 +181,7 @@ def plot(
     options = maker.PlotOptions(**given, format=kind)
     with _printed_warnings():
         # The plot track reads logs and the folders of trainings too, and finds the runs inside a folder itself.
-        found_runs = _histories(runs) if name == "track" else find_runs(runs, print_note)
-        written = maker.write_plot(name, found_runs, out, options)
+        written = maker.write_plot(name, runs if name == "track" else find_runs(runs, print_note), out, options)
     echo(*(f"wrote {path}" for path in written))
 
 
@@ -212,23 +195,11 @@ def _printed_warnings() -> Iterator[None]:
         print_note(line)
 
 
-def _histories(paths: tuple[Path, ...]) -> list[Path]:
-    """Return paths without the files that are neither logs nor results, such as a report that a pattern matched."""
-    from clipbench.untrusted.reading import is_file
-
-    others = [path for path in paths if is_file(path) and path.suffix not in (".json", ".jsonl")]
-    if len(others) in (0, len(paths)):
-        return list(paths)
-    for path in others:
-        print_note(f"{path} is left out: it holds neither a log nor a run")
-    return [path for path in paths if path not in others]
-
-
-@click.command(context_settings=SETTINGS)
+@command()
 @RUNS
 @click.option("--to", required=True,
               metavar="FORMAT", help="Output format, one of those above.")  # fmt: skip
-@click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path),
+@click.option("-o", "--out", metavar="FILE", type=PATH,
               help="Output file, replaced if it exists.  [default: standard output]")  # fmt: skip
 @TRACEBACK
 def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:

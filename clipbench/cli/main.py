@@ -10,7 +10,7 @@ import sys
 import threading
 import warnings
 from _thread import start_new_thread
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
@@ -33,28 +33,13 @@ from clipbench.errors import (
 from clipbench.results.table.text import wrapped
 
 GROUPS = {
-    "Measure": {
-        "run": "clipbench.cli.run:run",
-        "doctor": "clipbench.cli.doctor:doctor",
-        "list": "clipbench.cli.data:list_known",
-        "data": "clipbench.cli.data:data",
-        "cache": "clipbench.cli.cache:cache",
-    },
-    "Compare": {"compare": "clipbench.cli.compare:compare", "show": "clipbench.cli.finished:show"},
-    "Choose": {
-        "pool": "clipbench.cli.choose:pool",
-        "judge": "clipbench.cli.choose:judge",
-        "choose": "clipbench.cli.choose:choose",
-    },
-    "Publish": {
-        "report": "clipbench.cli.finished:report",
-        "view": "clipbench.cli.finished:view",
-        "plot": "clipbench.cli.finished:plot",
-        "export": "clipbench.cli.finished:export",
-    },
-    "Train": {"train": "clipbench.cli.train:train"},
+    "Measure": {"run": "run", "doctor": "doctor", "list": "data:list_known", "data": "data", "cache": "cache"},
+    "Compare": {"compare": "compare", "show": "finished"},
+    "Choose": {"pool": "choose", "judge": "choose", "choose": "choose"},
+    "Publish": {"report": "finished", "view": "finished", "plot": "finished", "export": "finished"},
+    "Train": {"train": "train"},
 }
-"""The commands as ``clipbench --help`` groups them, each with the module and function that it is."""
+"""The commands as ``clipbench --help`` groups them, each with its module here, and its function if that has another name."""
 COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
@@ -103,7 +88,13 @@ class HelpContext(click.Context):
     formatter_class = HelpFormatter
 
 
-class GroupedCommand(click.Command):
+class Command(click.Command):
+    """A command whose help fits the terminal."""
+
+    context_class = HelpContext
+
+
+class GroupedCommand(Command):
     """A command whose options stand in groups in its help; those of no group are shown by ``--help-all`` alone.
 
     Args:
@@ -136,6 +127,13 @@ class GroupedCommand(click.Command):
                 formatter.write_dl([record for each in those if (record := each.get_help_record(ctx))])
 
 
+def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Callable[..., object]], click.Command]:
+    """Return a decorator that makes a function a command; ``groups`` are those of a ``GroupedCommand``."""
+    if groups:
+        return click.command(name, GroupedCommand, context_settings=SETTINGS, groups=groups)
+    return click.command(name, Command, context_settings=SETTINGS)
+
+
 def _show_all(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         ctx.meta[SHOWS_ALL] = True
@@ -146,16 +144,10 @@ def _show_all(ctx: click.Context, parameter: click.Parameter, value: bool) -> No
 class HelpfulGroup(click.Group):
     """A group of commands that prints its help when no command is given, unless it is one itself."""
 
-    context_class = HelpContext
+    context_class, command_class = HelpContext, Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args or ([] if self.invoke_without_command else ["--help"]))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name)
-        if command is not None:
-            command.context_class = HelpContext
-        return command
 
 
 class Commands(HelpfulGroup):
@@ -168,10 +160,9 @@ class Commands(HelpfulGroup):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command), cmd_name
-        command.context_class = HelpContext
-        return command
+        found = getattr(import_module(f"clipbench.cli.{module}"), attribute or cmd_name)
+        assert isinstance(found, click.Command), cmd_name
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in GROUPS.items():
@@ -266,9 +257,7 @@ def _failed(error: BaseException, context: click.Context | None, given: list[str
             print_error("interrupted")
         return INTERRUPTED
     if isinstance(error, click.ClickException):
-        of = (
-            error.ctx if isinstance(error, click.UsageError) else None
-        )  # click gives none where an option lacks its value
+        of = getattr(error, "ctx", None)  # click gives none where an option lacks its value
         named = " ".join(["clipbench", *(name for name in given[:1] if name in COMMANDS)])
         if not is_silent:
             print_error(f"{error.format_message()} ({named if of is None else of.command_path} --help)")

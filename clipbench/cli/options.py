@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from clipbench.models.options import LoadOptions
 
 
+PATH = click.Path(path_type=Path)
+
+
 def key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Return the values of a repeatable KEY=VALUE option as a dict; an option takes it as its ``callback``."""
     pairs = {}
@@ -42,61 +45,42 @@ def shows_traceback() -> bool:
 
 
 MODEL_OPTION = click.option(
-    "--model-option",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=key_values,
+    "--model-option", multiple=True, metavar="KEY=VALUE", callback=key_values,
     help="Option of the model, such as context=248; repeatable.",
-)
+)  # fmt: skip
 TRUST_REMOTE_CODE = click.option(
-    "--trust-remote-code",
-    is_flag=True,
+    "--trust-remote-code", is_flag=True,
     help="Run the code that comes with an hf: or st: model, whose reference names the commit: ORG/REPO@COMMIT.",
-)
+)  # fmt: skip
 ARCH = click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
 DATA_ROOT = click.option(
-    "--data-root",
-    envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
-    metavar="DIR",
-    type=click.Path(path_type=Path),
+    "--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"], metavar="DIR", type=PATH,
     help="Folder that holds data sets by name. [default: .]",
-)
+)  # fmt: skip
 DATA_OPTION = click.option(
-    "--data-option",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=key_values,
+    "--data-option", multiple=True, metavar="KEY=VALUE", callback=key_values,
     help="Option of the data, such as split=test or a column name; repeatable.",
-)
+)  # fmt: skip
 DEVICE = click.option("--device", default="auto", metavar="NAME", help="Device: auto, cpu, cuda, cuda:1, mps.")
 DEVICES = click.option(
-    "--device",
-    default="auto",
-    metavar="NAME[,...]",
+    "--device", default="auto", metavar="NAME[,...]",
     help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all.",
-)
+)  # fmt: skip
 PRECISION = click.option(
-    "--precision",
-    default="fp32",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
+    "--precision", default="fp32", type=click.Choice(["fp32", "bf16", "fp16"]),
     help="Number format in which the model computes.",
-)
+)  # fmt: skip
 BATCH_SIZE = click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    metavar="N",
+    "--batch-size", type=click.IntRange(min=1), metavar="N",
     help="Images or texts encoded at a time. [default: 64, and 256 on a CUDA device]",
-)
+)  # fmt: skip
 LIMIT = click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Measure a random subset of N images, stratified by class."
 )
 SEED = click.option(
-    "--seed",
-    default=0,
-    type=click.IntRange(min=0, max=2**63 - 1),
-    metavar="N",
+    "--seed", default=0, type=click.IntRange(min=0, max=2**63 - 1), metavar="N",
     help="Seed of subsets, resampling and all else that is random.",
-)
+)  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output.")
 TRACEBACK = click.option(
     "--traceback",
@@ -106,4 +90,6 @@ TRACEBACK = click.option(
     callback=lambda context, _, value: context.meta.update({SHOWS_TRACEBACK: value}),
     help="Print the traceback of an error.",
 )
-RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+PORT = click.option("--port", default=0, metavar="N", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+NO_OPEN = click.option("--no-open", is_flag=True, help="Open no browser.")
+RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=PATH)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli import options
-from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, GroupedCommand
-from clipbench.cli.options import load_options, shows_traceback
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, command
+from clipbench.cli.options import PATH, load_options, shows_traceback
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import serves_another, sharing_work
 from clipbench.errors import ClipbenchError, UsageError
@@ -19,30 +19,22 @@ if TYPE_CHECKING:
     from clipbench.evaluation.session import SessionOptions
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings=SETTINGS,
-    groups={
-        "What": ("models", "watch", "tasks", "suite", "prompts", "out"),
-        "Data": ("data", "data_root", "data_option", "limit", "yes", "offline"),
-        "Model": ("model_option", "arch", "precision"),
-        "Speed": ("device",),
-        "Output": ("as_json", "verbose"),
-    },
+@command(
+    What=("models", "watch", "tasks", "suite", "prompts", "out"),
+    Data=("data", "data_root", "data_option", "limit", "yes", "offline"),
+    Model=("model_option", "arch", "precision"),
+    Speed=("device",),
+    Output=("as_json", "verbose"),
 )
 @click.option("--model", "models", multiple=True, metavar="REF", help="Model to measure; repeatable.")
 @click.option(
     "--watch",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Measure the checkpoints in the folder of a training as they appear, in place of --model.",
 )
-@click.option(
-    "--interval",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    help="With --watch: seconds between two looks at FOLDER. [default: 60]",
-)
+@click.option("--interval", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True),
+              help="With --watch: seconds between two looks at FOLDER. [default: 60]")  # fmt: skip
 @click.option(
     "--idle",
     metavar="MINUTES",
@@ -52,26 +44,18 @@ if TYPE_CHECKING:
 @options.MODEL_OPTION
 @options.TRUST_REMOTE_CODE
 @options.ARCH
-@click.option(
-    "--tasks",
-    multiple=True,
-    metavar="TASK[@DATA],...",
-    help="Tasks to measure; all leaves out those that a suite runs by name only. [default: all]",
-)
+@click.option("--tasks", multiple=True, metavar="TASK[@DATA],...",
+              help="Tasks to measure; all leaves out those that a suite runs by name only. [default: all]")  # fmt: skip
 @click.option("--data", metavar="DATA", help="Data of all tasks, in place of the suite's.")
 @click.option("--suite", default="standard", metavar="NAME|FILE.toml", help="Suite: which data each task uses.")
 @options.DATA_ROOT
 @options.DATA_OPTION
-@click.option(
-    "--prompts",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="JSON file of zero-shot prompts: a list of templates, or a dict of prompts by class.",
-)
+@click.option("--prompts", metavar="FILE", type=PATH,
+              help="JSON file of zero-shot prompts: a list of templates, or a dict of prompts by class.")  # fmt: skip
 @click.option(
     "--out",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Run folder; with several models, the folder of their run folders. [default: runs/TIME-MODEL]",
 )
 @options.DEVICES
@@ -83,12 +67,8 @@ if TYPE_CHECKING:
 @options.LIMIT
 @options.SEED
 @click.option("--allow-partial", is_flag=True, help="Measure what is present when images or classes are missing.")
-@click.option(
-    "--on-bad-image",
-    default="error",
-    type=click.Choice(["error", "skip"]),
-    help="Stop at an image that cannot be read, or skip it.",
-)
+@click.option("--on-bad-image", default="error", type=click.Choice(["error", "skip"]),
+              help="Stop at an image that cannot be read, or skip it.")  # fmt: skip
 @click.option(
     "--thumbnails",
     default=200,
@@ -105,12 +85,8 @@ if TYPE_CHECKING:
     help="Measure what one query costs first: seconds to load, time of one text and one image, best speed, memory.",
 )
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
-@click.option(
-    "--log",
-    multiple=True,
-    metavar="wandb|tensorboard|trackio|mlflow",
-    help="Experiment tracker that finished runs are logged to; repeatable.",
-)
+@click.option("--log", multiple=True, metavar="wandb|tensorboard|trackio|mlflow",
+              help="Experiment tracker that finished runs are logged to; repeatable.")  # fmt: skip
 @options.JSON
 @click.option(
     "--yes",
@@ -118,12 +94,8 @@ if TYPE_CHECKING:
     help="Fetch missing data sets without asking; implied where the environment variable CI is set.",
 )
 @click.option("--offline", is_flag=True, help="Do not use the network.")
-@click.option(
-    "-v/-q",
-    "--verbose/--quiet",
-    default=None,
-    help="Print all metrics and notes, or errors only; else the first metric of each task.",
-)
+@click.option("-v/-q", "--verbose/--quiet", default=None,
+              help="Print all metrics and notes, or errors only; else the first metric of each task.")  # fmt: skip
 @options.TRACEBACK
 def run(**given: Any) -> int:
     """Measure models on tasks, and write a report.

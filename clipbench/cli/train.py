@@ -1,14 +1,13 @@
 """``clipbench train``: train the bundled CLIP, with a log and checkpoints in a folder."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from clipbench.cli.main import DONE, INTERRUPTED, SETTINGS, GroupedCommand
-from clipbench.cli.options import DATA_ROOT, DEVICES, TRACEBACK, key_values
+from clipbench.cli.main import DONE, INTERRUPTED, command
+from clipbench.cli.options import DATA_ROOT, DEVICES, PATH, TRACEBACK, key_values
 from clipbench.cli.output import echo, print_error, print_note
 from clipbench.cli.processes import launching
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
@@ -17,16 +16,12 @@ if TYPE_CHECKING:
     from clipbench.training.options import TrainOptions
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings=SETTINGS,
-    groups={
-        "What": ("data", "out", "resume"),
-        "Data": ("data_options", "data_root"),
-        "Model": ("arch", "loss", "temperature"),
-        "Training": ("steps", "batch_size", "lr", "save_every", "eval_every", "seed"),
-        "Speed": ("device", "precision", "micro_batch_size"),
-    },
+@command(
+    What=("data", "out", "resume"),
+    Data=("data_options", "data_root"),
+    Model=("arch", "loss", "temperature"),
+    Training=("steps", "batch_size", "lr", "save_every", "eval_every", "seed"),
+    Speed=("device", "precision", "micro_batch_size"),
 )
 @click.option(
     "--data", metavar="DATA", help="Images with captions: scenes, a folder, manifest or webdataset, or hf:ORG/NAME."
@@ -34,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=key_values,
               help="Column name or split of the data; repeatable. [default: the train split, if the data have splits]")  # fmt: skip
 @DATA_ROOT
-@click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
+@click.option("--out", required=True, metavar="DIR", type=PATH,
               help="Output folder for log.jsonl and the checkpoints step-N.")  # fmt: skip
 @click.option("--arch", default="tiny", metavar="NAME", help="Architecture: tiny, small, ViT-B-32, ViT-L-14, ...")
 @click.option("--loss", default="clip", type=click.Choice(LOSS_NAMES), help="Loss: CLIP's or SigLIP's.")

@@ -34,7 +34,12 @@ def watch(
     Raises:
         UsageError: the folder is not there or is a checkpoint itself, or what is to be measured is wrong.
     """
-    check_watched(folder)
+    if not is_folder(folder):
+        raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
+    if is_file(folder / CONFIG) and not training_checkpoints(folder):
+        raise UsageError(
+            f"{folder} is a checkpoint itself: measure it with clipbench run --model {shlex.quote(str(folder))}"
+        )
     targets = Targets(out or Path("runs") / f"watch-{slug(str(folder))}", [], are_series=True, are_several=True)
     watcher = Watcher(folder, Session(options, targets, printer), printer, interval)
     try:
@@ -47,16 +52,6 @@ def watch(
     is_done = not watcher.unmeasured and watcher.session.is_complete
     printer.still_missing(watcher.session.needs, is_excused=is_done)
     return DONE if is_done else INCOMPLETE
-
-
-def check_watched(folder: Path) -> None:
-    """Raise UsageError where a folder is not there, or is a checkpoint itself."""
-    if not is_folder(folder):
-        raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
-    if is_file(folder / CONFIG) and not training_checkpoints(folder):
-        raise UsageError(
-            f"{folder} is a checkpoint itself: measure it with clipbench run --model {shlex.quote(str(folder))}"
-        )
 
 
 class Watcher:
@@ -100,9 +95,9 @@ class Watcher:
         """Measure what is whole and was not tried as it is; return what is being written."""
         growing = []
         checkpoints = training_checkpoints(self.folder)
-        names = [slug(each.name) for each in checkpoints]
-        for each, name in zip(checkpoints, names, strict=True):
-            is_distinct = names.count(name) == 1
+        slugs = [slug(each.name) for each in checkpoints]
+        for each in checkpoints:
+            is_distinct = slugs.count(slug(each.name)) == 1
             self._names[each.path] = each.name if is_distinct else str(each.path.relative_to(self.folder))
         for checkpoint in sorted(checkpoints, key=lambda checkpoint: not self._has_run(checkpoint)):
             try:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.frames import as_frame
-from clipbench.results.matching import match, trainings
+from clipbench.results.matching import check_same, trainings
 from clipbench.results.numbers import count
 from clipbench.results.provenance import FEW, MODEL_QUANTITIES
 from clipbench.results.record import EvaluationRecord, Metric, as_json
@@ -96,11 +96,10 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
 
     Args:
         runs: runs of different models, or their folders, three or more.
-        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or what
+        x, y: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or what
             the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
             ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; of a run with its price
             ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``, ``"best_images_per_second"``, ``"query_memory"``; or ``"step"``.
-        y: likewise.
         data: the data set, where runs have a task on several and the name of the metric leaves it open.
         seed: of resamples and permutations.
 
@@ -127,13 +126,10 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     names = labels(made)
     places, left_out, found = [], [], []
     for label, run, training in zip(names, made, trainings(made), strict=True):
-        pair = tuple(_quantity(run, name, data) for name in (x, y))
-        reasons = (_reason(each, name, run) for each, name in zip(pair, (x, y), strict=True))
-        reason = next(filter(None, reasons), None)
-        if reason:
-            left_out.append(f"{label}: {reason}")
+        first, second = (_quantity(run, name, data) for name in (x, y))
+        if isinstance(first, str) or isinstance(second, str):
+            left_out.append(f"{label}: {first if isinstance(first, str) else second}")
             continue
-        first, second = (each for each in pair if each is not None)
         found.append((run, first, second))
         places.append(
             Place(
@@ -150,20 +146,19 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
             f"{len(places)} of {len(made)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
             + (f" ({left_out[0]})" if left_out else "")
         )
-    _check_alike([(run, first.record) for run, first, _ in found])
-    _check_alike([(run, second.record) for run, _, second in found])
+    for pairs in ([(run, first) for run, first, _ in found], [(run, second) for run, _, second in found]):
+        of_runs = [(run.label, each.record) for run, each in pairs if each.record is not None]
+        check_same(of_runs, "its numbers cannot stand in one figure")
     drawn, drawn_names = [run for run, *_ in found], [each.label for each in places]
     of_trainings = [each.training for each in places if each.training is not None]
     are_checkpoints = len(of_trainings) > len(set(of_trainings))
     xs, ys = (np.array([getattr(each, axis).value for each in places], np.float64) for axis in "xy")
     rng = generator(seed, "across", x, y)
     correlation = rank_correlation(xs, ys, rng)
-    given = _given_parameters(places, xs, ys, rng, names=(x, y))
+    given = None if are_checkpoints else _given_parameters(places, xs, ys, rng, names=(x, y))
     if are_checkpoints and not math.isnan(correlation.value):  # interval and test take models for independent
         reason = "checkpoints of one training are not independent models"
         correlation = correlation._replace(interval=Interval(None, None, reason), p=None)
-    if are_checkpoints:
-        given = None
     return Across(
         x_title=found[0][1].title, y_title=found[0][2].title, places=places, correlation=correlation,
         given_parameters=given, left_out=left_out, are_checkpoints=are_checkpoints,
@@ -172,16 +167,18 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     )  # fmt: skip
 
 
-def _quantity(run: Run, name: str, data: str | None) -> Quantity | None:
-    """Return what a run has under a name; None where it has nothing.
+def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
+    """Return what a run has under a name; the reason where it has no value.
 
     Raises:
         UsageError: the name fits metrics of several evaluations.
     """
     if name in MODEL_QUANTITIES:
         own = MODEL_QUANTITIES[name]
-        value, _ = own.read(run.result)
-        return None if value is None else Quantity(own.title, Metric(value=value / own.divisor, unit="count"), None)
+        value, why = own.read(run.result)
+        if value is None:
+            return f"no {name}" + (f" ({why})" if why else "")
+        return Quantity(own.title, Metric(value=value / own.divisor, unit="count"), None)
     fitting = [
         (record, metric)
         for record in run.result.evaluations
@@ -193,17 +190,12 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | None:
     if len(several) > 1:
         raise UsageError(f"run {run.label} has '{name}' several times: name one of {', '.join(several)}")
     if not fitting:
-        return None
-    record, metric = fitting[0]
-    return Quantity(full_title(metric, record.metrics[metric], record.subsets), record.metrics[metric], record)
-
-
-def _reason(found: Quantity | None, name: str, run: Run) -> str | None:
-    """Return why a run has no place; None where it has its value."""
-    if found is None:
-        why = MODEL_QUANTITIES[name].read(run.result)[1] if name in MODEL_QUANTITIES else ""
-        return f"no {name}" + (f" ({why})" if why else "")
-    return f"{name} is undefined ({found.metric.reason})" if found.metric.value is None else None
+        return f"no {name}"
+    record, full_name = fitting[0]
+    metric = record.metrics[full_name]
+    if metric.value is None:
+        return f"{name} is undefined ({metric.reason})"
+    return Quantity(full_title(full_name, metric, record.subsets), metric, record)
 
 
 def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str:
@@ -227,23 +219,10 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str
             own = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
             return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{own}"
         if name in MODEL_QUANTITIES:
-            reasons = dict.fromkeys(_reason(_quantity(run, name, None), name, run) for run in runs)
-            if None not in reasons:
-                return f"no run has a value of {name}: {'; '.join(filter(None, reasons))}"
+            found = [_quantity(run, name, None) for run in runs]
+            if all(isinstance(each, str) for each in found):
+                return f"no run has a value of {name}: {'; '.join(dict.fromkeys(map(str, found)))}"
     return f"no run has a value of both {names[0]} and {names[1]}"
-
-
-def _check_alike(each: Sequence[tuple[Run, EvaluationRecord | None]]) -> None:
-    first, before = each[0]
-    for run, record in each[1:]:
-        if before is None or record is None:
-            continue
-        same = match(before, record)
-        if not same.is_same:
-            raise ClipbenchError(
-                f"{record.name} has other {same.names} in {run.label} than in {first.label}: its numbers cannot stand in one"
-                " figure"
-            )
 
 
 def _given_parameters(

@@ -1,6 +1,6 @@
 """Evaluations and samples of two runs brought side by side, and a line for all that has no partner."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -58,23 +58,15 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     return pairs
 
 
-def align_samples(
-    base: Run,
-    candidate: Run,
-    pair: EvaluationPair,
-    read: "Callable[[Run, EvaluationRecord], pandas.DataFrame]" = lambda run, evaluation: run.samples(evaluation),
-) -> Tables:
-    """Return the samples of an evaluation in both runs, paired by id.
-
-    Args:
-        read: returns the samples of a run.
+def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str | None = None) -> Tables:
+    """Return the samples of an evaluation in both runs, or those of all slices of a grouping, paired by id.
 
     Raises:
         NotComparable: an id appears twice, or the runs have different ids.
         ClipbenchError: a table is missing or damaged.
     """
     sides = ((base, pair.base), (candidate, pair.candidate))
-    tables = Tables(*(_by_id(read(run, evaluation), run, evaluation) for run, evaluation in sides))
+    tables = Tables(*(_by_id(run, evaluation, grouping) for run, evaluation in sides))
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
@@ -114,12 +106,15 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
             raise NotComparable(f"{said}, and {value:g} by its samples: one of them is damaged, make the run again")
 
 
+def with_values(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> dict[str, tuple[Metric, Metric]]:
+    """Return the metrics of two records that both have a value of, by their names; lines say what else there is."""
+    both = {name: (metric, others[name]) for name, metric in metrics.items() if name in others}
+    return {name: pair for name, pair in both.items() if all(each.value is not None for each in pair)}
+
+
 def contradiction(pair: EvaluationPair) -> str:
     """Return what two records of the same task say otherwise of a metric, as no two runs do; empty where they agree."""
-    for name, metric in pair.base.metrics.items():
-        other = pair.candidate.metrics.get(name)
-        if other is None or metric.value is None or other.value is None:
-            continue
+    for name, (metric, other) in with_values(pair.base.metrics, pair.candidate.metrics).items():
         for fact in ("unit", "higher_is_better", "column", "influence", "squared_influence", "statistic"):
             before, after = getattr(metric, fact), getattr(other, fact)
             if before != after:
@@ -148,12 +143,8 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
 
 def lost_metrics(candidate: Run, pair: EvaluationPair) -> Iterator[Refusal]:
     """Yield the metrics and the slices that the base has, and the candidate has not."""
-    for name, metric in pair.base.metrics.items():
-        other = pair.candidate.metrics.get(name)
-        if metric.value is not None and (other is None or other.value is None):
-            why = "it is not there" if other is None else other.reason
-            reason = f"it has no value in {candidate.label} ({why})"
-            yield Refusal(f"{pair.base.name}/{name}", reason, is_part=True)
+    for name, why in _valueless(pair.base.metrics, pair.candidate.metrics):
+        yield Refusal(f"{pair.base.name}/{name}", f"it has no value in {candidate.label} ({why})", is_part=True)
     for grouping in pair.base.slices:
         if grouping not in pair.candidate.slices:
             yield Refusal(f"{pair.base.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
@@ -180,7 +171,8 @@ def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iter
         same = match(*pair)
         if same.is_same:
             yield from (f"{pair.base.name}: {note}" for note in same.notes)
-            yield from _of_candidate_alone(pair)
+            for name, why in _valueless(pair.candidate.metrics, pair.base.metrics):
+                yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({why})"
     yield from _other_conditions(base, candidate)
 
 
@@ -188,7 +180,8 @@ def _finished(run: Run) -> list[EvaluationRecord]:
     return [each for each in run.result.evaluations if each.status == "ok"]
 
 
-def _by_id(table: "pandas.DataFrame", run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
+def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pandas.DataFrame":
+    table = run.samples(evaluation) if grouping is None else run.slice_samples(evaluation, grouping)
     if "sample_id" not in table:
         raise ClipbenchError(
             f"the samples of {evaluation.name} in {run.label} have no sample_id to pair them by: make the run again"
@@ -197,12 +190,12 @@ def _by_id(table: "pandas.DataFrame", run: Run, evaluation: EvaluationRecord) ->
     return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()
 
 
-def _of_candidate_alone(pair: EvaluationPair) -> Iterator[str]:
-    for name, metric in pair.candidate.metrics.items():
-        before = pair.base.metrics.get(name)
-        if metric.value is not None and (before is None or before.value is None):
-            why = "it is not there" if before is None else before.reason
-            yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({why})"
+def _valueless(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> Iterator[tuple[str, str | None]]:
+    """Yield the names of metrics with a value that the others have none of, and why."""
+    for name, metric in metrics.items():
+        other = others.get(name)
+        if metric.value is not None and (other is None or other.value is None):
+            yield name, "it is not there" if other is None else other.reason
 
 
 def _other_conditions(base: Run, candidate: Run) -> Iterator[str]:

@@ -1,31 +1,19 @@
 """Is the candidate better than the base: each metric's difference with its paired interval, test and verdict."""
 
 import os
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from clipbench.comparison.align import (
-    EvaluationPair,
-    Tables,
-    align_samples,
-    check_values,
-    contradiction,
-    lost_evaluations,
-    lost_metrics,
-    notes_on,
-    pair_evaluations,
-)
+from clipbench.comparison import align
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
 from clipbench.comparison.representations import representational_similarity
-from clipbench.errors import ClipbenchError, NotComparable, option
+from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
 from clipbench.results.other_tools import BARE, Values, open_results
-from clipbench.results.provenance import costs_apart, prices_apart
-from clipbench.results.record import GROUP_COLUMN, EvaluationRecord, Metric, MetricName
+from clipbench.results.provenance import costs_apart
+from clipbench.results.record import GROUP_COLUMN, Metric, MetricName
 from clipbench.results.run import Run, numbered
 from clipbench.results.titles import first_headline
 from clipbench.stats.claims import claimed
@@ -52,9 +40,8 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     "no evidence". When either side is another tool's results, only values are compared, without a test.
 
     Args:
-        base: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder that
-            ``open_results`` reads.
-        candidate: likewise.
+        base, candidate: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder
+            that ``open_results`` reads.
 
     Raises:
         NotComparable: nothing can be compared: no evaluation or value in common, or each is refused.
@@ -64,29 +51,28 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     base, candidate = _opened(base), _opened(candidate)
     if isinstance(base, Values) or isinstance(candidate, Values):
         return _compare_values(base, candidate)
-    pairs = pair_evaluations(base, candidate)
+    pairs = align.pair_evaluations(base, candidate)
     differences: list[Difference] = []
     slices: list[Difference] = []
-    refused = list(dict.fromkeys(lost_evaluations(base, candidate)))
+    refused = list(dict.fromkeys(align.lost_evaluations(base, candidate)))
     lost = {each.evaluation for each in refused}
-    notes = list(notes_on(base, candidate, pairs))
+    notes = list(align.notes_on(base, candidate, pairs))
     for pair in [each for each in pairs if each.base.name not in lost]:
         try:
             tables = _same_samples(base, candidate, pair)
         except NotComparable as error:
             refused.append(Refusal(pair.base.name, str(error)))
-        else:
-            differences += _differences_of(pair, tables, base.result.seed, options.alpha)
-            refused += lost_metrics(candidate, pair)
-            for grouping in [each for each in pair.base.slices if each in pair.candidate.slices]:
-                try:
-                    slices += list(_slice_differences(base, candidate, pair, grouping, options.alpha))
-                except NotComparable as error:
-                    refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
+            continue
+        differences += _differences_of(pair, tables, base.result.seed, options.alpha)
+        refused += align.lost_metrics(candidate, pair)
+        for grouping in [each for each in pair.base.slices if each in pair.candidate.slices]:
+            try:
+                slices += list(_slice_differences(base, candidate, pair, grouping, options.alpha))
+            except NotComparable as error:
+                refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
-    both = base.result, candidate.result
-    notes += [each for each in (costs_apart(*both), prices_apart(*both)) if each is not None]
+    notes += costs_apart(base.result, candidate.result)
     refused.sort(key=lambda each: each.is_part)
     if not differences:
         raise _nothing_compared(refused, pairs)
@@ -124,28 +110,20 @@ def _opened(side: Side) -> Run | Values:
     return side if isinstance(side, Run | Values) else open_results(side)
 
 
-def _same_samples(base: Run, candidate: Run, pair: EvaluationPair) -> Tables:
+def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
     """Return the samples of an evaluation in both runs; raise NotComparable where they are not of the same evaluation."""
     same = match(*pair)
     if not same.is_same:
-        raise NotComparable(f"{same.reason}{_limits(base, candidate)}")
-    tables = align_samples(base, candidate, pair)
+        raise NotComparable(same.reason)
+    tables = align.align_samples(base, candidate, pair)
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
-        check_values(run, evaluation.metrics, table)
-    if reason := contradiction(pair):
+        align.check_values(run, evaluation.metrics, table)
+    if reason := align.contradiction(pair):
         raise NotComparable(reason)
     return tables
 
 
-def _limits(base: Run, candidate: Run) -> str:
-    """Return the limits that two runs were asked for, where they differ: a frequent reason of other samples."""
-    asked = {"base": base.result.command, "candidate": candidate.result.command}
-    found = {side: re.findall(r"\blimit[ =](\d+)", " ".join(command)) for side, command in asked.items()}
-    said = ", ".join(f"{option('limit', limits[-1])} in the {side}" for side, limits in found.items() if limits)
-    return f" ({said})" if found["base"] != found["candidate"] else ""
-
-
-def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[EvaluationPair]) -> NotComparable:
+def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.EvaluationPair]) -> NotComparable:
     if refused:
         more = f" ({len(refused) - 1} more likewise)" if len(refused) > 1 else ""
         return NotComparable(f"{refused[0]}{more}")
@@ -153,45 +131,34 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[EvaluationPair
     return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
 
 
-def _differences_of(pair: EvaluationPair, tables: Tables, seed: int, alpha: float) -> Iterator[Difference]:
+def _differences_of(pair: align.EvaluationPair, tables: align.Tables, seed: int, alpha: float) -> Iterator[Difference]:
     # Named before data are seen: where it has no value, no other metric takes its place.
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
-    for name, metric in pair.base.metrics.items():
-        other = pair.candidate.metrics.get(name)
-        if other is None or metric.value is None or other.value is None:
-            continue  # a note says so
-        found = difference((metric, other), evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
+    for name, both in align.with_values(pair.base.metrics, pair.candidate.metrics).items():
+        found = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
         yield replace(found, subset=pair.subset_title(name), is_headline=name == headline)
 
 
 def _slice_differences(
-    base: Run, candidate: Run, pair: EvaluationPair, grouping: str, alpha: float
+    base: Run, candidate: Run, pair: align.EvaluationPair, grouping: str, alpha: float
 ) -> Iterator[Difference]:
     """Yield the differences of all means of samples in all slices of a grouping that both runs have, by slice.
 
     What is no mean of samples, such as a median or the modality gap of a slice, is not compared.
     """
-    tables = align_samples(base, candidate, pair, partial(_samples_of, grouping))
+    tables = align.align_samples(base, candidate, pair, grouping)
     for group, metrics in pair.base.slices[grouping].groups.items():
         others = pair.candidate.slices[grouping].groups.get(group, {})
-        own = Tables(*(_rows_of(table, grouping, group) for table in tables))
+        own = align.Tables(*(_rows_of(table, grouping, group) for table in tables))
         if (metrics and not others) or not own.base.index.equals(own.candidate.index):
             raise NotComparable(f"the runs have different samples in '{group}'")
         for run, found, table in zip((base, candidate), (metrics, others), own, strict=True):
-            check_values(run, {name: each for name, each in found.items() if each.column is not None}, table)
+            align.check_values(run, {name: each for name, each in found.items() if each.column is not None}, table)
         evaluation = f"{pair.base.name}{{{grouping}={group}}}"
-        for name, metric in metrics.items():
-            other = others.get(name)
-            if other is None or metric.column is None or metric.value is None or other.value is None:
-                continue
-            apart = difference(
-                (metric, other), evaluation=evaluation, name=name, tables=own, seed=base.result.seed, alpha=alpha
-            )
+        means = {name: metric for name, metric in metrics.items() if metric.column is not None}
+        for name, both in align.with_values(means, others).items():
+            apart = difference(both, evaluation=evaluation, name=name, tables=own, seed=base.result.seed, alpha=alpha)
             yield replace(apart, grouping=grouping, group=group, subset=pair.subset_title(name))
-
-
-def _samples_of(grouping: str, run: Run, evaluation: EvaluationRecord) -> "pandas.DataFrame":
-    return run.slice_samples(evaluation, grouping)
 
 
 def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.DataFrame":

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from clipbench.comparison.gate_rules import Gate, GateRule, Requirement, matches
+from clipbench.comparison.gate_rules import COMPARISONS, Acknowledgement, Gate, GateRule, Requirement, matches
 from clipbench.comparison.records import Comparison, Difference
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import change, p_value, quantity
@@ -66,7 +66,8 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
     Args:
         metrics: of all runs, by name.
     """
-    for pattern in gate.patterns:
+    parts: Sequence[GateRule | Requirement | Acknowledgement] = (*gate.rules, *gate.requirements, *gate.acknowledged)
+    for pattern in (each.pattern for each in parts):
         if not any(matches(pattern, name) for name in metrics):
             raise UsageError(f"gate: '{pattern}' matches no metric of any run: {did_you_mean(pattern, metrics)}")
     for rule in gate.rules:
@@ -177,7 +178,7 @@ def _requirement_outcome(name: MetricName, requirement: Requirement, metric: Met
     if metric is None or metric.value is None:
         return _outcome(name, requirement.rule, "missing", _no_value(candidate, metric))
     value, bound = (quantity(each, metric.unit) for each in (metric.value, requirement.bound))
-    status: Status = "pass" if requirement.is_met_by(metric.value) else "unmet"
+    status: Status = "pass" if COMPARISONS[requirement.sign](metric.value, requirement.bound) else "unmet"
     return _outcome(name, requirement.rule, status, f"{value}, required {requirement.sign} {bound}")
 
 

@@ -28,15 +28,9 @@ from clipbench.results.numbers import SYMBOLS
 from clipbench.results.record import MetricName
 from clipbench.untrusted.reading import read_toml, shown
 
-MOST_PATTERN = 1_000
-"""Characters of a pattern: the time to make sense of one with many ``[`` grows with their square."""
-
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +135,6 @@ class Requirement:
         """The bound as outcomes name it."""
         return f"{self.sign} {self.bound:g}"
 
-    def is_met_by(self, value: float) -> bool:
-        """Return whether a value meets the bound."""
-        return COMPARISONS[self.sign](value, self.bound)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Acknowledgement:
@@ -167,11 +157,6 @@ class Gate:
     is_strict: bool = False
     """True when a loss beyond the tolerance counts though it is not significant."""
 
-    def __post_init__(self) -> None:
-        longest = max(map(len, self.patterns), default=0)
-        if longest > MOST_PATTERN:
-            raise UsageError(f"a gate has a pattern of {longest:,} characters, expected at most {MOST_PATTERN:,}")
-
     @classmethod
     def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":
         """Return a gate from options of the command line; ``max_drop`` is a rule for all metrics.
@@ -181,16 +166,6 @@ class Gate:
         """
         rules = [] if max_drop is None else [GateRule(pattern="*", tolerance=Tolerance.parse(max_drop, "--max-drop"))]
         return cls(rules=rules, requirements=[Requirement.parse(each) for each in require], is_strict=strict)
-
-    @property
-    def patterns(self) -> list[str]:
-        """The patterns of all rules, requirements and acknowledgements."""
-        parts: Sequence[GateRule | Requirement | Acknowledgement] = (
-            *self.rules,
-            *self.requirements,
-            *self.acknowledged,
-        )
-        return [each.pattern for each in parts]
 
     def __add__(self, other: "Gate") -> "Gate":
         """Return both gates as one, the rules of the other after its own."""
@@ -248,9 +223,14 @@ def read_gate(path: str | os.PathLike[str]) -> Gate:
     patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
     others = {key: value for key, value in data.items() if key not in patterns}
     _check_keys(others, {"require": list, "acknowledge": list}, str(path))
+    required = others.get("require", [])
+    for each in required:
+        if not isinstance(each, str):
+            expected = "expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'"
+            raise UsageError(f"{path}: require holds {shown(each)}: {expected}")
     return Gate(
         rules=[_rule(pattern, value, f"{path}: '{pattern}'") for pattern, value in patterns.items()],
-        requirements=[_requirement(each, path) for each in others.get("require", [])],
+        requirements=[Requirement.parse(each) for each in required],
         acknowledged=[_acknowledgement(each, f"{path}: acknowledge") for each in others.get("acknowledge", [])],
     )
 
@@ -263,14 +243,6 @@ def _rule(pattern: str, value: object, where: str) -> GateRule:
     if alpha is not None and not 0 < alpha < 1:
         raise UsageError(f"{where}: alpha is {alpha:g}, expected a number between 0 and 1")
     return GateRule(pattern=pattern, tolerance=Tolerance.parse(table["max_drop"], f"{where}: max_drop"), alpha=alpha)
-
-
-def _requirement(value: object, path: str | os.PathLike[str]) -> Requirement:
-    if not isinstance(value, str):
-        raise UsageError(
-            f"{path}: require holds {shown(value)}: expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'"
-        )
-    return Requirement.parse(value)
 
 
 def _acknowledgement(value: object, where: str) -> Acknowledgement:
@@ -297,10 +269,5 @@ def _check_keys(table: Mapping[str, object], types: Mapping[str, type], where: s
             raise UsageError(f"{where}: {key} is {shown(value)}, expected {EXPECTED[types[key]]}")
 
 
-EXPECTED = {
-    list: "a list",
-    str: "a text in quotes",
-    float: "a number such as 0.01",
-    date: "a date such as 2026-12-31",
-}
+EXPECTED = {list: "a list", str: "a text in quotes", float: "a number such as 0.01", date: "a date such as 2026-12-31"}
 """Types of the values of a gate file, as messages name them."""

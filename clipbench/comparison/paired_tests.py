@@ -29,9 +29,8 @@ def difference(
     Args:
         metrics: base and candidate.
         evaluation: name of the evaluation, or of a slice of it.
-        name: of the metric. The random numbers depend on both names and the seed.
+        name: of the metric. The random numbers depend on both names and the seed of the run.
         tables: samples of base and candidate.
-        seed: of the run.
         alpha: level of the detectable difference.
 
     Raises:
@@ -69,10 +68,8 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
     ``stats.differences`` says which. A metric that names no column has neither interval nor test.
 
     Args:
-        base: with a value.
-        candidate: with a value.
+        base, candidate: with a value.
         tables: of base and candidate; clusters are the base's.
-        rng: of the test.
     """
     estimator, other = (Estimator.from_record(each.statistic) for each in (base, candidate))
     if estimator != other:

@@ -1,8 +1,7 @@
 """The record of a comparison: each metric's difference with its paired interval, test and verdict."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from clipbench.comparison.gate_rules import Tolerance
@@ -167,11 +166,11 @@ class Comparison:
 
         Values, differences and bounds are in the metric's unit (``fraction`` is in [0, 1]); what is undefined is NaN.
         """
-        return frame([self])
+        return typed_frame([_row(self, each) for each in self.differences], FRAME)
 
     def slices_frame(self) -> "pandas.DataFrame":
         """Return the same for the slices of the data; the column ``data`` ends with the slice, ``{language=de}``."""
-        return frame([replace(self, differences=self.slices)])
+        return typed_frame([_row(self, each) for each in self.slices], FRAME)
 
     def similarity_frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each modality and measure of the representational similarity: ``base``,
@@ -190,12 +189,6 @@ class Comparison:
             for name, metric in each.measures.items()
         ]
         return typed_frame(rows, SIMILARITY_FRAME)
-
-
-def frame(comparisons: Sequence[Comparison]) -> "pandas.DataFrame":
-    """Return one table of several comparisons, such as those of several candidates with one base."""
-    rows = [_row(comparison, each) for comparison in comparisons for each in comparison.differences]
-    return typed_frame(rows, FRAME)
 
 
 FRAME = {

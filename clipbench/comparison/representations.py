@@ -15,7 +15,7 @@ from clipbench.errors import ClipbenchError, UsageError, option
 from clipbench.metrics.geometry import Estimate
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.structure import cka, shared_neighbours
-from clipbench.results.matching import match
+from clipbench.results.matching import check_same, match
 from clipbench.results.numbers import percent
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels
@@ -112,12 +112,7 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
         why = f" ({left_out[0]})" if left_out else ""
         raise UsageError(f"{len(kept)} of {len(runs)} runs have vectors of pairs: expected at least 2{why}")
     names, drawn, records, pairs = map(list, zip(*kept, strict=True))
-    for name, record in zip(names, records, strict=True):
-        same = match(records[0], record)
-        if not same.is_same:
-            raise ClipbenchError(
-                f"{record.name} has other {same.names} in {name} than in {names[0]}: the models did not see the same data"
-            )
+    check_same(list(zip(names, records, strict=True)), "the models did not see the same data")
     common = _common(pairs)
     return SimilarityMatrix(
         runs=drawn,

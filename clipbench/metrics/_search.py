@@ -23,6 +23,13 @@ FEW = 32
 need their exact score, all of the tile's are computed."""
 
 
+TileScores = Float32[np.ndarray, "tile_queries tile_items"]
+TileMask = Bool[np.ndarray, "tile_queries tile_items"]
+OfTile = Float32[np.ndarray, " tile_queries"]
+OfPairs = Int64[np.ndarray, " n_pairs"]
+PairScores = Float32[np.ndarray, " n_pairs"]
+
+
 class Tile(NamedTuple):
     """Rows of some queries, and of some items."""
 
@@ -33,6 +40,18 @@ class Tile(NamedTuple):
     def is_diagonal(self) -> bool:
         """True where it has the pairs of each item with itself, where queries and items are the same."""
         return self.rows.start == self.columns.start
+
+    def of_pairs(self, query: Int64[np.ndarray, " n_all"], item: Int64[np.ndarray, " n_all"]) -> Pairs:
+        """Return those of some pairs that are in it, as rows and columns of the tile.
+
+        Args:
+            query: row of the query of each pair, ascending.
+            item: row of its item.
+        """
+        own = slice(*np.searchsorted(query, (self.rows.start, self.rows.stop)))
+        row, column = query[own] - self.rows.start, item[own] - self.columns.start
+        is_here = (column >= 0) & (column < self.columns.stop - self.columns.start)
+        return row[is_here], column[is_here]
 
 
 def tiles(n_rows: int, n_columns: int, *, is_upper: bool = False) -> Iterator[Tile]:
@@ -110,7 +129,7 @@ class Search:
             found = left @ right.T
         return found if of is None or len(found) == len(of) else found[of - of[0]]
 
-    def look(self, here: slice, products: Float32[np.ndarray, "tile_queries tile_items"]) -> _Near:
+    def look(self, here: slice, products: TileScores) -> _Near:
         """Return what is open after a tile of products of the queries ``here``."""
         may_be_above = products > self.low[here, None]
         if np.count_nonzero(may_be_above) * FEW > products.size:
@@ -124,12 +143,7 @@ class Search:
         above = np.bincount(row[is_above], minlength=len(products))
         return _Near(above, (row[~is_above], item[~is_above]), (row[is_first], item[is_first]))
 
-    def _look_at_all(
-        self,
-        here: slice,
-        products: Float32[np.ndarray, "tile_queries tile_items"],
-        may_be_above: Bool[np.ndarray, "tile_queries tile_items"],
-    ) -> _Near:
+    def _look_at_all(self, here: slice, products: TileScores, may_be_above: TileMask) -> _Near:
         """Do the same without a list of the pairs that may be above; overwrites ``may_be_above``."""
         is_above = products > self.high[here, None]
         np.logical_xor(may_be_above, is_above, out=may_be_above)
@@ -139,9 +153,7 @@ class Search:
         row, item = np.nonzero(products[hot] >= bound[hot, None])
         return _Near(_count(is_above), _places(may_be_above), (hot[row], item))
 
-    def _bound(
-        self, here: slice, highest: Float32[np.ndarray, " tile_queries"]
-    ) -> Float32[np.ndarray, " tile_queries"]:
+    def _bound(self, here: slice, highest: OfTile) -> OfTile:
         """Return what a product must reach for its pair to be first, beside the highest of each query in the tile."""
         return np.maximum(self.first_score[here], highest - self.error) - self.error
 
@@ -157,7 +169,7 @@ class Search:
         queries, items = near.first[0] + here.start, near.first[1] + there.start
         self._put(here, (above, level, mates), (queries, items), self._scores(queries, items))
 
-    def add_exact(self, scores: Float32[np.ndarray, "tile_queries tile_items"], here: slice, there: slice) -> None:
+    def add_exact(self, scores: TileScores, here: slice, there: slice) -> None:
         """Add a tile of exact scores."""
         best = self.best[here, None]
         is_level = scores == best
@@ -167,29 +179,17 @@ class Search:
         places = rows + here.start, first + there.start
         self._put(here, (_count(scores > best), _count(is_level), mates), places, scores[rows, first])
 
-    def _scores(
-        self, queries: Int64[np.ndarray, " n_pairs"], items: Int64[np.ndarray, " n_pairs"]
-    ) -> Float32[np.ndarray, " n_pairs"]:
+    def _scores(self, queries: OfPairs, items: OfPairs) -> PairScores:
         return scores_of(self.queries, self.items, (queries if self.of is None else self.of[queries], items))
 
-    def _mates(
-        self,
-        row: Int64[np.ndarray, " n_pairs"],
-        queries: Int64[np.ndarray, " n_pairs"],
-        items: Int64[np.ndarray, " n_pairs"],
-        n_rows: int,
-    ) -> Int64[np.ndarray, " n_rows"]:
+    def _mates(self, row: OfPairs, queries: OfPairs, items: OfPairs, n_rows: int) -> Int64[np.ndarray, " n_rows"]:
         if self.groups is None:
             return np.zeros(n_rows, np.int64)
         of_queries, of_items = self.groups
         return np.bincount(row[of_queries[queries] == of_items[items]], minlength=n_rows)
 
     def _put(
-        self,
-        here: slice,
-        counts: tuple[np.ndarray, np.ndarray, np.ndarray],
-        pairs: Pairs,
-        scores: Float32[np.ndarray, " n_pairs"],
+        self, here: slice, counts: tuple[np.ndarray, np.ndarray, np.ndarray], pairs: Pairs, scores: PairScores
     ) -> None:
         """Add counts, and put items first that score above what was, or level with it and come earlier in the data."""
         queries, items = pairs

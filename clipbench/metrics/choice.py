@@ -23,36 +23,41 @@ from math import comb, factorial, perm
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from clipbench.errors import DataError
-from clipbench.metrics.similarity import Images, Texts
+from clipbench.metrics.similarity import Images, Texts, Values
 
 _MAX_TIED = 16
 """Tied true (or false) entries of one contrast up to which its group credit is computed: each doubles the work."""
 
 
+Truth = Bool[np.ndarray, "images captions"]
+OptionScores = Float32[np.ndarray, "n choosers options"]
+OptionTruth = Bool[np.ndarray, "choosers options"]
+
+
 class Choices(NamedTuple):
     """Decisions of n contrasts; NaN throughout for a side on which there is no choice."""
 
-    text: Float64[np.ndarray, " n"]
+    text: Values
     """Credit in [0, 1]: every image has all its true captions above all its false ones. Fractions are ties."""
-    image: Float64[np.ndarray, " n"]
+    image: Values
     """Credit: every caption has all its true images above all its false ones."""
-    group: Float64[np.ndarray, " n"]
+    group: Values
     """Credit: both; defined where both are."""
-    text_pairs: Float64[np.ndarray, " n"]
+    text_pairs: Values
     """Share of pairs, a true and a false caption of one image, in the right order; a tie counts half."""
-    image_pairs: Float64[np.ndarray, " n"]
+    image_pairs: Values
     """Share of pairs, a true and a false image of one caption, in the right order (their AUC)."""
-    image_jaccard: Float64[np.ndarray, " n"]
+    image_jaccard: Values
     """Jaccard index of each caption's true images with as many that score highest, ties in random order (WinoGAViL)."""
-    text_margin: Float64[np.ndarray, " n"]
+    text_margin: Values
     """Lowest true minus highest false score of an image, the least of them: positive right, 0 tied, negative wrong."""
-    image_margin: Float64[np.ndarray, " n"]
+    image_margin: Values
 
 
-def choices(scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.ndarray, "images captions"]) -> Choices:
+def choices(scores: Float32[np.ndarray, "n images captions"], truth: Truth) -> Choices:
     """Decide n contrasts of one shape.
 
     Args:
@@ -78,7 +83,7 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Bool[np.nda
     return Choices(text, image, group, text_pairs, image_pairs, jaccard, text_margin, image_margin)
 
 
-def chance_choices(truth: Bool[np.ndarray, "images captions"]) -> Choices:
+def chance_choices(truth: Truth) -> Choices:
     """Return the scores of a constant model on one contrast, which are those of random order.
 
     Example:
@@ -94,10 +99,8 @@ def contrast_scores(
     """Return the scores of each contrast's images with its captions, exact for vectors from ``unit``.
 
     Args:
-        images: unit vectors.
-        texts: unit vectors.
-        image_rows: of each contrast's images in ``images``.
-        text_rows: of each contrast's captions in ``texts``.
+        images, texts: unit vectors.
+        image_rows, text_rows: of each contrast's images and captions among them.
 
     Example:
         >>> axes = np.eye(2, dtype=np.float32)
@@ -126,9 +129,7 @@ def truth_groups(truths: Sequence[Bool[np.ndarray, "_ _"]]) -> list[Int64[np.nda
     return [np.array(rows, np.int64) for rows in groups.values()]
 
 
-def _side(
-    scores: Float32[np.ndarray, "n choosers options"], truth: Bool[np.ndarray, "choosers options"]
-) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+def _side(scores: OptionScores, truth: OptionTruth) -> tuple[Values, Values, Values]:
     """Return credit, share of right pairs and margin of one side's choices: the images', or the captions'."""
     choosing = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
     undefined = np.full(len(scores), np.nan)
@@ -146,7 +147,7 @@ def _side(
     return credit, right / n_pairs, margin
 
 
-def _credit(true: Float32[np.ndarray, "n true"], false: Float32[np.ndarray, "n false"]) -> Float64[np.ndarray, " n"]:
+def _credit(true: Float32[np.ndarray, "n true"], false: Float32[np.ndarray, "n false"]) -> Values:
     """Return the probability that all of ``true`` come above all of ``false``, ties in random order.
 
     Of the a true and b false scores at the level where they meet, the a have to be on top: 1 / C(a + b, a).
@@ -159,9 +160,7 @@ def _credit(true: Float32[np.ndarray, "n true"], false: Float32[np.ndarray, "n f
     return np.where(low > high, 1.0, np.where(low < high, 0.0, on_top[:, None]))[:, 0]
 
 
-def _jaccard(
-    scores: Float32[np.ndarray, "n choosers options"], truth: Bool[np.ndarray, "choosers options"]
-) -> Float64[np.ndarray, " n"]:
+def _jaccard(scores: OptionScores, truth: OptionTruth) -> Values:
     """Return the Jaccard index of true options with as many that score highest, averaged over those who choose."""
     choosing = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
     total = np.zeros(len(scores))
@@ -187,12 +186,7 @@ def _mean_jaccard(hits: int, tied_hits: int, n_tied: int, n_open: int, *, n_chos
     return float(total / comb(n_tied, n_open))  # whole numbers until here: they are larger than any float
 
 
-def _both(
-    scores: Float32[np.ndarray, "n images captions"],
-    truth: Bool[np.ndarray, "images captions"],
-    text: Float64[np.ndarray, " n"],
-    image: Float64[np.ndarray, " n"],
-) -> Float64[np.ndarray, " n"]:
+def _both(scores: Float32[np.ndarray, "n images captions"], truth: Truth, text: Values, image: Values) -> Values:
     """Return the credit of text and image together: with ties it is not their product, as they share scores."""
     credit = text * image
     for row in np.flatnonzero((credit > 0) & (credit < 1)):
@@ -200,9 +194,7 @@ def _both(
     return credit
 
 
-def _tied_below(
-    scores: Float32[np.ndarray, "images captions"], truth: Bool[np.ndarray, "images captions"]
-) -> tuple[int, ...]:
+def _tied_below(scores: Float32[np.ndarray, "images captions"], truth: Truth) -> tuple[int, ...]:
     """Return, for each true entry (or false one, whichever are fewer), the entries that it is tied and compared with.
 
     They are bits of a number. Being above a set is as likely as being below it, so the sides may change places.

@@ -11,7 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from clipbench.errors import DataError, UsageError
-from clipbench.metrics.similarity import Images, score_blocks
+from clipbench.metrics.similarity import Images, Labels, Values, score_blocks
+
+Prompts = Float32[np.ndarray, "n_classes dim"]
+"""The vector of each class."""
 
 
 class ClassScores(NamedTuple):
@@ -34,11 +37,7 @@ class ClassScores(NamedTuple):
 
 
 def class_scores(
-    images: Images,
-    classes: Float32[np.ndarray, "n_classes dim"],
-    labels: Int64[np.ndarray, " n_images"],
-    *,
-    logit_scale: float | None,
+    images: Images, classes: Prompts, labels: Int64[np.ndarray, " n_images"], *, logit_scale: float | None
 ) -> ClassScores:
     """Return the per-sample results of images against the classes.
 
@@ -73,15 +72,14 @@ def class_scores(
         predicted[rows] = best = scores.argmax(axis=1)
         top[rows] = scores[here, best]
         if logit_scale is not None:
-            confidence[rows] = _top_probability(scores, logit_scale)
+            below = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+            confidence[rows] = 1 / np.exp(logit_scale * below).sum(axis=1)
         scores[here, true] = -np.inf
         margin[rows] = mine - scores.max(axis=1)
     return ClassScores(better, tied, predicted, confidence, margin, own, top)
 
 
-def top_k_credit(
-    better: Int64[np.ndarray, " n"], tied: Int64[np.ndarray, " n"], k: int = 1
-) -> Float64[np.ndarray, " n"]:
+def top_k_credit(better: Labels, tied: Labels, k: int = 1) -> Values:
     """Return the probability that the true class is among the first k, ties in random order.
 
     With k of at least the number of classes it is 1.
@@ -93,7 +91,7 @@ def top_k_credit(
     return np.clip((k - better) / (tied + 1), 0.0, 1.0)
 
 
-def mean_per_class_recall(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> float:
+def mean_per_class_recall(credit: Values, labels: Labels) -> float:
     """Return the mean over classes of their samples' mean credit, over the classes that have samples.
 
     scikit-learn's balanced accuracy where nothing is tied. NaN without samples.
@@ -109,7 +107,7 @@ def mean_per_class_recall(credit: Float64[np.ndarray, " n"], labels: Int64[np.nd
     return float((np.bincount(labels, credit)[present] / counts[present]).mean())
 
 
-def recall_influence(credit: Float64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+def recall_influence(credit: Values, labels: Labels) -> Values:
     """Return the influence of each sample on ``mean_per_class_recall``, corrected for classes of few samples.
 
     The influence is the derivative by the sample's weight, times n: its distance from its class's recall, weighted by
@@ -138,11 +136,11 @@ class MacroF1(NamedTuple):
     value: float
     by_class: Float64[np.ndarray, " n_present"]
     n_samples: Int64[np.ndarray, " n_present"]
-    influence: Float64[np.ndarray, " n"]
+    influence: Values
     """Influence of each sample on the value: its derivative by the sample's weight, times n."""
 
 
-def macro_f1(predicted: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> MacroF1:
+def macro_f1(predicted: Labels, labels: Labels) -> MacroF1:
     """Return the mean F1 score of the classes that have samples, as WILDS scores iWildCam.
 
     F1 of a class is twice its hits over the number of its samples and of its predictions; predictions of a class that
@@ -165,9 +163,7 @@ def macro_f1(predicted: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]
     return MacroF1(value, f1[present], own[present].astype(np.int64), influence)
 
 
-def macro_f1_changes(
-    before: Int64[np.ndarray, " n"], after: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
+def macro_f1_changes(before: Labels, after: Labels, labels: Labels) -> Values:
     """Return each sample's part in a difference of ``macro_f1``, times its class's size and the number of classes.
 
     So their mean over classes of the mean in each is the difference, as that of hits is of mean per-class recall. A class
@@ -175,8 +171,7 @@ def macro_f1_changes(
     the mean h and s of both models: exactly, and linear in the samples.
 
     Args:
-        before: predictions of one model.
-        after: those of the other.
+        before, after: predictions of both models.
 
     Example:
         >>> changes = macro_f1_changes(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0, 0, 1]))
@@ -196,7 +191,7 @@ def macro_f1_changes(
     return own[labels] * (2 * weight[labels] * gained - (f1 * weight)[after] + (f1 * weight)[before])
 
 
-def confidence_bins(confidence: Float64[np.ndarray, " n"], n_bins: int = 15) -> Int64[np.ndarray, " n"]:
+def confidence_bins(confidence: Values, n_bins: int = 15) -> Labels:
     """Return the bin of each confidence: of equal width, (l, u]; the first also holds 0.
 
     Example:
@@ -217,9 +212,7 @@ class Reliability(NamedTuple):
     """Mean credit in each bin; NaN in an empty one."""
 
 
-def reliability(
-    confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"], n_bins: int = 15
-) -> Reliability:
+def reliability(confidence: Values, credit: Values, n_bins: int = 15) -> Reliability:
     """Return mean confidence and accuracy in bins of confidence.
 
     Example:
@@ -233,9 +226,7 @@ def reliability(
     return Reliability(n_samples, *means)
 
 
-def expected_calibration_error(
-    confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"], n_bins: int = 15
-) -> float:
+def expected_calibration_error(confidence: Values, credit: Values, n_bins: int = 15) -> float:
     """Return the mean over samples of the gap between accuracy and confidence in their bin, in [0, 1].
 
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3. It is biased upwards where bins hold few
@@ -280,9 +271,7 @@ def chance_average_precision(n_positives: int, n: int) -> float:
         >>> chance_average_precision(1, 2)
         0.75
     """
-    if n_positives < 1:
-        return float("nan")
-    return float(_expected_precisions(np.array([n]), np.array([float(n_positives)])).sum() / n_positives)
+    return average_precision(np.zeros(n), np.arange(n) < n_positives)
 
 
 class MeanAveragePrecision(NamedTuple):
@@ -301,13 +290,12 @@ class MeanAveragePrecision(NamedTuple):
 
 
 def mean_average_precision(
-    images: Images, classes: Float32[np.ndarray, "n_classes dim"], positives: Bool[np.ndarray, "n_images n_classes"]
+    images: Images, classes: Prompts, positives: Bool[np.ndarray, "n_images n_classes"]
 ) -> MeanAveragePrecision:
     """Return the mean over classes of the average precision of the images, ranked by their score with the class.
 
     Args:
-        images: unit vectors.
-        classes: unit vectors, one a class.
+        images, classes: unit vectors.
         positives: True for each class that is true of the image.
     """
     n = len(images)
@@ -348,9 +336,7 @@ def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarr
     return float((np.arange(1, len(places) + 1) / (places + 1)).var())
 
 
-def precision_changes(
-    scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
+def precision_changes(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> Values:
     """Return how far the average precision falls when each item is left out; 0 for an only positive.
 
     Ties are taken in order. With few positives the derivative by an item's weight is too small: a positive left out of
@@ -375,9 +361,7 @@ def precision_changes(
     return changes
 
 
-def _expected_precisions(
-    g: Int64[np.ndarray, " n_blocks"], r: Float64[np.ndarray, " n_blocks"]
-) -> Float64[np.ndarray, " n"]:
+def _expected_precisions(g: Int64[np.ndarray, " n_blocks"], r: Float64[np.ndarray, " n_blocks"]) -> Values:
     """Return, for each place, the probability that it holds a positive times the precision there if so."""
     a, b = np.cumsum(g) - g, np.cumsum(r) - r
     place = np.arange(1, g.sum() + 1)
@@ -386,12 +370,7 @@ def _expected_precisions(
     return np.repeat(r / g, g) * (np.repeat(b, g) + 1 + before * others) / place
 
 
-def _top_probability(scores: Float32[np.ndarray, "block n_classes"], scale: float) -> Float64[np.ndarray, " block"]:
-    below = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
-    return 1 / np.exp(scale * below).sum(axis=1)
-
-
-def _check(labels: Int64[np.ndarray, " n"], n_classes: int, logit_scale: float | None) -> None:
+def _check(labels: Labels, n_classes: int, logit_scale: float | None) -> None:
     if n_classes < 2:
         raise DataError(f"zero-shot classification needs at least 2 classes, got {n_classes}")
     invalid = np.flatnonzero((labels < 0) | (labels >= n_classes))

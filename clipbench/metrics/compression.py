@@ -108,8 +108,7 @@ def compressed(
       sign that differs, so that it ranks as the Hamming distance does.
 
     Args:
-        stored: unit vectors.
-        queries: unit vectors.
+        stored, queries: unit vectors.
         components: of the stored vectors, or of others like them; None for formats that have none.
 
     Example:

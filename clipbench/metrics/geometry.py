@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import DataError
-from clipbench.metrics.similarity import Images, Texts, Vectors, row_blocks
+from clipbench.metrics.similarity import Images, Texts, Values, Vectors, row_blocks
 
 Owners = Int64[np.ndarray, " n_owners"]
 """Row of each text's image."""
@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
     """
 
     value: float
-    influence: Float64[np.ndarray, " n"]
+    influence: Values
 
 
 def undefined(n: int) -> Estimate:
@@ -59,11 +59,11 @@ class PairGeometry(NamedTuple):
     In closed form, (sum of images · sum of texts - sum of the pairs' cosines) / (n (n - 1)). NaN for fewer than two
     pairs.
     """
-    pair_cosine: Float64[np.ndarray, " n"]
+    pair_cosine: Values
     """The result of the function of its name."""
-    alignment: Float64[np.ndarray, " n"]
+    alignment: Values
     """Squared distance of each pair, in [0, 4]; their mean is the alignment loss of Wang and Isola, 2020, section 4.1.2."""
-    l2i: Float64[np.ndarray, " n"]
+    l2i: Values
     """Distance of each pair, in [0, 2]; their mean is the L2I gap of Schrodi et al., 2025."""
     rmg: Estimate
     rmg_unhalved: Estimate
@@ -123,7 +123,7 @@ def modality_gap(images: Images, texts: Texts) -> float:
     return float(np.linalg.norm(gap_vector(images, texts)))
 
 
-def pair_cosine(images: Images, texts: Texts) -> Float64[np.ndarray, " n"]:
+def pair_cosine(images: Images, texts: Texts) -> Values:
     """Return the cosine of each pair, in [-1, 1]. Their mean is AlignCLIP's alignment score."""
     check_paired(images, texts)
     return np.einsum("ij,ij->i", images, texts, dtype=np.float64)
@@ -175,8 +175,8 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
 class _Side(NamedTuple):
     """Statistics of each vector of one modality, given the modality's mean."""
 
-    squared_lengths: Float64[np.ndarray, " n"]
-    squared_deviations: Float64[np.ndarray, " n"]
+    squared_lengths: Values
+    squared_deviations: Values
     """Squared distances from the mean."""
     products: Float64[np.ndarray, "n n_directions"]
     """Dot products of the centred vectors with given directions."""
@@ -229,9 +229,7 @@ def _cone(side: _Side, mean: Float64[np.ndarray, " dim"], *, own: int) -> Estima
     return Estimate(value, 2 * (with_others - value))
 
 
-def _cross_cosine(
-    centred_products: Float64[np.ndarray, " n"], cosines: Float64[np.ndarray, " n"], means_product: float
-) -> Estimate:
+def _cross_cosine(centred_products: Values, cosines: Values, means_product: float) -> Estimate:
     """Return the cross cosine from each image's product with the mean text plus its text's with the mean image."""
     n = len(cosines)
     if n < 2:
@@ -290,7 +288,7 @@ class GapNoise(NamedTuple):
     """Standard error of ``squared_gap``, from three pairs on."""
     chance: float
     """sqrt(tr S / n), the gap expected of two modalities of one centroid. From two pairs on."""
-    influence: Float64[np.ndarray, " n"]
+    influence: Values
     """n - 1 times the fall of ``squared_gap`` without each pair, less the mean of these (jackknife). From three pairs on.
 
     Where there is no gap, they make the variance twice as large as it is."""

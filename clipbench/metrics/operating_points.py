@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int32, Int64
 
-from clipbench.metrics.similarity import Images, Texts, pair_scores, score_blocks
+from clipbench.metrics.similarity import Images, Labels, Texts, Values, pair_scores, score_blocks
 
 
 class Trials(NamedTuple):
@@ -52,8 +52,7 @@ def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, 
     """Return all pairs of an image and a text of the data, of which those of a text and its own image are true.
 
     Args:
-        images: unit vectors, at least two.
-        texts: unit vectors.
+        images, texts: unit vectors, of at least two images.
         text_to_image: row of each text's image.
 
     Example:
@@ -72,9 +71,7 @@ def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, 
     return Judged(n_images, _ordered(true, text_to_image), _ordered(*false), n_texts, len(false[0]))
 
 
-def judged_answers(
-    top: Float64[np.ndarray, " n"], without_own: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"]
-) -> Judged:
+def judged_answers(top: Values, without_own: Values, credit: Values) -> Judged:
     """Return the answers to images, each asked twice: with its class in the list, and without it.
 
     Without it every answer is wrong, and "none of these" is right. An image that is asked with its class in the list counts
@@ -103,10 +100,7 @@ def judged_answers(
 
 
 def _ordered(
-    cosines: Float[np.ndarray, " n"],
-    images: Int64[np.ndarray, " n"],
-    owners: Int64[np.ndarray, " n"] | None = None,
-    weights: Float64[np.ndarray, " n"] | None = None,
+    cosines: Float[np.ndarray, " n"], images: Labels, owners: Labels | None = None, weights: Values | None = None
 ) -> Trials:
     order = np.argsort(-cosines, kind="stable")
     of_owner = None if owners is None else owners[order].astype(np.int32)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from clipbench.errors import DataError
 from clipbench.metrics.classification import top_k_credit
 from clipbench.metrics.geometry import gap_vector
-from clipbench.metrics.similarity import Vectors, first_chances, score_blocks
+from clipbench.metrics.similarity import Labels, Values, Vectors, first_chances, score_blocks
 from clipbench.metrics.spectrum import round_numbers
 
 C = 10.0
@@ -43,7 +43,7 @@ class Probe(NamedTuple):
 
 def fit_probe(
     vectors: Vectors,
-    labels: Int64[np.ndarray, " n"],
+    labels: Labels,
     n_classes: int,
     *,
     towards: Float64[np.ndarray, "n_classes dim"] | None = None,
@@ -96,7 +96,7 @@ def fit_probe(
 def _minimum(
     x: Float64[np.ndarray, "n dim"],
     offsets: Float64[np.ndarray, "n n_classes"] | None,
-    labels: Int64[np.ndarray, " n"],
+    labels: Labels,
     of_class: Float64[np.ndarray, " n_classes"],
     c: float,
 ) -> tuple[Float64[np.ndarray, "n_classes dim"], Float64[np.ndarray, " n_classes"]]:
@@ -173,9 +173,7 @@ def neighbour_votes(
     return np.round(votes / votes.sum(axis=1, keepdims=True), DECIMALS)
 
 
-def _class_weights(
-    labels: Int64[np.ndarray, " n"], n_classes: int, *, is_balanced: bool
-) -> Float64[np.ndarray, " n_classes"]:
+def _class_weights(labels: Labels, n_classes: int, *, is_balanced: bool) -> Float64[np.ndarray, " n_classes"]:
     """Return the weight of a vector of each class: 1, or what makes the classes equal and is 1 on average over the vectors."""
     if not is_balanced:
         return np.ones(n_classes)
@@ -183,9 +181,7 @@ def _class_weights(
     return np.where(sizes > 0, len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1)), 0.0)
 
 
-def first_credit(
-    scores: Float64[np.ndarray, "n n_classes"], classes: Int64[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
+def first_credit(scores: Float64[np.ndarray, "n n_classes"], classes: Labels) -> Values:
     """Return 1 where a class scores highest, 0 where another does, and for a tie what a coin flip would give.
 
     Args:
@@ -200,7 +196,7 @@ def first_credit(
     return top_k_credit((scores > own).sum(axis=1), (scores == own).sum(axis=1) - 1)
 
 
-def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> Float64[np.ndarray, " n"]:
+def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> Values:
     """Return, for each held-out pair, the share of its two vectors whose modality a linear classifier predicts.
 
     A logistic regression (L2 penalty with C = 1, as scikit-learn fits it) is trained on a random half of the pairs; the
@@ -209,8 +205,7 @@ def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> F
     Modality Gap, 2024 (who hold out 20 %).
 
     Args:
-        images: unit vectors.
-        texts: unit vectors; row i belongs to image i.
+        images, texts: unit vectors, row by row a pair.
         rng: draws the half.
     """
     credit = np.full(len(images), np.nan)
@@ -242,8 +237,7 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
     separated, every k is at chance, and the number is meaningless.
 
     Args:
-        images: unit vectors.
-        texts: unit vectors; row i belongs to image i.
+        images, texts: unit vectors, row by row a pair.
         rng: draws the sample and the half.
 
     Example:

@@ -15,15 +15,18 @@ from clipbench.metrics.geometry import check_owners
 from clipbench.metrics.similarity import Images, Items, Pairs, Queries, Texts, Vectors, product_error, scores_of
 from clipbench.metrics.threads import in_threads
 
+OfQueries = Int64[np.ndarray, " n_queries"]
+Counts = Int64[np.ndarray, " n_draws"]
+
 
 class Ranks(NamedTuple):
     """Rank of each query's best positive in its gallery."""
 
-    better: Int64[np.ndarray, " n_queries"]
+    better: OfQueries
     """Items that are not positives and score strictly above the best positive."""
-    tied: Int64[np.ndarray, " n_queries"]
+    tied: OfQueries
     """Items that are not positives and score exactly as the best positive does."""
-    tied_positives: Int64[np.ndarray, " n_queries"]
+    tied_positives: OfQueries
     """Positives with that best score, at least 1."""
 
 
@@ -34,10 +37,10 @@ class Answers(NamedTuple):
     """
 
     ranks: Ranks
-    right: Int64[np.ndarray, " n_queries"]
+    right: OfQueries
     """Row in the gallery of the best positive."""
     right_score: Float32[np.ndarray, " n_queries"]
-    first: Int64[np.ndarray, " n_queries"]
+    first: OfQueries
     """Row of the item with the highest score, positive or not."""
     first_score: Float32[np.ndarray, " n_queries"]
 
@@ -48,8 +51,7 @@ def cross_ranks(images: Images, texts: Texts, text_image: Int64[np.ndarray, " n_
     An image's positives are its texts; a text's only positive is its image.
 
     Args:
-        images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
-        texts: unit vectors.
+        images, texts: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         text_image: row of each text's image.
 
     Raises:
@@ -137,14 +139,7 @@ def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
     starts = np.searchsorted(query, np.arange(len(queries) + 1))
     best, places, n_best = _best(scores_of(queries, items, positives), starts)
     search = Search(queries, items, best, item[places], product_error(queries, items))
-
-    def scan_tile(tile: Tile) -> None:
-        pairs = slice(starts[tile.rows.start], starts[tile.rows.stop])
-        row, column = query[pairs] - tile.rows.start, item[pairs] - tile.columns.start
-        is_here = (column >= 0) & (column < tile.columns.stop - tile.columns.start)
-        scan(search, None, tile, (row[is_here], column[is_here]))
-
-    in_threads(scan_tile, tiles(len(queries), len(items)))
+    in_threads(lambda tile: scan(search, None, tile, tile.of_pairs(query, item)), tiles(len(queries), len(items)))
     return _answered(search, n_best)
 
 
@@ -176,14 +171,14 @@ def answers_among_more(answers: Answers, queries: Queries, more: Items, start: i
     return whole, ranks._replace(better=search.above, tied=search.level)
 
 
-def _answered(search: Search, n_best: Int64[np.ndarray, " n_queries"]) -> Answers:
+def _answered(search: Search, n_best: OfQueries) -> Answers:
     ranks = Ranks(search.above, search.level, n_best)
     return Answers(ranks, search.right, search.best, search.first, search.first_score)
 
 
 def _best(
     scores: Float32[np.ndarray, " n_positives"], starts: Int64[np.ndarray, " n_queries_and_1"]
-) -> tuple[Float32[np.ndarray, " n_queries"], Int64[np.ndarray, " n_queries"], Int64[np.ndarray, " n_queries"]]:
+) -> tuple[Float32[np.ndarray, " n_queries"], OfQueries, OfQueries]:
     """Return the best score of each query's positives, the place of the first that has it, and how many have it."""
     best = np.maximum.reduceat(scores, starts[:-1])
     places = np.flatnonzero(scores == np.repeat(best, np.diff(starts)))
@@ -196,7 +191,7 @@ def group_answers(
     groups: Int64[np.ndarray, " n"],
     asked: Int64[np.ndarray, " n_asked"] | None = None,
     as_queries: Vectors | None = None,
-) -> tuple[Int64[np.ndarray, " n_queries"], Answers, Int64[np.ndarray, " n_queries"]]:
+) -> tuple[OfQueries, Answers, OfQueries]:
     """Return the results of each item as a query over all others; its positives are the others of its group.
 
     Image-to-image retrieval by label, or text-to-text retrieval by shared image. The query itself is not in its
@@ -252,7 +247,7 @@ def group_answers(
     return rows[kept], Answers(ranks, *columns), n_positives[kept]
 
 
-def _itself(rows: Int64[np.ndarray, " n_queries"], tile: Tile) -> Pairs:
+def _itself(rows: OfQueries, tile: Tile) -> Pairs:
     """Return the pairs of a tile in which an item would find itself."""
     own = rows[tile.rows] - tile.columns.start
     row = np.flatnonzero((own >= 0) & (own < tile.columns.stop - tile.columns.start))
@@ -315,9 +310,7 @@ def expected_recall_at_k(ranks: Ranks, more: Ranks, n_more: int, n: int, k: int)
     return credit[rows.reshape(-1)]
 
 
-def _at_most(
-    most: Int64[np.ndarray, " n_draws"], n_all: int, n_marked: Int64[np.ndarray, " n_draws"], n: int
-) -> Float64[np.ndarray, " n_draws"]:
+def _at_most(most: Counts, n_all: int, n_marked: Counts, n: int) -> Float64[np.ndarray, " n_draws"]:
     """Return the probability that n of ``n_all`` items, drawn without replacement, have at most so many of the marked ones."""
     total = np.zeros(len(most))
     for a in range(int(most.max(initial=-1)) + 1):
@@ -345,7 +338,7 @@ def expected_rank(ranks: Ranks) -> Float64[np.ndarray, " n_queries"]:
     return ranks.better + 1 + ranks.tied / (ranks.tied_positives + 1)
 
 
-def chance_recall_at_k(n_positives: Int64[np.ndarray, " n_queries"], n_gallery: int, k: int) -> float:
+def chance_recall_at_k(n_positives: OfQueries, n_gallery: int, k: int) -> float:
     """Return the recall@k of a constant model, or of random order; NaN without queries.
 
     Example:

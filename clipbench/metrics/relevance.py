@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
-from clipbench.metrics._search import Search, Tile, scan, tiles
+from clipbench.metrics._search import Search, scan, tiles
 from clipbench.metrics.ranking import Answers, Ranks
-from clipbench.metrics.similarity import Queries, product_error, scores_of
+from clipbench.metrics.similarity import Items, Queries, product_error, scores_of
 from clipbench.metrics.threads import in_threads
 
+OfJudged = Int64[np.ndarray, " n_judged"]
 PerQuery = Float64[np.ndarray, " n_queries"]
 
 
@@ -48,9 +49,7 @@ class Levels(NamedTuple):
 
 
 def relevant_documents(
-    query: Int64[np.ndarray, " n_judged"],
-    document: Int64[np.ndarray, " n_judged"],
-    grade: Int64[np.ndarray, " n_judged"],
+    query: OfJudged, document: OfJudged, grade: OfJudged
 ) -> tuple[Relevant, Int64[np.ndarray, " n_asked"]]:
     """Return what is relevant to each query that has a relevant document, and the rows of these queries.
 
@@ -66,11 +65,7 @@ def relevant_documents(
 
 
 def judged_answers(
-    queries: Queries,
-    documents: Float32[np.ndarray, "n_documents dim"],
-    relevant: Relevant,
-    *,
-    without: Sequence[Int64[np.ndarray, " _"]] | None = None,
+    queries: Queries, documents: Items, relevant: Relevant, *, without: Sequence[Int64[np.ndarray, " _"]] | None = None
 ) -> tuple[Levels, Answers]:
     """Return where the relevant documents of each query stand, and what came first.
 
@@ -99,25 +94,14 @@ def judged_answers(
     left_out = [] if without is None else [without[each] for each in of.tolist()]
     hidden_row = np.repeat(np.arange(len(left_out)), [len(each) for each in left_out])
     hidden = np.concatenate([np.zeros(0, np.int64), *left_out])
-
-    def scan_tile(tile: Tile) -> None:
-        ends = np.searchsorted(hidden_row, (tile.rows.start, tile.rows.stop))
-        row, column = hidden_row[slice(*ends)] - tile.rows.start, hidden[slice(*ends)] - tile.columns.start
-        is_here = (column >= 0) & (column < tile.columns.stop - tile.columns.start)
-        scan(search, None, tile, (row[is_here], column[is_here]))
-
-    in_threads(scan_tile, tiles(len(of), len(documents)))
+    in_threads(lambda tile: scan(search, None, tile, tile.of_pairs(hidden_row, hidden)), tiles(len(of), len(documents)))
     gain = np.add.reduceat(relevant.grade[order].astype(np.float64), starts)
     table = Levels(of, search.above, search.level, np.diff(starts, append=len(order)), gain)
     top = np.searchsorted(of, np.arange(len(queries)))
     found = (each[top] for each in (right, search.best, search.first, search.first_score))
-    return table, Answers(_first_ranks(table), *found)
-
-
-def _first_ranks(levels: Levels) -> Ranks:
-    """Return the ranks of each query's best relevant document: above it stands none that is relevant."""
-    _, rows = np.unique(levels.query, return_index=True)
-    return Ranks(levels.above[rows], (levels.size - levels.n_relevant)[rows], levels.n_relevant[rows])
+    # Above the best relevant document of a query stands none that is relevant.
+    ranks = Ranks(table.above[top], (table.size - table.n_relevant)[top], table.n_relevant[top])
+    return table, Answers(ranks, *found)
 
 
 def chance_levels(relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries"]) -> Levels:

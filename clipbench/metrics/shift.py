@@ -82,8 +82,7 @@ def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str =
     renormalisation. Source: Liang et al., Mind the Gap, 2022, section 5, with the convention of their notebook.
 
     Args:
-        images: unit vectors; together with ``texts`` they define g.
-        texts: unit vectors.
+        images, texts: unit vectors, which define g.
         distance: length of the move along g.
         which: one of ``SHIFTS``.
 
@@ -118,8 +117,7 @@ def correction_maps(images: Images, texts: Texts, *, kind: str, strength: float 
     The text mean is that of captions; class prompts, which are corrected with it, may have another.
 
     Args:
-        images: unit vectors to fit on, at least one.
-        texts: unit vectors.
+        images, texts: unit vectors to fit on, at least one.
         kind: one of ``CORRECTIONS``.
         strength: in [0, 1].
 
@@ -141,8 +139,7 @@ def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> 
     NaN without pairs.
 
     Args:
-        images: vectors; scores are dot products.
-        texts: vectors; row i belongs to image i.
+        images, texts: vectors, row by row a pair; scores are dot products.
         logit_scale: the model's own, already exponentiated.
 
     Example:
@@ -154,13 +151,11 @@ def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> 
     if not n:
         return float("nan")
     own, by_image, by_text = np.empty(n), np.empty(n), np.full(n, -np.inf)
-    room = None
     for rows, dots in dot_blocks(images, texts):
-        logits = np.multiply(dots, logit_scale, out=dots)
-        room = np.empty_like(logits) if room is None else room[: len(logits)]
+        logits = logit_scale * dots
         own[rows] = np.diagonal(logits, rows.start)
-        by_image[rows] = _log_sum_exp(logits, 1, room)
-        by_text = np.logaddexp(by_text, _log_sum_exp(logits, 0, room))
+        by_image[rows] = _log_sum_exp(logits, 1)
+        by_text = np.logaddexp(by_text, _log_sum_exp(logits, 0))
     return float(((by_image + by_text) / 2 - own).mean())
 
 
@@ -200,8 +195,7 @@ def rescored(
     hits (k of n or more). A model with a bias has the sigmoid loss, one without the contrastive loss.
 
     Args:
-        images: vectors, unit ones or collapsed; scores are dot products.
-        texts: vectors; row i belongs to image i.
+        images, texts: vectors, unit ones or collapsed, row by row a pair; scores are dot products.
         logit_scale: the model's own; None where it has none, and there is no ``loss`` then.
         logit_bias: the model's own; 0 for CLIP.
         classes: by the name of their accuracy, such as ``acc1`` or ``kind/acc1``; moved as texts are.
@@ -253,11 +247,6 @@ def _fit_map(vectors: Vectors, kind: str, strength: float) -> AffineMap:
     return AffineMap(strength * mean, divisor, is_renormalised=kind != "collapse")
 
 
-def _log_sum_exp(
-    logits: Float64[np.ndarray, "rows columns"], axis: int, room: Float64[np.ndarray, "rows columns"]
-) -> Float64[np.ndarray, " n"]:
-    """Return ln sum exp along an axis; overwrites ``room``: memory that is new for each block takes longer than the sum."""
+def _log_sum_exp(logits: Float64[np.ndarray, "rows columns"], axis: int) -> Float64[np.ndarray, " n"]:
     top = logits.max(axis=axis, keepdims=True)
-    np.subtract(logits, top, out=room)
-    np.exp(room, out=room)
-    return np.log(room.sum(axis=axis)) + top.squeeze(axis)
+    return np.log(np.exp(logits - top).sum(axis=axis)) + top.squeeze(axis)

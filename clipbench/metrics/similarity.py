@@ -18,6 +18,10 @@ Images = Float32[np.ndarray, "n_images dim"]
 Texts = Float32[np.ndarray, "n_texts dim"]
 Queries = Float32[np.ndarray, "n_queries dim"]
 Items = Float32[np.ndarray, "n_items dim"]
+Values = Float64[np.ndarray, " n"]
+"""A number of each sample."""
+Labels = Int64[np.ndarray, " n"]
+"""The class of each sample, as a row, or another whole number."""
 Pairs = tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]]
 """Rows of the queries and of the items."""
 
@@ -69,7 +73,7 @@ def unscaled(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     return _in_steps(vectors, steps, (1 / steps)[:, None], out)
 
 
-def _lengths(vectors: Vectors) -> Float64[np.ndarray, " n"]:
+def _lengths(vectors: Vectors) -> Values:
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
@@ -77,9 +81,7 @@ def _lengths(vectors: Vectors) -> Float64[np.ndarray, " n"]:
     return lengths
 
 
-def _in_steps(
-    vectors: Vectors, per_unit: Float64[np.ndarray, " n"], step: Float64[np.ndarray, "..."], out: Vectors | None
-) -> Vectors:
+def _in_steps(vectors: Vectors, per_unit: Values, step: Float64[np.ndarray, "..."], out: Vectors | None) -> Vectors:
     """Return the vectors times ``per_unit``, rounded to whole numbers, times ``step``, a power of 2."""
     vectors = np.asarray(vectors)  # a slice of a memmap costs more than one of an array
     out = np.empty(vectors.shape, np.float32) if out is None else out
@@ -168,8 +170,7 @@ def nearest(
     Meant for few queries: all products of ``FEW_QUERIES`` are in memory at a time.
 
     Args:
-        queries: unit vectors (``metrics.similarity.unit``).
-        items: unit vectors.
+        queries, items: unit vectors (``metrics.similarity.unit``).
         k: fewer are returned where there are fewer items.
         without: rows of the items that are left out for each query, such as itself.
 

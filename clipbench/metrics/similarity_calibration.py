@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.errors import DataError
 from clipbench.metrics.similarity import dot_blocks
 
 FINE_BINS = 4000
@@ -58,10 +57,8 @@ def match_counts(
     """Return the counts of cosines between vectors of one group (matches), and of different groups (others).
 
     Args:
-        left: unit vectors.
-        right: unit vectors.
-        left_groups: any numbers; a pair is a match where both sides have the same.
-        right_groups: likewise.
+        left, right: unit vectors.
+        left_groups, right_groups: any numbers; a pair is a match where both sides have the same.
         is_same: both sides are the same vectors: each pair counts once, and no vector with itself.
 
     Example:
@@ -105,9 +102,6 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
         kinds: counts by name, each with at least one match and one other.
         n_bins: at most.
 
-    Raises:
-        DataError: a kind has no match, or nothing else.
-
     Example:
         >>> far, near = np.eye(4, dtype=np.int64)[[0, 1]], np.eye(4, dtype=np.int64)[[2, 3]]  # other, match
         >>> kinds = {"a": MatchCounts(far[1], far[0]), "b": MatchCounts(near[1], near[0])}
@@ -117,7 +111,6 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
         >>> result.errors
         {'a': 0.25, 'b': 0.25}
     """
-    _check(kinds)
     p = np.stack([counts.matches / counts.matches.sum() for counts in kinds.values()])  # (kinds, fine)
     q = np.stack([counts.others / counts.others.sum() for counts in kinds.values()])
     starts = _equal_mass_starts((p + q).mean(axis=0) / 2, n_bins)
@@ -183,13 +176,3 @@ def _never_falling(
             over_b[a] = ((sums[i:] - before) / (totals[i:] - weight_before)).min()
         fitted[i] = over_b.max()
     return fitted
-
-
-def _check(kinds: Mapping[str, MatchCounts]) -> None:
-    for name, counts in kinds.items():
-        n_matches, n_others = counts.matches.sum(), counts.others.sum()
-        if not n_matches or not n_others:
-            raise DataError(
-                f"similarity calibration of '{name}' has {n_matches} matches and {n_others} others: expected at least one"
-                " of each"
-            )

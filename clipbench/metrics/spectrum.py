@@ -74,8 +74,7 @@ def ablations(images: Images, texts: Texts) -> dict[int, tuple[float, float, flo
     number that leaves some vector zero is left out, as its cosines are undefined.
 
     Args:
-        images: unit vectors.
-        texts: unit vectors; row i belongs to image i.
+        images, texts: unit vectors, row by row a pair.
 
     Returns:
         The gap, recall@1 of texts over images and recall@1 of images over texts, with ties broken at random.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from clipbench.metrics.geometry import Estimate, check_paired, undefined
-from clipbench.metrics.similarity import Images, Texts, Vectors, dot_blocks
+from clipbench.metrics.similarity import Images, Texts, Values, Vectors, dot_blocks
 
 N_BINS = 200
 """Equal bins of [-1, 1]: a hundredth of a cosine each."""
@@ -45,10 +45,15 @@ def cosine_counts(images: Images, texts: Texts, n_bins: int = N_BINS) -> dict[st
     """
     check_paired(images, texts)
     sides = {"image": (images, images), "text": (texts, texts), "cross": (images, texts)}
-    return {name: _off_diagonal(x, y, n_bins) for name, (x, y) in sides.items()}
+    counts = {name: np.zeros(n_bins, np.int64) for name in sides}
+    for name, (x, y) in sides.items():
+        for rows, dots in dot_blocks(x, y):
+            own = dots[np.arange(len(dots)), np.arange(rows.start, rows.stop)]
+            counts[name] += cosine_histogram(dots.ravel(), n_bins) - cosine_histogram(own, n_bins)
+    return counts
 
 
-def cosine_histogram(cosines: Float64[np.ndarray, " n"], n_bins: int = N_BINS) -> Int64[np.ndarray, " n_bins"]:
+def cosine_histogram(cosines: Values, n_bins: int = N_BINS) -> Int64[np.ndarray, " n_bins"]:
     """Return the number of cosines in each bin, by the rules of ``cosine_counts``.
 
     Example:
@@ -58,14 +63,6 @@ def cosine_histogram(cosines: Float64[np.ndarray, " n"], n_bins: int = N_BINS) -
     places = np.floor((cosines + 1) * (n_bins / 2))
     np.clip(places, 0, n_bins - 1, out=places)
     return np.bincount(places.astype(np.intp), minlength=n_bins).astype(np.int64)
-
-
-def _off_diagonal(x: Vectors, y: Vectors, n_bins: int) -> Int64[np.ndarray, " n_bins"]:
-    counts = np.zeros(n_bins, np.int64)
-    for rows, dots in dot_blocks(x, y):
-        own = dots[np.arange(len(dots)), np.arange(rows.start, rows.stop)]
-        counts += cosine_histogram(dots.ravel(), n_bins) - cosine_histogram(own, n_bins)
-    return counts
 
 
 def uniformity(vectors: Vectors, t: float = 2.0) -> Estimate:
@@ -105,7 +102,7 @@ def cross_uniformity(images: Images, texts: Texts, t: float = 2.0) -> Estimate:
     return Estimate(float(np.log(mean)), ((by_image + by_text) / (n - 1) - 2 * mean) / mean)
 
 
-def _squared_lengths(vectors: Vectors) -> Float64[np.ndarray, " n"]:
+def _squared_lengths(vectors: Vectors) -> Values:
     return np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
 
 

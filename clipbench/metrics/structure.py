@@ -31,8 +31,7 @@ def hubness(queries: Queries, gallery: Float32[np.ndarray, "n_gallery dim"], k: 
     and ``never_retrieved`` are expectations. NaN when the gallery has fewer than k items, or there are no queries.
 
     Args:
-        queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
-        gallery: unit vectors.
+        queries, gallery: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         k: places that count as retrieved.
 
     Example:
@@ -59,8 +58,7 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     are broken at random in each space: equal vectors score chance. NaN for k samples or fewer.
 
     Args:
-        first: unit vectors.
-        second: unit vectors; row i is the same sample.
+        first, second: unit vectors, row by row of the same sample.
         k: neighbours.
 
     Raises:
@@ -78,7 +76,9 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     total = 0.0
     for (rows, scores), (_, others) in zip(score_blocks(first, first), score_blocks(second, second), strict=True):
         places = np.arange(rows.start, rows.start + len(scores))
-        shares = [_chances(each, places, k) for each in (scores, others)]
+        for each in (scores, others):
+            each[np.arange(len(places)), places] = -np.inf  # a sample is not its own neighbour
+        shares = [first_chances(each, k) for each in (scores, others)]
         total += float((shares[0] * shares[1]).sum())
     return total / (k * n)
 
@@ -92,8 +92,7 @@ def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     NaN for fewer than k + 2 samples, of which all are neighbours.
 
     Args:
-        first: unit vectors of the one model.
-        second: unit vectors of the other, of any dimension; row i is the same sample.
+        first, second: unit vectors of both models, row by row of the same sample.
         k: neighbours.
 
     Raises:
@@ -176,18 +175,10 @@ def _nearest(vectors: Vectors, k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[n
     for rows, scores in score_blocks(vectors, vectors):
         places = np.arange(len(scores))
         scores[places, rows.start + places] = -np.inf  # a sample is not its own neighbour
-        bits = (np.float32(0) - scores).view(np.int32)  # from 0, so that no zero has a sign
-        in_order = bits ^ (bits >> 31 & 0x7FFFFFFF)  # integers in the order of the floats
-        nearest = np.argpartition(in_order * np.int64(n) + np.arange(n), k, axis=1)[:, : k + 1]
+        nearest = np.argsort(-scores, axis=1, kind="stable")[:, : k + 1]
         np.put_along_axis(is_near[rows], nearest[:, :k], True, axis=1)
         following[rows] = nearest[:, k]
     return is_near, following
-
-
-def _chances(scores: Float32[np.ndarray, "block n"], places: np.ndarray, k: int) -> Float64[np.ndarray, "block n"]:
-    others = scores.copy()
-    others[np.arange(len(places)), places] = -np.inf  # a sample is not its own neighbour
-    return first_chances(others, k)
 
 
 def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:

@@ -46,13 +46,9 @@ def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
         Exception: what a failing piece raised, the first to be seen; none is begun once one has failed.
     """
     left = iter(pieces)
-    begun = list(islice(left, 2))
-    n = 1
-    if len(begun) == 2:
-        begun += islice(left, max(0, n_threads() - 2))
-        n = min(n_threads(), len(begun))
-    left = chain(begun, left)
-    if n == 1:
+    begun = list(islice(left, n_threads()))
+    n, left = len(begun), chain(begun, left)
+    if n < 2:
         for piece in left:
             work(piece)
         return

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from clipbench.errors import ClipbenchError
 from clipbench.results.record import EvaluationRecord, as_json
 from clipbench.results.run import Run
 
@@ -85,6 +86,14 @@ def match(*records: EvaluationRecord) -> Match:
     if any(each.has_ids is False for each in data):
         notes.append(BY_POSITION)
     return Match(differences, notes)
+
+
+def check_same(records: Sequence[tuple[str, EvaluationRecord]], why: str) -> None:
+    """Raise ClipbenchError, which ends with a reason, unless records, each with the name of its run, are of the same evaluation."""
+    for name, record in records[1:]:
+        same = match(records[0][1], record)
+        if not same.is_same:
+            raise ClipbenchError(f"{record.name} has other {same.names} in {name} than in {records[0][0]}: {why}")
 
 
 def _facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:

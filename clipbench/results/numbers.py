@@ -23,12 +23,7 @@ NONE = "–"
 SYMBOLS = {"fraction": "%", "difference": "pp"}
 """The units that are written in hundredths, with their symbols."""
 DECIMALS = {
-    "fraction": 1,
-    "difference": 1,
-    "rank": 1,
-    "dimensions": 1,
-    "tokens": 1,
-    "labels": 1,
+    **dict.fromkeys(("fraction", "difference", "rank", "dimensions", "tokens", "labels"), 1),
     "skewness": 2,
     "correlation": 2,
     "count": 0,

@@ -15,17 +15,7 @@ from typing import Any, NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import is_inside
-from clipbench.results.other_tool_names import (
-    ALWAYS_ZERO,
-    MIEB,
-    clip_benchmark_metrics,
-    clip_benchmark_name,
-    datacomp_name,
-    is_higher_better,
-    mieb_metric,
-    open_clip_name,
-    unit_of,
-)
+from clipbench.results import other_tool_names as names
 from clipbench.results.record import Metric, MetricName
 from clipbench.results.run import Run, read_run
 from clipbench.untrusted.reading import decode_json, entries, is_folder, is_there, read_text
@@ -69,7 +59,7 @@ class Values:
         found = {}
         for key, value in self.values.items():
             name = key if isinstance(key, MetricName) else MetricName(*key.partition("/")[::2])
-            unit, is_better = unit_of(name.metric, value), is_higher_better(name.metric)
+            unit, is_better = names.unit_of(name.metric, value), names.is_higher_better(name.metric)
             found[name] = Metric(value=value, unit=unit, higher_is_better=is_better, reason=f"no interval: {BARE}")
         return found
 
@@ -208,8 +198,8 @@ class _Format(NamedTuple):
 
 
 def _clip_benchmark(record: _Record) -> _Items:
-    evaluation, prefix = clip_benchmark_name(str(record["dataset"]), str(record["task"]), record.get("language"))
-    for name, value in clip_benchmark_metrics(evaluation, record["metrics"]).items():
+    evaluation, prefix = names.clip_benchmark_name(str(record["dataset"]), str(record["task"]), record.get("language"))
+    for name, value in names.clip_benchmark_metrics(evaluation, record["metrics"]).items():
         yield MetricName(evaluation, f"{prefix}{name}"), value
 
 
@@ -220,18 +210,18 @@ def _clip_benchmark_model(record: _Record) -> str | None:
 
 def _datacomp(record: _Record) -> _Items:
     for name, value in record["metrics"].items():
-        yield MetricName(datacomp_name(str(record["key"])), name), value
+        yield MetricName(names.datacomp_name(str(record["key"])), name), value
 
 
 def _open_clip(record: _Record) -> _Items:
     for key, value in record.items():
-        if (name := open_clip_name(key)) is not None:
+        if (name := names.open_clip_name(key)) is not None:
             yield MetricName(*name), value
 
 
 def _mieb(record: _Record) -> _Items:
     task = str(record["task_name"])
-    evaluation = MIEB.get(task, f"mieb@{task}")
+    evaluation = names.MIEB.get(task, f"mieb@{task}")
     has_one_image = evaluation.startswith("composition") and task != "Winoground"
     for split, found in record["scores"].items():
         place = evaluation if len(record["scores"]) == 1 else f"{evaluation}-{split}"
@@ -240,8 +230,8 @@ def _mieb(record: _Record) -> _Items:
             prefix = "" if subset == "default" else f"{subset}/"
             for name, value in entry.items():
                 if not (name.startswith("cv_recall_at") and name.replace("cv_recall", "hit_rate") in entry):
-                    key = MetricName(place, f"{prefix}{mieb_metric(task, name)}")
-                    yield key, ARTEFACT if has_one_image and name in ALWAYS_ZERO else value
+                    key = MetricName(place, f"{prefix}{names.mieb_metric(task, name)}")
+                    yield key, ARTEFACT if has_one_image and name in names.ALWAYS_ZERO else value
 
 
 _OPEN_CLIP = _Format("open_clip", frozenset(), _open_clip)
@@ -256,7 +246,7 @@ def _kind(records: Sequence[_Record], path: Path) -> _Format:
     for kind in _KINDS:
         if records and all(kind.keys <= record.keys() for record in records):
             return kind
-    if any(open_clip_name(key) is not None for record in records for key in record):
+    if any(names.open_clip_name(key) is not None for record in records for key in record):
         return _OPEN_CLIP
     if records and "schema_version" in records[0]:
         raise ClipbenchError(

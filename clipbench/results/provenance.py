@@ -39,17 +39,13 @@ class ModelQuantity(NamedTuple):
 
     def read(self, result: Result) -> tuple[float | None, str]:
         """Return the value; None with the reason where nobody knows it."""
-        if self.is_price:
-            if result.price is None:
-                return None, "the run took no price: `clipbench run --price` does"
-            value = getattr(result.price, self.key)
-            return (None, result.price.reasons.get(self.key, "")) if value is None else (float(value), "")
-        if self.tower is None:
+        if self.tower is None and not self.is_price:
             value = result.model.get(self.key)
             return (self.times * value, "") if isinstance(value, int | float) else (None, "the model does not say it")
-        found = result.towers.get(self.tower)
+        found = result.price if self.tower is None else result.towers.get(self.tower)
         if found is None:
-            return None, "the run says nothing of this tower"
+            lacking = "took no price: `clipbench run --price` does" if self.is_price else "says nothing of this tower"
+            return None, f"the run {lacking}"
         value = getattr(found, self.key)
         return (None, found.reasons.get(self.key, "")) if value is None else (float(value), "")
 
@@ -105,22 +101,25 @@ def cost_facts(result: Result) -> list[str]:
     ]
 
 
-def costs_apart(base: Result, candidate: Result) -> str | None:
-    """Return what two models cost, in a line; None where one is not known, or they cost the same.
+def costs_apart(base: Result, candidate: Result) -> list[str]:
+    """Return a line on the sizes and the work of two models that differ in them, and one on their prices, where both are known.
 
     Example:
         >>> from types import SimpleNamespace
-        >>> small, large = (SimpleNamespace(model={"n_parameters": n}, towers={"image": TowerRecord(flops=10 * n)})
+        >>> small, large = (SimpleNamespace(model={"n_parameters": n}, towers={"image": TowerRecord(flops=n)}, price=None)
         ...                 for n in (2_000_000, 8_000_000))
-        >>> costs_apart(small, large)
-        'the base has 2.00 M parameters, 20.0 MFLOPs per image; the candidate has 8.00 M parameters, 80.0 MFLOPs per image'
-        >>> costs_apart(small, small) is None
-        True
+        >>> costs_apart(small, large), costs_apart(small, small)
+        (['the base has 2.00 M parameters, 2.00 MFLOPs per image; the candidate has 8.00 M parameters, 8.00 MFLOPs per image'], [])
     """
+    found = []
     ours, theirs = (", ".join(cost_facts(each)) for each in (base, candidate))
-    if not base.towers or not candidate.towers or not ours or not theirs or ours == theirs:
-        return None
-    return f"the base has {ours}; the candidate has {theirs}"
+    if base.towers and candidate.towers and ours and theirs and ours != theirs:
+        found.append(f"the base has {ours}; the candidate has {theirs}")
+    ours, theirs = ("".join(price_facts(each)) for each in (base, candidate))
+    if ours and theirs:
+        of_what = "price of one query, of the machine as well as of the model, and never judged"
+        found.append(f"{of_what}: base {ours}; candidate {theirs}")
+    return found
 
 
 def price_facts(result: Result) -> list[str]:
@@ -131,16 +130,6 @@ def price_facts(result: Result) -> list[str]:
     times = [("text", price.text_p50), ("image", price.image_p50)]
     each = [f"{significant(1000 * value)} ms per {name}" for name, value in times if value is not None]
     return [f"{' and '.join(each)} on {_machine(price.machine)}"] if each else []
-
-
-def prices_apart(base: Result, candidate: Result) -> str | None:
-    """Return the median times of one query of two models, in a line; None unless both runs took their price."""
-    ours, theirs = ("".join(price_facts(each)) for each in (base, candidate))
-    if not ours or not theirs:
-        return None
-    return (
-        f"price of one query, of the machine as well as of the model, and never judged: base {ours}; candidate {theirs}"
-    )
 
 
 def cost_tables(results: Sequence[Result], labels: Sequence[str]) -> list[Table]:

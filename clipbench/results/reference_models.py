@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from types import MappingProxyType
 
 OPEN_CLIP = "open_clip docs/openclip_results.csv @89fb801"
 """Source of ``open_clip.csv`` (MIT licence)."""
@@ -23,9 +22,7 @@ def open_clip_results() -> Results:
     OpenAI's weights are listed under the architecture with their activation, ``-quickgelu``, as they were measured.
     """
     found = _read("open_clip.csv")
-    return MappingProxyType(
-        {re.sub("(?<!-quickgelu)/openai$", "-quickgelu/openai", model): found[model] for model in found}
-    )
+    return {re.sub("(?<!-quickgelu)/openai$", "-quickgelu/openai", model): found[model] for model in found}
 
 
 @cache
@@ -34,7 +31,7 @@ def standard_results() -> Results:
 
     They are the testbed's models of standard training with an accuracy of 55 % or more, to which its authors fit their line.
     """
-    return MappingProxyType(_read("standard_models.csv"))
+    return _read("standard_models.csv")
 
 
 def _read(name: str) -> dict[str, Mapping[str, float]]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.files import is_inside, write_atomic
-from clipbench.plugins import leave_out
+from clipbench.plugins import leave_out, plotter, report_writer
+from clipbench.results.frames import metrics_frame, scorecard, slices_frame
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
     SCHEMA_VERSION,
@@ -27,21 +28,9 @@ from clipbench.results.record import (
     strict_json,
 )
 from clipbench.results.shown_samples import margin_units
+from clipbench.results.table import as_html, as_text
+from clipbench.untrusted import reading
 from clipbench.untrusted.limits import check_parquet, check_zip
-from clipbench.untrusted.reading import (
-    MOST_BYTES,
-    decode_json,
-    entries,
-    is_file,
-    is_folder,
-    is_there,
-    matching,
-    open_file,
-    parse_json,
-    read_text,
-    shown,
-    why_not_there,
-)
 from clipbench.untrusted.schema import SchemaError, fitted, unknown_fields
 
 if TYPE_CHECKING:
@@ -106,8 +95,6 @@ class Run:
 
         Values and bounds are in the metric's unit (``fraction`` is in [0, 1]); an undefined value is NaN, with a reason.
         """
-        from clipbench.results.frames import metrics_frame
-
         return metrics_frame(self.result)
 
     def evaluation(self, name: EvaluationRecord | str) -> EvaluationRecord:
@@ -169,8 +156,6 @@ class Run:
 
         It is empty where the data have no groups: name their columns as the data option ``group``.
         """
-        from clipbench.results.frames import slices_frame
-
         return slices_frame(self.result)
 
     def slice_samples(self, evaluation: EvaluationRecord, grouping: str) -> "pandas.DataFrame":
@@ -237,19 +222,14 @@ class Run:
         Raises:
             ClipbenchError: no such plot, or the run lacks what it draws.
         """
-        from clipbench.plugins import plotter
-
         plots = plotter()
         options = plots.PlotOptions(
             data=data, width=width, projection=projection, baseline=baseline, seed=seed, format=format
         )
-        figure: Figure = plots.draw_plot(name, [self], options)
-        return figure
+        return plots.draw_plot(name, [self], options)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the HTML report, one file that opens anywhere, and return its path."""
-        from clipbench.plugins import report_writer
-
         report_writer()([self], Path(path))
         return Path(path)
 
@@ -265,7 +245,7 @@ class Run:
             raise ClipbenchError(f"{leaving} is a link that leads out of the run: take it away to copy the run")
         target = Path(folder)
         half = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.half")
-        if is_there(target) and (not is_folder(target) or entries(target, UsageError)):
+        if reading.is_there(target) and (not reading.is_folder(target) or reading.entries(target, UsageError)):
             raise UsageError(f"{target} is there already: results are never overwritten, name another folder")
         try:
             shutil.copytree(self.folder, half)
@@ -277,15 +257,9 @@ class Run:
         return Run(target, self.result)
 
     def __str__(self) -> str:
-        from clipbench.results.frames import scorecard
-        from clipbench.results.table import as_text
-
         return as_text(scorecard(self.result), width=100)
 
     def _repr_html_(self) -> str:
-        from clipbench.results.frames import scorecard
-        from clipbench.results.table import as_html
-
         return as_html(scorecard(self.result))
 
     def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
@@ -294,7 +268,7 @@ class Run:
             return {}
         path = self._file(evaluation, "arrays")
         try:
-            with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
+            with reading.open_file(path) as file, np.load(file, allow_pickle=False) as archive:
                 check_zip(archive.zip, file)
                 return dict(archive)
         except Exception as error:  # numpy and zipfile raise many kinds of error for a damaged or encrypted file
@@ -321,7 +295,7 @@ class Run:
                 f"run {self.folder} names {path} for the {kind} of {evaluation.name}, which is outside its folder, and is"
                 " not read: the run is damaged, or not what it seems"
             )
-        if not is_file(path):
+        if not reading.is_file(path):
             all_arrays = f"run again with {option('keep_arrays', True)} to have all arrays"
             again = all_arrays if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
@@ -358,7 +332,8 @@ def check_record(record: Result | EvaluationRecord, what: str) -> None:
         what: the record, for the message.
     """
     try:
-        ((data,),) = decode_json(f"[[{strict_json(record)}]]", is_text=False)  # an evaluation lies so deep in a result
+        # An evaluation lies so deep in a result.
+        ((data,),) = reading.decode_json(f"[[{strict_json(record)}]]", is_text=False)
         fitted(type(record), data)
     except (TypeError, ValueError, RecursionError) as error:
         expected = "expected texts and numbers of Python, neither infinite nor NaN, in lists and objects of few levels"
@@ -381,7 +356,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         ...     read_run(f"{folder}/mine")
         <run of vectors: retrieval@embeddings>
     """
-    file, data = _read(Path(path), MOST_BYTES)
+    file, data = _read(Path(path), reading.MOST_BYTES)
     return Run(file.parent, _result(data, file))
 
 
@@ -411,15 +386,17 @@ def _light(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path, most: int) -> tuple[Path, object]:
-    file = path / "result.json" if is_folder(path) else path
-    if not is_there(file):
+    file = path / "result.json" if reading.is_folder(path) else path
+    if not reading.is_there(file):
         raise ClipbenchError(
-            f"no result.json in {path}{why_not_there(file)}: expected a folder that `clipbench run` finished"
+            f"no result.json in {path}{reading.why_not_there(file)}: expected a folder that `clipbench run` finished"
         )
     if not is_inside(file, file.parent):
         raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
-    text = read_text(file, ClipbenchError, most=most)
-    return file, parse_json(text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False)
+    text = reading.read_text(file, ClipbenchError, most=most)
+    return file, reading.parse_json(
+        text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False
+    )
 
 
 def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: None) -> list[Path]:
@@ -437,14 +414,15 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
 
     found: list[Path] = []
     for path in paths:
-        inside = [] if is_file(path / "result.json") else sorted(matching(path, "*/result.json"), key=by_numbers)
+        is_run = reading.is_file(path / "result.json")
+        inside = [] if is_run else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
         for file in [file for file in inside if not is_inside(file, path)]:
             note(f"{file.parent} is left out: it is a link that leads out of {path}; name it itself")
             inside.remove(file)
-        is_other = not is_file(path / "result.json") if is_folder(path) else path.suffix != ".json"
+        is_other = not is_run if reading.is_folder(path) else path.suffix != ".json"
         if inside:
             found += [file.parent for file in inside]
-        elif is_other and is_there(path) and len(paths) > 1:
+        elif is_other and reading.is_there(path) and len(paths) > 1:
             note(f"{path} is left out: it holds no run")
         else:
             found.append(path)
@@ -458,7 +436,7 @@ def read_one_run(path: Path) -> Run:
         ClipbenchError: there is no run, or it is damaged or newer.
         UsageError: it is the folder of several runs.
     """
-    inside = [] if is_file(path / "result.json") else matching(path, "*/result.json")
+    inside = [] if reading.is_file(path / "result.json") else reading.matching(path, "*/result.json")
     if inside:
         n = counted(len(inside), "run")
         raise UsageError(f"{path} is a folder of {n}, expected one run, such as {inside[0].parent}")
@@ -508,7 +486,7 @@ def _result(data: object, file: Path) -> Result:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, str) or not re.fullmatch(r"\d{1,4}\.\d{1,4}", version):
         raise ClipbenchError(
-            f"{file} has schema version {shown(version)}: it is no clipbench result; expected a folder that `clipbench run`"
+            f"{file} has schema version {reading.shown(version)}: it is no clipbench result; expected a folder that `clipbench run`"
             " finished"
         )
     (major, minor), (own_major, own_minor) = (map(int, each.split(".")) for each in (version, SCHEMA_VERSION))

@@ -16,7 +16,6 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import FOREIGN, ClipbenchError, PluginFault, UsageError, did_you_mean, option
@@ -153,7 +152,6 @@ def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "It
     """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of them.
 
     Args:
-        run: the run.
         failed: told the name and the error of a plot that raises, which costs no other.
     """
     maker = plotter()
@@ -339,7 +337,7 @@ def _folder_of(step: Step) -> list[str]:
 
 Tracker = _Wandb | _TensorBoard | _Trackio | _MLflow
 """An open run of a tracker."""
-TRACKERS: Mapping[str, Callable[[Any, Place], Tracker]] = MappingProxyType(
-    {"wandb": _Wandb, "tensorboard": _TensorBoard, "trackio": _Trackio, "mlflow": _MLflow}
-)
+TRACKERS: Mapping[str, Callable[[Any, Place], Tracker]] = {
+    "wandb": _Wandb, "tensorboard": _TensorBoard, "trackio": _Trackio, "mlflow": _MLflow,
+}  # fmt: skip
 """The trackers of ``--log``; each is also the name of its library, and of the extra that installs it."""

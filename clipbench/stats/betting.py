@@ -15,9 +15,9 @@ import math
 from bisect import bisect_left
 
 import numpy as np
-from jaxtyping import Float64
 
 from clipbench.errors import DataError
+from clipbench.stats.clusters import Values
 
 SHARES = ((np.arange(24) + 0.5) / 24) ** 2
 """Shares of the wealth that are bet, denser at small ones, which find small differences."""
@@ -26,9 +26,7 @@ NEAR = 1e-5
 MOST_NEEDED = 1_000_000
 
 
-def confidence_sequence(
-    differences: Float64[np.ndarray, " n"], *, total: int | None = None, alpha: float = 0.05
-) -> tuple[float, float]:
+def confidence_sequence(differences: Values, *, total: int | None = None, alpha: float = 0.05) -> tuple[float, float]:
     """Return bounds of the mean difference that contain it at all times with a chance of 1 - alpha.
 
     Args:
@@ -55,9 +53,7 @@ def confidence_sequence(
     return _not_bet_away(differences, total, low, high, -math.log(alpha)) if n else (low, high)
 
 
-def log_wealth(
-    differences: Float64[np.ndarray, " n"], mean: float, total: int | None = None
-) -> Float64[np.ndarray, " n"]:
+def log_wealth(differences: Values, mean: float, total: int | None = None) -> Values:
     """Return the logarithm of the wealth of who bets against a mean, after each value; it begins with 1.
 
     Args:
@@ -77,9 +73,7 @@ def log_wealth(
     return np.where(np.isnan(found), math.inf, found)
 
 
-def _not_bet_away(
-    differences: Float64[np.ndarray, " n"], total: int | None, low: float, high: float, most: float
-) -> tuple[float, float]:
+def _not_bet_away(differences: Values, total: int | None, low: float, high: float, most: float) -> tuple[float, float]:
     """Return the means between two bounds against which the wealth never passed a limit: it is convex in the mean."""
     from scipy.optimize import minimize_scalar
 
@@ -104,7 +98,7 @@ def _not_bet_away(
     return end(low), end(high)
 
 
-def needed(differences: Float64[np.ndarray, " n"], difference: float, *, alpha: float = 0.05) -> int | None:
+def needed(differences: Values, difference: float, *, alpha: float = 0.05) -> int | None:
     """Return about how many queries in all would show a mean difference, were the others as those seen but for their mean.
 
     None where fewer than two values are known, or no bet grows.

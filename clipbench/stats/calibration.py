@@ -4,19 +4,19 @@ The plain binned value is biased upwards: where a bin holds few samples, accurac
 miss adds to it. It is kept as papers print it. The interval is of the binned error that endless samples would give.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Float64, Int64
 
 from clipbench.metrics.classification import confidence_bins, expected_calibration_error
 from clipbench.results.record import Metric
-from clipbench.stats.clusters import cluster_codes, cluster_sums
+from clipbench.stats.clusters import Clusters, Codes, Values, cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.intervals import CONFIDENCE, Interval, Z, added_reaches, too_few
-from clipbench.stats.measures import Definition, defined
+from clipbench.stats.intervals import Interval, Z, added_reaches, too_few
+from clipbench.stats.measures import Estimated, defined
 
 METHOD = "normal interval of the true error, less the noise of the bins below"
 
@@ -32,15 +32,11 @@ class CalibrationEstimate(NamedTuple):
     high: float
     reaches: tuple[float, float]
     """Distances below and above its mean that the value may have by chance."""
-    influence: Float64[np.ndarray, " n"]
+    influence: Values
 
 
 def calibration_estimate(
-    confidence: Float64[np.ndarray, " n"],
-    credit: Float64[np.ndarray, " n"],
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    n_bins: int = 15,
+    confidence: Values, credit: Values, *, clusters: Clusters = None, n_bins: int = 15
 ) -> CalibrationEstimate:
     """Return the calibration error with its noise and an interval that contains it: low <= value <= high.
 
@@ -64,7 +60,7 @@ def calibration_estimate(
     squares, n_units = _squares(bins, units, credit - confidence - miss[bins])
     seen = squares / counts**2 * n_units / np.maximum(n_units - 1, 1)
     # Few samples that are all right have no spread; their confidences say what spread a calibrated model would have.
-    expected = _squares(bins, units, np.sqrt(confidence * (1 - confidence))).sums / counts**2
+    expected = _squares(bins, units, np.sqrt(confidence * (1 - confidence)))[0] / counts**2
     squared_errors = np.where(n_units > 1, np.maximum(seen, expected / 2), expected)
     share = counts / n
     value = expected_calibration_error(confidence, credit, n_bins)
@@ -79,9 +75,7 @@ def calibration_estimate(
     )
 
 
-def calibration_difference_interval(
-    before: CalibrationEstimate, after: CalibrationEstimate, codes: Int64[np.ndarray, " n"] | None
-) -> Interval:
+def calibration_difference_interval(before: CalibrationEstimate, after: CalibrationEstimate, codes: Codes) -> Interval:
     """Return the interval of the difference of two true errors, from the estimates of both on the same samples.
 
     Each value lies above its true error by between nothing and its noise, so that their difference is too small by up to
@@ -94,47 +88,31 @@ def calibration_difference_interval(
     return Interval(value + low, value + high, "normal interval of the true errors, with the noise of the bins")
 
 
-class _Squares(NamedTuple):
-    sums: Float64[np.ndarray, " n_bins"]
-    n_units: Int64[np.ndarray, " n_bins"]
-
-
 def _squares(
-    bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Float64[np.ndarray, " n"]
-) -> _Squares:
+    bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Values
+) -> tuple[Float64[np.ndarray, " n_bins"], Int64[np.ndarray, " n_bins"]]:
     """Return, for each bin, the sum over its samples or clusters of their squared sums, and how many they are."""
     cells, cell = np.unique(bins * (units.max() + 1) + units, return_inverse=True)
     bin_of_cell = cells // (units.max() + 1)
-    return _Squares(np.bincount(bin_of_cell, np.bincount(cell, values) ** 2), np.bincount(bin_of_cell))
+    return np.bincount(bin_of_cell, np.bincount(cell, values) ** 2), np.bincount(bin_of_cell)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationError(Definition):
+class CalibrationError(Estimated):
     """The expected calibration error of a column of confidences and one of credits."""
 
     confidence: str
     """Samples where it is NaN are left out."""
     credit: str
+    higher_is_better: bool | None = False
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         confidence, clusters = defined(samples, self.confidence)
         if not len(confidence):
-            reason = f"no sample has a value for '{self.confidence}'"
-            return self.define(Metric(value=None, higher_is_better=False, reason=reason))
+            return self._undefined(f"no sample has a value for '{self.confidence}'")
         credit = samples[self.credit][~np.isnan(samples[self.confidence])].astype(np.float64)
         found, codes = calibration_estimate(confidence, credit, clusters=clusters), cluster_codes(clusters)
         is_bounded = len(cluster_sums(confidence, codes)) > 1
         interval = Interval(found.low, found.high, METHOD) if is_bounded else too_few(codes)
-        return self.define(
-            Metric(
-                value=found.value,
-                low=interval.low,
-                high=interval.high,
-                confidence=CONFIDENCE,
-                n=len(confidence),
-                higher_is_better=False,
-                method=METHOD if is_bounded else None,
-                reason=None if is_bounded else f"no interval: {interval.method}",
-                statistic=Estimator("expected_calibration_error", (self.confidence, self.credit)).record(),
-            )
-        )
+        statistic = Estimator("expected_calibration_error", (self.confidence, self.credit)).record()
+        return replace(self._estimated(found.value, len(confidence), interval), statistic=statistic)

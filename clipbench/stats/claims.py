@@ -206,12 +206,6 @@ def _is_share(metric: Metric) -> bool:
     )
 
 
-def _facing(metric: Metric, level: float) -> float:
-    """Return the bound on the side of a level."""
-    assert metric.value is not None and metric.low is not None and metric.high is not None, metric
-    return metric.low if level < metric.value else metric.high
-
-
 def _trials(metric: Metric) -> float | None:
     """Return the number of independent trials whose Wilson interval has the bound towards one half.
 
@@ -232,7 +226,10 @@ def _trials(metric: Metric) -> float | None:
 
 
 def _standard_error(metric: Metric, level: float) -> float | None:
-    return abs(metric.value - _facing(metric, level)) / _quantile(metric) or None  # type: ignore[operator]
+    """Return the standard error of the bound on the side of a level; None where it is the value."""
+    assert metric.value is not None and metric.low is not None and metric.high is not None, metric
+    facing = metric.low if level < metric.value else metric.high
+    return abs(metric.value - facing) / _quantile(metric) or None
 
 
 def _quantile(metric: Metric) -> float:

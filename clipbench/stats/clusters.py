@@ -5,6 +5,12 @@ from math import sqrt
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
+Values = Float64[np.ndarray, " n"]
+"""A number of each sample."""
+Clusters = Shaped[np.ndarray, " n"] | None
+"""The cluster of each sample, by any name; None when every sample is its own."""
+Codes = Int64[np.ndarray, " n"] | None
+"""The same as 0, 1, ..."""
 NEGLIGIBLE = 1e-12
 """Sums below it are rounding errors of zero: values are credits, cosines, distances or counts."""
 
@@ -13,7 +19,7 @@ _ROWS_AT_ONCE = 256
 """Rows whose things are compared with those of all others at once: every other may share some."""
 
 
-def without_rounding(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+def without_rounding(values: Values) -> Values:
     """Return values of which those that a rounding error parts from a whole number are that number.
 
     A hit computed as 1 - 1e-10 is a hit: tests and intervals of zeros and ones hold for it.
@@ -26,7 +32,7 @@ def without_rounding(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "
     return np.where(np.abs(values - whole) < 1e-9, whole, values)
 
 
-def cluster_codes(clusters: Shaped[np.ndarray, " n"] | None) -> Int64[np.ndarray, " n"] | None:
+def cluster_codes(clusters: Clusters) -> Codes:
     """Return each sample's cluster as 0, 1, ...; None when every sample is its own cluster."""
     if clusters is None:
         return None
@@ -104,17 +110,13 @@ def n_equal_clusters(clusters: Shaped[np.ndarray, " n"]) -> float:
     return len(clusters) ** 2 / float((sizes**2).sum())
 
 
-def cluster_sums(
-    values: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None
-) -> Float64[np.ndarray, " n_clusters"]:
+def cluster_sums(values: Values, clusters: Clusters) -> Float64[np.ndarray, " n_clusters"]:
     """Return the sum of each cluster; the values themselves when every sample is its own cluster."""
     codes = cluster_codes(clusters)
     return values if codes is None else np.bincount(codes, values)
 
 
-def standard_error(
-    influence: Float64[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None = None, *, times: float = 1.0
-) -> float | None:
+def standard_error(influence: Values, clusters: Clusters = None, *, times: float = 1.0) -> float | None:
     """Return the standard error of a mean from the deviations from it, or of a smooth value from its influences.
 
     The square root of the sum of squares, over n, times sqrt(G / (G - 1)); deviations are first summed within each of

@@ -4,10 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, log
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float64, Shaped
-
-from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.clusters import Clusters, Values, cluster_codes
 from clipbench.stats.intervals import DIFFERENCES, mean_interval, unchanged_interval
 
 ERROR_RATE = 0.05
@@ -23,12 +20,7 @@ class Walk(NamedTuple):
     """Names of those that are shown to lose less than the margin."""
 
 
-def walk(
-    changes: Sequence[Mapping[str, Float64[np.ndarray, " n"]]],
-    margin: float,
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-) -> Walk:
+def walk(changes: Sequence[Mapping[str, Values]], margin: float, *, clusters: Clusters = None) -> Walk:
     """Return which formats are shown to lose less than a margin.
 
     Each kind is walked from the largest to the smallest, up to the first format whose upper bound of the loss is not below
@@ -39,7 +31,6 @@ def walk(
     Args:
         changes: of each kind, the formats from the largest to the smallest, with the change of each query's credit.
         margin: above 0, as a fraction.
-        clusters: of the queries.
     """
     most_lost: dict[str, float] = {}
     passed: list[str] = []

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Float64
 
-from clipbench.stats.clusters import cluster_codes, cluster_sums, student
+from clipbench.stats.clusters import Clusters, cluster_codes, cluster_sums, student
 from clipbench.stats.intervals import CONFIDENCE, Interval, too_few
 
 STEPS = 20
@@ -14,11 +14,7 @@ STEPS = 20
 
 
 def crossing_interval(
-    excess: Float64[np.ndarray, "n n_places"],
-    places: Sequence[float],
-    *,
-    what: str,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
+    excess: Float64[np.ndarray, "n n_places"], places: Sequence[float], *, what: str, clusters: Clusters = None
 ) -> Interval:
     """Return the interval of the place at which the mean of an excess, mostly below 0 at the first, reaches 0.
 
@@ -29,7 +25,6 @@ def crossing_interval(
         excess: of each sample at each place; lines join their means.
         places: ascending.
         what: name of the excess.
-        clusters: of the samples.
 
     Example:
         >>> hits = np.array([[0.0, 1.0, 1.0]] * 30 + [[0.0, 0.0, 0.0]] * 30)  # nothing at 5, all at 10

@@ -6,24 +6,19 @@ p is at most 5 %. design/intervals.md has the test of each kind of metric.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
 from clipbench.metrics.classification import recall_influence
-from clipbench.metrics.threads import in_threads
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
 from clipbench.stats.calibration import calibration_difference_interval, calibration_estimate
-from clipbench.stats.clusters import NEGLIGIBLE, cluster_sums, standard_error, without_rounding
+from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, standard_error, without_rounding
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
 from clipbench.stats.intervals import Interval, Range
 from clipbench.stats.significance import ALPHA
-
-Codes = Int64[np.ndarray, " n"] | None
-"""Cluster of each sample; None where each is its own."""
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
 """Smallest and largest difference of two values of a unit; no other unit has both."""
@@ -65,12 +60,9 @@ def paired_difference(
     """Return interval and test of the candidate's value less the base's, by the kind of the metric.
 
     Args:
-        base: with a value, and the names of its columns.
-        candidate: with a value.
+        base, candidate: with a value, and the names of their columns.
         before: the columns of the base, by name, without samples that have no value.
         after: those of the candidate, sample by sample the same.
-        clusters: of the samples.
-        rng: of the flips or exchanges that are drawn.
     """
     found = _tested(base, candidate, before, after, clusters, rng)
     if candidate.value != base.value or any((before[name] != after[name]).any() for name in before):
@@ -105,46 +97,26 @@ def _tested(
     return _of_influences(value, rows[str(base.influence)], clusters, within)
 
 
-def _of_means(
-    before: Float64[np.ndarray, " n"],
-    after: Float64[np.ndarray, " n"],
-    clusters: Codes,
-    within: Range,
-    rng: np.random.Generator,
-) -> PairedTest:
+def _of_means(before: Values, after: Values, clusters: Codes, within: Range, rng: np.random.Generator) -> PairedTest:
     """Return McNemar's exact test of independent hits, and sign flips of other means."""
     rows = after - before
     rows[np.abs(rows) < NEGLIGIBLE] = 0.0
-    test = PairedTest(
-        n=len(rows),
-        interval=intervals.mean_interval(rows, clusters=clusters, within=within),
-        test="",
-        standard_error=standard_error(rows - rows.mean(), clusters),
-        n_units=len(cluster_sums(rows, clusters)),
-    )
-    if clusters is not None or not np.isin((before, after), (0.0, 1.0)).all():
-        return _by_flips(test, float(rows.mean()), rows, clusters, rng)
-    gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
-    found = significance.mcnemar(gained, lost)
-    return replace(
-        test,
-        interval=_agreeing(test.interval, float(rows.mean()), found, len(rows)),
-        test=f"exact McNemar, {gained} gained and {lost} lost",
+    n, mean, sums = len(rows), float(rows.mean()), cluster_sums(rows, clusters)
+    if clusters is None and np.isin((before, after), (0.0, 1.0)).all():
+        gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
+        found, name = significance.mcnemar(gained, lost), f"exact McNemar, {gained} gained and {lost} lost"
+    else:
+        found, name = significance.flip_test(rows, clusters, rng), f"sign flips of {len(sums)} {_unit(clusters)}"
+    # Half the step between two totals: a flip moves them by twice its unit's size, or more.
+    step = np.abs(sums[np.abs(sums) > NEGLIGIBLE]).min(initial=np.inf)
+    return PairedTest(
+        n=n,
+        interval=_agreeing(intervals.mean_interval(rows, clusters=clusters, within=within), mean, found, n),
+        test=name,
         p_value=found.p_value,
-        margin=_margin(rows, len(rows)),
-    )
-
-
-def _by_flips(
-    test: PairedTest, value: float, rows: Float64[np.ndarray, " n"], clusters: Codes, rng: np.random.Generator
-) -> PairedTest:
-    found, sums = significance.flip_test(rows, clusters, rng), cluster_sums(rows, clusters)
-    return replace(
-        test,
-        interval=_agreeing(test.interval, value, found, len(rows)),
-        test=f"sign flips of {len(sums)} {_unit(clusters)}",
-        p_value=found.p_value,
-        margin=_margin(sums, len(rows)),
+        standard_error=standard_error(rows - mean, clusters),
+        n_units=len(sums),
+        margin=float(step) / n if np.isfinite(step) else 0.0,
     )
 
 
@@ -171,13 +143,7 @@ def _agreeing(interval: Interval, value: float, test: significance.NullTest, n: 
     return Interval(low, high, f"{method}; 0 by the test")
 
 
-def _margin(sums: Float64[np.ndarray, " n_units"], n: int) -> float:
-    """Return half the step between two totals, over n: a flip moves them by twice its unit's size, or more."""
-    sizes = np.abs(sums[np.abs(sums) > NEGLIGIBLE])
-    return float(sizes.min()) / n if len(sizes) else 0.0
-
-
-def _of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Codes, within: Range) -> PairedTest:
+def _of_influences(value: float, rows: Values, clusters: Codes, within: Range) -> PairedTest:
     interval = intervals.influence_interval(value, rows, clusters=clusters, within=within)
     error, n_units = standard_error(rows, clusters), len(cluster_sums(rows, clusters))
     if error is None:
@@ -196,7 +162,7 @@ def _of_influences(value: float, rows: Float64[np.ndarray, " n"], clusters: Code
 
 
 def _of_distances(
-    values: tuple[float, float], squares: tuple[float, float], rows: Float64[np.ndarray, " n"], clusters: Codes
+    values: tuple[float, float], squares: tuple[float, float], rows: Values, clusters: Codes
 ) -> PairedTest:
     """Return the t-test of the unbiased squares: distances themselves differ by noise alone where vectors spread differently.
 
@@ -260,7 +226,7 @@ def _of_parts(
 
 
 def _of_share(
-    credits: Float64[np.ndarray, " n"], parts: Int64[np.ndarray, " n"], clusters: Codes
+    credits: Values, parts: Int64[np.ndarray, " n"], clusters: Codes
 ) -> Callable[[float], tuple[float, float]]:
     """Return how far the bounds of a mean over parts lie below and above it, by their confidence."""
     sizes, influence = np.bincount(parts), recall_influence(credits, parts)
@@ -294,25 +260,16 @@ def _of_statistic(
     n_units = int(units.max()) + 1
     of_before, of_after = (estimator.of(each) for each in samples)
     exchanged, drawn = estimator.difference(*samples, units), rng.spawn(1)[0]
-    found: dict[str, Any] = {}
-
-    def bound() -> None:
-        if estimator.name == "expected_calibration_error":  # resamples have more of its bias
-            certainties = [[each[name] for name in estimator.columns] for each in samples]
-            estimates = [calibration_estimate(*each, clusters=clusters, **estimator.parameters) for each in certainties]
-            found["interval"] = calibration_difference_interval(estimates[0], estimates[1], clusters)
-            return
-        found["interval"] = intervals.bootstrap_interval(
+    if estimator.name == "expected_calibration_error":  # resamples have more of its bias
+        certainties = [[each[name] for name in estimator.columns] for each in samples]
+        estimates = [calibration_estimate(*each, clusters=clusters, **estimator.parameters) for each in certainties]
+        bounds = calibration_difference_interval(estimates[0], estimates[1], clusters)
+    else:
+        bounds = intervals.bootstrap_interval(
             lambda counts: of_after(counts) - of_before(counts), n, drawn, clusters=clusters
         )
-
-    def exchange() -> None:
-        found["test"] = significance.exchange_test(exchanged, n_units, rng)
-
-    # Both take most of their time for random numbers, each from a generator of its own.
-    in_threads(lambda part: part(), [exchange, bound])
-    test: significance.NullTest = found["test"]
-    interval = _agreeing(found["interval"], value, test, 1)
+    test = significance.exchange_test(exchanged, n_units, rng)
+    interval = _agreeing(bounds, value, test, 1)
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
     if value == interval.low == interval.high == 0 and within is not None:

@@ -3,10 +3,7 @@
 import math
 from math import isnan, sqrt
 
-import numpy as np
-from jaxtyping import Float64, Int64
-
-from clipbench.stats.clusters import student
+from clipbench.stats.clusters import Codes, Values, student
 from clipbench.stats.intervals import CONFIDENCE, Interval, influence_interval
 
 
@@ -36,10 +33,7 @@ def distance_interval(value: float, squared: float, standard_error: float, n: in
 
 
 def distance_difference_interval(
-    values: tuple[float, float],
-    squares: tuple[float, float],
-    influence: Float64[np.ndarray, " n"],
-    codes: Int64[np.ndarray, " n"] | None,
+    values: tuple[float, float], squares: tuple[float, float], influence: Values, codes: Codes
 ) -> Interval:
     """Return the interval of the difference of two distances from that of their unbiased squares.
 
@@ -53,6 +47,7 @@ def distance_difference_interval(
         codes: clusters of the samples.
 
     Example:
+        >>> import numpy as np
         >>> spread = np.array([-1.0, 1.0] * 50)
         >>> low, high, _ = distance_difference_interval((0.5, 1.0), (0.25, 1.0), spread / 10, None)
         >>> round(low, 4), round(high, 4)  # (0.75 ± 1.984 × 0.1 / sqrt(99)) / 1.5

@@ -1,9 +1,7 @@
 """Statistics of the sample table that a result names, so that two models are compared by computing them from both tables."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -12,10 +10,15 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 from clipbench.metrics.classification import confidence_bins, macro_f1, macro_f1_changes, mean_per_class_recall
 from clipbench.results.record import StatisticRecord
+from clipbench.stats.clusters import Values
 from clipbench.stats.intervals import OfCounts
 from clipbench.stats.significance import OfExchanges
 
 Samples = Mapping[str, np.ndarray]
+
+Curves = Float64[np.ndarray, "draws n_places"]
+Draws = Float64[np.ndarray, " draws"]
+"""A statistic in several draws of samples."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,7 @@ class Estimator:
 
     def of(self, samples: Samples) -> OfCounts:
         """Return its values in many draws at once, from how often each sample is in each of them."""
-        found: OfCounts = self._found(samples).of_counts
-        return found
+        return self._found(samples).of_counts
 
     def difference(self, base: Samples, candidate: Samples, units: Int64[np.ndarray, " n"]) -> OfExchanges:
         """Return the candidate's value less the base's, from which units' samples are exchanged between them.
@@ -50,8 +52,7 @@ class Estimator:
             units: the unit of each sample: its cluster, or itself; 0, 1, ...
         """
         before, after = (self._found(samples) for samples in (base, candidate))
-        found: OfExchanges = before.difference(after, units)
-        return found
+        return before.difference(after, units)
 
     def _found(self, samples: Samples) -> Any:
         columns = [samples[name].astype(np.float64) for name in self.columns]
@@ -74,21 +75,7 @@ class Estimator:
         return cls(record.name, tuple(record.columns), record.parameters)
 
 
-def _changes_of_credit(credit: Float64[np.ndarray, "2 n"], parts: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Return the changes of which ``metrics.mean_per_class_recall`` gives the difference of two models."""
-    return credit[1] - credit[0]
-
-
-def _changes_of_predicted(
-    predicted: Float64[np.ndarray, "2 n"], labels: Int64[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
-    before, after = predicted.astype(np.int64)
-    return macro_f1_changes(before, after, labels)
-
-
-def first_length_reaching(
-    recall: Float64[np.ndarray, "draws n_lengths"], *, lengths: Sequence[int | float], share: float
-) -> Float64[np.ndarray, " draws"]:
+def first_length_reaching(recall: Curves, *, lengths: Sequence[int | float], share: float) -> Draws:
     """Return the length at which a share of the recall at the longest is reached, interpolated linearly.
 
     Args:
@@ -99,20 +86,11 @@ def first_length_reaching(
     Returns:
         NaN where nothing is found at the longest.
     """
-    draws, at, target = np.arange(len(recall)), np.array(lengths, np.float64), share * recall[:, -1]
-    row = (recall >= target[:, None]).argmax(axis=1)
-    before = np.maximum(row - 1, 0)
-    rise = recall[draws, row] - recall[draws, before]
-    part = (target - recall[draws, before]) / np.where(row > 0, rise, 1.0)
-    return np.where(recall[:, -1] > 0, at[before] + part * (at[row] - at[before]), np.nan)
+    place = _first_reaching(recall, share * recall[:, -1], np.array(lengths, np.float64))
+    return np.where(recall[:, -1] > 0, place, np.nan)
 
 
-def labels_reaching(
-    accuracy: Float64[np.ndarray, "draws n_numbers"],
-    target: Float64[np.ndarray, " draws"],
-    *,
-    labels: Sequence[int | float],
-) -> Float64[np.ndarray, " draws"]:
+def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | float]) -> Draws:
     """Return the number of labels at which an accuracy first reaches a target, interpolated on the logarithm of the number.
 
     Args:
@@ -128,103 +106,91 @@ def labels_reaching(
         >>> labels_reaching(accuracy, np.array([0.625, 0.2, 0.9]), labels=[1, 4, 16]).round(6)  # half-way from 4 to 16 is 8
         array([ 8.,  1., 16.])
     """
-    draws, at = np.arange(len(accuracy)), np.log(np.array(labels, np.float64))
-    reaches = accuracy >= target[:, None]
-    row = np.where(reaches.any(axis=1), reaches.argmax(axis=1), len(at) - 1)
+    at = np.log(np.array(labels, np.float64))
+    is_reached = (accuracy >= target[:, None]).any(axis=1)
+    return np.exp(np.where(is_reached, _first_reaching(accuracy, target, at), at[-1]))
+
+
+def _first_reaching(curves: Curves, target: Draws, at: Float64[np.ndarray, " n_places"]) -> Draws:
+    """Return where each curve first reaches its target, interpolated linearly; the first place if it never does."""
+    draws, row = np.arange(len(curves)), (curves >= target[:, None]).argmax(axis=1)
     before = np.maximum(row - 1, 0)
-    rise = accuracy[draws, row] - accuracy[draws, before]
-    missing = target - accuracy[draws, before]
-    part = np.clip(missing / np.where(rise > 0, rise, 1.0), 0.0, 1.0)
-    is_inside = reaches.any(axis=1) & (row > 0)
-    return np.exp(np.where(is_inside, at[before] + part * (at[row] - at[before]), at[row]))
+    rise = curves[draws, row] - curves[draws, before]
+    part = (target - curves[draws, before]) / np.where(row > 0, rise, 1.0)
+    return at[before] + part * (at[row] - at[before])
 
 
 class _Sums(NamedTuple):
     """A statistic that follows from the sums of some columns."""
 
     columns: Float64[np.ndarray, "n n_columns"]
-    value: Callable[[Float64[np.ndarray, "draws n_columns"], Any], Float64[np.ndarray, " draws"]]
+    value: Callable[[Float64[np.ndarray, "draws n_columns"], Any], Draws]
     """From the sums, and the number of samples."""
 
-    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
+    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
         return self.value(counts @ self.columns, counts.sum(axis=1, keepdims=True))
 
     def difference(self, candidate: "_Sums", units: Int64[np.ndarray, " n"]) -> OfExchanges:
         apart = np.column_stack([np.bincount(units, each) for each in (candidate.columns - self.columns).T])
         before, after = (each.columns.sum(axis=0) for each in (self, candidate))
 
-        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
+        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
             moved = is_exchanged @ apart
             return self.value(after - moved, len(units)) - self.value(before + moved, len(units))
 
         return of
 
 
-def _length(*hits: Float64[np.ndarray, " n"], lengths: Sequence[int | float], share: float) -> _Sums:
+def _length(*hits: Values, lengths: Sequence[int | float], share: float) -> _Sums:
     """Return ``first_length_reaching`` of hits, one column for each length, one row for each query."""
-    reaching = partial(first_length_reaching, lengths=lengths, share=share)
-    return _Sums(np.column_stack(hits), lambda sums, n: reaching(sums / n))
+    return _Sums(np.column_stack(hits), lambda sums, n: first_length_reaching(sums / n, lengths=lengths, share=share))
 
 
-def _labels(*hits: Float64[np.ndarray, " n"], labels: Sequence[int | float]) -> _Sums:
+def _labels(*hits: Values, labels: Sequence[int | float]) -> _Sums:
     """Return ``labels_reaching`` of hits, one column for each number of labels, and at last those of the target."""
     return _Sums(
         np.column_stack(hits), lambda sums, n: labels_reaching((sums / n)[:, :-1], (sums / n)[:, -1], labels=labels)
     )
 
 
-def _calibration_error(
-    confidence: Float64[np.ndarray, " n"], credit: Float64[np.ndarray, " n"], n_bins: int = 15
-) -> _Sums:
+def _calibration_error(confidence: Values, credit: Values, n_bins: int = 15) -> _Sums:
     """Return ``metrics.expected_calibration_error``."""
     in_bins = np.eye(n_bins)[confidence_bins(confidence, n_bins)]
     return _Sums(in_bins * (credit - confidence)[:, None], lambda sums, n: np.abs(sums).sum(axis=1) / np.ravel(n))
 
 
 class _Median:
-    """The median, for which only the rows near the middle are looked at where that is enough."""
+    """The median, of whose differences only the rows near the middle are looked at where that is enough."""
 
-    def __init__(self, values: Float64[np.ndarray, " n"]) -> None:
+    def __init__(self, values: Values) -> None:
         self.values, self.order = values, np.argsort(values)
 
-    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
-        order, n, drawn = self.order, len(self.values), counts.sum(axis=1)
-        # In nearly all resamples the median is near the middle: the rows further out need only be added up.
-        reach = int(4 * math.sqrt(n)) + 8
-        low, high = max(0, n // 2 - reach), min(n, n // 2 + reach)
-        below = counts.take(order[:low], axis=1).sum(axis=1)
-        reached = below[:, None] + np.cumsum(counts.take(order[low:high], axis=1), axis=1)
-        is_near = _holds_middle(below, reached, drawn)
-        found = _middle(self.values[order[low:high]], reached, drawn)
-        if not is_near.all():
-            all_reached = np.cumsum(counts[~is_near][:, order], axis=1)
-            found[~is_near] = _middle(self.values[order], all_reached, drawn[~is_near])
-        return found
+    def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
+        return _middle(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
 
     def difference(self, candidate: "_Median", units: Int64[np.ndarray, " n"]) -> OfExchanges:
         n, n_units = len(units), int(units.max()) + 1
         both = np.concatenate([self.values, candidate.values])
         order = np.argsort(both)
         both, owner, is_base = both[order], units[order % n], order < n
-        to_base = np.where(
-            is_base, -1.0, 1.0
-        )  # an exchange takes the base's rows from it, and gives it the candidate's
+        to_base = np.where(is_base, -1.0, 1.0)  # an exchange takes the base's rows, and gives it the candidate's
         spread = np.linalg.norm(np.bincount(owner[:n], to_base[:n])) / 2  # of how many of the lower half are the base's
         reach = int(12 * spread) + 8
 
         def at(
             is_exchanged: Bool[np.ndarray, "draws n_units"], low: int, high: int
-        ) -> tuple[Float64[np.ndarray, " draws"], Bool[np.ndarray, " draws"]]:
+        ) -> tuple[Draws, Bool[np.ndarray, " draws"]]:
             """Return the difference of the medians, and whether both lie at these places among the values of both."""
             size = np.full(len(is_exchanged), n)
             below = is_base[:low].sum() + is_exchanged @ np.bincount(owner[:low], to_base[:low], n_units).astype(float)
             moves = is_exchanged.take(owner[low:high], axis=1) * to_base[low:high]
             reached = below[:, None] + np.cumsum(is_base[low:high] + moves, axis=1)
             of_candidate = np.arange(low + 1, high + 1) - reached
-            is_near = _holds_middle(below, reached, size) & _holds_middle(low - below, of_candidate, size)
+            sides = ((below, reached), (low - below, of_candidate))  # both middles of n rows lie among these places
+            is_near = np.all([(before < (n + 1) // 2) & (up_to[:, -1] > n // 2) for before, up_to in sides], axis=0)
             return _middle(both[low:high], of_candidate, size) - _middle(both[low:high], reached, size), is_near
 
-        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Float64[np.ndarray, " draws"]:
+        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
             found, is_near = at(is_exchanged, max(0, n - reach), min(2 * n, n + reach))
             if not is_near.all():
                 found[~is_near], _ = at(is_exchanged[~is_near], 0, 2 * n)
@@ -233,16 +199,9 @@ class _Median:
         return of
 
 
-def _holds_middle(
-    below: Shaped[np.ndarray, " draws"], reached: Shaped[np.ndarray, "draws places"], n: Shaped[np.ndarray, " draws"]
-) -> Bool[np.ndarray, " draws"]:
-    """Return whether both middles of n rows lie in places, of which the rows below and up to each are given."""
-    return (below < (n + 1) // 2) & (reached[:, -1] > n // 2)
-
-
 def _middle(
     values: Float64[np.ndarray, " places"], reached: Shaped[np.ndarray, "draws places"], n: Shaped[np.ndarray, " draws"]
-) -> Float64[np.ndarray, " draws"]:
+) -> Draws:
     """Return the mean of the values at both middles of n rows, from how many rows lie up to each place."""
     first, second = (reached >= (n[:, None] + 1) // 2).argmax(axis=1), (reached > n[:, None] // 2).argmax(axis=1)
     return values[np.array([first, second])].mean(axis=0)
@@ -257,20 +216,19 @@ ESTIMATORS: Mapping[str, Callable[..., Any]] = {
 """By the name in results."""
 
 
-def _mean_over_parts(credit: Float64[np.ndarray, " n"], parts: Shaped[np.ndarray, " n"]) -> float:
-    return mean_per_class_recall(credit, np.unique(parts, return_inverse=True)[1])
-
-
 def _macro_f1(predicted: Shaped[np.ndarray, " n"], labels: Shaped[np.ndarray, " n"]) -> float:
     codes = np.unique(np.concatenate([predicted, labels]), return_inverse=True)[1]  # a table may hold a class 10^12
     return macro_f1(codes[: len(labels)], codes[len(labels) :]).value
 
 
-MEANS: Mapping[str, Callable[..., float]] = {"mean_over_parts": _mean_over_parts, "macro_f1": _macro_f1}
+MEANS: Mapping[str, Callable[..., float]] = {
+    "mean_over_parts": lambda credit, parts: mean_per_class_recall(credit, np.unique(parts, return_inverse=True)[1]),
+    "macro_f1": _macro_f1,
+}
 """Means over parts, such as classes, by the name in results."""
-CHANGES: Mapping[str, Callable[..., Float64[np.ndarray, " n"]]] = {
-    "mean_over_parts": _changes_of_credit,
-    "macro_f1": _changes_of_predicted,
+CHANGES: Mapping[str, Callable[..., Values]] = {
+    "mean_over_parts": lambda credit, parts: credit[1] - credit[0],
+    "macro_f1": lambda named, labels: macro_f1_changes(named[0].astype(np.int64), named[1].astype(np.int64), labels),
 }
 """The addition of each sample's change to its part's mean, from a column of both models and the part of each sample; by the
 names of ``MEANS``."""

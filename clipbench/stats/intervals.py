@@ -17,6 +17,9 @@ from jaxtyping import Float64, Int64, Shaped
 from clipbench.errors import DataError
 from clipbench.stats.clusters import (
     NEGLIGIBLE,
+    Clusters,
+    Codes,
+    Values,
     cluster_codes,
     cluster_sums,
     n_equal_clusters,
@@ -50,7 +53,7 @@ OfCounts = Callable[[Shaped[np.ndarray, "draws n"]], Float64[np.ndarray, " draws
 """The values of a statistic in several draws, from how often each row is in each of them."""
 
 
-def applicable(within: Range, values: Float64[np.ndarray, " n"] | float) -> Range:
+def applicable(within: Range, values: Values | float) -> Range:
     """Return a range; None where a value lies outside: a plugin's column may be called a fraction and be none.
 
     Example:
@@ -82,10 +85,16 @@ class Interval(NamedTuple):
             return self
         return Interval(max(within[0], self.low), min(within[1], self.high), self.method)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Both bounds, which there are."""
+        assert self.low is not None and self.high is not None, self.method
+        return self.low, self.high
+
     def reaches(self, value: float) -> tuple[float, float]:
         """Return how far the bounds, which there are, lie below and above a value."""
-        assert self.low is not None and self.high is not None, self.method
-        return value - self.low, self.high - value
+        low, high = self.bounds
+        return value - low, high - value
 
 
 def wilson(
@@ -151,11 +160,7 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float], 
 
 
 def mean_interval(
-    values: Float64[np.ndarray, " n"],
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    within: Range = SHARES,
-    confidence: float = CONFIDENCE,
+    values: Values, *, clusters: Clusters = None, within: Range = SHARES, confidence: float = CONFIDENCE
 ) -> Interval:
     """Return the interval of a mean: Wilson's of hits and credits, that of gains and losses of differences, else Hall's.
 
@@ -199,7 +204,7 @@ def mean_interval(
     return _difference_interval(values, codes, within[1], confidence).clipped(within)
 
 
-def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None) -> tuple[float, float]:
+def _trials(values: Values, codes: Codes) -> tuple[float, float]:
     """Return the least and the most independent hits that may know as much as these credits.
 
     The least know as little as clusters which are each all right or all wrong: no credits spread more (Bhatia and Davis
@@ -217,13 +222,7 @@ def _trials(values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | 
     return least, share * (1 - share) / variance
 
 
-def unskewed(
-    mean: float,
-    deviations: Float64[np.ndarray, " n"],
-    codes: Int64[np.ndarray, " n"] | None,
-    *,
-    tail: float = TAIL,
-) -> Interval:
+def unskewed(mean: float, deviations: Values, codes: Codes, *, tail: float = TAIL) -> Interval:
     """Return Student's interval of a mean, after a transformation of t that takes out its skewness.
 
     Source: Hall, JRSS B 54 (1992), the cubic one, with Student's quantiles in place of the normal law's.
@@ -242,9 +241,7 @@ def unskewed(
     return Interval(mean - error * inverse(t), mean - error * inverse(-t), method)
 
 
-def _difference_interval(
-    values: Float64[np.ndarray, " n"], codes: Int64[np.ndarray, " n"] | None, largest: float, confidence: float
-) -> Interval:
+def _difference_interval(values: Values, codes: Codes, largest: float, confidence: float) -> Interval:
     """Return the interval of a mean of differences, from those of its gains and losses, which are shares of the largest.
 
     Where nothing was lost, Wilson's interval of losses says how much may be; no resample would show any. Differences of
@@ -276,10 +273,7 @@ def _is_even(sums: Float64[np.ndarray, " n_units"]) -> bool:
 
 
 def added_reaches(
-    one: tuple[float, float],
-    other: tuple[float, float],
-    influence: Float64[np.ndarray, " n"],
-    of_other: Float64[np.ndarray, " n"],
+    one: tuple[float, float], other: tuple[float, float], influence: Values, of_other: Values
 ) -> tuple[float, float]:
     """Return how far one value less another may lie below and above, from how far each may (MOVER).
 
@@ -288,10 +282,8 @@ def added_reaches(
     Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650; Zou and Donner, Statistics in Medicine 27 (2008).
 
     Args:
-        one: how far it may lie below and above.
-        other: likewise.
-        influence: of each sample, or cluster, on one.
-        of_other: on the other.
+        one, other: how far each may lie below and above.
+        influence, of_other: of each sample, or cluster, on each of them.
     """
     spread = float(np.linalg.norm(influence) * np.linalg.norm(of_other))
     correlation = float(influence @ of_other) / spread if spread > NEGLIGIBLE else 0.0
@@ -328,8 +320,8 @@ def mean_of_independent(
 
 def share_interval(
     share: float,
-    influence: Float64[np.ndarray, " n"],
-    codes: Int64[np.ndarray, " n"] | None,
+    influence: Values,
+    codes: Codes,
     *,
     at_least: float = 1.0,
     at_most: float | None = None,
@@ -371,14 +363,10 @@ def trials_of_means(
     return max(1.0, value * (1 - value) / variance)  # of one sample, rounding may leave a little less
 
 
-def bootstrap_interval(
-    statistic: OfCounts,
-    n: int,
-    rng: np.random.Generator,
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-) -> Interval:
-    """Return the expanded percentile bootstrap interval (``expanded_tails``) of a statistic of rows.
+def bootstrap_interval(statistic: OfCounts, n: int, rng: np.random.Generator, *, clusters: Clusters = None) -> Interval:
+    """Return the expanded percentile bootstrap interval of a statistic of rows.
+
+    Source: Hesterberg, The American Statistician 69 (2015).
 
     The percentile bootstrap corrects neither bias nor skewness: it is too narrow for extremes, and for discrete
     statistics at small n (a median of ranks). Resamples for which the statistic is NaN (a class is absent) are left
@@ -386,7 +374,6 @@ def bootstrap_interval(
 
     Args:
         statistic: its values, from how often each row is in each resample (``of_rows`` makes it of a function of rows).
-        n: number of rows.
         rng: draws ``STATISTIC_RESAMPLES`` resamples.
         clusters: of the rows; whole clusters are drawn.
     """
@@ -394,8 +381,9 @@ def bootstrap_interval(
     n_units = n if codes is None else int(codes.max(initial=-1)) + 1
     if n_units < 2:
         return too_few(codes)
-    values = np.empty(STATISTIC_RESAMPLES)
-    for block in blocks(values, n):
+    values, size = np.empty(STATISTIC_RESAMPLES), max(1, _BLOCK_DRAWS // n)
+    for start in range(0, len(values), size):
+        block = values[start : start + size]
         drawn = rng.integers(n_units, size=(len(block), n_units))
         counts = np.array([np.bincount(row, minlength=n_units) for row in drawn])
         block[:] = statistic(counts if codes is None else counts[:, codes])
@@ -407,19 +395,7 @@ def of_rows(statistic: Callable[[Int64[np.ndarray, " rows"]], float]) -> OfCount
     return lambda counts: np.array([statistic(np.repeat(np.arange(len(row)), row)) for row in counts], np.float64)
 
 
-def blocks(values: Float64[np.ndarray, " draws"], n: int) -> list[Float64[np.ndarray, " block"]]:
-    """Return the values of many draws of n rows in parts that are drawn at once."""
-    size = max(1, _BLOCK_DRAWS // n)
-    return [values[start : start + size] for start in range(0, len(values), size)]
-
-
-def influence_interval(
-    value: float,
-    influence: Float64[np.ndarray, " n"],
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    within: Range = None,
-) -> Interval:
+def influence_interval(value: float, influence: Values, *, clusters: Clusters = None, within: Range = None) -> Interval:
     """Return the delta-method interval of a smooth function of means: value ± t × standard error.
 
     t is Student's, with one degree of freedom less than there are samples, or clusters.
@@ -430,7 +406,6 @@ def influence_interval(
     Args:
         value: the estimate.
         influence: derivative of the estimate with respect to each sample's weight, times n; sums to about 0.
-        clusters: of the samples.
         within: the range of the value, beyond which no bound lies.
     """
     codes = cluster_codes(clusters)
@@ -443,26 +418,10 @@ def influence_interval(
     return Interval(value - half, value + half, "delta method" + _over(codes, n_units)).clipped(within)
 
 
-def expanded_tails(n_units: int) -> tuple[float, float]:
-    """Return the shares of resamples below the bounds of a percentile interval at ``CONFIDENCE``.
-
-    A bootstrap distribution is too narrow by sqrt((n - 1) / n), and has the tails of the normal law where those of
-    Student's t are needed; taking percentiles further out makes up for both.
-
-    Source: Hesterberg, The American Statistician 69 (2015): the expanded percentile interval.
-
-    Example:
-        >>> [round(each, 4) for each in expanded_tails(11)], [round(each, 4) for each in expanded_tails(10_000)]
-        ([0.0097, 0.9903], [0.025, 0.975])
-    """
-    reach = student((1 + CONFIDENCE) / 2, n_units) * sqrt(n_units / (n_units - 1))
-    return NormalDist().cdf(-reach), NormalDist().cdf(reach)
-
-
 def effective_n(
     share: float,
-    influence: Float64[np.ndarray, " n"],
-    clusters: Shaped[np.ndarray, " n"] | None,
+    influence: Values,
+    clusters: Clusters,
     *,
     at_least: float = 1.0,
     at_most: float | None = None,
@@ -478,7 +437,6 @@ def effective_n(
     Args:
         share: in [0, 1].
         influence: of each sample on the share, such as its deviation from it.
-        clusters: of the samples.
         at_least: the number that is reached, however badly the spread is known.
         at_most: the number that is not exceeded, however small the error.
 
@@ -498,25 +456,26 @@ def effective_n(
     return max(at_least, trials * (NormalDist().inv_cdf(upper) / student(upper, n_known)) ** 2)
 
 
-def _percentiles(
-    values: Float64[np.ndarray, " resamples"], codes: Int64[np.ndarray, " n"] | None, n_units: int
-) -> Interval:
+def _percentiles(values: Float64[np.ndarray, " resamples"], codes: Codes, n_units: int) -> Interval:
     defined = values[~np.isnan(values)]
     n_undefined = len(values) - len(defined)
     if 2 * n_undefined > len(values):
         return Interval(None, None, f"the value is undefined in {n_undefined} of {len(values)} resamples")
-    low, high = np.quantile(defined, expanded_tails(n_units))
+    # A bootstrap distribution is too narrow by sqrt((n - 1) / n), and has the tails of the normal law where those of
+    # Student's t are needed; percentiles further out make up for both.
+    reach = student((1 + CONFIDENCE) / 2, n_units) * sqrt(n_units / (n_units - 1))
+    low, high = np.quantile(defined, (NormalDist().cdf(-reach), NormalDist().cdf(reach)))
     method = f"percentile bootstrap, {len(defined)} resamples" + _over(codes, n_units)
     if n_undefined:
         method += f"; {n_undefined} more, where the value is undefined, left out"
     return Interval(float(low), float(high), method)
 
 
-def _over(codes: Int64[np.ndarray, " n"] | None, n_units: int) -> str:
+def _over(codes: Codes, n_units: int) -> str:
     return "" if codes is None else f" over {n_units} clusters"
 
 
-def too_few(codes: Int64[np.ndarray, " n"] | None) -> Interval:
+def too_few(codes: Codes) -> Interval:
     """Return the interval of a single sample, or cluster: none."""
     unit = "sample" if codes is None else "cluster"
     return Interval(None, None, f"an interval needs at least two {unit}s")

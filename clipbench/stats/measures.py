@@ -19,11 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64
 
 from clipbench.results.record import Metric
 from clipbench.stats import claims, intervals
-from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.clusters import Values, cluster_codes
 from clipbench.stats.estimators import Estimator, Samples
 
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
@@ -64,11 +63,7 @@ class Definition:
     def define(self, metric: Metric) -> Metric:
         """Return a metric with this meaning."""
         return replace(
-            metric,
-            title=self.title,
-            description=self.description,
-            control_of=self.owners,
-            is_headline=self.is_headline,
+            metric, title=self.title, description=self.description, control_of=self.owners, is_headline=self.is_headline
         )
 
     @property
@@ -78,7 +73,43 @@ class Definition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mean(Definition):
+class Estimated(Definition):
+    """A measure whose value has an interval."""
+
+    unit: str = "fraction"
+    chance: float | None = None
+    higher_is_better: bool | None = True
+
+    def _estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
+        """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is ``of``, does not."""
+        if math.isnan(value):
+            return self._undefined("the value is undefined for these samples")
+        limits = LIMITS.get(self.unit)
+        inside = np.array([value]) if of is None else of
+        if limits is not None and limits[0] - _ROUNDING <= inside.min() and inside.max() <= limits[1] + _ROUNDING:
+            interval = interval.clipped((min(limits[0], value), max(limits[1], value)))
+        is_bounded = interval.low is not None
+        metric = Metric(
+            value=value,
+            low=interval.low,
+            high=interval.high,
+            confidence=intervals.CONFIDENCE,
+            n=n,
+            unit=self.unit,
+            chance=self.chance,
+            higher_is_better=self.higher_is_better,
+            method=interval.method if is_bounded else None,
+            reason=None if is_bounded else f"no interval: {interval.method}",
+        )
+        return self.define(claims.agreeing(metric))
+
+    def _undefined(self, reason: str) -> Metric:
+        """Return a metric without a value."""
+        return self.define(Metric(value=None, unit=self.unit, higher_is_better=self.higher_is_better, reason=reason))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(Estimated):
     """The mean of a column over the samples where it is not NaN.
 
     Example:
@@ -89,16 +120,13 @@ class Mean(Definition):
     """
 
     column: str
-    unit: str = "fraction"
-    chance: float | None = None
-    higher_is_better: bool | None = True
     image: str | None = None
     """Column of what is counted as n where several samples share one, such as the image that was scored."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         values, clusters = defined(samples, self.column)
         if not len(values):
-            return _undefined(self, f"no sample has a value for '{self.column}'")
+            return self._undefined(f"no sample has a value for '{self.column}'")
         n = len(values)
         if self.image is not None:
             images = samples[self.image][~np.isnan(samples[self.column].astype(np.float64))]
@@ -106,11 +134,11 @@ class Mean(Definition):
             # Objects of different names may share an image all the same.
             clusters = images if clusters is None or n < len(np.unique(clusters)) else clusters
         interval = intervals.mean_interval(values, clusters=clusters, within=RANGES.get(self.unit))
-        return replace(_metric(self, float(values.mean()), n, interval, of=values), column=self.column)
+        return replace(self._estimated(float(values.mean()), n, interval, of=values), column=self.column)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statistic(Definition):
+class Statistic(Estimated):
     """A function of the rows in which a column is not NaN.
 
     Example:
@@ -123,16 +151,13 @@ class Statistic(Definition):
     """Two models are compared by it where it is an ``Estimator``."""
     columns: tuple[str, ...]
     """Columns that the function reads; samples where the first is NaN are left out."""
-    unit: str = "fraction"
-    chance: float | None = None
-    higher_is_better: bool | None = True
     interval: intervals.Interval | None = None
     """Takes the place of the bootstrap's where that fails, such as for a statistic that resampling biases."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         first, clusters = defined(samples, self.columns[0])
         if not len(first):
-            return _undefined(self, f"no sample has a value for '{self.columns[0]}'")
+            return self._undefined(f"no sample has a value for '{self.columns[0]}'")
         is_defined = ~np.isnan(samples[self.columns[0]].astype(np.float64))
         rows = {name: samples[name][is_defined] for name in self.columns}
 
@@ -143,12 +168,13 @@ class Statistic(Definition):
         named = self.function if isinstance(self.function, Estimator) else None
         of_counts = intervals.of_rows(at) if named is None else named.of(rows)
         interval = self.interval or intervals.bootstrap_interval(of_counts, len(first), rng, clusters=clusters)
-        metric = _metric(self, value, len(first), interval)
-        return replace(metric, statistic=None if named is None else named.record())
+        return replace(
+            self._estimated(value, len(first), interval), statistic=None if named is None else named.record()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Smooth(Definition):
+class Smooth(Estimated):
     """A value with the influence of each sample on it, a column that sums to about zero.
 
     Example:
@@ -161,7 +187,6 @@ class Smooth(Definition):
     value: float
     influence: str
     unit: str
-    chance: float | None = None
     higher_is_better: bool | None = None
     interval: intervals.Interval | None = None
     """Takes the place of the delta method's where that fails, such as for a distance near 0."""
@@ -177,7 +202,7 @@ class Smooth(Definition):
         within = intervals.applicable(RANGES.get(self.unit), self.value)
         interval = self.interval or self._interval(influence, clusters, within)
         return replace(
-            _metric(self, self.value, len(influence), interval),
+            self._estimated(self.value, len(influence), interval),
             influence=self.influence,
             statistic=None if self.statistic is None else self.statistic.record(),
             squared_influence=self.squared_influence,
@@ -290,39 +315,3 @@ def defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | Non
     is_defined = ~np.isnan(values)
     clusters = samples.get("cluster")
     return values[is_defined], None if clusters is None else clusters[is_defined]
-
-
-def _metric(
-    measure: Mean | Statistic | Smooth,
-    value: float,
-    n: int,
-    interval: intervals.Interval,
-    *,
-    of: Float64[np.ndarray, " n"] | None = None,
-) -> Metric:
-    """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is ``of``, does not."""
-    if math.isnan(value):
-        return _undefined(measure, "the value is undefined for these samples")
-    limits = LIMITS.get(measure.unit)
-    inside = np.array([value]) if of is None else of
-    if limits is not None and limits[0] - _ROUNDING <= inside.min() and inside.max() <= limits[1] + _ROUNDING:
-        interval = interval.clipped((min(limits[0], value), max(limits[1], value)))
-    is_bounded = interval.low is not None
-    metric = Metric(
-        value=value,
-        low=interval.low,
-        high=interval.high,
-        confidence=intervals.CONFIDENCE,
-        n=n,
-        unit=measure.unit,
-        chance=measure.chance,
-        higher_is_better=measure.higher_is_better,
-        method=interval.method if is_bounded else None,
-        reason=None if is_bounded else f"no interval: {interval.method}",
-    )
-    return measure.define(claims.agreeing(metric))
-
-
-def _undefined(measure: Mean | Statistic | Smooth, reason: str) -> Metric:
-    metric = Metric(value=None, unit=measure.unit, higher_is_better=measure.higher_is_better, reason=reason)
-    return measure.define(metric)

@@ -1,14 +1,12 @@
 """Spearman's rank correlation of two quantities over models, with an interval, a test, and a third quantity held fixed."""
 
 import math
-from collections.abc import Iterator
 from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
-from clipbench.errors import DataError
 from clipbench.stats.intervals import CONFIDENCE, Interval
 
 LEAST, LEAST_GIVEN = 8, 20
@@ -22,6 +20,8 @@ EXACT_POINTS = 7
 _BLOCK = 1_000
 
 Points = Float64[np.ndarray, " n"]
+Columns = Float64[np.ndarray, "draws n"]
+"""Values of the points of each draw."""
 
 
 class RankCorrelation(NamedTuple):
@@ -43,35 +43,26 @@ def rank_correlation(x: Points, y: Points, rng: np.random.Generator, given: Poin
     what is left of the relation between points of equal ``given``.
 
     Args:
-        x: finite, a value a point.
-        y: likewise.
+        x, y: finite, a value a point, of three or more.
         rng: of the resamples and permutations.
         given: a third quantity, which may explain the relation of the two.
-
-    Raises:
-        DataError: fewer than 3 points.
     """
     columns = [np.asarray(each, np.float64) for each in (x, y, given) if each is not None]
     n, least = len(x), LEAST if given is None else LEAST_GIVEN
-    if n < 3:
-        raise DataError(f"a rank correlation of {n} points: expected at least 3")
     value = float(_correlation(*(each[None] for each in columns))[0])
     if math.isnan(value):
         return RankCorrelation(math.nan, Interval(None, None, "one of the quantities is the same for all"), None)
     p = _p_value(columns[0], columns[1], value, rng) if given is None else None
     if n < least:
         return RankCorrelation(value, Interval(None, None, f"{n} points: an interval needs at least {least}"), p)
-    draws = np.concatenate([_correlation(*(each[rows] for each in columns)) for rows in _resamples(n, rng)])
+    resamples = (rng.integers(n, size=(_BLOCK, n)) for _ in range(0, N_RESAMPLES, _BLOCK))
+    draws = np.concatenate([_correlation(*(each[rows] for each in columns)) for rows in resamples])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail]).tolist()
     return RankCorrelation(value, Interval(low, high, f"percentile bootstrap over {n} points"), p)
 
 
-def _correlation(
-    x: Float64[np.ndarray, "draws n"],
-    y: Float64[np.ndarray, "draws n"],
-    given: Float64[np.ndarray, "draws n"] | None = None,
-) -> Float64[np.ndarray, " draws"]:
+def _correlation(x: Columns, y: Columns, given: Columns | None = None) -> Float64[np.ndarray, " draws"]:
     """Return the correlation of the ranks in each draw; NaN where one side has a single value."""
     first, second = _ranks(x), _ranks(y)
     plain = _cosine(first, second)
@@ -82,25 +73,20 @@ def _correlation(
     return _ratio(plain - with_x * with_y, np.sqrt(np.maximum((1 - with_x**2) * (1 - with_y**2), 0)))
 
 
-def _ranks(values: Float64[np.ndarray, "draws n"]) -> Float64[np.ndarray, "draws n"]:
+def _ranks(values: Columns) -> Columns:
     """Return ranks less their mean."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(values, axis=1)) - (values.shape[1] + 1) / 2
 
 
-def _cosine(a: Float64[np.ndarray, "draws n"], b: Float64[np.ndarray, "draws n"]) -> Float64[np.ndarray, " draws"]:
+def _cosine(a: Columns, b: Columns) -> Float64[np.ndarray, " draws"]:
     lengths = np.sqrt(np.einsum("ij,ij->i", a, a) * np.einsum("ij,ij->i", b, b))
     return np.clip(_ratio(np.einsum("ij,ij->i", a, b), lengths), -1, 1)
 
 
 def _ratio(of: Float64[np.ndarray, " draws"], to: Float64[np.ndarray, " draws"]) -> Float64[np.ndarray, " draws"]:
     return np.divide(of, to, out=np.full(of.shape, np.nan), where=to > 1e-9)
-
-
-def _resamples(n: int, rng: np.random.Generator) -> Iterator[Int64[np.ndarray, "block n"]]:
-    for _ in range(0, N_RESAMPLES, _BLOCK):
-        yield rng.integers(n, size=(_BLOCK, n))
 
 
 def _p_value(x: Points, y: Points, value: float, rng: np.random.Generator) -> float:

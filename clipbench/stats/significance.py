@@ -8,12 +8,12 @@ of means is tested by Student's t.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped, UInt8
+from jaxtyping import Bool, Float64, UInt8
 
-from clipbench.stats.clusters import NEGLIGIBLE, cluster_sums, student
+from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Values, cluster_sums, student
 from clipbench.stats.intervals import Interval
 
 ALPHA = 0.05
@@ -40,7 +40,9 @@ _BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float64)
 _EIGHTS = 64
 """Bytes that are looked up at once: their 64 x 256 sums stay in the processor's cache."""
 
-OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Float64[np.ndarray, " draws"]]
+PValue = TypeVar("PValue", float, float | None)
+Draws = Float64[np.ndarray, " draws"]
+OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Draws]
 """The difference of a statistic, the candidate's less the base's, when the samples of these units are exchanged between them."""
 
 
@@ -78,13 +80,7 @@ def mcnemar(gained: int, lost: int) -> NullTest:
     return NullTest(min(1.0, 2 * float(tails[min(gained, lost)])), float(max(0, n - 2 * fewest)))
 
 
-def flip_test(
-    differences: Float64[np.ndarray, " n"],
-    clusters: Shaped[np.ndarray, " n"] | None,
-    rng: np.random.Generator,
-    *,
-    n_draws: int = N_DRAWS,
-) -> NullTest:
+def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator, *, n_draws: int = N_DRAWS) -> NullTest:
     """Return the test of a mean difference by its total: the p-value is the share of sign flips that reach its size.
 
     The signs of whole clusters are flipped together. Clusters without a difference have none to flip; with at most
@@ -115,7 +111,7 @@ def flip_test(
     return _by_sizes(np.abs(np.concatenate([*_flipped_totals(sums, rng, n_draws)])), reached, n_more=1)
 
 
-def _by_sizes(sizes: Float64[np.ndarray, " draws"], reached: float, *, n_more: int) -> NullTest:
+def _by_sizes(sizes: Draws, reached: float, *, n_more: int) -> NullTest:
     """Return the test of a size, from those under the null hypothesis and ``n_more`` that are as large as it."""
     n = len(sizes) + n_more
     p_value = (n_more + int(np.count_nonzero(sizes >= reached))) / n
@@ -152,21 +148,9 @@ def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generato
 def _exchanged_sizes(
     difference: OfExchanges, n_units: int, rng: np.random.Generator, n_draws: int
 ) -> Float64[np.ndarray, " n_draws"]:
-    sizes = np.empty(n_draws)
     n_block = max(1, _BLOCK_EXCHANGES // n_units)
-    for start in range(0, n_draws, n_block):
-        block = sizes[start : start + n_block]
-        block[:] = np.abs(difference(_coins(len(block), n_units, rng)))
-    return sizes
-
-
-def _coins(n_draws: int, n_units: int, rng: np.random.Generator) -> Bool[np.ndarray, "n_draws n_units"]:
-    is_exchanged = np.empty((n_draws, n_units), np.bool)
-    n_part = max(1, (1 << 15) // n_units)  # few enough for the processor's cache
-    for start in range(0, n_draws, n_part):
-        part = is_exchanged[start : start + n_part]
-        np.less(rng.random(part.shape), 0.5, out=part)
-    return is_exchanged
+    parts = [min(n_block, n_draws - start) for start in range(0, n_draws, n_block)]
+    return np.concatenate([np.abs(difference(rng.random((n, n_units)) < 0.5)) for n in parts])
 
 
 def inverted(interval: Callable[[float], Interval]) -> float:
@@ -178,8 +162,7 @@ def inverted(interval: Callable[[float], Interval]) -> float:
     from scipy.optimize import brentq
 
     def distance(log_p: float) -> float:
-        low, high, _ = interval(1 - math.exp(log_p))
-        assert low is not None and high is not None
+        low, high = interval(1 - math.exp(log_p)).bounds
         return max(low, -high)
 
     is_excluded = distance(math.log(ALPHA)) > 0
@@ -201,15 +184,7 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
     return float(2 * stdtr(n_units - 1, -abs(value) / standard_error))
 
 
-@overload
-def holm(p_values: Sequence[float]) -> list[float]: ...
-
-
-@overload
-def holm(p_values: Sequence[float | None]) -> list[float | None]: ...
-
-
-def holm(p_values: Sequence[float | None]) -> Sequence[float | None]:
+def holm(p_values: Sequence[PValue]) -> list[PValue]:
     """Return p-values corrected so that the chance of any false alarm among them is at most the alpha of each.
 
     Source: Holm, Scand. J. Statist. 6 (1979): the smallest is multiplied by their number, the next by one less, and
@@ -223,11 +198,11 @@ def holm(p_values: Sequence[float | None]) -> Sequence[float | None]:
         [0.04, None, 0.5, 0.03]
     """
     tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
+    adjusted: dict[int, float] = {}
     largest = 0.0
     for rank, (p, place) in enumerate(tested):
         adjusted[place] = largest = max(largest, min(1.0, (len(tested) - rank) * p))
-    return adjusted
+    return [p if p is None else adjusted[place] for place, p in enumerate(p_values)]
 
 
 def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -242,9 +217,7 @@ def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, powe
     return (student(1 - alpha / 2, n_units) + student(power, n_units)) * standard_error
 
 
-def _flipped_totals(
-    sums: Float64[np.ndarray, " n"], rng: np.random.Generator, n_draws: int
-) -> Iterator[Float64[np.ndarray, " draws"]]:
+def _flipped_totals(sums: Values, rng: np.random.Generator, n_draws: int) -> Iterator[Draws]:
     """Yield the totals under random signs, a block of draws at a time.
 
     Units of equal size are drawn together, as the number of them that are plus (a binomial). Where sizes differ, units
@@ -264,9 +237,7 @@ def _flipped_totals(
         yield sums.sum() - 2 * _sums_of_bits(table, np.concatenate(drawn))
 
 
-def _sums_of_bits(
-    table: Float64[np.ndarray, " sums"], rows: UInt8[np.ndarray, "draws n_bytes"]
-) -> Float64[np.ndarray, " draws"]:
+def _sums_of_bits(table: Float64[np.ndarray, " sums"], rows: UInt8[np.ndarray, "draws n_bytes"]) -> Draws:
     """Return the sum of the units whose bits are set in each row of bytes, from the 256 sums of each byte's eight units."""
     sums, first = np.zeros(len(rows)), 256 * np.arange(_EIGHTS)[:, None]
     for start in range(0, rows.shape[1], _EIGHTS):

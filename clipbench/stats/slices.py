@@ -10,11 +10,12 @@ from math import inf
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Shaped
 
 from clipbench.stats import intervals
 from clipbench.stats.clusters import (
     NEGLIGIBLE,
+    Clusters,
+    Values,
     cluster_codes,
     cluster_sums,
     n_equal_clusters,
@@ -30,20 +31,15 @@ class Slice:
     """The samples of one slice: those of which a metric is the mean, or their influences on a value."""
 
     value: float
-    influence: Float64[np.ndarray, " n"]
+    influence: Values
     """Influence of each sample on the value: for a mean, its deviation from the mean."""
-    clusters: Shaped[np.ndarray, " n"] | None = None
+    clusters: Clusters = None
     within: Range = None
     are_hits: bool = False
     """True where the value is the share of samples that are hits."""
 
     @classmethod
-    def of_mean(
-        cls,
-        values: Float64[np.ndarray, " n"],
-        clusters: Shaped[np.ndarray, " n"] | None = None,
-        within: Range = SHARES,
-    ) -> "Slice":
+    def of_mean(cls, values: Values, clusters: Clusters = None, within: Range = SHARES) -> "Slice":
         """Return the slice of a metric that is the mean of its samples' values."""
         values = without_rounding(values)
         within = intervals.applicable(within, values)
@@ -69,26 +65,20 @@ class Slice:
         error = standard_error(self.influence, self.clusters)
         if error is not None and self.within is None:
             codes = cluster_codes(self.clusters)
-            low, high, _ = intervals.unskewed(self.value, self.influence, codes, tail=tail)
-            assert low is not None and high is not None
-            return low, high
+            return intervals.unskewed(self.value, self.influence, codes, tail=tail).bounds
         if error is not None:
             half = error * student(1 - tail, self.n_units)
             return max(least, self.value - half), min(most, self.value + half)
         if self.within is None:
             return least, most
-        low, high, _ = intervals.unchanged_interval(self.value, self.n_units, self.within, tail=tail)
-        assert low is not None and high is not None
-        return low, high
+        return intervals.unchanged_interval(self.value, self.n_units, self.within, tail=tail).bounds
 
     def interval(self) -> tuple[float, float]:
         """Return the bounds of the slice by itself: Wilson's of hits, which are right on average where exact ones are too wide."""
         if not self.are_hits:
             return self.bounds(TAIL)
         trials = self._trials(CONFIDENCE)
-        low, high, _ = intervals.wilson(self.value * trials, trials)
-        assert low is not None and high is not None
-        return low, high
+        return intervals.wilson(self.value * trials, trials).bounds
 
     def _trials(self, confidence: float) -> float:
         """Return the number of independent hits that know as much as the slice's."""
@@ -156,8 +146,7 @@ def mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     each = list(slices.values())
     values = [one.value for one in each]
     bounds = [one.interval() for one in each]
-    low, high, _ = intervals.mean_of_independent(values, bounds, times=_dependence(each))
-    assert low is not None and high is not None
+    low, high = intervals.mean_of_independent(values, bounds, times=_dependence(each)).bounds
     ranges = {one.within for one in each}
     within = ranges.pop() if len(ranges) == 1 else None
     method = f"bounds of {len(each)} slices, added as standard errors (MOVER)"
@@ -174,9 +163,8 @@ def _dependence(slices: Sequence[Slice]) -> float:
     n = len(clusters)
     influence = np.concatenate([one.influence * n / len(one.influence) for one in slices])
     owner = np.repeat(np.arange(len(slices)), [len(one.influence) for one in slices])
-    apart = np.unique(np.stack([owner, np.unique(clusters, return_inverse=True)[1]]), axis=1, return_inverse=True)[
-        1
-    ].ravel()
+    pairs = np.stack([owner, np.unique(clusters, return_inverse=True)[1]])
+    apart = np.unique(pairs, axis=1, return_inverse=True)[1].ravel()
     shared, separate = standard_error(influence, clusters), standard_error(influence, apart)
     return 1.0 if shared is None or separate is None else max(1.0, shared / separate)
 

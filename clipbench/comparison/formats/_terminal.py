@@ -5,18 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 from clipbench.comparison.align import SIMILARITY
-from clipbench.comparison.formats.tables import (
-    COLUMNS,
-    NO_GATE,
-    by_data,
-    by_evaluation,
-    by_grouping,
-    difference_table,
-    headline,
-    similarity_lines,
-    tally,
-    ungated,
-)
+from clipbench.comparison.formats import tables
 from clipbench.comparison.gate import REPORTED, Judged, Outcome
 from clipbench.comparison.records import Difference, Flips, Refusal
 from clipbench.results.numbers import ascii_signs, counted
@@ -69,10 +58,12 @@ def _short(judged: Judged, width: int) -> Iterator[str]:
     explored = [each for each in comparison.differences if each.verdict == "worse" and not each.is_headline]
     shown = [each for each in comparison.differences if each.is_headline or each in explored[:N_EXPLORED]]
     if shown:
-        table = difference_table("", shown)
+        table = tables.difference_table("", shown)
         rows = iter(table.rows)
-        headed = [row for name, those in by_evaluation(shown).items() for row in (name, *islice(rows, len(those)))]
-        places = [place for place, column in enumerate(COLUMNS) if column.header in SHORT]
+        headed = [
+            row for name, those in tables.by_evaluation(shown).items() for row in (name, *islice(rows, len(those)))
+        ]
+        places = [place for place, column in enumerate(tables.COLUMNS) if column.header in SHORT]
         yield from as_text(replace(table, rows=headed).select(places), indent="", width=width).splitlines()
     if len(explored) > N_EXPLORED:
         yield f"... and {counted(len(explored) - N_EXPLORED, 'metric')} more that got worse: -v"
@@ -86,8 +77,8 @@ def _short(judged: Judged, width: int) -> Iterator[str]:
     yield from map(_outcome, reported[:N_GATED])
     if len(reported) > N_GATED:
         yield f"... and {len(reported) - N_GATED} more: -v"
-    if comparison.notes or ungated(judged):
-        yield f"{counted(len(comparison.notes) + len(ungated(judged)), 'note')}: -v"
+    if comparison.notes or tables.ungated(judged):
+        yield f"{counted(len(comparison.notes) + len(tables.ungated(judged)), 'note')}: -v"
     yield from _verdict(judged)
 
 
@@ -104,32 +95,32 @@ def _refusals(refused: Sequence[Refusal]) -> Iterator[str]:
 def _lines(judged: Judged, width: int | None) -> Iterator[str]:
     comparison = judged.comparison
     yield f"{comparison.candidate} against {comparison.base}"
-    found = by_evaluation(comparison.differences)
-    tables = {name: difference_table(name, those).select(range(9)) for name, those in found.items()}
-    widths = [max(column) for column in zip(*map(text_widths, tables.values()), strict=True)]
+    found = tables.by_evaluation(comparison.differences)
+    by_name = {name: tables.difference_table(name, those).select(range(9)) for name, those in found.items()}
+    widths = [max(column) for column in zip(*map(text_widths, by_name.values()), strict=True)]
     is_narrow = width is not None and sum(widths[1:]) + 2 * len(widths) > width
-    places = [place for place in range(9) if not (is_narrow and COLUMNS[place].header in LEFT_OUT)]
+    places = [place for place in range(9) if not (is_narrow and tables.COLUMNS[place].header in LEFT_OUT)]
     widths = [widths[place] for place in places] if widths else []
-    for name, table in tables.items():
+    for name, table in by_name.items():
         yield ""
         yield from as_text(table.select(places), widths=widths, width=width).splitlines()
         yield from _flips(found[name])
-    for title, slices in by_grouping(comparison).items():
+    for title, slices in tables.by_grouping(comparison).items():
         yield ""
-        yield from as_text(difference_table(title, slices[:N_SLICES]).select(places), width=width).splitlines()
+        yield from as_text(tables.difference_table(title, slices[:N_SLICES]).select(places), width=width).splitlines()
         if len(slices) > N_SLICES:
             yield f"  ... ({len(slices) - N_SLICES} more: --format json has all)"
     yield ""
     if is_narrow:
         yield f"left out in {width} columns: {' and '.join(LEFT_OUT)} (--format md has all)"
-    for name, similar in by_data(comparison).items():
-        yield from similarity_lines(name, similar)
+    for name, similar in tables.by_data(comparison).items():
+        yield from tables.similarity_lines(name, similar)
     yield from map(str, comparison.refused)
     yield from (f"note: {note}" for note in comparison.notes)
     if comparison.slices:
-        yield f"slices: {tally(comparison.slices)}"
+        yield f"slices: {tables.tally(comparison.slices)}"
     yield from map(_outcome, judged.of(*REPORTED))
-    for message, metrics in ungated(judged).items():
+    for message, metrics in tables.ungated(judged).items():
         more = f" (and {len(metrics) - 1} more)" if len(metrics) > 1 else ""
         yield f"not gated: {metrics[0]}{more}: {message}"
     yield from _verdict(judged)
@@ -152,7 +143,7 @@ def _outcome(each: Outcome) -> str:
 
 def _verdict(judged: Judged) -> Iterator[str]:
     """Yield what all metrics say, and last what decides: the gate, where there is one."""
-    found = tally(judged.comparison.differences)
-    yield found if judged.outcomes else f"{found}; {NO_GATE}"
+    found = tables.tally(judged.comparison.differences)
+    yield found if judged.outcomes else f"{found}; {tables.NO_GATE}"
     if judged.outcomes:
-        yield f"gate: {headline(judged) or 'nothing was gated'}"
+        yield f"gate: {tables.headline(judged) or 'nothing was gated'}"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import UsageError
 from clipbench.results import other_tool_names
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.provenance import why_missing
@@ -26,23 +26,10 @@ METRICS = {
 """Metrics that CLIP_benchmark gives the same name, by our task; it calls ``group_acc`` ``acc``."""
 MEANS = ("macro", "micro")
 """Means over subsets, which are left out: CLIP_benchmark has none, and its readers compute their own."""
-VTAB = frozenset(
-    [
-        "caltech101",
-        "cifar10",
-        "cifar100",
-        "clevr_closest_object_distance",
-        "clevr_count_all",
-        "dtd",
-        "eurosat",
-        "flowers",
-        "kitti_closest_vehicle_distance",
-        "pcam",
-        "pets",
-        "resisc45",
-        "svhn",
-    ]
-)
+VTAB = frozenset([
+    "caltech101", "cifar10", "cifar100", "clevr_closest_object_distance", "clevr_count_all", "dtd", "eurosat",
+    "flowers", "kitti_closest_vehicle_distance", "pcam", "pets", "resisc45", "svhn",
+])  # fmt: skip
 """Data sets that CLIP_benchmark calls ``vtab/...``."""
 
 Entry = dict[str, object]
@@ -141,10 +128,7 @@ def dataset_name(name: str) -> str:
 
 
 def _json(value: object) -> bytes:
-    try:
-        return (json.dumps(value, allow_nan=False) + "\n").encode()
-    except ValueError as error:
-        raise ClipbenchError(f"a value cannot be written as JSON: {error}") from error
+    return (json.dumps(value, allow_nan=False) + "\n").encode()
 
 
 FORMAT = ExportFormat(suffixes=(".json",), render=render, takes_folder=True)

@@ -5,7 +5,6 @@ passes over. The values are ours: a tie gets half a point here, and a full one o
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -13,7 +12,7 @@ from datetime import datetime
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.export.huggingface import lacking, one_model
-from clipbench.results.other_tool_names import MIEB, MIEB_METRICS
+from clipbench.results.other_tool_names import MIEB, mieb_metric
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 from clipbench.untrusted.terminal import one_line
@@ -91,16 +90,8 @@ def _result(task: str, metrics: Mapping[str, Metric], record: EvaluationRecord, 
 
 def _name(task: str, ours: str) -> str | None:
     """Return mteb's name of a metric of ours, the inverse of ``other_tool_names.mieb_metric``; None where it has none."""
-    kind = MIEB[task].partition("@")[0]
-    if kind == "zero-shot":
-        return "accuracy" if ours == "acc1" else None
-    if kind == "retrieval":
-        asked = "text" if "I2T" in task else "image"
-        found = re.fullmatch(rf"{asked}_retrieval_recall@(\d+)", ours)
-        return f"hit_rate_at_{found[1]}" if found else None
-    names = {"text_acc": "text_acc", **({"image_acc": "image_acc"} if task == "Winoground" else {})}
-    names |= MIEB_METRICS.get(task, {})
-    return next((theirs for theirs, name in names.items() if name == ours), None)
+    names = ("accuracy", "text_acc", "image_acc", f"hit_rate_at_{ours.rpartition('@')[2]}")
+    return next((theirs for theirs in names if mieb_metric(task, theirs) == ours), None)
 
 
 def _left_out(record: EvaluationRecord, found: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:

@@ -5,7 +5,6 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from clipbench.errors import ClipbenchError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.provenance import MODEL_QUANTITIES
 from clipbench.results.record import Metric, as_json
@@ -125,10 +124,7 @@ def _typed(value: object, kind: type) -> Value:
         return None
     if kind is str:  # a lone surrogate, which the name of a file may hold, cannot be written
         return str(value).encode("utf-8", errors="replace").decode()
-    try:
-        return kind(value)
-    except (TypeError, ValueError) as error:
-        raise ClipbenchError(f"a run has {value!r} where a number is expected: make it again") from error
+    return kind(value)
 
 
 CSV = ExportFormat(suffixes=(".csv",), render=as_csv, has_slices=True)

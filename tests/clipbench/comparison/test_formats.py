@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from clipbench.comparison.formats import github, junit, markdown, terminal
-from clipbench.comparison.formats._markdown import MAX_LENGTH
+from clipbench.comparison.formats._ci import MAX_LENGTH
 from clipbench.comparison.formats.tables import difference_table
 from clipbench.comparison.gate import Judged, Outcome, Status, judge
 from clipbench.comparison.gate_rules import Gate

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from clipbench.errors import DataError
 from clipbench.metrics import similarity as arrays
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.similarity_calibration import (
@@ -165,11 +164,3 @@ def noise_of_one_meaning(sizes: Sequence[int]) -> np.ndarray:
         kinds = {str(row): kind(0.45, 0.3, n=n, n_others=200_000, seed=10 * seed + row) for row, n in enumerate(sizes)}
         errors.append(list(match_probabilities(kinds).errors.values()))
     return np.mean(errors, axis=0)
-
-
-def test_a_kind_without_matches_or_others_is_refused() -> None:
-    whole = few({1: 1}, {2: 1})
-    with pytest.raises(DataError, match="similarity calibration of 'b' has 0 matches and 3 others: expected at least"):
-        match_probabilities({"a": whole, "b": few({}, {1: 3})})
-    with pytest.raises(DataError, match="'b' has 2 matches and 0 others"):
-        match_probabilities({"a": whole, "b": few({1: 2}, {})})

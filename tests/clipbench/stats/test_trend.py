@@ -28,12 +28,6 @@ def test_what_has_no_logit_is_left_out() -> None:
     assert Trend.fit(original, shifted).n == 5
 
 
-@pytest.mark.parametrize("original", [np.array([0.1, 0.2, 0.3, 0.4]), np.full(9, 0.5)])
-def test_a_line_needs_models_that_differ(original: np.ndarray) -> None:
-    with pytest.raises(DataError, match=r"a line of [49] models cannot be fitted: expected 5 that differ, or more"):
-        Trend.fit(original, original)
-
-
 def test_an_accuracy_without_a_logit_has_no_residual() -> None:
     line = Trend.fit(np.linspace(0.2, 0.8, 9), np.linspace(0.1, 0.7, 9) ** 1.1)
     with pytest.raises(DataError, match="an accuracy of 1 has no logit"):

@@ -1,14 +1,29 @@
-"""A comparison for programs: JSON with all that is known, JUnit XML, and annotations of a GitHub workflow."""
+"""A comparison for CI: a pull-request comment, JSON with all that is known, JUnit XML, and annotations of a GitHub workflow."""
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from clipbench.comparison.formats.tables import NO_GATE, headline, standing, tally
+from clipbench.comparison.formats import tables
 from clipbench.comparison.gate import REPORTED, Judged, Outcome
+from clipbench.results.numbers import ascii_signs, counted
+from clipbench.results.table import Column, Table, as_markdown, columns
+from clipbench.results.table.markdown import bullets, code, escape
 from clipbench.untrusted.terminal import json_text, log_line, one_line, printable
 
+MAX_LENGTH = 60_000
+"""GitHub takes 65,536 characters in a comment, GitLab a million."""
+LEFT_OUT = "More does not fit a comment: `--format json` and `html` have it all."
+MARKS = {
+    "regression": "❌ regression",
+    "unmet": "❌ not met",
+    "missing": "❌ missing",
+    "untested": "⚠️ untested",
+    "acknowledged": "⚠️ known",
+}
+STANDINGS = {"worse": "❌", "incomplete": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
+OUTCOMES = [*columns(""), Column("metric", is_number=False, is_name=True), *columns("rule", "")]
 ELEMENTS = {
     "regression": "failure",
     "unmet": "failure",
@@ -21,6 +36,59 @@ LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested
 MAX_OF_A_LEVEL = 10
 """GitHub shows so many annotations of a level for a step, and drops the others in silence."""
 SCHEMA_VERSION = 1
+
+
+def markdown(judged: Sequence[Judged]) -> str:
+    """Return a section for each comparison; tables are cut, and it is said, where a comment could not hold them."""
+    budget = MAX_LENGTH // max(1, len(judged))
+    return ascii_signs("\n\n".join(_cut(_lines(each), budget) for each in judged) + "\n")
+
+
+def _lines(judged: Judged) -> Iterator[str]:
+    comparison = judged.comparison
+    gate = tables.headline(judged)
+    first = (
+        gate or f"{tables.tally(comparison.differences)}; {'nothing was gated' if judged.outcomes else tables.NO_GATE}"
+    )
+    yield f"**{STANDINGS[tables.standing(judged)]} clipbench: {first}**"
+    yield ""
+    names = f"{code(comparison.candidate)} against {code(comparison.base)}"
+    yield f"{names}{': ' + tables.tally(comparison.differences) if gate else ''}. Differences are paired by sample."
+    yield ""
+    outcomes = [[MARKS[each.status], each.metric, each.rule, each.message] for each in judged.of(*REPORTED)]
+    if outcomes:
+        yield from as_markdown(Table(columns=OUTCOMES, rows=outcomes)).splitlines()
+        yield ""
+    yield from bullets([*map(str, comparison.refused), *comparison.notes])
+    for message, metrics in tables.ungated(judged).items():
+        yield f"- not gated: {counted(len(metrics), 'metric')}, such as {code(metrics[0])}: {escape(message)}"
+    yield from ("", "<details>", f"<summary>All {len(comparison.differences)} metrics</summary>", "")
+    for name, found in tables.by_evaluation(comparison.differences).items():
+        yield from as_markdown(tables.difference_table(name, found)).splitlines()
+        yield ""
+    yield "</details>"
+    for title, slices in tables.by_grouping(comparison).items():
+        yield from ("", "<details>", f"<summary>{escape(title)}: {tables.tally(slices)}</summary>", "")
+        yield from as_markdown(tables.difference_table("", slices)).splitlines()
+        yield from ("", "</details>")
+    for name, similar in tables.by_data(comparison).items():
+        summary = f"Representational similarity on {escape(name)}: {tables.NO_VERDICT}"
+        yield from ("", "<details>", f"<summary>{summary}</summary>", "")
+        yield from as_markdown(tables.similarity_table(similar)).splitlines()
+        yield from ("", "</details>")
+
+
+def _cut(lines: Iterator[str], budget: int) -> str:
+    """Return the lines as far as there is room; what is left out is said, and what is folded is closed."""
+    kept: list[str] = []
+    length = len(LEFT_OUT) + 20
+    for line in map(log_line, lines):
+        length += len(line) + 1
+        if length > budget:
+            closing = ["", "</details>"] if kept.count("<details>") > kept.count("</details>") else []
+            return "\n".join([*kept, "", LEFT_OUT, *closing])
+        kept.append(line)
+    return "\n".join(kept)
 
 
 def as_json(judged: Sequence[Judged]) -> str:
@@ -99,9 +167,12 @@ def _annotations(judged: Judged) -> Iterator[tuple[str, str, str]]:
     yield from (("error", "not comparable", line) for line in map(str, comparison.refused))
     yield from (("warning", "note", note) for note in comparison.notes)
     words = "; ".join(
-        filter(None, [headline(judged), tally(comparison.differences), "" if judged.outcomes else NO_GATE])
+        filter(
+            None,
+            [tables.headline(judged), tables.tally(comparison.differences), "" if judged.outcomes else tables.NO_GATE],
+        )
     )
-    is_unasked_loss = not headline(judged) and standing(judged) == "worse"
+    is_unasked_loss = not tables.headline(judged) and tables.standing(judged) == "worse"
     yield "warning" if is_unasked_loss else "notice", f"{comparison.candidate} against {comparison.base}", words
 
 
@@ -114,9 +185,9 @@ def _capped(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _command(level: str, title: str, message: str) -> str:
-    escaped = _escape(title).replace(":", "%3A").replace(",", "%2C")
-    return f"::{level} title={escaped}::{_escape(message)}"
+    escaped = _command_text(title).replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} title={escaped}::{_command_text(message)}"
 
 
-def _escape(text: str) -> str:
+def _command_text(text: str) -> str:
     return "%0A".join(printable(line).replace("%", "%25") for line in text.split("\n"))
