@@ -1,11 +1,14 @@
 """Marks as SVG: what colour tells, the shape of a dot or a line tells too."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from itertools import pairwise, product
+from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 from markupsafe import Markup
 
 from clipbench.results.numbers import Number
@@ -19,6 +22,7 @@ from clipbench_reports.drawing.marks import (
     Hill,
     Line,
     Mark,
+    Panel,
     Ranges,
     Rule,
     Shade,
@@ -211,3 +215,208 @@ def swatch(mark: Mark, x: Number, y: Number) -> Markup:
 def _stroke(mark: Mark) -> str:
     dashed = " dashed" if isinstance(mark, Line | Rule) and mark.is_dashed else ""
     return f"line {mark.role}{dashed}"
+
+
+LETTER, HEIGHT = 8.8, 16
+"""Width of a bold letter on a narrow screen, where letters are largest, and height of a line, in pixels."""
+ROOM, APART = 5, 8
+"""Distance of a name from all lines, its own among them; and how much farther those of its colour are, in pixels."""
+STEP = 4
+"""Distance of the points by which lines are known, in pixels."""
+N_PLACES = 24
+"""Places along a line that are tried, the last first."""
+
+Anchor = Literal["start", "middle", "end"]
+Lift = Literal[-1, 0, 1]
+ACROSS: tuple[Anchor, ...] = ("middle", "end", "start")
+BESIDE: tuple[Lift, ...] = (1, -1)
+SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 0), ("end", 0))
+"""Sides of a name at a place of a line: centred or to either side, above or below; or at its height, right or left."""
+
+Points = Float64[np.ndarray, "n 2"]
+
+
+class Box(NamedTuple):
+    """The rectangle that words take."""
+
+    left: Number
+    top: Number
+    right: Number
+    foot: Number
+
+    def distance(self, points: Points) -> float:
+        """Return how far the nearest point is; 0 where one is inside, and infinity where there is none."""
+        x, y = points[:, 0], points[:, 1]
+        across = np.maximum(np.maximum(self.left - x, x - self.right), 0)
+        along = np.maximum(np.maximum(self.top - y, y - self.foot), 0)
+        return float(np.hypot(across, along).min(initial=np.inf))
+
+    def touches(self, other: "Box") -> bool:
+        """Return whether two boxes overlap."""
+        return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
+
+
+def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[Words] | None:
+    """Return the names of a legend as words at what they are of; None where one of them has no room.
+
+    A name stands beside its line, inside the plane and on nothing, and not where it could be that of another line of its
+    colour.
+
+    Args:
+        plane: the place of the panel.
+        entries: those of the legend, each a mark of the panel or of one like it.
+    """
+    taken = [_box(mark, plane) for mark in panel.marks if isinstance(mark, Words)]
+    lines = _traced(panel.marks, plane)
+    words = []
+    for entry in entries:
+        of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, Words)]
+        of_colour = [mark for mark in panel.marks if mark.role == entry.role and mark.name != entry.name]
+        others = _traced(of_colour, plane)
+        own = _traced(of_name, plane) if len(others) else others
+        for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
+            box = _box(candidate, plane)
+            if not _is_inside(box, plane) or any(box.touches(each) for each in taken) or box.distance(lines) <= ROOM:
+                continue
+            if not len(others) or isinstance(entry, Shade) or box.distance(own) + APART < box.distance(others):
+                words.append(candidate)
+                taken.append(box)
+                break
+        else:
+            return None
+    return words
+
+
+@singledispatch
+def _candidates(mark: object, plane: Plane) -> Iterator[Words]:
+    """Yield the places that a name may have, the best first; none for a mark that has to be told by a sample of it."""
+    return iter(())
+
+
+@_candidates.register(Line)
+@_candidates.register(Ranges)
+def _(mark: Line | Ranges, plane: Plane) -> Iterator[Words]:
+    if isinstance(mark, Line) or mark.is_joined:
+        for x, y in _spread(mark):
+            yield from _around(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
+    elif not mark.is_upright:
+        for x, y, low, high in zip(*aside(mark), mark.lows, mark.highs, strict=True):
+            yield from _around(mark, high if np.isfinite(high) else x, y, SIDES[:1])
+            yield from _around(mark, low if np.isfinite(low) else x, y, SIDES[1:])
+
+
+@_candidates.register
+def _(mark: Rule, plane: Plane) -> Iterator[Words]:
+    other = plane.y if mark.axis == "x" else plane.x
+    low, high = mark.span or (other.low, other.high)
+    for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
+        at = low + share * (high - low) if not other.is_log else low * (high / low) ** share
+        if mark.axis == "x":
+            yield from _around(mark, mark.at, at, SIDES)
+        else:
+            yield from _around(mark, at, mark.at, list(product(ACROSS, BESIDE)))
+
+
+@_candidates.register
+def _(mark: Shade, plane: Plane) -> Iterator[Words]:
+    for y in np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist():
+        yield from _around(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
+
+
+@_candidates.register
+def _(mark: Bars, plane: Plane) -> Iterator[Words]:
+    highest = int(np.argmax(mark.counts))
+    yield from _around(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
+
+
+@_candidates.register
+def _(mark: Threads, plane: Plane) -> Iterator[Words]:
+    middles = (mark.starts + mark.ends) / 2
+    for y in np.linspace(middles[:, 1].max(), middles[:, 1].min(), N_PLACES).tolist():
+        yield from _around(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
+
+
+@_candidates.register
+def _(mark: Dots, plane: Plane) -> Iterator[Words]:
+    """Yield places at the left of a cloud and at its right, the highest first; none for dots that are told by their shape."""
+    if mark.is_dense:
+        xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
+        near = abs(plane.y.high - plane.y.low) * HEIGHT / plane.height
+        for y in np.linspace(ys.max(), ys.min(), N_PLACES).tolist():
+            row = xs[np.abs(ys - y) <= near]
+            if len(row):
+                yield from _around(mark, float(row.min()), y, SIDES[1:])
+                yield from _around(mark, float(row.max()), y, SIDES[:1])
+
+
+def _around(mark: Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[Words]:
+    for anchor, lift in sides:
+        yield Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
+
+
+def _spread(mark: Line | Ranges) -> Iterable[tuple[float, float]]:
+    """Return places along a line in units of the data, the last first."""
+    xs, ys = aside(mark) if isinstance(mark, Ranges) else (mark.xs, mark.ys)
+    known = np.array([(x, y) for x, y in zip(xs, ys, strict=True) if np.isfinite(x) and np.isfinite(y)], np.float64)
+    if not len(known):
+        return []
+    along = np.linspace(len(known) - 1, 0, N_PLACES)
+    rows = np.arange(len(known))
+    return list(
+        zip(np.interp(along, rows, known[:, 0]).tolist(), np.interp(along, rows, known[:, 1]).tolist(), strict=True)
+    )
+
+
+def _traced(marks: Sequence[Mark], plane: Plane) -> Points:
+    """Return points close to each other along all that some marks draw, in pixels."""
+    strokes = [stroke for mark in marks for stroke in _strokes(mark, plane)]
+    points = [np.array(stroke[:1], np.float64) for stroke in strokes if len(stroke) == 1]
+    for stroke in strokes:
+        for start, end in pairwise(np.array(stroke, np.float64)):
+            n = max(2, int(np.hypot(*(end - start)) / STEP) + 1)
+            points.append(np.linspace(start, end, n))
+    return np.concatenate(points) if points else np.zeros((0, 2))
+
+
+def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
+    """Yield the strokes of a mark; bands, shades and threads may have words on them."""
+    if isinstance(mark, Line):
+        yield plane.points(mark.xs, mark.ys)
+    elif isinstance(mark, Ranges):
+        xs, ys = aside(mark)
+        if mark.is_joined:
+            yield plane.points(xs, ys)
+        for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
+            ends = ((x, low), (x, high)) if mark.is_upright else ((low, y), (high, y))
+            yield plane.points(*zip((x, y), *ends, strict=True))
+    elif isinstance(mark, Dots):
+        yield from ([point] for point in plane.points(mark.xs, mark.ys))
+    elif isinstance(mark, Hill):
+        yield plane.points(mark.xs, mark.ys)
+    elif isinstance(mark, Bars):
+        yield [plane.at(*corner) for corner in outline(mark)]
+    elif isinstance(mark, Rule):
+        other = plane.y if mark.axis == "x" else plane.x
+        yield [
+            plane.at(mark.at, end) if mark.axis == "x" else plane.at(end, mark.at)
+            for end in mark.span or (other.low, other.high)
+        ]
+
+
+def _box(words: Words, plane: Plane) -> Box:
+    """Return the room that words take, as ``page_marks.put`` places them."""
+    x, y = plane.at(words.x, words.y)
+    width = LETTER * len(words.words)
+    x += {"start": 8, "middle": 0, "end": -8}[words.anchor] if words.lift == 0 else 0
+    foot = y + {1: -6, 0: 8.5, -1: 24}[words.lift]
+    left = x - {"start": 0, "middle": width / 2, "end": width}[words.anchor]
+    return Box(left, foot - HEIGHT, left + width, foot)
+
+
+def _is_inside(box: Box, plane: Plane) -> bool:
+    return (
+        box.left >= plane.left
+        and box.right <= plane.left + plane.width
+        and box.top >= plane.top - HEIGHT / 2
+        and box.foot <= plane.top + plane.height
+    )

@@ -12,7 +12,6 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench.results.titles import within_sentence
 from clipbench.stats.rank_correlation import RankCorrelation
-from clipbench_reports.drawing.labels import Anchor, Box, Lift
 from clipbench_reports.drawing.marks import (
     MODELS,
     Axis,
@@ -27,6 +26,7 @@ from clipbench_reports.drawing.marks import (
     nice_axis,
     percent_axis,
 )
+from clipbench_reports.drawing.page_marks import Anchor, Box, Lift
 from clipbench_reports.evidence.evidence import MissingEvidence
 
 MOST_NAMED = 16

@@ -38,7 +38,7 @@ from clipbench_reports.evidence.text import in_turn, sentence_case, short
 from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
 from clipbench_reports.page.flipped import flipped
 from clipbench_reports.page.groups import anchors
-from clipbench_reports.page.html import PROVENANCE, SUMMARY, Entry, assets, of_tasks, rendered, write_html
+from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.gallery import MAX_BYTES, PageBudget
@@ -94,9 +94,9 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
     ]
     if len(parts) > 1:
-        sections = [Entry(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
+        sections = [Heading(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
     else:
-        sections = of_tasks(Entry(each["anchor"], each["title"], each["data"]) for each in parts[0]["evaluations"])
+        sections = of_tasks(Heading(each["anchor"], each["title"], each["data"]) for each in parts[0]["evaluations"])
     return {
         **assets("compare"),
         "prints_all": False,

@@ -33,7 +33,7 @@ SCRIPTS = ("page", "contents", "summary", "scorecard", "figure", "download", "fa
 """The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
 
 
-class Entry(NamedTuple):
+class Heading(NamedTuple):
     """A section in the contents."""
 
     anchor: str
@@ -42,16 +42,16 @@ class Entry(NamedTuple):
     """The data set, where several sections have the title."""
 
 
-SUMMARY = Entry("summary", "Summary")
-PROVENANCE = Entry("provenance", "Where the numbers come from")
+SUMMARY = Heading("summary", "Summary")
+PROVENANCE = Heading("provenance", "Where the numbers come from")
 
 
-def of_tasks(sections: Iterable[Entry]) -> list[Entry]:
+def of_tasks(sections: Iterable[Heading]) -> list[Heading]:
     """Return the sections of tasks on data sets; a task that stands alone needs no data.
 
     Example:
-        >>> of_tasks([Entry("a", "Zero-shot", "cars"), Entry("b", "Retrieval", "coco")])[0]
-        Entry(anchor='a', title='Zero-shot', data='')
+        >>> of_tasks([Heading("a", "Zero-shot", "cars"), Heading("b", "Retrieval", "coco")])[0]
+        Heading(anchor='a', title='Zero-shot', data='')
     """
     entries = list(sections)
     n_sections = Counter(each.title for each in entries)

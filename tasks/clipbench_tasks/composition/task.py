@@ -33,7 +33,7 @@ from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Mean, Measure, Smooth, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
-from clipbench_tasks.composition.means import TITLES, TITLES_OF_MEANS, means
+from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
 from clipbench_tasks.tables import Column, Table, by_subset
 
 SCORES = (

@@ -40,10 +40,16 @@ from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
+from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
-from clipbench_tasks.modality_gap.structure import METRICS as STRUCTURE
-from clipbench_tasks.modality_gap.structure import hub_measures, norm_measures, structure_measures
+from clipbench_tasks.modality_gap.structure import (
+    CAPTIONS_EACH,
+    SAMPLED_IMAGES,
+    calibration,
+    hub_measures,
+    norm_measures,
+    structure_measures,
+)
 from clipbench_tasks.tables import Column, Rows, Table, Vectors, at_rows, gap_measure, sampled, smooth
 
 METRICS = {
@@ -110,7 +116,7 @@ METRICS = {
     },
 }
 
-METRICS |= STRUCTURE
+METRICS |= structure.METRICS
 
 
 class PairVectors(NamedTuple):
