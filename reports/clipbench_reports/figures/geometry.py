@@ -1,6 +1,6 @@
 """The modalities' geometry: distributions of cosines, the dimensions that carry the gap, and what a cosine says of a match."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -60,10 +60,9 @@ class Distribution(NamedTuple):
 
 def cones(models: Sequence[ModelEvidence]) -> Chart:
     """Return the distributions of cosines between images, between texts, of pairs, and of images with other texts."""
-    by_model = read_each(models, lambda evidence: distributions(evidence, COSINES, "cosines"))
-    return chart(
-        [ridges(by_model)],
-        by_model.map(_state),
+    return ridges(
+        read_each(models, lambda evidence: distributions(evidence, COSINES, "cosines")),
+        _state,
         reading="Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
         "modality gap.",
@@ -91,13 +90,16 @@ def distributions(evidence: Evidence, curves: Mapping[str, tuple[str, Role, str]
     return found
 
 
-def ridges(by_model: ByModel[list[Distribution]]) -> Panels:
+def ridges(
+    by_model: ByModel[list[Distribution]], state: Callable[[Sequence[Distribution]], Statement], *, reading: str
+) -> Chart:
     """Return the distributions of each model below each other, over the range that any of them uses."""
-    every = [each for own in by_model.values.values() for each in own]
+    every = [each for own in by_model.all for each in own]
     used = [x for each in every for x, share in zip(each.xs, each.shares, strict=True) if share > 0]
     axis = nice_axis([min(used) - 1 / BINS, max(used) + 1 / BINS], "Cosine")
     keys = dict.fromkeys(name for each in every for name in (each.label, f"{each.label}, mean"))
-    return beside(by_model.map(lambda own: [_panel(own, axis)]), keys=list(keys))
+    panels = beside(by_model.map(lambda own: [_panel(own, axis)]), keys=list(keys))
+    return chart([panels], by_model.map(state), reading=reading)
 
 
 def _panel(distributions: Sequence[Distribution], axis: Axis) -> Panel:
@@ -186,10 +188,9 @@ CONFORMITY: dict[str, tuple[str, Role, str]] = {
 
 def conformity(models: Sequence[ModelEvidence]) -> Chart:
     """Return the distributions of the mean cosine that an item has with all others of its modality."""
-    by_model = read_each(models, lambda evidence: distributions(evidence, CONFORMITY, "conformity"))
-    return chart(
-        [ridges(by_model)],
-        by_model.map(_state_conformity),
+    return ridges(
+        read_each(models, lambda evidence: distributions(evidence, CONFORMITY, "conformity")),
+        _state_conformity,
         reading="Conformity is an item’s mean cosine with all others of its modality: common items lie to the right, unusual "
         "ones to the left. Each distribution is scaled to the same height; the upright stroke is its mean, the width of "
         "the cone.",

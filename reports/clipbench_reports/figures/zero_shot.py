@@ -166,12 +166,8 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
         )
     by_model = answers.map(lambda pair: _counts(names, *pair))
     is_map = len(names) > MAX_NAMED
-    short = [shorten(name, CONFUSION_NAME_LENGTH) for name in names]
-    panels = by_model.map(
-        lambda counts: [_map_panel(names, _shares_of(counts)) if is_map else _panel(names, _shares_of(counts))]
-    )
     return chart(
-        [beside(panels)],
+        [beside(by_model.map(lambda counts: [_panel(names, _shares_of(counts))]))],
         by_model.map(
             lambda counts: _state_confusion(names, counts, _map_reading(names, _shares_of(counts)) if is_map else "")
         ),
@@ -180,7 +176,7 @@ def confusion(models: Sequence[ModelEvidence]) -> Chart:
         if is_map
         else "A row is the true class, a column the answer; a row adds up to 100 %. Shades grow with the square root of "
         "the share, so that rare mistakes can be seen.",
-        breadth=1.0 if is_map else _breadth(short),
+        breadth=1.0 if is_map else _breadth([shorten(name, CONFUSION_NAME_LENGTH) for name in names]),
     )
 
 
@@ -198,20 +194,25 @@ def _shares_of(counts: Counts) -> Shares:
 
 
 def _panel(names: Sequence[str], shares: Shares) -> Panel:
-    n, short = len(names), [shorten(name, CONFUSION_NAME_LENGTH) for name in names]
-    ticks = [k + 0.5 for k in range(n)]
-    is_written = n <= MAX_WRITTEN
+    """Return the confusion matrix: of many classes, with boxes where the first words of their names make groups."""
+    n, boxes = len(names), _boxes(names)
+    rows, length = list(range(n)), CONFUSION_NAME_LENGTH
+    if n > MAX_NAMED:
+        rows = ((np.arange(CONFUSION_N_NAMED) + 0.5) * n / CONFUSION_N_NAMED).astype(int).tolist()
+        length = MAP_NAME_LENGTH
+    spans = boxes or [_Span(shorten(names[row], length), row, row + 1) for row in rows]
+    ticks, short = [(span.start + span.stop) / 2 for span in spans], [span.words for span in spans]
     # Less would be written as 0.
-    written = np.argwhere(shares >= 0.005).tolist() if is_written else []
+    written = np.argwhere(shares >= 0.005).tolist() if n <= MAX_WRITTEN else []
     words = [(row, column, f"{100 * shares[row, column]:.0f}") for row, column in written]
+    cells = Cells(
+        depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), words=words, name="share"
+    )
+    outlines = Boxes(corners=[(box.start, box.start, box.stop, box.stop) for box in boxes], name="first word in common")
     return Panel(
         x=Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
         y=Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
-        marks=[
-            Cells(
-                depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), words=words, name="share"
-            )
-        ],
+        marks=[cells, outlines] if boxes else [cells],
         aspect=1.0,
         has_grid=False,
     )
@@ -270,27 +271,8 @@ def _most_frequent(counts: Counts) -> tuple[int, int] | None:
     return (row, column) if all(claimed(p_values)) else None
 
 
-def _map_panel(names: Sequence[str], shares: Shares) -> Panel:
-    """Return the confusion matrix of many classes, with boxes where the first words of their names make groups."""
-    boxes, n = _boxes(names), len(names)
-    few = ((np.arange(CONFUSION_N_NAMED) + 0.5) * n / CONFUSION_N_NAMED).astype(int).tolist()
-    spans = boxes or [_Span(shorten(names[row], MAP_NAME_LENGTH), row, row + 1) for row in few]
-    ticks, words = [(span.start + span.stop) / 2 for span in spans], [span.words for span in spans]
-    outlines = Boxes(corners=[(box.start, box.start, box.stop, box.stop) for box in boxes], name="first word in common")
-    return Panel(
-        x=Axis(low=0, high=n, ticks=ticks, names=words, label="Answer", is_turned=True),
-        y=Axis(low=n, high=0, ticks=ticks, names=words, label="True class"),
-        marks=[
-            Cells(depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), name="share"),
-            *([outlines] if boxes else []),
-        ],
-        aspect=1.0,
-        has_grid=False,
-    )
-
-
 def _map_reading(names: Sequence[str], shares: Shares) -> str:
-    """Return what the boxes of ``_map_panel`` are, and how many of the mistakes stay inside them."""
+    """Return what the boxes of ``_panel`` are, and how many of the mistakes stay inside them."""
     boxes = _boxes(names)
     if not boxes:
         return "Some classes are named; the table of confused classes has the pairs with the largest counts."
@@ -308,7 +290,7 @@ def _boxes(names: Sequence[str]) -> list[_Span]:
     words = [name.split(" ", 1)[0] for name in names]
     starts = [0, *(row for row in range(1, len(words)) if words[row] != words[row - 1])]
     stops = [*starts[1:], len(words)]
-    if not 1 < len(starts) <= min(MAX_BOXES, len(names) / MIN_CLASSES):
+    if len(names) <= MAX_NAMED or not 1 < len(starts) <= min(MAX_BOXES, len(names) / MIN_CLASSES):
         return []
     return [
         _Span(shorten(words[start], MAP_NAME_LENGTH), start, stop) for start, stop in zip(starts, stops, strict=True)

@@ -14,7 +14,7 @@ from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
 from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
-from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
+from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import two_lines
 from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.evidence.findings import Finding, claim, defined, mark_of, not_better, skill
@@ -193,10 +193,9 @@ def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
 
 def twins(models: Sequence[ModelEvidence]) -> Chart:
     """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption."""
-    by_model = read_each(models, _cosines)
-    return chart(
-        [ridges(by_model)],
-        by_model.map(_state_twins),
+    return ridges(
+        read_each(models, _cosines),
+        _state_twins,
         reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
     )
@@ -205,10 +204,7 @@ def twins(models: Sequence[ModelEvidence]) -> Chart:
 def _cosines(evidence: Evidence) -> list[Distribution]:
     distributions = []
     for name, side in KINDS.items():
-        try:
-            values = evidence.numbers(name)
-        except MissingEvidence:
-            continue
+        values = evidence.numbers(name) if evidence.has_column(name) else np.zeros(0)
         values = values[np.isfinite(values)]
         if len(values):
             distributions.append(Distribution(side.words, side.role, *binned(values), float(values.mean())))

@@ -1,4 +1,4 @@
-"""Rows of composition: who won each contrast, how alike its captions are, and what a blind rule chooses."""
+"""Rows of composition: who won each contrast, how alike its captions are, what a blind rule chooses, and means over subsets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
