@@ -28,7 +28,6 @@ from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, Model
 from clipbench_reports.evidence.findings import Finding, claim, headline_findings
 from clipbench_reports.sections.gallery import (
     Fact,
-    Failing,
     Gallery,
     GalleryImage,
     PageBudget,
@@ -48,7 +47,6 @@ __all__ = [
     "Dots",
     "Evidence",
     "Fact",
-    "Failing",
     "Finding",
     "Gallery",
     "GalleryImage",

@@ -22,17 +22,15 @@ from clipbench_reports.evidence.text import quoted, sentence_case
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
 from clipbench_reports.sections.gallery import (
-    Cosines,
     Fact,
-    Failing,
     Gallery,
     PageBudget,
     around_difference,
+    cosines,
     credits_of,
-    failing_images,
     gallery,
     images,
-    known,
+    one_image,
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
@@ -302,18 +300,29 @@ def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
     caption, preferred = (evidence.words(name).tolist() for name in ("caption", "preferred"))
     subset = _subset_of(evidence)
 
-    def tell(row: int, right: str, chosen: str, by: str) -> tuple[str, list[Fact]]:
-        true, false = around_difference(caption[row], preferred[row])
-        facts = [
+    written = cosines(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        (true, false), (right, chosen, by) = around_difference(caption[row], preferred[row]), written(row)
+        return [
             Fact("True", true, right, whole=caption[row]),
             Fact("Preferred", false, chosen, whole=preferred[row]),
             Fact("Margin", "", by),
             subset(row),
         ]
-        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred.", facts
 
-    return failing_images(
-        evidence, budget, "False captions that were preferred", MARGIN, wrong=lost, margin=margin, tell=tell
+    def say(row: int) -> str:
+        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
+
+    return gallery(
+        evidence,
+        budget,
+        title="False captions that were preferred",
+        note=MARGIN,
+        wrong=lost,
+        margin=margin,
+        facts=facts,
+        images=one_image(evidence, say),
     )
 
 
@@ -333,14 +342,16 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the captions for which a false image was preferred, by the widest margin."""
     credit = credits_of(evidence, "image_acc")
     margin, caption, subset = evidence.numbers("image_margin"), words(evidence, "asked_caption"), _subset_of(evidence)
-    cosines = Cosines(evidence.numbers("right_image_cosine"), evidence.numbers("preferred_image_cosine"), margin)
+    written = cosines(evidence, margin, "right_image_cosine", "preferred_image_cosine")
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.written(row)
+        right, chosen, by = written(row)
         scores = [Fact("Right", "", right), Fact("Preferred", "", chosen), Fact("Margin", "", by)]
         return [Fact("Caption", caption[row]), *scores, subset(row)]
 
-    failing = Failing(
+    return gallery(
+        evidence,
+        budget,
         title="False images that were preferred",
         note="Margin: the caption's cosine with the right image less that with the false one.",
         wrong=(credit < 1) & (margin < 0),
@@ -352,9 +363,7 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
             ("Preferred", "preferred_image"),
             say=lambda row, role: f"{role} for {quoted(caption[row])}.",
         ),
-        ids=known(evidence, "sample_id"),
     )
-    return gallery(failing, budget)
 
 
 def _subset_of(evidence: Evidence) -> Callable[[int], Fact]:

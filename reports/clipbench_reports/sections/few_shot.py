@@ -12,17 +12,7 @@ from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, Model
 from clipbench_reports.evidence.findings import Finding, claim, interval_in_brackets
 from clipbench_reports.evidence.text import NO_REASON, quoted
 from clipbench_reports.figures.shared import chance_rule, curve_line, points_in_words, xs_of
-from clipbench_reports.sections.gallery import (
-    Fact,
-    Failing,
-    Gallery,
-    PageBudget,
-    gallery,
-    known,
-    nearest,
-    one_image,
-    words,
-)
+from clipbench_reports.sections.gallery import Fact, Gallery, PageBudget, gallery, one_image, words
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
 
 BY_LABELS: dict[str, tuple[Role, str]] = {
@@ -160,7 +150,9 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Margin", fmt.quantity(float(margin[row]), "difference")),
         ]
 
-    failing = Failing(
+    return gallery(
+        evidence,
+        budget,
         title="Images that a linear probe takes for another class",
         note="Margin: the probability of the true class minus that of the best other one, with all labels.",
         wrong=evidence.numbers(f"{LINEAR}{ALL}") < 1,  # undefined in the rows of draws
@@ -169,10 +161,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
         images=one_image(
             evidence, lambda row: f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
         ),
-        ids=known(evidence, "sample_id"),
-        nearest=nearest(evidence),
     )
-    return gallery(failing, budget)
 
 
 SECTION = Section(

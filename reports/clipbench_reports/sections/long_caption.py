@@ -36,14 +36,12 @@ from clipbench_reports.evidence.text import NO_REASON, isolated
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
 from clipbench_reports.sections.gallery import (
-    Cosines,
     Fact,
-    Failing,
     Gallery,
     PageBudget,
     around_difference,
+    cosines,
     gallery,
-    known,
     one_image,
     words,
 )
@@ -326,7 +324,7 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         raise NotAsked("position")
     is_asked = np.array([way == "position" for way in words(evidence, "direction")])
     margin = np.where(is_asked, evidence.numbers("margin"), np.nan)
-    cosines = Cosines(evidence.numbers("right_cosine"), evidence.numbers("chosen_cosine"), margin)
+    written = cosines(evidence, margin)
     true, false = (
         evidence.words(name).tolist() if evidence.has_column(name) else [] for name in ("caption", "chosen_caption")
     )
@@ -335,7 +333,7 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
     tokens = evidence.numbers("fact_token") if evidence.has_column("fact_token") else np.full(len(margin), np.nan)
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.written(row)
+        right, chosen, by = written(row)
         one, other = around_difference(true[row], false[row]) if true and false else ("", "")
         at = f"{place[row]}, token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else place[row]
         return [
@@ -345,7 +343,9 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Place", at),
         ]
 
-    failing = Failing(
+    return gallery(
+        evidence,
+        budget,
         title="Facts that were judged wrong",
         note="Margin: the cosine of the true caption less that of the false one, which says one thing otherwise. "
         "Ties, as of a fact beyond the window, are left out.",
@@ -353,9 +353,7 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         margin=margin,
         facts=facts,
         images=one_image(evidence, lambda row: f"The image of a statement that stands {place[row]} in its caption."),
-        ids=known(evidence, "sample_id"),
     )
-    return gallery(failing, budget)
 
 
 SECTION = Section(

@@ -32,16 +32,14 @@ from clipbench_reports.figures.shared import (
     xs_of,
 )
 from clipbench_reports.sections.gallery import (
-    Cosines,
     Fact,
-    Failing,
     Gallery,
     MakeGallery,
     PageBudget,
+    cosines,
     gallery,
     images,
     known,
-    nearest,
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
@@ -279,33 +277,31 @@ def unfound(direction: str) -> MakeGallery:
     def make(evidence: Evidence, budget: PageBudget) -> Gallery:
         if not evidence.has_column(f"{direction}_rank"):
             raise NotAsked(direction)
-        return gallery(_failing(evidence, direction, SEARCHES[direction]), budget)
+        return _gallery(evidence, budget, direction, SEARCHES[direction])
 
     return make
 
 
-def _failing(evidence: Evidence, direction: str, search: Search) -> Failing:
+def _gallery(evidence: Evidence, budget: PageBudget, direction: str, search: Search) -> Gallery:
     is_asked = [way == direction for way in words(evidence, "direction")]
     rank = np.where(is_asked, evidence.numbers(f"{direction}_rank"), np.nan)
-    cosines = Cosines(
-        evidence.numbers("right_cosine"),
-        evidence.numbers("chosen_cosine"),
-        evidence.numbers(f"{direction}_cosine_margin"),
-    )
-    is_tied = cosines.right == cosines.chosen  # the right answer has the highest score, as others do
+    margin = evidence.numbers(f"{direction}_cosine_margin")
+    written = cosines(evidence, margin)
+    # The right answer has the highest score, as others do.
+    is_tied = evidence.numbers("right_cosine") == evidence.numbers("chosen_cosine")
     nothing = [""] * len(rank)
     asked, right, chosen = (known(evidence, name) or nothing for name in (search.asked, search.right, search.chosen))
     tokens, lost = (_tokens(evidence, f"{direction}/{name}") or nothing for name in ("n_tokens", "tokens_lost"))
 
     def facts(row: int) -> list[Fact]:
-        of_right, of_first, margin = cosines.written(row)
+        of_right, of_first, by = written(row)
         at = f"at rank {fmt.significant(float(rank[row]))}{', tied' if is_tied[row] else ''}"
         unread = f", {lost[row]} of them not read" if lost[row] not in ("", "0") else ""
         return [
             Fact(ASKED.get(search.asked, "Caption"), asked[row]),
             Fact("Right", right[row], of_right, at),
             *([] if is_tied[row] else [Fact("Came first", chosen[row], of_first)]),
-            Fact("Margin", "", margin),
+            Fact("Margin", "", by),
             Fact("Tokens", f"{tokens[row]}{unread}" if tokens[row] else ""),
         ]
 
@@ -321,16 +317,16 @@ def _failing(evidence: Evidence, direction: str, search: Search) -> Failing:
         images(evidence, *((role if len(each) > 1 else "", name) for role, name in each), say=say)
         for each in (roles, others)
     )
-    return Failing(
+    return gallery(
+        evidence,
+        budget,
         title=search.title,
         note="Margin: the cosine of the right answer less that of what came first.",
         wrong=rank > 1,
-        margin=cosines.margin,
+        margin=margin,
         facts=facts,
         # Of a query that ties for the first place, what came first is not itself once more.
         images=lambda row: (show_tied if is_tied[row] else show)(row),
-        ids=known(evidence, "sample_id"),
-        nearest=nearest(evidence),
     )
 
 

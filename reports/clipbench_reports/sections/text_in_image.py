@@ -17,9 +17,11 @@ from clipbench_reports.sections.gallery import (
     Gallery,
     PageBudget,
     around_difference,
+    cosines,
     credits_of,
-    failing_images,
+    gallery,
     known,
+    one_image,
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, Section, by_name
@@ -142,26 +144,30 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
     by_probe = known(evidence, "linear_probe_predicted")
 
-    def tell(row: int, right: str, chosen: str, by: str) -> tuple[str, list[Fact]]:
-        facts = [
+    written = cosines(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = written(row)
+        return [
             Fact("Object", thing[row], right),
             Fact("Taken for", predicted[row], chosen),
             Fact("Margin", "", by),
             Fact("Label says", word[row]),
+            Fact("Linear probe says", by_probe[row] if by_probe else ""),
         ]
-        if by_probe and by_probe[row]:
-            facts.append(Fact("Linear probe says", by_probe[row]))
-        label = f"{quoted(thing[row])} with {quoted(word[row])} written on it"
-        return f"{label}, taken for {quoted(predicted[row])}.", facts
 
-    return failing_images(
+    def say(row: int) -> str:
+        return f"{quoted(thing[row])} with {quoted(word[row])} written on it, taken for {quoted(predicted[row])}."
+
+    return gallery(
         evidence,
         budget,
-        "Objects misnamed under a written label",
-        "Margin: the cosine of the object's class less that of the best other one.",
+        title="Objects misnamed under a written label",
+        note="Margin: the cosine of the object's class less that of the best other one.",
         wrong=credit < 1,
         margin=margin,
-        tell=tell,
+        facts=facts,
+        images=one_image(evidence, say),
     )
 
 
@@ -170,23 +176,28 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
     credit, margin = credits_of(evidence, "reading_acc", of_subsets=False), evidence.numbers("margin")
     written, read = (evidence.words(name).tolist() for name in ("written", "read"))
 
-    def tell(row: int, right: str, chosen: str, by: str) -> tuple[str, list[Fact]]:
-        true, false = around_difference(written[row], read[row])
-        facts = [
+    in_words = cosines(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        (true, false), (right, chosen, by) = around_difference(written[row], read[row]), in_words(row)
+        return [
             Fact("Written", true, right, whole=written[row]),
             Fact("Read as", false, chosen, whole=read[row]),
             Fact("Margin", "", by),
         ]
-        return f"An image that is captioned {quoted(written[row])}, read as {quoted(read[row])}.", facts
 
-    return failing_images(
+    def say(row: int) -> str:
+        return f"An image that is captioned {quoted(written[row])}, read as {quoted(read[row])}."
+
+    return gallery(
         evidence,
         budget,
-        "Words that were misread",
-        "Margin: the cosine of the true caption less that of the best other one.",
+        title="Words that were misread",
+        note="Margin: the cosine of the true caption less that of the best other one.",
         wrong=credit < 1,
         margin=margin,
-        tell=tell,
+        facts=facts,
+        images=one_image(evidence, say),
     )
 
 

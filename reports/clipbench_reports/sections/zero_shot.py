@@ -11,7 +11,7 @@ from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
 from clipbench_reports.evidence.findings import Finding, claim
 from clipbench_reports.evidence.text import quoted
 from clipbench_reports.figures import zero_shot
-from clipbench_reports.sections.gallery import Fact, Gallery, PageBudget, failing_images, words
+from clipbench_reports.sections.gallery import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
 
 MAX_CLASSES = 100
@@ -89,23 +89,29 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
     label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), evidence.numbers("margin")
     confidence = evidence.numbers("confidence") if evidence.has_column("confidence") else None
 
-    def tell(row: int, right: str, chosen: str, by: str) -> tuple[str, list[Fact]]:
-        facts = [
+    written = cosines(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = written(row)
+        return [
             Fact("True class", label[row], right),
             Fact("Taken for", predicted[row], chosen),
             Fact("Margin", "", by),
-            *([] if confidence is None else [Fact("Confidence", f"{fmt.percent(float(confidence[row]))} %")]),
+            Fact("Confidence", "" if confidence is None else f"{fmt.percent(float(confidence[row]))} %"),
         ]
-        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}.", facts
 
-    return failing_images(
+    def say(row: int) -> str:
+        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
+
+    return gallery(
         evidence,
         budget,
-        "Images taken for another class",
-        "Margin: the cosine of the true class less that of the best other one.",
+        title="Images taken for another class",
+        note="Margin: the cosine of the true class less that of the best other one.",
         wrong=evidence.numbers("acc1") < 1,
         margin=margin,
-        tell=tell,
+        facts=facts,
+        images=one_image(evidence, say),
     )
 
 
