@@ -24,8 +24,8 @@ from clipbench_reports.drawing.marks import (
     nice_axis,
 )
 from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey, NotAsked, read_each
-from clipbench_reports.evidence.findings import Finding, claim, headline_findings
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey, NotAsked, read_each
+from clipbench_reports.findings import Finding, claim, headline_findings
 from clipbench_reports.sections.gallery import (
     Fact,
     Gallery,

@@ -13,7 +13,7 @@ import pytest
 
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, Status
 from clipbench.results.run import Run, read_run, write_result
-from clipbench_reports.evidence.evidence import Evidence
+from clipbench_reports.evidence import Evidence
 from clipbench_reports.sections.gallery import Gallery, MakeGallery, PageBudget
 
 CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")

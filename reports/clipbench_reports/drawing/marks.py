@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results.numbers import Number, shortest
-from clipbench_reports.evidence.evidence import MissingEvidence, ModelKey
+from clipbench_reports.evidence import MissingEvidence, ModelKey
 
 Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
 """Images, texts, pairs of the two, what belongs to neither, and chance; and models, where they share a panel."""

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from clipbench_reports.drawing.marks import MODELS, Axis, Bars, Chart, Line, Mark, Panel, Ranges, Rule, Shade
-from clipbench_reports.evidence.evidence import ByModel, ModelKey
-from clipbench_reports.evidence.text import cut, isolated, quoted, short
+from clipbench_reports.evidence import ByModel, ModelKey
+from clipbench_reports.text import cut, isolated, quoted, short
 
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""

@@ -24,14 +24,7 @@ from clipbench_reports.drawing.marks import (
     percent_axis,
 )
 from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
-from clipbench_reports.evidence.evidence import (
-    ByModel,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    PlottedCurve,
-    read_each,
-)
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking, xs_of
 
 BINS = 200

@@ -27,7 +27,7 @@ from clipbench_reports.drawing.marks import (
     percent_axis,
 )
 from clipbench_reports.drawing.page_marks import Anchor, Box, Lift
-from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.evidence import MissingEvidence
 
 MOST_NAMED = 16
 """Models whose names are written into the drawing; more would hide each other, and are in the table alone."""

@@ -12,9 +12,9 @@ from clipbench.results import numbers as fmt
 from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Role, Threads, nice_axis
 from clipbench_reports.drawing.models import Statement, beside, chart
-from clipbench_reports.evidence.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.figures.matrices import listed, metrics_of, modalities
+from clipbench_reports.text import quoted
 
 ROLES: tuple[Role, ...] = ("m1", "m2", "m3", "m4", "m5", "m0")
 OF_IMAGES_AND_TEXTS = "gap-axis"

@@ -14,7 +14,7 @@ from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.figures.shared import refuse_judged
 
 TITLES = ("Cosine", "By row", "By column")

@@ -11,7 +11,7 @@ from clipbench.results.numbers import Number
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench_reports.drawing.marks import Axis, Line, Mark, Ranges, Role, Rule, Shade
 from clipbench_reports.drawing.models import Layer
-from clipbench_reports.evidence.evidence import ByModel, Evidence, NotAsked, PlottedCurve
+from clipbench_reports.evidence import ByModel, Evidence, NotAsked, PlottedCurve
 
 MAX_POINTS = 300
 """Points of a line; more cannot be seen."""

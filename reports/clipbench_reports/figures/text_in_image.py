@@ -10,16 +10,9 @@ from clipbench.results.titles import subset_title
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_axis, fraction_axis, nice_axis, rows_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import (
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.text import NO_REASON, sentence_case
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, curve_line, intervals, xs_of
+from clipbench_reports.text import NO_REASON, sentence_case
 
 CONDITIONS = {
     "clean": ("no", "label"),

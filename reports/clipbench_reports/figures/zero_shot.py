@@ -33,9 +33,9 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
 from clipbench_reports.drawing.svg import shorten, two_lines
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking
+from clipbench_reports.text import quoted
 
 N_NAMED = 12
 """Templates up to which each has a row with its name; more are dots."""

@@ -11,8 +11,8 @@ from clipbench.results.numbers import listed
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench.results.titles import readable
-from clipbench_reports.evidence.text import NO_REASON, cut, isolated, short, slug
 from clipbench_reports.sections.section import LoadedSection, load_section
+from clipbench_reports.text import NO_REASON, cut, isolated, short, slug
 
 RESERVED = [
     "summary",

@@ -22,7 +22,7 @@ from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import MODELS
 from clipbench_reports.drawing.plotted import told
 from clipbench_reports.drawing.svg import DOT, dot
-from clipbench_reports.evidence.text import cut, slug
+from clipbench_reports.text import cut, slug
 
 NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160), *range(0xD800, 0xE000)], "\ufffd")
 """Control characters and halves of surrogate pairs: HTML may hold none of them; a damaged file name may."""

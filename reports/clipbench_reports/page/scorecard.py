@@ -8,7 +8,7 @@ from types import MappingProxyType
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
-from clipbench_reports.evidence.evidence import PLAIN
+from clipbench_reports.evidence import PLAIN
 from clipbench_reports.page.groups import Entry, Gap, Group, unique
 
 Control = tuple[str, str]

@@ -11,7 +11,7 @@ from clipbench.results.titles import subset_title
 from clipbench_reports.drawing.marks import Chart, Dots
 from clipbench_reports.drawing.models import figure_labels
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import (
+from clipbench_reports.evidence import (
     PLAIN,
     AllMissing,
     Evidence,
@@ -21,8 +21,8 @@ from clipbench_reports.evidence.evidence import (
     NotAsked,
     shared_notes,
 )
-from clipbench_reports.evidence.findings import Finding
 from clipbench_reports.figures import any_task
+from clipbench_reports.findings import Finding
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.sections.gallery import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known

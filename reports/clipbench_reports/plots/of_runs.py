@@ -22,7 +22,7 @@ from clipbench.untrusted.reading import is_file
 from clipbench_reports.drawing.marks import MODELS, Chart, Dots, Mark, Panel, Rule, fraction_axis, rows_axis
 from clipbench_reports.drawing.models import figure_labels
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import many_models, matrices, training
 from clipbench_reports.figures.differences import compare
 from clipbench_reports.figures.shared import CHANCE, HEAD, MAX_LINES, NAME_LENGTH, intervals, unwritten

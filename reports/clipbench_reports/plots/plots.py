@@ -20,15 +20,7 @@ from clipbench.untrusted.reading import is_file
 from clipbench_reports.drawing import paper, plotted
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.models import figure_labels
-from clipbench_reports.evidence.evidence import (
-    Damaged,
-    Evidence,
-    Fault,
-    MissingArray,
-    MissingEvidence,
-    ModelEvidence,
-    ModelKey,
-)
+from clipbench_reports.evidence import Damaged, Evidence, Fault, MissingArray, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps
 from clipbench_reports.page.section import drawn
 from clipbench_reports.plots.of_runs import OF_RUNS, Drawn, PlotOptions, RunLike, RunsPlot, opened

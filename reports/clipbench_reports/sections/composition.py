@@ -16,11 +16,10 @@ from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import two_lines
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
-from clipbench_reports.evidence.findings import Finding, claim, defined, mark_of, not_better, skill
-from clipbench_reports.evidence.text import quoted, sentence_case
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
+from clipbench_reports.findings import Finding, claim, defined, mark_of, not_better, skill
 from clipbench_reports.sections.gallery import (
     Fact,
     Gallery,
@@ -34,6 +33,7 @@ from clipbench_reports.sections.gallery import (
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
+from clipbench_reports.text import quoted, sentence_case
 
 SPACE, ROW = 0.6, 0.085
 """Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""

@@ -12,18 +12,11 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, Rule, percent_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence.evidence import (
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding
-from clipbench_reports.evidence.text import NO_REASON
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import points_in_words
+from clipbench_reports.findings import Finding
 from clipbench_reports.sections.section import MakeTable, Plot, Section
+from clipbench_reports.text import NO_REASON
 
 STORED_QUESTIONS = {
     "image_retrieval_recall@1": ("Text-to-image R@1", "captions"),

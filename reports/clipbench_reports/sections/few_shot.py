@@ -8,12 +8,12 @@ from clipbench.results.table import Table, columns
 from clipbench.stats.claims import above_chance
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Role, Rule, Shade, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
-from clipbench_reports.evidence.findings import Finding, claim, interval_in_brackets
-from clipbench_reports.evidence.text import NO_REASON, quoted
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, curve_line, points_in_words, xs_of
+from clipbench_reports.findings import Finding, claim, interval_in_brackets
 from clipbench_reports.sections.gallery import Fact, Gallery, PageBudget, gallery, one_image, words
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
+from clipbench_reports.text import NO_REASON, quoted
 
 BY_LABELS: dict[str, tuple[Role, str]] = {
     "knn_acc1_by_labels": ("image", "k-NN"),

@@ -14,7 +14,7 @@ from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import (
+from clipbench_reports.evidence import (
     ByModel,
     Evidence,
     MissingEvidence,
@@ -23,18 +23,9 @@ from clipbench_reports.evidence.evidence import (
     PlottedCurve,
     read_each,
 )
-from clipbench_reports.evidence.findings import (
-    Finding,
-    claim,
-    defined,
-    interval_in_brackets,
-    mark_of,
-    not_better,
-    skill,
-)
-from clipbench_reports.evidence.text import NO_REASON, isolated
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
+from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, mark_of, not_better, skill
 from clipbench_reports.sections.gallery import (
     Fact,
     Gallery,
@@ -55,6 +46,7 @@ from clipbench_reports.sections.retrieval import (
     unfound,
 )
 from clipbench_reports.sections.section import Plot, Section
+from clipbench_reports.text import NO_REASON, isolated
 
 N_BINS = 30
 KEPT: dict[str, tuple[Role, str]] = {

@@ -8,7 +8,7 @@ from clipbench.results.table import Table, columns
 from clipbench.results.titles import headlines
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets
-from clipbench_reports.evidence.evidence import (
+from clipbench_reports.evidence import (
     ByModel,
     Evidence,
     MissingEvidence,
@@ -17,8 +17,8 @@ from clipbench_reports.evidence.evidence import (
     PlottedCurve,
     read_each,
 )
-from clipbench_reports.evidence.findings import Finding, claim
 from clipbench_reports.figures.shared import CHANCE, JUDGED, curve_line, refuse_judged
+from clipbench_reports.findings import Finding, claim
 from clipbench_reports.sections.retrieval import relevance, unfound
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 

@@ -12,17 +12,10 @@ from clipbench.results.record import EvaluationRecord
 from clipbench.stats.intervals import wilson
 from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets
-from clipbench_reports.evidence.evidence import (
-    ByModel,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding, defined
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.figures.shared import CHANCE, curve_line, why_lacking
+from clipbench_reports.findings import Finding, defined
 from clipbench_reports.sections.section import Plot, Section
 
 Ways = Mapping[str, tuple[str, Role, bool]]

@@ -10,18 +10,11 @@ from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Chart, Panel, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence.evidence import (
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding, interval_in_brackets
-from clipbench_reports.evidence.text import NO_REASON
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import curve_line, upright, xs_of
+from clipbench_reports.findings import Finding, interval_in_brackets
 from clipbench_reports.sections.section import Plot, Section
+from clipbench_reports.text import NO_REASON
 
 QUESTIONS = {"pairs": "pairs of an image and a caption", "answers": "classes that are named"}
 """The parts of the task, and what they accept."""

@@ -11,16 +11,7 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import headlines
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence.evidence import (
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding, claim
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import (
     CHANCE,
@@ -31,6 +22,7 @@ from clipbench_reports.figures.shared import (
     refuse_judged,
     xs_of,
 )
+from clipbench_reports.findings import Finding, claim
 from clipbench_reports.sections.gallery import (
     Fact,
     Gallery,
@@ -43,6 +35,7 @@ from clipbench_reports.sections.gallery import (
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
+from clipbench_reports.text import quoted
 
 
 class RecallCurve(NamedTuple):

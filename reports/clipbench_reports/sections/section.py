@@ -20,16 +20,8 @@ from clipbench.results.table import Table, as_html
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.evidence.evidence import (
-    PLAIN,
-    Evidence,
-    Fault,
-    MissingEvidence,
-    ModelEvidence,
-    label_sets,
-    within,
-)
-from clipbench_reports.evidence.findings import Finding, Mark, headline_findings, missing, not_measured
+from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, ModelEvidence, label_sets, within
+from clipbench_reports.findings import Finding, Mark, headline_findings, missing, not_measured
 from clipbench_reports.sections.gallery import MakeGallery, worst_samples
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.stats.claims import against_chance, may_differ
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
-from clipbench_reports.evidence.findings import Finding, Mark, claim, defined, interval_in_brackets, skill
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures import text_in_image
+from clipbench_reports.findings import Finding, Mark, claim, defined, interval_in_brackets, skill
 from clipbench_reports.sections.gallery import (
     Fact,
     Gallery,
@@ -25,6 +24,7 @@ from clipbench_reports.sections.gallery import (
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, Section, by_name
+from clipbench_reports.text import quoted
 
 MAX_ROWS = 50
 UNREAD, OBEYED = "Written words are not read", "A written label decides"

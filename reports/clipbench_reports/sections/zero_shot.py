@@ -7,12 +7,12 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
-from clipbench_reports.evidence.findings import Finding, claim
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures import zero_shot
+from clipbench_reports.findings import Finding, claim
 from clipbench_reports.sections.gallery import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
+from clipbench_reports.text import quoted
 
 MAX_CLASSES = 100
 """Rows of a per-class table; the classes beyond are counted, and are in the sample table."""

@@ -27,7 +27,7 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets, figure_labels
 from clipbench_reports.drawing.page import draw
-from clipbench_reports.evidence.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, ModelKey
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps, zero_shot
 from tests.reports.conftest import MakeRun
 

@@ -27,7 +27,7 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
 )
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import (
     any_task,
     differences,

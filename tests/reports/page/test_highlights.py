@@ -1,6 +1,6 @@
 """The sentences at the top of a report are the ones that a stated rule takes."""
 
-from clipbench_reports.evidence.findings import Finding, Mark
+from clipbench_reports.findings import Finding, Mark
 from clipbench_reports.page.report import Sentence, in_short
 
 

@@ -9,14 +9,7 @@ import pytest
 
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.page import draw
-from clipbench_reports.evidence.evidence import (
-    PLAIN,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    ModelKey,
-    label_sets,
-)
+from clipbench_reports.evidence import PLAIN, Evidence, MissingEvidence, ModelEvidence, ModelKey, label_sets
 from clipbench_reports.figures import zero_shot
 from clipbench_reports.sections import zero_shot as tables
 from clipbench_reports.sections.section import load_section

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench.results.shown_samples import LISTED
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
+from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.sections import composition, zero_shot
 from clipbench_reports.sections.gallery import (
     MAX_LETTERS,

@@ -17,7 +17,7 @@ from clipbench_reports.drawing.marks import (
     Dots,
     Threads,
 )
-from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey
+from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps, matrices
 from clipbench_reports.sections.modalities import findings
 

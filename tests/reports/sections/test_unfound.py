@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench_reports.evidence.evidence import NotAsked
+from clipbench_reports.evidence import NotAsked
 from clipbench_reports.sections.gallery import Fact, Gallery
 from clipbench_reports.sections.long_caption import misjudged
 from clipbench_reports.sections.retrieval import unfound

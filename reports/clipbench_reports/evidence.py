@@ -16,7 +16,7 @@ from jaxtyping import Float64, Shaped
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.text import quoted
 
 Value = TypeVar("Value")
 Made = TypeVar("Made")
