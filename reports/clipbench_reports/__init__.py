@@ -26,16 +26,7 @@ from clipbench_reports.drawing.marks import (
 from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey, NotAsked, read_each
 from clipbench_reports.findings import Finding, claim, headline_findings
-from clipbench_reports.sections.gallery import (
-    Fact,
-    Gallery,
-    GalleryImage,
-    PageBudget,
-    gallery,
-    images,
-    nearest,
-    one_image,
-)
+from clipbench_reports.gallery import Fact, Gallery, GalleryImage, PageBudget, gallery, images, nearest, one_image
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 
 __all__ = [

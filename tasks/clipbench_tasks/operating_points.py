@@ -22,14 +22,7 @@ from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.operating_points import (
-    Accepted,
-    Judged,
-    accepted,
-    even_thresholds,
-    judged_answers,
-    judged_pairs,
-)
+from clipbench.metrics.operating_points import Accepted, Judged, accepted, even_thresholds, judged_answers, judged_pairs
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, percent, shortest

@@ -12,26 +12,7 @@ from jaxtyping import Float64
 from markupsafe import Markup
 
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing.marks import (
-    MODELS,
-    Axis,
-    Bars,
-    Boxes,
-    Cells,
-    Dots,
-    Hill,
-    Line,
-    Mark,
-    Panel,
-    Ranges,
-    Rule,
-    Shade,
-    Threads,
-    Words,
-    aside,
-    dot_scale,
-    outline,
-)
+from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.svg import DOT, dot, element, path, specks, text
 
 LEVELS = 24
@@ -44,8 +25,8 @@ SWATCH = 22
 class Plane:
     """The rectangle of the drawing that holds the points of a panel."""
 
-    x: Axis
-    y: Axis
+    x: marks.Axis
+    y: marks.Axis
     left: Number
     top: Number
     width: Number
@@ -73,7 +54,7 @@ def put(mark: object, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Line, plane: Plane) -> Markup:
+def _(mark: marks.Line, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     if not points:
         return Markup("")
@@ -82,13 +63,13 @@ def _(mark: Line, plane: Plane) -> Markup:
         edge = [*plane.points(mark.xs, mark.lows), *reversed(plane.points(mark.xs, mark.highs))]
         parts.insert(0, element("path", d=path(edge) + "Z", css=f"area {mark.role}"))
     if mark.has_dots:
-        scale = (each for each, y in zip(dot_scale(mark), mark.ys, strict=True) if math.isfinite(y))
+        scale = (each for each, y in zip(marks.dot_scale(mark), mark.ys, strict=True) if math.isfinite(y))
         parts += [dot(x, y, mark.role, radius=DOT * each) for (x, y), each in zip(points, scale, strict=True)]
     return Markup("").join(parts)
 
 
 @put.register
-def _(mark: Dots, plane: Plane) -> Markup:
+def _(mark: marks.Dots, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     if mark.is_dense:
         return element("path", d=specks(points), css=f"specks {mark.role}")
@@ -96,9 +77,9 @@ def _(mark: Dots, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Ranges, plane: Plane) -> Markup:
+def _(mark: marks.Ranges, plane: Plane) -> Markup:
     parts = []
-    xs, ys = aside(mark)
+    xs, ys = marks.aside(mark)
     for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
         if math.isfinite(low) and math.isfinite(high):
             ends = [(x, low), (x, high)] if mark.is_upright else [(low, y), (high, y)]
@@ -111,23 +92,23 @@ def _(mark: Ranges, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Threads, plane: Plane) -> Markup:
+def _(mark: marks.Threads, plane: Plane) -> Markup:
     pairs = zip(mark.starts.tolist(), mark.ends.tolist(), strict=True)
     lines = (path([plane.at(*start), plane.at(*end)]) for start, end in pairs)
     return element("path", d="".join(lines), css=f"thread {mark.role}")
 
 
 @put.register
-def _(mark: Hill, plane: Plane) -> Markup:
+def _(mark: marks.Hill, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     (_, foot), left, right = plane.at(plane.x.low, mark.foot), points[0][0], points[-1][0]
     return element("path", d=path([(left, foot), *points, (right, foot)]) + "Z", css=f"hill {mark.role}")
 
 
 @put.register
-def _(mark: Bars, plane: Plane) -> Markup:
+def _(mark: marks.Bars, plane: Plane) -> Markup:
     if not mark.is_filled:
-        return element("path", d=path(plane.at(*corner) for corner in outline(mark)), css=_stroke(mark))
+        return element("path", d=path(plane.at(*corner) for corner in marks.outline(mark)), css=_stroke(mark))
     data = ""
     for n, low, high in zip(mark.counts, mark.edges[:-1], mark.edges[1:], strict=True):
         if n:
@@ -137,7 +118,7 @@ def _(mark: Bars, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Rule, plane: Plane) -> Markup:
+def _(mark: marks.Rule, plane: Plane) -> Markup:
     other = plane.y if mark.axis == "x" else plane.x
     ends = mark.span or (other.low, other.high)
     points = [(mark.at, end) if mark.axis == "x" else (end, mark.at) for end in ends]
@@ -145,7 +126,7 @@ def _(mark: Rule, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Shade, plane: Plane) -> Markup:
+def _(mark: marks.Shade, plane: Plane) -> Markup:
     left, _ = plane.at(mark.low, plane.y.low)
     right, _ = plane.at(mark.high, plane.y.low)
     return element(
@@ -154,12 +135,12 @@ def _(mark: Shade, plane: Plane) -> Markup:
         y=plane.top,
         width=max(1.0, right - left),
         height=plane.height,
-        css=f"bar {mark.role}" if mark.role in MODELS else "bar",
+        css=f"bar {mark.role}" if mark.role in marks.MODELS else "bar",
     )
 
 
 @put.register
-def _(mark: Cells, plane: Plane) -> Markup:
+def _(mark: marks.Cells, plane: Plane) -> Markup:
     """One path a shade, of strokes as wide as long: far less than an element a cell."""
     n_rows, n_columns = mark.depths.shape
     shades = np.rint(mark.depths * (LEVELS - 1)).astype(np.int64)
@@ -183,37 +164,39 @@ def _(mark: Cells, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Boxes, plane: Plane) -> Markup:
+def _(mark: marks.Boxes, plane: Plane) -> Markup:
     corners = ([(a, b), (c, b), (c, d), (a, d)] for a, b, c, d in mark.corners)
     data = "".join(path(plane.at(*corner) for corner in each) + "Z" for each in corners)
     return element("path", d=data, css="outline")
 
 
 @put.register
-def _(mark: Words, plane: Plane) -> Markup:
+def _(mark: marks.Words, plane: Plane) -> Markup:
     x, y = plane.at(mark.x, mark.y)
     x += {"start": 8, "middle": 0, "end": -8}[mark.anchor] if mark.lift == 0 else 0
     y += {1: -10.0, 0: 4.5, -1: 20.0}[mark.lift]
     return text(mark.words, x, y, css=f"halo name {mark.role}", anchor=mark.anchor)
 
 
-def swatch(mark: Mark, x: Number, y: Number) -> Markup:
+def swatch(mark: marks.Mark, x: Number, y: Number) -> Markup:
     """Return a sample of a mark at the left of its name."""
     middle = x + SWATCH / 2
-    if isinstance(mark, Hill | Bars | Shade) and not (isinstance(mark, Bars) and not mark.is_filled):
-        css = "bar" if isinstance(mark, Shade) else f"hill {mark.role}"
+    if isinstance(mark, marks.Hill | marks.Bars | marks.Shade) and not (
+        isinstance(mark, marks.Bars) and not mark.is_filled
+    ):
+        css = "bar" if isinstance(mark, marks.Shade) else f"hill {mark.role}"
         return element("rect", x=x + 2, y=y - 5, width=SWATCH - 4, height=10, css=css)
-    if isinstance(mark, Dots):
+    if isinstance(mark, marks.Dots):
         return dot(middle, y, mark.role)
-    if isinstance(mark, Threads):
+    if isinstance(mark, marks.Threads):
         return element("path", d=f"M{x:.1f} {y:.1f}h{SWATCH}", css=f"thread {mark.role}")
     stroke = element("path", d=f"M{x:.1f} {y:.1f}h{SWATCH}", css=_stroke(mark))
-    has_dot = isinstance(mark, Ranges) or (isinstance(mark, Line) and mark.has_dots)
+    has_dot = isinstance(mark, marks.Ranges) or (isinstance(mark, marks.Line) and mark.has_dots)
     return element("g", stroke, dot(middle, y, mark.role)) if has_dot else stroke
 
 
-def _stroke(mark: Mark) -> str:
-    dashed = " dashed" if isinstance(mark, Line | Rule) and mark.is_dashed else ""
+def _stroke(mark: marks.Mark) -> str:
+    dashed = " dashed" if isinstance(mark, marks.Line | marks.Rule) and mark.is_dashed else ""
     return f"line {mark.role}{dashed}"
 
 
@@ -256,7 +239,7 @@ class Box(NamedTuple):
         return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
 
 
-def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[Words] | None:
+def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mark]) -> list[marks.Words] | None:
     """Return the names of a legend as words at what they are of; None where one of them has no room.
 
     A name stands beside its line, inside the plane and on nothing, and not where it could be that of another line of its
@@ -266,11 +249,11 @@ def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[
         plane: the place of the panel.
         entries: those of the legend, each a mark of the panel or of one like it.
     """
-    taken = [_box(mark, plane) for mark in panel.marks if isinstance(mark, Words)]
+    taken = [_box(mark, plane) for mark in panel.marks if isinstance(mark, marks.Words)]
     lines = _traced(panel.marks, plane)
     words = []
     for entry in entries:
-        of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, Words)]
+        of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, marks.Words)]
         of_colour = [mark for mark in panel.marks if mark.role == entry.role and mark.name != entry.name]
         others = _traced(of_colour, plane)
         own = _traced(of_name, plane) if len(others) else others
@@ -278,7 +261,7 @@ def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[
             box = _box(candidate, plane)
             if not _is_inside(box, plane) or any(box.touches(each) for each in taken) or box.distance(lines) <= ROOM:
                 continue
-            if not len(others) or isinstance(entry, Shade) or box.distance(own) + APART < box.distance(others):
+            if not len(others) or isinstance(entry, marks.Shade) or box.distance(own) + APART < box.distance(others):
                 words.append(candidate)
                 taken.append(box)
                 break
@@ -288,25 +271,25 @@ def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[
 
 
 @singledispatch
-def _candidates(mark: object, plane: Plane) -> Iterator[Words]:
+def _candidates(mark: object, plane: Plane) -> Iterator[marks.Words]:
     """Yield the places that a name may have, the best first; none for a mark that has to be told by a sample of it."""
     return iter(())
 
 
-@_candidates.register(Line)
-@_candidates.register(Ranges)
-def _(mark: Line | Ranges, plane: Plane) -> Iterator[Words]:
-    if isinstance(mark, Line) or mark.is_joined:
+@_candidates.register(marks.Line)
+@_candidates.register(marks.Ranges)
+def _(mark: marks.Line | marks.Ranges, plane: Plane) -> Iterator[marks.Words]:
+    if isinstance(mark, marks.Line) or mark.is_joined:
         for x, y in _spread(mark):
             yield from _around(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
     elif not mark.is_upright:
-        for x, y, low, high in zip(*aside(mark), mark.lows, mark.highs, strict=True):
+        for x, y, low, high in zip(*marks.aside(mark), mark.lows, mark.highs, strict=True):
             yield from _around(mark, high if np.isfinite(high) else x, y, SIDES[:1])
             yield from _around(mark, low if np.isfinite(low) else x, y, SIDES[1:])
 
 
 @_candidates.register
-def _(mark: Rule, plane: Plane) -> Iterator[Words]:
+def _(mark: marks.Rule, plane: Plane) -> Iterator[marks.Words]:
     other = plane.y if mark.axis == "x" else plane.x
     low, high = mark.span or (other.low, other.high)
     for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
@@ -318,26 +301,26 @@ def _(mark: Rule, plane: Plane) -> Iterator[Words]:
 
 
 @_candidates.register
-def _(mark: Shade, plane: Plane) -> Iterator[Words]:
+def _(mark: marks.Shade, plane: Plane) -> Iterator[marks.Words]:
     for y in np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist():
         yield from _around(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
 
 
 @_candidates.register
-def _(mark: Bars, plane: Plane) -> Iterator[Words]:
+def _(mark: marks.Bars, plane: Plane) -> Iterator[marks.Words]:
     highest = int(np.argmax(mark.counts))
     yield from _around(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
 
 
 @_candidates.register
-def _(mark: Threads, plane: Plane) -> Iterator[Words]:
+def _(mark: marks.Threads, plane: Plane) -> Iterator[marks.Words]:
     middles = (mark.starts + mark.ends) / 2
     for y in np.linspace(middles[:, 1].max(), middles[:, 1].min(), N_PLACES).tolist():
         yield from _around(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
 
 
 @_candidates.register
-def _(mark: Dots, plane: Plane) -> Iterator[Words]:
+def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
     """Yield places at the left of a cloud and at its right, the highest first; none for dots that are told by their shape."""
     if mark.is_dense:
         xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
@@ -349,14 +332,14 @@ def _(mark: Dots, plane: Plane) -> Iterator[Words]:
                 yield from _around(mark, float(row.max()), y, SIDES[:1])
 
 
-def _around(mark: Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[Words]:
+def _around(mark: marks.Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[marks.Words]:
     for anchor, lift in sides:
-        yield Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
+        yield marks.Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
 
 
-def _spread(mark: Line | Ranges) -> Iterable[tuple[float, float]]:
+def _spread(mark: marks.Line | marks.Ranges) -> Iterable[tuple[float, float]]:
     """Return places along a line in units of the data, the last first."""
-    xs, ys = aside(mark) if isinstance(mark, Ranges) else (mark.xs, mark.ys)
+    xs, ys = marks.aside(mark) if isinstance(mark, marks.Ranges) else (mark.xs, mark.ys)
     known = np.array([(x, y) for x, y in zip(xs, ys, strict=True) if np.isfinite(x) and np.isfinite(y)], np.float64)
     if not len(known):
         return []
@@ -367,9 +350,9 @@ def _spread(mark: Line | Ranges) -> Iterable[tuple[float, float]]:
     )
 
 
-def _traced(marks: Sequence[Mark], plane: Plane) -> Points:
+def _traced(drawn: Sequence[marks.Mark], plane: Plane) -> Points:
     """Return points close to each other along all that some marks draw, in pixels."""
-    strokes = [stroke for mark in marks for stroke in _strokes(mark, plane)]
+    strokes = [stroke for mark in drawn for stroke in _strokes(mark, plane)]
     points = [np.array(stroke[:1], np.float64) for stroke in strokes if len(stroke) == 1]
     for stroke in strokes:
         for start, end in pairwise(np.array(stroke, np.float64)):
@@ -378,24 +361,24 @@ def _traced(marks: Sequence[Mark], plane: Plane) -> Points:
     return np.concatenate(points) if points else np.zeros((0, 2))
 
 
-def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
+def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
     """Yield the strokes of a mark; bands, shades and threads may have words on them."""
-    if isinstance(mark, Line):
+    if isinstance(mark, marks.Line):
         yield plane.points(mark.xs, mark.ys)
-    elif isinstance(mark, Ranges):
-        xs, ys = aside(mark)
+    elif isinstance(mark, marks.Ranges):
+        xs, ys = marks.aside(mark)
         if mark.is_joined:
             yield plane.points(xs, ys)
         for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
             ends = ((x, low), (x, high)) if mark.is_upright else ((low, y), (high, y))
             yield plane.points(*zip((x, y), *ends, strict=True))
-    elif isinstance(mark, Dots):
+    elif isinstance(mark, marks.Dots):
         yield from ([point] for point in plane.points(mark.xs, mark.ys))
-    elif isinstance(mark, Hill):
+    elif isinstance(mark, marks.Hill):
         yield plane.points(mark.xs, mark.ys)
-    elif isinstance(mark, Bars):
-        yield [plane.at(*corner) for corner in outline(mark)]
-    elif isinstance(mark, Rule):
+    elif isinstance(mark, marks.Bars):
+        yield [plane.at(*corner) for corner in marks.outline(mark)]
+    elif isinstance(mark, marks.Rule):
         other = plane.y if mark.axis == "x" else plane.x
         yield [
             plane.at(mark.at, end) if mark.axis == "x" else plane.at(end, mark.at)
@@ -403,7 +386,7 @@ def _strokes(mark: Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
         ]
 
 
-def _box(words: Words, plane: Plane) -> Box:
+def _box(words: marks.Words, plane: Plane) -> Box:
     """Return the room that words take, as ``page_marks.put`` places them."""
     x, y = plane.at(words.x, words.y)
     width = LETTER * len(words.words)

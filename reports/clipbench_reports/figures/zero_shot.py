@@ -15,22 +15,7 @@ from clipbench.results.numbers import Number
 from clipbench.results.record import Metric
 from clipbench.stats.claims import claimed, p_of_shares
 from clipbench.stats.significance import mcnemar
-from clipbench_reports.drawing.marks import (
-    Axis,
-    Bars,
-    Boxes,
-    Cells,
-    Chart,
-    Dots,
-    Line,
-    Mark,
-    Panel,
-    Rule,
-    Shade,
-    fraction_axis,
-    percent_axis,
-    rows_axis,
-)
+from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
 from clipbench_reports.drawing.svg import shorten, two_lines
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
@@ -57,7 +42,7 @@ class _Templates(NamedTuple):
         return [] if known is None else [end for end in (known.value, known.low, known.high) if end is not None]
 
 
-def templates(models: Sequence[ModelEvidence]) -> Chart:
+def templates(models: Sequence[ModelEvidence]) -> marks.Chart:
     """Return the accuracy of each prompt template alone, and of their ensemble."""
     by_model = read_each(
         models, lambda evidence: _Templates(*ranked(evidence), evidence.evaluation.metrics.get("acc1"))
@@ -66,14 +51,14 @@ def templates(models: Sequence[ModelEvidence]) -> Chart:
     is_named = len(names) <= N_NAMED
     n_rows = len(names) if is_named else max(len(each.names) for each in by_model.all)
     values = [score for each in by_model.all for score in (*each.scores, *each.ends)]
-    rows = Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
+    rows = marks.Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
     if is_named:
-        rows = rows_axis([two_lines(name, NAME_LENGTH) for name in names])
+        rows = marks.rows_axis([two_lines(name, NAME_LENGTH) for name in names])
     # The spread is often a few percent: the axis has at least one, within 0 to 100.
     low, high = min(values), max(values)
     room = max(0.0, 0.01 - (high - low)) / 2
-    x = percent_axis([max(0.0, low - room), min(1.0, high + room)], "Top-1 accuracy, %", n_steps=4)
-    plane = Panel(x=x, y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
+    x = marks.percent_axis([max(0.0, low - room), min(1.0, high + room)], "Top-1 accuracy, %", n_steps=4)
+    plane = marks.Panel(x=x, y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
     ranking = names if is_named else None
     layers = by_model.map(lambda each: Layer(_marks(each, ranking), _state(each, is_named=is_named)))
     first = next(iter(by_model.values))
@@ -86,15 +71,15 @@ def templates(models: Sequence[ModelEvidence]) -> Chart:
     )
 
 
-def _marks(templates: _Templates, ranking: list[str] | None) -> list[Mark]:
+def _marks(templates: _Templates, ranking: list[str] | None) -> list[marks.Mark]:
     """Return a dot a template, at its place in the ranking or, where there is none, in its own."""
     ys = range(len(templates.names)) if ranking is None else [ranking.index(name) for name in templates.names]
-    dots = Dots(xs=templates.scores, ys=ys, role="ink", name=ALONE, ids=templates.names)
+    dots = marks.Dots(xs=templates.scores, ys=ys, role="ink", name=ALONE, ids=templates.names)
     if templates.ensemble is None or templates.ensemble.value is None:
         return [dots]
     low, high = templates.ensemble.low, templates.ensemble.high
-    doubt = [] if low is None or high is None else [Shade(low=low, high=high, name=TOGETHER)]
-    return [*doubt, Rule(at=templates.ensemble.value, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
+    doubt = [] if low is None or high is None else [marks.Shade(low=low, high=high, name=TOGETHER)]
+    return [*doubt, marks.Rule(at=templates.ensemble.value, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
 
 
 def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
@@ -154,7 +139,7 @@ class _Span(NamedTuple):
     stop: int
 
 
-def confusion(models: Sequence[ModelEvidence]) -> Chart:
+def confusion(models: Sequence[ModelEvidence]) -> marks.Chart:
     """Return the confusion matrix: one row a true class, one column an answer, each row adding up to 100 %."""
     answers = read_each(
         models, lambda evidence: (evidence.words("label").tolist(), evidence.words("predicted").tolist())
@@ -193,7 +178,7 @@ def _shares_of(counts: Counts) -> Shares:
     return np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
 
-def _panel(names: Sequence[str], shares: Shares) -> Panel:
+def _panel(names: Sequence[str], shares: Shares) -> marks.Panel:
     """Return the confusion matrix: of many classes, with boxes where the first words of their names make groups."""
     n, boxes = len(names), _boxes(names)
     rows, length = list(range(n)), CONFUSION_NAME_LENGTH
@@ -205,13 +190,15 @@ def _panel(names: Sequence[str], shares: Shares) -> Panel:
     # Less would be written as 0.
     written = np.argwhere(shares >= 0.005).tolist() if n <= MAX_WRITTEN else []
     words = [(row, column, f"{100 * shares[row, column]:.0f}") for row, column in written]
-    cells = Cells(
+    cells = marks.Cells(
         depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), words=words, name="share"
     )
-    outlines = Boxes(corners=[(box.start, box.start, box.stop, box.stop) for box in boxes], name="first word in common")
-    return Panel(
-        x=Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
-        y=Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
+    outlines = marks.Boxes(
+        corners=[(box.start, box.start, box.stop, box.stop) for box in boxes], name="first word in common"
+    )
+    return marks.Panel(
+        x=marks.Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
+        y=marks.Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
         marks=[cells, outlines] if boxes else [cells],
         aspect=1.0,
         has_grid=False,
@@ -300,9 +287,9 @@ def _boxes(names: Sequence[str]) -> list[_Span]:
 N_BINS = 20
 
 
-def reliability(models: Sequence[ModelEvidence]) -> Chart:
+def reliability(models: Sequence[ModelEvidence]) -> marks.Chart:
     """Return accuracy against confidence, over the distribution of confidence."""
-    plane = Panel(x=fraction_axis("Confidence, %"), y=fraction_axis("Accuracy; samples, %"))
+    plane = marks.Panel(x=marks.fraction_axis("Confidence, %"), y=marks.fraction_axis("Accuracy; samples, %"))
     return facet_chart(
         plane,
         read_each(models, _read_confidence),
@@ -320,9 +307,9 @@ def _read_confidence(evidence: Evidence) -> Layer:
     if not known.any():
         raise MissingEvidence("no sample has both a confidence and a score")
     counts, edges = np.histogram(confidence[known], bins=N_BINS, range=(0, 1))
-    marks: list[Mark] = [
-        Bars(edges=edges.tolist(), counts=(counts / known.sum()).tolist(), role="ink", name="samples"),
-        Line(
+    drawn: list[marks.Mark] = [
+        marks.Bars(edges=edges.tolist(), counts=(counts / known.sum()).tolist(), role="ink", name="samples"),
+        marks.Line(
             xs=[0, 1],
             ys=[0, 1],
             role="ink",
@@ -341,7 +328,7 @@ def _read_confidence(evidence: Evidence) -> Layer:
         value=f"{sure} and {accuracy} %",
         detail=f"Confidence → accuracy by bin, in percent: {points}.",
     )
-    return Layer(marks, statement)
+    return Layer(drawn, statement)
 
 
 def _bin_sizes(

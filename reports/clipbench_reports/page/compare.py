@@ -8,22 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from clipbench.comparison.formats.tables import (
-    NO_GATE,
-    VERDICTS,
-    Standing,
-    by_data,
-    by_evaluation,
-    by_grouping,
-    difference_table,
-    difference_text,
-    headline,
-    metric_cell,
-    similarity_table,
-    standing,
-    tally,
-    ungated,
-)
+from clipbench.comparison.formats import tables
 from clipbench.comparison.gate import REPORTED, Judged, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.numbers import change_interval, quantity
@@ -35,12 +20,12 @@ from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
 from clipbench_reports.drawing.svg import two_lines
 from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
+from clipbench_reports.gallery import MAX_BYTES, PageBudget
 from clipbench_reports.page.flipped import flipped
 from clipbench_reports.page.groups import anchors
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
-from clipbench_reports.sections.gallery import MAX_BYTES, PageBudget
 from clipbench_reports.sections.section import load_section
 from clipbench_reports.text import in_turn, sentence_case, short
 
@@ -52,7 +37,7 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
     "acknowledged": ("■", "Known"),
 }
 """The mark and the word of each outcome."""
-GLYPHS: Mapping[Standing, str] = {"worse": "▲", "incomplete": "✕", "doubtful": "■", "good": "●", "open": "■"}
+GLYPHS: Mapping[tables.Standing, str] = {"worse": "▲", "incomplete": "✕", "doubtful": "■", "good": "●", "open": "■"}
 
 BREADTH = 1.2
 """Width of a figure beside the samples that changed."""
@@ -107,7 +92,7 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         ],
         "contents": [SUMMARY, *sections, PROVENANCE],
         "created": moment(max(run.result.created for _, _, run in known)) if known else "",
-        "glyphs": VERDICTS,
+        "glyphs": tables.VERDICTS,
         "rows": rows,
         "reach": reach,
         "overview": overview_html(comparisons, names) if len(judged) > 1 else "",
@@ -131,16 +116,16 @@ def _part(
     changed = list(flipped(comparison, base, candidate, budget)) if base and candidate else []
     fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
-    gate = f"Gate: {headline(judged) or 'nothing was gated'}"
+    gate = f"Gate: {tables.headline(judged) or 'nothing was gated'}"
     return {
         "label": names[1],
         "title": f"{names[1]} against {names[0]}",
-        "glyph": GLYPHS[standing(judged)],
-        "summary": gate if judged.outcomes else sentence_case(NO_GATE),
-        "tally": tally(comparison.differences),
-        "verdicts": [line for verdict in VERDICTS if (line := _verdict(comparison, verdict, anchors))],
+        "glyph": GLYPHS[tables.standing(judged)],
+        "summary": gate if judged.outcomes else sentence_case(tables.NO_GATE),
+        "tally": tables.tally(comparison.differences),
+        "verdicts": [line for verdict in tables.VERDICTS if (line := _verdict(comparison, verdict, anchors))],
         "outcomes": [(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
-        "ungated": ungated(judged),
+        "ungated": tables.ungated(judged),
         "refused": [str(each) for each in comparison.refused],
         "notes": comparison.notes,
         "evaluations": [
@@ -148,12 +133,12 @@ def _part(
                 "anchor": anchors[name],
                 "title": evaluation_title(name),
                 "data": name.partition("@")[2],
-                "tally": tally(differences),
+                "tally": tables.tally(differences),
                 "similarity": similarity_html(comparison, name),
                 "flipped": [each for each in changed if each["evaluation"] == name],
                 **_most_telling(differences, axis, names),
             }
-            for name, differences in by_evaluation(comparison.differences).items()
+            for name, differences in tables.by_evaluation(comparison.differences).items()
         ],
         "n_metrics": len(comparison.differences),
         "table": all_differences_html(comparison),
@@ -167,9 +152,9 @@ def _verdict(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str
     if not decided:
         return {}
     return {
-        "glyph": VERDICTS[verdict],
-        "count": tally(decided),
-        "named": [(each.label, difference_text(each), anchors[each.evaluation]) for each in named],
+        "glyph": tables.VERDICTS[verdict],
+        "count": tables.tally(decided),
+        "named": [(each.label, tables.difference_text(each), anchors[each.evaluation]) for each in named],
         "n_more": len(decided) - len(named) if named else 0,
     }
 
@@ -185,7 +170,7 @@ def _most_telling(differences: Sequence[Difference], axis: Axis, names: tuple[st
         table = difference_html({"": most_telling(differences, MAX_LISTED)})
         return {"figure": None, "table": table, "whole": whole}
     few = most_telling(fractions, MAX_ROWS)
-    figure = _figure(few, axis, names, f"{sentence_case(tally(differences))}.")
+    figure = _figure(few, axis, names, f"{sentence_case(tables.tally(differences))}.")
     if len(few) == len(fractions):
         return {"figure": figure, "table": "", "whole": None}
     reading = f"{len(few)} of {len(fractions)} fractions: headline metrics, and the surest differences."
@@ -196,14 +181,14 @@ def _most_telling(differences: Sequence[Difference], axis: Axis, names: tuple[st
 def _figure(shown: Sequence[Difference], axis: Axis, names: tuple[str, str], title: str) -> Chart:
     """Return a figure in which the mark of each verdict stands beside its row."""
     names_of_rows = row_names(shown, two_lines, NAME_LENGTH)
-    rows = [f"{name} {VERDICTS[each.verdict]}" for name, each in zip(names_of_rows, shown, strict=True)]
+    rows = [f"{name} {tables.VERDICTS[each.verdict]}" for name, each in zip(names_of_rows, shown, strict=True)]
     return Chart(
         title=title,
         panels=[difference_panel(shown, rows, axis, names)],
         breadth=BREADTH,
         reading="",
         detail=" ".join(
-            f"{each.title} {difference_text(each)}, {each.verdict}."
+            f"{each.title} {tables.difference_text(each)}, {each.verdict}."
             for each in shown
             if each.verdict not in ("no evidence", "not tested")
         ),
@@ -222,7 +207,7 @@ def difference_rows(comparisons: Sequence[Comparison]) -> tuple[list[dict[str, o
     """
     heads: dict[str, dict[int, Difference]] = {}
     for place, comparison in enumerate(comparisons):
-        for evaluation, differences in by_evaluation(comparison.differences).items():
+        for evaluation, differences in tables.by_evaluation(comparison.differences).items():
             heads.setdefault(evaluation, {})[place] = telling(differences)
     fractions = [each for by_place in heads.values() for each in by_place.values() if each.base.unit == "fraction"]
     axis = difference_axis(fractions)
@@ -259,10 +244,10 @@ def _line(each: Difference, place: int, reach: float) -> dict[str, object]:
     return {
         "place": place,
         "both": f"{quantity(each.base.value, unit)} → {quantity(each.candidate.value, each.candidate.unit)}",
-        "difference": difference_text(each),
+        "difference": tables.difference_text(each),
         "interval": change_interval(each.low, each.high, unit) if each.low is not None else "",
         "verdict": each.verdict,
-        "glyph": VERDICTS[each.verdict],
+        "glyph": tables.VERDICTS[each.verdict],
         "at": at(each.value),
         "low": at(each.low),
         "high": at(each.high),
@@ -277,7 +262,7 @@ def evaluation_title(evaluation: str) -> str:
 
 def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) -> dict[str, str]:
     """Return the ids of a candidate's evaluations; of several candidates, each begins with its place."""
-    names = list(by_evaluation(comparison.differences))
+    names = list(tables.by_evaluation(comparison.differences))
     pairs = [(task, data) for task, _, data in (name.partition("@") for name in names)]
     start = f"c{place + 1}-" if n_candidates > 1 else ""
     return {name: start + own for name, own in zip(names, anchors(pairs), strict=True)}
@@ -286,13 +271,14 @@ def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) ->
 def all_differences_html(comparison: Comparison) -> Markup:
     """Return all differences by evaluation, and those of headline metrics by slice, as a table."""
     return difference_html(
-        by_evaluation(comparison.differences) | by_grouping(comparison), tally(comparison.differences)
+        tables.by_evaluation(comparison.differences) | tables.by_grouping(comparison),
+        tables.tally(comparison.differences),
     )
 
 
 def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "") -> Markup:
     """Return differences as a table, under the name of each group that has one."""
-    table = difference_table("", [each for differences in groups.values() for each in differences]).select(SHOWN)
+    table = tables.difference_table("", [each for differences in groups.values() for each in differences]).select(SHOWN)
     columns = [
         replace(each, header=each.header if each.header.startswith("p") else sentence_case(each.header))
         for each in table.columns
@@ -304,10 +290,10 @@ def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "")
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
     """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
-    found = by_data(comparison).get(evaluation)
+    found = tables.by_data(comparison).get(evaluation)
     if not found:
         return None
-    table = similarity_table(found)
+    table = tables.similarity_table(found)
     columns = [replace(each, header=sentence_case(each.header)) for each in table.columns]
     return Markup(as_html(replace(table, columns=columns), "likeness"))
 
@@ -347,7 +333,7 @@ def _overview_row(by_place: Mapping[int, Difference], ids: Sequence[Mapping[str,
     first = next(iter(by_place.values()))
     base = Cell(quantity(first.base.value, first.base.unit), sort_key=first.base.value)
     return [
-        metric_cell(first),
+        tables.metric_cell(first),
         base,
         *(
             _overview_cell(by_place[place], names[first.evaluation])
@@ -359,7 +345,7 @@ def _overview_row(by_place: Mapping[int, Difference], ids: Sequence[Mapping[str,
 
 
 def _overview_cell(difference: Difference, anchor: str) -> Cell:
-    link = Markup('<a href="#{}">{}</a>').format(anchor, difference_text(difference))
-    verdict = f'<span class="verdict">{mark(VERDICTS[difference.verdict])}{difference.verdict}</span>'
+    link = Markup('<a href="#{}">{}</a>').format(anchor, tables.difference_text(difference))
+    verdict = f'<span class="verdict">{mark(tables.VERDICTS[difference.verdict])}{difference.verdict}</span>'
     css = difference.verdict.replace(" ", "-")
     return Cell(difference.verdict, html=f"{link} {verdict}", sort_key=difference.value, css=css)

@@ -20,7 +20,7 @@ from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence,
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
 from clipbench_reports.findings import Finding, claim, defined, mark_of, not_better, skill
-from clipbench_reports.sections.gallery import (
+from clipbench_reports.gallery import (
     Fact,
     Gallery,
     PageBudget,

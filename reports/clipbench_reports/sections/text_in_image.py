@@ -11,7 +11,7 @@ from clipbench.stats.claims import against_chance, may_differ
 from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures import text_in_image
 from clipbench_reports.findings import Finding, Mark, claim, defined, interval_in_brackets, skill
-from clipbench_reports.sections.gallery import (
+from clipbench_reports.gallery import (
     Fact,
     Gallery,
     PageBudget,

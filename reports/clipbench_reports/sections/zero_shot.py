@@ -10,7 +10,7 @@ from clipbench.results.table import Table, columns
 from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures import zero_shot
 from clipbench_reports.findings import Finding, claim
-from clipbench_reports.sections.gallery import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
+from clipbench_reports.gallery import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
 from clipbench_reports.text import quoted
 
