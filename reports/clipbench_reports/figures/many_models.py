@@ -91,20 +91,15 @@ def _names(places: Sequence[Place], names: Sequence[str], x: marks.Axis, y: mark
     words = []
     for name, point, share in zip(names, points, shares, strict=True):
         for anchor, lift in SIDES:
-            box = _box(*share, len(name), anchor, lift)
+            left = share[0] if anchor == "start" else share[0] - len(name) * LETTER
+            low = share[1] + POINT if lift > 0 else share[1] - POINT - LINE
+            box = Box(left, low, left + len(name) * LETTER, low + LINE)
             is_inside = box[0] >= 0 and box[2] <= 1 and box[1] >= 0 and box[3] <= 1
             if is_inside and not any(box.touches(other) for other in taken):
                 taken.append(box)
                 words.append(marks.Words(words=name, x=point[0], y=point[1], anchor=anchor, lift=lift))
                 break
     return words
-
-
-def _box(across: float, up: float, n_letters: int, anchor: Anchor, lift: Lift) -> Box:
-    """Return the left, low, right and high end of a name beside a point, in shares of the plane."""
-    left = across if anchor == "start" else across - n_letters * LETTER
-    low = up + POINT if lift > 0 else up - POINT - LINE
-    return Box(left, low, left + n_letters * LETTER, low + LINE)
 
 
 def _point(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.comparison.records import RepresentationalSimilarity
 from clipbench.comparison.representations import K, SimilarityMatrix
 from clipbench.models.protocol import no_logit_scale
 from clipbench.results import numbers as fmt
@@ -123,12 +122,9 @@ class Matrix(NamedTuple):
 def modality_matrices(models: Sequence[ModelEvidence]) -> Chart:
     """Return gap, cosines, recall@1 and separability of every two modalities, a matrix each."""
     by_model = read_each(models, metrics_of)
-    is_bounded = any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all)
-    bounded = (
-        " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
-        if is_bounded
-        else ""
-    )
+    bounded = ""
+    if any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all):
+        bounded = " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
     return chart(
         [beside(by_model.map(lambda each: matrix_panels(_spaced(modalities(each)), _matrices(each))), keys=_TITLES)],
         by_model.map(_state_modalities),
@@ -168,10 +164,10 @@ def _matrices(metrics: Mapping[str, Metric]) -> list[Matrix]:
 
     cones = {(row, row): metrics[f"{name}/{CONE}"] for row, name in enumerate(names)}
     directed = {
-        (row, column): metrics[f"{source}-to-{target}/{BY_DIRECTION}"]
+        (row, column): metrics[key]
         for row, source in enumerate(names)
         for column, target in enumerate(names)
-        if f"{source}-to-{target}/{BY_DIRECTION}" in metrics
+        if (key := f"{source}-to-{target}/{BY_DIRECTION}") in metrics
     }
     gap, cosine, separability = map(of_pairs, DRAWN_BY_PAIR)
     return [
@@ -269,14 +265,14 @@ def representational_similarity(found: SimilarityMatrix, names: Sequence[str]) -
     Args:
         names: of the models.
     """
-    is_bounded = len(names) <= MAX_BOUNDED
     return Chart(
         title=_title(found),
         panels=matrix_panels(names, [_matrix(found, *each) for each in MATRICES]),
         n_columns=2,
-        reading=" ".join(_reading(found, is_bounded=is_bounded)),
+        reading=" ".join(_reading(found)),
         detail=" ".join(
-            f"{names[one]} and {names[other]}, {_values(similar)}."
+            f"{names[one]} and {names[other]}, {NOUNS[similar.modality]}: mutual k-NN "
+            f"{_quantity(similar.mutual_knn)}, CKA {_quantity(similar.cka)}."
             for (one, other), pair in found.found.items()
             for similar in pair
         ),
@@ -320,7 +316,7 @@ def _title(found: SimilarityMatrix) -> str:
     return f"{'The two' if len(found.labels) == 2 else 'Pairs of'} models share {' and '.join(ranges)}."
 
 
-def _reading(found: SimilarityMatrix, *, is_bounded: bool) -> list[str]:
+def _reading(found: SimilarityMatrix) -> list[str]:
     chance = K / (found.n - 1)
     said = [
         f"Each cell compares two models on the same {fmt.counted(found.n, 'pair')} of {found.evaluation}.",
@@ -328,12 +324,9 @@ def _reading(found: SimilarityMatrix, *, is_bounded: bool) -> list[str]:
         "CKA (debiased): correlation of all centred dot products, 0 by chance, 1 for the same up to rotation and scale.",
         "Alike is not better.",
     ]
-    said += ["Brackets, where they fit, hold 95 % intervals."] if is_bounded else []
+    said += ["Brackets, where they fit, hold 95 % intervals."] if len(found.labels) <= MAX_BOUNDED else []
     return [*said, *(f"Not drawn: {each}." for each in found.left_out)]
 
 
-def _values(similar: RepresentationalSimilarity) -> str:
-    def said(metric: Metric) -> str:
-        return fmt.quantity(metric.value, metric.unit)
-
-    return f"{NOUNS[similar.modality]}: mutual k-NN {said(similar.mutual_knn)}, CKA {said(similar.cka)}"
+def _quantity(metric: Metric) -> str:
+    return fmt.quantity(metric.value, metric.unit)

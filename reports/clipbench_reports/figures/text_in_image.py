@@ -29,6 +29,8 @@ RESPONSES = frozenset(f"{curve}_by_{name}" for curve in ("attack_success", "atta
 """Curves that ``response`` draws."""
 
 OBJECT, WORD = "object", "attacking word"
+IMAGE: Role = "image"
+TEXT: Role = "text"
 ASIDE = 0.06
 """Distance from the middle of a condition, so that no interval hides another."""
 
@@ -67,11 +69,7 @@ def _read(evidence: Evidence) -> _Named:
 
 def _marks(named: _Named, kinds: Sequence[str]) -> list[Mark]:
     marks = chance_rule(named.right["attacked"].chance)
-    series: tuple[tuple[Role, str, Mapping[str, Metric], float], ...] = (
-        ("image", OBJECT, named.right, -ASIDE),
-        ("text", WORD, named.fooled, ASIDE),
-    )
-    for role, name, metrics, aside in series:
+    for metrics, role, name, aside in ((named.right, IMAGE, OBJECT, -ASIDE), (named.fooled, TEXT, WORD, ASIDE)):
         known = {" ".join(CONDITIONS[kind]): metrics[kind] for kind in kinds if kind in metrics}
         places = [place for place, kind in enumerate(kinds) if kind in metrics]
         marks.append(intervals(known, places, role, name, is_joined=True, aside=aside))
@@ -107,9 +105,7 @@ def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
         if not any(map(math.isfinite, fooled.y)):
             raise MissingEvidence("the response curves have no finite point")
         accuracy = evidence.evaluation.metrics.get("attacked_acc")
-        lines = [
-            curve_line(curve, *(("text", WORD) if curve is fooled else ("image", OBJECT))) for curve in curves.values()
-        ]
+        lines = [curve_line(each, *((TEXT, WORD) if each is fooled else (IMAGE, OBJECT))) for each in curves.values()]
         return Layer([*chance_rule(accuracy.chance if accuracy else None), *lines], _state_response(name, fooled))
 
     def draw(models: Sequence[ModelEvidence]) -> Chart:
@@ -217,7 +213,7 @@ def reading(models: Sequence[ModelEvidence]) -> Chart:
     bars = fmt.interval_name(metric for metrics in by_model.all for metric in metrics.values())
     return facet_chart(
         plane,
-        by_model.map(lambda metrics: Layer(_marks_reading(metrics, rows), _state_reading(metrics))),
+        by_model.map(lambda metrics: _layer_reading(metrics, rows)),
         reading=f"Dots: the nearest of the captions quotes the word that is written. Bars: {bars}s.",
         keys=["read correctly"],
     )
@@ -235,19 +231,15 @@ def _read_reading(evidence: Evidence) -> dict[str, Metric]:
     return {ALL if subset == "" else subset_title(subset, subsets): metric for subset, metric in metrics.items()}
 
 
-def _marks_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> list[Mark]:
-    places = [rows.index(name) for name in metrics]
+def _layer_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Layer:
+    places, metric = [rows.index(name) for name in metrics], metrics[ALL]
     guesses = chance_strokes(zip(places, metrics.values(), strict=True))
-    return [*guesses, intervals(metrics, places, "text", "read correctly", is_upright=False)]
-
-
-def _state_reading(metrics: Mapping[str, Metric]) -> Statement:
-    metric = metrics[ALL]
     against = f", where guessing gives {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
     right = f"{fmt.percent(metric.value)} %"
-    return Statement(
+    statement = Statement(
         title=f"The written word is read correctly in {right} of {fmt.count(metric.n)} images{against}.",
         subject="Written words that are read correctly",
         value=right,
         detail=" ".join(f"{words}: {fmt.percent(metric.value)} %." for words, metric in metrics.items()),
     )
+    return Layer([*guesses, intervals(metrics, places, "text", "read correctly", is_upright=False)], statement)

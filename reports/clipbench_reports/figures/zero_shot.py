@@ -11,14 +11,13 @@ from jaxtyping import Float64, Int64
 
 from clipbench.metrics.classification import reliability as binned
 from clipbench.results import numbers as fmt
-from clipbench.results.numbers import Number
 from clipbench.results.record import Metric
 from clipbench.stats.claims import claimed, p_of_shares
 from clipbench.stats.significance import mcnemar
 from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
 from clipbench_reports.drawing.svg import shorten, two_lines
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking
 from clipbench_reports.text import quoted
 
@@ -161,7 +160,7 @@ def confusion(models: Sequence[ModelEvidence]) -> marks.Chart:
         if is_map
         else "A row is the true class, a column the answer; a row adds up to 100 %. Shades grow with the square root of "
         "the share, so that rare mistakes can be seen.",
-        breadth=1.0 if is_map else _breadth([shorten(name, CONFUSION_NAME_LENGTH) for name in names]),
+        breadth=1.0 if is_map else _breadth(names),
     )
 
 
@@ -206,8 +205,8 @@ def _panel(names: Sequence[str], shares: Shares) -> marks.Panel:
 
 
 def _breadth(names: list[str]) -> float:
-    cell = 0.06 if len(names) <= MAX_WRITTEN else 0.042
-    return max(1.0, 0.15 + 0.0185 * max(map(len, names)) + cell * len(names))
+    cell, longest = 0.06 if len(names) <= MAX_WRITTEN else 0.042, min(CONFUSION_NAME_LENGTH, max(map(len, names)))
+    return max(1.0, 0.15 + 0.0185 * longest + cell * len(names))
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -307,6 +306,7 @@ def _read_confidence(evidence: Evidence) -> Layer:
     if not known.any():
         raise MissingEvidence("no sample has both a confidence and a score")
     counts, edges = np.histogram(confidence[known], bins=N_BINS, range=(0, 1))
+    sizes = [n for n in binned(confidence[known], right[known]).n_samples.tolist() if n]
     drawn: list[marks.Mark] = [
         marks.Bars(edges=edges.tolist(), counts=(counts / known.sum()).tolist(), role="ink", name="samples"),
         marks.Line(
@@ -318,7 +318,7 @@ def _read_confidence(evidence: Evidence) -> Layer:
             is_reference=True,
             of="accuracy",
         ),
-        replace(curve_line(curve, "ink", "accuracy"), weights=_bin_sizes(curve, confidence[known], right[known])),
+        replace(curve_line(curve, "ink", "accuracy"), weights=sizes if len(sizes) == len(curve.x) else []),
     ]
     sure, accuracy = (fmt.percent(float(values[known].mean())) for values in (confidence, right))
     points = ", ".join(f"{fmt.percent(x)} → {fmt.percent(y)}" for x, y in zip(curve.x, curve.y, strict=True))
@@ -329,12 +329,3 @@ def _read_confidence(evidence: Evidence) -> Layer:
         detail=f"Confidence → accuracy by bin, in percent: {points}.",
     )
     return Layer(drawn, statement)
-
-
-def _bin_sizes(
-    curve: PlottedCurve, confidence: Float64[np.ndarray, " n"], right: Float64[np.ndarray, " n"]
-) -> list[Number]:
-    """Return the samples in each bin of a reliability curve; nothing where its bins are not those that samples make."""
-    counts = binned(confidence, right).n_samples
-    filled = counts[counts > 0].tolist()
-    return filled if len(filled) == len(curve.x) else []
