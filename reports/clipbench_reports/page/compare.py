@@ -65,24 +65,21 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
 
 def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None]) -> str:
     """Return the page of comparisons with one base, as ``write_compare`` writes it."""
-    return rendered("compare.html.j2", _context(judged, runs))
-
-
-def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
     comparisons = [each.comparison for each in judged]
     names = short([comparisons[0].base, *(each.candidate for each in comparisons)])
     budget = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
-    rows, reach = difference_rows(comparisons)
+    ids = [evaluation_anchors(each, place, len(judged)) for place, each in enumerate(comparisons)]
+    rows, reach = difference_rows(comparisons, ids)
     parts = [
-        _part(each, evaluation_anchors(each.comparison, place, len(judged)), (names[0], name), (runs[0], run), budget)
-        for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
+        _part(each, own, (names[0], name), (runs[0], run), budget)
+        for each, own, name, run in zip(judged, ids, names[1:], runs[1:], strict=True)
     ]
     if len(parts) > 1:
         sections = [Heading(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
     else:
         sections = of_tasks(Heading(each["anchor"], each["title"], each["data"]) for each in parts[0]["evaluations"])
-    return {
+    context = {
         **assets("compare"),
         "prints_all": False,
         "training": [],
@@ -95,24 +92,23 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         "glyphs": tables.VERDICTS,
         "rows": rows,
         "reach": reach,
-        "overview": overview_html(comparisons, names) if len(judged) > 1 else "",
+        "overview": overview_html(comparisons, names, ids) if len(judged) > 1 else "",
         "parts": parts,
         "most_outcomes": MOST_OUTCOMES,
         "citations": citations([run for _, _, run in known]),
         "costs": cost_tables([run.result for _, _, run in known], [name for _, name, _ in known]),
         "origins": [origin(run, name, place) for place, name, run in known],
     }
+    return rendered("compare.html.j2", context)
+
+
+Pair = tuple[str, str]
 
 
 def _part(
-    judged: Judged,
-    anchors: Mapping[str, str],
-    names: tuple[str, str],
-    runs: tuple[Run | None, Run | None],
-    budget: PageBudget,
+    judged: Judged, anchors: Mapping[str, str], names: Pair, runs: tuple[Run | None, Run | None], budget: PageBudget
 ) -> dict[str, Any]:
-    comparison = judged.comparison
-    base, candidate = runs
+    comparison, (base, candidate) = judged.comparison, runs
     changed = list(flipped(comparison, base, candidate, budget)) if base and candidate else []
     fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
@@ -141,7 +137,10 @@ def _part(
             for name, differences in tables.by_evaluation(comparison.differences).items()
         ],
         "n_metrics": len(comparison.differences),
-        "table": all_differences_html(comparison),
+        "table": difference_html(
+            tables.by_evaluation(comparison.differences) | tables.by_grouping(comparison),
+            tables.tally(comparison.differences),
+        ),
     }
 
 
@@ -159,7 +158,7 @@ def _verdict(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str
     }
 
 
-def _most_telling(differences: Sequence[Difference], axis: Axis, names: tuple[str, str]) -> dict[str, object]:
+def _most_telling(differences: Sequence[Difference], axis: Axis, names: Pair) -> dict[str, object]:
     """Return the most telling differences of an evaluation: a figure if its headline is a fraction, or else a table.
 
     ``whole`` is a figure of all fractions, unless the first has them.
@@ -178,7 +177,7 @@ def _most_telling(differences: Sequence[Difference], axis: Axis, names: tuple[st
     return {"figure": replace(figure, reading=reading), "table": "", "whole": whole}
 
 
-def _figure(shown: Sequence[Difference], axis: Axis, names: tuple[str, str], title: str) -> Chart:
+def _figure(shown: Sequence[Difference], axis: Axis, names: Pair, title: str) -> Chart:
     """Return a figure in which the mark of each verdict stands beside its row."""
     names_of_rows = row_names(shown, two_lines, NAME_LENGTH)
     rows = [f"{name} {tables.VERDICTS[each.verdict]}" for name, each in zip(names_of_rows, shown, strict=True)]
@@ -199,7 +198,9 @@ SHOWN = (0, 1, 2, 3, 4, 6, 7, 9, 8)
 """Columns of the table that all formats share: the verdict comes last, and the p-value that decides it is enough."""
 
 
-def difference_rows(comparisons: Sequence[Comparison]) -> tuple[list[dict[str, object]], str]:
+def difference_rows(
+    comparisons: Sequence[Comparison], ids: Sequence[Mapping[str, str]]
+) -> tuple[list[dict[str, object]], str]:
     """Return a row for the headline of each evaluation, with a line for each candidate that has it.
 
     A fraction lies on an axis that all rows share, from 0 to 1, whose middle is no difference; what it reaches to on both
@@ -212,20 +213,17 @@ def difference_rows(comparisons: Sequence[Comparison]) -> tuple[list[dict[str, o
     fractions = [each for by_place in heads.values() for each in by_place.values() if each.base.unit == "fraction"]
     axis = difference_axis(fractions)
     reach = max(abs(axis.low), abs(axis.high)) / 100
-    ids = [evaluation_anchors(comparison, place, len(comparisons)) for place, comparison in enumerate(comparisons)]
-    rows: list[dict[str, object]] = []
-    for evaluation, by_place in heads.items():
-        place, first = next(iter(by_place.items()))
-        rows.append(
-            {
-                "anchor": ids[place][evaluation],
-                "title": evaluation_title(evaluation),
-                "data": evaluation.partition("@")[2],
-                "metric": first.title,
-                "direction": arrow(first.base),
-                "lines": [_line(each, place + 1, reach) for place, each in by_place.items()],
-            }
-        )
+    rows: list[dict[str, object]] = [
+        {
+            "anchor": ids[next(iter(by_place))][evaluation],
+            "title": evaluation_title(evaluation),
+            "data": evaluation.partition("@")[2],
+            "metric": next(iter(by_place.values())).title,
+            "direction": arrow(next(iter(by_place.values())).base),
+            "lines": [_line(each, place + 1, reach) for place, each in by_place.items()],
+        }
+        for evaluation, by_place in heads.items()
+    ]
     return rows, f"{100 * reach:g} pp" if fractions else ""
 
 
@@ -268,14 +266,6 @@ def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) ->
     return {name: start + own for name, own in zip(names, anchors(pairs), strict=True)}
 
 
-def all_differences_html(comparison: Comparison) -> Markup:
-    """Return all differences by evaluation, and those of headline metrics by slice, as a table."""
-    return difference_html(
-        tables.by_evaluation(comparison.differences) | tables.by_grouping(comparison),
-        tables.tally(comparison.differences),
-    )
-
-
 def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "") -> Markup:
     """Return differences as a table, under the name of each group that has one."""
     table = tables.difference_table("", [each for differences in groups.values() for each in differences]).select(SHOWN)
@@ -298,13 +288,12 @@ def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
     return Markup(as_html(replace(table, columns=columns), "likeness"))
 
 
-def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Markup:
+def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: Sequence[Mapping[str, str]]) -> Markup:
     """Return a table of all metrics by evaluation, with the difference of every candidate.
-
     A task that was asked twice on the same data has its metrics twice.
-
     Args:
         names: of the base, then of each candidate.
+        ids: those of each candidate's evaluations.
     """
     by_metric: dict[tuple[str, str, int], dict[int, Difference]] = {}
     for place, comparison in enumerate(comparisons):
@@ -313,7 +302,6 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Ma
             name = each.evaluation, each.name
             seen[name] = seen.get(name, 0) + 1
             by_metric.setdefault((*name, seen[name]), {})[place] = each
-    ids = [evaluation_anchors(comparison, place, len(comparisons)) for place, comparison in enumerate(comparisons)]
     rows: dict[str, list[Row]] = {}
     for (evaluation, _, _), by_place in by_metric.items():
         rows.setdefault(evaluation, []).append(_overview_row(by_place, ids))
@@ -331,21 +319,14 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Ma
 
 def _overview_row(by_place: Mapping[int, Difference], ids: Sequence[Mapping[str, str]]) -> Row:
     first = next(iter(by_place.values()))
-    base = Cell(quantity(first.base.value, first.base.unit), sort_key=first.base.value)
-    return [
-        tables.metric_cell(first),
-        base,
-        *(
-            _overview_cell(by_place[place], names[first.evaluation])
-            if place in by_place
-            else Cell("not compared", sort_key="")
-            for place, names in enumerate(ids)
-        ),
-    ]
-
-
-def _overview_cell(difference: Difference, anchor: str) -> Cell:
-    link = Markup('<a href="#{}">{}</a>').format(anchor, tables.difference_text(difference))
-    verdict = f'<span class="verdict">{mark(tables.VERDICTS[difference.verdict])}{difference.verdict}</span>'
-    css = difference.verdict.replace(" ", "-")
-    return Cell(difference.verdict, html=f"{link} {verdict}", sort_key=difference.value, css=css)
+    cells = [tables.metric_cell(first), Cell(quantity(first.base.value, first.base.unit), sort_key=first.base.value)]
+    for place, names in enumerate(ids):
+        if place not in by_place:
+            cells.append(Cell("not compared", sort_key=""))
+            continue
+        own = by_place[place]
+        link = Markup('<a href="#{}">{}</a>').format(names[first.evaluation], tables.difference_text(own))
+        verdict = f'<span class="verdict">{mark(tables.VERDICTS[own.verdict])}{own.verdict}</span>'
+        css = own.verdict.replace(" ", "-")
+        cells.append(Cell(own.verdict, html=f"{link} {verdict}", sort_key=own.value, css=css))
+    return cells

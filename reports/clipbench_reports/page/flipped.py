@@ -43,11 +43,8 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
     """
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}
-    for each in sorted(
-        comparison.differences, key=lambda each: (order.get(each.verdict, 2), not each.candidate.is_headline)
-    ):
-        if each.flips is None or not any(vars(each.flips).values()):
-            continue
+    changed = [each for each in comparison.differences if each.flips is not None and any(vars(each.flips).values())]
+    for each in sorted(changed, key=lambda each: (order.get(each.verdict, 2), not each.candidate.is_headline)):
         if each.evaluation not in tables:
             tables[each.evaluation] = _Tables.of(each.evaluation, base, candidate)
         ways = [
@@ -148,10 +145,9 @@ class _Tables:
             at = next(filter(None, (address(run, digest) for run in self.runs)), "")  # either run may have kept it
             yield GalleryImage(address=at, alt=alt, role=role)
 
-    def _both(self, name: str, of: SampleColumn | SampleImage, subset: str) -> tuple[str, str]:
+    def _both(self, name: str, of: SampleColumn | SampleImage, subset: str) -> list[str]:
         """Return a column of a sample in both runs, that of the metric's label set where it has its own."""
-        before, now = (_chosen(table, name, of, subset) for table in self.tables)
-        return before, now
+        return [_chosen(table, name, of, subset) for table in self.tables]
 
 
 def _from_to(before: str, now: str) -> str:
@@ -178,10 +174,8 @@ def _chosen(table: "pandas.DataFrame", name: str, of: SampleColumn | SampleImage
         column = of.right if known > 0 else column
     own = f"{subset}/{column}"
     value = _cell(table, name, own if own in table else column)
-    if isinstance(value, str):
-        return shorten(value, MAX_WHOLE)
-    if value is None:
-        return ""
+    if value is None or isinstance(value, str):
+        return shorten(value or "", MAX_WHOLE)
     return fmt.number(value, "cosine") if column.endswith("margin") else fmt.significant(value)
 
 

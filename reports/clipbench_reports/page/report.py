@@ -226,7 +226,7 @@ class _Lead(NamedTuple):
 
 def leads(groups: Sequence[Group]) -> list[Sentence]:
     """Return a sentence for each evaluation that two models or more have, and that may be compared."""
-    found = [lead for group in groups if not group.differences and (lead := _lead(group)) is not None]
+    found = [lead for group in groups if not group.same.differences and (lead := _lead(group)) is not None]
     may_claim = iter(claimed([each.p_value for lead in found for each in lead.differences]))
     told = [[next(may_claim) for _ in lead.differences] for lead in found]
     return [

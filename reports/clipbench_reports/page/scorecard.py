@@ -117,7 +117,7 @@ def _first_headlines(group: Group) -> set[str]:
     """Return the name of the first headline metric with a value, or else of the first, of each label set."""
     label_sets = {name for entry in group.measured for name in group.section.label_sets(entry.evaluation)}
     names: dict[str, str] = {}
-    for each in sorted(_headlines(group, []), key=_is_undefined):
+    for each in sorted(_headlines(group, []), key=lambda each: all(line.metric.value is None for line in each.lines)):
         names.setdefault(_subset(each.name) if _subset(each.name) in label_sets else PLAIN, each.name)
     return set(names.values())
 
@@ -131,10 +131,6 @@ def _headlines(group: Group, notes: list[str], names: set[str] | None = None) ->
         replace(each, subset="", heading="", words=each.whole)
         for each in metric_lines(group.measured, notes, choose=choose)
     ]
-
-
-def _is_undefined(metric: MetricLines) -> bool:
-    return all(line.metric.value is None for line in metric.lines)
 
 
 def metric_lines(

@@ -142,7 +142,7 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
     """
     loaded = group.section
     measured = [(entry, Evidence(entry.run, entry.evaluation)) for entry in group.measured]
-    is_joint = len(measured) > 1 and not group.differences
+    is_joint = len(measured) > 1 and not group.same.differences
     footnotes: list[str] = []
 
     def recorded(field: str) -> str:
@@ -166,7 +166,7 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         question=recorded("question"),
         scoring=recorded("scoring"),
         fault=loaded.fault,
-        differences=group.differences,
+        differences=list(group.same.differences),
         advice=loaded.section.advice,
         has_own_advice=loaded.package == OWN,
         joint=[] if budget is None or not is_joint else _joint(group, measured, budget=budget),
