@@ -309,7 +309,6 @@ def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots
 
 
 def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
-    """Return the probability of the true class less that of the best other one."""
     shares = np.exp(scores - scores.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     rows = np.arange(len(true))

@@ -189,7 +189,6 @@ def _tokens_kept(
 
 
 def _undefined(reason: str, *, share: float) -> Evaluation:
-    """Return the undefined measures of a model that counts no tokens."""
     missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
     missing["truncated_fraction"] = "fraction"
     measures = {name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}

@@ -74,7 +74,6 @@ def check(dataset: Dataset, judgements: Judgements) -> None:
 
 
 def _kinds(items: JudgedItems) -> Rows:
-    """Return what each query or document is."""
     return np.where(items.has_both, BOTH, np.where(items.has_text, TEXT, IMAGE))
 
 
@@ -96,7 +95,6 @@ def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterato
 
 
 def _centred_parts(parts: judged.Parts, of_queries: judged.Parts, of_documents: judged.Parts) -> judged.Parts:
-    """Return each modality centred."""
     texts = _centred(parts.texts, of_queries.texts, of_documents.texts)
     images = _centred(parts.images, of_queries.images, of_documents.images)
     if parts.joint is None or of_queries.joint is None or of_documents.joint is None:

@@ -223,7 +223,6 @@ def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[st
 
 
 def _curves(part: str, coarse: Accepted, found: PrecisionRecall) -> Mapping[str, Curve]:
-    """Return precision and recall by threshold."""
     x = coarse.thresholds.tolist()
 
     def curve(name: str, *columns: np.ndarray) -> Curve:

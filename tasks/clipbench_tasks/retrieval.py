@@ -145,7 +145,6 @@ def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ..
 
 
 def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
-    """Return the metrics of one direction."""
     measures: dict[str, Measure] = {}
     for k in ks:
         name = f"{direction.name}_recall@{k}"
@@ -165,7 +164,6 @@ def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
 
 
 def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
-    """Return the definitions of a direction's metrics and controls."""
     title, queries = DIRECTIONS[direction]
     first, is_cross = f"{direction}_recall@{min(ks)}", direction.endswith("retrieval")
     definitions = {
@@ -187,7 +185,6 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
 
 
 def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
-    """Return one row a query."""
     name, answers, ranks = direction.name, direction.answers, direction.ranks
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     return {

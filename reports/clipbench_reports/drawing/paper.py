@@ -251,7 +251,6 @@ def _fit(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
 
 
 def _words_fit(figure: Figure) -> bool:
-    """Return whether the words are all inside, and leave room for planes."""
     figure.draw_without_rendering()
     whole = figure.bbox.padded(OUTSIDE * figure.dpi)
     boxes = [box for each in (*figure.axes, *figure.legends) if (box := each.get_tightbbox()) is not None]

@@ -65,6 +65,10 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
 
 def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None]) -> str:
     """Return the page of comparisons with one base, as ``write_compare`` writes it."""
+    return rendered("compare.html.j2", _context(judged, runs))
+
+
+def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
     comparisons = [each.comparison for each in judged]
     names = short([comparisons[0].base, *(each.candidate for each in comparisons)])
     budget = PageBudget(MAX_BYTES)
@@ -79,7 +83,7 @@ def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None]) -> str:
         sections = [Heading(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
     else:
         sections = of_tasks(Heading(each["anchor"], each["title"], each["data"]) for each in parts[0]["evaluations"])
-    context = {
+    return {
         **assets("compare"),
         "prints_all": False,
         "training": [],
@@ -99,7 +103,6 @@ def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None]) -> str:
         "costs": cost_tables([run.result for _, _, run in known], [name for _, name, _ in known]),
         "origins": [origin(run, name, place) for place, name, run in known],
     }
-    return rendered("compare.html.j2", context)
 
 
 Pair = tuple[str, str]

@@ -124,5 +124,4 @@ def _static(name: str) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """Return a text escaped, with what stands in backticks set as code."""
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(tight(text)))))

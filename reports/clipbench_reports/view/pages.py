@@ -337,7 +337,6 @@ def render(template: str, **context: Any) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """Return a name with places where a long one may be broken."""
     text = str(escape(name))
     if len(name) <= LONG_NAME:
         return Markup(f'<span class="whole">{text}</span>')

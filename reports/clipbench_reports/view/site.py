@@ -158,7 +158,6 @@ async def _answer(make: Callable[[Request], Response], answers: Answers, request
 
 
 def _page(make: Callable[[Request], Response], answers: Answers, request: Request) -> Response:
-    """Return a page, or one that says in a line why there is none."""
     try:
         return make(request)
     except KeyError:

@@ -288,7 +288,6 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
 
 
 def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:
-    """Return SugarCrepe's categories with two subsets or more."""
     if not set(subsets) <= set(SUGARCREPE):
         return {}
     by_category: dict[str, list[str]] = {}

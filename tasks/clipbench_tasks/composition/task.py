@@ -268,7 +268,6 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
 
 
 def _measures(of_subsets: Mapping[str, Column], chances: Mapping[str, Column]) -> dict[str, Measure]:
-    """Return the accuracies, subset after subset."""
     measures: dict[str, Measure] = {}
     for name, column in of_subsets.items():
         chance = chances[name.rpartition("/")[2]][~np.isnan(column)]

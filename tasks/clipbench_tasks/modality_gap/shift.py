@@ -144,7 +144,6 @@ def correction_curves(
 
 
 def _label_sets(dataset: Dataset) -> dict[str, LabelSet]:
-    """Return the sets of labels by the name of their accuracy."""
     if dataset.label_sets is not None:
         sets = {f"{name}/acc1": each for name, each in dataset.label_sets.items()}
     elif dataset.labels is not None and dataset.class_names is not None:

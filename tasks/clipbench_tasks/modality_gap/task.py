@@ -312,7 +312,6 @@ def _separability_dimensions(by_dimensions: SeparabilityByDimensions, n: int) ->
 
 
 def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> list[str]:
-    """Return notes on the pairs that each measure was computed on."""
     n = len(pairs.rows)
     notes = [f"{n:,} pairs: each image with its first caption"]
     if n < n_images:

@@ -259,7 +259,6 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, ask
 
 
 def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], dict[str, Measure]]:
-    """Return the measures and the controls."""
     chance = 1 / n_classes
     measures: dict[str, Measure] = {
         f"{key}_attack_success": Mean(column=f"{key}_attack_success", higher_is_better=False) for key in CLASSIFIERS

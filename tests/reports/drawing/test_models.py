@@ -28,7 +28,8 @@ from clipbench_reports.drawing.marks import (
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets, figure_labels
 from clipbench_reports.drawing.page import draw
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, ModelKey
-from clipbench_reports.figures import maps, zero_shot
+from clipbench_reports.figures import maps
+from clipbench_reports.sections import zero_shot
 from tests.reports.conftest import MakeRun
 
 A, B = ModelKey("base", 0), ModelKey("tuned", 1)

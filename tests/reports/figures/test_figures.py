@@ -20,9 +20,9 @@ from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Cells, Chart, Dots, Line, Ranges, Threads, Words
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
-from clipbench_reports.figures import any_task, differences, many_models, maps, matrices, training, zero_shot
+from clipbench_reports.figures import any_task, differences, many_models, maps, matrices, training
 from clipbench_reports.figures.shared import HEAD, MAX_LINES
-from clipbench_reports.sections import modality_gap, retrieval
+from clipbench_reports.sections import modality_gap, retrieval, zero_shot
 from tests.reports.conftest import Make, MakeRun
 
 Draw = Callable[[list[ModelEvidence]], Chart]
