@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.special import softmax
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE
@@ -273,11 +274,9 @@ def _place_in_class(labels: Rows) -> Rows:
         >>> _place_in_class(np.array([1, 0, 1, 1])).tolist()
         [0, 0, 1, 2]
     """
-    order = np.argsort(labels, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(labels))])
-    place = np.empty(len(labels), np.int64)
-    place[order] = np.arange(len(labels)) - starts[labels[order]]
-    return place
+    import pandas
+
+    return pandas.Series(labels).groupby(labels).cumcount().to_numpy()
 
 
 def _classifiers(images: Vectors, labels: Rows, classes: Vectors, logit_scale: float | None) -> dict[str, Scores]:
@@ -309,9 +308,7 @@ def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots
 
 
 def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
-    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    rows = np.arange(len(true))
+    shares, rows = softmax(scores, axis=1), np.arange(len(true))
     own = shares[rows, true]
     shares[rows, true] = -np.inf
     return own - shares.max(axis=1)

@@ -238,6 +238,11 @@ class Box(NamedTuple):
         """Return whether two boxes overlap."""
         return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
 
+    def is_inside(self, plane: "Plane") -> bool:
+        """Return whether a plane holds the box; at its top, half a line may stand out."""
+        top, right, foot = plane.top - HEIGHT / 2, plane.left + plane.width, plane.top + plane.height
+        return plane.left <= self.left and self.right <= right and top <= self.top and self.foot <= foot
+
 
 def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mark]) -> list[marks.Words] | None:
     """Return the names of a legend as words at what they are of; None where one of them has no room.
@@ -259,7 +264,7 @@ def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mar
         own = _traced(of_name, plane) if len(others) else others
         for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
             box = _box(candidate, plane)
-            if not _is_inside(box, plane) or any(box.touches(each) for each in taken) or box.distance(lines) <= ROOM:
+            if not box.is_inside(plane) or any(map(box.touches, taken)) or box.distance(lines) <= ROOM:
                 continue
             if not len(others) or isinstance(entry, marks.Shade) or box.distance(own) + APART < box.distance(others):
                 words.append(candidate)
@@ -394,12 +399,3 @@ def _box(words: marks.Words, plane: Plane) -> Box:
     foot = y + {1: -6, 0: 8.5, -1: 24}[words.lift]
     left = x - {"start": 0, "middle": width / 2, "end": width}[words.anchor]
     return Box(left, foot - HEIGHT, left + width, foot)
-
-
-def _is_inside(box: Box, plane: Plane) -> bool:
-    return (
-        box.left >= plane.left
-        and box.right <= plane.left + plane.width
-        and box.top >= plane.top - HEIGHT / 2
-        and box.foot <= plane.top + plane.height
-    )

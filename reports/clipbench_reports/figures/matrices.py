@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.special import softmax
 
 from clipbench.comparison.representations import K, SimilarityMatrix
 from clipbench.models.protocol import no_logit_scale
@@ -15,6 +16,7 @@ from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
 from clipbench_reports.figures.shared import refuse_judged
+from clipbench_reports.text import sentence_case
 
 TITLES = ("Cosine", "By row", "By column")
 
@@ -49,7 +51,7 @@ def _panels(cosines: Float64[np.ndarray, "n n"], scale: float) -> list[Panel]:
     n = len(cosines)
     low, high = _median_of_others(cosines), float(cosines.max())
     depths = np.clip((cosines - low) / (high - low), 0, 1) if high > low else np.zeros((n, n))
-    by_row, by_column = softmax(scale * cosines), softmax(scale * cosines.T).T
+    by_row, by_column = softmax(scale * cosines, axis=1), softmax(scale * cosines, axis=0)
     parts = zip(TITLES, (depths, by_row, by_column), (cosines, by_row, by_column), strict=True)
     return [
         Panel(
@@ -68,26 +70,12 @@ def _median_of_others(cosines: Float64[np.ndarray, "n n"]) -> float:
     return float(np.median(cosines[~np.eye(len(cosines), dtype=bool)]))
 
 
-def softmax(logits: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
-    """Return the softmax of each row.
-
-    Example:
-        >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
-        [[0.5, 0.5], [1.0, 0.0]]
-    """
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Float64[np.ndarray, "n n"] = powers / powers.sum(axis=1, keepdims=True)
-    return shares
-
-
 def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
     n = len(matrix)
     diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
     others = np.where(np.eye(n, dtype=bool), -np.inf, matrix)
     lit = int((np.diag(matrix) > others.max(axis=1)).sum())
-    by_row, by_column = (
-        fmt.percent(float(np.diag(shares).mean())) for shares in (softmax(scale * matrix), softmax(scale * matrix.T).T)
-    )
+    by_row, by_column = (fmt.percent(float(np.diag(softmax(scale * matrix, axis=axis)).mean())) for axis in (1, 0))
     return Statement(
         title=f"In {lit} of {n} rows the true pair, on the diagonal, has the highest cosine.",
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
@@ -254,9 +242,8 @@ def linked(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    words = _spaced(names)
-    text = f"{', '.join(words[:-1])} and {words[-1]}"
-    return f"{text[:1].upper()}{text[1:]}"
+    """Return the names of modalities as the beginning of a sentence."""
+    return sentence_case(fmt.listed(_spaced(names)))
 
 
 def representational_similarity(found: SimilarityMatrix, names: Sequence[str]) -> Chart:

@@ -4,8 +4,8 @@ The sentences at its top are of one model chosen by a rule, of several the model
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,16 +141,11 @@ def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
     except ClipbenchError:
         return []  # measured in different ways: the warnings above the sections say so
     drawn = []
-    for draws in (
-        partial(training.progress, history, runs, titles),
-        partial(training.track, [history], [history.label]),
-    ):
-        try:
-            made = draws()
-            drawn.append(replace(made, n_columns=min(3, len(made.panels))))
-        except MissingEvidence:
-            continue
-    return drawn
+    with suppress(MissingEvidence):
+        drawn.append(training.progress(history, runs, titles))
+    with suppress(MissingEvidence):
+        drawn.append(training.track([history], [history.label]))
+    return [replace(each, n_columns=min(3, len(each.panels))) for each in drawn]
 
 
 MOST = 3
