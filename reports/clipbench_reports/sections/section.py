@@ -167,9 +167,18 @@ class LoadedSection:
     fault: str = ""
     """The reason why the plain section stands in for the package's."""
 
+    @property
+    def is_split(self) -> bool:
+        """True of a task that is scored once for each label set."""
+        return self.section.describe_label_set is not None
+
     def label_sets(self, evaluation: EvaluationRecord) -> list[str]:
         """Return the label sets that an evaluation has results of, or ``PLAIN`` alone."""
-        return label_sets(evaluation) if self.section.describe_label_set is not None else [PLAIN]
+        return label_sets(evaluation) if self.is_split else [PLAIN]
+
+    def parts(self, evidence: Evidence) -> list[Evidence]:
+        """Return the evidence of each label set."""
+        return [evidence.of(name) for name in label_sets(evidence.evaluation)] if self.is_split else [evidence]
 
     def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on an evaluation, or on the part of it that is of one label set."""
