@@ -17,7 +17,6 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import softmax
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE
@@ -308,6 +307,8 @@ def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots
 
 
 def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
+    from scipy.special import softmax
+
     shares, rows = softmax(scores, axis=1), np.arange(len(true))
     own = shares[rows, true]
     shares[rows, true] = -np.inf
