@@ -237,6 +237,10 @@ class ModelEvidence(NamedTuple):
     evidence: Evidence
 
 
+Models = Sequence[ModelEvidence]
+"""The same evaluation of one model, or of several that a figure draws together."""
+
+
 @dataclass(frozen=True)
 class ByModel(Generic[Value_co]):
     """A value of each model that has one, and why the others have none."""
@@ -259,7 +263,7 @@ class ByModel(Generic[Value_co]):
         return ByModel({model: make(value) for model, value in self.values.items()}, self.missing)
 
 
-def read_each(models: Sequence[ModelEvidence], read: Callable[[Evidence], Value]) -> ByModel[Value]:
+def read_each(models: Models, read: Callable[[Evidence], Value]) -> ByModel[Value]:
     """Return what is read of each model's evidence.
 
     Raises:

@@ -34,7 +34,7 @@ from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
-from clipbench_tasks.tables import Asked, Column, Items, Rows, Vectors, curve_of_means, neighbours, stacked
+from clipbench_tasks.tables import Asked, Column, Items, Rows, Table, Vectors, curve_of_means, neighbours, stacked
 from clipbench_tasks.zero_shot import prompted_classes
 
 ALL = "all"
@@ -155,12 +155,7 @@ class FewShot(Task):
         )
 
     def _measures(
-        self,
-        samples: Mapping[str, np.ndarray],
-        numbers: Sequence[float],
-        per_class: Rows,
-        true: Rows,
-        classifiers: Mapping[str, Scores],
+        self, samples: Table, numbers: Sequence[float], per_class: Rows, true: Rows, classifiers: Mapping[str, Scores]
     ) -> dict[str, Measure]:
         guess = 1 / len(per_class)
         most_frequent = per_class == per_class.max()

@@ -34,16 +34,12 @@ NO_IMAGE_ALONE = "no query is a text whose relevant documents are all images wit
 
 
 def evaluation(
-    dataset: Dataset,
-    judgements: Judgements,
-    embedder: Embedder,
-    ks: tuple[int, ...],
-    definitions: Mapping[str, Definition],
+    dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: tuple[int, ...], table: Mapping[str, Definition]
 ) -> Evaluation:
     """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts.
 
     Args:
-        definitions: those of the task's own metrics.
+        table: definitions of the task's own metrics.
     """
     kinds = _kinds(judgements.documents)
     search = judged.search_of(dataset, judgements, embedder)
@@ -52,7 +48,7 @@ def evaluation(
     if f"{CENTRED}/ndcg@{max(ks)}" in columns:
         columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
     measures, controls = _measures(base.measures, columns, kinds)
-    named = {name: definitions[name] for name in (*PREFERENCES, "centring_gain")}
+    named = {name: table[name] for name in (*PREFERENCES, "centring_gain")}
     return replace(
         base,
         samples={**base.samples, **columns},

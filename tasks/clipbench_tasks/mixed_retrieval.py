@@ -208,12 +208,7 @@ def corpora_of(n: int, shares: Sequence[float], rng: np.random.Generator) -> Ite
 
 
 def searched(
-    queries: Vectors,
-    images: Vectors,
-    texts: Vectors,
-    corpora: Sequence[Corpus],
-    right: Rows,
-    joint: Vectors | None = None,
+    queries: Vectors, images: Vectors, texts: Vectors, corpora: list[Corpus], right: Rows, joint: Vectors | None = None
 ) -> dict[str, Found]:
     """Return what is found in each corpus, from three products of queries and documents for all of them.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
-from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking, xs_of
 
 BINS = 200
@@ -37,7 +37,7 @@ class Distribution(NamedTuple):
     mean: float
 
 
-def cones(models: Sequence[ModelEvidence]) -> marks.Chart:
+def cones(models: Models) -> marks.Chart:
     """Return the distributions of cosines between images, between texts, of pairs, and of images with other texts."""
     return ridges(
         read_each(models, lambda evidence: distributions(evidence, COSINES, "cosines")),
@@ -167,7 +167,7 @@ CONFORMITY: dict[str, tuple[str, marks.Role, str]] = {
 """Curves with the name, the role and the metric that is the mean of each."""
 
 
-def conformity(models: Sequence[ModelEvidence]) -> marks.Chart:
+def conformity(models: Models) -> marks.Chart:
     """Return the distributions of the mean cosine that an item has with all others of its modality."""
     return ridges(
         read_each(models, lambda evidence: distributions(evidence, CONFORMITY, "conformity")),
@@ -201,7 +201,7 @@ DRAWN = frozenset({"gap_spectrum", *KEPT, *REMOVED})
 """Curves that this figure shows."""
 
 
-def spectrum(models: Sequence[ModelEvidence]) -> marks.Chart:
+def spectrum(models: Models) -> marks.Chart:
     """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are removed."""
     by_model = read_each(models, _read_spectrum)
     return chart(
@@ -281,7 +281,7 @@ MATCHES: dict[str, tuple[str, marks.Role]] = {
 """The curves, with the name and the role of each."""
 
 
-def similarity_calibration(models: Sequence[ModelEvidence]) -> marks.Chart:
+def similarity_calibration(models: Models) -> marks.Chart:
     """Return the probability of a match by cosine: of an image and a text, of two texts, of two images."""
     by_model = read_each(models, _read_matches)
     plane = marks.Panel(

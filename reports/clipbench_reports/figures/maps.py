@@ -12,7 +12,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Role, Threads, nice_axis
 from clipbench_reports.drawing.models import Statement, beside, chart
-from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.matrices import listed, metrics_of, modalities
 from clipbench_reports.text import quoted
 
@@ -37,7 +37,7 @@ class Flat(NamedTuple):
     is_to_scale: bool = True
 
 
-def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int = 0) -> Chart:
+def gap(models: Models, *, projection: str = "pca", seed: int = 0) -> Chart:
     """Return images and texts as points of a plane, with lines between pairs.
 
     Args:
@@ -223,7 +223,7 @@ def _components(vectors: Vectors) -> tuple[Float64[np.ndarray, "n 2"], list[floa
     return flat, [max(0.0, float(squares[k])) / total for k in (-1, -2)]
 
 
-def modality_map(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int = 0) -> Chart:
+def modality_map(models: Models, *, projection: str = "pca", seed: int = 0) -> Chart:
     """Return the items of all modalities as points of one plane.
 
     Args:

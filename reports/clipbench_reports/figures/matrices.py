@@ -14,14 +14,14 @@ from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import refuse_judged
 from clipbench_reports.text import sentence_case
 
 TITLES = ("Cosine", "By row", "By column")
 
 
-def similarity(models: Sequence[ModelEvidence]) -> Chart:
+def similarity(models: Models) -> Chart:
     """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column."""
     by_model = read_each(models, _read)
     return chart(
@@ -107,7 +107,7 @@ class Matrix(NamedTuple):
     """From a value to its shade, 0 to 1."""
 
 
-def modality_matrices(models: Sequence[ModelEvidence]) -> Chart:
+def modality_matrices(models: Models) -> Chart:
     """Return gap, cosines, recall@1 and separability of every two modalities, a matrix each."""
     by_model = read_each(models, metrics_of)
     bounded = ""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from clipbench.results.shown_samples import evenly_spaced
@@ -18,6 +19,7 @@ from clipbench_reports.evidence import (
     MissingEvidence,
     ModelEvidence,
     ModelKey,
+    Models,
     NotAsked,
     shared_notes,
 )
@@ -168,7 +170,7 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         joint=[] if budget is None or not is_joint else _joint(group, measured, budget=budget),
         parts=parts,
         metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],
-        controls=metric_lines(group.measured, footnotes, choose=lambda evaluation: evaluation.controls),
+        controls=metric_lines(group.measured, footnotes, choose=attrgetter("controls")),
         footnotes=footnotes,
     )
 
@@ -218,7 +220,7 @@ def _title(evidence: Evidence) -> str:
     return subset_title(evidence.label_set, evidence.evaluation.subsets)
 
 
-def _with_figures(models: Sequence[ModelEvidence], loaded: LoadedSection, budget: PageBudget) -> SetResults:
+def _with_figures(models: Models, loaded: LoadedSection, budget: PageBudget) -> SetResults:
     """Return what can be drawn of the same evaluation of some models, and why other figures are not there."""
     shown, lacking, first = list[Chart](), dict[Absence, None](), models[0].evidence
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
@@ -238,7 +240,7 @@ def _with_figures(models: Sequence[ModelEvidence], loaded: LoadedSection, budget
     return SetResults(title=_title(first), classes=classes, figures=shown, points=points, lacking=list(lacking))
 
 
-def drawn(make: Draw, models: Sequence[ModelEvidence]) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
+def drawn(make: Draw, models: Models) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
     """Return what a function draws of some models, and why not of all of them."""
     try:
         made = make(models)
@@ -250,7 +252,7 @@ def drawn(make: Draw, models: Sequence[ModelEvidence]) -> tuple[list[Chart], Map
     return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
 
 
-def _points(figure: Chart, models: Sequence[ModelEvidence], budget: PageBudget) -> dict[int, list[Point]]:
+def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list[Point]]:
     clouds = {}
     for (_, place), evidence in models:
         own = [panel for panel in figure.panels if panel.model in (None, place)]

@@ -16,7 +16,7 @@ from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import two_lines
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
 from clipbench_reports.findings import Finding, claim, defined, mark_of, not_better, skill
@@ -66,7 +66,7 @@ Heights = Mapping[tuple[str, str], float]
 """The row of each side of each subset, from the top."""
 
 
-def composition(models: Sequence[ModelEvidence]) -> Chart:
+def composition(models: Models) -> Chart:
     """Return the accuracy of each subset with its interval, against chance."""
     by_model = read_each(models, _read)
     rows = {
@@ -189,7 +189,7 @@ def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
     return {subset: metric for subset, metric in metrics.items() if metric.value is not None}
 
 
-def twins(models: Sequence[ModelEvidence]) -> Chart:
+def twins(models: Models) -> Chart:
     """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption."""
     return ridges(
         read_each(models, _cosines),

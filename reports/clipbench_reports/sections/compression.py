@@ -12,7 +12,7 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, Rule, percent_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, PlottedCurve, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import points_in_words
 from clipbench_reports.findings import Finding
 from clipbench_reports.sections.section import MakeTable, Plot, Section
@@ -45,10 +45,10 @@ BY_BYTES = frozenset(
 """Curves that the figure or the table of the section shows."""
 
 
-def compression(question: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+def compression(question: str) -> Callable[[Models], Chart]:
     """Return the function that draws one metric of vectors in each format by their bytes."""
 
-    def draw(models: Sequence[ModelEvidence]) -> Chart:
+    def draw(models: Models) -> Chart:
         by_model = read_each(models, partial(_read, question))
         ranges = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Ranges)]
         ends = [y for mark in ranges for y in (*mark.ys, *mark.lows, *mark.highs)]

@@ -8,7 +8,7 @@ from clipbench.results.table import Table, columns
 from clipbench.stats.claims import above_chance
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Role, Rule, Shade, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, curve_line, points_in_words, xs_of
 from clipbench_reports.findings import Finding, claim, interval_in_brackets
 from clipbench_reports.gallery import Fact, Gallery, PageBudget, gallery, one_image, words
@@ -24,7 +24,7 @@ BY_LABELS: dict[str, tuple[Role, str]] = {
 PROBE_CURVE = "linear_probe_acc1_by_labels"
 
 
-def few_shot(models: Sequence[ModelEvidence]) -> Chart:
+def few_shot(models: Models) -> Chart:
     """Return the accuracy of each classifier by the number of labels, with that of the prompts."""
     by_model = read_each(models, _read)
     return facet_chart(

@@ -14,15 +14,7 @@ from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import (
-    ByModel,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
 from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, mark_of, not_better, skill
@@ -47,7 +39,7 @@ KEPT: dict[str, tuple[Role, str]] = {
 """Curves of recall by tokens kept: the role of what is looked for, and the label."""
 
 
-def token_lengths(models: Sequence[ModelEvidence]) -> Chart:
+def token_lengths(models: Models) -> Chart:
     """Return the distribution of the captions' lengths in tokens, with the window of the text tower."""
     by_model = read_each(models, _read_lengths)
     bars = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Bars)]
@@ -96,7 +88,7 @@ def _histogram(lengths: Float64[np.ndarray, " n"]) -> Bars:
     return Bars(edges=edges.tolist(), counts=counts.tolist(), role="text", name="captions")
 
 
-def tokens_kept(models: Sequence[ModelEvidence]) -> Chart:
+def tokens_kept(models: Models) -> Chart:
     """Return recall@1 against the tokens kept of each caption, both ways, with the effective length."""
     by_model = read_each(models, _read_recall)
     ends = [0, *xs_of(by_model), *(_context_of(evidence) or 0 for _, evidence in models)]
@@ -173,7 +165,7 @@ class _Place(NamedTuple):
         return self.metric.value
 
 
-def positions(models: Sequence[ModelEvidence]) -> Chart:
+def positions(models: Models) -> Chart:
     """Return how often the true caption is chosen, against the place of the deciding token in it."""
     places = read_each(models, _read)
     every, first = [place for own in places.all for place in own], {each.name: each.token for each in places.all[0]}

@@ -1,6 +1,6 @@
 """Mixed retrieval: nDCG by the share of texts before and after centring, and the documents that came first instead."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
@@ -8,15 +8,7 @@ from clipbench.results.table import Table, columns
 from clipbench.results.titles import headlines
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets
-from clipbench_reports.evidence import (
-    ByModel,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import CHANCE, JUDGED, curve_line, refuse_judged
 from clipbench_reports.findings import Finding, claim
 from clipbench_reports.sections.retrieval import relevance, unfound
@@ -33,7 +25,7 @@ BY_SHARE = frozenset(
 Curves = Mapping[str, PlottedCurve]
 
 
-def mixed(models: Sequence[ModelEvidence]) -> Chart:
+def mixed(models: Models) -> Chart:
     """Return nDCG and the preference for texts by the share of texts, as it is and with each modality centred."""
     by_model = read_each(models, _read)
     of_ndcg = next(iter(by_model.all))[NDCG].y_label

@@ -1,7 +1,7 @@
 """The modality gap: two cones, what carries the gap, and what closing it does."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from clipbench.results.record import EvaluationRecord
 from clipbench.stats.intervals import wilson
 from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets
-from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.figures.shared import CHANCE, curve_line, why_lacking
 from clipbench_reports.findings import Finding, defined
@@ -73,7 +73,7 @@ class _Moved(NamedTuple):
     subsets: Mapping[str, str]
 
 
-def shift(models: Sequence[ModelEvidence]) -> Chart:
+def shift(models: Models) -> Chart:
     """Return gap, loss, recall and accuracy as the modalities are moved along the gap vector (Liang et al., 2022)."""
     by_model = read_each(models, partial(_read, ways=SHIFTS, label="Distance moved", claim=_closing))
     return chart(
@@ -86,7 +86,7 @@ def shift(models: Sequence[ModelEvidence]) -> Chart:
     )
 
 
-def corrections(models: Sequence[ModelEvidence]) -> Chart:
+def corrections(models: Models) -> Chart:
     """Return gap, loss, recall and accuracy under corrections that are fitted on one half, scored on the other."""
     by_model = read_each(models, partial(_read, ways=CORRECTIONS, label="Strength of the correction", claim=_centring))
     return chart(

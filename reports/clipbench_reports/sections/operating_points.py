@@ -1,6 +1,6 @@
 """Operating points: thresholds for a precision, what they miss, and whether one of other data holds here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Chart, Panel, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, PlottedCurve, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import curve_line, upright, xs_of
 from clipbench_reports.findings import Finding, interval_in_brackets
 from clipbench_reports.sections.section import Plot, Section
@@ -28,10 +28,10 @@ READINGS = {
 }
 
 
-def operating_points(part: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+def operating_points(part: str) -> Callable[[Models], Chart]:
     """Return the function that draws precision and recall of one question by threshold."""
 
-    def draw(models: Sequence[ModelEvidence]) -> Chart:
+    def draw(models: Models) -> Chart:
         by_model = read_each(models, partial(_read, part))
         x = nice_axis(xs_of(by_model), "Cosine threshold")
         return facet_chart(

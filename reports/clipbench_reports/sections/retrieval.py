@@ -1,7 +1,7 @@
 """Retrieval: recall in every direction, the similarity matrix, and the queries whose right answer came too late."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import headlines
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, PlottedCurve, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import (
     CHANCE,
@@ -49,7 +49,7 @@ WITHIN = {
 }
 
 
-def recall(models: Sequence[ModelEvidence]) -> Chart:
+def recall(models: Models) -> Chart:
     """Return recall@k for captions that look for images and the reverse."""
     reading = (
         "Recall@k: the share of captions whose image, and of images one of whose captions, is among the k nearest."
@@ -57,7 +57,7 @@ def recall(models: Sequence[ModelEvidence]) -> Chart:
     return _draw(models, ACROSS, reading=reading, reason="no recall curve across images and captions was kept")
 
 
-def recall_within(models: Sequence[ModelEvidence]) -> Chart:
+def recall_within(models: Models) -> Chart:
     """Return recall@k for images that look for images and captions that look for captions."""
     return _draw(
         models,
@@ -69,7 +69,7 @@ def recall_within(models: Sequence[ModelEvidence]) -> Chart:
     )
 
 
-def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
+def _draw(models: Models, ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
     def read(evidence: Evidence) -> Layer:
         refuse_judged(evidence)
         drawable = {name: _on_log_axis(curve) for name, curve in evidence.curves(ways).items()}
@@ -86,12 +86,7 @@ def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, r
 
 
 def _chart(
-    models: Sequence[ModelEvidence],
-    read: Callable[[Evidence], Layer],
-    *,
-    reading: str,
-    x: str = "k",
-    y: str = "Recall@k, %",
+    models: Models, read: Callable[[Evidence], Layer], *, reading: str, x: str = "k", y: str = "Recall@k, %"
 ) -> Chart:
     """Return the curves of each model on a logarithmic axis."""
     by_model = read_each(models, read)
@@ -128,7 +123,7 @@ def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve], 
     )
 
 
-def by_gallery(models: Sequence[ModelEvidence]) -> Chart:
+def by_gallery(models: Models) -> Chart:
     """Return recall@k of captions by the number of images that they search, on data with distractors."""
     return _chart(
         models,
@@ -161,7 +156,7 @@ def _read_by_gallery(evidence: Evidence) -> Layer:
     return Layer(lines, statement)
 
 
-def relevance(models: Sequence[ModelEvidence]) -> Chart:
+def relevance(models: Models) -> Chart:
     """Return nDCG@k and recall@k of the documents that were judged relevant."""
     return _chart(
         models,

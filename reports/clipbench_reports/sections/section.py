@@ -20,14 +20,14 @@ from clipbench.results.table import Table, as_html
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, ModelEvidence, label_sets, within
+from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, Models, label_sets, within
 from clipbench_reports.findings import Finding, Mark, headline_findings, missing, not_measured
 from clipbench_reports.gallery import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
     import pandas
 
-Draw = Callable[[Sequence[ModelEvidence]], Chart | Sequence[Chart]]
+Draw = Callable[[Models], Chart | Sequence[Chart]]
 """Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of the
 models lack is in ``Chart.missing``; where nothing can be drawn, it raises ``MissingEvidence``."""
 MakeTable = Callable[[Evidence], Table]

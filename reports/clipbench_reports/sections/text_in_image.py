@@ -15,7 +15,7 @@ from clipbench.stats.claims import against_chance, may_differ
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_axis, fraction_axis, nice_axis, rows_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, NotAsked, PlottedCurve, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, curve_line, intervals, xs_of
 from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, skill
 from clipbench_reports.findings import Mark as FindingMark
@@ -60,7 +60,7 @@ class _Named(NamedTuple):
     fooled: Mapping[str, Metric]
 
 
-def hijacking(models: Sequence[ModelEvidence]) -> Chart:
+def hijacking(models: Models) -> Chart:
     """Return how often the object, and how often the word, is predicted: without a label, and with each kind of it."""
     by_model = read_each(models, _read)
     kinds = [kind for kind in CONDITIONS if any(kind in each.right for each in by_model.all)]
@@ -114,7 +114,7 @@ def _state(named: _Named) -> Statement:
     )
 
 
-def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+def response(name: str) -> Callable[[Models], Chart]:
     """Return the function that draws what one of ``SETTINGS`` does; it raises MissingEvidence where it was not varied."""
 
     def read(evidence: Evidence) -> Layer:
@@ -128,7 +128,7 @@ def response(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
         lines = [curve_line(each, *((TEXT, WORD) if each is fooled else (IMAGE, OBJECT))) for each in curves.values()]
         return Layer([*chance_rule(accuracy.chance if accuracy else None), *lines], _state_response(name, fooled))
 
-    def draw(models: Sequence[ModelEvidence]) -> Chart:
+    def draw(models: Models) -> Chart:
         by_model = read_each(models, read)
         curves = (evidence.evaluation.curves.get(f"attack_success_by_{name}") for _, evidence in models)
         x_label = next(curve.x_label for curve in curves if curve is not None)
@@ -164,7 +164,7 @@ SERIES: Mapping[str, tuple[Role, str, float]] = {
 """Role, name and place of the shares of each classifier."""
 
 
-def probe_attacks(models: Sequence[ModelEvidence]) -> Chart:
+def probe_attacks(models: Models) -> Chart:
     """Return how often each classifier names the object, and how often the word that is written on it.
 
     Raises:
@@ -220,7 +220,7 @@ def _state_probes(known: Mapping[str, Metric]) -> Statement:
 NAME, ALL = "reading_acc", "all"
 
 
-def reading(models: Sequence[ModelEvidence]) -> Chart:
+def reading(models: Models) -> Chart:
     """Return the share of words that are read correctly, altogether and by subset, against guessing."""
     by_model = read_each(models, _read_reading)
     rows = list(dict.fromkeys(words for metrics in by_model.all for words in metrics))

@@ -18,7 +18,7 @@ from clipbench.stats.significance import mcnemar
 from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
 from clipbench_reports.drawing.svg import shorten, two_lines
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking
 from clipbench_reports.findings import Finding, claim
 from clipbench_reports.gallery import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
@@ -45,7 +45,7 @@ class _Templates(NamedTuple):
         return [] if known is None else [end for end in (known.value, known.low, known.high) if end is not None]
 
 
-def templates(models: Sequence[ModelEvidence]) -> marks.Chart:
+def templates(models: Models) -> marks.Chart:
     """Return the accuracy of each prompt template alone, and of their ensemble."""
     by_model = read_each(
         models, lambda evidence: _Templates(*ranked(evidence), evidence.evaluation.metrics.get("acc1"))
@@ -142,7 +142,7 @@ class _Span(NamedTuple):
     stop: int
 
 
-def confusion(models: Sequence[ModelEvidence]) -> marks.Chart:
+def confusion(models: Models) -> marks.Chart:
     """Return the confusion matrix: one row a true class, one column an answer, each row adding up to 100 %."""
     answers = read_each(
         models, lambda evidence: (evidence.words("label").tolist(), evidence.words("predicted").tolist())
@@ -290,7 +290,7 @@ def _boxes(names: Sequence[str]) -> list[_Span]:
 N_BINS = 20
 
 
-def reliability(models: Sequence[ModelEvidence]) -> marks.Chart:
+def reliability(models: Models) -> marks.Chart:
     """Return accuracy against confidence, over the distribution of confidence."""
     plane = marks.Panel(x=marks.fraction_axis("Confidence, %"), y=marks.fraction_axis("Accuracy; samples, %"))
     return facet_chart(

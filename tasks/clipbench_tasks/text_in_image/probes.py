@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE
@@ -29,7 +29,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.tables import Column, Rows, Table, Vectors, at_rows
+from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, at_rows
 
 ZERO_SHOT = "zero_shot"
 PROBES = {"linear_probe": "Linear probe", "knn": "k-NN"}
@@ -109,11 +109,7 @@ class Training(NamedTuple):
 
 
 def probed(
-    dataset: Dataset,
-    attacks: Sequence[Attack],
-    embedder: Embedder,
-    classes: Vectors,
-    is_asked: Bool[np.ndarray, " n_attacks"],
+    dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, classes: Vectors, is_asked: Mask
 ) -> Evaluation:
     """Return how often a written word decides the class by the prompts, by a linear probe and by k-NN.
 
