@@ -82,6 +82,11 @@ class PlottedCurve(NamedTuple):
     x_label: str = ""
     y_label: str = ""
 
+    def take(self, rows: Sequence[int]) -> "PlottedCurve":
+        """Return some of the points."""
+        low, high = ([bound[row] for row in rows] if bound else None for bound in (self.low, self.high))
+        return self._replace(x=[self.x[row] for row in rows], y=[self.y[row] for row in rows], low=low, high=high)
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -182,9 +187,16 @@ class Evidence:
         low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
         return PlottedCurve(_numbers(curve.x), _numbers(curve.y), low, high, curve.x_label, curve.y_label)
 
-    def curves(self, names: Iterable[str]) -> "dict[str, PlottedCurve]":
-        """Return the curves of some names that the run kept, each with at least one point."""
-        return {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
+    def curves(self, names: Iterable[str], lacking: MissingEvidence | None = None) -> dict[str, PlottedCurve]:
+        """Return the curves of some names that the run kept, each with at least one point.
+
+        Raises:
+            MissingEvidence: it kept none of them, and ``lacking`` says what that means.
+        """
+        found = {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
+        if lacking is not None and not found:
+            raise lacking
+        return found
 
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:

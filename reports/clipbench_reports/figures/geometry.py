@@ -296,11 +296,9 @@ def similarity_calibration(models: Models) -> marks.Chart:
 
 
 def _read_matches(evidence: Evidence) -> Layer:
-    lines = [curve_line(curve, MATCHES[name][1], MATCHES[name][0]) for name, curve in evidence.curves(MATCHES).items()]
-    if not lines:
-        raise MissingEvidence(
-            f"the probability of a match by cosine: {why_lacking(evidence, 'similarity_calibration_error')}"
-        )
+    why = why_lacking(evidence, "similarity_calibration_error")
+    curves = evidence.curves(MATCHES, MissingEvidence(f"the probability of a match by cosine: {why}"))
+    lines = [curve_line(curve, MATCHES[name][1], MATCHES[name][0]) for name, curve in curves.items()]
     even = [_even(line.xs, line.ys) for line in lines]
     middles = ", ".join(f"{line.name} {cosine}" for line, cosine in zip(lines, even, strict=True))
     error = evidence.evaluation.metrics.get("similarity_calibration_error")

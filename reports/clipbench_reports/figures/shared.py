@@ -45,17 +45,16 @@ def chance_rule(chance: float | None) -> list[Mark]:
 def curve_line(curve: PlottedCurve, role: Role = "ink", name: str = "", *, is_dashed: bool = False) -> Line:
     """Return a curve as a line over the band of its bounds, thinned, with a dot at each point where they are few."""
     rows = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
-    rows = [rows[row] for row in thinned(len(rows))]
-    low, high = ([bound[row] for row in rows] if bound else None for bound in (curve.low, curve.high))
+    drawn = curve.take([rows[row] for row in thinned(len(rows))])
     return Line(
-        xs=[curve.x[row] for row in rows],
-        ys=[curve.y[row] for row in rows],
-        lows=low,
-        highs=high,
+        xs=drawn.x,
+        ys=drawn.y,
+        lows=drawn.low,
+        highs=drawn.high,
         role=role,
         name=name,
         is_dashed=is_dashed,
-        has_dots=len(rows) <= MAX_DOTTED,
+        has_dots=len(drawn.x) <= MAX_DOTTED,
     )
 
 

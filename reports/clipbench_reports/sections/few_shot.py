@@ -44,9 +44,7 @@ def _axis(numbers: Sequence[float]) -> Axis:
 
 
 def _read(evidence: Evidence) -> Layer:
-    curves = evidence.curves(BY_LABELS)
-    if not curves:
-        raise MissingEvidence("the run kept no accuracy by the number of labels")
+    curves = evidence.curves(BY_LABELS, MissingEvidence("the run kept no accuracy by the number of labels"))
     metrics = evidence.evaluation.metrics
     zero_shot, worth = metrics.get("zero_shot_acc1"), metrics.get("zero_shot_worth")
     marks = chance_rule(zero_shot.chance if zero_shot else None)

@@ -102,9 +102,7 @@ def tokens_kept(models: Models) -> Chart:
 
 
 def _read_recall(evidence: Evidence) -> Layer:
-    curves = evidence.curves(KEPT)
-    if not curves:
-        raise MissingEvidence(f"recall by tokens kept ({_reason_of(evidence)})")
+    curves = evidence.curves(KEPT, MissingEvidence(f"recall by tokens kept ({_reason_of(evidence)})"))
     length, recall = map(evidence.evaluation.metrics.get, ("effective_length", "image_retrieval_recall@1"))
     marks = [
         *upright(length, "effective length", of=KEPT["image_retrieval_recall@1_by_tokens"][1]),

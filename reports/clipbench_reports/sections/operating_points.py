@@ -48,8 +48,7 @@ def without_end(curve: PlottedCurve) -> PlottedCurve:
     """Return a curve without its first point, the threshold of -1, which accepts everything, unless there is no other."""
     if len(curve.x) < 2 or curve.x[0] > -1:
         return curve
-    low, high = (None if bound is None else bound[1:] for bound in (curve.low, curve.high))
-    return curve._replace(x=curve.x[1:], y=curve.y[1:], low=low, high=high)
+    return curve.take(range(1, len(curve.x)))
 
 
 def _read(part: str, evidence: Evidence) -> Layer:

@@ -95,9 +95,7 @@ def _chart(
 
 def _on_log_axis(curve: PlottedCurve) -> PlottedCurve:
     """Return the points that a logarithmic axis can hold."""
-    rows = [row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])]
-    low, high = ([bound[row] for row in rows] if bound else None for bound in (curve.low, curve.high))
-    return PlottedCurve(x=[curve.x[row] for row in rows], y=[curve.y[row] for row in rows], low=low, high=high)
+    return curve.take([row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])])
 
 
 def _chance(evidence: Evidence, name: str, curve: PlottedCurve, *, of: str) -> Line:
@@ -135,9 +133,8 @@ def by_gallery(models: Models) -> Chart:
 
 
 def _read_by_gallery(evidence: Evidence) -> Layer:
-    curves = evidence.curves(name for name in evidence.evaluation.curves if name.endswith(BY_GALLERY))
-    if not curves:
-        raise NotAsked("recall by the number of images takes data with distractors")
+    lacking = NotAsked("recall by the number of images takes data with distractors")
+    curves = evidence.curves((name for name in evidence.evaluation.curves if name.endswith(BY_GALLERY)), lacking)
     labels = {name: f"R@{name.removesuffix(BY_GALLERY).rpartition('@')[2]}" for name in curves}
     roles: tuple[Role, ...] = ("image", "pair", "text", "ink")
     lines = [

@@ -449,12 +449,7 @@ SECTION = Section(
         "2022) lower that. Few successful attacks on a model that cannot read are no strength.",
     },
     title="Text in images",
-    figures=(
-        hijacking,
-        probe_attacks,
-        *map(response, SETTINGS),
-        reading,
-    ),
+    figures=(hijacking, probe_attacks, *map(response, SETTINGS), reading),
     galleries=(hijacked, misread),
     tables=(attacked_objects, misread_words),
     findings=findings,
@@ -462,11 +457,7 @@ SECTION = Section(
         "typographic": Plot(
             summary="accuracy and attack success under typographic attacks",
             definition="An attack succeeds when the class of the written word scores highest.",
-            draws=(
-                hijacking,
-                probe_attacks,
-                *map(response, SETTINGS),
-            ),
+            draws=(hijacking, probe_attacks, *map(response, SETTINGS)),
         )
     },
     drawn_curves=RESPONSES,
