@@ -53,8 +53,9 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
 
 
 def _lines(history: History, scalars: Mapping[str, tuple[str, Role]]) -> list[Line]:
-    named = ((_line(history, name), words, role) for name, (words, role) in scalars.items())
-    return [replace(line, role=role, name=words) for lines, words, role in named for line in lines]
+    return [
+        replace(line, role=role, name=words) for name, (words, role) in scalars.items() for line in _line(history, name)
+    ]
 
 
 def _state(history: History) -> Statement:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
     changed = [each for each in comparison.differences if each.flips is not None and any(vars(each.flips).values())]
     for each in sorted(changed, key=lambda each: (order.get(each.verdict, 2), not each.candidate.is_headline)):
         if each.evaluation not in tables:
-            tables[each.evaluation] = _Tables.of(each.evaluation, base, candidate)
+            tables[each.evaluation] = _Tables(each.evaluation, base, candidate)
         ways = [
             {
                 "gallery": _gallery(title, each, ids, tables[each.evaluation], budget),
@@ -82,28 +82,21 @@ def _ways(each: Difference) -> list[tuple[str, Sequence[str]]]:
     return list(zip(titles, [*whole[::sign], *part[::sign]], strict=True))
 
 
-@dataclass(frozen=True)
 class _Tables:
-    runs: Sequence[Run]
-    tables: "Sequence[pandas.DataFrame]"
-    columns: Sequence[SampleColumn]
-    images: Sequence[SampleImage]
-    is_sure: bool
-    """True where the task was run once on the data: of several times, the name does not tell which is meant."""
-
-    @classmethod
-    def of(cls, evaluation: str, *runs: Run) -> "_Tables":
+    def __init__(self, evaluation: str, *runs: Run) -> None:
         named = [
             [each for each in run.result.evaluations if (each.name, each.status) == (evaluation, "ok")] for run in runs
         ]
-        tables = [
+        self.runs = runs
+        self.tables = [
             run.samples(namesakes[0]).drop_duplicates("sample_id").set_index("sample_id")
             for run, namesakes in zip(runs, named, strict=True)
         ]
         section = load_section(named[0][0].task).section
-        columns = section.sample_columns or _plain_columns(tables)
-        is_sure = all(len(namesakes) == 1 for namesakes in named)
-        return cls(runs, tables, columns, section.sample_images, is_sure)
+        self.columns = section.sample_columns or _plain_columns(self.tables)
+        self.images = section.sample_images
+        self.is_sure = all(len(namesakes) == 1 for namesakes in named)
+        """True where the task was run once on the data: of several times, the name does not tell which is meant."""
 
     def sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
         """Return a sample with what explains a metric of it."""

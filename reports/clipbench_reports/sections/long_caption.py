@@ -298,8 +298,10 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
     is_asked = np.array([way == "position" for way in words(evidence, "direction")])
     margin = np.where(is_asked, evidence.numbers("margin"), np.nan)
     written = cosines(evidence, margin)
+    nothing = [""] * len(margin)
     true, false = (
-        evidence.words(name).tolist() if evidence.has_column(name) else [] for name in ("caption", "chosen_caption")
+        evidence.words(name).tolist() if evidence.has_column(name) else nothing
+        for name in ("caption", "chosen_caption")
     )
     title = partial(subset_title, subsets=evidence.evaluation.subsets)
     place = [within_sentence(title(name)) for name in words(evidence, "place")]
@@ -307,11 +309,11 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = written(row)
-        one, other = around_difference(true[row], false[row]) if true and false else ("", "")
+        one, other = around_difference(true[row], false[row])
         at = f"{place[row]}, token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else place[row]
         return [
-            Fact("True", one, right, whole=true[row] if true else ""),
-            Fact("Preferred", other, chosen, whole=false[row] if false else ""),
+            Fact("True", one, right, whole=true[row]),
+            Fact("Preferred", other, chosen, whole=false[row]),
             Fact("Margin", "", by),
             Fact("Place", at),
         ]

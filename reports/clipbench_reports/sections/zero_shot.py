@@ -156,9 +156,7 @@ def confusion(models: Models) -> marks.Chart:
     is_map = len(names) > MAX_NAMED
     return chart(
         [beside(by_model.map(lambda counts: [_panel(names, _shares_of(counts))]))],
-        by_model.map(
-            lambda counts: _state_confusion(names, counts, _map_reading(names, _shares_of(counts)) if is_map else "")
-        ),
+        by_model.map(lambda counts: _state_confusion(names, counts)),
         reading=f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
         "answers lie on the diagonal. Shades grow with the square root of the share of the row."
         if is_map
@@ -218,7 +216,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
 
 
-def _state_confusion(names: Sequence[str], counts: Counts, reading: str) -> Statement:
+def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
     """Return how many images are named right and, where tests tell it from all others, the most frequent mistake."""
     shares = _shares_of(counts)
     recalls = np.diag(shares)[shares.any(axis=1)]
@@ -236,7 +234,7 @@ def _state_confusion(names: Sequence[str], counts: Counts, reading: str) -> Stat
         subject="Named right, on average over classes",
         value=right,
         detail=f"Confusion matrix of {classes}; right on the diagonal: {right} on average over classes.",
-        reading=reading,
+        reading=_map_reading(names, shares) if len(names) > MAX_NAMED else "",
     )
 
 
@@ -263,16 +261,15 @@ def _most_frequent(counts: Counts) -> tuple[int, int] | None:
 
 def _map_reading(names: Sequence[str], shares: Shares) -> str:
     """Return what the boxes of ``_panel`` are, and how many of the mistakes stay inside them."""
-    boxes = _boxes(names)
+    boxes, wrong = _boxes(names), shares * (1 - np.eye(len(shares)))
     if not boxes:
         return "Some classes are named; the table of confused classes has the pairs with the largest counts."
-    wrong = shares * (1 - np.eye(len(shares)))
-    inside = sum(float(wrong[box.start : box.stop, box.start : box.stop].sum()) for box in boxes)
-    start = "A box holds the classes whose names begin with one word"
-    if not wrong.any():
-        return f"{start}."
-    share = fmt.percent(inside / float(wrong.sum()))
-    return f"{start}; {share} % of the mistakes stay inside, all classes weighing the same."
+    said = "A box holds the classes whose names begin with one word"
+    if wrong.any():
+        inside = sum(float(wrong[box.start : box.stop, box.start : box.stop].sum()) for box in boxes)
+        share = fmt.percent(inside / float(wrong.sum()))
+        said += f"; {share} % of the mistakes stay inside, all classes weighing the same"
+    return f"{said}."
 
 
 def _boxes(names: Sequence[str]) -> list[_Span]:
