@@ -197,8 +197,6 @@ REMOVED: dict[str, tuple[marks.Role, str]] = {
     "image_retrieval_recall@1_by_ablation": ("image", "recall@1, text → image"),
     "text_retrieval_recall@1_by_ablation": ("text", "recall@1, image → text"),
 }
-DRAWN = frozenset({"gap_spectrum", *KEPT, *REMOVED})
-"""Curves that this figure shows."""
 
 
 def spectrum(models: Models) -> marks.Chart:

@@ -1,5 +1,6 @@
 """One section a task: the question, the answer in sentences, and the figures, galleries and tables behind it."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -262,14 +263,9 @@ def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list
 
 def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
-    drawn = loaded.section.drawn_curves
     # A curve of a label set, kind/reliability, is shown with its others where the whole evaluation is drawn.
-    others = dict.fromkeys(
-        name
-        for each in evidence
-        for name in each.evaluation.curves
-        if {name, name.rpartition("/")[2]}.isdisjoint(drawn)
-    )
+    is_drawn = re.compile(rf"(.*/)?({loaded.section.drawn_curves})").fullmatch
+    others = dict.fromkeys(name for each in evidence for name in each.evaluation.curves if not is_drawn(name))
     groupings = dict.fromkeys(name for each in evidence for name in each.evaluation.slices)
     own = [loaded.guard(draw, Chart) for draw in loaded.section.figures]
     return [*own, *map(any_task.slices, groupings), *map(any_task.curve, others)]

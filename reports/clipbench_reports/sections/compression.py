@@ -34,15 +34,6 @@ FORMATS: dict[str, tuple[Role, str]] = {
     "binary": ("pair", "signs"),
 }
 """Kinds of formats, with the role and the name of each; all dimensions as float32 and as float16 are one series of two points."""
-BY_BYTES = frozenset(
-    name
-    for question in STORED_QUESTIONS
-    for name in (
-        f"{question}_smallest",
-        *(f"{kind}/{question}_{end}" for kind in FORMATS for end in ("by_bytes", "most_lost")),
-    )
-)
-"""Curves that the figure or the table of the section shows."""
 
 
 def compression(question: str) -> Callable[[Models], Chart]:
@@ -191,5 +182,5 @@ SECTION = Section(
             draws=tuple(map(compression, STORED_QUESTIONS)),
         )
     },
-    drawn_curves=BY_BYTES,
+    drawn_curves=".*_(by_bytes|most_lost|smallest)",
 )

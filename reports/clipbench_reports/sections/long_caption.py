@@ -347,7 +347,7 @@ SECTION = Section(
             summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(tokens_kept, positions)
         )
     },
-    drawn_curves=frozenset({*ACROSS, *WITHIN, *KEPT, BY_POSITION}),
+    drawn_curves="|".join((*ACROSS, *WITHIN, *KEPT, BY_POSITION)),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

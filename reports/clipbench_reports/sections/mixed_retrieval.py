@@ -17,10 +17,6 @@ from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, 
 WAYS: Mapping[str, tuple[str, Role]] = {"": ("as it is", "ink"), "_centred": ("each modality centred", "pair")}
 """The ends of the names of curves, with the names and roles of their lines."""
 NDCG, PREFERENCE = "ndcg_by_share", "text_preference_by_share"
-BY_SHARE = frozenset(
-    f"{name}{end}" for name in (NDCG, PREFERENCE, *(f"recall@{k}_by_share" for k in (1, 5, 10))) for end in WAYS
-)
-"""Curves that the figure or the table of the section shows."""
 
 Curves = Mapping[str, PlottedCurve]
 
@@ -164,7 +160,7 @@ SECTION = Section(
             draws=(mixed,),
         )
     },
-    drawn_curves=BY_SHARE | frozenset(JUDGED),
+    drawn_curves=rf".*_by_share({'|'.join(WAYS)})|{'|'.join(JUDGED)}",
     sample_columns=(
         SampleColumn(name="caption", title="Caption", is_of_sample=True),
         SampleColumn(name="mixed_rank", title="Rank", metrics=r"ndcg@[0-9]+|recall@[0-9]+"),

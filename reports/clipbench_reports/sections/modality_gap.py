@@ -54,17 +54,6 @@ Recall at more than the first place is in the result only."""
 CHANCES = {"gap": "gap_chance"}
 """Curves of the level that would show by chance, by the quantity that they are drawn with."""
 
-MOVED = frozenset(
-    f"{quantity}_by_{way}"
-    for way in (*SHIFTS, *CORRECTIONS)
-    for quantity in (
-        *QUANTITIES,
-        *CHANCES.values(),
-        *(f"{side}_retrieval_recall@{k}" for side in ("image", "text") for k in (5, 10)),
-    )
-)
-"""Curves that these figures show, or that are more of the same; each of zero-shot has the name of its label set before it."""
-
 
 class _Moved(NamedTuple):
     curves: dict[str, PlottedCurve]
@@ -209,7 +198,9 @@ def _centring(evidence: Evidence) -> Statement:
 
 
 APART = "Images and texts lie apart"
-DRAWN = frozenset({*geometry.COSINES, *geometry.CONFORMITY, *geometry.DRAWN, *geometry.MATCHES, *MOVED})
+MOVED = rf".*_by_({'|'.join((*SHIFTS, *CORRECTIONS))})"
+DRAWN = rf"cosines_.*|conformity_.*|match_by_cosine_.*|gap_spectrum|.*_by_(dimensions|ablation)|{MOVED}"
+"""Curves that the figures show, or that are more of the same."""
 USUAL_SEPARABILITY = 0.99
 """Share that nearly every CLIP reaches, trained or not."""
 

@@ -45,8 +45,6 @@ CONDITIONS = {
 SETTINGS = {"height": "Letter height", "contrast": "Contrast", "offset": "Place of the label"}
 """The properties of a label that the data that ship vary."""
 
-RESPONSES = frozenset(f"{curve}_by_{name}" for curve in ("attack_success", "attacked_acc") for name in SETTINGS)
-"""Curves that ``response`` draws."""
 
 OBJECT, WORD = "object", "attacking word"
 IMAGE: Role = "image"
@@ -460,7 +458,7 @@ SECTION = Section(
             draws=(hijacking, probe_attacks, *map(response, SETTINGS)),
         )
     },
-    drawn_curves=RESPONSES,
+    drawn_curves=f"(attack_success|attacked_acc)_by_({'|'.join(SETTINGS)})",
     sample_columns=(
         SampleColumn(name="object", title="Object", is_of_sample=True),
         SampleColumn(name="word", title="Label says", is_of_sample=True),
