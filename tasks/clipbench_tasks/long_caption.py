@@ -273,7 +273,12 @@ class Prefixes:
         self._count = count
         self._ends = [[match.end() for match in re.finditer(r"\S+", text)] for text in self.texts]
         self._n_words = np.array([len(ends) for ends in self._ends], np.int64)
-        self._guesses = self._guessed()
+        words = [text.split() for text in self.texts]
+        distinct = sorted({word for words_of_one in words for word in words_of_one})
+        start_and_end = int(count([""])[0])
+        alone = dict(zip(distinct, (count(distinct) - start_and_end).tolist(), strict=True))
+        self._guesses = [start_and_end + np.cumsum([alone[word] for word in own], dtype=np.int64) for own in words]
+        """Tokens of the first word of each text, the first two, ..., with words counted one by one."""
 
     def fitting(self, n_tokens: int) -> list[str]:
         """Return each text, or its longest beginning of whole words that takes at most ``n_tokens``.
@@ -295,14 +300,6 @@ class Prefixes:
 
     def _cut(self, row: int, n_words: int) -> str:
         return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""
-
-    def _guessed(self) -> list[Rows]:
-        """Return the tokens of the first word of each text, the first two, ..., with words counted one by one."""
-        words = [text.split() for text in self.texts]
-        distinct = sorted({word for words_of_one in words for word in words_of_one})
-        start_and_end = int(self._count([""])[0])
-        alone = dict(zip(distinct, (self._count(distinct) - start_and_end).tolist(), strict=True))
-        return [start_and_end + np.cumsum([alone[word] for word in text_words], dtype=np.int64) for text_words in words]
 
 
 DIRECTION = "position"

@@ -32,9 +32,18 @@ from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, at_rows
 
 ZERO_SHOT = "zero_shot"
-PROBES = {"linear_probe": "Linear probe", "knn": "k-NN"}
-"""The classifiers that are trained, and their titles."""
-CLASSIFIERS = {ZERO_SHOT: "Zero-shot", **PROBES}
+CLASSIFIERS = {
+    ZERO_SHOT: (
+        "Zero-shot",
+        "the prompts, among the classes that the probes are trained on",
+        " (same attacks and classes)",
+    ),
+    "linear_probe": ("Linear probe", "the trained linear probe", ""),
+    "knn": ("k-NN", "the trained k-NN", ""),
+}
+"""A title, the words of a sentence, and what tells the prompts here from the prompts among all classes."""
+PROBES = [key for key in CLASSIFIERS if key != ZERO_SHOT]
+"""The classifiers that are trained."""
 N_FOLDS = 5
 ALWAYS, NEVER = -1, -2
 """Fold of training images that every attack is tested with, and of objects without one: they are in no training set."""
@@ -49,15 +58,12 @@ OF_THESE = " The interval is of the classifiers trained in this run: other train
 
 def _definitions() -> dict[str, Definition]:
     found = {}
-    for key, title in CLASSIFIERS.items():
-        by, same, of_these = f"the trained {title}".replace("Linear", "linear"), "", OF_THESE
-        if key == ZERO_SHOT:
-            by, same = "the prompts, among the classes that the probes are trained on", " (same attacks and classes)"
-            of_these = ""
+    for key, (title, by, same) in CLASSIFIERS.items():
         success = f"{key}_attack_success"
         found[success] = Definition(
             f"{title} attack success rate{same}",
-            f"Share of attacks in which the class of the written word scores highest by {by}.{of_these}",
+            f"Share of attacks in which the class of the written word scores highest by {by}."
+            + (OF_THESE if key in PROBES else ""),
         )
         found[f"{key}_attacked_acc"] = Definition(
             f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
@@ -71,12 +77,11 @@ def _definitions() -> dict[str, Definition]:
             f"Share of the same objects, without a word, for which the class of the attacking word scores highest by {by}.",
             success,
         )
-    for key, title in PROBES.items():
+    for key in PROBES:
+        by = CLASSIFIERS[key][1]
         found[f"{ZERO_SHOT}_minus_{key}"] = Definition(
-            f"Attack success rate, zero-shot minus {title}".replace("Linear", "linear"),
-            f"Attack success rate by the prompts less that by the trained {title}, of the same attacks among the same"
-            " classes.".replace("Linear", "linear")
-            + OF_THESE,
+            f"Attack success rate, zero-shot minus {by.removeprefix('the trained ')}",
+            f"Attack success rate by the prompts less that by {by}, of the same attacks among the same classes.{OF_THESE}",
         )
     return found
 
