@@ -17,8 +17,8 @@ from clipbench.results.run import Run
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.results.titles import readable
 from clipbench.untrusted.reading import read_bytes
-from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import Evidence, MissingEvidence, NotAsked
+from clipbench_reports.text import shorten
 
 MAX_BYTES = 2_200_000
 """Characters of all images of a page: with figures and tables one of a few tasks stays under 3 MB."""

@@ -8,10 +8,9 @@ from clipbench.results.record import Metric, SlicesRecord
 from clipbench.results.titles import full_title, headlines
 from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
 from clipbench_reports.drawing.models import Layer, Panels, Statement, chart, facet_chart, facets
-from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import curve_line, intervals, xs_of
-from clipbench_reports.text import quoted
+from clipbench_reports.text import quoted, shorten
 
 X_LABEL_LENGTH, Y_LABEL_LENGTH = 44, 32
 """Letters of a label under and beside a plane; the explanation has the whole."""

@@ -18,7 +18,6 @@ from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
-from clipbench_reports.drawing.svg import two_lines
 from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
 from clipbench_reports.gallery import MAX_BYTES, PageBudget
 from clipbench_reports.page.flipped import flipped
@@ -27,7 +26,7 @@ from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
-from clipbench_reports.text import in_turn, sentence_case, short
+from clipbench_reports.text import in_turn, sentence_case, short, two_lines
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "regression": ("▲", "Regression"),

@@ -12,7 +12,6 @@ from clipbench.results.table import Table
 from clipbench.results.titles import subset_title
 from clipbench_reports.drawing.marks import Chart, Dots
 from clipbench_reports.drawing.models import figure_labels
-from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import (
     PLAIN,
     AllMissing,
@@ -30,6 +29,7 @@ from clipbench_reports.gallery import MAX_LETTERS, Gallery, MakeGallery, PageBud
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.sections.section import OWN, Draw, LoadedSection
+from clipbench_reports.text import shorten
 
 Made = TypeVar("Made", Table, Gallery)
 Absence = tuple[str, str]

@@ -21,12 +21,12 @@ from clipbench.training.history import History, read_history
 from clipbench.untrusted.reading import is_file
 from clipbench_reports.drawing.marks import MODELS, Chart, Dots, Mark, Panel, Rule, fraction_axis, rows_axis
 from clipbench_reports.drawing.models import figure_labels
-from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import many_models, matrices, training
 from clipbench_reports.figures.differences import compare
 from clipbench_reports.figures.shared import CHANCE, HEAD, MAX_LINES, NAME_LENGTH, intervals, unwritten
 from clipbench_reports.page.groups import Group, group
+from clipbench_reports.text import shorten
 
 RunLike = Run | Path | str
 """A run, or the folder of one."""

@@ -15,7 +15,6 @@ from clipbench.results.titles import subset_title
 from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.drawing.svg import two_lines
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
@@ -33,7 +32,7 @@ from clipbench_reports.gallery import (
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
-from clipbench_reports.text import quoted, sentence_case
+from clipbench_reports.text import quoted, sentence_case, two_lines
 
 SPACE, ROW = 0.6, 0.085
 """Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""

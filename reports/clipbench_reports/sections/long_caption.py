@@ -13,7 +13,6 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
@@ -29,7 +28,7 @@ from clipbench_reports.sections.retrieval import (
     unfound,
 )
 from clipbench_reports.sections.section import Plot, Section
-from clipbench_reports.text import NO_REASON, isolated
+from clipbench_reports.text import NO_REASON, isolated, shorten
 
 N_BINS = 30
 KEPT: dict[str, tuple[Role, str]] = {

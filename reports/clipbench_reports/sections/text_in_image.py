@@ -14,7 +14,6 @@ from clipbench.results.titles import subset_title
 from clipbench.stats.claims import against_chance, may_differ
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_axis, fraction_axis, nice_axis, rows_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.drawing.svg import shorten
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, curve_line, intervals, xs_of
 from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, skill
@@ -32,7 +31,7 @@ from clipbench_reports.gallery import (
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, Section, by_name
-from clipbench_reports.text import NO_REASON, quoted, sentence_case
+from clipbench_reports.text import NO_REASON, quoted, sentence_case, shorten
 
 CONDITIONS = {
     "clean": ("no", "label"),

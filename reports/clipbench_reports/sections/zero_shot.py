@@ -17,13 +17,12 @@ from clipbench.stats.claims import claimed, p_of_shares
 from clipbench.stats.significance import mcnemar
 from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
-from clipbench_reports.drawing.svg import shorten, two_lines
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking
 from clipbench_reports.findings import Finding, claim
 from clipbench_reports.gallery import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
-from clipbench_reports.text import quoted
+from clipbench_reports.text import quoted, shorten, two_lines
 
 N_NAMED = 12
 """Templates up to which each has a row with its name; more are dots."""

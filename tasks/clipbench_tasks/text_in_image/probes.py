@@ -139,7 +139,7 @@ def probed(
     plain = np.array([_plain(attacks[row]) for row in asked.tolist()], np.int64)
     attacked = np.array([attacks[row].attacked for row in asked.tolist()], np.int64)
     wanted = training.images, attacked, np.where(plain >= 0, plain, attacked)
-    of_training, *of_asked = _vectors(dataset, embedder, *wanted)
+    of_training, *of_asked = image_vectors(dataset, embedder, *wanted)
     of_both = [np.searchsorted(trained, each[asked]) for each in (labels, words)]
     prompts = [_credits_of_prompts(images, classes[trained], of_both) for images in of_asked]
     scores = _by_folds(training, of_training, of_asked, training.of_attack[asked], len(trained))
@@ -205,7 +205,7 @@ def _plain(attack: Attack) -> int:
     return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
 
 
-def _vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
+def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
     """Return the unit vectors of each list of images; an image in several is encoded once."""
     distinct, place = np.unique(np.concatenate(rows), return_inverse=True)
     vectors = comparable(embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query"), embedder)[

@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.data.questions import Attack, Contrast
 from clipbench.errors import DataError, MissingPart
@@ -31,7 +30,7 @@ from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.tables import Column, Rows, Table, Vectors, by_subset, curve_of_means, joined
-from clipbench_tasks.text_in_image.probes import probed
+from clipbench_tasks.text_in_image.probes import image_vectors, probed
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
 
@@ -270,10 +269,7 @@ def _verdict(
     found = _Verdict._make([*np.full((6, len(attacks)), np.nan), np.full(len(attacks), -1)])
     if not len(present):
         return found
-    rows, place = np.unique([row for row in image_rows if row is not None], return_inverse=True)
-    images = comparable(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query"), embedder)[
-        place
-    ]
+    (images,) = image_vectors(dataset, embedder, np.array([row for row in image_rows if row is not None]))
     labels, words = (
         np.array([getattr(attacks[row], part) for row in present.tolist()], np.int64) for part in ("label", "word")
     )
