@@ -36,11 +36,7 @@ NO_IMAGE_ALONE = "no query is a text whose relevant documents are all images wit
 def evaluation(
     dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: tuple[int, ...], table: Mapping[str, Definition]
 ) -> Evaluation:
-    """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts.
-
-    Args:
-        table: definitions of the task's own metrics.
-    """
+    """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts."""
     kinds = _kinds(judgements.documents)
     search = judged.search_of(dataset, judgements, embedder)
     base = judged.evaluation(search, ks)

@@ -31,11 +31,7 @@ SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1
 
 
 def across(found: Across, names: Sequence[str]) -> marks.Chart:
-    """Return a panel with a point a model, and the rank correlation of the two quantities in words.
-
-    Args:
-        names: of the models.
-    """
+    """Return a panel with a point a model, and the rank correlation of the two quantities in words."""
     x = _axis([each.x for each in found.places], found.x_title)
     y = _axis([each.y for each in found.places], found.y_title)
     by_training: dict[str, list[Place]] = {}
@@ -213,8 +209,6 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
 
     Args:
         found: effective robustness of each model on its shifts.
-        names: of the models.
-        baseline: of the line.
 
     Raises:
         MissingEvidence: there are more models than can be told apart.

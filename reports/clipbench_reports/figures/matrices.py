@@ -246,11 +246,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def representational_similarity(found: SimilarityMatrix, names: Sequence[str]) -> Chart:
-    """Return a matrix of mutual k-NN and one of CKA, of images and of texts, with a row and a column for each model.
-
-    Args:
-        names: of the models.
-    """
+    """Return a matrix of mutual k-NN and one of CKA, of images and of texts, with a row and a column for each model."""
     return Chart(
         title=_title(found),
         panels=matrix_panels(names, [_matrix(found, *each) for each in MATRICES]),

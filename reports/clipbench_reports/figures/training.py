@@ -29,9 +29,6 @@ RECALLS: dict[str, tuple[str, Role]] = {
 def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
     """Return gap, mean cosines and recall@1 against the training step.
 
-    Args:
-        labels: of the histories.
-
     Raises:
         MissingEvidence: a history has fewer than two steps, or no gap.
     """
@@ -80,10 +77,6 @@ def _state(history: History) -> Statement:
 
 def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -> Chart:
     """Return the first headline metric of each evaluation against the training step, a panel each.
-
-    Args:
-        runs: those that the history is of.
-        titles: of the tasks.
 
     Raises:
         MissingEvidence: the history has fewer than two steps, or no metrics of evaluations.

@@ -36,9 +36,6 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
 
     Each has the evaluation, the metric's title, the verdict, and the ways in which samples changed: a gallery of the first of
     them, all ids with the largest changes first, those that are listed, and the number of those that are not.
-
-    Args:
-        budget: for the images of the whole page.
     """
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}

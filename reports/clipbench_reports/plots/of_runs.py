@@ -213,9 +213,6 @@ ScorecardRows = Mapping[str, Mapping[int, Metric]]
 def scorecard_chart(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
     """Return every metric that is a fraction and has a chance level, with interval, chance and published value.
 
-    Args:
-        labels: of the models.
-
     Raises:
         MissingEvidence: no model has such a metric; or there are more models than can be told apart.
     """
