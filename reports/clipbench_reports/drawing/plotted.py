@@ -37,10 +37,10 @@ def rows(figure: marks.Chart) -> Iterator[Row]:
 
 def named(panel: marks.Panel) -> Iterator[tuple[str, marks.Mark]]:
     """Yield the marks of a panel with a name for each; marks of one name are a series."""
-    distinct = {(mark.name, getattr(mark, "of", "")) for mark in panel.marks}
+    distinct = {(mark.name, mark.of) for mark in panel.marks}
     n_alike = Counter(name for name, _ in distinct)
     for mark in panel.marks:
-        of = getattr(mark, "of", "") if n_alike[mark.name] > 1 else ""  # chance of each of several series
+        of = mark.of if n_alike[mark.name] > 1 else ""  # chance of each of several series
         yield ", ".join(filter(None, (of, mark.name or mark.role))), mark
 
 
