@@ -168,7 +168,7 @@ def uncompared(groups: Sequence[Group], n_models: int) -> list[tuple[str, str]]:
 
 
 def _reasons(of: Group, n_models: int) -> list[str]:
-    found = [f"The models differ in {', '.join(of.same.differences)}"] if of.same.differences else []
+    found = [f"The models differ in {of.same.names}"] if of.same.differences else []
     if of.unasked:
         found.append(f"Not run for {listed([isolated(label) for label in of.unasked])}")
     for gap in of.gaps:
