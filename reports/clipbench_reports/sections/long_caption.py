@@ -156,11 +156,6 @@ class _Place(NamedTuple):
     token: float
     metric: Metric
 
-    @property
-    def share(self) -> float:
-        assert self.metric.value is not None, self.name
-        return self.metric.value
-
 
 def positions(models: Models) -> Chart:
     """Return how often the true caption is chosen, against the place of the deciding token in it."""
@@ -216,12 +211,12 @@ def _marks(places: Sequence[_Place], context: int | None, x: Axis) -> list[Mark]
 
 
 def _state(places: Sequence[_Place]) -> Statement:
-    shares = {place.name: f"{fmt.percent(place.share)} %" for place in places}
+    shares = {place.name: f"{fmt.percent(place.metric.value)} %" for place in places}
     first, last = places[0], places[-1]
     return Statement(
         title=f"Accuracy by where the fact is stated: {', '.join(f'{name} {share}' for name, share in shares.items())}.",
         subject=f"Accuracy for a fact stated {first.name} and {last.name}",
-        value=f"{fmt.percent(first.share)} and {shares[last.name]}",
+        value=f"{fmt.percent(first.metric.value)} and {shares[last.name]}",
         detail=" ".join(f"{place.name}: token {fmt.significant(place.token)}." for place in places),
     )
 
