@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float32
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
@@ -214,9 +213,7 @@ def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, Column]:
     }
 
 
-def _shown_similarity(
-    dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator
-) -> Float32[np.ndarray, "n_shown n_shown"]:
+def _shown_similarity(dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator) -> Vectors:
     """Return the cosines between a seeded sample of images and the first caption of each, pairs on the diagonal."""
     assert dataset.caption_image is not None
     _, first = np.unique(dataset.caption_image, return_index=True)

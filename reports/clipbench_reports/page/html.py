@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,32 +59,7 @@ def of_tasks(sections: Iterable[Heading]) -> list[Heading]:
 
 def rendered(template: str, context: Mapping[str, object]) -> str:
     """Return a page made with a template of the reports."""
-    return _environment().get_template(template).render(**context).translate(NO_TEXT)
-
-
-@cache
-def _environment() -> Environment:
-    filters: dict[str, Callable[..., Any]] = {
-        "number": fmt.number,
-        "unit": fmt.symbol,
-        "interval": fmt.interval,
-        "count": fmt.count,
-        "cut": lambda name, *length: cut([name], *length)[0],
-        "at": lambda fraction: f"{100 * min(1.0, max(0.0, fraction)):.4g}%",  # outside stands at the end
-        "prose": _prose,
-        "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
-        "slug": slug,
-        "tight": tight,
-        "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
-        "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
-        "drawn": page.draw,
-        # As content, in which quotation marks may stand.
-        "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),
-        "drawn_narrow": page.draw_narrow,
-        "drawn_apart": page.draw_apart,
-        "alt": page.alt,
-    }
-    return environment("clipbench_reports", filters)
+    return _ENVIRONMENT.get_template(template).render(**context).translate(NO_TEXT)
 
 
 def write_html(text: str, path: Path) -> None:
@@ -125,3 +99,28 @@ def _static(name: str) -> str:
 
 def _prose(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(tight(text)))))
+
+
+_ENVIRONMENT = environment(
+    "clipbench_reports",
+    {
+        "number": fmt.number,
+        "unit": fmt.symbol,
+        "interval": fmt.interval,
+        "count": fmt.count,
+        "cut": lambda name, *length: cut([name], *length)[0],
+        "at": lambda fraction: f"{100 * min(1.0, max(0.0, fraction)):.4g}%",  # outside stands at the end
+        "prose": _prose,
+        "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
+        "slug": slug,
+        "tight": tight,
+        "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
+        "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
+        "drawn": page.draw,
+        # As content, in which quotation marks may stand.
+        "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),
+        "drawn_narrow": page.draw_narrow,
+        "drawn_apart": page.draw_apart,
+        "alt": page.alt,
+    },
+)
