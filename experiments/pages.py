@@ -21,15 +21,14 @@ from clipbench_tasks import (
     mixed_retrieval,
     modalities,
     operating_points,
-    position_probe,
     retrieval,
     zero_shot,
 )
 from clipbench_tasks.composition import task as composition
 from clipbench_tasks.directions import DIRECTIONS
-from clipbench_tasks.modality_gap import calibration, structure
+from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap import task as modality_gap
-from clipbench_tasks.text_in_image import attacks, probes
+from clipbench_tasks.text_in_image import probes
 from clipbench_tasks.text_in_image import task as text_in_image
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -210,16 +209,15 @@ def definitions() -> dict[str, dict[str, Definition]]:
         for modality in ("image", "text")
         for name, definition in structure.hub_definitions(modality, k).items()
     }
-    of_captions = long_caption._definitions(long_caption.LongCaption().share)
     return {
         "zero-shot": zero_shot.METRICS,
         "retrieval": of_retrieval,
         "mixed-retrieval": mixed_retrieval.definitions(mixed_retrieval.MixedRetrieval().ks),
-        "modality-gap": modality_gap.METRICS | of_hubs | calibration.METRICS,
+        "modality-gap": modality_gap.METRICS | of_hubs,
         "modalities": modalities.METRICS,
         "composition": composition.METRICS,
-        "text-in-image": text_in_image.METRICS | attacks.METRICS | probes.METRICS,
-        "long-caption": of_captions | position_probe.METRICS,
+        "text-in-image": text_in_image.METRICS | probes.METRICS,
+        "long-caption": long_caption._definitions(long_caption.LongCaption().share),
         "few-shot": few_shot.definitions(few_shot.FewShot().shots),
         "operating-points": operating_points.definitions(operating_points.OperatingPoints().precisions),
         "compression": compression.definitions(compression.Compression().points),

@@ -115,7 +115,7 @@ def by_compare(base: Run, candidate: Run) -> str:
 def by_report(base: Run, candidate: Run) -> str:
     (found,) = group([base, candidate])
     said = "\n".join(reason for reason, _ in uncompared([found], 2))
-    return f"refused: {said}" if found.differences else said
+    return f"refused: {said}" if found.same.differences else said
 
 
 def by_reuse(base: Run, candidate: Run) -> str:

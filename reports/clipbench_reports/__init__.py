@@ -4,87 +4,49 @@ What a package needs to bring a section of the report for its own task is found 
 functions take and return. docs/plugins.md has an example.
 """
 
-from clipbench.results.table import Table, columns
-from clipbench_reports.drawing.marks import (
-    Axis,
-    Bars,
-    Boxes,
-    Cells,
-    Chart,
-    Dots,
-    Hill,
-    Line,
-    Panel,
-    Ranges,
-    Rule,
-    Shade,
-    Threads,
-    Words,
-    fraction_axis,
-    nice_axis,
-)
-from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey, NotAsked, read_each
-from clipbench_reports.evidence.findings import Finding, claim, headline_findings
-from clipbench_reports.sections.gallery import (
-    Fact,
-    Failing,
-    Gallery,
-    GalleryImage,
-    PageBudget,
-    gallery,
-    images,
-    nearest,
-    one_image,
-)
-from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
-
-__all__ = [
-    "Axis",
-    "Bars",
-    "Boxes",
-    "Cells",
-    "Chart",
-    "Dots",
-    "Evidence",
-    "Fact",
-    "Failing",
-    "Finding",
-    "Gallery",
-    "GalleryImage",
-    "Hill",
-    "Layer",
-    "Line",
-    "MissingEvidence",
-    "ModelEvidence",
-    "ModelKey",
-    "NotAsked",
-    "PageBudget",
-    "Panel",
-    "Panels",
-    "Plot",
-    "Ranges",
-    "Rule",
-    "SampleColumn",
-    "SampleImage",
-    "Section",
-    "Shade",
-    "Statement",
-    "Table",
-    "Threads",
-    "Words",
-    "beside",
-    "chart",
-    "claim",
-    "columns",
-    "facet_chart",
-    "facets",
-    "fraction_axis",
-    "gallery",
-    "headline_findings",
-    "images",
-    "nearest",
-    "nice_axis",
-    "one_image",
-    "read_each",
-]
+from clipbench.results.table import Table as Table
+from clipbench.results.table import columns as columns
+from clipbench_reports.drawing.marks import Axis as Axis
+from clipbench_reports.drawing.marks import Bars as Bars
+from clipbench_reports.drawing.marks import Boxes as Boxes
+from clipbench_reports.drawing.marks import Cells as Cells
+from clipbench_reports.drawing.marks import Chart as Chart
+from clipbench_reports.drawing.marks import Dots as Dots
+from clipbench_reports.drawing.marks import Hill as Hill
+from clipbench_reports.drawing.marks import Line as Line
+from clipbench_reports.drawing.marks import Panel as Panel
+from clipbench_reports.drawing.marks import Ranges as Ranges
+from clipbench_reports.drawing.marks import Rule as Rule
+from clipbench_reports.drawing.marks import Shade as Shade
+from clipbench_reports.drawing.marks import Threads as Threads
+from clipbench_reports.drawing.marks import Words as Words
+from clipbench_reports.drawing.marks import fraction_axis as fraction_axis
+from clipbench_reports.drawing.marks import nice_axis as nice_axis
+from clipbench_reports.drawing.models import Layer as Layer
+from clipbench_reports.drawing.models import Panels as Panels
+from clipbench_reports.drawing.models import Statement as Statement
+from clipbench_reports.drawing.models import beside as beside
+from clipbench_reports.drawing.models import chart as chart
+from clipbench_reports.drawing.models import facet_chart as facet_chart
+from clipbench_reports.drawing.models import facets as facets
+from clipbench_reports.evidence import Evidence as Evidence
+from clipbench_reports.evidence import MissingEvidence as MissingEvidence
+from clipbench_reports.evidence import ModelEvidence as ModelEvidence
+from clipbench_reports.evidence import ModelKey as ModelKey
+from clipbench_reports.evidence import NotAsked as NotAsked
+from clipbench_reports.evidence import read_each as read_each
+from clipbench_reports.findings import Finding as Finding
+from clipbench_reports.findings import claim as claim
+from clipbench_reports.findings import headline_findings as headline_findings
+from clipbench_reports.gallery import Fact as Fact
+from clipbench_reports.gallery import Gallery as Gallery
+from clipbench_reports.gallery import GalleryImage as GalleryImage
+from clipbench_reports.gallery import PageBudget as PageBudget
+from clipbench_reports.gallery import gallery as gallery
+from clipbench_reports.gallery import images as images
+from clipbench_reports.gallery import nearest as nearest
+from clipbench_reports.gallery import one_image as one_image
+from clipbench_reports.sections.section import Plot as Plot
+from clipbench_reports.sections.section import SampleColumn as SampleColumn
+from clipbench_reports.sections.section import SampleImage as SampleImage
+from clipbench_reports.sections.section import Section as Section

@@ -132,7 +132,6 @@ class Smallest(Definition):
         return f"{words(form, self.dim)} lose less than {margin}: {saved}"
 
     def _whole(self, samples: Samples) -> str:
-        """Return the score of float32, in percent."""
         return percent(float(defined(samples, self.question)[0].mean()))
 
     def _none(self, samples: Samples, found: Walk, n: int) -> str:

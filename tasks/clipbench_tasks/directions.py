@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from clipbench.data.dataset import Dataset
 from clipbench.metrics.ranking import Answers, Ranks, answers_among_more, cross_answers, group_answers
 from clipbench.models.encoding.store import Sides
-from clipbench.results.numbers import count
+from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import joined, sharing
 from clipbench_tasks.tables import Asked, Items, Rows, Vectors
 
@@ -62,8 +62,7 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
     samples = list(dict.fromkeys(f"{count(n)} of {count(n_all)} {what}" for n, n_all, what in sizes if n < n_all))
     if not samples:
         return ()
-    listed = " and ".join([*([", ".join(samples[:-1])] if samples[1:] else []), samples[-1]])
-    return (f"{listed}, drawn at random, search the whole gallery; each is ranked exactly",)
+    return (f"{listed(samples)}, drawn at random, search the whole gallery; each is ranked exactly",)
 
 
 class Direction(NamedTuple):

@@ -34,7 +34,7 @@ from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
-from clipbench_tasks.tables import Asked, Column, Items, Rows, Vectors, curve_of_means, neighbours, stacked
+from clipbench_tasks.tables import Asked, Column, Items, Rows, Table, Vectors, curve_of_means, neighbours, stacked
 from clipbench_tasks.zero_shot import prompted_classes
 
 ALL = "all"
@@ -155,12 +155,7 @@ class FewShot(Task):
         )
 
     def _measures(
-        self,
-        samples: Mapping[str, np.ndarray],
-        numbers: Sequence[float],
-        per_class: Rows,
-        true: Rows,
-        classifiers: Mapping[str, Scores],
+        self, samples: Table, numbers: Sequence[float], per_class: Rows, true: Rows, classifiers: Mapping[str, Scores]
     ) -> dict[str, Measure]:
         guess = 1 / len(per_class)
         most_frequent = per_class == per_class.max()
@@ -273,11 +268,9 @@ def _place_in_class(labels: Rows) -> Rows:
         >>> _place_in_class(np.array([1, 0, 1, 1])).tolist()
         [0, 0, 1, 2]
     """
-    order = np.argsort(labels, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(labels))])
-    place = np.empty(len(labels), np.int64)
-    place[order] = np.arange(len(labels)) - starts[labels[order]]
-    return place
+    import pandas
+
+    return pandas.Series(labels).groupby(labels).cumcount().to_numpy()
 
 
 def _classifiers(images: Vectors, labels: Rows, classes: Vectors, logit_scale: float | None) -> dict[str, Scores]:
@@ -309,10 +302,9 @@ def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots
 
 
 def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
-    """Return the probability of the true class less that of the best other one."""
-    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    rows = np.arange(len(true))
+    from scipy.special import softmax
+
+    shares, rows = softmax(scores, axis=1), np.arange(len(true))
     own = shares[rows, true]
     shares[rows, true] = -np.inf
     return own - shares.max(axis=1)

@@ -21,19 +21,8 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
 from clipbench.errors import DataError, Unavailable
 from clipbench.evaluation.task import OF_UNIT_VECTORS, Evaluation
+from clipbench.metrics import relevance
 from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
-from clipbench.metrics.relevance import (
-    Levels,
-    Relevant,
-    average_precision_at_r,
-    chance_levels,
-    judged_answers,
-    ndcg_at_k,
-    r_precision,
-    reciprocal_rank,
-    relevant_documents,
-    relevant_recall_at_k,
-)
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
@@ -83,7 +72,7 @@ class Search(NamedTuple):
 
     queries: JudgedItems
     documents: JudgedItems
-    relevant: Relevant
+    relevant: relevance.Relevant
     left_out: Sequence[Rows]
     """The rows of the documents that each query does not look for."""
     parts: Sequence[Parts]
@@ -103,7 +92,7 @@ class Search(NamedTuple):
 
 def sampled(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
     """Return the judgements of the queries that are drawn from those with a relevant document, and a note; or all, and none."""
-    _, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
+    _, asked = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
     rows = asked[draw([judgements.queries.ids[row] for row in asked.tolist()])]
     if len(rows) == len(asked):
         return judgements, ()
@@ -122,7 +111,7 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     Raises:
         Unavailable: some are an image and a text, the model has no joint encoder, and a mean makes no sense of its scores.
     """
-    relevant, asked = relevant_documents(judgements.query, judgements.document, judgements.grade)
+    relevant, asked = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
     queries, documents = judgements.queries.take(asked), judgements.documents
     of_both = ""
     if queries.has_both.any() or documents.has_both.any():
@@ -157,7 +146,7 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
 def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     """Return a row for each query."""
     queries, documents, relevant, left_out, _, (of_queries, of_documents), n_unjudged, _ = search
-    levels, answers = judged_answers(of_queries, of_documents, relevant, without=left_out)
+    levels, answers = relevance.judged_answers(of_queries, of_documents, relevant, without=left_out)
     ids = [f"query:{id}" for id in queries.ids]
     pairs = relevant.query * len(documents.ids) + relevant.document
 
@@ -202,7 +191,7 @@ def item_vectors(items: JudgedItems, parts: Parts) -> Vectors:
     return vectors
 
 
-def themselves(queries: JudgedItems, documents: JudgedItems, relevant: Relevant) -> list[Rows]:
+def themselves(queries: JudgedItems, documents: JudgedItems, relevant: relevance.Relevant) -> list[Rows]:
     """Return the rows of the documents that each query is, without those that were judged relevant to it.
 
     For a query of an image and a text they include all documents that are this image alone.
@@ -227,19 +216,21 @@ def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:
     return zip(items.texts, items.images.tolist(), strict=True)
 
 
-def values(levels: Levels, relevant: Relevant, ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
+def values(
+    levels: relevance.Levels, relevant: relevance.Relevant, ranks: Ranks, ks: Sequence[int]
+) -> dict[str, Column]:
     """Return each metric of each query."""
     return {
-        **{f"ndcg@{k}": ndcg_at_k(levels, relevant, k) for k in ks},
-        **{f"recall@{k}": relevant_recall_at_k(levels, relevant, k) for k in ks},
+        **{f"ndcg@{k}": relevance.ndcg_at_k(levels, relevant, k) for k in ks},
+        **{f"recall@{k}": relevance.relevant_recall_at_k(levels, relevant, k) for k in ks},
         **{f"hit_rate@{k}": recall_at_k(ranks, k) for k in ks},
-        "map@R": average_precision_at_r(levels, relevant),
-        "r_precision": r_precision(levels, relevant),
-        "mrr": reciprocal_rank(ranks),
+        "map@R": relevance.average_precision_at_r(levels, relevant),
+        "r_precision": relevance.r_precision(levels, relevant),
+        "mrr": relevance.reciprocal_rank(ranks),
     }
 
 
-def _table(search: Search, levels: Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]) -> Table:
+def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]) -> Table:
     """Return one row a query: what it is, its best relevant document, the first of all, and each metric."""
     queries, documents, relevant = search.queries, search.documents, search.relevant
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
@@ -270,9 +261,9 @@ def _table(search: Search, levels: Levels, answers: Answers, ids: list[str], ks:
     }
 
 
-def _measures(relevant: Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
+def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
-    by_chance = values(chance_levels(relevant, n_documents), relevant, ranks, ks)
+    by_chance = values(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
     measures: dict[str, Measure] = {}
     for name, each in by_chance.items():
         chance = float(each.mean())
@@ -322,12 +313,15 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
     return found
 
 
-def _curves(search: Search, levels: Levels) -> Iterator[tuple[str, Curve]]:
+def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Curve]]:
     """Yield nDCG and recall at several k, with their intervals."""
     relevant, n_documents = search.relevant, search.n_documents
     clusters = alike(relevant.query, relevant.document, len(n_documents))
     ks = [k for k in CURVE_KS if k <= n_documents.max()]
-    for name, label, metric in (("ndcg", "nDCG@k", ndcg_at_k), ("recall", "recall@k", relevant_recall_at_k)):
+    for name, label, metric in (
+        ("ndcg", "nDCG@k", relevance.ndcg_at_k),
+        ("recall", "recall@k", relevance.relevant_recall_at_k),
+    ):
         yield (
             name,
             curve_of_means(

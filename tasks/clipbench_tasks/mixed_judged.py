@@ -34,17 +34,9 @@ NO_IMAGE_ALONE = "no query is a text whose relevant documents are all images wit
 
 
 def evaluation(
-    dataset: Dataset,
-    judgements: Judgements,
-    embedder: Embedder,
-    ks: tuple[int, ...],
-    definitions: Mapping[str, Definition],
+    dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: tuple[int, ...], table: Mapping[str, Definition]
 ) -> Evaluation:
-    """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts.
-
-    Args:
-        definitions: those of the task's own metrics.
-    """
+    """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts."""
     kinds = _kinds(judgements.documents)
     search = judged.search_of(dataset, judgements, embedder)
     base = judged.evaluation(search, ks)
@@ -52,7 +44,7 @@ def evaluation(
     if f"{CENTRED}/ndcg@{max(ks)}" in columns:
         columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
     measures, controls = _measures(base.measures, columns, kinds)
-    named = {name: definitions[name] for name in (*PREFERENCES, "centring_gain")}
+    named = {name: table[name] for name in (*PREFERENCES, "centring_gain")}
     return replace(
         base,
         samples={**base.samples, **columns},
@@ -74,7 +66,6 @@ def check(dataset: Dataset, judgements: Judgements) -> None:
 
 
 def _kinds(items: JudgedItems) -> Rows:
-    """Return what each query or document is."""
     return np.where(items.has_both, BOTH, np.where(items.has_text, TEXT, IMAGE))
 
 
@@ -96,7 +87,6 @@ def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterato
 
 
 def _centred_parts(parts: judged.Parts, of_queries: judged.Parts, of_documents: judged.Parts) -> judged.Parts:
-    """Return each modality centred."""
     texts = _centred(parts.texts, of_queries.texts, of_documents.texts)
     images = _centred(parts.images, of_queries.images, of_documents.images)
     if parts.joint is None or of_queries.joint is None or of_documents.joint is None:

@@ -141,7 +141,12 @@ class MixedRetrieval(Task):
             joint = unit(embedder.encode(JOINT, pairs, "document"))
         corpora = list(corpora_of(len(images), sorted(self.shares), rng))
         found = searched(queries, images, texts, corpora, documents.right, joint)
-        notes = list(_notes(documents))
+        notes = []
+        if n_without := len(documents.images) - len(np.unique(documents.right)):
+            notes.append(
+                f"no caption searches for {counted(n_without, 'document')}: its image has no other caption, or none in other"
+                " words than the first"
+            )
         try:
             maps = correction_maps(images, texts, kind="centring")
             if joint is not None:
@@ -152,12 +157,13 @@ class MixedRetrieval(Task):
         except VectorError:
             notes.append(ZERO)
         kinds = next(corpus.kinds for corpus in corpora if corpus.name == OF_HALF)
+        shown_texts = np.where(kinds == IMAGE, "", np.array(dataset.captions, object)[documents.texts])
+        shown_images = np.where(kinds == TEXT, -1, documents.images)
         samples = {
-            **_shown(dataset, documents, kinds, found[OF_HALF].answers),
+            **_shown(dataset, documents, shown_texts, shown_images, found[OF_HALF].answers),
             **_columns(found, corpora, documents.right, self.ks),
         }
         documents_of_half = np.where(kinds[:, None] == TEXT, texts, images)
-        shown_texts, shown_images = _texts_and_images(dataset, documents, kinds)
         return Evaluation(
             samples=samples,
             measures=_measures(found, corpora, self.ks),
@@ -208,12 +214,7 @@ def corpora_of(n: int, shares: Sequence[float], rng: np.random.Generator) -> Ite
 
 
 def searched(
-    queries: Vectors,
-    images: Vectors,
-    texts: Vectors,
-    corpora: Sequence[Corpus],
-    right: Rows,
-    joint: Vectors | None = None,
+    queries: Vectors, images: Vectors, texts: Vectors, corpora: list[Corpus], right: Rows, joint: Vectors | None = None
 ) -> dict[str, Found]:
     """Return what is found in each corpus, from three products of queries and documents for all of them.
 
@@ -361,14 +362,18 @@ def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tu
     return curves
 
 
-def _shown(dataset: Dataset, documents: Documents, kinds: Rows, answers: Answers) -> Table:
-    """Return what each query is, what it looks for and what came first, in a corpus of documents of some kinds."""
+def _shown(dataset: Dataset, documents: Documents, texts: np.ndarray, images: Rows, answers: Answers) -> Table:
+    """Return what each query is, what it looks for and what came first.
+
+    Args:
+        texts: of each document, empty for an image.
+        images: row of the image of each document, -1 for a text.
+    """
     assert dataset.captions is not None
     captions, names = np.array(dataset.captions, object), np.array(dataset.caption_names(), object)
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     rank = expected_rank(answers.ranks)
     of_image = documents.images[documents.right]
-    texts, images = _texts_and_images(dataset, documents, kinds)
     return {
         "sample_id": np.array([f"text:{name}" for name in names[documents.queries]], object),
         "direction": np.full(len(rank), DIRECTION, object),
@@ -385,18 +390,3 @@ def _shown(dataset: Dataset, documents: Documents, kinds: Rows, answers: Answers
         f"{DIRECTION}_cosine_margin": right - chosen,
         f"{DIRECTION}_rank": rank,
     }
-
-
-def _texts_and_images(dataset: Dataset, documents: Documents, kinds: Rows) -> tuple[np.ndarray, Rows]:
-    """Return the text of each document, empty for an image, and the row of its image, -1 for a text."""
-    texts = np.where(kinds == IMAGE, "", np.array(dataset.captions, object)[documents.texts])
-    return texts, np.where(kinds == TEXT, -1, documents.images)
-
-
-def _notes(documents: Documents) -> Iterator[str]:
-    n_without = len(documents.images) - len(np.unique(documents.right))
-    if n_without:
-        yield (
-            f"no caption searches for {counted(n_without, 'document')}: its image has no other caption, or none in other"
-            " words than the first"
-        )

@@ -312,7 +312,6 @@ def _notes(data: Modalities) -> list[str]:
 
 
 def _titles(data: Modalities) -> dict[str, str]:
-    """Return the titles of modalities, pairs and directions."""
     words = {name: name.replace("_", " ") for name in data.names}
     capital = {name: f"{each[:1].upper()}{each[1:]}" for name, each in words.items()}
     titles = dict(capital)

@@ -22,14 +22,7 @@ from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.operating_points import (
-    Accepted,
-    Judged,
-    accepted,
-    even_thresholds,
-    judged_answers,
-    judged_pairs,
-)
+from clipbench.metrics.operating_points import Accepted, Judged, accepted, even_thresholds, judged_answers, judged_pairs
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, percent, shortest
@@ -230,7 +223,6 @@ def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[st
 
 
 def _curves(part: str, coarse: Accepted, found: PrecisionRecall) -> Mapping[str, Curve]:
-    """Return precision and recall by threshold."""
     x = coarse.thresholds.tolist()
 
     def curve(name: str, *columns: np.ndarray) -> Curve:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float32
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
@@ -145,7 +144,6 @@ def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ..
 
 
 def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
-    """Return the metrics of one direction."""
     measures: dict[str, Measure] = {}
     for k in ks:
         name = f"{direction.name}_recall@{k}"
@@ -165,7 +163,6 @@ def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
 
 
 def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
-    """Return the definitions of a direction's metrics and controls."""
     title, queries = DIRECTIONS[direction]
     first, is_cross = f"{direction}_recall@{min(ks)}", direction.endswith("retrieval")
     definitions = {
@@ -187,7 +184,6 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
 
 
 def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
-    """Return one row a query."""
     name, answers, ranks = direction.name, direction.answers, direction.ranks
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     return {
@@ -217,9 +213,7 @@ def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, Column]:
     }
 
 
-def _shown_similarity(
-    dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator
-) -> Float32[np.ndarray, "n_shown n_shown"]:
+def _shown_similarity(dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator) -> Vectors:
     """Return the cosines between a seeded sample of images and the first caption of each, pairs on the diagonal."""
     assert dataset.caption_image is not None
     _, first = np.unique(dataset.caption_image, return_index=True)

@@ -5,7 +5,7 @@ from math import isnan
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import mean_per_class_recall, recall_influence
@@ -25,6 +25,7 @@ Vectors = Float32[np.ndarray, "_ dim"]
 Column = Float64[np.ndarray, " _"]
 Rows = Int64[np.ndarray, " _"]
 """Numbers of rows, of images or classes for example."""
+Mask = Bool[np.ndarray, " _"]
 CERTAIN = 1 - 1e-9
 """A value by chance from which on no model can miss."""
 
@@ -112,18 +113,14 @@ class Items(NamedTuple):
     """Rows of the images that they are."""
 
 
+IsRight = Callable[[Rows, Rows], Mask]
+"""Says of the rows of queries and items which items are right, in place of equal groups."""
+
+
 def neighbours(
-    asked: Asked,
-    items: Items,
-    *,
-    margin: Column,
-    is_failure: Bool[np.ndarray, " _"],
-    is_right: Callable[[Rows, Rows], Bool[np.ndarray, " _"]] | None = None,
+    asked: Asked, items: Items, *, margin: Column, is_failure: Mask, is_right: IsRight | None = None
 ) -> Table:
     """Return ``Evaluation.neighbours`` of the worst failures: a row for each of the nearest items of each, the nearest first.
-
-    Args:
-        is_right: says of the rows of queries and items which items are right, in place of equal groups.
 
     Example:
         >>> vectors, rows = np.eye(2, dtype=np.float32), np.arange(2)
@@ -146,16 +143,14 @@ def neighbours(
     }
 
 
-def neighbours_of_answers(
-    asked: Asked, answers: Answers, items: Items, is_right: Callable[[Rows, Rows], Bool[np.ndarray, " _"]] | None = None
-) -> Table:
+def neighbours_of_answers(asked: Asked, answers: Answers, items: Items, is_right: IsRight | None = None) -> Table:
     """Return ``neighbours`` of the queries of a search that failed by the widest margins."""
     margin = answers.right_score.astype(np.float64) - answers.first_score
     is_failure = expected_rank(answers.ranks) > 1
     return neighbours(asked, items, margin=margin, is_failure=is_failure, is_right=is_right)
 
 
-def tie_rate(is_tied: Bool[np.ndarray, " n"]) -> Fixed:
+def tie_rate(is_tied: Mask) -> Fixed:
     """Return the share of queries whose right item ties with a wrong one."""
     reason = "no interval: items that are alike tie together, not one by one"
     return Fixed(value=float(is_tied.mean()), n=len(is_tied), reason=reason)
@@ -193,11 +188,7 @@ def gap_measure(gap: Estimate, noise: GapNoise, samples: Table, prefix: str = ""
 
 
 def mean_over_parts(
-    name: str,
-    credit: Float64[np.ndarray, " n"],
-    parts: Shaped[np.ndarray, " n"],
-    *,
-    chance: Float64[np.ndarray, " n"] | None = None,
+    name: str, credit: Column, parts: np.ndarray, *, chance: Column | None = None
 ) -> tuple[Table, Smooth]:
     """Return the mean over parts, such as classes, of their samples' mean credit, with the columns that it is made from.
 
@@ -230,31 +221,21 @@ def mean_over_parts(
     return columns, measure
 
 
-def curve_of_means(
-    x: Iterable[float], parts: Sequence[tuple[np.ndarray, np.ndarray | None]], *, x_label: str, y_label: str
-) -> Curve:
-    """Return the mean at each point with its interval, from the values there and their clusters, if they have any."""
+def curve_of_means(x: Iterable[float], parts: Sequence[tuple[np.ndarray, np.ndarray | None]], **labels: str) -> Curve:
+    """Return the mean at each point with its interval, from the values there and their clusters, if they have any.
+
+    Args:
+        labels: of the axes, ``x_label`` and ``y_label``.
+    """
     y = [float(values.mean()) for values, _ in parts]
-    bounds = [mean_interval(values, clusters=clusters)[:2] for values, clusters in parts]
-    return bounded_curve(list(x), y, bounds, x_label=x_label, y_label=y_label)
+    return bounded_curve(x, y, [mean_interval(values, clusters=clusters)[:2] for values, clusters in parts], **labels)
 
 
-def bounded_curve(
-    x: Sequence[float],
-    y: Sequence[float],
-    bounds: Sequence[tuple[float | None, float | None]],
-    *,
-    x_label: str,
-    y_label: str,
-) -> Curve:
+Bounds = Sequence[tuple[float | None, float | None]]
+
+
+def bounded_curve(x: Iterable[float], y: Sequence[float], bounds: Bounds, **labels: str) -> Curve:
     """Return a curve with its bounds, or without them where any point has none."""
     low, high = ([each[side] for each in bounds if each[side] is not None] for side in (0, 1))
     is_bounded = len(low) == len(high) == len(bounds)
-    return Curve(
-        x=list(x),
-        y=list(y),
-        low=low if is_bounded else None,
-        high=high if is_bounded else None,
-        x_label=x_label,
-        y_label=y_label,
-    )
+    return Curve(x=list(x), y=list(y), low=low if is_bounded else None, high=high if is_bounded else None, **labels)

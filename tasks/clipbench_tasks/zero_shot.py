@@ -305,11 +305,10 @@ def _with_templates(
         y_label="acc1",
     )
     low, high = (percent(accuracy[order[end]]) for end in (0, -1))
+    n, (worst, best) = count(len(chosen)), (templates[order[end]] for end in (0, -1))
+    note = f"single templates score from {low} % ('{worst}') to {high} % ('{best}') on {n} images"
     if low == high:
-        note = f"each single template scores {low} % on {count(len(chosen))} images"
-    else:
-        note = f"single templates score from {low} % ('{templates[order[0]]}') to"
-        note = f"{note} {high} % ('{templates[order[-1]]}') on {count(len(chosen))} images"
+        note = f"each single template scores {low} % on {n} images"
     return replace(
         evaluation,
         curves={**evaluation.curves, "templates": curve},

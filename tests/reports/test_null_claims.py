@@ -38,7 +38,7 @@ from clipbench.results.run import Run
 from clipbench.stats import intervals, significance
 from clipbench.stats.significance import ALPHA
 from clipbench.testing import INFO, GivenVectors, NamedImage
-from clipbench_reports.evidence.findings import Finding
+from clipbench_reports.findings import Finding
 from clipbench_reports.page import compare as compare_page
 from clipbench_reports.page import report
 from clipbench_reports.page.groups import group

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results.numbers import Number, shortest
-from clipbench_reports.evidence.evidence import MissingEvidence, ModelKey
+from clipbench_reports.evidence import MissingEvidence, ModelKey
 
 Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
 """Images, texts, pairs of the two, what belongs to neither, and chance; and models, where they share a panel."""
@@ -58,14 +58,22 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Mark:
+    """Something that is drawn in a panel."""
+
+    role: Role = "ink"
+    name: str = ""
+    """For the legend; marks of one role and name share an entry."""
+    of: str = ""
+    """The name of the marks that a reference is for; all of the panel, where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line(Mark):
     """A line through points, over the band of its bounds where it has them."""
 
     xs: Sequence[Number]
     ys: Sequence[Number]
-    role: Role
-    name: str = ""
-    """For the legend; marks of one role and name share an entry."""
     lows: Sequence[Number] | None = None
     highs: Sequence[Number] | None = None
     has_band: bool = True
@@ -76,33 +84,27 @@ class Line:
     """Samples behind each point, to which the areas of its dots are in proportion; dots are equal where there are none."""
     is_reference: bool = False
     """True of a line that others are read against and that is no measurement; chance always is."""
-    of: str = ""
-    """The name of the marks that a reference is for; all of the panel, where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dots:
+class Dots(Mark):
     """A mark at each point; a dense cloud has small ones, and is rasterised in print."""
 
     xs: Sequence[Number]
     ys: Sequence[Number]
-    role: Role
-    name: str = ""
     is_dense: bool = False
     ids: Sequence[str] = ()
     """The name of each point."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranges:
+class Ranges(Mark):
     """Values with the bars of their intervals, upright or lying; a missing bound is NaN."""
 
     xs: Sequence[Number]
     ys: Sequence[Number]
     lows: Sequence[Number]
     highs: Sequence[Number]
-    role: Role
-    name: str = ""
     is_upright: bool = True
     is_joined: bool = False
     """True for a thin line from each value to the next."""
@@ -113,25 +115,22 @@ class Ranges:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Threads:
+class Threads(Mark):
     """A thin line from each start to its end, such as from an image to its text."""
 
     starts: Float64[np.ndarray, "n 2"]
     ends: Float64[np.ndarray, "n 2"]
-    name: str = ""
     role: Role = "pair"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hill:
+class Hill(Mark):
     """A distribution: an outline over its foot."""
 
     xs: Sequence[Number]
     ys: Sequence[Number]
     """Heights as they are drawn, ``foot`` where there is nothing."""
     foot: Number
-    role: Role
-    name: str = ""
     values: Sequence[Number] = ()
     """The values of the heights before they were scaled and smoothed."""
     is_percent: bool = False
@@ -139,45 +138,35 @@ class Hill:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bars:
+class Bars(Mark):
     """A histogram: counts between edges."""
 
     edges: Sequence[Number]
     counts: Sequence[Number]
-    role: Role
-    name: str = ""
     is_filled: bool = True
     """False for an outline, through which another is seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(Mark):
     """A straight line across the panel at a value of one axis; part of it, where the other axis' range is given."""
 
     at: Number
     axis: Literal["x", "y"]
-    role: Role
-    name: str = ""
     is_dashed: bool = False
     span: tuple[Number, Number] | None = None
-    of: str = ""
-    """The name of the marks that it is a reference for; all of the panel, where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shade:
+class Shade(Mark):
     """The area between two values of the x axis."""
 
     low: Number
     high: Number
-    name: str = ""
-    role: Role = "ink"
-    of: str = ""
-    """The name of the marks that it is a reference for; all of the panel, where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cells:
+class Cells(Mark):
     """A matrix of squares: row i, column j covers [j, j + 1] x [i, i + 1]."""
 
     depths: Float64[np.ndarray, "rows columns"]
@@ -190,34 +179,25 @@ class Cells:
     """Names of the rows and of the columns, where each has one."""
     words: Sequence[tuple[int, int, str]] = ()
     """Row, column and words of what is written into cells."""
-    role: Role = "ink"
-    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Boxes:
+class Boxes(Mark):
     """Outlines of rectangles: left, low, right, high."""
 
     corners: Sequence[tuple[Number, Number, Number, Number]]
-    role: Role = "ink"
-    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class Words(Mark):
     """A short text beside a point."""
 
     words: str
     x: Number
     y: Number
-    role: Role = "ink"
     anchor: Literal["start", "middle", "end"] = "start"
     lift: Literal[-1, 0, 1] = 0
     """Below the point, at its height, or above it."""
-    name: str = ""
-
-
-Mark = Line | Dots | Ranges | Threads | Hill | Bars | Rule | Shade | Cells | Boxes | Words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from clipbench_reports.drawing.marks import MODELS, Axis, Bars, Chart, Line, Mark, Panel, Ranges, Rule, Shade
-from clipbench_reports.evidence.evidence import ByModel, ModelKey
-from clipbench_reports.evidence.text import cut, isolated, quoted, short
+from clipbench_reports.evidence import ByModel, ModelKey
+from clipbench_reports.text import cut, isolated, quoted, short
 
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""
@@ -192,7 +192,7 @@ def _facet(
         # Grey is of all models: black is the first of them.
         replace(mark, role="pair") if isinstance(mark, Bars) or mark.role == "ink" else mark
         for mark in shared
-        if _is_for(mark, name)
+        if mark.of in ("", name)
     ]
     series: list[Mark] = []
     for k, (model, own) in enumerate(marks.items()):
@@ -200,17 +200,13 @@ def _facet(
         for mark in own:
             if mark in shared:
                 continue
-            if _is_reference(mark) and _is_for(mark, name):
+            if _is_reference(mark) and mark.of in ("", name):
                 references += _broken(mark, model, len(marks))
             elif not _is_reference(mark) and mark.name == name:
                 coloured = replace(mark, role=MODELS[model.place], name=model.label)
                 series.append(_told_apart(coloured, plane, place, len(marks)))
     title = ": ".join(filter(None, [plane.title, "" if name in keys else name]))
     return replace(plane, title=title, marks=[*references, *series])
-
-
-def _is_for(mark: Mark, name: str) -> bool:
-    return not isinstance(mark, Line | Rule | Shade) or mark.of in ("", name)
 
 
 def _broken(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:

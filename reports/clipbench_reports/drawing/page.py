@@ -12,10 +12,9 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing.labels import names_at_lines
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Mark, Panel
-from clipbench_reports.drawing.page_marks import SWATCH, Plane, put, swatch
+from clipbench_reports.drawing.page_marks import SWATCH, Plane, names_at_lines, put, swatch
 from clipbench_reports.drawing.svg import dot, drawing, element, text
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000

@@ -1,33 +1,18 @@
 """Marks as SVG: what colour tells, the shape of a dot or a line tells too."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from itertools import pairwise, product
+from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 from markupsafe import Markup
 
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing.marks import (
-    MODELS,
-    Axis,
-    Bars,
-    Boxes,
-    Cells,
-    Dots,
-    Hill,
-    Line,
-    Mark,
-    Ranges,
-    Rule,
-    Shade,
-    Threads,
-    Words,
-    aside,
-    dot_scale,
-    outline,
-)
+from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.svg import DOT, dot, element, path, specks, text
 
 LEVELS = 24
@@ -40,8 +25,8 @@ SWATCH = 22
 class Plane:
     """The rectangle of the drawing that holds the points of a panel."""
 
-    x: Axis
-    y: Axis
+    x: marks.Axis
+    y: marks.Axis
     left: Number
     top: Number
     width: Number
@@ -69,7 +54,7 @@ def put(mark: object, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Line, plane: Plane) -> Markup:
+def _(mark: marks.Line, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     if not points:
         return Markup("")
@@ -78,13 +63,13 @@ def _(mark: Line, plane: Plane) -> Markup:
         edge = [*plane.points(mark.xs, mark.lows), *reversed(plane.points(mark.xs, mark.highs))]
         parts.insert(0, element("path", d=path(edge) + "Z", css=f"area {mark.role}"))
     if mark.has_dots:
-        scale = (each for each, y in zip(dot_scale(mark), mark.ys, strict=True) if math.isfinite(y))
+        scale = (each for each, y in zip(marks.dot_scale(mark), mark.ys, strict=True) if math.isfinite(y))
         parts += [dot(x, y, mark.role, radius=DOT * each) for (x, y), each in zip(points, scale, strict=True)]
     return Markup("").join(parts)
 
 
 @put.register
-def _(mark: Dots, plane: Plane) -> Markup:
+def _(mark: marks.Dots, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     if mark.is_dense:
         return element("path", d=specks(points), css=f"specks {mark.role}")
@@ -92,9 +77,9 @@ def _(mark: Dots, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Ranges, plane: Plane) -> Markup:
+def _(mark: marks.Ranges, plane: Plane) -> Markup:
     parts = []
-    xs, ys = aside(mark)
+    xs, ys = marks.aside(mark)
     for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
         if math.isfinite(low) and math.isfinite(high):
             ends = [(x, low), (x, high)] if mark.is_upright else [(low, y), (high, y)]
@@ -107,23 +92,23 @@ def _(mark: Ranges, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Threads, plane: Plane) -> Markup:
+def _(mark: marks.Threads, plane: Plane) -> Markup:
     pairs = zip(mark.starts.tolist(), mark.ends.tolist(), strict=True)
     lines = (path([plane.at(*start), plane.at(*end)]) for start, end in pairs)
     return element("path", d="".join(lines), css=f"thread {mark.role}")
 
 
 @put.register
-def _(mark: Hill, plane: Plane) -> Markup:
+def _(mark: marks.Hill, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     (_, foot), left, right = plane.at(plane.x.low, mark.foot), points[0][0], points[-1][0]
     return element("path", d=path([(left, foot), *points, (right, foot)]) + "Z", css=f"hill {mark.role}")
 
 
 @put.register
-def _(mark: Bars, plane: Plane) -> Markup:
+def _(mark: marks.Bars, plane: Plane) -> Markup:
     if not mark.is_filled:
-        return element("path", d=path(plane.at(*corner) for corner in outline(mark)), css=_stroke(mark))
+        return element("path", d=path(plane.at(*corner) for corner in marks.outline(mark)), css=_stroke(mark))
     data = ""
     for n, low, high in zip(mark.counts, mark.edges[:-1], mark.edges[1:], strict=True):
         if n:
@@ -133,7 +118,7 @@ def _(mark: Bars, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Rule, plane: Plane) -> Markup:
+def _(mark: marks.Rule, plane: Plane) -> Markup:
     other = plane.y if mark.axis == "x" else plane.x
     ends = mark.span or (other.low, other.high)
     points = [(mark.at, end) if mark.axis == "x" else (end, mark.at) for end in ends]
@@ -141,7 +126,7 @@ def _(mark: Rule, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Shade, plane: Plane) -> Markup:
+def _(mark: marks.Shade, plane: Plane) -> Markup:
     left, _ = plane.at(mark.low, plane.y.low)
     right, _ = plane.at(mark.high, plane.y.low)
     return element(
@@ -150,12 +135,12 @@ def _(mark: Shade, plane: Plane) -> Markup:
         y=plane.top,
         width=max(1.0, right - left),
         height=plane.height,
-        css=f"bar {mark.role}" if mark.role in MODELS else "bar",
+        css=f"bar {mark.role}" if mark.role in marks.MODELS else "bar",
     )
 
 
 @put.register
-def _(mark: Cells, plane: Plane) -> Markup:
+def _(mark: marks.Cells, plane: Plane) -> Markup:
     """One path a shade, of strokes as wide as long: far less than an element a cell."""
     n_rows, n_columns = mark.depths.shape
     shades = np.rint(mark.depths * (LEVELS - 1)).astype(np.int64)
@@ -179,35 +164,238 @@ def _(mark: Cells, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: Boxes, plane: Plane) -> Markup:
+def _(mark: marks.Boxes, plane: Plane) -> Markup:
     corners = ([(a, b), (c, b), (c, d), (a, d)] for a, b, c, d in mark.corners)
     data = "".join(path(plane.at(*corner) for corner in each) + "Z" for each in corners)
     return element("path", d=data, css="outline")
 
 
 @put.register
-def _(mark: Words, plane: Plane) -> Markup:
+def _(mark: marks.Words, plane: Plane) -> Markup:
     x, y = plane.at(mark.x, mark.y)
     x += {"start": 8, "middle": 0, "end": -8}[mark.anchor] if mark.lift == 0 else 0
     y += {1: -10.0, 0: 4.5, -1: 20.0}[mark.lift]
     return text(mark.words, x, y, css=f"halo name {mark.role}", anchor=mark.anchor)
 
 
-def swatch(mark: Mark, x: Number, y: Number) -> Markup:
+def swatch(mark: marks.Mark, x: Number, y: Number) -> Markup:
     """Return a sample of a mark at the left of its name."""
     middle = x + SWATCH / 2
-    if isinstance(mark, Hill | Bars | Shade) and not (isinstance(mark, Bars) and not mark.is_filled):
-        css = "bar" if isinstance(mark, Shade) else f"hill {mark.role}"
+    if isinstance(mark, marks.Hill | marks.Bars | marks.Shade) and not (
+        isinstance(mark, marks.Bars) and not mark.is_filled
+    ):
+        css = "bar" if isinstance(mark, marks.Shade) else f"hill {mark.role}"
         return element("rect", x=x + 2, y=y - 5, width=SWATCH - 4, height=10, css=css)
-    if isinstance(mark, Dots):
+    if isinstance(mark, marks.Dots):
         return dot(middle, y, mark.role)
-    if isinstance(mark, Threads):
+    if isinstance(mark, marks.Threads):
         return element("path", d=f"M{x:.1f} {y:.1f}h{SWATCH}", css=f"thread {mark.role}")
     stroke = element("path", d=f"M{x:.1f} {y:.1f}h{SWATCH}", css=_stroke(mark))
-    has_dot = isinstance(mark, Ranges) or (isinstance(mark, Line) and mark.has_dots)
+    has_dot = isinstance(mark, marks.Ranges) or (isinstance(mark, marks.Line) and mark.has_dots)
     return element("g", stroke, dot(middle, y, mark.role)) if has_dot else stroke
 
 
-def _stroke(mark: Mark) -> str:
-    dashed = " dashed" if isinstance(mark, Line | Rule) and mark.is_dashed else ""
+def _stroke(mark: marks.Mark) -> str:
+    dashed = " dashed" if isinstance(mark, marks.Line | marks.Rule) and mark.is_dashed else ""
     return f"line {mark.role}{dashed}"
+
+
+LETTER, HEIGHT = 8.8, 16
+"""Width of a bold letter on a narrow screen, where letters are largest, and height of a line, in pixels."""
+ROOM, APART = 5, 8
+"""Distance of a name from all lines, its own among them; and how much farther those of its colour are, in pixels."""
+STEP = 4
+"""Distance of the points by which lines are known, in pixels."""
+N_PLACES = 24
+"""Places along a line that are tried, the last first."""
+
+Anchor = Literal["start", "middle", "end"]
+Lift = Literal[-1, 0, 1]
+ACROSS: tuple[Anchor, ...] = ("middle", "end", "start")
+BESIDE: tuple[Lift, ...] = (1, -1)
+SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 0), ("end", 0))
+"""Sides of a name at a place of a line: centred or to either side, above or below; or at its height, right or left."""
+
+Points = Float64[np.ndarray, "n 2"]
+
+
+class Box(NamedTuple):
+    """The rectangle that words take."""
+
+    left: Number
+    top: Number
+    right: Number
+    foot: Number
+
+    def distance(self, points: Points) -> float:
+        """Return how far the nearest point is; 0 where one is inside, and infinity where there is none."""
+        x, y = points[:, 0], points[:, 1]
+        across = np.maximum(np.maximum(self.left - x, x - self.right), 0)
+        along = np.maximum(np.maximum(self.top - y, y - self.foot), 0)
+        return float(np.hypot(across, along).min(initial=np.inf))
+
+    def touches(self, other: "Box") -> bool:
+        """Return whether two boxes overlap."""
+        return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
+
+    def is_inside(self, plane: "Plane") -> bool:
+        """Return whether a plane holds the box; at its top, half a line may stand out."""
+        top, right, foot = plane.top - HEIGHT / 2, plane.left + plane.width, plane.top + plane.height
+        return plane.left <= self.left and self.right <= right and top <= self.top and self.foot <= foot
+
+
+def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mark]) -> list[marks.Words] | None:
+    """Return the names of a legend as words at what they are of; None where one of them has no room.
+
+    A name stands beside its line, inside the plane and on nothing, and not where it could be that of another line of its
+    colour.
+
+    Args:
+        plane: the place of the panel.
+        entries: those of the legend, each a mark of the panel or of one like it.
+    """
+    taken = [_box(mark, plane) for mark in panel.marks if isinstance(mark, marks.Words)]
+    lines = _traced(panel.marks, plane)
+    words = []
+    for entry in entries:
+        of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, marks.Words)]
+        of_colour = [mark for mark in panel.marks if mark.role == entry.role and mark.name != entry.name]
+        others = _traced(of_colour, plane)
+        own = _traced(of_name, plane) if len(others) else others
+        for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
+            box = _box(candidate, plane)
+            if not box.is_inside(plane) or any(map(box.touches, taken)) or box.distance(lines) <= ROOM:
+                continue
+            if not len(others) or isinstance(entry, marks.Shade) or box.distance(own) + APART < box.distance(others):
+                words.append(candidate)
+                taken.append(box)
+                break
+        else:
+            return None
+    return words
+
+
+@singledispatch
+def _candidates(mark: object, plane: Plane) -> Iterator[marks.Words]:
+    """Yield the places that a name may have, the best first; none for a mark that has to be told by a sample of it."""
+    return iter(())
+
+
+@_candidates.register(marks.Line)
+@_candidates.register(marks.Ranges)
+def _(mark: marks.Line | marks.Ranges, plane: Plane) -> Iterator[marks.Words]:
+    if isinstance(mark, marks.Line) or mark.is_joined:
+        for x, y in _spread(mark):
+            yield from _around(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
+    elif not mark.is_upright:
+        for x, y, low, high in zip(*marks.aside(mark), mark.lows, mark.highs, strict=True):
+            yield from _around(mark, high if np.isfinite(high) else x, y, SIDES[:1])
+            yield from _around(mark, low if np.isfinite(low) else x, y, SIDES[1:])
+
+
+@_candidates.register
+def _(mark: marks.Rule, plane: Plane) -> Iterator[marks.Words]:
+    other = plane.y if mark.axis == "x" else plane.x
+    low, high = mark.span or (other.low, other.high)
+    for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
+        at = low + share * (high - low) if not other.is_log else low * (high / low) ** share
+        if mark.axis == "x":
+            yield from _around(mark, mark.at, at, SIDES)
+        else:
+            yield from _around(mark, at, mark.at, list(product(ACROSS, BESIDE)))
+
+
+@_candidates.register
+def _(mark: marks.Shade, plane: Plane) -> Iterator[marks.Words]:
+    for y in np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist():
+        yield from _around(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
+
+
+@_candidates.register
+def _(mark: marks.Bars, plane: Plane) -> Iterator[marks.Words]:
+    highest = int(np.argmax(mark.counts))
+    yield from _around(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
+
+
+@_candidates.register
+def _(mark: marks.Threads, plane: Plane) -> Iterator[marks.Words]:
+    middles = (mark.starts + mark.ends) / 2
+    for y in np.linspace(middles[:, 1].max(), middles[:, 1].min(), N_PLACES).tolist():
+        yield from _around(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
+
+
+@_candidates.register
+def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
+    """Yield places at the left of a cloud and at its right, the highest first; none for dots that are told by their shape."""
+    if mark.is_dense:
+        xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
+        near = abs(plane.y.high - plane.y.low) * HEIGHT / plane.height
+        for y in np.linspace(ys.max(), ys.min(), N_PLACES).tolist():
+            row = xs[np.abs(ys - y) <= near]
+            if len(row):
+                yield from _around(mark, float(row.min()), y, SIDES[1:])
+                yield from _around(mark, float(row.max()), y, SIDES[:1])
+
+
+def _around(mark: marks.Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[marks.Words]:
+    for anchor, lift in sides:
+        yield marks.Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
+
+
+def _spread(mark: marks.Line | marks.Ranges) -> Iterable[tuple[float, float]]:
+    """Return places along a line in units of the data, the last first."""
+    xs, ys = marks.aside(mark) if isinstance(mark, marks.Ranges) else (mark.xs, mark.ys)
+    known = np.array([(x, y) for x, y in zip(xs, ys, strict=True) if np.isfinite(x) and np.isfinite(y)], np.float64)
+    if not len(known):
+        return []
+    along = np.linspace(len(known) - 1, 0, N_PLACES)
+    rows = np.arange(len(known))
+    return list(
+        zip(np.interp(along, rows, known[:, 0]).tolist(), np.interp(along, rows, known[:, 1]).tolist(), strict=True)
+    )
+
+
+def _traced(drawn: Sequence[marks.Mark], plane: Plane) -> Points:
+    """Return points close to each other along all that some marks draw, in pixels."""
+    strokes = [stroke for mark in drawn for stroke in _strokes(mark, plane)]
+    points = [np.array(stroke[:1], np.float64) for stroke in strokes if len(stroke) == 1]
+    for stroke in strokes:
+        for start, end in pairwise(np.array(stroke, np.float64)):
+            n = max(2, int(np.hypot(*(end - start)) / STEP) + 1)
+            points.append(np.linspace(start, end, n))
+    return np.concatenate(points) if points else np.zeros((0, 2))
+
+
+def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
+    """Yield the strokes of a mark; bands, shades and threads may have words on them."""
+    if isinstance(mark, marks.Line):
+        yield plane.points(mark.xs, mark.ys)
+    elif isinstance(mark, marks.Ranges):
+        xs, ys = marks.aside(mark)
+        if mark.is_joined:
+            yield plane.points(xs, ys)
+        for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
+            ends = ((x, low), (x, high)) if mark.is_upright else ((low, y), (high, y))
+            yield plane.points(*zip((x, y), *ends, strict=True))
+    elif isinstance(mark, marks.Dots):
+        yield from ([point] for point in plane.points(mark.xs, mark.ys))
+    elif isinstance(mark, marks.Hill):
+        yield plane.points(mark.xs, mark.ys)
+    elif isinstance(mark, marks.Bars):
+        yield [plane.at(*corner) for corner in marks.outline(mark)]
+    elif isinstance(mark, marks.Rule):
+        other = plane.y if mark.axis == "x" else plane.x
+        yield [
+            plane.at(mark.at, end) if mark.axis == "x" else plane.at(end, mark.at)
+            for end in mark.span or (other.low, other.high)
+        ]
+
+
+def _box(words: marks.Words, plane: Plane) -> Box:
+    """Return the room that words take, as ``page_marks.put`` places them."""
+    x, y = plane.at(words.x, words.y)
+    width = LETTER * len(words.words)
+    x += {"start": 8, "middle": 0, "end": -8}[words.anchor] if words.lift == 0 else 0
+    foot = y + {1: -6, 0: 8.5, -1: 24}[words.lift]
+    left = x - {"start": 0, "middle": width / 2, "end": width}[words.anchor]
+    return Box(left, foot - HEIGHT, left + width, foot)

@@ -111,13 +111,8 @@ SETTINGS: dict[RcKeyType, Any] = {
     "text.parse_math": False,
     "path.simplify": False,
 }
-UNDATED: dict[str, dict[str, Any]] = {
-    "svg": {"metadata": {"Date": None}},
-    "pdf": {"metadata": {"CreationDate": None}},
-    "ps": {"metadata": {"CreationDate": None}},
-    "eps": {"metadata": {"CreationDate": None}},
-}
-"""Options that keep the date out of a file, for the types that would have it."""
+DATES = {"svg": "Date", "pdf": "CreationDate", "ps": "CreationDate", "eps": "CreationDate"}
+"""The date in a file, which is kept out of it, by the types that would have it."""
 
 
 def save(
@@ -136,9 +131,9 @@ def save(
     kind = check_path(path)
     with _settings(style):
         drawn = _fitted(figure, width * CM)
-        options = UNDATED.get(kind, {}) if dpi is None else {**UNDATED.get(kind, {}), "dpi": dpi}
+        metadata = {DATES[kind]: None} if kind in DATES else None
         content = BytesIO()
-        drawn.savefig(content, format=kind, **options)
+        drawn.savefig(content, format=kind, metadata=metadata, dpi=dpi or matplotlib.rcParams["savefig.dpi"])
     write_atomic({path: content.getvalue()})
 
 
@@ -251,7 +246,6 @@ def _fit(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
 
 
 def _words_fit(figure: Figure) -> bool:
-    """Return whether the words are all inside, and leave room for planes."""
     figure.draw_without_rendering()
     whole = figure.bbox.padded(OUTSIDE * figure.dpi)
     boxes = [box for each in (*figure.axes, *figure.legends) if (box := each.get_tightbbox()) is not None]

@@ -12,23 +12,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from clipbench_reports.drawing.marks import (
-    Bars,
-    Boxes,
-    Cells,
-    Dots,
-    Hill,
-    Line,
-    Mark,
-    Ranges,
-    Role,
-    Rule,
-    Shade,
-    Threads,
-    Words,
-    aside,
-    dot_scale,
-)
+from clipbench_reports.drawing import marks
 
 POINTS, DOT = 8, 9.0
 """Size of all text, and area of a dot."""
@@ -42,7 +26,7 @@ class RoleStyle(NamedTuple):
     dashes: Any
 
 
-LOOKS: dict[Role, RoleStyle] = {
+LOOKS: dict[marks.Role, RoleStyle] = {
     "image": RoleStyle("#0072b2", "o", "solid"),
     "text": RoleStyle("#d55e00", "s", (0, (5, 1.5))),
     "pair": RoleStyle("#6b6b6b", "^", (0, (3, 1, 1, 1))),
@@ -55,7 +39,13 @@ LOOKS: dict[Role, RoleStyle] = {
     "m4": RoleStyle("#56b4e9", "v", (0, (7, 2))),
     "m5": RoleStyle("#8a5a3c", "P", (0, (4, 1, 1, 1, 1, 1))),
 }
-ON_DARK: dict[Role, str] = {"ink": "#e9e8e4", "m0": "#e9e8e4", "pair": "#9c9c9c", "chance": "#a3a39e", "m5": "#b58463"}
+ON_DARK: dict[marks.Role, str] = {
+    "ink": "#e9e8e4",
+    "m0": "#e9e8e4",
+    "pair": "#9c9c9c",
+    "chance": "#a3a39e",
+    "m5": "#b58463",
+}
 """Colours where a style has dark planes, as the report has them in dark mode."""
 RULE, GRID = "#1c1c1e", "#e4e4e0"
 
@@ -66,8 +56,8 @@ def put(mark: object, axes: Axes) -> None:
     raise TypeError(f"no way to draw a {type(mark).__name__}")
 
 
-@put.register(Line)
-def _(mark: Line, axes: Axes) -> None:
+@put.register(marks.Line)
+def _(mark: marks.Line, axes: Axes) -> None:
     if not _is_seen(mark):
         return
     look = _look(mark.role)
@@ -78,14 +68,14 @@ def _(mark: Line, axes: Axes) -> None:
         mark.xs, mark.ys, color=look.colour, linestyle=_dashes(mark), marker=marker, clip_on=not mark.has_dots, zorder=3
     )
     if mark.has_dots and mark.weights:
-        areas = [DOT * scale**2 for scale in dot_scale(mark)]
+        areas = [DOT * scale**2 for scale in marks.dot_scale(mark)]
         axes.scatter(
             mark.xs, mark.ys, s=areas, color=look.colour, marker=look.marker, linewidths=0, clip_on=False, zorder=3
         )
 
 
-@put.register(Dots)
-def _(mark: Dots, axes: Axes) -> None:
+@put.register(marks.Dots)
+def _(mark: marks.Dots, axes: Axes) -> None:
     look = _look(mark.role)
     axes.scatter(
         mark.xs,
@@ -102,12 +92,12 @@ def _(mark: Dots, axes: Axes) -> None:
     )
 
 
-@put.register(Ranges)
-def _(mark: Ranges, axes: Axes) -> None:
+@put.register(marks.Ranges)
+def _(mark: marks.Ranges, axes: Axes) -> None:
     if not _is_seen(mark):
         return
     look, lows, highs = _look(mark.role), np.array(mark.lows, float), np.array(mark.highs, float)
-    xs, ys = aside(mark)
+    xs, ys = marks.aside(mark)
     known = np.isfinite(lows) & np.isfinite(highs)
     if mark.is_upright:
         axes.vlines(np.array(xs)[known], lows[known], highs[known], color=look.colour, linewidth=1)
@@ -126,22 +116,22 @@ def _(mark: Ranges, axes: Axes) -> None:
     )
 
 
-@put.register(Threads)
-def _(mark: Threads, axes: Axes) -> None:
+@put.register(marks.Threads)
+def _(mark: marks.Threads, axes: Axes) -> None:
     segments = np.stack([mark.starts, mark.ends], axis=1)
     colour = _look(mark.role).colour
     axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.35, alpha=0.4, rasterized=True))
 
 
-@put.register(Hill)
-def _(mark: Hill, axes: Axes) -> None:
+@put.register(marks.Hill)
+def _(mark: marks.Hill, axes: Axes) -> None:
     colour = _look(mark.role).colour
     axes.fill_between(mark.xs, mark.ys, mark.foot, color=_faint(colour), linewidth=0)
     axes.plot(mark.xs, mark.ys, color=colour, linewidth=0.8)
 
 
-@put.register(Bars)
-def _(mark: Bars, axes: Axes) -> None:
+@put.register(marks.Bars)
+def _(mark: marks.Bars, axes: Axes) -> None:
     colour = _look(mark.role).colour
     if not mark.is_filled:
         axes.stairs(mark.counts, mark.edges, color=colour, linestyle=_dashes(mark), linewidth=0.8)
@@ -149,8 +139,8 @@ def _(mark: Bars, axes: Axes) -> None:
     axes.stairs(mark.counts, mark.edges, fill=True, facecolor=_faint(colour), edgecolor=colour, linewidth=0.8)
 
 
-@put.register(Rule)
-def _(mark: Rule, axes: Axes) -> None:
+@put.register(marks.Rule)
+def _(mark: marks.Rule, axes: Axes) -> None:
     look = _look(mark.role)
     if mark.span is not None:
         draw = axes.vlines if mark.axis == "x" else axes.hlines
@@ -160,13 +150,13 @@ def _(mark: Rule, axes: Axes) -> None:
         cross(mark.at, color=look.colour, linestyle=_dashes(mark), linewidth=0.9)
 
 
-@put.register(Shade)
-def _(mark: Shade, axes: Axes) -> None:
+@put.register(marks.Shade)
+def _(mark: marks.Shade, axes: Axes) -> None:
     axes.axvspan(mark.low, mark.high, color=_faint(_look(mark.role).colour), linewidth=0, zorder=0)
 
 
-@put.register(Cells)
-def _(mark: Cells, axes: Axes) -> None:
+@put.register(marks.Cells)
+def _(mark: marks.Cells, axes: Axes) -> None:
     n_rows, n_columns = mark.depths.shape
     axes.imshow(
         mark.depths, cmap="Greys", vmin=0, vmax=1, extent=(0, n_columns, n_rows, 0), aspect="auto", interpolation="none"
@@ -176,14 +166,14 @@ def _(mark: Cells, axes: Axes) -> None:
         axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=colour)
 
 
-@put.register(Boxes)
-def _(mark: Boxes, axes: Axes) -> None:
+@put.register(marks.Boxes)
+def _(mark: marks.Boxes, axes: Axes) -> None:
     for left, low, right, high in mark.corners:
         axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, edgecolor="#b0b0ac", linewidth=0.5))
 
 
-@put.register(Words)
-def _(mark: Words, axes: Axes) -> None:
+@put.register(marks.Words)
+def _(mark: marks.Words, axes: Axes) -> None:
     aligned = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
     shift = {"start": 4, "middle": 0, "end": -4}[mark.anchor] if mark.lift == 0 else 0
     axes.annotate(
@@ -198,15 +188,15 @@ def _(mark: Words, axes: Axes) -> None:
     )
 
 
-def sample(mark: Mark) -> Artist:
+def sample(mark: marks.Mark) -> Artist:
     """Return a sample of a mark for the legend."""
     look = _look(mark.role)
-    if isinstance(mark, Hill) or (isinstance(mark, Bars) and mark.is_filled):
+    if isinstance(mark, marks.Hill) or (isinstance(mark, marks.Bars) and mark.is_filled):
         return Patch(facecolor=_faint(look.colour), edgecolor=look.colour, linewidth=0.8)
-    if isinstance(mark, Shade):
+    if isinstance(mark, marks.Shade):
         return Patch(facecolor=_faint(look.colour))
-    has_marker = isinstance(mark, Dots | Ranges) or (isinstance(mark, Line) and mark.has_dots)
-    has_line = not isinstance(mark, Dots)
+    has_marker = isinstance(mark, marks.Dots | marks.Ranges) or (isinstance(mark, marks.Line) and mark.has_dots)
+    has_line = not isinstance(mark, marks.Dots)
     return Line2D(
         [],
         [],
@@ -214,27 +204,27 @@ def sample(mark: Mark) -> Artist:
         marker=look.marker if has_marker else "",
         markerfacecolor="none" if _is_hollow(mark) else look.colour,
         linestyle=_dashes(mark) if has_line else "none",
-        linewidth=0.5 if isinstance(mark, Threads) else None,
+        linewidth=0.5 if isinstance(mark, marks.Threads) else None,
     )
 
 
-def _is_seen(mark: Line | Ranges) -> bool:
+def _is_seen(mark: marks.Line | marks.Ranges) -> bool:
     """Return whether there is a point; matplotlib reckons what has none to reach to the corner of the file."""
     return bool(np.isfinite(np.array([mark.xs, mark.ys], float)).all(axis=0).any())
 
 
-def _is_hollow(mark: Mark) -> bool:
+def _is_hollow(mark: marks.Mark) -> bool:
     """Return whether dots are outlines: in a dense cloud, they are too small to be told by their shape without colour."""
-    return isinstance(mark, Dots) and mark.is_dense and mark.role == "text"
+    return isinstance(mark, marks.Dots) and mark.is_dense and mark.role == "text"
 
 
-def _dashes(mark: Mark) -> Any:
-    if isinstance(mark, Line | Rule) and mark.is_dashed:
+def _dashes(mark: marks.Mark) -> Any:
+    if isinstance(mark, marks.Line | marks.Rule) and mark.is_dashed:
         return (0, (3, 2))
-    return "solid" if isinstance(mark, Ranges | Threads) else _look(mark.role).dashes
+    return "solid" if isinstance(mark, marks.Ranges | marks.Threads) else _look(mark.role).dashes
 
 
-def _look(role: Role) -> RoleStyle:
+def _look(role: marks.Role) -> RoleStyle:
     look = LOOKS[role]
     return look._replace(colour=ON_DARK.get(role, look.colour)) if sum(_ground()) < 1.5 else look
 

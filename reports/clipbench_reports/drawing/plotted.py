@@ -9,24 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
 
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing.marks import (
-    MODELS,
-    Axis,
-    Bars,
-    Boxes,
-    Cells,
-    Chart,
-    Dots,
-    Hill,
-    Line,
-    Mark,
-    Panel,
-    Ranges,
-    Rule,
-    Shade,
-    Threads,
-    Words,
-)
+from clipbench_reports.drawing import marks
 
 COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
 """``x`` and ``y`` are places on the axes; ``low`` and ``high`` the bounds of an interval; ``value`` that of a cell, or what the
@@ -35,7 +18,7 @@ height of a distribution stands for."""
 Row = dict[str, str | Number]
 
 
-def table(figure: Chart) -> str:
+def table(figure: marks.Chart) -> str:
     """Return the rows as CSV."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -44,7 +27,7 @@ def table(figure: Chart) -> str:
     return out.getvalue()
 
 
-def rows(figure: Chart) -> Iterator[Row]:
+def rows(figure: marks.Chart) -> Iterator[Row]:
     """Yield a row a point, bar or cell, by panel and in the order in which they are drawn."""
     for name, panel in zip(names(figure.panels), figure.panels, strict=True):
         for series, mark in named(panel):
@@ -52,16 +35,16 @@ def rows(figure: Chart) -> Iterator[Row]:
                 yield {"panel": name, "series": series, **row}
 
 
-def named(panel: Panel) -> Iterator[tuple[str, Mark]]:
+def named(panel: marks.Panel) -> Iterator[tuple[str, marks.Mark]]:
     """Yield the marks of a panel with a name for each; marks of one name are a series."""
-    distinct = {(mark.name, getattr(mark, "of", "")) for mark in panel.marks}
+    distinct = {(mark.name, mark.of) for mark in panel.marks}
     n_alike = Counter(name for name, _ in distinct)
     for mark in panel.marks:
-        of = getattr(mark, "of", "") if n_alike[mark.name] > 1 else ""  # chance of each of several series
+        of = mark.of if n_alike[mark.name] > 1 else ""  # chance of each of several series
         yield ", ".join(filter(None, (of, mark.name or mark.role))), mark
 
 
-def names(panels: Sequence[Panel]) -> list[str]:
+def names(panels: Sequence[marks.Panel]) -> list[str]:
     """Return a name of its own for each panel: its title and what is on its axis, and its number where that is not enough."""
     titles = [": ".join(filter(None, (panel.title, panel.y.label))) for panel in panels]
     return [
@@ -77,36 +60,36 @@ def points(mark: object) -> Iterator[Row]:
 
 
 @points.register
-def _(mark: Line) -> Iterator[Row]:
+def _(mark: marks.Line) -> Iterator[Row]:
     return _bounded(mark.xs, mark.ys, mark.lows, mark.highs)
 
 
 @points.register
-def _(mark: Ranges) -> Iterator[Row]:
+def _(mark: marks.Ranges) -> Iterator[Row]:
     for k, row in enumerate(_bounded(mark.xs, mark.ys, mark.lows, mark.highs)):
         yield {"id": mark.ids[k], **row} if mark.ids else row
 
 
 @points.register
-def _(mark: Dots) -> Iterator[Row]:
+def _(mark: marks.Dots) -> Iterator[Row]:
     for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
         yield {"id": mark.ids[k] if mark.ids else str(k), "x": x, "y": y}
 
 
 @points.register
-def _(mark: Hill) -> Iterator[Row]:
+def _(mark: marks.Hill) -> Iterator[Row]:
     for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
         yield {"x": x, "value": mark.values[k]} if mark.values else {"x": x, "y": y}
 
 
 @points.register
-def _(mark: Bars) -> Iterator[Row]:
+def _(mark: marks.Bars) -> Iterator[Row]:
     for low, high, n in zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True):
         yield {"low": low, "high": high, "y": n}
 
 
 @points.register
-def _(mark: Rule) -> Iterator[Row]:
+def _(mark: marks.Rule) -> Iterator[Row]:
     row: Row = {mark.axis: mark.at}
     if mark.span is not None:
         row["y" if mark.axis == "x" else "x"] = sum(mark.span) / 2
@@ -114,22 +97,22 @@ def _(mark: Rule) -> Iterator[Row]:
 
 
 @points.register
-def _(mark: Shade) -> Iterator[Row]:
+def _(mark: marks.Shade) -> Iterator[Row]:
     yield {"low": mark.low, "high": mark.high}
 
 
 @points.register
-def _(mark: Cells) -> Iterator[Row]:
+def _(mark: marks.Cells) -> Iterator[Row]:
     for row, line in enumerate(mark.values.tolist()):
         for column, value in enumerate(line):
             own = {} if mark.names is None else {"id": f"{mark.names[0][row]} | {mark.names[1][column]}"}
             yield {**own, "x": column, "y": row, "value": value}
 
 
-@points.register(Threads)
-@points.register(Boxes)
-@points.register(Words)
-def _(mark: Threads | Boxes | Words) -> Iterator[Row]:
+@points.register(marks.Threads)
+@points.register(marks.Boxes)
+@points.register(marks.Words)
+def _(mark: marks.Threads | marks.Boxes | marks.Words) -> Iterator[Row]:
     """Say nothing: threads join points that are there already; boxes and words point at them."""
     return iter(())
 
@@ -150,7 +133,7 @@ DIGITS, DECIMALS = 5, 4
 Json = dict[str, object]
 
 
-def told(figure: Chart) -> str:
+def told(figure: marks.Chart) -> str:
     """Return the panels of a figure with their axes and series as JSON; a series has a list for each column of its table.
 
     What the table has no column for stands beside them: how a mark lies where it is drawn.
@@ -162,7 +145,7 @@ def told(figure: Chart) -> str:
     return json.dumps(panels, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _all_series(panel: Panel) -> list[Json]:
+def _all_series(panel: marks.Panel) -> list[Json]:
     """Return the series of a panel; one whose rows have the names of an earlier one has the place of that for ``id``."""
     made = [each for series, mark in named(panel) if (each := _series(series, mark))]
     names = [each.get("id") for each in made]
@@ -173,7 +156,7 @@ def _all_series(panel: Panel) -> list[Json]:
     ]
 
 
-def _axis(axis: Axis) -> Json:
+def _axis(axis: marks.Axis) -> Json:
     made: Json = {"label": axis.label, "percent": axis.is_percent}
     if not axis.ticks:
         made["bare"] = True  # such as one of ranks, which are no numbers to be told
@@ -182,7 +165,7 @@ def _axis(axis: Axis) -> Json:
     return made
 
 
-def _series(name: str, mark: Mark) -> Json:
+def _series(name: str, mark: marks.Mark) -> Json:
     """Return a mark's table by column, and how it lies; nothing of one that stands for no number."""
     rows = list(points(mark))
     if not rows:
@@ -190,9 +173,9 @@ def _series(name: str, mark: Mark) -> Json:
     made: Json = {"name": name, "kind": type(mark).__name__.lower(), **_lie(mark)}
     if not mark.name:
         made["nameless"] = True
-    if mark.role in MODELS:
-        made["model"] = MODELS.index(mark.role)
-    if isinstance(mark, Cells):
+    if mark.role in marks.MODELS:
+        made["model"] = marks.MODELS.index(mark.role)
+    if isinstance(mark, marks.Cells):
         values = [_plain(round(value, DECIMALS)) for value in mark.values.ravel().tolist()]
         filled = {place: value for place, value in enumerate(values) if value != 0}
         # Of a matrix that is hardly filled, what is there, and how much there is.
@@ -202,20 +185,20 @@ def _series(name: str, mark: Mark) -> Json:
     return made
 
 
-def _lie(mark: Mark) -> Json:
+def _lie(mark: marks.Mark) -> Json:
     """Return what of a mark's place and kind its table does not say."""
-    if isinstance(mark, Ranges):
+    if isinstance(mark, marks.Ranges):
         return {"upright": mark.is_upright, "aside": mark.aside}
-    if isinstance(mark, Hill):
+    if isinstance(mark, marks.Hill):
         return {"heights": _short(mark.ys), "foot": mark.foot, "percent": mark.is_percent}
-    if isinstance(mark, Cells):
+    if isinstance(mark, marks.Cells):
         made: Json = {"columns": mark.values.shape[1], "percent": mark.is_percent}
         rows, columns = mark.names or ([], [])
         own_rows = {"rows": list(rows)} if list(rows) != list(columns) else {}
         return made | own_rows | ({"names": list(columns)} if columns else {})
-    if isinstance(mark, Rule):
+    if isinstance(mark, marks.Rule):
         return {"axis": mark.axis, "span": list(mark.span) if mark.span else None}
-    return {"cloud": mark.is_dense} if isinstance(mark, Dots) else {}
+    return {"cloud": mark.is_dense} if isinstance(mark, marks.Dots) else {}
 
 
 def _short(values: Iterable[str | Number]) -> list[str | Number | None]:

@@ -1,6 +1,5 @@
 """Elements of SVG: text and attributes are escaped, numbers are short."""
 
-import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -77,22 +76,6 @@ def dot(x: Number, y: Number, role: str, *, radius: Number = DOT) -> Markup:
             "path", d=path((x + radius * a, y + radius * b) for a, b in SHAPES[role]) + "Z", css=f"dot {role}"
         )
     return element("circle", cx=x, cy=y, r=radius, css=f"dot {role}")
-
-
-def shorten(words: str, length: int) -> str:
-    """Return words cut to a length, with an ellipsis where some are lost.
-
-    Example:
-        >>> shorten("a very long name", 7)
-        'a very…'
-    """
-    return words if len(words) <= length else words[: length - 1].rstrip() + "…"
-
-
-def two_lines(name: str, length: int) -> str:
-    """Return a name in at most two lines of so many letters."""
-    lines = textwrap.wrap(name, length) or [""]
-    return "\n".join([lines[0], shorten(" ".join(lines[1:]), length)][: len(lines)])
 
 
 def path(points: Iterable[tuple[Number, Number]]) -> str:

@@ -8,16 +8,15 @@ from clipbench.results.record import Metric, SlicesRecord
 from clipbench.results.titles import full_title, headlines
 from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
 from clipbench_reports.drawing.models import Layer, Panels, Statement, chart, facet_chart, facets
-from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, read_each
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import curve_line, intervals, xs_of
+from clipbench_reports.text import quoted, shorten
 
 X_LABEL_LENGTH, Y_LABEL_LENGTH = 44, 32
 """Letters of a label under and beside a plane; the explanation has the whole."""
 
 
-def curve(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+def curve(name: str) -> Callable[[Models], Chart]:
     """Return the function that draws the curve of a name, with its bounds where it has them."""
 
     def read(evidence: Evidence) -> Layer:
@@ -32,7 +31,7 @@ def curve(name: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
         )
         return Layer([line], statement)
 
-    def draw(models: Sequence[ModelEvidence]) -> Chart:
+    def draw(models: Models) -> Chart:
         by_model = read_each(models, read)
         lines = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Line)]
         curves = [evidence.evaluation.curves[name] for model, evidence in models if model in by_model.values]
@@ -58,10 +57,10 @@ Values = Mapping[str, Mapping[str, Metric]]
 """Metrics by their title, then by group."""
 
 
-def slices(grouping: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+def slices(grouping: str) -> Callable[[Models], Chart]:
     """Return the function that draws the headline metrics of each group, a panel a metric."""
 
-    def draw(models: Sequence[ModelEvidence]) -> Chart:
+    def draw(models: Models) -> Chart:
         by_model = read_each(models, lambda evidence: _sliced(evidence, grouping))
         titles = list(dict.fromkeys(title for each in by_model.all for title in each.values))
         order = _order([each.values[titles[0]] for each in by_model.all if titles[0] in each.values])

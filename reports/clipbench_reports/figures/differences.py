@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from clipbench.comparison.records import Difference
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Rule, nice_axis, rows_axis
-from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures.shared import HEAD, MAX_LINES, NAME_LENGTH, unwritten
+from clipbench_reports.text import shorten
 
 
 def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart:

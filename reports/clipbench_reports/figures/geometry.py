@@ -1,6 +1,6 @@
 """The modalities' geometry: distributions of cosines, the dimensions that carry the gap, and what a cosine says of a match."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -8,30 +8,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results import numbers as fmt
-from clipbench_reports.drawing.marks import (
-    Axis,
-    Chart,
-    Hill,
-    Line,
-    Mark,
-    Panel,
-    Role,
-    Rule,
-    Words,
-    fraction_axis,
-    log_axis,
-    nice_axis,
-    percent_axis,
-)
+from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
-from clipbench_reports.evidence.evidence import (
-    ByModel,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    PlottedCurve,
-    read_each,
-)
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking, xs_of
 
 BINS = 200
@@ -39,7 +18,7 @@ BINS = 200
 RISE = 0.62
 """Height of a distribution, where 1 is the distance of two feet."""
 
-COSINES: dict[str, tuple[str, Role, str]] = {
+COSINES: dict[str, tuple[str, marks.Role, str]] = {
     "cosines_image": ("image–image", "image", "image_cone"),
     "cosines_text": ("text–text", "text", "text_cone"),
     "cosines_pair": ("true pair", "pair", "pair_cosine"),
@@ -52,25 +31,26 @@ class Distribution(NamedTuple):
     """Shares of cosines over the middles of equal bins."""
 
     label: str
-    role: Role
+    role: marks.Role
     xs: Sequence[float]
     shares: Sequence[float]
     mean: float
 
 
-def cones(models: Sequence[ModelEvidence]) -> Chart:
+def cones(models: Models) -> marks.Chart:
     """Return the distributions of cosines between images, between texts, of pairs, and of images with other texts."""
-    by_model = read_each(models, lambda evidence: distributions(evidence, COSINES, "cosines"))
-    return chart(
-        [ridges(by_model)],
-        by_model.map(_state),
+    return ridges(
+        read_each(models, lambda evidence: distributions(evidence, COSINES, "cosines")),
+        _state,
         reading="Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
         "modality gap.",
     )
 
 
-def distributions(evidence: Evidence, curves: Mapping[str, tuple[str, Role, str]], subject: str) -> list[Distribution]:
+def distributions(
+    evidence: Evidence, curves: Mapping[str, tuple[str, marks.Role, str]], subject: str
+) -> list[Distribution]:
     """Return the distributions that a run kept.
 
     Args:
@@ -91,20 +71,23 @@ def distributions(evidence: Evidence, curves: Mapping[str, tuple[str, Role, str]
     return found
 
 
-def ridges(by_model: ByModel[list[Distribution]]) -> Panels:
+def ridges(
+    by_model: ByModel[list[Distribution]], state: Callable[[Sequence[Distribution]], Statement], *, reading: str
+) -> marks.Chart:
     """Return the distributions of each model below each other, over the range that any of them uses."""
-    every = [each for own in by_model.values.values() for each in own]
+    every = [each for own in by_model.all for each in own]
     used = [x for each in every for x, share in zip(each.xs, each.shares, strict=True) if share > 0]
-    axis = nice_axis([min(used) - 1 / BINS, max(used) + 1 / BINS], "Cosine")
+    axis = marks.nice_axis([min(used) - 1 / BINS, max(used) + 1 / BINS], "Cosine")
     keys = dict.fromkeys(name for each in every for name in (each.label, f"{each.label}, mean"))
-    return beside(by_model.map(lambda own: [_panel(own, axis)]), keys=list(keys))
+    panels = beside(by_model.map(lambda own: [_panel(own, axis)]), keys=list(keys))
+    return chart([panels], by_model.map(state), reading=reading)
 
 
-def _panel(distributions: Sequence[Distribution], axis: Axis) -> Panel:
+def _panel(distributions: Sequence[Distribution], axis: marks.Axis) -> marks.Panel:
     feet = list(range(len(distributions) - 1, -1, -1))
-    return Panel(
+    return marks.Panel(
         x=axis,
-        y=Axis(
+        y=marks.Axis(
             low=-0.06,
             high=len(distributions),
             ticks=[foot + 0.25 for foot in feet],
@@ -134,11 +117,11 @@ def _state(distributions: Sequence[Distribution]) -> Statement:
     )
 
 
-def _ridge(distribution: Distribution, foot: int, axis: Axis) -> list[Mark]:
+def _ridge(distribution: Distribution, foot: int, axis: marks.Axis) -> list[marks.Mark]:
     xs, heights, shares = _outline(distribution, axis)
     far = axis.share(distribution.mean)
     return [
-        Hill(
+        marks.Hill(
             xs=xs,
             ys=[foot + RISE * height for height in heights],
             foot=foot,
@@ -147,14 +130,14 @@ def _ridge(distribution: Distribution, foot: int, axis: Axis) -> list[Mark]:
             values=shares,
             is_percent=True,
         ),
-        Rule(
+        marks.Rule(
             at=distribution.mean,
             axis="x",
             role=distribution.role,
             span=(foot, foot + RISE),
             name=f"{distribution.label}, mean",
         ),
-        Words(
+        marks.Words(
             words=fmt.number(distribution.mean, "cosine"),
             x=distribution.mean,
             y=foot + RISE,
@@ -165,7 +148,7 @@ def _ridge(distribution: Distribution, foot: int, axis: Axis) -> list[Mark]:
     ]
 
 
-def _outline(distribution: Distribution, axis: Axis) -> tuple[list[float], list[float], list[float]]:
+def _outline(distribution: Distribution, axis: marks.Axis) -> tuple[list[float], list[float], list[float]]:
     """Return the middles of the bins that are drawn, their smoothed heights, at most 1, and their shares."""
     middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
     shares = np.zeros(BINS)
@@ -177,19 +160,18 @@ def _outline(distribution: Distribution, axis: Axis) -> tuple[list[float], list[
     return middles[shown].tolist(), (smooth[shown] / smooth.max()).tolist(), shares[shown].tolist()
 
 
-CONFORMITY: dict[str, tuple[str, Role, str]] = {
+CONFORMITY: dict[str, tuple[str, marks.Role, str]] = {
     "conformity_image": ("images", "image", "image_cone"),
     "conformity_text": ("texts", "text", "text_cone"),
 }
 """Curves with the name, the role and the metric that is the mean of each."""
 
 
-def conformity(models: Sequence[ModelEvidence]) -> Chart:
+def conformity(models: Models) -> marks.Chart:
     """Return the distributions of the mean cosine that an item has with all others of its modality."""
-    by_model = read_each(models, lambda evidence: distributions(evidence, CONFORMITY, "conformity"))
-    return chart(
-        [ridges(by_model)],
-        by_model.map(_state_conformity),
+    return ridges(
+        read_each(models, lambda evidence: distributions(evidence, CONFORMITY, "conformity")),
+        _state_conformity,
         reading="Conformity is an item’s mean cosine with all others of its modality: common items lie to the right, unusual "
         "ones to the left. Each distribution is scaled to the same height; the upright stroke is its mean, the width of "
         "the cone.",
@@ -206,20 +188,18 @@ def _state_conformity(of_modalities: Sequence[Distribution]) -> Statement:
 
 
 SHARE, LEFT = "gap_share_by_dimensions", "gap_by_ablation"
-KEPT: dict[str, tuple[Role, str]] = {
+KEPT: dict[str, tuple[marks.Role, str]] = {
     SHARE: ("ink", "share of the squared gap"),
     "separability_by_dimensions": ("pair", "accuracy of a linear classifier"),
 }
-REMOVED: dict[str, tuple[Role, str]] = {
+REMOVED: dict[str, tuple[marks.Role, str]] = {
     LEFT: ("ink", "gap, of the whole"),
     "image_retrieval_recall@1_by_ablation": ("image", "recall@1, text → image"),
     "text_retrieval_recall@1_by_ablation": ("text", "recall@1, image → text"),
 }
-DRAWN = frozenset({"gap_spectrum", *KEPT, *REMOVED})
-"""Curves that this figure shows."""
 
 
-def spectrum(models: Sequence[ModelEvidence]) -> Chart:
+def spectrum(models: Models) -> marks.Chart:
     """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are removed."""
     by_model = read_each(models, _read_spectrum)
     return chart(
@@ -240,20 +220,22 @@ def _read_spectrum(evidence: Evidence) -> dict[str, PlottedCurve]:
 
 
 def _concentration(by_model: ByModel[dict[str, PlottedCurve]]) -> Panels:
-    most = Rule(at=0.9, axis="y", role="chance", name="90 %", of=KEPT[SHARE][1])
+    most = marks.Rule(at=0.9, axis="y", role="chance", name="90 %", of=KEPT[SHARE][1])
     n_dimensions = max(curves[SHARE].x[-1] for curves in by_model.all)
-    plane = Panel(x=log_axis([1, n_dimensions], "Dimensions kept"), y=fraction_axis("Share, %"), aspect=0.45)
+    plane = marks.Panel(
+        x=marks.log_axis([1, n_dimensions], "Dimensions kept"), y=marks.fraction_axis("Share, %"), aspect=0.45
+    )
 
-    def marks(curves: Mapping[str, PlottedCurve]) -> list[Mark]:
+    def drawn(curves: Mapping[str, PlottedCurve]) -> list[marks.Mark]:
         return [*(curve_line(curves[name], *KEPT[name]) for name in KEPT if name in curves), most]
 
-    return facets(plane, by_model.map(marks))
+    return facets(plane, by_model.map(drawn))
 
 
 def _ablation(by_model: ByModel[dict[str, PlottedCurve]]) -> Panels:
     """Return the panel of what is left; the point with nothing removed stands at the edge of the logarithmic axis."""
 
-    def lines(curves: Mapping[str, PlottedCurve]) -> list[Line]:
+    def lines(curves: Mapping[str, PlottedCurve]) -> list[marks.Line]:
         made = []
         for name, (role, words) in REMOVED.items():
             if name in curves:
@@ -265,9 +247,9 @@ def _ablation(by_model: ByModel[dict[str, PlottedCurve]]) -> Panels:
 
     drawn = by_model.map(lines)
     highest = max((y for own in drawn.all for line in own for y in line.ys), default=1.0)
-    x = log_axis([0.5, max(2.0, *(curves[SHARE].x[-1] for curves in by_model.all))], "Dimensions removed")
-    y = fraction_axis("Remaining, %") if highest <= 1 else percent_axis([0, highest], "Remaining, %")
-    return facets(Panel(x=replace(x, names=["0", *x.words[1:]]), y=y, aspect=0.45), drawn)
+    x = marks.log_axis([0.5, max(2.0, *(curves[SHARE].x[-1] for curves in by_model.all))], "Dimensions removed")
+    y = marks.fraction_axis("Remaining, %") if highest <= 1 else marks.percent_axis([0, highest], "Remaining, %")
+    return facets(marks.Panel(x=replace(x, names=["0", *x.words[1:]]), y=y, aspect=0.45), drawn)
 
 
 def _state_spectrum(curves: Mapping[str, PlottedCurve]) -> Statement:
@@ -289,7 +271,7 @@ def _state_spectrum(curves: Mapping[str, PlottedCurve]) -> Statement:
     )
 
 
-MATCHES: dict[str, tuple[str, Role]] = {
+MATCHES: dict[str, tuple[str, marks.Role]] = {
     "match_by_cosine_image_text": ("image–text", "ink"),
     "match_by_cosine_text_text": ("text–text", "text"),
     "match_by_cosine_image_image": ("image–image", "image"),
@@ -297,10 +279,12 @@ MATCHES: dict[str, tuple[str, Role]] = {
 """The curves, with the name and the role of each."""
 
 
-def similarity_calibration(models: Sequence[ModelEvidence]) -> Chart:
+def similarity_calibration(models: Models) -> marks.Chart:
     """Return the probability of a match by cosine: of an image and a text, of two texts, of two images."""
     by_model = read_each(models, _read_matches)
-    plane = Panel(x=nice_axis(xs_of(by_model), "Cosine"), y=fraction_axis("Probability of a match, %"))
+    plane = marks.Panel(
+        x=marks.nice_axis(xs_of(by_model), "Cosine"), y=marks.fraction_axis("Probability of a match, %")
+    )
     return facet_chart(
         plane,
         by_model,
@@ -310,11 +294,9 @@ def similarity_calibration(models: Sequence[ModelEvidence]) -> Chart:
 
 
 def _read_matches(evidence: Evidence) -> Layer:
-    lines = [curve_line(curve, MATCHES[name][1], MATCHES[name][0]) for name, curve in evidence.curves(MATCHES).items()]
-    if not lines:
-        raise MissingEvidence(
-            f"the probability of a match by cosine: {why_lacking(evidence, 'similarity_calibration_error')}"
-        )
+    why = why_lacking(evidence, "similarity_calibration_error")
+    curves = evidence.curves(MATCHES, MissingEvidence(f"the probability of a match by cosine: {why}"))
+    lines = [curve_line(curve, MATCHES[name][1], MATCHES[name][0]) for name, curve in curves.items()]
     even = [_even(line.xs, line.ys) for line in lines]
     middles = ", ".join(f"{line.name} {cosine}" for line, cosine in zip(lines, even, strict=True))
     error = evidence.evaluation.metrics.get("similarity_calibration_error")

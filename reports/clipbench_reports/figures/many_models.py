@@ -12,22 +12,9 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench.results.titles import within_sentence
 from clipbench.stats.rank_correlation import RankCorrelation
-from clipbench_reports.drawing.labels import Anchor, Box, Lift
-from clipbench_reports.drawing.marks import (
-    MODELS,
-    Axis,
-    Chart,
-    Dots,
-    Line,
-    Mark,
-    Panel,
-    Ranges,
-    Role,
-    Words,
-    nice_axis,
-    percent_axis,
-)
-from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.drawing import marks
+from clipbench_reports.drawing.page_marks import Anchor, Box, Lift
+from clipbench_reports.evidence import MissingEvidence
 
 MOST_NAMED = 16
 """Models whose names are written into the drawing; more would hide each other, and are in the table alone."""
@@ -43,12 +30,8 @@ SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1
 """Sides at which a name may stand, the best first."""
 
 
-def across(found: Across, names: Sequence[str]) -> Chart:
-    """Return a panel with a point a model, and the rank correlation of the two quantities in words.
-
-    Args:
-        names: of the models.
-    """
+def across(found: Across, names: Sequence[str]) -> marks.Chart:
+    """Return a panel with a point a model, and the rank correlation of the two quantities in words."""
     x = _axis([each.x for each in found.places], found.x_title)
     y = _axis([each.y for each in found.places], found.y_title)
     by_training: dict[str, list[Place]] = {}
@@ -60,9 +43,9 @@ def across(found: Across, names: Sequence[str]) -> Chart:
         by_label = {each.label: each for each in found.places}
         front = _line([by_label[label] for label in found.front], "Pareto front")
         lines.append(replace(front, is_dashed=True, is_reference=True))
-    return Chart(
+    return marks.Chart(
         title=_title(found),
-        panels=[Panel(x=x, y=y, marks=[*lines, *_points(found, names, x, y)], aspect=0.8)],
+        panels=[marks.Panel(x=x, y=y, marks=[*lines, *_points(found, names, x, y)], aspect=0.8)],
         reading=" ".join(_reading(found, names)),
         detail=" ".join(
             f"{name}: {_written(each.x)} and {_written(each.y)}."
@@ -76,18 +59,18 @@ def _written(metric: Metric) -> str:
     return fmt.significant(metric.value) if metric.unit == "count" else fmt.quantity(metric.value, metric.unit)
 
 
-def _line(places: Sequence[Place], name: str) -> Line:
+def _line(places: Sequence[Place], name: str) -> marks.Line:
     xs, ys = [_or_nan(each.x.value) for each in places], [_or_nan(each.y.value) for each in places]
-    return Line(xs=xs, ys=ys, role="ink", name=name)
+    return marks.Line(xs=xs, ys=ys, role="ink", name=name)
 
 
-def _points(found: Across, names: Sequence[str], x: Axis, y: Axis) -> list[Mark]:
+def _points(found: Across, names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Mark]:
     """Return a mark a model where its colour tells it apart; else alike points, with their names beside them."""
     places, titles = found.places, (found.y_title, found.x_title)
-    if len(places) <= len(MODELS):
+    if len(places) <= len(marks.MODELS):
         return [
             mark
-            for role, name, each in zip(MODELS, names, places, strict=False)
+            for role, name, each in zip(marks.MODELS, names, places, strict=False)
             for mark in _point(role, name, [name], [each], titles)
         ]
     return [
@@ -96,7 +79,7 @@ def _points(found: Across, names: Sequence[str], x: Axis, y: Axis) -> list[Mark]
     ]
 
 
-def _names(places: Sequence[Place], names: Sequence[str], x: Axis, y: Axis) -> list[Words]:
+def _names(places: Sequence[Place], names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Words]:
     """Return the names beside their points, where they touch neither another point nor another name; else not."""
     points = [(_or_nan(each.x.value), _or_nan(each.y.value)) for each in places]
     shares = [(x.share(across), y.share(up)) for across, up in points]
@@ -104,26 +87,23 @@ def _names(places: Sequence[Place], names: Sequence[str], x: Axis, y: Axis) -> l
     words = []
     for name, point, share in zip(names, points, shares, strict=True):
         for anchor, lift in SIDES:
-            box = _box(*share, len(name), anchor, lift)
+            left = share[0] if anchor == "start" else share[0] - len(name) * LETTER
+            low = share[1] + POINT if lift > 0 else share[1] - POINT - LINE
+            box = Box(left, low, left + len(name) * LETTER, low + LINE)
             is_inside = box[0] >= 0 and box[2] <= 1 and box[1] >= 0 and box[3] <= 1
             if is_inside and not any(box.touches(other) for other in taken):
                 taken.append(box)
-                words.append(Words(words=name, x=point[0], y=point[1], anchor=anchor, lift=lift))
+                words.append(marks.Words(words=name, x=point[0], y=point[1], anchor=anchor, lift=lift))
                 break
     return words
 
 
-def _box(across: float, up: float, n_letters: int, anchor: Anchor, lift: Lift) -> Box:
-    """Return the left, low, right and high end of a name beside a point, in shares of the plane."""
-    left = across if anchor == "start" else across - n_letters * LETTER
-    low = up + POINT if lift > 0 else up - POINT - LINE
-    return Box(left, low, left + n_letters * LETTER, low + LINE)
-
-
-def _point(role: Role, name: str, names: Sequence[str], places: Sequence[Place], titles: Sequence[str]) -> list[Mark]:
+def _point(
+    role: marks.Role, name: str, names: Sequence[str], places: Sequence[Place], titles: Sequence[str]
+) -> list[marks.Mark]:
     """Return points with the bars of both intervals; those along x where there are some."""
     upright, lying = (
-        Ranges(
+        marks.Ranges(
             xs=[_or_nan(each.x.value) for each in places],
             ys=[_or_nan(each.y.value) for each in places],
             lows=[_or_nan(getattr(each, axis).low) for each in places],
@@ -142,22 +122,22 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _axis(metrics: Sequence[Metric], title: str) -> Axis:
+def _axis(metrics: Sequence[Metric], title: str) -> marks.Axis:
     values = [end for each in metrics for end in (each.value, each.low, each.high) if end is not None]
     unit = metrics[0].unit
     if unit == "fraction":
-        return percent_axis(values, f"{title}, %")
+        return marks.percent_axis(values, f"{title}, %")
     if unit == "count" and min(values) > 0 and max(values) >= LOG_FROM * min(values):
         return _log_axis(values, title)
-    return nice_axis(values, title)
+    return marks.nice_axis(values, title)
 
 
-def _log_axis(values: Sequence[float], title: str) -> Axis:
+def _log_axis(values: Sequence[float], title: str) -> marks.Axis:
     low, high = min(values) / MARGIN, max(values) * MARGIN
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [tick for tick in ticks if low <= tick <= high]
-    return Axis(
+    return marks.Axis(
         low=low, high=high, ticks=inside if len(inside) <= MOST_TICKS else inside[::3], label=title, is_log=True
     )
 
@@ -224,19 +204,17 @@ POINTS = 60
 assert TITLES.keys() == set(SHIFTS) and NAMES.keys() == BASELINES.keys()
 
 
-def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], baseline: str) -> Chart:
+def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], baseline: str) -> marks.Chart:
     """Return a panel for each shift, with the models in it.
 
     Args:
         found: effective robustness of each model on its shifts.
-        names: of the models.
-        baseline: of the line.
 
     Raises:
         MissingEvidence: there are more models than can be told apart.
     """
-    if len(names) > len(MODELS):
-        raise MissingEvidence(f"{len(names)} models cannot be told apart in one panel: at most {len(MODELS)}")
+    if len(names) > len(marks.MODELS):
+        raise MissingEvidence(f"{len(names)} models cannot be told apart in one panel: at most {len(marks.MODELS)}")
     by_shift = {
         data: {
             name: each for name, of_model in zip(names, found, strict=True) for each in of_model if each.data == data
@@ -251,7 +229,7 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
     first = found[0][0]
     beyond = sorted({name for name, of_model in zip(names, found, strict=True) if not of_model[0].is_within})
     outside = f" The line is continued to {', '.join(beyond)}, beyond the reference models." if beyond else ""
-    return Chart(
+    return marks.Chart(
         title=f"{names[0]} lies {fmt.percent(abs(first.value))} percentage points {'above' if first.value >= 0 else 'below'} the line on {TITLES[first.data]}"
         f" ({_range(first)}).",
         panels=panels,
@@ -269,16 +247,16 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
 
 def _shift_panel(
     data: str, found: dict[str, Robustness], line: Reference, names: Sequence[str], reference_name: str
-) -> Panel:
+) -> marks.Panel:
     xs = [*line.original.tolist(), *(each.original for each in found.values())]
     ys = [*line.shifted.tolist(), *(each.shifted for each in found.values())]
-    x, y = percent_axis(xs, "ImageNet, %"), percent_axis(ys, "Top-1 accuracy, %")
+    x, y = marks.percent_axis(xs, "ImageNet, %"), marks.percent_axis(ys, "Top-1 accuracy, %")
     along = np.linspace(max(float(x.low), 0.005), min(float(x.high), 0.995), POINTS)
     along = along[[y.low <= line.trend.expected(each) <= y.high for each in along.tolist()]]
     bands = [line.trend.band(each) for each in along.tolist()]
-    marks: list[Mark] = [
-        Dots(xs=line.original.tolist(), ys=line.shifted.tolist(), role="ink", name=reference_name, is_dense=True),
-        Line(
+    drawn: list[marks.Mark] = [
+        marks.Dots(xs=line.original.tolist(), ys=line.shifted.tolist(), role="ink", name=reference_name, is_dense=True),
+        marks.Line(
             xs=along.tolist(),
             ys=[line.trend.expected(each) for each in along.tolist()],
             lows=[low for low, _ in bands],
@@ -287,12 +265,14 @@ def _shift_panel(
             name="their line",
         ),
     ]  # fmt: skip
-    for role, name in zip(MODELS, names, strict=False):
+    for role, name in zip(marks.MODELS, names, strict=False):
         if name in found:
             each = found[name]
             low, high = each.shifted_low, each.shifted_high
-            marks.append(Ranges(xs=[each.original], ys=[each.shifted], lows=[low], highs=[high], role=role, name=name))
-    return Panel(title=TITLES[data], x=x, y=y, marks=marks, aspect=0.8)
+            drawn.append(
+                marks.Ranges(xs=[each.original], ys=[each.shifted], lows=[low], highs=[high], role=role, name=name)
+            )
+    return marks.Panel(title=TITLES[data], x=x, y=y, marks=drawn, aspect=0.8)
 
 
 def _range(each: Robustness) -> str:

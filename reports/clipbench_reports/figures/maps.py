@@ -12,10 +12,9 @@ from clipbench.results import numbers as fmt
 from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Role, Threads, nice_axis
 from clipbench_reports.drawing.models import Statement, beside, chart
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.matrices import listed, metrics_of, modalities
-from clipbench_reports.figures.shared import pairs
+from clipbench_reports.text import quoted
 
 ROLES: tuple[Role, ...] = ("m1", "m2", "m3", "m4", "m5", "m0")
 OF_IMAGES_AND_TEXTS = "gap-axis"
@@ -38,7 +37,7 @@ class Flat(NamedTuple):
     is_to_scale: bool = True
 
 
-def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int = 0) -> Chart:
+def gap(models: Models, *, projection: str = "pca", seed: int = 0) -> Chart:
     """Return images and texts as points of a plane, with lines between pairs.
 
     Args:
@@ -46,51 +45,57 @@ def gap(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int =
         seed: of UMAP; the others have no chance in them.
     """
 
-    def read(evidence: Evidence) -> tuple[Flat, list[str]]:
-        images, texts, ids = pairs(evidence, MAX_POINTS)
-        return PROJECTIONS[projection](np.concatenate([images, texts]).astype(np.float64), seed), ids
+    def read(evidence: Evidence) -> _Cloud:
+        images, texts, ids = _pairs(evidence)
+        flat = PROJECTIONS[projection](np.concatenate([images, texts]), seed)
+        return _Cloud(flat, ["image", "text"], 2 * [np.arange(len(ids))], ids)
 
-    by_model = read_each(models, read)
-    flats = [flat for flat, _ in by_model.values.values()]
-    empty = plane(flats)
-    return chart(
-        [beside(by_model.map(lambda each: [replace(empty, marks=_cloud(*each))]))],
-        by_model.map(lambda each: _state(*each)),
-        reading=flats[0].reading,
-    )
+    return _map(read_each(models, read), _state)
 
 
-def plane(flats: Sequence[Flat]) -> Panel:
-    """Return the plane that holds the points of all models."""
-    return Panel(
+class _Cloud(NamedTuple):
+    flat: Flat
+    names: list[str]
+    rows: list[np.ndarray]
+    """The group of each item, by modality."""
+    ids: list[str]
+    """The name of each group."""
+
+
+def _pairs(evidence: Evidence) -> tuple[Vectors, Vectors, list[str]]:
+    """Return the kept unit vectors of images and of their texts, and the ids of the pairs."""
+    images, texts = evidence.matrix("images"), evidence.matrix("texts")
+    if images.shape != texts.shape or len(images) < 2:
+        raise MissingEvidence(
+            f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs"
+        )
+    rows = evenly_spaced(len(images), MAX_POINTS)
+    ids = evidence.array("pair_id") if evidence.has_array("pair_id") else np.arange(len(images))
+    if ids.shape != (len(images),):
+        raise evidence.damaged(f"{len(images)} pairs, and the array {quoted('pair_id')} of shape {ids.shape}")
+    return images[rows], texts[rows], ids[rows].astype(str).tolist()
+
+
+def _map(clouds: ByModel[_Cloud], state: Callable[[_Cloud], Statement]) -> Chart:
+    """Return clouds on a plane that holds the points of all models."""
+    flats = [cloud.flat for cloud in clouds.all]
+    plane = Panel(
         x=_axis(flats, 0),
         y=_axis(flats, 1),
         aspect=max(map(_aspect, flats)),
         is_to_scale=flats[0].is_to_scale,
         has_grid=False,
     )
+    parts = beside(clouds.map(lambda cloud: [replace(plane, marks=_dots(cloud))]))
+    return chart([parts], clouds.map(state), reading=flats[0].reading)
 
 
-def _cloud(flat: Flat, ids: list[str]) -> list[Mark]:
-    images, texts = np.split(flat.places, 2)
-    joined = evenly_spaced(len(ids), MAX_LINES)
-    return [
-        Threads(starts=images[joined], ends=texts[joined], name="pair"),
-        _dense(images, "image", "image", ids),
-        _dense(texts, "text", "text", ids),
-    ]
-
-
-def _dense(points: Float64[np.ndarray, "n 2"], role: Role, name: str, ids: list[str]) -> Dots:
-    return Dots(xs=points[:, 0].tolist(), ys=points[:, 1].tolist(), role=role, name=name, ids=ids, is_dense=True)
-
-
-def _state(flat: Flat, ids: list[str]) -> Statement:
-    n_joined = len(evenly_spaced(len(ids), MAX_LINES))
-    drawn = f"{fmt.count(len(ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of them."
-    return flat.statement._replace(
+def _state(cloud: _Cloud) -> Statement:
+    n_joined = len(evenly_spaced(len(cloud.ids), MAX_LINES))
+    drawn = f"{fmt.count(len(cloud.ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of them."
+    return cloud.flat.statement._replace(
         detail="Scatter of image and text vectors with lines between pairs.",
-        reading=" ".join(filter(None, [flat.statement.reading, drawn])),
+        reading=" ".join(filter(None, [cloud.flat.statement.reading, drawn])),
     )
 
 
@@ -218,29 +223,14 @@ def _components(vectors: Vectors) -> tuple[Float64[np.ndarray, "n 2"], list[floa
     return flat, [max(0.0, float(squares[k])) / total for k in (-1, -2)]
 
 
-def modality_map(models: Sequence[ModelEvidence], *, projection: str = "pca", seed: int = 0) -> Chart:
+def modality_map(models: Models, *, projection: str = "pca", seed: int = 0) -> Chart:
     """Return the items of all modalities as points of one plane.
 
     Args:
         projection: one of ``PROJECTIONS``, of which ``gap-axis`` takes two modalities only.
         seed: of UMAP; the others have no chance in them.
     """
-    by_model = read_each(models, lambda evidence: _read_cloud(evidence, projection, seed))
-    empty = plane([cloud.flat for cloud in by_model.all])
-    return chart(
-        [beside(by_model.map(lambda cloud: [replace(empty, marks=_dots(cloud))]))],
-        by_model.map(_state_map),
-        reading=by_model.all[0].flat.reading,
-    )
-
-
-class _Cloud(NamedTuple):
-    flat: Flat
-    names: list[str]
-    rows: list[np.ndarray]
-    """The group of each item, by modality."""
-    ids: list[str]
-    """The name of each group."""
+    return _map(read_each(models, lambda evidence: _read_cloud(evidence, projection, seed)), _state_map)
 
 
 def _read_cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
@@ -297,7 +287,8 @@ def _dots(cloud: _Cloud) -> list[Mark]:
     for name, rows, points in zip(cloud.names, cloud.rows, places, strict=True):
         role: Role = "image" if name == "image" else "text" if name == "text" else next(others)
         ids = [cloud.ids[row] for row in rows.tolist()]
-        marks.append(_dense(points, role, name.replace("_", " "), ids))
+        xs, ys = points.T.tolist()
+        marks.append(Dots(xs=xs, ys=ys, role=role, name=name.replace("_", " "), ids=ids, is_dense=True))
     return marks
 
 

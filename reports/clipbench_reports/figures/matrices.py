@@ -5,22 +5,22 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.special import softmax
 
-from clipbench.comparison.records import RepresentationalSimilarity
 from clipbench.comparison.representations import K, SimilarityMatrix
 from clipbench.models.protocol import no_logit_scale
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.drawing.models import Statement, beside, chart
-from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import refuse_judged
+from clipbench_reports.text import sentence_case, shorten
 
 TITLES = ("Cosine", "By row", "By column")
 
 
-def similarity(models: Sequence[ModelEvidence]) -> Chart:
+def similarity(models: Models) -> Chart:
     """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column."""
     by_model = read_each(models, _read)
     return chart(
@@ -50,7 +50,7 @@ def _panels(cosines: Float64[np.ndarray, "n n"], scale: float) -> list[Panel]:
     n = len(cosines)
     low, high = _median_of_others(cosines), float(cosines.max())
     depths = np.clip((cosines - low) / (high - low), 0, 1) if high > low else np.zeros((n, n))
-    by_row, by_column = softmax(scale * cosines), softmax(scale * cosines.T).T
+    by_row, by_column = softmax(scale * cosines, axis=1), softmax(scale * cosines, axis=0)
     parts = zip(TITLES, (depths, by_row, by_column), (cosines, by_row, by_column), strict=True)
     return [
         Panel(
@@ -69,26 +69,12 @@ def _median_of_others(cosines: Float64[np.ndarray, "n n"]) -> float:
     return float(np.median(cosines[~np.eye(len(cosines), dtype=bool)]))
 
 
-def softmax(logits: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
-    """Return the softmax of each row.
-
-    Example:
-        >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
-        [[0.5, 0.5], [1.0, 0.0]]
-    """
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Float64[np.ndarray, "n n"] = powers / powers.sum(axis=1, keepdims=True)
-    return shares
-
-
 def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
     n = len(matrix)
     diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
     others = np.where(np.eye(n, dtype=bool), -np.inf, matrix)
     lit = int((np.diag(matrix) > others.max(axis=1)).sum())
-    by_row, by_column = (
-        fmt.percent(float(np.diag(shares).mean())) for shares in (softmax(scale * matrix), softmax(scale * matrix.T).T)
-    )
+    by_row, by_column = (fmt.percent(float(np.diag(softmax(scale * matrix, axis=axis)).mean())) for axis in (1, 0))
     return Statement(
         title=f"In {lit} of {n} rows the true pair, on the diagonal, has the highest cosine.",
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
@@ -120,15 +106,12 @@ class Matrix(NamedTuple):
     """From a value to its shade, 0 to 1."""
 
 
-def modality_matrices(models: Sequence[ModelEvidence]) -> Chart:
+def modality_matrices(models: Models) -> Chart:
     """Return gap, cosines, recall@1 and separability of every two modalities, a matrix each."""
     by_model = read_each(models, metrics_of)
-    is_bounded = any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all)
-    bounded = (
-        " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
-        if is_bounded
-        else ""
-    )
+    bounded = ""
+    if any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all):
+        bounded = " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
     return chart(
         [beside(by_model.map(lambda each: matrix_panels(_spaced(modalities(each)), _matrices(each))), keys=_TITLES)],
         by_model.map(_state_modalities),
@@ -168,10 +151,10 @@ def _matrices(metrics: Mapping[str, Metric]) -> list[Matrix]:
 
     cones = {(row, row): metrics[f"{name}/{CONE}"] for row, name in enumerate(names)}
     directed = {
-        (row, column): metrics[f"{source}-to-{target}/{BY_DIRECTION}"]
+        (row, column): metrics[key]
         for row, source in enumerate(names)
         for column, target in enumerate(names)
-        if f"{source}-to-{target}/{BY_DIRECTION}" in metrics
+        if (key := f"{source}-to-{target}/{BY_DIRECTION}") in metrics
     }
     gap, cosine, separability = map(of_pairs, DRAWN_BY_PAIR)
     return [
@@ -258,25 +241,20 @@ def linked(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    words = _spaced(names)
-    text = f"{', '.join(words[:-1])} and {words[-1]}"
-    return f"{text[:1].upper()}{text[1:]}"
+    """Return the names of modalities as the beginning of a sentence."""
+    return sentence_case(fmt.listed(_spaced(names)))
 
 
 def representational_similarity(found: SimilarityMatrix, names: Sequence[str]) -> Chart:
-    """Return a matrix of mutual k-NN and one of CKA, of images and of texts, with a row and a column for each model.
-
-    Args:
-        names: of the models.
-    """
-    is_bounded = len(names) <= MAX_BOUNDED
+    """Return a matrix of mutual k-NN and one of CKA, of images and of texts, with a row and a column for each model."""
     return Chart(
         title=_title(found),
         panels=matrix_panels(names, [_matrix(found, *each) for each in MATRICES]),
         n_columns=2,
-        reading=" ".join(_reading(found, is_bounded=is_bounded)),
+        reading=" ".join(_reading(found)),
         detail=" ".join(
-            f"{names[one]} and {names[other]}, {_values(similar)}."
+            f"{names[one]} and {names[other]}, {NOUNS[similar.modality]}: mutual k-NN "
+            f"{_quantity(similar.mutual_knn)}, CKA {_quantity(similar.cka)}."
             for (one, other), pair in found.found.items()
             for similar in pair
         ),
@@ -320,7 +298,7 @@ def _title(found: SimilarityMatrix) -> str:
     return f"{'The two' if len(found.labels) == 2 else 'Pairs of'} models share {' and '.join(ranges)}."
 
 
-def _reading(found: SimilarityMatrix, *, is_bounded: bool) -> list[str]:
+def _reading(found: SimilarityMatrix) -> list[str]:
     chance = K / (found.n - 1)
     said = [
         f"Each cell compares two models on the same {fmt.counted(found.n, 'pair')} of {found.evaluation}.",
@@ -328,12 +306,9 @@ def _reading(found: SimilarityMatrix, *, is_bounded: bool) -> list[str]:
         "CKA (debiased): correlation of all centred dot products, 0 by chance, 1 for the same up to rotation and scale.",
         "Alike is not better.",
     ]
-    said += ["Brackets, where they fit, hold 95 % intervals."] if is_bounded else []
+    said += ["Brackets, where they fit, hold 95 % intervals."] if len(found.labels) <= MAX_BOUNDED else []
     return [*said, *(f"Not drawn: {each}." for each in found.left_out)]
 
 
-def _values(similar: RepresentationalSimilarity) -> str:
-    def said(metric: Metric) -> str:
-        return fmt.quantity(metric.value, metric.unit)
-
-    return f"{NOUNS[similar.modality]}: mutual k-NN {said(similar.mutual_knn)}, CKA {said(similar.cka)}"
+def _quantity(metric: Metric) -> str:
+    return fmt.quantity(metric.value, metric.unit)

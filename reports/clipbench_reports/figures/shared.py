@@ -5,16 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32
 
 from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
 from clipbench.results.record import EvaluationRecord, Metric
-from clipbench.results.shown_samples import evenly_spaced
 from clipbench_reports.drawing.marks import Axis, Line, Mark, Ranges, Role, Rule, Shade
 from clipbench_reports.drawing.models import Layer
-from clipbench_reports.evidence.evidence import ByModel, Evidence, MissingEvidence, NotAsked, PlottedCurve
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import ByModel, Evidence, NotAsked, PlottedCurve
 
 MAX_POINTS = 300
 """Points of a line; more cannot be seen."""
@@ -48,17 +45,16 @@ def chance_rule(chance: float | None) -> list[Mark]:
 def curve_line(curve: PlottedCurve, role: Role = "ink", name: str = "", *, is_dashed: bool = False) -> Line:
     """Return a curve as a line over the band of its bounds, thinned, with a dot at each point where they are few."""
     rows = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
-    rows = [rows[row] for row in thinned(len(rows))]
-    low, high = ([bound[row] for row in rows] if bound else None for bound in (curve.low, curve.high))
+    drawn = curve.take([rows[row] for row in thinned(len(rows))])
     return Line(
-        xs=[curve.x[row] for row in rows],
-        ys=[curve.y[row] for row in rows],
-        lows=low,
-        highs=high,
+        xs=drawn.x,
+        ys=drawn.y,
+        lows=drawn.low,
+        highs=drawn.high,
         role=role,
         name=name,
         is_dashed=is_dashed,
-        has_dots=len(rows) <= MAX_DOTTED,
+        has_dots=len(drawn.x) <= MAX_DOTTED,
     )
 
 
@@ -86,15 +82,6 @@ def xs_of(by_model: ByModel[Layer]) -> list[Number]:
     return [x for layer in by_model.all for mark in layer.marks if isinstance(mark, Line) for x in mark.xs]
 
 
-def bounds(metrics: Iterable[Metric]) -> tuple[list[float], list[float]]:
-    """Return the lower and the upper bounds of metrics; NaN for one that has none."""
-    ends = [
-        (math.nan, math.nan) if metric.low is None or metric.high is None else (metric.low, metric.high)
-        for metric in metrics
-    ]
-    return [low for low, _ in ends], [high for _, high in ends]
-
-
 def intervals(  # noqa: PLR0913  as many as a mark has
     metrics: Mapping[str, Metric],
     places: Sequence[Number],
@@ -107,13 +94,12 @@ def intervals(  # noqa: PLR0913  as many as a mark has
 ) -> Ranges:
     """Return the values of metrics with their intervals, each at its place on the other axis."""
     values = [metric.value or 0.0 for metric in metrics.values()]
-    lows, highs = bounds(metrics.values())
     xs, ys = (places, values) if is_upright else (values, places)
     return Ranges(
         xs=xs,
         ys=ys,
-        lows=lows,
-        highs=highs,
+        lows=[math.nan if metric.low is None else metric.low for metric in metrics.values()],
+        highs=[math.nan if metric.high is None else metric.high for metric in metrics.values()],
         role=role,
         name=name,
         is_upright=is_upright,
@@ -154,24 +140,3 @@ def thinned(n: int) -> list[int]:
     if n <= MAX_POINTS:
         return list(range(n))
     return sorted({round(row) - 1 for row in np.geomspace(1, n, MAX_POINTS).tolist()})
-
-
-def pairs(
-    evidence: Evidence, at_most: int
-) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "n dim"], list[str]]:
-    """Return the kept unit vectors of images and of their texts, and the ids of the pairs; at most so many.
-
-    Raises:
-        MissingEvidence: there are fewer than two pairs, or the two do not fit together.
-        Damaged: the arrays are no vectors, or no ids of as many pairs.
-    """
-    images, texts = (evidence.matrix(name).astype(np.float32) for name in ("images", "texts"))
-    if images.shape != texts.shape or len(images) < 2:
-        raise MissingEvidence(
-            f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs"
-        )
-    rows = evenly_spaced(len(images), at_most)
-    ids = evidence.array("pair_id") if evidence.has_array("pair_id") else np.arange(len(images))
-    if ids.shape != (len(images),):
-        raise evidence.damaged(f"{len(images)} pairs, and the array {quoted('pair_id')} of shape {ids.shape}")
-    return images[rows], texts[rows], ids[rows].astype(str).tolist()

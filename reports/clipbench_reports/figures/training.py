@@ -11,7 +11,7 @@ from clipbench.results.titles import full_title, headlines, within_sentence
 from clipbench.training.history import History
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.drawing.models import Statement, chart, facets
-from clipbench_reports.evidence.evidence import ByModel, MissingEvidence, ModelKey
+from clipbench_reports.evidence import ByModel, MissingEvidence, ModelKey
 from clipbench_reports.figures.shared import MAX_DOTTED
 
 GAP: dict[str, tuple[str, Role]] = {"gap": ("gap", "ink")}
@@ -28,9 +28,6 @@ RECALLS: dict[str, tuple[str, Role]] = {
 
 def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
     """Return gap, mean cosines and recall@1 against the training step.
-
-    Args:
-        labels: of the histories.
 
     Raises:
         MissingEvidence: a history has fewer than two steps, or no gap.
@@ -53,8 +50,9 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
 
 
 def _lines(history: History, scalars: Mapping[str, tuple[str, Role]]) -> list[Line]:
-    named = ((_line(history, name), words, role) for name, (words, role) in scalars.items())
-    return [replace(line, role=role, name=words) for lines, words, role in named for line in lines]
+    return [
+        replace(line, role=role, name=words) for name, (words, role) in scalars.items() for line in _line(history, name)
+    ]
 
 
 def _state(history: History) -> Statement:
@@ -79,10 +77,6 @@ def _state(history: History) -> Statement:
 
 def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -> Chart:
     """Return the first headline metric of each evaluation against the training step, a panel each.
-
-    Args:
-        runs: those that the history is of.
-        titles: of the tasks.
 
     Raises:
         MissingEvidence: the history has fewer than two steps, or no metrics of evaluations.

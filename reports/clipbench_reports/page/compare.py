@@ -8,22 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from clipbench.comparison.formats.tables import (
-    NO_GATE,
-    VERDICTS,
-    Standing,
-    by_data,
-    by_evaluation,
-    by_grouping,
-    difference_table,
-    difference_text,
-    headline,
-    metric_cell,
-    similarity_table,
-    standing,
-    tally,
-    ungated,
-)
+from clipbench.comparison.formats import tables
 from clipbench.comparison.gate import REPORTED, Judged, Status
 from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.numbers import change_interval, quantity
@@ -33,16 +18,15 @@ from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
-from clipbench_reports.drawing.svg import two_lines
-from clipbench_reports.evidence.text import in_turn, sentence_case, short
 from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
+from clipbench_reports.gallery import MAX_BYTES, PageBudget
 from clipbench_reports.page.flipped import flipped
 from clipbench_reports.page.groups import anchors
-from clipbench_reports.page.html import PROVENANCE, SUMMARY, Entry, assets, of_tasks, rendered, write_html
+from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
-from clipbench_reports.sections.gallery import MAX_BYTES, PageBudget
 from clipbench_reports.sections.section import load_section
+from clipbench_reports.text import in_turn, sentence_case, short, two_lines
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "regression": ("▲", "Regression"),
@@ -52,7 +36,7 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
     "acknowledged": ("■", "Known"),
 }
 """The mark and the word of each outcome."""
-GLYPHS: Mapping[Standing, str] = {"worse": "▲", "incomplete": "✕", "doubtful": "■", "good": "●", "open": "■"}
+GLYPHS: Mapping[tables.Standing, str] = {"worse": "▲", "incomplete": "✕", "doubtful": "■", "good": "●", "open": "■"}
 
 BREADTH = 1.2
 """Width of a figure beside the samples that changed."""
@@ -88,15 +72,16 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
     names = short([comparisons[0].base, *(each.candidate for each in comparisons)])
     budget = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
-    rows, reach = difference_rows(comparisons)
+    ids = [evaluation_anchors(each, place, len(judged)) for place, each in enumerate(comparisons)]
+    rows, reach = difference_rows(comparisons, ids)
     parts = [
-        _part(each, evaluation_anchors(each.comparison, place, len(judged)), (names[0], name), (runs[0], run), budget)
-        for place, (each, name, run) in enumerate(zip(judged, names[1:], runs[1:], strict=True))
+        _part(each, own, (names[0], name), (runs[0], run), budget)
+        for each, own, name, run in zip(judged, ids, names[1:], runs[1:], strict=True)
     ]
     if len(parts) > 1:
-        sections = [Entry(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
+        sections = [Heading(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
     else:
-        sections = of_tasks(Entry(each["anchor"], each["title"], each["data"]) for each in parts[0]["evaluations"])
+        sections = of_tasks(Heading(each["anchor"], each["title"], each["data"]) for each in parts[0]["evaluations"])
     return {
         **assets("compare"),
         "prints_all": False,
@@ -107,10 +92,10 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         ],
         "contents": [SUMMARY, *sections, PROVENANCE],
         "created": moment(max(run.result.created for _, _, run in known)) if known else "",
-        "glyphs": VERDICTS,
+        "glyphs": tables.VERDICTS,
         "rows": rows,
         "reach": reach,
-        "overview": overview_html(comparisons, names) if len(judged) > 1 else "",
+        "overview": overview_html(comparisons, names, ids) if len(judged) > 1 else "",
         "parts": parts,
         "most_outcomes": MOST_OUTCOMES,
         "citations": citations([run for _, _, run in known]),
@@ -119,28 +104,26 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
     }
 
 
+Pair = tuple[str, str]
+
+
 def _part(
-    judged: Judged,
-    anchors: Mapping[str, str],
-    names: tuple[str, str],
-    runs: tuple[Run | None, Run | None],
-    budget: PageBudget,
+    judged: Judged, anchors: Mapping[str, str], names: Pair, runs: tuple[Run | None, Run | None], budget: PageBudget
 ) -> dict[str, Any]:
-    comparison = judged.comparison
-    base, candidate = runs
+    comparison, (base, candidate) = judged.comparison, runs
     changed = list(flipped(comparison, base, candidate, budget)) if base and candidate else []
     fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
-    gate = f"Gate: {headline(judged) or 'nothing was gated'}"
+    gate = f"Gate: {tables.headline(judged) or 'nothing was gated'}"
     return {
         "label": names[1],
         "title": f"{names[1]} against {names[0]}",
-        "glyph": GLYPHS[standing(judged)],
-        "summary": gate if judged.outcomes else sentence_case(NO_GATE),
-        "tally": tally(comparison.differences),
-        "verdicts": [line for verdict in VERDICTS if (line := _verdict(comparison, verdict, anchors))],
+        "glyph": GLYPHS[tables.standing(judged)],
+        "summary": gate if judged.outcomes else sentence_case(tables.NO_GATE),
+        "tally": tables.tally(comparison.differences),
+        "verdicts": [line for verdict in tables.VERDICTS if (line := _verdict(comparison, verdict, anchors))],
         "outcomes": [(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
-        "ungated": ungated(judged),
+        "ungated": tables.ungated(judged),
         "refused": [str(each) for each in comparison.refused],
         "notes": comparison.notes,
         "evaluations": [
@@ -148,15 +131,18 @@ def _part(
                 "anchor": anchors[name],
                 "title": evaluation_title(name),
                 "data": name.partition("@")[2],
-                "tally": tally(differences),
+                "tally": tables.tally(differences),
                 "similarity": similarity_html(comparison, name),
                 "flipped": [each for each in changed if each["evaluation"] == name],
                 **_most_telling(differences, axis, names),
             }
-            for name, differences in by_evaluation(comparison.differences).items()
+            for name, differences in tables.by_evaluation(comparison.differences).items()
         ],
         "n_metrics": len(comparison.differences),
-        "table": all_differences_html(comparison),
+        "table": difference_html(
+            tables.by_evaluation(comparison.differences) | tables.by_grouping(comparison),
+            tables.tally(comparison.differences),
+        ),
     }
 
 
@@ -167,14 +153,14 @@ def _verdict(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str
     if not decided:
         return {}
     return {
-        "glyph": VERDICTS[verdict],
-        "count": tally(decided),
-        "named": [(each.label, difference_text(each), anchors[each.evaluation]) for each in named],
+        "glyph": tables.VERDICTS[verdict],
+        "count": tables.tally(decided),
+        "named": [(each.label, tables.difference_text(each), anchors[each.evaluation]) for each in named],
         "n_more": len(decided) - len(named) if named else 0,
     }
 
 
-def _most_telling(differences: Sequence[Difference], axis: Axis, names: tuple[str, str]) -> dict[str, object]:
+def _most_telling(differences: Sequence[Difference], axis: Axis, names: Pair) -> dict[str, object]:
     """Return the most telling differences of an evaluation: a figure if its headline is a fraction, or else a table.
 
     ``whole`` is a figure of all fractions, unless the first has them.
@@ -185,7 +171,7 @@ def _most_telling(differences: Sequence[Difference], axis: Axis, names: tuple[st
         table = difference_html({"": most_telling(differences, MAX_LISTED)})
         return {"figure": None, "table": table, "whole": whole}
     few = most_telling(fractions, MAX_ROWS)
-    figure = _figure(few, axis, names, f"{sentence_case(tally(differences))}.")
+    figure = _figure(few, axis, names, f"{sentence_case(tables.tally(differences))}.")
     if len(few) == len(fractions):
         return {"figure": figure, "table": "", "whole": None}
     reading = f"{len(few)} of {len(fractions)} fractions: headline metrics, and the surest differences."
@@ -193,17 +179,17 @@ def _most_telling(differences: Sequence[Difference], axis: Axis, names: tuple[st
     return {"figure": replace(figure, reading=reading), "table": "", "whole": whole}
 
 
-def _figure(shown: Sequence[Difference], axis: Axis, names: tuple[str, str], title: str) -> Chart:
+def _figure(shown: Sequence[Difference], axis: Axis, names: Pair, title: str) -> Chart:
     """Return a figure in which the mark of each verdict stands beside its row."""
     names_of_rows = row_names(shown, two_lines, NAME_LENGTH)
-    rows = [f"{name} {VERDICTS[each.verdict]}" for name, each in zip(names_of_rows, shown, strict=True)]
+    rows = [f"{name} {tables.VERDICTS[each.verdict]}" for name, each in zip(names_of_rows, shown, strict=True)]
     return Chart(
         title=title,
         panels=[difference_panel(shown, rows, axis, names)],
         breadth=BREADTH,
         reading="",
         detail=" ".join(
-            f"{each.title} {difference_text(each)}, {each.verdict}."
+            f"{each.title} {tables.difference_text(each)}, {each.verdict}."
             for each in shown
             if each.verdict not in ("no evidence", "not tested")
         ),
@@ -214,7 +200,9 @@ SHOWN = (0, 1, 2, 3, 4, 6, 7, 9, 8)
 """Columns of the table that all formats share: the verdict comes last, and the p-value that decides it is enough."""
 
 
-def difference_rows(comparisons: Sequence[Comparison]) -> tuple[list[dict[str, object]], str]:
+def difference_rows(
+    comparisons: Sequence[Comparison], ids: Sequence[Mapping[str, str]]
+) -> tuple[list[dict[str, object]], str]:
     """Return a row for the headline of each evaluation, with a line for each candidate that has it.
 
     A fraction lies on an axis that all rows share, from 0 to 1, whose middle is no difference; what it reaches to on both
@@ -222,25 +210,22 @@ def difference_rows(comparisons: Sequence[Comparison]) -> tuple[list[dict[str, o
     """
     heads: dict[str, dict[int, Difference]] = {}
     for place, comparison in enumerate(comparisons):
-        for evaluation, differences in by_evaluation(comparison.differences).items():
+        for evaluation, differences in tables.by_evaluation(comparison.differences).items():
             heads.setdefault(evaluation, {})[place] = telling(differences)
     fractions = [each for by_place in heads.values() for each in by_place.values() if each.base.unit == "fraction"]
     axis = difference_axis(fractions)
     reach = max(abs(axis.low), abs(axis.high)) / 100
-    ids = [evaluation_anchors(comparison, place, len(comparisons)) for place, comparison in enumerate(comparisons)]
-    rows: list[dict[str, object]] = []
-    for evaluation, by_place in heads.items():
-        place, first = next(iter(by_place.items()))
-        rows.append(
-            {
-                "anchor": ids[place][evaluation],
-                "title": evaluation_title(evaluation),
-                "data": evaluation.partition("@")[2],
-                "metric": first.title,
-                "direction": arrow(first.base),
-                "lines": [_line(each, place + 1, reach) for place, each in by_place.items()],
-            }
-        )
+    rows: list[dict[str, object]] = [
+        {
+            "anchor": ids[next(iter(by_place))][evaluation],
+            "title": evaluation_title(evaluation),
+            "data": evaluation.partition("@")[2],
+            "metric": next(iter(by_place.values())).title,
+            "direction": arrow(next(iter(by_place.values())).base),
+            "lines": [_line(each, place + 1, reach) for place, each in by_place.items()],
+        }
+        for evaluation, by_place in heads.items()
+    ]
     return rows, f"{100 * reach:g} pp" if fractions else ""
 
 
@@ -259,10 +244,10 @@ def _line(each: Difference, place: int, reach: float) -> dict[str, object]:
     return {
         "place": place,
         "both": f"{quantity(each.base.value, unit)} → {quantity(each.candidate.value, each.candidate.unit)}",
-        "difference": difference_text(each),
+        "difference": tables.difference_text(each),
         "interval": change_interval(each.low, each.high, unit) if each.low is not None else "",
         "verdict": each.verdict,
-        "glyph": VERDICTS[each.verdict],
+        "glyph": tables.VERDICTS[each.verdict],
         "at": at(each.value),
         "low": at(each.low),
         "high": at(each.high),
@@ -277,22 +262,15 @@ def evaluation_title(evaluation: str) -> str:
 
 def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) -> dict[str, str]:
     """Return the ids of a candidate's evaluations; of several candidates, each begins with its place."""
-    names = list(by_evaluation(comparison.differences))
+    names = list(tables.by_evaluation(comparison.differences))
     pairs = [(task, data) for task, _, data in (name.partition("@") for name in names)]
     start = f"c{place + 1}-" if n_candidates > 1 else ""
     return {name: start + own for name, own in zip(names, anchors(pairs), strict=True)}
 
 
-def all_differences_html(comparison: Comparison) -> Markup:
-    """Return all differences by evaluation, and those of headline metrics by slice, as a table."""
-    return difference_html(
-        by_evaluation(comparison.differences) | by_grouping(comparison), tally(comparison.differences)
-    )
-
-
 def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "") -> Markup:
     """Return differences as a table, under the name of each group that has one."""
-    table = difference_table("", [each for differences in groups.values() for each in differences]).select(SHOWN)
+    table = tables.difference_table("", [each for differences in groups.values() for each in differences]).select(SHOWN)
     columns = [
         replace(each, header=each.header if each.header.startswith("p") else sentence_case(each.header))
         for each in table.columns
@@ -304,21 +282,20 @@ def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "")
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
     """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
-    found = by_data(comparison).get(evaluation)
+    found = tables.by_data(comparison).get(evaluation)
     if not found:
         return None
-    table = similarity_table(found)
+    table = tables.similarity_table(found)
     columns = [replace(each, header=sentence_case(each.header)) for each in table.columns]
     return Markup(as_html(replace(table, columns=columns), "likeness"))
 
 
-def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Markup:
+def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: Sequence[Mapping[str, str]]) -> Markup:
     """Return a table of all metrics by evaluation, with the difference of every candidate.
-
     A task that was asked twice on the same data has its metrics twice.
-
     Args:
         names: of the base, then of each candidate.
+        ids: those of each candidate's evaluations.
     """
     by_metric: dict[tuple[str, str, int], dict[int, Difference]] = {}
     for place, comparison in enumerate(comparisons):
@@ -327,7 +304,6 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Ma
             name = each.evaluation, each.name
             seen[name] = seen.get(name, 0) + 1
             by_metric.setdefault((*name, seen[name]), {})[place] = each
-    ids = [evaluation_anchors(comparison, place, len(comparisons)) for place, comparison in enumerate(comparisons)]
     rows: dict[str, list[Row]] = {}
     for (evaluation, _, _), by_place in by_metric.items():
         rows.setdefault(evaluation, []).append(_overview_row(by_place, ids))
@@ -345,21 +321,14 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str]) -> Ma
 
 def _overview_row(by_place: Mapping[int, Difference], ids: Sequence[Mapping[str, str]]) -> Row:
     first = next(iter(by_place.values()))
-    base = Cell(quantity(first.base.value, first.base.unit), sort_key=first.base.value)
-    return [
-        metric_cell(first),
-        base,
-        *(
-            _overview_cell(by_place[place], names[first.evaluation])
-            if place in by_place
-            else Cell("not compared", sort_key="")
-            for place, names in enumerate(ids)
-        ),
-    ]
-
-
-def _overview_cell(difference: Difference, anchor: str) -> Cell:
-    link = Markup('<a href="#{}">{}</a>').format(anchor, difference_text(difference))
-    verdict = f'<span class="verdict">{mark(VERDICTS[difference.verdict])}{difference.verdict}</span>'
-    css = difference.verdict.replace(" ", "-")
-    return Cell(difference.verdict, html=f"{link} {verdict}", sort_key=difference.value, css=css)
+    cells = [tables.metric_cell(first), Cell(quantity(first.base.value, first.base.unit), sort_key=first.base.value)]
+    for place, names in enumerate(ids):
+        if place not in by_place:
+            cells.append(Cell("not compared", sort_key=""))
+            continue
+        own = by_place[place]
+        link = Markup('<a href="#{}">{}</a>').format(names[first.evaluation], tables.difference_text(own))
+        verdict = f'<span class="verdict">{mark(tables.VERDICTS[own.verdict])}{own.verdict}</span>'
+        css = own.verdict.replace(" ", "-")
+        cells.append(Cell(own.verdict, html=f"{link} {verdict}", sort_key=own.value, css=css))
+    return cells

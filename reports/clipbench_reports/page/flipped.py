@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,9 @@ from clipbench.comparison.records import Comparison, Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench.results.titles import readable, within_sentence
-from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.text import isolated, sentence_case
-from clipbench_reports.sections.gallery import MAX_WHOLE, Fact, Failure, Gallery, GalleryImage, PageBudget, address
+from clipbench_reports.gallery import MAX_WHOLE, Fact, Failure, Gallery, GalleryImage, PageBudget, address
 from clipbench_reports.sections.section import SampleColumn, SampleImage, load_section
+from clipbench_reports.text import isolated, sentence_case, shorten
 
 if TYPE_CHECKING:
     import pandas
@@ -37,19 +36,13 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
 
     Each has the evaluation, the metric's title, the verdict, and the ways in which samples changed: a gallery of the first of
     them, all ids with the largest changes first, those that are listed, and the number of those that are not.
-
-    Args:
-        budget: for the images of the whole page.
     """
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}
-    for each in sorted(
-        comparison.differences, key=lambda each: (order.get(each.verdict, 2), not each.candidate.is_headline)
-    ):
-        if each.flips is None or not any(vars(each.flips).values()):
-            continue
+    changed = [each for each in comparison.differences if each.flips is not None and any(vars(each.flips).values())]
+    for each in sorted(changed, key=lambda each: (order.get(each.verdict, 2), not each.candidate.is_headline)):
         if each.evaluation not in tables:
-            tables[each.evaluation] = _Tables.of(each.evaluation, base, candidate)
+            tables[each.evaluation] = _Tables(each.evaluation, base, candidate)
         ways = [
             {
                 "gallery": _gallery(title, each, ids, tables[each.evaluation], budget),
@@ -85,28 +78,21 @@ def _ways(each: Difference) -> list[tuple[str, Sequence[str]]]:
     return list(zip(titles, [*whole[::sign], *part[::sign]], strict=True))
 
 
-@dataclass(frozen=True)
 class _Tables:
-    runs: Sequence[Run]
-    tables: "Sequence[pandas.DataFrame]"
-    columns: Sequence[SampleColumn]
-    images: Sequence[SampleImage]
-    is_sure: bool
-    """True where the task was run once on the data: of several times, the name does not tell which is meant."""
-
-    @classmethod
-    def of(cls, evaluation: str, *runs: Run) -> "_Tables":
+    def __init__(self, evaluation: str, *runs: Run) -> None:
         named = [
             [each for each in run.result.evaluations if (each.name, each.status) == (evaluation, "ok")] for run in runs
         ]
-        tables = [
+        self.runs = runs
+        self.tables = [
             run.samples(namesakes[0]).drop_duplicates("sample_id").set_index("sample_id")
             for run, namesakes in zip(runs, named, strict=True)
         ]
         section = load_section(named[0][0].task).section
-        columns = section.sample_columns or _plain_columns(tables)
-        is_sure = all(len(namesakes) == 1 for namesakes in named)
-        return cls(runs, tables, columns, section.sample_images, is_sure)
+        self.columns = section.sample_columns or _plain_columns(self.tables)
+        self.images = section.sample_images
+        self.is_sure = all(len(namesakes) == 1 for namesakes in named)
+        """True where the task was run once on the data: of several times, the name does not tell which is meant."""
 
     def sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
         """Return a sample with what explains a metric of it."""
@@ -148,10 +134,9 @@ class _Tables:
             at = next(filter(None, (address(run, digest) for run in self.runs)), "")  # either run may have kept it
             yield GalleryImage(address=at, alt=alt, role=role)
 
-    def _both(self, name: str, of: SampleColumn | SampleImage, subset: str) -> tuple[str, str]:
+    def _both(self, name: str, of: SampleColumn | SampleImage, subset: str) -> list[str]:
         """Return a column of a sample in both runs, that of the metric's label set where it has its own."""
-        before, now = (_chosen(table, name, of, subset) for table in self.tables)
-        return before, now
+        return [_chosen(table, name, of, subset) for table in self.tables]
 
 
 def _from_to(before: str, now: str) -> str:
@@ -178,10 +163,8 @@ def _chosen(table: "pandas.DataFrame", name: str, of: SampleColumn | SampleImage
         column = of.right if known > 0 else column
     own = f"{subset}/{column}"
     value = _cell(table, name, own if own in table else column)
-    if isinstance(value, str):
-        return shorten(value, MAX_WHOLE)
-    if value is None:
-        return ""
+    if value is None or isinstance(value, str):
+        return shorten(value or "", MAX_WHOLE)
     return fmt.number(value, "cosine") if column.endswith("margin") else fmt.significant(value)
 
 

@@ -6,25 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from clipbench.results.matching import match
+from clipbench.results.matching import Match, match
 from clipbench.results.numbers import listed
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench.results.titles import readable
-from clipbench_reports.evidence.text import NO_REASON, cut, isolated, short, slug
 from clipbench_reports.sections.section import LoadedSection, load_section
+from clipbench_reports.text import NO_REASON, cut, isolated, short, slug
 
-RESERVED = [
-    "summary",
-    "metrics",
-    "training",
-    "provenance",
-    "preflight",
-    "reading",
-    "top",
-    "keys",
-    "switch",
-]
+RESERVED = ["summary", "metrics", "training", "provenance", "preflight", "reading", "top", "keys", "switch"]
 """The ids of what is no section of a task."""
 
 
@@ -86,15 +76,10 @@ class Group:
                 labels_by_reason.setdefault((status, entry.evaluation.reason or NO_REASON), []).append(entry.label)
         return [Gap(names, status, reason) for (status, reason), names in labels_by_reason.items()]
 
-    @property
-    def differences(self) -> list[str]:
-        """Facts that are not the same for all models, so that their numbers must not be compared."""
-        return list(match(*(entry.evaluation for entry in self.measured)).differences)
-
-    @property
-    def notes(self) -> list[str]:
-        """Facts that differ though the samples are the same, and how the samples are paired."""
-        return list(match(*(entry.evaluation for entry in self.measured)).notes)
+    @cached_property
+    def same(self) -> Match:
+        """The facts that are not the same for all models, so that their numbers must not be compared, and notes on others."""
+        return match(*(entry.evaluation for entry in self.measured))
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
@@ -183,10 +168,10 @@ def uncompared(groups: Sequence[Group], n_models: int) -> list[tuple[str, str]]:
 
 
 def _reasons(of: Group, n_models: int) -> list[str]:
-    found = [f"The models differ in {', '.join(of.differences)}"] if of.differences else []
+    found = [f"The models differ in {of.same.names}"] if of.same.differences else []
     if of.unasked:
         found.append(f"Not run for {listed([isolated(label) for label in of.unasked])}")
     for gap in of.gaps:
         models = "all models" if len(gap.labels) == n_models else listed([isolated(label) for label in gap.labels])
         found.append(f"{gap.status} for {models}, as {isolated(gap.reason)}")
-    return found + (of.notes if len(of.measured) > 1 and not of.differences else [])
+    return found + (list(of.same.notes) if len(of.measured) > 1 and not of.same.differences else [])

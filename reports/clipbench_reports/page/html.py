@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import MODELS
 from clipbench_reports.drawing.plotted import told
 from clipbench_reports.drawing.svg import DOT, dot
-from clipbench_reports.evidence.text import cut, slug
+from clipbench_reports.text import cut, slug
 
 NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160), *range(0xD800, 0xE000)], "\ufffd")
 """Control characters and halves of surrogate pairs: HTML may hold none of them; a damaged file name may."""
@@ -33,7 +32,7 @@ SCRIPTS = ("page", "contents", "summary", "scorecard", "figure", "download", "fa
 """The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
 
 
-class Entry(NamedTuple):
+class Heading(NamedTuple):
     """A section in the contents."""
 
     anchor: str
@@ -42,16 +41,16 @@ class Entry(NamedTuple):
     """The data set, where several sections have the title."""
 
 
-SUMMARY = Entry("summary", "Summary")
-PROVENANCE = Entry("provenance", "Where the numbers come from")
+SUMMARY = Heading("summary", "Summary")
+PROVENANCE = Heading("provenance", "Where the numbers come from")
 
 
-def of_tasks(sections: Iterable[Entry]) -> list[Entry]:
+def of_tasks(sections: Iterable[Heading]) -> list[Heading]:
     """Return the sections of tasks on data sets; a task that stands alone needs no data.
 
     Example:
-        >>> of_tasks([Entry("a", "Zero-shot", "cars"), Entry("b", "Retrieval", "coco")])[0]
-        Entry(anchor='a', title='Zero-shot', data='')
+        >>> of_tasks([Heading("a", "Zero-shot", "cars"), Heading("b", "Retrieval", "coco")])[0]
+        Heading(anchor='a', title='Zero-shot', data='')
     """
     entries = list(sections)
     n_sections = Counter(each.title for each in entries)
@@ -60,32 +59,7 @@ def of_tasks(sections: Iterable[Entry]) -> list[Entry]:
 
 def rendered(template: str, context: Mapping[str, object]) -> str:
     """Return a page made with a template of the reports."""
-    return _environment().get_template(template).render(**context).translate(NO_TEXT)
-
-
-@cache
-def _environment() -> Environment:
-    filters: dict[str, Callable[..., Any]] = {
-        "number": fmt.number,
-        "unit": fmt.symbol,
-        "interval": fmt.interval,
-        "count": fmt.count,
-        "cut": lambda name, *length: cut([name], *length)[0],
-        "at": lambda fraction: f"{100 * min(1.0, max(0.0, fraction)):.4g}%",  # outside stands at the end
-        "prose": _prose,
-        "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
-        "slug": slug,
-        "tight": tight,
-        "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
-        "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
-        "drawn": page.draw,
-        # As content, in which quotation marks may stand.
-        "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),
-        "drawn_narrow": page.draw_narrow,
-        "drawn_apart": page.draw_apart,
-        "alt": page.alt,
-    }
-    return environment("clipbench_reports", filters)
+    return _ENVIRONMENT.get_template(template).render(**context).translate(NO_TEXT)
 
 
 def write_html(text: str, path: Path) -> None:
@@ -124,5 +98,29 @@ def _static(name: str) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """Return a text escaped, with what stands in backticks set as code."""
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(tight(text)))))
+
+
+_ENVIRONMENT = environment(
+    "clipbench_reports",
+    {
+        "number": fmt.number,
+        "unit": fmt.symbol,
+        "interval": fmt.interval,
+        "count": fmt.count,
+        "cut": lambda name, *length: cut([name], *length)[0],
+        "at": lambda fraction: f"{100 * min(1.0, max(0.0, fraction)):.4g}%",  # outside stands at the end
+        "prose": _prose,
+        "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
+        "slug": slug,
+        "tight": tight,
+        "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
+        "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
+        "drawn": page.draw,
+        # As content, in which quotation marks may stand.
+        "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),
+        "drawn_narrow": page.draw_narrow,
+        "drawn_apart": page.draw_apart,
+        "alt": page.alt,
+    },
+)

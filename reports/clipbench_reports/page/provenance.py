@@ -27,12 +27,6 @@ STEPS = {"load": "Load", "encode_images": "Encode images", "encode_texts": "Enco
 def origin(run: Run, label: str, place: int) -> dict[str, object]:
     """Return everything that it takes to make a run again: its command in words quoted for a shell, and named facts."""
     result = run.result
-    environment = {
-        "clipbench": result.clipbench_version,
-        "created": moment(result.created),
-        "seed": str(result.seed),
-        **{str(name): _plain(value) for name, value in result.environment.items()},
-    }
     checks = "not made"
     if result.preflight is not None:
         checks = ", ".join(each.check for each in result.preflight) or "nothing found"
@@ -45,7 +39,12 @@ def origin(run: Run, label: str, place: int) -> dict[str, object]:
             ("Quick checks", checks),
         ],
         "model_notes": [str(note) for note in result.model.get("notes") or ()],
-        "environment": list(environment.items()),
+        "environment": [
+            ("clipbench", result.clipbench_version),
+            ("created", moment(result.created)),
+            ("seed", str(result.seed)),
+            *((str(name), _plain(value)) for name, value in result.environment.items()),
+        ],
         "evaluations": [_evaluation(evaluation) for evaluation in result.evaluations],
     }
 
@@ -74,7 +73,7 @@ def _evaluation(evaluation: EvaluationRecord) -> dict[str, object]:
     return {
         "name": evaluation.name,
         "status": evaluation.status,
-        "data": [(name, value or "not recorded") for name, value in data.items()],
+        "data": [(name, data[name] or "not recorded") for name in ("id", "revision", "split", "n", "fingerprint")],
         "task": [
             ("version", str(evaluation.task_version)),
             *((name, _plain(value)) for name, value in evaluation.params.items()),

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 from types import MappingProxyType
 
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
-from clipbench_reports.evidence.evidence import PLAIN
+from clipbench_reports.evidence import PLAIN
 from clipbench_reports.page.groups import Entry, Gap, Group, unique
 
 Control = tuple[str, str]
@@ -105,50 +107,40 @@ def headline_card(groups: list[Group], averages: Mapping[str, AverageRecord | No
 
     An evaluation that is scored once for each label set has a first one of each.
     """
-    card = Scorecard([], [])
-    card.blocks.extend(block for block in _averages(averages, card.notes) if block.metrics)
+    notes: list[str] = []
+    blocks = [block for block in _averages(averages, notes) if block.metrics]
     for group in groups:
-        if metrics := _headlines(group, card.notes, _first_headlines(group)):
-            card.blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
-    return card
+        lines = metric_lines(group.measured, notes, choose=partial(_chosen, names=_first_headlines(group)))
+        if lines:
+            metrics = [replace(each, subset="", heading="", words=each.whole) for each in lines]
+            blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
+    return Scorecard(blocks, notes)
+
+
+def _chosen(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:
+    return {name: each for name, each in headlines(evaluation).items() if name in names}
 
 
 def _first_headlines(group: Group) -> set[str]:
     """Return the name of the first headline metric with a value, or else of the first, of each label set."""
     label_sets = {name for entry in group.measured for name in group.section.label_sets(entry.evaluation)}
     names: dict[str, str] = {}
-    for each in sorted(_headlines(group, []), key=_is_undefined):
+    lines = metric_lines(group.measured, [], choose=headlines)
+    for each in sorted(lines, key=lambda each: all(line.metric.value is None for line in each.lines)):
         names.setdefault(_subset(each.name) if _subset(each.name) in label_sets else PLAIN, each.name)
     return set(names.values())
 
 
-def _headlines(group: Group, notes: list[str], names: set[str] | None = None) -> list[MetricLines]:
-
-    def choose(evaluation: EvaluationRecord) -> Mapping[str, Metric]:
-        return {name: each for name, each in headlines(evaluation).items() if names is None or name in names}
-
-    return [
-        replace(each, subset="", heading="", words=each.whole)
-        for each in metric_lines(group.measured, notes, choose=choose)
-    ]
-
-
-def _is_undefined(metric: MetricLines) -> bool:
-    return all(line.metric.value is None for line in metric.lines)
+Choose = Callable[[EvaluationRecord], Mapping[str, Metric]]
+"""Takes metrics, or controls, from an evaluation."""
 
 
 def metric_lines(
-    entries: list[Entry],
-    notes: list[str],
-    *,
-    choose: Callable[[EvaluationRecord], Mapping[str, Metric]] = lambda evaluation: evaluation.metrics,
-    anchor: str = "",
+    entries: list[Entry], notes: list[str], *, choose: Choose = attrgetter("metrics"), anchor: str = ""
 ) -> list[MetricLines]:
     """Return the metrics of some models, in the order in which they first appear.
-
     Args:
         notes: footnotes so far; new ones are added to it.
-        choose: takes them from an evaluation; controls may be taken as well.
         anchor: that of the section, where each line is to have an id.
     """
     by_metric: dict[str, list[MetricValue]] = {}

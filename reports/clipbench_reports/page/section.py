@@ -1,8 +1,10 @@
 """One section a task: the question, the answer in sentences, and the figures, galleries and tables behind it."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from clipbench.results.shown_samples import evenly_spaced
@@ -10,23 +12,24 @@ from clipbench.results.table import Table
 from clipbench.results.titles import subset_title
 from clipbench_reports.drawing.marks import Chart, Dots
 from clipbench_reports.drawing.models import figure_labels
-from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import (
+from clipbench_reports.evidence import (
     PLAIN,
     AllMissing,
     Evidence,
     MissingEvidence,
     ModelEvidence,
     ModelKey,
+    Models,
     NotAsked,
     shared_notes,
 )
-from clipbench_reports.evidence.findings import Finding
 from clipbench_reports.figures import any_task
+from clipbench_reports.findings import Finding
+from clipbench_reports.gallery import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
-from clipbench_reports.sections.gallery import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
 from clipbench_reports.sections.section import OWN, Draw, LoadedSection
+from clipbench_reports.text import shorten
 
 Made = TypeVar("Made", Table, Gallery)
 Absence = tuple[str, str]
@@ -141,22 +144,18 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         failures_of: the place of the only model whose tables and failures are shown; None for those of all.
     """
     loaded = group.section
-    measured = [(entry, Evidence(entry.run, entry.evaluation)) for entry in group.measured]
-    is_joint = len(measured) > 1 and not group.differences
+    measured = [(entry, loaded.parts(Evidence(entry.run, entry.evaluation))) for entry in group.measured]
+    is_joint = len(measured) > 1 and not group.same.differences
     footnotes: list[str] = []
 
     def recorded(field: str) -> str:
         return next(filter(None, (getattr(entry.evaluation, field) for entry in group.entries)), "")
 
     parts = []
-    for entry, evidence in measured:
+    for entry, own in measured:
         images = budget if failures_of in (None, entry.place) or not is_joint else None
-        blocks = [
-            _set_results(entry, _of(name, evidence, loaded), name, loaded, budget=images, has_figures=not is_joint)
-            for name in loaded.label_sets(evidence.evaluation)
-        ]
-        is_split = loaded.section.describe_label_set is not None
-        notes = shared_notes(evidence.evaluation) if is_split else list(evidence.evaluation.notes)
+        blocks = [_set_results(entry, each, loaded, budget=images, has_figures=not is_joint) for each in own]
+        notes = shared_notes(entry.evaluation) if loaded.is_split else list(entry.evaluation.notes)
         parts.append(ModelResults(entry.label, entry.place, blocks, notes))
     return TaskResults(
         anchor=group.anchor,
@@ -166,52 +165,42 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         question=recorded("question"),
         scoring=recorded("scoring"),
         fault=loaded.fault,
-        differences=group.differences,
+        differences=list(group.same.differences),
         advice=loaded.section.advice,
         has_own_advice=loaded.package == OWN,
         joint=[] if budget is None or not is_joint else _joint(group, measured, budget=budget),
         parts=parts,
         metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],
-        controls=metric_lines(group.measured, footnotes, choose=lambda evaluation: evaluation.controls),
+        controls=metric_lines(group.measured, footnotes, choose=attrgetter("controls")),
         footnotes=footnotes,
     )
 
 
-def _joint(group: Group, measured: Sequence[tuple[Entry, Evidence]], *, budget: PageBudget) -> list[SetResults]:
+def _joint(group: Group, measured: Sequence[tuple[Entry, list[Evidence]]], *, budget: PageBudget) -> list[SetResults]:
     names = [entry.label for entry in group.entries] + group.unasked
     short = dict(zip(names, figure_labels(names), strict=True))
-    loaded = group.section
-    blocks = []
-    for label_set in dict.fromkeys(name for entry, _ in measured for name in loaded.label_sets(entry.evaluation)):
-        having = [
-            ModelEvidence(ModelKey(short[entry.label], entry.place), _of(label_set, evidence, loaded))
-            for entry, evidence in measured
-            if label_set in loaded.label_sets(entry.evaluation)
-        ]
-        blocks.append(_with_figures(_heading(label_set, having[0].evidence), having, label_set, loaded, budget))
-    return blocks
+    by_set: dict[str, list[ModelEvidence]] = {}
+    for entry, own in measured:
+        for each in own:
+            model = ModelEvidence(ModelKey(short[entry.label], entry.place), each)
+            by_set.setdefault(each.label_set, []).append(model)
+    return [_with_figures(models, group.section, budget) for models in by_set.values()]
 
 
 def _set_results(
-    entry: Entry,
-    evidence: Evidence,
-    label_set: str,
-    loaded: LoadedSection,
-    *,
-    budget: PageBudget | None,
-    has_figures: bool,
+    entry: Entry, evidence: Evidence, loaded: LoadedSection, *, budget: PageBudget | None, has_figures: bool
 ) -> SetResults:
     """Return the results of a model on a label set, without figures, tables and galleries where ``budget`` is None."""
+    results = SetResults(title=_title(evidence))
+    if budget is not None and has_figures:
+        results = _with_figures([ModelEvidence(ModelKey(entry.label, entry.place), evidence)], loaded, budget)
     results = replace(
-        _heading(label_set, evidence),
+        results,
         findings=loaded.findings(evidence.evaluation),
-        notes=[] if label_set == PLAIN else evidence.evaluation.notes,
+        notes=[] if evidence.label_set == PLAIN else evidence.evaluation.notes,
     )
     if budget is None:
         return results
-    if has_figures:
-        models = [ModelEvidence(ModelKey(entry.label, entry.place), evidence)]
-        results = _with_figures(results, models, label_set, loaded, budget)
     lacking = [reason for _, reason in results.lacking]
     tables = _make_all([loaded.guard(make, Table) for make in loaded.section.tables], evidence, lacking)
     galleries = [_budgeted(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
@@ -228,19 +217,13 @@ def _budgeted(make: MakeGallery, budget: PageBudget) -> Callable[[Evidence], Gal
     return lambda evidence: make(evidence, budget.share())
 
 
-def _of(label_set: str, evidence: Evidence, loaded: LoadedSection) -> Evidence:
-    return evidence.of(label_set) if loaded.section.describe_label_set is not None else evidence
+def _title(evidence: Evidence) -> str:
+    return subset_title(evidence.label_set, evidence.evaluation.subsets)
 
 
-def _heading(label_set: str, evidence: Evidence) -> SetResults:
-    return SetResults(title=subset_title(label_set, evidence.evaluation.subsets))
-
-
-def _with_figures(
-    results: SetResults, models: Sequence[ModelEvidence], label_set: str, loaded: LoadedSection, budget: PageBudget
-) -> SetResults:
-    """Return results with what can be drawn of the same evaluation of some models, and why other figures are not there."""
-    shown, lacking = list[Chart](), dict[Absence, None]()
+def _with_figures(models: Models, loaded: LoadedSection, budget: PageBudget) -> SetResults:
+    """Return what can be drawn of the same evaluation of some models, and why other figures are not there."""
+    shown, lacking, first = list[Chart](), dict[Absence, None](), models[0].evidence
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
         charts, missing = drawn(make, models)
         shown += charts
@@ -252,13 +235,13 @@ def _with_figures(
             lacking["" if len(those) == len(models) else ", ".join(those), why] = None
     points = {place: _points(figure, models, budget) for place, figure in enumerate(shown)}
     classes, describe = "", loaded.section.describe_label_set
-    if describe is not None and label_set != PLAIN:
+    if describe is not None and first.label_set != PLAIN:
         with suppress(MissingEvidence):
-            classes = loaded.guard(describe, str)(models[0].evidence)
-    return replace(results, classes=classes, figures=shown, points=points, lacking=list(lacking))
+            classes = loaded.guard(describe, str)(first)
+    return SetResults(title=_title(first), classes=classes, figures=shown, points=points, lacking=list(lacking))
 
 
-def drawn(make: Draw, models: Sequence[ModelEvidence]) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
+def drawn(make: Draw, models: Models) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
     """Return what a function draws of some models, and why not of all of them."""
     try:
         made = make(models)
@@ -270,7 +253,7 @@ def drawn(make: Draw, models: Sequence[ModelEvidence]) -> tuple[list[Chart], Map
     return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
 
 
-def _points(figure: Chart, models: Sequence[ModelEvidence], budget: PageBudget) -> dict[int, list[Point]]:
+def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list[Point]]:
     clouds = {}
     for (_, place), evidence in models:
         own = [panel for panel in figure.panels if panel.model in (None, place)]
@@ -280,14 +263,9 @@ def _points(figure: Chart, models: Sequence[ModelEvidence], budget: PageBudget) 
 
 def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
-    drawn = loaded.section.drawn_curves
     # A curve of a label set, kind/reliability, is shown with its others where the whole evaluation is drawn.
-    others = dict.fromkeys(
-        name
-        for each in evidence
-        for name in each.evaluation.curves
-        if {name, name.rpartition("/")[2]}.isdisjoint(drawn)
-    )
+    is_drawn = re.compile(rf"(.*/)?({loaded.section.drawn_curves})").fullmatch
+    others = dict.fromkeys(name for each in evidence for name in each.evaluation.curves if not is_drawn(name))
     groupings = dict.fromkeys(name for each in evidence for name in each.evaluation.slices)
     own = [loaded.guard(draw, Chart) for draw in loaded.section.figures]
     return [*own, *map(any_task.slices, groupings), *map(any_task.curve, others)]

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 from clipbench.comparison.across import across
 from clipbench.comparison.compare import differences
@@ -21,12 +21,12 @@ from clipbench.training.history import History, read_history
 from clipbench.untrusted.reading import is_file
 from clipbench_reports.drawing.marks import MODELS, Chart, Dots, Mark, Panel, Rule, fraction_axis, rows_axis
 from clipbench_reports.drawing.models import figure_labels
-from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import many_models, matrices, training
 from clipbench_reports.figures.differences import compare
 from clipbench_reports.figures.shared import CHANCE, HEAD, MAX_LINES, NAME_LENGTH, intervals, unwritten
 from clipbench_reports.page.groups import Group, group
+from clipbench_reports.text import shorten
 
 RunLike = Run | Path | str
 """A run, or the folder of one."""
@@ -206,19 +206,12 @@ ASIDE = 0.5
 """Share of the distance of two rows that the models of one row are spread over."""
 
 
-class _ScorecardRow(NamedTuple):
-    name: str
-    metric: str
-    """The recorded name."""
-    by_place: dict[int, Metric]
-    """The metric of each model, by its place among the runs."""
+ScorecardRows = Mapping[str, Mapping[int, Metric]]
+"""Metrics by their recorded names, then by the places of their models among the runs."""
 
 
 def scorecard_chart(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
     """Return every metric that is a fraction and has a chance level, with interval, chance and published value.
-
-    Args:
-        labels: of the models.
 
     Raises:
         MissingEvidence: no model has such a metric; or there are more models than can be told apart.
@@ -230,17 +223,14 @@ def scorecard_chart(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
         raise MissingEvidence("no metric is a fraction with a chance level")
     n_all = sum(len(rows) for _, rows in shown)
     if n_all + HEAD * len(shown) > MAX_LINES:
-        shown = [
-            (group, [row for row in rows if any(each.is_headline for each in row.by_place.values())] or rows[:1])
-            for group, rows in shown
-        ]
+        shown = [(group, _headlines(rows)) for group, rows in shown]
     n_left = n_all - sum(len(rows) for _, rows in shown)
     left_out = f" Headline metrics alone: {fmt.count(n_left)} more would not fit on a page." if n_left else ""
     measured = [
-        (f"{group.task}@{group.data}/{row.metric}", labels[place], metric)
+        (f"{group.task}@{group.data}/{name}", labels[place], metric)
         for group, rows in shown
-        for row in rows
-        for place, metric in row.by_place.items()
+        for name, by_place in rows.items()
+        for place, metric in by_place.items()
     ]
     above = sum(above_chance(*(metric for _, _, metric in measured)))
     last = len(shown) - 1
@@ -252,44 +242,42 @@ def scorecard_chart(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
     )
 
 
-def _card_panel(group: Group, rows: Sequence[_ScorecardRow], labels: Sequence[str], *, is_last: bool) -> Panel:
-    x = fraction_axis("%" if is_last else "")
+def _card_panel(group: Group, rows: ScorecardRows, labels: Sequence[str], *, is_last: bool) -> Panel:
+    x, subsets = fraction_axis("%" if is_last else ""), group.measured[0].evaluation.subsets
+    titles = [full_title(name, next(iter(by_place.values())), subsets) for name, by_place in rows.items()]
     return Panel(
         title=f"{group.task}@{group.data}",
         x=x if is_last else unwritten(x),
-        y=rows_axis([row.name for row in rows]),
+        y=rows_axis([shorten(title, NAME_LENGTH) for title in titles]),
         marks=_marks(rows, labels),
         n_rows=len(rows),
     )
 
 
-def _rows(group: Group) -> list[_ScorecardRow]:
-    names = dict.fromkeys(name for entry in group.measured for name in entry.evaluation.metrics)
-    rows = []
-    for name in names:
-        by_place = {
-            entry.place: metric
-            for entry in group.measured
-            if (metric := entry.evaluation.metrics.get(name)) is not None
-            and metric.unit == "fraction"
-            and metric.value is not None
-            and metric.chance is not None
-        }
-        if by_place:
-            metric, subsets = next(iter(by_place.values())), group.measured[0].evaluation.subsets
-            rows.append(_ScorecardRow(shorten(full_title(name, metric, subsets), NAME_LENGTH), name, by_place))
+def _rows(group: Group) -> ScorecardRows:
+    rows: dict[str, dict[int, Metric]] = {}
+    for entry in group.measured:
+        for name, metric in entry.evaluation.metrics.items():
+            if metric.unit == "fraction" and metric.value is not None and metric.chance is not None:
+                rows.setdefault(name, {})[entry.place] = metric
     return rows
 
 
-def _marks(rows: Sequence[_ScorecardRow], labels: Sequence[str]) -> list[Mark]:
+def _headlines(rows: ScorecardRows) -> ScorecardRows:
+    """Return the rows of headline metrics, or the first row."""
+    heads = {name: by for name, by in rows.items() if any(each.is_headline for each in by.values())}
+    return heads or dict(islice(rows.items(), 1))
+
+
+def _marks(rows: ScorecardRows, labels: Sequence[str]) -> list[Mark]:
     marks: list[Mark] = []
-    for k, row in enumerate(rows):
-        for chance in sorted({metric.chance for metric in row.by_place.values() if metric.chance is not None}):
+    for k, by_place in enumerate(rows.values()):
+        for chance in sorted({metric.chance for metric in by_place.values() if metric.chance is not None}):
             marks.append(Rule(at=chance, axis="x", role="chance", name=CHANCE, span=(k - 0.4, k + 0.4)))
     for place, label in enumerate(labels):
         aside = ASIDE * ((place + 0.5) / len(labels) - 0.5) if len(labels) > 1 else 0.0
-        own = {row.metric: row.by_place[place] for row in rows if place in row.by_place}
-        ys = [k + aside for k, row in enumerate(rows) if place in row.by_place]
+        own = {name: by_place[place] for name, by_place in rows.items() if place in by_place}
+        ys = [k + aside for k, by_place in enumerate(rows.values()) if place in by_place]
         marks.append(intervals(own, ys, MODELS[place], label, is_upright=False))
         published = [
             (each.value, y, name)

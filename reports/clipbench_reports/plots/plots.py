@@ -20,15 +20,7 @@ from clipbench.untrusted.reading import is_file
 from clipbench_reports.drawing import paper, plotted
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.models import figure_labels
-from clipbench_reports.evidence.evidence import (
-    Damaged,
-    Evidence,
-    Fault,
-    MissingArray,
-    MissingEvidence,
-    ModelEvidence,
-    ModelKey,
-)
+from clipbench_reports.evidence import Damaged, Evidence, Fault, MissingArray, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps
 from clipbench_reports.page.section import drawn
 from clipbench_reports.plots.of_runs import OF_RUNS, Drawn, PlotOptions, RunLike, RunsPlot, opened
@@ -180,7 +172,12 @@ def _draw_evaluations(name: str, found: _OfTask, runs: Sequence[RunLike], option
     for model, evidence in models:
         reasons = [missing[model] for _, missing in made if model in missing]
         if len(reasons) == len(made):
-            raise _nothing(evidence.run, reasons[0]) from reasons[0]
+            reason = reasons[0]
+            if isinstance(reason, Damaged | Fault):
+                raise reason  # which names the run, or the package
+            keeping = f"; run again with {option('keep_arrays', True)} to have all arrays"
+            hint = keeping if isinstance(reason, MissingArray) else ""
+            raise MissingEvidence(f"{evidence.run.label}: {reason}{hint}") from reason
     for fault in dict.fromkeys(
         str(each) for _, missing in made for each in missing.values() if isinstance(each, Fault)
     ):
@@ -217,15 +214,6 @@ def _evidence(run: Run, name: str, task: str, data: str | None) -> Evidence:
         f"run {run.label} has no {wanted} to draw {name} from{''.join(reasons[:2])}: `clipbench run --tasks {wanted}`"
         " makes it"
     )
-
-
-def _nothing(run: Run, reason: MissingEvidence) -> MissingEvidence:
-    """Return the error of a run of which nothing can be drawn; that of a damaged file or of a fault says it already."""
-    if isinstance(reason, Damaged | Fault):
-        return reason
-    keeping = f"; run again with {option('keep_arrays', True)} to have all arrays"
-    hint = keeping if isinstance(reason, MissingArray) else ""
-    return MissingEvidence(f"{run.label}: {reason}{hint}")
 
 
 def _joined(made: Sequence[Chart]) -> Chart:

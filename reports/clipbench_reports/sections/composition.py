@@ -14,28 +14,25 @@ from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
 from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
-from clipbench_reports.drawing.models import Layer, Statement, chart, facet_chart
-from clipbench_reports.drawing.svg import two_lines
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, read_each
-from clipbench_reports.evidence.findings import Finding, claim, defined, mark_of, not_better, skill
-from clipbench_reports.evidence.text import quoted, sentence_case
+from clipbench_reports.drawing.models import Layer, Statement, facet_chart
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
-from clipbench_reports.sections.gallery import (
-    Cosines,
+from clipbench_reports.findings import Finding, claim, defined, mark_of, not_better, skill
+from clipbench_reports.gallery import (
     Fact,
-    Failing,
     Gallery,
     PageBudget,
     around_difference,
+    cosines,
     credits_of,
-    failing_images,
     gallery,
     images,
-    known,
+    one_image,
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
+from clipbench_reports.text import quoted, sentence_case, two_lines
 
 SPACE, ROW = 0.6, 0.085
 """Between two subsets, where a row is 1, and the height of a row, where the width of the plane is 1."""
@@ -68,7 +65,7 @@ Heights = Mapping[tuple[str, str], float]
 """The row of each side of each subset, from the top."""
 
 
-def composition(models: Sequence[ModelEvidence]) -> Chart:
+def composition(models: Models) -> Chart:
     """Return the accuracy of each subset with its interval, against chance."""
     by_model = read_each(models, _read)
     rows = {
@@ -191,12 +188,11 @@ def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
     return {subset: metric for subset, metric in metrics.items() if metric.value is not None}
 
 
-def twins(models: Sequence[ModelEvidence]) -> Chart:
+def twins(models: Models) -> Chart:
     """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption."""
-    by_model = read_each(models, _cosines)
-    return chart(
-        [ridges(by_model)],
-        by_model.map(_state_twins),
+    return ridges(
+        read_each(models, _cosines),
+        _state_twins,
         reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
         "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
     )
@@ -205,10 +201,7 @@ def twins(models: Sequence[ModelEvidence]) -> Chart:
 def _cosines(evidence: Evidence) -> list[Distribution]:
     distributions = []
     for name, side in KINDS.items():
-        try:
-            values = evidence.numbers(name)
-        except MissingEvidence:
-            continue
+        values = evidence.numbers(name) if evidence.has_column(name) else np.zeros(0)
         values = values[np.isfinite(values)]
         if len(values):
             distributions.append(Distribution(side.words, side.role, *binned(values), float(values.mean())))
@@ -306,18 +299,29 @@ def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
     caption, preferred = (evidence.words(name).tolist() for name in ("caption", "preferred"))
     subset = _subset_of(evidence)
 
-    def tell(row: int, right: str, chosen: str, by: str) -> tuple[str, list[Fact]]:
-        true, false = around_difference(caption[row], preferred[row])
-        facts = [
+    written = cosines(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        (true, false), (right, chosen, by) = around_difference(caption[row], preferred[row]), written(row)
+        return [
             Fact("True", true, right, whole=caption[row]),
             Fact("Preferred", false, chosen, whole=preferred[row]),
             Fact("Margin", "", by),
             subset(row),
         ]
-        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred.", facts
 
-    return failing_images(
-        evidence, budget, "False captions that were preferred", MARGIN, wrong=lost, margin=margin, tell=tell
+    def say(row: int) -> str:
+        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
+
+    return gallery(
+        evidence,
+        budget,
+        title="False captions that were preferred",
+        note=MARGIN,
+        wrong=lost,
+        margin=margin,
+        facts=facts,
+        images=one_image(evidence, say),
     )
 
 
@@ -337,14 +341,16 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the captions for which a false image was preferred, by the widest margin."""
     credit = credits_of(evidence, "image_acc")
     margin, caption, subset = evidence.numbers("image_margin"), words(evidence, "asked_caption"), _subset_of(evidence)
-    cosines = Cosines(evidence.numbers("right_image_cosine"), evidence.numbers("preferred_image_cosine"), margin)
+    written = cosines(evidence, margin, "right_image_cosine", "preferred_image_cosine")
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.written(row)
+        right, chosen, by = written(row)
         scores = [Fact("Right", "", right), Fact("Preferred", "", chosen), Fact("Margin", "", by)]
         return [Fact("Caption", caption[row]), *scores, subset(row)]
 
-    failing = Failing(
+    return gallery(
+        evidence,
+        budget,
         title="False images that were preferred",
         note="Margin: the caption's cosine with the right image less that with the false one.",
         wrong=(credit < 1) & (margin < 0),
@@ -356,9 +362,7 @@ def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
             ("Preferred", "preferred_image"),
             say=lambda row, role: f"{role} for {quoted(caption[row])}.",
         ),
-        ids=known(evidence, "sample_id"),
     )
-    return gallery(failing, budget)
 
 
 def _subset_of(evidence: Evidence) -> Callable[[int], Fact]:

@@ -12,18 +12,11 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, Rule, percent_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence.evidence import (
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding
-from clipbench_reports.evidence.text import NO_REASON
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import points_in_words
+from clipbench_reports.findings import Finding
 from clipbench_reports.sections.section import MakeTable, Plot, Section
+from clipbench_reports.text import NO_REASON
 
 STORED_QUESTIONS = {
     "image_retrieval_recall@1": ("Text-to-image R@1", "captions"),
@@ -41,21 +34,12 @@ FORMATS: dict[str, tuple[Role, str]] = {
     "binary": ("pair", "signs"),
 }
 """Kinds of formats, with the role and the name of each; all dimensions as float32 and as float16 are one series of two points."""
-BY_BYTES = frozenset(
-    name
-    for question in STORED_QUESTIONS
-    for name in (
-        f"{question}_smallest",
-        *(f"{kind}/{question}_{end}" for kind in FORMATS for end in ("by_bytes", "most_lost")),
-    )
-)
-"""Curves that the figure or the table of the section shows."""
 
 
-def compression(question: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+def compression(question: str) -> Callable[[Models], Chart]:
     """Return the function that draws one metric of vectors in each format by their bytes."""
 
-    def draw(models: Sequence[ModelEvidence]) -> Chart:
+    def draw(models: Models) -> Chart:
         by_model = read_each(models, partial(_read, question))
         ranges = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Ranges)]
         ends = [y for mark in ranges for y in (*mark.ys, *mark.lows, *mark.highs)]
@@ -198,5 +182,5 @@ SECTION = Section(
             draws=tuple(map(compression, STORED_QUESTIONS)),
         )
     },
-    drawn_curves=BY_BYTES,
+    drawn_curves=".*_(by_bytes|most_lost|smallest)",
 )

@@ -8,22 +8,12 @@ from clipbench.results.table import Table, columns
 from clipbench.stats.claims import above_chance
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Role, Rule, Shade, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, PlottedCurve, read_each
-from clipbench_reports.evidence.findings import Finding, claim, interval_in_brackets
-from clipbench_reports.evidence.text import NO_REASON, quoted
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, curve_line, points_in_words, xs_of
-from clipbench_reports.sections.gallery import (
-    Fact,
-    Failing,
-    Gallery,
-    PageBudget,
-    gallery,
-    known,
-    nearest,
-    one_image,
-    words,
-)
+from clipbench_reports.findings import Finding, claim, interval_in_brackets
+from clipbench_reports.gallery import Fact, Gallery, PageBudget, gallery, one_image, words
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
+from clipbench_reports.text import NO_REASON, quoted
 
 BY_LABELS: dict[str, tuple[Role, str]] = {
     "knn_acc1_by_labels": ("image", "k-NN"),
@@ -34,7 +24,7 @@ BY_LABELS: dict[str, tuple[Role, str]] = {
 PROBE_CURVE = "linear_probe_acc1_by_labels"
 
 
-def few_shot(models: Sequence[ModelEvidence]) -> Chart:
+def few_shot(models: Models) -> Chart:
     """Return the accuracy of each classifier by the number of labels, with that of the prompts."""
     by_model = read_each(models, _read)
     return facet_chart(
@@ -54,9 +44,7 @@ def _axis(numbers: Sequence[float]) -> Axis:
 
 
 def _read(evidence: Evidence) -> Layer:
-    curves = evidence.curves(BY_LABELS)
-    if not curves:
-        raise MissingEvidence("the run kept no accuracy by the number of labels")
+    curves = evidence.curves(BY_LABELS, MissingEvidence("the run kept no accuracy by the number of labels"))
     metrics = evidence.evaluation.metrics
     zero_shot, worth = metrics.get("zero_shot_acc1"), metrics.get("zero_shot_worth")
     marks = chance_rule(zero_shot.chance if zero_shot else None)
@@ -160,7 +148,9 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Margin", fmt.quantity(float(margin[row]), "difference")),
         ]
 
-    failing = Failing(
+    return gallery(
+        evidence,
+        budget,
         title="Images that a linear probe takes for another class",
         note="Margin: the probability of the true class minus that of the best other one, with all labels.",
         wrong=evidence.numbers(f"{LINEAR}{ALL}") < 1,  # undefined in the rows of draws
@@ -169,10 +159,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
         images=one_image(
             evidence, lambda row: f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
         ),
-        ids=known(evidence, "sample_id"),
-        nearest=nearest(evidence),
     )
-    return gallery(failing, budget)
 
 
 SECTION = Section(
@@ -194,7 +181,7 @@ SECTION = Section(
             draws=(few_shot,),
         )
     },
-    drawn_curves=frozenset(BY_LABELS),
+    drawn_curves="|".join(BY_LABELS),
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),
         SampleColumn(name="predicted", title="By the probe, all labels"),

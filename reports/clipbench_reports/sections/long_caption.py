@@ -13,40 +13,11 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import (
-    ByModel,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import (
-    Finding,
-    claim,
-    defined,
-    interval_in_brackets,
-    mark_of,
-    not_better,
-    skill,
-)
-from clipbench_reports.evidence.text import NO_REASON, isolated
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
-from clipbench_reports.sections.gallery import (
-    Cosines,
-    Fact,
-    Failing,
-    Gallery,
-    PageBudget,
-    around_difference,
-    gallery,
-    known,
-    one_image,
-    words,
-)
+from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, mark_of, not_better, skill
+from clipbench_reports.gallery import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
 from clipbench_reports.sections.retrieval import (
     ACROSS,
     SAMPLE_COLUMNS,
@@ -57,6 +28,7 @@ from clipbench_reports.sections.retrieval import (
     unfound,
 )
 from clipbench_reports.sections.section import Plot, Section
+from clipbench_reports.text import NO_REASON, isolated, shorten
 
 N_BINS = 30
 KEPT: dict[str, tuple[Role, str]] = {
@@ -66,7 +38,7 @@ KEPT: dict[str, tuple[Role, str]] = {
 """Curves of recall by tokens kept: the role of what is looked for, and the label."""
 
 
-def token_lengths(models: Sequence[ModelEvidence]) -> Chart:
+def token_lengths(models: Models) -> Chart:
     """Return the distribution of the captions' lengths in tokens, with the window of the text tower."""
     by_model = read_each(models, _read_lengths)
     bars = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Bars)]
@@ -115,7 +87,7 @@ def _histogram(lengths: Float64[np.ndarray, " n"]) -> Bars:
     return Bars(edges=edges.tolist(), counts=counts.tolist(), role="text", name="captions")
 
 
-def tokens_kept(models: Sequence[ModelEvidence]) -> Chart:
+def tokens_kept(models: Models) -> Chart:
     """Return recall@1 against the tokens kept of each caption, both ways, with the effective length."""
     by_model = read_each(models, _read_recall)
     ends = [0, *xs_of(by_model), *(_context_of(evidence) or 0 for _, evidence in models)]
@@ -129,9 +101,7 @@ def tokens_kept(models: Sequence[ModelEvidence]) -> Chart:
 
 
 def _read_recall(evidence: Evidence) -> Layer:
-    curves = evidence.curves(KEPT)
-    if not curves:
-        raise MissingEvidence(f"recall by tokens kept ({_reason_of(evidence)})")
+    curves = evidence.curves(KEPT, MissingEvidence(f"recall by tokens kept ({_reason_of(evidence)})"))
     length, recall = map(evidence.evaluation.metrics.get, ("effective_length", "image_retrieval_recall@1"))
     marks = [
         *upright(length, "effective length", of=KEPT["image_retrieval_recall@1_by_tokens"][1]),
@@ -186,13 +156,8 @@ class _Place(NamedTuple):
     token: float
     metric: Metric
 
-    @property
-    def share(self) -> float:
-        assert self.metric.value is not None, self.name
-        return self.metric.value
 
-
-def positions(models: Sequence[ModelEvidence]) -> Chart:
+def positions(models: Models) -> Chart:
     """Return how often the true caption is chosen, against the place of the deciding token in it."""
     places = read_each(models, _read)
     every, first = [place for own in places.all for place in own], {each.name: each.token for each in places.all[0]}
@@ -246,12 +211,12 @@ def _marks(places: Sequence[_Place], context: int | None, x: Axis) -> list[Mark]
 
 
 def _state(places: Sequence[_Place]) -> Statement:
-    shares = {place.name: f"{fmt.percent(place.share)} %" for place in places}
+    shares = {place.name: f"{fmt.percent(place.metric.value)} %" for place in places}
     first, last = places[0], places[-1]
     return Statement(
         title=f"Accuracy by where the fact is stated: {', '.join(f'{name} {share}' for name, share in shares.items())}.",
         subject=f"Accuracy for a fact stated {first.name} and {last.name}",
-        value=f"{fmt.percent(first.share)} and {shares[last.name]}",
+        value=f"{fmt.percent(first.metric.value)} and {shares[last.name]}",
         detail=" ".join(f"{place.name}: token {fmt.significant(place.token)}." for place in places),
     )
 
@@ -326,26 +291,30 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         raise NotAsked("position")
     is_asked = np.array([way == "position" for way in words(evidence, "direction")])
     margin = np.where(is_asked, evidence.numbers("margin"), np.nan)
-    cosines = Cosines(evidence.numbers("right_cosine"), evidence.numbers("chosen_cosine"), margin)
+    written = cosines(evidence, margin)
+    nothing = [""] * len(margin)
     true, false = (
-        evidence.words(name).tolist() if evidence.has_column(name) else [] for name in ("caption", "chosen_caption")
+        evidence.words(name).tolist() if evidence.has_column(name) else nothing
+        for name in ("caption", "chosen_caption")
     )
     title = partial(subset_title, subsets=evidence.evaluation.subsets)
     place = [within_sentence(title(name)) for name in words(evidence, "place")]
     tokens = evidence.numbers("fact_token") if evidence.has_column("fact_token") else np.full(len(margin), np.nan)
 
     def facts(row: int) -> list[Fact]:
-        right, chosen, by = cosines.written(row)
-        one, other = around_difference(true[row], false[row]) if true and false else ("", "")
+        right, chosen, by = written(row)
+        one, other = around_difference(true[row], false[row])
         at = f"{place[row]}, token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else place[row]
         return [
-            Fact("True", one, right, whole=true[row] if true else ""),
-            Fact("Preferred", other, chosen, whole=false[row] if false else ""),
+            Fact("True", one, right, whole=true[row]),
+            Fact("Preferred", other, chosen, whole=false[row]),
             Fact("Margin", "", by),
             Fact("Place", at),
         ]
 
-    failing = Failing(
+    return gallery(
+        evidence,
+        budget,
         title="Facts that were judged wrong",
         note="Margin: the cosine of the true caption less that of the false one, which says one thing otherwise. "
         "Ties, as of a fact beyond the window, are left out.",
@@ -353,9 +322,7 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         margin=margin,
         facts=facts,
         images=one_image(evidence, lambda row: f"The image of a statement that stands {place[row]} in its caption."),
-        ids=known(evidence, "sample_id"),
     )
-    return gallery(failing, budget)
 
 
 SECTION = Section(
@@ -374,7 +341,7 @@ SECTION = Section(
             summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(tokens_kept, positions)
         )
     },
-    drawn_curves=frozenset({*ACROSS, *WITHIN, *KEPT, BY_POSITION}),
+    drawn_curves="|".join((*ACROSS, *WITHIN, *KEPT, BY_POSITION)),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

@@ -1,6 +1,6 @@
 """Mixed retrieval: nDCG by the share of texts before and after centring, and the documents that came first instead."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
@@ -8,32 +8,20 @@ from clipbench.results.table import Table, columns
 from clipbench.results.titles import headlines
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets
-from clipbench_reports.evidence.evidence import (
-    ByModel,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding, claim
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import CHANCE, JUDGED, curve_line, refuse_judged
+from clipbench_reports.findings import Finding, claim
 from clipbench_reports.sections.retrieval import relevance, unfound
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 
 WAYS: Mapping[str, tuple[str, Role]] = {"": ("as it is", "ink"), "_centred": ("each modality centred", "pair")}
 """The ends of the names of curves, with the names and roles of their lines."""
 NDCG, PREFERENCE = "ndcg_by_share", "text_preference_by_share"
-BY_SHARE = frozenset(
-    f"{name}{end}" for name in (NDCG, PREFERENCE, *(f"recall@{k}_by_share" for k in (1, 5, 10))) for end in WAYS
-)
-"""Curves that the figure or the table of the section shows."""
 
 Curves = Mapping[str, PlottedCurve]
 
 
-def mixed(models: Sequence[ModelEvidence]) -> Chart:
+def mixed(models: Models) -> Chart:
     """Return nDCG and the preference for texts by the share of texts, as it is and with each modality centred."""
     by_model = read_each(models, _read)
     of_ndcg = next(iter(by_model.all))[NDCG].y_label
@@ -172,7 +160,7 @@ SECTION = Section(
             draws=(mixed,),
         )
     },
-    drawn_curves=BY_SHARE | frozenset(JUDGED),
+    drawn_curves=rf".*_by_share({'|'.join(WAYS)})|{'|'.join(JUDGED)}",
     sample_columns=(
         SampleColumn(name="caption", title="Caption", is_of_sample=True),
         SampleColumn(name="mixed_rank", title="Rank", metrics=r"ndcg@[0-9]+|recall@[0-9]+"),

@@ -7,9 +7,9 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table
 from clipbench.results.table.model import Cell, Row, columns
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
-from clipbench_reports.evidence.findings import Finding, claim, defined
+from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures import maps, matrices
+from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
 
 UNFOUND = "Items do not find their partners in another modality"

@@ -1,7 +1,7 @@
 """The modality gap: two cones, what carries the gap, and what closing it does."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -12,17 +12,10 @@ from clipbench.results.record import EvaluationRecord
 from clipbench.stats.intervals import wilson
 from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Role, Rule, nice_axis, percent_axis, tight_axis
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets
-from clipbench_reports.evidence.evidence import (
-    ByModel,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding, defined
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.figures.shared import CHANCE, curve_line, why_lacking
+from clipbench_reports.findings import Finding, defined
 from clipbench_reports.sections.section import Plot, Section
 
 Ways = Mapping[str, tuple[str, Role, bool]]
@@ -61,17 +54,6 @@ Recall at more than the first place is in the result only."""
 CHANCES = {"gap": "gap_chance"}
 """Curves of the level that would show by chance, by the quantity that they are drawn with."""
 
-MOVED = frozenset(
-    f"{quantity}_by_{way}"
-    for way in (*SHIFTS, *CORRECTIONS)
-    for quantity in (
-        *QUANTITIES,
-        *CHANCES.values(),
-        *(f"{side}_retrieval_recall@{k}" for side in ("image", "text") for k in (5, 10)),
-    )
-)
-"""Curves that these figures show, or that are more of the same; each of zero-shot has the name of its label set before it."""
-
 
 class _Moved(NamedTuple):
     curves: dict[str, PlottedCurve]
@@ -80,7 +62,7 @@ class _Moved(NamedTuple):
     subsets: Mapping[str, str]
 
 
-def shift(models: Sequence[ModelEvidence]) -> Chart:
+def shift(models: Models) -> Chart:
     """Return gap, loss, recall and accuracy as the modalities are moved along the gap vector (Liang et al., 2022)."""
     by_model = read_each(models, partial(_read, ways=SHIFTS, label="Distance moved", claim=_closing))
     return chart(
@@ -93,7 +75,7 @@ def shift(models: Sequence[ModelEvidence]) -> Chart:
     )
 
 
-def corrections(models: Sequence[ModelEvidence]) -> Chart:
+def corrections(models: Models) -> Chart:
     """Return gap, loss, recall and accuracy under corrections that are fitted on one half, scored on the other."""
     by_model = read_each(models, partial(_read, ways=CORRECTIONS, label="Strength of the correction", claim=_centring))
     return chart(
@@ -216,7 +198,9 @@ def _centring(evidence: Evidence) -> Statement:
 
 
 APART = "Images and texts lie apart"
-DRAWN = frozenset({*geometry.COSINES, *geometry.CONFORMITY, *geometry.DRAWN, *geometry.MATCHES, *MOVED})
+MOVED = rf".*_by_({'|'.join((*SHIFTS, *CORRECTIONS))})"
+DRAWN = rf"cosines_.*|conformity_.*|match_by_cosine_.*|gap_spectrum|.*_by_(dimensions|ablation)|{MOVED}"
+"""Curves that the figures show, or that are more of the same."""
 USUAL_SEPARABILITY = 0.99
 """Share that nearly every CLIP reaches, trained or not."""
 

@@ -1,6 +1,6 @@
 """Operating points: thresholds for a precision, what they miss, and whether one of other data holds here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,23 +10,15 @@ from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Chart, Panel, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence.evidence import (
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding, interval_in_brackets
-from clipbench_reports.evidence.text import NO_REASON
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import curve_line, upright, xs_of
+from clipbench_reports.findings import Finding, interval_in_brackets
 from clipbench_reports.sections.section import Plot, Section
+from clipbench_reports.text import NO_REASON
 
 QUESTIONS = {"pairs": "pairs of an image and a caption", "answers": "classes that are named"}
 """The parts of the task, and what they accept."""
 CURVES = ("precision", "recall")
-BY_COSINE = frozenset(f"{part}/{name}_by_cosine" for part in QUESTIONS for name in CURVES)
 SHOWN = "p95"
 """The precision whose threshold is marked."""
 READINGS = {
@@ -35,10 +27,10 @@ READINGS = {
 }
 
 
-def operating_points(part: str) -> Callable[[Sequence[ModelEvidence]], Chart]:
+def operating_points(part: str) -> Callable[[Models], Chart]:
     """Return the function that draws precision and recall of one question by threshold."""
 
-    def draw(models: Sequence[ModelEvidence]) -> Chart:
+    def draw(models: Models) -> Chart:
         by_model = read_each(models, partial(_read, part))
         x = nice_axis(xs_of(by_model), "Cosine threshold")
         return facet_chart(
@@ -55,8 +47,7 @@ def without_end(curve: PlottedCurve) -> PlottedCurve:
     """Return a curve without its first point, the threshold of -1, which accepts everything, unless there is no other."""
     if len(curve.x) < 2 or curve.x[0] > -1:
         return curve
-    low, high = (None if bound is None else bound[1:] for bound in (curve.low, curve.high))
-    return curve._replace(x=curve.x[1:], y=curve.y[1:], low=low, high=high)
+    return curve.take(range(1, len(curve.x)))
 
 
 def _read(part: str, evidence: Evidence) -> Layer:
@@ -215,5 +206,5 @@ SECTION = Section(
             draws=tuple(map(operating_points, QUESTIONS)),
         )
     },
-    drawn_curves=BY_COSINE,
+    drawn_curves=f"({'|'.join(CURVES)})_by_cosine",
 )

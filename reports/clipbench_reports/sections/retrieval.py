@@ -1,7 +1,7 @@
 """Retrieval: recall in every direction, the similarity matrix, and the queries whose right answer came too late."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,16 +11,7 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import headlines
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence.evidence import (
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    NotAsked,
-    PlottedCurve,
-    read_each,
-)
-from clipbench_reports.evidence.findings import Finding, claim
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import (
     CHANCE,
@@ -31,20 +22,10 @@ from clipbench_reports.figures.shared import (
     refuse_judged,
     xs_of,
 )
-from clipbench_reports.sections.gallery import (
-    Cosines,
-    Fact,
-    Failing,
-    Gallery,
-    MakeGallery,
-    PageBudget,
-    gallery,
-    images,
-    known,
-    nearest,
-    words,
-)
+from clipbench_reports.findings import Finding, claim
+from clipbench_reports.gallery import Fact, Gallery, MakeGallery, PageBudget, cosines, gallery, images, known, words
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
+from clipbench_reports.text import quoted
 
 
 class RecallCurve(NamedTuple):
@@ -68,7 +49,7 @@ WITHIN = {
 }
 
 
-def recall(models: Sequence[ModelEvidence]) -> Chart:
+def recall(models: Models) -> Chart:
     """Return recall@k for captions that look for images and the reverse."""
     reading = (
         "Recall@k: the share of captions whose image, and of images one of whose captions, is among the k nearest."
@@ -76,7 +57,7 @@ def recall(models: Sequence[ModelEvidence]) -> Chart:
     return _draw(models, ACROSS, reading=reading, reason="no recall curve across images and captions was kept")
 
 
-def recall_within(models: Sequence[ModelEvidence]) -> Chart:
+def recall_within(models: Models) -> Chart:
     """Return recall@k for images that look for images and captions that look for captions."""
     return _draw(
         models,
@@ -88,7 +69,7 @@ def recall_within(models: Sequence[ModelEvidence]) -> Chart:
     )
 
 
-def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
+def _draw(models: Models, ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
     def read(evidence: Evidence) -> Layer:
         refuse_judged(evidence)
         drawable = {name: _on_log_axis(curve) for name, curve in evidence.curves(ways).items()}
@@ -105,12 +86,7 @@ def _draw(models: Sequence[ModelEvidence], ways: Mapping[str, RecallCurve], *, r
 
 
 def _chart(
-    models: Sequence[ModelEvidence],
-    read: Callable[[Evidence], Layer],
-    *,
-    reading: str,
-    x: str = "k",
-    y: str = "Recall@k, %",
+    models: Models, read: Callable[[Evidence], Layer], *, reading: str, x: str = "k", y: str = "Recall@k, %"
 ) -> Chart:
     """Return the curves of each model on a logarithmic axis."""
     by_model = read_each(models, read)
@@ -119,9 +95,7 @@ def _chart(
 
 def _on_log_axis(curve: PlottedCurve) -> PlottedCurve:
     """Return the points that a logarithmic axis can hold."""
-    rows = [row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])]
-    low, high = ([bound[row] for row in rows] if bound else None for bound in (curve.low, curve.high))
-    return PlottedCurve(x=[curve.x[row] for row in rows], y=[curve.y[row] for row in rows], low=low, high=high)
+    return curve.take([row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])])
 
 
 def _chance(evidence: Evidence, name: str, curve: PlottedCurve, *, of: str) -> Line:
@@ -147,7 +121,7 @@ def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve], 
     )
 
 
-def by_gallery(models: Sequence[ModelEvidence]) -> Chart:
+def by_gallery(models: Models) -> Chart:
     """Return recall@k of captions by the number of images that they search, on data with distractors."""
     return _chart(
         models,
@@ -159,9 +133,8 @@ def by_gallery(models: Sequence[ModelEvidence]) -> Chart:
 
 
 def _read_by_gallery(evidence: Evidence) -> Layer:
-    curves = evidence.curves(name for name in evidence.evaluation.curves if name.endswith(BY_GALLERY))
-    if not curves:
-        raise NotAsked("recall by the number of images takes data with distractors")
+    lacking = NotAsked("recall by the number of images takes data with distractors")
+    curves = evidence.curves((name for name in evidence.evaluation.curves if name.endswith(BY_GALLERY)), lacking)
     labels = {name: f"R@{name.removesuffix(BY_GALLERY).rpartition('@')[2]}" for name in curves}
     roles: tuple[Role, ...] = ("image", "pair", "text", "ink")
     lines = [
@@ -180,7 +153,7 @@ def _read_by_gallery(evidence: Evidence) -> Layer:
     return Layer(lines, statement)
 
 
-def relevance(models: Sequence[ModelEvidence]) -> Chart:
+def relevance(models: Models) -> Chart:
     """Return nDCG@k and recall@k of the documents that were judged relevant."""
     return _chart(
         models,
@@ -279,33 +252,31 @@ def unfound(direction: str) -> MakeGallery:
     def make(evidence: Evidence, budget: PageBudget) -> Gallery:
         if not evidence.has_column(f"{direction}_rank"):
             raise NotAsked(direction)
-        return gallery(_failing(evidence, direction, SEARCHES[direction]), budget)
+        return _gallery(evidence, budget, direction, SEARCHES[direction])
 
     return make
 
 
-def _failing(evidence: Evidence, direction: str, search: Search) -> Failing:
+def _gallery(evidence: Evidence, budget: PageBudget, direction: str, search: Search) -> Gallery:
     is_asked = [way == direction for way in words(evidence, "direction")]
     rank = np.where(is_asked, evidence.numbers(f"{direction}_rank"), np.nan)
-    cosines = Cosines(
-        evidence.numbers("right_cosine"),
-        evidence.numbers("chosen_cosine"),
-        evidence.numbers(f"{direction}_cosine_margin"),
-    )
-    is_tied = cosines.right == cosines.chosen  # the right answer has the highest score, as others do
+    margin = evidence.numbers(f"{direction}_cosine_margin")
+    written = cosines(evidence, margin)
+    # The right answer has the highest score, as others do.
+    is_tied = evidence.numbers("right_cosine") == evidence.numbers("chosen_cosine")
     nothing = [""] * len(rank)
     asked, right, chosen = (known(evidence, name) or nothing for name in (search.asked, search.right, search.chosen))
     tokens, lost = (_tokens(evidence, f"{direction}/{name}") or nothing for name in ("n_tokens", "tokens_lost"))
 
     def facts(row: int) -> list[Fact]:
-        of_right, of_first, margin = cosines.written(row)
+        of_right, of_first, by = written(row)
         at = f"at rank {fmt.significant(float(rank[row]))}{', tied' if is_tied[row] else ''}"
         unread = f", {lost[row]} of them not read" if lost[row] not in ("", "0") else ""
         return [
             Fact(ASKED.get(search.asked, "Caption"), asked[row]),
             Fact("Right", right[row], of_right, at),
             *([] if is_tied[row] else [Fact("Came first", chosen[row], of_first)]),
-            Fact("Margin", "", margin),
+            Fact("Margin", "", by),
             Fact("Tokens", f"{tokens[row]}{unread}" if tokens[row] else ""),
         ]
 
@@ -321,16 +292,16 @@ def _failing(evidence: Evidence, direction: str, search: Search) -> Failing:
         images(evidence, *((role if len(each) > 1 else "", name) for role, name in each), say=say)
         for each in (roles, others)
     )
-    return Failing(
+    return gallery(
+        evidence,
+        budget,
         title=search.title,
         note="Margin: the cosine of the right answer less that of what came first.",
         wrong=rank > 1,
-        margin=cosines.margin,
+        margin=margin,
         facts=facts,
         # Of a query that ties for the first place, what came first is not itself once more.
         images=lambda row: (show_tied if is_tied[row] else show)(row),
-        ids=known(evidence, "sample_id"),
-        nearest=nearest(evidence),
     )
 
 
@@ -417,7 +388,7 @@ SECTION = Section(
             draws=(relevance,),
         ),
     },
-    drawn_curves=frozenset({*ACROSS, *WITHIN, *JUDGED, BY_GALLERY.removeprefix("/")}),
+    drawn_curves="|".join((*ACROSS, *WITHIN, *JUDGED, BY_GALLERY.removeprefix("/"))),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

@@ -20,22 +20,14 @@ from clipbench.results.table import Table, as_html
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.evidence.evidence import (
-    PLAIN,
-    Evidence,
-    Fault,
-    MissingEvidence,
-    ModelEvidence,
-    label_sets,
-    within,
-)
-from clipbench_reports.evidence.findings import Finding, Mark, headline_findings, missing, not_measured
-from clipbench_reports.sections.gallery import MakeGallery, worst_samples
+from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, Models, label_sets, within
+from clipbench_reports.findings import Finding, Mark, headline_findings, missing, not_measured
+from clipbench_reports.gallery import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
     import pandas
 
-Draw = Callable[[Sequence[ModelEvidence]], Chart | Sequence[Chart]]
+Draw = Callable[[Models], Chart | Sequence[Chart]]
 """Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of the
 models lack is in ``Chart.missing``; where nothing can be drawn, it raises ``MissingEvidence``."""
 MakeTable = Callable[[Evidence], Table]
@@ -109,8 +101,8 @@ class Section:
     findings: Callable[[EvaluationRecord], list[Finding]] = headline_findings
     """One to three sentences at the head of the section, the best of which also stand at the top of the report; where it
     gives none, there is one on each headline metric."""
-    drawn_curves: frozenset[str] = frozenset()
-    """Curves that one of the figures shows; each other curve gets a plain figure of its own."""
+    drawn_curves: str = ""
+    """A regular expression of the curves that one of the figures shows; each other curve gets a plain figure of its own."""
     has_cloud: bool = False
     """True where the points of a figure are samples, whose images are shown to who points at them."""
     describe_label_set: Callable[[Evidence], str] | None = None
@@ -127,6 +119,7 @@ class Section:
     states; those of clipbench are headings of docs/advice.md."""
 
     def __post_init__(self) -> None:
+        re.compile(self.drawn_curves)
         for name in ("figures", "galleries", "tables"):
             makers = getattr(self, name)
             if not isinstance(makers, tuple) or not all(map(callable, makers)):  # (draw) without a comma is no tuple
@@ -175,9 +168,18 @@ class LoadedSection:
     fault: str = ""
     """The reason why the plain section stands in for the package's."""
 
+    @property
+    def is_split(self) -> bool:
+        """True of a task that is scored once for each label set."""
+        return self.section.describe_label_set is not None
+
     def label_sets(self, evaluation: EvaluationRecord) -> list[str]:
         """Return the label sets that an evaluation has results of, or ``PLAIN`` alone."""
-        return label_sets(evaluation) if self.section.describe_label_set is not None else [PLAIN]
+        return label_sets(evaluation) if self.is_split else [PLAIN]
+
+    def parts(self, evidence: Evidence) -> list[Evidence]:
+        """Return the evidence of each label set."""
+        return [evidence.of(name) for name in label_sets(evidence.evaluation)] if self.is_split else [evidence]
 
     def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on an evaluation, or on the part of it that is of one label set."""

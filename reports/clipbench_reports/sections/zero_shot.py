@@ -1,20 +1,337 @@
-"""Zero-shot classification: classes, confusions, confidence and prompt templates."""
+"""Zero-shot classification: which class is taken for which, accuracy by confidence and by prompt template."""
 
+import re
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
+from clipbench.metrics.classification import reliability as binned
 from clipbench.results import numbers as fmt
-from clipbench.results.record import EvaluationRecord
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
-from clipbench_reports.evidence.findings import Finding, claim
-from clipbench_reports.evidence.text import quoted
-from clipbench_reports.figures import zero_shot
-from clipbench_reports.sections.gallery import Fact, Gallery, PageBudget, failing_images, words
+from clipbench.stats.claims import claimed, p_of_shares
+from clipbench.stats.significance import mcnemar
+from clipbench_reports.drawing import marks
+from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
+from clipbench_reports.figures.shared import curve_line, why_lacking
+from clipbench_reports.findings import Finding, claim
+from clipbench_reports.gallery import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
+from clipbench_reports.text import quoted, shorten, two_lines
 
-MAX_CLASSES = 100
+N_NAMED = 12
+"""Templates up to which each has a row with its name; more are dots."""
+NAME_LENGTH = 20
+"""Letters of a line of a name, of which there are two."""
+ALONE, TOGETHER = "single template", "ensemble"
+
+
+class _Templates(NamedTuple):
+    names: list[str]
+    scores: list[float]
+    """Accuracy of each template alone, in descending order."""
+    ensemble: Metric | None
+
+    @property
+    def ends(self) -> list[float]:
+        """The accuracy of all templates together and the ends of its interval, as far as they are known."""
+        known = self.ensemble
+        return [] if known is None else [end for end in (known.value, known.low, known.high) if end is not None]
+
+
+def templates(models: Models) -> marks.Chart:
+    """Return the accuracy of each prompt template alone, and of their ensemble."""
+    by_model = read_each(
+        models, lambda evidence: _Templates(*ranked(evidence), evidence.evaluation.metrics.get("acc1"))
+    )
+    names = list(dict.fromkeys(name for each in by_model.all for name in each.names))
+    is_named = len(names) <= N_NAMED
+    n_rows = len(names) if is_named else max(len(each.names) for each in by_model.all)
+    values = [score for each in by_model.all for score in (*each.scores, *each.ends)]
+    rows = marks.Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
+    if is_named:
+        rows = marks.rows_axis([two_lines(name, NAME_LENGTH) for name in names])
+    # The spread is often a few percent: the axis has at least one, within 0 to 100.
+    low, high = min(values), max(values)
+    room = max(0.0, 0.01 - (high - low)) / 2
+    x = marks.percent_axis([max(0.0, low - room), min(1.0, high + room)], "Top-1 accuracy, %", n_steps=4)
+    plane = marks.Panel(x=x, y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
+    ranking = names if is_named else None
+    layers = by_model.map(lambda each: Layer(_marks(each, ranking), _state(each, is_named=is_named)))
+    first = next(iter(by_model.values))
+    has_one_order = not is_named or all(each.names == by_model.values[first].names for each in by_model.all)
+    return facet_chart(
+        plane,
+        layers,
+        reading=f"In descending order of {'accuracy' if has_one_order else f'the accuracy of {first.label}'}. The ensemble "
+        "is the mean vector of all templates, which the metrics are computed with; its 95 % interval is shaded.",
+    )
+
+
+def _marks(templates: _Templates, ranking: list[str] | None) -> list[marks.Mark]:
+    """Return a dot a template, at its place in the ranking or, where there is none, in its own."""
+    ys = range(len(templates.names)) if ranking is None else [ranking.index(name) for name in templates.names]
+    dots = marks.Dots(xs=templates.scores, ys=ys, role="ink", name=ALONE, ids=templates.names)
+    if templates.ensemble is None or templates.ensemble.value is None:
+        return [dots]
+    low, high = templates.ensemble.low, templates.ensemble.high
+    doubt = [] if low is None or high is None else [marks.Shade(low=low, high=high, name=TOGETHER)]
+    return [*doubt, marks.Rule(at=templates.ensemble.value, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
+
+
+def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
+    """Return the prompt templates and what each reaches alone, in descending order.
+
+    Raises:
+        MissingEvidence: the run kept no such curve, or used one template only.
+    """
+    if "templates" not in evidence.evaluation.curves:
+        raise MissingEvidence(
+            "the run kept no scores of single prompt templates: there is one only, or each class has its own"
+        )
+    curve = evidence.curve("templates")
+    if len(curve.y) < 2:
+        raise MissingEvidence("one prompt template was used, so there is no spread")
+    names = evidence.array("template_names")
+    if names.shape != (len(curve.y),):
+        raise MissingEvidence(f"the run kept {names.size} names for {len(curve.y)} prompt templates")
+    order = np.argsort(-np.asarray(curve.y), kind="stable").tolist()
+    return [str(names[row]) for row in order], [curve.y[row] for row in order]
+
+
+def _state(templates: _Templates, *, is_named: bool) -> Statement:
+    ends = f"From {quoted(templates.names[-1])} to {quoted(templates.names[0])}"
+    low, high = fmt.percent(templates.scores[-1]), fmt.percent(templates.scores[0])
+    reach = f"{high} %" if low == high else f"{low} to {high} %"
+    which = f"Each of {len(templates.names)}" if low == high else "Single"
+    return Statement(
+        title=f"{which} prompt templates {'alone reaches' if low == high else 'reach'} an accuracy of {reach}.",
+        subject="Accuracy of single prompt templates",
+        value=reach,
+        detail=f"{ends}; ensemble: {fmt.percent(templates.ensemble.value if templates.ensemble else None)} %.",
+        reading="" if is_named else f"{ends}.",
+    )
+
+
+MAX_NAMED, MAX_CLASSES = 30, 120
+"""Classes up to which each has a named row and column; and up to which each has a row of pixels, as a pattern."""
+MAX_WRITTEN = 15
+"""Classes up to which the shares are written into the cells."""
+CONFUSION_NAME_LENGTH = 16
+MAX_BOXES, MIN_CLASSES = 15, 3
+"""More boxes, or fewer classes a box, would be no pattern."""
+CONFUSION_N_NAMED = 9
+"""Classes that are named where there are no boxes."""
+MAP_NAME_LENGTH = 14
+
+Counts = Int64[np.ndarray, "n n"]
+"""Samples of each true class (row) by answer (column)."""
+Shares = Float64[np.ndarray, "n n"]
+"""The same as shares of the class."""
+
+
+class _Span(NamedTuple):
+    words: str
+    start: int
+    stop: int
+
+
+def confusion(models: Models) -> marks.Chart:
+    """Return the confusion matrix: one row a true class, one column an answer, each row adding up to 100 %."""
+    answers = read_each(
+        models, lambda evidence: (evidence.words("label").tolist(), evidence.words("predicted").tolist())
+    )
+    names = sorted({name for pair in answers.values.values() for column in pair for name in column}, key=_natural)
+    if len(names) > MAX_CLASSES:
+        raise MissingEvidence(
+            f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs has the most frequent mistakes"
+        )
+    by_model = answers.map(lambda pair: _counts(names, *pair))
+    is_map = len(names) > MAX_NAMED
+    return chart(
+        [beside(by_model.map(lambda counts: [_panel(names, _shares_of(counts))]))],
+        by_model.map(lambda counts: _state_confusion(names, counts)),
+        reading=f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
+        "answers lie on the diagonal. Shades grow with the square root of the share of the row."
+        if is_map
+        else "A row is the true class, a column the answer; a row adds up to 100 %. Shades grow with the square root of "
+        "the share, so that rare mistakes can be seen.",
+        breadth=1.0 if is_map else _breadth(names),
+    )
+
+
+def _counts(names: Sequence[str], label: Sequence[str], predicted: Sequence[str]) -> Counts:
+    counts = np.zeros((len(names), len(names)), np.int64)
+    place = {name: row for row, name in enumerate(names)}
+    # counts[...] += 1 would count a pair that occurs many times only once.
+    np.add.at(counts, tuple([place[name] for name in column] for column in (label, predicted)), 1)
+    return counts
+
+
+def _shares_of(counts: Counts) -> Shares:
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+
+
+def _panel(names: Sequence[str], shares: Shares) -> marks.Panel:
+    """Return the confusion matrix: of many classes, with boxes where the first words of their names make groups."""
+    n, boxes = len(names), _boxes(names)
+    rows, length = list(range(n)), CONFUSION_NAME_LENGTH
+    if n > MAX_NAMED:
+        rows = ((np.arange(CONFUSION_N_NAMED) + 0.5) * n / CONFUSION_N_NAMED).astype(int).tolist()
+        length = MAP_NAME_LENGTH
+    spans = boxes or [_Span(shorten(names[row], length), row, row + 1) for row in rows]
+    ticks, short = [(span.start + span.stop) / 2 for span in spans], [span.words for span in spans]
+    # Less would be written as 0.
+    written = np.argwhere(shares >= 0.005).tolist() if n <= MAX_WRITTEN else []
+    words = [(row, column, f"{100 * shares[row, column]:.0f}") for row, column in written]
+    cells = marks.Cells(
+        depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), words=words, name="share"
+    )
+    outlines = marks.Boxes(
+        corners=[(box.start, box.start, box.stop, box.stop) for box in boxes], name="first word in common"
+    )
+    return marks.Panel(
+        x=marks.Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
+        y=marks.Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
+        marks=[cells, outlines] if boxes else [cells],
+        aspect=1.0,
+        has_grid=False,
+    )
+
+
+def _breadth(names: list[str]) -> float:
+    cell, longest = 0.06 if len(names) <= MAX_WRITTEN else 0.042, min(CONFUSION_NAME_LENGTH, max(map(len, names)))
+    return max(1.0, 0.15 + 0.0185 * longest + cell * len(names))
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
+
+
+def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
+    """Return how many images are named right and, where tests tell it from all others, the most frequent mistake."""
+    shares = _shares_of(counts)
+    recalls = np.diag(shares)[shares.any(axis=1)]
+    right, classes = f"{fmt.percent(float(recalls.mean()))} %", fmt.counted(len(recalls), "class", "classes")
+    title = f"Named right: {right} of the images of a class, on average over {classes}."
+    mistake = _most_frequent(counts)
+    if mistake is not None:
+        row, column = mistake
+        share = f"{fmt.percent(float(shares[row, column]))} %"
+        title = f"Most often, {quoted(names[row])} is taken for {quoted(names[column])}: {share} of its images."
+    elif np.array_equal(counts, np.diag(np.diag(counts))):
+        title = "No image is taken for another class."
+    return Statement(
+        title=title,
+        subject="Named right, on average over classes",
+        value=right,
+        detail=f"Confusion matrix of {classes}; right on the diagonal: {right} on average over classes.",
+        reading=_map_reading(names, shares) if len(names) > MAX_NAMED else "",
+    )
+
+
+def _most_frequent(counts: Counts) -> tuple[int, int] | None:
+    """Return true class and answer of the mistake with the largest share of its class, if it differs from each other."""
+    n = len(counts)
+    totals, wrong = counts.sum(axis=1), ~np.eye(n, dtype=bool)
+    shares = np.where(wrong, _shares_of(counts), -1.0)
+    row, column = divmod(int(shares.argmax()), n)
+    hits, total = int(counts[row, column]), int(totals[row])
+    if not hits:
+        return None
+    asked = wrong & (totals > 0)[:, None]
+    asked[row, column] = False
+    # Many cells are alike, most of them empty: each test is made once.
+    others = Counter((int(counts[r, c]), int(totals[r]), r == row) for r, c in np.argwhere(asked).tolist())
+    p_values = [
+        p
+        for (other, n_other, is_of_row), times in others.items()
+        for p in [mcnemar(hits, other).p_value if is_of_row else p_of_shares(hits, total, other, n_other)] * times
+    ]
+    return (row, column) if all(claimed(p_values)) else None
+
+
+def _map_reading(names: Sequence[str], shares: Shares) -> str:
+    """Return what the boxes of ``_panel`` are, and how many of the mistakes stay inside them."""
+    boxes, wrong = _boxes(names), shares * (1 - np.eye(len(shares)))
+    if not boxes:
+        return "Some classes are named; the table of confused classes has the pairs with the largest counts."
+    said = "A box holds the classes whose names begin with one word"
+    if wrong.any():
+        inside = sum(float(wrong[box.start : box.stop, box.start : box.stop].sum()) for box in boxes)
+        share = fmt.percent(inside / float(wrong.sum()))
+        said += f"; {share} % of the mistakes stay inside, all classes weighing the same"
+    return f"{said}."
+
+
+def _boxes(names: Sequence[str]) -> list[_Span]:
+    """Return the runs of names with one first word, or nothing where they are no groups worth a box."""
+    words = [name.split(" ", 1)[0] for name in names]
+    starts = [0, *(row for row in range(1, len(words)) if words[row] != words[row - 1])]
+    stops = [*starts[1:], len(words)]
+    if len(names) <= MAX_NAMED or not 1 < len(starts) <= min(MAX_BOXES, len(names) / MIN_CLASSES):
+        return []
+    return [
+        _Span(shorten(words[start], MAP_NAME_LENGTH), start, stop) for start, stop in zip(starts, stops, strict=True)
+    ]
+
+
+N_BINS = 20
+
+
+def reliability(models: Models) -> marks.Chart:
+    """Return accuracy against confidence, over the distribution of confidence."""
+    plane = marks.Panel(x=marks.fraction_axis("Confidence, %"), y=marks.fraction_axis("Accuracy; samples, %"))
+    return facet_chart(
+        plane,
+        read_each(models, _read_confidence),
+        reading="Each dot is a bin of samples of similar confidence, as large as they are many. Below the dashed line the model is overconfident, above "
+        "it underconfident. The bars are the distribution of confidence, in percent of all samples.",
+    )
+
+
+def _read_confidence(evidence: Evidence) -> Layer:
+    if "reliability" not in evidence.evaluation.curves:
+        raise MissingEvidence(f"the run holds no confidences: {why_lacking(evidence, 'ece')}")
+    curve = evidence.curve("reliability")
+    confidence, right = (evidence.numbers(name) for name in ("confidence", "acc1"))
+    known = np.isfinite(confidence) & np.isfinite(right)
+    if not known.any():
+        raise MissingEvidence("no sample has both a confidence and a score")
+    counts, edges = np.histogram(confidence[known], bins=N_BINS, range=(0, 1))
+    sizes = [n for n in binned(confidence[known], right[known]).n_samples.tolist() if n]
+    drawn: list[marks.Mark] = [
+        marks.Bars(edges=edges.tolist(), counts=(counts / known.sum()).tolist(), role="ink", name="samples"),
+        marks.Line(
+            xs=[0, 1],
+            ys=[0, 1],
+            role="ink",
+            name="perfectly calibrated",
+            is_dashed=True,
+            is_reference=True,
+            of="accuracy",
+        ),
+        replace(curve_line(curve, "ink", "accuracy"), weights=sizes if len(sizes) == len(curve.x) else []),
+    ]
+    sure, accuracy = (fmt.percent(float(values[known].mean())) for values in (confidence, right))
+    points = ", ".join(f"{fmt.percent(x)} → {fmt.percent(y)}" for x, y in zip(curve.x, curve.y, strict=True))
+    statement = Statement(
+        title=f"Mean confidence {sure} %, accuracy {accuracy} %.",
+        subject="Mean confidence and accuracy",
+        value=f"{sure} and {accuracy} %",
+        detail=f"Confidence → accuracy by bin, in percent: {points}.",
+    )
+    return Layer(drawn, statement)
+
+
+MAX_ROWS = 100
 """Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
 MAX_PAIRS = 15
 WRONG_CLASS = "The right class is not named first"
@@ -43,7 +360,7 @@ def class_recall(evidence: Evidence) -> Table:
     classes = by_name(*words_of, recall=evidence.numbers("acc1")).sort_values("recall", kind="stable")
     rows = [
         [name, taken_for, fmt.percent(recall), fmt.count(n)]
-        for name, recall, n, taken_for in classes.head(MAX_CLASSES).itertuples()
+        for name, recall, n, taken_for in classes.head(MAX_ROWS).itertuples()
     ]
     rest = len(classes) - len(rows)
     return Table(
@@ -75,7 +392,7 @@ def confused_pairs(evidence: Evidence) -> Table:
 
 def template_scores(evidence: Evidence) -> Table:
     """Return each prompt template with what it reaches alone, in descending order."""
-    names, scores = zero_shot.ranked(evidence)
+    names, scores = ranked(evidence)
     return Table(
         title=f"The {len(names)} prompt templates",
         facts="Accuracy of each template alone, in descending order.",
@@ -89,23 +406,29 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
     label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), evidence.numbers("margin")
     confidence = evidence.numbers("confidence") if evidence.has_column("confidence") else None
 
-    def tell(row: int, right: str, chosen: str, by: str) -> tuple[str, list[Fact]]:
-        facts = [
+    written = cosines(evidence, margin)
+
+    def facts(row: int) -> list[Fact]:
+        right, chosen, by = written(row)
+        return [
             Fact("True class", label[row], right),
             Fact("Taken for", predicted[row], chosen),
             Fact("Margin", "", by),
-            *([] if confidence is None else [Fact("Confidence", f"{fmt.percent(float(confidence[row]))} %")]),
+            Fact("Confidence", "" if confidence is None else f"{fmt.percent(float(confidence[row]))} %"),
         ]
-        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}.", facts
 
-    return failing_images(
+    def say(row: int) -> str:
+        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
+
+    return gallery(
         evidence,
         budget,
-        "Images taken for another class",
-        "Margin: the cosine of the true class less that of the best other one.",
+        title="Images taken for another class",
+        note="Margin: the cosine of the true class less that of the best other one.",
         wrong=evidence.numbers("acc1") < 1,
         margin=margin,
-        tell=tell,
+        facts=facts,
+        images=one_image(evidence, say),
     )
 
 
@@ -118,11 +441,11 @@ SECTION = Section(
         "images, fixes most of it and changes no answer (Guo et al. 2017).",
     },
     title="Zero-shot",
-    figures=(zero_shot.confusion, zero_shot.reliability, zero_shot.templates),
+    figures=(confusion, reliability, templates),
     galleries=(misnamed,),
     tables=(confused_pairs, class_recall, template_scores),
     findings=findings,
-    drawn_curves=frozenset({"reliability", "templates"}),
+    drawn_curves="reliability|templates",
     describe_label_set=describe_classes,
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),

@@ -21,7 +21,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run, model_name
 from clipbench.untrusted.reading import is_int64
-from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.page.compare import compare_html
 from clipbench_reports.page.html import NO_TEXT, environment
 from clipbench_reports.page.report import report_html
@@ -337,7 +337,6 @@ def render(template: str, **context: Any) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """Return a name with places where a long one may be broken."""
     text = str(escape(name))
     if len(name) <= LONG_NAME:
         return Markup(f'<span class="whole">{text}</span>')

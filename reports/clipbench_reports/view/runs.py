@@ -160,7 +160,10 @@ class Runs:
                 del self._rows[name]
                 self.version += 1
             for name in sorted(unread, key=lambda name: found[name][1], reverse=True):
-                self._rows[name] = self._row(name, *found[name])
+                place, stamp = found[name]
+                shown = os.fsencode(place).decode(errors="replace")
+                row = Row(id=name, folder=self.folder / place, place=shown, stamp=stamp, fault=stamp[2])
+                self._rows[name] = row if row.fault else _with_content(row)
                 self.version += 1
                 self.n_unread -= 1
         finally:
@@ -184,11 +187,6 @@ class Runs:
         for error in unreadable:
             place = os.path.relpath(error.filename, root)
             yield place, (0, 0, f"{place} cannot be read: {error.strerror}")
-
-    def _row(self, name: str, place: str, stamp: Stamp) -> Row:
-        shown = os.fsencode(place).decode(errors="replace")
-        row = Row(id=name, folder=self.folder / place, place=shown, stamp=stamp, fault=stamp[2])
-        return row if row.fault else _with_content(row)
 
 
 def _with_content(row: Row) -> Row:

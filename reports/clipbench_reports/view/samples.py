@@ -16,10 +16,10 @@ from clipbench.results.run import Run
 from clipbench.results.shown_samples import margin_units
 from clipbench.results.titles import full_title, readable, subset_title, within_sentence
 from clipbench.untrusted.reading import shortened
-from clipbench_reports.evidence.evidence import PLAIN, Evidence
-from clipbench_reports.evidence.text import sentence_case
-from clipbench_reports.sections.gallery import Near, address, nearest
-from clipbench_reports.sections.section import LoadedSection, SampleColumn, SampleImage, Section, load_section
+from clipbench_reports.evidence import PLAIN, Evidence
+from clipbench_reports.gallery import Near, address, nearest
+from clipbench_reports.sections.section import LoadedSection, SampleColumn, SampleImage, load_section
+from clipbench_reports.text import sentence_case
 
 if TYPE_CHECKING:
     import pandas
@@ -132,7 +132,7 @@ class Samples:
 
     def images(self, row: int, *, is_small: bool = False) -> list[tuple[str, str]]:
         """Return the images of a sample, each once, with its part in it; a ``data:`` address, or nothing where none was kept."""
-        asked = self._section.sample_images
+        asked = self._loaded.section.sample_images
         own = [] if any(each.name == "image" for each in asked) else [SampleImage(name="image")]
         parts: dict[str, list[str]] = {}
         for image in (*own, *asked):
@@ -186,7 +186,7 @@ class Samples:
     def _words(self, row: int, label_set: str) -> list[tuple[str, str]]:
         """Return what the task's section shows of a sample, or the first texts: of a label set, or of all where it is none."""
         found: dict[str, str] = {}
-        for column in self._section.sample_columns or self._plain_columns:
+        for column in self._loaded.section.sample_columns or self._plain_columns:
             for subset in [label_set] if label_set else ["", *self._label_sets]:
                 name = f"{subset}/{column.name}" if subset and not label_set else column.name
                 values = dict.fromkeys(filter(None, self._shown(column, row, subset)))
@@ -209,12 +209,9 @@ class Samples:
         record, (subset, _, end) = self.records[0], name.rpartition("/")
         if name in record.metrics:
             return full_title(name, record.metrics[name], record.subsets)
-        own = title or next((each.title for each in self._section.sample_columns if each.name == end), readable(end))
+        known = {each.name: each.title for each in reversed(self._loaded.section.sample_columns)}
+        own = title or known.get(end, readable(end))
         return f"{own} ({within_sentence(subset_title(subset, record.subsets))})" if subset else own
-
-    @property
-    def _section(self) -> Section:
-        return self._loaded.section
 
     @cached_property
     def _loaded(self) -> LoadedSection:

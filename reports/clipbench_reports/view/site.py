@@ -22,7 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, bug
 from clipbench.untrusted.reading import is_folder
-from clipbench_reports.evidence.evidence import MissingEvidence
+from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.page.html import assets
 from clipbench_reports.view.pages import Answers, Pages
 from clipbench_reports.view.runs import Runs
@@ -158,7 +158,6 @@ async def _answer(make: Callable[[Request], Response], answers: Answers, request
 
 
 def _page(make: Callable[[Request], Response], answers: Answers, request: Request) -> Response:
-    """Return a page, or one that says in a line why there is none."""
     try:
         return make(request)
     except KeyError:

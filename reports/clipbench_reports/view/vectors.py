@@ -11,7 +11,7 @@ from clipbench.errors import option
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench.results.shown_samples import evenly_spaced
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
+from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures.maps import PROJECTIONS
 from clipbench_reports.view.samples import MARGIN, STATES, Samples, read_samples
 

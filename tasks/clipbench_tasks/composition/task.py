@@ -33,7 +33,7 @@ from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Mean, Measure, Smooth, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
-from clipbench_tasks.composition.means import TITLES, TITLES_OF_MEANS, means
+from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
 from clipbench_tasks.tables import Column, Table, by_subset
 
 SCORES = (
@@ -168,7 +168,10 @@ class Composition(Task):
             notes = (*notes, ONE_CLUSTER)
         measures = {
             **averaged.overall,
-            **_measures(of_subsets, chances),
+            **{
+                name: Mean(column=name, chance=float(chances[name.rpartition("/")[2]][~np.isnan(column)].mean()))
+                for name, column in of_subsets.items()
+            },
             **averaged.of_groups,
             **_likeness(likeness, twins),
         }
@@ -265,15 +268,6 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
         "subset": np.array([contrast.subset for contrast in contrasts], object),
         **nearest,
     }
-
-
-def _measures(of_subsets: Mapping[str, Column], chances: Mapping[str, Column]) -> dict[str, Measure]:
-    """Return the accuracies, subset after subset."""
-    measures: dict[str, Measure] = {}
-    for name, column in of_subsets.items():
-        chance = chances[name.rpartition("/")[2]][~np.isnan(column)]
-        measures[name] = Mean(column=name, chance=float(chance.mean()))
-    return measures
 
 
 def _likeness(likeness: Mapping[str, Column], twins: Mapping[str, Column]) -> dict[str, Measure]:

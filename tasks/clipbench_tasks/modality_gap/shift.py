@@ -4,7 +4,7 @@ Liang et al. (2022) move the modalities along the gap vector and score them agai
 collapse and ReAlign are fitted on one half of the pairs and scored on the other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -101,13 +101,15 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
         texts: unit vectors; row i belongs to image i.
         rescore: of these pairs.
     """
+
+    def scores(which: str, distance: float) -> Scores:
+        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, which=which))
+
     distances = sorted({*DISTANCES, modality_gap(images, texts)})
     curves: dict[str, Curve] = {}
-    unmoved: dict[float, Scores] = {}
     for which in SHIFTS:
-        moves = {d: partial(shift_maps, images, texts, distance=d, which=which) for d in distances}
         label = "distance moved along the gap vector" + ("" if which == "both" else f", {which}s only")
-        curves |= _curves(moves, rescore, unmoved, pairs=(images, texts), by=f"shift_{which}", x_label=label)
+        curves |= _curves(distances, partial(scores, which), f"shift_{which}", label, rescore)
     return curves
 
 
@@ -130,21 +132,20 @@ def correction_curves(
     fitted, scored = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
     if not len(fitted):
         return {}
-    pairs, held_out = (images[scored], texts[scored]), rescore.take(scored)
-    curves: dict[str, Curve] = {}
-    unmoved: dict[float, Scores] = {}
-    for kind in CORRECTIONS:
-        fit = partial(correction_maps, images[fitted], texts[fitted], kind=kind)
-        moves = {strength: partial(fit, strength=strength) for strength in STRENGTHS}
+    held_out = rescore.take(scored)
+
+    def scores(kind: str, strength: float) -> Scores:
+        maps = correction_maps(images[fitted], texts[fitted], kind=kind, strength=strength)
         # Means of the fitted half are taken away in part: their noise, in units of that of the scored half's.
-        noise = {strength: strength**2 * len(scored) / len(fitted) for strength in STRENGTHS}
-        label = f"strength of {kind}"
-        curves |= _curves(moves, held_out, unmoved, pairs=pairs, by=kind, x_label=label, fit_noise=noise)
+        return held_out.scores(images[scored], texts[scored], maps, strength**2 * len(scored) / len(fitted))
+
+    curves: dict[str, Curve] = {}
+    for kind in CORRECTIONS:
+        curves |= _curves(STRENGTHS, partial(scores, kind), kind, f"strength of {kind}", rescore)
     return curves
 
 
 def _label_sets(dataset: Dataset) -> dict[str, LabelSet]:
-    """Return the sets of labels by the name of their accuracy."""
     if dataset.label_sets is not None:
         sets = {f"{name}/acc1": each for name, each in dataset.label_sets.items()}
     elif dataset.labels is not None and dataset.class_names is not None:
@@ -163,35 +164,22 @@ def _loss_note(embedder: Embedder, n: int) -> str:
     return f"loss: the contrastive loss of {n:,} pairs in one batch at the model's scale {scale:.4g}"
 
 
-def _curves(  # noqa: PLR0913  what the two experiments differ in, each by its name
-    moves: Mapping[float, Callable[[], Maps]],
-    rescore: Rescoring,
-    unmoved: dict[float, Scores],
-    *,
-    pairs: tuple[Vectors, Vectors],
-    by: str,
-    x_label: str,
-    fit_noise: Mapping[float, float] | None = None,
+def _curves(
+    xs: Sequence[float], scores: Callable[[float], Scores], by: str, x_label: str, rescore: Rescoring
 ) -> dict[str, Curve]:
-    """Return one curve a score; a move under which a vector becomes zero has no point.
-
-    Args:
-        unmoved: the scores at 0, where no way of moving moves anything: those of the first way serve the others.
-    """
+    """Return one curve a score; a move under which a vector becomes zero has no point."""
     points: dict[float, Scores] = {}
-    for x, move in moves.items():
+    for x in xs:
         with suppress(VectorError):
-            points[x] = unmoved.get(x) or rescore.scores(*pairs, move(), None if fit_noise is None else fit_noise[x])
-    unmoved |= {x: scores for x, scores in points.items() if x == 0}
-    names = next(iter(points.values()), {})
+            points[x] = scores(x)
     return {
         f"{name}_by_{by}": Curve(
             x=list(points),
-            y=[scores[name] for scores in points.values()],
+            y=[each[name] for each in points.values()],
             x_label=x_label,
             y_label=_y_label(name, rescore),
         )
-        for name in names
+        for name in next(iter(points.values()), {})
     }
 
 

@@ -17,6 +17,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics import spread
 from clipbench.metrics.geometry import Estimate, PairGeometry, gap_noise, pair_geometry, relative_gaps
 from clipbench.metrics.probes import (
     DIMENSION_SAMPLE,
@@ -26,24 +27,12 @@ from clipbench.metrics.probes import (
 )
 from clipbench.metrics.similarity import row_blocks
 from clipbench.metrics.spectrum import GapSpectrum, ablations, gap_spectrum
-from clipbench.metrics.spread import (
-    bin_middles,
-    cosine_counts,
-    cosine_histogram,
-    cross_uniformity,
-    effective_rank,
-    isoscore,
-    participation_ratio,
-    uniformity,
-)
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.modality_gap.calibration import CAPTIONS_EACH, SAMPLED_IMAGES, calibration
+from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
-from clipbench_tasks.modality_gap.structure import METRICS as STRUCTURE
-from clipbench_tasks.modality_gap.structure import hub_measures, norm_measures, structure_measures
 from clipbench_tasks.tables import Column, Rows, Table, Vectors, at_rows, gap_measure, sampled, smooth
 
 METRICS = {
@@ -110,7 +99,7 @@ METRICS = {
     },
 }
 
-METRICS |= STRUCTURE
+METRICS |= structure.METRICS
 
 
 class PairVectors(NamedTuple):
@@ -189,7 +178,9 @@ class ModalityGap(Task):
         spectrum = gap_spectrum(geometry.gap_vector)
         by_dimensions = separability_by_dimensions(*pairwise, rng)
         labels = None if dataset.labels is None else dataset.labels[pairs.rows]
-        errors, match_curves = calibration(x, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng)
+        errors, match_curves = structure.calibration(
+            x, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng
+        )
         samples["separability"] = at_rows(separability(*pairwise, rng), chosen, n)
         measures = {
             "gap": gap_measure(geometry.modality_gap, noise, samples),
@@ -198,9 +189,9 @@ class ModalityGap(Task):
             "separability": Mean(column="separability", chance=0.5, higher_is_better=None),
             "separability_dimensions": _separability_dimensions(by_dimensions, len(chosen)),
             **_sampled_measures(*pairwise, chosen, samples),
-            **hub_measures(*pairwise, self.hub_k),
+            **structure.hub_measures(*pairwise, self.hub_k),
             **errors,
-            **norm_measures(pairs.lengths),
+            **structure.norm_measures(pairs.lengths),
         }
         curves = {
             **_cosine_curves(*pairwise, geometry),
@@ -218,7 +209,7 @@ class ModalityGap(Task):
             **match_curves,
             **_conformity_curves(geometry),
         }
-        measures |= structure_measures(*rescored, None if labels is None else labels[scored], self.hub_k, rng)
+        measures |= structure.structure_measures(*rescored, None if labels is None else labels[scored], self.hub_k, rng)
         level = Fixed(value=noise.chance, unit="distance", n=n, reason="the gap of one common centroid")
         return Evaluation(
             samples=samples,
@@ -280,13 +271,13 @@ def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Ta
     """Return the measures of the chosen pairs that cost n² or n d², adding columns with NaN for all other pairs."""
     measures: dict[str, Measure] = {}
     for name, (value, influence) in {
-        "image_uniformity": uniformity(images),
-        "text_uniformity": uniformity(texts),
-        "cross_uniformity": cross_uniformity(images, texts),
+        "image_uniformity": spread.uniformity(images),
+        "text_uniformity": spread.uniformity(texts),
+        "cross_uniformity": spread.cross_uniformity(images, texts),
     }.items():
         column = at_rows(influence, chosen, len(samples["image"]))
         measures[name] = smooth(name, Estimate(value, column), samples, "nats")
-    units = {effective_rank: "dimensions", participation_ratio: "dimensions", isoscore: "ratio"}
+    units = {spread.effective_rank: "dimensions", spread.participation_ratio: "dimensions", spread.isoscore: "ratio"}
     for measure, unit in units.items():
         for modality, side in (("image", images), ("text", texts)):
             measures[f"{modality}_{measure.__name__}"] = _rank(measure(side), side.shape, unit)
@@ -321,7 +312,6 @@ def _separability_dimensions(by_dimensions: SeparabilityByDimensions, n: int) ->
 
 
 def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> list[str]:
-    """Return notes on the pairs that each measure was computed on."""
     n = len(pairs.rows)
     notes = [f"{n:,} pairs: each image with its first caption"]
     if n < n_images:
@@ -329,7 +319,7 @@ def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> l
     if pairs.has_several:
         notes.append(
             f"rmg and rmg_unhalved look at all captions ({len(pairs.captions):,}), calibration at the first"
-            f" {CAPTIONS_EACH} of each image"
+            f" {structure.CAPTIONS_EACH} of each image"
         )
     if n_chosen < n:
         notes.append(
@@ -338,14 +328,14 @@ def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> l
         )
     if n_scored < n:
         notes.append(f"ablation, shifts and corrections on a seeded sample of {n_scored:,} pairs")
-    if n > SAMPLED_IMAGES:
-        notes.append(f"similarity calibration on a seeded sample of {SAMPLED_IMAGES:,} images")
+    if n > structure.SAMPLED_IMAGES:
+        notes.append(f"similarity calibration on a seeded sample of {structure.SAMPLED_IMAGES:,} images")
     return notes
 
 
 def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> dict[str, Curve]:
     """Return the share of cosines in each bin: of two images, two texts, an image and another's text, and of all pairs."""
-    counts = cosine_counts(images, texts) | {"pair": cosine_histogram(geometry.pair_cosine)}
+    counts = spread.cosine_counts(images, texts) | {"pair": spread.cosine_histogram(geometry.pair_cosine)}
     return {
         name: curve for kind, each in counts.items() for name, curve in _distribution(f"cosines_{kind}", each).items()
     }
@@ -376,7 +366,7 @@ def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     for side, cone in (("image", geometry.image_cone), ("text", geometry.text_cone)):
         if not isnan(cone.value):
-            counts = cosine_histogram(cone.value + cone.influence / 2)
+            counts = spread.cosine_histogram(cone.value + cone.influence / 2)
             curves |= _distribution(f"conformity_{side}", counts, "mean cosine with all others of the modality")
     return curves
 
@@ -387,7 +377,7 @@ def _distribution(name: str, counts: Rows, label: str = "cosine") -> dict[str, C
     if not len(nonempty):
         return {}
     bins = slice(nonempty[0], nonempty[-1] + 1)
-    return _curve(name, bin_middles(len(counts))[bins], counts[bins] / counts.sum(), label, "share")
+    return _curve(name, spread.bin_middles(len(counts))[bins], counts[bins] / counts.sum(), label, "share")
 
 
 def _curve(name: str, x: np.ndarray, y: np.ndarray, x_label: str, y_label: str) -> dict[str, Curve]:

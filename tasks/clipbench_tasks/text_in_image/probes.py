@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE
@@ -29,12 +29,21 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.tables import Column, Rows, Table, Vectors, at_rows
+from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, at_rows
 
 ZERO_SHOT = "zero_shot"
-PROBES = {"linear_probe": "Linear probe", "knn": "k-NN"}
-"""The classifiers that are trained, and their titles."""
-CLASSIFIERS = {ZERO_SHOT: "Zero-shot", **PROBES}
+CLASSIFIERS = {
+    ZERO_SHOT: (
+        "Zero-shot",
+        "the prompts, among the classes that the probes are trained on",
+        " (same attacks and classes)",
+    ),
+    "linear_probe": ("Linear probe", "the trained linear probe", ""),
+    "knn": ("k-NN", "the trained k-NN", ""),
+}
+"""A title, the words of a sentence, and what tells the prompts here from the prompts among all classes."""
+PROBES = [key for key in CLASSIFIERS if key != ZERO_SHOT]
+"""The classifiers that are trained."""
 N_FOLDS = 5
 ALWAYS, NEVER = -1, -2
 """Fold of training images that every attack is tested with, and of objects without one: they are in no training set."""
@@ -49,15 +58,12 @@ OF_THESE = " The interval is of the classifiers trained in this run: other train
 
 def _definitions() -> dict[str, Definition]:
     found = {}
-    for key, title in CLASSIFIERS.items():
-        by, same, of_these = f"the trained {title}".replace("Linear", "linear"), "", OF_THESE
-        if key == ZERO_SHOT:
-            by, same = "the prompts, among the classes that the probes are trained on", " (same attacks and classes)"
-            of_these = ""
+    for key, (title, by, same) in CLASSIFIERS.items():
         success = f"{key}_attack_success"
         found[success] = Definition(
             f"{title} attack success rate{same}",
-            f"Share of attacks in which the class of the written word scores highest by {by}.{of_these}",
+            f"Share of attacks in which the class of the written word scores highest by {by}."
+            + (OF_THESE if key in PROBES else ""),
         )
         found[f"{key}_attacked_acc"] = Definition(
             f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
@@ -71,12 +77,11 @@ def _definitions() -> dict[str, Definition]:
             f"Share of the same objects, without a word, for which the class of the attacking word scores highest by {by}.",
             success,
         )
-    for key, title in PROBES.items():
+    for key in PROBES:
+        by = CLASSIFIERS[key][1]
         found[f"{ZERO_SHOT}_minus_{key}"] = Definition(
-            f"Attack success rate, zero-shot minus {title}".replace("Linear", "linear"),
-            f"Attack success rate by the prompts less that by the trained {title}, of the same attacks among the same"
-            " classes.".replace("Linear", "linear")
-            + OF_THESE,
+            f"Attack success rate, zero-shot minus {by.removeprefix('the trained ')}",
+            f"Attack success rate by the prompts less that by {by}, of the same attacks among the same classes.{OF_THESE}",
         )
     return found
 
@@ -109,11 +114,7 @@ class Training(NamedTuple):
 
 
 def probed(
-    dataset: Dataset,
-    attacks: Sequence[Attack],
-    embedder: Embedder,
-    classes: Vectors,
-    is_asked: Bool[np.ndarray, " n_attacks"],
+    dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, classes: Vectors, is_asked: Mask
 ) -> Evaluation:
     """Return how often a written word decides the class by the prompts, by a linear probe and by k-NN.
 
@@ -138,7 +139,7 @@ def probed(
     plain = np.array([_plain(attacks[row]) for row in asked.tolist()], np.int64)
     attacked = np.array([attacks[row].attacked for row in asked.tolist()], np.int64)
     wanted = training.images, attacked, np.where(plain >= 0, plain, attacked)
-    of_training, *of_asked = _vectors(dataset, embedder, *wanted)
+    of_training, *of_asked = image_vectors(dataset, embedder, *wanted)
     of_both = [np.searchsorted(trained, each[asked]) for each in (labels, words)]
     prompts = [_credits_of_prompts(images, classes[trained], of_both) for images in of_asked]
     scores = _by_folds(training, of_training, of_asked, training.of_attack[asked], len(trained))
@@ -204,7 +205,7 @@ def _plain(attack: Attack) -> int:
     return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
 
 
-def _vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
+def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
     """Return the unit vectors of each list of images; an image in several is encoded once."""
     distinct, place = np.unique(np.concatenate(rows), return_inverse=True)
     vectors = comparable(embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query"), embedder)[
@@ -259,7 +260,6 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, ask
 
 
 def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], dict[str, Measure]]:
-    """Return the measures and the controls."""
     chance = 1 / n_classes
     measures: dict[str, Measure] = {
         f"{key}_attack_success": Mean(column=f"{key}_attack_success", higher_is_better=False) for key in CLASSIFIERS

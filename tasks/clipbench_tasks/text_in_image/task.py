@@ -3,38 +3,35 @@
 A data set has one or both of two kinds of item. *Contrasts* of an image with a written word and several captions, each
 of which quotes a word: the nearest caption should be the true one. *Attacks*: an object with a label that names
 something else, beside the same object without a label, with a blank one and with its own name, all classified as in
-zero-shot.
+zero-shot, among all class names, of objects and words. An attack succeeds when the class of its word comes first. The
+two-way choice is SCAM's protocol (Westerhoff et al. 2025): the object or the word, with class vectors that are means of
+raw prompt vectors.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import Prompts, prompts_of
-from clipbench.data.questions import Contrast
+from clipbench.data.questions import Attack, Contrast
 from clipbench.errors import DataError, MissingPart
 from clipbench.evaluation.task import Evaluation, Task
+from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.similarity import pair_scores
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
+from clipbench.results.record import Curve
+from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.choices import decide, vectors_of
-from clipbench_tasks.tables import by_subset, joined
-from clipbench_tasks.text_in_image.attacks import attacked
-
-METRICS = {
-    "reading_acc": Definition(
-        "Reading accuracy", "Share of images whose nearest caption is the one with the written word.", is_headline=True
-    ),
-    "reading_blind": Definition(
-        "Reading without the image", "The same with the mean of all images in place of each image.", "reading_acc"
-    ),
-    "reading_shortest": Definition(
-        "Always the shortest caption", "Reading accuracy of the rule that the shortest caption is true.", "reading_acc"
-    ),
-    "reading_tie_rate": Definition("Ties", "Share of images for which a tie decides.", "reading_acc"),
-}
+from clipbench_tasks.tables import Column, Rows, Table, Vectors, by_subset, curve_of_means, joined
+from clipbench_tasks.text_in_image.probes import image_vectors, probed
+from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
 
 @dataclass(frozen=True)
@@ -134,3 +131,273 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
         controls=define(controls, METRICS),
         notes=(f"{len(contrasts)} words to read, the first among {len(contrasts[0].captions)} captions",),
     )
+
+
+CONDITIONS = ("clean", "blank", "benign", "attacked")
+"""No label; a blank one; one with the object's own name; one with another name."""
+
+LABELS = {
+    "clean": "without a label",
+    "blank": "with a blank label",
+    "benign": "with a truthful label",
+    "attacked": "under attack",
+}
+
+METRICS = {
+    "reading_acc": Definition(
+        "Reading accuracy", "Share of images whose nearest caption is the one with the written word.", is_headline=True
+    ),
+    "reading_blind": Definition(
+        "Reading without the image", "The same with the mean of all images in place of each image.", "reading_acc"
+    ),
+    "reading_shortest": Definition(
+        "Always the shortest caption", "Reading accuracy of the rule that the shortest caption is true.", "reading_acc"
+    ),
+    "reading_tie_rate": Definition("Ties", "Share of images for which a tie decides.", "reading_acc"),
+    "attack_success": Definition(
+        "Attack success rate",
+        "Share of attacks in which the class of the written word scores highest.",
+        is_headline=True,
+    ),
+    "drop": Definition(
+        "Accuracy drop under attack", "Accuracy without a label less accuracy under attack, of the same objects."
+    ),
+    "drop_from_blank": Definition(
+        "Accuracy drop from a blank label",
+        "Accuracy with a blank label less accuracy under attack, of the same objects.",
+    ),
+    "attack_tie_rate": Definition("Ties", "Share of attacks in which a tie decides.", "attack_success"),
+    **{
+        f"{kind}_acc": Definition(f"Accuracy {label}", f"Share of objects {label} whose class scores highest.")
+        for kind, label in LABELS.items()
+    },
+    **{
+        f"{kind}_two_way_acc": Definition(
+            f"Two-way accuracy {label}", f"Share of objects {label} that score above the attacking word."
+        )
+        for kind, label in LABELS.items()
+    },
+    **{
+        f"{kind}_named_word": Definition(
+            f"The word's class {LABELS[kind]}",
+            f"Share of objects {LABELS[kind]} for which the class of the attacking word scores highest.",
+            "attack_success",
+        )
+        for kind in ("clean", "blank")
+    },
+}
+
+AXES = {
+    "height": "height of a capital letter, widths of the image",
+    "contrast": "contrast of ink and paper",
+    "offset": "distance of the label below the middle, widths of the image",
+}
+"""Properties over which the shipped response curves run."""
+
+
+def attacked(
+    dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, *, prompts: Prompts, with_probes: bool = False
+) -> Evaluation:
+    """Return a row for each attack: the classification of the object in each of its images.
+
+    Args:
+        with_probes: attack a linear probe and k-NN too (``probes``).
+    """
+    names = dataset.class_names or ()
+    texts = prompts.render(names)
+    by_prompt = prompt_vectors(texts, embedder)
+    classes = class_vectors(by_prompt, embedder), class_vectors(by_prompt, embedder, of_raw=True)
+    verdicts = {kind: _verdict(dataset, embedder, attacks, kind, classes) for kind in CONDITIONS}
+    samples = _samples(attacks, verdicts, names)
+    controls: dict[str, Measure] = {
+        f"{kind}_named_word": Mean(
+            column=f"{kind}_named_word", chance=1 / len(names), higher_is_better=None, image=f"{kind}_image"
+        )
+        for kind in ("clean", "blank")
+        if verdicts[kind].is_present
+    }
+    controls["attack_tie_rate"] = Mean(column="attack_tied", higher_is_better=None)
+    of_probes = Evaluation(samples={}, measures={})
+    if with_probes:
+        of_probes = probed(dataset, attacks, embedder, classes[0], _is_usual(samples["condition"]))
+    return Evaluation(
+        samples={**samples, **of_probes.samples},
+        measures={**define(_measures(samples, verdicts, len(names)), METRICS), **of_probes.measures},
+        curves=_response_curves(samples),
+        controls={**define(controls, METRICS), **of_probes.controls},
+        notes=(
+            f"{len(attacks)} attacks by {len({attack.word for attack in attacks})} words, among {len(names)} classes",
+            f"prompts for class '{names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",
+            *of_probes.notes,
+        ),
+    )
+
+
+class _Verdict(NamedTuple):
+    """Classification of one image of each attack; NaN (or -1) where there is no such image."""
+
+    object: Column
+    """Credit: the object's class came first."""
+    word: Column
+    """Credit: the class of the attacking word came first."""
+    two_way: Column
+    """Credit: the object is nearer than the word."""
+    margin: Column
+    """Score of the object's class minus the best other one's."""
+    right_cosine: Column
+    """Score of the object's class."""
+    chosen_cosine: Column
+    """Score of the predicted class."""
+    predicted: Rows
+
+    @property
+    def is_present(self) -> bool:
+        """True if there is any such image."""
+        return not np.isnan(self.object).all()
+
+
+def _verdict(
+    dataset: Dataset, embedder: Embedder, attacks: Sequence[Attack], kind: str, classes: tuple[Vectors, Vectors]
+) -> _Verdict:
+    """Classify one image of each attack.
+
+    Args:
+        classes: unit vectors of the classes, and those from the means of raw vectors.
+    """
+    image_rows = [getattr(attack, kind) for attack in attacks]
+    present = np.flatnonzero([row is not None for row in image_rows])
+    found = _Verdict._make([*np.full((6, len(attacks)), np.nan), np.full(len(attacks), -1)])
+    if not len(present):
+        return found
+    (images,) = image_vectors(dataset, embedder, np.array([row for row in image_rows if row is not None]))
+    labels, words = (
+        np.array([getattr(attacks[row], part) for row in present.tolist()], np.int64) for part in ("label", "word")
+    )
+    by_object, by_word = (class_scores(images, classes[0], each, logit_scale=None) for each in (labels, words))
+    lead = pair_scores(images, classes[1][labels]) - pair_scores(images, classes[1][words])
+    columns = (
+        top_k_credit(by_object.better, by_object.tied),
+        top_k_credit(by_word.better, by_word.tied),
+        (1 + np.sign(lead.astype(np.float64))) / 2,  # 1 won, 0 lost, one half for a tie
+        by_object.margin,
+        by_object.own,
+        by_object.top,
+        by_object.predicted,
+    )
+    for column, values in zip(found, columns, strict=True):
+        column[present] = values
+    return found
+
+
+def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names: Sequence[str]) -> Table:
+    """Return the table: ``right`` and ``fooled`` of all attacks, and for each metric a column that is NaN for others."""
+    conditions = np.array([attack.condition for attack in attacks], object)
+    under = verdicts["attacked"]
+    samples = {
+        "sample_id": np.array([f"attack/{attack.id}" for attack in attacks], object),
+        "cluster": _clusters(attacks),
+        "image": np.array([attack.attacked for attack in attacks]),
+        "margin": under.margin,
+        "object": np.array([names[attack.label] for attack in attacks], object),
+        "word": np.array([names[attack.word] for attack in attacks], object),
+        "condition": conditions,
+        "predicted": np.array([names[row] for row in under.predicted.tolist()], object),
+        "right_cosine": under.right_cosine,
+        "chosen_cosine": under.chosen_cosine,
+        "right": under.object,
+        "fooled": under.word,
+    }
+    is_usual = _is_usual(conditions)
+    samples["attacked_margin"] = np.where(is_usual, under.margin, np.nan)
+    for kind, verdict in verdicts.items():
+        samples[f"{kind}_image"] = np.array([getattr(attack, kind) for attack in attacks], np.float64)
+        samples[f"{kind}_acc"] = np.where(is_usual, verdict.object, np.nan)
+        samples[f"{kind}_two_way_acc"] = np.where(is_usual, verdict.two_way, np.nan)
+    samples["attack_success"] = np.where(is_usual, under.word, np.nan)
+    samples["drop"] = samples["clean_acc"] - samples["attacked_acc"]
+    samples["drop_from_blank"] = samples["blank_acc"] - samples["attacked_acc"]
+    samples["clean_named_word"] = np.where(is_usual, verdicts["clean"].word, np.nan)
+    samples["blank_named_word"] = np.where(is_usual, verdicts["blank"].word, np.nan)
+    is_tied = [(credit > 0) & (credit < 1) for credit in (under.object, under.word)]
+    samples["attack_tied"] = np.where(is_usual, is_tied[0] | is_tied[1], np.nan)
+    # The conditions that are no points of a curve have metrics of their own.
+    for name in (name for name in dict.fromkeys(conditions.tolist()) if name and _setting(name) is None):
+        parts = {"attacked_acc": under.object, "attacked_two_way_acc": under.two_way, "attack_success": under.word}
+        samples |= {f"{name}/{key}": np.where(conditions == name, part, np.nan) for key, part in parts.items()}
+    return samples
+
+
+def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
+    """Return the cluster of each attack: those of one object are one; without a name, those that share an image."""
+    things = [
+        [f"image {row}" for row in (each.clean, each.blank, each.benign, each.attacked) if row is not None]
+        if each.object is None
+        else [f"object {each.object}"]
+        for each in attacks
+    ]
+    rows = np.repeat(np.arange(len(attacks)), [len(each) for each in things])
+    groups = sharing(rows, np.concatenate(things), len(attacks))
+    return np.array([each[0] for each in things], object)[groups]
+
+
+def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Return a mask of the attacks of the data set's usual style; of all where every attack has a special style."""
+    is_usual = conditions == ""
+    return is_usual if is_usual.any() else np.ones(len(conditions), bool)
+
+
+def _setting(condition: str) -> tuple[str, float] | None:
+    """Return property and value of a condition such as ``height=0.06``; None for a condition without a number."""
+    name, _, value = condition.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        return None
+
+
+def _measures(
+    samples: Mapping[str, np.ndarray], verdicts: Mapping[str, _Verdict], n_classes: int
+) -> dict[str, Measure]:
+    chance, present = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_present]
+    reason = "the data have no clean images of the objects"
+    # Differences are paired: each object against itself.
+    drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
+    no_drop = Fixed(value=None, reason=reason, unit="difference", higher_is_better=False)
+    measures: dict[str, Measure] = {
+        # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how many.
+        "attack_success": Mean(column="attack_success", higher_is_better=False),
+        "clean_acc": Fixed(value=None, reason=reason, higher_is_better=True),
+        **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance, image=f"{kind}_image") for kind in present},
+        "drop": drop if "clean" in present else no_drop,
+    }
+    if "blank" in present:
+        measures["drop_from_blank"] = replace(drop, column="drop_from_blank")
+    for kind in present:
+        measures[f"{kind}_two_way_acc"] = Mean(column=f"{kind}_two_way_acc", chance=0.5, image=f"{kind}_image")
+    for name in samples:
+        condition, _, key = name.rpartition("/")
+        if condition:
+            if key == "attack_success":
+                measures[name] = Mean(column=name, higher_is_better=False)
+            else:
+                measures[name] = Mean(column=name, chance=0.5 if "two_way" in key else chance)
+    return measures
+
+
+def _response_curves(samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+    """Return attack success and accuracy under attack as functions of each property that the conditions vary."""
+    points: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
+    for condition in sorted(set(samples["condition"].tolist()), key=lambda each: (_setting(each) or ("", 0.0), each)):
+        setting = _setting(condition)
+        if setting is not None:
+            points[setting[0]].append((setting[1], np.flatnonzero(samples["condition"] == condition)))
+    return {
+        f"{key}_by_{name}": curve_of_means(
+            [x for x, _ in settings],
+            [(samples[column][rows], samples["cluster"][rows]) for _, rows in settings],
+            x_label=AXES.get(name, name),
+            y_label="share of attacks",
+        )
+        for name, settings in points.items()
+        for key, column in (("attack_success", "fooled"), ("attacked_acc", "right"))
+    }

@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from clipbench_reports.drawing import page
-from clipbench_reports.drawing.labels import names_at_lines
 from clipbench_reports.drawing.marks import Axis, Chart, Line, Mark, Panel, Role, Rule
-from clipbench_reports.drawing.page_marks import Plane
+from clipbench_reports.drawing.page_marks import Plane, names_at_lines
 
 ROLES: tuple[Role, ...] = ("image", "text")
 AXIS = Axis(low=0, high=10)

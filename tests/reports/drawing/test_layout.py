@@ -3,17 +3,7 @@
 import pytest
 
 from clipbench_reports.drawing.layout import Layout, lay_out
-from clipbench_reports.drawing.marks import (
-    Axis,
-    Chart,
-    Dots,
-    Line,
-    Mark,
-    Panel,
-    Role,
-    Rule,
-    nice_axis,
-)
+from clipbench_reports.drawing.marks import Axis, Chart, Dots, Line, Mark, Panel, Role, Rule, nice_axis
 
 AXIS = Axis(low=0, high=10, ticks=[0, 5, 10])
 

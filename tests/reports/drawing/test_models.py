@@ -27,8 +27,9 @@ from clipbench_reports.drawing.marks import (
 )
 from clipbench_reports.drawing.models import Panels, Statement, chart, facets, figure_labels
 from clipbench_reports.drawing.page import draw
-from clipbench_reports.evidence.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, ModelKey
-from clipbench_reports.figures import maps, zero_shot
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, ModelKey
+from clipbench_reports.figures import maps
+from clipbench_reports.sections import zero_shot
 from tests.reports.conftest import MakeRun
 
 A, B = ModelKey("base", 0), ModelKey("tuned", 1)
@@ -102,7 +103,7 @@ def test_the_marks_of_one_model_are_drawn_as_they_are() -> None:
 
 def test_each_series_has_a_panel_and_each_model_a_colour_in_it() -> None:
     found = drawn_together({"caption": {A: line(0.1), B: line(0.5)}, "image": {A: line(0.3), B: line(0.7)}})
-    lines = [(panel.title, mark.name, mark.role, *mark.ys) for panel in found.panels for mark in panel.marks]  # type: ignore[union-attr]
+    lines = [(panel.title, mark.name, mark.role, *mark.ys) for panel in found.panels for mark in panel.marks]  # type: ignore[attr-defined]
     assert Counter(lines) == Counter(
         [
             ("caption", "base", "m0", 0.1),

@@ -7,7 +7,7 @@ import pytest
 
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.stats.intervals import wilson
-from clipbench_reports.evidence.findings import Finding, claim, mark_of, not_better, skill
+from clipbench_reports.findings import Finding, claim, mark_of, not_better, skill
 from clipbench_reports.sections.section import load_section
 from tests.made import record_of
 

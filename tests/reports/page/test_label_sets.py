@@ -9,22 +9,14 @@ import pytest
 
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.page import draw
-from clipbench_reports.evidence.evidence import (
-    PLAIN,
-    Evidence,
-    MissingEvidence,
-    ModelEvidence,
-    ModelKey,
-    label_sets,
-)
-from clipbench_reports.figures import zero_shot
-from clipbench_reports.sections import zero_shot as tables
+from clipbench_reports.evidence import PLAIN, Evidence, MissingEvidence, ModelEvidence, ModelKey, label_sets
+from clipbench_reports.sections import zero_shot
 from clipbench_reports.sections.section import load_section
 from tests.reports.conftest import MakeRun
 
 PAIRS = tuple(f"{colour} {kind}" for colour in ("blue", "cyan", "pink", "red", "tan") for kind in "abcdefghijklmnopqr")
 DRAWS = (zero_shot.confusion, zero_shot.reliability, zero_shot.templates)
-TABLES = (tables.class_recall, tables.confused_pairs, tables.template_scores)
+TABLES = (zero_shot.class_recall, zero_shot.confused_pairs, zero_shot.template_scores)
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey
+from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import geometry, maps
+from clipbench_reports.gallery import PageBudget
 from clipbench_reports.page.section import CLOUD_SHARES, points_at
-from clipbench_reports.sections.gallery import PageBudget
 from tests.reports.conftest import MakeRun
 
 

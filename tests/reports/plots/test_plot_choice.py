@@ -12,7 +12,7 @@ import pytest
 from clipbench.errors import PluginFault
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import Axis, Chart, Panel
-from clipbench_reports.evidence.evidence import ModelEvidence
+from clipbench_reports.evidence import ModelEvidence
 from clipbench_reports.plots import plots
 from clipbench_reports.plots.plots import PlotOptions, write_plot
 from clipbench_reports.sections.section import LoadedSection, Plot, Section, load_section

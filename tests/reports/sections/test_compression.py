@@ -6,7 +6,7 @@ import pytest
 
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench_reports.evidence.evidence import Evidence, NotAsked
+from clipbench_reports.evidence import Evidence, NotAsked
 from clipbench_reports.sections.compression import SECTION
 from tests.reports.conftest import MakeRun
 

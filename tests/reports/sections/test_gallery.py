@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 
 from clipbench.results.shown_samples import LISTED
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
+from clipbench_reports.evidence import Evidence, MissingEvidence
+from clipbench_reports.gallery import MAX_LETTERS, Fact, Failure, Gallery, PageBudget, address, around_difference
 from clipbench_reports.sections import composition, zero_shot
-from clipbench_reports.sections.gallery import (
-    MAX_LETTERS,
-    Fact,
-    Failure,
-    Gallery,
-    PageBudget,
-    address,
-    around_difference,
-)
 from tests.reports.conftest import MakeRun
 
 ROOM = 1_000_000

@@ -11,13 +11,8 @@ import clipbench as cb
 from clipbench.errors import UsageError
 from clipbench.results.run import Run
 from clipbench_reports.drawing import page
-from clipbench_reports.drawing.marks import (
-    Cells,
-    Chart,
-    Dots,
-    Threads,
-)
-from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey
+from clipbench_reports.drawing.marks import Cells, Chart, Dots, Threads
+from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps, matrices
 from clipbench_reports.sections.modalities import findings
 

@@ -6,7 +6,7 @@ import pytest
 
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench_reports.evidence.evidence import Evidence, ModelEvidence, ModelKey, NotAsked
+from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey, NotAsked
 from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, operating_points, points
 from tests.reports.conftest import MakeRun
 

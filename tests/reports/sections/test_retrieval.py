@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve, Metric
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
+from clipbench_reports.gallery import Gallery
 from clipbench_reports.sections import retrieval
-from clipbench_reports.sections.gallery import Gallery
 from clipbench_reports.sections.retrieval import findings, unfound
 from tests.reports.conftest import MakeRun
 

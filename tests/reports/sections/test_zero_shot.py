@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence
+from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.sections import zero_shot as tables
 from tests.reports.conftest import MakeRun
 

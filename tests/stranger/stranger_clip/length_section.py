@@ -10,7 +10,6 @@ from clipbench_reports import (
     Dots,
     Evidence,
     Fact,
-    Failing,
     Finding,
     Gallery,
     Layer,
@@ -90,7 +89,9 @@ def beaten(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images for which the longest caption was preferred to their own."""
     caption, longest = evidence.column("caption"), evidence.column("longest_caption")
     margin = evidence.column("margin")
-    failing = Failing(
+    return gallery(
+        evidence,
+        budget,
         title="Images whose caption lost to the longest",
         note="Margin: the cosine of the image's own caption less that of the longest.",
         wrong=margin < 0,
@@ -102,7 +103,6 @@ def beaten(evidence: Evidence, budget: PageBudget) -> Gallery:
         ],
         images=one_image(evidence, lambda row: f"An image of “{caption[row]}”."),
     )
-    return gallery(failing, budget)
 
 
 PLOTS = {

@@ -19,7 +19,7 @@ from clipbench.stats.clusters import standard_error
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.choices import ItemVectors
 from clipbench_tasks.composition import scoring
-from clipbench_tasks.composition.means import means, symmetric_relations
+from clipbench_tasks.composition.scoring import means, symmetric_relations
 from clipbench_tasks.composition.task import Composition
 from tests.made import metrics_of
 

@@ -14,8 +14,7 @@ from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
 from clipbench.stats.estimators import first_length_reaching
 from clipbench.testing import INFO, GivenVectors, NamedImage, count_words
-from clipbench_tasks.long_caption import EffectiveLength, LongCaption, Prefixes
-from clipbench_tasks.position_probe import probe
+from clipbench_tasks.long_caption import EffectiveLength, LongCaption, Prefixes, probe
 from tests.made import metrics_of
 
 N, N_WORDS, CONTEXT = 40, 20, 12

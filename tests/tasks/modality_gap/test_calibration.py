@@ -7,8 +7,8 @@ from clipbench.metrics.similarity import unit
 from clipbench.metrics.similarity_calibration import match_counts, match_probabilities
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.measures import Measure
-from clipbench_tasks.modality_gap import calibration as modality_gap_calibration
-from clipbench_tasks.modality_gap.calibration import calibration
+from clipbench_tasks.modality_gap import structure
+from clipbench_tasks.modality_gap.structure import calibration
 
 NAMES = [
     "similarity_calibration_error",
@@ -88,7 +88,7 @@ def test_one_kind_alone_has_a_curve_but_no_error() -> None:
 
 
 def test_a_larger_set_is_sampled_with_two_captions_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modality_gap_calibration, "SAMPLED_IMAGES", 12)
+    monkeypatch.setattr(structure, "SAMPLED_IMAGES", 12)
     owners = rng(3).permutation(np.repeat(np.arange(30), 3))
     images, texts = vectors(30, 0), vectors(90, 1)
     found, _ = run(images, texts, owners, np.arange(30) % 2)

@@ -3,7 +3,7 @@
 import base64
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from clipbench.results.run import Run
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.results.titles import readable
 from clipbench.untrusted.reading import read_bytes
-from clipbench_reports.drawing.svg import shorten
-from clipbench_reports.evidence.evidence import Evidence, MissingEvidence, NotAsked
+from clipbench_reports.evidence import Evidence, MissingEvidence, NotAsked
+from clipbench_reports.text import shorten
 
 MAX_BYTES = 2_200_000
 """Characters of all images of a page: with figures and tables one of a few tasks stays under 3 MB."""
@@ -171,48 +171,45 @@ class Gallery:
         return self.failures[N_OPEN:]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failing:
-    """The failures of a task in its sample table, and what is said of each."""
-
-    title: str
-    note: str
-    """The meaning of the margin."""
-    wrong: Bool[np.ndarray, " n"]
-    margin: Float64[np.ndarray, " n"]
-    """The least is the worst."""
-    facts: Callable[[int], list[Fact]]
-    """Facts on a row; those that are only a term are left out."""
-    images: Callable[[int], list[GalleryImage]]
-    """Images of a row."""
-    ids: Sequence[str] = ()
-    """Names of the rows, which are addresses in the page."""
-    nearest: Callable[[str], list[Near]] = lambda _: []
-    """The nearest items to a row, by its name."""
-
-
 MakeGallery = Callable[[Evidence, PageBudget], Gallery]
 """Makes a gallery with the images that fit into its share of the page."""
 
 
-def gallery(failing: Failing, budget: PageBudget) -> Gallery:
-    """Return the worst failures, as many as fit the budget.
+def gallery(  # noqa: PLR0913  what sections say of failures differs in each
+    evidence: Evidence,
+    budget: PageBudget,
+    *,
+    title: str,
+    note: str,
+    wrong: Bool[np.ndarray, " n"],
+    margin: Float64[np.ndarray, " n"],
+    facts: Callable[[int], list[Fact]],
+    images: Callable[[int], list[GalleryImage]],
+) -> Gallery:
+    """Return the worst failures in the sample table, as many as fit the budget, with what was nearest where the run kept that.
+
+    Args:
+        note: the meaning of the margin.
+        margin: the least is the worst.
+        facts: facts on a row; those that are only a term are left out.
+        images: images of a row.
 
     Raises:
         MissingEvidence: nothing is wrong, or there is no room for even one image.
     """
-    what = f"{failing.title[0].lower()}{failing.title[1:]}"
-    n_wrong = int(failing.wrong.sum())
+    what = f"{title[0].lower()}{title[1:]}"
+    n_wrong = int(wrong.sum())
     if not n_wrong:
         raise MissingEvidence(f"{what}: there are none")
     failures: list[Failure] = []
-    for row in worst(failing.margin, failing.wrong).tolist():
-        images = [replace(image, alt=shorten(image.alt, MAX_LETTERS)) for image in failing.images(row)]
-        if not budget.take(*(image.address for image in images)):
+    ids, nearest_to = known(evidence, "sample_id"), nearest(evidence)
+    for row in worst(margin, wrong).tolist():
+        shown = [replace(image, alt=shorten(image.alt, MAX_LETTERS)) for image in images(row)]
+        if not budget.take(*(image.address for image in shown)):
             break
-        facts = [fact.cut() for fact in failing.facts(row) if any(fact[1:])]
-        name = failing.ids[row] if failing.ids else ""
-        failures.append(Failure(id=name, images=images, facts=facts, nearest=failing.nearest(name)))
+        said = [fact.cut() for fact in facts(row) if any(fact[1:])]
+        name = ids[row] if ids else ""
+        failures.append(Failure(id=name, images=shown, facts=said, nearest=nearest_to(name)))
     if not failures:
         raise MissingEvidence(f"{what}: their images would make the page too large")
     room = budget.whole or budget  # few and small, neighbours may take the room from other galleries
@@ -224,11 +221,11 @@ def gallery(failing: Failing, budget: PageBudget) -> Gallery:
     notes = [f"{head}, the worst first."]
     if any(fact.score for failure in failures for fact in failure.facts):
         notes.append("Numbers are cosines.")
-    notes += [failing.note] if failing.note else []
+    notes += [note] if note else []
     if not any(image.address for failure in failures for image in failure.images):
         notes += ["The run kept no small copies of their images."] if any(each.images for each in failures) else []
         failures = [replace(failure, images=[]) for failure in failures]
-    return Gallery(title=failing.title, note=" ".join(notes), failures=failures)
+    return Gallery(title=title, note=" ".join(notes), failures=failures)
 
 
 def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
@@ -321,55 +318,23 @@ def around_difference(one: str, other: str) -> tuple[str, str]:
     return shorten(one, MAX_LETTERS), shorten(other, MAX_LETTERS)
 
 
-@dataclass(frozen=True)
-class Cosines:
-    """The cosines of what is right and of what was chosen instead, and the difference, in words."""
+def cosines(
+    evidence: Evidence, margin: Float64[np.ndarray, " n"], right: str = "right_cosine", chosen: str = "chosen_cosine"
+) -> Callable[[int], tuple[str, str, str]]:
+    """Return a function of a row: the cosine of what is right, that of what was chosen, and the margin, in words.
 
-    right: Float64[np.ndarray, " n"]
-    chosen: Float64[np.ndarray, " n"]
-    margin: Float64[np.ndarray, " n"]
-
-    def written(self, row: int) -> tuple[str, str, str]:
-        """Return the cosine of what is right, that of what was chosen, and the margin; empty where not known.
-
-        They have as many decimals as it takes for a margin of two digits.
-        """
-        margin = abs(self.margin[row])
-        decimals = 1 - math.floor(math.log10(margin)) if 0 < margin < 1 else 0
-        values = (float(each[row]) for each in (self.right, self.chosen, self.margin))
-        right, chosen, by = (fmt.number(x, "cosine", decimals) if np.isfinite(x) else "" for x in values)
-        return right, chosen, by
-
-
-def failing_images(  # noqa: PLR0913  what sections say of failures differs in each
-    evidence: Evidence,
-    budget: PageBudget,
-    title: str,
-    note: str,
-    *,
-    wrong: Bool[np.ndarray, " n"],
-    margin: Float64[np.ndarray, " n"],
-    tell: Callable[[int, str, str, str], tuple[str, list[Fact]]],
-) -> Gallery:
-    """Return the worst failures among samples of one image each, with what was nearest to it where the run kept that.
-
-    Args:
-        note: the meaning of the margin.
-        tell: says of a row what its image shows, for who cannot see it, and facts; it is given the cosine of what is right,
-            that of what was chosen instead, and the margin, in words.
+    They have as many decimals as it takes for a margin of two digits, and are empty where not known.
     """
-    cosines = Cosines(evidence.numbers("right_cosine"), evidence.numbers("chosen_cosine"), margin)
-    failing = Failing(
-        title=title,
-        note=note,
-        wrong=wrong,
-        margin=margin,
-        facts=lambda row: tell(row, *cosines.written(row))[1],
-        images=one_image(evidence, lambda row: tell(row, *cosines.written(row))[0]),
-        ids=known(evidence, "sample_id"),
-        nearest=nearest(evidence),
-    )
-    return gallery(failing, budget)
+    columns = (evidence.numbers(right), evidence.numbers(chosen), margin)
+
+    def written(row: int) -> tuple[str, str, str]:
+        far = abs(margin[row])
+        decimals = 1 - math.floor(math.log10(far)) if 0 < far < 1 else 0
+        values = (float(column[row]) for column in columns)
+        of_right, of_chosen, by = (fmt.number(x, "cosine", decimals) if np.isfinite(x) else "" for x in values)
+        return of_right, of_chosen, by
+
+    return written
 
 
 MAX_FACTS = 4
@@ -394,14 +359,13 @@ def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
         known = [Fact(readable(name), said[name][row]) for name in shown]
         return [*known, Fact("Margin", "", fmt.number(float(margin[row]), "margin")), Fact("Sample", ids[row])]
 
-    failing = Failing(
+    return gallery(
+        evidence,
+        budget,
         title="Samples that failed",
         note="Margin: how far the sample is from failing, as its task measures it.",
         wrong=margin < 0,
         margin=margin,
         facts=facts,
         images=one_image(evidence, lambda row: f"The image of sample {ids[row]}."),
-        ids=ids,
-        nearest=nearest(evidence),
     )
-    return gallery(failing, budget)

@@ -7,7 +7,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines
 from clipbench.stats.claims import Standing, against_chance
-from clipbench_reports.evidence.text import NO_REASON, isolated
+from clipbench_reports.text import NO_REASON, isolated
 
 Mark = Literal["good", "weak", "level", "plain", "missing", "ahead"]
 """``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no such

@@ -16,7 +16,7 @@ from jaxtyping import Float64, Shaped
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
-from clipbench_reports.evidence.text import quoted
+from clipbench_reports.text import quoted
 
 Value = TypeVar("Value")
 Made = TypeVar("Made")
@@ -82,6 +82,11 @@ class PlottedCurve(NamedTuple):
     x_label: str = ""
     y_label: str = ""
 
+    def take(self, rows: Sequence[int]) -> "PlottedCurve":
+        """Return some of the points."""
+        low, high = ([bound[row] for row in rows] if bound else None for bound in (self.low, self.high))
+        return self._replace(x=[self.x[row] for row in rows], y=[self.y[row] for row in rows], low=low, high=high)
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -103,7 +108,7 @@ class Evidence:
         Raises:
             MissingEvidence: the run kept no such column, or its table cannot be read.
         """
-        return self._part(self._readable, name, "column")
+        return self._part(self._samples, name, "column")
 
     def numbers(self, name: str) -> Float64[np.ndarray, " n"]:
         """Return a column of the sample table as numbers.
@@ -130,7 +135,7 @@ class Evidence:
     @property
     def columns(self) -> list[str]:
         """The names of the columns of the sample table; Damaged where it cannot be read."""
-        return list(self._readable)
+        return list(self._samples)
 
     def has_column(self, name: str) -> bool:
         """Return whether the run kept a column of a name.
@@ -138,7 +143,7 @@ class Evidence:
         Raises:
             Damaged: its table cannot be read, so that nothing is known of it.
         """
-        return name in self._readable
+        return name in self._samples
 
     def array(self, name: str) -> np.ndarray:
         """Return one of the arrays kept for figures.
@@ -147,9 +152,7 @@ class Evidence:
             MissingArray: the run kept no such array.
             Damaged: its arrays cannot be read.
         """
-        if self._arrays.fault:
-            raise Damaged(self._arrays.fault)
-        return self._part(self._arrays.parts, name, "array")
+        return self._part(self._arrays, name, "array")
 
     def matrix(self, name: str) -> Float64[np.ndarray, "n_rows n_columns"]:
         """Return one of the arrays kept for figures, of two dimensions and finite numbers.
@@ -169,8 +172,8 @@ class Evidence:
         return Damaged(f"{self.evaluation.name} in {self.run.folder}: {fault}: the run is damaged, make it again")
 
     def has_array(self, name: str) -> bool:
-        """Return whether the run kept an array of a name."""
-        return name in self._arrays.parts
+        """Return whether the run kept an array of a name; Damaged where its arrays cannot be read."""
+        return name in self._arrays
 
     def curve(self, name: str) -> "PlottedCurve":
         """Return a curve that has at least one point.
@@ -184,9 +187,16 @@ class Evidence:
         low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
         return PlottedCurve(_numbers(curve.x), _numbers(curve.y), low, high, curve.x_label, curve.y_label)
 
-    def curves(self, names: Iterable[str]) -> "dict[str, PlottedCurve]":
-        """Return the curves of some names that the run kept, each with at least one point."""
-        return {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
+    def curves(self, names: Iterable[str], lacking: MissingEvidence | None = None) -> dict[str, PlottedCurve]:
+        """Return the curves of some names that the run kept, each with at least one point.
+
+        Raises:
+            MissingEvidence: it kept none of them, and ``lacking`` says what that means.
+        """
+        found = {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
+        if lacking is not None and not found:
+            raise lacking
+        return found
 
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
@@ -201,38 +211,30 @@ class Evidence:
             return {}
         return found
 
-    @property
-    def _readable(self) -> Mapping[str, np.ndarray]:
-        if self._samples.fault:
-            raise Damaged(self._samples.fault)
-        return self._samples.parts
-
     @cached_property
-    def _samples(self) -> "_StoredParts":
+    def _samples(self) -> Mapping[str, np.ndarray]:
         if self.whole is not None:
             return self._own(self.whole._samples)
         if "samples" not in self.evaluation.files:
-            return _StoredParts({})
+            return {}
         try:
             table = self.run.samples(self.evaluation)
         except ClipbenchError as error:
-            return _StoredParts({}, str(error))
-        return _StoredParts({str(name): table[name].to_numpy() for name in table.columns})
+            raise Damaged(str(error)) from error
+        return {str(name): table[name].to_numpy() for name in table.columns}
 
     @cached_property
-    def _arrays(self) -> "_StoredParts":
+    def _arrays(self) -> Mapping[str, np.ndarray]:
         if self.whole is not None:
             return self._own(self.whole._arrays)
         try:
-            return _StoredParts(self.run.arrays(self.evaluation))
+            return self.run.arrays(self.evaluation)
         except ClipbenchError as error:
-            return _StoredParts({}, str(error))
+            raise Damaged(str(error)) from error
 
-    def _own(self, stored: "_StoredParts") -> "_StoredParts":
+    def _own(self, parts: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Return the parts under the name of the label set, beside those that all sets share."""
-        if self.label_set == PLAIN:
-            return stored
-        return replace(stored, parts={**stored.parts, **stripped(stored.parts, f"{self.label_set}/")})
+        return parts if self.label_set == PLAIN else {**parts, **stripped(parts, f"{self.label_set}/")}
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not parts[name].size:
@@ -245,6 +247,10 @@ class ModelEvidence(NamedTuple):
 
     model: ModelKey
     evidence: Evidence
+
+
+Models = Sequence[ModelEvidence]
+"""The same evaluation of one model, or of several that a figure draws together."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +275,7 @@ class ByModel(Generic[Value_co]):
         return ByModel({model: make(value) for model, value in self.values.items()}, self.missing)
 
 
-def read_each(models: Sequence[ModelEvidence], read: Callable[[Evidence], Value]) -> ByModel[Value]:
+def read_each(models: Models, read: Callable[[Evidence], Value]) -> ByModel[Value]:
     """Return what is read of each model's evidence.
 
     Raises:
@@ -284,14 +290,6 @@ def read_each(models: Sequence[ModelEvidence], read: Callable[[Evidence], Value]
     if not values:
         raise AllMissing(missing) from next(iter(missing.values()))
     return ByModel(values, missing)
-
-
-@dataclass(frozen=True)
-class _StoredParts:
-    """The content of a file of the run, or why it cannot be read: the rest of the run can still be shown."""
-
-    parts: Mapping[str, np.ndarray]
-    fault: str = ""
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

@@ -1,6 +1,7 @@
 """Words on a page: names and phrases, kept from turning the direction of what is around them; the commonest answer."""
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
@@ -59,6 +60,22 @@ def cut(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
     return made if len(set(made)) == len(made) else list(names)
 
 
+def shorten(words: str, length: int) -> str:
+    """Return words cut to a length, with an ellipsis where some are lost.
+
+    Example:
+        >>> shorten("a very long name", 7)
+        'a very…'
+    """
+    return words if len(words) <= length else words[: length - 1].rstrip() + "…"
+
+
+def two_lines(name: str, length: int) -> str:
+    """Return a name in at most two lines of so many letters."""
+    lines = textwrap.wrap(name, length) or [""]
+    return "\n".join([lines[0], shorten(" ".join(lines[1:]), length)][: len(lines)])
+
+
 def quoted(name: str) -> str:
     """Return a name in quotes to stand in a sentence, and not too long.
 
@@ -66,8 +83,7 @@ def quoted(name: str) -> str:
         >>> quoted("a photo of a {c}")
         '“a photo of a {c}”'
     """
-    short = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1].rstrip() + "…"
-    return f"“{isolated(short)}”"
+    return f"“{isolated(shorten(name, NAME_LENGTH))}”"
 
 
 def isolated(name: str) -> str:
