@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,8 +186,9 @@ def _page(command: str) -> tuple[int, str, str]:
     async def ask() -> None:
         await site.application(Path("runs"), "token", 1)(scope, receive, send)
 
-    with for_command_line():  # which serves the site
-        asyncio.run(ask())
+    # as the command serves it; in a thread, since a browser that was used before leaves a loop in this one
+    with for_command_line(), ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, ask()).result()
     return said[0]["status"], b"".join(each.get("body", b"") for each in said).decode(), ""
 
 
