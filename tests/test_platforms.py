@@ -30,7 +30,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cpu,cpu", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", "cpu,cpu"])
 def test_a_run_is_the_same_where_the_system_offers_less(tmp_path: Path, device: str) -> None:
     script = tmp_path / "without.py"
     script.write_text(WITHOUT, encoding="utf-8")

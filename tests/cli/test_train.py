@@ -54,6 +54,7 @@ def test_a_run_is_resumed_with_its_own_arguments(command: Call) -> None:
     assert "clipbench: --lr is 0.001, and the run in run was started with 0.002: resume it" in done.err
 
 
+@pytest.mark.slow
 def test_interrupting_saves_a_checkpoint_and_exits_with_130(data: Path) -> None:
     program = "from clipbench.cli import main; main()"
     arguments = ["train", "--data", "captions.csv", "--out", "run", "--batch-size", "8", "--workers", "1"]

@@ -118,7 +118,6 @@ def test_intervals_of_answers_cover() -> None:
 @pytest.mark.parametrize(
     ("prevalence", "n", "n_draws"),
     [
-        (0.5, 300, 30),
         (0.01, 300, 30),
         *(pytest.param(prevalence, n, 300, marks=pytest.mark.slow) for prevalence in (0.5, 0.01) for n in (300, 1_000)),
     ],

@@ -339,6 +339,7 @@ def table_of(name: str, runs: Sequence[Path], folder: Path) -> list[dict[str, st
 REFERENCES = ("chance", "90 %", "end of the window", "beyond the window", "effective length", "and moved by the gap")
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes(models: list[Path], tmp_path: Path) -> None:
     draw = (
         "import sys, pathlib; from clipbench_reports.plots import plots; *runs, out = map(pathlib.Path, sys.argv[1:]); "
