@@ -190,8 +190,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     reference = f"api:{body}"
     why = "which runs on a server"
     options.refuse_arch(reference)
-    options.refuse_setting("device", reference, why)
-    options.refuse_setting("precision", reference, why)
+    options.refuse_device(reference, why)
+    options.refuse_precision(reference, why)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
     requests = _requests(options)
     concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
