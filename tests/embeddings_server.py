@@ -230,6 +230,12 @@ def dripping_refusal(handler: Handler, vectors: list[list[float]]) -> None:
     dripping(handler, vectors, 400)
 
 
+def refusal_in_pieces(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.say(400, '{"error": "no', promised=8)
+    time.sleep(0.05)
+    handler.wfile.write(b' image"}')
+
+
 def out_of_quota(handler: Handler, vectors: list[list[float]]) -> None:
     handler.say(429, "slow down", Retry_After="0")
 

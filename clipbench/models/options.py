@@ -84,11 +84,15 @@ class LoadOptions:
             raise UsageError(f"model option logit_scale={scale:g}: expected a number above 0")
         return scale, self.number("logit_bias") or 0.0
 
-    def refuse_setting(self, name: Literal["device", "precision"], model: str, why: str) -> None:
-        """Raise UsageError when a device or a precision is given to a model that takes none."""
-        value = getattr(self, name)
-        if value != getattr(LoadOptions, name):
-            raise UsageError(f"{option(name, value)} does not reach {model}, {why}: drop it")
+    def refuse_precision(self, model: str, why: str) -> None:
+        """Raise UsageError when a precision is given to a model that is not computed by torch here."""
+        if self.precision != "fp32":
+            raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {why}: drop it")
+
+    def refuse_device(self, model: str, why: str) -> None:
+        """Raise UsageError when a device is given to a model that does not take one."""
+        if self.device != "auto":
+            raise UsageError(f"{option('device', self.device)} does not reach {model}, {why}: drop it")
 
     def refuse_arch(self, model: str) -> None:
         """Raise UsageError when an architecture is given to a model that knows its own."""

@@ -137,7 +137,9 @@ def check_sizes(config: object, source: object, sides: frozenset[str] = SIDES) -
     for _, key, value in _settings(config, ""):
         limits = ((key.endswith(_LAYERS), MOST_LAYERS), (key in _TOKENS, MOST_TOKENS), (key in sides, MOST_SIDE))
         most = next((limit for is_meant, limit in limits if is_meant), None)
-        for number in value if isinstance(value, list) else [value]:
+        numbers = [value]
+        for number in numbers:  # and those of lists in it
+            numbers += number if isinstance(number, list) else []
             is_number = isinstance(number, int | float) and not isinstance(number, bool)
             if most is not None and is_number and not 1 <= number <= most:
                 raise ModelError(f"{source} has {key} = {shown(number)}, expected 1 to {most:,}")

@@ -234,7 +234,7 @@ def parse_json(text: str, place: str, error: type[ClipbenchError], *, advice: st
     try:
         return decode_json(text, is_text=is_text)
     except ValueError as fault:
-        raise error(f"{place} is not JSON: {fault}{f'; {advice}' if advice else ''}") from fault
+        raise error(f"{place} is not JSON: {_said(fault)}{f'; {advice}' if advice else ''}") from fault
 
 
 def decode_json(text: str, *, is_text: bool = True) -> Any:
@@ -256,7 +256,11 @@ def read_toml(path: str | os.PathLike[str], error: type[ClipbenchError], *, name
     try:
         return decode_toml(text)
     except ValueError as fault:
-        raise error(f"{name or path} is not TOML: {fault}") from fault
+        raise error(f"{name or path} is not TOML: {_said(fault)}") from fault
+
+
+def _said(fault: ValueError) -> str:
+    return str(fault).partition("; use sys.")[0]  # what Python advises for long numbers is no remedy here
 
 
 def decode_toml(text: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ Block = Mapping[str, Any]
 PLACE = re.compile(r"\{(text|image)\}")
 """Where a text, or the data URL of an image, stands in a block."""
 
-NAMED: Mapping[str, Block] = {
+TEMPLATES: Mapping[str, Block] = {
     # As in vLLM's examples/pooling/embed/vision_embedding_online.py (dd30740): the vector is that of the last token, which is
     # another one where a turn is closed, or the tokenizer adds none.
     "qwen3-vl": {
@@ -190,8 +190,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     reference = f"api:{body}"
     why = "which runs on a server"
     options.refuse_arch(reference)
-    options.refuse_setting("device", reference, why)
-    options.refuse_setting("precision", reference, why)
+    options.refuse_device(reference, why)
+    options.refuse_precision(reference, why)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
     requests = _requests(options)
     concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
@@ -452,9 +452,9 @@ def read_template(given: str) -> dict[Role, Block]:
     """
     option = f"model option template={given}"
     path = user_path(given)
-    if given not in NAMED and not is_file(path):
-        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(given, NAMED)}")
-    found = NAMED.get(given) or read_json(path, UsageError, name=option)
+    if given not in TEMPLATES and not is_file(path):
+        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(given, TEMPLATES)}")
+    found = TEMPLATES.get(given) or read_json(path, UsageError, name=option)
     by_role = isinstance(found, dict) and bool(found.keys() & {*ROLES})
     blocks: dict[Role, Any] = {role: found.get(role) for role in ROLES} if by_role else {None: found}
     if by_role and found.keys() != {*ROLES}:

@@ -31,6 +31,8 @@ SHOWN = 160
 """Characters of a server's own words in an error."""
 MOST_BYTES_OF_ERROR = 4096
 """Bytes of an error's answer that are read for them."""
+GRACE = 1.0
+"""Seconds after the timeout in which a status still counts whose words have not come whole."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -121,7 +123,7 @@ class Client:
 
         threading.Thread(target=send, daemon=True).start()
         try:
-            return sent.result(self.timeout)
+            return sent.result(self.timeout + GRACE)
         except TimeoutError as error:
             raise self._broken(error) from None
 
@@ -138,7 +140,7 @@ class Client:
                 content, is_whole = self._read(response, end), response.length is not None or response.chunked
         except urllib.error.HTTPError as error:
             with error:
-                raise self._refused(error) from None
+                raise self._refused(error, end) from None
         except (ValueError, InvalidURL) as error:  # a header or address that cannot be sent; its text may hold the key
             raise ModelError(
                 f"{self.name}: the request cannot be sent ({type(error).__name__}): is {self.key_variable} one line of"
@@ -196,8 +198,8 @@ class Client:
             self._count(tokens=usage["total_tokens"])
         return answer
 
-    def _refused(self, error: urllib.error.HTTPError) -> Exception:
-        words = self._safe(_words(error))
+    def _refused(self, error: urllib.error.HTTPError, end: float) -> Exception:
+        words = self._safe(_words(error, end))
         said = f"the server answered {error.code}{words and f' ({words})'}"
         self.has_answered = True
         if error.code in BUSY:
@@ -225,12 +227,17 @@ class Client:
         return shortened(" ".join((text.replace(self.key, "***") if self.key else text).split()), SHOWN)
 
 
-def _words(error: urllib.error.HTTPError) -> str:
+def _words(error: urllib.error.HTTPError, end: float) -> str:
     """Return what a server says about a status, from the places where servers put it."""
+    said = b""
     try:
-        content = error.fp.read1(MOST_BYTES_OF_ERROR).decode(errors="replace")  # type: ignore[attr-defined]
+        while len(said) < MOST_BYTES_OF_ERROR and (piece := error.fp.read1(MOST_BYTES_OF_ERROR - len(said))):  # type: ignore[attr-defined]
+            said += piece
+            if time.monotonic() > end:
+                return ""
     except (OSError, HTTPException):
         return ""
+    content = said.decode(errors="replace")
     try:
         found = decode_json(content)
     except ValueError:

@@ -121,7 +121,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
     """
     reference = f"onnx:{body}"
     options.refuse_others(OPTIONS, reference)
-    options.refuse_setting("precision", reference, "whose files fix it")
+    options.refuse_precision(reference, "whose files fix it")
     folder = Path(body)
     if not is_folder(folder):
         raise UsageError(f"'{reference}' is no folder: expected onnx:FOLDER with one .onnx file a tower")

@@ -70,8 +70,10 @@ def load(body: str, options: LoadOptions) -> PairModel:
     replace(options, options=own).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
     scale, bias = options.logits()
     parts = body.split("+")
-    if len(parts) != 2:
-        raise UsageError(f"'{reference}' is not two models: expected pair:IMAGE_REF+TEXT_REF")
+    if len(parts) != 2 or not all(parts):
+        raise UsageError(
+            f"'{reference}' is not two models: expected pair:IMAGE_REF+TEXT_REF, with no other + in either"
+        )
     for part in parts:
         resolve(part, options)  # a slip is said before the other model is loaded
     image_part, text_part = parts

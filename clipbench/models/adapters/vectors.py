@@ -149,7 +149,7 @@ def load(body: str, options: LoadOptions) -> Embeddings:
     """
     reference = f"embeddings:{body}"
     options.refuse_others([], reference)
-    options.refuse_setting("precision", reference, "whose vectors are there already")
+    options.refuse_precision(reference, "whose vectors are there already")
     return of_arrays(read_arrays(Path(body)), reference, "the file")
 
 

@@ -37,6 +37,7 @@ MODEL = {"model": "toy"}
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_http_client, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(_http_client, "GRACE", 0.2)
     monkeypatch.delenv("CLIPBENCH_API_KEY", raising=False)
 
 
@@ -298,6 +299,7 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
         ("without_data", ModelError, r"answered without embeddings, \{'embeddings': \[.*: expected 'data', a list"),
         ("numbered_in_texts", ModelError, r"numbered its vectors \['0'\]: expected each of 0 to 0 once"),
         ("dripping_refusal", ModelError, "the server answered 400: does the model take such inputs"),
+        ("refusal_in_pieces", ModelError, r"the server answered 400 \(no image\): does the model take such inputs"),
         ("broken", ModelError, "the server answered 503 after 8 tries: does the model behind it run"),
         ("out_of_quota", ModelError, r"answered 429 \(slow down\) after 8 tries: ask less at once \(model_options={'conc"),
         ("wrong_wait", ModelError, "the server answered 429 .* after 8 tries"),

@@ -140,6 +140,7 @@ def test_a_folder_of_other_sizes_is_refused(
         ("bundled", "format", [1], r"has format \[1\]"),
         ("open_clip", "model_cfg.vision_cfg.layers", 10**6, "layers = 1000000, expected 1 to 1,000"),
         ("open_clip", "model_cfg.vision_cfg.image_size", 10**5, "image_size = 100000, expected 1 to 4,096"),
+        ("open_clip", "model_cfg.vision_cfg.image_size", [[10**5]], "image_size = 100000, expected 1 to 4,096"),
         ("open_clip", "model_cfg.text_cfg.width", 1 << 18, "do they belong together"),
         ("open_clip", "model_cfg.embed_dim", "24", "no whole number embed_dim"),
         ("open_clip", "model_cfg.text_cfg.context_length", 0, "context_length = 0, expected 1 to 524,288"),

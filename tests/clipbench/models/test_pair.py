@@ -83,7 +83,7 @@ def test_an_architecture_goes_with_a_checkpoint_file() -> None:
         load("tiny+tiny", LoadOptions(device="cpu", arch="ViT-B-32"))
 
 
-@pytest.mark.parametrize("body", ["tiny", "a+b+tiny"])
+@pytest.mark.parametrize("body", ["tiny", "a+b+tiny", "+tiny", "tiny+"])
 def test_what_is_not_two_models_is_refused(body: str) -> None:
     with pytest.raises(UsageError, match=r"is not two models: expected pair:IMAGE_REF.TEXT_REF"):
         load(body, LoadOptions(device="cpu"))

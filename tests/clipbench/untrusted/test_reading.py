@@ -154,7 +154,7 @@ def test_json_within_the_limits_is_what_json_reads() -> None:
         ("a" + ".a" * 50_000 + " = 1", "a line has 50,000 dots, expected at most 500"),
         ("[a" + ".a" * 50_000 + "]", "a line has 50,000 dots"),
         ("a" + ".a" * 200 + " = 1", DEEP),
-        ("a = " + "1" * 5_000, "Exceeds the limit .4300 digits."),
+        ("a = " + "1" * 5_000, "Exceeds the limit .4300 digits.[^;]*$"),
         ("a = 1\n" * 100_000, "cannot read .*it has more than 262,144 bytes"),
         ("a = 2026-13-41", "is not TOML: "),
         ("a = ", "is not TOML: Invalid value"),
