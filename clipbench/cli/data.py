@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,7 +217,8 @@ def _immediate_interrupt() -> Iterator[None]:
         print_error("interrupted: complete files are kept, and the same command continues from there")
         end_process(INTERRUPTED)
 
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    is_main = threading.current_thread() is threading.main_thread()  # others get no signals
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
     try:
         yield
     finally:

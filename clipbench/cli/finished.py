@@ -181,7 +181,8 @@ def plot(
     options = maker.PlotOptions(**given, format=kind)
     with _printed_warnings():
         # The plot track reads logs and the folders of trainings too, and finds the runs inside a folder itself.
-        written = maker.write_plot(name, runs if name == "track" else find_runs(runs, print_note), out, options)
+        found_runs = _histories(runs) if name == "track" else find_runs(runs, print_note)
+        written = maker.write_plot(name, found_runs, out, options)
     echo(*(f"wrote {path}" for path in written))
 
 
@@ -193,6 +194,16 @@ def _printed_warnings() -> Iterator[None]:
         yield
     for line in dict.fromkeys(str(each.message).splitlines()[0] for each in said):
         print_note(line)
+
+
+def _histories(paths: tuple[Path, ...]) -> list[Path]:
+    """Return paths without the files that are neither logs nor results, such as a report that a pattern matched."""
+    from clipbench.untrusted.reading import is_file
+
+    others = [path for path in paths if is_file(path) and path.suffix not in (".json", ".jsonl")]
+    for path in others if len(others) < len(paths) else []:
+        print_note(f"{path} is left out: it holds neither a log nor a run")
+    return [path for path in paths if path not in others] or list(paths)
 
 
 @command()

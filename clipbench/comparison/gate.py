@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from clipbench.comparison.gate_rules import COMPARISONS, Acknowledgement, Gate, GateRule, Requirement, matches
+from clipbench.comparison.gate_rules import COMPARISONS, Gate, GateRule, Requirement, matches
 from clipbench.comparison.records import Comparison, Difference
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import change, p_value, quantity
@@ -66,8 +66,7 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
     Args:
         metrics: of all runs, by name.
     """
-    parts: Sequence[GateRule | Requirement | Acknowledgement] = (*gate.rules, *gate.requirements, *gate.acknowledged)
-    for pattern in (each.pattern for each in parts):
+    for pattern in gate.patterns:
         if not any(matches(pattern, name) for name in metrics):
             raise UsageError(f"gate: '{pattern}' matches no metric of any run: {did_you_mean(pattern, metrics)}")
     for rule in gate.rules:

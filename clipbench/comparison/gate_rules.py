@@ -28,6 +28,9 @@ from clipbench.results.numbers import SYMBOLS
 from clipbench.results.record import MetricName
 from clipbench.untrusted.reading import read_toml, shown
 
+MOST_PATTERN = 1_000
+"""Characters of a pattern: the time to make sense of one with many ``[`` grows with their square."""
+
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
@@ -157,6 +160,11 @@ class Gate:
     is_strict: bool = False
     """True when a loss beyond the tolerance counts though it is not significant."""
 
+    def __post_init__(self) -> None:
+        longest = max(map(len, self.patterns), default=0)
+        if longest > MOST_PATTERN:
+            raise UsageError(f"a gate has a pattern of {longest:,} characters, expected at most {MOST_PATTERN:,}")
+
     @classmethod
     def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":
         """Return a gate from options of the command line; ``max_drop`` is a rule for all metrics.
@@ -166,6 +174,16 @@ class Gate:
         """
         rules = [] if max_drop is None else [GateRule(pattern="*", tolerance=Tolerance.parse(max_drop, "--max-drop"))]
         return cls(rules=rules, requirements=[Requirement.parse(each) for each in require], is_strict=strict)
+
+    @property
+    def patterns(self) -> list[str]:
+        """The patterns of all rules, requirements and acknowledgements."""
+        parts: Sequence[GateRule | Requirement | Acknowledgement] = (
+            *self.rules,
+            *self.requirements,
+            *self.acknowledged,
+        )
+        return [each.pattern for each in parts]
 
     def __add__(self, other: "Gate") -> "Gate":
         """Return both gates as one, the rules of the other after its own."""

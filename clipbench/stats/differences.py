@@ -6,11 +6,13 @@ p is at most 5 %. design/intervals.md has the test of each kind of metric.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from clipbench.metrics.classification import recall_influence
+from clipbench.metrics.threads import in_threads
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
 from clipbench.stats.calibration import calibration_difference_interval, calibration_estimate
@@ -260,16 +262,24 @@ def _of_statistic(
     n_units = int(units.max()) + 1
     of_before, of_after = (estimator.of(each) for each in samples)
     exchanged, drawn = estimator.difference(*samples, units), rng.spawn(1)[0]
-    if estimator.name == "expected_calibration_error":  # resamples have more of its bias
-        certainties = [[each[name] for name in estimator.columns] for each in samples]
-        estimates = [calibration_estimate(*each, clusters=clusters, **estimator.parameters) for each in certainties]
-        bounds = calibration_difference_interval(estimates[0], estimates[1], clusters)
-    else:
-        bounds = intervals.bootstrap_interval(
+
+    def bound() -> Interval:
+        if estimator.name == "expected_calibration_error":  # resamples have more of its bias
+            certainties = [[each[name] for name in estimator.columns] for each in samples]
+            estimates = [calibration_estimate(*each, clusters=clusters, **estimator.parameters) for each in certainties]
+            return calibration_difference_interval(estimates[0], estimates[1], clusters)
+        return intervals.bootstrap_interval(
             lambda counts: of_after(counts) - of_before(counts), n, drawn, clusters=clusters
         )
-    test = significance.exchange_test(exchanged, n_units, rng)
-    interval = _agreeing(bounds, value, test, 1)
+
+    def exchange() -> significance.NullTest:
+        return significance.exchange_test(exchanged, n_units, rng)
+
+    # Both take most of their time for random numbers, each from a generator of its own.
+    found: dict[Any, Any] = {}
+    in_threads(lambda part: found.update({part: part()}), [exchange, bound])
+    test: significance.NullTest = found[exchange]
+    interval = _agreeing(found[bound], value, test, 1)
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
     if value == interval.low == interval.high == 0 and within is not None:

@@ -15,7 +15,7 @@ Each takes the parts of a ``Definition`` too: ``Mean(column="hit", title="Top-1 
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -186,7 +186,7 @@ class Smooth(Estimated):
 
     value: float
     influence: str
-    unit: str
+    unit: str = field()  # has no default, unlike that of others
     higher_is_better: bool | None = None
     interval: intervals.Interval | None = None
     """Takes the place of the delta method's where that fails, such as for a distance near 0."""
