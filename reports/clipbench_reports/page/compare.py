@@ -19,7 +19,7 @@ from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
 from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
-from clipbench_reports.gallery import MAX_BYTES, PageBudget
+from clipbench_reports.galleries import MAX_BYTES, PageBudget
 from clipbench_reports.page.flipped import flipped
 from clipbench_reports.page.groups import anchors
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html

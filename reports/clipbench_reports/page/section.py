@@ -25,7 +25,7 @@ from clipbench_reports.evidence import (
 )
 from clipbench_reports.figures import any_task
 from clipbench_reports.findings import Finding
-from clipbench_reports.gallery import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
+from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.sections.section import OWN, Draw, LoadedSection

@@ -22,7 +22,7 @@ from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, Models, label_sets, within
 from clipbench_reports.findings import Finding, Mark, headline_findings, missing, not_measured
-from clipbench_reports.gallery import MakeGallery, worst_samples
+from clipbench_reports.galleries import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
     import pandas

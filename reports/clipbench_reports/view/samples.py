@@ -17,7 +17,7 @@ from clipbench.results.shown_samples import margin_units
 from clipbench.results.titles import full_title, readable, subset_title, within_sentence
 from clipbench.untrusted.reading import shortened
 from clipbench_reports.evidence import PLAIN, Evidence
-from clipbench_reports.gallery import Near, address, nearest
+from clipbench_reports.galleries import Near, address, nearest
 from clipbench_reports.sections.section import LoadedSection, SampleColumn, SampleImage, load_section
 from clipbench_reports.text import sentence_case
 

@@ -17,7 +17,7 @@ from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.findings import Finding
-from clipbench_reports.gallery import Gallery, PageBudget
+from clipbench_reports.galleries import Gallery, PageBudget
 from clipbench_reports.page.report import write_report
 from clipbench_reports.sections.section import Section, load_section
 from tests.reports.conftest import MakeRun
