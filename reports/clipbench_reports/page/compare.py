@@ -292,7 +292,9 @@ def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
 
 def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: Sequence[Mapping[str, str]]) -> Markup:
     """Return a table of all metrics by evaluation, with the difference of every candidate.
+
     A task that was asked twice on the same data has its metrics twice.
+
     Args:
         names: of the base, then of each candidate.
         ids: those of each candidate's evaluations.

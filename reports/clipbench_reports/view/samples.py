@@ -209,8 +209,8 @@ class Samples:
         record, (subset, _, end) = self.records[0], name.rpartition("/")
         if name in record.metrics:
             return full_title(name, record.metrics[name], record.subsets)
-        known = {each.name: each.title for each in reversed(self._loaded.section.sample_columns)}
-        own = title or known.get(end, readable(end))
+        columns = self._loaded.section.sample_columns
+        own = title or next((each.title for each in columns if each.name == end), readable(end))
         return f"{own} ({within_sentence(subset_title(subset, record.subsets))})" if subset else own
 
     @cached_property
