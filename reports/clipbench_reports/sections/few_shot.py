@@ -181,7 +181,7 @@ SECTION = Section(
             draws=(few_shot,),
         )
     },
-    drawn_curves="|".join(BY_LABELS),
+    drawn_curves=tuple(BY_LABELS),
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),
         SampleColumn(name="predicted", title="By the probe, all labels"),

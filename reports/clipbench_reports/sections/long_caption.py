@@ -341,7 +341,7 @@ SECTION = Section(
             summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(tokens_kept, positions)
         )
     },
-    drawn_curves="|".join((*ACROSS, *WITHIN, *KEPT, BY_POSITION)),
+    drawn_curves=(*ACROSS, *WITHIN, *KEPT, BY_POSITION),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

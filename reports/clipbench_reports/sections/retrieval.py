@@ -388,7 +388,7 @@ SECTION = Section(
             draws=(relevance,),
         ),
     },
-    drawn_curves="|".join((*ACROSS, *WITHIN, *JUDGED, BY_GALLERY.removeprefix("/"))),
+    drawn_curves=(*ACROSS, *WITHIN, *JUDGED, BY_GALLERY.removeprefix("/")),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

@@ -457,7 +457,7 @@ SECTION = Section(
             draws=(hijacking, probe_attacks, *map(response, SETTINGS)),
         )
     },
-    drawn_curves=f"(attack_success|attacked_acc)_by_({'|'.join(SETTINGS)})",
+    drawn_curves=[f"(attack_success|attacked_acc)_by_{name}" for name in SETTINGS],
     sample_columns=(
         SampleColumn(name="object", title="Object", is_of_sample=True),
         SampleColumn(name="word", title="Label says", is_of_sample=True),

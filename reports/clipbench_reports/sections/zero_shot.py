@@ -445,7 +445,7 @@ SECTION = Section(
     galleries=(misnamed,),
     tables=(confused_pairs, class_recall, template_scores),
     findings=findings,
-    drawn_curves="reliability|templates",
+    drawn_curves=("reliability", "templates"),
     describe_label_set=describe_classes,
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),
