@@ -6,6 +6,7 @@ Of a task that is scored once for each of several label sets of the same images,
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar
@@ -172,8 +173,10 @@ class Evidence:
         return Damaged(f"{self.evaluation.name} in {self.run.folder}: {fault}: the run is damaged, make it again")
 
     def has_array(self, name: str) -> bool:
-        """Return whether the run kept an array of a name; Damaged where its arrays cannot be read."""
-        return name in self._arrays
+        """Return whether the run kept an array of a name, in a file that can be read."""
+        with suppress(Damaged):
+            return name in self._arrays
+        return False
 
     def curve(self, name: str) -> "PlottedCurve":
         """Return a curve that has at least one point.

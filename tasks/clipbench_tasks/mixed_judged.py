@@ -34,7 +34,7 @@ NO_IMAGE_ALONE = "no query is a text whose relevant documents are all images wit
 
 
 def evaluation(
-    dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: tuple[int, ...], table: Mapping[str, Definition]
+    dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: tuple[int, ...], metrics: Mapping[str, Definition]
 ) -> Evaluation:
     """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts."""
     kinds = _kinds(judgements.documents)
@@ -44,7 +44,7 @@ def evaluation(
     if f"{CENTRED}/ndcg@{max(ks)}" in columns:
         columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
     measures, controls = _measures(base.measures, columns, kinds)
-    named = {name: table[name] for name in (*PREFERENCES, "centring_gain")}
+    named = {name: metrics[name] for name in (*PREFERENCES, "centring_gain")}
     return replace(
         base,
         samples={**base.samples, **columns},

@@ -5,7 +5,7 @@ from math import isnan
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import mean_per_class_recall, recall_influence
@@ -188,7 +188,11 @@ def gap_measure(gap: Estimate, noise: GapNoise, samples: Table, prefix: str = ""
 
 
 def mean_over_parts(
-    name: str, credit: Column, parts: np.ndarray, *, chance: Column | None = None
+    name: str,
+    credit: Float64[np.ndarray, " n"],
+    parts: Shaped[np.ndarray, " n"],
+    *,
+    chance: Float64[np.ndarray, " n"] | None = None,
 ) -> tuple[Table, Smooth]:
     """Return the mean over parts, such as classes, of their samples' mean credit, with the columns that it is made from.
 

@@ -14,7 +14,7 @@ import pytest
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, Status
 from clipbench.results.run import Run, read_run, write_result
 from clipbench_reports.evidence import Evidence
-from clipbench_reports.gallery import Gallery, MakeGallery, PageBudget
+from clipbench_reports.galleries import Gallery, MakeGallery, PageBudget
 
 CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")
 HOSTILE = '<script>alert("1")</script>&amp; "\u202eשלום" 👩‍👩‍👧 ' + "very-long-" * 30

@@ -1,4 +1,4 @@
-"""Marks as SVG: what colour tells, the shape of a dot or a line tells too."""
+"""Marks as SVG, with names at the lines: what colour tells, the shape of a dot or a line tells too."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence

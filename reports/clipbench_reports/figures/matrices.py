@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import softmax
 
 from clipbench.comparison.representations import K, SimilarityMatrix
 from clipbench.models.protocol import no_logit_scale
@@ -47,6 +46,8 @@ def _read(evidence: Evidence) -> tuple[Float64[np.ndarray, "n n"], float]:
 
 
 def _panels(cosines: Float64[np.ndarray, "n n"], scale: float) -> list[Panel]:
+    from scipy.special import softmax
+
     n = len(cosines)
     low, high = _median_of_others(cosines), float(cosines.max())
     depths = np.clip((cosines - low) / (high - low), 0, 1) if high > low else np.zeros((n, n))
@@ -70,6 +71,8 @@ def _median_of_others(cosines: Float64[np.ndarray, "n n"]) -> float:
 
 
 def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
+    from scipy.special import softmax
+
     n = len(matrix)
     diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
     others = np.where(np.eye(n, dtype=bool), -np.inf, matrix)

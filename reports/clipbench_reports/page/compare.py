@@ -19,7 +19,7 @@ from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
 from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
-from clipbench_reports.gallery import MAX_BYTES, PageBudget
+from clipbench_reports.galleries import MAX_BYTES, PageBudget
 from clipbench_reports.page.flipped import flipped
 from clipbench_reports.page.groups import anchors
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html
@@ -292,7 +292,9 @@ def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
 
 def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: Sequence[Mapping[str, str]]) -> Markup:
     """Return a table of all metrics by evaluation, with the difference of every candidate.
+
     A task that was asked twice on the same data has its metrics twice.
+
     Args:
         names: of the base, then of each candidate.
         ids: those of each candidate's evaluations.

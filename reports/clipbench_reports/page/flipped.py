@@ -12,7 +12,7 @@ from clipbench.comparison.records import Comparison, Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench.results.titles import readable, within_sentence
-from clipbench_reports.gallery import MAX_WHOLE, Fact, Failure, Gallery, GalleryImage, PageBudget, address
+from clipbench_reports.galleries import MAX_WHOLE, Fact, Failure, Gallery, GalleryImage, PageBudget, address
 from clipbench_reports.sections.section import SampleColumn, SampleImage, load_section
 from clipbench_reports.text import isolated, sentence_case, shorten
 

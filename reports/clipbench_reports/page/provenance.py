@@ -73,7 +73,7 @@ def _evaluation(evaluation: EvaluationRecord) -> dict[str, object]:
     return {
         "name": evaluation.name,
         "status": evaluation.status,
-        "data": [(name, data[name] or "not recorded") for name in ("id", "revision", "split", "n", "fingerprint")],
+        "data": [(name, value or "not recorded") for name, value in data.items()],
         "task": [
             ("version", str(evaluation.task_version)),
             *((name, _plain(value)) for name, value in evaluation.params.items()),

@@ -24,7 +24,7 @@ from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import training
 from clipbench_reports.findings import Finding, Mark
-from clipbench_reports.gallery import MAX_BYTES, PageBudget
+from clipbench_reports.galleries import MAX_BYTES, PageBudget
 from clipbench_reports.page.groups import Entry, Group, group, page_labels, scope, uncompared
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin

@@ -139,6 +139,7 @@ def metric_lines(
     entries: list[Entry], notes: list[str], *, choose: Choose = attrgetter("metrics"), anchor: str = ""
 ) -> list[MetricLines]:
     """Return the metrics of some models, in the order in which they first appear.
+
     Args:
         notes: footnotes so far; new ones are added to it.
         anchor: that of the section, where each line is to have an id.

@@ -25,7 +25,7 @@ from clipbench_reports.evidence import (
 )
 from clipbench_reports.figures import any_task
 from clipbench_reports.findings import Finding
-from clipbench_reports.gallery import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
+from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.sections.section import OWN, Draw, LoadedSection
@@ -264,7 +264,7 @@ def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list
 def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
     # A curve of a label set, kind/reliability, is shown with its others where the whole evaluation is drawn.
-    is_drawn = re.compile(rf"(.*/)?({loaded.section.drawn_curves})").fullmatch
+    is_drawn = re.compile(rf"(.*/)?({'|'.join(loaded.section.drawn_curves)})").fullmatch
     others = dict.fromkeys(name for each in evidence for name in each.evaluation.curves if not is_drawn(name))
     groupings = dict.fromkeys(name for each in evidence for name in each.evaluation.slices)
     own = [loaded.guard(draw, Chart) for draw in loaded.section.figures]

@@ -255,12 +255,12 @@ def _card_panel(group: Group, rows: ScorecardRows, labels: Sequence[str], *, is_
 
 
 def _rows(group: Group) -> ScorecardRows:
-    rows: dict[str, dict[int, Metric]] = {}
+    rows: dict[str, dict[int, Metric]] = {name: {} for each in group.measured for name in each.evaluation.metrics}
     for entry in group.measured:
         for name, metric in entry.evaluation.metrics.items():
             if metric.unit == "fraction" and metric.value is not None and metric.chance is not None:
-                rows.setdefault(name, {})[entry.place] = metric
-    return rows
+                rows[name][entry.place] = metric
+    return {name: by_place for name, by_place in rows.items() if by_place}
 
 
 def _headlines(rows: ScorecardRows) -> ScorecardRows:

@@ -19,7 +19,7 @@ from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_e
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
 from clipbench_reports.findings import Finding, claim, defined, mark_of, not_better, skill
-from clipbench_reports.gallery import (
+from clipbench_reports.galleries import (
     Fact,
     Gallery,
     PageBudget,

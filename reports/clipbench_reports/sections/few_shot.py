@@ -11,7 +11,7 @@ from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, curve_line, points_in_words, xs_of
 from clipbench_reports.findings import Finding, claim, interval_in_brackets
-from clipbench_reports.gallery import Fact, Gallery, PageBudget, gallery, one_image, words
+from clipbench_reports.galleries import Fact, Gallery, PageBudget, gallery, one_image, words
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
 from clipbench_reports.text import NO_REASON, quoted
 
@@ -181,7 +181,7 @@ SECTION = Section(
             draws=(few_shot,),
         )
     },
-    drawn_curves="|".join(BY_LABELS),
+    drawn_curves=tuple(BY_LABELS),
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),
         SampleColumn(name="predicted", title="By the probe, all labels"),

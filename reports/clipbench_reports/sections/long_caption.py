@@ -17,7 +17,7 @@ from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Model
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
 from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, mark_of, not_better, skill
-from clipbench_reports.gallery import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
+from clipbench_reports.galleries import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
 from clipbench_reports.sections.retrieval import (
     ACROSS,
     SAMPLE_COLUMNS,
@@ -341,7 +341,7 @@ SECTION = Section(
             summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(tokens_kept, positions)
         )
     },
-    drawn_curves="|".join((*ACROSS, *WITHIN, *KEPT, BY_POSITION)),
+    drawn_curves=(*ACROSS, *WITHIN, *KEPT, BY_POSITION),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

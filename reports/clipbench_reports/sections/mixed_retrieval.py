@@ -160,7 +160,7 @@ SECTION = Section(
             draws=(mixed,),
         )
     },
-    drawn_curves=rf".*_by_share({'|'.join(WAYS)})|{'|'.join(JUDGED)}",
+    drawn_curves=(*(f".*_by_share{end}" for end in WAYS), *JUDGED),
     sample_columns=(
         SampleColumn(name="caption", title="Caption", is_of_sample=True),
         SampleColumn(name="mixed_rank", title="Rank", metrics=r"ndcg@[0-9]+|recall@[0-9]+"),

@@ -198,8 +198,15 @@ def _centring(evidence: Evidence) -> Statement:
 
 
 APART = "Images and texts lie apart"
-MOVED = rf".*_by_({'|'.join((*SHIFTS, *CORRECTIONS))})"
-DRAWN = rf"cosines_.*|conformity_.*|match_by_cosine_.*|gap_spectrum|.*_by_(dimensions|ablation)|{MOVED}"
+DRAWN = (
+    *geometry.COSINES,
+    *geometry.CONFORMITY,
+    *geometry.KEPT,
+    *geometry.REMOVED,
+    *geometry.MATCHES,
+    "gap_spectrum",
+    *(f".*_by_{way}" for way in (*SHIFTS, *CORRECTIONS)),
+)
 """Curves that the figures show, or that are more of the same."""
 USUAL_SEPARABILITY = 0.99
 """Share that nearly every CLIP reaches, trained or not."""

@@ -206,5 +206,5 @@ SECTION = Section(
             draws=tuple(map(operating_points, QUESTIONS)),
         )
     },
-    drawn_curves=f"({'|'.join(CURVES)})_by_cosine",
+    drawn_curves=[f"{name}_by_cosine" for name in CURVES],
 )

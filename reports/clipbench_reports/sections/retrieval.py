@@ -23,7 +23,7 @@ from clipbench_reports.figures.shared import (
     xs_of,
 )
 from clipbench_reports.findings import Finding, claim
-from clipbench_reports.gallery import Fact, Gallery, MakeGallery, PageBudget, cosines, gallery, images, known, words
+from clipbench_reports.galleries import Fact, Gallery, MakeGallery, PageBudget, cosines, gallery, images, known, words
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 from clipbench_reports.text import quoted
 
@@ -388,7 +388,7 @@ SECTION = Section(
             draws=(relevance,),
         ),
     },
-    drawn_curves="|".join((*ACROSS, *WITHIN, *JUDGED, BY_GALLERY.removeprefix("/"))),
+    drawn_curves=(*ACROSS, *WITHIN, *JUDGED, BY_GALLERY.removeprefix("/")),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

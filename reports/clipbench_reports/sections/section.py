@@ -4,7 +4,7 @@ An error in one costs no more than its own figures.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
@@ -22,7 +22,7 @@ from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, Models, label_sets, within
 from clipbench_reports.findings import Finding, Mark, headline_findings, missing, not_measured
-from clipbench_reports.gallery import MakeGallery, worst_samples
+from clipbench_reports.galleries import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
     import pandas
@@ -101,8 +101,9 @@ class Section:
     findings: Callable[[EvaluationRecord], list[Finding]] = headline_findings
     """One to three sentences at the head of the section, the best of which also stand at the top of the report; where it
     gives none, there is one on each headline metric."""
-    drawn_curves: str = ""
-    """A regular expression of the curves that one of the figures shows; each other curve gets a plain figure of its own."""
+    drawn_curves: Collection[str] = ()
+    """Names of the curves that one of the figures shows, or regular expressions of them; each other curve gets a plain figure
+    of its own."""
     has_cloud: bool = False
     """True where the points of a figure are samples, whose images are shown to who points at them."""
     describe_label_set: Callable[[Evidence], str] | None = None
@@ -119,7 +120,8 @@ class Section:
     states; those of clipbench are headings of docs/advice.md."""
 
     def __post_init__(self) -> None:
-        re.compile(self.drawn_curves)
+        if isinstance(self.drawn_curves, str) or not all(map(re.compile, self.drawn_curves)):
+            raise TypeError(f"drawn_curves of a Section: got {self.drawn_curves!r}, expected a tuple of names")
         for name in ("figures", "galleries", "tables"):
             makers = getattr(self, name)
             if not isinstance(makers, tuple) or not all(map(callable, makers)):  # (draw) without a comma is no tuple

@@ -18,7 +18,7 @@ from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsk
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, curve_line, intervals, xs_of
 from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, skill
 from clipbench_reports.findings import Mark as FindingMark
-from clipbench_reports.gallery import (
+from clipbench_reports.galleries import (
     Fact,
     Gallery,
     PageBudget,
@@ -457,7 +457,7 @@ SECTION = Section(
             draws=(hijacking, probe_attacks, *map(response, SETTINGS)),
         )
     },
-    drawn_curves=f"(attack_success|attacked_acc)_by_({'|'.join(SETTINGS)})",
+    drawn_curves=[f"(attack_success|attacked_acc)_by_{name}" for name in SETTINGS],
     sample_columns=(
         SampleColumn(name="object", title="Object", is_of_sample=True),
         SampleColumn(name="word", title="Label says", is_of_sample=True),

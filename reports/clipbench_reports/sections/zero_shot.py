@@ -20,7 +20,7 @@ from clipbench_reports.drawing.models import Layer, Statement, beside, chart, fa
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking
 from clipbench_reports.findings import Finding, claim
-from clipbench_reports.gallery import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
+from clipbench_reports.galleries import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
 from clipbench_reports.text import quoted, shorten, two_lines
 
@@ -445,7 +445,7 @@ SECTION = Section(
     galleries=(misnamed,),
     tables=(confused_pairs, class_recall, template_scores),
     findings=findings,
-    drawn_curves="reliability|templates",
+    drawn_curves=("reliability", "templates"),
     describe_label_set=describe_classes,
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),

@@ -17,7 +17,7 @@ from clipbench.results.shown_samples import margin_units
 from clipbench.results.titles import full_title, readable, subset_title, within_sentence
 from clipbench.untrusted.reading import shortened
 from clipbench_reports.evidence import PLAIN, Evidence
-from clipbench_reports.gallery import Near, address, nearest
+from clipbench_reports.galleries import Near, address, nearest
 from clipbench_reports.sections.section import LoadedSection, SampleColumn, SampleImage, load_section
 from clipbench_reports.text import sentence_case
 
@@ -209,8 +209,8 @@ class Samples:
         record, (subset, _, end) = self.records[0], name.rpartition("/")
         if name in record.metrics:
             return full_title(name, record.metrics[name], record.subsets)
-        known = {each.name: each.title for each in reversed(self._loaded.section.sample_columns)}
-        own = title or known.get(end, readable(end))
+        columns = self._loaded.section.sample_columns
+        own = title or next((each.title for each in columns if each.name == end), readable(end))
         return f"{own} ({within_sentence(subset_title(subset, record.subsets))})" if subset else own
 
     @cached_property

@@ -7,7 +7,7 @@ collapse and ReAlign are fitted on one half of the pairs and scored on the other
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from math import sqrt
 
 import numpy as np
@@ -102,7 +102,10 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
         rescore: of these pairs.
     """
 
+    @cache
     def scores(which: str, distance: float) -> Scores:
+        if distance == 0 and which != "both":  # no way of moving moves anything
+            return scores("both", distance)
         return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, which=which))
 
     distances = sorted({*DISTANCES, modality_gap(images, texts)})
@@ -134,7 +137,10 @@ def correction_curves(
         return {}
     held_out = rescore.take(scored)
 
+    @cache
     def scores(kind: str, strength: float) -> Scores:
+        if strength == 0 and kind != CORRECTIONS[0]:
+            return scores(CORRECTIONS[0], strength)
         maps = correction_maps(images[fitted], texts[fitted], kind=kind, strength=strength)
         # Means of the fitted half are taken away in part: their noise, in units of that of the scored half's.
         return held_out.scores(images[scored], texts[scored], maps, strength**2 * len(scored) / len(fitted))

@@ -13,7 +13,7 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.results.run import Run
-from clipbench_reports.gallery import address
+from clipbench_reports.galleries import address
 
 SECRET = "word-of-a-private-file"
 

@@ -9,7 +9,7 @@ import pytest
 
 from clipbench.results.shown_samples import LISTED
 from clipbench_reports.evidence import Evidence, MissingEvidence
-from clipbench_reports.gallery import MAX_LETTERS, Fact, Failure, Gallery, PageBudget, address, around_difference
+from clipbench_reports.galleries import MAX_LETTERS, Fact, Failure, Gallery, PageBudget, address, around_difference
 from clipbench_reports.sections import composition, zero_shot
 from tests.reports.conftest import MakeRun
 

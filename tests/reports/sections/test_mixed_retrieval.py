@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from clipbench.results.record import Curve, Metric
-from clipbench_reports.gallery import Gallery
+from clipbench_reports.galleries import Gallery
 from clipbench_reports.sections.mixed_retrieval import TEXTS_FIRST, findings
 from clipbench_reports.sections.retrieval import unfound
 from tests.reports.conftest import MakeRun

@@ -9,7 +9,7 @@ import pytest
 
 from clipbench.results.record import Curve, Metric
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
-from clipbench_reports.gallery import Gallery
+from clipbench_reports.galleries import Gallery
 from clipbench_reports.sections import retrieval
 from clipbench_reports.sections.retrieval import findings, unfound
 from tests.reports.conftest import MakeRun

@@ -17,7 +17,7 @@ from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence
 from clipbench_reports.findings import Finding
-from clipbench_reports.gallery import Gallery, PageBudget
+from clipbench_reports.galleries import Gallery, PageBudget
 from clipbench_reports.page.report import write_report
 from clipbench_reports.sections.section import Section, load_section
 from tests.reports.conftest import MakeRun
@@ -176,7 +176,7 @@ def test_a_single_sentence_is_said_and_one_of_an_unknown_mark_costs_only_itself(
 
 
 def test_curves_that_no_figure_shows_are_drawn_plainly(declare: Declare, page: Page) -> None:
-    declare(Section(findings=say, drawn_curves="shown"))
+    declare(Section(findings=say, drawn_curves=frozenset({"shown"})))
     words = page(curves={name: Curve(x=[1.0, 2.0], y=[0.5, 0.75]) for name in ("shown", "other")})
     assert "“other”" in words and "“shown”" not in words
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clipbench_reports.evidence import NotAsked
-from clipbench_reports.gallery import Fact, Gallery
+from clipbench_reports.galleries import Fact, Gallery
 from clipbench_reports.sections.long_caption import misjudged
 from clipbench_reports.sections.retrieval import unfound
 from tests.reports.sections.test_gallery import words_of
