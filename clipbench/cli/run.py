@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli import options
-from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, command
+from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
 from clipbench.cli.options import PATH, load_options, shows_traceback
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import serves_another, sharing_work
@@ -118,7 +118,8 @@ def run(**given: Any) -> int:
     A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is tried
     again when it changes. After an interruption, the same command continues.
 
-    Exit status: 0 done, 2 bad usage or input, 3 something could not be measured, 130 interrupted.
+    Exit status: 0 done, 2 bad usage, or a model or data of which nothing can be measured, 3 something could not be
+    measured, 130 interrupted.
     """
     _check(given)
     context = click.get_current_context()
@@ -185,7 +186,10 @@ def _lead(given: dict[str, Any]) -> int:
     printer.still_missing(session.needs, is_excused=is_done)
     reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
     printer.end(runs, next((path for path in reports if path.is_file()), None))
-    return DONE if is_done else INCOMPLETE
+    if is_done:
+        return DONE
+    records = [record for run in runs for record in run.result.evaluations]
+    return BAD_INPUT if all(each.status == "failed" and each.error for each in records) else INCOMPLETE
 
 
 def _session_options(given: dict[str, Any]) -> "SessionOptions":
