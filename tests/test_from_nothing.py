@@ -101,7 +101,7 @@ def test_offline_the_same_command_answers_in_one_screen_without_a_request_or_a_m
     os.close(reads)
     assert (done.returncode, done.stdout, hub.requests) == (3, b"", [])
     assert len(lines) <= 24 and max(map(len, lines)) <= 80
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalogue.toml"]
+    assert not any(tmp_path.iterdir())
 
 
 def test_datacomp_s_38_data_sets_are_fetched_and_averaged(hub: Any, machine: dict[str, str], tmp_path: Path) -> None:
@@ -148,6 +148,6 @@ def test_parity_goes_on_after_a_kill_and_past_what_is_missing(
     )
     assert kept and kept.items() <= results().items()
     page = (tmp_path / "parity.md").read_text()
-    assert page.splitlines()[2].startswith("**No true checkpoint has been tried yet.**")
+    assert page.splitlines()[2].startswith("**No true checkpoint has been tried yet**")
     assert "hf:google/siglip-base-patch16-224 on coco: " in page
     assert "| coco | `image_retrieval_recall@1` |" in page

@@ -220,7 +220,7 @@ def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
         errors = json.loads(Path(arguments[-1], "result.json").read_text())["evaluations"][0]["reason"]
         found.append((done.returncode, done.stderr, errors))
     assert found[0] == found[1]
-    assert found[0][0] == 3 and "12.png" in found[0][2]
+    assert found[0][0] == 2 and "12.png" in found[0][2]
 
 
 @pytest.mark.parametrize(
