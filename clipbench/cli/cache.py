@@ -57,8 +57,13 @@ def cache(context: click.Context) -> None:
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
 @cache.command(context_settings={**SETTINGS, "auto_envvar_prefix": None})
-@click.option("--older-than", "age", metavar="AGE", callback=_age,
-              help="Age of models since their last use, and of copies: 12h, 30d, 8w.")  # fmt: skip
+@click.option(
+    "--older-than",
+    "age",
+    metavar="AGE",
+    callback=_age,
+    help="Age of models since their last use, and of copies: 12h, 30d, 8w.",
+)
 @click.option("--model", "names", multiple=True, metavar="NAME", help="Model by name or fingerprint; repeatable.")
 @click.option("--yes", is_flag=True, help="Remove them without a question.")
 @TRACEBACK
@@ -95,10 +100,16 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     if not chosen and not copies:
         echo(f"nothing to remove: of {counted(len(models), 'model')} in {root} none is that old")
         return
-    small = [_described(copies)] if copies else []
-    echo(f"to remove from {root}:", *(_lines(chosen) if chosen else []), *small)
-    size = readable_size(sum(model.n_bytes for model in chosen))
-    what = " and ".join([*([f"{counted(len(chosen), 'model')}, {size}"] if chosen else []), *small])
+    echo(f"to remove from {root}:")
+    parts = []
+    if chosen:
+        echo(*_lines(chosen))
+        size = readable_size(sum(model.n_bytes for model in chosen))
+        parts.append(f"{counted(len(chosen), 'model')}, {size}")
+    if copies:
+        echo(_described(copies))
+        parts.append(_described(copies))
+    what = " and ".join(parts)
     if not yes and not someone_answers():
         raise UsageError("nothing was removed: not a terminal, so pass --yes to confirm")
     if not yes and not confirm(f"Remove {what}?", default=False):

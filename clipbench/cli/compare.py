@@ -24,8 +24,11 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 @command(Gate=("max_drop", "gate", "require", "strict"), Test=("alpha", "smallest"), Output=("form", "out", "verbose"))
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
-@click.option("--max-drop", metavar="0.5pp|1%",
-              help="Largest drop allowed for any metric: percentage points, or percent of the base.")  # fmt: skip
+@click.option(
+    "--max-drop",
+    metavar="0.5pp|1%",
+    help="Largest drop allowed for any metric: percentage points, or percent of the base.",
+)
 @click.option("--gate", metavar="FILE.toml", type=PATH,
               help="Gate file: allowed drops by metric, requirements, and acknowledged losses.")  # fmt: skip
 @click.option(

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 @command()
 @click.argument("run", metavar="RUN", type=PATH)
 @click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
-@click.option("--all", "shows_all", is_flag=True,
-              help="Print all metrics, notes, controls, methods, data, versions and the command.")  # fmt: skip
+@click.option(
+    "--all",
+    "shows_all",
+    is_flag=True,
+    help="Print all metrics, notes, controls, methods, data, versions and the command.",
+)
 @TRACEBACK
 def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
     """Print the results of a run, and what is missing from it.
@@ -136,8 +140,13 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
               help="Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1; or a number of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, the same of text.")  # fmt: skip
 @click.option("--y", metavar="METRIC", help="Metric on the y axis of the plot across.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
-@click.option("--seed", default=0, type=click.IntRange(min=0, max=2**32 - 1), metavar="N",
-              help="Seed of UMAP, and of the resamples of the plot across.")  # fmt: skip
+@click.option(
+    "--seed",
+    default=0,
+    type=click.IntRange(min=0, max=2**32 - 1),
+    metavar="N",
+    help="Seed of UMAP, and of the resamples of the plot across.",
+)
 @click.option("--style", metavar="FILE.mplstyle", type=PATH, help="Matplotlib style file.")
 @click.option("--list", "lists", is_flag=True, help="List the plots and exit.")
 @TRACEBACK
@@ -201,9 +210,11 @@ def _histories(paths: tuple[Path, ...]) -> list[Path]:
     from clipbench.untrusted.reading import is_file
 
     others = [path for path in paths if is_file(path) and path.suffix not in (".json", ".jsonl")]
-    for path in others if len(others) < len(paths) else []:
+    if len(others) in (0, len(paths)):
+        return list(paths)
+    for path in others:
         print_note(f"{path} is left out: it holds neither a log nor a run")
-    return [path for path in paths if path not in others] or list(paths)
+    return [path for path in paths if path not in others]
 
 
 @command()

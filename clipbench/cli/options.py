@@ -45,42 +45,61 @@ def shows_traceback() -> bool:
 
 
 MODEL_OPTION = click.option(
-    "--model-option", multiple=True, metavar="KEY=VALUE", callback=key_values,
+    "--model-option",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
     help="Option of the model, such as context=248; repeatable.",
-)  # fmt: skip
+)
 TRUST_REMOTE_CODE = click.option(
-    "--trust-remote-code", is_flag=True,
+    "--trust-remote-code",
+    is_flag=True,
     help="Run the code that comes with an hf: or st: model, whose reference names the commit: ORG/REPO@COMMIT.",
-)  # fmt: skip
+)
 ARCH = click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
 DATA_ROOT = click.option(
-    "--data-root", envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"], metavar="DIR", type=PATH,
+    "--data-root",
+    envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
+    metavar="DIR",
+    type=PATH,
     help="Folder that holds data sets by name. [default: .]",
-)  # fmt: skip
+)
 DATA_OPTION = click.option(
-    "--data-option", multiple=True, metavar="KEY=VALUE", callback=key_values,
+    "--data-option",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
     help="Option of the data, such as split=test or a column name; repeatable.",
-)  # fmt: skip
+)
 DEVICE = click.option("--device", default="auto", metavar="NAME", help="Device: auto, cpu, cuda, cuda:1, mps.")
 DEVICES = click.option(
-    "--device", default="auto", metavar="NAME[,...]",
+    "--device",
+    default="auto",
+    metavar="NAME[,...]",
     help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all.",
-)  # fmt: skip
+)
 PRECISION = click.option(
-    "--precision", default="fp32", type=click.Choice(["fp32", "bf16", "fp16"]),
+    "--precision",
+    default="fp32",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
     help="Number format in which the model computes.",
-)  # fmt: skip
+)
 BATCH_SIZE = click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N",
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
     help="Images or texts encoded at a time. [default: 64, and 256 on a CUDA device]",
-)  # fmt: skip
+)
 LIMIT = click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Measure a random subset of N images, stratified by class."
 )
 SEED = click.option(
-    "--seed", default=0, type=click.IntRange(min=0, max=2**63 - 1), metavar="N",
+    "--seed",
+    default=0,
+    type=click.IntRange(min=0, max=2**63 - 1),
+    metavar="N",
     help="Seed of subsets, resampling and all else that is random.",
-)  # fmt: skip
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output.")
 TRACEBACK = click.option(
     "--traceback",

@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     type=PATH,
     help="Measure the checkpoints in the folder of a training as they appear, in place of --model.",
 )
-@click.option("--interval", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True),
-              help="With --watch: seconds between two looks at FOLDER. [default: 60]")  # fmt: skip
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --watch: seconds between two looks at FOLDER. [default: 60]",
+)
 @click.option(
     "--idle",
     metavar="MINUTES",
@@ -44,14 +48,22 @@ if TYPE_CHECKING:
 @options.MODEL_OPTION
 @options.TRUST_REMOTE_CODE
 @options.ARCH
-@click.option("--tasks", multiple=True, metavar="TASK[@DATA],...",
-              help="Tasks to measure; all leaves out those that a suite runs by name only. [default: all]")  # fmt: skip
+@click.option(
+    "--tasks",
+    multiple=True,
+    metavar="TASK[@DATA],...",
+    help="Tasks to measure; all leaves out those that a suite runs by name only. [default: all]",
+)
 @click.option("--data", metavar="DATA", help="Data of all tasks, in place of the suite's.")
 @click.option("--suite", default="standard", metavar="NAME|FILE.toml", help="Suite: which data each task uses.")
 @options.DATA_ROOT
 @options.DATA_OPTION
-@click.option("--prompts", metavar="FILE", type=PATH,
-              help="JSON file of zero-shot prompts: a list of templates, or a dict of prompts by class.")  # fmt: skip
+@click.option(
+    "--prompts",
+    metavar="FILE",
+    type=PATH,
+    help="JSON file of zero-shot prompts: a list of templates, or a dict of prompts by class.",
+)
 @click.option(
     "--out",
     metavar="DIR",
@@ -67,8 +79,12 @@ if TYPE_CHECKING:
 @options.LIMIT
 @options.SEED
 @click.option("--allow-partial", is_flag=True, help="Measure what is present when images or classes are missing.")
-@click.option("--on-bad-image", default="error", type=click.Choice(["error", "skip"]),
-              help="Stop at an image that cannot be read, or skip it.")  # fmt: skip
+@click.option(
+    "--on-bad-image",
+    default="error",
+    type=click.Choice(["error", "skip"]),
+    help="Stop at an image that cannot be read, or skip it.",
+)
 @click.option(
     "--thumbnails",
     default=200,
@@ -85,8 +101,12 @@ if TYPE_CHECKING:
     help="Measure what one query costs first: seconds to load, time of one text and one image, best speed, memory.",
 )
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
-@click.option("--log", multiple=True, metavar="wandb|tensorboard|trackio|mlflow",
-              help="Experiment tracker that finished runs are logged to; repeatable.")  # fmt: skip
+@click.option(
+    "--log",
+    multiple=True,
+    metavar="wandb|tensorboard|trackio|mlflow",
+    help="Experiment tracker that finished runs are logged to; repeatable.",
+)
 @options.JSON
 @click.option(
     "--yes",
@@ -94,8 +114,12 @@ if TYPE_CHECKING:
     help="Fetch missing data sets without asking; implied where the environment variable CI is set.",
 )
 @click.option("--offline", is_flag=True, help="Do not use the network.")
-@click.option("-v/-q", "--verbose/--quiet", default=None,
-              help="Print all metrics and notes, or errors only; else the first metric of each task.")  # fmt: skip
+@click.option(
+    "-v/-q",
+    "--verbose/--quiet",
+    default=None,
+    help="Print all metrics and notes, or errors only; else the first metric of each task.",
+)
 @options.TRACEBACK
 def run(**given: Any) -> int:
     """Measure models on tasks, and write a report.

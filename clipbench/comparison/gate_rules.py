@@ -32,8 +32,11 @@ MOST_PATTERN = 1_000
 """Characters of a pattern: the time to make sense of one with many ``[`` grows with their square."""
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

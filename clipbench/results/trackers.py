@@ -338,6 +338,9 @@ def _folder_of(step: Step) -> list[str]:
 Tracker = _Wandb | _TensorBoard | _Trackio | _MLflow
 """An open run of a tracker."""
 TRACKERS: Mapping[str, Callable[[Any, Place], Tracker]] = {
-    "wandb": _Wandb, "tensorboard": _TensorBoard, "trackio": _Trackio, "mlflow": _MLflow,
-}  # fmt: skip
+    "wandb": _Wandb,
+    "tensorboard": _TensorBoard,
+    "trackio": _Trackio,
+    "mlflow": _MLflow,
+}
 """The trackers of ``--log``; each is also the name of its library, and of the extra that installs it."""

@@ -26,10 +26,23 @@ METRICS = {
 """Metrics that CLIP_benchmark gives the same name, by our task; it calls ``group_acc`` ``acc``."""
 MEANS = ("macro", "micro")
 """Means over subsets, which are left out: CLIP_benchmark has none, and its readers compute their own."""
-VTAB = frozenset([
-    "caltech101", "cifar10", "cifar100", "clevr_closest_object_distance", "clevr_count_all", "dtd", "eurosat",
-    "flowers", "kitti_closest_vehicle_distance", "pcam", "pets", "resisc45", "svhn",
-])  # fmt: skip
+VTAB = frozenset(
+    [
+        "caltech101",
+        "cifar10",
+        "cifar100",
+        "clevr_closest_object_distance",
+        "clevr_count_all",
+        "dtd",
+        "eurosat",
+        "flowers",
+        "kitti_closest_vehicle_distance",
+        "pcam",
+        "pets",
+        "resisc45",
+        "svhn",
+    ]
+)
 """Data sets that CLIP_benchmark calls ``vtab/...``."""
 
 Entry = dict[str, object]
