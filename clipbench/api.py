@@ -118,7 +118,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         limit: images to score, a seeded, stratified subset.
         device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
         batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device; ``workers``: processes that decode images.
-        arch: open_clip architecture of a bare checkpoint file.
+        arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
         trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
         model_options: options of the model, such as ``{"context": "248"}``.
         data_options: columns and split of the data, such as ``{"caption": "title", "split": "test"}``.
@@ -359,6 +359,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         price=partial(price_alone, options=load) if price else None,
         skip_bad_images=_skips_bad_images(on_bad_image),
     )
+    model_references.check_references([str(model) for model in models if isinstance(model, str | os.PathLike)], load)
     known: dict[ImageRef, KnownImage] = {}  # of a photograph, what the models before it read
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
 
@@ -422,7 +423,7 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
         device: ``"auto"`` or a torch device.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, what the towers compute in; vectors are float32.
         batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device.
-        arch: open_clip architecture of a bare checkpoint file.
+        arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
         trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
         model_options: such as ``{"context": "248"}``.
 
@@ -435,6 +436,7 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
         True
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
+    model_references.check_references([str(reference)], load)
     return model_references.load_model(str(reference), load)
 
 

@@ -52,10 +52,12 @@ def pool(**given: Any) -> None:
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
     from clipbench.models.encoding.embedder import load_embedder
     from clipbench.models.facts.price import price_alone
+    from clipbench.models.reference import check_references
 
     known: dict[Any, Any] = {}  # of a photograph, what the models before it read
     queries = read_queries(given["queries"])
     load = load_options(given)
+    check_references(given["models"], load)
     made = make_pool(
         [(name, partial(load_embedder, name, load, show_progress=True, known=known)) for name in given["models"]],
         given["images"],

@@ -16,6 +16,7 @@ from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.models.encoding.embedder import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo
+from clipbench.models.reference import check_references
 from clipbench.results.frames import as_frame
 from clipbench.results.numbers import change, counted, interval, quantity
 from clipbench.results.record import CheckFinding
@@ -104,6 +105,8 @@ def diagnose(
         options.expectation.check()
         if options.data is None:
             raise UsageError(f"{option('expect')} needs the data that the score is of: add {option('data', 'DATA')}")
+    if isinstance(model, str):
+        check_references([model], load)
     tasks = plugins.names(plugins.TASKS)
     dataset, findings = _data(options, tasks)
     embedder = load_embedder(model, load) if isinstance(model, str) else model

@@ -114,7 +114,7 @@ class Session:
             for own_samples in kinds
         }
         check_writable(targets.out, advice=f"name another {option('out')}")
-        targets.check_some(options.load)
+        targets.check_references(options.load)
         self.needs: list[Need] = []
         """Data sets of the catalogue that are not on this machine, after those were fetched that could be."""
         self._left_out: dict[str, str] = {}

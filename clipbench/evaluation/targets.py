@@ -16,7 +16,7 @@ from clipbench.models import brings_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
-from clipbench.models.reference import resolve
+from clipbench.models.reference import check_references, resolve
 from clipbench.results.matching import match
 from clipbench.results.run import Run, distinct_names, read_run
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
@@ -57,16 +57,18 @@ class Targets:
     are_several: bool = False
     """True where ``out`` is a parent."""
 
-    def check_some(self, load: LoadOptions) -> None:
-        """Raise UsageError if no reference means a model: a slip should not be found after hours of downloads."""
+    def check_references(self, load: LoadOptions) -> None:
+        """Raise UsageError if no reference means a model, two mean the same one, or none needs the architecture that is
+        given: a slip should not be found after hours of downloads."""
+        references = [target.reference for target in self.each if target.embedder is None]
+        check_references(references, load)
         errors: list[UsageError] = []
-        for target in self.each:
+        for reference in references:
             try:
-                if target.embedder is not None or resolve(target.reference.strip(), load):
-                    return
+                resolve(reference.strip(), load)
             except UsageError as error:
                 errors.append(error)
-        if errors:  # a watched folder has no model yet
+        if errors and len(errors) == len(references):
             raise errors[0]
 
 
@@ -81,6 +83,9 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
     """
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     distinct = list(dict.fromkeys(references))
+    if len(distinct) < len(references):
+        repeated = next(reference for reference in distinct if references.count(reference) > 1)
+        raise UsageError(f"{option('model', repeated)} is given {references.count(repeated)} times: remove all but one")
     if len(distinct) == 1 and not is_pattern(distinct[0]):
         folder = out or Path("runs") / f"{stamp}-{slug(distinct[0])}"
         is_finished = may_be_finished(folder, writes_reports=writes_reports)

@@ -25,6 +25,9 @@ CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 STEP_KEYS = ("step", "global_step", "epoch")
 """Names that training loops give to their progress inside a checkpoint; a step is more precise than an epoch."""
 
+_ARCH_AND_REST = re.compile(r"([\w.-]+(?:/\d[\w@]*)?),(.+)")
+"""An architecture before a comma: ViT-B-32, or as OpenAI writes it ViT-B/32 and ViT-L/14@336px."""
+
 _STEP_IN_NAME = re.compile(r"(step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?(\d{1,18})(?!\d)", re.IGNORECASE)
 
 PATH_PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
@@ -61,6 +64,17 @@ def step_in_name(path: Path) -> int | None:
     numbers = {word.lower(): int(number) for word, number in _STEP_IN_NAME.findall(path.name)}
     epoch = numbers.pop("epoch", None)
     return next(iter(numbers.values()), epoch)
+
+
+def split_arch(reference: str) -> tuple[str | None, str]:
+    """Return the architecture and the rest of ``ARCH,REST``; None and the whole for a path, which may hold a comma.
+
+    Example:
+        >>> split_arch("ViT-B-32,mine.pt"), split_arch("ViT-B/32,mine.pt"), split_arch("runs/a,b.pt")
+        (('ViT-B-32', 'mine.pt'), ('ViT-B/32', 'mine.pt'), (None, 'runs/a,b.pt'))
+    """
+    match = None if is_there(Path(reference)) else _ARCH_AND_REST.fullmatch(reference)
+    return (match[1], match[2]) if match else (None, reference)
 
 
 def is_sharded(path: Path) -> bool:
@@ -163,10 +177,12 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 
 
 def _split_prefix(reference: str) -> tuple[str, str]:
-    """Return the prefix with its colon, and the path; an empty path for an adapter that reads none."""
+    """Return the prefix with its colon, or the architecture with its comma, and the path; an empty path for an adapter
+    that reads none."""
     prefix, colon, body = reference.partition(":")
     if not colon:
-        return "", reference
+        arch, path = split_arch(reference)
+        return ("", path) if arch is None else (f"{arch},", path)
     return (f"{prefix}:", body) if prefix.casefold() in PATH_PREFIXES else (reference, "")
 
 

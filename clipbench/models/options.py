@@ -28,7 +28,7 @@ class LoadOptions:
     batch_size: int | None = None
     """Images or texts that go through the model at once; None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a CPU."""
     arch: str | None = None
-    """Architecture of a bare checkpoint file."""
+    """Architecture of a bare checkpoint file; an adapter gets one only for a reference that needs it."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--model-option key=value`` pairs, for the adapter to use up."""
     trust_remote_code: bool = False
@@ -41,11 +41,6 @@ class LoadOptions:
     def n_at_once(self) -> int:
         """The batch size, ``DEFAULT_BATCH_SIZE`` where none was given."""
         return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
-
-    def refuse_others(self, known: Iterable[str], model: str) -> None:
-        """Raise UsageError when an option is not among those that a model takes, or an architecture is given to it."""
-        self.refuse_arch(model)
-        self.refuse_unknown(known, model)
 
     def refuse_unknown(self, known: Iterable[str], model: str) -> None:
         """Raise UsageError when an option is not among those that the model takes."""
@@ -93,11 +88,3 @@ class LoadOptions:
         """Raise UsageError when a device is given to a model that does not take one."""
         if self.device != "auto":
             raise UsageError(f"{option('device', self.device)} does not reach {model}, {why}: drop it")
-
-    def refuse_arch(self, model: str) -> None:
-        """Raise UsageError when an architecture is given to a model that knows its own."""
-        if self.arch is not None:
-            raise UsageError(
-                f"{option('arch', self.arch)} goes with a checkpoint file, and '{model}' knows its own architecture:"
-                f" drop {option('arch')}"
-            )

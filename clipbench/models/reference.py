@@ -8,7 +8,8 @@ nothing of aliases, nor of the reference that led to it.
 import copy
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,13 +22,16 @@ from clipbench.models.checkpoints import (
     holds_bundled_checkpoint,
     is_open_clip_checkpoint,
     params_of,
+    split_arch,
 )
 from clipbench.models.fingerprint import Probes, coarse_digest, digest, encode_probes
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import COSINE, Embedder, Model, ModelInfo
-from clipbench.untrusted.reading import entries, is_file, is_folder
+from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
+OPEN_CLIP, PAIR = "open_clip", "pair"
+"""Adapters of checkpoint files, and of two models of which either may be one."""
 
 Adapter = Callable[[str, LoadOptions], Model | Embedder]
 
@@ -37,8 +41,8 @@ FORMS = (
     ("local-dir:FOLDER", "the same in a folder"),
     ("hf:ORG/REPO, hf:FOLDER", "transformers model: CLIP, SigLIP, SigLIP 2 and what else has both towers"),
     (
-        "FILE --arch ARCH",
-        f"open_clip training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}, sharded folder); with its params.txt no --arch",
+        "FILE --arch ARCH, ARCH,FILE",
+        f"open_clip training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}, sharded folder); with its params.txt only FILE",
     ),
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
@@ -68,11 +72,25 @@ class Alias(NamedTuple):
     """Tokens that the text tower takes."""
     licence: str | None
     """Licence of the weights, None where it is not known here; the one that comes with them holds."""
+    openai: str | None
+    """The name of the same weights in OpenAI's package, such as ``ViT-B/32``."""
 
     def described(self) -> str:
-        """Return what is known of it in one line, with the adapter that loads it."""
+        """Return a description in one line, with the adapter that loads the model and OpenAI's name for it."""
         licence = "" if self.licence is None else f", {self.licence}"
-        return f"{self.what}, {self.context} tokens{licence} ({self.target})"
+        openai = "" if self.openai is None else f", also {self.openai}"
+        return f"{self.what}, {self.context} tokens{licence} ({self.target}{openai})"
+
+
+class Resolved(NamedTuple):
+    """A reference whose aliases are resolved."""
+
+    adapter: str
+    """Prefix of the adapter that loads the model."""
+    body: str
+    """The rest of the reference, as the adapter takes it."""
+    options: LoadOptions
+    """The options for the adapter: ``arch`` is None unless this reference needs one."""
 
 
 def load_model(reference: str, options: LoadOptions) -> Model | Embedder:
@@ -88,7 +106,7 @@ def load_model(reference: str, options: LoadOptions) -> Model | Embedder:
 
 def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
     """Return the model that a reference stands for, with what was encoded for its fingerprint."""
-    prefix, body = resolve(reference.strip(), options)
+    prefix, body, options = resolve(reference.strip(), options)
     adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
     try:
         with foreign():
@@ -113,42 +131,96 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
     return Loaded(named, probes)
 
 
-def resolve(reference: str, options: LoadOptions) -> tuple[str, str]:
-    """Return the adapter's prefix and the rest of the reference, aliases resolved.
+def resolve(reference: str, options: LoadOptions) -> Resolved:
+    """Return the adapter, the rest of the reference with aliases resolved, and the options for this reference.
 
     Raises:
-        UsageError: the reference matches no form.
+        UsageError: the reference matches no form, or is a checkpoint without an architecture.
 
     Example:
-        >>> resolve("ViT-B-16,laion2b_s34b_b88k", LoadOptions())
+        >>> resolve("ViT-B-16,laion2b_s34b_b88k", LoadOptions())[:2]
         ('open_clip', 'ViT-B-16/laion2b_s34b_b88k')
-        >>> resolve("VIT-b-32", LoadOptions())
+        >>> resolve("ViT-B/32", LoadOptions())[:2]
         ('open_clip', 'ViT-B-32-quickgelu/openai')
+        >>> adapter, body, loading = resolve("ViT-B-32,mine.pt", LoadOptions())
+        >>> adapter, body, loading.arch
+        ('open_clip', 'mine.pt', 'ViT-B-32')
+        >>> resolve("tiny", LoadOptions(arch="ViT-B-32")).options.arch is None
+        True
     """
-    known = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
+    adapter, body, arch = _parsed(reference)
+    if _needs_arch(adapter, body, arch):
+        arch = options.arch
+        if arch is None and adapter != PAIR:
+            raise UsageError(
+                f"checkpoint {body} needs its architecture: add {option('arch', 'ARCH')}, such as"
+                f" {option('arch', 'ViT-B-32')}, or name both as ARCH,{body}"
+            )
+    return Resolved(adapter, body, replace(options, arch=arch))
+
+
+def check_references(references: Sequence[str], options: LoadOptions) -> None:
+    """Raise UsageError if two references are the same model, or if none of them needs the architecture that is given.
+
+    References that match no form are not errors here: loading one of them says why.
+    """
+    parsed: dict[str, tuple[str, str, str | None]] = {}
+    for reference in references:
+        with suppress(UsageError):
+            parsed[reference] = _parsed(reference.strip())
+    if options.arch is not None and parsed and not any(_needs_arch(*parts) for parts in parsed.values()):
+        names = ", ".join(f"'{reference}'" for reference in parsed)
+        raise UsageError(
+            f"{option('arch', options.arch)} has no effect on {names}: only a checkpoint file without the params.txt of"
+            f" its training needs an architecture. Remove {option('arch')}"
+        )
+    models: dict[tuple[str, str, str | None], str] = {}
+    for reference, (adapter, body, arch) in parsed.items():
+        model = (adapter, body, options.arch if _needs_arch(adapter, body, arch) else arch)
+        if model in models:
+            raise UsageError(
+                f"'{models[model]}' and '{reference}' are the same model, {adapter}:{body}. Remove one of them"
+            )
+        models[model] = reference
+
+
+def _parsed(reference: str) -> tuple[str, str, str | None]:
+    """Return the adapter, the rest of a reference and the architecture that it names; raise UsageError if it has no form."""
+    adapters = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
     prefix, colon, body = reference.partition(":")
-    if colon and prefix.casefold() in known:
+    if colon and prefix.casefold() in adapters:
         if not body:
             start = f"{prefix.casefold()}:"
             form = next((form for form, _ in FORMS if form.startswith(start)), f"{prefix}:...")
             raise UsageError(f"model reference '{reference}' ends after its prefix: expected {form}")
-        return known[prefix.casefold()], body
+        return adapters[prefix.casefold()], body, None
     for alias in aliases():
-        if alias.alias == reference.casefold():
-            return resolve(alias.target, options)
+        if reference.casefold() in [name.casefold() for name in (alias.alias, alias.openai) if name]:
+            return _parsed(alias.target)
     if holds_bundled_checkpoint(Path(reference)):
-        return "bundled", reference
-    if is_open_clip_checkpoint(Path(reference)):
-        if options.arch is None and params_of(Path(reference)) is None:
-            raise UsageError(
-                f"checkpoint {reference} needs its architecture: add {option('arch', 'ARCH')}, such as"
-                f" {option('arch', 'ViT-B-32')}"
-            )
-        return "open_clip", reference
-    if re.fullmatch(r"[^\s:]+,[^\s:,]+", reference):
-        arch, _, tag = reference.partition(",")
-        return "open_clip", f"{arch}/{tag}"
-    raise UsageError(f"unknown model '{reference}': {_hint(reference, known)} (clipbench list models)")
+        return "bundled", reference, None
+    arch, path = split_arch(reference)
+    if is_open_clip_checkpoint(Path(path)):
+        if arch is not None and not is_there(Path(path)):
+            raise UsageError(f"no checkpoint {path}: expected ARCH,FILE, such as ViT-B-32,epoch_5.pt")
+        return OPEN_CLIP, path, arch
+    if arch is not None and re.fullmatch(r"[^\s:,/]+", path):
+        return OPEN_CLIP, f"{arch}/{path}", None
+    if arch is not None:
+        raise UsageError(
+            f"'{reference}' names no checkpoint: expected ARCH,FILE with a file ({', '.join(CHECKPOINT_SUFFIXES)}) or a"
+            " sharded folder, or ARCH,TAG with a pretrained tag of open_clip"
+        )
+    raise UsageError(f"unknown model '{reference}': {_hint(reference, adapters)} (clipbench list models)")
+
+
+def _needs_arch(adapter: str, body: str, arch: str | None) -> bool:
+    """Return whether the command has to name the architecture of a model, or of one side of a pair."""
+    if adapter == PAIR:
+        return any(_needs_arch(*_parsed(part)) for part in body.split("+") if part)
+    return (
+        adapter == OPEN_CLIP and arch is None and is_open_clip_checkpoint(Path(body)) and params_of(Path(body)) is None
+    )
 
 
 def brings_samples(reference: str) -> bool:
@@ -165,7 +237,7 @@ def aliases() -> list[Alias]:
     """Return the short names in the order of ``aliases.toml``."""
     table = tomllib.loads(files("clipbench.models").joinpath("aliases.toml").read_text(encoding="utf-8"))
     return [
-        Alias(name, entry["target"], entry["what"], entry["context"], entry.get("licence"))
+        Alias(name, entry["target"], entry["what"], entry["context"], entry.get("licence"), entry.get("openai"))
         for name, entry in table.items()
     ]
 

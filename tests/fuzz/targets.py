@@ -280,7 +280,7 @@ def model_reference(text: str) -> None:
     if is_pattern(text):
         with suppress(ClipbenchError):
             matching_checkpoints(text)
-    prefix, body = resolve(text, LoadOptions())
+    prefix, body, _ = resolve(text, LoadOptions())
     if prefix == "embeddings":
         clipbench.load_model(f"embeddings:{body}")
 
@@ -372,10 +372,10 @@ def copy_run(folder: Path) -> None:
 
 def in_all_formats(comparison: Any) -> None:
     from clipbench.comparison import formats
-    from clipbench.comparison.gate import Judged
+    from clipbench.comparison.gate import GatedComparison
 
     for form in (formats.terminal, formats.markdown, formats.as_json, formats.junit):
-        form([Judged(comparison=comparison, outcomes=[])])
+        form([GatedComparison(comparison=comparison, outcomes=[])])
 
 
 def read_values(path: Path) -> None:

@@ -189,7 +189,6 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     """
     reference = f"api:{body}"
     why = "which runs on a server"
-    options.refuse_arch(reference)
     options.refuse_device(reference, why)
     options.refuse_precision(reference, why)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)

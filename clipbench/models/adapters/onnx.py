@@ -120,7 +120,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
         ModelError: a graph, processor or tokenizer is missing, damaged, or does not take images or texts alone.
     """
     reference = f"onnx:{body}"
-    options.refuse_others(OPTIONS, reference)
+    options.refuse_unknown(OPTIONS, reference)
     options.refuse_precision(reference, "whose files fix it")
     folder = Path(body)
     if not is_folder(folder):

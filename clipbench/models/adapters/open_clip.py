@@ -127,8 +127,6 @@ def load(body: str, options: LoadOptions) -> TorchModel:
     if is_open_clip_checkpoint(path) and params_of(path) is not None:
         return build(_training_recipe(path, options), options)
     if options.arch is not None:
-        if not is_open_clip_checkpoint(path):
-            options.refuse_arch(f"open_clip:{body}")
         return build(_file_recipe(path, options.arch, options), options)
     arch, tag = _arch_and_tag(body)
     return build(_random_recipe(arch, options) if tag == RANDOM else _tag_recipe(arch, tag, options), options)
@@ -137,7 +135,7 @@ def load(body: str, options: LoadOptions) -> TorchModel:
 def load_hub(body: str, options: LoadOptions) -> TorchModel:
     """Return the model of a Hub repository ``ORG/NAME`` that holds an open_clip configuration. Option: ``context``."""
     reference = f"hf-hub:{body}"
-    options.refuse_others(["context"], reference)
+    options.refuse_unknown(["context"], reference)
     path = from_hub(
         lambda: _weights_of(f"{body}/"), model_request(f"the weights of {reference}", body, "local-dir"), reference
     )
@@ -147,7 +145,7 @@ def load_hub(body: str, options: LoadOptions) -> TorchModel:
 def load_folder(body: str, options: LoadOptions) -> TorchModel:
     """Return the model of a folder with ``open_clip_config.json``, weights and its tokenizer. Option: ``context``."""
     reference = f"local-dir:{body}"
-    options.refuse_others(["context"], reference)
+    options.refuse_unknown(["context"], reference)
     _check_folder_config(Path(body), reference)
     weights = _weights_in(Path(body), reference)
     return build(Recipe(id=reference, name=reference, weights=weights), options)

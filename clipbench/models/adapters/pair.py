@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from jaxtyping import Int64
 from clipbench import plugins
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError
-from clipbench.models.checkpoints import is_open_clip_checkpoint
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
@@ -77,8 +75,6 @@ def load(body: str, options: LoadOptions) -> PairModel:
     for part in parts:
         resolve(part, options)  # a slip is said before the other model is loaded
     image_part, text_part = parts
-    if not any(is_open_clip_checkpoint(Path(part)) for part in (image_part, text_part)):
-        options.refuse_arch(reference)
     image_model, text_model = _side(image_part, "images", options), _side(text_part, "texts", options)
     images, texts = image_model.info, text_model.info
     if images.embed_dim != texts.embed_dim:
@@ -118,11 +114,10 @@ def load(body: str, options: LoadOptions) -> PairModel:
 def _side(part: str, tower: Tower, options: LoadOptions) -> Model:
     """Return the model of one side; its probes are not encoded, since those of the pair are."""
     prefix = SIDES[tower]
-    arch = options.arch if is_open_clip_checkpoint(Path(part)) else None
     own = {name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)}
     device, precision = own.pop("device", options.device), own.pop("precision", options.precision)
-    options = replace(options, device=device, precision=precision, options=own, arch=arch, towers=(tower,))
-    name, body = resolve(part, options)
+    options = replace(options, device=device, precision=precision, options=own, towers=(tower,))
+    name, body, options = resolve(part, options)
     model = plugins.load(plugins.MODELS, name)(body, options)
     if not isinstance(model, Model):
         raise UsageError(f"{part} holds vectors of its own samples: expected a model that encodes {tower}")

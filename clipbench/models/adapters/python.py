@@ -135,7 +135,6 @@ def load(body: str, options: LoadOptions) -> PythonModel:
         ModelError: the user's code failed, or its object is no dual encoder.
     """
     reference = f"python:{body}"
-    options.refuse_arch(reference)
     for name, value, default in (("device", options.device, "auto"), ("precision", options.precision, "fp32")):
         if value != default:
             raise UsageError(

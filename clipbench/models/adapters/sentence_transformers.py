@@ -140,7 +140,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"st:{body}"
-    options.refuse_others((*OPTIONS, *(["code_commit"] if options.trust_remote_code else [])), reference)
+    options.refuse_unknown((*OPTIONS, *(["code_commit"] if options.trust_remote_code else [])), reference)
     scale, bias = options.logits()
     source = pinned(body, reference, options)
     optional("sentence_transformers", extra="st", needed_by=reference)

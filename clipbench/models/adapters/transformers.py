@@ -144,7 +144,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     """
     reference = f"hf:{body}"
     known = ["context", *(["code_commit"] if options.trust_remote_code else [])]
-    options.refuse_others([*known, *{name for names in OPTIONS.values() for name in names}], reference)
+    options.refuse_unknown([*known, *{name for names in OPTIONS.values() for name in names}], reference)
     source = pinned(body, reference, options)
     place = placement(options.device, options.precision, options.batch_size)
     parts = _from_library(source, reference, options, known)

@@ -148,7 +148,7 @@ def load(body: str, options: LoadOptions) -> Embeddings:
         VectorError: a vector is zero or not finite.
     """
     reference = f"embeddings:{body}"
-    options.refuse_others([], reference)
+    options.refuse_unknown([], reference)
     options.refuse_precision(reference, "whose vectors are there already")
     return of_arrays(read_arrays(Path(body)), reference, "the file")
 

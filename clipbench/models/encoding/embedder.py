@@ -65,7 +65,7 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
         ClipbenchError: the reference or an option is wrong, or the weights are not here.
     """
     root = root or default_root()
-    load_cache = load_cache_of(reference, *resolve(reference.strip(), options), options, root) if may_recall else None
+    load_cache = load_cache_of(reference, *resolve(reference.strip(), options), root) if may_recall else None
     model: Model | Recalled | None = None if load_cache is None else load_cache.recall()
     probes = None
     if model is None:

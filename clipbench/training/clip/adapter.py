@@ -32,7 +32,6 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
         ModelError: the folder holds no checkpoint, or a damaged one.
         UsageError: an unknown option, device or precision, or a context that cannot be stretched to.
     """
-    options.refuse_arch(body)
     options.refuse_unknown(["context"], body)
     path = SHIPPED.get(body, Path(body))
     folder, notes = path, tuple[str, ...]()

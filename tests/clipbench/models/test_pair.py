@@ -78,11 +78,6 @@ def test_it_works_in_one_process_where_one_of_its_models_has_to() -> None:
     assert not PairModel(ToyModel().info, ToyModel(), ToyModel()).is_sole
 
 
-def test_an_architecture_goes_with_a_checkpoint_file() -> None:
-    with pytest.raises(UsageError, match=r"arch='ViT-B-32' goes with a checkpoint file, and 'pair:tiny\+tiny' knows"):
-        load("tiny+tiny", LoadOptions(device="cpu", arch="ViT-B-32"))
-
-
 @pytest.mark.parametrize("body", ["tiny", "a+b+tiny", "+tiny", "tiny+"])
 def test_what_is_not_two_models_is_refused(body: str) -> None:
     with pytest.raises(UsageError, match=r"is not two models: expected pair:IMAGE_REF.TEXT_REF"):

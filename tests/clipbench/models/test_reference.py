@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import ModelError
+from clipbench.errors import ModelError, UsageError
 from clipbench.models import aliases, load_model
 from clipbench.models.adapters.vectors import Embeddings
+from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Internals, Model
-from clipbench.models.reference import resolve
+from clipbench.models.reference import check_references, resolve
 from clipbench.training.clip.adapter import SHIPPED
 
 STRANGER = '''
@@ -78,6 +79,10 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("vit-b-32", ("open_clip", "ViT-B-32-quickgelu/openai")),
         ("VIT-B-32", ("open_clip", "ViT-B-32-quickgelu/openai")),
+        ("ViT-B/32", ("open_clip", "ViT-B-32-quickgelu/openai")),
+        ("ViT-B/16", ("open_clip", "ViT-B-16-quickgelu/openai")),
+        ("ViT-L/14", ("open_clip", "ViT-L-14-quickgelu/openai")),
+        ("vit-l/14@336PX", ("open_clip", "ViT-L-14-336-quickgelu/openai")),
         ("SigLIP2-b-16", ("open_clip", "ViT-B-16-SigLIP2/webli")),
         ("ViT-L-14,datacomp_xl_s13b_b90k", ("open_clip", "ViT-L-14/datacomp_xl_s13b_b90k")),
         ("ViT-B/32,openai", ("open_clip", "ViT-B/32/openai")),
@@ -90,12 +95,58 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_every_form_leads_to_its_adapter(reference: str, meant: tuple[str, str]) -> None:
-    assert resolve(reference, LoadOptions()) == meant
+    assert resolve(reference, LoadOptions())[:2] == meant
 
 
-@pytest.mark.parametrize("path", ["a/b.safetensors", "c.PT", "d,e.pth", "f.bin"])
+@pytest.mark.parametrize("path", ["a/b.safetensors", "c.PT", "d e.pth", "f.bin"])
 def test_a_checkpoint_with_its_architecture_is_open_clip_s(path: str) -> None:
-    assert resolve(path, LoadOptions(arch="ViT-B-32")) == ("open_clip", path)
+    adapter, body, options = resolve(path, LoadOptions(arch="ViT-B-32"))
+    assert (adapter, body, options.arch) == ("open_clip", path, "ViT-B-32")
+
+
+def test_a_reference_names_architecture_and_checkpoint_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.pt", "d,e.pth", "epoch_2.pt", "epoch_10.pt"):
+        Path(name).touch()
+    for reference in ("ViT-B-32,mine.pt", "ViT-B/32,mine.pt"):
+        adapter, body, options = resolve(reference, LoadOptions(arch="RN50"))
+        assert (adapter, body, options.arch) == ("open_clip", "mine.pt", reference.partition(",")[0])
+    assert resolve("d,e.pth", LoadOptions(arch="RN50"))[1:] == ("d,e.pth", LoadOptions(arch="RN50"))
+    assert is_pattern("ViT-B-32,epoch_*.pt")
+    assert [member.reference for member in matching_checkpoints("ViT-B-32,epoch_*.pt")] == [
+        "ViT-B-32,epoch_2.pt",
+        "ViT-B-32,epoch_10.pt",
+    ]
+    with pytest.raises(UsageError, match=r"^no checkpoint gone\.pt: expected ARCH,FILE, such as"):
+        resolve("ViT-B-32,gone.pt", LoadOptions())
+    with pytest.raises(UsageError, match=r"^'ViT-B-32,gone/epoch_2' names no checkpoint: expected ARCH,FILE"):
+        resolve("ViT-B-32,gone/epoch_2", LoadOptions())
+
+
+def test_an_architecture_is_for_the_references_that_need_one(tmp_path: Path) -> None:
+    (tmp_path / "mine.pt").touch()
+    mine, given = str(tmp_path / "mine.pt"), LoadOptions(arch="ViT-B-32")
+    for other in ("tiny", "vit-b-32", f"ViT-B-16,{mine}", "embeddings:x.npz", "python:a:b"):
+        assert resolve(other, given).options.arch in (None, "ViT-B-16")
+        check_references([other, mine], given)
+    for pair in (f"pair:tiny+{mine}", f"pair:{mine}+tiny"):
+        assert resolve(pair, given).options.arch == "ViT-B-32"
+        check_references([pair], given)
+    with pytest.raises(
+        UsageError, match=r"^arch='ViT-B-32' has no effect on 'tiny', 'vit-b-32': only a checkpoint file"
+    ):
+        check_references(["tiny", "vit-b-32"], given)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("vit-b-32", "ViT-B/32"), ("{mine}", "RN50,{mine}"), ("TINY", "bundled:tiny")]
+)
+def test_two_references_to_one_model_are_one_line(first: str, second: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.pt").touch()
+    names = [name.format(mine=tmp_path / "mine.pt") for name in (first, second)]
+    arch = "RN50" if "{mine}" in first else None
+    with pytest.raises(UsageError, match=r"^'.*' and '.*' are the same model, .*\. Remove one of them$"):
+        check_references(names, LoadOptions(arch=arch))
 
 
 def test_every_alias_stands_for_weights_that_open_clip_knows() -> None:

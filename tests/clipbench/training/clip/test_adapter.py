@@ -73,7 +73,5 @@ def test_wrong_folders_and_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is no checkpoint of clipbench train: expected a folder with config\.json"):
         bundled.load(str(tmp_path), LoadOptions(device="cpu"))
     folder = str(save(tmp_path / "mine"))
-    with pytest.raises(UsageError, match=r"arch='ViT-B-32' goes with a checkpoint file"):
-        bundled.load(folder, LoadOptions(device="cpu", arch="ViT-B-32"))
     with pytest.raises(UsageError, match="takes no option 'tag'"):
         bundled.load(folder, LoadOptions(device="cpu", options={"tag": "openai"}))
