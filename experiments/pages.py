@@ -39,7 +39,8 @@ COMMANDS_HEAD = """# Commands
 
 <!-- page not run: what is shown is how each command is called -->
 
-Written by `make pages` from the commands' own help. Every option has an environment variable: `--device` is `CLIPBENCH_DEVICE`. `-` and `_` mean the same in an option. Most commands
+Written by `make pages` from the commands' own help. Options have environment variables, the same in every
+command: `--device` is `CLIPBENCH_DEVICE`, `--data-root` is `CLIPBENCH_DATA_ROOT`. Only `--data` and the options of `cache prune` have none. `-` and `_` mean the same in an option. Most commands
 also take `--quiet` (print errors only), `--traceback` (print the traceback of an error), `--help` and, where options are many, `--help-all`; the option `--version` of `clipbench` prints the version. A RUN
 is a run folder or the folder of several; of several RUNs, those without a run are left out. Commands that take RUN need neither models nor data.
 
@@ -48,7 +49,7 @@ is a run folder or the folder of several; of several RUNs, those without a run a
 | 0 | done; `compare`: no regression; `doctor`: healthy |
 | 1 | `compare`: a regression, or a requirement that is not met; `doctor`: a fault |
 | 2 | bad usage or bad input: the message says what to do |
-| 3 | something could not be measured (the rest is written), or was not here or could not be downloaded; runs are not comparable |
+| 3 | something could not be measured (the rest is written), or was not here or could not be downloaded; `compare`: not comparable, or undecided |
 | 130 | interrupted: the same command continues |
 """
 

@@ -56,7 +56,7 @@ def cache(context: click.Context) -> None:
 
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
-@cache.command(context_settings={**SETTINGS, "auto_envvar_prefix": None})
+@cache.command(context_settings=SETTINGS, reads_environment=False)
 @click.option(
     "--older-than",
     "age",

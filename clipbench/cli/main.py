@@ -53,13 +53,14 @@ SHOWS_ALL = "clipbench.help-all"
 """Key of a context's ``meta``: whether help has the rare options too."""
 
 SETTINGS = {
-    "auto_envvar_prefix": "CLIPBENCH",
     "help_option_names": ["-h", "--help"],
     "max_content_width": 80,
     "show_default": True,
     "token_normalize_func": lambda name: name.replace("_", "-"),
 }
-"""Flags take - and _ alike, and each has an environment variable."""
+"""Flags take - and _ alike."""
+WITHOUT_VARIABLE = ("data",)
+"""Options without an environment variable: a data set for all tasks would contradict a command that names some itself."""
 
 
 _RANGE = re.compile(r"; [^;\]]*\bx[<>][^\]]*(?=\])|\[[^\]:]*\bx[<>][^\]]*\]")
@@ -89,9 +90,25 @@ class HelpContext(click.Context):
 
 
 class Command(click.Command):
-    """A command whose help fits the terminal."""
+    """A command whose help fits the terminal, and whose options have environment variables.
+
+    Args:
+        reads_environment: False for a command that no variable, meant for another command, may change.
+    """
 
     context_class = HelpContext
+
+    def __init__(self, *args: Any, reads_environment: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for option in self.params:
+            if reads_environment and isinstance(option, click.Option) and option.name not in WITHOUT_VARIABLE:
+                option.envvar = environment_variable(option)
+
+
+def environment_variable(option: click.Option) -> str:
+    """Return the name of an option's environment variable, the same in every command: ``CLIPBENCH_DEVICE``."""
+    long_name = next(name for name in option.opts if name.startswith("--"))
+    return f"CLIPBENCH_{long_name.removeprefix('--').replace('-', '_').upper()}"
 
 
 class GroupedCommand(Command):
@@ -188,7 +205,7 @@ def cli() -> None:
     clipbench run --model hf:ORG/REPO --tasks zero-shot@path/to/images
     clipbench run --model embeddings:vectors.npz --tasks all
 
-    Every option has an environment variable: --device is CLIPBENCH_DEVICE.
+    Options have environment variables: --device is CLIPBENCH_DEVICE.
     """
 
 

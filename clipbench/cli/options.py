@@ -59,7 +59,6 @@ TRUST_REMOTE_CODE = click.option(
 ARCH = click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
 DATA_ROOT = click.option(
     "--data-root",
-    envvar=["CLIPBENCH_DATA_ROOT", "CLIPBENCH_DATA"],
     metavar="DIR",
     type=PATH,
     help="Folder that holds data sets by name. [default: .]",

@@ -89,6 +89,21 @@ def test_the_variable_of_traceback_is_the_option(
     assert ("Traceback (most recent call last)" in capsys.readouterr().err) == is_shown
 
 
+def test_a_variable_belongs_to_one_option_of_all_commands() -> None:
+    options: dict[str, set[str]] = {}
+    for _, command in every_command():
+        for option in command.params:
+            if isinstance(option, click.Option) and option.envvar is not None:
+                options.setdefault(str(option.envvar), set()).add(
+                    next(name for name in option.opts if name[:2] == "--")
+                )
+    assert options["CLIPBENCH_DEVICE"] == {"--device"}
+    assert options["CLIPBENCH_DATA_ROOT"] == {"--data-root"}
+    assert {variable: names for variable, names in options.items() if len(names) > 1} == {}
+    others = {"CACHE", "CATALOGUE", "MAX_PIXELS", "MAX_UNPACKED", "API_KEY", "DATA"}
+    assert not {f"CLIPBENCH_{name}" for name in others} & options.keys()
+
+
 def _ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> object:
     """Return the exit status of ``clipbench list data`` if it raises an error."""
 
