@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml  # type: ignore[import-untyped]
+
+from tests.cli.test_compare import write
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
@@ -54,7 +57,10 @@ def github_job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def project(tmp_path: Path, github_job: Job) -> Path:
     """A project in which ``clipbench run`` leaves the run of the GitHub workflow, sooner than it could be measured."""
     run = github_job.project / "runs/base"
-    copied = f'[ "$1 $2 $4" = "run --model --out" ] && mkdir -p "$(dirname "$5")" && exec cp -r {run} "$5"'
+    copied = (
+        'out=; [ "$1 $2 $4" = "run --model --out" ] && out="$5"; [ "$1 ${3%%=*}" = "run --out" ] && out="${3#--out=}"\n'
+        f'[ -n "$out" ] && mkdir -p "$(dirname "$out")" && exec cp -r {run} "$out"'
+    )
     return make_project(tmp_path, f"{copied}\n{CLIPBENCH}")
 
 
@@ -96,7 +102,7 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
 def test_the_github_workflow_measures_compares_and_comments(github_job: Job) -> None:
     project, printed = github_job
-    assert "::notice title=runs/candidate against runs/base::" in printed
+    assert "::notice title=runs/candidate against runs/base::verdict: equal (" in printed
     assert "::error" not in printed
     summary = (project / "summary.md").read_text()
     assert summary == (project / "runs/compare.md").read_text()
@@ -119,12 +125,88 @@ def test_the_gitlab_job_measures_compares_and_comments(project: Path) -> None:
     assert "https://gitlab.test/api/v4/projects/3/merge_requests/7/notes" in (project / "calls").read_text()
 
 
+def action_values(**inputs: str) -> dict[str, str]:
+    """Return the values of the expressions in action.yml, with its default for each input that is not given."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    defaults = {name: str(each.get("default", "tiny")) for name, each in action["inputs"].items()}
+    assert not set(inputs) - {name.replace("-", "_") for name in defaults}
+    values = {f"inputs_{name.replace('-', '_')}": value for name, value in defaults.items()}
+    return values | {f"inputs_{name}": value for name, value in inputs.items()} | {"github_action_path": str(ROOT)}
+
+
+def action_steps(values: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """Return the steps that run with these values: a condition is that an input is true."""
+    steps = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
+    assert {step.get("if") for step in steps} == {None, "inputs.measure == 'true'"}
+    return [step for step in steps if "if" not in step or values["inputs_measure"] == "true"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with finished runs: base, and candidates that are worse and better."""
+    folder = tmp_path_factory.mktemp("finished")
+    right = np.arange(400) % 5 > 1
+    for name, hits in {
+        "base": right,
+        "worse": right & (np.arange(400) >= 60),
+        "better": np.arange(400) % 5 > 0,
+    }.items():
+        write(folder / "runs" / name, hits)
+    return make_project(folder, CLIPBENCH)
+
+
+@pytest.mark.parametrize(("candidate", "fails"), [("worse", True), ("better", False)])
+def test_the_action_with_its_default_inputs_fails_if_the_candidate_is_worse(
+    candidate: str, fails: bool, finished: Path
+) -> None:
+    values = action_values(measure="false", base="runs/base", candidate=f"runs/{candidate}", out=f"out-{candidate}")
+    if fails:
+        with pytest.raises(AssertionError, match=r"::error title=runs/worse against runs/base::verdict: worse \("):
+            run_steps(action_steps(values), finished, {}, **values)
+    else:
+        assert "::verdict: better (" in run_steps(action_steps(values), finished, {}, **values)
+    assert f"clipbench: {candidate}**" in (finished / f"out-{candidate}/compare.md").read_text()
+    assert "<h1>" in (finished / f"out-{candidate}/compare.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"candidate": "--help"}, "cannot read --help"),
+        ({"base": "--version", "candidate": "--max-drop=90%"}, "cannot read --version"),
+        ({"candidate": "runs/worse\n::notice::all is well"}, "cannot read runs/worse"),
+        ({"candidate": "$(touch owned)"}, "cannot read $(touch owned)"),
+        ({"max_drop": "--help"}, "--max-drop '--help': expected"),
+        ({"max_drop": "1pp; exit 0"}, "--max-drop '1pp; exit 0': expected"),
+        ({"gate": "--help"}, "cannot read the gate file --help"),
+        ({"out": ""}, "::error title=clipbench::the input out is empty"),
+        ({"out": "--help/$(touch owned)"}, "--help/$(touch owned)"),
+        ({"measure": "False"}, "::error title=clipbench::the input measure is neither"),
+    ],
+)
+def test_hostile_inputs_of_the_action_are_values_and_fail(inputs: dict[str, str], message: str, finished: Path) -> None:
+    values = action_values(
+        **{"measure": "false", "base": "runs/base", "candidate": "runs/worse", "out": "out", **inputs}
+    )
+    with pytest.raises(AssertionError) as failure:
+        run_steps(action_steps(values), finished, {}, **values)
+    assert message in str(failure.value)
+    assert not any("owned" in path.name for path in finished.iterdir())
+    assert "::notice::all is well" not in str(failure.value).splitlines()
+
+
+def test_a_gate_file_of_the_action_replaces_its_default_limit(finished: Path) -> None:
+    (finished / "wide.toml").write_text('"*" = {max_drop = "50pp"}\n')
+    values = action_values(measure="false", base="runs/base", candidate="runs/worse", out="out-wide", gate="wide.toml")
+    printed = run_steps(action_steps(values), finished, {}, **values)
+    assert "::verdict: worse (" in printed
+    assert "within the limit of 50pp" in printed
+
+
 @pytest.mark.slow
 def test_the_action_fails_on_a_requirement_that_is_not_met(project: Path) -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    inputs = {name: str(each.get("default", "tiny")) for name, each in action["inputs"].items()}
-    values = {f"inputs_{name.replace('-', '_')}": value for name, value in inputs.items()}
-    values |= {"inputs_tasks": "zero-shot", "github_action_path": str(ROOT), "inputs_gate": "high.toml"}
+    values = action_values(tasks="zero-shot", gate="high.toml")
     (project / "high.toml").write_text('require = ["zero-shot/kind/acc1 >= 1.01"]\n')
     *first, compare = action["runs"]["steps"]
     run_steps(first, project, {}, **values)
@@ -137,13 +219,9 @@ def test_the_action_fails_on_a_requirement_that_is_not_met(project: Path) -> Non
 
 @pytest.mark.slow
 def test_the_action_compares_finished_runs_without_measuring(project: Path, github_job: Job) -> None:
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    inputs = {
-        name: str(each.get("default", github_job.project / "runs/base")) for name, each in action["inputs"].items()
-    }
-    values = {f"inputs_{name.replace('-', '_')}": value for name, value in inputs.items()}
-    values |= {"inputs_measure": "false", "inputs_max_drop": "1pp", "github_action_path": str(ROOT)}
-    run_steps(action["runs"]["steps"], project, {}, **values)
+    run_folder = str(github_job.project / "runs/base")
+    values = action_values(measure="false", base=run_folder, candidate=run_folder)
+    run_steps(action_steps(values), project, {}, **values)
     requirements = f"pip install -r {ROOT}/docs/requirements-gate.txt"
     assert (project / "calls").read_text() == f"{requirements}\npip install --no-deps {ROOT}\n"
     assert (project / values["inputs_out"] / "compare.md").read_text().startswith("**✅ clipbench: ")
