@@ -170,7 +170,7 @@ def option(name: str, value: object = None) -> str:
     if _Reader.is_at_command_line:
         flag = f"--{name.replace('_', '-')}"
         return flag if value is None or value is True else f"{flag} {value}"
-    return name if value is None else f"{name}={value if isinstance(value, int) else str(value)!r}"
+    return name if value is None else f"{name}={value if isinstance(value, int | float) else str(value)!r}"
 
 
 def data_option(**entry: object) -> str:

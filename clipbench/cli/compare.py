@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, command
+from clipbench.cli.main import command
 from clipbench.cli.options import PATH, TRACEBACK
 from clipbench.cli.output import echo, echo_commands, echo_text, print_error, terminal_width
 from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
-    from clipbench.comparison.gate import Judged
+    from clipbench.comparison.gate import GatedComparison
     from clipbench.comparison.gate_rules import Gate
     from clipbench.results.other_tools import Values
     from clipbench.results.run import Run
@@ -34,8 +34,8 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
 @click.option(
     "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
 )
-@click.option("--strict", is_flag=True, help="Fail on every drop beyond the tolerance, significant or not.")
-@click.option("--alpha", default=0.05, metavar="P", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+@click.option("--strict", is_flag=True, help="Fail on every drop beyond the limit, significant or not.")
+@click.option("--alpha", default=0.05, metavar="P", type=float,
               help="Significance level.")  # fmt: skip
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
@@ -52,10 +52,13 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     clipbench compare runs/base runs/one runs/two --format html -o compare.html
 
     BASE and CANDIDATE are run folders, result.json files, or results of CLIP_benchmark, DataComp, open_clip or MIEB: a
-    file or a folder, with #MODEL where it has several models. Results of other tools have no samples and are not tested. A
-    regression is a drop that is beyond the tolerance and significant. docs/ci.md shows workflows.
+    file or a folder, with #MODEL if it has several models. Results of other tools have no samples and are not tested. A
+    regression is a drop that is beyond the limit and significant. docs/ci.md shows workflows.
 
-    Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable.
+    The last line is the verdict: better, worse, mixed, equal or undecided, with the reason.
+
+    Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable, or a drop
+    beyond the limit that cannot be tested.
     """
     if len(runs) < 2:
         raise click.UsageError(f"got {len(runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")
@@ -64,11 +67,10 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     gate = _gate(given)
     if form == "junit" and not (gate.rules or gate.requirements):
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
-    judged, sides = _judged(runs, gate, given)
-    _write(judged, sides, form, out, is_verbose=given["verbose"])
-    if any(each.is_worse for each in judged):
-        return REGRESSION
-    return DONE if all(each.is_whole for each in judged) else INCOMPLETE
+    comparisons, sides = _compare(runs, gate, given)
+    _write(comparisons, sides, form, out, is_verbose=given["verbose"])
+    statuses = [gated.exit_status for gated in comparisons]
+    return REGRESSION if REGRESSION in statuses else max(statuses)
 
 
 def _gate(given: dict[str, Any]) -> "Gate":
@@ -82,67 +84,76 @@ def _gate(given: dict[str, Any]) -> "Gate":
     return gate
 
 
-def _judged(paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]) -> "tuple[list[Judged], list[Run | Values]]":
+def _compare(
+    paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]
+) -> "tuple[list[GatedComparison], list[Run | Values]]":
     """Return the comparisons, and the results that were compared, the base first; print why one could not be.
 
     Raises:
         NotComparable: no candidate could be compared.
     """
     from clipbench.comparison.compare import compare
-    from clipbench.comparison.gate import Judged, check_gate, judge
+    from clipbench.comparison.gate import GatedComparison, check_gate, judge
     from clipbench.comparison.gate_rules import smallest_difference
-    from clipbench.comparison.records import CompareOptions, Comparison, Refusal
+    from clipbench.comparison.records import CompareOptions, Comparison, Outcome, Refusal
     from clipbench.results.other_tools import Values, open_results
 
     options = CompareOptions(alpha=given["alpha"], smallest=smallest_difference(given["smallest"], "--smallest"))
     base, *candidates = (open_results(path) for path in paths)
     check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in side.named_metrics.items()})
-    judged: list[Judged] = []
+    comparisons: list[GatedComparison] = []
     sides, errors = [base], []
     for candidate in candidates:
+        outcomes: list[Outcome] = []
         try:
-            found = compare(base, candidate, options)
+            comparison = compare(base, candidate, options)
             outcomes = judge(
-                found, gate, base=base.named_metrics, candidate=candidate.named_metrics, alpha=options.alpha
+                comparison, gate, base=base.named_metrics, candidate=candidate.named_metrics, alpha=options.alpha
             )
         except NotComparable as error:
             errors.append(error)
             # A candidate among others must not just be missing: its comparison says why there is none.
-            one, other = (side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate))
-            found = Comparison(base=one, candidate=other, differences=[], refused=[Refusal(other, str(error))])
-            outcomes = []
-        judged.append(Judged(comparison=found, outcomes=outcomes))
+            labels = [side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate)]
+            refusal = Refusal(labels[1], str(error))
+            comparison = Comparison(base=labels[0], candidate=labels[1], differences=[], refused=[refusal])
+        comparisons.append(GatedComparison(comparison=comparison, outcomes=outcomes))
         sides.append(candidate)
-    if len(errors) == len(judged):
+    if len(errors) == len(comparisons):
         raise errors[0]
-    for each in errors:
-        print_error(str(each))
-    return judged, sides
+    for reason in errors:
+        print_error(str(reason))
+    return comparisons, sides
 
 
 def _write(
-    judged: "list[Judged]", sides: "list[Run | Values]", form: str, out: Path | None, *, is_verbose: bool
+    comparisons: "list[GatedComparison]",
+    sides: "list[Run | Values]",
+    form: str,
+    out: Path | None,
+    *,
+    is_verbose: bool,
 ) -> None:
-    from clipbench.comparison.formats.tables import headline, tally
+    from clipbench.comparison.formats.tables import verdict_lines
+    from clipbench.results.numbers import ascii_signs
 
     if form == "html":
         assert out is not None, form
         from clipbench import plugins
         from clipbench.results.other_tools import Values
 
-        plugins.load(plugins.REPORTS, "compare")(
-            judged, [None if isinstance(side, Values) else side for side in sides], out
-        )
+        runs = [None if isinstance(side, Values) else side for side in sides]
+        plugins.load(plugins.REPORTS, "compare")(comparisons, runs, out)
     else:
         from clipbench.comparison import formats
 
         makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
         if form == "table":
-            text = formats.terminal(judged, terminal_width() if out is None else None, is_verbose=is_verbose)
+            width = terminal_width() if out is None else None
+            text = formats.terminal(comparisons, width, is_verbose=is_verbose)
         else:
-            text = makers[form](judged)
+            text = makers[form](comparisons)
         if form == "github":
-            _summarise(formats.markdown(judged))
+            _summarise(formats.markdown(comparisons))
         if out is None and form == "table":
             echo(*text.split("\n"))
         elif out is None:
@@ -150,9 +161,7 @@ def _write(
         else:
             write_atomic({out: text.encode()})
     if out is not None:
-        for each in judged:
-            echo(f"{each.comparison.candidate}: {headline(each) or tally(each.comparison.differences)}")
-        echo(f"wrote {out}")
+        echo(f"wrote {out}", *map(ascii_signs, verdict_lines(comparisons)))
 
 
 def _summarise(text: str) -> None:

@@ -188,7 +188,7 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
     ]
     several = list(dict.fromkeys(f"{record.name}/{metric}" for record, metric in fitting))
     if len(several) > 1:
-        raise UsageError(f"run {run.label} has '{name}' several times: name one of {', '.join(several)}")
+        raise UsageError(f"run {run.label} has '{name}' in several tasks: use a full name, {' or '.join(several)}")
     if not fitting:
         return f"no {name}"
     record, full_name = fitting[0]

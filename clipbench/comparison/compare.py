@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clipbench.comparison import align
+from clipbench.comparison.overall import overall_verdict
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
 from clipbench.comparison.representations import representational_similarity
@@ -55,21 +56,25 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     differences: list[Difference] = []
     slices: list[Difference] = []
     refused = list(dict.fromkeys(align.lost_evaluations(base, candidate)))
-    lost = {each.evaluation for each in refused}
+    lost = {refusal.evaluation for refusal in refused}
     notes = list(align.notes_on(base, candidate, pairs))
-    for pair in [each for each in pairs if each.base.name not in lost]:
+    for pair in [pair for pair in pairs if pair.base.name not in lost]:
         try:
-            tables = _same_samples(base, candidate, pair)
+            same = match(*pair)
+            if not same.is_same:
+                raise NotComparable(same.reason)
+            if without := _labels_without_samples(base, candidate, pair):
+                differences += _untested_differences(pair, without)
+                notes.append(f"{pair.base.name}: {without}: its values are compared without intervals and tests")
+            else:
+                tables = _same_samples(base, candidate, pair)
+                differences += _differences_of(pair, tables, base.result.seed, options.alpha)
         except NotComparable as error:
             refused.append(Refusal(pair.base.name, str(error)))
             continue
-        differences += _differences_of(pair, tables, base.result.seed, options.alpha)
         refused += align.lost_metrics(candidate, pair)
-        for grouping in [each for each in pair.base.slices if each in pair.candidate.slices]:
-            try:
-                slices += list(_slice_differences(base, candidate, pair, grouping, options.alpha))
-            except NotComparable as error:
-                refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
+        if not without:
+            slices += _slices_of(base, candidate, pair, options.alpha, refused)
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
     notes += costs_apart(base.result, candidate.result)
@@ -77,19 +82,26 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     if not differences:
         raise _nothing_compared(refused, pairs)
     if options.smallest.amount and not any(options.smallest_of(each.base.unit) for each in differences):
-        notes.append(f"the smallest difference that matters, {options.smallest.text}, suits the unit of no metric")
+        notes.append(f"the smallest difference that matters, {options.smallest.text}, fits the unit of no metric")
     names = [base.label, candidate.label]
     if base.folder != candidate.folder:
         names = numbered(names)  # one model in memory, before and after
-    return Comparison(
-        base=names[0],
-        candidate=names[1],
-        differences=_with_verdicts(differences, options),
-        refused=refused,
-        slices=_with_verdicts(slices, options),
-        representational_similarity=similarity,
-        notes=notes,
+    return _with_overall_verdict(
+        Comparison(
+            base=names[0],
+            candidate=names[1],
+            differences=_with_verdicts(differences, options),
+            refused=refused,
+            slices=_with_verdicts(slices, options),
+            representational_similarity=similarity,
+            notes=notes,
+        )
     )
+
+
+def _with_overall_verdict(comparison: Comparison) -> Comparison:
+    word, reason = overall_verdict(comparison)
+    return replace(comparison, verdict=word, reason=reason)
 
 
 def differences(base: Side, candidate: Side) -> list[Difference]:
@@ -110,11 +122,25 @@ def _opened(side: Side) -> Run | Values:
     return side if isinstance(side, Run | Values) else open_results(side)
 
 
+def _labels_without_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> str:
+    """Return that a run, or both, keep no samples of an evaluation; empty if both do."""
+    labels = [run.label for run, record in zip((base, candidate), pair, strict=True) if not run.has_samples(record)]
+    return f"no samples in {' and '.join(labels)}" if labels else ""
+
+
+def _slices_of(
+    base: Run, candidate: Run, pair: align.EvaluationPair, alpha: float, refused: list[Refusal]
+) -> Iterator[Difference]:
+    """Yield the differences of all slices that both runs have; groupings that cannot be compared are added to ``refused``."""
+    for grouping in [grouping for grouping in pair.base.slices if grouping in pair.candidate.slices]:
+        try:
+            yield from list(_slice_differences(base, candidate, pair, grouping, alpha))
+        except NotComparable as error:
+            refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
+
+
 def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
-    """Return the samples of an evaluation in both runs; raise NotComparable where they are not of the same evaluation."""
-    same = match(*pair)
-    if not same.is_same:
-        raise NotComparable(same.reason)
+    """Return the samples of an evaluation in both runs; raise NotComparable if they contradict what the runs say."""
     tables = align.align_samples(base, candidate, pair)
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
         align.check_values(run, evaluation.metrics, table)
@@ -123,9 +149,19 @@ def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> alig
     return tables
 
 
+def _untested_differences(pair: align.EvaluationPair, reason: str) -> Iterator[Difference]:
+    """Yield the differences of values of an evaluation of which a run, or both, have no samples."""
+    if contradiction := align.contradiction(pair):
+        raise NotComparable(contradiction)
+    headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
+    for name, both in align.with_values(pair.base.metrics, pair.candidate.metrics).items():
+        untested = _bare_difference(MetricName(pair.base.name, name), both[0], *both, reason=reason)
+        yield replace(untested, subset=pair.subset_title(name), is_headline=name == headline)
+
+
 def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.EvaluationPair]) -> NotComparable:
     if refused:
-        more = f" ({len(refused) - 1} more likewise)" if len(refused) > 1 else ""
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         return NotComparable(f"{refused[0]}{more}")
     names = ", ".join(dict.fromkeys(pair.base.name for pair in pairs))
     return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
@@ -219,21 +255,30 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
         for record in side.result.evaluations
         for subset, title in record.subsets.items()
     }
-    return Comparison(
-        base=labels[0],
-        candidate=labels[1],
-        differences=[
-            replace(
-                _bare_difference(*ours[name], one[name], other[name]), subset=subsets.get(name.rpartition("/")[0], "")
-            )
-            for name in common
-        ],
-        notes=notes,
+    by_evaluation: dict[str, dict[str, Metric]] = {}
+    for name in common:
+        by_evaluation.setdefault(ours[name][0].evaluation, {})[name] = ours[name][1]
+    headlines = {first_headline(metrics, lambda _: True) for metrics in by_evaluation.values()}
+    return _with_overall_verdict(
+        Comparison(
+            base=labels[0],
+            candidate=labels[1],
+            differences=[
+                replace(
+                    _bare_difference(*ours[name], one[name], other[name]),
+                    subset=subsets.get(name.rpartition("/")[0], ""),
+                    is_headline=name in headlines,
+                )
+                for name in common
+            ],
+            notes=notes,
+            is_of_values=True,
+        )
     )
 
 
-def _bare_difference(name: MetricName, like: Metric, base: Metric, candidate: Metric) -> Difference:
-    """Return the difference of two values with the unit and direction of a metric."""
+def _bare_difference(name: MetricName, like: Metric, base: Metric, candidate: Metric, reason: str = BARE) -> Difference:
+    """Return the untested difference of two values with the unit and direction of a metric."""
     assert base.value is not None and candidate.value is not None, name
     return Difference(
         evaluation=name.evaluation,
@@ -244,8 +289,8 @@ def _bare_difference(name: MetricName, like: Metric, base: Metric, candidate: Me
         low=None,
         high=None,
         n=0,
-        method=f"no paired interval: {BARE}",
-        test=f"no test: {BARE}",
+        method=f"no paired interval: {reason}",
+        test=f"no test: {reason}",
     )
 
 

@@ -1,63 +1,55 @@
-"""A comparison held against a gate: metrics that regressed, and those that are known to, are missing or have no test."""
+"""A comparison held against a gate: which metrics regressed, and which are known to, are missing or cannot be tested.
+
+A metric is gated if it has a direction, the limit fits its unit, and a test of it exists; one that no data allow to test
+is gated only by its name in a gate file. What is not gated decides nothing.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Literal
 
 from clipbench.comparison.gate_rules import COMPARISONS, Gate, GateRule, Requirement, matches
-from clipbench.comparison.records import Comparison, Difference
+from clipbench.comparison.overall import OverallVerdict, overall_verdict
+from clipbench.comparison.records import Comparison, Difference, Outcome, Shift, Status
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.numbers import change, p_value, quantity
+from clipbench.results.other_tools import BARE_METRIC
 from clipbench.results.record import SUMMARIES, Metric, MetricName
 from clipbench.stats.significance import holm
 
-Status = Literal["pass", "regression", "unmet", "acknowledged", "untested", "missing", "not gated"]
 REPORTED: tuple[Status, ...] = ("regression", "unmet", "missing", "untested", "acknowledged")
 """Statuses that a reader has to know of, the gravest first."""
 
 ROUNDING = 1e-12
-"""Rounding error of a subtraction: a loss beyond the tolerance by less is within it."""
+"""Rounding error of a subtraction: a loss beyond the limit by less is within it."""
+
+PASSED, FAILED, UNDECIDED = 0, 1, 3
+"""Exit statuses of a gate."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The gate's result for one metric."""
-
-    metric: str
-    """``task@data/metric``, or the pattern that matches none."""
-    rule: str
-    """The rule that applies, such as ``max drop 0.5pp`` or ``>= 0.63``."""
-    status: Status
-    """``regression``: a significant loss beyond the tolerance; ``unmet``: a requirement is not met; ``acknowledged``: a
-    known regression; ``untested``: a loss beyond the tolerance of a metric that has no test; ``missing``: a gated metric
-    that was not compared; ``not gated``: a pattern matches it, and its tolerance does not apply to it."""
-    message: str
-    """The numbers behind the status, in one line."""
-    evaluation: str = ""
-    """``task@data``, of a slice ``task@data{grouping=group}``; empty where a pattern matches no metric."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A comparison with the outcomes of a gate."""
+class GatedComparison:
+    """A comparison with the outcomes of a gate; without any, of a comparison that nothing gates."""
 
     comparison: Comparison
     outcomes: Sequence[Outcome] = ()
 
-    def of(self, *statuses: Status) -> list[Outcome]:
+    def with_status(self, *statuses: Status) -> list[Outcome]:
         """Return the outcomes of some statuses, those of the first status first."""
-        return [each for status in statuses for each in self.outcomes if each.status == status]
+        return [outcome for status in statuses for outcome in self.outcomes if outcome.status == status]
 
     @property
-    def is_worse(self) -> bool:
-        """True when a metric regressed or a requirement is not met."""
-        return bool(self.of("regression", "unmet"))
+    def exit_status(self) -> int:
+        """1 if a metric regressed or a requirement is not met, 3 if that cannot be decided, else 0."""
+        if self.with_status("regression", "unmet"):
+            return FAILED
+        is_refused = any(not refusal.is_part for refusal in self.comparison.refused)
+        return UNDECIDED if is_refused or self.with_status("missing", "untested") else PASSED
 
     @property
-    def is_whole(self) -> bool:
-        """True when all that was asked for could be compared."""
-        return not self.comparison.refused and not self.of("missing")
+    def verdict(self) -> OverallVerdict:
+        """The word of the comparison, by the gated metrics if there are any, and its reason."""
+        return overall_verdict(self.comparison, self.outcomes)
 
 
 def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
@@ -70,10 +62,14 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
         if not any(matches(pattern, name) for name in metrics):
             raise UsageError(f"gate: '{pattern}' matches no metric of any run: {did_you_mean(pattern, metrics)}")
     for rule in gate.rules:
-        reasons = {name: _misfit(rule, name, metric) for name, metric in metrics.items() if matches(rule.pattern, name)}
+        reasons = {
+            name: _ungated_reason(rule, name, [metric])
+            for name, metric in metrics.items()
+            if matches(rule.pattern, name)
+        }
         if all(reasons.values()):
             name, reason = next(iter(reasons.items()))
-            raise UsageError(f"gate: '{rule.pattern}' gates nothing: {name} {reason}")
+            raise UsageError(f"gate: '{rule.pattern}' gates nothing: {name}: {reason}")
 
 
 def judge(
@@ -87,103 +83,151 @@ def judge(
 ) -> list[Outcome]:
     """Return the outcome of each metric that a rule or requirement of a gate matches.
 
-    A regression is a loss beyond the tolerance that is significant at alpha, by its p-value after Holm's correction over
-    the gated metrics; in a strict gate the loss is enough. A metric whose unit a rule does not fit is a regression too where the
-    comparison shows it worse: a limit in the wrong unit lets nothing pass. A requirement applies to the candidate's value alone.
+    A regression is a loss beyond the limit whose p-value, after Holm's correction over the gated metrics, is at most
+    alpha; in a strict gate the loss is enough. A requirement applies only to the candidate's value.
 
     Args:
         base: all its metrics, of which the comparison holds those that both have; likewise ``candidate``.
         alpha: for rules without one of their own.
         today: for acknowledgements that expire; None is today in UTC.
     """
-    compared: dict[str, list[Difference]] = {}  # a task may have been asked twice on the same data, in two ways
-    for each in (*comparison.differences, *comparison.slices):
-        compared.setdefault(f"{each.evaluation}/{each.name}", []).append(each)
-    names = list(dict.fromkeys([*base, *candidate]))
-    own = [replace(rule, alpha=alpha if rule.alpha is None else rule.alpha) for rule in gate.rules]
-    rules = {name: rule for name in names for rule in own if matches(rule.pattern, name)}  # the last one applies
-    misfits = {name: _misfit(rule, name, base.get(name) or candidate[name]) for name, rule in rules.items()}
-    gated = [(name, each) for name in rules if not misfits[name] for each in compared.get(name, [])]
-    tested = [each for _, each in gated if each.p_value is not None]
-    adjusted = holm([each.p_value for each in tested])
-    p_values = {id(each): p for each, p in zip(tested, adjusted, strict=True)}
     today = today or datetime.now(UTC).date()
-    outcomes = []
+    differences: dict[str, list[Difference]] = {}  # a task may have been asked twice on the same data, in two ways
+    for difference in (*comparison.differences, *comparison.slices):
+        differences.setdefault(f"{difference.evaluation}/{difference.name}", []).append(difference)
+    names = list(dict.fromkeys([*base, *candidate]))
+    with_alpha = [replace(rule, alpha=alpha if rule.alpha is None else rule.alpha) for rule in gate.rules]
+    rules = {name: rule for name in names for rule in with_alpha if matches(rule.pattern, name)}  # the last one counts
+    sides = {name: [side[name] for side in (base, candidate) if name in side] for name in rules}
+    reasons = {name: _ungated_reason(rule, name, sides[name]) for name, rule in rules.items()}
+    gated = [(name, difference) for name in rules if not reasons[name] for difference in differences.get(name, [])]
+    p_values = holm([difference.p_value for _, difference in gated])
+    outcomes = [
+        _loss_outcome(name, rules[name], difference, p, gate=gate, today=today)
+        for (name, difference), p in zip(gated, p_values, strict=True)
+    ]
     for name, rule in rules.items():
-        found = [] if misfits[name] else compared.get(name, [])
-        if misfits[name]:
-            worse = [each for each in compared.get(name, []) if each.verdict == "worse"]
-            no_limit = f"no limit: it {misfits[name]}"
-            answers: list[tuple[Status, str]] = [
-                _regression(name, f"shown worse by {change(each.value, each.base.unit)}, and {no_limit}", gate, today)
-                for each in worse
-            ] or [("not gated", f"it {misfits[name]}")]
-        elif found:
-            answers = [_by_loss(name, rule, each, p_values.get(id(each)), gate, today) for each in found]
-        else:
-            answers = [_not_compared(name, rule, comparison, base.get(name), candidate.get(name))]
-        outcomes += [_outcome(name, f"max drop {rule.tolerance.text}", *answer) for answer in answers]
-    for one in gate.requirements:
-        required = [name for name in names if matches(one.pattern, name)]
-        outcomes += [_requirement_outcome(name, one, candidate.get(name), comparison.candidate) for name in required]
-        if not required:
+        if reasons[name]:
+            outcomes.append(_rule_outcome(name, rule, "not gated", reasons[name]))
+        elif name not in differences:
+            outcomes.append(_missing_outcome(name, rule, comparison, base.get(name), candidate.get(name)))
+    for requirement in gate.requirements:
+        matched = [name for name in names if matches(requirement.pattern, name)]
+        outcomes += [_requirement_outcome(name, requirement, candidate.get(name), comparison) for name in matched]
+        if not matched:
             message = _no_value(comparison.candidate, None)
-            outcomes.append(Outcome(metric=one.pattern, rule=one.rule, status="missing", message=message))
+            outcomes.append(
+                Outcome(
+                    metric=requirement.pattern,
+                    rule=requirement.rule,
+                    limit=requirement.rule,
+                    status="missing",
+                    message=message,
+                )
+            )
     return outcomes
 
 
-def _not_compared(
-    name: MetricName, rule: GateRule, comparison: Comparison, base: Metric | None, candidate: Metric | None
-) -> tuple[Status, str]:
-    """Return the status of a metric that has no difference."""
-    if base is None or base.value is None:
-        # A pattern asks for whatever there is, a name for the metric itself.
-        return "not gated" if rule.is_pattern else "missing", _no_value(comparison.base, base)
-    refused = [each.reason for each in comparison.refused if each.evaluation == name.evaluation]
-    return "missing", f"not compared: {refused[0]}" if refused else _no_value(comparison.candidate, candidate)
+def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric]) -> str:
+    """Return why a rule cannot gate a metric, given as base and candidate have it; empty if it can."""
+    metric = metrics[0]
+    if name.group in SUMMARIES:
+        return "a summary over slices: gate the slices, or require a value of it"
+    if metric.higher_is_better is None:
+        return "no direction"
+    if not rule.tolerance.fits(metric.unit):
+        return f"unit {metric.unit}: {rule.tolerance.text} does not fit, 1% does"
+    # Of another tool's metric, and of one without a value, it is not known whether a test exists.
+    recorded = [metric for metric in metrics if metric.value is not None and metric.reason != BARE_METRIC]
+    if recorded and not any(metric.is_testable for metric in recorded) and not rule.names_its_metric:
+        return "no test exists"
+    return ""
 
 
-def _by_loss(
-    name: MetricName, rule: GateRule, difference: Difference, p: float | None, gate: Gate, today: date
-) -> tuple[Status, str]:
-    """Return the status of a metric by its loss and the significance of it."""
-    assert difference.base.value is not None, difference
+def _loss_outcome(
+    name: MetricName, rule: GateRule, difference: Difference, p: float | None, *, gate: Gate, today: date
+) -> Outcome:
+    """Return the outcome of a gated metric by its loss and its p-value, corrected over the gated metrics."""
+    assert difference.base.value is not None and rule.alpha is not None, difference
     loss = difference.value if difference.base.higher_is_better is False else -difference.value
     allowed = rule.tolerance.allowed(difference.base.value)
-    message = _message(difference, loss, allowed)
-    if loss <= allowed + ROUNDING:
-        return "pass", message
-    if p is not None:
-        message += f", p {p_value(p)}"
-    if not gate.is_strict:
-        if p is None:
-            return "untested", f"{message}; {difference.test}: --strict fails on the loss alone"
-        if rule.alpha is not None and p > rule.alpha:
-            return "pass", f"{message}: not significant at {rule.alpha:g}"
-    return _regression(name, message, gate, today)
+    is_shown = p is not None and p <= rule.alpha
+    is_untestable = p is None or difference.least_p > rule.alpha
+    numbers = _loss_text(difference, loss, allowed)
+    status: Status = "pass"
+    reason = ""
+    if loss > allowed + ROUNDING:
+        numbers += "" if p is None or is_untestable else f", p {p_value(p)}"
+        if is_shown or gate.is_strict:
+            status, reason = _regression(name, gate, today)
+        elif is_untestable:
+            too_few = f"no test: {difference.test} cannot reach p {rule.alpha:g}"
+            status, reason = "untested", difference.test if p is None else too_few
+        else:
+            reason = f"not significant at {rule.alpha:g}"
+    is_small = difference.verdict == "too small to matter"
+    shift: Shift = "none" if is_small or not is_shown else "loss" if loss > 0 else "gain"
+    low, high = difference.low, difference.high
+    is_inside = low is not None and high is not None and -allowed <= low and high <= allowed
+    return replace(
+        _rule_outcome(name, rule, status, ": ".join(filter(None, (numbers, reason)))),
+        reason=reason,
+        allowed=allowed,
+        shift=shift,
+        is_within_limit=is_inside or is_small or difference.is_identical,
+        difference=difference,
+        base=difference.base,
+        candidate=difference.candidate,
+    )
 
 
-def _regression(name: MetricName, message: str, gate: Gate, today: date) -> tuple[Status, str]:
-    """Return the status of a metric that regressed, which may be known."""
-    known = [each for each in gate.acknowledged if matches(each.pattern, name)]
-    if valid := [each for each in known if today <= each.expires]:
-        return "acknowledged", f"{message}; known until {valid[-1].expires}: {valid[-1].reason}"
+def _regression(name: MetricName, gate: Gate, today: date) -> tuple[Status, str]:
+    """Return the status of a metric that regressed, which may be known, and the reason."""
+    known = [acknowledged for acknowledged in gate.acknowledged if matches(acknowledged.pattern, name)]
+    if valid := [acknowledged for acknowledged in known if today <= acknowledged.expires]:
+        return "acknowledged", f"known until {valid[-1].expires}: {valid[-1].reason}"
     if known:
-        return "regression", f"{message}; its acknowledgement expired on {known[-1].expires}: {known[-1].reason}"
-    return "regression", message
+        return "regression", f"its acknowledgement expired on {known[-1].expires}: {known[-1].reason}"
+    return "regression", ""
 
 
-def _requirement_outcome(name: MetricName, requirement: Requirement, metric: Metric | None, candidate: str) -> Outcome:
+def _missing_outcome(
+    name: MetricName, rule: GateRule, comparison: Comparison, base: Metric | None, candidate: Metric | None
+) -> Outcome:
+    """Return the outcome of a metric that was not compared.
+
+    A pattern asks only for what the base has, and of another tool's results for what both have.
+    """
+    optional: Status = "not gated" if rule.is_pattern else "missing"
+    if base is None or base.value is None:
+        return _rule_outcome(name, rule, optional, _no_value(comparison.base, base))
+    if candidate is None and comparison.is_of_values:
+        return _rule_outcome(name, rule, optional, "no value in the results of another tool")
+    refused = [refusal.reason for refusal in comparison.refused if refusal.evaluation == name.evaluation]
+    reason = f"not compared: {refused[0]}" if refused else _no_value(comparison.candidate, candidate)
+    outcome = _rule_outcome(name, rule, "missing", reason)
+    return replace(outcome, reason=reason, base=base, candidate=candidate)
+
+
+def _requirement_outcome(
+    name: MetricName, requirement: Requirement, metric: Metric | None, comparison: Comparison
+) -> Outcome:
     if metric is None or metric.value is None:
-        return _outcome(name, requirement.rule, "missing", _no_value(candidate, metric))
-    value, bound = (quantity(each, metric.unit) for each in (metric.value, requirement.bound))
+        reason = _no_value(comparison.candidate, metric)
+        return replace(_outcome(name, requirement.rule, requirement.rule, "missing", reason), reason=reason)
+    value, bound = (quantity(number, metric.unit) for number in (metric.value, requirement.bound))
     status: Status = "pass" if COMPARISONS[requirement.sign](metric.value, requirement.bound) else "unmet"
-    return _outcome(name, requirement.rule, status, f"{value}, required {requirement.sign} {bound}")
+    message = f"{value}, required {requirement.sign} {bound}"
+    return replace(_outcome(name, requirement.rule, requirement.rule, status, message), candidate=metric)
 
 
-def _outcome(name: MetricName, rule: str, status: Status, message: str) -> Outcome:
+def _rule_outcome(name: MetricName, rule: GateRule, status: Status, message: str) -> Outcome:
+    return _outcome(name, f"max drop {rule.tolerance.text}", rule.tolerance.text, status, message)
+
+
+def _outcome(name: MetricName, rule: str, limit: str, status: Status, message: str) -> Outcome:
     evaluation = f"{name.evaluation}{name.slice}"
-    return Outcome(metric=str(name), rule=rule, status=status, message=message, evaluation=evaluation)
+    return Outcome(metric=str(name), rule=rule, limit=limit, status=status, message=message, evaluation=evaluation)
 
 
 def _no_value(label: str, metric: Metric | None) -> str:
@@ -191,22 +235,10 @@ def _no_value(label: str, metric: Metric | None) -> str:
     return f"{label} has no value{reason}"
 
 
-def _message(difference: Difference, loss: float, allowed: float) -> str:
+def _loss_text(difference: Difference, loss: float, allowed: float) -> str:
     """Return both values, the loss, and the loss that is allowed."""
     unit = difference.base.unit
     values = f"{quantity(difference.base.value, unit)} to {quantity(difference.candidate.value, unit)}"
     if loss <= 0:
         return f"{values}: no loss"
     return f"{values}: loss {change(loss, unit, is_signed=False)}, allowed {change(allowed, unit, is_signed=False)}"
-
-
-def _misfit(rule: GateRule, name: MetricName, metric: Metric) -> str:
-    """Return why a rule cannot apply to a metric; empty where it does."""
-    if name.group in SUMMARIES:
-        return "is a number over slices, which no samples pair: gate the slices, or require a value of it"
-    if metric.higher_is_better is None:
-        return "has no direction: neither more nor less of it is worse"
-    if not rule.tolerance.suits(metric.unit):
-        other = "0.5pp or 1%" if rule.tolerance.kind == "absolute" else "a bare number or 1%"
-        return f"is in the unit {metric.unit}, which max_drop {rule.tolerance.text} does not fit: {other} would"
-    return ""

@@ -28,8 +28,11 @@ from clipbench.results.numbers import SYMBOLS
 from clipbench.results.record import MetricName
 from clipbench.untrusted.reading import read_toml, shown
 
+WILDCARDS = "*?["
 MOST_PATTERN = 1_000
 """Characters of a pattern: the time to make sense of one with many ``[`` grows with their square."""
+LEAST_ALPHA, MOST_ALPHA = 1e-6, 0.5
+"""Range of significance levels: below it no loss would ever be shown, above it chance would be."""
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -64,18 +67,21 @@ class Tolerance:
         number, unit = _number_and_unit(text, ("pp", "%"))
         if number is None or number < 0:
             raise UsageError(
-                f"{where} {shown(text)}: expected 0.5pp (percentage points), 1% (of the base's value) or a bare number, "
+                f"{where} {shown(text)}: expected 0.5pp (percentage points), 1% (of the base's value) or a bare number "
                 "in the metric's own unit"
             )
         kind = {"pp": "points", "%": "relative", "": "absolute"}[unit]
         return cls(text=text.strip(), amount=number if kind == "absolute" else number / 100, kind=kind)
 
-    def suits(self, unit: str) -> bool:
-        """Return whether it applies to metrics of a unit: fractions take points or percent, other units bare numbers or percent.
+    def fits(self, unit: str) -> bool:
+        """Return whether it applies to metrics of a unit.
 
-        No loss at all, 0, is the same in every unit.
+        Percent fit every unit, points only fractions and their differences. A bare number fits every unit, but for a
+        fraction, which is at most 1, it has to be below 1: nobody means 1 as a limit of 100 points. 0 fits every unit.
         """
-        return self.kind == "relative" or not self.amount or (self.kind == "points") == (unit in SYMBOLS)
+        if self.kind == "relative" or not self.amount:
+            return True
+        return unit in SYMBOLS if self.kind == "points" else unit not in SYMBOLS or self.amount < 1
 
     def allowed(self, base: float) -> float:
         """Return the largest tolerated loss of a metric with this base value, in its unit."""
@@ -108,8 +114,14 @@ class GateRule:
 
     @property
     def is_pattern(self) -> bool:
-        """True when it may match several metrics, so that none of them is required to be there."""
-        return any(sign in self.pattern for sign in "*?[")
+        """True if it may match several metrics, so that none of them is required to be there."""
+        return any(sign in self.pattern for sign in WILDCARDS)
+
+    @property
+    def names_its_metric(self) -> bool:
+        """True if the metric is named in full, on any data: ``retrieval@*/image_largest_hub``."""
+        metric = self.pattern.rpartition("/")[2]
+        return "/" in self.pattern and not any(sign in metric for sign in WILDCARDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,8 +273,8 @@ def _rule(pattern: str, value: object, where: str) -> GateRule:
     if "max_drop" not in table:
         raise UsageError(f'{where} has no max_drop: expected such as {{max_drop = "1pp"}}')
     alpha = table.get("alpha")
-    if alpha is not None and not 0 < alpha < 1:
-        raise UsageError(f"{where}: alpha is {alpha:g}, expected a number between 0 and 1")
+    if alpha is not None and not LEAST_ALPHA <= alpha <= MOST_ALPHA:
+        raise UsageError(f"{where}: alpha is {alpha:g}, expected {LEAST_ALPHA:g} to {MOST_ALPHA:g}")
     return GateRule(pattern=pattern, tolerance=Tolerance.parse(table["max_drop"], f"{where}: max_drop"), alpha=alpha)
 
 

@@ -59,6 +59,8 @@ def difference(
         p_value=paired.p_value,
         detectable=paired.detectable(alpha),
         flips=flips,
+        is_identical=paired.is_identical,
+        least_p=paired.least_p,
     )
 
 

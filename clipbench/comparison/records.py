@@ -1,11 +1,10 @@
 """The record of a comparison: each metric's difference with its paired interval, test and verdict."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from clipbench.comparison.gate_rules import Tolerance
-from clipbench.errors import UsageError
+from clipbench.comparison.gate_rules import LEAST_ALPHA, MOST_ALPHA, Tolerance
+from clipbench.errors import UsageError, option
 from clipbench.results.frames import typed_frame
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
@@ -19,6 +18,11 @@ Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "
 no test (``Difference.test`` says why), which is less than no evidence."""
 
 
+Shift = Literal["loss", "gain", "none"]
+"""What the test of a metric shows: it got worse, it got better, or neither."""
+
+Status = Literal["pass", "regression", "unmet", "acknowledged", "untested", "missing", "not gated"]
+
 ANY_SIZE = Tolerance(text="0", amount=0.0, kind="absolute")
 """No difference is too small to matter."""
 
@@ -29,17 +33,15 @@ class CompareOptions:
 
     alpha: float = ALPHA
     smallest: Tolerance = ANY_SIZE
-    """A difference whose interval lies within plus and minus it is too small to matter: points of fractions, or a number in
-    each metric's unit, which from 1 on is none of fractions."""
+    """A difference whose interval lies within plus and minus it is too small to matter."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1:
-            raise UsageError(f"alpha {self.alpha}: expected a number between 0 and 1, such as 0.05")
+        if not LEAST_ALPHA <= self.alpha <= MOST_ALPHA:
+            raise UsageError(f"{option('alpha', self.alpha)}: expected {LEAST_ALPHA:g} to {MOST_ALPHA:g}, such as 0.05")
 
     def smallest_of(self, unit: str) -> float:
-        """Return the smallest difference that matters of metrics of a unit; 0 where it is of other units."""
-        is_share = self.smallest.kind == "absolute" and self.smallest.amount < 1
-        return self.smallest.amount if is_share or self.smallest.suits(unit) else 0.0
+        """Return the smallest difference that matters of metrics of a unit; 0 if it has another unit."""
+        return self.smallest.amount if self.smallest.fits(unit) else 0.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ class Difference:
     verdict: Verdict = "not tested"
     flips: Flips | None = None
     """Samples that changed, for columns of zeros and ones, or of credits between them."""
+    is_identical: bool = False
+    """True if all samples have the same values in both runs."""
+    least_p: float = 0.0
+    """The smallest p-value that the test could have on so many samples or clusters, however different the models are."""
 
     @property
     def title(self) -> str:
@@ -139,6 +145,49 @@ class RepresentationalSimilarity:
         return {"mutual_knn": self.mutual_knn, "cka": self.cka}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The gate's result for one metric."""
+
+    metric: str
+    """``task@data/metric``, or the pattern that matches none."""
+    rule: str
+    """The rule that applies, such as ``max drop 0.5pp`` or ``>= 0.63``."""
+    status: Status
+    """``regression``: a significant loss beyond the limit; ``unmet``: a requirement is not met; ``acknowledged``: a known
+    regression; ``untested``: a loss beyond the limit that these data do not allow to test; ``missing``: a gated metric
+    that was not compared; ``not gated``: a pattern matches it, and its limit cannot apply to it."""
+    message: str
+    """The numbers behind the status, in one line."""
+    reason: str = ""
+    """The reason for a status that the numbers do not explain, such as why there is no test."""
+    evaluation: str = ""
+    """``task@data``, of a slice ``task@data{grouping=group}``; empty for a pattern that matches no metric."""
+    limit: str = ""
+    """The limit or requirement as the user wrote it, such as ``0.5pp`` or ``>= 0.63``."""
+    allowed: float | None = None
+    """The largest loss that the limit allows, in the metric's unit; None for a requirement, and if nothing was compared."""
+    shift: Shift = "none"
+    """What the test shows after its correction over the gated metrics."""
+    is_within_limit: bool = False
+    """True if the whole interval is within the limit on both sides, or all samples are identical."""
+    difference: Difference | None = None
+    """The gated difference; None for a requirement, and if nothing was compared."""
+    base: Metric | None = None
+    """The metric in the base; None if the base has none of this name."""
+    candidate: Metric | None = None
+
+    @property
+    def title(self) -> str:
+        """The metric's title, or its name if no title was recorded."""
+        if self.difference is not None:
+            return self.difference.title
+        metric = self.candidate if self.base is None else self.base
+        return (
+            self.metric if metric is None else full_title(self.metric.removeprefix(f"{self.evaluation}/"), metric, {})
+        )
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """The metrics that two runs have in common, and a line for all that was not compared."""
@@ -154,12 +203,16 @@ class Comparison:
     """Similarity on images, then on texts, where both runs kept the vectors of the same pairs."""
     notes: list[str] = field(default_factory=list)
     """Metrics and evaluations that were not compared, and conditions that are not the same."""
+    is_of_values: bool = False
+    """True if one side is another tool's results, which hold values without samples."""
+    verdict: str = "undecided"
+    """The word for the whole, by the headline metrics: ``worse``, ``better``, ``mixed``, ``equal`` or ``undecided``."""
+    reason: str = "nothing was compared"
+    """The numbers behind the word, in one line."""
 
     def __repr__(self) -> str:
-        """Return both names, and how many metrics have each verdict."""
-        counts = Counter(each.verdict for each in self.differences)
-        verdicts = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-        return f"<comparison of {self.base} and {self.candidate}: {verdicts or 'nothing compared'}>"
+        """Return both names, and the word with its reason."""
+        return f"<comparison of {self.base} and {self.candidate}: {self.verdict} ({self.reason})>"
 
     def frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each metric: values, difference, bounds, p-values and verdict.

@@ -30,6 +30,8 @@ MODEL_CARD = "model_meta.json"
 """File in which mteb describes a model, in the folder with its results."""
 
 BARE = "only values are known"
+BARE_METRIC = f"no interval: {BARE}"
+"""Reason of a metric of another tool, of which nothing but the value is known."""
 
 ARTEFACT = "MIEB's is 0 whatever the model, as an item has one image"
 
@@ -60,7 +62,7 @@ class Values:
         for key, value in self.values.items():
             name = key if isinstance(key, MetricName) else MetricName(*key.partition("/")[::2])
             unit, is_better = names.unit_of(name.metric, value), names.is_higher_better(name.metric)
-            found[name] = Metric(value=value, unit=unit, higher_is_better=is_better, reason=f"no interval: {BARE}")
+            found[name] = Metric(value=value, unit=unit, higher_is_better=is_better, reason=BARE_METRIC)
         return found
 
 

@@ -103,6 +103,11 @@ class Metric:
     """The estimator, such as a median, that gives the value from the sample table, where neither does; of a mean over classes,
     or other parts, beside ``influence``: two models are compared by it."""
 
+    @property
+    def is_testable(self) -> bool:
+        """True if its samples are recorded, so that a paired test of two models exists for some data."""
+        return self.column is not None or self.influence is not None or self.statistic is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:

@@ -124,6 +124,11 @@ class Run:
             raise ClipbenchError(f"{found[0].name} was not measured: {found[0].reason}")
         return done
 
+    def has_samples(self, evaluation: EvaluationRecord) -> bool:
+        """Return whether the run keeps samples of an evaluation; False if its whole folder of samples was removed."""
+        parts = Path(evaluation.files.get("samples", "")).parts
+        return len(parts) < 2 or reading.is_folder(self.folder / parts[0])
+
     def samples(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
         """Return the table of an evaluation, one row a sample: ``sample_id`` and the columns behind its metrics.
 

@@ -43,6 +43,10 @@ class PairedTest:
     """Samples, or clusters, behind the standard error."""
     margin: float = 0.0
     """Added to a detectable difference because totals are discrete: half the step between two of them, over n."""
+    is_identical: bool = False
+    """True if all samples have the same values in both runs."""
+    least_p: float = 0.0
+    """The smallest p-value that the test could have on so many samples or clusters, however different the models are."""
 
     def detectable(self, alpha: float) -> float | None:
         """Return the smallest true difference that this test finds with 80 % power; None where the data cannot tell."""
@@ -72,7 +76,8 @@ def paired_difference(
     interval, n_units = found.interval, found.n if clusters is None else int(clusters.max()) + 1
     if interval.low is None and n_units > 1:
         interval = Interval(0.0, 0.0, "all samples are equal")
-    return replace(found, interval=interval, test=f"equal in all {n_units} {_unit(clusters)}", p_value=1.0)
+    test = f"equal in all {n_units} {_unit(clusters)}"
+    return replace(found, interval=interval, test=test, p_value=1.0, is_identical=True)
 
 
 def _tested(
@@ -108,7 +113,7 @@ def _of_means(before: Values, after: Values, clusters: Codes, within: Range, rng
         gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
         found, name = significance.mcnemar(gained, lost), f"exact McNemar, {gained} gained and {lost} lost"
     else:
-        found, name = significance.flip_test(rows, clusters, rng), f"sign flips of {len(sums)} {_unit(clusters)}"
+        found, name = significance.flip_test(rows, clusters, rng), f"sign flips of {_counted(len(sums), clusters)}"
     # Half the step between two totals: a flip moves them by twice its unit's size, or more.
     step = np.abs(sums[np.abs(sums) > NEGLIGIBLE]).min(initial=np.inf)
     return PairedTest(
@@ -119,6 +124,7 @@ def _of_means(before: Values, after: Values, clusters: Codes, within: Range, rng
         standard_error=standard_error(rows - mean, clusters),
         n_units=len(sums),
         margin=float(step) / n if np.isfinite(step) else 0.0,
+        least_p=2.0 ** (1 - len(sums)),  # all units differ in the same direction
     )
 
 
@@ -292,6 +298,10 @@ def _of_statistic(
         standard_error=test.standard_error if test.standard_error > 0 else None,
         n_units=n_units,
     )
+
+
+def _counted(n: int, clusters: Codes) -> str:
+    return f"{n} {_unit(clusters) if n != 1 else _unit(clusters).removesuffix('s')}"
 
 
 def _unit(clusters: Codes) -> str:

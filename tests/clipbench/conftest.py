@@ -27,7 +27,8 @@ def difference() -> MakeDifference:
     ) -> Difference:
         evaluation, _, metric = name.partition("/")
         before, after = (
-            Metric(value=value, n=100, unit=unit, higher_is_better=higher_is_better) for value in (base, candidate)
+            Metric(value=value, n=100, unit=unit, higher_is_better=higher_is_better, column="credit")
+            for value in (base, candidate)
         )
         value = candidate - base
         return Difference(

@@ -110,8 +110,9 @@ def _move_to(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _end_world(world: Path) -> None:
-    """Make pools, empty the cache, and let a day lie between two runs: lists of runs are in the order of their dates."""
+    """Make pools and pairs of runs, empty the cache, and let a day lie between two runs: lists of runs are in the order of their dates."""
     importlib.import_module("toy").write_pools(world)
+    importlib.import_module("pairs").write_pairs(world)
     shutil.rmtree(world / "cache")
     for day, path in enumerate(sorted(world.glob("runs/*/result.json")), 1):
         result = json.loads(path.read_text(encoding="utf-8"))

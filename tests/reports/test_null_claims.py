@@ -24,7 +24,7 @@ from clipbench.checks.examination import examine
 from clipbench.cli.tables import evaluation_lines
 from clipbench.comparison import formats
 from clipbench.comparison.compare import compare
-from clipbench.comparison.gate import Judged, judge
+from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.data.dataset import Dataset, LabelSet
 from clipbench.data.images import ImageRef
@@ -322,7 +322,7 @@ def of_comparison(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
     found = compare(base, candidate)
     sides = base.named_metrics, candidate.named_metrics
     outcomes = judge(found, Gate.from_options("0pp"), base=sides[0], candidate=sides[1], alpha=0.05)
-    judged = [Judged(comparison=found, outcomes=outcomes)]
+    judged = [GatedComparison(comparison=found, outcomes=outcomes)]
     yield from (
         ("verdict", f"{each.name} {each.verdict}") for each in found.differences if each.verdict != "not tested"
     )

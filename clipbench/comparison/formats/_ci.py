@@ -6,24 +6,17 @@ from dataclasses import asdict
 from xml.etree import ElementTree
 
 from clipbench.comparison.formats import tables
-from clipbench.comparison.gate import REPORTED, Judged, Outcome
-from clipbench.results.numbers import ascii_signs, counted
-from clipbench.results.table import Column, Table, as_markdown, columns
+from clipbench.comparison.gate import FAILED, PASSED, REPORTED, GatedComparison
+from clipbench.comparison.records import Outcome
+from clipbench.results.numbers import ascii_signs
+from clipbench.results.table import as_markdown
 from clipbench.results.table.markdown import bullets, code, escape
 from clipbench.untrusted.terminal import json_text, log_line, one_line, printable
 
 MAX_LENGTH = 60_000
 """GitHub takes 65,536 characters in a comment, GitLab a million."""
 LEFT_OUT = "More does not fit a comment: `--format json` and `html` have it all."
-MARKS = {
-    "regression": "❌ regression",
-    "unmet": "❌ not met",
-    "missing": "❌ missing",
-    "untested": "⚠️ untested",
-    "acknowledged": "⚠️ known",
-}
-STANDINGS = {"worse": "❌", "incomplete": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
-OUTCOMES = [*columns(""), Column("metric", is_number=False, is_name=True), *columns("rule", "")]
+STANDINGS = {"bad": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
 ELEMENTS = {
     "regression": "failure",
     "unmet": "failure",
@@ -38,30 +31,26 @@ MAX_OF_A_LEVEL = 10
 SCHEMA_VERSION = 1
 
 
-def markdown(judged: Sequence[Judged]) -> str:
-    """Return a section for each comparison; tables are cut, and it is said, where a comment could not hold them."""
-    budget = MAX_LENGTH // max(1, len(judged))
-    return ascii_signs("\n\n".join(_cut(_lines(each), budget) for each in judged) + "\n")
+def markdown(comparisons: Sequence[GatedComparison]) -> str:
+    """Return a section for each comparison; a table that a comment cannot hold is cut, and it says so."""
+    budget = MAX_LENGTH // max(1, len(comparisons))
+    return ascii_signs("\n\n".join(_cut(_lines(gated), budget) for gated in comparisons) + "\n")
 
 
-def _lines(judged: Judged) -> Iterator[str]:
-    comparison = judged.comparison
-    gate = tables.headline(judged)
-    first = (
-        gate or f"{tables.tally(comparison.differences)}; {'nothing was gated' if judged.outcomes else tables.NO_GATE}"
-    )
-    yield f"**{STANDINGS[tables.standing(judged)]} clipbench: {first}**"
+def _lines(gated: GatedComparison) -> Iterator[str]:
+    comparison, verdict = gated.comparison, gated.verdict
+    yield f"**{STANDINGS[tables.standing(gated)]} clipbench: {verdict.word}** ({escape(verdict.reason)})"
     yield ""
     names = f"{code(comparison.candidate)} against {code(comparison.base)}"
-    yield f"{names}{': ' + tables.tally(comparison.differences) if gate else ''}. Differences are paired by sample."
+    counts = tables.gate_counts(gated)
+    yield f"{names}. {f'Gate: {counts}. ' if counts else ''}All metrics: {tables.tally(comparison.differences)}."
     yield ""
-    outcomes = [[MARKS[each.status], each.metric, each.rule, each.message] for each in judged.of(*REPORTED)]
-    if outcomes:
-        yield from as_markdown(Table(columns=OUTCOMES, rows=outcomes)).splitlines()
+    if outcomes := gated.with_status(*REPORTED):
+        yield from as_markdown(tables.gate_table(outcomes)).splitlines()
         yield ""
     yield from bullets([*map(str, comparison.refused), *comparison.notes])
-    for message, metrics in tables.ungated(judged).items():
-        yield f"- not gated: {counted(len(metrics), 'metric')}, such as {code(metrics[0])}: {escape(message)}"
+    if ungated := tables.ungated_line(gated):
+        yield from bullets([ungated])
     yield from ("", "<details>", f"<summary>All {len(comparison.differences)} metrics</summary>", "")
     for name, found in tables.by_evaluation(comparison.differences).items():
         yield from as_markdown(tables.difference_table(name, found)).splitlines()
@@ -91,34 +80,51 @@ def _cut(lines: Iterator[str], budget: int) -> str:
     return "\n".join(kept)
 
 
-def as_json(judged: Sequence[Judged]) -> str:
-    """Return all comparisons as strict JSON: differences with metrics and flipped samples, refusals, outcomes."""
+def as_json(comparisons: Sequence[GatedComparison]) -> str:
+    """Return all comparisons as strict JSON: differences with metrics and flipped samples, refusals, outcomes.
+
+    ``verdict`` and ``reason`` at the top are those of the worst candidate.
+    """
+    worst = tables.worst_last(comparisons)[-1].verdict
     content = {
         "schema_version": SCHEMA_VERSION,
+        "verdict": worst.word,
+        "reason": worst.reason,
         "comparisons": [
             {
-                **asdict(each.comparison),
-                "outcomes": [asdict(outcome) for outcome in each.outcomes],
-                "is_worse": each.is_worse,
-                "is_whole": each.is_whole,
+                **asdict(gated.comparison),
+                "verdict": gated.verdict.word,
+                "reason": gated.verdict.reason,
+                "exit_status": gated.exit_status,
+                "outcomes": [_outcome_fields(outcome) for outcome in gated.outcomes],
             }
-            for each in judged
+            for gated in comparisons
         ],
     }
     return json_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
 
 
-def junit(judged: Sequence[Judged]) -> str:
-    """Return JUnit XML: a suite for each comparison, a test case for each gated metric, an error for each refusal."""
+def _outcome_fields(outcome: Outcome) -> dict[str, object]:
+    """Return the fields of an outcome without its difference and metrics, which the comparison has."""
+    return {name: value for name, value in vars(outcome).items() if name not in ("difference", "base", "candidate")}
+
+
+def junit(comparisons: Sequence[GatedComparison]) -> str:
+    """Return JUnit XML: a suite for each comparison with its verdict as a property, a test case for each gated metric, an
+    error for each refusal."""
     root = ElementTree.Element("testsuites", name="clipbench compare")
-    for each in judged:
+    for gated in comparisons:
+        comparison = gated.comparison
         suite = ElementTree.SubElement(
-            root, "testsuite", name=one_line(f"{each.comparison.candidate} against {each.comparison.base}")
+            root, "testsuite", name=one_line(f"{comparison.candidate} against {comparison.base}")
         )
-        for outcome in each.outcomes:
+        properties = ElementTree.SubElement(suite, "properties")
+        word, reason = gated.verdict
+        ElementTree.SubElement(properties, "property", name="verdict", value=one_line(f"{word} ({reason})"))
+        for outcome in gated.outcomes:
             if outcome.status != "not gated":
                 _case(suite, outcome)
-        for refusal in each.comparison.refused:
+        for refusal in comparison.refused:
             case = ElementTree.SubElement(
                 suite, "testcase", classname=one_line(refusal.evaluation), name="is comparable"
             )
@@ -149,31 +155,32 @@ def _count(suite: ElementTree.Element) -> None:
         suite.set(plural, str(len(suite.findall(f"testcase/{kind}"))))
 
 
-def github(judged: Sequence[Judged]) -> str:
-    """Return ``::error``, ``::warning`` and ``::notice`` lines: what failed, what is known, and a summary each.
+def github(comparisons: Sequence[GatedComparison]) -> str:
+    """Return ``::error``, ``::warning`` and ``::notice`` lines: the verdicts, what failed, and what is known.
 
-    GitHub shows only the first ten of a level; where there are more, the tenth says how many are left out.
+    GitHub shows only the first ten of a level; if there are more, the tenth says how many are left out.
     """
-    found: dict[str, list[tuple[str, str]]] = {"error": [], "warning": [], "notice": []}
-    for level, title, message in (each for one in judged for each in _annotations(one)):
-        found[level].append((title, message))
-    return "\n".join(_command(level, *each) for level, those in found.items() for each in _capped(those)) + "\n"
+    verdicts = [_verdict_annotation(gated) for gated in reversed(tables.worst_last(comparisons))]
+    by_level: dict[str, list[tuple[str, str]]] = {level: [] for level in (verdicts[0][0], "error", "warning", "notice")}
+    for level, title, message in [*verdicts, *(line for gated in comparisons for line in _annotations(gated))]:
+        by_level[level].append((title, message))
+    lines = [_command(level, *line) for level, annotations in by_level.items() for line in _capped(annotations)]
+    return "\n".join(lines) + "\n"
 
 
-def _annotations(judged: Judged) -> Iterator[tuple[str, str, str]]:
-    comparison = judged.comparison
-    for each in judged.of(*REPORTED):
-        yield LEVELS[each.status], f"{each.status}: {each.metric}", f"{each.rule}: {each.message}"
-    yield from (("error", "not comparable", line) for line in map(str, comparison.refused))
-    yield from (("warning", "note", note) for note in comparison.notes)
-    words = "; ".join(
-        filter(
-            None,
-            [tables.headline(judged), tables.tally(comparison.differences), "" if judged.outcomes else tables.NO_GATE],
-        )
-    )
-    is_unasked_loss = not tables.headline(judged) and tables.standing(judged) == "worse"
-    yield "warning" if is_unasked_loss else "notice", f"{comparison.candidate} against {comparison.base}", words
+def _verdict_annotation(gated: GatedComparison) -> tuple[str, str, str]:
+    is_quiet = gated.exit_status == PASSED and tables.standing(gated) != "bad"
+    level = "notice" if is_quiet else "error" if gated.exit_status == FAILED else "warning"
+    title = f"{gated.comparison.candidate} against {gated.comparison.base}"
+    return level, title, str(gated.verdict)
+
+
+def _annotations(gated: GatedComparison) -> Iterator[tuple[str, str, str]]:
+    for outcome in gated.with_status(*REPORTED):
+        message = f"{outcome.rule}: {outcome.message}"
+        yield LEVELS[outcome.status], f"{outcome.status}: {outcome.metric}", message
+    yield from (("error", "not comparable", str(refusal)) for refusal in gated.comparison.refused)
+    yield from (("warning", "note", note) for note in gated.comparison.notes)
 
 
 def _capped(found: list[tuple[str, str]]) -> list[tuple[str, str]]:

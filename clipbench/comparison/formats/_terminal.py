@@ -6,8 +6,8 @@ from itertools import islice
 
 from clipbench.comparison.align import SIMILARITY
 from clipbench.comparison.formats import tables
-from clipbench.comparison.gate import REPORTED, Judged, Outcome
-from clipbench.comparison.records import Difference, Flips, Refusal
+from clipbench.comparison.gate import REPORTED, GatedComparison
+from clipbench.comparison.records import Difference, Flips, Outcome, Refusal
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import as_text
 from clipbench.results.table.text import text_widths, wrapped
@@ -19,6 +19,8 @@ N_SLICES = 10
 """Rows of a table of slices, the gravest verdicts first."""
 N_EXPLORED = 8
 """Explored metrics that got worse, in the short form."""
+N_UNTESTED = 20
+"""Metrics of a comparison without any test, in the short form."""
 N_GATED = 4
 """Lines of the gate in the short form."""
 SHORT_WIDTH = 100
@@ -35,28 +37,38 @@ MARKS = {
 }
 
 
-def terminal(judged: Sequence[Judged], width: int | None = None, *, is_verbose: bool = False) -> str:
-    """Return each comparison, its verdict last, where it is read first.
+def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *, is_verbose: bool = False) -> str:
+    """Return each comparison, and their verdicts as the last lines, which are never wrapped.
 
     Args:
-        width: columns of the terminal; None: of the short form ``SHORT_WIDTH``, and of the long one as many as it needs.
-        is_verbose: all metrics, slices, flipped samples and notes, not headlines, what got worse and the gate alone.
+        width: columns of the terminal; None: ``SHORT_WIDTH`` for the short form, and as many as the long one needs.
+        is_verbose: all metrics, slices, flipped samples and notes, not only headlines, losses and the gate.
     """
     if not is_verbose:
         width = min(width or SHORT_WIDTH, SHORT_WIDTH)
-        lines = [[part for line in _short(each, width) for part in wrapped(log_line(line), width)] for each in judged]
+        sections = [
+            [part for line in _short(gated, width) for part in wrapped(log_line(line), width)] for gated in comparisons
+        ]
     else:
-        lines = [list(map(log_line, _lines(each, width))) for each in judged]
-    return ascii_signs("\n\n".join(map("\n".join, lines)))
+        sections = [list(map(log_line, _lines(gated, width))) for gated in comparisons]
+    verdicts = list(map(log_line, tables.verdict_lines(comparisons)))
+    if len(comparisons) == 1:
+        sections[0] += verdicts
+    else:
+        sections.append(verdicts)
+    return ascii_signs("\n\n".join(map("\n".join, sections)))
 
 
-def _short(judged: Judged, width: int) -> Iterator[str]:
-    """Yield headlines, what got worse, what was refused, the gate and the verdict."""
-    comparison = judged.comparison
+def _short(gated: GatedComparison, width: int) -> Iterator[str]:
+    """Yield headlines, what got worse, what was refused or not tested, and the gate."""
+    comparison = gated.comparison
     yield f"{comparison.candidate} against {comparison.base}"
     yield ""
     explored = [each for each in comparison.differences if each.verdict == "worse" and not each.is_headline]
     shown = [each for each in comparison.differences if each.is_headline or each in explored[:N_EXPLORED]]
+    is_tested = any(difference.p_value is not None for difference in comparison.differences)
+    if not is_tested:
+        shown = comparison.differences[:N_UNTESTED]
     if shown:
         table = tables.difference_table("", shown)
         rows = iter(table.rows)
@@ -67,19 +79,21 @@ def _short(judged: Judged, width: int) -> Iterator[str]:
         yield from as_text(replace(table, rows=headed).select(places), indent="", width=width).splitlines()
     if len(explored) > N_EXPLORED:
         yield f"... and {counted(len(explored) - N_EXPLORED, 'metric')} more that got worse: -v"
+    if not is_tested and len(comparison.differences) > len(shown):
+        yield f"... and {counted(len(comparison.differences) - len(shown), 'metric')} more: -v"
     yield ""
     yield from _refusals(comparison.refused)
     worse = [each for each in comparison.slices if each.verdict == "worse"]
     if worse:
         yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
     yield from (f"note: {note}" for note in comparison.notes if note.startswith(SIMILARITY))
-    reported = judged.of(*REPORTED)
+    reported = gated.with_status(*REPORTED)
     yield from map(_outcome, reported[:N_GATED])
     if len(reported) > N_GATED:
         yield f"... and {len(reported) - N_GATED} more: -v"
-    if comparison.notes or tables.ungated(judged):
-        yield f"{counted(len(comparison.notes) + len(tables.ungated(judged)), 'note')}: -v"
-    yield from _verdict(judged)
+    if comparison.notes:
+        yield f"{counted(len(comparison.notes), 'note')}: -v"
+    yield from _gate(gated)
 
 
 def _refusals(refused: Sequence[Refusal]) -> Iterator[str]:
@@ -92,8 +106,8 @@ def _refusals(refused: Sequence[Refusal]) -> Iterator[str]:
         yield f"{', '.join(names[:2])}{more} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
 
 
-def _lines(judged: Judged, width: int | None) -> Iterator[str]:
-    comparison = judged.comparison
+def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
+    comparison = gated.comparison
     yield f"{comparison.candidate} against {comparison.base}"
     found = tables.by_evaluation(comparison.differences)
     by_name = {name: tables.difference_table(name, those).select(range(9)) for name, those in found.items()}
@@ -119,11 +133,9 @@ def _lines(judged: Judged, width: int | None) -> Iterator[str]:
     yield from (f"note: {note}" for note in comparison.notes)
     if comparison.slices:
         yield f"slices: {tables.tally(comparison.slices)}"
-    yield from map(_outcome, judged.of(*REPORTED))
-    for message, metrics in tables.ungated(judged).items():
-        more = f" (and {len(metrics) - 1} more)" if len(metrics) > 1 else ""
-        yield f"not gated: {metrics[0]}{more}: {message}"
-    yield from _verdict(judged)
+    yield from map(_outcome, gated.with_status(*REPORTED))
+    yield tables.tally(comparison.differences)
+    yield from _gate(gated)
 
 
 def _flips(differences: Sequence[Difference]) -> Iterator[str]:
@@ -141,9 +153,9 @@ def _outcome(each: Outcome) -> str:
     return f"{MARKS[each.status]}  {each.metric} ({each.rule}): {each.message}"
 
 
-def _verdict(judged: Judged) -> Iterator[str]:
-    """Yield what all metrics say, and last what decides: the gate, where there is one."""
-    found = tables.tally(judged.comparison.differences)
-    yield found if judged.outcomes else f"{found}; {tables.NO_GATE}"
-    if judged.outcomes:
-        yield f"gate: {tables.headline(judged) or 'nothing was gated'}"
+def _gate(gated: GatedComparison) -> Iterator[str]:
+    """Yield what the gate decided, and in one line what it does not gate."""
+    if gated.outcomes:
+        yield f"gate: {tables.gate_counts(gated) or 'nothing is gated'}"
+    if ungated := tables.ungated_line(gated):
+        yield ungated

@@ -5,9 +5,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from clipbench.comparison.gate import Judged, Status
-from clipbench.comparison.records import Comparison, Difference, Flips, RepresentationalSimilarity, Verdict
-from clipbench.results.numbers import change, change_interval, count, counted, interval, p_value, quantity
+from clipbench.comparison.gate import FAILED, UNDECIDED, GatedComparison
+from clipbench.comparison.overall import WORDS
+from clipbench.comparison.records import (
+    Comparison,
+    Difference,
+    Flips,
+    Outcome,
+    RepresentationalSimilarity,
+    Status,
+    Verdict,
+)
+from clipbench.results.numbers import NONE, change, change_interval, count, counted, interval, p_value, quantity
 from clipbench.results.record import Metric
 from clipbench.results.table import Cell, Column, Table, columns
 from clipbench.results.titles import subset_legend, within_sentence
@@ -38,8 +47,22 @@ TALLIED: Mapping[Verdict, str] = {
 }
 MODALITIES = {"image": "images", "text": "texts"}
 NO_VERDICT = "alike is not better: no verdict"
-Standing = Literal["worse", "incomplete", "doubtful", "good", "open"]
-NO_GATE = "no gate set"
+Standing = Literal["bad", "doubtful", "good", "open"]
+"""How a comparison looks at first sight: red, yellow, green or grey."""
+GATE_COLUMNS = (
+    Column("metric", is_number=False, is_name=True),
+    *(Column(header) for header in ("base", "candidate", "change, 95 % interval", "allowed")),
+    Column("outcome", is_number=False),
+)
+STATUSES: Mapping[Status, tuple[str, str]] = {
+    "regression": ("▲", "regression"),
+    "unmet": ("▲", "not met"),
+    "missing": ("✕", "missing"),
+    "untested": ("✕", "untested"),
+    "acknowledged": ("■", "known"),
+    "pass": ("●", "passed"),
+}
+"""The mark and the word of each outcome of a gated metric."""
 NOUNS: dict[Status, tuple[str, str]] = {
     "regression": ("regression", "regressions"),
     "unmet": ("requirement not met", "requirements not met"),
@@ -176,22 +199,80 @@ def _flips_cell(flips: Flips | None) -> Cell:
     return Cell(f"+{count(gained)} −{count(lost)}{in_part}", sort_key=gained + lost + n_in_part)
 
 
-def standing(judged: Judged) -> Standing:
-    """Return how a comparison stands: by its gate, or where nothing was gated by its gravest significant change."""
-    verdicts = set[Verdict]() if headline(judged) else {each.verdict for each in judged.comparison.differences}
-    if judged.is_worse or "worse" in verdicts:
-        return "worse"
-    if not judged.is_whole:
-        return "incomplete"
-    if headline(judged):
-        return "doubtful" if judged.of("untested", "acknowledged") else "good"
-    return "good" if "better" in verdicts else "open"
+def standing(gated: GatedComparison) -> Standing:
+    """Return how a comparison looks at first sight: what the gate decides, or the word if nothing is gated."""
+    word, status = gated.verdict.word, gated.exit_status
+    is_gated = bool(gate_counts(gated))
+    if status == FAILED or (word in ("worse", "mixed") and not is_gated):
+        return "bad"
+    if status == UNDECIDED or word in ("worse", "mixed") or gated.with_status("acknowledged"):
+        return "doubtful"
+    return "good" if is_gated or word in ("better", "equal") else "open"
 
 
-def headline(judged: Judged) -> str:
-    """Return the verdict of the gate in a few words; nothing without a gate."""
-    found = {status: len(judged.of(status)) for status in NOUNS}
-    return ", ".join(counted(n, *NOUNS[status]) for status, n in found.items() if n)
+def worst_last(gated: Iterable[GatedComparison]) -> list[GatedComparison]:
+    """Return comparisons in the order of their exit status and word, the worst last."""
+    order = (0, UNDECIDED, FAILED)
+    return sorted(
+        gated, key=lambda comparison: (order.index(comparison.exit_status), -WORDS.index(comparison.verdict.word))
+    )
+
+
+def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
+    """Return the verdict of a comparison in a line; of several candidates one for each, with its name, the worst last."""
+    if len(gated) == 1:
+        return [str(gated[0].verdict)]
+    return [
+        f"verdict: {comparison.verdict.word} ({comparison.comparison.candidate}: {comparison.verdict.reason})"
+        for comparison in worst_last(gated)
+    ]
+
+
+def gate_counts(gated: GatedComparison) -> str:
+    """Return how many metrics have which outcome in the gate; empty without a gate."""
+    counts = {status: len(gated.with_status(status)) for status in NOUNS}
+    return ", ".join(counted(n, *NOUNS[status]) for status, n in counts.items() if n)
+
+
+def gate_table(outcomes: Sequence[Outcome]) -> Table:
+    """Return the outcomes of a gate as rows: values of both sides, change with interval, allowed loss and outcome."""
+    notes = list(dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason))
+    return Table(columns=GATE_COLUMNS, rows=[_gate_row(outcome, notes) for outcome in outcomes], notes=notes)
+
+
+def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
+    metric = outcome.base or outcome.candidate
+    unit = "" if metric is None else metric.unit
+    values = [quantity(side.value, unit) if side is not None else NONE for side in (outcome.base, outcome.candidate)]
+    difference = outcome.difference
+    shift = NONE if difference is None else change(difference.value, unit)
+    bounds = (
+        "" if difference is None or difference.low is None else change_interval(difference.low, difference.high, unit)
+    )
+    title = outcome.title if outcome.title != outcome.metric else ""
+    arrow = " ↓" if metric is not None and metric.higher_is_better is False else ""
+    mark, word = STATUSES[outcome.status]
+    return [
+        Cell(f"{outcome.metric}{arrow}", title=title, sort_key=title or outcome.metric),
+        *values,
+        Cell(shift, aside=bounds),
+        Cell(outcome.limit if outcome.allowed is None else change(outcome.allowed, unit, is_signed=False)),
+        Cell(
+            word,
+            mark=mark,
+            note=notes.index(outcome.reason) + 1 if outcome.reason else 0,
+            is_strong=outcome.status in ("regression", "unmet"),
+            css=f"verdict {outcome.status}",
+        ),
+    ]
+
+
+def ungated_line(gated: GatedComparison) -> str:
+    """Return how many metrics are not gated, by the reason; empty if there are none."""
+    reasons = Counter(outcome.message for outcome in gated.with_status("not gated"))
+    if not reasons:
+        return ""
+    return "not gated: " + ", ".join(f"{counted(n, 'metric')} ({reason})" for reason, n in reasons.items())
 
 
 def tally(differences: Iterable[Difference]) -> str:
@@ -215,14 +296,6 @@ def tally(differences: Iterable[Difference]) -> str:
 def _counted(differences: Iterable[Difference]) -> str:
     counts = Counter(each.verdict for each in differences)
     return ", ".join(f"{counts[verdict]} {words}" for verdict, words in TALLIED.items() if counts[verdict])
-
-
-def ungated(judged: Judged) -> dict[str, list[str]]:
-    """Return the metrics that a pattern matches and its tolerance means nothing for, by the reason."""
-    found: dict[str, list[str]] = {}
-    for each in judged.of("not gated"):
-        found.setdefault(each.message, []).append(each.metric)
-    return found
 
 
 def by_evaluation(differences: Iterable[Difference]) -> dict[str, list[Difference]]:

@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from clipbench.comparison.formats import tables
-from clipbench.comparison.gate import REPORTED, Judged, Status
-from clipbench.comparison.records import Comparison, Difference, Verdict
+from clipbench.comparison.gate import REPORTED, GatedComparison
+from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
 from clipbench.results.numbers import change_interval, quantity
 from clipbench.results.provenance import cost_tables, moment
 from clipbench.results.run import Run
@@ -28,15 +28,7 @@ from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
 from clipbench_reports.text import in_turn, sentence_case, short, two_lines
 
-STATUSES: Mapping[Status, tuple[str, str]] = {
-    "regression": ("▲", "Regression"),
-    "unmet": ("▲", "Not met"),
-    "missing": ("✕", "Missing"),
-    "untested": ("✕", "Untested"),
-    "acknowledged": ("■", "Known"),
-}
-"""The mark and the word of each outcome."""
-GLYPHS: Mapping[tables.Standing, str] = {"worse": "▲", "incomplete": "✕", "doubtful": "■", "good": "●", "open": "■"}
+GLYPHS: Mapping[tables.Standing, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
 
 BREADTH = 1.2
 """Width of a figure beside the samples that changed."""
@@ -46,11 +38,11 @@ MAX_ROWS, MAX_LISTED = 12, 8
 """Rows of a figure and of a table that stand open."""
 N_NAMED: Mapping[Verdict, int] = {"worse": 3, "better": 3, "different": 1}
 """Metrics of a verdict that are named at the top: the surest of each evaluation before the second of any."""
-MOST_OUTCOMES = 4
-"""Outcomes of the gate that stand open."""
+MOST_OUTCOMES = 8
+"""Outcomes of the gate that are not folded."""
 
 
-def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Path) -> None:
+def write_compare(gated: Sequence[GatedComparison], runs: Sequence[Run | None], path: Path) -> None:
     """Write the page of comparisons with one base, whole or not at all.
 
     Args:
@@ -59,24 +51,24 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
     Raises:
         UsageError: the file cannot be written.
     """
-    write_html(compare_html(judged, runs), path)
+    write_html(compare_html(gated, runs), path)
 
 
-def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None]) -> str:
+def compare_html(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> str:
     """Return the page of comparisons with one base, as ``write_compare`` writes it."""
-    return rendered("compare.html.j2", _context(judged, runs))
+    return rendered("compare.html.j2", _context(gated, runs))
 
 
-def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
-    comparisons = [each.comparison for each in judged]
+def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> dict[str, object]:
+    comparisons = [candidate.comparison for candidate in gated]
     names = short([comparisons[0].base, *(each.candidate for each in comparisons)])
     budget = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
-    ids = [evaluation_anchors(each, place, len(judged)) for place, each in enumerate(comparisons)]
+    ids = [evaluation_anchors(each, place, len(gated)) for place, each in enumerate(comparisons)]
     rows, reach = difference_rows(comparisons, ids)
     parts = [
         _part(each, own, (names[0], name), (runs[0], run), budget)
-        for each, own, name, run in zip(judged, ids, names[1:], runs[1:], strict=True)
+        for each, own, name, run in zip(gated, ids, names[1:], runs[1:], strict=True)
     ]
     if len(parts) > 1:
         sections = [Heading(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
@@ -95,9 +87,8 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         "glyphs": tables.VERDICTS,
         "rows": rows,
         "reach": reach,
-        "overview": overview_html(comparisons, names, ids) if len(judged) > 1 else "",
+        "overview": overview_html(comparisons, names, ids) if len(gated) > 1 else "",
         "parts": parts,
-        "most_outcomes": MOST_OUTCOMES,
         "citations": citations([run for _, _, run in known]),
         "costs": cost_tables([run.result for _, _, run in known], [name for _, name, _ in known]),
         "origins": [origin(run, name, place) for place, name, run in known],
@@ -108,22 +99,32 @@ Pair = tuple[str, str]
 
 
 def _part(
-    judged: Judged, anchors: Mapping[str, str], names: Pair, runs: tuple[Run | None, Run | None], budget: PageBudget
+    gated: GatedComparison,
+    anchors: Mapping[str, str],
+    names: Pair,
+    runs: tuple[Run | None, Run | None],
+    budget: PageBudget,
 ) -> dict[str, Any]:
-    comparison, (base, candidate) = judged.comparison, runs
+    comparison, (base, candidate) = gated.comparison, runs
     changed = list(flipped(comparison, base, candidate, budget)) if base and candidate else []
     fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
-    gate = f"Gate: {tables.headline(judged) or 'nothing was gated'}"
+    reported, passed = gated.with_status(*REPORTED), gated.with_status("pass")
+    standing = tables.standing(gated)
     return {
         "label": names[1],
         "title": f"{names[1]} against {names[0]}",
-        "glyph": GLYPHS[tables.standing(judged)],
-        "summary": gate if judged.outcomes else sentence_case(tables.NO_GATE),
+        "standing": standing,
+        "glyph": GLYPHS[standing],
+        "word": gated.verdict.word.capitalize(),
+        "reason": gated.verdict.reason,
+        "gate_counts": tables.gate_counts(gated),
+        "gate": gate_html(reported[:MOST_OUTCOMES]) if reported else "",
+        "more_gate": gate_html([*reported[MOST_OUTCOMES:], *passed]) if reported[MOST_OUTCOMES:] or passed else "",
+        "n_more_gate": len(reported[MOST_OUTCOMES:]) + len(passed),
         "tally": tables.tally(comparison.differences),
         "verdicts": [line for verdict in tables.VERDICTS if (line := _verdict(comparison, verdict, anchors))],
-        "outcomes": [(*STATUSES[each.status], each) for each in judged.of(*REPORTED)],
-        "ungated": tables.ungated(judged),
+        "ungated": sentence_case(tables.ungated_line(gated)),
         "refused": [str(each) for each in comparison.refused],
         "notes": comparison.notes,
         "evaluations": [
@@ -154,7 +155,7 @@ def _verdict(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str
         return {}
     return {
         "glyph": tables.VERDICTS[verdict],
-        "count": tables.tally(decided),
+        "count": f"{len(decided)} {tables.TALLIED[verdict]}",
         "named": [(each.label, tables.difference_text(each), anchors[each.evaluation]) for each in named],
         "n_more": len(decided) - len(named) if named else 0,
     }
@@ -278,6 +279,13 @@ def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "")
     own = iter(table.rows)
     rows = [row for name, those in groups.items() for row in (*([name] if name else []), *islice(own, len(those)))]
     return Markup(as_html(replace(table, facts=facts, columns=columns, rows=rows), "verdicts"))
+
+
+def gate_html(outcomes: Sequence[Outcome]) -> Markup:
+    """Return outcomes of a gate as a table."""
+    table = tables.gate_table(outcomes)
+    columns = [replace(column, header=sentence_case(column.header)) for column in table.columns]
+    return Markup(as_html(replace(table, columns=columns), "verdicts gate"))
 
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:

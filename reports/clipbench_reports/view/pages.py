@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from clipbench.comparison.compare import compare
-from clipbench.comparison.gate import Judged
+from clipbench.comparison.gate import GatedComparison
 from clipbench.errors import FOREIGN, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.provenance import moment
@@ -279,7 +279,7 @@ def _names(request: Request) -> list[str]:
 
 def _comparison(runs: Sequence[Run]) -> str:
     base, *candidates = runs
-    return compare_html([Judged(comparison=compare(base, each), outcomes=[]) for each in candidates], runs)
+    return compare_html([GatedComparison(comparison=compare(base, candidate)) for candidate in candidates], runs)
 
 
 def _with_samples(run: Run) -> list[str]:

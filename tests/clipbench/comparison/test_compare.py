@@ -561,9 +561,9 @@ def test_the_test_is_seeded_apart_from_the_interval() -> None:
     assert found[0].p_value == pytest.approx(found[2].p_value, abs=0.02)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, float("nan")])
+@pytest.mark.parametrize("alpha", [0.0, 1e-300, 0.51, 1.0, -0.1, float("nan")])
 def test_alpha_is_a_chance(alpha: float) -> None:
-    with pytest.raises(UsageError, match=r"^alpha .*: expected a number between 0 and 1, such as 0\.05$"):
+    with pytest.raises(UsageError, match=r"^alpha=.*: expected 1e-06 to 0\.5, such as 0\.05$"):
         CompareOptions(alpha=alpha)
 
 

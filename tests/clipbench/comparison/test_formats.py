@@ -8,12 +8,14 @@ import pytest
 from clipbench.comparison.formats import github, junit, markdown, terminal
 from clipbench.comparison.formats._ci import MAX_LENGTH
 from clipbench.comparison.formats.tables import difference_table
-from clipbench.comparison.gate import Judged, Outcome, Status, judge
+from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.records import (
     Comparison,
     Flips,
+    Outcome,
     Refusal,
+    Status,
     Verdict,
 )
 from clipbench.results.record import Metric, MetricName
@@ -34,14 +36,14 @@ def test_junit_keeps_the_slashes_of_an_id_in_the_class_of_its_case() -> None:
     gate = Gate.from_options(require=["zero-shot/* >= 0.1", "no/where >= 1"])
     outcomes = judge(empty().comparison, gate, base=metrics, candidate=metrics, alpha=0.05)
     (suite,) = ElementTree.fromstring(junit([empty(outcomes=outcomes)]))
-    assert [(case.get("classname"), case.get("name")) for case in suite] == [
+    assert [(case.get("classname"), case.get("name")) for case in suite.findall("testcase")] == [
         ("zero-shot@hf:org/birds", "micro/acc1 (>= 0.1)"),
         ("no/where", "no/where (>= 1)"),
     ]
 
 
 @pytest.fixture
-def judged(difference: MakeDifference) -> Judged:
+def judged(difference: MakeDifference) -> GatedComparison:
     """A comparison with a better, a worse and an untested metric, a refusal, a note, and an outcome of each kind."""
     flips = Flips(gained=("a", "b"), lost=tuple(f"img/{k}" for k in range(7)), part_gained=("tie",))
     differences = [
@@ -50,7 +52,7 @@ def judged(difference: MakeDifference) -> Judged:
         difference("modality-gap@birds/gap", 0.8, 0.75, 0.01, verdict="different", unit="distance"),
         difference("retrieval@birds/recall@1", 0.5, 0.6, 0.001, verdict="better"),
     ]
-    return Judged(
+    return GatedComparison(
         comparison=Comparison(
             base="runs/old",
             candidate="runs/new",
@@ -65,13 +67,13 @@ def judged(difference: MakeDifference) -> Judged:
             outcome("missing", "retrieval@coco/recall@1"),
             outcome("unmet", "zero-shot@birds/acc2"),
             outcome("regression"),
-            outcome("not gated", "modality-gap@birds/gap", "it has no direction"),
+            outcome("not gated", "modality-gap@birds/gap", "no direction"),
         ],
     )
 
 
-def empty(**parts: object) -> Judged:
-    return Judged(comparison=Comparison(base="old", candidate="new", differences=[]), **parts)  # type: ignore[arg-type]
+def empty(**parts: object) -> GatedComparison:
+    return GatedComparison(comparison=Comparison(base="old", candidate="new", differences=[]), **parts)  # type: ignore[arg-type]
 
 
 def test_what_can_be_detected_has_no_sign(difference: MakeDifference) -> None:
@@ -79,24 +81,25 @@ def test_what_can_be_detected_has_no_sign(difference: MakeDifference) -> None:
     assert "| 4.00 pp |" in as_markdown(difference_table("", [found])).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Judged) -> None:
+def test_the_table_lists_the_first_samples_that_changed_each_way(judged: GatedComparison) -> None:
     text = terminal([judged], is_verbose=True)
     assert "  acc1 gained 2: a, b\n" in text
     assert "  acc1 gained in part (ties) 1: tie\n" in text
     assert "  acc1 lost 7: img/0, img/1, img/2, img/3, img/4, ... (--format json has all 7)\n" in text
 
 
-def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Judged) -> None:
+def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: GatedComparison) -> None:
     lines = terminal([judged], is_verbose=True).splitlines()
     assert "retrieval@coco is not comparable: task version 1 in the one run, 2 in the other" in lines
     assert "note: only runs/old has long-caption@birds" in lines
-    marks = [line.split("  ")[0] for line in lines[-8:]]
+    marks = [line.split("  ")[0] for line in lines[-9:]]
     assert marks[:5] == ["REGRESSION", "NOT MET", "MISSING", "UNTESTED", "known"]
-    assert lines[-3] == "not gated: modality-gap@birds/gap: it has no direction"
-    assert lines[-1] == (
+    assert lines[-3] == (
         "gate: 1 regression, 1 requirement not met, 1 gated metric missing, 1 untested loss, "
         "1 known regression, 1 passed"
     )
+    assert lines[-2] == "not gated: 1 metric (no direction)"
+    assert lines[-1] == str(judged.verdict)
 
 
 @pytest.mark.parametrize(
@@ -111,18 +114,19 @@ def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Judged
 def test_without_a_gate_the_mark_is_that_of_the_worst_significant_change(
     difference: MakeDifference, verdicts: list[Verdict], mark: str, level: str
 ) -> None:
-    found = [difference(f"a@b/m{k}", 0.6, 0.5, 0.001, verdict=verdict) for k, verdict in enumerate(verdicts)]
+    found = [
+        replace(difference(f"a@b/m{k}", 0.6, 0.5, 0.001, verdict=verdict), is_headline=True)
+        for k, verdict in enumerate(verdicts)
+    ]
     for outcomes in ([], [outcome("not gated")]):
-        judged = Judged(comparison=Comparison(base="old", candidate="new", differences=found), outcomes=outcomes)
-        first = markdown([judged]).splitlines()[0]
-        assert first.startswith(f"**{mark} clipbench: ")
-        assert first.endswith("; nothing was gated**" if outcomes else "; no gate set**")
+        comparison = Comparison(base="old", candidate="new", differences=found)
+        judged = GatedComparison(comparison=comparison, outcomes=outcomes)
+        assert markdown([judged]).startswith(f"**{mark} clipbench: {judged.verdict.word}**")
         (line,) = github([judged]).splitlines()
-        assert line.startswith(f"::{level} title=new against old::")
-        assert line.endswith("; no gate set") == (not outcomes)
+        assert line.startswith(f"::{level} title=new against old::verdict: {judged.verdict.word} (")
 
 
-def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: Judged) -> None:
+def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: GatedComparison) -> None:
     lines = markdown([judged]).splitlines()
     for number, line in enumerate(lines):
         if line.startswith("|--"):
@@ -133,8 +137,9 @@ def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: Judged) -> N
                 assert row.count("|") == columns, row
 
 
-def test_no_text_of_a_comment_is_markup_or_notifies_anyone(judged: Judged) -> None:
-    text = markdown([empty(outcomes=[outcome("regression", message=HOSTILE)])])
+def test_no_text_of_a_comment_is_markup_or_notifies_anyone(judged: GatedComparison) -> None:
+    hostile = replace(outcome("regression"), reason=HOSTILE)
+    text = markdown([empty(outcomes=[hostile])])
     assert "\\<img src=x\\>" in text
     assert "@team" not in text
     assert r"a\|b\`c\` " in text and r"\*x\*" in text
@@ -144,7 +149,9 @@ def test_no_text_of_a_comment_is_markup_or_notifies_anyone(judged: Judged) -> No
 
 def test_a_comment_fits_what_github_takes_and_says_what_it_leaves_out(difference: MakeDifference) -> None:
     many = [difference(f"zero-shot@birds/{'long-' * 20}{k}", 0.5, 0.5, 0.5) for k in range(2_000)]
-    two = [Judged(comparison=Comparison(base="old", candidate=name, differences=many)) for name in ("one", "two")]
+    two = [
+        GatedComparison(comparison=Comparison(base="old", candidate=name, differences=many)) for name in ("one", "two")
+    ]
     text = markdown(two)
     assert MAX_LENGTH / 2 < len(text) <= MAX_LENGTH
     assert text.count("does not fit a comment: `--format json` and `html` have it all.") == 2
@@ -158,7 +165,7 @@ def test_many_failures_leave_a_comment_that_is_closed(difference: MakeDifference
     assert text.count("<details>") == text.count("</details>")
 
 
-def test_junit_has_a_case_for_each_gated_metric_and_each_refusal(judged: Judged) -> None:
+def test_junit_has_a_case_for_each_gated_metric_and_each_refusal(judged: GatedComparison) -> None:
     root = ElementTree.fromstring(junit([judged]))
     (suite,) = root
     assert suite.attrib == {
@@ -168,28 +175,35 @@ def test_junit_has_a_case_for_each_gated_metric_and_each_refusal(judged: Judged)
         "errors": "2",
         "skipped": "2",
     }
-    kinds = {(case.get("classname"), case.get("name")): [child.tag for child in case] for case in suite}
+    cases = suite.findall("testcase")
+    kinds = {(case.get("classname"), case.get("name")): [child.tag for child in case] for case in cases}
+    word, reason = judged.verdict
+    assert [(part.get("name"), part.get("value")) for part in suite[0]] == [("verdict", f"{word} ({reason})")]
     assert kinds["zero-shot@birds", "acc1 (max drop 1pp)"] == ["failure"]
     assert kinds["zero-shot@birds", "acc5 (max drop 1pp)"] == ["skipped"]
     assert kinds["retrieval@birds", "recall@1 (max drop 1pp)"] == ["system-out"]
     assert kinds["retrieval@coco", "is comparable"] == ["error"]
 
 
-def test_junit_is_xml_whatever_the_names_hold(judged: Judged) -> None:
+def test_junit_is_xml_whatever_the_names_hold(judged: GatedComparison) -> None:
     names = ("zero-shot@a&b/<x>\x00\x1b\ud800\ufffe", "zero-shot@b/\"'")
     root = ElementTree.fromstring(junit([empty(outcomes=[outcome("regression", name, "\x07") for name in names])]))
-    assert [case.get("name") for case in root[0]] == ["<x>���� (max drop 1pp)", "\"' (max drop 1pp)"]
+    assert [case.get("name") for case in root[0].findall("testcase")] == [
+        "<x>���� (max drop 1pp)",
+        "\"' (max drop 1pp)",
+    ]
 
 
-def test_no_text_of_an_annotation_is_a_command(judged: Judged) -> None:
-    (line, _) = github([empty(outcomes=[outcome("regression", f"a@b/{HOSTILE}", HOSTILE)])]).splitlines()
+def test_no_text_of_an_annotation_is_a_command(judged: GatedComparison) -> None:
+    (_, line) = github([empty(outcomes=[outcome("regression", f"a@b/{HOSTILE}", HOSTILE)])]).splitlines()
     title, message = line.removeprefix("::error title=").split("::", 1)
     assert "%3A 1%2C2%0A%3A%3Aerror" in title
     assert message.endswith("50%25: 1,2%0A::error::no")
 
 
-def test_annotations_beyond_those_that_github_shows_are_counted(judged: Judged) -> None:
+def test_annotations_beyond_those_that_github_shows_are_counted(judged: GatedComparison) -> None:
     lines = github([empty(outcomes=[outcome("regression", f"a@b/{k}") for k in range(14)])]).splitlines()
     errors = [line for line in lines if line.startswith("::error")]
     assert len(errors) == 10
-    assert errors[-1].startswith("::error title=and 5 more::regression: a@b/9, ")
+    assert errors[0].startswith("::error title=new against old::verdict: ")
+    assert errors[-1].startswith("::error title=and 6 more::regression: a@b/8, ")

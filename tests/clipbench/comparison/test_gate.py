@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from clipbench.comparison import gate as gates
-from clipbench.comparison.gate import Judged, Outcome, check_gate
-from clipbench.comparison.gate_rules import Acknowledgement, Gate, matches, read_gate
-from clipbench.comparison.records import Comparison, Difference, Refusal
+from clipbench.comparison.gate import GatedComparison, check_gate
+from clipbench.comparison.gate_rules import Gate, Tolerance, matches, read_gate
+from clipbench.comparison.records import Comparison, Difference, Outcome, Refusal
 from clipbench.errors import UsageError
 from clipbench.results.record import Metric, MetricName
 from tests.clipbench.conftest import MakeDifference
@@ -150,7 +150,8 @@ def test_a_requirement_is_held_against_the_value_of_the_candidate(
 
 
 def test_a_metric_that_the_candidate_lacks_is_missing_and_not_passed(difference: MakeDifference) -> None:
-    base = {name: Metric(value=value, higher_is_better=True) for name, value in ((ACC1, 0.6), (RECALL, 0.4))}
+    values = {ACC1: 0.6, RECALL: 0.4}
+    base = {name: Metric(value=value, higher_is_better=True, column="hit") for name, value in values.items()}
     candidate = {ACC1: Metric(value=None, reason="3 classes", higher_is_better=True)}
     found = comparison(refused=[Refusal("retrieval@coco", "data fingerprint a in the one run, b in the other")])
     gate = Gate.from_options("1pp", require=[f"{ACC1} >= 0.1", "retrieval@coco/recall@1 >= 0.1"])
@@ -162,13 +163,12 @@ def test_a_metric_that_the_candidate_lacks_is_missing_and_not_passed(difference:
         "new has no value: 3 classes",
         "new has no value",
     ]
-    judged = Judged(comparison=found, outcomes=outcomes)
-    assert not judged.is_whole and not judged.is_worse
+    assert GatedComparison(comparison=found, outcomes=outcomes).exit_status == 3
 
 
 def test_what_the_base_never_had_is_missing_by_its_name_and_not_gated_by_a_pattern(tmp_path: Path) -> None:
-    base = {ACC1: Metric(value=None, reason="1 class", higher_is_better=True)}
-    candidate = {ACC1: Metric(value=0.5, higher_is_better=True)}
+    base = {ACC1: Metric(value=None, reason="1 class", higher_is_better=True, column="hit")}
+    candidate = {ACC1: Metric(value=0.5, higher_is_better=True, column="hit")}
     for pattern, status in ((ACC1, "missing"), ("zero-shot/*", "not gated")):
         gate = gate_of(tmp_path, f'"{pattern}" = {{max_drop = "1pp"}}')
         outcome = only(gates.judge(comparison(), gate, base=base, candidate=candidate, alpha=0.05))
@@ -180,40 +180,82 @@ def test_a_task_that_was_asked_twice_is_judged_twice(difference: MakeDifference)
     assert [each.status for each in judge(found, Gate.from_options("1pp"))] == ["pass", "regression"]
 
 
-def test_metrics_that_a_rule_for_all_means_nothing_for_are_not_gated(difference: MakeDifference) -> None:
+def test_metrics_that_a_limit_does_not_fit_are_not_gated_and_decide_nothing(difference: MakeDifference) -> None:
     found = comparison(
         difference("modality-gap@birds/gap", 0.8, 0.9, 0.001, unit="distance", higher_is_better=None),
-        difference("retrieval@birds/median_rank", 1.0, 9.0, 0.001, unit="rank", higher_is_better=False),
+        replace(
+            difference("retrieval@birds/median_rank", 1.0, 9.0, 0.001, unit="rank", higher_is_better=False),
+            verdict="worse",
+        ),
     )
-    first, second = judge(found, Gate.from_options("1pp"))
-    assert first.status == second.status == "not gated"
-    assert first.message == "it has no direction: neither more nor less of it is worse"
-    assert second.message == "it is in the unit rank, which max_drop 1pp does not fit: a bare number or 1% would"
-    _, ranked = judge(found, Gate.from_options("5"))
+    outcomes = judge(found, Gate.from_options("1pp"))
+    assert [outcome.status for outcome in outcomes] == ["not gated"] * 2
+    assert [outcome.message for outcome in outcomes] == [
+        "no direction",
+        "unit rank: 1pp does not fit, 1% does",
+    ]
+    assert GatedComparison(comparison=found, outcomes=outcomes).exit_status == 0
+    ranked, _ = judge(found, Gate.from_options("5"))
     assert (ranked.status, ranked.message) == ("regression", "1.0 to 9.0: loss 8.00, allowed 5.00, p 0.001")
 
 
-@pytest.mark.parametrize("limit", ["0.5", "0"])
-def test_a_limit_in_the_wrong_unit_lets_nothing_pass_that_is_shown_worse(
-    difference: MakeDifference, limit: str
+@pytest.mark.parametrize(
+    ("limit", "unit", "does_fit"),
+    [
+        ("0.5pp", "fraction", True),
+        ("0.5pp", "rank", False),
+        ("1%", "rank", True),
+        ("0.005", "fraction", True),
+        ("1", "fraction", False),  # nobody means 100 points
+        ("1", "rank", True),
+        ("0", "fraction", True),
+        ("0pp", "rank", True),
+    ],
+)
+def test_a_limit_fits_the_units_in_which_it_means_something(limit: str, unit: str, does_fit: bool) -> None:
+    assert Tolerance.parse(limit, "--max-drop").fits(unit) is does_fit
+
+
+@pytest.mark.parametrize("text", ["0.5xy", "pp", "1 pp 2", "%", "five", "-1", "nan"])
+def test_a_limit_of_an_unknown_unit_is_one_line(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"^--max-drop '.*': expected 0\.5pp \(percentage points\), 1% .* or a bare number"
+    ):
+        Gate.from_options(text)
+
+
+def test_a_metric_that_no_data_allow_to_test_is_gated_only_by_its_name(
+    difference: MakeDifference, tmp_path: Path
 ) -> None:
-    found = comparison(replace(difference(ACC1, 1.0, 0.05, 0.001), verdict="worse"))
-    (outcome,) = judge(found, Gate.from_options(limit))
-    assert outcome.status == "regression"
-    if limit == "0":  # no loss is no loss in any unit
-        assert outcome.message == "100.0 % to 5.0 %: loss 95.00 pp, allowed 0.00 pp, p 0.001"
-    else:
-        assert outcome.message.startswith(
-            "shown worse by −95.00 pp, and no limit: it is in the unit fraction, which max_drop 0.5"
-        )
-    known = Acknowledgement(pattern="zero-shot/*", reason="new crop", expires=DAY)
-    assert only(judge(found, replace(Gate.from_options(limit), acknowledged=[known]), DAY)).status == "acknowledged"
+    name = "modality-gap@birds/image_largest_hub"
+    hub = replace(difference(name, 0.1, 0.5, higher_is_better=False), test="no test: other neighbours")
+    hub = replace(hub, base=replace(hub.base, column=None), candidate=replace(hub.candidate, column=None))
+    found = comparison(difference(ACC1, 0.6, 0.7, 0.001), hub)
+    for pattern in ("*", "modality-gap/*", "*hub"):
+        outcomes = judge(found, gate_of(tmp_path, f'"*" = {{max_drop = "1pp"}}\n"{pattern}x" = {{max_drop = "1pp"}}\n'))
+        assert {outcome.metric: outcome.status for outcome in outcomes} == {ACC1: "pass", name: "not gated"}
+        assert GatedComparison(comparison=found, outcomes=outcomes).exit_status == 0
+    for pattern in (name, "modality-gap/image_largest_hub", "modality-gap@*/image_largest_hub"):
+        (outcome,) = judge(found, gate_of(tmp_path, f'"{pattern}" = {{max_drop = "1pp"}}'))
+        assert outcome.status == "untested"
+        assert GatedComparison(comparison=found, outcomes=[outcome]).exit_status == 3
+        assert GatedComparison(comparison=found, outcomes=[outcome]).verdict.word == "undecided"
+
+
+def test_a_loss_that_these_data_do_not_allow_to_test_is_undecided(difference: MakeDifference) -> None:
+    found = comparison(difference(ACC1, 0.6, 0.4))
+    outcomes = judge(found, Gate.from_options("0"))
+    assert only(outcomes).status == "untested"
+    assert GatedComparison(comparison=found, outcomes=outcomes).exit_status == 3
+    within = judge(found, Gate.from_options("50pp"))
+    assert GatedComparison(comparison=found, outcomes=within).exit_status == 0
 
 
 KNOWN = {
-    ACC1: Metric(value=0.6, higher_is_better=True),
+    ACC1: Metric(value=0.6, higher_is_better=True, column="acc1"),
     MetricName("modality-gap@birds", "gap"): Metric(value=0.8, unit="distance"),
-    MetricName("retrieval@birds", "median_rank"): Metric(value=1.0, unit="rank", higher_is_better=False),
+    MetricName("modality-gap@birds", "largest_hub"): Metric(value=0.8, higher_is_better=False),
+    MetricName("retrieval@birds", "median_rank"): Metric(value=1.0, unit="rank", higher_is_better=False, column="rank"),
 }
 
 
@@ -223,9 +265,13 @@ KNOWN = {
         ('"zero-shot@birds/acc2" = {max_drop = "1pp"}', r"matches no metric of any run: did you mean '.*/acc1'\?"),
         ('require = ["nothing/here >= 1"]', "'nothing/here' matches no metric of any run: known: modality-gap@birds"),
         ('[[acknowledge]]\nmetric = "a/b"\nreason = "r"\nexpires = 2026-01-01', "'a/b' matches no metric"),
-        ('"modality-gap/gap" = {max_drop = "1%"}', "'modality-gap/gap' gates nothing: .*/gap has no direction"),
-        ('"*/median_rank" = {max_drop = "1pp"}', "gates nothing: .* is in the unit rank, which max_drop 1pp does not"),
-        ('"zero-shot/acc1" = {max_drop = "0.5"}', "unit fraction, which max_drop 0.5 does not fit: 0.5pp or 1% would"),
+        ('"modality-gap/gap" = {max_drop = "1%"}', "'modality-gap/gap' gates nothing: .*/gap: no direction"),
+        ('"*/median_rank" = {max_drop = "1pp"}', "gates nothing: .*: unit rank: 1pp does not fit, 1% does"),
+        ('"zero-shot/acc1" = {max_drop = "2"}', "unit fraction: 2 does not fit, 1% does"),
+        (
+            '"*/largest_hub" = {max_drop = "1pp"}\n"*hub*" = {max_drop = "1pp"}',
+            r"'\*hub\*' gates nothing: .*: no test exists",
+        ),
     ],
 )
 def test_a_pattern_that_gates_nothing_is_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -247,7 +293,8 @@ def test_a_pattern_that_gates_nothing_is_one_line(tmp_path: Path, text: str, mes
         ('"a/*" = {max_drop = "1 point"}', "max_drop '1 point': expected 0.5pp .*, 1% .* or a bare number"),
         ("# nothing yet", "asks for nothing: expected such as"),
         ('"a/*" = {max_drop = "-1pp"}', "max_drop '-1pp': expected 0.5pp"),
-        ('"a/*" = {max_drop = "1pp", alpha = 5.0}', "alpha is 5, expected a number between 0 and 1"),
+        ('"a/*" = {max_drop = "1pp", alpha = 5.0}', "alpha is 5, expected 1e-06 to 0.5"),
+        ('"a/*" = {max_drop = "1pp", alpha = 1e-300}', "alpha is 1e-300, expected 1e-06 to 0.5"),
         ('"a/*" = {max_drop = "1pp", alpha = "x"}', "alpha is 'x', expected a number such as 0.01"),
         ('require = "a/b > 1"', "require is 'a/b > 1', expected a list"),
         ("require = [1]", "require holds 1: expected texts"),

@@ -14,7 +14,7 @@ from PIL import Image
 
 import clipbench as cb
 from clipbench.comparison.formats._terminal import terminal as as_terminal
-from clipbench.comparison.gate import Judged
+from clipbench.comparison.gate import GatedComparison
 from clipbench.errors import ModelError, UsageError
 from clipbench.models.adapters.python import wrap
 
@@ -103,7 +103,7 @@ def test_ranks_are_of_raw_vectors_and_the_gap_is_of_none(tmp_path: Path) -> None
     assert gap.status == "unavailable" and "is defined for vectors of length 1 alone" in str(gap.reason)
     assert dot.result.model["similarity"] == "dot"
     assert "note: similarity cosine in the base, dot in the candidate" in as_terminal(
-        [Judged(comparison=cb.compare(cosine, dot))]
+        [GatedComparison(comparison=cb.compare(cosine, dot))]
     )
     assert "modality-gap" in cb.run(f"embeddings:{tmp_path / 'dot.npz'}", "all").result.left_out
 

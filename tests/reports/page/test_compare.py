@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clipbench.comparison.compare import compare
-from clipbench.comparison.gate import Judged, judge
+from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.records import Comparison, Refusal
 from clipbench.errors import UsageError
@@ -71,7 +71,7 @@ def written(runs: Sequence[Run], path: Path, gate: Gate | None = None) -> str:
         found = compare(runs[0], candidate)
         sides = runs[0].named_metrics, candidate.named_metrics
         outcomes = judge(found, gate, base=sides[0], candidate=sides[1], alpha=0.05) if gate else []
-        judged.append(Judged(comparison=found, outcomes=outcomes))
+        judged.append(GatedComparison(comparison=found, outcomes=outcomes))
     write_compare(judged, runs, path)
     return path.read_text(encoding="utf-8")
 
@@ -176,13 +176,13 @@ def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
     runs = pair(lost=range(40))
     nothing = Comparison(base="old", candidate="other", differences=[], refused=[Refusal("other", "task version 2")])
     write_compare(
-        [Judged(comparison=compare(runs[0], runs[1])), Judged(comparison=nothing)],
+        [GatedComparison(comparison=compare(runs[0], runs[1])), GatedComparison(comparison=nothing)],
         [*runs, None],
         tmp_path / "page.html",
     )
     text = Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "✕other is not comparable: task version 2" in text and "✕no metric compared" in text
-    assert "✕other: No gate set. Of all metrics: no metric compared: other is not comparable: task version 2." in text
+    assert "■other: Undecided. other is not comparable: task version 2" in text
 
 
 def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
@@ -203,7 +203,7 @@ def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
 def test_results_without_samples_are_a_table_of_values(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
     base, _ = pair()
     found = compare(base, Values(label="theirs", values={"zero-shot@birds/acc1": 0.25}))
-    write_compare([Judged(comparison=found)], [base, None], tmp_path / "page.html")
+    write_compare([GatedComparison(comparison=found)], [base, None], tmp_path / "page.html")
     text = Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "theirs results without samples: values only" in text
     assert "25.0\xa0%" in text and "no test" in text and "samples of" not in text

@@ -72,6 +72,37 @@ def test_axe_finds_no_fault(
     assert not axe_faults(visit(getattr(pages, name), width=width, color_scheme=scheme))
 
 
+@pytest.mark.parametrize("width", [360, 800, 1280])
+def test_no_cell_of_the_gate_is_cut_or_covered(pages: SimpleNamespace, visit: Visit, width: int) -> None:
+    page = visit(pages.one, width=width)
+    faults = page.evaluate(
+        """() => {
+            const boxes = [...document.querySelectorAll("table.gate td, table.gate tbody th")]
+                .filter((cell) => cell.checkVisibility())
+                .map((cell) => {
+                    const range = document.createRange();
+                    range.selectNodeContents(cell);
+                    return [cell.innerText, range.getBoundingClientRect(), cell];
+                });
+            const overlaps = (one, other) => one.left < other.right - 1 && other.left < one.right - 1
+                && one.top < other.bottom - 1 && other.top < one.bottom - 1;
+            return boxes.flatMap(([text, box], index) => [
+                ...(box.left < 0 || box.right > document.documentElement.clientWidth ? [`${text} is outside`] : []),
+                ...boxes.slice(index + 1).filter(([, other]) => overlaps(box, other)).map(([other]) => `${text} covers ${other}`),
+            ]);
+        }"""
+    )
+    assert page.locator("table.gate").first.is_visible()
+    assert faults == []
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    colour = page.locator(".gate .regression").first.evaluate("cell => getComputedStyle(cell).color")
+    assert (
+        colour
+        == page.locator(".rows .worse .mark").first.evaluate("mark => getComputedStyle(mark).color")
+        != "rgb(28, 28, 30)"
+    )
+
+
 def column(table: Any, place: int) -> list[str]:
     """Return the texts of a column."""
     return [row.locator("th, td").nth(place).inner_text() for row in table.locator("tbody tr:not(.block)").all()]

@@ -1,0 +1,133 @@
+"""The word of a comparison: which evidence leads to which word, and how often it is wrong."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from clipbench.comparison.compare import compare
+from clipbench.comparison.gate import GatedComparison, judge
+from clipbench.comparison.gate_rules import Gate, Tolerance
+from clipbench.comparison.overall import overall_verdict
+from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
+from clipbench.results.record import DatasetRecord, Metric, MetricName
+from tests.clipbench.comparison.test_compare import Held, evaluation, held
+from tests.clipbench.conftest import MakeDifference
+
+
+def headline(make: MakeDifference, verdict: Verdict, number: int = 1, **changes: object) -> Difference:
+    difference = make(f"retrieval@birds/recall@{number}", 0.6, 0.5, 0.001, verdict=verdict)
+    return replace(difference, is_headline=True, **changes)  # type: ignore[arg-type]
+
+
+def comparison(*differences: Difference, refused: Sequence[Refusal] = ()) -> Comparison:
+    return Comparison(base="old", candidate="new", differences=list(differences), refused=list(refused))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "word"),
+    [
+        (["worse", "no evidence"], "worse"),
+        (["better", "no evidence"], "better"),
+        (["better", "worse"], "mixed"),
+        (["too small to matter", "too small to matter"], "equal"),
+        (["too small to matter", "no evidence"], "undecided"),
+        (["different"], "undecided"),
+        (["not tested"], "undecided"),
+        ([], "undecided"),
+    ],
+)
+def test_headlines_decide_if_nothing_is_gated(difference: MakeDifference, verdicts: list[Verdict], word: str) -> None:
+    headlines = [headline(difference, verdict, number) for number, verdict in enumerate(verdicts)]
+    explored = difference("retrieval@birds/mrr", 0.6, 0.1, 0.001, verdict="worse")
+    assert overall_verdict(comparison(*headlines, explored)).word == word
+
+
+def test_identical_samples_are_equal_and_an_empty_interval_is_not(difference: MakeDifference) -> None:
+    identical = headline(difference, "no evidence", value=0.0, is_identical=True)
+    assert overall_verdict(comparison(identical)) == ("equal", "1 headline metric, all samples are identical")
+    same_value = headline(difference, "no evidence", value=0.0, low=0.0, high=0.0)
+    assert overall_verdict(comparison(same_value)).word == "undecided"
+
+
+def test_gated_metrics_decide_with_their_own_correction_and_limits(difference: MakeDifference) -> None:
+    lost = difference("zero-shot@birds/acc1", 0.6, 0.5, 0.02, verdict="no evidence")
+    gained = [difference(f"zero-shot@birds/acc{k}", 0.6, 0.6, 1.0) for k in (2, 3)]
+    name = MetricName("zero-shot@birds", "acc1")
+    found = comparison(lost, *gained)
+    metrics = {MetricName("zero-shot@birds", each.name): each.base for each in found.differences}
+
+    def gated(gate: Gate) -> GatedComparison:
+        outcomes = judge(found, gate, base=metrics, candidate=metrics, alpha=0.05)
+        return GatedComparison(comparison=found, outcomes=outcomes)
+
+    many = gated(Gate.from_options("1pp"))  # 3 * 0.02 > 0.05
+    assert (many.verdict.word, many.exit_status) == ("undecided", 0)
+    alone = Gate(rules=[replace(Gate.from_options("1pp").rules[0], pattern=str(name))])
+    assert (gated(alone).verdict.word, gated(alone).exit_status) == ("worse", 1)
+    assert gated(alone).verdict.reason == (
+        "zero-shot@birds Acc1 −10.00 pp [−11.00, −9.00], 1 of 1 gated metric, 1 beyond the limit of 1pp"
+    )
+    wide = Gate(rules=[replace(alone.rules[0], tolerance=Tolerance.parse("50pp", ""))])
+    assert (gated(wide).verdict.word, gated(wide).exit_status) == ("worse", 0)
+    assert gated(wide).verdict.reason.endswith("within the limit of 50pp")
+
+
+def test_intervals_within_the_limit_on_both_sides_are_equal(difference: MakeDifference) -> None:
+    near = difference("zero-shot@birds/acc1", 0.6, 0.601, 0.5)  # its interval is one point wide on each side
+    metrics = {MetricName("zero-shot@birds", "acc1"): near.base}
+    for limit, word in (("2pp", "equal"), ("1pp", "undecided")):
+        outcomes = judge(comparison(near), Gate.from_options(limit), base=metrics, candidate=metrics, alpha=0.05)
+        assert overall_verdict(comparison(near), outcomes).word == word
+
+
+def test_a_gain_beside_a_missing_metric_or_an_untested_loss_is_undecided(difference: MakeDifference) -> None:
+    gained = difference("zero-shot@birds/acc1", 0.5, 0.6, 0.001)
+    untested = difference("zero-shot@birds/acc5", 0.9, 0.5)
+    names = {MetricName("zero-shot@birds", each.name): each.base for each in (gained, untested)}
+    outcomes = judge(comparison(gained, untested), Gate.from_options("1pp"), base=names, candidate=names, alpha=0.05)
+    assert overall_verdict(comparison(gained, untested), outcomes) == (
+        "undecided",
+        "zero-shot@birds Acc1 +10.00 pp [+9.00, +11.00], 1 of 2 gated metrics, untested loss: zero-shot@birds/acc5",
+    )
+    outcomes = judge(comparison(gained), Gate.from_options("1pp"), base=names, candidate={}, alpha=0.05)
+    assert overall_verdict(comparison(gained), outcomes).word == "undecided"
+
+
+def runs_of(rng: np.random.Generator, n: int, advantages: Sequence[float]) -> tuple[Held, Held]:
+    """Return two runs of hits on tasks of their own; the candidate's chance of a hit is higher by the advantages."""
+    sides: tuple[list[object], list[object]] = ([], [])
+    for number, advantage in enumerate(advantages):
+        chance = rng.uniform(0.3, 0.7, n)
+        for side, shift in zip(sides, (0.0, advantage), strict=True):
+            hits = (rng.random(n) < np.clip(chance + shift, 0, 1)).astype(np.float64)
+            metric = Metric(value=float(hits.mean()), column="hit", n=n, higher_is_better=True, is_headline=True)
+            dataset = DatasetRecord(id=f"birds{number}", fingerprint=f"f{number}", n_samples=n)
+            side.append(evaluation({"acc": metric}, {"hit": hits}, dataset=dataset))
+    return held(*sides[0]), held(*sides[1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n_pairs", [40, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("advantage", "most_wrong", "least_power"), [(0.0, 0.05, 0.0), (-0.15, 0.0, 0.9)])
+def test_gate_and_word_keep_the_error_rate_of_the_test(
+    n_pairs: int, advantage: float, most_wrong: float, least_power: float
+) -> None:
+    rng = np.random.default_rng(11)
+    gate = Gate.from_options("0")
+    words, statuses = list[str](), list[int]()
+    for _ in range(n_pairs):
+        base, candidate = runs_of(rng, 300, [advantage, 0.0, 0.0])
+        found = compare(base, candidate, CompareOptions())
+        outcomes = judge(found, gate, base=base.named_metrics, candidate=candidate.named_metrics, alpha=0.05)
+        statuses.append(GatedComparison(comparison=found, outcomes=outcomes).exit_status)
+        words.append(found.verdict)
+        assert found.verdict == overall_verdict(found, outcomes).word  # the same three metrics, either way
+    worse, better = words.count("worse") + words.count("mixed"), words.count("better")
+    assert statuses.count(1) == worse
+    if advantage == 0:
+        assert worse + better <= scipy.stats.binom.isf(0.001, n_pairs, most_wrong)
+    else:
+        assert worse >= scipy.stats.binom.ppf(0.001, n_pairs, least_power)
+        assert better <= scipy.stats.binom.isf(0.001, n_pairs, 0.05)

@@ -1,0 +1,137 @@
+"""Runs by hand for the verdicts of comparisons: each differs from ``pairs/base`` in what its name says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas
+
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
+from clipbench.results.run import write_result
+from tests.made import record_of, result_of
+
+N = 400
+ROWS = np.arange(N)
+BASE = ROWS % 5 > 1
+"""Hits of the base in both tasks: 60 %."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How a candidate differs from the base."""
+
+    classified: np.ndarray = field(default_factory=BASE.copy)
+    """Hits of zero-shot classification."""
+    retrieved: np.ndarray = field(default_factory=BASE.copy)
+    """Hits of retrieval, whose mean rank is 1 for a hit and 9 for a miss."""
+    hub: float = 0.1
+    """Share of the largest hub, which no data allow to test."""
+    missing: Sequence[str] = ()
+    """Metrics without a value."""
+    has_one_cluster: bool = False
+    has_samples: bool = True
+    data: str = "f00d"
+    """Fingerprint of the data."""
+
+
+PAIRS = {
+    "base": Pair(),
+    "better": Pair(classified=ROWS % 5 > 0, retrieved=ROWS % 5 > 0, hub=0.2),
+    "worse": Pair(classified=BASE & (ROWS >= 60), retrieved=BASE & (ROWS >= 60)),
+    "mixed": Pair(classified=ROWS % 5 > 0, retrieved=BASE & (ROWS >= 60)),
+    "noisy": Pair(classified=np.where(ROWS < 20, ~BASE, BASE), retrieved=np.where(ROWS < 15, ~BASE, BASE)),
+    "unlucky": Pair(classified=BASE & (ROWS >= 5)),
+    "one-cluster": Pair(has_one_cluster=True),
+    "one-cluster-worse": Pair(classified=BASE & (ROWS >= 200), has_one_cluster=True),
+    "without-samples": Pair(classified=BASE & (ROWS >= 60), has_samples=False),
+    "without-metric": Pair(missing=["acc1"]),
+    "without-gap": Pair(missing=["gap"]),
+    "other-data": Pair(data="beef"),
+}
+
+
+def write_pairs(folder: Path) -> None:
+    """Write the runs, and two files of another tool: one worse than the base, and one better."""
+    for name, pair in PAIRS.items():
+        _write_run(folder / "pairs" / name, pair)
+    for name, value in {"their-worse": 0.3, "their-better": 0.9}.items():
+        line = f'{{"key": "birds", "dataset": "birds", "metrics": {{"acc1": {value}}}, "task": "zeroshot_classification"}}\n'
+        (folder / f"pairs/{name}.json").write_text(line, encoding="utf-8")
+
+
+def _write_run(folder: Path, pair: Pair) -> None:
+    folder.mkdir(parents=True)
+    result = result_of(
+        _classification(pair, folder),
+        _retrieval(pair, folder),
+        _gap(pair, folder),
+        created="2026-11-24T14:15:00+00:00",
+        model={"ref": folder.name, "id": folder.name, "fingerprint": folder.name},
+    )
+    write_result(result, folder)
+
+
+def _classification(pair: Pair, folder: Path) -> EvaluationRecord:
+    columns = {"acc1": pair.classified.astype(np.float64)}
+    accuracy = Metric(
+        value=None if "acc1" in pair.missing else float(columns["acc1"].mean()),
+        reason="no classes" if "acc1" in pair.missing else None,
+        n=N,
+        column="acc1",
+        title="Top-1 accuracy",
+        higher_is_better=True,
+        is_headline=True,
+    )
+    return _record("zero-shot", {"acc1": accuracy}, columns, pair, folder)
+
+
+def _retrieval(pair: Pair, folder: Path) -> EvaluationRecord:
+    columns = {"recall": pair.retrieved.astype(np.float64), "rank": np.where(pair.retrieved, 1.0, 9.0)}
+    recall = Metric(
+        value=float(columns["recall"].mean()),
+        n=N,
+        column="recall",
+        title="Text-to-image R@1",
+        higher_is_better=True,
+        is_headline=True,
+    )
+    rank = Metric(
+        value=float(columns["rank"].mean()),
+        n=N,
+        column="rank",
+        title="Text-to-image mean rank",
+        unit="rank",
+        higher_is_better=False,
+    )
+    metrics = {"image_retrieval_recall@1": recall, "image_retrieval_mean_rank": rank}
+    return _record("retrieval", metrics, columns, pair, folder)
+
+
+def _gap(pair: Pair, folder: Path) -> EvaluationRecord:
+    gap = Metric(
+        value=None if "gap" in pair.missing else 0.7,
+        reason="one image" if "gap" in pair.missing else None,
+        n=N,
+        title="Modality gap",
+        unit="distance",
+    )
+    hub = Metric(value=pair.hub, n=N, title="Largest hub of images", higher_is_better=False)
+    return _record("modality-gap", {"gap": gap, "image_largest_hub": hub}, {}, pair, folder)
+
+
+def _record(
+    task: str, metrics: dict[str, Metric], columns: dict[str, np.ndarray], pair: Pair, folder: Path
+) -> EvaluationRecord:
+    table = pandas.DataFrame({"sample_id": [f"bird-{row:03}" for row in ROWS], **columns})
+    if pair.has_one_cluster:
+        table["cluster"] = "one photographer"
+    file = f"samples/{task}@birds.parquet"
+    if pair.has_samples:
+        (folder / "samples").mkdir(exist_ok=True)
+        table.to_parquet(folder / file, index=False)
+    return record_of(task, dataset=_data(pair), metrics=metrics, files={"samples": file})
+
+
+def _data(pair: Pair) -> DatasetRecord:
+    return DatasetRecord(id="birds", n_samples=N, fingerprint=pair.data)
