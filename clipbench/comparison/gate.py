@@ -4,9 +4,10 @@ A metric is gated if it has a direction, the limit fits its unit, and a test of 
 is gated only by its name in a gate file. What is not gated decides nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 
 from clipbench.comparison.gate_rules import COMPARISONS, Gate, GateRule, Requirement, matches
 from clipbench.comparison.overall import OverallVerdict, overall_verdict
@@ -108,22 +109,16 @@ def judge(
     ]
     for name, rule in rules.items():
         if reasons[name]:
-            outcomes.append(_rule_outcome(name, rule, "not gated", reasons[name]))
+            outcomes.append(_outcome(name, rule)(status="not gated", message=reasons[name]))
         elif name not in differences:
             outcomes.append(_missing_outcome(name, rule, comparison, base.get(name), candidate.get(name)))
     for requirement in gate.requirements:
         matched = [name for name in names if matches(requirement.pattern, name)]
         outcomes += [_requirement_outcome(name, requirement, candidate.get(name), comparison) for name in matched]
         if not matched:
-            message = _no_value(comparison.candidate, None)
+            reason = _no_value(comparison.candidate, None)
             outcomes.append(
-                Outcome(
-                    metric=requirement.pattern,
-                    rule=requirement.rule,
-                    limit=requirement.rule,
-                    status="missing",
-                    message=message,
-                )
+                Outcome(metric=requirement.pattern, rule=requirement.rule, status="missing", message=reason)
             )
     return outcomes
 
@@ -169,8 +164,9 @@ def _loss_outcome(
     shift: Shift = "none" if is_small or not is_shown else "loss" if loss > 0 else "gain"
     low, high = difference.low, difference.high
     is_inside = low is not None and high is not None and -allowed <= low and high <= allowed
-    return replace(
-        _rule_outcome(name, rule, status, ": ".join(filter(None, (numbers, reason)))),
+    return _outcome(name, rule)(
+        status=status,
+        message=": ".join(filter(None, (numbers, reason))),
         reason=reason,
         allowed=allowed,
         shift=shift,
@@ -198,36 +194,34 @@ def _missing_outcome(
 
     A pattern asks only for what the base has, and of another tool's results for what both have.
     """
+    outcome = _outcome(name, rule)
     optional: Status = "not gated" if rule.is_pattern else "missing"
     if base is None or base.value is None:
-        return _rule_outcome(name, rule, optional, _no_value(comparison.base, base))
+        return outcome(status=optional, message=_no_value(comparison.base, base))
     if candidate is None and comparison.is_of_values:
-        return _rule_outcome(name, rule, optional, "no value in the results of another tool")
+        return outcome(status=optional, message="no value in the results of another tool")
     refused = [refusal.reason for refusal in comparison.refused if refusal.evaluation == name.evaluation]
     reason = f"not compared: {refused[0]}" if refused else _no_value(comparison.candidate, candidate)
-    outcome = _rule_outcome(name, rule, "missing", reason)
-    return replace(outcome, reason=reason, base=base, candidate=candidate)
+    return outcome(status="missing", message=reason, reason=reason, base=base, candidate=candidate)
 
 
 def _requirement_outcome(
     name: MetricName, requirement: Requirement, metric: Metric | None, comparison: Comparison
 ) -> Outcome:
+    outcome = _outcome(name, requirement)
     if metric is None or metric.value is None:
         reason = _no_value(comparison.candidate, metric)
-        return replace(_outcome(name, requirement.rule, requirement.rule, "missing", reason), reason=reason)
+        return outcome(status="missing", message=reason, reason=reason)
     value, bound = (quantity(number, metric.unit) for number in (metric.value, requirement.bound))
-    status: Status = "pass" if COMPARISONS[requirement.sign](metric.value, requirement.bound) else "unmet"
+    is_met = COMPARISONS[requirement.sign](metric.value, requirement.bound)
     message = f"{value}, required {requirement.sign} {bound}"
-    return replace(_outcome(name, requirement.rule, requirement.rule, status, message), candidate=metric)
+    return outcome(status="pass" if is_met else "unmet", message=message, candidate=metric)
 
 
-def _rule_outcome(name: MetricName, rule: GateRule, status: Status, message: str) -> Outcome:
-    return _outcome(name, f"max drop {rule.tolerance.text}", rule.tolerance.text, status, message)
-
-
-def _outcome(name: MetricName, rule: str, limit: str, status: Status, message: str) -> Outcome:
+def _outcome(name: MetricName, rule: GateRule | Requirement) -> Callable[..., Outcome]:
+    """Return a function that makes the outcome of a metric from its status, message and numbers."""
     evaluation = f"{name.evaluation}{name.slice}"
-    return Outcome(metric=str(name), rule=rule, limit=limit, status=status, message=message, evaluation=evaluation)
+    return partial(Outcome, metric=str(name), rule=rule.rule, evaluation=evaluation)
 
 
 def _no_value(label: str, metric: Metric | None) -> str:

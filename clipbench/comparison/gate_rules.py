@@ -113,6 +113,11 @@ class GateRule:
     """Significance level of a loss; None for that of the comparison."""
 
     @property
+    def rule(self) -> str:
+        """The limit as outcomes name it."""
+        return f"max drop {self.tolerance.text}"
+
+    @property
     def is_pattern(self) -> bool:
         """True if it may match several metrics, so that none of them is required to be there."""
         return any(sign in self.pattern for sign in WILDCARDS)

@@ -28,7 +28,7 @@ class OverallVerdict(NamedTuple):
         return f"verdict: {self.word} ({self.reason})"
 
 
-class Evidence(NamedTuple):
+class MetricEvidence(NamedTuple):
     """What the comparison shows of one metric that counts."""
 
     difference: Difference
@@ -53,18 +53,18 @@ def overall_verdict(comparison: Comparison, outcomes: Sequence[Outcome] = ()) ->
     return OverallVerdict(word, ", ".join(filter(None, reasons)))
 
 
-def _gated_evidence(outcomes: Iterable[Outcome]) -> list[Evidence]:
+def _gated_evidence(outcomes: Iterable[Outcome]) -> list[MetricEvidence]:
     return [
-        Evidence(outcome.difference, outcome.shift, outcome.is_within_limit)
+        MetricEvidence(outcome.difference, outcome.shift, outcome.is_within_limit)
         for outcome in outcomes
         if outcome.difference is not None
     ]
 
 
-def _headline_evidence(comparison: Comparison) -> list[Evidence]:
+def _headline_evidence(comparison: Comparison) -> list[MetricEvidence]:
     shifts: dict[str, Shift] = {"worse": "loss", "better": "gain"}
     return [
-        Evidence(
+        MetricEvidence(
             difference,
             shifts.get(difference.verdict, "none"),
             difference.is_identical or difference.verdict == "too small to matter",
@@ -74,7 +74,7 @@ def _headline_evidence(comparison: Comparison) -> list[Evidence]:
     ]
 
 
-def _word(evidence: Sequence[Evidence], outcomes: Iterable[Outcome]) -> Word:
+def _word(evidence: Sequence[MetricEvidence], outcomes: Iterable[Outcome]) -> Word:
     shifts = {metric.shift for metric in evidence}
     if "loss" in shifts:
         return "mixed" if "gain" in shifts else "worse"
@@ -86,7 +86,7 @@ def _word(evidence: Sequence[Evidence], outcomes: Iterable[Outcome]) -> Word:
     return "equal" if evidence and all(metric.is_within_limit for metric in evidence) else "undecided"
 
 
-def _evidence_text(word: Word, evidence: Sequence[Evidence], scope: str, comparison: Comparison) -> str:
+def _evidence_text(word: Word, evidence: Sequence[MetricEvidence], scope: str, comparison: Comparison) -> str:
     if not evidence:
         return str(comparison.refused[0]) if comparison.refused else "no metric of both runs counts"
     losses, gains = ([metric for metric in evidence if metric.shift == shift] for shift in ("loss", "gain"))
@@ -103,7 +103,7 @@ def _evidence_text(word: Word, evidence: Sequence[Evidence], scope: str, compari
     return f"no test shows a difference in {scope}"
 
 
-def _surest(evidence: Sequence[Evidence]) -> str:
+def _surest(evidence: Sequence[MetricEvidence]) -> str:
     """Return the difference with the smallest p-value and its interval, of a headline metric if there is one."""
     differences = [metric.difference for metric in evidence]
     surest = min(differences, key=lambda difference: (not difference.is_headline, difference.p_value or 0.0))

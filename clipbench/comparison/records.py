@@ -163,8 +163,6 @@ class Outcome:
     """The reason for a status that the numbers do not explain, such as why there is no test."""
     evaluation: str = ""
     """``task@data``, of a slice ``task@data{grouping=group}``; empty for a pattern that matches no metric."""
-    limit: str = ""
-    """The limit or requirement as the user wrote it, such as ``0.5pp`` or ``>= 0.63``."""
     allowed: float | None = None
     """The largest loss that the limit allows, in the metric's unit; None for a requirement, and if nothing was compared."""
     shift: Shift = "none"
@@ -176,6 +174,11 @@ class Outcome:
     base: Metric | None = None
     """The metric in the base; None if the base has none of this name."""
     candidate: Metric | None = None
+
+    @property
+    def limit(self) -> str:
+        """The limit or requirement as the user wrote it, such as ``0.5pp`` or ``>= 0.63``."""
+        return self.rule.removeprefix("max drop ")
 
     @property
     def title(self) -> str:
