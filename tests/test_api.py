@@ -268,7 +268,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "data for vectors that have their own": (
         lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), data="scenes"),
-        "samples of their own: drop data",
+        "samples of its own: remove data",
     ),
     "a device for a model in memory": (lambda: cb.run(Colours(), data=pairs(), device="cpu"), "does not reach"),
     "tasks that are no names": (lambda: cb.run(Colours(), None, data=pairs()), "tasks is None: expected 'all'"),  # type: ignore[arg-type]

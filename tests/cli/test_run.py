@@ -190,7 +190,7 @@ def test_a_price_is_recorded_and_shown_and_vectors_have_none(
     write_vectors(world / "vectors.npz", "texts")
     refused = run("--tasks", "retrieval", "--price", "--out", "none", model="embeddings:vectors.npz")
     assert refused.status == 2 and refused.err.count("\n") == 1
-    assert "embeddings:vectors.npz is made of vectors, which nothing encodes at a price: drop --price" in refused.err
+    assert "embeddings:vectors.npz encodes nothing, so it has no price: remove --price" in refused.err
 
 
 def write_vectors(path: Path, *names: str, seed: int = 0) -> None:
