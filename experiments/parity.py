@@ -1,8 +1,8 @@
 """Measure true checkpoints on true data, and compare the values with published ones: `make parity`, docs/parity.md.
 
 It says first what it downloads and how long that takes. After an interruption, the same command continues: what was measured is kept
-in --out. A model or a data set that cannot be had is named on the page, and the others are measured; if nothing was measured, there is
-no page. Every number is that of
+in --out. A model or a data set that cannot be had is named on the page, and the others are measured. If nothing was measured, no page
+is written. Every number is that of
 `clipbench run`; where a published value lies outside its interval, `clipbench doctor --expect published` looks for the reason.
 """
 

@@ -1,8 +1,10 @@
 """Repeat published numbers from the outputs of true models, and write docs/proof.md: `make proof`.
 
-Each source is downloaded at a fixed commit, or found in the folder of --from, and checked by its SHA-256. Its arrays or labels are
-written in the form that clipbench reads, without a change to any value, and measured by the commands that the page shows. Status 1:
-a number differs from the published one at its printed precision. Status 2: a source is missing or differs.
+Each source is downloaded at a fixed commit, or found in the folder of --from, and checked by its SHA-256. Its arrays
+or labels are written in the form that clipbench reads, without a change to any value, and measured by the commands that
+the page shows.
+
+Status 1: a number differs from the published one at its printed precision. Status 2: a source is missing or differs.
 """
 
 import argparse
@@ -88,7 +90,8 @@ def main() -> None:
     n_published, n_computed = counts_of(tables)
     equal = f"{len(unequal)} differ" if unequal else "all equal"
     print(
-        f"{n_published} published values and {n_computed} computed twice: {equal} at their printed precision; {options.page}"
+        f"{n_published} published values and {n_computed} computed twice: {equal} at their printed precision;"
+        f" {options.page}"
     )
     sys.exit(1 if unequal else 0)
 
@@ -187,7 +190,7 @@ RECALLS = {
 
 
 def winoground_rows(paths: Mapping[str, Path], out: Path) -> Iterator[Row]:
-    """Yield the scores of all examples and by tag, the flags that differ, and recall with all 800 images and captions."""
+    """Yield the scores of all examples and by tag, the flags that differ, and recall among 800 images and captions."""
     run = clipbench.read_run(out / "runs/winoground")
     for (name, metric), published in zip(SCORES.items(), ("0.3475", "0.11", "0.075"), strict=True):
         yield row_of(run, f"composition@embeddings/micro/{metric}", f"{name} score", published)
@@ -236,7 +239,7 @@ def imagenet_rows(paths: Mapping[str, Path], out: Path) -> Iterator[Row]:
 
 
 def paired_rows(paths: Mapping[str, Path], out: Path) -> Iterator[Row]:
-    """Yield counts, difference, interval and p-value of two comparisons, against a second computation from the labels."""
+    """Yield counts, difference, interval and p-value of two comparisons, and those by a second computation."""
     is_right = {
         key: {row["imagename"]: row["category"] == answer_in(row) for row in read_csv(paths[key])} for key in MODELS
     }
@@ -265,7 +268,7 @@ def difference_in(file: Path) -> dict[str, Any]:
 
 
 def log10_of_exact_p(gained: int, lost: int) -> float:
-    """Return the logarithm of the p-value of McNemar's exact test: twice the smaller tail of the binomial, in integers."""
+    """Return the logarithm of McNemar's exact p-value: twice the smaller tail of the binomial, in integers."""
     n, term, tail = gained + lost, 1, 0
     for k in range(min(gained, lost) + 1):
         tail += term
@@ -400,12 +403,11 @@ def write_predictions(path: Path, rows: Iterable[Sequence[str]]) -> None:
         writer.writerows(rows)
 
 
+WINOGROUND_TASKS = "composition,retrieval,modality-gap"
 SECTIONS = (
     Section(
         prepare_winoground,
-        (
-            "clipbench run --model embeddings:winoground --tasks composition,retrieval,modality-gap --out runs/winoground",
-        ),
+        (f"clipbench run --model embeddings:winoground --tasks {WINOGROUND_TASKS} --out runs/winoground",),
         {"winoground": winoground_rows},
     ),
     Section(
@@ -431,7 +433,8 @@ SECTIONS = (
     Section(
         prepare_typographic,
         tuple(
-            f"clipbench run --model predictions:{name}.csv --model-option classes=classes.txt --tasks zero-shot --out runs/{name}"
+            f"clipbench run --model predictions:{name}.csv --model-option classes=classes.txt --tasks zero-shot"
+            f" --out runs/{name}"
             for name in PROBES.values()
         ),
         {"typographic": typographic_rows},
@@ -455,7 +458,8 @@ def page(tables: Mapping[str, Sequence[Row]], *, has_parity: bool) -> str:
     for key, source in SOURCES.items():
         parts[f"at {key}"] = f"https://github.com/{source.repository}/blob/{source.commit}"
         parts[f"source {key}"] = (
-            f"Source: [{source.path}]({source.page}), {source.repository} at {source.commit[:8]}, licence: {source.licence}."
+            f"Source: [{source.path}]({source.page}), {source.repository} at {source.commit[:8]},"
+            f" licence: {source.licence}."
         )
     parts["sources"] = "\n".join(source_lines())
     parts["parity"] = PARITY_PAGE if has_parity else NO_PARITY_PAGE
@@ -468,8 +472,11 @@ def source_lines() -> Iterator[str]:
     """Yield a row of the page for each source."""
     for source in SOURCES.values():
         link = f"[{source.name}]({source.page})"
-        yield f"| {link} | {source.repository} | `{source.commit[:8]}` | {source.licence} | `{source.sha256}` |"
+        yield f"| {link} | {source.repository} | `{source.commit[:8]}` | {source.licence} | `{source.sha256[:12]}` |"
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

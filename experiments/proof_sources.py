@@ -1,4 +1,4 @@
-"""The published files that `make proof` measures: fetched at a commit, or taken from a folder, and believed by their SHA-256."""
+"""The published files that `make proof` measures: downloaded at a commit or found in a folder, and checked by SHA-256."""
 
 import hashlib
 import urllib.error
@@ -28,7 +28,7 @@ class Source:
     sha256: str
     licence: str
     cut_sha256: str | None = None
-    """Hash of a smaller copy, which is accepted too: the columns imagename, category and response, sorted and compressed."""
+    """Hash of a smaller copy, also accepted: the columns imagename, category and response, sorted and compressed."""
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ def find_files(sources: Mapping[str, Source], folder: Path | None, downloads: Pa
 
     Args:
         sources: by key.
-        folder: files at any depth and of any name are matched by their hashes; None downloads what is not in ``downloads``.
+        folder: files at any depth and of any name are matched by their hashes; None downloads what is missing.
         downloads: folder in which downloaded files are kept.
 
     Raises:
@@ -77,7 +77,7 @@ def find_files(sources: Mapping[str, Source], folder: Path | None, downloads: Pa
 
 def advice(n_missing: int, n_sources: int, folder: Path | None) -> str:
     """Return the line that says what a user can do about missing sources."""
-    missing = f"{n_missing} of {n_sources} sources are missing"
+    missing = f"{n_missing} of {n_sources} sources are missing or differ"
     if folder is None:
         return f"{missing}. Connect to the network, or name a folder that holds them: make proof FROM=FOLDER"
     return f"{missing} in {folder}. Add them under any name, or download them: make proof"

@@ -249,8 +249,8 @@ BAD: dict[str, tuple[Any, str]] = {
         "with encode_image and encode_text: expected encode_images",
     ),
     "vectors for a task that encodes": (
-        lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), "composition"),
-        "composition encodes further images or texts: it needs the model itself",
+        lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), "text-in-image"),
+        "text-in-image encodes further images or texts: it needs the model itself",
     ),
     "labels for retrieval": (
         lambda: cb.run(Colours(), "retrieval", data=pd.DataFrame({"image": [*cards().values()], "label": [*COLOURS]})),

@@ -299,7 +299,7 @@ class Embedder:
         raise NotImplementedError
 
     def predictions(self, images: Sequence[ImageRef]) -> Predictions | None:
-        """Return the predicted class of each image, in order; None for a model of vectors, which tasks score themselves."""
+        """Return the predicted class of each image, in order; None for a model of vectors, which tasks score."""
         return None
 
     def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:

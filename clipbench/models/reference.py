@@ -156,7 +156,7 @@ def brings_samples(reference: str) -> bool:
     """Return whether what a reference stands for holds its own samples, so that it can be asked for no other data.
 
     Example:
-        >>> [brings_samples(reference) for reference in ("embeddings:vectors.npz", "predictions:labels.csv", "vit-b-32")]
+        >>> [brings_samples(name) for name in ("embeddings:vectors.npz", "predictions:labels.csv", "vit-b-32")]
         [True, True, False]
     """
     return reference.strip().partition(":")[0].casefold() in ("embeddings", "predictions")

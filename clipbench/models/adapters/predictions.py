@@ -142,11 +142,12 @@ def _parquet_columns(path: Path) -> dict[str, list[object]]:
 
 
 def _texts(path: Path, name: str, values: Sequence[object]) -> list[str]:
-    """Return the cells of a column as text; raise DataError for an empty cell and for one that is neither text nor integer."""
+    """Return the cells of a column as text; raise DataError for a cell that is empty, or neither text nor integer."""
     for row, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             raise DataError(
-                f"{path}, row {row + 1}: column '{name}' is {shown(value)}, expected a text or an integer. Fill the cell"
+                f"{path}, row {row + 1}: column '{name}' is {shown(value)}, expected a text or an integer. Fill the"
+                " cell"
             )
     return [str(value) for value in values]
 
@@ -160,8 +161,8 @@ def _confidence(path: Path, values: Sequence[object]) -> Float64[np.ndarray, " n
             numbers[row] = np.nan
         if not 0 <= numbers[row] <= 1:
             raise DataError(
-                f"{path}, row {row + 1}: confidence is {shown(value)}, expected a number from 0 to 1. Correct the cell, or"
-                " remove the column"
+                f"{path}, row {row + 1}: confidence is {shown(value)}, expected a number from 0 to 1. Correct the cell,"
+                " or remove the column"
             )
     return numbers
 
@@ -174,7 +175,8 @@ def _class_rows(
     unknown = next((row for row, value in enumerate(values) if value not in row_of), None)
     if unknown is not None:
         raise DataError(
-            f"{body}, id '{ids[unknown]}': unknown class in column '{column}': got {shown(values[unknown])}, expected one of"
-            f" {len(names):,} classes. Correct it, or list all classes, one per line, in {model_option(classes='FILE')}"
+            f"{body}, id '{ids[unknown]}': unknown class in column '{column}': got {shown(values[unknown])}, expected"
+            f" one of {len(names):,} classes. Correct it, or list all classes, one per line, in"
+            f" {model_option(classes='FILE')}"
         )
     return np.array([row_of[value] for value in values], np.int64)

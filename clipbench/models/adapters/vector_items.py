@@ -34,8 +34,8 @@ def contrasts_of(items: Iterable[ItemLine], n_images: int, texts: Sequence[str])
     """Return items as contrasts of a data set whose captions are the names of the texts.
 
     Args:
-        items: with ``id``, ``images`` (rows of images), ``captions`` (rows of texts), ``truth`` (a list per image, with 1
-            for each caption that is true of it, otherwise 0) and optionally ``subset``.
+        items: with ``id``, ``images`` (rows of images), ``captions`` (rows of texts), ``truth`` (a list per image,
+            with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
         n_images: number of image vectors.
         texts: distinct name of each text vector.
 
@@ -93,8 +93,8 @@ def _truth(item: ItemLine, n_images: int, n_captions: int) -> tuple[tuple[bool, 
     shape = [len(line) for line in table] if has_lists else None
     if shape != [n_captions] * n_images:
         raise DataError(
-            f"{item.place}: truth is {shown(table)}, expected {n_images} lists of {n_captions}, one list per image and one"
-            " value per caption"
+            f"{item.place}: truth is {shown(table)}, expected {n_images} lists of {n_captions}, one list per image and"
+            " one value per caption"
         )
     cells = [cell for line in table for cell in line]
     wrong = next((cell for cell in cells if type(cell) not in (int, bool) or cell not in (0, 1)), None)

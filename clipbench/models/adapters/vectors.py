@@ -29,8 +29,8 @@ TEMPLATE = "class: {c}"
 
 @dataclass(frozen=True)
 class VectorRow:
-    """An image, or another item, of which only the vector or the predicted class is there; its id identifies it, so that
-    another model's file compares."""
+    """An image, or another item, of which only the vector or the predicted class is there; its id identifies it, so
+    that another model's file compares."""
 
     row: int
     name: str
@@ -121,8 +121,8 @@ def vectors(
     Args:
         images: one vector an image, (n_images, dim); ``image`` is the same.
         texts: one vector a text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to image i.
-        items: for composition, each with ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a list per image,
-            with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
+        items: for composition, each with ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a list per
+            image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
         name: the model's name in results.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
             ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and

@@ -1,4 +1,4 @@
-"""Predictions as a model: what follows from the predicted class alone, and an error with a name for whatever is wrong."""
+"""Predictions as a model: what follows from the predicted class, and an error with a name for whatever is wrong."""
 
 import csv
 import time
