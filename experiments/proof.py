@@ -36,7 +36,7 @@ COMPUTED = ("paired", "numpy")
 class Row(NamedTuple):
     """A published value, and that of clipbench."""
 
-    what: str
+    title: str
     published: str
     """With all its digits."""
     value: float
@@ -60,7 +60,7 @@ class Row(NamedTuple):
         """Return the row of the page."""
         interval = NO_INTERVAL if self.low is None or self.high is None else f"[{self.low:.4f}, {self.high:.4f}]"
         difference = "0" if self.is_equal else f"{self.value - float(self.published):+.2g}"
-        return f"| {self.what} | {self.published} | {self.shown} | {interval} | {difference} |"
+        return f"| {self.title} | {self.published} | {self.shown} | {interval} | {difference} |"
 
 
 class Section(NamedTuple):
@@ -86,7 +86,7 @@ def main() -> None:
     options.page.write_text(page(tables, has_parity=has_parity), encoding="utf-8")
     unequal = [row for rows in tables.values() for row in rows if not row.is_equal]
     for row in unequal:
-        print(f"proof: {row.what}: got {row.value}, expected {row.published}", file=sys.stderr)
+        print(f"proof: {row.title}: got {row.value}, expected {row.published}", file=sys.stderr)
     n_published, n_computed = counts_of(tables)
     equal = f"{len(unequal)} differ" if unequal else "all equal"
     print(
@@ -244,26 +244,28 @@ def paired_rows(paths: Mapping[str, Path], out: Path) -> Iterator[Row]:
         key: {row["imagename"]: row["category"] == answer_in(row) for row in read_csv(paths[key])} for key in MODELS
     }
     for key in ("resnet50", "dinov2"):
-        found = difference_in(out / f"{key}.json")
+        difference = difference_in(out / f"{key}.json")
         gained = sum(is_right[key][id] and not is_right["clip"][id] for id in is_right["clip"])
         lost = sum(is_right["clip"][id] and not is_right[key][id] for id in is_right["clip"])
         n = len(is_right["clip"])
         change = (gained - lost) / n
         margin = 1.959964 * math.sqrt((gained + lost) / n - change**2) / math.sqrt(n)
         name = MODELS[key].partition(",")[0]
-        yield Row(f"right only in {name}", str(gained), len(found["flips"]["gained"]))
-        yield Row("right only in CLIP", str(lost), len(found["flips"]["lost"]))
-        yield Row(f"{name} minus CLIP, points", f"{100 * change:.3f}", 100 * found["value"])
-        yield Row("lower end of its interval", f"{100 * (change - margin):.2f}", 100 * found["low"])
-        yield Row("upper end of its interval", f"{100 * (change + margin):.2f}", 100 * found["high"])
-        if found["p_value"] > 0:  # smaller than any float64 for DINOv2
-            yield Row("log10 of its p-value", f"{log10_of_exact_p(gained, lost):.6f}", math.log10(found["p_value"]))
+        yield Row(f"right only in {name}", str(gained), len(difference["flips"]["gained"]))
+        yield Row("right only in CLIP", str(lost), len(difference["flips"]["lost"]))
+        yield Row(f"{name} minus CLIP, points", f"{100 * change:.3f}", 100 * difference["value"])
+        yield Row("lower end of its interval", f"{100 * (change - margin):.2f}", 100 * difference["low"])
+        yield Row("upper end of its interval", f"{100 * (change + margin):.2f}", 100 * difference["high"])
+        if difference["p_value"] > 0:  # smaller than any float64 for DINOv2
+            yield Row(
+                "log10 of its p-value", f"{log10_of_exact_p(gained, lost):.6f}", math.log10(difference["p_value"])
+            )
 
 
 def difference_in(file: Path) -> dict[str, Any]:
     """Return the difference of the accuracy that `clipbench compare --format json` wrote."""
     comparison = json.loads(file.read_text(encoding="utf-8"))["comparisons"][0]
-    difference: dict[str, Any] = next(each for each in comparison["differences"] if each["name"] == "acc1")
+    difference: dict[str, Any] = next(entry for entry in comparison["differences"] if entry["name"] == "acc1")
     return difference
 
 
@@ -375,11 +377,11 @@ def typographic_rows(paths: Mapping[str, Path], out: Path) -> Iterator[Row]:
 ACC1 = "zero-shot@predictions/acc1"
 
 
-def row_of(run: clipbench.Run, metric: str, what: str, published: str) -> Row:
+def row_of(run: clipbench.Run, name: str, title: str, published: str) -> Row:
     """Return a metric of a run next to the published value."""
-    found = run.metrics[metric]
-    assert found.value is not None, metric
-    return Row(what, published, found.value, found.low, found.high)
+    metric = run.metrics[name]
+    assert metric.value is not None, name
+    return Row(title, published, metric.value, metric.low, metric.high)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

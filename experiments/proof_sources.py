@@ -1,4 +1,4 @@
-"""The published files that `make proof` measures: downloaded at a commit or found in a folder, and checked by SHA-256."""
+"""The published files that `make proof` measures: downloaded at a commit or found in a folder, checked by SHA-256."""
 
 import hashlib
 import urllib.error

@@ -55,7 +55,7 @@ def test_winoground_agrees_in_every_example(paths: Mapping[str, Path], tmp_path:
 
 @at_hand
 def test_three_models_on_imagenet_agree_and_compare_as_by_hand(paths: Mapping[str, Path], tmp_path: Path) -> None:
-    (section,) = [each for each in proof.SECTIONS if "imagenet" in each.rows]
+    (section,) = [section for section in proof.SECTIONS if "imagenet" in section.rows]
     proof.prepare_predictions(paths, tmp_path)
     for key in (*proof.MODELS, "cue-conflict"):
         cb.run(f"predictions:{tmp_path / key}.csv", "zero-shot", out=tmp_path / "runs" / key)
@@ -114,7 +114,7 @@ def test_the_exact_p_value_is_that_of_scipy() -> None:
 # -- the sources
 
 
-def found_in(folder: Path | None, tmp_path: Path, **sources: proof_sources.Source) -> dict[str, Path]:
+def find_sources(folder: Path | None, tmp_path: Path, **sources: proof_sources.Source) -> dict[str, Path]:
     return proof_sources.find_files(sources, folder, tmp_path / "downloads")
 
 
@@ -127,12 +127,12 @@ SOURCE = proof_sources.source_in(
 def test_a_source_is_found_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/other name.txt").write_text("hello")
-    assert found_in(tmp_path, tmp_path, licence=SOURCE) == {"licence": tmp_path / "a/b/other name.txt"}
+    assert find_sources(tmp_path, tmp_path, licence=SOURCE) == {"licence": tmp_path / "a/b/other name.txt"}
 
 
 def test_what_is_missing_is_named_with_its_address(tmp_path: Path) -> None:
     with pytest.raises(proof_sources.ProofError) as error:
-        found_in(tmp_path, tmp_path, licence=SOURCE, other=replace(SOURCE, path="README.md"))
+        find_sources(tmp_path, tmp_path, licence=SOURCE, other=replace(SOURCE, path="README.md"))
     lines = str(error.value).splitlines()
     assert len(lines) == 3 and SOURCE.url in lines[0] and SOURCE.sha256 in lines[0] and "README.md" in lines[1]
     assert lines[2].startswith(f"2 of 2 sources are missing or differ in {tmp_path}.")
@@ -143,7 +143,7 @@ def test_another_content_under_the_name_is_said(tmp_path: Path) -> None:
     with pytest.raises(
         proof_sources.ProofError, match=r"LICENSE is not the published file: got SHA-256 \w+, expected 2cf24d"
     ):
-        found_in(tmp_path, tmp_path, licence=SOURCE)
+        find_sources(tmp_path, tmp_path, licence=SOURCE)
 
 
 def test_downloads_are_checked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +155,10 @@ def test_downloads_are_checked_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("urllib.request.urlopen", answer)
     with pytest.raises(proof_sources.ProofError, match="LICENSE is not the published file"):
-        found_in(None, tmp_path, licence=SOURCE)
+        find_sources(None, tmp_path, licence=SOURCE)
     assert not (tmp_path / "downloads").exists()
     for _ in range(2):
-        (path,) = found_in(None, tmp_path, licence=SOURCE).values()
+        (path,) = find_sources(None, tmp_path, licence=SOURCE).values()
         assert path.read_bytes() == b"hello"
     assert asked == [f"https://raw.githubusercontent.com/{SOURCE.repository}/{SOURCE.commit}/LICENSE"] * 2
 
@@ -169,7 +169,7 @@ def test_without_a_network_the_folder_is_advised(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("urllib.request.urlopen", fail)
     with pytest.raises(proof_sources.ProofError) as error:
-        found_in(None, tmp_path, licence=SOURCE)
+        find_sources(None, tmp_path, licence=SOURCE)
     lines = str(error.value).splitlines()
     assert lines[0] == f"cannot download {SOURCE.url}: Temporary failure in name resolution"
     assert lines[1].endswith("name a folder that holds them: make proof FROM=FOLDER")

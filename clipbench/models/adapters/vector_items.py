@@ -15,9 +15,9 @@ OPTIONAL = ("subset",)
 
 
 class ItemLine(NamedTuple):
-    """An item as it was written, and its place for messages."""
+    """An item as it was written, and its source for messages."""
 
-    place: str
+    source: str
     fields: Mapping[str, Any]
 
 
@@ -65,25 +65,25 @@ def _contrast(item: ItemLine, n_images: int, texts: Sequence[str]) -> Contrast:
 def _check_names(item: ItemLine) -> None:
     for name in item.fields:
         if name not in (*NEEDED, *OPTIONAL):
-            raise DataError(f"{item.place}: unknown field '{name}': {did_you_mean(name, (*NEEDED, *OPTIONAL))}")
+            raise DataError(f"{item.source}: unknown field '{name}': {did_you_mean(name, (*NEEDED, *OPTIONAL))}")
     for name in NEEDED:
         if name not in item.fields:
             raise DataError(
-                f"{item.place}: no field '{name}': got {', '.join(item.fields)}, expected {', '.join(NEEDED)}"
+                f"{item.source}: no field '{name}': got {', '.join(item.fields)}, expected {', '.join(NEEDED)}"
             )
     for name in ("id", "subset"):
         value = item.fields.get(name, "")
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise DataError(f"{item.place}: {name} is {shown(value)}, expected a text or an integer")
+            raise DataError(f"{item.source}: {name} is {shown(value)}, expected a text or an integer")
 
 
 def _rows(item: ItemLine, name: str, n_rows: int) -> tuple[int, ...]:
     rows = item.fields[name]
     if not isinstance(rows, list) or not rows:
-        raise DataError(f"{item.place}: {name} is {shown(rows)}, expected a list of rows")
+        raise DataError(f"{item.source}: {name} is {shown(rows)}, expected a list of rows")
     for row in rows:
         if type(row) is not int or not 0 <= row < n_rows:
-            raise DataError(f"{item.place}: {name} names row {shown(row)}, expected rows from 0 to {n_rows - 1}")
+            raise DataError(f"{item.source}: {name} names row {shown(row)}, expected rows from 0 to {n_rows - 1}")
     return tuple(rows)
 
 
@@ -93,11 +93,11 @@ def _truth(item: ItemLine, n_images: int, n_captions: int) -> tuple[tuple[bool, 
     shape = [len(line) for line in table] if has_lists else None
     if shape != [n_captions] * n_images:
         raise DataError(
-            f"{item.place}: truth is {shown(table)}, expected {n_images} lists of {n_captions}, one list per image and"
+            f"{item.source}: truth is {shown(table)}, expected {n_images} lists of {n_captions}, one list per image and"
             " one value per caption"
         )
     cells = [cell for line in table for cell in line]
     wrong = next((cell for cell in cells if type(cell) not in (int, bool) or cell not in (0, 1)), None)
     if wrong is not None:
-        raise DataError(f"{item.place}: truth holds {shown(wrong)}, expected 1 for true and 0 for false")
+        raise DataError(f"{item.source}: truth holds {shown(wrong)}, expected 1 for true and 0 for false")
     return tuple(tuple(bool(cell) for cell in line) for line in table)

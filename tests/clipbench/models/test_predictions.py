@@ -128,7 +128,7 @@ def test_two_models_are_compared_by_the_images_whatever_their_order(tmp_path: Pa
         measured(write(tmp_path / name, rows))
         for name, rows in (("base.csv", base), ("candidate.csv", candidate[::-1]))
     ]
-    (difference,) = [each for each in cb.compare(*runs).differences if each.name == "acc1"]
+    (difference,) = [difference for difference in cb.compare(*runs).differences if difference.name == "acc1"]
 
     right = [{id: label == prediction for id, label, prediction in rows} for rows in (base, candidate)]
     gained = sum(right[1][id] and not right[0][id] for id in right[0])
@@ -145,7 +145,7 @@ def test_fifty_thousand_predictions_are_compared_in_seconds(tmp_path: Path) -> N
     start = time.process_time()
     comparison = cb.compare(*runs)
     seconds = time.process_time() - start
-    (difference,) = [each for each in comparison.differences if each.name == "acc1"]
+    (difference,) = [difference for difference in comparison.differences if difference.name == "acc1"]
 
     gained, lost = (
         sum((a[1] == a[2], b[1] == b[2]) == changed for a, b in zip(base, candidate, strict=True))

@@ -57,10 +57,10 @@ def test_scores_are_those_of_winoground_worked_by_hand(tmp_path: Path) -> None:
     blocks = np.array([cosines[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] for k in range(20)])
     diagonal, other = np.diagonal(blocks, axis1=1, axis2=2), blocks[:, [0, 1], [1, 0]]
     text, image = np.all(diagonal > other, axis=1), np.all(diagonal > other[:, ::-1], axis=1)
-    found = values(run)
+    scores = values(run)
     assert 0 < text.mean() < 1 and 0 < image.mean() < 1
-    assert found["micro/text_acc"] == text.mean() and found["micro/image_acc"] == image.mean()
-    assert found["micro/group_acc"] == (text & image).mean() and found["a/text_acc"] == np.asarray(text)[::2].mean()
+    assert scores["micro/text_acc"] == text.mean() and scores["micro/image_acc"] == image.mean()
+    assert scores["micro/group_acc"] == (text & image).mean() and scores["a/text_acc"] == np.asarray(text)[::2].mean()
     assert run.samples("composition")["sample_id"].tolist() == [str(k) for k in range(20)]
 
 
