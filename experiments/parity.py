@@ -1,9 +1,9 @@
 """Measure true checkpoints on true data, and compare the values with published ones: `make parity`, docs/parity.md.
 
-It says first what it downloads and how long that takes. After an interruption, the same command continues: what was measured is kept
-in --out. A model or a data set that cannot be had is named on the page, and the others are measured. Without any, no page
-is written. Every number is that of
-`clipbench run`; where a published value lies outside its interval, `clipbench doctor --expect published` looks for the reason.
+It says first what it downloads and how long that takes. After an interruption, the same command continues: what was
+measured is kept in --out. A model or a data set that cannot be had is named on the page, and the others are measured.
+If nothing was measured, no page is written. Every number is that of `clipbench run`; where a published value lies
+outside its interval, `clipbench doctor --expect published` looks for the reason.
 """
 
 import argparse
