@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 import clipbench
-from proof_sources import SOURCES, ProofError, find_files
+from proof_sources import SOURCES, ProofError, locate_sources
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = Path(__file__).with_name("proof_page.md")
@@ -77,7 +77,7 @@ def main() -> None:
     """Measure everything, and write the page."""
     options = arguments()
     try:
-        paths = find_files(SOURCES, options.folder, options.out / "sources")
+        paths = locate_sources(SOURCES, options.folder, options.out / "sources")
     except ProofError as error:
         print("\n".join(f"proof: {line}" for line in str(error).splitlines()), file=sys.stderr)
         sys.exit(2)

@@ -49,7 +49,7 @@ class Source:
         return sha256 in (self.sha256, self.cut_sha256)
 
 
-def find_files(sources: Mapping[str, Source], folder: Path | None, downloads: Path) -> dict[str, Path]:
+def locate_sources(sources: Mapping[str, Source], folder: Path | None, downloads: Path) -> dict[str, Path]:
     """Return the file of each source, all of them checked.
 
     Args:

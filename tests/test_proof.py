@@ -32,7 +32,7 @@ at_hand = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    return proof_sources.find_files(proof_sources.SOURCES, DATA, tmp_path_factory.mktemp("downloads"))
+    return proof_sources.locate_sources(proof_sources.SOURCES, DATA, tmp_path_factory.mktemp("downloads"))
 
 
 def faults(rows: list[proof.Row]) -> list[proof.Row]:
@@ -115,7 +115,7 @@ def test_the_exact_p_value_is_that_of_scipy() -> None:
 
 
 def find_sources(folder: Path | None, tmp_path: Path, **sources: proof_sources.Source) -> dict[str, Path]:
-    return proof_sources.find_files(sources, folder, tmp_path / "downloads")
+    return proof_sources.locate_sources(sources, folder, tmp_path / "downloads")
 
 
 SOURCE = proof_sources.source_in(
