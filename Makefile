@@ -22,7 +22,7 @@ MINUTES ?= 5
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer test-lowest fuzz torture mutants check fmt bench parity claims rates figures pages docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -119,8 +119,11 @@ mutants: $(READY)  ## change 300 statements one by one, and count by room how ma
 bench: $(READY)  ## time every stage beside its peer and the bare work, and write bench.json: benchmarks/README.md; BENCH=--full
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
+proof: $(READY)  ## repeat published numbers from the outputs of true models: docs/proof.md; without a network FROM=FOLDER
+	$(BIN)/python experiments/proof.py $(FROM:%=--from %)
+
 parity: $(READY)  ## measure a dozen true checkpoints on true data, with a network, against published values: docs/parity.md
-	$(BIN)/python experiments/parity.py
+	$(BIN)/python experiments/parity.py $(PARITY)
 
 claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: docs/claims.md; CLAIMS='--seeds 0 1 2 3'
 	$(BIN)/python experiments/claims.py $(CLAIMS)

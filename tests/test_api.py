@@ -249,8 +249,8 @@ BAD: dict[str, tuple[Any, str]] = {
         "with encode_image and encode_text: expected encode_images",
     ),
     "vectors for a task that encodes": (
-        lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), "composition"),
-        "composition encodes further images or texts: it needs the model itself",
+        lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), "text-in-image"),
+        "text-in-image encodes further images or texts: it needs the model itself",
     ),
     "labels for retrieval": (
         lambda: cb.run(Colours(), "retrieval", data=pd.DataFrame({"image": [*cards().values()], "label": [*COLOURS]})),
@@ -268,7 +268,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "data for vectors that have their own": (
         lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), data="scenes"),
-        "samples of their own: drop data",
+        "samples of its own: remove data",
     ),
     "a device for a model in memory": (lambda: cb.run(Colours(), data=pairs(), device="cpu"), "does not reach"),
     "tasks that are no names": (lambda: cb.run(Colours(), None, data=pairs()), "tasks is None: expected 'all'"),  # type: ignore[arg-type]

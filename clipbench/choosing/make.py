@@ -88,7 +88,7 @@ def make_pool(
         embedder = load()
         if embedder.dataset is not None:
             raise UsageError(
-                f"{name} is made of vectors with samples of their own: expected a model that encodes photographs"
+                f"{name} has samples of its own: got computed results, expected a model that encodes photographs"
             )
         if not fingerprints:
             dataset, digests = _distinct(dataset, embedder, options, note)

@@ -130,7 +130,8 @@ def run(**given: Any) -> int:
     --model   vit-b-32, siglip-b-16, ... (clipbench list models)
               open_clip:ARCH/TAG  hf:ORG/REPO  hf:PATH  hf-hub:ORG/REPO
               st:ORG/REPO  onnx:FOLDER  api:URL  pair:IMAGE_REF+TEXT_REF
-              embeddings:FILE.npz  python:module:factory  local-dir:PATH
+              embeddings:FILE.npz  predictions:FILE.csv  local-dir:PATH
+              python:module:factory
               PATH.safetensors or PATH.pt with --arch ARCH
               'runs/train/step-*': all matching checkpoints, by their steps
     --watch   a folder with step-*/ (clipbench train), checkpoint-*/

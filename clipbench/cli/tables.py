@@ -87,7 +87,7 @@ def _undefined(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
 def heading(record: EvaluationRecord) -> str:
     """Return the name of an evaluation, and what it took."""
     n_samples = counted(record.dataset.n_samples, record.dataset.sample)
-    encoded = encoded_facts(record.encoded) or "precomputed vectors"
+    encoded = encoded_facts(record.encoded) or "precomputed"
     return f"{record.name}  {n_samples}; {encoded}; {duration(sum(record.seconds.values()))}"
 
 

@@ -100,9 +100,7 @@ class Datasets:
                     dataset = replace(dataset, distractors=kept, notes=(*dataset.notes, *kept.notes))
             return others_than_own(dataset, embedder.digests)
         if request.data is not None:
-            raise Unavailable(
-                f"an embeddings file holds vectors of its own samples only: ask for {request.task} without @DATA"
-            )
+            raise Unavailable(f"{embedder.info.id} holds its own samples only: ask for {request.task} without @DATA")
         if task_class(request.task).needs_model:
             raise Unavailable(f"{request.task} encodes further images or texts: it needs the model itself, not vectors")
         return self.cut(embedder.dataset)

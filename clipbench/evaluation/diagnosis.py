@@ -111,7 +111,7 @@ def diagnose(
     dataset, findings = _data(options, tasks)
     embedder = load_embedder(model, load) if isinstance(model, str) else model
     if embedder.dataset is not None and options.data is not None:
-        raise UsageError(f"{embedder.info.ref} is made of vectors with samples of their own: drop the data")
+        raise UsageError(f"{embedder.info.ref} has samples of its own: remove the data")
     inquiry = None
     if options.expectation is not None and dataset is not None:
         scored = Datasets(RunOptions(data=options.loading, seed=options.seed, limit=options.limit)).cut(dataset)

@@ -138,6 +138,7 @@ def empty_result(info: ModelInfo, options: RunOptions) -> Result:
     """
     model = {name: value for name, value in asdict(info).items() if name not in ("device", "precision")}
     sides = {each: [f"as {role} '{how}'" for role, how in roles.items()] for each, roles in info.roles.items()}
+    model["embed_dim"] = info.embed_dim or None  # predictions have no vectors
     model["notes"] = [*info.notes, *(f"{each} is encoded by its role: {', '.join(how)}" for each, how in sides.items())]
     result = Result(
         clipbench_version=__version__,

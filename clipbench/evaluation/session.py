@@ -98,11 +98,9 @@ class Session:
         kinds = {target.brings_samples for target in targets.each} or {False}
         whole = next((target.name for target in targets.each if target.brings_samples), None)
         if whole is not None and data is not None:
-            raise UsageError(f"{whole} is made of vectors with samples of their own: drop {option('data')}")
+            raise UsageError(f"{whole} has samples of its own: remove {option('data')}")
         if whole is not None and options.prices:
-            raise UsageError(
-                f"{whole} is made of vectors, which nothing encodes at a price: drop {option('price', True)}"
-            )
+            raise UsageError(f"{whole} encodes nothing, so it has no price: remove {option('price', True)}")
         self._suite = read_suite(options.suite, needs_data=False in kinds)
         most = most_bytes(options.suite)
         self.datasets = Datasets(run, given=data if isinstance(data, Dataset) else None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 from PIL import Image
 
 from clipbench.data.dataset import Dataset
@@ -102,6 +102,15 @@ Preprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
 """From an image to the input of an image tower: float32 of shape (channels, height, width), or several arrays by name."""
 
 Vectors = Float32[np.ndarray, "n dim"]
+
+
+class Predictions(NamedTuple):
+    """The class of each image, decided before, without the scores of the other classes."""
+
+    predicted: Int64[np.ndarray, " n_images"]
+    """Rows of the data set's class names."""
+    confidence: Float64[np.ndarray, " n_images"] | None = None
+    """Probability of the predicted class, in [0, 1]; None if unknown."""
 
 
 Tokens = Mapping[str, np.ndarray]
@@ -288,6 +297,10 @@ class Embedder:
             Unavailable: there is no encoder of the modality.
         """
         raise NotImplementedError
+
+    def predictions(self, images: Sequence[ImageRef]) -> Predictions | None:
+        """Return the predicted class of each image, in order; None for a model of vectors, which tasks score."""
+        return None
 
     def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
         """Return the raw vector of each class by the raw ones of its prompts, where the model has a way of its own for it."""

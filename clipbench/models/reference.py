@@ -46,6 +46,7 @@ FORMS = (
     ),
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
+    ("predictions:FILE", "predicted classes with their samples: a .csv or .parquet with id, label, prediction"),
     ("st:ORG/REPO, st:FOLDER", "sentence-transformers model of images and texts"),
     ("onnx:FOLDER", "two ONNX towers by onnxruntime, beside the files of their processor and tokenizer"),
     ("api:URL", "OpenAI-style embeddings over HTTP, with --model-option model=NAME"),
@@ -227,10 +228,10 @@ def brings_samples(reference: str) -> bool:
     """Return whether what a reference stands for holds its own samples, so that it can be asked for no other data.
 
     Example:
-        >>> brings_samples("embeddings:vectors.npz"), brings_samples("vit-b-32")
-        (True, False)
+        >>> [brings_samples(name) for name in ("embeddings:vectors.npz", "predictions:labels.csv", "vit-b-32")]
+        [True, True, False]
     """
-    return reference.strip().partition(":")[0].casefold() == "embeddings"
+    return reference.strip().partition(":")[0].casefold() in ("embeddings", "predictions")
 
 
 def aliases() -> list[Alias]:

@@ -8,7 +8,7 @@ of an image, the score is the mean average precision over classes instead.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,17 +17,29 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts, prompts_of
+from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability, top_k_credit
 from clipbench.models.encoding.store import comparable
-from clipbench.models.protocol import Embedder, Role, no_logit_scale
+from clipbench.models.protocol import Embedder, Predictions, Role, no_logit_scale
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import trials_of_means
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Within, define
-from clipbench_tasks.tables import Asked, Column, Items, Rows, Vectors, mean_over_parts, neighbours, sampled, stacked
+from clipbench_tasks.tables import (
+    Asked,
+    Column,
+    Items,
+    Rows,
+    Table,
+    Vectors,
+    mean_over_parts,
+    neighbours,
+    sampled,
+    stacked,
+)
 
 METRICS = {
     "acc1": Definition(
@@ -111,6 +123,9 @@ class ZeroShot(Task):
 
     def _evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         assert dataset.class_names is not None
+        predictions = embedder.predictions(dataset.images)
+        if predictions is not None:
+            return _of_predictions(dataset, predictions)
         prompts = self.prompts or prompts_of(dataset)
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
@@ -203,33 +218,93 @@ def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
 def _single_label(
     dataset: Dataset, images: Vectors, classes: Vectors, *, logit_scale: float | None, notes: tuple[str, ...]
 ) -> Evaluation:
-    assert dataset.labels is not None and dataset.class_names is not None
-    labels, n, n_classes = dataset.labels, len(images), len(classes)
+    assert dataset.labels is not None
+    labels, n_classes = dataset.labels, len(classes)
     scores = class_scores(images, classes, labels, logit_scale=logit_scale)
-    counts = Counter(dataset.class_names)  # two classes may share a name, as in ImageNet
-    distinct = [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(dataset.class_names)]
-    names, acc1 = np.array(distinct, object), top_k_credit(scores.better, scores.tied, 1)
-    samples = {
-        "sample_id": np.array(dataset.image_ids, object),
-        "image": np.arange(n),
-        "label": names[labels],
-        "predicted": names[scores.predicted],
-        "class": labels,
-        "acc1": acc1,
+    acc1 = top_k_credit(scores.better, scores.tied, 1)
+    answers = _Answers(scores.predicted, acc1, None if logit_scale is None else scores.confidence)
+    samples: Table = {
         "acc5": top_k_credit(scores.better, scores.tied, 5),
-        "confidence": scores.confidence,
         "margin": scores.margin,
         "right_cosine": scores.own.astype(np.float64),
         "chosen_cosine": scores.top.astype(np.float64),
         "tied": (scores.tied > 0).astype(np.float64),
     }
-    columns, recall = mean_over_parts("mean_per_class_recall", acc1, labels)
-    f1 = macro_f1(scores.predicted, labels)
-    samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": scores.predicted}
+    acc5: Measure = Mean(column="acc5", chance=5 / n_classes)
+    if n_classes <= 5:
+        del samples["acc5"]
+        reason = f"five of only {n_classes} classes are always right"
+        acc5 = Fixed(value=None, reason=reason, higher_is_better=True)
+    tie_rate = Mean(column="tied", higher_is_better=None)
+    evaluation = _of_answers(dataset, answers, acc5=acc5, no_confidence=no_logit_scale())
+    return replace(
+        evaluation,
+        samples={**evaluation.samples, **samples},
+        controls={**evaluation.controls, **define({"tie_rate": tie_rate}, METRICS)},
+        neighbours=neighbours(
+            Asked(dataset.image_ids, images, labels),
+            Items(classes, np.arange(n_classes), _distinct_names(dataset)),
+            margin=scores.margin.astype(np.float64),
+            is_failure=acc1 < 1,
+        ),
+        notes=(*notes, *evaluation.notes),
+    )
+
+
+class _Answers(NamedTuple):
+    """The class that was chosen for each image."""
+
+    predicted: Rows
+    credit: Column
+    confidence: Column | None
+
+
+def _of_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
+    """Return what follows from the predicted classes; what needs the scores of other classes is undefined."""
+    assert dataset.labels is not None and dataset.class_names is not None
+    if len(dataset.class_names) < 2:
+        raise DataError(f"zero-shot classification needs at least 2 classes, got {len(dataset.class_names)}")
+    credit = (predictions.predicted == dataset.labels).astype(np.float64)
+    answers = _Answers(predictions.predicted, credit, predictions.confidence)
+    acc5 = Fixed(value=None, reason="it needs five classes per image, and the file has one", higher_is_better=True)
+    return replace(
+        _of_answers(dataset, answers, acc5=acc5, no_confidence="it needs confidences, and the file has none"),
+        question="Is the predicted class of an image the true one?",
+        scoring="An image counts as right when its predicted class is its label.",
+    )
+
+
+def _distinct_names(dataset: Dataset) -> list[str]:
+    """Return the class names, numbered if two classes have the same name, as in ImageNet."""
+    assert dataset.class_names is not None
+    counts = Counter(dataset.class_names)
+    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(dataset.class_names)]
+
+
+def _of_answers(dataset: Dataset, answers: _Answers, *, acc5: Measure, no_confidence: str) -> Evaluation:
+    """Return the metrics that follow from the chosen class, and from its confidence if it is known.
+
+    Args:
+        acc5: top-5 accuracy, which does not follow from them.
+        no_confidence: why calibration is undefined without confidence.
+    """
+    assert dataset.labels is not None and dataset.class_names is not None
+    labels, n, names = dataset.labels, len(dataset.labels), np.array(_distinct_names(dataset), object)
+    samples: Table = {
+        "sample_id": np.array(dataset.image_ids, object),
+        "image": np.arange(n),
+        "label": names[labels],
+        "predicted": names[answers.predicted],
+        "class": labels,
+        "acc1": answers.credit,
+    }
+    columns, recall = mean_over_parts("mean_per_class_recall", answers.credit, labels)
+    f1 = macro_f1(answers.predicted, labels)
+    samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": answers.predicted}
     measures: dict[str, Measure] = {
-        "acc1": Mean(column="acc1", chance=1 / n_classes),
-        "acc5": Mean(column="acc5", chance=5 / n_classes),
-        "mean_per_class_recall": replace(recall, chance=1 / n_classes),
+        "acc1": Mean(column="acc1", chance=1 / len(names)),
+        "acc5": acc5,
+        "mean_per_class_recall": replace(recall, chance=1 / len(names)),
         "macro_f1": Smooth(
             value=f1.value,
             influence="macro_f1_influence",
@@ -238,38 +313,25 @@ def _single_label(
             most_trials=trials_of_means(f1.by_class, f1.n_samples),
             statistic=Estimator("macro_f1", ("predicted_class", "class")),
         ),
-        "ece": Fixed(value=None, reason=no_logit_scale(), higher_is_better=False),
+        "ece": Fixed(value=None, reason=no_confidence, higher_is_better=False),
     }
-    if n_classes <= 5:
-        del samples["acc5"]
-        reason = f"five of only {n_classes} classes are always right"
-        measures["acc5"] = Fixed(value=None, reason=reason, higher_is_better=True)
-    curves, controls = dict[str, Curve](), dict[str, Measure]()
-    if logit_scale is None:
-        del samples["confidence"]
-    else:
+    curves, controls, notes = dict[str, Curve](), dict[str, Measure](), tuple[str, ...]()
+    if answers.confidence is not None:
+        samples["confidence"] = answers.confidence
         measures["ece"] = CalibrationError(confidence="confidence", credit="acc1")
-        curves["reliability"] = _reliability_curve(scores.confidence, acc1)
-        noise = calibration_estimate(scores.confidence, acc1).noise
+        curves["reliability"] = _reliability_curve(answers.confidence, answers.credit)
+        noise = calibration_estimate(answers.confidence, answers.credit).noise
         reason = "the score of a calibrated model"
         controls["ece_if_calibrated"] = Fixed(value=noise, n=n, reason=reason, higher_is_better=False)
-        shown = f"by noise alone, a calibrated model would show an ece of {percent(noise)} % on as many images"
-        notes = (*notes, shown)
+        notes = (f"by noise alone, a calibrated model would show an ece of {percent(noise)} % on as many images",)
     controls["majority_class"] = Fixed(
         value=float(np.bincount(labels).max() / n), n=n, reason="the score of always naming the most frequent class"
     )
-    controls["tie_rate"] = Mean(column="tied", higher_is_better=None)
     return Evaluation(
         samples=samples,
         measures=define(measures, METRICS),
         curves=curves,
         controls=define(controls, METRICS),
-        neighbours=neighbours(
-            Asked(dataset.image_ids, images, labels),
-            Items(classes, np.arange(n_classes), distinct),
-            margin=scores.margin.astype(np.float64),
-            is_failure=acc1 < 1,
-        ),
         notes=notes,
     )
 

@@ -471,6 +471,19 @@ def read_arrays(path: Path) -> None:
     clipbench.run(model, "retrieval", thumbnails=0)
 
 
+def arrays_beside(folder: Path) -> None:
+    for name in ("images", "texts"):
+        np.save(folder / f"{name}.npy", X)
+
+
+def read_items(path: Path) -> None:
+    clipbench.run(f"embeddings:{path.parent}", "composition", thumbnails=0)
+
+
+def read_predictions(path: Path) -> None:
+    clipbench.run(f"predictions:{path}", "zero-shot", thumbnails=0)
+
+
 def npz(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -489,6 +502,21 @@ ARRAYS = Target(
                         "class_names": ["cat", "dog"]}),
     ),
 )  # fmt: skip
+ITEMS = Target(
+    reads={"items.jsonl": read_items},
+    furnish=arrays_beside,
+    seeds=(
+        seed("items.jsonl", lines({"id": 0, "images": [0, 1], "captions": [0, 1], "truth": [[1, 0], [0, 1]]},
+                                  {"id": "b", "images": [2], "captions": [2, 3], "truth": [[True, False]]})),
+    ),
+)  # fmt: skip
+PREDICTED = Target(
+    reads={"x.csv": read_predictions, "x.jsonl": read_predictions, "x.parquet": read_predictions},
+    seeds=(
+        seed("x.csv", "id,label,prediction,confidence\na,cat,cat,0.5\nb,dog,cat,0.25\nc,cow,cow,1\n"),
+        seed("x.jsonl", lines({"id": 1, "label": "a", "prediction": "b"}, {"id": 2, "label": "b", "prediction": "b"})),
+    ),
+)
 
 
 def read_chunk(path: Path) -> None:
@@ -643,6 +671,8 @@ TARGETS: Mapping[str, Target] = {
     "foreign": FOREIGN,
     "log": LOG,
     "arrays": ARRAYS,
+    "items": ITEMS,
+    "predictions": PREDICTED,
     "chunk": CHUNK,
     "bundled": BUNDLED,
     "open_clip": OPEN_CLIP,

@@ -184,7 +184,7 @@ def _meant(name: str, array: np.ndarray) -> str | None:
 def _read_folder(folder: Path) -> Arrays:
     arrays: Arrays = {}
     for file in entries(folder, DataError):
-        read = {".npy": _read_npy, ".parquet": _read_parquet}.get(file.suffix)
+        read = {".npy": _read_npy, ".parquet": read_parquet}.get(file.suffix)
         for name, array in _read_file(file, read).items() if read else ():
             if name in arrays:
                 raise DataError(f"{folder} has the array '{name}' twice, the second time in {file.name}: keep one")
@@ -230,7 +230,8 @@ def _read_npy(path: Path) -> Arrays:
     return {path.stem: array}
 
 
-def _read_parquet(path: Path) -> Arrays:
+def read_parquet(path: Path) -> Arrays:
+    """Return each column of a parquet file as an array; raise any kind of error for a damaged file."""
     import pyarrow.parquet
 
     check_parquet(path)

@@ -14,6 +14,7 @@ from clipbench.data.images import content_digest
 from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, option
 from clipbench.models.adapters.vector_arrays import Arrays, array_of, checked_arrays, modalities_of, read_arrays
+from clipbench.models.adapters.vector_items import ITEMS_FILE, ItemLine, contrasts_of, read_items
 from clipbench.models.fingerprint import array_digest, digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import COSINE, Embedder, ModelInfo, Role, Vectors
@@ -28,8 +29,8 @@ TEMPLATE = "class: {c}"
 
 @dataclass(frozen=True)
 class VectorRow:
-    """An image, or another item, of which only the vector is there; its id identifies it, so that another model's file
-    compares."""
+    """An image, or another item, of which only the vector or the predicted class is there; its id identifies it, so
+    that another model's file compares."""
 
     row: int
     name: str
@@ -38,7 +39,7 @@ class VectorRow:
         return content_digest(self.name.encode())
 
     def open(self) -> Image.Image:
-        raise BadImage(self.name, "an embeddings file holds vectors, not images")
+        raise BadImage(self.name, "the file holds what was computed from the image, not the image")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +105,14 @@ class Embeddings(Embedder):
         )
 
 
-def vectors(*, images: object = None, texts: object = None, name: str = "vectors", **arrays: object) -> Embeddings:
+def vectors(
+    *,
+    images: object = None,
+    texts: object = None,
+    items: Sequence[Mapping[str, object]] = (),
+    name: str = "vectors",
+    **arrays: object,
+) -> Embeddings:
     """Return vectors that are there already as a model for ``clipbench.run``, with the samples that they belong to.
 
     Every array may be a numpy array, a torch tensor or a list. Vectors are raw or unit ones; they are scaled to length 1
@@ -113,6 +121,8 @@ def vectors(*, images: object = None, texts: object = None, name: str = "vectors
     Args:
         images: one vector an image, (n_images, dim); ``image`` is the same.
         texts: one vector a text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to image i.
+        items: for composition, each with ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a list per
+            image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
         name: the model's name in results.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
             ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and
@@ -136,7 +146,9 @@ def vectors(*, images: object = None, texts: object = None, name: str = "vectors
     """
     given = {"images": images, "texts": texts, **arrays}
     given_arrays = {key: _as_array(key, value) for key, value in given.items() if value is not None}
-    return of_arrays(checked_arrays(given_arrays, "clipbench.vectors"), name, "clipbench.vectors(...)")
+    checked = checked_arrays(given_arrays, "clipbench.vectors")
+    of_rows = [ItemLine(f"clipbench.vectors: items[{number}]", fields) for number, fields in enumerate(items)]
+    return of_arrays(checked, name, "clipbench.vectors(...)", of_rows)
 
 
 def load(body: str, options: LoadOptions) -> Embeddings:
@@ -150,11 +162,11 @@ def load(body: str, options: LoadOptions) -> Embeddings:
     reference = f"embeddings:{body}"
     options.refuse_unknown([], reference)
     options.refuse_precision(reference, "whose vectors are there already")
-    return of_arrays(read_arrays(Path(body)), reference, "the file")
+    return of_arrays(read_arrays(Path(body)), reference, "the file", read_items(Path(body)))
 
 
-def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
-    """Return checked arrays as an embedder with its samples."""
+def of_arrays(arrays: Arrays, reference: str, holder: str, items: Sequence[ItemLine] = ()) -> Embeddings:
+    """Return checked arrays, and items about their rows, as an embedder with its samples."""
     dim = int(arrays[array_of(modalities_of(arrays)[0])].shape[1])
     hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
     note = f"{holder} has no logit_scale: calibration and losses are undefined"
@@ -171,7 +183,7 @@ def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
     )
     return Embeddings(
         info=info,
-        dataset=_dataset(arrays, holder),
+        dataset=_dataset(arrays, holder, items),
         image_vectors=arrays.get("images", np.empty((0, dim), np.float32)),
         text_vectors=[arrays[name] for name in ("texts", "class_texts") if name in arrays],
         text_rows=_text_rows(arrays, reference),
@@ -179,7 +191,7 @@ def of_arrays(arrays: Arrays, reference: str, holder: str) -> Embeddings:
     )
 
 
-def _dataset(arrays: Arrays, holder: str) -> Dataset:
+def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
     names = _names(arrays, "image_ids", "images", "") if "images" in arrays else []
     text_to_image = _text_to_image(arrays)
     class_names = _names(arrays, "class_names", "class_texts", "class ") if "class_texts" in arrays else None
@@ -193,6 +205,7 @@ def _dataset(arrays: Arrays, holder: str) -> Dataset:
     if "group" in arrays:  # of images or of texts by their number; of as many images as texts those of images
         values = [str(value) for value in arrays["group"]]
         groups["group"] = Groups(values, of_captions=len(values) != len(names))
+    texts = _names(arrays, "text_ids", "texts", "text ") if "texts" in arrays else []
     dataset = Dataset(
         id=OWN_SAMPLES,
         images=[VectorRow(row, name) for row, name in enumerate(names)],
@@ -201,9 +214,10 @@ def _dataset(arrays: Arrays, holder: str) -> Dataset:
         labels=labels,
         class_names=None if class_names is None else tuple(class_names),
         templates=None if class_names is None else (TEMPLATE,),
-        captions=None if text_to_image is None else _names(arrays, "text_ids", "texts", "text "),
+        captions=None if text_to_image is None else texts,
         caption_image=text_to_image,
         caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
+        contrasts=contrasts_of(items, len(names), texts) if items else None,
         groups=groups,
         modalities=_modalities(arrays),
         notes=tuple(notes),
@@ -245,8 +259,7 @@ def _missing(arrays: Arrays) -> dict[str, str]:
     n_images, n_texts = len(arrays.get("images", ())), len(arrays.get("texts", ()))
     if not n_images:
         return dict.fromkeys(PARTS, "images")
-    others = "arrays for them (an embeddings file holds images, texts and labels)"
-    missing = dict.fromkeys(("contrasts", "attacks"), others)
+    missing = {"contrasts": f"items ({ITEMS_FILE} in a folder of arrays)", "attacks": "arrays for them"}
     if _text_to_image(arrays) is None:
         why = f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
         missing |= dict.fromkeys(("captions", "caption_image", "caption_ids"), why)

@@ -30,7 +30,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.choice import Choices, truth_groups
 from clipbench.models.protocol import Embedder
 from clipbench.stats.clusters import sharing
-from clipbench.stats.measures import Definition, Mean, Measure, Smooth, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
@@ -49,6 +49,11 @@ FEW_IMAGES = 4
 """Images of a contrast up to which those that share one make a cluster, however large."""
 ONE_CLUSTER = (
     "the items share images so widely that they are one cluster: intervals are of new items about the same images"
+)
+WITHOUT_WORDS = Fixed(
+    value=None,
+    reason="captions are rows of vectors: their words are unknown, and shuffled ones cannot be encoded",
+    higher_is_better=True,
 )
 
 METRICS = {
@@ -116,7 +121,6 @@ class Composition(Task):
     takes_dot = True
     data_form = "contrasts"
     summary = "a true caption against a false one of the same words, and images likewise, by subset"
-    needs_model = True
     question = (
         "Each image has a true caption and a false one much like it, and a caption may have a true and a false image: "
         "does the model know how the parts are put together, or only which parts there are?"
@@ -137,8 +141,9 @@ class Composition(Task):
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row for each contrast. Needs contrasts, or captions, which are then shuffled."""
-        contrasts, notes = _contrasts(dataset)
-        shuffles = scoring.shuffles_of(contrasts, rng)
+        has_words = embedder.dataset is None
+        contrasts, notes = _contrasts(dataset, can_shuffle=has_words)
+        shuffles = scoring.shuffles_of(contrasts, rng) if has_words else []
         texts = [caption for contrast in contrasts for caption in contrast.captions]
         vectors = vectors_of(dataset, [*texts, *(other for *_, other in shuffles)], embedder)
         decided, by_chance, shorter, nearest = decide(contrasts, vectors, lambda caption: len(words(caption)))
@@ -158,7 +163,7 @@ class Composition(Task):
         subset = np.array([contrast.subset for contrast in contrasts], object)
         of_subsets = by_subset(subset, scores)
         twins = by_subset(subset, {name: likeness[name] for name in ("twin_cosine",) if name in likeness})
-        blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)}
+        blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)} if has_words else {}
         of_controls = by_subset(subset, blind | strict)
         averaged, averaged_strict = means(contrasts, scores, chances), means(contrasts, strict, chances={})
         if shuffles and len(contrasts) > scoring.MAX_SHUFFLED:
@@ -174,6 +179,7 @@ class Composition(Task):
             },
             **averaged.of_groups,
             **_likeness(likeness, twins),
+            **({} if has_words else {"word_order_acc": WITHOUT_WORDS}),
         }
         controls: dict[str, Measure] = {"tie_rate": Mean(column="tied", higher_is_better=None)}
         for name in of_controls:
@@ -202,9 +208,11 @@ class Composition(Task):
         )
 
 
-def _contrasts(dataset: Dataset) -> tuple[Sequence[Contrast], tuple[str, ...]]:
+def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contrast], tuple[str, ...]]:
     if dataset.contrasts:
         return dataset.contrasts, ()
+    if not can_shuffle:
+        raise MissingPart(dataset.id, "contrasts")
     assert dataset.captions is not None and dataset.caption_image is not None
     contrasts = order_contrasts(dataset.captions, dataset.caption_image, dataset.caption_names())
     if not contrasts:
