@@ -69,7 +69,7 @@ def load(body: str, options: LoadOptions) -> PredictedClasses:
         DataError: the file cannot be read, a column is missing, or a cell does not fit.
     """
     reference = f"predictions:{body}"
-    options.refuse_others(["classes"], reference)
+    options.refuse_unknown(["classes"], reference)
     options.refuse_precision(reference, "whose predictions are there already")
     options.refuse_device(reference, "whose predictions are there already")
     table = read_predictions(Path(body))
