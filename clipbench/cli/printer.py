@@ -1,6 +1,7 @@
 """Output of ``clipbench run``: progress and missing data on standard error, the numbers on standard output."""
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -27,6 +28,10 @@ from clipbench.untrusted.terminal import one_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+
+SKIPPED = re.compile(r"skipped [\d,]+ of [\d,]+ images")
+"""The note of an evaluation that left out images that cannot be read."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -186,6 +191,7 @@ class Printer(Progress):
     def end(self, runs: Sequence[Run], report: Path | None) -> None:
         """Print where the results are, with the report's path as the last line, or the results themselves."""
         if self.as_json:
+            self._say(*_skipped_lines(runs))
             results = [asdict(run.result) for run in runs]
             echo_json(results if self.several else results[0])
             return
@@ -199,8 +205,14 @@ class Printer(Progress):
             echo(f"{said} in {run.folder}", *([""] if self.several else []))
         if self.is_series:
             echo(*series_lines(runs, width), f"results in {runs[0].folder.parent}")
-        if report is not None:
-            echo(str(report))
+        echo(*_skipped_lines(runs), *([] if report is None else [str(report)]))
+
+
+def _skipped_lines(runs: Sequence[Run]) -> list[str]:
+    """Return how many images of each data set could not be read and were left out, once for several tasks and models."""
+    records = [record for run in runs for record in run.result.evaluations]
+    notes = [(note, record.dataset.id) for record in records for note in record.notes]
+    return list(dict.fromkeys(f"{note} of {data}" for note, data in notes if SKIPPED.fullmatch(note)))
 
 
 @contextmanager
