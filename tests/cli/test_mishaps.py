@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -258,3 +259,17 @@ def test_a_small_image_that_cannot_be_written_is_no_small_image(world: Path, run
     for image in (world / "out").rglob("*.webp"):
         Image.open(image).load()
     assert not os.path.exists(world / "out/report.html")
+
+
+def test_a_thread_that_goes_on_does_not_keep_a_finished_command() -> None:
+    code = """
+import atexit, sys, threading
+import clipbench.__main__ as command
+command.SECONDS_OF_THREADS = 0.1
+command.run_command = lambda: sys.exit(3)
+threading.Thread(target=threading.Event().wait).start()
+atexit.register(print, "at exit")
+command.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "at exit\n", "")
