@@ -30,6 +30,7 @@ help:  ## list the targets
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"clipbench needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
+	@echo 'installing clipbench and what it needs into $(VENV): one to five minutes, 2 to 6 GB'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'  # most modules of the dependencies are never imported
 	@touch $@
