@@ -69,6 +69,14 @@ class Alias(NamedTuple):
     licence: str | None
     """Licence of the weights, None where it is not known here; the one that comes with them holds."""
 
+    @property
+    def n_bytes(self) -> int | None:
+        """Bytes of the weights to download, of 32 bits per parameter; None if unknown, or if they come with clipbench."""
+        n_parameters = re.search(r"([\d,]+) M parameters", self.what)
+        if n_parameters is None or self.target.startswith("bundled:"):
+            return None
+        return 4_000_000 * int(n_parameters[1].replace(",", ""))
+
     def described(self) -> str:
         """Return what is known of it in one line, with the adapter that loads it."""
         licence = "" if self.licence is None else f", {self.licence}"
