@@ -218,7 +218,9 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     config, split = (part or None for part in [*more, "", ""][:2])
     given = options.options.get("split")
     if None not in (split, given) and split != given:
-        raise UsageError(f"data '{reference}' names the split '{split}', not {given}: remove {data_option(split=given)}")
+        raise UsageError(
+            f"data '{reference}' names the split '{split}', not {given}: remove {data_option(split=given)}"
+        )
     if split is not None:
         options = replace(options, options={**options.options, "split": split})
     if is_folder(name):
