@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @command()
-@click.argument("path", metavar="RUN", type=PATH)
+@RUNS
 @click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
 @click.option(
     "--all",
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
     help="Print all metrics, notes, controls, methods, data, versions and the command.",
 )
 @TRACEBACK
-def show(path: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
-    """Print the results of a run, and what is missing from it.
-
-    RUN is a run folder or the folder of several, which are printed one after the other.
+def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> None:
+    """Print the results of runs, and what is missing from them.
 
     \b
     clipbench show runs/tiny                    # the headline of each task
     clipbench show runs/tiny --task retrieval   # all metrics of a task
     clipbench show runs/tiny --all              # and methods, data, versions
+
+    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
     """
     from clipbench.results.run import find_runs, read_run
 
-    runs = [read_run(folder) for folder in find_runs([path], print_note)]
-    names = {name for run in runs for record in run.result.evaluations for name in (record.name, record.task)}
+    read = [read_run(folder) for folder in find_runs(runs, print_note)]
+    names = {name for run in read for record in run.result.evaluations for name in (record.name, record.task)}
     for task in tasks:
         if task not in names:
-            raise UsageError(f"--task {task}: {path} has no such task: {did_you_mean(task, names)}")
-    for number, run in enumerate(runs):
-        heading = [f"{run.folder}:"] if len(runs) > 1 else []
+            raise UsageError(f"--task {task}: the run has no such task: {did_you_mean(task, names)}")
+    for number, run in enumerate(read):
+        heading = [f"{run.folder}:"] if len(read) > 1 else []
         echo(*[""] * bool(number), *heading, *_run_lines(run, tasks, shows_all=shows_all))
 
 
