@@ -33,7 +33,7 @@ LINES = {
     "plot": "plot gap runs/base -o gap.pdf",
     "export": "export runs --to parquet -o metrics.parquet",
     "train": "train --data scenes --data-option primer=64 --steps 2 --batch-size 16 --out training",
-    "pool": "pool --model tiny --model training/step-2 --images photos --queries queries.txt --k 2 --random 1 --out pool",
+    "pool": "pool --model tiny --model training/step-2 --images photos --queries queries.txt --k 2 --out pool",
     "judge": "judge pool --no-open",
     "choose": "choose pool",
 }

@@ -141,7 +141,9 @@ class Printer(Progress):
             return
         self._has_offered_less = True
         names = [model.strip().casefold() for model in self.models]
-        sizes = {each.alias: each.n_bytes for each in aliases() if each.alias in names and each.n_bytes is not None}
+        sizes = {
+            alias.alias: alias.n_bytes for alias in aliases() if alias.alias in names and alias.n_bytes is not None
+        }
         if sizes:
             weights = ", ".join(f"{name} {readable_size(n_bytes)}" for name, n_bytes in sizes.items())
             echo(f"weights, unless they are on this machine: {weights}", err=True)
@@ -229,7 +231,7 @@ class Printer(Progress):
 
 
 def _skipped_lines(runs: Sequence[Run]) -> list[str]:
-    """Return how many images of each data set could not be read and were left out, once for several tasks and models."""
+    """Return a line per data set with images that were skipped, once for several tasks and models."""
     records = [record for run in runs for record in run.result.evaluations]
     notes = [(note, record.dataset.id) for record in records for note in record.notes]
     return list(dict.fromkeys(f"{note} of {data}" for note, data in notes if SKIPPED.fullmatch(note)))

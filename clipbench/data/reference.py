@@ -172,7 +172,7 @@ def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _layout_error(path: Path) -> UsageError:
-    """Return an error that names the two layouts that come nearest: those that mention the suffix, else the usual ones."""
+    """Return an error that names two layouts: first those that mention the suffix, then the usual ones."""
     suffix = path.suffix.lower()
     if suffix in NOT_READ:
         return UsageError(NOT_READ[suffix].format(path))

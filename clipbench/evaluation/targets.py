@@ -126,7 +126,7 @@ def check_folder(folder: Path) -> None:
 
 
 def has_results(folder: Path) -> bool:
-    """Return whether a folder holds a run with at least one evaluation that was measured; true if the run is damaged."""
+    """Return whether a folder holds a run with an evaluation that was measured; true if the run is damaged."""
     if not is_there(folder / RESULT):
         return False
     try:

@@ -71,7 +71,7 @@ class Alias(NamedTuple):
 
     @property
     def n_bytes(self) -> int | None:
-        """Bytes of the weights to download, of 32 bits per parameter; None if unknown, or if they come with clipbench."""
+        """Bytes of the weights, 4 per parameter; None if unknown, or if they come with clipbench."""
         n_parameters = re.search(r"([\d,]+) M parameters", self.what)
         if n_parameters is None or self.target.startswith("bundled:"):
             return None

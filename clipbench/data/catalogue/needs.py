@@ -51,7 +51,7 @@ class Need:
 
     @property
     def licence_step(self) -> str | None:
-        """What a person has to do at the Hub before the download, unless it was done; None if nothing is known to be needed."""
+        """The step of a person at the Hub before the download; None if it is not needed, or the Hub was asked."""
         source = choose_source(self.entry) if self.entry.can_be_fetched and self.listing is None else None
         if source is None or not source.is_gated:
             return None

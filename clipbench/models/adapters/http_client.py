@@ -115,7 +115,7 @@ class Client:
         raise AssertionError(TRIES)
 
     def _wait(self, seconds: float, cause: str) -> None:
-        """Wait before the next try; a wait that a person would notice is shown, once for requests that wait together."""
+        """Wait before the next try; a long wait is shown, once for requests that wait together."""
         with self._lock:
             is_shown = seconds > LONGEST_SILENT and time.monotonic() > self._shown_until
             if is_shown:

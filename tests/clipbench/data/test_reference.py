@@ -157,10 +157,10 @@ def test_a_folder_is_read_through_the_library_where_hf_says_so(tmp_path: Path, i
         "photos.xlsx": "spreadsheets are not read: got {}. Save it as CSV.",
         "photos.ZIP": "archives are not read: got {}. Unpack it, and name the folder or table in it.",
         "captions.csv.gz": "archives are not read: got {}. Unpack it, and name the folder or table in it.",
-        "weights.pt": "unknown form of data: got {}, expected a table (.csv, .tsv, .jsonl, .json) or a folder with one folder"
-        " of images per class (docs/data.md)",
-        "a.jsonlines": "unknown form of data: got {}, expected DOCCI (docci_descriptions.jsonlines) or a table (.csv, .tsv,"
-        " .jsonl, .json) (docs/data.md)",
+        "weights.pt": "unknown form of data: got {}, expected a table (.csv, .tsv, .jsonl, .json) or a folder with one"
+        " folder of images per class (docs/data.md)",
+        "a.jsonlines": "unknown form of data: got {}, expected DOCCI (docci_descriptions.jsonlines) or a table (.csv,"
+        " .tsv, .jsonl, .json) (docs/data.md)",
     }.items(),
 )
 def test_a_file_in_another_form_is_refused_in_a_short_line(
