@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,8 @@ LINES = {
 """A command line for each command, in an order in which it has what it needs."""
 SERVERS = ("judge",)
 """Commands that serve pages until they are interrupted."""
-STATUS = {"choose": 3}
-"""Exit statuses that are not 0: nobody has judged the pool."""
+STATUS = {"judge": 130, "choose": 3}
+"""Exit statuses that are not 0: a server is interrupted, and nobody has judged the pool."""
 
 
 def test_every_module_is_imported() -> None:
@@ -82,14 +83,17 @@ def _run(command: list[str], folder: Path) -> tuple[int, str]:
 
 
 def _serve(command: list[str], folder: Path) -> tuple[int, str]:
-    """Start a server, and interrupt it once it has said where it is."""
+    """Start a server, and interrupt it once it has answered at the address that it prints."""
     with subprocess.Popen(
         command, cwd=folder, env=_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as server:
         assert server.stdout is not None
         said = ""
-        while not re.search(r"http://\S+", said) and (line := server.stdout.readline()):
+        while not (address := re.search(r"http://\S+", said)) and (line := server.stdout.readline()):
             said += line
+        assert address is not None, said
+        with urllib.request.urlopen(address[0]) as page:
+            assert page.status == 200
         server.send_signal(signal.SIGINT)
         said += server.stdout.read()
     return server.returncode, said
