@@ -22,7 +22,7 @@ MINUTES ?= 5
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures pages docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -30,6 +30,7 @@ help:  ## list the targets
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"clipbench needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
+	@echo 'installing clipbench and what it needs into $(VENV): one to five minutes, 2 to 6 GB'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'  # most modules of the dependencies are never imported
 	@touch $@
@@ -95,11 +96,16 @@ release-check: test-wheel  ## what has to hold before a release: RELEASING.md
 	done
 	@echo "release-check passed: dist/ may be published"
 
-test-lowest: $(READY)  ## run the tests with the lowest versions that pyproject.toml allows, in an environment of its own
+lowest: $(READY)  ## make an environment of its own with the lowest versions that pyproject.toml allows
 	test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST_VENV)
 	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct --editable .
 	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python pytest pytest-xdist hypothesis beartype hatchling jsonschema-rs pyyaml
+
+smoke-lowest: lowest  ## import every module and run every command once with the lowest versions
+	$(LOWEST_VENV)/bin/pytest --quiet -m slow tests/test_every_command.py
+
+test-lowest: lowest  ## run the tests with the lowest versions
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(LOWEST_TESTS)
 
 test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of its own
@@ -161,4 +167,4 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made, but no runs
-	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) $(RELEASE) .axe .browser.log .wheel.log dist site
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) $(RELEASE) .axe .browser.log .wheel.log .lowest.log dist site

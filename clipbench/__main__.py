@@ -1,11 +1,43 @@
 """The command: ``clipbench``, and ``python -m clipbench``, which is what torchrun starts."""
 
+import atexit
 import signal
+import sys
+import threading
+from contextlib import suppress
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback of imports, until the command takes it
 
-from clipbench.cli import main
+from clipbench.cli import main as run_command
+from clipbench.errors import end_process
+
+SECONDS_OF_THREADS = 5.0
+"""Time after the end of a command in which other threads may end too."""
+
+
+def main() -> None:
+    """Run the command line and exit, even if a thread that a model has started goes on."""
+    try:
+        run_command()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+        threads_ended = threading.Event()
+        atexit.register(threads_ended.set)  # called when Python has waited for all threads, and before other functions
+        threading.Thread(target=_end_late, args=(status, threads_ended), daemon=True).start()
+        raise
+
+
+def _end_late(status: int, threads_ended: threading.Event) -> None:
+    """End the process if its threads go on: what is called at exit is called, and what is printed is written."""
+    if threads_ended.wait(SECONDS_OF_THREADS):
+        return
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):  # closed, or nobody reads it
+        sys.stdout.flush()
+        sys.stderr.flush()
+    end_process(status)
+
 
 if __name__ == "__main__":
     main()

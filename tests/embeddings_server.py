@@ -240,6 +240,10 @@ def out_of_quota(handler: Handler, vectors: list[list[float]]) -> None:
     handler.say(429, "slow down", Retry_After="0")
 
 
+def endless_wait(handler: Handler, vectors: list[list[float]]) -> None:
+    handler.say(429, "slow down", Retry_After="inf")
+
+
 def wrong_wait(handler: Handler, vectors: list[list[float]]) -> None:
     handler.say(429, "slow down", Retry_After="nan")
 

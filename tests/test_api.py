@@ -279,7 +279,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "an unknown option of data": (
         lambda: cb.run(Colours(), data=pairs(), data_options={"captions": "words"}),
-        "take no option 'captions': did you mean 'caption'",
+        "has no option 'captions': did you mean 'caption'",
     ),
     "a comparison of something else": (lambda: cb.compare(1, 2), "cannot compare an object of type int"),  # type: ignore[arg-type]
 }

@@ -15,7 +15,7 @@ from clipbench.choosing.pool import LOG, MOST_GRADE, QRELS, Pool
 from clipbench.errors import DataError, MachineError
 from clipbench.files import locked, write_atomic
 from clipbench.stats.agreement import ordinal_alpha
-from clipbench.untrusted.reading import decode_json, is_file, read_bytes, reading, shown
+from clipbench.untrusted.reading import decode_json, is_there, read_bytes, reading, shown
 from clipbench.untrusted.schema import SchemaError, fitted
 
 
@@ -116,10 +116,10 @@ def read_log(pool: Pool) -> Judgements:
     The rest of a line that a killed process never finished is passed over, with a note.
 
     Raises:
-        DataError: a line is no judgement of this pool; the message names it.
+        DataError: the log cannot be read, or a line is no judgement of this pool; the message names it.
     """
     file = pool.folder / LOG
-    if not is_file(file):
+    if not is_there(file):
         return Judgements(pool, [])
     with reading(file, DataError):
         *whole, rest = read_bytes(file).split(b"\n")

@@ -77,34 +77,30 @@ def doctor(**given: Any) -> int:
         raise_bugs=shows_traceback(),
     )
     as_json, width = given["as_json"], terminal_width()
-    reasons: dict[str, list[str]] = {}
 
-    def tell(found: "CheckFinding") -> None:
-        if found.status == "not examined":
-            reasons.setdefault(found.seen, []).append(found.check)
-        elif not as_json:
-            echo(*finding_lines(found, width))
+    def print_finding(finding: "CheckFinding") -> None:
+        if not as_json:
+            echo(*finding_lines(finding, width))
 
-    diagnosis = diagnose(given["model"], load_options(given), options, tell)
+    diagnosis = diagnose(given["model"], load_options(given), options, print_finding)
     explanation = diagnosis.explanation
     if as_json:
         parts = {"model": diagnosis.model.ref, "is_healthy": diagnosis.is_healthy}
         explained = None if explanation is None else asdict(explanation)
         echo_json({**parts, "findings": [asdict(found) for found in diagnosis.findings], "explanation": explained})
     else:
-        for reason, names in reasons.items():
-            echo(*_wrapped("-", "", f"not examined: {', '.join(names)}: {reason}", width))
         if explanation is not None:
             echo("", *explanation_lines(explanation, width))
         echo("", f"{diagnosis.model.ref}: {diagnosis.summary}")
     return DONE if diagnosis.is_healthy else FAULT
 
 
-def finding_lines(found: "CheckFinding", width: int | None) -> list[str]:
-    """Return the lines of a finding: what was seen, and of what is not well why it matters and the fix."""
-    lines = _wrapped(MARKS[found.status], found.check, found.seen, width)
-    if found.status in ("warning", "fault"):
-        lines += _wrapped("", "  why", found.why, width) + _wrapped("", "  fix", found.fix, width)
+def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
+    """Return the lines of a finding: what was seen, and for a warning or a fault why it matters and the fix."""
+    seen = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
+    lines = _wrapped(MARKS[finding.status], finding.check, seen, width)
+    if finding.status in ("warning", "fault"):
+        lines += _wrapped("", "  why", finding.why, width) + _wrapped("", "  fix", finding.fix, width)
     return lines
 
 

@@ -1,7 +1,7 @@
 """Commands on finished runs alone: the run in the terminal, a report, a site, a figure for a paper, files for other tools."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,11 @@ from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from clipbench.results.record import EvaluationRecord, Metric, Result
+    from clipbench.results.run import Run
 
 
 @command()
-@click.argument("run", metavar="RUN", type=PATH)
+@RUNS
 @click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
 @click.option(
     "--all",
@@ -28,26 +29,37 @@ if TYPE_CHECKING:
     help="Print all metrics, notes, controls, methods, data, versions and the command.",
 )
 @TRACEBACK
-def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
-    """Print the results of a run, and what is missing from it.
+def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> None:
+    """Print the results of runs, and what is missing from them.
 
     \b
     clipbench show runs/tiny                    # the headline of each task
     clipbench show runs/tiny --task retrieval   # all metrics of a task
     clipbench show runs/tiny --all              # and methods, data, versions
+
+    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
     """
+    from clipbench.results.run import find_runs, read_run
+
+    read = [read_run(folder) for folder in find_runs(runs, print_note)]
+    names = {name for run in read for record in run.result.evaluations for name in (record.name, record.task)}
+    for task in tasks:
+        if task not in names:
+            raise UsageError(f"--task {task}: the run has no such task: {did_you_mean(task, names)}")
+    for number, run in enumerate(read):
+        heading = [f"{run.folder}:"] if len(read) > 1 else []
+        echo(*[""] * bool(number), *heading, *_run_lines(run, tasks, shows_all=shows_all))
+
+
+def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str]:
+    """Return the results of some tasks of a run, of all without tasks, and what is missing."""
     from clipbench.cli.tables import average_lines, evaluation_lines, folded_facts, headline_lines
     from clipbench.results.provenance import model_facts, origin, why_missing
-    from clipbench.results.run import model_name, read_one_run
+    from clipbench.results.run import model_name
 
-    found = read_one_run(run)
-    result = found.result
-    for asked in tasks:
-        if not any(asked in (record.task, record.name) for record in result.evaluations):
-            known = {name for record in result.evaluations for name in (record.name, record.task)}
-            raise UsageError(f"--task {asked}: the run has no such task: {did_you_mean(asked, known)}")
+    result = run.result
     records = [each for each in result.evaluations if not tasks or each.task in tasks or each.name in tasks]
-    lines = ["  ".join(filter(None, (model_name(found), ", ".join(model_facts(found))))), origin(found)]
+    lines = ["  ".join(filter(None, (model_name(run), ", ".join(model_facts(run))))), origin(run)]
     lines += [f"warning: {each.check}: {each.seen}; {each.fix}" for each in result.preflight or ()]
     lines += _provenance(result) if shows_all else ()
     width = terminal_width()
@@ -65,10 +77,10 @@ def show(run: Path, tasks: tuple[str, ...], shows_all: bool) -> None:
         lines += ["", *average_lines(result.average, width), *(parts if shows_all else ())]
     lacking = [record.name for record in records if record.status != "ok"]
     if not records:
-        lines += ["", "missing: the run has no evaluation"]
+        lines += ["", "missing: the run has no such evaluation" if tasks else "missing: the run has no evaluation"]
     elif lacking:
         lines += ["", f"missing: {len(lacking)} of {len(records)} evaluations: {', '.join(lacking)}"]
-    echo(*lines)
+    return lines
 
 
 @command()

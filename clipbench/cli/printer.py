@@ -1,6 +1,7 @@
 """Output of ``clipbench run``: progress and missing data on standard error, the numbers on standard output."""
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, NoReturn
 from clipbench.cli.output import confirm, echo, echo_json, print_error, print_note, someone_answers, terminal_width
 from clipbench.cli.tables import heading, headline_facts, run_lines, series_lines
 from clipbench.data.catalogue.download import readable_size
-from clipbench.data.catalogue.needs import Need
+from clipbench.data.catalogue.needs import Need, find_needs
 from clipbench.errors import ClipbenchError
-from clipbench.evaluation.plan import QUICK, most_bytes
+from clipbench.evaluation.datasets import Datasets
+from clipbench.evaluation.plan import QUICK, RunOptions, plan
 from clipbench.evaluation.progress import Progress
 from clipbench.files import nearest
+from clipbench.models import aliases
 from clipbench.results.numbers import counted, duration
 from clipbench.results.record import CheckFinding, EvaluationRecord
 from clipbench.results.run import Run, model_name
@@ -27,6 +30,10 @@ from clipbench.untrusted.terminal import one_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+
+SKIPPED = re.compile(r"skipped [\d,]+ of [\d,]+ images")
+"""The note of an evaluation that left out images that cannot be read."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,6 +55,9 @@ class Printer(Progress):
     """This command, with leave to fetch."""
     quick: str | None = None
     """The command that needs less, for the offer; None if that is what is asked for."""
+    tasks: Sequence[str] = ("all",)
+    models: Sequence[str] = ()
+    """References of the models to measure."""
 
     def __post_init__(self) -> None:
         self.shows_bars = not self.quiet
@@ -56,6 +66,7 @@ class Printer(Progress):
         self._bar: tqdm[NoReturn] | None = None
         self._start = 0.0
         self._n_arrived = 0
+        self._has_offered_less = False
 
     def _say(self, *lines: str) -> None:
         if not self.quiet:
@@ -70,8 +81,7 @@ class Printer(Progress):
         n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
         free = readable_size(shutil.disk_usage(nearest(self.root)).free)
         echo(*needs_table(offered, title=f"To fetch into {self._folder} ({free} free):"), err=True)
-        if self.quick is not None:
-            echo(f"for a first look, with at most {readable_size(most_bytes(QUICK) or 0)}: {self.quick}", err=True)
+        self._offer_less()
         question = f"Fetch {counted(len(offered), 'data set')}, {readable_size(n_bytes)}?"
         return self.may_fetch or confirm(question)
 
@@ -122,7 +132,24 @@ class Printer(Progress):
         title = f"Not in {self._folder}{f' ({cause})' if cause else ''}:"
         echo(*needs_table(needs, title=title, known_cause=cause), err=True)
         if command is not None:
+            self._offer_less()
             echo(f"to fetch: {command}", err=True)
+
+    def _offer_less(self) -> None:
+        """Print the command that needs less and the size of weights, once."""
+        if self.quick is None or self._has_offered_less:
+            return
+        self._has_offered_less = True
+        names = [model.strip().casefold() for model in self.models]
+        sizes = {
+            alias.alias: alias.n_bytes for alias in aliases() if alias.alias in names and alias.n_bytes is not None
+        }
+        if sizes:
+            weights = ", ".join(f"{name} {readable_size(n_bytes)}" for name, n_bytes in sizes.items())
+            echo(f"weights, unless they are on this machine: {weights}", err=True)
+        needs = find_needs(Datasets(RunOptions()).uses(plan(self.tasks, QUICK)), self.root)
+        size = readable_size(sum(need.n_bytes or 0 for need in needs))
+        echo(f"for a first look, with {size} of data: {self.quick}", err=True)
 
     @property
     def _folder(self) -> str:
@@ -186,6 +213,7 @@ class Printer(Progress):
     def end(self, runs: Sequence[Run], report: Path | None) -> None:
         """Print where the results are, with the report's path as the last line, or the results themselves."""
         if self.as_json:
+            self._say(*_skipped_lines(runs))
             results = [asdict(run.result) for run in runs]
             echo_json(results if self.several else results[0])
             return
@@ -199,8 +227,14 @@ class Printer(Progress):
             echo(f"{said} in {run.folder}", *([""] if self.several else []))
         if self.is_series:
             echo(*series_lines(runs, width), f"results in {runs[0].folder.parent}")
-        if report is not None:
-            echo(str(report))
+        echo(*_skipped_lines(runs), *([] if report is None else [str(report)]))
+
+
+def _skipped_lines(runs: Sequence[Run]) -> list[str]:
+    """Return a line per data set with images that were skipped, once for several tasks and models."""
+    records = [record for run in runs for record in run.result.evaluations]
+    notes = [(note, record.dataset.id) for record in records for note in record.notes]
+    return list(dict.fromkeys(f"{note} of {data}" for note, data in notes if SKIPPED.fullmatch(note)))
 
 
 @contextmanager
@@ -235,7 +269,7 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
     notes: dict[str, int] = {}
     rows: list[Row] = []
     for need in needs:
-        remark = need.step or (need.problem if need.problem != known_cause else None)
+        remark = need.step or (need.problem if need.problem != known_cause else need.licence_step)
         note = notes.setdefault(remark, len(notes) + 1) if remark else 0
         part = "" if need.shards is None else f", {need.shards[0]} of {need.shards[1]} shards"
         rows.append([Cell(need.entry.name + part, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])

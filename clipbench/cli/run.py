@@ -265,6 +265,8 @@ def _printer(given: dict[str, Any], *, several: bool, is_series: bool) -> "Print
         may_fetch=given["yes"] or os.environ.get("CI", "").lower() in ("1", "true", "yes"),
         again=shlex.join(again),
         quick=_quick_command(given, command),
+        tasks=given["tasks"] or ["all"],
+        models=given["models"],
     )
 
 
@@ -276,4 +278,4 @@ def _quick_command(given: dict[str, Any], command: list[str]) -> str | None:
     if given["suite"] != STANDARD or given["data"] is not None or any("@" in tasks for tasks in given["tasks"]):
         return None
     out = [] if given["out"] is None else ["--out", f"{given['out']}-{QUICK}"]
-    return shlex.join([*command, "--suite", QUICK, *out])
+    return shlex.join([*(part for part in command if part != "--offline"), "--suite", QUICK, *out])

@@ -318,7 +318,7 @@ class DataOptions:
         names = list(known)
         for name in self.options:
             if name not in names:
-                raise UsageError(f"data '{data}' take no option '{name}': {did_you_mean(name, names)}")
+                raise UsageError(f"data '{data}' has no option '{name}': {did_you_mean(name, names)}")
 
 
 def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:

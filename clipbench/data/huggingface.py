@@ -11,7 +11,7 @@ from clipbench.data.attacks.files import attack_dataset, is_attack_table, read_a
 from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.prompts import names_for_prompts, read_class_names
-from clipbench.data.readers import huggingface_rows, judged_configs, webdataset
+from clipbench.data.readers import huggingface_rows, judged_configs, manifest, webdataset
 from clipbench.data.readers.huggingface_rows import RowImage, SplitRows
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.readers.table import ColumnTable, Roles, TableImage, find_roles, table_dataset
@@ -45,6 +45,23 @@ def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None
             split_rows = huggingface_rows.open_saved(path, split)
         else:
             split_rows = huggingface_rows.open_split(str(path), config=config, split=split, key="local")
+    return from_rows(split_rows, options, id)
+
+
+def load_parquet(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the data set in a parquet file, with encoded images in a column, or their paths below its folder."""
+    from datasets import Image
+
+    with huggingface_rows.library_errors(str(path)):
+        split_rows = huggingface_rows.open_files([path], None)._replace(roots=(path.parent,))
+    rows = split_rows.rows
+    if not _columns_of(rows, Image):
+        image = find_roles(rows.column_names, options.options, source=str(path)).image
+        if "string" in getattr(rows.features[image], "dtype", ""):
+            columns = {name: list(rows[name]) for name in rows.column_names}
+            table = ColumnTable(columns=columns, place=lambda row: f"{path}, row {row}")
+            return manifest.dataset_of(table, path, options, id)
+    options.refuse_unknown([name for name in OPTIONS if name != "split"], id)
     return from_rows(split_rows, options, id)
 
 

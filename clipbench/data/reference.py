@@ -1,7 +1,7 @@
 """Data sets by reference: ``load_data`` turns the text after ``@`` into a data set."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from clipbench.data.prompts import read_class_names, with_class_names
 from clipbench.data.readers import eccv_caption, image_folder, languages, long_captions, manifest, webdataset
 from clipbench.data.readers import judged as judged_files
 from clipbench.errors import DataError, UsageError, data_option, did_you_mean
-from clipbench.untrusted.reading import is_folder, is_there, user_path, why_not_there
+from clipbench.untrusted.reading import is_file, is_folder, is_there, user_path, why_not_there
 
 HUB_PREFIX = "hf:"
 GENERATED = "scenes"
@@ -32,6 +32,9 @@ Layout = tuple[str, Callable[[Path], bool], Callable[[Path, DataOptions, str], D
 """A form of data on disk in words, how it is recognised, and its loader."""
 
 
+TABLE: Layout = ("a table (.csv, .tsv, .jsonl, .json)", manifest.fits, manifest.load)
+CLASS_FOLDERS: Layout = ("a folder with one folder of images per class", is_folder, image_folder.load)
+
 LAYOUTS: tuple[Layout, ...] = (
     *contrast_files.LAYOUTS,
     *attack_files.LAYOUTS,
@@ -39,13 +42,22 @@ LAYOUTS: tuple[Layout, ...] = (
     *eccv_caption.LAYOUTS,
     *judged_files.LAYOUTS,
     *languages.LAYOUTS,
-    ("a manifest (.csv, .tsv, .jsonl, .json)", manifest.fits, manifest.load),
+    TABLE,
+    ("a .parquet file", lambda path: is_file(path) and path.suffix.lower() == ".parquet", huggingface.load_parquet),
     ("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
     ("a Hugging Face data set (save_to_disk, parquet)", huggingface.is_folder_of_rows, huggingface.load_folder),
     ("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), manifest.load),
-    ("one folder a class", is_folder, image_folder.load),
+    CLASS_FOLDERS,
 )
 """Tried in order, the special before the general: a folder of DOCCI holds a .jsonlines file and class-like folders."""
+NOT_READ: Mapping[str, str] = {
+    **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".ods"), "spreadsheets are not read: got {}. Save it as CSV."),
+    **dict.fromkeys(
+        (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
+        "archives are not read: got {}. Unpack it, and name the folder or table in it.",
+    ),
+}
+"""Messages for files that people have, by suffix."""
 
 
 def load_data(reference: str, options: DataOptions) -> Dataset:
@@ -156,8 +168,17 @@ def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
     for _, fits, load in LAYOUTS:
         if fits(path):
             return load(path, options, id)
-    known = "; or ".join(description for description, _, _ in LAYOUTS)
-    raise UsageError(f"{path} holds no data in a known layout: expected {known}")
+    raise _layout_error(path)
+
+
+def _layout_error(path: Path) -> UsageError:
+    """Return an error that names two layouts: first those that mention the suffix, then the usual ones."""
+    suffix = path.suffix.lower()
+    if suffix in NOT_READ:
+        return UsageError(NOT_READ[suffix].format(path))
+    layouts = sorted((TABLE, CLASS_FOLDERS, *LAYOUTS), key=lambda layout: not suffix or suffix not in layout[0])
+    (first, _, _), (second, _, _) = layouts[:2]
+    return UsageError(f"unknown form of data: got {path}, expected {first} or {second} (docs/data.md)")
 
 
 def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
@@ -197,7 +218,9 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     config, split = (part or None for part in [*more, "", ""][:2])
     given = options.options.get("split")
     if None not in (split, given) and split != given:
-        raise UsageError(f"data '{reference}' name the split '{split}', and {data_option(split=given)}: drop one")
+        raise UsageError(
+            f"data '{reference}' names the split '{split}', not {given}: remove {data_option(split=given)}"
+        )
     if split is not None:
         options = replace(options, options={**options.options, "split": split})
     if is_folder(name):

@@ -48,16 +48,17 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
 
 
 def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"]) -> Dataset:
-    """Return the data set without some images, and a note that counts them and names the first; raise DataError where
-    none would be left."""
+    """Return the data set without some images, and a note that counts them; raise DataError if none would be left."""
     if not len(rows):
         return dataset
     kept_rows = np.setdiff1d(np.arange(len(dataset)), rows)
-    first = dataset.image_ids[int(np.min(rows))]
-    fault = f"{len(dataset) - len(kept_rows)} of {len(dataset)} images could not be read, the first '{first}'"
     if not len(kept_rows):
-        raise DataError(f"data set {dataset.id}: {fault}: none is left")
-    return replace(dataset.take(kept_rows), notes=(*dataset.notes, f"{fault}: left out"))
+        first = dataset.image_ids[int(np.min(rows))]
+        raise DataError(
+            f"data set {dataset.id} has no image that can be read: none of {len(dataset)}, the first '{first}'"
+        )
+    note = f"skipped {len(dataset) - len(kept_rows):,} of {len(dataset):,} images"
+    return replace(dataset.take(kept_rows), notes=(*dataset.notes, note))
 
 
 def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:

@@ -26,12 +26,12 @@ from clipbench.evaluation.plan import (
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.targets import (
     REPORT,
-    RESULT,
     Target,
     Targets,
     check_folder,
     clear_leftovers,
     finished_run,
+    has_results,
     slug,
 )
 from clipbench.evaluation.task import OF_UNIT_VECTORS, suits
@@ -47,7 +47,7 @@ from clipbench.plugins import report_writer
 from clipbench.results.record import EvaluationRecord, PriceRecord, Result
 from clipbench.results.run import Run, distinct_names, write_result
 from clipbench.results.trackers import Place, Trackers, run_config
-from clipbench.untrusted.reading import is_file, is_there
+from clipbench.untrusted.reading import is_there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class Session:
             self._requests[False], self._left_out = self.datasets.fitting(self._requests[False])
 
     def _load(self, target: Target) -> Embedder:
-        is_priced = self.options.prices and not is_file(target.folder / RESULT)
+        is_priced = self.options.prices and not has_results(target.folder)
         tag = PriceTag() if is_priced else None
         embedder = load_embedder(
             target.reference,
@@ -364,7 +364,7 @@ class Ahead:
             sizes = [(each.n_parameters or 0) * (2 if each.precision in ("bf16", "fp16") else 4) for each in infos]
             if len(sizes) >= MOST_MODELS or not all(sizes) or sum(sizes) + max(sizes) > room:
                 return
-            if target.embedder is not None or target.brings_samples or is_file(target.folder / RESULT):
+            if target.embedder is not None or target.brings_samples or has_results(target.folder):
                 continue
             try:
                 self._loaded[target.reference] = self._load(target)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
-from clipbench.errors import UsageError, option
+from clipbench.errors import ClipbenchError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import describe
 from clipbench.evaluation.plan import Request, RunOptions
@@ -98,7 +98,7 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
         for (reference, name), folder in zip(models, folders, strict=True)
     ]
     for target in targets:
-        if not is_file(target.folder / RESULT):
+        if not has_results(target.folder):
             check_folder(target.folder)
     return Targets(parent, targets, any(map(is_pattern, distinct)), are_several=True)
 
@@ -119,18 +119,32 @@ def check_folder(folder: Path) -> None:
     """Raise UsageError when a run cannot be written there without touching what is not its own."""
     if is_file(folder):
         raise UsageError(f"{option('out', folder)} is a file: expected a new folder")
-    if is_there(folder / RESULT):
+    if has_results(folder):
         raise UsageError(
             f"{option('out', folder)} already holds a run: results are never overwritten, name another folder"
         )
     names = {entry.name for entry in entries(folder, UsageError)} if is_folder(folder) else set()
-    foreign = sorted(name for name in names - OUR_FOLDERS if not (name.startswith(".") and name.endswith(HALF)))
+    names -= OUR_FOLDERS | ({RESULT, REPORT} if RESULT in names else set())
+    foreign = sorted(name for name in names if not (name.startswith(".") and name.endswith(HALF)))
     if foreign:
         raise UsageError(f"{option('out', folder)} holds other files ({foreign[0]}): expected a new or empty folder")
 
 
+def has_results(folder: Path) -> bool:
+    """Return whether a folder holds a run with an evaluation that was measured; true if the run is damaged."""
+    if not is_there(folder / RESULT):
+        return False
+    try:
+        return any(record.status == "ok" for record in read_run(folder).result.evaluations)
+    except ClipbenchError:
+        return True
+
+
 def clear_leftovers(folder: Path) -> None:
-    """Remove unfinished files that an interrupted run has left in its folder, and small images, which may be cut off."""
+    """Remove a run without results, unfinished files of an interrupted run, and small images, which may be cut off."""
+    if is_file(folder / RESULT):
+        (folder / REPORT).unlink(missing_ok=True)  # first: without its result, a report is a foreign file
+        (folder / RESULT).unlink()
     remove_abandoned(folder)
     for inside in (folder / name for name in OUR_FOLDERS):
         for each in (inside, *inside.glob("*/")):
@@ -149,7 +163,7 @@ def finished_run(
     *,
     note: Callable[[str], None] = lambda _: None,
 ) -> Run | None:
-    """Return the run in a folder if it is the one that is asked for, None where the folder holds no finished run.
+    """Return the run in a folder if it is the one that is asked for, None where the folder holds no results.
 
     Model fingerprint and seed have to be equal, the evaluations the same (``results.matching``), and all arrays there if
     all are to be kept.
@@ -160,7 +174,7 @@ def finished_run(
     Raises:
         UsageError: the folder holds another run; the message says how it differs.
     """
-    if not is_file(folder / RESULT):
+    if not has_results(folder):
         return None
     run = read_run(folder)
     result, left_out = run.result, run.result.left_out

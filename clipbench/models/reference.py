@@ -76,6 +76,14 @@ class Alias(NamedTuple):
     openai: str | None
     """The name of the same weights in OpenAI's package, such as ``ViT-B/32``."""
 
+    @property
+    def n_bytes(self) -> int | None:
+        """Bytes of the weights, 4 per parameter; None if unknown, or if they come with clipbench."""
+        n_parameters = re.search(r"([\d,]+) M parameters", self.what)
+        if n_parameters is None or self.target.startswith("bundled:"):
+            return None
+        return 4_000_000 * int(n_parameters[1].replace(",", ""))
+
     def described(self) -> str:
         """Return a description in one line, with the adapter that loads the model and OpenAI's name for it."""
         licence = "" if self.licence is None else f", {self.licence}"

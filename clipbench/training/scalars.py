@@ -128,7 +128,7 @@ def encode_pairs(
     """Return the raw vectors of images and texts, and leave the model as it was.
 
     Raises:
-        ModelError: the model has none of the known methods.
+        ModelError: the model has none of the known methods, or gives another number of vectors than of inputs.
     """
     module = unwrap(model)
     names = next((names for names in TOWERS if all(hasattr(module, name) for name in names)), None)
@@ -201,5 +201,9 @@ def _vectors(module: Any, name: str, inputs: Any, batch_size: int) -> np.ndarray
             output = method(**{KEYWORDS[name]: place(inputs[rows])})
         else:
             output = method(place(inputs[rows]))
-        arrays.append(as_array(output if hasattr(output, "detach") else output.pooler_output))
+        vectors = as_array(output if hasattr(output, "detach") else output.pooler_output)
+        n_expected = min(batch_size, n_inputs(inputs) - start)
+        if len(vectors) != n_expected:
+            raise ModelError(f"{name} gave {len(vectors)} vectors for {n_expected} inputs: expected one per input")
+        arrays.append(vectors)
     return np.concatenate(arrays)

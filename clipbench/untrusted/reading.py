@@ -6,6 +6,7 @@ by the functions of this module, so that no caller has to think of these.
 """
 
 import ast
+import codecs
 import io
 import json
 import math
@@ -41,7 +42,7 @@ MOST_SHOWN = 60
 """Characters of a value that a message shows."""
 
 UTF8 = "utf-8-sig"
-"""The encoding of all texts: UTF-8, with or without a mark at its beginning."""
+"""The encoding of texts: UTF-8, with or without a mark at its beginning; or else UTF-16 with its mark."""
 
 _CONTAINERS = (dict, list)
 _HALF_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -113,17 +114,23 @@ def matching(folder: Path, pattern: str) -> list[Path]:
 
 
 @contextmanager
-def reading(path: object, error: type[ClipbenchError], *, name: str | None = None, advice: str = "") -> Iterator[None]:
-    """Raise ``error``, in one line, where the block cannot read a file or its text is not UTF-8.
+def reading(
+    path: object, error: type[ClipbenchError], *, name: str | None = None, advice: str = "", is_table: bool = False
+) -> Iterator[None]:
+    """Raise ``error``, in one line, if the block cannot read a file or decode its text.
 
     Args:
-        name: of the file in the message, if another than its path.
+        name: name of the file in the message, if not its path.
+        advice: what to do.
+        is_table: the file is one that a person can save again.
     """
     shown, end = name or path, f"; {advice}" if advice else ""
     try:
         yield
     except UnicodeDecodeError as fault:
-        raise error(f"{shown} is not UTF-8 text: {fault.reason} at byte {fault.start}{end}") from fault
+        encoding = "UTF-16" if "16" in fault.encoding else "UTF-8"
+        end = "; save it as UTF-8" if is_table else end
+        raise error(f"{shown} is not {encoding} text: {fault.reason} at byte {fault.start}{end}") from fault
     except OSError as fault:
         raise error(f"cannot read {shown}: {fault.strerror or fault}{end}") from fault
 
@@ -142,8 +149,19 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
 
 
 def open_text(path: str | os.PathLike[str], newline: str | None = None) -> io.TextIOWrapper:
-    """Open a regular file as UTF-8 text; raise OSError like ``open_file``."""
-    return io.TextIOWrapper(open_file(path), encoding=UTF8, newline=newline)
+    """Open a regular file as text, in UTF-8 or UTF-16; raise OSError like ``open_file``."""
+    file = open_file(path)
+    return io.TextIOWrapper(file, encoding=encoding_of(file.peek(len(codecs.BOM_UTF16))), newline=newline)
+
+
+def encoding_of(data: bytes) -> str:
+    """Return the encoding of a text by the mark at its beginning.
+
+    Example:
+        >>> encoding_of("é".encode()), encoding_of("é".encode("utf-16"))
+        ('utf-8-sig', 'utf-16')
+    """
+    return "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else UTF8
 
 
 def read_bytes(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
@@ -167,9 +185,10 @@ def read_text(
     advice: str = "",
     most: int = MOST_BYTES,
 ) -> str:
-    """Return the text of a file, UTF-8 with any kind of line end; raise ``error`` where that cannot be done."""
+    """Return the text of a file, UTF-8 or UTF-16 with any kind of line end; raise ``error`` if it cannot be read."""
     with reading(path, error, name=name, advice=advice):
-        text = read_bytes(path, most).decode(UTF8)
+        data = read_bytes(path, most)
+        text = data.decode(encoding_of(data))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -9,6 +9,9 @@ import re
 SHOWN = "\N{REPLACEMENT CHARACTER}"
 """The sign that stands for one that cannot be shown."""
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of cells that spreadsheets take for a formula, or strip to find one."""
+
 _COMMAND = re.compile(r"^\s*(?=::)|#(?=#(?:vso|teamcity)?\[)")
 """The place in a line where GitHub, Azure or TeamCity would find a command: GitHub passes over blanks before ``::``."""
 
@@ -54,6 +57,16 @@ def json_text(text: str) -> str:
     """
     commands = re.sub(r"#(?=#(?:vso|teamcity)?\[)#", r"#\\u0023", text)
     return re.sub(r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else _by_number(found[0]), commands)
+
+
+def harmless_cell(value: object) -> object:
+    """Return a value of a CSV cell; a text that a spreadsheet would compute gets an apostrophe before it.
+
+    Example:
+        >>> harmless_cell("=1+1"), harmless_cell("a=b"), harmless_cell(-0.5)
+        ("'=1+1", 'a=b', -0.5)
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _by_number(letter: str) -> str:

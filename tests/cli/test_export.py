@@ -1,5 +1,6 @@
 """`clipbench export` from the command line: where it writes, what it says, and one line for everything that is wrong."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -57,6 +58,16 @@ def test_a_file_holds_what_is_printed_and_is_replaced_whole(export: Call, tmp_pa
     assert content != b"old"
     if format_of(to).is_text:
         assert export("run", "--to", to).out == content.decode()
+
+
+def test_no_cell_of_a_csv_is_a_formula(export: Call, tmp_path: Path) -> None:
+    refs = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "plain"]
+    for number, ref in enumerate(refs):
+        (tmp_path / f"all/{number}").mkdir(parents=True)
+        write_result(result(ref, value=-0.5), tmp_path / f"all/{number}")
+    cells = [row for row in csv.DictReader(export("all", "--to", "csv").out.splitlines()) if row["metric"] == "acc1"]
+    assert [row["model"] for row in cells] == ["'=HYPERLINK(1)", "'+1", "'-1", "'@SUM(A1)", "plain"]
+    assert {row["value"] for row in cells} == {"-0.5"}
 
 
 def test_what_others_left_in_a_folder_is_not_lost(export: Call, tmp_path: Path) -> None:

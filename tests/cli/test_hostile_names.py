@@ -140,7 +140,7 @@ def test_the_error_of_a_library_is_harmless(call: Call, monkeypatch: pytest.Monk
         def fail(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr("clipbench.results.run.read_one_run", fail)
+        monkeypatch.setattr("clipbench.results.run.read_run", fail)
         for arguments in ([], ["--traceback"]):
             shown = call("show", "run", *arguments)
             assert shown.status == 2 and "red\N{REPLACEMENT CHARACTER}" in shown.err

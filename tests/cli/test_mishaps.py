@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -187,6 +188,22 @@ def test_a_run_that_lacks_its_report_gets_it_by_the_same_command(world: Path, ru
     assert not (world / "out/report.html").exists()
 
 
+def test_a_run_without_results_is_replaced_as_its_message_advises(world: Path, run: Call) -> None:
+    (world / "3.png").write_bytes(b"no image")
+    failed = run("toy")
+    assert failed.status == 2 and "run with --on-bad-image skip" in failed.err
+    (world / "out/notes.txt").write_text("mine")
+    refused = run("toy", "--on-bad-image", "skip")
+    assert refused.status == 2 and "out holds other files (notes.txt)" in refused.err
+    (world / "out/notes.txt").unlink()
+    repeated = run("toy", "--on-bad-image", "skip")
+    assert repeated.status == 0, repeated.err
+    assert "skipped 1 of 6 images of data.csv" in repeated.out.splitlines()
+    report = (world / "out/report.html").read_text()
+    assert "skipped 1 of 6 images" in report and "skipped 3.png: " in report
+    assert run("toy", "--on-bad-image", "skip").status == 2
+
+
 @pytest.mark.parametrize("what", ["out", "cache"])
 def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_encoded(
     world: Path, run: Call, what: str, monkeypatch: pytest.MonkeyPatch
@@ -242,3 +259,17 @@ def test_a_small_image_that_cannot_be_written_is_no_small_image(world: Path, run
     for image in (world / "out").rglob("*.webp"):
         Image.open(image).load()
     assert not os.path.exists(world / "out/report.html")
+
+
+def test_a_thread_that_goes_on_does_not_keep_a_finished_command() -> None:
+    code = """
+import atexit, sys, threading
+import clipbench.__main__ as command
+command.SECONDS_OF_THREADS = 0.1
+command.run_command = lambda: sys.exit(3)
+threading.Thread(target=threading.Event().wait).start()
+atexit.register(print, "at exit")
+command.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "at exit\n", "")

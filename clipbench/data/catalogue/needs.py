@@ -47,10 +47,15 @@ class Need:
         if not self.entry.can_be_fetched:
             how = f": {self.entry.by_hand}" if self.entry.by_hand else ""
             return f"put into {self.entry.places[0]}/ by hand{how}"
-        source = choose_source(self.entry)
-        if source.is_gated:
-            return f"accept the licence at https://huggingface.co/datasets/{source.hub}, then `hf auth login`"
-        return f"{self.entry.gate}, then `clipbench data get {self.entry.name}`"
+        return self.licence_step or f"{self.entry.gate}, then `clipbench data get {self.entry.name}`"
+
+    @property
+    def licence_step(self) -> str | None:
+        """The step of a person at the Hub before the download; None if it is not needed, or the Hub was asked."""
+        source = choose_source(self.entry) if self.entry.can_be_fetched and self.listing is None else None
+        if source is None or not source.is_gated:
+            return None
+        return f"accept the licence at https://huggingface.co/datasets/{source.hub}, then `hf auth login`"
 
     @property
     def n_bytes(self) -> int | None:

@@ -17,6 +17,8 @@ from clipbench.untrusted.reading import is_file, is_folder, matching, open_text,
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
 HEAD_CHARACTERS = 1 << 16
 """Characters read to recognise a file: enough for the first row of any."""
+DELIMITERS = (";", "\t", ",")
+"""Delimiters that a table may have, in the order in which they are tried."""
 LINE_CHARACTERS = 1 << 24
 """The most characters of a line of JSON Lines."""
 VISIBLE = "[!.]*"
@@ -37,8 +39,16 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         path, *others = manifests_in(path)
         if others:
             raise UsageError(f"{path.parent} has {path.name} and {others[0].name}: name one, as {path}")
+    return dataset_of(read_table(path), path, options, id)
+
+
+def dataset_of(table: ColumnTable, path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the images that a table lists, as ``load`` does.
+
+    Args:
+        path: file of the table, to whose folder the paths of the images are relative.
+    """
     options.refuse_unknown(OPTIONS, id)
-    table = read_table(path)
     roles = find_roles(list(table.columns), options.options, source=str(path))
     split = options.options.get("split")
     if roles.split is None and split is not None:
@@ -65,7 +75,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 def read_table(path: Path) -> ColumnTable:
     """Return the columns of a manifest; error messages name a row by its line; raise DataError where it cannot be read,
     has no rows, or a line is malformed."""
-    with reading(path, DataError):
+    with reading(path, DataError, is_table=True):
         numbered = list(READERS[path.suffix.lower()](path))
     if not numbered:
         raise DataError(f"{path} has no rows: expected one per image or caption")
@@ -116,13 +126,26 @@ def header_columns(head: str, suffix: str) -> list[str]:
     """Return the columns in the first line of a .csv or .tsv file, of which this is the beginning."""
     line = head.partition("\n")[0].strip().replace("\0", "")  # the csv module may raise an error for it
     try:
-        return next(csv.reader([line], delimiter="\t" if suffix.lower() == ".tsv" else ","), [])
+        return next(csv.reader([line], delimiter=delimiter_of(line, suffix)), [])
     except csv.Error:  # a field of more than 131,072 characters
         return []
 
 
-def _csv_rows(path: Path, delimiter: str = ",") -> _NumberedRows:
+def delimiter_of(header: str, suffix: str) -> str:
+    """Return the delimiter of a table: the usual one of its suffix, or if its header has none, another that it has.
+
+    Example:
+        >>> delimiter_of("image,caption", ".csv"), delimiter_of("image;caption", ".csv"), delimiter_of("image", ".tsv")
+        (',', ';', '\\t')
+    """
+    usual = "\t" if suffix.lower() == ".tsv" else ","
+    return next((delimiter for delimiter in (usual, *DELIMITERS) if delimiter in header), usual)
+
+
+def _csv_rows(path: Path) -> _NumberedRows:
     with open_text(path, newline="") as file:
+        delimiter = delimiter_of(file.readline(HEAD_CHARACTERS), path.suffix)
+        file.seek(0)
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             header = next(reader, [])
@@ -158,7 +181,7 @@ def _json_rows(path: Path) -> _NumberedRows:
 
 READERS: Mapping[str, Callable[[Path], _NumberedRows]] = {
     ".csv": _csv_rows,
-    ".tsv": lambda path: _csv_rows(path, "\t"),
+    ".tsv": _csv_rows,
     ".jsonl": _jsonl_rows,
     ".json": _json_rows,
 }

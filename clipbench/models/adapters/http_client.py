@@ -1,6 +1,7 @@
 """Requests to an embeddings server: retried while it is busy, counted, and with the key in no message."""
 
 import json
+import logging
 import math
 import os
 import random
@@ -19,14 +20,18 @@ from typing import IO, Any
 from clipbench.errors import FOREIGN, ModelError, model_option, option
 from clipbench.untrusted.reading import MOST_BYTES, decode_json, shortened
 
+_logger = logging.getLogger(__name__)
+
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)
 """Answers after which the same request may succeed."""
 TRIES = 8
 """Times that a request is sent; with the waits between them, a server may be away for a minute."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the second try, doubled for each further one up to the longest; jitter takes up to half away."""
-LONGEST_ASKED = 600.0
-"""Longest wait in seconds that a server may ask for by Retry-After."""
+LONGEST_ASKED = 120.0
+"""Longest wait in seconds that a server may ask for by Retry-After; beyond it, the run ends."""
+LONGEST_SILENT = 2.0
+"""Longest wait in seconds that is not shown."""
 SHOWN = 160
 """Characters of a server's own words in an error."""
 MOST_BYTES_OF_ERROR = 4096
@@ -72,6 +77,8 @@ class Client:
     """True once the server has answered anything whole: before that, silence is a wrong address and not a busy moment."""
     failure: BaseException | None = None
     """The error that ended one of the requests: nothing more is sent."""
+    _shown_until: float = 0.0
+    """Time on the monotonic clock until which a wait is shown already."""
     _failed: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -104,8 +111,18 @@ class Client:
                     raise ModelError(f"{self.name}: {self._safe(str(failure))}{tries}: {failure.advice}") from None
                 usual = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1)) * random.uniform(0.5, 1)
                 self._count(retries=1)
-                self._failed.wait(usual if failure.wait is None else failure.wait)
+                self._wait(usual if failure.wait is None else failure.wait, self._safe(str(failure)))
         raise AssertionError(TRIES)
+
+    def _wait(self, seconds: float, cause: str) -> None:
+        """Wait before the next try; a long wait is shown, once for requests that wait together."""
+        with self._lock:
+            is_shown = seconds > LONGEST_SILENT and time.monotonic() > self._shown_until
+            if is_shown:
+                self._shown_until = time.monotonic() + seconds
+        if is_shown:
+            _logger.warning("%s: %s: waiting %.0f s", self.name, cause, seconds)
+        self._failed.wait(seconds)
 
     def _count(self, **more: int) -> None:
         with self._lock:
@@ -207,7 +224,13 @@ class Client:
             if error.code == 429:
                 less = model_option(concurrency="1")
                 advice = f"ask less at once ({less}), or later; has the key any quota left?"
-            return _Again(said, advice, wait=_asked_wait(error.headers.get("Retry-After", "")))
+            wait = _asked_wait(error.headers.get("Retry-After", ""))
+            if wait is not None and wait > LONGEST_ASKED:
+                return ModelError(
+                    f"{self.name}: {said} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run the"
+                    " command again later, which goes on from what is stored"
+                )
+            return _Again(said, advice, wait=wait)
         if error.code in (401, 403):
             found = "is not set" if self.key is None else "was refused"
             other = model_option(key_env="NAME")
@@ -254,4 +277,4 @@ def _asked_wait(retry_after: str) -> float | None:
         seconds = float(retry_after)
     except ValueError:  # absent, or a date
         return None
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_ASKED)
+    return None if math.isnan(seconds) else max(seconds, 0.0)

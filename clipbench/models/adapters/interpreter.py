@@ -3,7 +3,9 @@
 Its process is handed ``interpreter_child.py``, is called over pipes, and ends with this one.
 """
 
+import io
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -32,6 +34,10 @@ MOST_BYTES = 1 << 28
 """Bytes of a frame of an answer."""
 MOST_SHOWN = 300
 """Characters of an error, and of standard error, that are shown."""
+HAS_GROUPS = hasattr(os, "killpg")
+"""Whether processes form groups here, and pipes can be waited for: not on Windows."""
+SECONDS_BETWEEN_LOOKS = 0.2
+"""Seconds of silence after which a process is looked at: has it ended?"""
 NAMED = ("python", "numpy", "torch", "transformers")
 """Versions that are told; all are part of the fingerprint."""
 
@@ -94,6 +100,24 @@ def _packed(item: object, arrays: list[np.ndarray], reference: str) -> Any:
     return {"is_image": is_image}
 
 
+class _Answers(io.RawIOBase):
+    """What a process writes, until it has ended: a process that it started may hold the pipe open for longer."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process, self._pipe = process, cast(Any, process.stdout).fileno()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        has_ended = False
+        while not select.select([self._pipe], [], [], 0 if has_ended else SECONDS_BETWEEN_LOOKS)[0]:
+            if has_ended:
+                return 0
+            has_ended = self._process.poll() is not None  # it may have written in between: looked at once more
+        return os.readv(self._pipe, [buffer])
+
+
 class _Process:
     """The other interpreter, which waits for calls; nothing of it is left when this object, or this process, is gone."""
 
@@ -117,6 +141,7 @@ class _Process:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for this process
             )
+            self._answers = io.BufferedReader(_Answers(self._process)) if HAS_GROUPS else self._process.stdout
             weakref.finalize(self, _close, self._process)
             with suppress(OSError):  # where it has ended already, the answer is that
                 cast(Any, self._process.stdin).write(source)
@@ -147,7 +172,7 @@ class _Process:
         self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         """Return the answer to a message, or what the process says first; raise Broken, with the whole reason."""
-        stdin, stdout = cast(Any, self._process.stdin), cast(Any, self._process.stdout)
+        stdin, answers = cast(Any, self._process.stdin), cast(Any, self._answers)
         with self._lock:
             if self._end:
                 raise Broken(self._end)
@@ -157,7 +182,7 @@ class _Process:
             try:
                 if message is not None:
                     write_message(stdin, message, arrays)
-                answer, files = read_message(stdout, partial(decode_json, is_text=False), MOST_BYTES)
+                answer, files = read_message(answers, partial(decode_json, is_text=False), MOST_BYTES)
                 return answer, [decode_array(file) for file in files]
             except (Broken, OSError, ValueError) as error:
                 self._end = f"{self._lost(str(error) if isinstance(error, Broken | ValueError) else '')}{self._words()}"
@@ -195,16 +220,17 @@ class _Process:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process, and what it has started."""
-    if process.poll() is None:
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
+    """Kill a process, and what it has started, which may have outlived it."""
+    with suppress(OSError):
+        if HAS_GROUPS:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 def _close(process: "subprocess.Popen[bytes]") -> None:
+    if cast(Any, process.stdin).closed:  # its number may be another's by now
+        return
     _kill(process)
     process.wait()
     for pipe in (process.stdin, process.stdout):

@@ -9,6 +9,7 @@ from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.provenance import MODEL_QUANTITIES
 from clipbench.results.record import Metric, as_json
 from clipbench.results.run import Run, labels
+from clipbench.untrusted.terminal import harmless_cell
 
 Value = str | int | float | bool | None
 
@@ -34,12 +35,14 @@ of a suite; the last are what the model costs; ``params``, ``published``, ``envi
 
 
 def as_csv(runs: Sequence[Run]) -> RenderedExport:
-    """Return the table as CSV; numbers have all their digits, and what is not known is empty."""
+    """Return the table as CSV; numbers have all their digits, unknown values are empty, and no cell is a formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows(runs):
-        writer.writerow(str(value).lower() if isinstance(value, bool) else value for value in row.values())
+        writer.writerow(
+            str(value).lower() if isinstance(value, bool) else harmless_cell(value) for value in row.values()
+        )
     return RenderedExport(content=text.getvalue().encode())
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
-from matplotlib.typing import RcKeyType
 
 from clipbench.errors import UsageError, option
 from clipbench.files import write_atomic
@@ -29,6 +28,9 @@ from clipbench.untrusted.reading import is_file, is_there
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel
 from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, put, sample
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType  # not in 3.10
 
 NOTEBOOK_DPI = 200
 
@@ -69,7 +71,7 @@ GAP, BETWEEN, NEAR = 0.12, 12.0, 3.0
 LINE = 9.4 / 72
 """Height of a row with a name, in inches."""
 
-SETTINGS: dict[RcKeyType, Any] = {
+SETTINGS: "dict[RcKeyType, Any]" = {
     "font.family": ["STIXGeneral", "DejaVu Sans"],
     "mathtext.fontset": "stix",
     "font.size": POINTS,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
 
 from clipbench.results.numbers import Number
+from clipbench.untrusted.terminal import harmless_cell
 from clipbench_reports.drawing import marks
 
 COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
@@ -19,11 +20,11 @@ Row = dict[str, str | Number]
 
 
 def table(figure: marks.Chart) -> str:
-    """Return the rows as CSV."""
+    """Return the rows as CSV, in which no cell is a formula."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(figure))
+    writer.writerows({name: harmless_cell(value) for name, value in row.items()} for row in rows(figure))
     return out.getvalue()
 
 

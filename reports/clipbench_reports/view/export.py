@@ -1,4 +1,4 @@
-"""The list of runs and their reports as static files, which any host can serve: no server, no script, nothing from elsewhere."""
+"""The list of runs and their reports as static files that any host can serve, and that load nothing from elsewhere."""
 
 import re
 from collections.abc import Callable

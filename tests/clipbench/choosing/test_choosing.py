@@ -291,6 +291,14 @@ def test_two_judges_at_once_lose_nothing(make: Make) -> None:
     assert len((pool.folder / LOG).read_bytes().splitlines()) == 6 * n
 
 
+def test_a_log_that_is_a_folder_is_no_empty_log(make: Make) -> None:
+    pool = make()
+    (pool.folder / LOG).unlink()
+    (pool.folder / LOG).mkdir()
+    with pytest.raises(DataError, match=r"cannot read .*log\.jsonl: Is a directory"):
+        read_log(pool)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_killed_process_loses_nothing_that_it_answered_and_its_half_line_costs_a_note(make: Make) -> None:
     pool = make()

@@ -79,7 +79,8 @@ def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> Non
     flickr = [replace(each, dataset=replace(COCO, id="flickr")) for each in runs[0].result.evaluations]
     two = replace(runs[0], result=replace(runs[0].result, evaluations=[*runs[0].result.evaluations, *flickr]))
     with pytest.raises(
-        UsageError, match="has 'gap' in several tasks: use a full name, modality-gap@coco/gap or modality-gap@flickr/gap"
+        UsageError,
+        match="has 'gap' in several tasks: use a full name, modality-gap@coco/gap or modality-gap@flickr/gap",
     ):
         cb.across(two, *runs[1:], x="gap", y="mrr")
     assert len(cb.across(two, *runs[1:], x="gap", y="mrr", data="coco").places) == 3

@@ -152,7 +152,7 @@ def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
         (UsageError, "go both ways: name data_options={'direction': 't2i'} or data_options={'direction': 'i2t'}", {}),
         (UsageError, "data_options={'direction': 't2t'}: did you mean", {"direction": "t2t"}),
         (UsageError, "data_options={'judgements': 'pm'}", {"direction": "t2i", "judgements": "pm"}),
-        (UsageError, "take no option 'split'", {"split": "test"}),
+        (UsageError, "has no option 'split'", {"split": "test"}),
     ]
     for kind, message, options in cases:
         with pytest.raises(kind, match=message):

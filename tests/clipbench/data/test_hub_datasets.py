@@ -93,7 +93,7 @@ def test_a_cut_connection_is_one_line_and_no_half_file_is_believed(pets: Any, na
         ("hf:me/pets::val", {}, UsageError, "me/pets has no split 'val': it has test"),
         ("hf:me/wds_pets::val", {}, UsageError, "hf:me/wds_pets has no split 'val': it has "),
         ("hf:me/wds_pets:x", {}, UsageError, "hf:me/wds_pets:x: the repository has no configurations, only splits"),
-        ("hf:me/pets", {"revison": "main"}, UsageError, "take no option 'revison': did you mean 'revision'"),
+        ("hf:me/pets", {"revison": "main"}, UsageError, "has no option 'revison': did you mean 'revision'"),
     ],
 )
 def test_what_the_hub_does_not_have_is_one_line(

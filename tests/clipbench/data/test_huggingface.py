@@ -279,3 +279,23 @@ def test_a_class_without_a_name_is_no_attack(tmp_path: Path, label: int | None) 
     said = "attack is 1 and '' is written" if label is None else f"row 1: text is {label}, expected 0 to 1"
     with pytest.raises(DataError, match=said):
         load_data(f"hf:{tmp_path}", DataOptions(form="attacks"))
+
+
+def test_a_parquet_file_holds_its_images_or_names_them(tmp_path: Path, image_bytes: ImageBytes) -> None:
+    held, listed = tmp_path / "held.parquet", tmp_path / "listed.PARQUET"
+    table({"caption": ["one", "two"]}, image_bytes).to_parquet(str(held))
+    (tmp_path / "images").mkdir()
+    for number in range(2):
+        (tmp_path / f"images/{number}.png").write_bytes(image_bytes(number))
+    files = [f"images/{number}.png" for number in (0, 1, 0)]
+    datasets.Dataset.from_dict({"file_name": files, "caption": ["one", "two", "again"]}).to_parquet(str(listed))
+
+    datasets_read = [load_data(str(path), DataOptions()) for path in (held, listed)]
+
+    for dataset in datasets_read:
+        assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(number)) for number in range(2)]
+    assert [dataset.captions for dataset in datasets_read] == [["one", "two"], ["one", "two", "again"]]
+    assert datasets_read[1].image_ids == ["images/0.png", "images/1.png"]
+    held.write_bytes(held.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"cannot read .*held\.parquet: .*Either the file is corrupted"):
+        load_data(str(held), DataOptions())

@@ -201,7 +201,7 @@ BAD: dict[str, tuple[Any, dict[str, str], type[ClipbenchError], str]] = {
     "split": (LAYOUTS["mteb"], {"split": "dev"}, UsageError, "hf:me/judged has no split 'dev': it has test"),
     "two splits": (LAYOUTS["mteb"], {}, UsageError, "has the splits dev, train: name one with split=NAME"),
     "shards": (LAYOUTS["mteb"], {}, Unavailable, "configuration corpus: expected 2 files such as corpus/.*, got 1: fetch the data again"),
-    "option": (LAYOUTS["mteb"], {"label": "x"}, UsageError, "take no option 'label'"),
+    "option": (LAYOUTS["mteb"], {"label": "x"}, UsageError, "has no option 'label'"),
     "languages": (OTHER, {}, UsageError, "has other documents for german than for french: name one language, as hf:me/judged:german"),
 }  # fmt: skip
 

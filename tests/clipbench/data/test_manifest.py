@@ -14,7 +14,7 @@ def write(root: Path, text: str, name: str = "list.csv", *, images: str = "abc")
     """Write a table beside images a.png, b.png, ... (files that need not be images to be listed)."""
     for letter in images:
         (root / f"{letter}.png").write_text(letter)
-    (root / name).write_text(text, encoding="utf-8")
+    (root / name).write_text(text, encoding="utf-16" if name.startswith("utf16") else "utf-8")
     return root / name
 
 
@@ -38,6 +38,11 @@ PAIRS = [("a.png", "one, two"), ("b.png", "three"), ("a.png", "four\nlines")]
         ("list.tsv", 'image\tcaption\na.png\tone, two\nb.png\tthree\na.png\t"four\nlines"\n'),
         ("list.jsonl", "\n\n".join(json.dumps({"image": i, "caption": c}) for i, c in PAIRS)),
         ("list.json", json.dumps([{"image": i, "caption": c} for i, c in PAIRS])),
+        ("semicolon.csv", 'image;caption\na.png;one, two\nb.png;three\na.png;"four\nlines"\n'),
+        ("tab.csv", 'image\tcaption\na.png\tone, two\nb.png\tthree\na.png\t"four\nlines"\n'),
+        ("comma.tsv", 'image,caption\na.png,"one, two"\nb.png,three\na.png,"four\nlines"\n'),
+        ("utf16.csv", 'image;caption\na.png;one, two\nb.png;three\na.png;"four\nlines"\n'),
+        ("utf16.jsonl", "\n".join(json.dumps({"image": i, "caption": c}) for i, c in PAIRS)),
         ("bom.csv", '\ufeffimage,caption\na.png,"one, two"\nb.png,three\na.png,"four\nlines"\n'),
     ],
 )
@@ -196,3 +201,13 @@ def test_images_outside_of_the_tables_folder_are_counted(tmp_path: Path) -> None
     (tmp_path / "data" / "table.csv").write_text("\n".join(rows) + "\n")
     dataset = manifest.load(tmp_path / "data" / "table.csv", DataOptions(), "table")
     assert "2 of 3 images lie outside of the folder of table.csv" in dataset.notes
+
+
+def test_a_table_in_an_encoding_that_nothing_marks_is_to_be_saved_again(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes("image,caption\na.png,caf\xe9\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"is not UTF-8 text: .*; save it as UTF-8$"):
+        load(path)
+    path.write_bytes("image,caption".encode("utf-16") + b"\n")
+    with pytest.raises(DataError, match="is not UTF-16 text: "):
+        load(path)

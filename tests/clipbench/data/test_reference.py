@@ -149,3 +149,25 @@ def test_a_folder_is_read_through_the_library_where_hf_says_so(tmp_path: Path, i
     dataset = load(f"hf:{folder}::train")
     assert (dataset.id, dataset.split, dataset.class_names) == ("pets", "train", ("cat", "dog"))
     assert load(f"hf:{folder}").split == "test"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    {
+        "photos.xlsx": "spreadsheets are not read: got {}. Save it as CSV.",
+        "photos.ZIP": "archives are not read: got {}. Unpack it, and name the folder or table in it.",
+        "captions.csv.gz": "archives are not read: got {}. Unpack it, and name the folder or table in it.",
+        "weights.pt": "unknown form of data: got {}, expected a table (.csv, .tsv, .jsonl, .json) or a folder with one"
+        " folder of images per class (docs/data.md)",
+        "a.jsonlines": "unknown form of data: got {}, expected DOCCI (docci_descriptions.jsonlines) or a table (.csv,"
+        " .tsv, .jsonl, .json) (docs/data.md)",
+    }.items(),
+)
+def test_a_file_in_another_form_is_refused_in_a_short_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"PK")
+    with pytest.raises(UsageError) as refused:
+        load_data(f"./{name}", DataOptions())
+    assert str(refused.value) == message.format(name) and len(str(refused.value)) <= 200

@@ -82,10 +82,10 @@ def test_bad_images_are_left_out_and_said() -> None:
     dataset = without_images(captioned(4), np.array([2, 0]))
     assert dataset.image_ids == ["0001", "0003"]
     assert dataset.captions == ["first 0001", "first 0003", "second 0001", "second 0003"]
-    assert dataset.notes == ("2 of 4 images could not be read, the first '0000': left out",)
+    assert dataset.notes == ("skipped 2 of 4 images",)
     assert without_images(dataset, np.array([], np.int64)) is dataset
 
 
 def test_when_no_image_is_left_that_is_an_error() -> None:
-    with pytest.raises(DataError, match="2 of 2 images could not be read, the first '0000': none is left"):
+    with pytest.raises(DataError, match="has no image that can be read: none of 2, the first '0000'"):
         without_images(captioned(2), np.arange(2))

@@ -165,6 +165,20 @@ def test_a_request_that_fails_for_a_while_is_sent_again(url: str, state: Any, to
     assert model.client.costs["retries"] == 8 and "of them again" in model.costs()[0]
 
 
+def test_a_wait_that_a_person_would_notice_is_shown_once(
+    url: str, state: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = served(url)
+    monkeypatch.setattr(_http_client, "LONGEST_SILENT", 0.005)
+    start = len(state.bodies)
+    state.fault = lambda number: embeddings_server.busy if number == start + 1 else None
+
+    model.encode_texts(["a"])
+
+    (line,) = caplog.messages
+    assert line == f"{model.info.ref}: the server answered 429 (slow down): waiting 0 s"
+
+
 @pytest.mark.parametrize("name", ["reordered", "as_base64"])
 def test_order_and_form_of_the_answer_do_not_matter(url: str, state: Any, toy: ToyModel, name: str) -> None:
     state.fault = lambda number: getattr(embeddings_server, name)
@@ -302,6 +316,7 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
         ("refusal_in_pieces", ModelError, r"the server answered 400 \(no image\): does the model take such inputs"),
         ("broken", ModelError, "the server answered 503 after 8 tries: does the model behind it run"),
         ("out_of_quota", ModelError, r"answered 429 \(slow down\) after 8 tries: ask less at once \(model_options={'conc"),
+        ("endless_wait", ModelError, r"answered 429 \(slow down\) and asks to wait inf s, expected at most 120 s"),
         ("wrong_wait", ModelError, "the server answered 429 .* after 8 tries"),
         ("large_numbers", ModelError, r"answered an embedding with \[1000"),
     ],

@@ -81,7 +81,7 @@ def test_an_unreadable_image_is_named_and_the_others_are_kept(tmp_path: Path) ->
     every = Dataset(id="some", images=[*refs, missing], image_ids=["0", "1", "2", "gone"])
     readable = embedder.readable(every)
     assert list(readable.image_ids) == ["0", "2"]
-    assert readable.notes[0] == "2 of 4 images could not be read, the first '1': left out"
+    assert readable.notes[0] == "skipped 2 of 4 images"
     assert [note.partition(": ")[0] for note in readable.notes[1:]] == [
         f"skipped {tmp_path / '1.png'}",
         f"skipped {tmp_path / 'gone.png'}",

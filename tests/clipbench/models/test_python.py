@@ -286,6 +286,7 @@ def test_the_versions_there_are_part_of_the_fingerprint(far: Callable[..., Pytho
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", r"the other interpreter was killed \(Killed\); it wrote: .*last words$"),
         ("os._exit(3)", "the other interpreter ended with status 3; it wrote: .*last words$"),
+        ("os._exit(9) if os.fork() else time.sleep(600)", "the other interpreter ended with status 9; it wrote"),
         ("sys.exit(3)", r"encode_texts failed \(sys.exit\(3\)\); it wrote: .*last words$"),
         ("1 / 0", r"encode_texts failed \(ZeroDivisionError: division by zero\); it wrote"),
         ("np.array([object()])", r"gave an object of type ndarray of object: expected an array of real numbers"),

@@ -153,6 +153,18 @@ def test_a_failed_measurement_is_an_alarm_and_not_an_error(batch: tuple[torch.Te
         Monitor(on_alarm="raise")(nn.Linear(2, 2), 1)
 
 
+def test_another_number_of_vectors_than_of_inputs_is_an_alarm(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, texts = batch
+    model = Towers()
+    encode = model.encode_image
+    model.encode_image = lambda inputs: torch.cat([encode(inputs), encode(inputs[:1])])  # type: ignore[assignment]
+    monitor = Monitor(images=images, texts=texts, on_alarm="raise")
+    with pytest.raises(CollapseError, match=r"encode_image gave \d+ vectors for \d+ inputs: expected one per input"):
+        monitor(model, 3)
+    with pytest.raises(CollapseError, match="the vectors could not be measured"):
+        monitor.vectors(np.ones((17, 4)), np.ones((16, 4)), 3)
+
+
 def test_a_step_that_json_cannot_hold_is_not_logged_and_does_not_end_the_training(tmp_path: Path) -> None:
     good, other = np.random.default_rng(0).standard_normal((2, 30, 64))
     monitor = Monitor(log=tmp_path / "monitor.jsonl")

@@ -207,7 +207,7 @@ def test_images_to_train_on_that_show_no_class_of_the_attacks_are_refused(tmp_pa
         cb.ClipbenchError, match=r"none of its 4 images is of a class of toy: .* 'horse', expected names such"
     ):
         cb.run(ToyModel(), "text-in-image", data=data, data_options=options)
-    with pytest.raises(cb.ClipbenchError, match="data 'scenes' take no option 'train'"):
+    with pytest.raises(cb.ClipbenchError, match="data 'scenes' has no option 'train'"):
         cb.run(ToyModel(), "text-in-image@scenes", data_options=options)
 
 
