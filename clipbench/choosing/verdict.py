@@ -1,7 +1,7 @@
 """The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a sentence."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
@@ -18,7 +18,8 @@ from clipbench.results.numbers import NONE, ascii_signs, change, change_interval
 from clipbench.results.provenance import priced_table
 from clipbench.results.table import Cell, Column, Table, as_text
 from clipbench.stats.betting import confidence_sequence, needed
-from clipbench.stats.intervals import TAIL
+from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.intervals import TAIL, effective_n
 from clipbench.stats.slices import exact_bounds
 
 SCOPES = ("future", "list")
@@ -57,14 +58,15 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Unseen:
-    """Relevant photographs that no model found, from those drawn at random."""
+    """Relevant photographs that no model found, estimated from the photographs drawn at random."""
 
     n_relevant: int
     n_drawn: int
-    n_others: float
-    """Photographs that no model brought, of a query."""
-    bounds: tuple[float, float]
-    """Those of the share that is relevant among them, exact ones of a binomial, at 95 %."""
+    value: float
+    """Mean number per query."""
+    low: float
+    high: float
+    """Bounds of the mean over all queries like these, at 95 %: a few queries may have most of these photographs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,8 @@ class Choice:
     """Queries that are judged to their end."""
     n_open: int
     """Queries that are skipped, or judged in part."""
+    n_without: int
+    """Queries that are judged to their end, and have no relevant photograph."""
     unseen: Unseen | None
     scope: str
     margin: float
@@ -95,20 +99,26 @@ class Choice:
         return self.judgements.pool
 
     def tables(self) -> list[Table]:
-        """Return the table of the models, that of their differences, and where the pool has them that of their prices."""
+        """Return the table of the models, the table of their differences, and the table of their prices if the pool has any."""
         names = [name.format(k=self.pool.facts.k) for name in METRICS]
         of_models = Table(
             columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
             rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
         )
         columns = [Column("difference", is_number=False), Column(names[0]), Column("interval")]
+        columns += [Column("verdict", is_number=False), *map(Column, names[1:])]
         rows: list[list[Cell | str]] = []
-        for each in self.differences:
-            interval = change_interval(each.low, each.high, "fraction")
-            rows.append([f"{each.model} − {each.other}", change(each.value, "fraction"), interval, each.verdict])
-        tables = [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
+        for difference in self.differences:
+            interval = change_interval(difference.low, difference.high, "fraction")
+            value, *unranked = (change(self._change(difference, name), "fraction") for name in names)
+            rows.append([f"{difference.model} − {difference.other}", value, interval, difference.verdict, *unranked])
+        tables = [of_models, Table(columns=columns, rows=rows)]
         prices = self._prices()
         return tables if prices is None else [*tables, prices]
+
+    def _change(self, difference: Difference, metric: str) -> float | None:
+        value, base = (self.scores[model][metric].value for model in (difference.model, difference.other))
+        return None if value is None or base is None else value - base
 
     def _prices(self) -> Table | None:
         prices, name = self.pool.facts.prices, METRICS[0].format(k=self.pool.facts.k)
@@ -131,23 +141,25 @@ class Choice:
         return [models[place] for place in front]
 
     def facts(self) -> list[str]:
-        """Return what has to be known beside the tables, a sentence each."""
+        """Return what a reader of the tables needs to know, a sentence or two per fact."""
         n_asked = len(self.pool.queries)
-        of = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
+        target = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
         judges, apart = self.judgements.judges, self.judgements.disagreements()
         by = f" by {', '.join(judges)}" if judges else ""
         n = counted(self.judgements.n, "judgement")
         judged = f"{self.n_queries} of {counted(n_asked, 'query', 'queries')} judged, with {n}{by}"
-        said = [f"{judged}. The intervals are for {of} and hold whenever you look."]
+        said = [f"{judged}. The intervals of differences are for {target} and hold whenever you look."]
         if self.n_open:
             said.append(
                 f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything possible."
             )
+        said += [*self._scale(), *self._queries_without_relevant()]
         if self.unseen is not None:
-            low, high = (self.unseen.n_others * bound for bound in self.unseen.bounds)
+            unseen = self.unseen
             said.append(
-                f"Relevant photographs that no model found: {self.unseen.n_relevant} of {self.unseen.n_drawn} drawn at random, so"
-                f" {self.unseen.n_others * self.unseen.n_relevant / self.unseen.n_drawn:.1f} [{low:.1f}, {high:.1f}] a query."
+                f"Relevant photographs that no model found, for {target}: {unseen.value:.1f} [{unseen.low:.1f},"
+                f" {unseen.high:.1f}] per query, since {unseen.n_relevant} of {unseen.n_drawn} drawn at random are relevant."
+                " This interval is for one look."
             )
         if len(judges) > 1:
             alpha = self.judgements.agreement()
@@ -168,10 +180,33 @@ class Choice:
             )
         return [*said, *(prices.warnings if prices else ()), *self.judgements.notes]
 
+    def _scale(self) -> Iterator[str]:
+        """Yield what nDCG is relative to, once it has a value."""
+        ndcg, precision, success = (name.format(k=self.pool.facts.k) for name in METRICS)
+        if self.n_queries:
+            yield (
+                f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So values are"
+                f" never lower than with all photographs judged, and differences are usually larger. The margin of"
+                f" {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
+            )
+
+    def _queries_without_relevant(self) -> Iterator[str]:
+        """Yield how queries without a relevant photograph count, and nDCG as the task retrieval has it, without them."""
+        if not self.n_without:
+            return
+        without = counted(self.n_without, "query has", "queries have")
+        text = f"{without} no relevant photograph: each counts 0 here, and the task retrieval leaves them out"
+        if n_left := self.n_queries - self.n_without:
+            name = METRICS[0].format(k=self.pool.facts.k)
+            scores = {model: (scores[name].value or 0.0) for model, scores in self.scores.items()}
+            values = [f"{percent(score * self.n_queries / n_left)} % for {model}" for model, score in scores.items()]
+            text += f". Over the {n_left} with one, {name} is {listed(values)}"
+        yield f"{text}."
+
     def apart(self) -> list[tuple[str, str, Mapping[str, int]]]:
         """Return what judges graded most apart: the query, the name of the photograph, and the grade of each judge."""
-        found = self.judgements.disagreements()[:MOST_DISAGREEMENTS]
-        return [(self.pool.queries[each.query], self.pool.name(each.image), each.grades) for each in found]
+        disagreements = self.judgements.disagreements()[:MOST_DISAGREEMENTS]
+        return [(self.pool.queries[query], self.pool.name(image), grades) for query, image, grades in disagreements]
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""
@@ -191,12 +226,13 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
 
     A model is chosen that is better than each other or equal to it: the interval of the difference excludes 0, or lies
     within the margin. The intervals are confidence sequences by betting, corrected over all pairs of models (Bonferroni).
-    A query without a relevant photograph counts 0 for every model. Of one that is skipped, or judged in part, all values
+    A query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its ideal ranking has only
+    photographs that were judged. Of one that is skipped, or judged in part, all values
     are possible: the lower bound is that of the lowest ones, the upper bound that of the highest.
 
     Args:
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
-        margin: points of the metric below which models count as equal.
+        margin: points of nDCG, relative to the pool, below which models count as equal.
         alpha: chance that any of the intervals ever misses the truth.
 
     Raises:
@@ -229,12 +265,13 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
         judgements=found,
         sentence=_open(differences, pairs, terms, basis)
         if leader is None
-        else _decided(leader, differences, margin, basis),
+        else _decided(leader, differences, margin, basis, METRICS[0].format(k=pool.facts.k)),
         is_decided=leader is not None,
         scores={model: {name: _score(each[row]) for name, each in values.items()} for row, model in enumerate(models)},
         differences=differences,
         n_queries=len(grades),
         n_open=len(begun) - len(grades),
+        n_without=sum(not any(of_query.values()) for of_query in grades.values()),
         unseen=_unseen(pool, rankings, grades),
         scope=scope,
         margin=margin,
@@ -321,18 +358,18 @@ def _leader(models: Sequence[str], differences: Sequence[Difference]) -> str | N
     return max(able, key=lambda model: sum(each.model == model for each in differences), default=None)
 
 
-def _decided(leader: str, differences: Sequence[Difference], margin: float, basis: str) -> str:
-    said: dict[str, list[str]] = {"better than": [], f"equal, within {margin:g} points, to": []}
-    better, equal = said.values()
-    for each in differences:
-        if leader in (each.model, each.other):
-            sign = 1 if each.model == leader else -1
-            ends = sorted((sign * each.low, sign * each.high))
-            other = each.other if each.model == leader else each.model
-            text = f"{other} ({change(sign * each.value, 'fraction')} {change_interval(ends[0], ends[1], 'fraction')})"
-            (equal if each.verdict == "equal" else better).append(text)
-    parts = [f"{words} {listed(others)}" for words, others in said.items() if others]
-    return f"{leader} is {' and '.join(parts)}, {basis}."
+def _decided(leader: str, differences: Sequence[Difference], margin: float, basis: str, metric: str) -> str:
+    better, equal = list[str](), list[str]()
+    for difference in differences:
+        if leader in (difference.model, difference.other):
+            sign = 1 if difference.model == leader else -1
+            ends = sorted((sign * difference.low, sign * difference.high))
+            other = difference.other if difference.model == leader else difference.model
+            values = f"{change(sign * difference.value, 'fraction')} {change_interval(ends[0], ends[1], 'fraction')}"
+            (equal if difference.verdict == "equal" else better).append(f"{other} ({values})")
+    words = {"better than": better, f"equal, within {margin:g} points, to": equal}
+    parts = [f"{standing} {listed(models)}" for standing, models in words.items() if models]
+    return f"{leader} is {' and '.join(parts)}, in {metric} relative to this pool, {basis}."
 
 
 def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
@@ -350,24 +387,30 @@ def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Term
     text = f"Not decided {basis}"
     if hints:
         n_more, least = max(hints)
-        text += f": about {counted(n_more, 'more query', 'more queries')} would show a difference of {100 * least:.1f} points"
+        more_queries = counted(n_more, "more query", "more queries")
+        text += (
+            f": about {more_queries} would show a difference of {100 * least:.1f} points of nDCG relative to this pool"
+        )
     is_at_its_end = terms.sizes is None and not terms.n_left
     more = f" ({option('scope', 'list')} decides for the list itself)" if is_at_its_end else ""
     return f"{text}; the list has {terms.n_left} left{more}."
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
-    drawn = [grade for query, of in grades.items() for image, grade in of.items() if image in rankings[query].random]
-    if not drawn:
+    """Return how many relevant photographs no model found; photographs of one query may be relevant together, or none."""
+    drawn = [[of_query[image] > 0 for image in rankings[query].random] for query, of_query in grades.items()]
+    sizes = np.array([len(of_query) for of_query in drawn], np.int64)
+    if not sizes.any():
         return None
-    others = [pool.facts.n_images - len(pool.candidates[query]) + len(rankings[query].random) for query in grades]
-    n_relevant = sum(grade > 0 for grade in drawn)
-    return Unseen(
-        n_relevant=n_relevant,
-        n_drawn=len(drawn),
-        n_others=sum(others) / len(others),
-        bounds=exact_bounds(n_relevant / len(drawn), len(drawn), TAIL),
-    )
+    n_unseen = np.array([pool.facts.n_images - len(pool.candidates[query]) for query in grades]) + sizes
+    weights = n_unseen / np.maximum(sizes, 1) * sizes.sum() / len(sizes)  # so that their mean is the mean per query
+    hits, most = np.concatenate(drawn), float(weights.max())
+    credits = hits * np.repeat(weights, sizes) / most
+    share = float(credits.mean())
+    clusters = np.repeat(np.arange(len(sizes)), sizes)
+    trials = effective_n(share, credits - share, cluster_codes(clusters), at_most=float(len(credits)))
+    low, high = exact_bounds(share, trials, TAIL)
+    return Unseen(n_relevant=int(hits.sum()), n_drawn=len(hits), value=most * share, low=most * low, high=most * high)
 
 
 def _shown(score: Score) -> Cell:
