@@ -6,6 +6,7 @@ average precision needs follow from drawing without replacement. Where nothing t
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -134,6 +135,61 @@ def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
     place = np.arange(len(order)) - np.searchsorted(relevant.query, relevant.query)
     ideal = np.where(place < k, relevant.grade[order] / np.log2(place + 2), 0.0)
     return dcg / np.bincount(relevant.query, ideal)
+
+
+def unjudged_at_k(
+    levels: Levels, n_documents: Int64[np.ndarray, " n_queries"], k: int
+) -> Float64[np.ndarray, "n_queries k"]:
+    """Return the probability that the document at each place up to k was not judged, a row per query.
+
+    Args:
+        levels: of all judged documents, relevant or not.
+        n_documents: searched by each query.
+
+    Example:
+        >>> second = Levels(*np.array([[0], [1], [1], [1]]), np.array([1.0]))
+        >>> unjudged_at_k(second, np.array([3]), 4)
+        array([[1., 0., 1., 0.]])
+    """
+    unjudged = np.zeros((len(n_documents), k))
+    for place in range(k):
+        reaches = (levels.above <= place) & (place < levels.above + levels.size)
+        judged = np.bincount(levels.query, reaches * levels.n_relevant / levels.size, minlength=len(n_documents))
+        unjudged[:, place] = np.where(place < n_documents, 1 - judged, 0.0)
+    return unjudged
+
+
+def ndcg_bounds_at_k(
+    levels: Levels, relevant: Relevant, unjudged: Float64[np.ndarray, "n_queries k"]
+) -> tuple[PerQuery, PerQuery]:
+    """Return the lowest and the highest nDCG@k of each query if none, some or all of its first k that are not judged are relevant.
+
+    Those that are relevant have the same grade, one of the grades of the data. Later documents stay not relevant.
+
+    Args:
+        unjudged: as ``unjudged_at_k`` returns it.
+
+    Example:
+        >>> relevant = Relevant(np.array([0]), np.array([0]), np.array([1]))
+        >>> second = Levels(*np.array([[0], [1], [1], [1]]), np.array([1.0]))
+        >>> [bound.round(4).tolist() for bound in ndcg_bounds_at_k(second, relevant, np.array([[1.0, 0.0]]))]
+        [[0.6309], [1.0]]
+    """
+    n_queries, k = unjudged.shape
+    discounts = 1 / np.log2(np.arange(k) + 2)
+    order = np.lexsort((-relevant.grade, relevant.query))
+    place = np.arange(len(order)) - np.searchsorted(relevant.query, relevant.query)
+    ideal = np.zeros((n_queries, k))
+    ideal[relevant.query[place < k], place[place < k]] = relevant.grade[order][place < k]
+    low = high = ndcg_at_k(levels, relevant, k)
+    dcg = low * (ideal @ discounts)
+    for grade, n, side in product(np.unique(relevant.grade).tolist(), range(1, k + 1), (1, -1)):
+        is_relevant = unjudged * (np.cumsum(unjudged[:, ::side], axis=1)[:, ::side] <= n)  # the first n, or the last
+        added = np.where(np.arange(n) < np.rint(is_relevant.sum(axis=1))[:, None], grade, 0.0)
+        best = -np.sort(-np.concatenate([ideal, added], axis=1), axis=1)[:, :k]
+        ndcg = (dcg + grade * (is_relevant @ discounts)) / (best @ discounts)
+        low, high = np.minimum(low, ndcg), np.maximum(high, ndcg)
+    return low, np.minimum(high, 1.0)
 
 
 def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:

@@ -79,6 +79,8 @@ class Estimated(Definition):
     unit: str = "fraction"
     chance: float | None = None
     higher_is_better: bool | None = True
+    limit: str = ""
+    """What limits the value, such as documents that were not judged: a footnote to a value with an interval."""
 
     def _estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
         """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is ``of``, does not."""
@@ -99,7 +101,7 @@ class Estimated(Definition):
             chance=self.chance,
             higher_is_better=self.higher_is_better,
             method=interval.method if is_bounded else None,
-            reason=None if is_bounded else f"no interval: {interval.method}",
+            reason=(self.limit or None) if is_bounded else f"no interval: {interval.method}",
         )
         return self.define(claims.agreeing(metric))
 

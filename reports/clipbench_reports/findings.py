@@ -7,7 +7,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines
 from clipbench.stats.claims import Standing, against_chance
-from clipbench_reports.text import NO_REASON, isolated
+from clipbench_reports.text import NO_REASON, isolated, sentence_case
 
 Mark = Literal["good", "weak", "level", "plain", "missing", "ahead"]
 """``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no such
@@ -79,6 +79,7 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
     text += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
     if metric.chance is None:
         return Finding("plain", f"{text}.")
+    limit = f" {sentence_case(metric.reason)}." if metric.reason and metric.low is not None else ""
     standing = against_chance(metric)[0]
     below = (
         f" {'below' if metric.higher_is_better else 'worse than'} chance, which" if standing == "worse" else " chance"
@@ -86,7 +87,7 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
     mark: Mark = "plain" if standing is None else SIGNS[standing]
     return Finding(
         mark,
-        f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
+        f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.{limit}",
         skill(metric) if standing else 0.0,
         weakness=weakness if mark in ("level", "weak") else "",
     )

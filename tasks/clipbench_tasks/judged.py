@@ -26,9 +26,10 @@ from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
-from clipbench.results.numbers import counted
+from clipbench.results.numbers import counted, percent
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import alike, n_equal_clusters
+from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.directions import Draw, sample_notes
 from clipbench_tasks.tables import (
@@ -73,13 +74,17 @@ class Search(NamedTuple):
     queries: JudgedItems
     documents: JudgedItems
     relevant: relevance.Relevant
+    judged: relevance.Relevant | None
+    """All judged documents of these queries; None where the data name only relevant ones."""
+    depth: int | None
+    """Documents of each model of a pool that were judged; None for data that are not a pool."""
     left_out: Sequence[Rows]
     """The rows of the documents that each query does not look for."""
     parts: Sequence[Parts]
     """Vectors of the queries, and of the documents, by what they are made of."""
     vectors: Sequence[Vectors]
     """Unit vectors of the queries, and of the documents."""
-    n_unjudged: int
+    n_without: int
     """Queries without a relevant document, which are left out."""
     of_both: str = ""
     """A sentence on the vectors of what is an image and a text; empty where nothing is."""
@@ -121,8 +126,21 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     parts = [_parts(dataset, items, embedder, role) for items, role in ((queries, ROLES[0]), (documents, ROLES[1]))]
     vectors = [item_vectors(items, own) for items, own in zip((queries, documents), parts, strict=True)]
     left_out = themselves(queries, documents, relevant)
-    n_unjudged = len(judgements.queries.ids) - len(asked)
-    return Search(queries, documents, relevant, left_out, parts, vectors, n_unjudged, of_both)
+    judged = _judged(judgements, asked, left_out) if judgements.has_negatives else None
+    n_without = len(judgements.queries.ids) - len(asked)
+    depth = judgements.depth
+    return Search(queries, documents, relevant, judged, depth, left_out, parts, vectors, n_without, of_both)
+
+
+def _judged(judgements: Judgements, asked: Rows, left_out: Sequence[Rows]) -> relevance.Relevant:
+    """Return all documents that were judged for the queries that search, but for those that a query does not look for."""
+    is_asked = np.isin(judgements.query, asked)
+    query, document = np.searchsorted(asked, judgements.query[is_asked]), judgements.document[is_asked]
+    n_documents = len(judgements.documents.ids)
+    hidden = [row * n_documents + rows for row, rows in enumerate(left_out)]
+    is_sought = ~np.isin(query * n_documents + document, np.concatenate(hidden))
+    query, document = query[is_sought], document[is_sought]
+    return relevance.relevant_documents(query, document, np.ones_like(query))[0]
 
 
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
@@ -145,7 +163,8 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
 
 def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     """Return a row for each query."""
-    queries, documents, relevant, left_out, _, (of_queries, of_documents), n_unjudged, _ = search
+    queries, documents, relevant, left_out = search.queries, search.documents, search.relevant, search.left_out
+    of_queries, of_documents = search.vectors
     levels, answers = relevance.judged_answers(of_queries, of_documents, relevant, without=left_out)
     ids = [f"query:{id}" for id in queries.ids]
     pairs = relevant.query * len(documents.ids) + relevant.document
@@ -154,13 +173,23 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
         return np.isin(query * len(documents.ids) + document, pairs)
 
     samples = _table(search, levels, answers, ids, ks)
+    measures = _measures(relevant, search.n_documents, ks)
+    controls: dict[str, Measure] = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
+    if search.judged is not None:
+        columns = _unjudged(search, search.judged, levels, max(ks))
+        samples |= columns
+        controls |= {name: Mean(column=name, higher_is_better=None) for name in columns}
+    limits = _limits(search, samples, ks)
+    for name, measure in measures.items():
+        if isinstance(measure, Mean) and name in limits:
+            measures[name] = replace(measure, limit="; ".join(limits[name]))
     table = {
         name: replace(each, description=f"{each.description}{search.of_both}") for name, each in definitions(ks).items()
     }
     return Evaluation(
         samples=samples,
-        measures=define(_measures(relevant, search.n_documents, ks), table),
-        controls=define({f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}, table),
+        measures=define(measures, table),
+        controls=define(controls, table),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=neighbours_of_answers(
             Asked(ids, of_queries, np.arange(len(ids)), left_out),
@@ -170,7 +199,10 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
         ),
         question=QUESTION,
         scoring=SCORING,
-        notes=tuple(_notes(n_unjudged, queries, documents, left_out, samples["cluster"])),
+        notes=(
+            *dict.fromkeys(limit for limits_of_metric in limits.values() for limit in limits_of_metric),
+            *_notes(queries, documents, left_out, samples["cluster"]),
+        ),
     )
 
 
@@ -261,6 +293,45 @@ def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list
     }
 
 
+def _unjudged(search: Search, judged: relevance.Relevant, levels: relevance.Levels, k: int) -> dict[str, Column]:
+    """Return the share of each query's first k documents that were not judged, and the bounds of nDCG that follow."""
+    of_queries, of_documents = search.vectors
+    of_judged, _ = relevance.judged_answers(of_queries, of_documents, judged, without=search.left_out)
+    unjudged = relevance.unjudged_at_k(of_judged, search.n_documents, k)
+    low, high = relevance.ndcg_bounds_at_k(levels, search.relevant, unjudged)
+    share = unjudged.sum(axis=1) / np.minimum(search.n_documents, k)
+    return {f"unjudged@{k}": share, f"ndcg@{k}_lowest": low, f"ndcg@{k}_highest": high}
+
+
+def _limits(search: Search, samples: Table, ks: Sequence[int]) -> dict[str, list[str]]:
+    """Return by metric what limits nDCG: documents that were not judged, queries that are left out, and a shallow pool."""
+    k, depth, limits = max(ks), search.depth, dict[str, list[str]]()
+    of_last = limits.setdefault(f"ndcg@{k}", [])
+    unjudged = samples.get(f"unjudged@{k}")
+    if unjudged is not None and unjudged.any():
+        interval = mean_interval(unjudged, clusters=samples["cluster"])
+        bounds = "" if interval.low is None else f" [{percent(interval.low)}, {percent(interval.high)}]"
+        low, high = (percent(float(samples[f"ndcg@{k}_{end}"].mean())) for end in ("lowest", "highest"))
+        of_last.append(
+            f"{percent(float(unjudged.mean()))} %{bounds} of the first {k} documents are not judged and count as not relevant:"
+            f" nDCG@{k} is {low} to {high} % if none, some or all of them are relevant"
+        )
+    if search.n_without:
+        n = search.n_without + len(search.queries.ids)
+        as_zero = float(samples[f"ndcg@{k}"].sum()) / n
+        of_last.append(
+            f"{counted(search.n_without, 'query', 'queries')} without a relevant document: left out; counted as 0"
+            f"{'' if depth is None else ', as choose does'}, nDCG@{k} is {percent(as_zero)} %"
+        )
+    if depth is not None:
+        text = (
+            f"the pool has only the first {counted(depth, 'document')} of each of its models: nDCG@{{k}} looks deeper"
+        )
+        for deeper in (k for k in ks if k > depth):
+            limits.setdefault(f"ndcg@{deeper}", []).append(text.format(k=deeper))
+    return limits
+
+
 def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
     by_chance = values(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
@@ -305,6 +376,17 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
             f"Hit rate@{k}",
             f"Share of the queries with a relevant document among the first {k}: R@{k} in papers on CLIP.",
         )
+    found[f"unjudged@{last}"] = Definition(
+        f"Not judged among the first {last}",
+        f"Share of a query's first {last} documents that nobody judged: they count as not relevant.",
+        f"ndcg@{last}",
+    )
+    for end in ("lowest", "highest"):
+        found[f"ndcg@{last}_{end}"] = Definition(
+            f"{end.capitalize()} nDCG@{last}",
+            f"{end.capitalize()} nDCG@{last} if none, some or all of the first {last} that are not judged are relevant.",
+            f"ndcg@{last}",
+        )
     found[f"{DIRECTION}_tie_rate"] = Definition(
         "Ties for first place",
         "Share of the queries whose best relevant document ties with one that is not relevant.",
@@ -331,11 +413,9 @@ def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Cur
 
 
 def _notes(
-    n_unjudged: int, queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
+    queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
 ) -> Iterator[str]:
     """Yield what was left out, and why intervals are wide where chains of queries with common documents leave few clusters."""
-    if n_unjudged:
-        yield f"{counted(n_unjudged, 'query', 'queries')} without a relevant document: left out"
     is_itself = [  # a document of the query's image alone has no text, so another than the query's
         {documents.texts[row] == text for row in rows.tolist()}
         for text, rows in zip(queries.texts, left_out, strict=True)

@@ -78,7 +78,13 @@ def test_values_worked_by_hand() -> None:
     assert metrics["recall@1"].value == pytest.approx((1 / 2 + 1) / 2) and metrics["recall@2"].value == 1.0
     assert metrics["mrr"].value == 1.0 and metrics["map@R"].value == 1.0
     assert metrics["r_precision"].value == metrics["hit_rate@1"].value == 1.0
-    assert metrics["mrr"].n == 2 and found.notes == ("1 query without a relevant document: left out",)
+    # of the first two of "a wood" the second was not judged: with grade 2 its nDCG would be that of the wrong order
+    assert metrics["mrr"].n == 2 and [note.partition(":")[0] for note in found.notes] == [
+        "25.0 % [2.5, 90.3] of the first 2 documents are not judged and count as not relevant",
+        "1 query without a relevant document",
+    ]
+    assert found.notes[1].endswith(f"counted as 0, nDCG@2 is {200 * (metrics['ndcg@2'].value or 0) / 3:.1f} %")
+    assert metrics["ndcg@2"].reason == "; ".join(found.notes) and metrics["ndcg@1"].reason is None
     assert [name for name, metric in metrics.items() if metric.is_headline] == ["ndcg@2", "mrr"]
     # by chance, with one relevant of four: (1 + 1/2 + 1/3 + 1/4) / 4; with two: 1/2 + 2/6 1/2 + 1/6 1/3
     assert metrics["mrr"].chance == pytest.approx(((25 / 12) / 4 + 1 / 2 + 1 / 6 + 1 / 18) / 2)
