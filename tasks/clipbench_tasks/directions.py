@@ -14,6 +14,7 @@ from clipbench.metrics.ranking import Answers, Ranks, answers_among_more, cross_
 from clipbench.models.encoding.store import Sides
 from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import joined, sharing
+from clipbench_tasks.duplicates import Duplicates, codes_of_equal, duplicates_in_words
 from clipbench_tasks.tables import Asked, Items, Rows, Vectors
 
 DIRECTIONS = {
@@ -87,6 +88,8 @@ class Direction(NamedTuple):
     """Ranks in the gallery without distractors, and among these alone; None where there are none."""
     n_more: int = 0
     """Number of distractors in the gallery."""
+    duplicates: Duplicates | None = None
+    """Equal captions and images; None where no recall across the two follows from them."""
 
     @property
     def ranks(self) -> Ranks:
@@ -99,16 +102,19 @@ class Direction(NamedTuple):
         return len(self.items.vectors) - (self.asked.left_out is not None)
 
 
-def directions_of(dataset: Dataset, gallery: Sides, texts: Sides | None, draw: Draw) -> Iterator[Direction]:
+def directions_of(
+    dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides | None, draw: Draw
+) -> Iterator[Direction]:
     """Yield the directions that the data allow, each with the queries that are drawn for it.
 
     Args:
         gallery: vectors of the images, then of the distractors, on both sides of a search.
+        digests: content hashes of the gallery.
         texts: those of the captions, None for data without.
         draw: takes the ids of a direction's queries.
     """
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
-        yield from _across(dataset, gallery, texts, draw)
+        yield from _across(dataset, gallery, digests, texts, draw)
         if (np.bincount(dataset.caption_image) > 1).any():
             yield _among_texts(dataset, texts, draw)
     if searches_images(dataset):
@@ -123,7 +129,7 @@ def searches_images(dataset: Dataset) -> bool:
     return bool(per_class.max(initial=0) > 1 and (per_class > 0).sum() > 1)
 
 
-def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Iterator[Direction]:
+def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides, draw: Draw) -> Iterator[Direction]:
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
@@ -134,6 +140,11 @@ def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Itera
     is_sample = len(of_texts) < len(captions) or len(of_images) < len(dataset)
     by_image, by_text = by_sides(cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None)
     image_of, asked = owner[of_texts], _rows(texts.query, of_texts)
+    equal_captions, equal_images = (
+        codes_of_equal(dataset.captions, texts.document),
+        codes_of_equal(digests, gallery.document),
+    )
+    words = duplicates_in_words(equal_captions, equal_images, owner)
     among, columns = None, {}
     if n_more:
         own = by_text.ranks
@@ -153,7 +164,12 @@ def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Itera
         columns={"caption": captions[of_texts], "chosen_image": by_text.first, **columns},
         among=among,
         n_more=n_more,
+        duplicates=Duplicates(equal_captions[of_texts], equal_images, (np.arange(len(of_texts)), image_of), words)
+        if words
+        else None,
     )
+    is_owner_asked = np.isin(owner, of_images)
+    pairs = np.searchsorted(of_images, owner[is_owner_asked]), np.flatnonzero(is_owner_asked)
     yield Direction(
         name="text_retrieval",
         asked=Asked(
@@ -166,6 +182,7 @@ def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Itera
         n_positives=np.bincount(owner, minlength=len(dataset))[of_images],
         n_all=len(dataset),
         columns={"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]},
+        duplicates=Duplicates(equal_images[of_images], equal_captions, pairs, words) if words else None,
     )
 
 

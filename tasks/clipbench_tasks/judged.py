@@ -313,15 +313,17 @@ def _limits(search: Search, samples: Table, ks: Sequence[int]) -> dict[str, list
         bounds = "" if interval.low is None else f" [{percent(interval.low)}, {percent(interval.high)}]"
         low, high = (percent(float(samples[f"ndcg@{k}_{end}"].mean())) for end in ("lowest", "highest"))
         of_last.append(
-            f"{percent(float(unjudged.mean()))} %{bounds} of the first {k} documents are not judged and count as not relevant:"
-            f" nDCG@{k} is {low} to {high} % if none, some or all of them are relevant"
+            f"{percent(float(unjudged.mean()))} %{bounds} of the first {k} documents are not judged and count as not relevant,"
+            f" and nDCG@{k} is {low} to {high} % if none, some or all of them are relevant"
         )
     if search.n_without:
         n = search.n_without + len(search.queries.ids)
         as_zero = float(samples[f"ndcg@{k}"].sum()) / n
+        queries = counted(search.n_without, "query", "queries")
+        as_in_choose = "" if depth is None else ", as in choose"
         of_last.append(
-            f"{counted(search.n_without, 'query', 'queries')} without a relevant document: left out; counted as 0"
-            f"{'' if depth is None else ', as choose does'}, nDCG@{k} is {percent(as_zero)} %"
+            f"{queries} without a relevant document: left out, and nDCG@{k} is {percent(as_zero)} % where they count as 0"
+            f"{as_in_choose}"
         )
     if depth is not None:
         text = (

@@ -28,6 +28,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, expected_recall_at_k, recall_at_k
 from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
+from clipbench.results.numbers import percent
 from clipbench.results.record import Curve
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
@@ -98,14 +99,18 @@ class Retrieval(Task):
             return replace(found, notes=(*notes, *found.notes))
         gallery = comparable_sides(IMAGE, dataset.gallery, embedder)
         texts = None if dataset.captions is None else comparable_sides(TEXT, dataset.captions, embedder)
-        directions = list(directions_of(dataset, gallery, texts, draw))
+        digests = embedder.digests(dataset.gallery)
+        directions = list(directions_of(dataset, gallery, digests, texts, draw))
         found = joined([_evaluation(direction, self.ks) for direction in directions])
         return replace(
             found,
             arrays={}
             if texts is None
             else {"similarity": _shown_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)},
-            notes=sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
+            notes=(
+                *sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
+                *found.notes,
+            ),
         )
 
 
@@ -123,7 +128,16 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
         controls=define(controls, definitions),
         curves={f"{name}_recall": curve, **by_size},
         neighbours=neighbours_of_answers(direction.asked, direction.answers, direction.items),
+        notes=tuple(f"{DIRECTIONS[name][0]} {limit}" for limit in (_limit(direction, min(ks)),) if limit),
     )
+
+
+def _limit(direction: Direction, k: int) -> str:
+    """Return the recall that no model exceeds where captions or images are equal; empty where it is 100 %."""
+    if direction.duplicates is None:
+        return ""
+    highest = percent(direction.duplicates.highest_recall_at_k(k))
+    return "" if highest == percent(1.0) else f"R@{k} cannot exceed {highest} %: {direction.duplicates.words}"
 
 
 def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ...]) -> dict[str, Curve]:
@@ -154,7 +168,7 @@ def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
             reason = f"every query hits, whatever the model: {cause}"
             measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
         else:
-            measures[name] = Mean(column=name, chance=chance)
+            measures[name] = Mean(column=name, chance=chance, limit=_limit(direction, k))
     column = f"{direction.name}_rank"
     measures[f"{direction.name}_median_rank"] = Statistic(
         function=Estimator("median", (column,)), columns=(column,), unit="rank", higher_is_better=False
