@@ -73,8 +73,7 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
         of = metric.title or title or sentence.partition("{value}")[0].rstrip(" :")
         return Finding("missing", f"{of}: undefined ({metric.reason or NO_REASON}).")
     unit = "" if metric.unit in (*sentence.split(), title.casefold()) else f" {fmt.symbol(metric.unit)}"
-    bounds = f" {fmt.interval(metric)}" if metric.low is not None else " (no interval)"
-    value = f"{fmt.number(metric.value, metric.unit)}{unit}{bounds}"
+    value = f"{fmt.number(metric.value, metric.unit)}{unit}{bounds(metric)}"
     text = f"{title}: " if title else ""
     text += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
     if metric.chance is None:
@@ -91,6 +90,26 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
         skill(metric) if standing else 0.0,
         weakness=weakness if mark in ("level", "weak") else "",
     )
+
+
+def bounds(metric: Metric) -> str:
+    """Return the interval that follows a value in a sentence, with a space before it, or that there is none.
+
+    Example:
+        >>> bounds(Metric(value=0.5, low=0.4, high=0.6)), bounds(Metric(value=0.5))
+        (' [40.0, 60.0]', ' (no interval)')
+    """
+    return f" {fmt.interval(metric)}" if metric.low is not None else " (no interval)"
+
+
+def bounded(metric: Metric) -> str:
+    """Return a value with its unit and its interval, to stand in a sentence.
+
+    Example:
+        >>> bounded(Metric(value=0.5, low=0.4, high=0.6))
+        '50.0 % [40.0, 60.0]'
+    """
+    return f"{fmt.quantity(metric.value, metric.unit)}{bounds(metric)}"
 
 
 def interval_in_brackets(metric: Metric) -> str:

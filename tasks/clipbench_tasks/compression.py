@@ -128,11 +128,14 @@ class Smallest(Definition):
     def _sentence(self, samples: Samples, form: Format) -> str:
         """Return what a format saves. The margin is given beside float32's score, since one point of 2 % is a large loss."""
         saved = f"{counted(form.n_bytes, 'byte')} instead of {count(4 * self.dim)}"
-        margin = f"{in_points(self.points)} of the {self._whole(samples)} % of float32"
+        margin = f"{in_points(self.points)} of the {self._whole(samples)} of float32"
         return f"{words(form, self.dim)} lose less than {margin}: {saved}"
 
     def _whole(self, samples: Samples) -> str:
-        return percent(float(defined(samples, self.question)[0].mean()))
+        values, clusters = defined(samples, self.question)
+        low, high, _ = mean_interval(values, clusters=clusters)
+        bounds = "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
+        return f"{percent(float(values.mean()))} %{bounds}"
 
     def _none(self, samples: Samples, found: Walk, n: int) -> str:
         margin, n_kinds = self.points / 100, len(self.chains)
@@ -142,11 +145,13 @@ class Smallest(Definition):
                 f" answer may lose {percent(least_lost(n, n_kinds))} points; {count(least_queries(margin, n_kinds))} images are needed"
             )
         if not self._can_lose(samples):
-            return f"float32 has {self._whole(samples)} %, too close to chance to measure a loss of {in_points(self.points)}"
+            return (
+                f"float32 has {self._whole(samples)}, too close to chance to measure a loss of {in_points(self.points)}"
+            )
         name = min(found.most_lost, key=found.most_lost.__getitem__)
         form = next(form for chain in self.chains for form in chain if form.name == name)
         return (
-            f"no format is shown to lose less than {in_points(self.points)} of the {self._whole(samples)} % of float32:"
+            f"no format is shown to lose less than {in_points(self.points)} of the {self._whole(samples)} of float32:"
             f" {words(form, self.dim, is_first=False)} may lose {percent(found.most_lost[name])} points"
         )
 

@@ -119,14 +119,16 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
     controls: dict[str, Measure] = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
     controls |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
-    recall = [float(recall_at_k(direction.ranks, k).mean()) for k in range(1, n_points + 1)]
-    curve = Curve(x=[float(k + 1) for k in range(n_points)], y=recall, x_label="k", y_label="recall@k")
+    ks_drawn = range(1, n_points + 1)
+    recall = [float(recall_at_k(direction.ranks, k).mean()) for k in ks_drawn]
+    curve = Curve(x=[float(k) for k in ks_drawn], y=recall, x_label="k", y_label="recall@k")
+    by_chance = [chance_recall_at_k(direction.n_positives, direction.n_gallery, k) for k in ks_drawn]
     by_size = {} if direction.among is None else _by_size(direction, direction.among, ks)
     return Evaluation(
         samples=_table(direction, ks),
         measures=define(_measures(direction, ks), definitions),
         controls=define(controls, definitions),
-        curves={f"{name}_recall": curve, **by_size},
+        curves={f"{name}_recall": curve, f"{name}_recall_chance": replace(curve, y=by_chance), **by_size},
         neighbours=neighbours_of_answers(direction.asked, direction.answers, direction.items),
         notes=tuple(f"{DIRECTIONS[name][0]} {limit}" for limit in (_limit(direction, min(ks)),) if limit),
     )
