@@ -79,8 +79,6 @@ class Estimated(Definition):
     unit: str = "fraction"
     chance: float | None = None
     higher_is_better: bool | None = True
-    limit: str = ""
-    """What limits the value, such as documents that were not judged: a footnote to a value with an interval."""
 
     def _estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
         """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is ``of``, does not."""
@@ -101,7 +99,7 @@ class Estimated(Definition):
             chance=self.chance,
             higher_is_better=self.higher_is_better,
             method=interval.method if is_bounded else None,
-            reason=(self.limit or None) if is_bounded else f"no interval: {interval.method}",
+            reason=None if is_bounded else f"no interval: {interval.method}",
         )
         return self.define(claims.agreeing(metric))
 
@@ -124,6 +122,8 @@ class Mean(Estimated):
     column: str
     image: str | None = None
     """Column of what is counted as n where several samples share one, such as the image that was scored."""
+    limit: str = ""
+    """What limits the value, such as documents that were not judged: a footnote to a value with an interval."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         values, clusters = defined(samples, self.column)
@@ -136,7 +136,8 @@ class Mean(Estimated):
             # Objects of different names may share an image all the same.
             clusters = images if clusters is None or n < len(np.unique(clusters)) else clusters
         interval = intervals.mean_interval(values, clusters=clusters, within=RANGES.get(self.unit))
-        return replace(self._estimated(float(values.mean()), n, interval, of=values), column=self.column)
+        metric = self._estimated(float(values.mean()), n, interval, of=values)
+        return replace(metric, column=self.column, reason=metric.reason or self.limit or None)
 
 
 @dataclass(frozen=True, kw_only=True)

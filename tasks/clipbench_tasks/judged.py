@@ -380,13 +380,13 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         )
     found[f"unjudged@{last}"] = Definition(
         f"Not judged among the first {last}",
-        f"Share of a query's first {last} documents that nobody judged: they count as not relevant.",
+        f"Share of documents among the first {last} that nobody judged: they count as not relevant.",
         f"ndcg@{last}",
     )
     for end in ("lowest", "highest"):
         found[f"ndcg@{last}_{end}"] = Definition(
             f"{end.capitalize()} nDCG@{last}",
-            f"{end.capitalize()} nDCG@{last} if none, some or all of the first {last} that are not judged are relevant.",
+            f"{end.capitalize()} nDCG@{last} if none, some or all documents among the first {last} that nobody judged are relevant.",
             f"ndcg@{last}",
         )
     found[f"{DIRECTION}_tie_rate"] = Definition(
