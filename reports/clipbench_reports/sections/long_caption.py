@@ -29,11 +29,10 @@ from clipbench_reports.findings import (
 )
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
 from clipbench_reports.sections.retrieval import (
-    ACROSS,
+    RECALL_CURVES,
     SAMPLE_COLUMNS,
     SAMPLE_IMAGES,
     SEARCHES,
-    WITHIN,
     recall,
     unfound,
 )
@@ -353,7 +352,7 @@ SECTION = Section(
             summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(tokens_kept, positions)
         )
     },
-    drawn_curves=(*ACROSS, *WITHIN, *KEPT, BY_POSITION),
+    drawn_curves=(*RECALL_CURVES, *KEPT, BY_POSITION),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

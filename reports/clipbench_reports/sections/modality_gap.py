@@ -221,7 +221,9 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     text = f"The mean image vector and the mean text vector are {bounded(gap)} apart{noise}."
     sentences = [Finding("plain", text, weakness=APART if (gap.low or 0) > 0 else "")]
     if separability is not None and separability.value is not None:
-        finding = claim("A linear classifier separates images from texts in {value} of {n} cases", separability)
+        finding = claim(
+            "A linear classifier separates images from texts in {value} of cases, over {n} held-out pairs", separability
+        )
         is_usual = separability.value >= USUAL_SEPARABILITY
         usual = " Nearly any CLIP is that separable." if is_usual else ""
         sentences.append(finding._replace(text=f"{finding.text}{usual}", is_expected=is_usual))

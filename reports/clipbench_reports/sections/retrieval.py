@@ -50,6 +50,8 @@ WITHIN = {
     "image_image_recall": RecallCurve("image", "image → image", "image-to-image"),
     "text_text_recall": RecallCurve("text", "text → text", "text-to-text"),
 }
+RECALL_CURVES = tuple(f"{name}{end}" for name in (*ACROSS, *WITHIN) for end in ("", BY_CHANCE))
+"""Names of the curves of recall, and of recall by chance."""
 
 
 def recall(models: Models) -> Chart:
@@ -389,13 +391,7 @@ SECTION = Section(
             draws=(relevance,),
         ),
     },
-    drawn_curves=(
-        *ACROSS,
-        *WITHIN,
-        *(f"{name}{BY_CHANCE}" for name in (*ACROSS, *WITHIN)),
-        *JUDGED,
-        BY_GALLERY.removeprefix("/"),
-    ),
+    drawn_curves=(*RECALL_CURVES, *JUDGED, BY_GALLERY.removeprefix("/")),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )
