@@ -1,7 +1,7 @@
 """The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a sentence."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
@@ -110,15 +110,16 @@ class Choice:
         rows: list[list[Cell | str]] = []
         for difference in self.differences:
             interval = change_interval(difference.low, difference.high, "fraction")
-            value, *unranked = (change(self._change(difference, name), "fraction") for name in names)
-            rows.append([f"{difference.model} − {difference.other}", value, interval, difference.verdict, *unranked])
+            ndcg, *others = (
+                change((score.value or 0.0) - (base.value or 0.0), "fraction")
+                for score, base in zip(
+                    self.scores[difference.model].values(), self.scores[difference.other].values(), strict=True
+                )
+            )
+            rows.append([f"{difference.model} − {difference.other}", ndcg, interval, difference.verdict, *others])
         tables = [of_models, Table(columns=columns, rows=rows)]
         prices = self._prices()
         return tables if prices is None else [*tables, prices]
-
-    def _change(self, difference: Difference, metric: str) -> float | None:
-        value, base = (self.scores[model][metric].value for model in (difference.model, difference.other))
-        return None if value is None or base is None else value - base
 
     def _prices(self) -> Table | None:
         prices, name = self.pool.facts.prices, METRICS[0].format(k=self.pool.facts.k)
@@ -153,7 +154,24 @@ class Choice:
             said.append(
                 f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything possible."
             )
-        said += [*self._scale(), *self._queries_without_relevant()]
+        ndcg, precision, success = (name.format(k=self.pool.facts.k) for name in METRICS)
+        if self.n_queries:
+            said.append(
+                f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So values are"
+                f" never lower than with all photographs judged, and differences are usually larger. The margin of"
+                f" {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
+            )
+        if self.n_without:
+            without = counted(self.n_without, "query has", "queries have")
+            n_left = self.n_queries - self.n_without
+            values = [
+                f"{percent((scores[ndcg].value or 0.0) * self.n_queries / max(1, n_left))} % for {model}"
+                for model, scores in self.scores.items()
+            ]
+            said.append(
+                f"{without} no relevant photograph: each counts 0 here, and the task retrieval leaves them out. Over the other"
+                f" {n_left}, {ndcg} is {listed(values)}."
+            )
         if self.unseen is not None:
             unseen = self.unseen
             said.append(
@@ -179,29 +197,6 @@ class Choice:
                 " other model is better than these and no slower, or equal and faster, as far as is decided."
             )
         return [*said, *(prices.warnings if prices else ()), *self.judgements.notes]
-
-    def _scale(self) -> Iterator[str]:
-        """Yield what nDCG is relative to, once it has a value."""
-        ndcg, precision, success = (name.format(k=self.pool.facts.k) for name in METRICS)
-        if self.n_queries:
-            yield (
-                f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So values are"
-                f" never lower than with all photographs judged, and differences are usually larger. The margin of"
-                f" {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
-            )
-
-    def _queries_without_relevant(self) -> Iterator[str]:
-        """Yield how queries without a relevant photograph count, and nDCG as the task retrieval has it, without them."""
-        if not self.n_without:
-            return
-        without = counted(self.n_without, "query has", "queries have")
-        text = f"{without} no relevant photograph: each counts 0 here, and the task retrieval leaves them out"
-        if n_left := self.n_queries - self.n_without:
-            name = METRICS[0].format(k=self.pool.facts.k)
-            scores = {model: (scores[name].value or 0.0) for model, scores in self.scores.items()}
-            values = [f"{percent(score * self.n_queries / n_left)} % for {model}" for model, score in scores.items()]
-            text += f". Over the {n_left} with one, {name} is {listed(values)}"
-        yield f"{text}."
 
     def apart(self) -> list[tuple[str, str, Mapping[str, int]]]:
         """Return what judges graded most apart: the query, the name of the photograph, and the grade of each judge."""
@@ -265,7 +260,7 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
         judgements=found,
         sentence=_open(differences, pairs, terms, basis)
         if leader is None
-        else _decided(leader, differences, margin, basis, METRICS[0].format(k=pool.facts.k)),
+        else _decided(leader, differences, margin, basis),
         is_decided=leader is not None,
         scores={model: {name: _score(each[row]) for name, each in values.items()} for row, model in enumerate(models)},
         differences=differences,
@@ -358,7 +353,7 @@ def _leader(models: Sequence[str], differences: Sequence[Difference]) -> str | N
     return max(able, key=lambda model: sum(each.model == model for each in differences), default=None)
 
 
-def _decided(leader: str, differences: Sequence[Difference], margin: float, basis: str, metric: str) -> str:
+def _decided(leader: str, differences: Sequence[Difference], margin: float, basis: str) -> str:
     better, equal = list[str](), list[str]()
     for difference in differences:
         if leader in (difference.model, difference.other):
@@ -369,7 +364,7 @@ def _decided(leader: str, differences: Sequence[Difference], margin: float, basi
             (equal if difference.verdict == "equal" else better).append(f"{other} ({values})")
     words = {"better than": better, f"equal, within {margin:g} points, to": equal}
     parts = [f"{standing} {listed(models)}" for standing, models in words.items() if models]
-    return f"{leader} is {' and '.join(parts)}, in {metric} relative to this pool, {basis}."
+    return f"{leader} is {' and '.join(parts)}, in nDCG relative to this pool, {basis}."
 
 
 def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
@@ -402,15 +397,12 @@ def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Ma
     sizes = np.array([len(of_query) for of_query in drawn], np.int64)
     if not sizes.any():
         return None
-    n_unseen = np.array([pool.facts.n_images - len(pool.candidates[query]) for query in grades]) + sizes
-    weights = n_unseen / np.maximum(sizes, 1) * sizes.sum() / len(sizes)  # so that their mean is the mean per query
-    hits, most = np.concatenate(drawn), float(weights.max())
-    credits = hits * np.repeat(weights, sizes) / most
-    share = float(credits.mean())
-    clusters = np.repeat(np.arange(len(sizes)), sizes)
-    trials = effective_n(share, credits - share, cluster_codes(clusters), at_most=float(len(credits)))
-    low, high = exact_bounds(share, trials, TAIL)
-    return Unseen(n_relevant=int(hits.sum()), n_drawn=len(hits), value=most * share, low=most * low, high=most * high)
+    hits, clusters = np.concatenate(drawn), np.repeat(np.arange(len(sizes)), sizes)
+    n_unseen = sum(pool.facts.n_images - len(pool.candidates[query]) for query in grades) + len(hits)
+    share, per_query = float(hits.mean()), n_unseen / len(grades)
+    trials = effective_n(share, hits - share, cluster_codes(clusters), at_most=float(len(hits)))
+    low, high = (per_query * bound for bound in exact_bounds(share, trials, TAIL))
+    return Unseen(n_relevant=int(hits.sum()), n_drawn=len(hits), value=per_query * share, low=low, high=high)
 
 
 def _shown(score: Score) -> Cell:

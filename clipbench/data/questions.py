@@ -168,11 +168,6 @@ class Judgements:
     depth: int | None = None
     """Documents that each model of a pool brought to a query, all of which are judged; None for data that are not a pool."""
 
-    @property
-    def has_negatives(self) -> bool:
-        """True if documents were judged not relevant, so that a document without a judgement was not seen by a judge."""
-        return bool((self.grade <= 0).any())
-
     def take_queries(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
         """Return some queries, in the order of ``rows``, with what was judged for them; all documents stay."""
         return self._kept(rows, np.arange(len(self.documents.ids)))

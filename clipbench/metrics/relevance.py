@@ -6,7 +6,6 @@ average precision needs follow from drawing without replacement. Where nothing t
 """
 
 from collections.abc import Sequence
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -132,13 +131,14 @@ def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
     reached = discounts[np.minimum(levels.above + levels.size, k)] - discounts[np.minimum(levels.above, k)]
     dcg = np.bincount(levels.query, levels.gain / levels.size * reached)
     order = np.lexsort((-relevant.grade, relevant.query))
-    place = np.arange(len(order)) - np.searchsorted(relevant.query, relevant.query)
+    query = relevant.query[order]
+    place = np.arange(len(order)) - np.searchsorted(query, query)
     ideal = np.where(place < k, relevant.grade[order] / np.log2(place + 2), 0.0)
-    return dcg / np.bincount(relevant.query, ideal)
+    return dcg / np.bincount(query, ideal)
 
 
 def unjudged_at_k(
-    levels: Levels, n_documents: Int64[np.ndarray, " n_queries"], k: int
+    levels: Levels, judged: Relevant, n_documents: Int64[np.ndarray, " n_queries"], k: int
 ) -> Float64[np.ndarray, "n_queries k"]:
     """Return the probability that the document at each place up to k was not judged, a row per query.
 
@@ -147,24 +147,18 @@ def unjudged_at_k(
         n_documents: searched by each query.
 
     Example:
-        >>> second = Levels(*np.array([[0], [1], [1], [1]]), np.array([1.0]))
-        >>> unjudged_at_k(second, np.array([3]), 4)
+        >>> second, judged = Levels(*np.array([[0], [1], [1], [1]]), np.ones(1)), Relevant(*np.array([[0], [1], [1]]))
+        >>> unjudged_at_k(second, judged, np.array([3]), 4).round(9)
         array([[1., 0., 1., 0.]])
     """
-    unjudged = np.zeros((len(n_documents), k))
-    for place in range(k):
-        reaches = (levels.above <= place) & (place < levels.above + levels.size)
-        judged = np.bincount(levels.query, reaches * levels.n_relevant / levels.size, minlength=len(n_documents))
-        unjudged[:, place] = np.where(place < n_documents, 1 - judged, 0.0)
-    return unjudged
+    n_judged = [relevant_recall_at_k(levels, judged, place) * judged.counts for place in range(k + 1)]
+    return (np.arange(k) < n_documents[:, None]) - np.diff(n_judged, axis=0).T
 
 
-def ndcg_bounds_at_k(
+def ndcg_with_unjudged_at_k(
     levels: Levels, relevant: Relevant, unjudged: Float64[np.ndarray, "n_queries k"]
-) -> tuple[PerQuery, PerQuery]:
-    """Return the lowest and the highest nDCG@k of each query if none, some or all of its first k that are not judged are relevant.
-
-    Those that are relevant have the same grade, one of the grades of the data. Later documents stay not relevant.
+) -> PerQuery:
+    """Return nDCG@k as if all documents among the first k that were not judged were relevant, with the highest grade of the data.
 
     Args:
         unjudged: as ``unjudged_at_k`` returns it.
@@ -172,24 +166,15 @@ def ndcg_bounds_at_k(
     Example:
         >>> relevant = Relevant(np.array([0]), np.array([0]), np.array([1]))
         >>> second = Levels(*np.array([[0], [1], [1], [1]]), np.array([1.0]))
-        >>> [bound.round(4).tolist() for bound in ndcg_bounds_at_k(second, relevant, np.array([[1.0, 0.0]]))]
-        [[0.6309], [1.0]]
+        >>> ndcg_with_unjudged_at_k(second, relevant, np.array([[1.0, 0.0]]))
+        array([1.])
     """
-    n_queries, k = unjudged.shape
-    discounts = 1 / np.log2(np.arange(k) + 2)
-    order = np.lexsort((-relevant.grade, relevant.query))
-    place = np.arange(len(order)) - np.searchsorted(relevant.query, relevant.query)
-    ideal = np.zeros((n_queries, k))
-    ideal[relevant.query[place < k], place[place < k]] = relevant.grade[order][place < k]
-    low = high = ndcg_at_k(levels, relevant, k)
-    dcg = low * (ideal @ discounts)
-    for grade, n, side in product(np.unique(relevant.grade).tolist(), range(1, k + 1), (1, -1)):
-        is_relevant = unjudged * (np.cumsum(unjudged[:, ::side], axis=1)[:, ::side] <= n)  # the first n, or the last
-        added = np.where(np.arange(n) < np.rint(is_relevant.sum(axis=1))[:, None], grade, 0.0)
-        best = -np.sort(-np.concatenate([ideal, added], axis=1), axis=1)[:, :k]
-        ndcg = (dcg + grade * (is_relevant @ discounts)) / (best @ discounts)
-        low, high = np.minimum(low, ndcg), np.maximum(high, ndcg)
-    return low, np.minimum(high, 1.0)
+    query, place = np.nonzero(unjudged > 1e-9)
+    ones, grade = np.ones_like(query), relevant.grade.max()
+    added = Levels(query, place, ones, ones, grade * unjudged[query, place])
+    all_levels = Levels(*map(np.concatenate, zip(levels, added, strict=True)))
+    all_relevant = Relevant(*map(np.concatenate, zip(relevant, (query, place, grade * ones), strict=True)))
+    return ndcg_at_k(all_levels, all_relevant, unjudged.shape[1])
 
 
 def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:

@@ -7,7 +7,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines
 from clipbench.stats.claims import Standing, against_chance
-from clipbench_reports.text import NO_REASON, isolated, sentence_case
+from clipbench_reports.text import NO_REASON, isolated
 
 Mark = Literal["good", "weak", "level", "plain", "missing", "ahead"]
 """``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no such
@@ -73,12 +73,11 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
         of = metric.title or title or sentence.partition("{value}")[0].rstrip(" :")
         return Finding("missing", f"{of}: undefined ({metric.reason or NO_REASON}).")
     unit = "" if metric.unit in (*sentence.split(), title.casefold()) else f" {fmt.symbol(metric.unit)}"
-    value = f"{fmt.number(metric.value, metric.unit)}{unit}{bounds(metric)}"
+    value = f"{fmt.number(metric.value, metric.unit)}{unit}{fmt.bounds(metric)}"
     text = f"{title}: " if title else ""
     text += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
     if metric.chance is None:
         return Finding("plain", f"{text}.")
-    limit = f" {sentence_case(metric.reason)}." if metric.reason and metric.low is not None else ""
     standing = against_chance(metric)[0]
     below = (
         f" {'below' if metric.higher_is_better else 'worse than'} chance, which" if standing == "worse" else " chance"
@@ -86,30 +85,10 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
     mark: Mark = "plain" if standing is None else SIGNS[standing]
     return Finding(
         mark,
-        f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.{limit}",
+        f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
         skill(metric) if standing else 0.0,
         weakness=weakness if mark in ("level", "weak") else "",
     )
-
-
-def bounds(metric: Metric) -> str:
-    """Return the interval that follows a value in a sentence, with a space before it, or that there is none.
-
-    Example:
-        >>> bounds(Metric(value=0.5, low=0.4, high=0.6)), bounds(Metric(value=0.5))
-        (' [40.0, 60.0]', ' (no interval)')
-    """
-    return f" {fmt.interval(metric)}" if metric.low is not None else " (no interval)"
-
-
-def bounded(metric: Metric) -> str:
-    """Return a value with its unit and its interval, to stand in a sentence.
-
-    Example:
-        >>> bounded(Metric(value=0.5, low=0.4, high=0.6))
-        '50.0 % [40.0, 60.0]'
-    """
-    return f"{fmt.quantity(metric.value, metric.unit)}{bounds(metric)}"
 
 
 def interval_in_brackets(metric: Metric) -> str:

@@ -28,7 +28,7 @@ from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
-from clipbench.results.numbers import count, counted, percent, shortest
+from clipbench.results.numbers import bounded, count, counted, percent, shortest
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.compression import Walk, least_lost, least_queries, walk
@@ -132,10 +132,7 @@ class Smallest(Definition):
         return f"{words(form, self.dim)} lose less than {margin}: {saved}"
 
     def _whole(self, samples: Samples) -> str:
-        values, clusters = defined(samples, self.question)
-        low, high, _ = mean_interval(values, clusters=clusters)
-        bounds = "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
-        return f"{percent(float(values.mean()))} %{bounds}"
+        return bounded(Mean(column=self.question).metric(samples, np.random.default_rng(0)))
 
     def _none(self, samples: Samples, found: Walk, n: int) -> str:
         margin, n_kinds = self.points / 100, len(self.chains)

@@ -14,7 +14,7 @@ from clipbench.metrics.ranking import Answers, Ranks, answers_among_more, cross_
 from clipbench.models.encoding.store import Sides
 from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import joined, sharing
-from clipbench_tasks.duplicates import Duplicates, codes_of_equal, duplicates_in_words
+from clipbench_tasks.duplicates import recall_limits
 from clipbench_tasks.tables import Asked, Items, Rows, Vectors
 
 DIRECTIONS = {
@@ -88,8 +88,8 @@ class Direction(NamedTuple):
     """Ranks in the gallery without distractors, and among these alone; None where there are none."""
     n_more: int = 0
     """Number of distractors in the gallery."""
-    duplicates: Duplicates | None = None
-    """Equal captions and images; None where no recall across the two follows from them."""
+    limit: str = ""
+    """What R@1 cannot exceed, as captions or images are equal; empty if it may be 100 %, or the queries are a sample."""
 
     @property
     def ranks(self) -> Ranks:
@@ -140,11 +140,7 @@ def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sid
     is_sample = len(of_texts) < len(captions) or len(of_images) < len(dataset)
     by_image, by_text = by_sides(cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None)
     image_of, asked = owner[of_texts], _rows(texts.query, of_texts)
-    equal_captions, equal_images = (
-        codes_of_equal(dataset.captions, texts.document),
-        codes_of_equal(digests, gallery.document),
-    )
-    words = duplicates_in_words(equal_captions, equal_images, owner)
+    limits = ["", ""] if is_sample else recall_limits(dataset.captions, digests, owner, len(dataset))
     among, columns = None, {}
     if n_more:
         own = by_text.ranks
@@ -164,12 +160,8 @@ def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sid
         columns={"caption": captions[of_texts], "chosen_image": by_text.first, **columns},
         among=among,
         n_more=n_more,
-        duplicates=Duplicates(equal_captions[of_texts], equal_images, (np.arange(len(of_texts)), image_of), words)
-        if words
-        else None,
+        limit=limits[0],
     )
-    is_owner_asked = np.isin(owner, of_images)
-    pairs = np.searchsorted(of_images, owner[is_owner_asked]), np.flatnonzero(is_owner_asked)
     yield Direction(
         name="text_retrieval",
         asked=Asked(
@@ -182,7 +174,7 @@ def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sid
         n_positives=np.bincount(owner, minlength=len(dataset))[of_images],
         n_all=len(dataset),
         columns={"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]},
-        duplicates=Duplicates(equal_images[of_images], equal_captions, pairs, words) if words else None,
+        limit=limits[1],
     )
 
 

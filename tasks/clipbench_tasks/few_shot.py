@@ -27,8 +27,7 @@ from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
-from clipbench.results.numbers import change, change_interval, count, counted, percent, shortest, significant
-from clipbench.results.numbers import interval as interval_in_words
+from clipbench.results.numbers import bounded, change, change_interval, count, counted, percent, shortest, significant
 from clipbench.results.record import Metric
 from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
@@ -354,10 +353,7 @@ class Worth(Definition):
         if above_chance(accuracy)[0]:
             reason = self._reason(means[:-1], means[-1], excess, clusters[0])
         else:
-            bounds = "" if accuracy.low is None else f" {interval_in_words(accuracy)}"
-            reason = (
-                f"{percent(means[-1])} %{bounds}, too close to chance ({percent(self.chance)} %) to be worth labels"
-            )
+            reason = f"{bounded(accuracy)}, too close to chance ({percent(self.chance)} %) to be worth labels"
         if reason is not None:
             return self.define(Metric(value=None, unit=LABELS, n=len(hits[0]), higher_is_better=True, reason=reason))
         interval = self._interval(excess, clusters[0])

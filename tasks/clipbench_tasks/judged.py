@@ -26,10 +26,9 @@ from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
-from clipbench.results.numbers import counted, percent
+from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import alike, n_equal_clusters
-from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.directions import Draw, sample_notes
 from clipbench_tasks.tables import (
@@ -74,10 +73,8 @@ class Search(NamedTuple):
     queries: JudgedItems
     documents: JudgedItems
     relevant: relevance.Relevant
-    judged: relevance.Relevant | None
-    """All judged documents of these queries; None where the data name only relevant ones."""
-    depth: int | None
-    """Documents of each model of a pool that were judged; None for data that are not a pool."""
+    judgements: Judgements
+    """Those of these queries."""
     left_out: Sequence[Rows]
     """The rows of the documents that each query does not look for."""
     parts: Sequence[Parts]
@@ -126,21 +123,9 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     parts = [_parts(dataset, items, embedder, role) for items, role in ((queries, ROLES[0]), (documents, ROLES[1]))]
     vectors = [item_vectors(items, own) for items, own in zip((queries, documents), parts, strict=True)]
     left_out = themselves(queries, documents, relevant)
-    judged = _judged(judgements, asked, left_out) if judgements.has_negatives else None
     n_without = len(judgements.queries.ids) - len(asked)
-    depth = judgements.depth
-    return Search(queries, documents, relevant, judged, depth, left_out, parts, vectors, n_without, of_both)
-
-
-def _judged(judgements: Judgements, asked: Rows, left_out: Sequence[Rows]) -> relevance.Relevant:
-    """Return all documents that were judged for the queries that search, but for those that a query does not look for."""
-    is_asked = np.isin(judgements.query, asked)
-    query, document = np.searchsorted(asked, judgements.query[is_asked]), judgements.document[is_asked]
-    n_documents = len(judgements.documents.ids)
-    hidden = [row * n_documents + rows for row, rows in enumerate(left_out)]
-    is_sought = ~np.isin(query * n_documents + document, np.concatenate(hidden))
-    query, document = query[is_sought], document[is_sought]
-    return relevance.relevant_documents(query, document, np.ones_like(query))[0]
+    own = judgements.take_queries(asked)
+    return Search(queries, documents, relevant, own, left_out, parts, vectors, n_without, of_both)
 
 
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
@@ -172,17 +157,11 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     def is_relevant(query: Rows, document: Rows) -> Bool[np.ndarray, " _"]:
         return np.isin(query * len(documents.ids) + document, pairs)
 
-    samples = _table(search, levels, answers, ids, ks)
-    measures = _measures(relevant, search.n_documents, ks)
+    samples, measures = _table(search, levels, answers, ids, ks), _measures(relevant, search.n_documents, ks)
     controls: dict[str, Measure] = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
-    if search.judged is not None:
-        columns = _unjudged(search, search.judged, levels, max(ks))
-        samples |= columns
-        controls |= {name: Mean(column=name, higher_is_better=None) for name in columns}
-    limits = _limits(search, samples, ks)
-    for name, measure in measures.items():
-        if isinstance(measure, Mean) and name in limits:
-            measures[name] = replace(measure, limit="; ".join(limits[name]))
+    last, limits = f"ndcg@{max(ks)}", list(_limits(search, levels, samples, controls, max(ks)))
+    if isinstance(measure := measures[last], Mean):
+        measures[last] = replace(measure, limit="; ".join(limits))
     table = {
         name: replace(each, description=f"{each.description}{search.of_both}") for name, each in definitions(ks).items()
     }
@@ -199,10 +178,7 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
         ),
         question=QUESTION,
         scoring=SCORING,
-        notes=(
-            *dict.fromkeys(limit for limits_of_metric in limits.values() for limit in limits_of_metric),
-            *_notes(queries, documents, left_out, samples["cluster"]),
-        ),
+        notes=(*limits, *_notes(queries, documents, left_out, samples["cluster"])),
     )
 
 
@@ -293,45 +269,38 @@ def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list
     }
 
 
-def _unjudged(search: Search, judged: relevance.Relevant, levels: relevance.Levels, k: int) -> dict[str, Column]:
-    """Return the share of each query's first k documents that were not judged, and the bounds of nDCG that follow."""
-    of_queries, of_documents = search.vectors
-    of_judged, _ = relevance.judged_answers(of_queries, of_documents, judged, without=search.left_out)
-    unjudged = relevance.unjudged_at_k(of_judged, search.n_documents, k)
-    low, high = relevance.ndcg_bounds_at_k(levels, search.relevant, unjudged)
-    share = unjudged.sum(axis=1) / np.minimum(search.n_documents, k)
-    return {f"unjudged@{k}": share, f"ndcg@{k}_lowest": low, f"ndcg@{k}_highest": high}
-
-
-def _limits(search: Search, samples: Table, ks: Sequence[int]) -> dict[str, list[str]]:
-    """Return by metric what limits nDCG: documents that were not judged, queries that are left out, and a shallow pool."""
-    k, depth, limits = max(ks), search.depth, dict[str, list[str]]()
-    of_last = limits.setdefault(f"ndcg@{k}", [])
-    unjudged = samples.get(f"unjudged@{k}")
-    if unjudged is not None and unjudged.any():
-        interval = mean_interval(unjudged, clusters=samples["cluster"])
-        bounds = "" if interval.low is None else f" [{percent(interval.low)}, {percent(interval.high)}]"
-        low, high = (percent(float(samples[f"ndcg@{k}_{end}"].mean())) for end in ("lowest", "highest"))
-        of_last.append(
-            f"{percent(float(unjudged.mean()))} %{bounds} of the first {k} documents are not judged and count as not relevant,"
-            f" and nDCG@{k} is {low} to {high} % if none, some or all of them are relevant"
-        )
+def _limits(
+    search: Search, levels: relevance.Levels, samples: Table, controls: dict[str, Measure], k: int
+) -> Iterator[str]:
+    """Yield what limits nDCG@k: documents that were not judged, which get a column and a control, queries that are left out, and
+    a shallow pool."""
+    ndcg, judgements, left_out = f"nDCG@{k}", search.judgements, search.left_out
+    as_now = samples[f"ndcg@{k}"]
+    if (judgements.grade <= 0).any():  # else the data name only relevant documents
+        pairs = zip(judgements.query.tolist(), judgements.document.tolist(), strict=True)
+        is_sought = np.array([document not in left_out[query] for query, document in pairs], np.int64)
+        judged, _ = relevance.relevant_documents(judgements.query, judgements.document, is_sought)
+        queries, documents = search.vectors
+        of_judged, _ = relevance.judged_answers(queries, documents, judged, without=left_out)
+        unjudged = relevance.unjudged_at_k(of_judged, judged, search.n_documents, k)
+        share = Mean(column=f"unjudged@{k}", higher_is_better=None)
+        samples[share.column] = unjudged.sum(axis=1) / np.minimum(search.n_documents, k)
+        controls[share.column] = share
+        with_all = relevance.ndcg_with_unjudged_at_k(levels, search.relevant, unjudged)
+        if unjudged.any():
+            yield (
+                f"{bounded(share.metric(samples, np.random.default_rng(0)))} of the first {k} documents are not judged: {ndcg} is"
+                f" {percent(float(as_now.mean()))} % if none of them is relevant, and {percent(float(with_all.mean()))} % if all"
+                " are, with the highest grade"
+            )
     if search.n_without:
-        n = search.n_without + len(search.queries.ids)
-        as_zero = float(samples[f"ndcg@{k}"].sum()) / n
-        queries = counted(search.n_without, "query", "queries")
-        as_in_choose = "" if depth is None else ", as in choose"
-        of_last.append(
-            f"{queries} without a relevant document: left out, and nDCG@{k} is {percent(as_zero)} % where they count as 0"
-            f"{as_in_choose}"
+        as_zero = percent(float(as_now.sum()) / (search.n_without + len(as_now)))
+        yield (
+            f"{counted(search.n_without, 'query', 'queries')} without a relevant document: left out, and {ndcg} is {as_zero} %"
+            f" where they count as 0{'' if judgements.depth is None else ', as in choose'}"
         )
-    if depth is not None:
-        text = (
-            f"the pool has only the first {counted(depth, 'document')} of each of its models: nDCG@{{k}} looks deeper"
-        )
-        for deeper in (k for k in ks if k > depth):
-            limits.setdefault(f"ndcg@{deeper}", []).append(text.format(k=deeper))
-    return limits
+    if (judgements.depth or k) < k:
+        yield f"the pool has only the first {judgements.depth} documents of each of its models: {ndcg} looks deeper"
 
 
 def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
@@ -383,12 +352,6 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         f"Share of documents among the first {last} that nobody judged: they count as not relevant.",
         f"ndcg@{last}",
     )
-    for end in ("lowest", "highest"):
-        found[f"ndcg@{last}_{end}"] = Definition(
-            f"{end.capitalize()} nDCG@{last}",
-            f"{end.capitalize()} nDCG@{last} if none, some or all documents among the first {last} that nobody judged are relevant.",
-            f"ndcg@{last}",
-        )
     found[f"{DIRECTION}_tie_rate"] = Definition(
         "Ties for first place",
         "Share of the queries whose best relevant document ties with one that is not relevant.",

@@ -28,7 +28,6 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, expected_recall_at_k, recall_at_k
 from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
-from clipbench.results.numbers import percent
 from clipbench.results.record import Curve
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
@@ -130,16 +129,8 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
         controls=define(controls, definitions),
         curves={f"{name}_recall": curve, f"{name}_recall_chance": replace(curve, y=by_chance), **by_size},
         neighbours=neighbours_of_answers(direction.asked, direction.answers, direction.items),
-        notes=tuple(f"{DIRECTIONS[name][0]} {limit}" for limit in (_limit(direction, min(ks)),) if limit),
+        notes=(f"{DIRECTIONS[name][0]} {direction.limit}",) if direction.limit else (),
     )
-
-
-def _limit(direction: Direction, k: int) -> str:
-    """Return the recall that no model exceeds where captions or images are equal; empty where it is 100 %."""
-    if direction.duplicates is None:
-        return ""
-    highest = percent(direction.duplicates.highest_recall_at_k(k))
-    return "" if highest == percent(1.0) else f"R@{k} cannot exceed {highest} %: {direction.duplicates.words}"
 
 
 def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ...]) -> dict[str, Curve]:
@@ -170,7 +161,7 @@ def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
             reason = f"every query hits, whatever the model: {cause}"
             measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
         else:
-            measures[name] = Mean(column=name, chance=chance, limit=_limit(direction, k))
+            measures[name] = Mean(column=name, chance=chance, limit=direction.limit if k == 1 else "")
     column = f"{direction.name}_rank"
     measures[f"{direction.name}_median_rank"] = Statistic(
         function=Estimator("median", (column,)), columns=(column,), unit="rank", higher_is_better=False

@@ -93,9 +93,8 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
 def _depth(file: Path) -> int | None:
     """Return the depth of a pool, None without its file."""
-    facts = read_json(file, DataError) if is_file(file) else None
-    depth = facts.get("k") if isinstance(facts, dict) else None
-    return depth if type(depth) is int else None
+    facts = read_json(file, DataError) if is_file(file) else {}
+    return facts["k"] if isinstance(facts, dict) and type(facts.get("k")) is int else None
 
 
 def asked(

@@ -201,11 +201,10 @@ REMOVED: dict[str, tuple[marks.Role, str]] = {
 
 def spectrum(models: Models) -> marks.Chart:
     """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are removed."""
-    by_model = read_each(models, lambda evidence: (_read_spectrum(evidence), n_rescored(evidence)))
-    curves = by_model.map(lambda read: read[0])
+    by_model = read_each(models, _read_spectrum)
     return chart(
-        [_concentration(curves), _ablation(curves)],
-        by_model.map(lambda read: _state_spectrum(*read)),
+        [_concentration(by_model), _ablation(by_model)],
+        by_model.map(_state_spectrum),
         reading="Above: the cumulative share of the squared distance of the two centroids, by dimensions in the order of "
         "their shares; and the accuracy of a linear classifier of the modality on so many dimensions, on held-out pairs. "
         "Below: the gap and recall@1 when the dimensions that carry most of the gap are removed from all vectors, which "
@@ -253,19 +252,7 @@ def _ablation(by_model: ByModel[dict[str, PlottedCurve]]) -> Panels:
     return facets(marks.Panel(x=replace(x, names=["0", *x.words[1:]]), y=y, aspect=0.45), drawn)
 
 
-def n_rescored(evidence: Evidence) -> int:
-    """Return the number of pairs that gap, loss, recall and accuracy are computed over after vectors change, 0 if unknown."""
-    gap, most = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
-    n = 0 if gap is None or gap.n is None else gap.n
-    return min(n, most) if isinstance(most, int) else n
-
-
-def among_pairs(n: int) -> str:
-    """Return the gallery of a recall in words; empty if it is not known."""
-    return f" among {fmt.counted(n, 'pair')}" if n else ""
-
-
-def _state_spectrum(curves: Mapping[str, PlottedCurve], n_pairs: int) -> Statement:
+def _state_spectrum(curves: Mapping[str, PlottedCurve]) -> Statement:
     share, gap, recall = curves[SHARE], curves.get(LEFT), curves.get("image_retrieval_recall@1_by_ablation")
     needed, n = next((x for x, y in zip(share.x, share.y, strict=True) if y >= 0.9), share.x[-1]), share.x[-1]
     carry = "carries" if needed == 1 else "carry"
@@ -274,7 +261,7 @@ def _state_spectrum(curves: Mapping[str, PlottedCurve], n_pairs: int) -> Stateme
         half = next((k for k, y in enumerate(gap.y) if y <= gap.y[0] / 2), len(gap.y) - 1)
         title += (
             f"; with all of them, and without the first {fmt.count(gap.x[half])}, the gap is "
-            f"{fmt.number(gap.y[0], 'distance')} and {fmt.number(gap.y[half], 'distance')}, and text-to-image R@1{among_pairs(n_pairs)} "
+            f"{fmt.number(gap.y[0], 'distance')} and {fmt.number(gap.y[half], 'distance')}, and text-to-image R@1 by one caption per image "
             f"{fmt.percent(recall.y[0])} and {fmt.percent(recall.y[half])} %"
         )
     return Statement(

@@ -110,20 +110,15 @@ def headline_card(groups: list[Group], averages: Mapping[str, AverageRecord | No
     notes: list[str] = []
     blocks = [block for block in _averages(averages, notes) if block.metrics]
     for group in groups:
-        choose = partial(_chosen, names=_first_headlines(group), is_in_sentence=len(group.measured) == 1)
-        lines = metric_lines(group.measured, notes, choose=choose)
+        lines = metric_lines(group.measured, notes, choose=partial(_chosen, names=_first_headlines(group)))
         if lines:
             metrics = [replace(each, subset="", heading="", words=each.whole) for each in lines]
             blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
     return Scorecard(blocks, notes)
 
 
-def _chosen(evaluation: EvaluationRecord, *, names: set[str], is_in_sentence: bool) -> dict[str, Metric]:
-    """Return some headline metrics, without what limits their values if a sentence above says it."""
-    chosen = {name: metric for name, metric in headlines(evaluation).items() if name in names}
-    if not is_in_sentence:
-        return chosen
-    return {name: metric if metric.low is None else replace(metric, reason=None) for name, metric in chosen.items()}
+def _chosen(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:
+    return {name: each for name, each in headlines(evaluation).items() if name in names}
 
 
 def _first_headlines(group: Group) -> set[str]:

@@ -18,7 +18,7 @@ from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
-from clipbench_reports.findings import Finding, bounded, claim, defined, mark_of, not_better, skill
+from clipbench_reports.findings import Finding, claim, defined, mark_of, not_better, skill
 from clipbench_reports.galleries import (
     Fact,
     Gallery,
@@ -267,9 +267,9 @@ def _twins(evaluation: EvaluationRecord) -> list[Finding]:
     twin, other = defined(evaluation.metrics, "twin_cosine", "other_cosine")
     if twin is None:
         return []
-    text = f"A caption and its false twin have cosine {bounded(twin)} on average"
+    text = f"A caption and its false twin have cosine {fmt.bounded(twin)} on average"
     if other is not None:
-        text += f"; a caption and an unrelated one {bounded(other)}"
+        text += f"; a caption and an unrelated one {fmt.bounded(other)}"
     return [Finding("plain", f"{text}.")]
 
 

@@ -10,7 +10,7 @@ from clipbench_reports.drawing.marks import Axis, Chart, Panel, Role, Rule, Shad
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, curve_line, points_in_words, xs_of
-from clipbench_reports.findings import Finding, bounded, claim, interval_in_brackets
+from clipbench_reports.findings import Finding, claim, interval_in_brackets
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, gallery, one_image, words
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
 from clipbench_reports.text import NO_REASON, quoted
@@ -108,9 +108,8 @@ def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
     if zero_shot is None or not above_chance(zero_shot)[0]:
         chance = "not known" if zero_shot is None else f"{fmt.percent(zero_shot.chance)} %"
         text = f"chance is {chance}: too near to say how many labels it is worth"
-        value = fmt.NONE if zero_shot is None or zero_shot.value is None else bounded(zero_shot)
-        return Finding("plain", f"The accuracy of the prompts is {value}; {text}.")
-    prompts = f", {bounded(zero_shot)}"
+        return Finding("plain", f"The accuracy of the prompts is {fmt.shown(zero_shot)} %; {text}.")
+    prompts = f", {fmt.bounded(zero_shot)}"
     text = (
         f"The prompts are worth {fmt.number(worth.value, worth.unit)} labels a class{interval_in_brackets(worth)}: with so "
         f"many, a linear probe reaches their accuracy{prompts}."

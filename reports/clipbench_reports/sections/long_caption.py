@@ -18,8 +18,6 @@ from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
 from clipbench_reports.findings import (
     Finding,
-    bounded,
-    bounds,
     claim,
     defined,
     interval_in_brackets,
@@ -256,8 +254,8 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
         return Finding("plain", f"{text}.")
     if cut.value == 0:
         return Finding("plain", f"{text}; every caption fits the model's context.")
-    longer = f"{bounded(cut)} of the captions are longer than the model's context"
-    text = f"{text}; {longer} and lose {fmt.number(lost.value, lost.unit)}{bounds(lost)} tokens on average."
+    longer = f"{fmt.bounded(cut)} of the captions are longer than the model's context"
+    text = f"{text}; {longer} and lose {fmt.number(lost.value, lost.unit)}{fmt.bounds(lost)} tokens on average."
     return Finding("plain", text, weakness=UNREAD_END)
 
 
@@ -280,9 +278,8 @@ def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
         f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(name)})"
         for name, metric in (read or places).items()
     )
-    chances = list(dict.fromkeys(fmt.percent(metric.chance) for metric in (read or places).values()))
-    chance = f"; chance is {chances[0]} %" if len(chances) == 1 and chances[0] != fmt.NONE else ""
-    text = f"Prefers a true caption to one with a single false fact in {shares}{chance}"
+    chance = fmt.percent(next(iter(places.values())).chance)
+    text = f"Prefers a true caption to one with a single false fact in {shares}; chance is {chance} %"
     unread = [isolated(name) for name in places if name not in read]
     beyond = Finding("plain", f"Facts in these places are cut off and not read: {', '.join(unread)}.", is_expected=True)
     if not read:

@@ -9,7 +9,7 @@ from clipbench.results.table import Table
 from clipbench.results.table.model import Cell, Row, columns
 from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures import maps, matrices
-from clipbench_reports.findings import Finding, bounded, claim, defined
+from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
 
 UNFOUND = "Items do not find their partners in another modality"
@@ -34,13 +34,12 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     items = fmt.listed([*map(_words, linked)], "or")
     said = [claim(f"An item of {items} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)]
     if gaps:
-        parts = [f"{bounded(gap)} ({' and '.join(map(_words, pair))}{_noise(gap)})" for pair, gap in gaps.items()]
+        parts = [
+            f"{fmt.bounded(gap)} ({' and '.join(map(_words, pair))}, {fmt.number(gap.chance, gap.unit)} without a gap)"
+            for pair, gap in gaps.items()
+        ]
         said.append(Finding("plain", f"Distance between the mean vectors of two modalities: {', '.join(parts)}."))
     return said
-
-
-def _noise(gap: Metric) -> str:
-    return "" if gap.chance is None else f", {fmt.number(gap.chance, gap.unit)} without a gap"
 
 
 def pairs_table(evidence: Evidence) -> Table:

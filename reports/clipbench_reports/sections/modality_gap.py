@@ -15,7 +15,7 @@ from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.figures.shared import CHANCE, curve_line, why_lacking
-from clipbench_reports.findings import Finding, bounded, claim, defined
+from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, Section
 
 Ways = Mapping[str, tuple[str, Role, bool]]
@@ -94,7 +94,9 @@ def _read(evidence: Evidence, *, ways: Ways, label: str, claim: Callable[[Eviden
     names = [name for name in evidence.evaluation.curves if name.rpartition("_by_")[2] in ways]
     if f"gap_by_{next(iter(ways))}" not in names:
         raise MissingEvidence(f"the run holds no curves by {label.lower()}: {why_lacking(evidence, 'gap')}")
-    gap, n = evidence.evaluation.metrics.get("gap"), geometry.n_rescored(evidence)
+    gap, most = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
+    n = 0 if gap is None or gap.n is None else gap.n
+    n = min(n, most) if isinstance(most, int) else n
     if ways is CORRECTIONS:  # scored on the other half
         n -= n // 2
     curves = {name: _bounded(name, evidence.curve(name), n) for name in names}
@@ -186,11 +188,9 @@ def _not_drawn(evidence: Evidence) -> str:
 def _centring(evidence: Evidence) -> Statement:
     recall = evidence.curve("image_retrieval_recall@1_by_centring")
     before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
-    n = geometry.n_rescored(evidence)
-    among = geometry.among_pairs(n - n // 2)  # the half that the means are not taken from
     return Statement(
         # Values, and no change: a curve has no paired interval that could tell one.
-        title=f"Text-to-image R@1{among} is {before} % as it is, and {after} % with each modality centred.",
+        title=f"Text-to-image R@1 among one half of the pairs is {before} % as it is, and {after} % with each modality centred.",
         subject="Text-to-image R@1 before and after centring each modality",
         value=f"{before} and {after} %",
         reading=_not_drawn(evidence),
@@ -218,7 +218,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     if gap is None:
         return []
     noise = "" if gap.chance is None else f"; without a gap, noise puts them {fmt.number(gap.chance, gap.unit)} apart"
-    text = f"The mean image vector and the mean text vector are {bounded(gap)} apart{noise}."
+    text = f"The mean image vector and the mean text vector are {fmt.bounded(gap)} apart{noise}."
     sentences = [Finding("plain", text, weakness=APART if (gap.low or 0) > 0 else "")]
     if separability is not None and separability.value is not None:
         finding = claim(

@@ -104,10 +104,13 @@ def _on_log_axis(curve: PlottedCurve) -> PlottedCurve:
 def _chances(evidence: Evidence, ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve]) -> list[Line]:
     """Return the recall of a model that guesses, as far as each curve reaches."""
     chances = evidence.curves(f"{name}{BY_CHANCE}" for name in curves)
-    lines = [curve_line(_on_log_axis(chance), "chance", CHANCE) for chance in chances.values()]
-    labels = [ways[name.removesuffix(BY_CHANCE)].label for name in chances]
     return [
-        replace(line, of=label, has_dots=False, is_reference=True) for line, label in zip(lines, labels, strict=True)
+        replace(
+            curve_line(_on_log_axis(chance), "chance", CHANCE),
+            of=ways[name.removesuffix(BY_CHANCE)].label,
+            has_dots=False,
+        )
+        for name, chance in chances.items()
     ]
 
 

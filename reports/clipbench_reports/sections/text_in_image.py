@@ -16,7 +16,7 @@ from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_ax
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, curve_line, intervals, xs_of
-from clipbench_reports.findings import Finding, bounded, claim, defined, interval_in_brackets, skill
+from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, skill
 from clipbench_reports.findings import Mark as FindingMark
 from clipbench_reports.galleries import (
     Fact,
@@ -290,12 +290,12 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
     if named is not None and may_differ(success, named):
         mark = "weak" if against < 0 else "good"
     start = "Fooled by a written label" if mark == "weak" else "Takes an object for the word on its label"
-    text = f"{start} in {bounded(success)} of {fmt.count(success.n)} attacks"
+    text = f"{start} in {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
     if named is not None:
-        text += f"; without the label its word is named in {bounded(named)}"
+        text += f"; without the label its word is named in {fmt.bounded(named)}"
     labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
     named_right = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
-    right = [f"{bounded(metric)} {words}" for words, metric in named_right.items() if metric is not None]
+    right = [f"{fmt.bounded(metric)} {words}" for words, metric in named_right.items() if metric is not None]
     chances = [metric.chance for metric in named_right.values() if metric is not None and metric.chance is not None]
     text += f"; names the object in {', '.join(right)}" if right else ""
     text += f"; chance is {fmt.percent(chances[0])} %." if chances else "."
@@ -312,14 +312,14 @@ def _probe_fooled(evaluation: EvaluationRecord, probe: Metric) -> Finding:
     how = {"better": "fooled less often than the prompts: in", "worse": "fooled more often than the prompts: in"}
     text = (
         f"The linear probe trained here on the same image vectors is {how.get(standing, 'fooled in')} "
-        f"{bounded(probe)} of {fmt.count(probe.n)} attacks, the prompts in {bounded(prompts)} among "
+        f"{fmt.bounded(probe)} of {fmt.count(probe.n)} attacks, the prompts in {fmt.bounded(prompts)} among "
         f"the same classes; difference {fmt.number(difference.value, difference.unit)} {fmt.symbol(difference.unit)}"
         f"{interval_in_brackets(difference)}"
     )
     has_interval = difference.low is not None
     of_probe, of_prompts = defined(evaluation.controls, "linear_probe_plain_named_word", "zero_shot_plain_named_word")
     if of_probe is not None and of_prompts is not None:
-        shares = f"in {bounded(of_probe)} of cases, the prompts in {bounded(of_prompts)}"
+        shares = f"in {fmt.bounded(of_probe)} of cases, the prompts in {fmt.bounded(of_prompts)}"
         text += f". Without the word, the probe names the word's class {shares}"
     if has_interval:
         text += ". The interval holds for the probes of this run alone: other training images give others"
