@@ -148,11 +148,11 @@ def unjudged_at_k(
 
     Example:
         >>> second, judged = Levels(*np.array([[0], [1], [1], [1]]), np.ones(1)), Relevant(*np.array([[0], [1], [1]]))
-        >>> unjudged_at_k(second, judged, np.array([3]), 4).round(9)
+        >>> unjudged_at_k(second, judged, np.array([3]), 4)
         array([[1., 0., 1., 0.]])
     """
     n_judged = [relevant_recall_at_k(levels, judged, place) * judged.counts for place in range(k + 1)]
-    return (np.arange(k) < n_documents[:, None]) - np.diff(n_judged, axis=0).T
+    return np.round((np.arange(k) < n_documents[:, None]) - np.diff(n_judged, axis=0).T, 9)
 
 
 def ndcg_with_unjudged_at_k(
@@ -169,7 +169,7 @@ def ndcg_with_unjudged_at_k(
         >>> ndcg_with_unjudged_at_k(second, relevant, np.array([[1.0, 0.0]]))
         array([1.])
     """
-    query, place = np.nonzero(unjudged > 1e-9)
+    query, place = np.nonzero(unjudged)
     ones, grade = np.ones_like(query), relevant.grade.max()
     added = Levels(query, place, ones, ones, grade * unjudged[query, place])
     all_levels = Levels(*map(np.concatenate, zip(levels, added, strict=True)))
