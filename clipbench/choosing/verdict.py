@@ -99,7 +99,7 @@ class Choice:
         return self.judgements.pool
 
     def tables(self) -> list[Table]:
-        """Return the table of the models, the table of their differences, and the table of their prices if the pool has any."""
+        """Return the table of the models, of their differences, and of their prices if the pool has any."""
         names = [name.format(k=self.pool.facts.k) for name in METRICS]
         of_models = Table(
             columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
@@ -157,8 +157,8 @@ class Choice:
         ndcg, precision, success = (name.format(k=self.pool.facts.k) for name in METRICS)
         if self.n_queries:
             said.append(
-                f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So values are"
-                f" never lower than with all photographs judged, and differences are usually larger. The margin of"
+                f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So"
+                " values are never lower than with all photographs judged, and differences are usually larger. The margin of"
                 f" {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
             )
         if self.n_without:
@@ -169,15 +169,15 @@ class Choice:
                 for model, scores in self.scores.items()
             ]
             said.append(
-                f"{without} no relevant photograph: each counts 0 here, and the task retrieval leaves them out. Over the other"
-                f" {n_left}, {ndcg} is {listed(values)}."
+                f"{without} no relevant photograph: each counts 0 here, and the task retrieval leaves them out. Over"
+                f" the other {n_left}, {ndcg} is {listed(values)}."
             )
         if self.unseen is not None:
             unseen = self.unseen
             said.append(
                 f"Relevant photographs that no model found, for {target}: {unseen.value:.1f} [{unseen.low:.1f},"
-                f" {unseen.high:.1f}] per query, since {unseen.n_relevant} of {unseen.n_drawn} drawn at random are relevant."
-                " This interval is for one look."
+                f" {unseen.high:.1f}] per query, since {unseen.n_relevant} of {unseen.n_drawn} drawn at random are"
+                " relevant. This interval is for one look."
             )
         if len(judges) > 1:
             alpha = self.judgements.agreement()
@@ -221,8 +221,8 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
 
     A model is chosen that is better than each other or equal to it: the interval of the difference excludes 0, or lies
     within the margin. The intervals are confidence sequences by betting, corrected over all pairs of models (Bonferroni).
-    A query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its ideal ranking has only
-    photographs that were judged. Of one that is skipped, or judged in part, all values
+    A query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its ideal ranking has
+    only photographs that were judged. Of one that is skipped, or judged in part, all values
     are possible: the lower bound is that of the lowest ones, the upper bound that of the highest.
 
     Args:
@@ -392,7 +392,7 @@ def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Term
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
-    """Return how many relevant photographs no model found; photographs of one query may be relevant together, or none."""
+    """Return how many relevant photographs no model found; those of one query may be relevant together, or none."""
     drawn = [[of_query[image] > 0 for image in rankings[query].random] for query, of_query in grades.items()]
     sizes = np.array([len(of_query) for of_query in drawn], np.int64)
     if not sizes.any():

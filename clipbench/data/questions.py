@@ -166,7 +166,7 @@ class Judgements:
     grade: Int64[np.ndarray, " n_judged"]
     """Relevance of the document; 0 and below is not relevant."""
     depth: int | None = None
-    """Documents that each model of a pool brought to a query, all of which are judged; None for data that are not a pool."""
+    """Documents that each model of a pool brought to a query, all judged; None for data that are not a pool."""
 
     def take_queries(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
         """Return some queries, in the order of ``rows``, with what was judged for them; all documents stay."""

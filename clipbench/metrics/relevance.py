@@ -152,13 +152,14 @@ def unjudged_at_k(
         array([[1., 0., 1., 0.]])
     """
     n_judged = [relevant_recall_at_k(levels, judged, place) * judged.counts for place in range(k + 1)]
-    return np.round((np.arange(k) < n_documents[:, None]) - np.diff(n_judged, axis=0).T, 9)
+    unjudged: Float64[np.ndarray, "n_queries k"] = (np.arange(k) < n_documents[:, None]) - np.diff(n_judged, axis=0).T
+    return unjudged.round(9)
 
 
 def ndcg_with_unjudged_at_k(
     levels: Levels, relevant: Relevant, unjudged: Float64[np.ndarray, "n_queries k"]
 ) -> PerQuery:
-    """Return nDCG@k as if all documents among the first k that were not judged were relevant, with the highest grade of the data.
+    """Return nDCG@k as if all of the first k documents that were not judged had the highest grade of the data.
 
     Args:
         unjudged: as ``unjudged_at_k`` returns it.

@@ -272,8 +272,10 @@ def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list
 def _limits(
     search: Search, levels: relevance.Levels, samples: Table, controls: dict[str, Measure], k: int
 ) -> Iterator[str]:
-    """Yield what limits nDCG@k: documents that were not judged, which get a column and a control, queries that are left out, and
-    a shallow pool."""
+    """Yield what limits nDCG@k: documents that were not judged, queries that are left out, and a shallow pool.
+
+    The share of documents that were not judged gets a column and a control.
+    """
     ndcg, judgements, left_out = f"nDCG@{k}", search.judgements, search.left_out
     as_now = samples[f"ndcg@{k}"]
     if (judgements.grade <= 0).any():  # else the data name only relevant documents

@@ -22,7 +22,7 @@ KINDS = {
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return recall over all directions, and the gap of each pair: no pair is picked for being the largest or smallest."""
+    """Return recall over all directions, and the gap of each pair: none is picked for being the largest or smallest."""
     recall = evaluation.metrics.get("mean_recall@1")
     if recall is None:
         return []

@@ -190,7 +190,8 @@ def _centring(evidence: Evidence) -> Statement:
     before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
     return Statement(
         # Values, and no change: a curve has no paired interval that could tell one.
-        title=f"Text-to-image R@1 among one half of the pairs is {before} % as it is, and {after} % with each modality centred.",
+        title=f"Text-to-image R@1 among one half of the pairs is {before} % as it is, and {after} % with each modality"
+        " centred.",
         subject="Text-to-image R@1 before and after centring each modality",
         value=f"{before} and {after} %",
         reading=_not_drawn(evidence),

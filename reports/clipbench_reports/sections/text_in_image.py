@@ -296,9 +296,9 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
     labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
     named_right = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
     right = [f"{fmt.bounded(metric)} {words}" for words, metric in named_right.items() if metric is not None]
-    chances = [metric.chance for metric in named_right.values() if metric is not None and metric.chance is not None]
+    attacked = named_right["under attack"]
     text += f"; names the object in {', '.join(right)}" if right else ""
-    text += f"; chance is {fmt.percent(chances[0])} %." if chances else "."
+    text += f"; chance is {fmt.percent(attacked.chance)} %." if attacked is not None else "."
     return Finding(mark, text, against, weakness=OBEYED if mark == "weak" else "")
 
 
