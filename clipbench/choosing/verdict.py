@@ -158,8 +158,8 @@ class Choice:
         if self.n_queries:
             said.append(
                 f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So"
-                " values are never lower than with all photographs judged, and differences are usually larger. The margin of"
-                f" {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
+                " values are never lower than with all photographs judged, and differences are usually larger. The margin"
+                f" of {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
             )
         if self.n_without:
             without = counted(self.n_without, "query has", "queries have")

@@ -291,15 +291,15 @@ def _limits(
         with_all = relevance.ndcg_with_unjudged_at_k(levels, search.relevant, unjudged)
         if unjudged.any():
             yield (
-                f"{bounded(share.metric(samples, np.random.default_rng(0)))} of the first {k} documents are not judged: {ndcg} is"
-                f" {percent(float(as_now.mean()))} % if none of them is relevant, and {percent(float(with_all.mean()))} % if all"
-                " are, with the highest grade"
+                f"{bounded(share.metric(samples, np.random.default_rng(0)))} of the first {k} documents are not judged:"
+                f" {ndcg} is {percent(float(as_now.mean()))} % if none of them is relevant, and"
+                f" {percent(float(with_all.mean()))} % if all are, with the highest grade"
             )
     if search.n_without:
         as_zero = percent(float(as_now.sum()) / (search.n_without + len(as_now)))
         yield (
-            f"{counted(search.n_without, 'query', 'queries')} without a relevant document: left out, and {ndcg} is {as_zero} %"
-            f" where they count as 0{'' if judgements.depth is None else ', as in choose'}"
+            f"{counted(search.n_without, 'query', 'queries')} without a relevant document: left out, and {ndcg} is"
+            f" {as_zero} % where they count as 0{'' if judgements.depth is None else ', as in choose'}"
         )
     if (judgements.depth or k) < k:
         yield f"the pool has only the first {judgements.depth} documents of each of its models: {ndcg} looks deeper"

@@ -78,8 +78,8 @@ def _definitions() -> dict[str, Definition]:
         )
         found[f"{key}_plain_named_word"] = Definition(
             f"The word's class without a word, {title}{same}",
-            f"Share of the same objects, without a word, for which the class of the attacking word scores highest by {by}"
-            f"{BY_ATTACKS}.",
+            "Share of the same objects, without a word, for which the class of the attacking word scores highest by"
+            f" {by}{BY_ATTACKS}.",
             success,
         )
     for key in PROBES:
