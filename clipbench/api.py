@@ -386,7 +386,7 @@ def choose(
     Args:
         pool: what ``pool`` returned, or its folder.
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
-        margin: points of nDCG; models that differ by less count as equal.
+        margin: points of nDCG, relative to the pool; models that differ by less count as equal.
         alpha: chance that any of the intervals ever misses the truth, however often one looks.
 
     Returns:

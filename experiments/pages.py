@@ -101,7 +101,7 @@ SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
         r"\b(?:linear_probe|knn|zero_shot(?!_minus))(?=_|`)|(?<=minus_)\w+": "PROBE",
         r" \(same attacks and classes\)|, among the classes that the probes are trained on": "",
         r"(?i)\blinear probe\b|k-NN|\bzero-shot(?! minus)": "PROBE",
-        r"by the prompts(?=\.)|by the trained PROBE": "by PROBE",
+        r"by the prompts(?=[.,])|by the trained PROBE": "by PROBE",
         r" The interval is of the classifiers trained in this run: other training images give others\.": "",
     },
     r"(?:clean|blank|benign|attacked)_(?:acc|two_way_acc|named_word)": {

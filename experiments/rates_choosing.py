@@ -8,12 +8,15 @@ is drawn so that their mean is what is asked for.
 """
 
 import argparse
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import ttest_1samp
 
+from clipbench.choosing.pool import Facts, Pool, Ranking
+from clipbench.choosing.verdict import _unseen
 from clipbench.stats.betting import log_wealth
 
 ALPHA, LIST, MOST = 0.05, 300, 1_500
@@ -37,13 +40,46 @@ def is_claimed(values: np.ndarray, n_pairs: int, total: int | None) -> np.ndarra
     return np.maximum.accumulate(log_wealth(values, 0.0, total)) >= np.log(n_pairs / ALPHA)
 
 
+LAWS: Mapping[str, tuple[float, float]] = {
+    "2 % for each query": (1.0, 0.02),
+    "5 % for a tenth": (0.1, 0.05),
+    "30 % for a tenth": (0.1, 0.3),
+    "a tenth has all": (0.1, 1.0),
+    "50 % for a twentieth": (0.05, 0.5),
+}
+"""Share of the queries that have relevant photographs which no model found, and the share of these photographs."""
+
+
+def unseen_coverage(share: float, relevant: float, n_queries: int, n: int, rng: np.random.Generator) -> float:
+    """Return how often the interval of the photographs that no model found has the mean over future queries."""
+    n_images, drawn = 980, [f"p{row}" for row in range(5)]
+    ids = [f"q{row}" for row in range(n_queries)]
+    facts = Facts(models={}, images="", n_images=n_images, content="", k=10, n_random=len(drawn), seed=0)
+    pool = Pool(folder=Path(), facts=facts, queries={}, candidates=dict.fromkeys(ids, drawn), batches={}, images={})
+    rankings = {query: Ranking(query=query, models={}, random=drawn) for query in ids}
+    n_covered = 0
+    for _ in range(n):
+        n_relevant = rng.binomial(n_images, relevant, n_queries) * (rng.random(n_queries) < share)
+        hits = rng.hypergeometric(n_relevant, n_images - n_relevant, len(drawn)).tolist()
+        grades = {
+            query: {image: int(row < n_hits) for row, image in enumerate(drawn)}
+            for query, n_hits in zip(ids, hits, strict=True)
+        }
+        unseen = _unseen(pool, rankings, grades)
+        n_covered += unseen is not None and unseen.low <= share * relevant * n_images <= unseen.high
+    return n_covered / n
+
+
 def main() -> None:
-    """Print false choices, and the queries that differences need."""
+    """Print false choices, the queries that differences need, and the coverage of what no model found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("--simulations", type=int, default=2_000)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
+    for law, (share, relevant) in LAWS.items():
+        rates = [unseen_coverage(share, relevant, n, options.simulations, rng) for n in (10, 25, 50, 100, 300)]
+        print("no model found,", law, [round(rate, 3) for rate in rates], flush=True)
     table = credits(np.load(options.pairs), rng, 5)
     for n_models in (2, 3, 5):
         pairs = list(combinations(range(n_models), 2))

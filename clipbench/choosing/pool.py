@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from clipbench.data.questions import POOL_FACTS
 from clipbench.errors import DataError, NotComparable, UsageError, on_command_line
 from clipbench.results.record import PriceRecord
 from clipbench.untrusted.reading import is_file, parse_json, read_json, read_text, shown
 from clipbench.untrusted.schema import SchemaError, fitted
 
-FACTS, CORPUS, QUERIES, QRELS = "pool.json", "corpus.jsonl", "queries.jsonl", "qrels/test.txt"
+FACTS, CORPUS, QUERIES, QRELS = POOL_FACTS, "corpus.jsonl", "queries.jsonl", "qrels/test.txt"
 CANDIDATES, RANKINGS, LOG = "candidates.jsonl", "rankings.jsonl", "log.jsonl"
 MOST_GRADE = 3
 """The highest grade; 0 is not relevant."""

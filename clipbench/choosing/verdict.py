@@ -18,7 +18,8 @@ from clipbench.results.numbers import NONE, ascii_signs, change, change_interval
 from clipbench.results.provenance import priced_table
 from clipbench.results.table import Cell, Column, Table, as_text
 from clipbench.stats.betting import confidence_sequence, needed
-from clipbench.stats.intervals import TAIL
+from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.intervals import TAIL, effective_n
 from clipbench.stats.slices import exact_bounds
 
 SCOPES = ("future", "list")
@@ -57,14 +58,15 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Unseen:
-    """Relevant photographs that no model found, from those drawn at random."""
+    """Relevant photographs that no model found, estimated from the photographs drawn at random."""
 
     n_relevant: int
     n_drawn: int
-    n_others: float
-    """Photographs that no model brought, of a query."""
-    bounds: tuple[float, float]
-    """Those of the share that is relevant among them, exact ones of a binomial, at 95 %."""
+    value: float
+    """Mean number per query."""
+    low: float
+    high: float
+    """Bounds of the mean over all queries like these, at 95 %: a few queries may have most of these photographs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,8 @@ class Choice:
     """Queries that are judged to their end."""
     n_open: int
     """Queries that are skipped, or judged in part."""
+    n_without: int
+    """Queries that are judged to their end, and have no relevant photograph."""
     unseen: Unseen | None
     scope: str
     margin: float
@@ -95,18 +99,25 @@ class Choice:
         return self.judgements.pool
 
     def tables(self) -> list[Table]:
-        """Return the table of the models, that of their differences, and where the pool has them that of their prices."""
+        """Return the table of the models, of their differences, and of their prices if the pool has any."""
         names = [name.format(k=self.pool.facts.k) for name in METRICS]
         of_models = Table(
             columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
             rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
         )
         columns = [Column("difference", is_number=False), Column(names[0]), Column("interval")]
+        columns += [Column("verdict", is_number=False), *map(Column, names[1:])]
         rows: list[list[Cell | str]] = []
-        for each in self.differences:
-            interval = change_interval(each.low, each.high, "fraction")
-            rows.append([f"{each.model} − {each.other}", change(each.value, "fraction"), interval, each.verdict])
-        tables = [of_models, Table(columns=[*columns, Column("verdict", is_number=False)], rows=rows)]
+        for difference in self.differences:
+            interval = change_interval(difference.low, difference.high, "fraction")
+            ndcg, *others = (
+                change((score.value or 0.0) - (base.value or 0.0), "fraction")
+                for score, base in zip(
+                    self.scores[difference.model].values(), self.scores[difference.other].values(), strict=True
+                )
+            )
+            rows.append([f"{difference.model} − {difference.other}", ndcg, interval, difference.verdict, *others])
+        tables = [of_models, Table(columns=columns, rows=rows)]
         prices = self._prices()
         return tables if prices is None else [*tables, prices]
 
@@ -131,23 +142,42 @@ class Choice:
         return [models[place] for place in front]
 
     def facts(self) -> list[str]:
-        """Return what has to be known beside the tables, a sentence each."""
+        """Return what a reader of the tables needs to know, a sentence or two per fact."""
         n_asked = len(self.pool.queries)
-        of = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
+        target = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
         judges, apart = self.judgements.judges, self.judgements.disagreements()
         by = f" by {', '.join(judges)}" if judges else ""
         n = counted(self.judgements.n, "judgement")
         judged = f"{self.n_queries} of {counted(n_asked, 'query', 'queries')} judged, with {n}{by}"
-        said = [f"{judged}. The intervals are for {of} and hold whenever you look."]
+        said = [f"{judged}. The intervals of differences are for {target} and hold whenever you look."]
         if self.n_open:
             said.append(
                 f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything possible."
             )
-        if self.unseen is not None:
-            low, high = (self.unseen.n_others * bound for bound in self.unseen.bounds)
+        ndcg, precision, success = (name.format(k=self.pool.facts.k) for name in METRICS)
+        if self.n_queries:
             said.append(
-                f"Relevant photographs that no model found: {self.unseen.n_relevant} of {self.unseen.n_drawn} drawn at random, so"
-                f" {self.unseen.n_others * self.unseen.n_relevant / self.unseen.n_drawn:.1f} [{low:.1f}, {high:.1f}] a query."
+                f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So"
+                " values are never lower than with all photographs judged, and differences are usually larger. The margin"
+                f" of {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
+            )
+        if self.n_without:
+            without = counted(self.n_without, "query has", "queries have")
+            n_left = self.n_queries - self.n_without
+            values = [
+                f"{percent((scores[ndcg].value or 0.0) * self.n_queries / max(1, n_left))} % for {model}"
+                for model, scores in self.scores.items()
+            ]
+            said.append(
+                f"{without} no relevant photograph: each counts 0 here, and the task retrieval leaves them out. Over"
+                f" the other {n_left}, {ndcg} is {listed(values)}."
+            )
+        if self.unseen is not None:
+            unseen = self.unseen
+            said.append(
+                f"Relevant photographs that no model found, for {target}: {unseen.value:.1f} [{unseen.low:.1f},"
+                f" {unseen.high:.1f}] per query, since {unseen.n_relevant} of {unseen.n_drawn} drawn at random are"
+                " relevant. This interval is for one look."
             )
         if len(judges) > 1:
             alpha = self.judgements.agreement()
@@ -170,8 +200,8 @@ class Choice:
 
     def apart(self) -> list[tuple[str, str, Mapping[str, int]]]:
         """Return what judges graded most apart: the query, the name of the photograph, and the grade of each judge."""
-        found = self.judgements.disagreements()[:MOST_DISAGREEMENTS]
-        return [(self.pool.queries[each.query], self.pool.name(each.image), each.grades) for each in found]
+        disagreements = self.judgements.disagreements()[:MOST_DISAGREEMENTS]
+        return [(self.pool.queries[query], self.pool.name(image), grades) for query, image, grades in disagreements]
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict as lines for a terminal of a width."""
@@ -191,12 +221,13 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
 
     A model is chosen that is better than each other or equal to it: the interval of the difference excludes 0, or lies
     within the margin. The intervals are confidence sequences by betting, corrected over all pairs of models (Bonferroni).
-    A query without a relevant photograph counts 0 for every model. Of one that is skipped, or judged in part, all values
+    A query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its ideal ranking has
+    only photographs that were judged. Of one that is skipped, or judged in part, all values
     are possible: the lower bound is that of the lowest ones, the upper bound that of the highest.
 
     Args:
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
-        margin: points of the metric below which models count as equal.
+        margin: points of nDCG, relative to the pool, below which models count as equal.
         alpha: chance that any of the intervals ever misses the truth.
 
     Raises:
@@ -235,6 +266,7 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
         differences=differences,
         n_queries=len(grades),
         n_open=len(begun) - len(grades),
+        n_without=sum(not any(of_query.values()) for of_query in grades.values()),
         unseen=_unseen(pool, rankings, grades),
         scope=scope,
         margin=margin,
@@ -322,17 +354,17 @@ def _leader(models: Sequence[str], differences: Sequence[Difference]) -> str | N
 
 
 def _decided(leader: str, differences: Sequence[Difference], margin: float, basis: str) -> str:
-    said: dict[str, list[str]] = {"better than": [], f"equal, within {margin:g} points, to": []}
-    better, equal = said.values()
-    for each in differences:
-        if leader in (each.model, each.other):
-            sign = 1 if each.model == leader else -1
-            ends = sorted((sign * each.low, sign * each.high))
-            other = each.other if each.model == leader else each.model
-            text = f"{other} ({change(sign * each.value, 'fraction')} {change_interval(ends[0], ends[1], 'fraction')})"
-            (equal if each.verdict == "equal" else better).append(text)
-    parts = [f"{words} {listed(others)}" for words, others in said.items() if others]
-    return f"{leader} is {' and '.join(parts)}, {basis}."
+    better, equal = list[str](), list[str]()
+    for difference in differences:
+        if leader in (difference.model, difference.other):
+            sign = 1 if difference.model == leader else -1
+            ends = sorted((sign * difference.low, sign * difference.high))
+            other = difference.other if difference.model == leader else difference.model
+            values = f"{change(sign * difference.value, 'fraction')} {change_interval(ends[0], ends[1], 'fraction')}"
+            (equal if difference.verdict == "equal" else better).append(f"{other} ({values})")
+    words = {"better than": better, f"equal, within {margin:g} points, to": equal}
+    parts = [f"{standing} {listed(models)}" for standing, models in words.items() if models]
+    return f"{leader} is {' and '.join(parts)}, in nDCG relative to this pool, {basis}."
 
 
 def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
@@ -350,24 +382,27 @@ def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Term
     text = f"Not decided {basis}"
     if hints:
         n_more, least = max(hints)
-        text += f": about {counted(n_more, 'more query', 'more queries')} would show a difference of {100 * least:.1f} points"
+        more_queries = counted(n_more, "more query", "more queries")
+        text += (
+            f": about {more_queries} would show a difference of {100 * least:.1f} points of nDCG relative to this pool"
+        )
     is_at_its_end = terms.sizes is None and not terms.n_left
     more = f" ({option('scope', 'list')} decides for the list itself)" if is_at_its_end else ""
     return f"{text}; the list has {terms.n_left} left{more}."
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
-    drawn = [grade for query, of in grades.items() for image, grade in of.items() if image in rankings[query].random]
-    if not drawn:
+    """Return how many relevant photographs no model found; those of one query may be relevant together, or none."""
+    drawn = [[of_query[image] > 0 for image in rankings[query].random] for query, of_query in grades.items()]
+    sizes = np.array([len(of_query) for of_query in drawn], np.int64)
+    if not sizes.any():
         return None
-    others = [pool.facts.n_images - len(pool.candidates[query]) + len(rankings[query].random) for query in grades]
-    n_relevant = sum(grade > 0 for grade in drawn)
-    return Unseen(
-        n_relevant=n_relevant,
-        n_drawn=len(drawn),
-        n_others=sum(others) / len(others),
-        bounds=exact_bounds(n_relevant / len(drawn), len(drawn), TAIL),
-    )
+    hits, clusters = np.concatenate(drawn), np.repeat(np.arange(len(sizes)), sizes)
+    n_unseen = sum(pool.facts.n_images - len(pool.candidates[query]) for query in grades) + len(hits)
+    share, per_query = float(hits.mean()), n_unseen / len(grades)
+    trials = effective_n(share, hits - share, cluster_codes(clusters), at_most=float(len(hits)))
+    low, high = (per_query * bound for bound in exact_bounds(share, trials, TAIL))
+    return Unseen(n_relevant=int(hits.sum()), n_drawn=len(hits), value=per_query * share, low=low, high=high)
 
 
 def _shown(score: Score) -> Cell:

@@ -117,7 +117,13 @@ def _user() -> str:
 @command()
 @POOL
 @click.option("--scope", default="future", type=click.Choice(["future", "list"]), help="Decide for future queries, of which the list is a sample, or for the list itself.")  # fmt: skip
-@click.option("--margin", default=3.0, metavar="POINTS", type=float, help="Models that differ by less count as equal.")
+@click.option(
+    "--margin",
+    default=3.0,
+    metavar="POINTS",
+    type=float,
+    help="Points of nDCG, relative to the pool: models that differ by less count as equal.",
+)
 @click.option("--alpha", default=0.05, metavar="A", type=float, help="Chance that any of the intervals ever misses the truth.")  # fmt: skip
 @click.option("--report", metavar="FILE.html", type=PATH, help="Write the verdict as a page, too.")
 @options.TRACEBACK

@@ -115,6 +115,8 @@ def check_attacks(attacks: Sequence[Attack], n_images: int, n_classes: int, data
             raise DataError(f"{item} is attacked by its own name: expected the name of another class")
 
 
+POOL_FACTS = "pool.json"
+"""The file that makes a folder of judged data a pool; its ``k`` is the depth."""
 NO_IMAGE = -1
 """Row of the image of an item that has none."""
 
@@ -163,6 +165,8 @@ class Judgements:
     """Row of its document."""
     grade: Int64[np.ndarray, " n_judged"]
     """Relevance of the document; 0 and below is not relevant."""
+    depth: int | None = None
+    """Documents that each model of a pool brought to a query, all judged; None for data that are not a pool."""
 
     def take_queries(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
         """Return some queries, in the order of ``rows``, with what was judged for them; all documents stay."""

@@ -131,9 +131,51 @@ def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
     reached = discounts[np.minimum(levels.above + levels.size, k)] - discounts[np.minimum(levels.above, k)]
     dcg = np.bincount(levels.query, levels.gain / levels.size * reached)
     order = np.lexsort((-relevant.grade, relevant.query))
-    place = np.arange(len(order)) - np.searchsorted(relevant.query, relevant.query)
+    query = relevant.query[order]
+    place = np.arange(len(order)) - np.searchsorted(query, query)
     ideal = np.where(place < k, relevant.grade[order] / np.log2(place + 2), 0.0)
-    return dcg / np.bincount(relevant.query, ideal)
+    return dcg / np.bincount(query, ideal)
+
+
+def unjudged_at_k(
+    levels: Levels, judged: Relevant, n_documents: Int64[np.ndarray, " n_queries"], k: int
+) -> Float64[np.ndarray, "n_queries k"]:
+    """Return the probability that the document at each place up to k was not judged, a row per query.
+
+    Args:
+        levels: of all judged documents, relevant or not.
+        n_documents: searched by each query.
+
+    Example:
+        >>> second, judged = Levels(*np.array([[0], [1], [1], [1]]), np.ones(1)), Relevant(*np.array([[0], [1], [1]]))
+        >>> unjudged_at_k(second, judged, np.array([3]), 4)
+        array([[1., 0., 1., 0.]])
+    """
+    n_judged = [relevant_recall_at_k(levels, judged, place) * judged.counts for place in range(k + 1)]
+    unjudged: Float64[np.ndarray, "n_queries k"] = (np.arange(k) < n_documents[:, None]) - np.diff(n_judged, axis=0).T
+    return unjudged.round(9)
+
+
+def ndcg_with_unjudged_at_k(
+    levels: Levels, relevant: Relevant, unjudged: Float64[np.ndarray, "n_queries k"]
+) -> PerQuery:
+    """Return nDCG@k as if all of the first k documents that were not judged had the highest grade of the data.
+
+    Args:
+        unjudged: as ``unjudged_at_k`` returns it.
+
+    Example:
+        >>> relevant = Relevant(np.array([0]), np.array([0]), np.array([1]))
+        >>> second = Levels(*np.array([[0], [1], [1], [1]]), np.array([1.0]))
+        >>> ndcg_with_unjudged_at_k(second, relevant, np.array([[1.0, 0.0]]))
+        array([1.])
+    """
+    query, place = np.nonzero(unjudged)
+    ones, grade = np.ones_like(query), relevant.grade.max()
+    added = Levels(query, place, ones, ones, grade * unjudged[query, place])
+    all_levels = Levels(*map(np.concatenate, zip(levels, added, strict=True)))
+    all_relevant = Relevant(*map(np.concatenate, zip(relevant, (query, place, grade * ones), strict=True)))
+    return ndcg_at_k(all_levels, all_relevant, unjudged.shape[1])
 
 
 def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:

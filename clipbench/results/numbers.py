@@ -212,6 +212,21 @@ def shown(metric: Metric | None) -> str:
     return f"{value} {interval(metric)}" if metric.low is not None else value
 
 
+def bounded(metric: Metric) -> str:
+    """Return a value with its unit and its interval, or that it has none, to stand in a sentence.
+
+    Example:
+        >>> bounded(Metric(value=0.5, low=0.45, high=0.55)), bounded(Metric(value=0.5, unit="cosine"))
+        ('50.0 % [45.0, 55.0]', '0.5000 (no interval)')
+    """
+    return f"{quantity(metric.value, metric.unit)}{bounds(metric)}"
+
+
+def bounds(metric: Metric) -> str:
+    """Return the interval that follows a value in a sentence, with a space before it, or that there is none."""
+    return f" {interval(metric)}" if metric.low is not None else " (no interval)"
+
+
 def p_value(p: float | None) -> str:
     """Return a p-value with up to two significant digits.
 

@@ -89,7 +89,7 @@ class Metric:
     method: str | None = None
     """The method of the interval."""
     reason: str | None = None
-    """The reason why the value, or the interval, is missing."""
+    """The reason why the value, or the interval, is missing; of a metric that has both, what limits the value."""
     published: list[PublishedValue] = field(default_factory=list)
     """Values that others published for this model, data and protocol."""
     column: str | None = None

@@ -122,6 +122,8 @@ class Mean(Estimated):
     column: str
     image: str | None = None
     """Column of what is counted as n where several samples share one, such as the image that was scored."""
+    limit: str = ""
+    """What limits the value, such as documents that were not judged: a footnote to a value with an interval."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         values, clusters = defined(samples, self.column)
@@ -134,7 +136,8 @@ class Mean(Estimated):
             # Objects of different names may share an image all the same.
             clusters = images if clusters is None or n < len(np.unique(clusters)) else clusters
         interval = intervals.mean_interval(values, clusters=clusters, within=RANGES.get(self.unit))
-        return replace(self._estimated(float(values.mean()), n, interval, of=values), column=self.column)
+        metric = self._estimated(float(values.mean()), n, interval, of=values)
+        return replace(metric, column=self.column, reason=metric.reason or self.limit or None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,8 +73,7 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
         of = metric.title or title or sentence.partition("{value}")[0].rstrip(" :")
         return Finding("missing", f"{of}: undefined ({metric.reason or NO_REASON}).")
     unit = "" if metric.unit in (*sentence.split(), title.casefold()) else f" {fmt.symbol(metric.unit)}"
-    bounds = f" {fmt.interval(metric)}" if metric.low is not None else " (no interval)"
-    value = f"{fmt.number(metric.value, metric.unit)}{unit}{bounds}"
+    value = f"{fmt.number(metric.value, metric.unit)}{unit}{fmt.bounds(metric)}"
     text = f"{title}: " if title else ""
     text += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
     if metric.chance is None:

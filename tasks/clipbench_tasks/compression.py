@@ -28,7 +28,7 @@ from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
-from clipbench.results.numbers import count, counted, percent, shortest
+from clipbench.results.numbers import bounded, count, counted, percent, shortest
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.compression import Walk, least_lost, least_queries, walk
@@ -128,11 +128,11 @@ class Smallest(Definition):
     def _sentence(self, samples: Samples, form: Format) -> str:
         """Return what a format saves. The margin is given beside float32's score, since one point of 2 % is a large loss."""
         saved = f"{counted(form.n_bytes, 'byte')} instead of {count(4 * self.dim)}"
-        margin = f"{in_points(self.points)} of the {self._whole(samples)} % of float32"
+        margin = f"{in_points(self.points)} of the {self._whole(samples)} of float32"
         return f"{words(form, self.dim)} lose less than {margin}: {saved}"
 
     def _whole(self, samples: Samples) -> str:
-        return percent(float(defined(samples, self.question)[0].mean()))
+        return bounded(Mean(column=self.question).metric(samples, np.random.default_rng(0)))
 
     def _none(self, samples: Samples, found: Walk, n: int) -> str:
         margin, n_kinds = self.points / 100, len(self.chains)
@@ -142,11 +142,13 @@ class Smallest(Definition):
                 f" answer may lose {percent(least_lost(n, n_kinds))} points; {count(least_queries(margin, n_kinds))} images are needed"
             )
         if not self._can_lose(samples):
-            return f"float32 has {self._whole(samples)} %, too close to chance to measure a loss of {in_points(self.points)}"
+            return (
+                f"float32 has {self._whole(samples)}, too close to chance to measure a loss of {in_points(self.points)}"
+            )
         name = min(found.most_lost, key=found.most_lost.__getitem__)
         form = next(form for chain in self.chains for form in chain if form.name == name)
         return (
-            f"no format is shown to lose less than {in_points(self.points)} of the {self._whole(samples)} % of float32:"
+            f"no format is shown to lose less than {in_points(self.points)} of the {self._whole(samples)} of float32:"
             f" {words(form, self.dim, is_first=False)} may lose {percent(found.most_lost[name])} points"
         )
 

@@ -14,6 +14,7 @@ from clipbench.metrics.ranking import Answers, Ranks, answers_among_more, cross_
 from clipbench.models.encoding.store import Sides
 from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import joined, sharing
+from clipbench_tasks.duplicates import recall_limits
 from clipbench_tasks.tables import Asked, Items, Rows, Vectors
 
 DIRECTIONS = {
@@ -87,6 +88,8 @@ class Direction(NamedTuple):
     """Ranks in the gallery without distractors, and among these alone; None where there are none."""
     n_more: int = 0
     """Number of distractors in the gallery."""
+    limit: str = ""
+    """What R@1 cannot exceed, as captions or images are equal; empty if it may be 100 %, or queries are a sample."""
 
     @property
     def ranks(self) -> Ranks:
@@ -99,16 +102,19 @@ class Direction(NamedTuple):
         return len(self.items.vectors) - (self.asked.left_out is not None)
 
 
-def directions_of(dataset: Dataset, gallery: Sides, texts: Sides | None, draw: Draw) -> Iterator[Direction]:
+def directions_of(
+    dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides | None, draw: Draw
+) -> Iterator[Direction]:
     """Yield the directions that the data allow, each with the queries that are drawn for it.
 
     Args:
         gallery: vectors of the images, then of the distractors, on both sides of a search.
+        digests: content hashes of the gallery.
         texts: those of the captions, None for data without.
         draw: takes the ids of a direction's queries.
     """
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
-        yield from _across(dataset, gallery, texts, draw)
+        yield from _across(dataset, gallery, digests, texts, draw)
         if (np.bincount(dataset.caption_image) > 1).any():
             yield _among_texts(dataset, texts, draw)
     if searches_images(dataset):
@@ -123,7 +129,7 @@ def searches_images(dataset: Dataset) -> bool:
     return bool(per_class.max(initial=0) > 1 and (per_class > 0).sum() > 1)
 
 
-def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Iterator[Direction]:
+def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides, draw: Draw) -> Iterator[Direction]:
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
@@ -134,6 +140,7 @@ def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Itera
     is_sample = len(of_texts) < len(captions) or len(of_images) < len(dataset)
     by_image, by_text = by_sides(cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None)
     image_of, asked = owner[of_texts], _rows(texts.query, of_texts)
+    limits = ["", ""] if is_sample else recall_limits(dataset.captions, digests, owner, len(dataset))
     among, columns = None, {}
     if n_more:
         own = by_text.ranks
@@ -153,6 +160,7 @@ def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Itera
         columns={"caption": captions[of_texts], "chosen_image": by_text.first, **columns},
         among=among,
         n_more=n_more,
+        limit=limits[0],
     )
     yield Direction(
         name="text_retrieval",
@@ -166,6 +174,7 @@ def _across(dataset: Dataset, gallery: Sides, texts: Sides, draw: Draw) -> Itera
         n_positives=np.bincount(owner, minlength=len(dataset))[of_images],
         n_all=len(dataset),
         columns={"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]},
+        limit=limits[1],
     )
 
 

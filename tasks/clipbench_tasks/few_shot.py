@@ -27,7 +27,7 @@ from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
-from clipbench.results.numbers import change, change_interval, count, counted, percent, shortest, significant
+from clipbench.results.numbers import bounded, change, change_interval, count, counted, percent, shortest, significant
 from clipbench.results.record import Metric
 from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
@@ -349,10 +349,11 @@ class Worth(Definition):
         means = [float(column.mean()) for column in hits]
         excess = np.column_stack(hits[:-1]) - hits[-1][:, None]
         alone = Mean(column=self.target.removeprefix(OF_DRAWS), chance=self.chance)  # which does not depend on draws
-        if above_chance(alone.metric(samples, rng))[0]:
+        accuracy = alone.metric(samples, rng)
+        if above_chance(accuracy)[0]:
             reason = self._reason(means[:-1], means[-1], excess, clusters[0])
         else:
-            reason = f"{percent(means[-1])} %, too close to chance ({percent(self.chance)} %) to be worth labels"
+            reason = f"{bounded(accuracy)}, too close to chance ({percent(self.chance)} %) to be worth labels"
         if reason is not None:
             return self.define(Metric(value=None, unit=LABELS, n=len(hits[0]), higher_is_better=True, reason=reason))
         interval = self._interval(excess, clusters[0])

@@ -26,7 +26,7 @@ from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
-from clipbench.results.numbers import counted
+from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import alike, n_equal_clusters
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
@@ -73,13 +73,15 @@ class Search(NamedTuple):
     queries: JudgedItems
     documents: JudgedItems
     relevant: relevance.Relevant
+    judgements: Judgements
+    """Those of these queries."""
     left_out: Sequence[Rows]
     """The rows of the documents that each query does not look for."""
     parts: Sequence[Parts]
     """Vectors of the queries, and of the documents, by what they are made of."""
     vectors: Sequence[Vectors]
     """Unit vectors of the queries, and of the documents."""
-    n_unjudged: int
+    n_without: int
     """Queries without a relevant document, which are left out."""
     of_both: str = ""
     """A sentence on the vectors of what is an image and a text; empty where nothing is."""
@@ -121,8 +123,9 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     parts = [_parts(dataset, items, embedder, role) for items, role in ((queries, ROLES[0]), (documents, ROLES[1]))]
     vectors = [item_vectors(items, own) for items, own in zip((queries, documents), parts, strict=True)]
     left_out = themselves(queries, documents, relevant)
-    n_unjudged = len(judgements.queries.ids) - len(asked)
-    return Search(queries, documents, relevant, left_out, parts, vectors, n_unjudged, of_both)
+    n_without = len(judgements.queries.ids) - len(asked)
+    own = judgements.take_queries(asked)
+    return Search(queries, documents, relevant, own, left_out, parts, vectors, n_without, of_both)
 
 
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
@@ -145,7 +148,8 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
 
 def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     """Return a row for each query."""
-    queries, documents, relevant, left_out, _, (of_queries, of_documents), n_unjudged, _ = search
+    queries, documents, relevant, left_out = search.queries, search.documents, search.relevant, search.left_out
+    of_queries, of_documents = search.vectors
     levels, answers = relevance.judged_answers(of_queries, of_documents, relevant, without=left_out)
     ids = [f"query:{id}" for id in queries.ids]
     pairs = relevant.query * len(documents.ids) + relevant.document
@@ -153,14 +157,18 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     def is_relevant(query: Rows, document: Rows) -> Bool[np.ndarray, " _"]:
         return np.isin(query * len(documents.ids) + document, pairs)
 
-    samples = _table(search, levels, answers, ids, ks)
+    samples, measures = _table(search, levels, answers, ids, ks), _measures(relevant, search.n_documents, ks)
+    controls: dict[str, Measure] = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
+    last, limits = f"ndcg@{max(ks)}", list(_limits(search, levels, samples, controls, max(ks)))
+    if isinstance(measure := measures[last], Mean):
+        measures[last] = replace(measure, limit="; ".join(limits))
     table = {
         name: replace(each, description=f"{each.description}{search.of_both}") for name, each in definitions(ks).items()
     }
     return Evaluation(
         samples=samples,
-        measures=define(_measures(relevant, search.n_documents, ks), table),
-        controls=define({f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}, table),
+        measures=define(measures, table),
+        controls=define(controls, table),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=neighbours_of_answers(
             Asked(ids, of_queries, np.arange(len(ids)), left_out),
@@ -170,7 +178,7 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
         ),
         question=QUESTION,
         scoring=SCORING,
-        notes=tuple(_notes(n_unjudged, queries, documents, left_out, samples["cluster"])),
+        notes=(*limits, *_notes(queries, documents, left_out, samples["cluster"])),
     )
 
 
@@ -261,6 +269,42 @@ def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list
     }
 
 
+def _limits(
+    search: Search, levels: relevance.Levels, samples: Table, controls: dict[str, Measure], k: int
+) -> Iterator[str]:
+    """Yield what limits nDCG@k: documents that were not judged, queries that are left out, and a shallow pool.
+
+    The share of documents that were not judged gets a column and a control.
+    """
+    ndcg, judgements, left_out = f"nDCG@{k}", search.judgements, search.left_out
+    as_now = samples[f"ndcg@{k}"]
+    if (judgements.grade <= 0).any():  # else the data name only relevant documents
+        pairs = zip(judgements.query.tolist(), judgements.document.tolist(), strict=True)
+        is_sought = np.array([document not in left_out[query] for query, document in pairs], np.int64)
+        judged, _ = relevance.relevant_documents(judgements.query, judgements.document, is_sought)
+        queries, documents = search.vectors
+        of_judged, _ = relevance.judged_answers(queries, documents, judged, without=left_out)
+        unjudged = relevance.unjudged_at_k(of_judged, judged, search.n_documents, k)
+        share = Mean(column=f"unjudged@{k}", higher_is_better=None)
+        samples[share.column] = unjudged.sum(axis=1) / np.minimum(search.n_documents, k)
+        controls[share.column] = share
+        with_all = relevance.ndcg_with_unjudged_at_k(levels, search.relevant, unjudged)
+        if unjudged.any():
+            yield (
+                f"{bounded(share.metric(samples, np.random.default_rng(0)))} of the first {k} documents are not judged:"
+                f" {ndcg} is {percent(float(as_now.mean()))} % if none of them is relevant, and"
+                f" {percent(float(with_all.mean()))} % if all are, with the highest grade"
+            )
+    if search.n_without:
+        as_zero = percent(float(as_now.sum()) / (search.n_without + len(as_now)))
+        yield (
+            f"{counted(search.n_without, 'query', 'queries')} without a relevant document: left out, and {ndcg} is"
+            f" {as_zero} % where they count as 0{'' if judgements.depth is None else ', as in choose'}"
+        )
+    if (judgements.depth or k) < k:
+        yield f"the pool has only the first {judgements.depth} documents of each of its models: {ndcg} looks deeper"
+
+
 def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
     by_chance = values(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
@@ -305,6 +349,11 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
             f"Hit rate@{k}",
             f"Share of the queries with a relevant document among the first {k}: R@{k} in papers on CLIP.",
         )
+    found[f"unjudged@{last}"] = Definition(
+        f"Not judged among the first {last}",
+        f"Share of documents among the first {last} that nobody judged: they count as not relevant.",
+        f"ndcg@{last}",
+    )
     found[f"{DIRECTION}_tie_rate"] = Definition(
         "Ties for first place",
         "Share of the queries whose best relevant document ties with one that is not relevant.",
@@ -331,11 +380,9 @@ def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Cur
 
 
 def _notes(
-    n_unjudged: int, queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
+    queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
 ) -> Iterator[str]:
     """Yield what was left out, and why intervals are wide where chains of queries with common documents leave few clusters."""
-    if n_unjudged:
-        yield f"{counted(n_unjudged, 'query', 'queries')} without a relevant document: left out"
     is_itself = [  # a document of the query's image alone has no text, so another than the query's
         {documents.texts[row] == text for row in rows.tolist()}
         for text, rows in zip(queries.texts, left_out, strict=True)

@@ -130,7 +130,7 @@ def _measures(
         column = f"{CENTRED}/{name}"
         if isinstance(measure, Mean):
             is_there = column in columns
-            measures[column] = replace(measure, column=column, is_headline=False) if is_there else undefined
+            measures[column] = replace(measure, column=column, is_headline=False, limit="") if is_there else undefined
     controls: dict[str, Measure] = {}
     for subset in ("", f"{CENTRED}/"):
         text, image = (f"{subset}{name}" for name in PREFERENCES)

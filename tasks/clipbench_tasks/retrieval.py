@@ -98,14 +98,18 @@ class Retrieval(Task):
             return replace(found, notes=(*notes, *found.notes))
         gallery = comparable_sides(IMAGE, dataset.gallery, embedder)
         texts = None if dataset.captions is None else comparable_sides(TEXT, dataset.captions, embedder)
-        directions = list(directions_of(dataset, gallery, texts, draw))
+        digests = embedder.digests(dataset.gallery)
+        directions = list(directions_of(dataset, gallery, digests, texts, draw))
         found = joined([_evaluation(direction, self.ks) for direction in directions])
         return replace(
             found,
             arrays={}
             if texts is None
             else {"similarity": _shown_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)},
-            notes=sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
+            notes=(
+                *sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
+                *found.notes,
+            ),
         )
 
 
@@ -114,15 +118,18 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
     controls: dict[str, Measure] = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
     controls |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
-    recall = [float(recall_at_k(direction.ranks, k).mean()) for k in range(1, n_points + 1)]
-    curve = Curve(x=[float(k + 1) for k in range(n_points)], y=recall, x_label="k", y_label="recall@k")
+    ks_drawn = range(1, n_points + 1)
+    recall = [float(recall_at_k(direction.ranks, k).mean()) for k in ks_drawn]
+    curve = Curve(x=[float(k) for k in ks_drawn], y=recall, x_label="k", y_label="recall@k")
+    by_chance = [chance_recall_at_k(direction.n_positives, direction.n_gallery, k) for k in ks_drawn]
     by_size = {} if direction.among is None else _by_size(direction, direction.among, ks)
     return Evaluation(
         samples=_table(direction, ks),
         measures=define(_measures(direction, ks), definitions),
         controls=define(controls, definitions),
-        curves={f"{name}_recall": curve, **by_size},
+        curves={f"{name}_recall": curve, f"{name}_recall_chance": replace(curve, y=by_chance), **by_size},
         neighbours=neighbours_of_answers(direction.asked, direction.answers, direction.items),
+        notes=(f"{DIRECTIONS[name][0]} {direction.limit}",) if direction.limit else (),
     )
 
 
@@ -154,7 +161,7 @@ def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
             reason = f"every query hits, whatever the model: {cause}"
             measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
         else:
-            measures[name] = Mean(column=name, chance=chance)
+            measures[name] = Mean(column=name, chance=chance, limit=direction.limit if k == 1 else "")
     column = f"{direction.name}_rank"
     measures[f"{direction.name}_median_rank"] = Statistic(
         function=Estimator("median", (column,)), columns=(column,), unit="rank", higher_is_better=False

@@ -272,6 +272,7 @@ def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> 
             value=middle, low=middle, high=middle + 1, n=n, unit="rank", higher_is_better=False
         )
         curves[f"{way}_retrieval_recall"] = Curve(x=[float(k) for k in ks], y=[float((rank <= k).mean()) for k in ks])
+        curves[f"{way}_retrieval_recall_chance"] = Curve(x=[float(k) for k in ks], y=[k / n for k in ks])
     metrics["text_text_recall@1"] = Metric(value=None, reason="no image has two captions")
     return {
         "samples": {

@@ -1,15 +1,22 @@
 """retrieval on data with judgements: values for vectors written by hand, who is asked, clusters, and what is shown."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import clipbench as cb
-from clipbench.data import Dataset
+from clipbench.choosing.log import append, graded, read_log, write_qrels
+from clipbench.choosing.make import PoolOptions, make_pool
+from clipbench.data import Dataset, load_data
+from clipbench.data.dataset import DataOptions
+from clipbench.data.images import ImageRef
 from clipbench.data.modalities import JOINT
 from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError, Unavailable
@@ -17,7 +24,7 @@ from clipbench.evaluation.slices import slices_of
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import DOT, Role, Vectors
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, ToyModel
+from clipbench.testing import INFO, FixedEmbedder, GivenVectors, ToyModel
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
 from clipbench_tasks.retrieval import Retrieval
 from tests.made import data_of, metrics_of
@@ -78,12 +85,69 @@ def test_values_worked_by_hand() -> None:
     assert metrics["recall@1"].value == pytest.approx((1 / 2 + 1) / 2) and metrics["recall@2"].value == 1.0
     assert metrics["mrr"].value == 1.0 and metrics["map@R"].value == 1.0
     assert metrics["r_precision"].value == metrics["hit_rate@1"].value == 1.0
-    assert metrics["mrr"].n == 2 and found.notes == ("1 query without a relevant document: left out",)
+    # of the first two of "a wood" the second was not judged: with grade 2 its nDCG would be that of the wrong order
+    assert metrics["mrr"].n == 2 and len(found.notes) == 2
+    assert found.notes[0] == (
+        "25.0 % [2.5, 90.3] of the first 2 documents are not judged: nDCG@2 is 93.0 % if none of them is relevant, and 86.0 % if"
+        " all are, with the highest grade"
+    )
+    assert found.notes[1].endswith(f"nDCG@2 is {200 * (metrics['ndcg@2'].value or 0) / 3:.1f} % where they count as 0")
+    assert metrics["ndcg@2"].reason == "; ".join(found.notes) and metrics["ndcg@1"].reason is None
     assert [name for name, metric in metrics.items() if metric.is_headline] == ["ndcg@2", "mrr"]
     # by chance, with one relevant of four: (1 + 1/2 + 1/3 + 1/4) / 4; with two: 1/2 + 2/6 1/2 + 1/6 1/3
     assert metrics["mrr"].chance == pytest.approx(((25 / 12) / 4 + 1 / 2 + 1 / 6 + 1 / 18) / 2)
     assert metrics["recall@1"].chance == pytest.approx(1 / 4)
     assert found.question.startswith("Are the documents") and found.curves["judged_recall"].x == [1, 2, 3]
+
+
+def test_a_pool_has_one_value_in_choose_and_in_a_run_and_says_what_it_did_not_judge(tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for number in range(30):
+        Image.new("RGB", (8, 8), (8 * number, 0, 0)).save(photographs / f"{number}.png")
+    models = {name: Coloured(name) for name in ("one", "two", "outside")}
+    queries = [f"query {number}" for number in range(8)]
+    loaders = [(name, partial(Coloured, name)) for name in ("one", "two")]
+    pool = make_pool(loaders, photographs, queries, tmp_path / "pool", PoolOptions(k=5))
+    for number, (query, images) in enumerate(pool.candidates.items()):  # the last three have nothing relevant
+        append(
+            pool, graded(query, {image: int(number < 5 and place < 3) for place, image in enumerate(images)}, "anna")
+        )
+    write_qrels(read_log(pool))
+    chosen = cb.choose(pool)
+    data = load_data(str(pool.folder), DataOptions())
+    for model, scores in chosen.scores.items():
+        found = Retrieval(ks=(1, 5)).evaluate(data, models[model], np.random.default_rng(0))
+        value = metrics_of(found)["ndcg@5"].value
+        assert value is not None and scores["nDCG@5"].value == pytest.approx(value * 5 / 8)
+        assert f"{100 * value:.1f} % for {model}" in str(chosen)
+        as_zero = f"nDCG@5 is {100 * value * 5 / 8:.1f} % where they count as 0, as in choose"
+        assert found.notes[0] == f"3 queries without a relevant document: left out, and {as_zero}"
+    assert "3 queries have no relevant photograph: each counts 0 here, and the task retrieval leaves them out" in str(
+        chosen
+    )
+    outside = Retrieval(ks=(5, 10)).evaluate(data, models["outside"], np.random.default_rng(0))
+    unjudged = outside.samples["unjudged@10"].mean()
+    assert 0 < unjudged < 1 and outside.notes[0].startswith(f"{100 * unjudged:.1f} % [")
+    assert outside.notes[2] == "the pool has only the first 5 documents of each of its models: nDCG@10 looks deeper"
+    assert (
+        outside.samples["ndcg@10"].mean() < 1
+        and f"nDCG@10 is {100 * outside.samples['ndcg@10'].mean():.1f} % if none" in (outside.notes[0])
+    )
+
+
+class Coloured(GivenVectors):
+    """A model that knows each photograph and each query by a random vector."""
+
+    def __init__(self, name: str) -> None:
+        self.info = replace(INFO, ref=name, fingerprint=name, embed_dim=8)
+
+    def images(self, images: Sequence[ImageRef]) -> Vectors:
+        return self.texts([image.digest() for image in images])
+
+    def texts(self, texts: Sequence[str]) -> Vectors:
+        seeds = [zlib.crc32(f"{self.info.ref} {text}".encode()) for text in texts]
+        return np.array([np.random.default_rng(seed).standard_normal(8) for seed in seeds], np.float32)
 
 
 def test_a_document_with_text_and_image_is_the_mean_of_both_unit_vectors() -> None:

@@ -47,6 +47,15 @@ def test_captions_find_images_and_images_find_any_of_their_captions() -> None:
     assert metrics["image_retrieval_recall@1"].n == 5 and metrics["text_retrieval_recall@1"].n == 3
 
 
+def test_recall_by_chance_is_known_for_each_k_of_the_curve() -> None:
+    found, metrics = evaluate(dataset(), ks=(1, 2))
+    for name in ("image_retrieval_recall", "text_retrieval_recall"):
+        curve, chance = found.curves[name], found.curves[f"{name}_chance"]
+        assert chance.x == curve.x
+        assert chance.y[:2] == pytest.approx([metrics[f"{name}@{k}"].chance for k in (1, 2)])
+        assert chance.y[-1] == (1.0 if name.startswith("image") else pytest.approx(1.0))
+
+
 def test_the_papers_recall_is_given_beside_ours_where_a_tie_decides() -> None:
     # Two captions read alike and belong to different images; CLIP_benchmark's topk takes whichever comes first.
     texts = {"one": [1.0, 0.0, 0.0], "two": [1.0, 0.0, 0.0], "three": [0.0, 0.0, 1.0]}

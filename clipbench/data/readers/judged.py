@@ -19,11 +19,21 @@ import numpy as np
 
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage, ImageRef, existing_files
-from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
+from clipbench.data.questions import NO_IMAGE, POOL_FACTS, JudgedItems, Judgements
 from clipbench.data.readers import manifest
 from clipbench.data.readers.table import ColumnTable, usual_column
 from clipbench.errors import DataError, UnknownSplit, UsageError, data_option, option
-from clipbench.untrusted.reading import entries, is_file, is_folder, is_int64, open_text, reading, shown, user_path
+from clipbench.untrusted.reading import (
+    entries,
+    is_file,
+    is_folder,
+    is_int64,
+    open_text,
+    read_json,
+    reading,
+    shown,
+    user_path,
+)
 
 CORPORA, QUERIES, QRELS = ("corpus", "mixed_corpus"), ("queries",), "qrels"
 """Names of the files of documents, queries and judgements, without suffix; also that of the folder of judgements."""
@@ -75,7 +85,16 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     advice = "paths are relative to the folder of the data"
     kept, image_notes = with_files((queries, sides[1]), path, options, id, advice=advice)
     dataset = judged_dataset(kept, judged, options, id, image_id=lambda image: id_of_file(image, path))
-    return replace(dataset, split=split, notes=(*split_notes, *asked_notes, *image_notes))
+    assert dataset.judgements is not None
+    judgements = replace(dataset.judgements, depth=_depth(path / POOL_FACTS))
+    notes = (*split_notes, *asked_notes, *image_notes)
+    return replace(dataset, judgements=judgements, split=split, notes=notes)
+
+
+def _depth(file: Path) -> int | None:
+    """Return the depth of a pool, None without its file."""
+    facts = read_json(file, DataError) if is_file(file) else {}
+    return facts["k"] if isinstance(facts, dict) and type(facts.get("k")) is int else None
 
 
 def asked(

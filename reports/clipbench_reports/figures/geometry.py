@@ -261,7 +261,8 @@ def _state_spectrum(curves: Mapping[str, PlottedCurve]) -> Statement:
         half = next((k for k, y in enumerate(gap.y) if y <= gap.y[0] / 2), len(gap.y) - 1)
         title += (
             f"; with all of them, and without the first {fmt.count(gap.x[half])}, the gap is "
-            f"{fmt.number(gap.y[0], 'distance')} and {fmt.number(gap.y[half], 'distance')}, and text-to-image R@1 "
+            f"{fmt.number(gap.y[0], 'distance')} and {fmt.number(gap.y[half], 'distance')}, and text-to-image R@1 by"
+            " one caption per image "
             f"{fmt.percent(recall.y[0])} and {fmt.percent(recall.y[half])} %"
         )
     return Statement(

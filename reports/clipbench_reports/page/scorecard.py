@@ -208,7 +208,7 @@ def _line(label: str, place: int, metric: Metric, notes: list[str], controls: li
 
     note, published = None, []
     if metric.value is not None:  # an undefined one has its reason in place
-        if metric.low is None:
+        if metric.low is None or metric.reason:
             note = numbered(metric.reason or "No interval and no reason were recorded.")
         for each in metric.published:
             verdict = {True: "agrees", False: "differs", None: "no interval to agree with"}[each.agrees]

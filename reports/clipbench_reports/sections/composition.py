@@ -267,9 +267,9 @@ def _twins(evaluation: EvaluationRecord) -> list[Finding]:
     twin, other = defined(evaluation.metrics, "twin_cosine", "other_cosine")
     if twin is None:
         return []
-    text = f"A caption and its false twin have cosine {fmt.number(twin.value, twin.unit)} on average"
+    text = f"A caption and its false twin have cosine {fmt.bounded(twin)} on average"
     if other is not None:
-        text += f"; a caption and an unrelated one {fmt.number(other.value, other.unit)}"
+        text += f"; a caption and an unrelated one {fmt.bounded(other)}"
     return [Finding("plain", f"{text}.")]
 
 

@@ -109,7 +109,7 @@ def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
         chance = "not known" if zero_shot is None else f"{fmt.percent(zero_shot.chance)} %"
         text = f"chance is {chance}: too near to say how many labels it is worth"
         return Finding("plain", f"The accuracy of the prompts is {fmt.shown(zero_shot)} %; {text}.")
-    prompts = f", {fmt.percent(zero_shot.value)} %"
+    prompts = f", {fmt.bounded(zero_shot)}"
     text = (
         f"The prompts are worth {fmt.number(worth.value, worth.unit)} labels a class{interval_in_brackets(worth)}: with so "
         f"many, a linear probe reaches their accuracy{prompts}."

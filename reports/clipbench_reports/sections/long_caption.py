@@ -16,14 +16,21 @@ from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
-from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, mark_of, not_better, skill
+from clipbench_reports.findings import (
+    Finding,
+    claim,
+    defined,
+    interval_in_brackets,
+    mark_of,
+    not_better,
+    skill,
+)
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
 from clipbench_reports.sections.retrieval import (
-    ACROSS,
+    RECALL_CURVES,
     SAMPLE_COLUMNS,
     SAMPLE_IMAGES,
     SEARCHES,
-    WITHIN,
     recall,
     unfound,
 )
@@ -247,8 +254,8 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
         return Finding("plain", f"{text}.")
     if cut.value == 0:
         return Finding("plain", f"{text}; every caption fits the model's context.")
-    longer = f"{fmt.percent(cut.value)} % of the captions are longer than the model's context"
-    text = f"{text}; {longer} and lose {fmt.number(lost.value, lost.unit)} tokens on average."
+    longer = f"{fmt.bounded(cut)} of the captions are longer than the model's context"
+    text = f"{text}; {longer} and lose {fmt.number(lost.value, lost.unit)}{fmt.bounds(lost)} tokens on average."
     return Finding("plain", text, weakness=UNREAD_END)
 
 
@@ -271,7 +278,8 @@ def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
         f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(name)})"
         for name, metric in (read or places).items()
     )
-    text = f"Prefers a true caption to one with a single false fact in {shares}"
+    chance = fmt.percent(next(iter(places.values())).chance)
+    text = f"Prefers a true caption to one with a single false fact in {shares}; chance is {chance} %"
     unread = [isolated(name) for name in places if name not in read]
     beyond = Finding("plain", f"Facts in these places are cut off and not read: {', '.join(unread)}.", is_expected=True)
     if not read:
@@ -341,7 +349,7 @@ SECTION = Section(
             summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(tokens_kept, positions)
         )
     },
-    drawn_curves=(*ACROSS, *WITHIN, *KEPT, BY_POSITION),
+    drawn_curves=(*RECALL_CURVES, *KEPT, BY_POSITION),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

@@ -22,26 +22,23 @@ KINDS = {
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return recall over all directions and the range of gaps: no pair is picked for being the largest or smallest."""
+    """Return recall over all directions, and the gap of each pair: none is picked for being the largest or smallest."""
     recall = evaluation.metrics.get("mean_recall@1")
     if recall is None:
         return []
     names = matrices.modalities(evaluation.metrics)
     pairs = list(combinations(names, 2))
-    found = dict(zip(pairs, defined(evaluation.metrics, *(f"{'-'.join(pair)}/gap" for pair in pairs)), strict=True))
-    gaps = {pair: metric.value or 0.0 for pair, metric in found.items() if metric is not None}
+    of_pairs = defined(evaluation.metrics, *(f"{'-'.join(pair)}/gap" for pair in pairs))
+    gaps = {pair: metric for pair, metric in zip(pairs, of_pairs, strict=True) if metric is not None}
     linked = matrices.linked(names, evaluation.metrics)  # others have no partners
     items = fmt.listed([*map(_words, linked)], "or")
     said = [claim(f"An item of {items} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)]
-    if len(gaps) == 1:
-        ((pair, gap),) = gaps.items()
-        words = f"The mean vectors of {' and '.join(map(_words, pair))} lie {fmt.number(gap, 'distance')} apart."
-        said.append(Finding("plain", words))
-    elif gaps:
-        values = sorted(gaps.values())
-        apart = f"{fmt.number(values[0], 'distance')} to {fmt.number(values[-1], 'distance')} apart"
-        which = "any two" if len(gaps) == len(pairs) else f"{len(gaps)} pairs"
-        said.append(Finding("plain", f"The mean vectors of {which} of the {len(names)} modalities lie {apart}."))
+    if gaps:
+        parts = [
+            f"{fmt.bounded(gap)} ({' and '.join(map(_words, pair))}, {fmt.number(gap.chance, gap.unit)} without a gap)"
+            for pair, gap in gaps.items()
+        ]
+        said.append(Finding("plain", f"Distance between the mean vectors of two modalities: {', '.join(parts)}."))
     return said
 
 

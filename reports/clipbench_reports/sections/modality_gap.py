@@ -15,7 +15,7 @@ from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.figures.shared import CHANCE, curve_line, why_lacking
-from clipbench_reports.findings import Finding, defined
+from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, Section
 
 Ways = Mapping[str, tuple[str, Role, bool]]
@@ -190,7 +190,8 @@ def _centring(evidence: Evidence) -> Statement:
     before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
     return Statement(
         # Values, and no change: a curve has no paired interval that could tell one.
-        title=f"Text-to-image R@1 is {before} % as it is, and {after} % with each modality centred.",
+        title=f"Text-to-image R@1 among one half of the pairs is {before} % as it is, and {after} % with each modality"
+        " centred.",
         subject="Text-to-image R@1 before and after centring each modality",
         value=f"{before} and {after} %",
         reading=_not_drawn(evidence),
@@ -217,15 +218,17 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     gap, separability = defined(evaluation.metrics, "gap", "separability")
     if gap is None:
         return []
-    text = f"The mean image and the mean text vector lie {fmt.number(gap.value, gap.unit)} apart."
-    said = [Finding("plain", text, weakness=APART if (gap.low or 0) > 0 else "")]
+    noise = "" if gap.chance is None else f"; without a gap, noise puts them {fmt.number(gap.chance, gap.unit)} apart"
+    text = f"The mean image vector and the mean text vector are {fmt.bounded(gap)} apart{noise}."
+    sentences = [Finding("plain", text, weakness=APART if (gap.low or 0) > 0 else "")]
     if separability is not None and separability.value is not None:
-        share = f"A linear classifier tells images from texts in {fmt.percent(separability.value)} % of cases"
-        is_usual = separability.value >= USUAL_SEPARABILITY
-        said.append(
-            Finding("plain", f"{share}{', as it does with nearly any CLIP' if is_usual else ''}.", is_expected=is_usual)
+        finding = claim(
+            "A linear classifier separates images from texts in {value} of cases, over {n} held-out pairs", separability
         )
-    return said
+        is_usual = separability.value >= USUAL_SEPARABILITY
+        usual = " Nearly any CLIP is that separable." if is_usual else ""
+        sentences.append(finding._replace(text=f"{finding.text}{usual}", is_expected=is_usual))
+    return sentences
 
 
 DEFINITION = "The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022)."

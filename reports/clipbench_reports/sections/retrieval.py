@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -41,12 +42,16 @@ ACROSS = {
     "image_retrieval_recall": RecallCurve("image", "text → image", "text-to-image"),
     "text_retrieval_recall": RecallCurve("text", "image → text", "image-to-text"),
 }
+BY_CHANCE = "_chance"
+"""End of the names of curves of recall by chance."""
 BY_GALLERY = "/by_gallery"
 """End of the names of curves of recall by the number of images."""
 WITHIN = {
     "image_image_recall": RecallCurve("image", "image → image", "image-to-image"),
     "text_text_recall": RecallCurve("text", "text → text", "text-to-text"),
 }
+RECALL_CURVES = tuple(f"{name}{end}" for name in (*ACROSS, *WITHIN) for end in ("", BY_CHANCE))
+"""Names of the curves of recall, and of recall by chance."""
 
 
 def recall(models: Models) -> Chart:
@@ -76,11 +81,9 @@ def _draw(models: Models, ways: Mapping[str, RecallCurve], *, reading: str, reas
         curves = {name: curve for name, curve in drawable.items() if curve.x}
         if not curves:
             raise MissingEvidence(reason)
-        chances = [_chance(evidence, name, curve, of=ways[name].label) for name, curve in curves.items()]
         lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
-        return Layer(
-            [*(line for line in chances if line.xs), *lines], _state(ways, curves, on_queries(evidence.evaluation))
-        )
+        chances = _chances(evidence, ways, curves)
+        return Layer([*chances, *lines], _state(ways, curves, on_queries(evidence.evaluation)))
 
     return _chart(models, read, reading=reading)
 
@@ -98,14 +101,17 @@ def _on_log_axis(curve: PlottedCurve) -> PlottedCurve:
     return curve.take([row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])])
 
 
-def _chance(evidence: Evidence, name: str, curve: PlottedCurve, *, of: str) -> Line:
-    """Return the line through the chance levels of a curve's metrics, which name their k."""
-    known: dict[float, float] = {}
-    for metric_name, metric in evidence.evaluation.metrics.items():
-        base, _, k = metric_name.partition("@")
-        if base == name and k.isdecimal() and metric.chance is not None and curve.x[0] <= int(k) <= curve.x[-1]:
-            known[float(k)] = metric.chance
-    return Line(xs=sorted(known), ys=[known[k] for k in sorted(known)], role="chance", name=CHANCE, of=of)
+def _chances(evidence: Evidence, ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve]) -> list[Line]:
+    """Return the recall of a model that guesses, as far as each curve reaches."""
+    chances = evidence.curves(f"{name}{BY_CHANCE}" for name in curves)
+    return [
+        replace(
+            curve_line(_on_log_axis(chance), "chance", CHANCE),
+            of=ways[name.removesuffix(BY_CHANCE)].label,
+            has_dots=False,
+        )
+        for name, chance in chances.items()
+    ]
 
 
 def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve], reading: str) -> Statement:
@@ -388,7 +394,7 @@ SECTION = Section(
             draws=(relevance,),
         ),
     },
-    drawn_curves=(*ACROSS, *WITHIN, *JUDGED, BY_GALLERY.removeprefix("/")),
+    drawn_curves=(*RECALL_CURVES, *JUDGED, BY_GALLERY.removeprefix("/")),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

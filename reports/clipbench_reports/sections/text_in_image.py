@@ -207,8 +207,8 @@ def _state_probes(known: Mapping[str, Metric]) -> Statement:
         if any(f"{key}_{series}" in known for key in CLASSIFIERS)
     ]
     return Statement(
-        title=f"Attack success by classifier: {', '.join(shares)}.",
-        subject="Attack success by zero-shot and a linear probe",
+        title=f"Attack success among the classes of the probe: {', '.join(shares)}.",
+        subject="Attack success among the classes of the probe, by zero-shot and a linear probe",
         value=f"{success['zero_shot']} and {success['linear_probe']} %",
         detail=". ".join(details) + ".",
     )
@@ -290,14 +290,15 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
     if named is not None and may_differ(success, named):
         mark = "weak" if against < 0 else "good"
     start = "Fooled by a written label" if mark == "weak" else "Takes an object for the word on its label"
-    share = f"{fmt.percent(success.value)} % of {fmt.count(success.n)} attacks"
-    text = f"{start} in {share}{interval_in_brackets(success)}"
+    text = f"{start} in {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
     if named is not None:
-        text += f"; without the label its word is named in {fmt.percent(named.value)} %{interval_in_brackets(named)}"
+        text += f"; without the label its word is named in {fmt.bounded(named)}"
     labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
-    named_right = zip(labels.values(), defined(evaluation.metrics, *labels), strict=True)
-    right = [f"{fmt.percent(metric.value)} % {words}" for words, metric in named_right if metric is not None]
-    text += f"; names the object in {', '.join(right)}." if right else "."
+    named_right = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
+    right = [f"{fmt.bounded(metric)} {words}" for words, metric in named_right.items() if metric is not None]
+    attacked = named_right["under attack"]
+    text += f"; names the object in {', '.join(right)}" if right else ""
+    text += f"; chance is {fmt.percent(attacked.chance)} %." if attacked is not None else "."
     return Finding(mark, text, against, weakness=OBEYED if mark == "weak" else "")
 
 
@@ -311,14 +312,14 @@ def _probe_fooled(evaluation: EvaluationRecord, probe: Metric) -> Finding:
     how = {"better": "fooled less often than the prompts: in", "worse": "fooled more often than the prompts: in"}
     text = (
         f"The linear probe trained here on the same image vectors is {how.get(standing, 'fooled in')} "
-        f"{fmt.percent(probe.value)} % of {fmt.count(probe.n)} attacks, the prompts in {fmt.percent(prompts.value)} % among "
+        f"{fmt.bounded(probe)} of {fmt.count(probe.n)} attacks, the prompts in {fmt.bounded(prompts)} among "
         f"the same classes; difference {fmt.number(difference.value, difference.unit)} {fmt.symbol(difference.unit)}"
         f"{interval_in_brackets(difference)}"
     )
     has_interval = difference.low is not None
     of_probe, of_prompts = defined(evaluation.controls, "linear_probe_plain_named_word", "zero_shot_plain_named_word")
     if of_probe is not None and of_prompts is not None:
-        shares = f"in {fmt.percent(of_probe.value)} % of cases, the prompts in {fmt.percent(of_prompts.value)} %"
+        shares = f"in {fmt.bounded(of_probe)} of cases, the prompts in {fmt.bounded(of_prompts)}"
         text += f". Without the word, the probe names the word's class {shares}"
     if has_interval:
         text += ". The interval holds for the probes of this run alone: other training images give others"

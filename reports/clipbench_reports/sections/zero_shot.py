@@ -216,11 +216,11 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
-    """Return how many images are named right and, where tests tell it from all others, the most frequent mistake."""
+    """Return mean recall and, where tests tell it from all others, the most frequent mistake."""
     shares = _shares_of(counts)
     recalls = np.diag(shares)[shares.any(axis=1)]
     right, classes = f"{fmt.percent(float(recalls.mean()))} %", fmt.counted(len(recalls), "class", "classes")
-    title = f"Named right: {right} of the images of a class, on average over {classes}."
+    title = f"Mean recall of {classes}: {right}."
     mistake = _most_frequent(counts)
     if mistake is not None:
         row, column = mistake
@@ -230,9 +230,9 @@ def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
         title = "No image is taken for another class."
     return Statement(
         title=title,
-        subject="Named right, on average over classes",
+        subject="Mean recall of the classes",
         value=right,
-        detail=f"Confusion matrix of {classes}; right on the diagonal: {right} on average over classes.",
+        detail=f"Confusion matrix of {classes}; recall is on the diagonal, {right} on average.",
         reading=_map_reading(names, shares) if len(names) > MAX_NAMED else "",
     )
 

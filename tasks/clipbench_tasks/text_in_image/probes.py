@@ -56,6 +56,10 @@ UNKNOWN = "no attack's object and word are both classes of the images to train o
 OF_THESE = " The interval is of the classifiers trained in this run: other training images give others."
 
 
+BY_ATTACKS = ", each weighted by its attacks"
+"""An object with three attacks counts three times, while n counts its image once."""
+
+
 def _definitions() -> dict[str, Definition]:
     found = {}
     for key, (title, by, same) in CLASSIFIERS.items():
@@ -70,11 +74,12 @@ def _definitions() -> dict[str, Definition]:
         )
         found[f"{key}_plain_acc"] = Definition(
             f"{title} accuracy without a word{same}",
-            f"Share of the same objects, without a word, whose class scores highest by {by}.",
+            f"Share of the same objects, without a word, whose class scores highest by {by}{BY_ATTACKS}.",
         )
         found[f"{key}_plain_named_word"] = Definition(
             f"The word's class without a word, {title}{same}",
-            f"Share of the same objects, without a word, for which the class of the attacking word scores highest by {by}.",
+            "Share of the same objects, without a word, for which the class of the attacking word scores highest by"
+            f" {by}{BY_ATTACKS}.",
             success,
         )
     for key in PROBES:

@@ -30,7 +30,7 @@ from clipbench.stats.clusters import sharing
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.tables import Column, Rows, Table, Vectors, by_subset, curve_of_means, joined
-from clipbench_tasks.text_in_image.probes import image_vectors, probed
+from clipbench_tasks.text_in_image.probes import BY_ATTACKS, image_vectors, probed
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
 
@@ -168,19 +168,21 @@ METRICS = {
     ),
     "attack_tie_rate": Definition("Ties", "Share of attacks in which a tie decides.", "attack_success"),
     **{
-        f"{kind}_acc": Definition(f"Accuracy {label}", f"Share of objects {label} whose class scores highest.")
+        f"{kind}_acc": Definition(
+            f"Accuracy {label}", f"Share of objects {label} whose class scores highest{BY_ATTACKS}."
+        )
         for kind, label in LABELS.items()
     },
     **{
         f"{kind}_two_way_acc": Definition(
-            f"Two-way accuracy {label}", f"Share of objects {label} that score above the attacking word."
+            f"Two-way accuracy {label}", f"Share of objects {label} that score above the attacking word{BY_ATTACKS}."
         )
         for kind, label in LABELS.items()
     },
     **{
         f"{kind}_named_word": Definition(
             f"The word's class {LABELS[kind]}",
-            f"Share of objects {LABELS[kind]} for which the class of the attacking word scores highest.",
+            f"Share of objects {LABELS[kind]} for which the class of the attacking word scores highest{BY_ATTACKS}.",
             "attack_success",
         )
         for kind in ("clean", "blank")

@@ -17,8 +17,8 @@ from PIL import Image
 
 from clipbench.choosing.log import append, graded, read_log, skipped, undone, write_qrels
 from clipbench.choosing.make import PoolOptions, make_pool
-from clipbench.choosing.pool import LOG, Pool, read_pool, read_rankings
-from clipbench.choosing.verdict import choose_model
+from clipbench.choosing.pool import LOG, Facts, Pool, Ranking, read_pool, read_rankings
+from clipbench.choosing.verdict import _unseen, choose_model
 from clipbench.data import load_data
 from clipbench.data.dataset import DataOptions
 from clipbench.errors import ClipbenchError, DataError, NotComparable, UsageError
@@ -212,11 +212,41 @@ def test_relevant_photographs_that_no_model_found_are_estimated(make: Make) -> N
     for query, images in pool.candidates.items():
         drawn = rankings[query].random
         append(pool, graded(query, {image: int(image == drawn[0]) for image in images}, "anna"))
-    unseen = choose_model(read_log(pool)).unseen
+    chosen = choose_model(read_log(pool))
+    unseen = chosen.unseen
     assert unseen is not None and (unseen.n_relevant, unseen.n_drawn) == (N_QUERIES, 2 * N_QUERIES)
-    others = [N_IMAGES - len({i for first in each.models.values() for i in first}) for each in rankings.values()]
-    assert unseen.n_others == pytest.approx(np.mean(others))
-    assert unseen.bounds == pytest.approx((0.29124, 0.70876), abs=1e-5)  # Clopper and Pearson's of 12 in 24
+    sizes = [N_IMAGES - len({i for first in each.models.values() for i in first}) for each in rankings.values()]
+    assert unseen.value == pytest.approx(np.mean(sizes) / 2)
+    assert 0 < unseen.low < unseen.value < unseen.high < max(sizes)
+    sentence = f"for future queries like these: {unseen.value:.1f} [{unseen.low:.1f}, {unseen.high:.1f}] per query,"
+    assert f"that no model found, {sentence}" in str(chosen)
+    assert "no model found, for the 12 queries of the list: " in str(choose_model(read_log(pool), scope="list"))
+
+
+@pytest.mark.parametrize(("share_of_queries", "share_of_images"), [(0.1, 1.0), (0.1, 0.3), (1.0, 0.02)])
+def test_relevant_photographs_that_no_model_found_are_covered_for_future_queries(
+    share_of_queries: float, share_of_images: float
+) -> None:
+    """A few queries may have all of them: simulated, n = 60 queries with 5 of 100 photographs each."""
+    n_queries, n_images, n_drawn, n_simulations = 60, 100, 5, 300
+    ids = [f"q{row}" for row in range(n_queries)]
+    drawn = [f"p{row}" for row in range(n_drawn)]
+    facts = Facts(models={"a": "a", "b": "b"}, images="", n_images=n_images, content="", k=1, n_random=n_drawn, seed=0)
+    candidates = dict.fromkeys(ids, drawn)
+    pool = Pool(folder=Path(), facts=facts, queries={}, candidates=candidates, batches={}, images={})
+    rankings = {query: Ranking(query=query, models={}, random=drawn) for query in ids}
+    rng, n_covered = np.random.default_rng(0), 0
+    for _ in range(n_simulations):
+        n_relevant = np.where(rng.random(n_queries) < share_of_queries, round(share_of_images * n_images), 0)
+        hits = rng.hypergeometric(n_relevant, n_images - n_relevant, n_drawn)
+        grades = {
+            query: {image: int(row < n_hits) for row, image in enumerate(drawn)}
+            for query, n_hits in zip(ids, hits.tolist(), strict=True)
+        }
+        unseen = _unseen(pool, rankings, grades)
+        assert unseen is not None
+        n_covered += unseen.low <= share_of_queries * share_of_images * n_images <= unseen.high
+    assert n_covered / n_simulations >= 0.93
 
 
 def test_of_several_judges_the_lower_median_counts_and_what_they_grade_apart_is_listed(make: Make) -> None:

@@ -16,10 +16,12 @@ from clipbench.metrics.relevance import (
     chance_levels,
     judged_answers,
     ndcg_at_k,
+    ndcg_with_unjudged_at_k,
     r_precision,
     reciprocal_rank,
     relevant_documents,
     relevant_recall_at_k,
+    unjudged_at_k,
 )
 from clipbench.metrics.similarity import unit
 
@@ -177,3 +179,24 @@ def test_chance_is_that_of_a_constant_model() -> None:
     levels, _ = judged_answers(vectors[:2], vectors, relevant)
     for one, other in zip(levels, chance_levels(relevant, np.array([6, 6])), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ndcg_if_all_that_was_not_judged_is_relevant_is_that_of_the_data_with_these_judgements(seed: int) -> None:
+    rng, k, n = np.random.default_rng(seed), 4, 9
+    grades = np.where(rng.random(n) < 0.4, rng.integers(1, 4, n), 0)
+    grades[rng.integers(n)] = 3
+    is_judged = (rng.random(n) < 0.6) | (grades > 0)
+
+    def of(rows: np.ndarray, grade: np.ndarray) -> tuple[Levels, Relevant]:
+        """Return the levels of documents that stand at these places, without ties."""
+        query, ones = np.zeros_like(rows), np.ones_like(rows)
+        return Levels(query, rows, ones, ones, grade.astype(np.float64)), Relevant(query, rows, grade)
+
+    right, judged = np.flatnonzero(grades), np.flatnonzero(is_judged)
+    unjudged = unjudged_at_k(*of(judged, np.ones_like(judged)), np.array([n]), k)
+    assert unjudged.round(9).tolist() == [(~is_judged[:k]).astype(float).tolist()]
+    filled = np.where(is_judged | (np.arange(n) >= k), grades, 3)
+    every = np.flatnonzero(filled)
+    expected = ndcg_at_k(*of(every, filled[every]), k)
+    assert ndcg_with_unjudged_at_k(*of(right, grades[right]), unjudged) == pytest.approx(expected)

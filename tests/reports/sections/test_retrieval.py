@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve, Metric
+from clipbench_reports.drawing.marks import Chart, Line
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.galleries import Gallery
 from clipbench_reports.sections import retrieval
@@ -64,6 +65,19 @@ def test_sentences_and_figures_say_where_the_queries_are_a_sample(
         assert all((" drawn at random" in each.text) == (queries == 300) for each in sentences[:2]), sentences
         chart = draw([ModelEvidence(ModelKey("tiny", 0), Evidence(run, evaluation))])
         assert (reading in chart.reading) == isinstance(queries, int)
+
+
+@pytest.mark.parametrize(
+    ("draw", "name"), [(retrieval.recall, "text_retrieval"), (retrieval.recall_within, "text_text")]
+)
+def test_a_chance_line_reaches_as_far_as_its_axis(make_run: MakeRun, draw: Callable[..., Chart], name: str) -> None:
+    ks = [float(k) for k in range(1, 101)]
+    recall, chance = Curve(x=ks, y=[0.5 + k / 200 for k in ks]), Curve(x=ks, y=[k / 669 for k in ks])
+    run = make_run({"retrieval@pairs": {"curves": {f"{name}_recall": recall, f"{name}_recall_chance": chance}}})
+    (panel,) = draw([ModelEvidence(ModelKey("tiny", 0), Evidence(run, run.result.evaluations[0]))]).panels
+    (line,) = [mark for mark in panel.marks if isinstance(mark, Line) and mark.role == "chance"]
+    assert (line.xs[0], line.xs[-1]) == (panel.x.low, panel.x.high) == (1, 100)
+    assert line.ys[-1] == pytest.approx(100 / 669)
 
 
 def test_recall_by_the_number_of_images_is_drawn_where_there_are_distractors(make_run: MakeRun) -> None:

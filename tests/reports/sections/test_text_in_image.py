@@ -49,10 +49,10 @@ def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict
         "Reads the written word right in 50.0 % [44.3, 55.7] of 300"
     )
     assert fooled.mark == "weak"
-    assert fooled.text.startswith("Fooled by a written label in 74.0 % of 300 attacks (95 % interval ")
-    assert fooled.text.endswith(
-        "; without the label its word is named in 1.0 % (95 % interval [0.0, 2.1]); "
-        "names the object in 95.0 % without a label, 90.0 % with a blank one, 20.0 % under attack."
+    assert fooled.text == (
+        "Fooled by a written label in 74.0 % [69.0, 79.0] of 300 attacks; without the label its word is named in"
+        " 1.0 % [0.0, 2.1]; names the object in 95.0 % [92.5, 97.5] without a label, 90.0 % [86.6, 93.4] with a blank one,"
+        " 20.0 % [15.5, 24.5] under attack; chance is 10.0 %."
     )
 
 
@@ -82,7 +82,12 @@ def test_a_probe_is_held_against_the_prompts_and_only_a_test_says_more(evidence:
         found = metrics | {"zero_shot_minus_linear_probe": difference}
         return findings(evidence(metrics=found, controls=controls).evaluation)[-1].text
 
-    assert "fooled less often than the prompts: in 1.0 % of 200 attacks, the prompts in 70.0 %" in told(less)
-    assert "names the word's class in 1.0 % of cases, the prompts in 70.0 %" in told(less, **named)
+    assert (
+        "less often than the prompts: in 1.0 % [0.0, 2.4] of 200 attacks, the prompts in 70.0 % [63.6, 76.4]"
+        in told(less)
+    )
+    assert "names the word's class in 1.0 % [0.0, 2.4] of cases, the prompts in 70.0 % [63.6, 76.4]" in told(
+        less, **named
+    )
     assert "[−2.0, 4.0]). " in told(replace(less, value=0.01, low=-0.02, high=0.04))
     assert told(replace(less, value=1.0, low=None, high=None, n=1)).endswith("difference 100.0 pp.")
