@@ -332,7 +332,7 @@ def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:
         >>> with_checked_arguments(option)()
         Traceback (most recent call last):
             ...
-        clipbench.errors.UsageError: option(): missing a required argument: 'name'. Expected option(name, value=...)
+        clipbench.errors.UsageError: option(): missing a required argument: 'name'. Expected option(name=..., value=...)
         >>> with_checked_arguments(option)(3)
         Traceback (most recent call last):
             ...
@@ -345,7 +345,7 @@ def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise UsageError(_argument_fault(function.__name__, signature, kwargs, error)) from None
+            raise UsageError(_argument_fault(function.__name__, signature.parameters, kwargs, error)) from None
         for name, value in bound.arguments.items():
             kinds = [get_origin(kind) or kind for kind in _union_members(signature.parameters[name].annotation)]
             if all(kind in KIND_WORDS for kind in kinds) and not any(_is_a(value, kind) for kind in kinds):
@@ -364,8 +364,8 @@ KIND_WORDS: dict[Any, str] = {
     NoneType: "None",
 }
 """Types that are checked, in words; an argument that may be of any other type is left to the function."""
-N_SUGGESTED = 2
-"""Optional arguments that a suggested call shows."""
+N_SUGGESTED = 3
+"""Arguments that a suggested call shows."""
 
 
 def _union_members(annotation: object) -> tuple[object, ...]:
@@ -378,14 +378,10 @@ def _is_a(value: object, kind: Any) -> bool:
     return hasattr(value, "__float__") if kind is float else isinstance(value, kind)
 
 
-def _argument_fault(name: str, signature: inspect.Signature, keywords: Iterable[str], error: TypeError) -> str:
-    parameters = [
-        parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD
-    ]
-    unknown = [keyword for keyword in keywords if keyword not in signature.parameters]
-    if unknown and len(parameters) == len(signature.parameters):
-        return f"{name}() has no argument '{unknown[0]}': {did_you_mean(unknown[0], signature.parameters)}"
-    required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-    optional = [f"{parameter.name}=..." for parameter in parameters if parameter.default is not parameter.empty]
-    more = ["..."] if len(optional) > N_SUGGESTED else []
-    return f"{name}(): {error}. Expected {name}({', '.join([*required, *optional[:N_SUGGESTED], *more])})"
+def _argument_fault(name: str, names: Mapping[str, object], keywords: Iterable[str], error: TypeError) -> str:
+    unknown = [keyword for keyword in keywords if keyword not in names]
+    if unknown and "positional" not in str(error):
+        return f"{name}() has no argument '{unknown[0]}': {did_you_mean(unknown[0], names)}"
+    shown = [f"{argument}=..." for argument in names]
+    shown[N_SUGGESTED:] = ["..."] * (len(shown) > N_SUGGESTED)
+    return f"{name}(): {error}. Expected {name}({', '.join(shown)})"

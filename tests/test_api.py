@@ -310,11 +310,11 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "vectors without names": (
         lambda: cb.vectors(np.eye(3), np.eye(3)),  # type: ignore[call-arg]
-        r"^vectors\(\): too many positional arguments. Expected vectors\(images=..., texts=..., ...\)$",
+        r"^vectors\(\): too many positional arguments. Expected vectors\(images=..., texts=..., name=..., ...\)$",
     ),
     "a comparison of one run": (
         lambda: cb.compare("a"),  # type: ignore[call-arg]
-        r"^compare\(\): missing .* 'candidate'. Expected compare\(base, candidate, alpha=..., smallest=...\)$",
+        r"^compare\(\): missing .* 'candidate'. Expected compare\(base=..., candidate=..., alpha=..., ...\)$",
     ),
     "a text for a number": (
         lambda: cb.compare("a", "b", alpha="x"),  # type: ignore[arg-type]
