@@ -220,7 +220,8 @@ def test_query_progress_and_verdict_stay_in_view(
             expect(cards.nth(place)).to_have_text("2 relevant" if is_touch else "1 somewhat")
             assert page.locator(":focus").evaluate(IS_IN_VIEW), (query, place)
             n_graded += 1
-        progress = f"{number + 1} of 3 queries done, {len(pool.candidates[query])} of {len(pool.candidates[query])} photographs"
+        n = len(pool.candidates[query])
+        progress = f"{number + 1} of 3 queries done, {n} of {n} photographs"
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
         assert page.evaluate("scrollY") > 0
         expect(page.locator("[data-progress]")).to_have_text(progress)
