@@ -22,6 +22,8 @@ def __getattr__(name: str) -> object:
         value: object = version("clipbench")
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
+        if isinstance(value, type(__getattr__)):
+            value = import_module("clipbench.errors").with_checked_arguments(value)
     else:
         raise AttributeError(f"module 'clipbench' has no attribute '{name}'")
     globals()[name] = value

@@ -280,7 +280,7 @@ def compare(
 
     Returns:
         The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``; ``frame()``
-        has them as a table.
+        has them as a table. ``print`` shows the headline metrics and all that got worse.
 
     Raises:
         NotComparable: the two have no evaluation in common, or none on the same samples.

@@ -20,11 +20,18 @@ the evaluation is marked unavailable or failed, and the run exits with 3.
 """
 
 import errno
+import inspect
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import wraps
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MOST_CHARACTERS = 2_000
 """Characters of an error's text: names and values of the user's own in it may be of any length."""
@@ -312,3 +319,69 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f"did you mean '{by_folded[nearest[0]]}'?"
     more = f", ... ({len(names)} in all)" if len(names) > 30 else ""
     return f"known: {', '.join(names[:30]) or 'none'}{more}"
+
+
+def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that raises UsageError for a missing, unknown or mistyped argument, with a suggestion.
+
+    Example:
+        >>> with_checked_arguments(option)("device", valve="cpu")
+        Traceback (most recent call last):
+            ...
+        clipbench.errors.UsageError: option() has no argument 'valve': did you mean 'value'?
+        >>> with_checked_arguments(option)()
+        Traceback (most recent call last):
+            ...
+        clipbench.errors.UsageError: option(): missing a required argument: 'name'. Expected option(name=..., value=...)
+        >>> with_checked_arguments(option)(3)
+        Traceback (most recent call last):
+            ...
+        clipbench.errors.UsageError: option(): name is 3, expected a text
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(_argument_fault(function.__name__, signature.parameters, kwargs, error)) from None
+        for name, value in bound.arguments.items():
+            kinds = [get_origin(kind) or kind for kind in _union_members(signature.parameters[name].annotation)]
+            if all(kind in KIND_WORDS for kind in kinds) and not any(_is_a(value, kind) for kind in kinds):
+                words = " or ".join(KIND_WORDS[kind] for kind in kinds)
+                raise UsageError(f"{function.__name__}(): {name} is {value!r:.60}, expected {words}")
+        return function(*args, **kwargs)
+
+    return call
+
+
+KIND_WORDS: dict[Any, str] = {
+    str: "a text",
+    os.PathLike: "a path",
+    float: "a number",
+    Mapping: "a dictionary",
+    NoneType: "None",
+}
+"""Types that are checked, in words; an argument that may be of any other type is left to the function."""
+N_SUGGESTED = 3
+"""Arguments that a suggested call shows."""
+
+
+def _union_members(annotation: object) -> tuple[object, ...]:
+    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    if kind is str:  # a device of torch is as good as its name
+        return not isinstance(value, int | float | list | tuple | dict | bytes | os.PathLike | NoneType)
+    return hasattr(value, "__float__") if kind is float else isinstance(value, kind)
+
+
+def _argument_fault(name: str, names: Mapping[str, object], keywords: Iterable[str], error: TypeError) -> str:
+    unknown = [keyword for keyword in keywords if keyword not in names]
+    if unknown and "positional" not in str(error):
+        return f"{name}() has no argument '{unknown[0]}': {did_you_mean(unknown[0], names)}"
+    shown = [f"{argument}=..." for argument in names]
+    shown[N_SUGGESTED:] = ["..."] * (len(shown) > N_SUGGESTED)
+    return f"{name}(): {error}. Expected {name}({', '.join(shown)})"

@@ -17,7 +17,10 @@ EXPECTED = {
 }
 """Requirements that CI lacks: a pattern of the reasons, and the most tests that may be skipped for them."""
 
-NEEDED = {"a browser": r"no Chromium on the path|playwright is not installed", "axe": r"axe-core is not installed"}
+NEEDED = {
+    "a browser": r"no Chromium on the path|playwright is not installed|pdftotext is not on the path",
+    "axe": r"axe-core is not installed",
+}
 """Tools that the tests of pages need; a machine for development may lack them."""
 
 

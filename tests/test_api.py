@@ -242,6 +242,29 @@ def test_a_notebook_shows_the_scorecard_without_scripts() -> None:
     assert "<script" not in html and "&lt;script&gt;" in html
 
 
+def test_results_print_a_table_and_show_it_in_a_notebook(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, noise = rng.standard_normal((60, 8)), rng.standard_normal((60, 8))
+    good, bad = (
+        cb.run(cb.vectors(images=images, texts=images + size * noise, name=name), "retrieval")
+        for name, size in (("<b>good</b>", 0.1), ("bad", 3.0))
+    )
+    for index, name in enumerate("ab"):
+        Image.new("RGB", (8, 8), (0, 90 * index, 0)).save(tmp_path / f"{name}.png")
+    pool = cb.pool(["tiny", "pair:tiny+tiny"], tmp_path, ["a red cube"], tmp_path / "pool", device="cpu")
+    shown: dict[str, Any] = {
+        "worse": cb.compare(good, bad),
+        "not examined": cb.doctor(cb.vectors(images=images, texts=images)),
+        "pair:tiny+tiny": cb.choose(pool),
+    }
+    for word, result in shown.items():
+        lines, html = str(result).splitlines(), result._repr_html_()
+        assert len(lines) > 3 and any(word in line for line in lines), word
+        assert "<table" in html and word in html and "<b>good" not in html, word
+    assert str(shown["worse"]).startswith("bad against <b>good</b>\n")
+    assert str(cb.compare(bad, good)).startswith("<b>good</b> against bad (7 more metrics in frame())\n")
+
+
 BAD: dict[str, tuple[Any, str]] = {
     "a bare torch module": (lambda: cb.run(Net(), data=pairs()), "wrap it .*torch_model"),  # type: ignore[arg-type]
     "methods of other names": (
@@ -280,6 +303,30 @@ BAD: dict[str, tuple[Any, str]] = {
     "an unknown option of data": (
         lambda: cb.run(Colours(), data=pairs(), data_options={"captions": "words"}),
         "has no option 'captions': did you mean 'caption'",
+    ),
+    "an unknown argument": (
+        lambda: cb.run("tiny", dataset="scenes"),  # type: ignore[call-arg]
+        r"^run\(\) has no argument 'dataset': did you mean 'data'\?$",
+    ),
+    "vectors without names": (
+        lambda: cb.vectors(np.eye(3), np.eye(3)),  # type: ignore[call-arg]
+        r"^vectors\(\): too many positional arguments. Expected vectors\(images=..., texts=..., name=..., ...\)$",
+    ),
+    "a comparison of one run": (
+        lambda: cb.compare("a"),  # type: ignore[call-arg]
+        r"^compare\(\): missing .* 'candidate'. Expected compare\(base=..., candidate=..., alpha=..., ...\)$",
+    ),
+    "a text for a number": (
+        lambda: cb.compare("a", "b", alpha="x"),  # type: ignore[arg-type]
+        r"^compare\(\): alpha is 'x', expected a number$",
+    ),
+    "a text for a dictionary": (
+        lambda: cb.load_data("scenes", data_options="n=4"),  # type: ignore[arg-type]
+        r"^load_data\(\): data_options is 'n=4', expected a dictionary or None$",
+    ),
+    "a number for a path": (
+        lambda: cb.read_run(5),  # type: ignore[arg-type]
+        r"^read_run\(\): path is 5, expected a text or a path$",
     ),
     "a comparison of something else": (lambda: cb.compare(1, 2), "cannot compare an object of type int"),  # type: ignore[arg-type]
 }

@@ -21,8 +21,9 @@ from clipbench.untrusted.schema import SchemaError, fitted
 
 FACTS, CORPUS, QUERIES, QRELS = POOL_FACTS, "corpus.jsonl", "queries.jsonl", "qrels/test.txt"
 CANDIDATES, RANKINGS, LOG = "candidates.jsonl", "rankings.jsonl", "log.jsonl"
-MOST_GRADE = 3
-"""The highest grade; 0 is not relevant."""
+GRADES = ("not relevant", "somewhat", "relevant", "perfect")
+"""The word of each grade, from 0."""
+MOST_GRADE = len(GRADES) - 1
 
 Line = TypeVar("Line")
 

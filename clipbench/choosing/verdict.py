@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from itertools import combinations
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
 from clipbench.results.provenance import priced_table
-from clipbench.results.table import Cell, Column, Table, as_text
+from clipbench.results.table import Cell, Column, Table, as_html, as_text
 from clipbench.stats.betting import confidence_sequence, needed
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.intervals import TAIL, effective_n
@@ -92,6 +93,10 @@ class Choice:
 
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        paragraphs = "".join(f"<p>{escape(text)}</p>" for text in (*self.facts(), self.sentence))
+        return "".join(map(as_html, self.tables())) + paragraphs
 
     @property
     def pool(self) -> Pool:

@@ -1,5 +1,6 @@
 """``clipbench pool``, ``judge`` and ``choose``: which model finds the photographs of one's own."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,10 @@ def judge(folder: Path, judge_name: str | None, port: int, no_open: bool) -> Non
     from clipbench import plugins
 
     made = plugins.load(plugins.REPORTS, "judge")(folder, port, judge_name or _user())
-    echo(f"{folder} is at {made.address}", "Ctrl-C ends it.")
+    echo(
+        f"{folder} is at {made.address}",
+        f"Ctrl-C ends it. clipbench choose {shlex.quote(str(folder))} prints the verdict.",
+    )
     if not no_open:
         click.launch(made.address)
     made.serve()

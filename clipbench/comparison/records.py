@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Literal
 from clipbench.comparison.gate_rules import LEAST_ALPHA, MOST_ALPHA, Tolerance
 from clipbench.errors import UsageError, option
 from clipbench.results.frames import typed_frame
+from clipbench.results.numbers import change, change_interval, counted, p_value, quantity
 from clipbench.results.record import Metric
+from clipbench.results.table import Row, Table, as_html, as_text, columns
 from clipbench.results.titles import full_title
 from clipbench.stats.significance import ALPHA
+from clipbench.untrusted.terminal import printable
 
 if TYPE_CHECKING:
     import pandas
@@ -217,6 +220,26 @@ class Comparison:
         """Return both names, and the word with its reason."""
         return f"<comparison of {self.base} and {self.candidate}: {self.verdict} ({self.reason})>"
 
+    def __str__(self) -> str:
+        return "\n".join([as_text(self._table(), width=100), *(printable(str(refusal)) for refusal in self.refused)])
+
+    def _repr_html_(self) -> str:
+        return as_html(self._table())
+
+    def _table(self) -> Table:
+        """Return the headline metrics and all that got worse; ``frame`` has every metric."""
+        shown = [metric for metric in self.differences if metric.is_headline or metric.verdict == "worse"]
+        rows: dict[str, list[Row]] = {}
+        for metric in shown:
+            rows.setdefault(metric.evaluation, []).append(_table_row(metric))
+        n_more = len(self.differences) - len(shown)
+        return Table(
+            title=f"{self.candidate} against {self.base}",
+            facts=f"({counted(n_more, 'more metric')} in frame())" if n_more else "",
+            columns=columns("metric", numbers=TABLE_NUMBERS) + columns("verdict"),
+            rows=[row for evaluation, those in rows.items() for row in (evaluation, *those)],
+        )
+
     def frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each metric: values, difference, bounds, p-values and verdict.
 
@@ -247,6 +270,7 @@ class Comparison:
         return typed_frame(rows, SIMILARITY_FRAME)
 
 
+TABLE_NUMBERS = ("base", "candidate", "difference", "95 % interval", "p (Holm)")
 FRAME = {
     **dict.fromkeys(("base", "candidate", "task", "data", "metric", "unit"), "str"),
     **dict.fromkeys(("base_value", "candidate_value", "difference", "low", "high"), "float64"),
@@ -262,6 +286,19 @@ SIMILARITY_FRAME = {
     "n": "int64",
 }
 """Columns of ``Comparison.similarity_frame`` and their types."""
+
+
+def _table_row(metric: Difference) -> Row:
+    unit = metric.base.unit
+    return [
+        metric.title,
+        quantity(metric.base.value, unit),
+        quantity(metric.candidate.value, unit),
+        change(metric.value, unit),
+        change_interval(metric.low, metric.high, unit),
+        p_value(metric.p_adjusted),
+        metric.verdict,
+    ]
 
 
 def _row(comparison: Comparison, each: Difference) -> dict[str, object]:

@@ -20,7 +20,7 @@ from clipbench.models.reference import check_references
 from clipbench.results.frames import as_frame
 from clipbench.results.numbers import change, counted, interval, quantity
 from clipbench.results.record import CheckFinding
-from clipbench.results.table import Cell, Table, as_html, columns
+from clipbench.results.table import Table, as_html, as_text, columns
 
 if TYPE_CHECKING:
     import pandas
@@ -47,6 +47,9 @@ class Diagnosis:
     def __repr__(self) -> str:
         return f"<diagnosis of {self.model.ref}: {self.summary}>"
 
+    def __str__(self) -> str:
+        return f"{as_text(self._table(), width=100)}\n{self.model.ref}: {self.summary}"
+
     @property
     def is_healthy(self) -> bool:
         """True where no check found a fault; warnings are none."""
@@ -65,8 +68,11 @@ class Diagnosis:
         return as_frame([asdict(each) for each in self.findings], columns)
 
     def _repr_html_(self) -> str:
-        rows = [[Cell(each.check), Cell(each.status), Cell(each.seen), Cell(each.fix)] for each in self.findings]
-        return as_html(Table(title=self.model.ref, columns=columns("check", "status", "seen", "fix"), rows=rows))
+        return as_html(self._table())
+
+    def _table(self) -> Table:
+        rows = [[finding.check, finding.status, finding.seen, finding.fix] for finding in self.findings]
+        return Table(title=self.model.ref, columns=columns("check", "status", "seen", "fix"), rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)

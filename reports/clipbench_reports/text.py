@@ -3,7 +3,9 @@
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -11,6 +13,8 @@ Thing = TypeVar("Thing")
 
 NAME_LENGTH = 48
 """The longest name in a sentence, in characters."""
+
+_KEEPS_NAMES = ContextVar("keeps names", default=False)
 
 NO_REASON = "no reason was recorded"
 
@@ -56,7 +60,7 @@ def cut(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
         ['runs/…-final', 'b']
     """
     half = length // 2
-    made = [name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}" for name in names]
+    made = [name if _fits(name, length) else f"{name[: half - 1]}…{name[-half:]}" for name in names]
     return made if len(set(made)) == len(made) else list(names)
 
 
@@ -67,7 +71,27 @@ def shorten(words: str, length: int) -> str:
         >>> shorten("a very long name", 7)
         'a very…'
     """
-    return words if len(words) <= length else words[: length - 1].rstrip() + "…"
+    return words if _fits(words, length) else words[: length - 1].rstrip() + "…"
+
+
+@contextmanager
+def whole_names() -> Iterator[None]:
+    """Have ``cut``, ``shorten`` and ``two_lines`` leave names whole: a figure of a paper gets higher instead.
+
+    Example:
+        >>> with whole_names():
+        ...     shorten("a very long name", 7)
+        'a very long name'
+    """
+    token = _KEEPS_NAMES.set(True)
+    try:
+        yield
+    finally:
+        _KEEPS_NAMES.reset(token)
+
+
+def _fits(words: str, length: int) -> bool:
+    return len(words) <= length or _KEEPS_NAMES.get()
 
 
 def two_lines(name: str, length: int) -> str:

@@ -4,6 +4,7 @@ Fonts are embedded as TrueType (type 42), lines are vectors, dense clouds are pi
 when it was made. Colours are those of the report; what colour tells, the shape of a mark or a line tells too.
 """
 
+import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
@@ -68,6 +69,10 @@ SLIDE_DPI = 2 * DPI
 """Resolution of a PNG for slides: one as wide as a column has the pixels of a whole Full HD slide."""
 GAP, BETWEEN, NEAR = 0.12, 12.0, 3.0
 """Between rows of planes, in inches; between two words of one line, and how far two lines may reach into each other, in pixels."""
+NAMES_SHARE = 0.45
+"""The most of the width of a panel that names of rows take, unless a word is longer."""
+UPRIGHT = 1.2
+"""Inches of an upright name that stay in one line."""
 LINE = 9.4 / 72
 """Height of a row with a name, in inches."""
 
@@ -192,24 +197,42 @@ def _fitted(figure: Chart, width: float) -> NotebookFigure:
     Raises:
         UsageError: there is no room in one column either.
     """
-    plane = max(LEAST_PLANE, width - max(map(_left, figure.panels)))  # panels of rows stand below each other, in line
-    panels = [
-        replace(panel, aspect=LINE * (panel.n_rows + 0.5) / plane) if panel.n_rows else panel  # a row is a line high
-        for panel in figure.panels
-    ]
-    figure = replace(figure, panels=panels)
     for at_most in range(max(1, int(width / NARROWEST)), 0, -1):
-        layout = lay_out(figure, at_most=at_most)
+        slot = width / lay_out(figure, at_most=at_most).n_columns
+        layout = lay_out(_with_whole_names(figure, slot), at_most=at_most)
         names = [mark.name for row in layout.rows for place in row for mark in place.legend]
         if at_most == 1 or all(_legend_width([name], 1) + BESIDE <= width / layout.n_columns for name in names):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "constrained_layout not applied")  # there is no room, then
                 drawn = _drawn(layout, width)
-                if _words_fit(drawn):
+                if _words_fit(drawn) and _names_fit(drawn, layout):
                     return drawn
     raise UsageError(
         f"a figure {width / CM:.3g} cm wide has no room for its words: expected a larger {option('width')}"
     )
+
+
+def _with_whole_names(figure: Chart, slot: float) -> Chart:
+    """Return a figure with the names of its rows in as many lines as they need, and rows as high as their names."""
+    panels = [replace(panel, y=_in_lines(panel.y, NAMES_SHARE * slot)) for panel in figure.panels]
+    plane = max(LEAST_PLANE, slot - max(map(_left, panels)))  # panels of rows stand below each other, in line
+    return replace(figure, panels=[replace(panel, aspect=_aspect(panel, plane)) for panel in panels])
+
+
+def _in_lines(axis: Axis, room: float) -> Axis:
+    return replace(axis, names=[name if _widest(name) <= room else _by_words(name, room) for name in axis.names])
+
+
+def _by_words(name: str, room: float) -> str:
+    """Return a name in lines of at most so many inches, or as wide as its longest word."""
+    return _wrapped(name, max(room, *map(_width, re.split(r"(?<=-)|\s", name))))
+
+
+def _aspect(panel: Panel, plane: float) -> float:
+    n_lines = max((name.count("\n") + 1 for name in panel.y.names), default=1)
+    if panel.n_rows:
+        return LINE * (n_lines * panel.n_rows + 0.5) / plane
+    return max(panel.aspect, LINE * (n_lines + 0.5) * len(panel.y.names) / plane) if n_lines > 1 else panel.aspect
 
 
 def _drawn(layout: Layout, width: float) -> NotebookFigure:
@@ -255,6 +278,17 @@ def _words_fit(figure: Figure) -> bool:
     return is_inside and all(axes.bbox.width >= LEAST_PLANE * figure.dpi for axes in figure.axes)
 
 
+def _names_fit(figure: Figure, layout: Layout) -> bool:
+    """Return whether all names of rows that are in several lines are written."""
+    panels = [place.panel for row in layout.rows for place in row]
+    return all(
+        label.get_visible()
+        for panel, axes in zip(panels, figure.axes, strict=True)
+        if any("\n" in name for name in panel.y.names)
+        for label in axes.get_yticklabels()
+    )
+
+
 def _thin(labels: Sequence[Text], apart: float, *, is_even: bool) -> None:
     """Hide the labels of an axis that would stand nearer than so many pixels: every second, or each such where steps differ."""
     boxes = [label.get_window_extent().padded(apart / 2) for label in labels]
@@ -283,7 +317,7 @@ def _hide_wide_words(axes: Axes, *, n_columns: int) -> None:
 
 def _left(panel: Panel) -> float:
     """Return about how much of the width of a panel is left of its plane, in inches."""
-    written = max((_width(line) for words in panel.y.words for line in words.split("\n")), default=0.0)
+    written = max(map(_widest, panel.y.words), default=0.0)
     return written + (TICK + LABEL if panel.y.label else TICK)
 
 
@@ -308,10 +342,14 @@ def _draw(place: Place, axes: Axes, slot: float, *, room: float) -> None:
 
 def _turned(axis: Axis, room: float) -> Axis:
     """Return an axis whose names stand upright where there is no room for them beside each other."""
-    widest = max((_width(line) for name in axis.names for line in name.split("\n")), default=0.0)
+    widest = max(map(_widest, axis.names), default=0.0)
     if widest * len(axis.names) <= room:
         return axis
-    return replace(axis, names=[name.replace("\n", " ") for name in axis.names], is_turned=True)
+    n_lines = max(1, int(room / LINE / max(1, len(axis.names))))
+    flat = [name.replace("\n", " ") for name in axis.names]
+    return replace(
+        axis, names=[_by_words(name, max(UPRIGHT, 1.2 * _width(name) / n_lines)) for name in flat], is_turned=True
+    )
 
 
 def _set_axis(axes: Axes, axis: Axis, which: Literal["x", "y"]) -> None:
@@ -350,6 +388,10 @@ def _wrapped(words: str, room: float) -> str:
         if max(map(_width, lines)) <= room:
             break
     return "\n".join(lines)
+
+
+def _widest(words: str) -> float:
+    return max(map(_width, words.split("\n")))
 
 
 def _width(line: str) -> float:

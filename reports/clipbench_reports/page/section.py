@@ -28,7 +28,7 @@ from clipbench_reports.findings import Finding
 from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
 from clipbench_reports.page.groups import Entry, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
-from clipbench_reports.sections.section import OWN, Draw, LoadedSection
+from clipbench_reports.sections.section import Draw, LoadedSection
 from clipbench_reports.text import shorten
 
 Made = TypeVar("Made", Table, Gallery)
@@ -108,8 +108,6 @@ class TaskResults:
     differences: list[str]
     advice: Mapping[str, str]
     """Remedies that people use, by the weakness."""
-    has_own_advice: bool
-    """True where the advice is of clipbench, whose documentation says more."""
     joint: list[SetResults]
     """The figures of several models together, for each label set; empty where there is one, or they are not comparable."""
     parts: list[ModelResults]
@@ -167,7 +165,6 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         fault=loaded.fault,
         differences=list(group.same.differences),
         advice=loaded.section.advice,
-        has_own_advice=loaded.package == OWN,
         joint=[] if budget is None or not is_joint else _joint(group, measured, budget=budget),
         parts=parts,
         metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],

@@ -25,6 +25,7 @@ from clipbench_reports.figures import maps
 from clipbench_reports.page.section import drawn
 from clipbench_reports.plots.of_runs import OF_RUNS, Drawn, PlotOptions, RunLike, RunsPlot, opened
 from clipbench_reports.sections.section import OWN, LoadedSection, Plot, load_section
+from clipbench_reports.text import whole_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,13 +112,13 @@ def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> tuple[Ch
     if name not in of_tasks and name not in OF_RUNS:
         raise UsageError(f"unknown plot '{name}': {did_you_mean(name, [*of_tasks, *OF_RUNS])} (clipbench plot --list)")
     _check_options(name, options, projected=[each for each, found in of_tasks.items() if found.plot.is_projected])
+    plot: Plot | RunsPlot = OF_RUNS[name] if name in OF_RUNS else of_tasks[name].plot
     try:
-        if name in OF_RUNS:
-            plot: Plot | RunsPlot = OF_RUNS[name]
-            chart, sources = OF_RUNS[name].draw(runs, options)
-        else:
-            plot = of_tasks[name].plot
-            chart, sources = _draw_evaluations(name, of_tasks[name], runs, options)
+        with whole_names():
+            if name in OF_RUNS:
+                chart, sources = OF_RUNS[name].draw(runs, options)
+            else:
+                chart, sources = _draw_evaluations(name, of_tasks[name], runs, options)
     except Fault as error:
         raise PluginFault(f"cannot draw {name}: {error}") from error
     except MissingEvidence as error:

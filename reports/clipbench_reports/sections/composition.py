@@ -372,11 +372,10 @@ def _subset_of(evidence: Evidence) -> Callable[[int], Fact]:
 
 SECTION = Section(
     advice={
-        BAG_OF_WORDS: "A contrastive loss can be solved with the words of a caption as a bag, because few batches hold two "
-        "captions of the same words. Training with such captions as hard negatives helps (Yuksekgonul et al. "
-        "2023). "
-        "Some of what that gains is a habit of the benchmark (Hsieh et al. 2023): read the score beside the blind"
-        " rules among the controls."
+        BAG_OF_WORDS: "A contrastive loss can be solved with the words of a caption as a bag, because few batches"
+        " hold two captions of the same words. Training with such captions as hard negatives helps (Yuksekgonul "
+        "et al. 2023, arXiv:2210.01936). Some of what that gains is a habit of the benchmark (Hsieh et al. 2023, "
+        "arXiv:2306.14610): read the score beside the blind rules among the controls.",
     },
     title="Composition",
     figures=(composition, twins),

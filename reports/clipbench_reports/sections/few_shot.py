@@ -164,9 +164,10 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 SECTION = Section(
     advice={
-        FEW_LABELS_ENOUGH: "The vectors tell the classes apart better than the prompts name them: better names and several prompts come "
-        "first. With labels, a probe that starts at the prompts is safer than a plain one while they are few (Silva-Rodríguez et "
-        "al. 2024); averaging its weights with the prompts keeps robustness (Wortsman et al. 2022)."
+        FEW_LABELS_ENOUGH: "The vectors tell the classes apart better than the prompts name them: better names "
+        "and several prompts come first. With labels, a probe that starts at the prompts is safer than a plain "
+        "one while they are few (Silva-Rodríguez et al. 2024, arXiv:2312.12730); averaging its weights with the "
+        "prompts keeps robustness (Wortsman et al. 2022, arXiv:2109.01903).",
     },
     title="Few labels",
     figures=(few_shot,),

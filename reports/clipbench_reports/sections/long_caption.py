@@ -335,10 +335,10 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 SECTION = Section(
     advice={
-        UNREAD_END: "Text beyond the context is cut off; of what fits, often only the first tokens count, because web "
-        "captions are short. Longer position tables with fine-tuning on long captions help (Zhang et al. 2024, "
-        "Long-CLIP). "
-        "Without training: split the caption into sentences, and average their vectors or scores."
+        UNREAD_END: "Text beyond the context is cut off; of what fits, often only the first tokens count, because"
+        " web captions are short. Longer position tables with fine-tuning on long captions help (Zhang et al. "
+        "2024, arXiv:2403.15378, Long-CLIP). Without training: split the caption into sentences, and average "
+        "their vectors or scores.",
     },
     title="Long captions",
     figures=(tokens_kept, positions, token_lengths, matrices.similarity, recall),

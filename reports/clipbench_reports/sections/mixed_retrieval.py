@@ -144,9 +144,11 @@ def by_share(evidence: Evidence) -> Table:
 
 SECTION = Section(
     advice={
-        TEXTS_FIRST: "Vectors of one modality lie nearer to each other than to the other's, so that any text beats the right image. "
-        "Subtract the mean of each modality, of documents and queries alike, and scale to length 1 again (GR-CLIP, Li et al. 2025): it "
-        "takes no training, and the figure shows what it does here. Where that is not enough, rank images and texts apart and merge the two lists by rank."
+        TEXTS_FIRST: "Vectors of one modality lie nearer to each other than to the other's, so that any text "
+        "beats the right image. Subtract the mean of each modality, of documents and queries alike, and scale to "
+        "length 1 again (GR-CLIP, Li et al. 2025, arXiv:2507.19054): it takes no training, and the figure shows "
+        "what it does here. Where that is not enough, rank images and texts apart and merge the two lists by "
+        "rank.",
     },
     title="Mixed retrieval",
     figures=(mixed, relevance),

@@ -81,9 +81,10 @@ DEFINITION = (
 )
 SECTION = Section(
     advice={
-        UNFOUND: "Two modalities that were never trained with each other, and meet only through a third, find each other worst "
-        "(Girdhar et al. 2023). If many items of a modality are alike, such as short recordings of one sound, the search among them is harder "
-        "than the reverse. If unmatched pairs have as high a mean cosine as matched ones, partners are on average no nearer than others."
+        UNFOUND: "Two modalities that were never trained with each other, and meet only through a third, find "
+        "each other worst (Girdhar et al. 2023, arXiv:2305.05665). If many items of a modality are alike, such as"
+        " short recordings of one sound, the search among them is harder than the reverse. If unmatched pairs "
+        "have as high a mean cosine as matched ones, partners are on average no nearer than others.",
     },
     title="Modalities",
     figures=(matrices.modality_matrices, maps.modality_map),

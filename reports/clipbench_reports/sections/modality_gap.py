@@ -234,11 +234,11 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 DEFINITION = "The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022)."
 SECTION = Section(
     advice={
-        APART: "A gap is there in nearly every CLIP from the first step on, and the loss keeps it (Liang et al. 2022). "
-        "It matters where cosines of different kinds are compared or mixed, such as image with image beside image"
-        " with text. "
-        "Subtracting the mean of each modality is the usual remedy. Closing the gap alone improves recall little "
-        "or not at all (Liang et al. 2022; Schrodi et al. 2025): the corrections above show what it does here."
+        APART: "A gap is there in nearly every CLIP from the first step on, and the loss keeps it (Liang et al. "
+        "2022, arXiv:2203.02053). It matters where cosines of different kinds are compared or mixed, such as "
+        "image with image beside image with text. Subtracting the mean of each modality is the usual remedy. "
+        "Closing the gap alone improves recall little or not at all (Liang et al. 2022; Schrodi et al. 2025, "
+        "arXiv:2404.07983): the corrections above show what it does here.",
     },
     title="Modality gap",
     figures=(

@@ -371,9 +371,9 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 SECTION = Section(
     advice={
-        UNFOUND: "Look at the failures first: a caption that fits several images makes any model look bad. Where the same "
-        "few images come first for many captions, scores normalised over a bank of other queries help (Bogolin et"
-        " al. 2022). Fine-tuning on pairs from the same source helps most."
+        UNFOUND: "Look at the failures first: a caption that fits several images makes any model look bad. Where "
+        "the same few images come first for many captions, scores normalised over a bank of other queries help "
+        "(Bogolin et al. 2022, arXiv:2112.12777). Fine-tuning on pairs from the same source helps most.",
     },
     title="Retrieval",
     figures=(recall, by_gallery, matrices.similarity, recall_within, relevance),

@@ -440,11 +440,12 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 SECTION = Section(
     advice={
-        UNREAD: "Higher resolution, and captions that quote what is written. Data from which "
-        "images with much text were removed teach less of it (Maini et al. 2024).",
-        OBEYED: "Models that read well tend to obey labels (Goh et al. 2021); learned prefixes of "
-        "prompts (Azuma and Matsui 2023) or a projection without the directions of spelling (Materzyńska et al. "
-        "2022) lower that. Few successful attacks on a model that cannot read are no strength.",
+        UNREAD: "Higher resolution, and captions that quote what is written. Data from which images with much "
+        "text were removed teach less of it (Maini et al. 2024, arXiv:2307.03132).",
+        OBEYED: "Models that read well tend to obey labels (Goh et al. 2021, "
+        "distill.pub/2021/multimodal-neurons); learned prefixes of prompts (Azuma and Matsui 2023, "
+        "arXiv:2304.04512) or a projection without the directions of spelling (Materzyńska et al. 2022, "
+        "arXiv:2206.07835) lower that. Few successful attacks on a model that cannot read are no strength.",
     },
     title="Text in images",
     figures=(hijacking, probe_attacks, *map(response, SETTINGS), reading),

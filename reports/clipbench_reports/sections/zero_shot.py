@@ -434,11 +434,13 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 SECTION = Section(
     advice={
-        WRONG_CLASS: "Classes that take each other's place are often a matter of names: a better name, and several prompts for"
-        " each class (Radford et al. 2021; Pratt et al. 2023), are the cheapest remedy. Fine-tuning helps where a"
-        " class is truly unknown; averaging the old and the new weights keeps robustness (Wortsman et al. 2022).",
-        "Confidence is not accuracy": "A confidence that is not the accuracy comes from the logit scale: one temperature, fitted on held-out "
-        "images, fixes most of it and changes no answer (Guo et al. 2017).",
+        WRONG_CLASS: "Classes that take each other's place are often a matter of names: a better name, and "
+        "several prompts for each class (Radford et al. 2021, arXiv:2103.00020; Pratt et al. 2023, "
+        "arXiv:2209.03320), are the cheapest remedy. Fine-tuning helps where a class is truly unknown; averaging "
+        "the old and the new weights keeps robustness (Wortsman et al. 2022, arXiv:2109.01903).",
+        "Confidence is not accuracy": "A confidence that is not the accuracy comes from the logit scale: one "
+        "temperature, fitted on held-out images, fixes most of it and changes no answer (Guo et al. 2017, "
+        "arXiv:1706.04599).",
     },
     title="Zero-shot",
     figures=(confusion, reliability, templates),

@@ -4,6 +4,7 @@ A photograph is asked for by the places of its query and its own among the candi
 """
 
 import io
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from clipbench.choosing.log import Judgements, append, graded, read_log, skipped, undone, write_qrels
-from clipbench.choosing.pool import MOST_GRADE, Pool, read_pool
+from clipbench.choosing.pool import GRADES, MOST_GRADE, Pool, read_pool
 from clipbench.choosing.verdict import choose_model
 from clipbench.data.images import FileImage, rgb
 from clipbench.errors import UsageError
@@ -57,7 +58,8 @@ class Judging(Answers):
 
     def page(self, request: Request) -> Response:
         """Return the page; its script asks for the state."""
-        text = render("judge.html.j2", token=self._token, judge=self._judge, grades=range(MOST_GRADE + 1))
+        command = shlex.join(["clipbench", "choose", str(self._pool.folder)])
+        text = render("judge.html.j2", token=self._token, judge=self._judge, grades=GRADES, command=command)
         return HTMLResponse(text, headers={"content-security-policy": POLICY.replace("img-src", "img-src 'self'")})
 
     def state(self, request: Request) -> Response:
@@ -143,7 +145,6 @@ class Judging(Answers):
         shown: dict[str, Any] = {
             "n_queries": len(queries),
             "n_done": sum(found.is_done(query, self._judge) for query in queries),
-            "n_judgements": sum(line.judge == self._judge and line.image is not None for line in found.lines),
             "notes": found.notes,
             "query": None,
         }

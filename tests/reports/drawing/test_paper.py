@@ -24,6 +24,7 @@ from clipbench_reports.drawing.marks import (
     Shade,
     Threads,
     Words,
+    rows_axis,
 )
 from clipbench_reports.drawing.paper import NotebookFigure
 
@@ -141,6 +142,17 @@ def test_names_are_written_as_they_are(tmp_path: Path, as_text: Path) -> None:
     paper.save(figure(*lines, Words(words=names[0], x=1, y=1), y=axis), tmp_path / "figure.svg", style=as_text)
     found = (tmp_path / "figure.svg").read_text()
     assert found.count(">$5 and $6<") == 3 and found.count("&lt;b&gt;&amp;amp;") == 2 and ">a_b^c \\frac<" in found
+
+
+def test_rows_get_higher_for_names_in_several_lines() -> None:
+    long = [f"Linear separability of the modalities of all photographs, number {number}" for number in range(4)]
+    heights = []
+    for names in (["A", "B", "C", "D"], long):
+        drawn = paper.draw(figure(Rule(at=1, axis="x", role="ink"), y=rows_axis(names)))
+        labels = [label.get_text() for label in drawn.axes[0].get_yticklabels() if label.get_visible()]
+        assert [label.replace("\n", " ") for label in labels] == names
+        heights.append(drawn.get_figheight())
+    assert heights[1] > heights[0]
 
 
 def test_a_figure_that_has_no_room_for_its_words_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,11 @@
 """The report in a browser: read, printed, used by keyboard, without scripts, and by who wants to break it."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,11 +90,129 @@ def test_nothing_reaches_beyond_the_page_at_any_width(reports: SimpleNamespace, 
         assert page.locator(".broad:visible").count() == (0 if width < 720 else n_slim)
 
 
+PRINTED_BLOCKS = """() => {
+  const isRead = ({ parentElement }) => parentElement.checkVisibility() && !parentElement.closest(".sign, .unseen");
+  const blocks = [...document.querySelectorAll("main :is(p, li, figcaption, dd, summary, h1, h2, h3, h4, caption)")];
+  const innermost = blocks.filter((block) => !block.querySelector("p, li, dd, table") && !block.closest(".failures"));
+  return innermost.map((block) => {
+    const walk = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
+    let text = "";
+    while (walk.nextNode()) if (isRead(walk.currentNode)) text += walk.currentNode.data;
+    return text;
+  });
+}"""
+"""Paragraphs, headings and the like that are printed, without the words of signs; those of failures may be cut."""
+
+
+A4, LETTER = (210, 297), (216, 279)
+"""Width and height of a sheet in mm."""
+
+
+def printed_pages(page: "Page", sheet: tuple[int, int] = A4) -> list[str]:
+    """Return the text of each printed page, without spaces."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not on the path: apt-get install poppler-utils")
+    width, height = (f"{side}mm" for side in sheet)
+    sheets = page.pdf(width=width, height=height, prefer_css_page_size=True)
+    command = ["pdftotext", "-raw", "-enc", "UTF-8", "-", "-"]
+    text = subprocess.run(command, input=sheets, capture_output=True, check=True).stdout.decode()
+    return [without_spaces(each) for each in text.split("\f")[:-1]]
+
+
+def without_spaces(text: str) -> str:
+    """Return a text in which ligatures are letters, without spaces."""
+    return re.sub(r"\s", "", unicodedata.normalize("NFKC", text))
+
+
+def torn_blocks(page: "Page", sheets: list[str]) -> list[str]:
+    """Return the paragraphs and headings that are on no page as a whole."""
+    page.emulate_media(media="print")
+    blocks = [text for text in page.evaluate(PRINTED_BLOCKS) if text.strip()]
+    assert len(blocks) > 20
+    return [text for text in blocks if not any(without_spaces(text) in sheet for sheet in sheets)]
+
+
+def test_no_sentence_is_printed_across_pages(reports: SimpleNamespace, visit: Visit) -> None:
+    page = visit(reports.one)
+    for sheet in (A4, LETTER, (210, 130), (210, 135), (210, 140)):
+        assert not torn_blocks(page, printed_pages(page, sheet)), sheet
+
+
 def test_a_printed_report_is_short_and_has_margins(reports: SimpleNamespace, visit: Visit) -> None:
     page = visit(reports.one)
-    sheets = page.pdf(format="A4", prefer_css_page_size=True)
-    assert len(re.findall(rb"/Type\s*/Page\b", sheets)) == 3
+    assert len(printed_pages(page)) == 3
     assert "@page { margin: 12mm 13mm; }" in page.locator("style").inner_text()
+
+
+@pytest.mark.slow
+def test_the_six_tasks_are_printed_on_as_many_pages_as_the_docs_say(visit: Visit, tmp_path: Path) -> None:
+    command = [
+        "run",
+        "--model",
+        "tiny",
+        "--suite",
+        "scenes",
+        "--tasks",
+        "all",
+        "--quiet",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    environment = {**os.environ, "CLIPBENCH_CACHE": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-m", "clipbench", *command], check=True, env=environment)
+    docs = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
+    said = re.search(r"takes (\d+) pages of A4 and (\d+) of US Letter", docs)
+    assert said
+    for sheet, n_pages in zip((A4, LETTER), said.groups(), strict=True):
+        page = visit(tmp_path / "run" / "report.html")
+        sheets = printed_pages(page, sheet)
+        assert (len(sheets), torn_blocks(page, sheets)) == (int(n_pages), [])
+
+
+FILL = """() => [...document.querySelectorAll(".lead:not(.stacked)")].map((lead) => {
+  const bottom = (element) => element.getBoundingClientRect().bottom;
+  const cards = [...lead.querySelectorAll(".failures > li")];
+  const top = lead.getBoundingClientRect().top;
+  const words = document.createRange();
+  words.selectNodeContents(lead.querySelector(".reading"));
+  const figure = bottom(words) - top;
+  const parts = (card) => [...card.querySelectorAll("dl, .thumbs, .thumb, img")];
+  const overlaps = cards.filter((card) => parts(card).some((part) => bottom(part) > bottom(card) + 1));
+  const image = cards.at(-1).querySelector(".thumb:only-child");
+  return { share: (bottom(image ?? cards.at(-1)) - top) / figure, overlaps: overlaps.length };
+})"""
+"""The share of the height of a figure which the failures beside it fill, and cards whose parts reach beyond them."""
+
+
+@pytest.mark.parametrize("width", [760, 1280, 1920])
+def test_failures_fill_the_height_of_the_figure_beside_them(reports: SimpleNamespace, visit: Visit, width: int) -> None:
+    leads = visit(reports.one, width=width).evaluate(FILL)
+    assert len(leads) == 2
+    assert all(lead["share"] > 0.9 and not lead["overlaps"] for lead in leads), leads
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_other_failures_are_reached_from_where_they_are_announced(
+    reports: SimpleNamespace, visit: Visit, width: int
+) -> None:
+    page = visit(reports.one, width=width)
+    links = page.locator(".lead .small a")
+    assert links.count() == 2
+    for link in links.all():
+        n = int(link.inner_text().removeprefix("Show the other "))
+        details = link.locator("xpath=ancestor::section").locator(".folds > details > summary").first
+        assert re.search(r"\d+ more failures?", details.inner_text())
+        link.click()
+        others = page.locator(f"[id='{str(link.get_attribute('href'))[1:]}'] .failures > li")
+        assert others.count() == n and others.first.is_visible()
+    assert "docs/" not in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_buttons_of_a_table_are_in_one_row(reports: SimpleNamespace, visit: Visit, width: int) -> None:
+    buttons = unfolded(visit(reports.one, width=width)).locator("#metrics .tools button, .tools:has(+ .card) button")
+    tops = {button.inner_text(): button.evaluate("each => each.offsetTop") for button in buttons.all()}
+    assert list(tops) == ["Copy as Markdown", "Copy as CSV"] and len(set(tops.values())) == 1, tops
 
 
 HEADINGS = ("block", "subset", "metric")

@@ -18,6 +18,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from clipbench.comparison.compare import compare
@@ -351,6 +352,13 @@ def test_another_process_gives_the_same_bytes(models: list[Path], tmp_path: Path
     subprocess.run([sys.executable, "-c", draw, *map(str, models), str(there)], env=environment, check=True)
     write_plot("similarity-calibration", models, here, PlotOptions())
     assert here.read_bytes() == there.read_bytes()
+
+
+def test_no_name_in_a_figure_of_a_paper_is_cut(make_run: Callable[..., Run], parts: SimpleNamespace) -> None:
+    names = [f"ViT-B-16-finetuned-on-photographs-with-hard-negatives-epoch-{number}" for number in (10, 20)]
+    runs = [make_run(name=model, model={**parts.model, "ref": model}) for model in names]
+    texts = {text.get_text().replace("\n", "") for text in draw_plot("spectrum", runs).findobj(Text)}
+    assert set(names) <= texts and not any("…" in text for text in texts)
 
 
 def test_a_figure_of_matplotlib_comes_back_without_pyplot_and_shows_itself(make_run: Callable[..., Run]) -> None:

@@ -1,8 +1,9 @@
 """The judging page: who may write, what it never shows, and a pool that is judged by keys alone."""
 
 import json
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 import clipbench as cb
 from clipbench.choosing.log import read_log
-from clipbench.choosing.pool import LOG, Pool, read_pool
+from clipbench.choosing.pool import GRADES, LOG, Pool, read_pool
 from clipbench.testing import ConstantModel, ToyModel
 from clipbench_reports.page.choice import write_choice
 
@@ -19,9 +20,10 @@ site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view
 judging = pytest.importorskip("clipbench_reports.view.judge", reason="the extra view is not installed")
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 Ask = Callable[..., Any]
+OpenJudge = Callable[..., "Page"]
 TOKEN, PORT = "the-token", 8000
 ORIGIN = f"http://127.0.0.1:{PORT}"
 SENT = {"method": "POST", "x_clipbench_token": TOKEN, "origin": ORIGIN}
@@ -43,6 +45,28 @@ def pool(tmp_path: Path) -> Pool:
         model.info = type(model.info)(**{**vars(model.info), "ref": name})
     queries = ["a cat", "a dog", '<b onclick="x">&amp; שלום']
     return cb.pool(models, tmp_path / "photographs", queries, tmp_path / "pool", k=3, n_random=1)
+
+
+@pytest.fixture
+def open_judge(browser: "Browser", pool: Pool) -> Iterator[OpenJudge]:
+    """Return a function that opens the served page; what the page logs or fails at is a failure of the test."""
+    trouble: list[str] = []
+    served = judging.judge(pool.folder, 0, "anna")
+    thread = threading.Thread(target=served.serve)
+    thread.start()
+
+    def open_page(*, width: int, height: int, has_touch: bool = False) -> "Page":
+        context = browser.new_context(viewport={"width": width, "height": height}, has_touch=has_touch)
+        page = context.new_page()
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.goto(served.address)
+        return page
+
+    yield open_page
+    served.server.should_exit = True
+    thread.join()
+    assert not trouble
 
 
 @pytest.fixture
@@ -134,40 +158,82 @@ def test_prices_are_on_the_page_and_in_the_report(pool: Pool, tmp_path: Path) ->
             assert all((text in page) == bool(prices) for text in ("one query, ms", ">12.1<", "on &lt;H100&gt;"))
 
 
-def test_a_pool_is_judged_by_keys_alone_to_a_live_verdict(browser: "Browser", pool: Pool) -> None:
+def test_grades_have_the_same_words_on_buttons_and_in_the_docs(app: Any, ask: Ask) -> None:
+    button = re.compile(r"<button [^>]*><kbd>(.)</kbd> <span>([^<]+)</span></button>")
+    on_page = button.findall(ask(app, "/").text)
+    row = re.compile(r"^\| `(.)` \| ([a-z ]+) \|", re.MULTILINE)
+    in_docs = row.findall((Path(__file__).parents[3] / "docs" / "choose.md").read_text(encoding="utf-8"))
+    assert on_page[: len(GRADES)] == [(str(grade), word) for grade, word in enumerate(GRADES)]
+    assert sorted(in_docs) == sorted(on_page) and len(on_page) == len(GRADES) + 3
+
+
+def test_a_pool_is_judged_by_keys_alone_to_a_live_verdict(open_judge: OpenJudge, pool: Pool) -> None:
     from playwright.sync_api import expect
 
-    served = judging.judge(pool.folder, 0, "anna")
-    thread = threading.Thread(target=served.serve)
-    thread.start()
-    try:
-        page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
-        trouble: list[str] = []
-        page.on("console", lambda message: trouble.append(message.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.goto(served.address)
-        cards, query = page.locator(".candidates button"), page.locator("[data-query]")
-        texts = [*pool.queries.values()]
-        expect(query).to_have_text(texts[0])
-        page.keyboard.type("30")  # faster than an answer comes: each waits for what was before it
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("Space")
-        expect(cards.nth(3)).to_have_attribute("data-grade", "1")
-        page.keyboard.type("nu")
-        expect(cards.nth(2)).to_have_attribute("data-grade", "")
-        page.keyboard.type("ns")
-        expect(query).to_have_text(texts[2])
-        page.keyboard.type("2n")
-        expect(query).to_have_text("All queries are judged. Thank you.")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        page.locator("summary").focus()
-        page.keyboard.press("Enter")
-        expect(page.locator("[data-verdict] b")).to_have_text(cb.choose(pool.folder).sentence)
-        found = read_log(pool)
-        first, skipped, _ = pool.queries
-        images = pool.candidates[first]
-        assert found.grades(first) == {**dict.fromkeys(images, 0), images[0]: 3, images[3]: 1}
-        assert found.is_done(skipped, "anna") and found.grades(skipped) is None and not trouble
-    finally:
-        served.server.should_exit = True
-        thread.join()
+    page = open_judge(width=360, height=740)
+    cards, query = page.locator(".candidates button"), page.locator("[data-query]")
+    texts = [*pool.queries.values()]
+    expect(query).to_have_text(texts[0])
+    page.keyboard.type("30")  # faster than an answer comes: each waits for what was before it
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    expect(cards.nth(3)).to_have_text("2 relevant")
+    page.keyboard.type("nu")
+    expect(cards.nth(2)).to_have_attribute("data-grade", "")
+    page.keyboard.type("ns")
+    expect(query).to_have_text(texts[2])
+    page.keyboard.type("2n")
+    expect(query).to_have_text("All queries are judged. Thank you.")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    expect(page.locator("[data-verdict] b")).to_have_text(cb.choose(pool.folder).sentence)
+    judgements = read_log(pool)
+    first, skipped, _ = pool.queries
+    images = pool.candidates[first]
+    assert judgements.grades(first) == {**dict.fromkeys(images, 0), images[0]: 3, images[3]: 2}
+    assert judgements.is_done(skipped, "anna") and judgements.grades(skipped) is None
+
+
+IS_IN_VIEW = """(element) => {
+  const { left, top, right, bottom, height } = element.getBoundingClientRect();
+  const corners = [[left + 4, top + 4], [right - 4, top + 4], [left + 4, bottom - 4], [right - 4, bottom - 4]];
+  return height > 0 && corners.every(([x, y]) => element.contains(document.elementFromPoint(x, y)));
+}"""
+
+
+@pytest.mark.parametrize("is_touch", [False, True], ids=["keys", "touch"])
+@pytest.mark.parametrize(("width", "height"), [(360, 560), (1280, 420)])
+def test_query_progress_and_verdict_stay_in_view(
+    open_judge: OpenJudge, pool: Pool, width: int, height: int, is_touch: bool
+) -> None:
+    from playwright.sync_api import expect
+
+    page = open_judge(width=width, height=height, has_touch=is_touch)
+    n_graded = 0
+    for number, (query, text) in enumerate(pool.queries.items()):
+        expect(page.locator("[data-query]")).to_have_text(text)
+        cards = page.locator(".candidates button")
+        for place in range(len(pool.candidates[query])):
+            if is_touch:
+                cards.nth(place).tap()
+            else:
+                page.keyboard.press("1")
+            expect(cards.nth(place)).to_have_text("2 relevant" if is_touch else "1 somewhat")
+            assert page.locator(":focus").evaluate(IS_IN_VIEW), (query, place)
+            n_graded += 1
+        n = len(pool.candidates[query])
+        progress = f"{number + 1} of 3 queries done, {n} of {n} photographs"
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        assert page.evaluate("scrollY") > 0
+        expect(page.locator("[data-progress]")).to_have_text(progress)
+        for part in ("h1", "[data-progress]", "[data-sentence]", ".bar"):
+            assert page.locator(part).evaluate(IS_IN_VIEW), (query, part)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if is_touch:
+            page.locator('.bar [data-key="n"]').tap()
+        else:
+            page.keyboard.press("n")
+    sentence = cb.choose(pool.folder).sentence
+    assert read_log(pool).n == n_graded and f"after 3 queries and {n_graded} judgements" in sentence
+    expect(page.locator("[data-sentence]")).to_have_text(sentence)
+    expect(page.locator("[data-end]")).to_contain_text(f"clipbench choose {pool.folder}")
+    assert page.locator("[data-end]").evaluate(IS_IN_VIEW)

@@ -6,8 +6,13 @@
   const list = main.querySelector("[data-candidates]");
   const alert = main.querySelector("[data-alert]");
   const verdict = main.querySelector("[data-verdict]");
+  const query = main.querySelector(".query");
+  const bar = main.querySelector(".bar");
+  const words = [...bar.querySelectorAll("button span")].map((word) => word.textContent);
+  const RELEVANT = 2; // the grade of a tap
   let state = {};
   let before = Promise.resolve(); // what was done last
+  let verdicts = Promise.resolve(); // that was asked for last
 
   /** Ask for an address, or post to it, and return the answer. */
   async function ask(address, content) {
@@ -21,35 +26,39 @@
     return answer.json();
   }
 
+  function warn(text) {
+    alert.textContent = text;
+    alert.hidden = !text;
+  }
+
   /** Do one thing after all that was done before; say what went wrong. */
   function then(work) {
-    before = before.then(work).then(() => { alert.hidden = true; }, (error) => {
-      alert.textContent = `Not kept: ${error.message}`;
-      alert.hidden = false;
-    });
+    before = before.then(work).then(() => warn(""), (error) => warn(`Not kept: ${error.message}`));
   }
 
   const buttons = () => [...list.querySelectorAll("button")];
   const place = () => Math.max(0, buttons().indexOf(document.activeElement));
 
-  /** Move to a photograph, by its place. */
+  /** Move to a photograph, by its place, and show it between the query and the bar. */
   function move(to) {
     const all = buttons();
-    all[Math.min(Math.max(to, 0), all.length - 1)]?.focus();
+    const button = all[Math.min(Math.max(to, 0), all.length - 1)];
+    button?.focus({ preventScroll: true });
+    button?.scrollIntoView({ block: "nearest" });
   }
 
   function say(button, grade) {
     button.dataset.grade = grade ?? "";
-    button.querySelector("span").textContent = grade ?? "";
-    const words = grade === null ? "not judged" : `grade ${grade}`;
-    button.setAttribute("aria-label", `Photograph ${buttons().indexOf(button) + 1}, ${words}`);
+    const text = grade === null ? "" : `${grade} ${words[grade]}`;
+    button.querySelector("span").textContent = text;
+    button.setAttribute("aria-label", `Photograph ${buttons().indexOf(button) + 1}, ${text || "without a grade"}`);
   }
 
   function card(at) {
     const address = `/image?query=${state.query}&place=${at}`;
     const button = make("button", { type: "button" }, make("img", { src: address, alt: "" }), make("span"));
     button.addEventListener("click", (event) => {
-      button.focus(); // not every browser does
+      move(at); // not every browser does
       if (event.detail) act(" "); // a key has its own meaning
     });
     return make("li", {}, button);
@@ -60,15 +69,20 @@
     const isOther = next.query !== state.query;
     state = next;
     main.querySelector("progress").value = next.n_done / next.n_queries;
-    const counts = `${next.n_done} of ${next.n_queries}, ${next.n_judgements} judgements`;
+    const grades = next.grades ?? [];
+    const isEnd = next.query === null;
+    const nGraded = grades.filter((grade) => grade !== null).length;
+    const counts = `${next.n_done} of ${next.n_queries} queries done${isEnd ? "" : `, ${nGraded} of ${grades.length} photographs`}`;
     main.querySelector("[data-progress]").textContent = [counts, ...next.notes].join(" · ");
     main.querySelector("[data-query]").textContent = next.text ?? "All queries are judged. Thank you.";
-    for (const each of main.querySelectorAll("[data-while]")) each.hidden = next.query === null;
-    if (isOther) list.replaceChildren(...(next.grades ?? []).map((_, at) => card(at)));
-    buttons().forEach((button, at) => say(button, next.grades[at]));
-    if (isOther && next.query !== null) move(0);
+    for (const part of main.querySelectorAll("[data-while]")) part.hidden = isEnd;
+    main.querySelector("[data-end]").hidden = !isEnd;
+    if (isEnd) verdict.open = true;
+    if (isOther) list.replaceChildren(...grades.map((_, at) => card(at)));
+    buttons().forEach((button, at) => say(button, grades[at]));
+    if (isOther && !isEnd) move(0);
     if (isOther) scrollTo(0, 0);
-    if (isOther) look();
+    if (isOther) verdicts = verdicts.then(look).catch((error) => warn(error.message));
   }
 
   /** Return the place of the next photograph without a grade. */
@@ -88,7 +102,7 @@
       else if (state.query === null) return;
       else if (key === "n") show(await ask("/judge", { query: state.query, grades: {}, next: true }));
       else if (key === "s") show(await ask("/judge", { query: state.query, skip: true }));
-      else if (key === " ") await grade(state.grades[at] ? 0 : 1, at);
+      else if (key === " ") await grade(state.grades[at] ? 0 : RELEVANT, at);
       else {
         await grade(Number(key), at);
         move(open(at));
@@ -118,9 +132,8 @@
     button.addEventListener("click", () => act(button.dataset.key));
   }
 
-  /** Show the verdict, where it is unfolded. */
+  /** Show the verdict so far. */
   async function look() {
-    if (!verdict.open) return;
     const found = await ask("/verdict");
     const tables = found.tables.map((html) => {
       const scroll = make("div", { className: "scroll", tabIndex: 0 });
@@ -128,9 +141,13 @@
       return scroll;
     });
     const facts = found.facts.map((fact) => make("p", { className: "soft" }, fact));
+    main.querySelector("[data-sentence]").textContent = found.sentence;
     verdict.querySelector("div").replaceChildren(make("p", {}, make("b", {}, found.sentence)), ...tables, ...facts);
   }
 
-  verdict.addEventListener("toggle", () => then(look));
+  new ResizeObserver(() => { // a photograph with the focus is covered by neither
+    const heights = [query.offsetHeight + 8, bar.offsetHeight + 8];
+    document.documentElement.style.scrollPadding = `${heights[0]}px 0 ${heights[1]}px`;
+  }).observe(query);
   then(async () => show(await ask("/state")));
 }
