@@ -261,8 +261,10 @@ def test_results_print_a_table_and_show_it_in_a_notebook(tmp_path: Path) -> None
         lines, html = str(result).splitlines(), result._repr_html_()
         assert len(lines) > 3 and any(word in line for line in lines), word
         assert "<table" in html and word in html and "<b>good" not in html, word
-    assert str(shown["worse"]).startswith("bad against <b>good</b>\n")
-    assert str(cb.compare(bad, good)).startswith("<b>good</b> against bad (7 more metrics in frame())\n")
+    first, _, title, *_ = str(shown["worse"]).splitlines()
+    assert first.startswith("verdict: worse (retrieval@embeddings Text-to-image R@1 ")
+    assert title == "bad against <b>good</b>"
+    assert "\n<b>good</b> against bad (7 more metrics in frame())\n" in str(cb.compare(bad, good))
 
 
 BAD: dict[str, tuple[Any, str]] = {
@@ -310,7 +312,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "vectors without names": (
         lambda: cb.vectors(np.eye(3), np.eye(3)),  # type: ignore[call-arg]
-        r"^vectors\(\): too many positional arguments. Expected vectors\(images=..., texts=..., name=..., ...\)$",
+        r"^vectors\(\): too many positional arguments. Expected vectors\(images=..., texts=..., items=..., ...\)$",
     ),
     "a comparison of one run": (
         lambda: cb.compare("a"),  # type: ignore[call-arg]

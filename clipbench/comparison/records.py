@@ -1,6 +1,7 @@
 """The record of a comparison: each metric's difference with its paired interval, test and verdict."""
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Literal
 
 from clipbench.comparison.gate_rules import LEAST_ALPHA, MOST_ALPHA, Tolerance
@@ -221,10 +222,12 @@ class Comparison:
         return f"<comparison of {self.base} and {self.candidate}: {self.verdict} ({self.reason})>"
 
     def __str__(self) -> str:
-        return "\n".join([as_text(self._table(), width=100), *(printable(str(refusal)) for refusal in self.refused)])
+        verdict = f"verdict: {self.verdict} ({self.reason})"
+        lines = [verdict, "", *as_text(self._table(), width=100).splitlines(), *map(str, self.refused)]
+        return "\n".join(map(printable, lines))
 
     def _repr_html_(self) -> str:
-        return as_html(self._table())
+        return f"<p><b>{self.verdict.capitalize()}.</b> {escape(self.reason)}</p>\n{as_html(self._table())}"
 
     def _table(self) -> Table:
         """Return the headline metrics and all that got worse; ``frame`` has every metric."""
