@@ -11,7 +11,7 @@ from clipbench.metrics.operating_points import Accepted, Judged, accepted, preci
 from clipbench.stats.clusters import NEGLIGIBLE
 from clipbench.stats.intervals import CONFIDENCE, Interval, share_interval
 
-SURE = 0.99
+SURE = 0.98
 """Confidence of the bounds behind a threshold. It has a value only in samples that show the precision, which are lucky ones
 where few do: with bounds at 95 %, intervals held in .20 of the samples with a value where one in forty had one."""
 LOOKS = 9
