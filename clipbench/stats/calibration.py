@@ -51,8 +51,8 @@ class CalibrationEstimate(NamedTuple):
     def true_errors(self, deviates: Deviates, z: float) -> Deviates:
         """Return the true errors of which the value lies so many standard errors above its mean, without its bias.
 
-        Bins as noisy as these show more than the true error: a miss shows the mean of a folded normal law. The misses keep
-        their proportions.
+        Bins as noisy as these show more than the true error: a miss shows the mean of a folded normal law. The misses
+        keep their proportions.
 
         Source: Leone, Nelson and Nottingham, Technometrics 3 (1961).
 

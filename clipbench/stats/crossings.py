@@ -15,9 +15,9 @@ def crossing_interval(
 ) -> Interval:
     """Return the interval of the position at which the mean of an excess, mostly below 0 at the first, reaches 0.
 
-    It holds every position at which the interval of the mean contains 0, as Fieller's does for a ratio (JRSS B 16 (1954)).
-    The mean has the interval of its gains and losses, which allows for losses that no sample shows. With Student's t, a
-    curve of 25 samples of which none is lost at a position would surely have reached 0 there.
+    It holds every position at which the interval of the mean contains 0, as Fieller's does for a ratio (JRSS B 16
+    (1954)). The mean has the interval of its gains and losses, which allows for losses that no sample shows. With
+    Student's t, a curve of 25 samples of which none is lost at a position would surely have reached 0 there.
 
     Args:
         excess: of each sample at each position, in [-1, 1]. Lines join the means, and their bounds.
