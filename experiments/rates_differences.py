@@ -4,7 +4,8 @@
     python experiments/rates_differences.py --simulations 100 --only recall
 
 Each simulation draws hits, or predictions, of two models on the same samples and compares them as ``clipbench compare``
-does. A line has the coverage, the share of intervals that exclude 0 (the false alarms, where nothing differs) and the median width.
+does. A line has the coverage, the share of intervals that exclude 0 (the false alarms, where nothing differs), the share
+that do so in the wrong direction, and the median width.
 """
 
 import argparse
@@ -128,6 +129,33 @@ def calibration_errors() -> Iterator[Design]:
             yield f"calibration error, n = {n}, truly {errors[0]} and {errors[1]}", errors[1] - errors[0], one
 
 
+def unlike_calibration_errors() -> Iterator[Design]:
+    """Yield differences of calibration errors of models that differ in accuracy, and in how far their confidences spread."""
+    named = Estimator("expected_calibration_error", ("confidence", "hit"))
+    errors = [(0.055, 0.055), (0.055, 0.047), (0.05, 0.15)]
+    for accuracies, n, (first, second) in product([(0.38, 0.62), (0.5, 0.5)], (350, 2000), errors):
+
+        def one(
+            rng: np.random.Generator,
+            n: int = n,
+            models: Sequence[tuple[float, float, float]] = (
+                (accuracies[0], first, 0.32),
+                (accuracies[1], second, 0.05),
+            ),
+        ) -> PairedTest:
+            shared, tables = rng.random(n), []
+            for accuracy, error, reach in models:
+                confidence = accuracy + error + reach * rng.uniform(-1, 1, n)
+                chance = np.where(rng.random(n) < ALIKE, shared, rng.random(n))
+                tables.append({"confidence": confidence, "hit": (chance < confidence - error).astype(float)})
+            return compared(named, (named(tables[0]), named(tables[1])), tables, None)
+
+        title = (
+            f"calibration error, n = {n}, accuracies {accuracies[0]} and {accuracies[1]}, truly {first} and {second}"
+        )
+        yield title, second - first, one
+
+
 def mixed_retrieval() -> Iterator[Design]:
     """Yield differences of nDCG where captions look for captions, of two exchangeable models."""
     name = "texts=100/ndcg@10"
@@ -151,6 +179,7 @@ DESIGNS = {
     "clusters": lambda: recalls(4),
     "macro-f1": f1_scores,
     "calibration": calibration_errors,
+    "unlike-calibration": unlike_calibration_errors,
     "ndcg": mixed_retrieval,
 }
 
@@ -165,8 +194,12 @@ def main() -> None:
         bounds = np.array([one(rng).interval[:2] for _ in range(options.simulations)], float)
         covers = (bounds[:, 0] <= truth + 1e-9) & (truth - 1e-9 <= bounds[:, 1])
         excludes = (bounds[:, 0] > 0) | (bounds[:, 1] < 0)
+        wrong = excludes & (np.sign(bounds.sum(axis=1)) == -np.sign(truth))
         width = np.median(bounds[:, 1] - bounds[:, 0])
-        print(f"{title}: covers {covers.mean():.3f}, excludes 0 {excludes.mean():.3f}, width {width:.3f}", flush=True)
+        rates = (
+            f"covers {covers.mean():.3f}, excludes 0 {excludes.mean():.3f}, in the wrong direction {wrong.mean():.3f}"
+        )
+        print(f"{title}: {rates}, width {width:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from scipy.stats import beta
 
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.operating_points import Judged, accepted, even_thresholds, judged_answers, judged_pairs
-from clipbench.stats.operating_points import OperatingPoint, operating_point, precision_recall
+from clipbench.stats.operating_points import SURE, OperatingPoint, operating_point, precision_recall
 
 DIM, POPULATION, POPULATIONS = 16, 4_000, 8
 WANTED = (0.9, 0.95, 0.99)
@@ -93,7 +93,7 @@ def plain_truths(noise: float, prevalence: float) -> dict[float, tuple[float, fl
 
 def points_of(judged: Judged, prevalence: float) -> dict[float, OperatingPoint | None]:
     coarse = accepted(judged, even_thresholds(judged, 60))
-    bounds = precision_recall(coarse, prevalence)
+    bounds = precision_recall(coarse, prevalence, confidence=SURE)
     return {wanted: operating_point(judged, coarse, bounds, wanted, prevalence) for wanted in WANTED}
 
 

@@ -6,6 +6,7 @@ miss adds to it. It is kept as papers print it. The interval is of the binned er
 
 from dataclasses import dataclass, replace
 from math import pi, sqrt
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,17 @@ from jaxtyping import Float64, Int64
 
 from clipbench.metrics.classification import confidence_bins, expected_calibration_error
 from clipbench.results.record import Metric
-from clipbench.stats.clusters import Clusters, Codes, Values, cluster_codes, cluster_sums
+from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Codes, Values, cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.intervals import Interval, Z, added_reaches, too_few
+from clipbench.stats.intervals import CONFIDENCE, Interval, Z, too_few
 from clipbench.stats.measures import Estimated, defined
 
+Bins = Float64[np.ndarray, " n_bins"]
+Deviates = Float64[np.ndarray, " n_deviates"]
+
 METHOD = "normal interval of the true error, less the noise of the bins below"
+N_ERRORS, N_DEVIATES = 257, 129
+"""True errors, and deviates of one model's value, between which an interval of two models is interpolated."""
 
 
 class CalibrationEstimate(NamedTuple):
@@ -30,9 +36,44 @@ class CalibrationEstimate(NamedTuple):
     """The value that a calibrated model would show on average, on as many samples."""
     low: float
     high: float
-    reaches: tuple[float, float]
-    """Distances below and above its mean that the value may have by chance."""
     influence: Values
+    spread: float
+    """Standard error of the value."""
+    n_units: int
+    """Number of samples, or of clusters."""
+    shares: Bins
+    """Share of the samples in each bin."""
+    misses: Bins
+    """Distance between accuracy and confidence in each bin."""
+    errors: Bins
+    """Standard error of each bin's miss."""
+
+    def true_errors(self, deviates: Deviates, z: float) -> Deviates:
+        """Return the true errors of which the value lies so many standard errors above its mean, without its bias.
+
+        Bins as noisy as these show more than the true error: a miss shows the mean of a folded normal law. The misses
+        keep their proportions.
+
+        Source: Leone, Nelson and Nottingham, Technometrics 3 (1961).
+
+        Args:
+            deviates: at least -z, and at most z.
+        """
+        from scipy.special import ndtr
+
+        shape = self.misses / self.value if self.value > NEGLIGIBLE else np.ones(len(self.misses))
+        errors, (below, above) = np.maximum(self.errors, NEGLIGIBLE), _reaches(self.spread, self.n_units, z)
+        true = min(1.0, self.value + above) * np.linspace(0, 1, N_ERRORS) ** 2
+        ratios = true[:, None] * shape / errors
+        normal = sqrt(2 / pi) * np.exp(-(ratios**2) / 2)
+        shown = (errors * (ratios * (2 * ndtr(ratios) - 1) + normal)) @ self.shares
+        shown -= max(0.0, shown[0] - self.value)  # less than a calibrated model shows is no evidence against it
+        return np.interp(self.value - deviates / z * np.where(deviates > 0, below, above), shown, true)
+
+
+def _reaches(spread: float, n_units: int, z: float) -> tuple[float, float]:
+    """Return how far a value may lie above and below its mean; below, with Wilson's bound for none in n."""
+    return z * spread, sqrt((z * spread) ** 2 + (z**2 / (n_units + z**2)) ** 2)
 
 
 def calibration_estimate(
@@ -66,26 +107,41 @@ def calibration_estimate(
     value = expected_calibration_error(confidence, credit, n_bins)
     noise = sqrt(2 / pi) * float(share @ np.sqrt(squared_errors))
     of_shares = np.bincount(units, np.abs(miss)[bins] - value)
-    half = Z * sqrt(float(share**2 @ squared_errors) + float(of_shares @ of_shares) / n**2)
-    unseen = Z**2 / (len(of_shares) + Z**2)
-    above = sqrt(half**2 + unseen**2)
-    influence = np.sign(miss)[bins] * (credit - confidence) - value
+    spread = sqrt(float(share**2 @ squared_errors) + float(of_shares @ of_shares) / n**2)
+    below, above = _reaches(spread, len(of_shares), Z)
     return CalibrationEstimate(
-        value, noise, max(0.0, value - noise - half), min(1.0, value + above), (half, above), influence
+        value=value,
+        noise=noise,
+        low=max(0.0, value - noise - below),
+        high=min(1.0, value + above),
+        influence=np.sign(miss)[bins] * (credit - confidence) - value,
+        spread=spread,
+        n_units=len(of_shares),
+        shares=share,
+        misses=np.abs(miss),
+        errors=np.sqrt(squared_errors),
     )
 
 
-def calibration_difference_interval(before: CalibrationEstimate, after: CalibrationEstimate, codes: Codes) -> Interval:
+def calibration_difference_interval(
+    before: CalibrationEstimate, after: CalibrationEstimate, codes: Codes, *, confidence: float = CONFIDENCE
+) -> Interval:
     """Return the interval of the difference of two true errors, from the estimates of both on the same samples.
 
-    Each value lies above its true error by between nothing and its noise, so that their difference is too small by up to
-    the noise of the one and too large by up to that of the other.
+    Models may differ in accuracy, or in how far their confidences spread, so that noise adds more to one value than to
+    the other. The interval holds the differences of all pairs of true errors of which both values, which correlate, are
+    as likely as the confidence asks (a profile of their normal law), and the difference of the values.
     """
-    influences = [cluster_sums(each.influence, codes) for each in (after, before)]
-    below, above = added_reaches(after.reaches, before.reaches, *influences)
-    low, high = (-min(after.noise, after.value) - below, min(before.noise, before.value) + above)
-    value = after.value - before.value
-    return Interval(value + low, value + high, "normal interval of the true errors, with the noise of the bins")
+    one, other = (cluster_sums(estimate.influence, codes) for estimate in (before, after))
+    size = float(np.linalg.norm(one) * np.linalg.norm(other))
+    correlation = float(one @ other) / size if size > NEGLIGIBLE else 0.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    deviates = np.linspace(-z, z, N_DEVIATES)
+    reach = np.sqrt(np.maximum(0.0, (1 - correlation**2) * (z**2 - deviates**2)))
+    true, value = before.true_errors(deviates, z), after.value - before.value
+    low, high = (after.true_errors(np.clip(correlation * deviates + side * reach, -z, z), z) - true for side in (1, -1))
+    method = "profile of both true errors, without the noise of the bins"
+    return Interval(min(value, float(low.min())), max(value, float(high.max())), method)
 
 
 def _squares(

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from clipbench.results.record import Metric
 from clipbench.stats.intervals import FEW, wilson
 from clipbench.stats.significance import ALPHA, holm
@@ -241,9 +243,21 @@ def _p_normal(z: float) -> float:
 
 
 def _p_binomial(hits: float, n: float, share: float) -> float:
-    """Return twice the smaller tail of the binomial, at most 1; numbers need not be whole."""
-    from scipy.special import betainc
+    """Return the exact two-sided p-value of a number of hits; twice the smaller tail if a number is not whole.
 
+    It is the chance of all numbers that are no likelier than this one, as ``binomtest`` of SciPy and ``binom.test`` of R
+    have it.
+    """
+    from scipy.special import betainc, gammaln, xlog1py, xlogy
+
+    if max(abs(hits - round(hits)), abs(n - round(n))) < 1e-6:
+        hits, n = round(hits), round(n)
+        counts = np.arange(n + 1)
+        ways = gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1)
+        chances = np.exp(ways + xlogy(counts, share) + xlog1py(n - counts, -share))
+        return min(
+            1.0, float(chances[chances <= chances[hits] * (1 + 1e-7)].sum())
+        )  # equal chances may differ by rounding
     above = 1.0 if hits <= 0 else float(betainc(hits, n - hits + 1, share))
     below = 1.0 if hits >= n else float(betainc(n - hits, hits + 1, 1 - share))
     return min(1.0, 2 * min(above, below))

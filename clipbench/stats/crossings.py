@@ -1,50 +1,43 @@
-"""Interval of the place where a curve of means crosses 0, not of a height."""
+"""Interval of the position at which a curve of means crosses 0, not of a height."""
 
 from collections.abc import Sequence
-from math import sqrt
 
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.stats.clusters import Clusters, cluster_codes, cluster_sums, student
-from clipbench.stats.intervals import CONFIDENCE, Interval, too_few
-
-STEPS = 20
-"""Places between two measured ones at which an interval may end."""
+from clipbench.stats.clusters import Clusters, cluster_codes, cluster_sums
+from clipbench.stats.estimators import first_reaching
+from clipbench.stats.intervals import Interval, gains_and_losses, too_few
 
 
 def crossing_interval(
-    excess: Float64[np.ndarray, "n n_places"], places: Sequence[float], *, what: str, clusters: Clusters = None
+    excess: Float64[np.ndarray, "n n_positions"], positions: Sequence[float], *, what: str, clusters: Clusters = None
 ) -> Interval:
-    """Return the interval of the place at which the mean of an excess, mostly below 0 at the first, reaches 0.
+    """Return the interval of the position at which the mean of an excess, mostly below 0 at the first, reaches 0.
 
-    It is of the places at which Student's interval of the mean contains 0, as Fieller's is of a ratio (JRSS B 16 (1954)).
-    Noise lets a curve come near its target early, and resamples of it more so: a bootstrap of the place covers less.
+    It holds every position at which the interval of the mean contains 0, as Fieller's does for a ratio (JRSS B 16
+    (1954)). The mean has the interval of its gains and losses, which allows for losses that no sample shows. With
+    Student's t, a curve of 25 samples of which none is lost at a position would surely have reached 0 there.
 
     Args:
-        excess: of each sample at each place; lines join their means.
-        places: ascending.
+        excess: of each sample at each position, in [-1, 1]. Lines join the means, and their bounds.
+        positions: ascending.
         what: name of the excess.
 
     Example:
-        >>> hits = np.array([[0.0, 1.0, 1.0]] * 30 + [[0.0, 0.0, 0.0]] * 30)  # nothing at 5, all at 10
+        >>> hits = np.array([[0.0, 1.0, 1.0]] * 300 + [[0.0, 0.0, 0.0]] * 300)  # nothing at 5, all at 10
         >>> excess = hits - 0.5 * hits[:, -1:]
-        >>> crossing_interval(excess, [5.0, 10.0, 20.0], what="recall less its half")[:2]  # 7.5, give or take a step
-        (7.25, 7.75)
+        >>> low, high, _ = crossing_interval(excess, [5.0, 10.0, 20.0], what="recall less its half")
+        >>> round(low, 2), round(high, 2)
+        (7.29, 7.71)
     """
-    codes, mean = cluster_codes(clusters), excess.mean(axis=0)
-    sums = np.column_stack([cluster_sums(column, codes) for column in (excess - mean).T])
-    n_units, between = len(sums), np.linspace(0, len(places) - 1, STEPS * (len(places) - 1) + 1)
+    codes = cluster_codes(clusters)
+    n_units = len(cluster_sums(excess[:, 0], codes))
     if n_units < 2:
         return too_few(codes)
-    # Lines between the measured places: of each place, the weights of the one before and of the one after.
-    weights = np.column_stack([np.interp(between, np.arange(len(places)), line) for line in np.eye(len(places))])
-    error = np.linalg.norm(sums @ weights.T, axis=0) / len(excess) * sqrt(n_units / (n_units - 1))
-    half = student((1 + CONFIDENCE) / 2, n_units) * error
-    may_reach, may_fall_short = weights @ mean + half >= 0, weights @ mean - half <= 0
-    # A step more on either side, so that the value lies within.
-    first = max(0, int(may_reach.argmax()) - 1)
-    last = min(len(between) - 1, int(np.flatnonzero(may_fall_short).max(initial=-1)) + 1)
-    low, high = np.interp(between[[first, last]], np.arange(len(places)), places).tolist()
+    lows, highs = np.array([gains_and_losses(column, codes).bounds for column in excess.T]).T
+    at, target = np.array(positions, np.float64), np.zeros(1)
+    low = float(first_reaching(highs[None], target, at)[0])
+    high = float(first_reaching(-lows[None, ::-1], target, at[::-1])[0])  # the last at which the mean may fall short
     unit = "samples" if codes is None else "clusters"
-    return Interval(low, high, f"Student's t of {what}, over {n_units} {unit}")
+    return Interval(low, high, f"gains and losses of {what} by Wilson, over {n_units} {unit}")

@@ -88,6 +88,8 @@ def _tested(
     within = intervals.applicable(RANGES.get(base.unit), value)
     estimator = Estimator.from_record(base.statistic)
     if estimator is not None:
+        if estimator.name == "expected_calibration_error":
+            return _of_calibration(estimator, (before, after), clusters, within)
         of = _of_parts if estimator.name in CHANGES else _of_statistic
         return of(estimator, value, (before, after), clusters, within, rng)
     if base.column is not None and base.column in before:
@@ -250,6 +252,35 @@ def _of_share(
     ).reaches(value)
 
 
+def _of_calibration(
+    estimator: Estimator, samples: tuple[Samples, Samples], clusters: Codes, within: Range
+) -> PairedTest:
+    """Return the interval of the difference of two calibration errors, and the test that it is when inverted.
+
+    An exchange of the models' samples would test that they are alike in accuracy and confidence too.
+    """
+    before, after = (
+        calibration_estimate(*(table[name] for name in estimator.columns), clusters=clusters, **estimator.parameters)
+        for table in samples
+    )
+    n, rows = len(before.influence), after.influence - before.influence
+    if before.n_units < 2:
+        interval = intervals.too_few(clusters)
+        return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
+
+    def at(confidence: float) -> Interval:
+        return calibration_difference_interval(before, after, clusters, confidence=confidence)
+
+    return PairedTest(
+        n=n,
+        interval=at(intervals.CONFIDENCE).clipped(within),
+        test=f"interval of both true errors of {before.n_units} {_unit(clusters)}, inverted",
+        p_value=significance.inverted(at),
+        standard_error=standard_error(rows, clusters),
+        n_units=before.n_units,
+    )
+
+
 def _of_statistic(
     estimator: Estimator,
     value: float,
@@ -270,10 +301,6 @@ def _of_statistic(
     exchanged, drawn = estimator.difference(*samples, units), rng.spawn(1)[0]
 
     def bound() -> Interval:
-        if estimator.name == "expected_calibration_error":  # resamples have more of its bias
-            certainties = [[each[name] for name in estimator.columns] for each in samples]
-            estimates = [calibration_estimate(*each, clusters=clusters, **estimator.parameters) for each in certainties]
-            return calibration_difference_interval(estimates[0], estimates[1], clusters)
         return intervals.bootstrap_interval(
             lambda counts: of_after(counts) - of_before(counts), n, drawn, clusters=clusters
         )

@@ -86,8 +86,8 @@ def first_length_reaching(recall: Curves, *, lengths: Sequence[int | float], sha
     Returns:
         NaN where nothing is found at the longest.
     """
-    place = _first_reaching(recall, share * recall[:, -1], np.array(lengths, np.float64))
-    return np.where(recall[:, -1] > 0, place, np.nan)
+    length = first_reaching(recall, share * recall[:, -1], np.array(lengths, np.float64))
+    return np.where(recall[:, -1] > 0, length, np.nan)
 
 
 def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | float]) -> Draws:
@@ -106,18 +106,18 @@ def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | f
         >>> labels_reaching(accuracy, np.array([0.625, 0.2, 0.9]), labels=[1, 4, 16]).round(6)  # half-way from 4 to 16 is 8
         array([ 8.,  1., 16.])
     """
-    at = np.log(np.array(labels, np.float64))
-    is_reached = (accuracy >= target[:, None]).any(axis=1)
-    return np.exp(np.where(is_reached, _first_reaching(accuracy, target, at), at[-1]))
+    return np.exp(first_reaching(accuracy, target, np.log(np.array(labels, np.float64))))
 
 
-def _first_reaching(curves: Curves, target: Draws, at: Float64[np.ndarray, " n_places"]) -> Draws:
-    """Return where each curve first reaches its target, interpolated linearly; the first place if it never does."""
-    draws, row = np.arange(len(curves)), (curves >= target[:, None]).argmax(axis=1)
+def first_reaching(curves: Curves, target: Draws, positions: Float64[np.ndarray, " n_positions"]) -> Draws:
+    """Return where each curve first reaches its target, interpolated linearly; the last position if it never does."""
+    is_reached = curves >= target[:, None]
+    draws, row = np.arange(len(curves)), is_reached.argmax(axis=1)
     before = np.maximum(row - 1, 0)
     rise = curves[draws, row] - curves[draws, before]
     part = (target - curves[draws, before]) / np.where(row > 0, rise, 1.0)
-    return at[before] + part * (at[row] - at[before])
+    reached = positions[before] + part * (positions[row] - positions[before])
+    return np.where(is_reached.any(axis=1), reached, positions[-1])
 
 
 class _Sums(NamedTuple):

@@ -242,14 +242,22 @@ def unskewed(mean: float, deviations: Values, codes: Codes, *, tail: float = TAI
 
 
 def _difference_interval(values: Values, codes: Codes, largest: float, confidence: float) -> Interval:
-    """Return the interval of a mean of differences, from those of its gains and losses, which are shares of the largest.
+    """Return the interval of a mean of differences, from its gains and losses.
 
-    Where nothing was lost, Wilson's interval of losses says how much may be; no resample would show any. Differences of
-    credits of which none stands out have ``unskewed``.
+    Differences of credits of which none stands out have ``unskewed``.
     """
-    mean, are_of_hits = float(values.mean()), bool(np.isin(np.abs(values), (0.0, largest)).all())
-    if not are_of_hits and _is_even(cluster_sums(values - mean, codes)):
-        return unskewed(mean, values - mean, codes, tail=(1 - confidence) / 2)
+    are_of_hits = bool(np.isin(np.abs(values), (0.0, largest)).all())
+    if not are_of_hits and _is_even(cluster_sums(values - values.mean(), codes)):
+        return unskewed(float(values.mean()), values - values.mean(), codes, tail=(1 - confidence) / 2)
+    return gains_and_losses(values, codes, largest=largest, confidence=confidence)
+
+
+def gains_and_losses(values: Values, codes: Codes, *, largest: float = 1.0, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a mean of differences from those of its gains and losses, which are shares of the largest.
+
+    Where nothing was lost, Wilson's interval of losses says how much may be lost. No resample would show any.
+    """
+    mean = float(values.mean())
     parts = [np.maximum(0.0, side * values / largest) for side in (1, -1)]
     reaches, sums = [], []
     for credits in parts:

@@ -56,19 +56,21 @@ class Slice:
         """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite where nothing is known.
 
         Hits have the exact bounds of Clopper and Pearson, with the effective number of samples where they are clustered
-        (Korn and Graubard 1998); other values those of Student's t, without a range corrected for skewness, and where all
-        are alike, the bound of what no sample shows.
+        (Korn and Graubard 1998); other values those of Student's t, and where all are alike, the bound of what no sample
+        shows. Without a range, each bound is Student's or the one corrected for skewness, whichever lies farther out: few
+        values with wide tails look skewed by chance.
         """
         least, most = self.within or (-inf, inf)
         if self.are_hits:
             return exact_bounds(self.value, self._trials(1 - 2 * tail), tail)
         error = standard_error(self.influence, self.clusters)
-        if error is not None and self.within is None:
-            codes = cluster_codes(self.clusters)
-            return intervals.unskewed(self.value, self.influence, codes, tail=tail).bounds
         if error is not None:
             half = error * student(1 - tail, self.n_units)
-            return max(least, self.value - half), min(most, self.value + half)
+            low, high = max(least, self.value - half), min(most, self.value + half)
+            if self.within is not None:
+                return low, high
+            of_skewed = intervals.unskewed(self.value, self.influence, cluster_codes(self.clusters), tail=tail)
+            return min(low, of_skewed.bounds[0]), max(high, of_skewed.bounds[1])
         if self.within is None:
             return least, most
         return intervals.unchanged_interval(self.value, self.n_units, self.within, tail=tail).bounds

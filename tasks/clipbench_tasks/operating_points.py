@@ -30,7 +30,7 @@ from clipbench.results.record import Curve, Metric
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
 from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
-from clipbench.stats.operating_points import PrecisionRecall, operating_point, precision_recall
+from clipbench.stats.operating_points import SURE, PrecisionRecall, operating_point, precision_recall
 from clipbench_tasks.tables import Rows, joined, sampled
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -164,13 +164,14 @@ class OperatingPoints(Task):
         """Return the table, measures and curves of one question, with its name before theirs."""
         coarse, n = accepted(judged, even_thresholds(judged, CURVE_POINTS)), len(rows)
         found = precision_recall(coarse, self.prevalence)
+        sure = precision_recall(coarse, self.prevalence, confidence=SURE)
         ids = np.array(dataset.image_ids, object)[rows]
         samples: dict[str, np.ndarray] = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
         measures: dict[str, Measure] = {}
         for wanted in self.precisions:
-            name, point = named(wanted), operating_point(judged, coarse, found, wanted, self.prevalence)
+            name, point = named(wanted), operating_point(judged, coarse, sure, wanted, self.prevalence)
             if point is None:
-                best = float(np.nanmax(found.low))
+                best = float(np.nanmax(sure.low))
                 share = f"{shortest(round(100 * wanted, 6))} %"
                 reason = f"no threshold reliably reaches a precision of {share} (best lower bound {percent(best)} %)"
                 measures[f"{part}/threshold@{name}"] = Fixed(value=None, unit="cosine", reason=reason)

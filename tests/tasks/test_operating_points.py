@@ -11,7 +11,7 @@ from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.operating_points import accepted, even_thresholds, judged_answers, judged_pairs
 from clipbench.metrics.similarity import unit
-from clipbench.stats.operating_points import operating_point, precision_recall
+from clipbench.stats.operating_points import SURE, operating_point, precision_recall
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.operating_points import OperatingPoints
 from tests.made import data_of, metrics_of
@@ -108,7 +108,7 @@ def test_intervals_of_answers_cover() -> None:
     for _ in range(30):
         judged = judged_answers(*draw(100))
         coarse = accepted(judged, even_thresholds(judged, 50))
-        point = operating_point(judged, coarse, precision_recall(coarse), 0.9)
+        point = operating_point(judged, coarse, precision_recall(coarse, confidence=SURE), 0.9)
         if point is not None:
             for (low, high, _), true in ((point.interval, at[first]), (point.recall_interval, recall[first])):
                 covered.append(low is not None and high is not None and low <= true <= high)
@@ -139,7 +139,9 @@ def test_intervals_of_pairs_cover_the_threshold_of_their_law(prevalence: float, 
     for _ in range(n_draws):
         judged = judged_pairs(*draw(n), np.arange(n))
         coarse = accepted(judged, even_thresholds(judged, 60))
-        point = operating_point(judged, coarse, precision_recall(coarse, prevalence), wanted, prevalence)
+        point = operating_point(
+            judged, coarse, precision_recall(coarse, prevalence, confidence=SURE), wanted, prevalence
+        )
         if point is not None:
             low, high, _ = point.interval
             assert low is not None and high is not None and low < high

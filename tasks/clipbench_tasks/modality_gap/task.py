@@ -88,7 +88,11 @@ METRICS = {
         f"{side}_{name}": Definition(f"{title} of {side} vectors", description)
         for side in ("image", "text")
         for name, title, description in (
-            ("effective_rank", "Effective rank", "Exponential of the entropy of the spectrum of the covariance."),
+            (
+                "effective_rank",
+                "Effective rank",
+                "Exponential of the entropy of the singular values of the centred vectors, divided by their sum.",
+            ),
             (
                 "participation_ratio",
                 "Participation ratio",

@@ -13,7 +13,7 @@ from clipbench.metrics.operating_points import (
     precision_at_all,
 )
 from clipbench.metrics.similarity import unit
-from clipbench.stats.operating_points import operating_point, precision_recall
+from clipbench.stats.operating_points import SURE, operating_point, precision_recall
 
 
 def world(n: int, each: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,7 +87,7 @@ def test_the_threshold_is_the_lowest_with_the_precision_and_its_interval_holds_i
 ) -> None:
     judged = judged_pairs(*world(200, 1, 0.6))
     coarse = accepted(judged, even_thresholds(judged, 40))
-    point = operating_point(judged, coarse, precision_recall(coarse, prevalence), wanted, prevalence)
+    point = operating_point(judged, coarse, precision_recall(coarse, prevalence, confidence=SURE), wanted, prevalence)
     assert point is not None
     right, wrong = (trials.cosines.astype(np.float64) for trials in (judged.right, judged.wrong))
 
@@ -98,8 +98,8 @@ def test_the_threshold_is_the_lowest_with_the_precision_and_its_interval_holds_i
     assert point.threshold == min(at for at in np.concatenate([right, wrong]).tolist() if precision(at) >= wanted)
     low, high, _ = point.interval
     assert low is not None and high is not None and low < point.threshold < high
-    ends = accepted(judged, np.array([low, high]))
-    assert precision_recall(ends, prevalence).high[0] >= wanted and precision_recall(ends, prevalence).low[1] >= wanted
+    at_ends = precision_recall(accepted(judged, np.array([low, high])), prevalence, confidence=SURE)
+    assert at_ends.high[0] >= wanted and at_ends.low[1] >= wanted
     below, above, _ = point.recall_interval
     assert below is not None and above is not None and below < point.recall < above
     assert abs(point.influence.mean()) < 1e-9
@@ -121,7 +121,7 @@ def test_a_few_that_are_right_by_luck_have_no_threshold() -> None:
     assert found.precision[1] == 1 and found.low[1] < 0.5
     judged = judged_answers(np.repeat([0.6, 0.1], [2, 18]), np.full(20, 0.2), np.repeat([1.0, 0.0], [2, 18]))
     coarse = accepted(judged, even_thresholds(judged, 40))
-    assert operating_point(judged, coarse, precision_recall(coarse), 0.9) is None
+    assert operating_point(judged, coarse, precision_recall(coarse, confidence=SURE), 0.9) is None
 
 
 def test_what_is_wrong_is_no_more_above_a_threshold_than_at_it() -> None:

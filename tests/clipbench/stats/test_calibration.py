@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipbench.metrics.classification import expected_calibration_error
+from clipbench.results.record import Metric
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
+from clipbench.stats.differences import paired_difference
+from clipbench.stats.estimators import Estimator
 
 Law = Callable[[np.ndarray], np.ndarray]
 
@@ -118,3 +121,52 @@ def test_one_cluster_bounds_nothing(clusters: np.ndarray | None, reason: str | N
         samples["cluster"] = clusters
     metric = CalibrationError(confidence="p", credit="right").metric(samples, np.random.default_rng(0))
     assert metric.value == pytest.approx(0.6) and metric.reason == reason and (metric.low is None) == bool(reason)
+
+
+# Two models -----------------------------------------------------------------------------------------------------------
+
+ERRORS = {"no": (0.055, 0.055), "small": (0.055, 0.047), "large": (0.05, 0.15)}
+
+
+def compared_rates(
+    accuracies: tuple[float, float], errors: tuple[float, float], n: int, n_trials: int
+) -> dict[str, float]:
+    """Return how often the interval of a difference holds the true one, and how often it excludes 0 in either direction.
+
+    Confidences are even around the accuracy plus the error. Those of the second model spread less, so that its bins are
+    less noisy. Most outcomes are shared.
+    """
+    rng, named = np.random.default_rng(n), Estimator("expected_calibration_error", ("p", "right"))
+    truth, held, rejected, wrong = errors[1] - errors[0], 0, 0, 0
+    for _ in range(n_trials):
+        luck, tables = rng.random(n), []
+        for accuracy, error, reach in zip(accuracies, errors, (0.32, 0.05), strict=True):
+            p = accuracy + error + reach * rng.uniform(-1, 1, n)
+            chance = np.where(rng.random(n) < 0.7, luck, rng.random(n))
+            tables.append({"p": p, "right": (chance < p - error).astype(np.float64)})
+        metrics = [Metric(value=named(table), statistic=named.record()) for table in tables]
+        test = paired_difference(*metrics, before=tables[0], after=tables[1], clusters=None, rng=rng)
+        low, high = test.interval.bounds
+        assert test.p_value is not None and (test.p_value <= 0.05) == (not low <= 0 <= high)
+        held += low <= truth <= high
+        rejected += test.p_value <= 0.05
+        wrong += (low > 0 > truth) or (high < 0 < truth)
+    return {"held": held / n_trials, "rejected": rejected / n_trials, "wrong": wrong / n_trials}
+
+
+def test_models_of_one_calibration_error_do_not_differ_though_all_else_does() -> None:
+    rates = compared_rates((0.38, 0.62), ERRORS["no"], 350, 150)
+    assert rates["held"] >= 0.95 and rates["rejected"] <= 0.05, rates  # models exchanged: 0.1 rejected
+    assert compared_rates((0.38, 0.62), ERRORS["large"], 2000, 20)["rejected"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accuracies", [(0.38, 0.62), (0.5, 0.5)])
+@pytest.mark.parametrize("n", [350, 2000])
+@pytest.mark.parametrize("effect", ERRORS)
+def test_a_difference_of_calibration_errors_is_held(accuracies: tuple[float, float], n: int, effect: str) -> None:
+    rates = compared_rates(accuracies, ERRORS[effect], n, 2000)
+    print(accuracies, n, effect, rates)
+    assert rates["held"] >= 0.93 and rates["wrong"] <= 0.03, rates
+    if effect == "no":
+        assert rates["rejected"] <= 0.06, rates
