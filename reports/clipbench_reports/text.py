@@ -4,13 +4,11 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import PurePath
 from typing import TypeVar
 
-Thing = TypeVar("Thing")
+from clipbench.results.short_names import NAME_LENGTH
 
-NAME_LENGTH = 48
-"""The longest name in a sentence, in characters."""
+Thing = TypeVar("Thing")
 
 NO_REASON = "no reason was recorded"
 
@@ -33,31 +31,6 @@ def slug(words: str) -> str:
         'a-written-label-decides'
     """
     return re.sub(r"[^a-z0-9]+", "-", words.casefold())
-
-
-def short(names: Sequence[str]) -> list[str]:
-    """Return the last parts of names that are paths, where these tell them apart; no tag goes without its architecture.
-
-    Example:
-        >>> short(["runs/base", "runs/mine/step-2"]), short(["a/model", "b/model"])
-        (['base', 'step-2'], ['a/model', 'b/model'])
-        >>> short(["hf:openai/clip", "open_clip:ViT-B-32/openai"])
-        ['clip', 'open_clip:ViT-B-32/openai']
-    """
-    last = [name if name.startswith("open_clip:") else PurePath(name).name or name for name in names]
-    return last if len(set(last)) == len(names) else list(names)
-
-
-def cut(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
-    """Return names cut in the middle where they are longer than ``length``, unless they were the same then.
-
-    Example:
-        >>> cut(["runs/" + "a" * 20 + "-final", "b"], 12)
-        ['runs/…-final', 'b']
-    """
-    half = length // 2
-    made = [name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}" for name in names]
-    return made if len(set(made)) == len(made) else list(names)
 
 
 def shorten(words: str, length: int) -> str:

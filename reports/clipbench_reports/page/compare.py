@@ -14,6 +14,7 @@ from clipbench.comparison.records import Comparison, Difference, Verdict
 from clipbench.results.numbers import change_interval, quantity
 from clipbench.results.provenance import cost_tables, moment
 from clipbench.results.run import Run
+from clipbench.results.short_names import last_parts
 from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
@@ -26,7 +27,7 @@ from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
-from clipbench_reports.text import in_turn, sentence_case, short, two_lines
+from clipbench_reports.text import in_turn, sentence_case, two_lines
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "regression": ("▲", "Regression"),
@@ -69,7 +70,7 @@ def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None]) -> str:
 
 def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:
     comparisons = [each.comparison for each in judged]
-    names = short([comparisons[0].base, *(each.candidate for each in comparisons)])
+    names = last_parts([comparisons[0].base, *(each.candidate for each in comparisons)])
     budget = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
     ids = [evaluation_anchors(each, place, len(judged)) for place, each in enumerate(comparisons)]
@@ -87,7 +88,11 @@ def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, 
         "prints_all": False,
         "training": [],
         "models": [
-            {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
+            {
+                "label": name,
+                "name": name,
+                "facts": headline_facts(run) if run else "results without samples: values only",
+            }
             for name, run in zip(names, runs, strict=True)
         ],
         "contents": [SUMMARY, *sections, PROVENANCE],

@@ -15,7 +15,7 @@ from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
 from clipbench.results.provenance import cost_tables, moment
-from clipbench.results.run import Run
+from clipbench.results.run import Run, labels
 from clipbench.results.table.html import tight
 from clipbench.results.titles import first_headline, full_title, within_sentence
 from clipbench.stats.claims import claimed, one_page
@@ -89,7 +89,10 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
     )
     return {
         **assets(),
-        "models": [{"label": name, "facts": headline_facts(run)} for name, run in labelled],
+        "models": [
+            {"label": label, "name": name, "facts": headline_facts(run)}
+            for (label, run), name in zip(labelled, labels(runs), strict=True)
+        ],
         "preflight": [
             {"place": place, "label": name, "finding": finding}
             for place, (name, run) in enumerate(labelled)
