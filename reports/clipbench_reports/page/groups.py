@@ -141,6 +141,16 @@ def page_labels(runs: Sequence[Run]) -> list[str]:
     return figure_labels(labels(runs)) if len(runs) > 1 else labels(runs)
 
 
+def task_titles(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the title of the task of each section by its anchor, with the data if several sections have the task."""
+    n_sections = Counter(group.title for group in groups)
+    return {
+        group.anchor: isolated(group.title)
+        + (f" on {isolated(*shorten_names([group.data]))}" if n_sections[group.title] > 1 else "")
+        for group in groups
+    }
+
+
 def scope(groups: Sequence[Group]) -> str:
     """Return what was measured, in one sentence.
 

@@ -16,7 +16,16 @@ from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
-from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, mark_of, not_better, skill
+from clipbench_reports.findings import (
+    Ability,
+    Finding,
+    claim,
+    defined,
+    interval_in_brackets,
+    mark_of,
+    not_better,
+    skill,
+)
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
 from clipbench_reports.sections.retrieval import (
     ACROSS,
@@ -230,7 +239,12 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     recall, length = (evaluation.metrics.get(name) for name in ("image_retrieval_recall@1", "effective_length"))
     if recall is not None:
         sentences.append(
-            claim("A long caption finds its image first in {value} of {n} cases", recall, weakness=UNREAD_END)
+            claim(
+                "A long caption finds its image first in {value} of {n} cases",
+                recall,
+                weakness=UNREAD_END,
+                ability=Ability("finds", "find", "images by long captions"),
+            )
         )
     if length is not None:
         sentences.append(_tokens_used(evaluation, length))
