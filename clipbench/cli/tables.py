@@ -3,13 +3,15 @@
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 
 from clipbench.results.by_bytes import by_bytes, formats_of
 from clipbench.results.numbers import NONE, ascii_signs, count, counted, duration, interval, interval_name, quantity
 from clipbench.results.provenance import encoded_facts
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric, MetricName, SlicesRecord
-from clipbench.results.run import Run
+from clipbench.results.run import Run, labels
+from clipbench.results.short_names import last_parts, shorten_names
 from clipbench.results.table import Cell, Row, Table, as_text, columns
 from clipbench.results.titles import first_headline, headlines, subset_legend
 from clipbench.stats.claims import one_page, order
@@ -56,6 +58,72 @@ def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None
     if not any(metric.published for _, metric in shown.values()):
         table = table.select(range(len(headers)))
     return as_text(table, indent="", width=width).splitlines() if rows else []
+
+
+MAX_NAME = 24
+"""Characters of a model's name over its column."""
+MAX_WITH_INTERVALS = 3
+"""Models up to which each value has its interval: a line of a terminal holds no more."""
+
+
+def models_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
+    """Return a table of the first headline metric of each evaluation, and of the suite's average, with a column per model."""
+    names = shorten_names(last_parts(labels(runs)), MAX_NAME)
+    metrics_by_row = {**_first_headlines(runs), **_averages(runs)}
+    all_metrics = [metric for metrics in metrics_by_row.values() for metric in metrics if metric is not None]
+    has_intervals = len(runs) <= MAX_WITH_INTERVALS and any(metric.low is not None for metric in all_metrics)
+    notes: list[str] = []
+    rows: list[Row] = []
+    for name, metrics in metrics_by_row.items():
+        with_chance = (metric for metric in metrics if metric is not None and metric.chance is not None)
+        chance = next((quantity(metric.chance, metric.unit) for metric in with_chance), NONE)
+        cells = [_model_cell(metric, notes, has_interval=has_intervals) for metric in metrics]
+        rows.append([*name, *cells, chance])
+    headers = columns("task", "metric", numbers=[*names, "chance"])
+    facts = f"in brackets: {interval_name(all_metrics)}" if has_intervals else ""
+    table = Table(columns=headers, rows=rows, facts=facts, notes=notes)
+    return as_text(table, indent="", width=width).splitlines() if rows else []
+
+
+MetricsOfModels = dict[tuple[str, str], list[Metric | None]]
+"""A metric of each model, by evaluation and name; None for a model that lacks it."""
+
+
+def _first_headlines(runs: Sequence[Run]) -> MetricsOfModels:
+    of_runs = [{record.name: record.metrics for record in run.result.evaluations if record.metrics} for run in runs]
+    rows: MetricsOfModels = {}
+    for evaluation in dict.fromkeys(name for metrics in of_runs for name in metrics):
+        first = next(metrics[evaluation] for metrics in of_runs if evaluation in metrics)
+        metric = first_headline(first, partial(_has_value, evaluation, of_runs))
+        rows[evaluation, metric] = [metrics.get(evaluation, {}).get(metric) for metrics in of_runs]
+    return rows
+
+
+def _averages(runs: Sequence[Run]) -> MetricsOfModels:
+    averages = [None if run.result.average is None else run.result.average.metric for run in runs]
+    titles = dict.fromkeys(metric.title for metric in averages if metric is not None)
+    return {
+        (title, "average"): [metric if metric is not None and metric.title == title else None for metric in averages]
+        for title in titles
+    }
+
+
+def _has_value(evaluation: str, of_runs: Sequence[Mapping[str, Mapping[str, Metric]]], name: str) -> bool:
+    metrics = (metrics.get(evaluation, {}).get(name) for metrics in of_runs)
+    return any(metric is not None and metric.value is not None for metric in metrics)
+
+
+def _model_cell(metric: Metric | None, notes: list[str], *, has_interval: bool) -> Cell:
+    if metric is None:
+        return Cell(NONE)
+    reason = metric.reason if metric.value is None or (has_interval and metric.low is None) else None
+    if reason is not None and reason not in notes:
+        notes.append(reason)
+    return Cell(
+        quantity(metric.value, metric.unit),
+        aside=interval(metric) if has_interval and metric.low is not None else "",
+        note=notes.index(reason) + 1 if reason is not None else 0,
+    )
 
 
 def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:
