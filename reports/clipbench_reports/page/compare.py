@@ -63,9 +63,15 @@ def write_compare(judged: Sequence[Judged], runs: Sequence[Run | None], path: Pa
     write_html(compare_html(judged, runs), path)
 
 
-def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None]) -> str:
-    """Return the page of comparisons with one base, as ``write_compare`` writes it."""
-    return rendered("compare.html.j2", _context(judged, runs))
+def compare_html(judged: Sequence[Judged], runs: Sequence[Run | None], *, swap: str = "") -> str:
+    """Return the page of comparisons with one base, as ``write_compare`` writes it.
+
+    Args:
+        judged: the comparisons.
+        runs: the base, then the candidate of each comparison.
+        swap: address of the page on which base and candidate change places; without one, none is offered.
+    """
+    return rendered("compare.html.j2", {**_context(judged, runs), "swap": swap})
 
 
 def _context(judged: Sequence[Judged], runs: Sequence[Run | None]) -> dict[str, object]:

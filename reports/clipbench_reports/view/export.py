@@ -13,7 +13,7 @@ from clipbench.results.run import read_run
 from clipbench_reports.page.html import assets
 from clipbench_reports.page.report import write_report
 from clipbench_reports.view.pages import N_COLUMNS, render
-from clipbench_reports.view.runs import Row, Runs, filled_columns, listed, metric_columns
+from clipbench_reports.view.runs import Row, Runs, filled_columns, have_different_headlines, listed, metric_columns
 
 
 def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
@@ -60,6 +60,12 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     choices = metric_columns(readable)
     shown = {name: choices[name] for name in filled_columns(readable, choices)[:N_COLUMNS]}
     own = files("clipbench_reports.view").joinpath("static/view.css").read_text(encoding="utf-8")
-    page = render("static.html.j2", rows=written, columns=shown, style=Markup(f"{assets()['style']}\n{own}"))
+    page = render(
+        "static.html.j2",
+        rows=written,
+        columns=shown,
+        has_headlines=have_different_headlines(readable),
+        style=Markup(f"{assets()['style']}\n{own}"),
+    )
     write_atomic({out / "index.html": page.encode()})
     return len(written)
