@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from clipbench.cli.output import confirm, echo, echo_json, print_error, print_note, someone_answers, terminal_width
 from clipbench.cli.tables import (
-    MAX_WITH_INTERVALS,
-    folded_facts,
     heading,
     headline_facts,
     models_lines,
@@ -200,32 +198,17 @@ class Printer(Progress):
         if self.quiet:
             return
         width = terminal_width()
-        are_several = len(runs) > 1 and not self.is_series
-        for run in runs if self.is_verbose or not (self.is_series or are_several) else ():
+        is_table = self.is_series or len(runs) > 1
+        for run in runs if self.is_verbose or not is_table else ():
             echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
             has_some = any(each.status == "ok" for each in run.result.evaluations)
             said = "results" if has_some else "no results: the reasons are"
             echo(f"{said} in {run.folder}", *([""] if self.several else []))
-        if self.is_series:
-            echo(*series_lines(runs, width), f"results in {runs[0].folder.parent}")
-        if are_several:
-            self._show_models(runs, width)
+        if is_table:
+            lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)
+            echo(*lines, f"results in {runs[0].folder.parent}")
         if report is not None:
             echo(str(report))
-
-    def _show_models(self, runs: Sequence[Run], width: int | None) -> None:
-        """Print one table with a column per model, which models have no results, and where the results are."""
-        echo(*models_lines(runs, width))
-        folded = (
-            None if self.is_verbose else folded_facts([record for run in runs for record in run.result.evaluations])
-        )
-        if folded is not None:
-            echo(f"{folded}: -v, or clipbench show RUN --all")
-        for run in runs:
-            if not any(record.status == "ok" for record in run.result.evaluations):
-                echo(f"no results for {model_name(run)}: the reasons are in {run.folder}")
-        folders = ", ".join(run.folder.name for run in runs)
-        echo(f"results in {runs[0].folder.parent}{f': {folders}' if len(runs) <= MAX_WITH_INTERVALS else ''}")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import zip_longest
 
 from clipbench.results.by_bytes import by_bytes, formats_of
@@ -67,63 +66,31 @@ MAX_WITH_INTERVALS = 3
 
 
 def models_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
-    """Return a table of the first headline metric of each evaluation, and of the suite's average, with a column per model."""
-    names = shorten_names(last_parts(labels(runs)), MAX_NAME)
-    metrics_by_row = {**_first_headlines(runs), **_averages(runs)}
-    all_metrics = [metric for metrics in metrics_by_row.values() for metric in metrics if metric is not None]
-    has_intervals = len(runs) <= MAX_WITH_INTERVALS and any(metric.low is not None for metric in all_metrics)
-    notes: list[str] = []
-    rows: list[Row] = []
-    for name, metrics in metrics_by_row.items():
-        with_chance = (metric for metric in metrics if metric is not None and metric.chance is not None)
-        chance = next((quantity(metric.chance, metric.unit) for metric in with_chance), NONE)
-        cells = [_model_cell(metric, notes, has_interval=has_intervals) for metric in metrics]
-        rows.append([*name, *cells, chance])
-    headers = columns("task", "metric", numbers=[*names, "chance"])
-    facts = f"in brackets: {interval_name(all_metrics)}" if has_intervals else ""
-    table = Table(columns=headers, rows=rows, facts=facts, notes=notes)
+    """Return a table of the first metric of each evaluation, and of the suite's average, with a column per model."""
+    chosen = _telling(runs, width=1)
+    rows = {(name.evaluation, name.metric): [run.named_metrics.get(name) for run in runs] for name in chosen}
+    averages = [run.result.average and run.result.average.metric for run in runs]
+    for title in dict.fromkeys(metric.title for metric in averages if metric):
+        rows[title, "average"] = [metric if metric and metric.title == title else None for metric in averages]
+    has_intervals = len(runs) <= MAX_WITH_INTERVALS
+    table = Table(
+        columns=columns("task", "metric", numbers=[*shorten_names(last_parts(labels(runs)), MAX_NAME), "chance"]),
+        rows=[[*name, *_model_cells(metrics, has_intervals=has_intervals)] for name, metrics in rows.items()],
+        facts="in brackets: 95 % interval" if has_intervals else "",
+    )
     return as_text(table, indent="", width=width).splitlines() if rows else []
 
 
-MetricsOfModels = dict[tuple[str, str], list[Metric | None]]
-"""A metric of each model, by evaluation and name; None for a model that lacks it."""
-
-
-def _first_headlines(runs: Sequence[Run]) -> MetricsOfModels:
-    of_runs = [{record.name: record.metrics for record in run.result.evaluations if record.metrics} for run in runs]
-    rows: MetricsOfModels = {}
-    for evaluation in dict.fromkeys(name for metrics in of_runs for name in metrics):
-        first = next(metrics[evaluation] for metrics in of_runs if evaluation in metrics)
-        metric = first_headline(first, partial(_has_value, evaluation, of_runs))
-        rows[evaluation, metric] = [metrics.get(evaluation, {}).get(metric) for metrics in of_runs]
-    return rows
-
-
-def _averages(runs: Sequence[Run]) -> MetricsOfModels:
-    averages = [None if run.result.average is None else run.result.average.metric for run in runs]
-    titles = dict.fromkeys(metric.title for metric in averages if metric is not None)
-    return {
-        (title, "average"): [metric if metric is not None and metric.title == title else None for metric in averages]
-        for title in titles
-    }
-
-
-def _has_value(evaluation: str, of_runs: Sequence[Mapping[str, Mapping[str, Metric]]], name: str) -> bool:
-    metrics = (metrics.get(evaluation, {}).get(name) for metrics in of_runs)
-    return any(metric is not None and metric.value is not None for metric in metrics)
-
-
-def _model_cell(metric: Metric | None, notes: list[str], *, has_interval: bool) -> Cell:
-    if metric is None:
-        return Cell(NONE)
-    reason = metric.reason if metric.value is None or (has_interval and metric.low is None) else None
-    if reason is not None and reason not in notes:
-        notes.append(reason)
-    return Cell(
-        quantity(metric.value, metric.unit),
-        aside=interval(metric) if has_interval and metric.low is not None else "",
-        note=notes.index(reason) + 1 if reason is not None else 0,
-    )
+def _model_cells(metrics: Sequence[Metric | None], *, has_intervals: bool) -> Iterator[Cell]:
+    """Yield the value of each model, and chance, which is the same for all models."""
+    chance = NONE
+    for metric in metrics:
+        has_interval = has_intervals and metric is not None and metric.low is not None
+        value = NONE if metric is None else quantity(metric.value, metric.unit)
+        yield Cell(value, aside=interval(metric) if metric is not None and has_interval else "")
+        if metric is not None and metric.chance is not None:
+            chance = quantity(metric.chance, metric.unit)
+    yield Cell(chance)
 
 
 def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from os.path import commonprefix
 from pathlib import PurePath
 
 NAME_LENGTH = 48
@@ -32,37 +33,19 @@ def shorten_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
         >>> shorten_names([f"ViT-B-32-laion-lr{rate}-warmup2000-final" for rate in (1, 2)], 16)
         ['ViT-…r1-wa…final', 'ViT-…r2-wa…final']
     """
+    half, quarter, third = length // 2, length // 4, length // 3
     alike: dict[str, list[str]] = {}
-    for name in dict.fromkeys(names):
-        alike.setdefault(_cut_middle(name, length), []).append(name)
-    short_by_name = {
-        name: cut if len(group) == 1 else _keep_part(name, _n_shared(group), length)
-        for cut, group in alike.items()
-        for name in group
-    }
-    short = [short_by_name[name] for name in names]
-    counts, shared = Counter(short), Counter(names)
+    for name in names:
+        alike.setdefault(f"{name[: half - 1]}…{name[-half:]}" if len(name) > length else name, []).append(name)
+    short: dict[str, str] = {}
+    for cut, group in alike.items():
+        start = max(0, len(commonprefix(group)) - third // 3)  # noqa: RUF071  names are characters here
+        tail = length - quarter - third - 2
+        for name in group:
+            part = f"{name[:quarter]}…{name[start : start + third]}…{name[-tail:]}"
+            short[name] = cut if len(set(group)) == 1 else part
+    counts = Counter(short.values())
     return [
-        f"{cut[: length - len(str(place)) - 3]}… #{place}" if counts[cut] > shared[name] else cut
-        for place, (name, cut) in enumerate(zip(names, short, strict=True), 1)
+        f"{short[name][: length - 6]}… #{place}" if counts[short[name]] > 1 else short[name]
+        for place, name in enumerate(names, 1)
     ]
-
-
-def _cut_middle(name: str, length: int) -> str:
-    half = length // 2
-    return name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}"
-
-
-def _n_shared(names: Sequence[str]) -> int:
-    """Return the number of characters with which all names begin."""
-    first, last = min(names), max(names)
-    return next((k for k, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
-
-
-def _keep_part(name: str, start: int, length: int) -> str:
-    """Return the ends of a name, and between them the part around ``start``."""
-    if len(name) <= length:
-        return name
-    head, part = length // 4, length // 3
-    start, tail = max(0, start - part // 3), length - head - part - 2
-    return f"{name[:head]}…{name[start : start + part]}…{name[-tail:]}"

@@ -1,7 +1,6 @@
 """Sentences with numbers, by rule: none claims more than a test supports (``clipbench.stats.claims``)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from clipbench.results import numbers as fmt
@@ -20,18 +19,17 @@ SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "l
 Degree = Literal["fully", "partly", "barely", "never", "reversed", "unclear", "open"]
 """How far a model has an ability. Tests show the first five: at least half of the way from chance to the best value; better
 than chance; better, by less than a tenth of that way; less than a tenth; worse than chance. Of the others no test shows
-anything: ``open`` if the interval reaches half of the way, or else ``unclear``."""
+anything: ``open`` if it may be half of the way, or else ``unclear``."""
 HALF, TENTH = 0.5, 0.1
 
 
 class Ability(NamedTuple):
     """What a metric says about a model, in the words of the line at the top of a report."""
 
-    verb: str
-    """As in ``finds``."""
-    base: str
-    """As in ``find``."""
-    object: str
+    does: str
+    """As in ``finds images``."""
+    does_not: str = ""
+    """As in ``does not find images``."""
     failure: str = ""
     """What a model does that is worse than chance; it has a general form."""
     degree: Degree = "unclear"
@@ -117,29 +115,25 @@ def claim(
         f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
         skill(metric) if standing else 0.0,
         weakness=weakness if mark in ("level", "weak") else "",
-        ability=ability._replace(degree=_degree(metric, standing)) if ability and standing else None,
+        ability=ability and standing and _with_degree(ability, metric, standing),
     )
 
 
-def _degree(metric: Metric, standing: Standing) -> Degree:
-    """Return how far a model has an ability, which takes two tests unless the metric is worse than chance."""
+def _with_degree(ability: Ability, metric: Metric, standing: Standing) -> Ability:
+    """Return an ability with its degree, which takes two tests unless the metric is worse than chance."""
     if standing == "worse":
-        return "reversed"
-    value = skill(metric)
-    half, tenth = (_at_skill(metric, share) for share in (HALF, TENTH))
-    is_half, is_tenth = claimed([p_against(metric, half), p_against(metric, tenth)])
+        return Ability(ability.failure or f"{ability.does} less often than by guessing", degree="reversed")
+    return ability._replace(degree=_degree(metric, standing))
+
+
+def _degree(metric: Metric, standing: Standing) -> Degree:
+    chance, best, value = metric.chance or 0.0, 1.0 if metric.higher_is_better else 0.0, skill(metric)
+    is_half, is_tenth = claimed([p_against(metric, chance + share * (best - chance)) for share in (HALF, TENTH)])
     if is_tenth and value < TENTH:
         return "barely" if standing == "better" else "never"
     if standing == "better":
         return "fully" if is_half and value > HALF else "partly"
-    best = metric.high if metric.higher_is_better else metric.low
-    return "open" if best is not None and skill(replace(metric, value=best)) >= HALF else "unclear"
-
-
-def _at_skill(metric: Metric, share: float) -> float:
-    """Return the value of a metric whose skill is ``share``."""
-    chance = metric.chance or 0.0
-    return chance + share * (1 - chance) if metric.higher_is_better else chance * (1 - share)
+    return "unclear" if is_half else "open"
 
 
 def interval_in_brackets(metric: Metric) -> str:

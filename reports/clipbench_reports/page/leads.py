@@ -1,6 +1,6 @@
 """The first words of a report on several models: which is ahead in each evaluation, by paired tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,32 +23,37 @@ RULE_OF_SEVERAL = (
 """The rule, for a reader."""
 
 
-class _Lead(NamedTuple):
-    """The models that have a metric, the best value first; where neither direction is better, the largest."""
+class Compared(NamedTuple):
+    """Models that have a metric; of leads the best value first or, where neither direction is better, the largest."""
 
     group: Group
     name: str
     entries: list[Entry]
     values: list[float]
-    differences: list[Difference]
-    """The first less each other one; of the second alone where already that is not significant, and empty where none
-    was to be tested."""
-    why: str
+    differences: Sequence[Difference] = ()
+    """Of one model less the others, as far as they are tested. Of leads the first less each other one, or of the second alone
+    where already that is not significant."""
+    why: str = ""
     """The reason why there is no test."""
+
+
+def with_claims(
+    groups: Sequence[Group], compare_models: Callable[[Group], Compared | None]
+) -> list[tuple[Compared, list[bool]]]:
+    """Return what is compared in each evaluation, and which of its differences may be claimed beside all others."""
+    found = [models for group in groups if not group.same.differences and (models := compare_models(group)) is not None]
+    may_claim = iter(claimed([difference.p_value for models in found for difference in models.differences]))
+    return [(models, [next(may_claim) for _ in models.differences]) for models in found]
 
 
 def leads(groups: Sequence[Group]) -> list[Sentence]:
     """Return a sentence for each evaluation that two models or more have, and that may be compared."""
-    found = [lead for group in groups if not group.same.differences and (lead := _lead(group)) is not None]
-    may_claim = iter(claimed([difference.p_value for lead in found for difference in lead.differences]))
-    titles = task_titles(groups)
-    sentences = []
-    for lead in found:
-        claims = [next(may_claim) for _ in lead.differences]
+    titles, sentences = task_titles(groups), []
+    for lead, claims in with_claims(groups, _lead):
         is_ahead = all(claims) and not lead.why
         ahead = lead.entries[0].label if is_ahead else ""
-        finding = _finding(lead, is_ahead=is_ahead)
-        sentences.append(Sentence(lead.group.anchor, finding, titles[lead.group.anchor], ahead))
+        anchor = lead.group.anchor
+        sentences.append(Sentence(anchor, _finding(lead, is_ahead=is_ahead), titles[anchor], ahead))
     return sentences
 
 
@@ -67,39 +72,38 @@ def lead_line(sentences: Sequence[Sentence], n_models: int) -> str:
     return "No test here shows a difference" if n_models == 2 else "No model is shown to be ahead of all others"
 
 
-def _lead(group: Group) -> _Lead | None:
+def _lead(group: Group) -> Compared | None:
     """Return the first headline metric that all of several models have a value of."""
-    entries = group.measured
-    name = shared_headline(entries)
-    if name is None:
+    shared = shared_metric(group, group.measured)
+    if shared is None:
         return None
-    values = values_of(entries, name)
-    is_higher_better = entries[0].evaluation.metrics[name].higher_is_better
-    order = sorted(range(len(entries)), key=lambda at: values[at] * (1 if is_higher_better is False else -1))
-    lead = _Lead(group, name, [entries[at] for at in order], [values[at] for at in order], [], "")
+    is_higher_better = shared.entries[0].evaluation.metrics[shared.name].higher_is_better
+    sign = 1 if is_higher_better is False else -1
+    ranked = sorted(zip(shared.values, shared.entries, strict=True), key=lambda pair: sign * pair[0])
+    lead = shared._replace(entries=[entry for _, entry in ranked], values=[value for value, _ in ranked])
     if is_higher_better is None:
         return lead._replace(why="neither direction is better")
     try:
-        differences = _differences(lead.entries, name)
+        differences = _differences(lead.entries, lead.name)
     except ClipbenchError as error:
         return lead._replace(why=f"not tested: {error}")
     untested = next((each.test for each in differences if each.p_value is None), "")
     return lead._replace(differences=differences, why=untested)
 
 
-def shared_headline(entries: Sequence[Entry]) -> str | None:
+def shared_metric(group: Group, entries: list[Entry]) -> Compared | None:
     """Return the first headline metric that all of two or more models have a value of; None if there is none."""
-    if len(entries) < 2 or not entries[0].evaluation.metrics:
-        return None
-    metrics = entries[0].evaluation.metrics
-    name = first_headline(metrics, lambda metric: len(values_of(entries, metric)) == len(entries))
-    return name if len(values_of(entries, name)) == len(entries) else None
-
-
-def values_of(entries: Sequence[Entry], name: str) -> list[float]:
-    """Return the values of a metric that are there."""
-    metrics = [entry.evaluation.metrics.get(name) for entry in entries]
-    return [metric.value for metric in metrics if metric is not None and metric.value is not None]
+    metrics = entries[0].evaluation.metrics if len(entries) > 1 else {}
+    values = {
+        name: [
+            metric.value
+            for entry in entries
+            if (metric := entry.evaluation.metrics.get(name)) is not None and metric.value is not None
+        ]
+        for name in metrics
+    }
+    name = first_headline(metrics, lambda name: len(values[name]) == len(entries)) if metrics else ""
+    return Compared(group, name, entries, values[name]) if name and len(values[name]) == len(entries) else None
 
 
 def _differences(ranked: Sequence[Entry], name: str) -> list[Difference]:
@@ -118,7 +122,7 @@ def with_metric(entry: Entry, name: str) -> Run:
     return Run(entry.run.folder, replace(entry.run.result, evaluations=[evaluation]))
 
 
-def _finding(lead: _Lead, *, is_ahead: bool) -> Finding:
+def _finding(lead: Compared, *, is_ahead: bool) -> Finding:
     evaluation = lead.entries[0].evaluation
     metric = evaluation.metrics[lead.name]
     values = [fmt.quantity(value, metric.unit) for value in lead.values]
@@ -131,12 +135,17 @@ def _finding(lead: _Lead, *, is_ahead: bool) -> Finding:
     both = f"{first} {values[0]}, {second} {values[1]}"
     if lead.why:
         return Finding("plain", f"{what}: {both}{rest} ({lead.why}).")
-    found = lead.differences[0]
-    difference = f"difference {fmt.change(found.value, metric.unit)}"
-    if found.low is not None:
-        difference += f", 95 % interval {fmt.change_interval(found.low, found.high, metric.unit)}"
+    difference = difference_text(lead.differences[0], metric.unit)
     if is_ahead:
         ahead = f"{first} is ahead with {values[0]}, {second} has {values[1]}"
         return Finding("ahead", f"{what}: {ahead} ({difference}){rest}.")
     untold = "none is significantly ahead of all others" if others else "inconclusive"
     return Finding("level", f"{what}: {untold}, {both} ({difference}){rest}.")
+
+
+def difference_text(difference: Difference, unit: str) -> str:
+    """Return a difference with its interval, in words."""
+    text = f"difference {fmt.change(difference.value, unit)}"
+    if difference.low is None:
+        return text
+    return f"{text}, 95 % interval {fmt.change_interval(difference.low, difference.high, unit)}"

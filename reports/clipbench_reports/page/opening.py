@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.results.numbers import listed
-from clipbench_reports.findings import Ability, Degree, Finding, Mark
+from clipbench_reports.findings import Degree, Finding, Mark
 from clipbench_reports.text import in_turn, sentence_case
 
 MOST = 3
@@ -63,13 +63,7 @@ def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Senten
     return in_turn(ordered, lambda sentence: sentence.anchor)
 
 
-FORMS: Mapping[Degree, str] = {
-    "fully": "{verb} {objects}",
-    "partly": "{verb} {objects}",
-    "barely": "hardly {verb} {objects}",
-    "never": "does not {base} {objects}",
-}
-"""What is said of an ability, the best first."""
+ADVERBS: Mapping[Degree, str] = {"partly": "sometimes", "barely": "hardly"}
 GUESSING = "Nothing here differs from guessing"
 TOO_FEW = "Too few samples to distinguish this model from guessing"
 
@@ -78,9 +72,9 @@ def opening_line(findings: Sequence[Finding]) -> str:
     """Return what a model can do and what it cannot, in one line; an empty text if nothing was tested against chance.
 
     Example:
-        >>> naming, reading = Ability("names", "name", "classes"), Ability("reads", "read", "words")
-        >>> opening_line([Finding("good", "", ability=naming._replace(degree="fully")),
-        ...               Finding("level", "", ability=reading._replace(degree="never"))])
+        >>> naming = Ability("names classes", "does not name classes", degree="fully")
+        >>> reading = Ability("reads words", "does not read words", degree="never")
+        >>> opening_line([Finding("good", "", ability=naming), Finding("level", "", ability=reading)])
         'Names classes; does not read words'
     """
     abilities = [finding.ability for finding in findings if finding.ability is not None]
@@ -88,27 +82,15 @@ def opening_line(findings: Sequence[Finding]) -> str:
     if not marks & {"good", "weak"}:
         is_open = any(ability.degree == "open" for ability in abilities)
         return "" if "level" not in marks else TOO_FEW if is_open else GUESSING
-    said: dict[Degree, list[str]] = {degree: [] for degree in FORMS}
-    for (degree, verb, base), objects in _objects(abilities).items():
-        said[degree].append(FORMS[degree].format(verb=verb, base=base, objects=listed(objects)))
-    failures = [_failure(ability) for ability in abilities if ability.degree == "reversed"]
-    sometimes = [f"sometimes {listed(said['partly'])}"] if said["partly"] else []
-    parts = said["fully"], [*sometimes, *said["barely"]], [*said["never"], *failures]
-    return sentence_case("; ".join(listed(list(dict.fromkeys(phrases))) for phrases in parts if phrases))
-
-
-def _objects(abilities: Sequence[Ability]) -> dict[tuple[Degree, str, str], list[str]]:
-    """Return the objects of each verb by the degree that tests show; of two degrees, as on two data sets, "partly"."""
-    reached: dict[tuple[str, str, str], set[Degree]] = {}
-    for verb, base, name, _, degree in abilities:
-        if degree in FORMS:
-            reached.setdefault((verb, base, name), set()).add(degree)
-    objects: dict[tuple[Degree, str, str], list[str]] = {}
-    for (verb, base, name), degrees in reached.items():
-        shared: Degree = next(iter(degrees)) if len(degrees) == 1 else "partly"
-        objects.setdefault((shared, verb, base), []).append(name)
-    return objects
-
-
-def _failure(ability: Ability) -> str:
-    return ability.failure or f"{ability.verb} {ability.object} less often than by guessing"
+    degrees: dict[str, set[Degree]] = {}
+    for ability in abilities:
+        if ability.degree not in ("unclear", "open"):
+            degrees.setdefault(ability.does, set()).add(ability.degree)
+    said: dict[Degree, list[str]] = {}
+    for does, reached in degrees.items():  # of several degrees, as on two data sets, "partly"
+        degree = next(iter(reached)) if len(reached) == 1 else "partly"
+        does_not = next(ability.does_not for ability in abilities if ability.does == does)
+        said.setdefault(degree, []).append(does_not if degree == "never" else does)
+    some = [f"{adverb} {listed(said[degree])}" for degree, adverb in ADVERBS.items() if degree in said]
+    parts = said.get("fully", []), some, [*said.get("never", []), *said.get("reversed", [])]
+    return sentence_case("; ".join(listed(phrases) for phrases in parts if phrases))

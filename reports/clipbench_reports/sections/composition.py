@@ -12,13 +12,13 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title, within_sentence
-from clipbench.stats.claims import Standing, against_chance, order
+from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
-from clipbench_reports.findings import SIGNS, Ability, Finding, claim, defined, skill
+from clipbench_reports.findings import Ability, Finding, claim, defined, not_better, skill
 from clipbench_reports.galleries import (
     Fact,
     Gallery,
@@ -230,9 +230,9 @@ SENTENCES = {
     ),
     "image_acc": ("image", "Puts the images that a caption is true of above the others in {value} of {n} items"),
 }
-CHOICES: Mapping[Standing, str] = {
-    "worse": "Prefers the wrong {} more often than by guessing",
-    "level": "Not shown to prefer the right {}",
+CHOICES = {
+    "below chance": "Prefers the wrong {} more often than by guessing",
+    "inconclusive": "Not shown to prefer the right {}",
 }
 """What a model does with subsets of items, by how they stand to chance."""
 
@@ -243,8 +243,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     for name, (side, sentence) in SENTENCES.items():
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
         if metric is not None:
-            failure = f"prefers the wrong {side}"
-            ability = Ability("tells", "tell", f"right {side}s from wrong ones", failure)
+            told = f"right {side}s from wrong ones"
+            ability = Ability(f"tells {told}", f"does not tell {told}", f"prefers the wrong {side}")
             sentences += [
                 claim(sentence, metric, weakness=BAG_OF_WORDS, ability=ability),
                 *_subsets(evaluation, name, side),
@@ -265,30 +265,22 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
         value = f"{fmt.percent(metric.value)} % {fmt.interval(metric)}"
         return f"{quoted(title)} ({value}; chance is {fmt.percent(metric.chance)} %)"
 
-    standings = dict(zip(metrics, against_chance(*metrics.values()), strict=True))
-    lacking = {
-        standing: sorted((title for title in metrics if standings[title] == standing), key=lambda t: skill(metrics[t]))
-        for standing in CHOICES
-    }
-    parts = [
-        f"{CHOICES[standing].format(side)} in {', '.join(map(say, titles))}"
-        for standing, titles in lacking.items()
-        if titles
-    ]
+    lacking = not_better(metrics, say)
+    parts = {how: f"{CHOICES[how].format(side)} in" for how in CHOICES if how in lacking}
     if not parts:
         return []
-    standing, titles = next((standing, titles) for standing, titles in lacking.items() if titles)
-    n_more = sum(map(len, lacking.values())) - 1
-    short = f"{CHOICES[standing].format(side)} in {say(titles[0])}"
-    failure = f"prefers the wrong {side} with {within_sentence(titles[0])}"
+    how, start = next(iter(parts.items()))
+    first = next(title for title in metrics if say(title) == lacking[how][0])
+    texts = [f"{words} {', '.join(lacking[each])}" for each, words in parts.items()]
+    failure = f"prefers the wrong {side} with {within_sentence(first)}"
     return [
         Finding(
-            SIGNS[standing],
-            f"{'; '.join([parts[0], *map(within_sentence, parts[1:])])}.",
+            "weak" if how == "below chance" else "level",
+            f"{'; '.join([texts[0], *map(within_sentence, texts[1:])])}.",
             min(map(skill, metrics.values())),
             weakness=BAG_OF_WORDS,
-            short=f"{short}, and {fmt.counted(n_more, 'more subset')}." if n_more else f"{short}.",
-            ability=Ability("tells", "tell", f"{side}s apart", failure, "reversed") if lacking["worse"] else None,
+            short=f"{start} {lacking[how][0]}.",
+            ability=Ability(failure, degree="reversed") if how == "below chance" else None,
         )
     ]
 

@@ -243,7 +243,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
                 "A long caption finds its image first in {value} of {n} cases",
                 recall,
                 weakness=UNREAD_END,
-                ability=Ability("follows", "follow", "long captions"),
+                ability=Ability("follows long captions", "does not follow long captions"),
             )
         )
     if length is not None:

@@ -317,8 +317,8 @@ SENTENCES = {
     "text_retrieval_recall@1": "An image finds a caption of its own first in {value} of {n} cases",
 }
 ABILITIES = {
-    "image_retrieval_recall@1": Ability("finds", "find", "images"),
-    "text_retrieval_recall@1": Ability("finds", "find", "captions"),
+    "image_retrieval_recall@1": Ability("finds images", "does not find images"),
+    "text_retrieval_recall@1": Ability("finds captions", "does not find captions"),
 }
 UNFOUND = "A caption does not find its image"
 RECALL = r".*_recall@[0-9]+"

@@ -264,8 +264,8 @@ def _layer_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Layer:
 
 MAX_ROWS = 50
 UNREAD, OBEYED = "Written words are not read", "A written label decides"
-READING = Ability("reads", "read", "words")
-MISTAKING = Ability("believes", "believe", "labels", "names the word on a label, not the object", degree="reversed")
+READING = Ability("reads words", "does not read words")
+MISTAKING = Ability("names the word on a label, not the object", degree="reversed")
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:

@@ -335,7 +335,7 @@ MAX_ROWS = 100
 """Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
 MAX_PAIRS = 15
 WRONG_CLASS = "The right class is not named first"
-NAMING = Ability("names", "name", "classes")
+NAMING = Ability("names classes", "does not name classes")
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
