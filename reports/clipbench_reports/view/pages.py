@@ -41,6 +41,8 @@ MOST_RUNS = 8
 RUNS_OF_PAGE, SAMPLES_OF_PAGE = 100, 50
 N_COLUMNS, MOST_COLUMNS = 4, 60
 """The most metrics that are shown where none is chosen, and metrics that one may choose among: the commonest."""
+ROOM_OF_HEADLINES = 2
+"""Columns that have no room next to the first headlines with their names."""
 MOST_OTHERS = 200
 """Runs that samples may be held against, the newest."""
 MOST_LETTERS = 1 << 26
@@ -135,15 +137,17 @@ class Pages(Answers):
         choices = self._columns(self._runs.version)
         cut = _cut(found, RUNS_OF_PAGE, request)
         chosen = [name for name in query.getlist("column") if name in choices]
+        has_headlines = have_different_headlines(cut["rows"])
+        n_columns = N_COLUMNS - ROOM_OF_HEADLINES if has_headlines else N_COLUMNS
         return _page(
             "runs.html.j2",
             request,
             **cut,
             is_chosen=bool(chosen),
-            has_headlines=have_different_headlines(cut["rows"]),
+            has_headlines=has_headlines,
             asked=asked,
             counts=Counter(row.model for row in found),
-            columns={name: choices[name] for name in chosen or filled_columns(cut["rows"], choices)[:N_COLUMNS]},
+            columns={name: choices[name] for name in chosen or filled_columns(cut["rows"], choices)[:n_columns]},
             choices=dict(islice(choices.items(), MOST_COLUMNS)),
             n_all=len(rows),
             index=self._runs,
