@@ -25,7 +25,7 @@ def last_parts(names: Sequence[str]) -> list[str]:
 def shorten_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
     """Return names of at most ``length`` characters, cut in the middle; distinct names stay distinct.
 
-    Names that begin and end alike keep the part in which they differ. If that part is too long, they get their positions.
+    Names that begin and end alike keep the part in which they differ, or get their positions if it is too long.
 
     Example:
         >>> shorten_names(["runs/" + "a" * 20 + "-final", "b"], 12)

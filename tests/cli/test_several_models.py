@@ -1,4 +1,4 @@
-"""What ``run`` prints of several models: one table with a column per model, whatever their names and the terminal's width."""
+"""What ``run`` prints of several models: one table with a column per model, whatever their names and the width."""
 
 from pathlib import Path
 from typing import Any

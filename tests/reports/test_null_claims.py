@@ -236,7 +236,8 @@ CLAIM = re.compile(
 )
 """Words of a difference, an order, or a distance from chance."""
 UNTOLD = re.compile(
-    r"none is significantly ahead of all others|No model is shown to be ahead of all others|Nothing here differs from guessing|"
+    r"none is significantly ahead of all others|No model is shown to be ahead of all others|"
+    r"Nothing here differs from guessing|"
     r"No test here shows .*|neither direction is better|neither more nor less of it is worse|too small to matter|"
     r"\b0 (?:better|worse|of \d+ values lie above chance)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
     r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may lose .*|"

@@ -17,8 +17,9 @@ from clipbench_reports.page.opening import Sentence
 from clipbench_reports.text import isolated
 
 RULE_OF_SEVERAL = (
-    "For each evaluation, the first headline metric that all models have: the model with the best value against each other "
-    "one, by paired tests, corrected for all tests of these sentences (Holm). `clipbench compare` tests every metric."
+    "For each evaluation, the first headline metric that all models have: the model with the best value against each "
+    "other one, by paired tests, corrected for all tests of these sentences (Holm). `clipbench compare` tests every "
+    "metric."
 )
 """The rule, for a reader."""
 
@@ -31,8 +32,8 @@ class Compared(NamedTuple):
     entries: list[Entry]
     values: list[float]
     differences: Sequence[Difference] = ()
-    """Of one model less the others, as far as they are tested. Of leads the first less each other one, or of the second alone
-    where already that is not significant."""
+    """Of one model less the others, as far as they are tested. Of leads the first less each other one, or of the second
+    alone where already that is not significant."""
     why: str = ""
     """The reason why there is no test."""
 
@@ -107,7 +108,7 @@ def shared_metric(group: Group, entries: list[Entry]) -> Compared | None:
 
 
 def _differences(ranked: Sequence[Entry], name: str) -> list[Difference]:
-    """Return the differences of the first model from the others, as far as it takes to tell whether it is ahead of all."""
+    """Return the differences of the first model from the others, as far as it takes to show that it is ahead."""
     differences: list[Difference] = []
     for other in ranked[1:]:
         differences += compare(with_metric(other, name), with_metric(ranked[0], name)).differences

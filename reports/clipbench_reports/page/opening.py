@@ -17,12 +17,12 @@ TURNS = (0, 0, 1)
 ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
 
 RULE = (
-    "The sentences at the top are chosen by rule: of the results that are not better than chance the two lowest, and of "
-    "the others the one farthest above it; if a kind has fewer, the other fills its place, and results without a chance "
-    "come last. Results of a kind come from different sections where possible. What every model of the kind shows, or "
-    "what holds by construction, is never chosen. The line over them counts only what a test shows: without a further word, "
-    "a model reaches at least half of the way from chance to the best value; “sometimes”, it is better than chance; "
-    "“hardly” and “does not”, it reaches less than a tenth of that way."
+    "The sentences at the top are chosen by rule: of the results that are not better than chance the two lowest, and "
+    "of the others the one farthest above it; if a kind has fewer, the other fills its place, and results without a "
+    "chance come last. Results of a kind come from different sections where possible. What every model of the "
+    "kind shows, or what holds by construction, is never chosen. The line over them counts only what a test shows: without a further "
+    "word, a model reaches at least half of the way from chance to the best value; “sometimes”, it is better than "
+    "chance; “hardly” and “does not”, it reaches less than a tenth of that way."
 )
 """The rule, for a reader."""
 
@@ -41,8 +41,9 @@ class Sentence(NamedTuple):
 def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
     """Return the sentences that matter most: weaknesses, strengths, neither of them, then everything that is missing.
 
-    At most ``MOST`` have numbers. Weaknesses, and what no test tells from chance, are taken from the lowest on, strengths
-    from the highest on, by how far they lie from chance; the first of every section comes before the second of any.
+    At most ``MOST`` have numbers. Weaknesses, and what no test tells from chance, are taken from the lowest on,
+    strengths from the highest on, by how far they lie from chance; the first of every section comes before the second
+    of any.
     """
     waiting = [_ranked(sentences, marks) for marks in KINDS]
     taken: list[Sentence] = []

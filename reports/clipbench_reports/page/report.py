@@ -123,7 +123,7 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
 def _opening(
     groups: Sequence[Group], n_models: int, *, is_training: bool
 ) -> tuple[str, list[Sentence], dict[str, Finding]]:
-    """Return the line in large type, the sentences below it, and the sentence of each section, if it compares models."""
+    """Return the line in large type, the sentences below it, and the sentence of each section of several models."""
     if n_models == 1:
         titles = task_titles(groups)
         every = [

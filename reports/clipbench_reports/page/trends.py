@@ -1,4 +1,4 @@
-"""The first words of a report on the checkpoints of a training: what it changed, by paired tests of the last checkpoint."""
+"""The first words of a report on the checkpoints of a training: what it changed, by paired tests of the last one."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,15 +15,16 @@ from clipbench_reports.page.opening import Sentence
 from clipbench_reports.text import isolated
 
 RULE_OF_TRAINING = (
-    "For each evaluation, the first headline metric that all checkpoints have: the last checkpoint against each earlier one, "
-    "by paired tests, corrected for all tests of these sentences (Holm). “No change is shown since” names the first "
-    "checkpoint from which on no such test, without a correction, gives p of at most 0.05: it is not shown that nothing changed."
+    "For each evaluation, the first headline metric that all checkpoints have: the last checkpoint against each "
+    "earlier one, by paired tests, corrected for all tests of these sentences (Holm). “No change is shown since” names the "
+    "first checkpoint from which on no such test, without a correction, gives p of at most 0.05: it is not shown that "
+    "nothing changed."
 )
 """The rule, for a reader."""
 
 
 def trends(groups: Sequence[Group]) -> list[Sentence]:
-    """Return a sentence for each evaluation of two checkpoints or more: how its metric changed, as far as tests show."""
+    """Return a sentence for each evaluation of two checkpoints or more: how its metric changed, by tests."""
     titles = task_titles(groups)
     return [
         Sentence(trend.group.anchor, _finding(trend, claims, titles[trend.group.anchor]))

@@ -1,4 +1,4 @@
-"""The report of many models in a browser: every name, mark and cell is seen whole, at every width and whatever the names."""
+"""The report of many models in a browser: every name, mark and cell is whole, at every width and whatever the names."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,10 +20,12 @@ WIDTHS = (360, 800, 1280, 1920)
 FAULTS = r"""() => {
   const faults = [];
   const report = (kind, element, why = "") => faults.push(`${kind}: ${element.textContent.trim().slice(0, 60)} ${why}`);
-  const isClipped = (element) => element && (getComputedStyle(element).clipPath !== "none" || isClipped(element.parentElement));
-  const isSeen = (element) => element.checkVisibility({ visibilityProperty: true }) && !isClipped(element); // not read out alone
+  const isClipped = (element) =>
+    element && (getComputedStyle(element).clipPath !== "none" || isClipped(element.parentElement));
+  const isSeen = (element) => element.checkVisibility({ visibilityProperty: true }) && !isClipped(element);
   const width = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth > width) faults.push(`the page scrolls sideways: ${document.documentElement.scrollWidth}`);
+  const whole = document.documentElement.scrollWidth;
+  if (whole > width) faults.push(`the page scrolls sideways: ${whole}`);
   for (const box of document.querySelectorAll("main, main *:not(svg, svg *)")) {
     const style = getComputedStyle(box);
     const scrolls = ["auto", "scroll"].includes(style.overflowX) && box.scrollWidth > box.clientWidth + 1;
@@ -32,11 +34,13 @@ FAULTS = r"""() => {
   // What is seen of an element: its words, or its own box if it is a drawing.
   const pieces = [], range = document.createRange();
   const add = (owner, rect) => {
-    if (rect.width <= 0.5 || rect.height <= 0.5 || owner.closest("details:not([open]) > summary .soft")) return; // the fold has it whole
+    if (rect.width <= 0.5 || rect.height <= 0.5) return;
+    if (owner.closest("details:not([open]) > summary .soft")) return; // the fold has it whole
     const tall = owner.closest(".scroll.tall")?.getBoundingClientRect(); // of a long table, what is in view
     if (!tall || (rect.top >= tall.top && rect.bottom <= tall.bottom)) pieces.push({ owner, rect });
   };
-  for (const element of document.querySelectorAll("main :is(th, td, bdi, b, .swatch, .sign, figcaption, h1, h2, h3, caption)")) {
+  const SEEN = "main :is(th, td, bdi, b, .swatch, .sign, figcaption, h1, h2, h3, caption)";
+  for (const element of document.querySelectorAll(SEEN)) {
     if (!isSeen(element) || element.closest("svg")) continue;
     if (element.matches(".swatch")) add(element, element.getBoundingClientRect());
     for (const node of element.childNodes) {
@@ -57,7 +61,8 @@ FAULTS = r"""() => {
       if (box.matches("svg, svg *")) continue;
       const style = getComputedStyle(box), frame = box.getBoundingClientRect();
       if (style.overflowX === "visible" || style.display === "inline") continue;
-      if (rect.left < frame.left - 1 || rect.right > frame.right + 1) report("cut", owner, `by ${box.tagName}.${box.className}`);
+      const isCut = rect.left < frame.left - 1 || rect.right > frame.right + 1;
+      if (isCut) report("cut", owner, `by ${box.tagName}.${box.className}`);
     }
   }
   pieces.sort((a, b) => a.rect.top - b.rect.top);
