@@ -18,8 +18,8 @@ SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "l
 
 Degree = Literal["fully", "partly", "barely", "never", "reversed", "unclear", "open"]
 """How far a model has an ability. Tests show the first five: at least half of the way from chance to the best value;
-better than chance; better, by less than a tenth of that way; less than a tenth; worse than chance. Of the others no test
-shows anything: ``open`` if it may be half of the way, or else ``unclear``."""
+better than chance; better, by less than a tenth of that way; less than a tenth; worse than chance. Of the others no
+test shows anything: ``open`` if it may be half of the way, or else ``unclear``."""
 HALF, TENTH = 0.5, 0.1
 
 
