@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from clipbench.cli.output import confirm, echo, echo_json, print_error, print_note, someone_answers, terminal_width
-from clipbench.cli.tables import heading, headline_facts, run_lines, series_lines
+from clipbench.cli.tables import (
+    heading,
+    headline_facts,
+    models_lines,
+    run_lines,
+    series_lines,
+)
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, find_needs
 from clipbench.errors import ClipbenchError
@@ -22,7 +28,7 @@ from clipbench.evaluation.plan import QUICK, RunOptions, plan
 from clipbench.evaluation.progress import Progress
 from clipbench.files import nearest
 from clipbench.models import aliases
-from clipbench.results.numbers import counted, duration
+from clipbench.results.numbers import ascii_signs, counted, duration
 from clipbench.results.record import CheckFinding, EvaluationRecord
 from clipbench.results.run import Run, model_name
 from clipbench.results.table import Cell, Row, Table, as_text, columns
@@ -220,14 +226,30 @@ class Printer(Progress):
         if self.quiet:
             return
         width = terminal_width()
-        for run in runs if self.is_verbose or not self.is_series else ():
+        is_table = self.is_series or len(runs) > 1
+        for run in runs if self.is_verbose or not is_table else ():
             echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
             has_some = any(each.status == "ok" for each in run.result.evaluations)
             said = "results" if has_some else "no results: the reasons are"
             echo(f"{said} in {run.folder}", *([""] if self.several else []))
-        if self.is_series:
-            echo(*series_lines(runs, width), f"results in {runs[0].folder.parent}")
+        if is_table:
+            lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)
+            echo(*lines, f"results in {runs[0].folder.parent}")
         echo(*_skipped_lines(runs), *([] if report is None else [str(report)]))
+        if is_table and len(runs) == 2 and not self.is_series:
+            echo(_verdict_line(runs))
+
+
+def _verdict_line(runs: Sequence[Run]) -> str:
+    """Return the verdict on the second of two models against the first, or the reason why there is none."""
+    from clipbench.comparison.compare import compare
+
+    names = [model_name(run) for run in runs]
+    try:
+        comparison = compare(runs[0], runs[1])
+    except ClipbenchError as error:
+        return f"{names[1]} against {names[0]}: {error}"
+    return ascii_signs(f"{names[1]} against {names[0]}: {comparison.verdict} ({comparison.reason})")
 
 
 def _skipped_lines(runs: Sequence[Run]) -> list[str]:

@@ -6,13 +6,33 @@ from typing import Literal, NamedTuple
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines
-from clipbench.stats.claims import Standing, against_chance
+from clipbench.stats.claims import Standing, against_chance, claimed, p_against
 from clipbench_reports.text import NO_REASON, isolated
 
-Mark = Literal["good", "weak", "level", "plain", "missing", "ahead"]
+Mark = Literal["good", "weak", "level", "plain", "missing", "ahead", "gained", "lost"]
 """``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no such
-claim is made; ``missing``: there is no number; ``ahead``: one of several models is."""
+claim is made; ``missing``: there is no number; ``ahead``: one of several models is; ``gained`` and ``lost``: a training
+made it better or worse."""
 SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
+
+
+Degree = Literal["fully", "partly", "barely", "never", "reversed", "unclear", "open"]
+"""How far a model has an ability. Tests show the first five: at least half of the way from chance to the best value;
+better than chance; better, by less than a tenth of that way; less than a tenth; worse than chance. Of the others no
+test shows anything: ``open`` if it may be half of the way, or else ``unclear``."""
+HALF, TENTH = 0.5, 0.1
+
+
+class Ability(NamedTuple):
+    """What a metric says about a model, in the words of the line at the top of a report."""
+
+    does: str
+    """As in ``finds images``."""
+    does_not: str = ""
+    """As in ``does not find images``."""
+    failure: str = ""
+    """What a model does that is worse than chance; it has a general form."""
+    degree: Degree = "unclear"
 
 
 class Finding(NamedTuple):
@@ -26,6 +46,9 @@ class Finding(NamedTuple):
     """True of what any model of the kind shows, or what holds by construction: it is never at the top of a report."""
     weakness: str = ""
     """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states none."""
+    short: str = ""
+    """A shorter sentence for the top of a report, if there is one."""
+    ability: Ability | None = None
 
 
 def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
@@ -55,7 +78,9 @@ def missing(status: str, what: str, reason: str) -> Finding:
     return Finding("missing", f"{status}: {isolated(what)} – {isolated(reason)}")
 
 
-def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "") -> Finding:
+def claim(
+    sentence: str, metric: Metric, *, title: str = "", weakness: str = "", ability: Ability | None = None
+) -> Finding:
     """Return a sentence on one metric; only a test against chance makes it a good or a bad one.
 
     Args:
@@ -63,6 +88,7 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
             names that, and ``{n}`` for the number of samples.
         title: stands before it, with a colon; braces in it mean nothing.
         weakness: the one that it states unless the metric is better than chance.
+        ability: the one that the metric measures; its degree is set here.
 
     Example:
         >>> metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)
@@ -88,7 +114,25 @@ def claim(sentence: str, metric: Metric, *, title: str = "", weakness: str = "")
         f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
         skill(metric) if standing else 0.0,
         weakness=weakness if mark in ("level", "weak") else "",
+        ability=ability and standing and _with_degree(ability, metric, standing),
     )
+
+
+def _with_degree(ability: Ability, metric: Metric, standing: Standing) -> Ability:
+    """Return an ability with its degree, which takes two tests unless the metric is worse than chance."""
+    if standing == "worse":
+        return Ability(ability.failure or f"{ability.does} less often than by guessing", degree="reversed")
+    return ability._replace(degree=_degree(metric, standing))
+
+
+def _degree(metric: Metric, standing: Standing) -> Degree:
+    chance, best, value = metric.chance or 0.0, 1.0 if metric.higher_is_better else 0.0, skill(metric)
+    is_half, is_tenth = claimed([p_against(metric, chance + share * (best - chance)) for share in (HALF, TENTH)])
+    if is_tenth and value < TENTH:
+        return "barely" if standing == "better" else "never"
+    if standing == "better":
+        return "fully" if is_half and value > HALF else "partly"
+    return "unclear" if is_half else "open"
 
 
 def interval_in_brackets(metric: Metric) -> str:

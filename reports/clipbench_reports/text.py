@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import PurePath
 from typing import TypeVar
 
-Thing = TypeVar("Thing")
+from clipbench.results.short_names import NAME_LENGTH
 
-NAME_LENGTH = 48
-"""The longest name in a sentence, in characters."""
+Thing = TypeVar("Thing")
 
 _KEEPS_NAMES = ContextVar("keeps names", default=False)
 
@@ -39,31 +37,6 @@ def slug(words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.casefold())
 
 
-def short(names: Sequence[str]) -> list[str]:
-    """Return the last parts of names that are paths, where these tell them apart; no tag goes without its architecture.
-
-    Example:
-        >>> short(["runs/base", "runs/mine/step-2"]), short(["a/model", "b/model"])
-        (['base', 'step-2'], ['a/model', 'b/model'])
-        >>> short(["hf:openai/clip", "open_clip:ViT-B-32/openai"])
-        ['clip', 'open_clip:ViT-B-32/openai']
-    """
-    last = [name if name.startswith("open_clip:") else PurePath(name).name or name for name in names]
-    return last if len(set(last)) == len(names) else list(names)
-
-
-def cut(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
-    """Return names cut in the middle where they are longer than ``length``, unless they were the same then.
-
-    Example:
-        >>> cut(["runs/" + "a" * 20 + "-final", "b"], 12)
-        ['runs/…-final', 'b']
-    """
-    half = length // 2
-    made = [name if _fits(name, length) else f"{name[: half - 1]}…{name[-half:]}" for name in names]
-    return made if len(set(made)) == len(made) else list(names)
-
-
 def shorten(words: str, length: int) -> str:
     """Return words cut to a length, with an ellipsis where some are lost.
 
@@ -76,7 +49,7 @@ def shorten(words: str, length: int) -> str:
 
 @contextmanager
 def whole_names() -> Iterator[None]:
-    """Have ``cut``, ``shorten`` and ``two_lines`` leave names whole: a figure of a paper gets higher instead.
+    """Have ``shorten``, ``two_lines`` and the names of models stay whole: a figure of a paper gets higher instead.
 
     Example:
         >>> with whole_names():
@@ -90,8 +63,13 @@ def whole_names() -> Iterator[None]:
         _KEEPS_NAMES.reset(token)
 
 
+def keeps_names() -> bool:
+    """Return whether names stay whole, as in a figure of a paper."""
+    return _KEEPS_NAMES.get()
+
+
 def _fits(words: str, length: int) -> bool:
-    return len(words) <= length or _KEEPS_NAMES.get()
+    return len(words) <= length or keeps_names()
 
 
 def two_lines(name: str, length: int) -> str:

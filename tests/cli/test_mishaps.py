@@ -130,7 +130,7 @@ def test_a_report_that_cannot_be_written_costs_no_run(world: Path, run: Call, mo
     done = run("toy", "--model", "python:mishaps:other")
     why = "report.html: ZeroDivisionError: division by zero (a bug in a section of the report: --traceback shows where)"
     assert done.status == 3 and done.err.count(why) == 3, done.err
-    assert len(list((world / "out").glob("*/result.json"))) == 2 and "results in out/" in done.out
+    assert len(list((world / "out").glob("*/result.json"))) == 2 and "results in out\n" in done.out
     assert run("toy", "--traceback", out="shown").status == 2
 
 

@@ -231,12 +231,14 @@ def measured(model: Guesser, data: Mapping[str, Dataset], folder: Path, rng: np.
 CLAIM = re.compile(
     r"\b(best|worst|better|worse|ahead|above|below|beats?|(?:most|more|less) often|more|less|fewer|high(?:er|est)|"
     r"low(?:er|est)|larg(?:er|est)|small(?:er|est)|rises?|falls?|increases?|decreases?|improves?|fooled|at (?:the )?most|"
-    r"at (?:the )?least|regressions?|differs?|different|changed)\b",
+    r"at (?:the )?least|regressions?|differs?|different|changed|rose|fell|sometimes|hardly)\b",
     re.IGNORECASE,
 )
 """Words of a difference, an order, or a distance from chance."""
 UNTOLD = re.compile(
-    r"none is significantly ahead of all others|neither direction is better|neither more nor less of it is worse|too small to matter|"
+    r"none is significantly ahead of all others|No model is shown to be ahead of all others|"
+    r"Nothing here differs from guessing|"
+    r"No test here shows .*|neither direction is better|neither more nor less of it is worse|too small to matter|"
     r"\b0 (?:better|worse|of \d+ values lie above chance)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
     r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may lose .*|"
     r"no threshold reliably reaches a precision .*|all pairs differ alike|at least two pairs that are not all equal"
@@ -277,7 +279,7 @@ EXPLANATIONS = (
 
 def said(part: object, where: str = "") -> Iterator[tuple[str, str]]:
     """Yield all texts of a page's context, each with the record and field that it stands in."""
-    if isinstance(part, Finding) and part.mark in ("good", "weak", "ahead"):
+    if isinstance(part, Finding) and part.mark in ("good", "weak", "ahead", "gained", "lost"):
         yield "Finding.mark", f"{part.mark} is better: {part.text}"  # a mark claims, whatever its sentence says
     if isinstance(part, str) and not isinstance(part, Markup):  # tables, of which verdicts are read where they are made
         yield where, part
@@ -418,7 +420,7 @@ def test_what_a_model_knows_is_claimed(tmp_path: Path) -> None:
         (alone, "Finding.mark: good is better: Puts the captions that are true of an image above"),
         (alone, "Finding.text: Fooled by a written label in"),
         (alone, "Chart.title: # of # values lie above chance"),
-        (together, "Finding.text: zero-shot on guessed, top# accuracy (kind of object): step# is ahead"),
+        (together, "Finding.text: Zero-shot: top# accuracy (kind of object) rose from"),
         (together, "verdict: kind/acc# better"),
         (together, "parts: headline metrics: # better"),
     ):

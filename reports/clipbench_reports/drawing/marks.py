@@ -222,6 +222,8 @@ class Panel:
     """Rows that have a name each, and the height of a line each; 0 where height is not by rows."""
     model: int | None = None
     """The place of the model that it is of, among those of the page; None where it is of all."""
+    has_mark: bool = True
+    """False if there are more models than marks, so that its title stands without that of its model."""
 
 
 @dataclass(frozen=True, kw_only=True)

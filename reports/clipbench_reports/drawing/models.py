@@ -10,9 +10,10 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from clipbench.results.short_names import last_parts, shorten_names
 from clipbench_reports.drawing.marks import MODELS, Axis, Bars, Chart, Line, Mark, Panel, Ranges, Rule, Shade
 from clipbench_reports.evidence import ByModel, ModelKey
-from clipbench_reports.text import cut, isolated, quoted, short
+from clipbench_reports.text import isolated, keeps_names, quoted
 
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""
@@ -62,7 +63,8 @@ def figure_labels(labels: Sequence[str]) -> list[str]:
         >>> figure_labels(["runs/step-100", "runs/" + "a" * 30 + "-final"])
         ['step-100', 'aaaaaaaaaaaaa…aaaaaaaa-final']
     """
-    return cut(short(labels), MAX_LABEL)
+    names = last_parts(labels)
+    return names if keeps_names() else shorten_names(names, MAX_LABEL)
 
 
 def facet_chart(plane: Panel, models: ByModel[Layer], *, reading: str, keys: Sequence[str] = ()) -> Chart:
@@ -132,8 +134,9 @@ def beside(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) -> Pan
     """Return the panels of each model beside those of the others, with its name over them where there are several."""
     if not panels.is_joint:
         return Panels([panel for own in panels.all for panel in own], keys)
+    has_mark = all(model.place < len(MODELS) for model in (*panels.values, *panels.missing))
     titled = [
-        replace(panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.place)
+        replace(panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.place, has_mark=has_mark)
         for model, own in panels.values.items()
         for panel in own
     ]

@@ -19,8 +19,9 @@ from clipbench_reports.drawing.svg import dot, drawing, element, text
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
 """Widths of a figure with one panel in a row, of a panel beside others, and of a whole figure, in pixels."""
-LETTER, BOLD = 8, 8.8
-"""Width of a letter, and of a bold one, on a narrow screen, where letters are largest, in pixels."""
+LETTER, BOLD, NAME_LETTER = 8, 8.8, 11
+"""Width of a letter, of a bold one, and of a bold one of the widest system font, in which no name is cut, on a narrow
+screen, where letters are largest, in pixels."""
 LINE = 16
 """Distance of two lines of text."""
 EDGE, LABEL, TITLE, UNDER = 12, 20, 24, 8
@@ -135,7 +136,7 @@ def _drawn(figure: Chart, *, numbers: Sequence[int] | None = None, alt: str | No
     for row in layout.rows:
         slots = _slots(row, layout, width)
         titles = [
-            textwrap.wrap(place.panel.title, int((slot - _indent(place.panel)) / BOLD))
+            textwrap.wrap(place.panel.title, int((slot - _indent(place.panel)) / NAME_LETTER))
             for place, (_, slot) in zip(row, slots, strict=True)
         ]
         n_lines = max(map(len, titles))
@@ -185,8 +186,8 @@ def _place(
 ) -> tuple[Markup, Number]:
     """Return a panel with its title and legend, and where it ends."""
     panel, drawn = place.panel, list[Markup]()
-    if title and panel.model is not None:
-        drawn.append(dot(left + 11, top + LINE - 4.5, MODELS[panel.model % len(MODELS)]))
+    if title and panel.model is not None and panel.has_mark:
+        drawn.append(dot(left + 11, top + LINE - 4.5, MODELS[panel.model]))
     drawn += [text(line, left + _indent(panel), top + LINE * (k + 1), css="name ink") for k, line in enumerate(title)]
     if title:
         top += TITLE + LINE * (len(title) - 1)
@@ -201,7 +202,7 @@ def _place(
 
 def _indent(panel: Panel) -> Number:
     """Return where the title of a panel begins: beside the mark of its model, where it is of one."""
-    return 6 if panel.model is None else SWATCH
+    return 6 if panel.model is None or not panel.has_mark else SWATCH
 
 
 def _of_model(role: str, drawn: Iterable[Markup]) -> list[Markup]:
@@ -305,11 +306,14 @@ def _legend(marks: Sequence[Mark], width: Number, *, left: Number, top: Number) 
     if not marks:
         return [], top
     drawn, x, y = list[Markup](), left + 6, top + LINE
+    foot = y
     for mark in marks:
-        needed = SWATCH + 6 + BOLD * len(mark.name) + 10
+        lines = textwrap.wrap(mark.name, int((width - SWATCH - 12) / NAME_LETTER)) or [""]
+        needed = SWATCH + 6 + NAME_LETTER * max(map(len, lines)) + 10
         if x > left + 6 and x + needed > left + width:
-            x, y = left + 6, y + LINE + 2
-        entry = [swatch(mark, x, y - 4.5), text(mark.name, x + SWATCH + 6, y, css=f"name {mark.role}")]
-        drawn += _of_model(mark.role, entry)
+            x, y = left + 6, foot + LINE + 2
+        names = [text(line, x + SWATCH + 6, y + LINE * k, css=f"name {mark.role}") for k, line in enumerate(lines)]
+        drawn += _of_model(mark.role, [swatch(mark, x, y - 4.5), *names])
+        foot = max(foot, y + LINE * (len(lines) - 1))
         x += needed
-    return drawn, y + 8
+    return drawn, foot + 8

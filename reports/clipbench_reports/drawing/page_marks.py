@@ -200,7 +200,7 @@ def _stroke(mark: marks.Mark) -> str:
     return f"line {mark.role}{dashed}"
 
 
-LETTER, HEIGHT = 8.8, 16
+LETTER, HEIGHT = 10.5, 16
 """Width of a bold letter on a narrow screen, where letters are largest, and height of a line, in pixels."""
 ROOM, APART = 5, 8
 """Distance of a name from all lines, its own among them; and how much farther those of its colour are, in pixels."""

@@ -14,6 +14,7 @@ from clipbench.comparison.records import Comparison, Difference, Outcome, Verdic
 from clipbench.results.numbers import change_interval, quantity
 from clipbench.results.provenance import cost_tables, moment
 from clipbench.results.run import Run
+from clipbench.results.short_names import last_parts
 from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
@@ -26,7 +27,7 @@ from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
-from clipbench_reports.text import in_turn, sentence_case, short, two_lines
+from clipbench_reports.text import in_turn, sentence_case, two_lines
 
 GLYPHS: Mapping[tables.Standing, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
 
@@ -54,14 +55,20 @@ def write_compare(gated: Sequence[GatedComparison], runs: Sequence[Run | None], 
     write_html(compare_html(gated, runs), path)
 
 
-def compare_html(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> str:
-    """Return the page of comparisons with one base, as ``write_compare`` writes it."""
-    return rendered("compare.html.j2", _context(gated, runs))
+def compare_html(gated: Sequence[GatedComparison], runs: Sequence[Run | None], *, swap: str = "") -> str:
+    """Return the page of comparisons with one base, as ``write_compare`` writes it.
+
+    Args:
+        gated: the comparisons.
+        runs: the base, then the candidate of each comparison.
+        swap: address of the page on which base and candidate change places; without one, none is offered.
+    """
+    return rendered("compare.html.j2", {**_context(gated, runs), "swap": swap})
 
 
 def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> dict[str, object]:
     comparisons = [candidate.comparison for candidate in gated]
-    names = short([comparisons[0].base, *(each.candidate for each in comparisons)])
+    names = last_parts([comparisons[0].base, *(each.candidate for each in comparisons)])
     budget = PageBudget(MAX_BYTES)
     known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
     ids = [evaluation_anchors(each, place, len(gated)) for place, each in enumerate(comparisons)]
@@ -79,7 +86,11 @@ def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> di
         "prints_all": False,
         "training": [],
         "models": [
-            {"label": name, "facts": headline_facts(run) if run else "results without samples: values only"}
+            {
+                "label": name,
+                "name": name,
+                "facts": headline_facts(run) if run else "results without samples: values only",
+            }
             for name, run in zip(names, runs, strict=True)
         ],
         "contents": [SUMMARY, *sections, PROVENANCE],

@@ -10,9 +10,11 @@ from clipbench.results.matching import Match, match
 from clipbench.results.numbers import listed
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
+from clipbench.results.short_names import shorten_names
 from clipbench.results.titles import readable
+from clipbench_reports.drawing.models import figure_labels
 from clipbench_reports.sections.section import LoadedSection, load_section
-from clipbench_reports.text import NO_REASON, cut, isolated, short, slug
+from clipbench_reports.text import NO_REASON, isolated, slug
 
 RESERVED = ["summary", "metrics", "training", "provenance", "preflight", "reading", "top", "keys", "switch"]
 """The ids of what is no section of a task."""
@@ -135,8 +137,18 @@ def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def page_labels(runs: Sequence[Run]) -> list[str]:
-    """Return the names of runs on a page: a single one in full, several by the parts that tell them apart, cut where long."""
-    return cut(short(labels(runs))) if len(runs) > 1 else labels(runs)
+    """Return the names of runs on a page: one in full, several short enough for a figure."""
+    return figure_labels(labels(runs)) if len(runs) > 1 else labels(runs)
+
+
+def task_titles(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the title of the task of each section by its anchor, with the data if several sections have the task."""
+    n_sections = Counter(group.title for group in groups)
+    return {
+        group.anchor: isolated(group.title)
+        + (f" on {isolated(*shorten_names([group.data]))}" if n_sections[group.title] > 1 else "")
+        for group in groups
+    }
 
 
 def scope(groups: Sequence[Group]) -> str:
@@ -152,7 +164,9 @@ def scope(groups: Sequence[Group]) -> str:
             tasks.setdefault(each.data, []).append(isolated(each.task))
     if not tasks:
         return "Nothing was measured."
-    parts = [f"{listed(list(dict.fromkeys(names)))} on {isolated(*cut([data]))}" for data, names in tasks.items()]
+    parts = [
+        f"{listed(list(dict.fromkeys(names)))} on {isolated(*shorten_names([data]))}" for data, names in tasks.items()
+    ]
     n_missing = sum(1 for each in groups if not each.measured)
     missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
     return f"Measured: {'; '.join(parts)}.{missing}"

@@ -15,13 +15,14 @@ from markupsafe import Markup, escape
 
 from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
+from clipbench.results.short_names import shorten_names
 from clipbench.results.table import as_html
 from clipbench.results.table.html import tight
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import MODELS
 from clipbench_reports.drawing.plotted import told
 from clipbench_reports.drawing.svg import DOT, dot
-from clipbench_reports.text import cut, slug
+from clipbench_reports.text import slug
 
 NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160), *range(0xD800, 0xE000)], "\ufffd")
 """Control characters and halves of surrogate pairs: HTML may hold none of them; a damaged file name may."""
@@ -108,7 +109,7 @@ _ENVIRONMENT = environment(
         "unit": fmt.symbol,
         "interval": fmt.interval,
         "count": fmt.count,
-        "cut": lambda name, *length: cut([name], *length)[0],
+        "cut": lambda name, *length: shorten_names([name], *length)[0],
         "at": lambda fraction: f"{100 * min(1.0, max(0.0, fraction)):.4g}%",  # outside stands at the end
         "prose": _prose,
         "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),

@@ -7,30 +7,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from clipbench.comparison.compare import compare
-from clipbench.comparison.records import Difference
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
 from clipbench.results.provenance import cost_tables, moment
-from clipbench.results.run import Run
+from clipbench.results.run import Run, labels
 from clipbench.results.table.html import tight
-from clipbench.results.titles import first_headline, full_title, within_sentence
-from clipbench.stats.claims import claimed, one_page
+from clipbench.stats.claims import one_page
 from clipbench.training.history import history_of_runs
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import training
-from clipbench_reports.findings import Finding, Mark
+from clipbench_reports.findings import Finding
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
-from clipbench_reports.page.groups import Entry, Group, group, page_labels, scope, uncompared
+from clipbench_reports.page.groups import Group, group, page_labels, scope, task_titles, uncompared
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html
+from clipbench_reports.page.leads import RULE_OF_SEVERAL, lead_line, leads
+from clipbench_reports.page.opening import MOST, RULE, Sentence, in_short, opening_line
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import headline_card, scorecard
 from clipbench_reports.page.section import n_shares, task_results
-from clipbench_reports.text import in_turn, isolated
+from clipbench_reports.page.trends import RULE_OF_TRAINING, trend_line, trends
 
 MAX_DRAWN = 48
 """Evaluations, or label sets, of all models together, that get figures: more would not be read, nor fit 2 MB."""
@@ -79,17 +77,17 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
     n_drawn = sum(len(each.section.label_sets(entry.evaluation)) for each in measured for entry in each.measured)
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
     sections = [task_results(each, budget=budget, failures_of=failures_of) for each in measured]
-    found = leads(groups) if not is_one else []
-    # Of a training, what changed through it stands at the top: the comparison of its checkpoints says less.
-    firsts = [Sentence("training", Finding("plain", chart.title)) for chart in training[-1:]]
-    firsts = firsts or sorted(found, key=lambda each: each.finding.mark != "ahead")[:MOST]
+    line, sentences, by_section = _opening(groups, len(runs), is_training=bool(training))
     averages = {name: run.result.average for name, run in labelled}
     all_metrics = (
         metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
     )
     return {
         **assets(),
-        "models": [{"label": name, "facts": headline_facts(run)} for name, run in labelled],
+        "models": [
+            {"label": label, "name": name, "facts": headline_facts(run)}
+            for (label, run), name in zip(labelled, labels(runs), strict=True)
+        ],
         "preflight": [
             {"place": place, "label": name, "finding": finding}
             for place, (name, run) in enumerate(labelled)
@@ -103,17 +101,10 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
         ],
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
-        "sentences": in_short(
-            [
-                Sentence(each.anchor, finding)
-                for each in groups
-                for finding in each.section.summary(each.entries[0].evaluation)
-            ]
-        )
-        if is_one
-        else firsts,
-        "leads": {each.anchor: each.finding for each in found},
-        "rule": RULE if is_one else RULE_OF_SEVERAL,
+        "line": line,
+        "sentences": sentences,
+        "leads": by_section,
+        "rule": RULE if is_one else RULE_OF_TRAINING if training else RULE_OF_SEVERAL,
         "uncompared": [] if is_one else uncompared(groups, len(runs)),
         "headlines": headline_card(measured, averages),
         "card": scorecard(groups, averages),
@@ -127,6 +118,24 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
         else cost_tables([run.result for run in runs], names),
         "origins": [origin(run, name, place) for place, (name, run) in enumerate(labelled)],
     }
+
+
+def _opening(
+    groups: Sequence[Group], n_models: int, *, is_training: bool
+) -> tuple[str, list[Sentence], dict[str, Finding]]:
+    """Return the line in large type, the sentences below it, and the sentence of each section of several models."""
+    if n_models == 1:
+        titles = task_titles(groups)
+        every = [
+            Sentence(group.anchor, finding, titles[group.anchor])
+            for group in groups
+            for finding in group.section.summary(group.entries[0].evaluation)
+        ]
+        return opening_line([sentence.finding for sentence in every]), in_short(every), {}
+    compared = trends(groups) if is_training else leads(groups)
+    line = trend_line(compared) if is_training else lead_line(compared, n_models)
+    firsts = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))[:MOST]
+    return line, firsts, {sentence.anchor: sentence.finding for sentence in compared}
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
@@ -146,154 +155,3 @@ def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
     with suppress(MissingEvidence):
         drawn.append(training.track([history], [history.label]))
     return [replace(each, n_columns=min(3, len(each.panels))) for each in drawn]
-
-
-MOST = 3
-"""Sentences with numbers at the top of a report. Whatever is missing is said besides."""
-
-KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
-"""Marks of sentences that take places together: what is not better than chance, by a test, waits in one line."""
-TURNS = (0, 0, 1)
-"""The kinds in the order in which they take places; places that a kind cannot fill go to the others, in their order."""
-ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
-
-RULE = (
-    "The sentences at the top are chosen by rule: of the results that are not better than chance the two lowest, and of "
-    "the others the one farthest above it; if a kind has fewer, the other fills its place, and results without a chance "
-    "come last. Results of a kind come from different sections where possible. What every model of the kind shows, or "
-    "what holds by construction, is never chosen."
-)
-"""The rule, for a reader."""
-
-
-class Sentence(NamedTuple):
-    """A sentence, and the anchor of the section that holds its evidence."""
-
-    anchor: str
-    finding: Finding
-
-
-def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Return the sentences that matter most: weaknesses, strengths, neither of them, then everything that is missing.
-
-    At most ``MOST`` have numbers. Weaknesses, and what no test tells from chance, are taken from the lowest on, strengths
-    from the highest on, by how far they lie from chance; the first of every section comes before the second of any.
-    """
-    waiting = [_ranked(sentences, marks) for marks in KINDS]
-    taken: list[Sentence] = []
-    for kind in (*TURNS, *(kind for kind in range(len(KINDS)) for _ in range(MOST))):
-        if waiting[kind] and len(taken) < MOST:
-            taken.append(waiting[kind].pop(0))
-    chosen = [each for mark in ORDER for each in taken if each.finding.mark == mark]
-    return [*chosen, *(each for each in sentences if each.finding.mark == "missing")]
-
-
-def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Sentence]:
-    """Return the sentences of a kind, the most telling first, and the sections in turn."""
-    sign = {"good": -1, "plain": 0}.get(marks[0], 1)
-    ordered = sorted(
-        (each for each in sentences if each.finding.mark in marks and not each.finding.is_expected),
-        key=lambda each: sign * each.finding.skill,
-    )
-    return in_turn(ordered, lambda each: each.anchor)
-
-
-RULE_OF_SEVERAL = (
-    "For each evaluation, the first headline metric that all models have: the model with the best value against each other "
-    "one, by paired tests, corrected for all tests of these sentences (Holm). `clipbench compare` tests every metric."
-)
-"""The rule, for a reader."""
-
-
-class _Lead(NamedTuple):
-    """The models that have a metric, the best value first; where neither direction is better, the largest."""
-
-    group: Group
-    name: str
-    entries: list[Entry]
-    values: list[float]
-    differences: list[Difference]
-    """The first less each other one; of the second alone where already that is not significant, and empty where none
-    was to be tested."""
-    why: str
-    """The reason why there is no test."""
-
-
-def leads(groups: Sequence[Group]) -> list[Sentence]:
-    """Return a sentence for each evaluation that two models or more have, and that may be compared."""
-    found = [lead for group in groups if not group.same.differences and (lead := _lead(group)) is not None]
-    may_claim = iter(claimed([each.p_value for lead in found for each in lead.differences]))
-    told = [[next(may_claim) for _ in lead.differences] for lead in found]
-    return [
-        Sentence(lead.group.anchor, _finding(lead, is_ahead=all(own))) for lead, own in zip(found, told, strict=True)
-    ]
-
-
-def _lead(group: Group) -> _Lead | None:
-    """Return the first headline metric that all of several models have a value of."""
-    entries = group.measured
-    if len(entries) < 2:
-        return None
-    first = entries[0].evaluation
-    if not first.metrics:
-        return None
-
-    def values_of(name: str) -> list[float]:
-        metrics = [entry.evaluation.metrics.get(name) for entry in entries]
-        return [metric.value for metric in metrics if metric is not None and metric.value is not None]
-
-    name = first_headline(first.metrics, lambda each: len(values_of(each)) == len(entries))
-    values = values_of(name)
-    if len(values) < len(entries):
-        return None
-    is_higher_better = first.metrics[name].higher_is_better
-    order = sorted(range(len(entries)), key=lambda at: values[at] * (1 if is_higher_better is False else -1))
-    lead = _Lead(group, name, [entries[at] for at in order], [values[at] for at in order], [], "")
-    if is_higher_better is None:
-        return lead._replace(why="neither direction is better")
-    try:
-        differences = _differences(lead.entries, name)
-    except ClipbenchError as error:
-        return lead._replace(why=f"not tested: {error}")
-    untested = next((each.test for each in differences if each.p_value is None), "")
-    return lead._replace(differences=differences, why=untested)
-
-
-def _differences(ranked: Sequence[Entry], name: str) -> list[Difference]:
-    """Return the differences of the first model from the others, as far as it takes to tell whether it is ahead of all."""
-    differences: list[Difference] = []
-    for other in ranked[1:]:
-        differences += compare(_alone(other, name), _alone(ranked[0], name)).differences
-        if not claimed([differences[-1].p_value])[0]:
-            break  # no correction makes it significant, and the first is not ahead of all
-    return differences
-
-
-def _alone(entry: Entry, name: str) -> Run:
-    """Return the run with one metric of one evaluation, so that nothing else is read and tested."""
-    evaluation = replace(entry.evaluation, metrics={name: entry.evaluation.metrics[name]})
-    return Run(entry.run.folder, replace(entry.run.result, evaluations=[evaluation]))
-
-
-def _finding(lead: _Lead, *, is_ahead: bool) -> Finding:
-    evaluation = lead.entries[0].evaluation
-    metric = evaluation.metrics[lead.name]
-    values = [fmt.quantity(value, metric.unit) for value in lead.values]
-    first, second, *others = (isolated(each.label) for each in lead.entries)
-    rest = "".join(f"; {label} {value}" for label, value in zip(others, values[2:], strict=True))
-    if len(others) > 1:
-        rest = f"; the other {len(others)}: {values[2]} to {values[-1]}"
-    title = within_sentence(full_title(lead.name, metric, evaluation.subsets))
-    what = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
-    both = f"{first} {values[0]}, {second} {values[1]}"
-    if lead.why:
-        return Finding("plain", f"{what}: {both}{rest} ({lead.why}).")
-    found = lead.differences[0]
-    difference = f"difference {fmt.change(found.value, metric.unit)}"
-    if found.low is not None:
-        difference += f", 95 % interval {fmt.change_interval(found.low, found.high, metric.unit)}"
-    if is_ahead:
-        ahead = f"{first} is ahead with {values[0]}, {second} has {values[1]}"
-        return Finding("ahead", f"{what}: {ahead} ({difference}){rest}.")
-    untold = "none is significantly ahead of all others" if others else "inconclusive"
-    return Finding("level", f"{what}: {untold}, {both} ({difference}){rest}.")

@@ -11,7 +11,6 @@ from clipbench.results.shown_samples import evenly_spaced
 from clipbench.results.table import Table
 from clipbench.results.titles import subset_title
 from clipbench_reports.drawing.marks import Chart, Dots
-from clipbench_reports.drawing.models import figure_labels
 from clipbench_reports.evidence import (
     PLAIN,
     AllMissing,
@@ -165,7 +164,7 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         fault=loaded.fault,
         differences=list(group.same.differences),
         advice=loaded.section.advice,
-        joint=[] if budget is None or not is_joint else _joint(group, measured, budget=budget),
+        joint=[] if budget is None or not is_joint else _joint(loaded, measured, budget=budget),
         parts=parts,
         metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],
         controls=metric_lines(group.measured, footnotes, choose=attrgetter("controls")),
@@ -173,15 +172,15 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
     )
 
 
-def _joint(group: Group, measured: Sequence[tuple[Entry, list[Evidence]]], *, budget: PageBudget) -> list[SetResults]:
-    names = [entry.label for entry in group.entries] + group.unasked
-    short = dict(zip(names, figure_labels(names), strict=True))
+def _joint(
+    loaded: LoadedSection, measured: Sequence[tuple[Entry, list[Evidence]]], *, budget: PageBudget
+) -> list[SetResults]:
     by_set: dict[str, list[ModelEvidence]] = {}
     for entry, own in measured:
         for each in own:
-            model = ModelEvidence(ModelKey(short[entry.label], entry.place), each)
+            model = ModelEvidence(ModelKey(entry.label, entry.place), each)
             by_set.setdefault(each.label_set, []).append(model)
-    return [_with_figures(models, group.section, budget) for models in by_set.values()]
+    return [_with_figures(models, loaded, budget) for models in by_set.values()]
 
 
 def _set_results(

@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench.results.titles import subset_title
+from clipbench.results.titles import subset_title, within_sentence
 from clipbench.stats.claims import order
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
-from clipbench_reports.findings import Finding, claim, defined, mark_of, not_better, skill
+from clipbench_reports.findings import Ability, Finding, claim, defined, not_better, skill
 from clipbench_reports.galleries import (
     Fact,
     Gallery,
@@ -225,11 +225,16 @@ OF_CAPTIONS = "(text|group)_acc"
 MARGIN = "Margin: the cosine of the true caption less that of the false one."
 SENTENCES = {
     "text_acc": (
-        "captions",
+        "caption",
         "Puts the captions that are true of an image above the false ones in {value} of {n} items",
     ),
-    "image_acc": ("images", "Puts the images that a caption is true of above the others in {value} of {n} items"),
+    "image_acc": ("image", "Puts the images that a caption is true of above the others in {value} of {n} items"),
 }
+CHOICES = {
+    "below chance": "Prefers the wrong {} more often than by guessing",
+    "inconclusive": "Not shown to prefer the right {}",
+}
+"""What a model does with subsets of items, by how they stand to chance."""
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
@@ -238,7 +243,12 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     for name, (side, sentence) in SENTENCES.items():
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
         if metric is not None:
-            sentences += [claim(sentence, metric, weakness=BAG_OF_WORDS), *_subsets(evaluation, name, side)]
+            told = f"right {side}s from wrong ones"
+            ability = Ability(f"tells {told}", f"does not tell {told}", f"prefers the wrong {side}")
+            sentences += [
+                claim(sentence, metric, weakness=BAG_OF_WORDS, ability=ability),
+                *_subsets(evaluation, name, side),
+            ]
     return [*sentences, *_twins(evaluation)]
 
 
@@ -255,12 +265,24 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
         value = f"{fmt.percent(metric.value)} % {fmt.interval(metric)}"
         return f"{quoted(title)} ({value}; chance is {fmt.percent(metric.chance)} %)"
 
-    parts = [f"{how} in {', '.join(titles)}" for how, titles in not_better(metrics, say).items()]
+    lacking = not_better(metrics, say)
+    parts = {how: f"{CHOICES[how].format(side)} in" for how in CHOICES if how in lacking}
     if not parts:
         return []
-    lowest = min(map(skill, metrics.values()))
-    text = f"Telling {side} apart: {'; '.join(parts)}."
-    return [Finding(mark_of(metrics.values()), text, lowest, weakness=BAG_OF_WORDS)]
+    how, start = next(iter(parts.items()))
+    first = next(title for title in metrics if say(title) == lacking[how][0])
+    texts = [f"{words} {', '.join(lacking[each])}" for each, words in parts.items()]
+    failure = f"prefers the wrong {side} with {within_sentence(first)}"
+    return [
+        Finding(
+            "weak" if how == "below chance" else "level",
+            f"{'; '.join([texts[0], *map(within_sentence, texts[1:])])}.",
+            min(map(skill, metrics.values())),
+            weakness=BAG_OF_WORDS,
+            short=f"{start} {lacking[how][0]}.",
+            ability=Ability(failure, degree="reversed") if how == "below chance" else None,
+        )
+    ]
 
 
 def _twins(evaluation: EvaluationRecord) -> list[Finding]:

@@ -17,6 +17,7 @@ from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Model
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
 from clipbench_reports.findings import (
+    Ability,
     Finding,
     claim,
     defined,
@@ -237,7 +238,12 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     recall, length = (evaluation.metrics.get(name) for name in ("image_retrieval_recall@1", "effective_length"))
     if recall is not None:
         sentences.append(
-            claim("A long caption finds its image first in {value} of {n} cases", recall, weakness=UNREAD_END)
+            claim(
+                "A long caption finds its image first in {value} of {n} cases",
+                recall,
+                weakness=UNREAD_END,
+                ability=Ability("follows long captions", "does not follow long captions"),
+            )
         )
     if length is not None:
         sentences.append(_tokens_used(evaluation, length))

@@ -23,7 +23,7 @@ from clipbench_reports.figures.shared import (
     refuse_judged,
     xs_of,
 )
-from clipbench_reports.findings import Finding, claim
+from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import Fact, Gallery, MakeGallery, PageBudget, cosines, gallery, images, known, words
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 from clipbench_reports.text import quoted
@@ -322,6 +322,10 @@ SENTENCES = {
     "image_retrieval_recall@1": "A caption finds its image first in {value} of {n} cases",
     "text_retrieval_recall@1": "An image finds a caption of its own first in {value} of {n} cases",
 }
+ABILITIES = {
+    "image_retrieval_recall@1": Ability("finds images", "does not find images"),
+    "text_retrieval_recall@1": Ability("finds captions", "does not find captions"),
+}
 UNFOUND = "A caption does not find its image"
 RECALL = r".*_recall@[0-9]+"
 OF_JUDGED = r"ndcg@[0-9]+|recall@[0-9]+|hit_rate@[0-9]+|map@R|r_precision|mrr"
@@ -363,7 +367,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         judged = headlines(evaluation).values()
         return [claim(f"{metric.title} is {{value}} over {{n}} queries{drawn(metric)}", metric) for metric in judged]
     return [
-        claim(f"{sentence}{drawn(metrics[name])}", metrics[name], weakness=UNFOUND)
+        claim(f"{sentence}{drawn(metrics[name])}", metrics[name], weakness=UNFOUND, ability=ABILITIES[name])
         for name, sentence in SENTENCES.items()
         if name in metrics
     ]

@@ -201,8 +201,11 @@ class LoadedSection:
         for label_set in self.label_sets(evaluation):
             title = f"{subset_title(label_set, evaluation.subsets)}: " if label_set != PLAIN else ""
             for finding in self.findings(within(evaluation, label_set)):
-                text = f"{title}{within_sentence(finding.text)}" if title else finding.text
-                sentences.append(finding._replace(text=text))
+                text, short = (
+                    f"{title}{within_sentence(words)}" if title and words else words
+                    for words in (finding.text, finding.short)
+                )
+                sentences.append(finding._replace(text=text, short=short))
         return sentences
 
     def guard(self, function: Callable[P, T], kind: type) -> Callable[P, T]:

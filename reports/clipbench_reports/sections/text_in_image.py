@@ -16,7 +16,7 @@ from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_ax
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, curve_line, intervals, xs_of
-from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets, skill
+from clipbench_reports.findings import Ability, Finding, claim, defined, interval_in_brackets, skill
 from clipbench_reports.findings import Mark as FindingMark
 from clipbench_reports.galleries import (
     Fact,
@@ -264,13 +264,17 @@ def _layer_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Layer:
 
 MAX_ROWS = 50
 UNREAD, OBEYED = "Written words are not read", "A written label decides"
+READING = Ability("reads words", "does not read words")
+MISTAKING = Ability("names the word on a label, not the object", degree="reversed")
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return whether words are read, and how often a label decides."""
     sentences = []
     if (reading := evaluation.metrics.get("reading_acc")) is not None:
-        sentences.append(claim("Reads the written word right in {value} of {n} images", reading, weakness=UNREAD))
+        sentences.append(
+            claim("Reads the written word right in {value} of {n} images", reading, weakness=UNREAD, ability=READING)
+        )
     (success,) = defined(evaluation.metrics, "attack_success")
     if success is not None:
         sentences.append(_fooled(evaluation, success))
@@ -293,13 +297,16 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
     text = f"{start} in {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
     if named is not None:
         text += f"; without the label its word is named in {fmt.bounded(named)}"
+    short = f"{text}."
     labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
     named_right = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
     right = [f"{fmt.bounded(metric)} {words}" for words, metric in named_right.items() if metric is not None]
     attacked = named_right["under attack"]
     text += f"; names the object in {', '.join(right)}" if right else ""
     text += f"; chance is {fmt.percent(attacked.chance)} %." if attacked is not None else "."
-    return Finding(mark, text, against, weakness=OBEYED if mark == "weak" else "")
+    if mark != "weak":
+        return Finding(mark, text, against, short=short)
+    return Finding(mark, text, against, weakness=OBEYED, short=short, ability=MISTAKING)
 
 
 def _probe_fooled(evaluation: EvaluationRecord, probe: Metric) -> Finding:

@@ -19,7 +19,7 @@ from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import curve_line, why_lacking
-from clipbench_reports.findings import Finding, claim
+from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
 from clipbench_reports.text import quoted, shorten, two_lines
@@ -335,13 +335,14 @@ MAX_ROWS = 100
 """Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
 MAX_PAIRS = 15
 WRONG_CLASS = "The right class is not named first"
+NAMING = Ability("names classes", "does not name classes")
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often the right class comes first."""
     sentence = "Names the right class first for {value} of {n} images"
     accuracy = evaluation.metrics.get("acc1")
-    return [] if accuracy is None else [claim(sentence, accuracy, weakness=WRONG_CLASS)]
+    return [] if accuracy is None else [claim(sentence, accuracy, weakness=WRONG_CLASS, ability=NAMING)]
 
 
 def describe_classes(evidence: Evidence) -> str:

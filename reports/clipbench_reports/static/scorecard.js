@@ -179,7 +179,7 @@
   function addTableTools() {
     for (const table of document.querySelectorAll("table:not(.heads)")) {
       if (runs(table).some(({ rows }) => rows.length > 1)) addSorting(table);
-      if (count(table) >= MIN_FILTERED) addFilter(table);
+      if (count(table) >= MIN_FILTERED && !table.matches(".board")) addFilter(table);
       if (table.dataset.tools === "metrics") addCopying(table);
     }
   }

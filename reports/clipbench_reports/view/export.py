@@ -12,8 +12,8 @@ from clipbench.files import atomic_file, write_atomic
 from clipbench.results.run import read_run
 from clipbench_reports.page.html import assets
 from clipbench_reports.page.report import write_report
-from clipbench_reports.view.pages import N_COLUMNS, render
-from clipbench_reports.view.runs import Row, Runs, filled_columns, listed, metric_columns
+from clipbench_reports.view.pages import N_COLUMNS, ROOM_OF_HEADLINES, render
+from clipbench_reports.view.runs import Row, Runs, filled_columns, have_different_headlines, listed, metric_columns
 
 
 def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
@@ -58,8 +58,16 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
         raise none
     readable = list(written.values())
     choices = metric_columns(readable)
-    shown = {name: choices[name] for name in filled_columns(readable, choices)[:N_COLUMNS]}
+    has_headlines = have_different_headlines(readable)
+    n_columns = N_COLUMNS - ROOM_OF_HEADLINES if has_headlines else N_COLUMNS
+    shown = {name: choices[name] for name in filled_columns(readable, choices)[:n_columns]}
     own = files("clipbench_reports.view").joinpath("static/view.css").read_text(encoding="utf-8")
-    page = render("static.html.j2", rows=written, columns=shown, style=Markup(f"{assets()['style']}\n{own}"))
+    page = render(
+        "static.html.j2",
+        rows=written,
+        columns=shown,
+        has_headlines=has_headlines,
+        style=Markup(f"{assets()['style']}\n{own}"),
+    )
     write_atomic({out / "index.html": page.encode()})
     return len(written)

@@ -25,7 +25,14 @@ from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.page.compare import compare_html
 from clipbench_reports.page.html import NO_TEXT, environment
 from clipbench_reports.page.report import report_html
-from clipbench_reports.view.runs import Opened, Runs, filled_columns, listed, metric_columns
+from clipbench_reports.view.runs import (
+    Opened,
+    Runs,
+    filled_columns,
+    have_different_headlines,
+    listed,
+    metric_columns,
+)
 from clipbench_reports.view.samples import SORTS, SampleChoice, Samples, read_samples
 from clipbench_reports.view.vectors import MOST_PAIRS, Vectors, colourings, find_vectors, flat_map
 
@@ -34,6 +41,8 @@ MOST_RUNS = 8
 RUNS_OF_PAGE, SAMPLES_OF_PAGE = 100, 50
 N_COLUMNS, MOST_COLUMNS = 4, 60
 """The most metrics that are shown where none is chosen, and metrics that one may choose among: the commonest."""
+ROOM_OF_HEADLINES = 2
+"""Columns that have no room next to the first headlines with their names."""
 MOST_OTHERS = 200
 """Runs that samples may be held against, the newest."""
 MOST_LETTERS = 1 << 26
@@ -110,7 +119,7 @@ class Pages(Answers):
         }
         self._runs = runs
         self._columns = recent(1, lambda version: metric_columns(runs.rows()))
-        self._written = recent(8, lambda write, *opened: write([each.run for each in opened]))
+        self._written = recent(8, lambda write, *opened: write(opened))
         self._samples = recent(4, lambda name, *opened: read_samples([each.run for each in opened], name))
         self._vectors = recent(2, lambda opened, data: find_vectors(opened.run, data))
         self._maps = recent(4, self._map)
@@ -128,14 +137,17 @@ class Pages(Answers):
         choices = self._columns(self._runs.version)
         cut = _cut(found, RUNS_OF_PAGE, request)
         chosen = [name for name in query.getlist("column") if name in choices]
+        has_headlines = have_different_headlines(cut["rows"])
+        n_columns = N_COLUMNS - ROOM_OF_HEADLINES if has_headlines else N_COLUMNS
         return _page(
             "runs.html.j2",
             request,
             **cut,
             is_chosen=bool(chosen),
+            has_headlines=has_headlines,
             asked=asked,
             counts=Counter(row.model for row in found),
-            columns={name: choices[name] for name in chosen or filled_columns(cut["rows"], choices)[:N_COLUMNS]},
+            columns={name: choices[name] for name in chosen or filled_columns(cut["rows"], choices)[:n_columns]},
             choices=dict(islice(choices.items(), MOST_COLUMNS)),
             n_all=len(rows),
             index=self._runs,
@@ -148,11 +160,13 @@ class Pages(Answers):
 
     def report(self, request: Request) -> Response:
         """Return the report of one run or several."""
-        return self._written_page(report_html, self._chosen(request))
+        return self._written_page(_report, self._chosen(request))
 
     def compare(self, request: Request) -> Response:
-        """Return the comparison of candidates with a base, the first run."""
+        """Return the comparison of candidates with a base: the one that is named, or else the oldest run."""
         opened = self._chosen(request)
+        if "base" not in request.query_params:
+            opened.sort(key=lambda each: each.run.result.created)
         if len(opened) < 2:
             raise UsageError("choose two runs or more to compare")
         return self._written_page(_comparison, opened)
@@ -261,7 +275,7 @@ class Pages(Answers):
         vectors: Vectors = self._vectors(opened, data)
         return flat_map(vectors, projection, colourings(vectors, opened.run))
 
-    def _written_page(self, write: Callable[[Sequence[Run]], str], opened: Sequence[Opened]) -> Response:
+    def _written_page(self, write: Callable[[Sequence[Opened]], str], opened: Sequence[Opened]) -> Response:
         """Return a page that needs nothing of this site and brings its own policy."""
         text = self._written(write, *opened)
         if len(text) > MOST_LETTERS:
@@ -277,9 +291,16 @@ def _names(request: Request) -> list[str]:
     return list(dict.fromkeys([*query.getlist("base"), *query.getlist("run")]))
 
 
-def _comparison(runs: Sequence[Run]) -> str:
-    base, *candidates = runs
-    return compare_html([GatedComparison(comparison=compare(base, candidate)) for candidate in candidates], runs)
+def _report(opened: Sequence[Opened]) -> str:
+    return report_html([each.run for each in opened])
+
+
+def _comparison(opened: Sequence[Opened]) -> str:
+    """Return the page of a comparison, which offers to take the only candidate as the base."""
+    runs = [each.run for each in opened]
+    comparisons = [GatedComparison(comparison=compare(runs[0], candidate)) for candidate in runs[1:]]
+    swap = "/compare?" + urlencode({"base": opened[1].id, "run": opened[0].id}) if len(opened) == 2 else ""
+    return compare_html(comparisons, runs, swap=swap)
 
 
 def _with_samples(run: Run) -> list[str]:

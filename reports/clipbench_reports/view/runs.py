@@ -20,7 +20,7 @@ from clipbench.files import is_inside
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, model_name, read_headlines, read_run
-from clipbench.results.titles import full_title
+from clipbench.results.titles import first_headline, full_title
 
 MOST_BYTES = 1 << 24
 """Bytes of a result that is read: one of all tasks has 200 KB, and JSON takes up to thirty times as much memory."""
@@ -68,6 +68,8 @@ class Row:
     """Evaluations without numbers."""
     columns: Mapping[str, Column] = field(default_factory=dict)
     """Headline metrics by their full names."""
+    headline: str = ""
+    """The full name of the first headline metric of the first evaluation with numbers; empty if there is none."""
     records: Mapping[str, EvaluationRecord] = field(default_factory=dict)
     """Facts by which an evaluation with samples is the same as another, by its name; parameters as their hash."""
 
@@ -197,6 +199,7 @@ def _with_content(row: Row) -> Row:
         return replace(row, fault=fault)
     records = run.result.evaluations
     done = [each for each in records if each.status == "ok"]
+    first = next((record for record in done if record.metrics), None)
     columns: dict[str, Column] = {}
     for each in done:
         for metric, value in each.metrics.items():
@@ -214,6 +217,7 @@ def _with_content(row: Row) -> Row:
         tasks=list(dict.fromkeys(each.task for each in records)),
         n_missing=len(records) - len(done),
         columns=columns,
+        headline="" if first is None else f"{first.name}/{first_headline(first.metrics)}",
         records={each.name: _identity(each) for each in done if "samples" in each.files},
     )
 
@@ -247,6 +251,11 @@ def filled_columns(rows: Sequence[Row], columns: Iterable[str]) -> list[str]:
     """Return the metrics that half of the runs have or more, which are shown where a reader chose none."""
     readable = [row for row in rows if not row.fault]
     return [name for name in columns if 2 * sum(name in row.columns for row in readable) >= len(readable) > 0]
+
+
+def have_different_headlines(rows: Sequence[Row]) -> bool:
+    """Return whether the first headline metrics of runs differ, so that each value needs the name of its metric."""
+    return len({row.headline for row in rows} - {""}) > 1
 
 
 def listed(

@@ -1,7 +1,7 @@
 """The sentences at the top of a report are the ones that a stated rule takes."""
 
 from clipbench_reports.findings import Finding, Mark
-from clipbench_reports.page.report import Sentence, in_short
+from clipbench_reports.page.opening import Sentence, in_short
 
 
 def told(*sentences: tuple[str, Mark, float]) -> list[Sentence]:

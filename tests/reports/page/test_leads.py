@@ -10,7 +10,7 @@ import scipy.stats
 
 from clipbench.results.record import Metric
 from clipbench_reports.page.groups import group
-from clipbench_reports.page.report import leads
+from clipbench_reports.page.leads import leads
 from tests.reports.conftest import MakeRun
 
 

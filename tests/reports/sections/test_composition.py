@@ -35,7 +35,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
         ),
         (
             "level",
-            "Telling captions apart: inconclusive in “swap_att” (27.0 % [22.0, 32.0]; chance is 25.0 %).",
+            "Not shown to prefer the right caption in “swap_att” (27.0 % [22.0, 32.0]; chance is 25.0 %).",
         ),
         (
             "level",
@@ -44,7 +44,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
                 " of 500 items; chance is 25.0 %."
             ),
         ),
-        ("level", "Telling images apart: inconclusive in “swap_att” (21.0 % [16.0, 26.0]; chance is 25.0 %)."),
+        ("level", "Not shown to prefer the right image in “swap_att” (21.0 % [16.0, 26.0]; chance is 25.0 %)."),
         (
             "plain",
             "A caption and its false twin have cosine 0.9800 [0.9700, 0.9900] on average; a caption and an unrelated one 0.2000 (no interval).",
@@ -56,9 +56,14 @@ def test_subsets_below_chance_are_said_to_be_below_it() -> None:
     below = METRICS | {"swap_att/text_acc": fraction(0.05, 0.25), "count/text_acc": fraction(0.27, 0.25)}
     said = [found.text for found in findings(record_of("composition", metrics=below))]
     assert (
-        "Telling captions apart: inconclusive in “count” (27.0 % [22.0, 32.0]; chance is 25.0 %);"
-        " below chance in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %)."
+        "Prefers the wrong caption more often than by guessing in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %);"
+        " not shown to prefer the right caption in “count” (27.0 % [22.0, 32.0]; chance is 25.0 %)."
     ) in said
+    short = next(found.short for found in findings(record_of("composition", metrics=below)) if found.short)
+    assert short.endswith("guessing in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %).")
     del below["count/text_acc"]
     said = [found.text for found in findings(record_of("composition", metrics=below))]
-    assert "Telling captions apart: below chance in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %)." in said
+    assert (
+        "Prefers the wrong caption more often than by guessing in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %)."
+        in said
+    )

@@ -24,7 +24,7 @@ site = pytest.importorskip("clipbench_reports.view.site", reason="the extra view
 uvicorn = pytest.importorskip("uvicorn", reason="the extra view is not installed")
 pages = pytest.importorskip("clipbench_reports.view.pages", reason="the extra view is not installed")
 Ask = Callable[..., Any]
-TOKEN, PORT = "the-token", 8000
+TOKEN, PORT, N = "the-token", 8000, 40
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,48 @@ def test_runs_are_listed_with_their_headlines_and_a_damaged_one_with_the_reason(
     text = ask(app, "/").text
     assert text.count('type="checkbox" name="run"') == 2 and "model-good" in text and "3 of 3 runs" in text
     assert "is not JSON" in text and text.count('class="fault"') == 1
+
+
+def write_dated(parts: SimpleNamespace, folder: Path, data: dict[str, str]) -> dict[str, str]:
+    """Write a run on each data set, each a day older than the one before it; return their names in addresses."""
+    for day, (name, of) in enumerate(data.items()):
+        found = {f"zero-shot@{of}": parts.zero_shot(np.random.default_rng(day), parts.classes[:4], n=N)}
+        model = {**parts.model, "ref": f"model-{name}"}
+        parts.write_run(folder / name, found, model=model, created=f"2026-11-{20 - day}T12:00:00+00:00")
+    return {row.place: row.id for row in Runs(folder).rows()}
+
+
+def test_runs_on_different_data_have_their_first_headlines_with_the_names_of_the_metrics(
+    ask: Ask, tmp_path: Path, parts: SimpleNamespace
+) -> None:
+    write_dated(parts, tmp_path / "runs", {name: name for name in ("birds", "dogs", "cats")})
+    text = ask(site.application(tmp_path / "runs", TOKEN, PORT), "/").text
+    assert write_site(tmp_path / "runs", tmp_path / "site", lambda line: None) == 3
+    for page in (text, (tmp_path / "site/index.html").read_text(encoding="utf-8")):
+        shown = re.findall(
+            r'<td class="headline"[^>]*><b>([\d.]+ %)</b> <small>([^<]*), <bdi>(?:<[^>]*>)?([^<]*)', page
+        )
+        assert sorted(of for *_, of in shown) == ["zero-shot@birds", "zero-shot@cats", "zero-shot@dogs"]
+        assert {title for _, title, _ in shown} == {"Acc1"}
+
+
+def test_runs_with_one_headline_have_it_as_a_column(app: Any, ask: Ask) -> None:
+    text = ask(app, "/").text
+    assert 'class="headline"' not in text and text.count('data-name="Acc1"') == 2
+
+
+def test_the_older_run_is_the_base_unless_another_is_named(ask: Ask, tmp_path: Path, parts: SimpleNamespace) -> None:
+    ids = write_dated(parts, tmp_path, {"newer": "birds", "older": "birds"})
+    app = site.application(tmp_path, TOKEN, PORT)
+    for first, second in (("newer", "older"), ("older", "newer")):
+        page = ask(app, f"/compare?run={ids[first]}&run={ids[second]}").text
+        assert re.findall(r"(Base|Candidate): <b><bdi>([^<]*)", page) == [
+            ("Base", "older"),
+            ("Candidate", "newer"),
+        ]
+    (swap,) = re.findall(r'href="(/compare[^"]*)"', page)
+    swapped = ask(app, swap.replace("&amp;", "&")).text
+    assert re.findall(r"(Base|Candidate): <b><bdi>([^<]*)", swapped)[0] == ("Base", "newer")
 
 
 def test_a_report_brings_its_own_policy_without_loosening_it(app: Any, ask: Ask, ids: dict[str, str]) -> None:

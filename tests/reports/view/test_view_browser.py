@@ -100,6 +100,21 @@ def test_runs_are_filtered_chosen_and_their_samples_searched(visit: Visit) -> No
     assert all("cube" in card.inner_text() for card in page.locator(".sample").all())
 
 
+def test_the_oldest_chosen_run_is_the_base_until_another_is_asked_for(visit: Visit, served: SimpleNamespace) -> None:
+    result = served.folder / "bad/result.json"
+    result.write_text(result.read_text(encoding="utf-8").replace("2026-11-24T", "2026-11-23T"), encoding="utf-8")
+    page = visit()
+    expect(page.locator("[data-created^='2026-11-23T']")).to_have_count(1)
+    base = page.get_by_label("Base")
+    choose(page, "good", "bad")
+    expect(base.locator("option:checked")).to_have_text("model-bad (bad)")
+    base.select_option(label="model-good (good)")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator(".models li").first).to_contain_text("Base: good")
+    page.get_by_role("link", name="Swap base and candidate").click()
+    expect(page.locator(".models li").first).to_contain_text("Base: bad")
+
+
 def test_samples_are_marked_by_a_key_and_downloaded(visit: Visit, served: SimpleNamespace) -> None:
     page = visit()
     page.goto(page.get_by_role("link", name="Samples of model-good in good").evaluate("each => each.href"))

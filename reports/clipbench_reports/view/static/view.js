@@ -3,7 +3,7 @@
 
 const root = document.documentElement;
 root.classList.add("js");
-const chosen = new Map(); // id of a run: its label, in the order of choice
+const chosen = new Map(); // id of a run: its label and time, in the order of choice
 let asked = 0;
 let waiting = 0; // questions on their way
 
@@ -81,9 +81,9 @@ function mark() {
   if (!bar) return;
   for (const box of document.querySelectorAll('input[name="run"][type="checkbox"]')) box.checked = chosen.has(box.value);
   const [base, told] = [bar.querySelector("select"), bar.querySelector("output")];
-  const before = base.value;
-  base.replaceChildren(...[...chosen].map(([id, label]) => new Option(label, id)));
-  if (chosen.has(before)) base.value = before;
+  base.replaceChildren(...[...chosen].map(([id, { label }]) => new Option(label, id)));
+  const oldest = [...chosen].reduce((a, b) => (b[1].created < a[1].created ? b : a), ["", { created: "~" }])[0];
+  base.value = chosen.has(base.dataset.asked) ? base.dataset.asked : oldest;
   base.disabled = chosen.size < 2;
   for (const hidden of bar.querySelectorAll('input[type="hidden"]')) hidden.remove();
   const shown = new Set([...document.querySelectorAll('input[name="run"]')].map((each) => each.value));
@@ -100,12 +100,13 @@ function mark() {
 document.addEventListener("change", (event) => {
   const box = event.target;
   if (!bar || box.name !== "run" || box.type !== "checkbox") return;
-  if (box.checked) chosen.set(box.value, box.dataset.label);
+  if (box.checked) chosen.set(box.value, box.dataset);
   else chosen.delete(box.value);
   mark();
 });
 if (bar) {
-  for (const box of document.querySelectorAll('input[name="run"]:checked')) chosen.set(box.value, box.dataset.label);
+  bar.querySelector("select").addEventListener("change", ({ target }) => { target.dataset.asked = target.value; });
+  for (const box of document.querySelectorAll('input[name="run"]:checked')) chosen.set(box.value, box.dataset);
   mark();
   setInterval(look, 3000);
 }

@@ -1,0 +1,98 @@
+"""The first words of a report on one model: a line in large type, and the sentences that matter most, both by rules."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from clipbench.results.numbers import listed
+from clipbench_reports.findings import Degree, Finding, Mark
+from clipbench_reports.text import in_turn, sentence_case
+
+MOST = 3
+"""Sentences with numbers at the top of a report. Whatever is missing is said besides."""
+
+KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
+"""Marks of sentences that take places together: what is not better than chance, by a test, waits in one line."""
+TURNS = (0, 0, 1)
+"""The kinds in the order in which they take places; places that a kind cannot fill go to the others, in their order."""
+ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
+
+RULE = (
+    "The sentences at the top are chosen by rule: of the results that are not better than chance the two lowest, and "
+    "of the others the one farthest above it; if a kind has fewer, the other fills its place, and results without a "
+    "chance come last. Results of a kind come from different sections where possible. What every model of the "
+    "kind shows, or what holds by construction, is never chosen. The line "
+    "over them counts only what a test shows: without a further "
+    "word, a model reaches at least half of the way from chance to the best value; “sometimes”, it is better than "
+    "chance; “hardly” and “does not”, it reaches less than a tenth of that way."
+)
+"""The rule, for a reader."""
+
+
+class Sentence(NamedTuple):
+    """A sentence, and the anchor of the section that holds its evidence."""
+
+    anchor: str
+    finding: Finding
+    task: str = ""
+    """The title of the task, with that of the data if the report has several sections of the task."""
+    ahead: str = ""
+    """The model that is ahead, if one is."""
+
+
+def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Return the sentences that matter most: weaknesses, strengths, neither of them, then everything that is missing.
+
+    At most ``MOST`` have numbers. Weaknesses, and what no test tells from chance, are taken from the lowest on,
+    strengths from the highest on, by how far they lie from chance; the first of every section comes before the second
+    of any.
+    """
+    waiting = [_ranked(sentences, marks) for marks in KINDS]
+    taken: list[Sentence] = []
+    for kind in (*TURNS, *(kind for kind in range(len(KINDS)) for _ in range(MOST))):
+        if waiting[kind] and len(taken) < MOST:
+            taken.append(waiting[kind].pop(0))
+    chosen = [sentence for mark in ORDER for sentence in taken if sentence.finding.mark == mark]
+    return [*chosen, *(sentence for sentence in sentences if sentence.finding.mark == "missing")]
+
+
+def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Sentence]:
+    """Return the sentences of a kind, the most telling first, and the sections in turn."""
+    sign = {"good": -1, "plain": 0}.get(marks[0], 1)
+    eligible = [
+        sentence for sentence in sentences if sentence.finding.mark in marks and not sentence.finding.is_expected
+    ]
+    ordered = sorted(eligible, key=lambda sentence: sign * sentence.finding.skill)
+    return in_turn(ordered, lambda sentence: sentence.anchor)
+
+
+ADVERBS: Mapping[Degree, str] = {"partly": "sometimes", "barely": "hardly"}
+GUESSING = "Nothing here differs from guessing"
+TOO_FEW = "Too few samples to distinguish this model from guessing"
+
+
+def opening_line(findings: Sequence[Finding]) -> str:
+    """Return what a model can do and what it cannot, in one line; an empty text if nothing was tested against chance.
+
+    Example:
+        >>> naming = Ability("names classes", "does not name classes", degree="fully")
+        >>> reading = Ability("reads words", "does not read words", degree="never")
+        >>> opening_line([Finding("good", "", ability=naming), Finding("level", "", ability=reading)])
+        'Names classes; does not read words'
+    """
+    abilities = [finding.ability for finding in findings if finding.ability is not None]
+    marks = {finding.mark for finding in findings}
+    if not marks & {"good", "weak"}:
+        is_open = any(ability.degree == "open" for ability in abilities)
+        return "" if "level" not in marks else TOO_FEW if is_open else GUESSING
+    degrees: dict[str, set[Degree]] = {}
+    for ability in abilities:
+        if ability.degree not in ("unclear", "open"):
+            degrees.setdefault(ability.does, set()).add(ability.degree)
+    said: dict[Degree, list[str]] = {}
+    for does, reached in degrees.items():  # of several degrees, as on two data sets, "partly"
+        degree = next(iter(reached)) if len(reached) == 1 else "partly"
+        does_not = next(ability.does_not for ability in abilities if ability.does == does)
+        said.setdefault(degree, []).append(does_not if degree == "never" else does)
+    some = [f"{adverb} {listed(said[degree])}" for degree, adverb in ADVERBS.items() if degree in said]
+    parts = said.get("fully", []), some, [*said.get("never", []), *said.get("reversed", [])]
+    return sentence_case("; ".join(listed(phrases) for phrases in parts if phrases))

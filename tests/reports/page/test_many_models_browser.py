@@ -1,0 +1,206 @@
+"""The report of many models in a browser: every name, mark and cell is whole, at every width and whatever the names."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from clipbench.results.run import Run
+from clipbench_reports.page.report import write_report
+from tests.reports.conftest import HOSTILE, Faults, Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Pages = Callable[..., Path]
+WIDTHS = (360, 800, 1280, 1920)
+FAULTS = r"""() => {
+  const faults = [];
+  const report = (kind, element, why = "") => faults.push(`${kind}: ${element.textContent.trim().slice(0, 60)} ${why}`);
+  const isClipped = (element) =>
+    element && (getComputedStyle(element).clipPath !== "none" || isClipped(element.parentElement));
+  const isSeen = (element) => element.checkVisibility({ visibilityProperty: true }) && !isClipped(element);
+  const width = document.documentElement.clientWidth;
+  const whole = document.documentElement.scrollWidth;
+  if (whole > width) faults.push(`the page scrolls sideways: ${whole}`);
+  for (const box of document.querySelectorAll("main, main *:not(svg, svg *)")) {
+    const style = getComputedStyle(box);
+    const scrolls = ["auto", "scroll"].includes(style.overflowX) && box.scrollWidth > box.clientWidth + 1;
+    if (isSeen(box) && scrolls) report("a box scrolls sideways", box, `${box.scrollWidth} > ${box.clientWidth}`);
+  }
+  // What is seen of an element: its words, or its own box if it is a drawing.
+  const pieces = [], range = document.createRange();
+  const add = (owner, rect) => {
+    if (rect.width <= 0.5 || rect.height <= 0.5) return;
+    if (owner.closest("details:not([open]) > summary .soft")) return; // the fold has it whole
+    const tall = owner.closest(".scroll.tall")?.getBoundingClientRect(); // of a long table, what is in view
+    if (!tall || (rect.top >= tall.top && rect.bottom <= tall.bottom)) pieces.push({ owner, rect });
+  };
+  const SEEN = "main :is(th, td, bdi, b, .swatch, .sign, figcaption, h1, h2, h3, caption)";
+  for (const element of document.querySelectorAll(SEEN)) {
+    if (!isSeen(element) || element.closest("svg")) continue;
+    if (element.matches(".swatch")) add(element, element.getBoundingClientRect());
+    for (const node of element.childNodes) {
+      if (node.nodeType !== Node.TEXT_NODE || !node.data.trim()) continue;
+      range.selectNodeContents(node);
+      for (const rect of range.getClientRects()) add(element, rect);
+    }
+  }
+  for (const element of document.querySelectorAll("main .drawing svg text")) {
+    if (!isSeen(element)) continue;
+    const [rect, frame] = [element, element.ownerSVGElement].map((each) => each.getBoundingClientRect());
+    if (rect.left < frame.left - 1.5 || rect.right > frame.right + 1.5) report("cut by its drawing", element);
+    if (/\p{L}{3}/u.test(element.textContent)) add(element, rect);
+  }
+  for (const { owner, rect } of pieces) {
+    if (rect.left < -0.5 || rect.right > width + 0.5) report("outside", owner, `${rect.left} to ${rect.right}`);
+    for (let box = owner; box && box.tagName !== "MAIN"; box = box.parentElement) {
+      if (box.matches("svg, svg *")) continue;
+      const style = getComputedStyle(box), frame = box.getBoundingClientRect();
+      if (style.overflowX === "visible" || style.display === "inline") continue;
+      const isCut = rect.left < frame.left - 1 || rect.right > frame.right + 1;
+      if (isCut) report("cut", owner, `by ${box.tagName}.${box.className}`);
+    }
+  }
+  pieces.sort((a, b) => a.rect.top - b.rect.top);
+  const isInside = (a, b) => a.contains(b) || b.contains(a);
+  for (const [place, { owner, rect }] of pieces.entries()) {
+    for (const other of pieces.slice(place + 1)) {
+      if (other.rect.top >= rect.bottom - 2) break;
+      const across = Math.min(rect.right, other.rect.right) - Math.max(rect.left, other.rect.left);
+      const down = Math.min(rect.bottom, other.rect.bottom) - other.rect.top;
+      if (across > 1.5 && down > 4 && owner !== other.owner && !isInside(owner, other.owner)) {
+        report("covered", owner, `by ${other.owner.textContent.trim().slice(0, 40)}`);
+      }
+    }
+  }
+  return faults;
+}"""
+"""Names, marks, headers and cells that are cut, covered or outside, and what has to be moved sideways to be read."""
+MARKS = """() => [...document.querySelectorAll(".models > li")].map((item) => {
+  const mark = item.querySelector(".swatch");
+  return mark.textContent.trim() || mark.innerHTML;
+})"""
+
+
+def long_names(n_models: int, n_characters: int = 60) -> list[str]:
+    """Return names of equal length that differ in the middle alone."""
+    start, end = "2026-11 ViT-B-32-laion2b-lr1e-3-WD", "-warmup2000-final-candidate"
+    return [f"{start}{k:02}{end}".ljust(n_characters, "x")[:n_characters] for k in range(n_models)]
+
+
+def measured(parts: SimpleNamespace, place: int) -> dict[str, dict[str, Any]]:
+    """Return evaluations of few samples, with values that differ from model to model."""
+    rng = np.random.default_rng(place)
+    return {
+        "zero-shot@scenes": parts.zero_shot(rng, parts.classes, n=40, skill=0.5 + place / 80),
+        "retrieval@scenes": parts.retrieval(rng, n=24, skill=0.5 + place / 80),
+        "modality-gap@scenes": parts.modality_gap(rng, n=30),
+        "composition@sugarcrepe": {
+            "metrics": {f"swap_{kind}/text_acc": parts.fraction(0.4, 40) for kind in ("att", "obj")}
+        },
+        "retrieval@coco": {"status": "failed", "reason": "cannot read image val/000139.jpg: truncated file"},
+    }
+
+
+def numbers_only(parts: SimpleNamespace, place: int) -> dict[str, dict[str, Any]]:
+    """Return evaluations of which no figure is drawn, whose page takes a second."""
+    return {name: {"metrics": each["metrics"]} for name, each in measured(parts, place).items() if "metrics" in each}
+
+
+def runs_of(
+    folder: Path, parts: SimpleNamespace, names: Sequence[str], evaluations: Callable[..., Any] = measured
+) -> list[Run]:
+    """Write a run of a model of each name."""
+    return [
+        parts.write_run(folder / f"run-{place}", evaluations(parts, place), model={**parts.model, "ref": name})
+        for place, name in enumerate(names)
+    ]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> Pages:
+    """Return a function that writes the report of so many models, once."""
+    folder = tmp_path_factory.mktemp("many")
+
+    def make(n_models: int, evaluations: Callable[..., Any] = measured) -> Path:
+        path = folder / f"{n_models}-{evaluations.__name__}.html"
+        if not path.is_file():
+            write_report(runs_of(folder / path.stem, parts, long_names(n_models), evaluations), path)
+        return path
+
+    return make
+
+
+def faults_of(page: "Page", width: int) -> list[str]:
+    """Return what is wrong with a page at a width: as it opens, and with every fold open."""
+    page.set_viewport_size({"width": width, "height": 900})
+    faults: list[str] = []
+    for is_open in (False, True):
+        page.evaluate("open => document.querySelectorAll('details').forEach((fold) => { fold.open = open; })", is_open)
+        faults += page.evaluate(FAULTS)
+    return faults
+
+
+@pytest.mark.parametrize(
+    ("n_models", "widths", "evaluations"),
+    [
+        (3, (360, 1280), measured),
+        (11, (360, 1280), numbers_only),
+        *(pytest.param(n_models, WIDTHS, measured, marks=pytest.mark.slow) for n_models in (2, 3, 5, 11, 40)),
+    ],
+)
+def test_every_name_mark_and_cell_is_whole(
+    pages: Pages, visit: Visit, n_models: int, widths: Sequence[int], evaluations: Callable[..., Any]
+) -> None:
+    page = visit(pages(n_models, evaluations))
+    for width in widths:
+        assert not faults_of(page, width), width
+    marks = page.evaluate(MARKS)
+    assert len(set(marks)) == len(marks) == n_models
+
+
+HARD_NAMES = ("n" * 300, "n" * 299 + "x", "דגם " * 12 + "א", "דגם " * 12 + "ב", "twin", "twin", HOSTILE)
+"""Names of 300 characters, right-to-left ones, one that two models share, and one that would like to be markup."""
+
+
+def of_one_task(parts: SimpleNamespace, place: int) -> dict[str, dict[str, Any]]:
+    """Return an evaluation that no other model has."""
+    return {f"zero-shot@data-{place}": {"metrics": measured(parts, place)["zero-shot@scenes"]["metrics"]}}
+
+
+@pytest.mark.parametrize(
+    ("n_models", "evaluations"),
+    [
+        (3, numbers_only),
+        (7, of_one_task),
+        *(pytest.param(n_models, measured, marks=pytest.mark.slow) for n_models in (3, 7)),
+    ],
+)
+def test_no_name_however_hard_overlaps_and_every_model_is_named(
+    parts: SimpleNamespace, visit: Visit, tmp_path: Path, n_models: int, evaluations: Callable[..., Any]
+) -> None:
+    runs = runs_of(tmp_path, parts, HARD_NAMES[-n_models:], evaluations)
+    write_report(runs, tmp_path / "report.html")
+    page = visit(tmp_path / "report.html")
+    assert not faults_of(page, 360)
+    names = page.locator(".models > li b").all_inner_texts()
+    assert len(set(names)) == n_models
+    short = page.evaluate(
+        "[...new Set([...document.querySelectorAll('.provenance h3 bdi')].map((each) => each.textContent))]"
+    )
+    assert len(short) == n_models and max(map(len, short)) <= 28
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_models", "scheme", "evaluations"),
+    [(40, "dark", numbers_only), (3, "dark", measured), (11, "light", measured)],
+)
+def test_axe_finds_no_fault(
+    pages: Pages, visit: Visit, axe_faults: Faults, n_models: int, scheme: str, evaluations: Callable[..., Any]
+) -> None:
+    assert not axe_faults(visit(pages(n_models, evaluations), width=800, color_scheme=scheme))
