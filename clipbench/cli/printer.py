@@ -31,6 +31,7 @@ from clipbench.models import aliases
 from clipbench.results.numbers import ascii_signs, counted, duration
 from clipbench.results.record import CheckFinding, EvaluationRecord
 from clipbench.results.run import Run, model_name
+from clipbench.results.short_names import last_parts
 from clipbench.results.table import Cell, Row, Table, as_text, columns
 from clipbench.untrusted.terminal import one_line
 
@@ -244,12 +245,13 @@ def _verdict_line(runs: Sequence[Run]) -> str:
     """Return the verdict on the second of two models against the first, or the reason why there is none."""
     from clipbench.comparison.compare import compare
 
-    names = [model_name(run) for run in runs]
+    base, candidate = last_parts([model_name(run) for run in runs])
     try:
         comparison = compare(runs[0], runs[1])
+        word, reason = comparison.verdict, comparison.reason
     except ClipbenchError as error:
-        return f"{names[1]} against {names[0]}: {error}"
-    return ascii_signs(f"{names[1]} against {names[0]}: {comparison.verdict} ({comparison.reason})")
+        word, reason = "undecided", str(error)
+    return ascii_signs(f"verdict: {word} ({candidate} against {base}: {reason})")
 
 
 def _skipped_lines(runs: Sequence[Run]) -> list[str]:

@@ -151,7 +151,7 @@ def resolve(reference: str, options: LoadOptions) -> Resolved:
         ('open_clip', 'ViT-B-16/laion2b_s34b_b88k')
         >>> resolve("ViT-B/32", LoadOptions())[:2]
         ('open_clip', 'ViT-B-32-quickgelu/openai')
-        >>> adapter, body, loading = resolve("ViT-B-32,mine.pt", LoadOptions())
+        >>> adapter, body, loading = resolve("mine.pt", LoadOptions(arch="ViT-B-32"))
         >>> adapter, body, loading.arch
         ('open_clip', 'mine.pt', 'ViT-B-32')
         >>> resolve("tiny", LoadOptions(arch="ViT-B-32")).options.arch is None

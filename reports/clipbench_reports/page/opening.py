@@ -74,6 +74,7 @@ def opening_line(findings: Sequence[Finding]) -> str:
     """Return what a model can do and what it cannot, in one line; an empty text if nothing was tested against chance.
 
     Example:
+        >>> from clipbench_reports.findings import Ability, Finding
         >>> naming = Ability("names classes", "does not name classes", degree="fully")
         >>> reading = Ability("reads words", "does not read words", degree="never")
         >>> opening_line([Finding("good", "", ability=naming), Finding("level", "", ability=reading)])

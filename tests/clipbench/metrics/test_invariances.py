@@ -188,6 +188,12 @@ def judged(given: Inputs) -> tuple[Levels, Relevant, Ranks]:
     return levels, relevant, answers.ranks
 
 
+def unjudged(given: Inputs, judge: Callable[[Inputs], tuple[Levels, Relevant, Ranks]] | None = None) -> np.ndarray:
+    """The probability that the image at each of the first ten places is not judged, if only relevant ones are."""
+    levels, relevant, _ = (judge or judged)(given)
+    return m.unjudged_at_k(levels, relevant, np.full(len(relevant.counts), len(given.images)), 10)
+
+
 def judged_by_chance(given: Inputs) -> tuple[Levels, Relevant, Ranks]:
     _, relevant, _ = judged(given)
     n = np.full(len(relevant.counts), len(given.images))
@@ -218,6 +224,16 @@ TABLE = {
         lambda g: mean(m.ndcg_at_k(*judged(g)[:2], 10)),
         RANKING,
         chance=lambda g: mean(m.ndcg_at_k(*judged_by_chance(g)[:2], 10)),
+    ),
+    "unjudged_at_k": Row(
+        lambda g: mean(unjudged(g).mean(axis=1)),
+        RANKING,
+        chance=lambda g: mean(unjudged(g, judged_by_chance).mean(axis=1)),
+    ),
+    "ndcg_with_unjudged_at_k": Row(
+        lambda g: mean(m.ndcg_with_unjudged_at_k(*judged(g)[:2], unjudged(g))),
+        RANKING,
+        chance=lambda g: mean(m.ndcg_with_unjudged_at_k(*judged_by_chance(g)[:2], unjudged(g, judged_by_chance))),
     ),
     "relevant_recall_at_k": Row(
         lambda g: mean(m.relevant_recall_at_k(*judged(g)[:2], 5)), RANKING, chance=lambda g: 5 / len(g.images)

@@ -159,7 +159,6 @@ def test_a_changed_file_has_the_model_loaded(world: World, change: Callable[[Wor
     [
         {"precision": "bf16"},
         {"device": "cpu"},
-        {"arch": "ViT-B-32"},
         {"options": {"context": "248"}},
         {"batch_size": 1},
         {"trust_remote_code": True},

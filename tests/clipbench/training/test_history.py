@@ -78,7 +78,7 @@ def test_a_path_without_history_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(ClipbenchError, match=r"holds neither log.jsonl nor finished runs"):
         read_history(tmp_path / "empty")
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\n")
-    with pytest.raises(ClipbenchError, match=r"the log .* is not UTF-8 text"):
+    with pytest.raises(ClipbenchError, match=r"the log .* is not UTF-16 text"):
         read_history(tmp_path / "binary.jsonl")
 
 

@@ -41,12 +41,19 @@ def test_only_an_interval_without_chance_is_good_or_weak(
     assert claim("Right in {value}", metric).mark == expected
 
 
-def test_one_hit_is_not_better_than_a_chance_of_a_hit_in_25_runs() -> None:
-    low, high, _ = wilson(1.0, 100)
-    metric = Metric(value=0.01, low=low, high=high, n=100, chance=0.0004, higher_is_better=True)
-    assert low is not None and low > 0.0004  # though the interval excludes it
+def test_sixty_hits_of_a_hundred_are_not_better_than_a_coin() -> None:
+    low, high, _ = wilson(60.0, 100)
+    metric = Metric(value=0.6, low=low, high=high, n=100, chance=0.5, higher_is_better=True)
+    assert low is not None and low > 0.5  # though the interval excludes it: the exact test has p 0.057
     found = claim("Right in {value}", metric)
-    assert found.mark == "level" and found.text == "Right in 1.0 % [0.1, 5.4]; chance is 0.0 %."
+    assert found.mark == "level" and found.text == "Right in 60.0 % [50.2, 69.1]; chance is 50.0 %."
+
+
+@pytest.mark.parametrize(("chance", "mark"), [(0.0006, "level"), (0.0004, "good")])
+def test_one_hit_is_better_than_chance_if_chance_seldom_gives_one(chance: float, mark: str) -> None:
+    low, high, _ = wilson(1.0, 100)
+    metric = Metric(value=0.01, low=low, high=high, n=100, chance=chance, higher_is_better=True)
+    assert claim("Right in {value}", metric).mark == mark  # in 6 and in 4 of 100 runs
 
 
 def test_a_sentence_on_several_metrics_is_corrected_for_their_number() -> None:

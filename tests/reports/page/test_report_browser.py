@@ -199,7 +199,7 @@ def test_the_other_failures_are_reached_from_where_they_are_announced(
     links = page.locator(".lead .small a")
     assert links.count() == 2
     for link in links.all():
-        n = int(link.inner_text().removeprefix("Show the other "))
+        n = int(link.inner_text().removeprefix("Show ").removesuffix(" more"))
         details = link.locator("xpath=ancestor::section").locator(".folds > details > summary").first
         assert re.search(r"\d+ more failures?", details.inner_text())
         link.click()

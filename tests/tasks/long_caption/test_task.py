@@ -238,7 +238,8 @@ def test_without_a_tokenizer_what_needs_one_is_undefined_and_the_rest_is_measure
         assert metrics[name].value is None and metrics[name].reason == "this model counts nothing"
     assert metrics["image_retrieval_recall@1"].value == pytest.approx(recall(10))
     assert metrics["early/text_acc"].value == 1
-    assert set(found.curves) == {"image_retrieval_recall", "text_retrieval_recall"}
+    directions = ("image_retrieval_recall", "text_retrieval_recall")
+    assert set(found.curves) == {*directions, *(f"{direction}_chance" for direction in directions)}
 
 
 def threes(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
