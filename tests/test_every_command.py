@@ -41,8 +41,9 @@ LINES = {
 """A command line for each command, in an order in which it has what it needs."""
 SERVERS = ("judge",)
 """Commands that serve pages until they are interrupted."""
-STATUS = {"judge": 130, "choose": 3}
-"""Exit statuses that are not 0: a server is interrupted, and nobody has judged the pool."""
+STATUS = {"judge": (0, 130), "choose": (3,)}
+"""Exit statuses other than 0: a server is interrupted, which older versions of uvicorn end with 0, and nobody has judged
+the pool."""
 
 
 def test_every_module_is_imported() -> None:
@@ -66,7 +67,7 @@ def test_every_command_runs(tmp_path: Path) -> None:
     for name, line in LINES.items():
         command = [*CLIPBENCH, *shlex.split(line)]
         status, said = (_serve if name in SERVERS else _run)(command, tmp_path)
-        assert status == STATUS.get(name, 0), f"{line}\n{said}"
+        assert status in STATUS.get(name, (0,)), f"{line}\n{said}"
         if name == "run":
             shutil.copytree(tmp_path / "runs/base", tmp_path / "runs/candidate")
 
