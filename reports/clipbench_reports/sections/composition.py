@@ -243,8 +243,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     for name, (side, sentence) in SENTENCES.items():
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
         if metric is not None:
-            told = f"right {side}s from wrong ones"
-            ability = Ability(f"tells {told}", f"does not tell {told}", f"prefers the wrong {side}")
+            choice = f"right {side}s from wrong ones"
+            ability = Ability(f"distinguishes {choice}", f"does not distinguish {choice}", f"prefers the wrong {side}")
             sentences += [
                 claim(sentence, metric, weakness=BAG_OF_WORDS, ability=ability),
                 *_subsets(evaluation, name, side),
