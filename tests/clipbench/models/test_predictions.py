@@ -1,7 +1,6 @@
 """Predictions as a model: what follows from the predicted class, and an error with a name for whatever is wrong."""
 
 import csv
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,14 +136,12 @@ def test_two_models_are_compared_by_the_images_whatever_their_order(tmp_path: Pa
     assert difference.flips is not None and (len(difference.flips.gained), len(difference.flips.lost)) == (gained, lost)
 
 
-def test_fifty_thousand_predictions_are_compared_in_seconds(tmp_path: Path) -> None:
+def test_fifty_thousand_predictions_are_compared_as_by_hand(tmp_path: Path) -> None:
     base, candidate = drawn(50_000, [0.68, 0.69], n_classes=1000)
     runs = [
         measured(write(tmp_path / f"{name}.csv", rows)) for name, rows in (("base", base), ("candidate", candidate))
     ]
-    start = time.process_time()
     comparison = cb.compare(*runs)
-    seconds = time.process_time() - start
     (difference,) = [difference for difference in comparison.differences if difference.name == "acc1"]
 
     gained, lost = (
@@ -157,7 +154,6 @@ def test_fifty_thousand_predictions_are_compared_in_seconds(tmp_path: Path) -> N
     assert difference.p_value == pytest.approx(binomtest(lost, gained + lost).pvalue, rel=1e-9)
     assert difference.low == pytest.approx(change - margin, abs=2e-5)
     assert difference.high == pytest.approx(change + margin, abs=2e-5)
-    assert seconds < 5  # of processor time; about one on two cores
 
 
 WRONG: dict[str, tuple[Sequence[Sequence[object]], Sequence[str], str]] = {
