@@ -244,6 +244,7 @@ class Printer(Progress):
 def _verdict_line(runs: Sequence[Run]) -> str:
     """Return the verdict on the second of two models against the first, or the reason why there is none."""
     from clipbench.comparison.compare import compare
+    from clipbench.comparison.records import verdict_line
 
     base, candidate = last_parts([model_name(run) for run in runs])
     try:
@@ -251,7 +252,7 @@ def _verdict_line(runs: Sequence[Run]) -> str:
         word, reason = comparison.verdict, comparison.reason
     except ClipbenchError as error:
         word, reason = "undecided", str(error)
-    return ascii_signs(f"verdict: {word} ({candidate} against {base}: {reason})")
+    return ascii_signs(verdict_line(word, reason, f"{candidate} against {base}"))
 
 
 def _skipped_lines(runs: Sequence[Run]) -> list[str]:

@@ -9,7 +9,7 @@ The gated metrics count, or the headline metrics if nothing is gated. ``worse``:
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from clipbench.comparison.records import Comparison, Difference, Outcome, Shift
+from clipbench.comparison.records import Comparison, Difference, Outcome, Shift, verdict_line
 from clipbench.results.numbers import change, change_interval, counted
 
 Word = Literal["worse", "mixed", "undecided", "equal", "better"]
@@ -25,11 +25,11 @@ class OverallVerdict(NamedTuple):
 
     def __str__(self) -> str:
         """Return the line that ends the output of ``clipbench compare``."""
-        return f"verdict: {self.word} ({self.reason})"
+        return verdict_line(self.word, self.reason)
 
 
 class MetricEvidence(NamedTuple):
-    """What the comparison shows of one metric that counts."""
+    """The evidence of one metric that counts: its difference, and how it shifted."""
 
     difference: Difference
     shift: Shift
@@ -130,7 +130,7 @@ def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:
         ("untested", "untested loss"),
         ("acknowledged", "known regression"),
     ):
-        found = [outcome for outcome in outcomes if outcome.status == status]
-        if found:
-            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            yield f"{noun}: {found[0].metric}{more}"
+        metrics = [outcome.metric for outcome in outcomes if outcome.status == status]
+        if metrics:
+            more = f" and {len(metrics) - 1} more" if len(metrics) > 1 else ""
+            yield f"{noun}: {metrics[0]}{more}"

@@ -23,7 +23,7 @@ no test (``Difference.test`` says why), which is less than no evidence."""
 
 
 Shift = Literal["loss", "gain", "none"]
-"""What the test of a metric shows: it got worse, it got better, or neither."""
+"""The result of a metric's test: it got worse, it got better, or neither."""
 
 Status = Literal["pass", "regression", "unmet", "acknowledged", "untested", "missing", "not gated"]
 
@@ -170,7 +170,7 @@ class Outcome:
     allowed: float | None = None
     """The largest loss that the limit allows, in the metric's unit; None for a requirement, and if nothing was compared."""
     shift: Shift = "none"
-    """What the test shows after its correction over the gated metrics."""
+    """The result of the test after its correction over the gated metrics."""
     is_within_limit: bool = False
     """True if the whole interval is within the limit on both sides, or all samples are identical."""
     difference: Difference | None = None
@@ -193,6 +193,16 @@ class Outcome:
         return (
             self.metric if metric is None else full_title(self.metric.removeprefix(f"{self.evaluation}/"), metric, {})
         )
+
+
+def verdict_line(word: str, reason: str, subject: str = "") -> str:
+    """Return the line in which a comparison ends: its word, its reason, and whom it is about if there are several.
+
+    Example:
+        >>> verdict_line("equal", "all samples are identical"), verdict_line("worse", "R@1 -2 pp", "runs/b")
+        ('verdict: equal (all samples are identical)', 'verdict: worse (runs/b: R@1 -2 pp)')
+    """
+    return f"verdict: {word} ({': '.join(filter(None, (subject, reason)))})"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -222,8 +232,12 @@ class Comparison:
         return f"<comparison of {self.base} and {self.candidate}: {self.verdict} ({self.reason})>"
 
     def __str__(self) -> str:
-        verdict = f"verdict: {self.verdict} ({self.reason})"
-        lines = [verdict, "", *as_text(self._table(), width=100).splitlines(), *map(str, self.refused)]
+        lines = [
+            verdict_line(self.verdict, self.reason),
+            "",
+            *as_text(self._table(), width=100).splitlines(),
+            *map(str, self.refused),
+        ]
         return "\n".join(map(printable, lines))
 
     def _repr_html_(self) -> str:

@@ -123,7 +123,7 @@ class Mean(Estimated):
     image: str | None = None
     """Column of what is counted as n where several samples share one, such as the image that was scored."""
     limit: str = ""
-    """What limits the value, such as documents that were not judged: a footnote to a value with an interval."""
+    """The limits of the value, such as documents that were not judged: a footnote to a value with an interval."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         values, clusters = defined(samples, self.column)

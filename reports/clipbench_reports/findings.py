@@ -24,14 +24,14 @@ HALF, TENTH = 0.5, 0.1
 
 
 class Ability(NamedTuple):
-    """What a metric says about a model, in the words of the line at the top of a report."""
+    """A statement of a metric about a model, in the words of the line at the top of a report."""
 
     does: str
     """As in ``finds images``."""
     does_not: str = ""
     """As in ``does not find images``."""
     failure: str = ""
-    """What a model does that is worse than chance; it has a general form."""
+    """The behaviour of a model that is worse than chance; it has a general form."""
     degree: Degree = "unclear"
 
 

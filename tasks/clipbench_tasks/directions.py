@@ -89,7 +89,7 @@ class Direction(NamedTuple):
     n_more: int = 0
     """Number of distractors in the gallery."""
     limit: str = ""
-    """What R@1 cannot exceed, as captions or images are equal; empty if it may be 100 %, or queries are a sample."""
+    """The largest R@1 that equal captions or images allow; empty if it may be 100 %, or queries are a sample."""
 
     @property
     def ranks(self) -> Ranks:

@@ -15,6 +15,7 @@ from clipbench.comparison.records import (
     RepresentationalSimilarity,
     Status,
     Verdict,
+    verdict_line,
 )
 from clipbench.results.numbers import NONE, change, change_interval, count, counted, interval, p_value, quantity
 from clipbench.results.record import Metric
@@ -222,10 +223,7 @@ def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
     """Return the verdict of a comparison in a line; of several candidates one for each, with its name, the worst last."""
     if len(gated) == 1:
         return [str(gated[0].verdict)]
-    return [
-        f"verdict: {comparison.verdict.word} ({comparison.comparison.candidate}: {comparison.verdict.reason})"
-        for comparison in worst_last(gated)
-    ]
+    return [verdict_line(*comparison.verdict, comparison.comparison.candidate) for comparison in worst_last(gated)]
 
 
 def gate_counts(gated: GatedComparison) -> str:

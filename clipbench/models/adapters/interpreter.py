@@ -101,7 +101,7 @@ def _packed(item: object, arrays: list[np.ndarray], reference: str) -> Any:
 
 
 class _Answers(io.RawIOBase):
-    """What a process writes, until it has ended: a process that it started may hold the pipe open for longer."""
+    """The output of a process, until it has ended: a process that it started may hold the pipe open for longer."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process, self._pipe = process, cast(Any, process.stdout).fileno()

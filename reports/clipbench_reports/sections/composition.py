@@ -234,7 +234,7 @@ CHOICES = {
     "below chance": "Prefers the wrong {} more often than by guessing",
     "inconclusive": "Not shown to prefer the right {}",
 }
-"""What a model does with subsets of items, by how they stand to chance."""
+"""The choices of a model among subsets of items, by their relation to chance."""
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
