@@ -2,8 +2,8 @@
 
 Needs the dev extra, and no network.
 
-Models are small, with seeded random weights, saved as their libraries save them. Both sides compute in one precision; what
-is fed to the library is written here, after its documentation.
+Models are small, with seeded random weights, saved as their libraries save them. Both sides compute in one precision;
+what is fed to the library is written here, after its documentation.
 """
 
 import json
@@ -58,9 +58,11 @@ def from_open_clip(folder: Path) -> Callable[[torch.dtype], Library]:
         return Library(
             lambda images: model.encode_image(pixels(images), normalize=False).float().numpy(),
             lambda texts: model.encode_text(tokenizer(texts), normalize=False).float().numpy(),
-            (lambda images, texts: model.get_logits(pixels(images), tokenizer(texts))[0])
-            if hasattr(model, "get_logits")
-            else None,
+            (
+                (lambda images, texts: model.get_logits(pixels(images), tokenizer(texts))[0])
+                if hasattr(model, "get_logits")
+                else None
+            ),
         )
 
     return library
@@ -248,7 +250,10 @@ def served(images: list[Image.Image], texts: list[str]) -> str:
         model: Any = load_model(f"api:{url}", model_options={"model": "tiny"})
         state.fault = lambda number: faults[number % len(faults)]
         found = [largest(model.encode_images(images), tiny.encode_images(images)), largest(model.encode_texts(texts), tiny.encode_texts(texts))]  # fmt: skip
-    return f"| tiny, served by a server that is busy, drops and reorders | {' | '.join(f'{each:.0e}' for each in found)} | – | – | none in the library |"
+    return (
+        f"| tiny, served by a server that is busy, drops and reorders | {' | '.join(f'{each:.0e}' for each in found)} |"
+        " – | – | none in the library |"
+    )
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""Print the table of speed, and keep it in bench.json: `python benchmarks/bench.py [ROW...]`; README.md says how to read it.
+"""Print the table of speed, and keep it in bench.json: `python benchmarks/bench.py [ROW...]`; README.md says how to
+read it.
 
 Each row is timed in a process of its own, so that none is measured with another's memory or threads.
 """

@@ -1,4 +1,6 @@
-"""The whole command, zero-shot classification of JPEGs from start to report, beside CLIP_benchmark's and the forward passes."""
+"""The whole command, zero-shot classification of JPEGs from start to report, beside CLIP_benchmark's and the forward
+passes.
+"""
 
 import io
 import os

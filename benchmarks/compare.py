@@ -103,7 +103,10 @@ def measure(size: str) -> Row:
             times("drawing the random numbers alone", timed[slowest], limit, at_most=2.5),
         ],
         notes=[
-            f"{STATISTIC_RESAMPLES:,} resamples and up to {N_EXCHANGES:,} exchanges of a statistic, {N_DRAWS:,} sign flips of a mean",
+            (
+                f"{STATISTIC_RESAMPLES:,} resamples and up to {N_EXCHANGES:,} exchanges of a statistic, {N_DRAWS:,}"
+                " sign flips of a mean"
+            ),
             f"slowest: {slowest}; seconds: "
             + ", ".join(f"{name} {rounds.median:.2g}" for name, rounds in timed.items()),
         ],

@@ -1,4 +1,6 @@
-"""The geometry of pairs: every measure that costs O(n d), with the influence of each pair, beside reading and multiplying."""
+"""The geometry of pairs: every measure that costs O(n d), with the influence of each pair, beside reading and
+multiplying.
+"""
 
 import tempfile
 from collections.abc import Callable

@@ -1,4 +1,5 @@
-"""CLIP_benchmark 1.6.2's way: its package where `make test-peer` has installed it, and its published routines, written here.
+"""CLIP_benchmark 1.6.2's way: its package where `make test-peer` has installed it, and its published routines, written
+here.
 
 Source: https://github.com/LAION-AI/CLIP_benchmark, `metrics/zeroshot_classification.py`.
 """

@@ -1,4 +1,6 @@
-"""Images like photographs, made of noise: JPEGs with the size of files and the cost of decoding that photographs have."""
+"""Images like photographs, made of noise: JPEGs with the size of files and the cost of decoding that photographs
+have.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""Images from files to stored vectors: read, hashed, decoded, preprocessed, encoded, stored, against the forward passes alone."""
+"""Images from files to stored vectors: read, hashed, decoded, preprocessed, encoded, stored, against the forward passes
+alone.
+"""
 
 import multiprocessing
 import tempfile

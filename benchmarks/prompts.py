@@ -1,4 +1,6 @@
-"""Class prompts of zero-shot classification through a text tower, all sorted and cut, against class by class at 77 tokens."""
+"""Class prompts of zero-shot classification through a text tower, all sorted and cut, against class by class at 77
+tokens.
+"""
 
 import numpy as np
 import open_clip

@@ -1,7 +1,8 @@
 """Row: recall of retrieval both ways, exact and aware of ties, beside the product of the vectors alone.
 
-Random unit vectors of 512 dimensions, five texts an image, each text near its image. The peer's routine, as CLIP_benchmark
-publishes it: the whole matrix, and for each k and batch of 64 queries the first k of a sort as one-hot rows over the gallery.
+Random unit vectors of 512 dimensions, five texts an image, each text near its image. The peer's routine, as
+CLIP_benchmark publishes it: the whole matrix, and for each k and batch of 64 queries the first k of a sort as one-hot
+rows over the gallery.
 """
 
 import numpy as np
@@ -29,7 +30,9 @@ def recalls(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> list[fl
 
 
 def peer_recalls(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> list[float]:
-    """Return the share of queries with a positive among the first k by the peer's routine, which breaks ties by position."""
+    """Return the share of queries with a positive among the first k by the peer's routine, which breaks ties by
+    position.
+    """
     scores = torch.from_numpy(texts) @ torch.from_numpy(images).T
     is_positive = torch.zeros(scores.shape, dtype=torch.bool)
     is_positive[torch.arange(len(texts)), torch.from_numpy(owner)] = True

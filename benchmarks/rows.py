@@ -1,7 +1,8 @@
 """Rows of the table of speed: works that are timed in turns, their ratios, and how far they have to reach.
 
-A row is a module of this folder with a function ``measure(size: str) -> Row``; `bench.py` finds it. Sizes are "small" (the
-guard in CI: about a second), "default" (a row takes up to a minute on two cores) and "full" (the sizes of the reaches).
+A row is a module of this folder with a function ``measure(size: str) -> Row``; `bench.py` finds it. Sizes are "small"
+(the guard in CI: about a second), "default" (a row takes up to a minute on two cores) and "full" (the sizes of the
+reaches).
 """
 
 import gc
@@ -98,7 +99,8 @@ def ratio(one: Rounds, other: Rounds, *, of_cpu: bool = False) -> Rounds:
     """Return how many times the other one takes, round by round.
 
     Args:
-        of_cpu: compare seconds of the processors, which other load of the machine hardly moves, in place of the clock's.
+        of_cpu: compare seconds of the processors, which other load of the machine hardly moves, in place of the
+            clock's.
     """
     pairs = zip(one.cpu, other.cpu, strict=True) if of_cpu else zip(one.values, other.values, strict=True)
     return Rounds(values=tuple(first / second for first, second in pairs), unit="x")

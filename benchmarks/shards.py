@@ -1,4 +1,6 @@
-"""A run over a webdataset: the peak of memory at two lengths, which may grow by vectors and sample rows, not by images."""
+"""A run over a webdataset: the peak of memory at two lengths, which may grow by vectors and sample rows, not by
+images.
+"""
 
 import io
 import os

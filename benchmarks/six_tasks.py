@@ -81,7 +81,10 @@ def measure(size: str) -> Row:
     n_encoded = len(model.images) + len(model.texts)
     n_distinct = len({image.tobytes() for image in model.images}) + len(set(model.texts))
     return Row(
-        what=f"six tasks on {IMAGES[size]:,} images, {len(model.images):,} images and {len(model.texts):,} texts in all, {MODEL[size]}",
+        what=(
+            f"six tasks on {IMAGES[size]:,} images, {len(model.images):,} images and {len(model.texts):,} texts in all,"
+            f" {MODEL[size]}"
+        ),
         ours=timed["ours"],
         limit=timed["once"],
         limit_is="each distinct image, decoded, and each text through the model once, preprocessing included",

@@ -1,7 +1,7 @@
 """Row: a million vectors looked up in the store, in random order, beside reading its files whole.
 
-The store is written in chunks of 4,096 vectors of 512 dimensions; then it is opened, asked which keys it lacks, and for all
-of its vectors by keys in random order. The page cache is warm. The bare limit reads the same files into memory.
+The store is written in chunks of 4,096 vectors of 512 dimensions; then it is opened, asked which keys it lacks, and for
+all of its vectors by keys in random order. The page cache is warm. The bare limit reads the same files into memory.
 """
 
 import shutil

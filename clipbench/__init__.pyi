@@ -1,4 +1,4 @@
-"""The public names of clipbench, a line each, for type checkers and for ``__init__.py``, which imports them when asked."""
+"""The public names of clipbench, for type checkers and for ``__init__.py``, which imports a name when it is used."""
 
 from clipbench.api import choose as choose
 from clipbench.api import compare as compare

@@ -99,27 +99,29 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         model: a reference (``"tiny"``, ``"vit-b-32"``, ``"hf:ORG/REPO"``, a path); what ``torch_model``, ``vectors`` or
             ``load_model`` returned; or any object with ``encode_images(images)`` and ``encode_texts(texts)``, which get
             lists of RGB PIL images and of texts and return float vectors, (n, dim). It may have ``logit_scale``,
-            ``logit_bias``, ``context_length``, ``count_tokens(texts)``, ``name`` and ``fingerprint``; without the last no vector of
-            it is stored for a later run. ``encode_audio(items)``, and ``encode_...`` of any other name, encodes a modality of
-            that name; an object with two modalities need not have images or texts among them.
-        tasks: ``"all"`` tasks of the suite that the data allow (``Progress.left_out`` is called with the others), or names
-            such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
-        data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns image,
-            caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or bytes. Of
-            several modalities, a dictionary with a list of items for each, such as ``{"audio": paths, "text": words}``, and
-            ``audio_to_text``, rows, where item i does not belong to item i; or a frame, with the columns in
-            ``data_options={"modalities": "audio,text"}``. Items are handed to their encoder as they are.
+            ``logit_bias``, ``context_length``, ``count_tokens(texts)``, ``name`` and ``fingerprint``; without the last
+            no vector of it is stored for a later run. ``encode_audio(items)``, and ``encode_...`` of any other name,
+            encodes a modality of that name; an object with two modalities need not have images or texts among them.
+        tasks: ``"all"`` tasks of the suite that the data allow (``Progress.left_out`` is called with the others), or
+            names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
+        data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns
+            image, caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images
+            or bytes. Of several modalities, a dictionary with a list of items for each, such as ``{"audio": paths,
+            "text": words}``, and ``audio_to_text``, rows, where item i does not belong to item i; or a frame, with the
+            columns in ``data_options={"modalities": "audio,text"}``. Items are handed to their encoder as they are.
         suite: ``"standard"`` (the papers' benchmarks), ``"quick"`` (fixed subsets of small data), ``"datacomp"`` (38
-            data sets and their average), ``"languages"`` (captions and classes in many), ``"scenes"`` (generated, offline) or a
-            TOML file.
-        out: a new folder for the run, with ``report.html``. Without one the run lies in a temporary folder that lasts as
-            long as the object that is returned; ``Run.save`` keeps it.
+            data sets and their average), ``"languages"`` (captions and classes in many), ``"scenes"`` (generated,
+            offline) or a TOML file.
+        out: a new folder for the run, with ``report.html``. Without one the run lies in a temporary folder that lasts
+            as long as the object that is returned; ``Run.save`` keeps it.
         seed: of subsets and of all random draws; the same seed gives the same numbers.
         limit: images to score, a seeded, stratified subset.
         device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
-        batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device; ``workers``: processes that decode images.
+        batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device; ``workers``:
+            processes that decode images.
         arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
-        trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
+        trust_remote_code: run the code that comes with a model whose reference names its commit,
+            ``hf:ORG/REPO@COMMIT``.
         model_options: options of the model, such as ``{"context": "248"}``.
         data_options: columns and split of the data, such as ``{"caption": "title", "split": "test"}``.
         data_root: folder that holds data sets by name.
@@ -128,21 +130,22 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         allow_partial: score what is there where images or classes are missing.
         keep_arrays: keep all vectors in the run, not a sample of 2,000 rows.
         thumbnails: small images that each evaluation keeps for reports.
-        yes: fetch the data sets of the catalogue that are missing; ``Progress.missing`` may say so too, once it knows their
-            sizes.
+        yes: fetch the data sets of the catalogue that are missing; ``Progress.missing`` may say so too, once it knows
+            their sizes.
         offline: do not use the network.
         preflight: make the quick checks of ``doctor`` first; ``result.preflight`` has what they warn of.
-        log: trackers that the finished run is logged to: ``"wandb"``, ``"tensorboard"``, ``"trackio"``, ``"mlflow"``, or several.
-        progress: is called as the work goes on; override the methods of ``Progress`` that matter, and set ``shows_bars``
-            for a bar on the terminal.
+        log: trackers that the finished run is logged to: ``"wandb"``, ``"tensorboard"``, ``"trackio"``, ``"mlflow"``,
+            or several.
+        progress: is called as the work goes on; override the methods of ``Progress`` that matter, and set
+            ``shows_bars`` for a bar on the terminal.
 
     Returns:
-        The run. An evaluation that could not be made is recorded in ``result.evaluations`` with its reason, as the command
-        does; when none could be made, the first reason is raised.
+        The run. An evaluation that could not be made is recorded in ``result.evaluations`` with its reason, as the
+        command does; when none could be made, the first reason is raised.
 
     Raises:
-        ClipbenchError: a name, an option, the model or the data are wrong, or nothing could be measured; one line that says
-            what to do.
+        ClipbenchError: a name, an option, the model or the data are wrong, or nothing could be measured; one line that
+            says what to do.
 
     Example:
         >>> import numpy as np
@@ -221,19 +224,19 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     """Say whether a model's adapter is right and its numbers can be believed, as ``clipbench doctor`` does.
 
     Args:
-        model: a reference, or a model in memory, as ``clipbench.run`` takes them. ``torch_model`` shows its tokenizer and
-            preprocessing, so that more can be seen of it than of an object with two methods.
+        model: a reference, or a model in memory, as ``clipbench.run`` takes them. ``torch_model`` shows its tokenizer
+            and preprocessing, so that more can be seen of it than of an object with two methods.
         data: of your own, to be checked too, and to check the model on; as ``clipbench.run`` takes them.
-        expect: the score that you expect on the data, 52.1 or 0.521, or ``"published"``: each switch of the model is flipped
-            in turn, to say which leads to it.
+        expect: the score that you expect on the data, 52.1 or 0.521, or ``"published"``: each switch of the model is
+            flipped in turn, to say which leads to it.
         metric: of that score, such as ``"zero-shot/acc1"``; without it the headline of the task that the data allow.
         limit: images that are scored, a seeded, stratified subset.
         seed: of samples.
         device: this and all other options are those of ``clipbench.run``.
 
     Returns:
-        The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the fix), ``frame()``, and
-        ``explanation`` where a score was expected.
+        The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the fix),
+        ``frame()``, and ``explanation`` where a score was expected.
 
     Raises:
         ClipbenchError: the model, the data or an option is wrong.
@@ -275,12 +278,12 @@ def compare(
         base: a run, a run folder, or a results file of another tool (CLIP_benchmark, DataComp, open_clip, MIEB).
         candidate: the same for the other model.
         alpha: significance level of the verdicts, after Holm's correction over all metrics.
-        smallest: size below which a difference is of no interest: ``"0.5pp"`` of fractions, or a number in each metric's
-            unit, such as 0.005; from 1 on, as 2 for two ranks, it is none of fractions.
+        smallest: size below which a difference is of no interest: ``"0.5pp"`` of fractions, or a number in each
+            metric's unit, such as 0.005; from 1 on, as 2 for two ranks, it is none of fractions.
 
     Returns:
-        The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``; ``frame()``
-        has them as a table. ``print`` shows the headline metrics and all that got worse.
+        The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``;
+        ``frame()`` has them as a table. ``print`` shows the headline metrics and all that got worse.
 
     Raises:
         NotComparable: the two have no evaluation in common, or none on the same samples.
@@ -298,7 +301,8 @@ def compare(
     for side in (base, candidate):
         if not isinstance(side, Run | Values | str | os.PathLike):
             raise UsageError(
-                f"cannot compare an object of type {type(side).__name__}: expected a run, a run folder or a results file"
+                f"cannot compare an object of type {type(side).__name__}: expected a run, a run folder or a results"
+                " file"
             )
     least = smallest_difference(str(smallest), "smallest")
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=least))
@@ -424,7 +428,8 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, what the towers compute in; vectors are float32.
         batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device.
         arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
-        trust_remote_code: run the code that comes with a model whose reference names its commit, ``hf:ORG/REPO@COMMIT``.
+        trust_remote_code: run the code that comes with a model whose reference names its commit,
+            ``hf:ORG/REPO@COMMIT``.
         model_options: such as ``{"context": "248"}``.
 
     Raises:

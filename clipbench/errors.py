@@ -51,7 +51,8 @@ class UsageError(ClipbenchError):
 
 
 class MachineError(UsageError):
-    """The machine does not let the work go on: a full or read-only disk, a missing permission, a process that was killed.
+    """The machine does not let the work go on: a full or read-only disk, a missing permission, a process that was
+    killed.
 
     It ends the whole run and not only an evaluation, as it says nothing of the model or the data: once it is fixed, the
     same command goes on.
@@ -213,7 +214,9 @@ class Stray(Exception):
 
 @contextmanager
 def foreign() -> Iterator[None]:
-    """Run code of others: whatever it raises is one of ``FOREIGN``, but for Ctrl-C, and the current folder stays what it was."""
+    """Run code of others: whatever it raises is one of ``FOREIGN``, but for Ctrl-C, and the current folder stays what
+    it was.
+    """
     folder = os.getcwd()
     try:
         yield

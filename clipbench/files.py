@@ -137,7 +137,8 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
     needed = max(n_bytes, LEAST_FREE)
     if free < needed:
         raise MachineError(
-            f"cannot write to {folder}: the disk has {free / 1e6:,.1f} MB free, expected {needed / 1e6:,.1f} MB; {advice}"
+            f"cannot write to {folder}: the disk has {free / 1e6:,.1f} MB free, expected {needed / 1e6:,.1f} MB;"
+            f" {advice}"
         )
 
 
@@ -173,7 +174,9 @@ def alone_in(folder: Path, busy: str | None = None, *, wait: Callable[[], object
 
 
 def _hold(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[int, bool]:
-    """Return the handle of a folder that is locked under its name, -1 where there are no locks, and whether it was made."""
+    """Return the handle of a folder that is locked under its name, -1 where there are no locks, and whether it was
+    made.
+    """
     for _ in range(ATTEMPTS):
         is_new = not is_there(folder)
         with _write_errors(folder):

@@ -1,6 +1,7 @@
 """Plug-ins: named entry points of the installed distributions, imported only when they are used.
 
-Tasks, model adapters, reports and their sections, checks and exports are found this way, clipbench's own exactly as a third party's.
+Tasks, model adapters, reports and their sections, checks and exports are found this way, clipbench's own exactly as a
+third party's.
 """
 
 import os
@@ -74,7 +75,8 @@ def load(group: str, name: str) -> Any:
         )
     if len(points) > 1:
         raise ClipbenchError(
-            f"'{name}' in {group} is declared by {' and '.join(sorted(map(distribution_of, points)))}: uninstall one of them"
+            f"'{name}' in {group} is declared by {' and '.join(sorted(map(distribution_of, points)))}: uninstall one of"
+            " them"
         )
     return _import(points[0])
 
@@ -107,7 +109,9 @@ def distribution_of(point: EntryPoint) -> str:
 
 
 def has_foreign_code() -> bool:
-    """Return whether a plug-in of another distribution was imported in this process: it may have changed any library."""
+    """Return whether a plug-in of another distribution was imported in this process: it may have changed any
+    library.
+    """
     return bool(_imported - {OURS})
 
 
@@ -117,7 +121,9 @@ def report_writer() -> Callable[..., None]:
 
 
 def plotter() -> Any:
-    """Return the module of figures for papers, which has ``plots``, ``PlotOptions``, ``draw_plot`` and ``write_plot``."""
+    """Return the module of figures for papers, which has ``plots``, ``PlotOptions``, ``draw_plot`` and
+    ``write_plot``.
+    """
     return load(REPORTS, "plots")
 
 
@@ -162,7 +168,9 @@ def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
 
 
 def _changed(folder: str) -> int:
-    """Return when an entry was last added to a folder or removed, 0 where there is no such folder; "" is the current one."""
+    """Return when an entry was last added to a folder or removed, 0 where there is no such folder; "" is the current
+    one.
+    """
     try:
         return os.stat(folder or os.curdir).st_mtime_ns
     except OSError:

@@ -12,7 +12,9 @@ def generator(seed: int, *names: str) -> np.random.Generator:
     """Return a generator that depends only on the seed and the names: a new metric changes no other's interval.
 
     Example:
-        >>> float(generator(0, "retrieval", "recall@1").random()) == float(generator(0, "retrieval", "recall@1").random())
+        >>> float(generator(0, "retrieval", "recall@1").random()) == float(
+        ...     generator(0, "retrieval", "recall@1").random()
+        ... )
         True
     """
     # Not hash(): Python salts it anew in each process.

@@ -3,9 +3,9 @@
     python experiments/claims.py                  # about two hours on two cores
     python experiments/claims.py --samples 8192   # sooner, with less to be seen
 
-InfoNCE against the sigmoid loss at three batch sizes, and the modality gap at three temperatures, each with several seeds; and
-what the InfoNCE runs of one size, and `tiny`, make of swapped captions, written words, long captions, and texts that match texts.
-Runs are kept below runs/claims and made once; one that was broken off is resumed.
+InfoNCE against the sigmoid loss at three batch sizes, and the modality gap at three temperatures, each with several
+seeds; and what the InfoNCE runs of one size, and `tiny`, make of swapped captions, written words, long captions, and
+texts that match texts. Runs are kept below runs/claims and made once; one that was broken off is resumed.
 """
 
 import argparse
@@ -218,7 +218,7 @@ def of_losses(duels: Sequence[tuple[Runs, Runs]]) -> str:
         for clip, siglip in duels
         for name, runs in (("InfoNCE", clip), ("sigmoid loss", siglip))
     ]
-    (small, large) = ((siglip, clip) for clip, siglip in (duels[0], duels[-1]))
+    small, large = ((siglip, clip) for clip, siglip in (duels[0], duels[-1]))
     shrinks = points(loss_of_lead(small, large))
     return f"{table(head, rows)}\nFrom the smallest to the largest batch the lead shrinks by {shrinks}.\n"
 
@@ -325,7 +325,10 @@ def _parse() -> argparse.Namespace:
         "--clip-vectors",
         type=Path,
         metavar="FOLDER",
-        help="folder with vitb32_class_text/coco80.npy and .json (Detic) and modality_gap/features_clip.npy (Liang et al.)",
+        help=(
+            "folder with vitb32_class_text/coco80.npy and .json (Detic) and modality_gap/features_clip.npy (Liang et"
+            " al.)"
+        ),
     )
     return parser.parse_args()
 

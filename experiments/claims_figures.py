@@ -18,7 +18,9 @@ Places = Float64[np.ndarray, " n"]
 
 
 class Look(NamedTuple):
-    """A name in a figure, with a colour that colour-blind people tell apart (Okabe and Ito), and a marker, as that is not enough."""
+    """A name in a figure, with a colour that colour-blind people tell apart (Okabe and Ito), and a marker, as that is
+    not enough.
+    """
 
     name: str
     colour: str
@@ -31,7 +33,9 @@ GREY = "#5f6064"
 
 
 def draw_losses(duels: Sequence[tuple[Runs, Runs]], path: Path) -> None:
-    """Draw recall@1 of both losses against batch size, and the sigmoid loss's lead: each seed, and means with intervals."""
+    """Draw recall@1 of both losses against batch size, and the sigmoid loss's lead: each seed, and means with
+    intervals.
+    """
     batches = np.array([float(clip[0].options.batch_size) for clip, _ in duels])
     with _figure(path, n_panels=2) as (left, right):
         for which, (look, shift) in enumerate(zip(LOOKS, (0.93, 1.07), strict=True)):

@@ -1,7 +1,7 @@
 """Outcomes of finished runs: histories from their logs, values of each test image from their results, means over seeds.
 
-Seeds and test images both vary. A value has a row for each seed and a column for each image, the same images in every row:
-what they share does not average out over seeds. ``over_seeds`` bounds the mean by both sources of variance.
+Seeds and test images both vary. A value has a row for each seed and a column for each image, the same images in every
+row: what they share does not average out over seeds. ``over_seeds`` bounds the mean by both sources of variance.
 """
 
 import math
@@ -112,11 +112,13 @@ Weaknesses = Mapping[str, Float64[np.ndarray, " n"]]
 def over_seeds(values: Values, *, within: intervals.Range = intervals.SHARES) -> Bounded:
     """Return the mean over seeds and images, with an interval for other seeds and other images.
 
-    Seeds are crossed with images. With the mean squares of seeds A, of images B and of the rest E, the variance of the mean
-    is (A + B - E) / (seeds × images), and at least B's part; the degrees of freedom are Satterthwaite's, and at least seeds - 1.
-    Shares have Wilson's interval with that variance. With one seed, or seeds that agree on every image, the interval is that of images alone.
+    Seeds are crossed with images. With the mean squares of seeds A, of images B and of the rest E, the variance of the
+    mean is (A + B - E) / (seeds × images), and at least B's part; the degrees of freedom are Satterthwaite's, and at
+    least seeds - 1. Shares have Wilson's interval with that variance. With one seed, or seeds that agree on every
+    image, the interval is that of images alone.
 
-    Source: Searle, Casella and McCulloch, Variance Components (1992), section 4.7; Satterthwaite, Biometrics Bulletin 2 (1946).
+    Source: Searle, Casella and McCulloch, Variance Components (1992), section 4.7; Satterthwaite, Biometrics Bulletin 2
+        (1946).
 
     Example:
         >>> found = over_seeds(np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 1.0]]))
@@ -197,9 +199,9 @@ def read_outcome(folder: Path) -> Outcome:
 def read_weaknesses(folder: Path) -> Weaknesses:
     """Return the values of each test item from a result of composition, text-in-image and long-caption on scenes.
 
-    ``swapped`` and the like are scores of items of the same words, in which a caption and its false twin have two images;
-    ``word_wins`` is 1 where the written word was named, -1 where the object was; ``past_few`` is the recall of the first
-    tokens less 95 % of that of whole captions.
+    ``swapped`` and the like are scores of items of the same words, in which a caption and its false twin have two
+    images; ``word_wins`` is 1 where the written word was named, -1 where the object was; ``past_few`` is the recall of
+    the first tokens less 95 % of that of whole captions.
 
     Raises:
         ClipbenchError: there is no result, or it lacks something.

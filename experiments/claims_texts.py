@@ -3,8 +3,8 @@
     python experiments/claims_texts.py MiniLM found.json                    # captions of scenes
     python experiments/claims_texts.py tiny found.json --names coco80.json  # class names of COCO
 
-Run by claims.py, for each model in a process of its own. A model is one of EMBEDDERS, whose package brings its weights, or any
-reference of clipbench.
+Run by claims.py, for each model in a process of its own. A model is one of EMBEDDERS, whose package brings its weights,
+or any reference of clipbench.
 """
 
 import argparse

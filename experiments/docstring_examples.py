@@ -1,4 +1,6 @@
-"""Let the site show the example of a docstring as code: griffe knows a section Examples, and ours are called Example."""
+"""Let the site show the example of a docstring as code: griffe knows a section Examples, and ours are called
+Example.
+"""
 
 from typing import Any
 

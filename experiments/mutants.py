@@ -1,4 +1,5 @@
-"""Change one statement of the code at a time, and count which changes the tests of its room notice. Run by `make mutants`.
+"""Change one statement of the code at a time, and count which changes the tests of its room notice. Run by `make
+mutants`.
 
     python experiments/mutants.py               # try the 300 of experiments/mutants.json: a few hours on two cores
     python experiments/mutants.py --only stats  # those whose names hold a text
@@ -7,8 +8,8 @@
 
 Each is tried in a copy of the last commit; the checkout is never changed. A mutant is killed where a test of its room
 fails or the tests take three times as long and a minute; gone where its statement is in no function of that name any
-more. What is known is kept below runs/mutants, so that an interrupted run goes on. Nobody judges the survivors here: some
-are as right as the code was.
+more. What is known is kept below runs/mutants, so that an interrupted run goes on. Nobody judges the survivors here:
+some are as right as the code was.
 """
 
 import argparse
@@ -258,7 +259,9 @@ def try_all(mutants: Sequence[Mutant], known: Path, revision: str, jobs: int) ->
 
 
 def table(sample: Sequence[Mutant], outcomes: dict[str, str]) -> str:
-    """Return by room how many mutants were killed, survived and are gone, and how many of the tried were killed before."""
+    """Return by room how many mutants were killed, survived and are gone, and how many of the tried were killed
+    before.
+    """
     lines = ["| room | killed | survived | gone | of the tried, killed before |", "|---|---:|---:|---:|---:|"]
     for room in (*ROOMS, "all"):
         of_room = [each for each in sample if room in (each["room"], "all")]

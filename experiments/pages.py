@@ -1,4 +1,5 @@
-"""Write docs/commands.md from the commands' own help, and docs/metrics.md from the tasks' own definitions: `make pages`.
+"""Write docs/commands.md from the commands' own help, and docs/metrics.md from the tasks' own definitions: `make
+pages`.
 
 A test holds both pages to what this writes.
 """
@@ -128,7 +129,9 @@ def main() -> None:
 
 
 def commands_page() -> str:
-    """Return a section for each command, its help and a table of its options, and one for options of several commands."""
+    """Return a section for each command, its help and a table of its options, and one for options of several
+    commands.
+    """
     found = [each for name in COMMANDS for each in commands(name, cli, "clipbench")]
     rows = [row for command, own in found for row in option_rows(command, own).values()]
     shared = [row for row in dict.fromkeys(rows) if rows.count(row) > 1]

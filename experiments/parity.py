@@ -116,7 +116,9 @@ def flops_per_second() -> float:
 
 
 def measured(model: str, data: str, options: argparse.Namespace) -> tuple[EvaluationRecord | None, str]:
-    """Return an evaluation, of an earlier command where there is one; or the reason why it failed, and is tried again next time."""
+    """Return an evaluation, of an earlier command where there is one; or the reason why it failed, and is tried again
+    next time.
+    """
     folder = folder_of(options.out, model) / data
     record = finished(folder)
     if record is not None:
@@ -196,7 +198,10 @@ def page(cells: Sequence[Cell], options: argparse.Namespace) -> str:
     if lacking:
         lines += ["Not measured:", "", *(f"- {', '.join(names)}: {reason}" for reason, names in lacking.items()), ""]
     lines += [
-        "Written by `make parity`, which says what it downloads and how long it takes, and continues after an interruption.",
+        (
+            "Written by `make parity`, which says what it downloads and how long it takes, and continues after an"
+            " interruption."
+        ),
         "",
     ]
     lines += [
@@ -232,7 +237,10 @@ def rows(cell: Cell, options: argparse.Namespace) -> Iterator[str]:
             reason = "within the interval"
             if not each.agrees:  # one switch explains all of a data set, and trying all takes minutes
                 reason, asked = "as above" if asked else likely_reason(cell, name, options), True
-            yield f"{begin} | {percent(each.value)} | {100 * (metric.value - each.value):+.1f} | {reason.replace('|', '/')} |"
+            yield (
+                f"{begin} | {percent(each.value)} | {100 * (metric.value - each.value):+.1f} |"
+                f" {reason.replace('|', '/')} |"
+            )
         if not metric.published:
             yield f"{begin} | none is known | | |"
 

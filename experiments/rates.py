@@ -1,12 +1,13 @@
-"""Measure how often intervals cover and tests raise false alarms, and write docs/appendix/coverage.md. Run by `make rates`.
+"""Measure how often intervals cover and tests raise false alarms, and write docs/appendix/coverage.md. Run by `make
+rates`.
 
     python experiments/rates.py                                # hours on two cores
     python experiments/rates.py --simulations 100 --n 100      # minutes
     python experiments/rates.py --worlds retrieval --workers 2
 
 Each simulation draws a data set of one law and two models that are exchangeable, measures both by the task, makes
-metrics of that as a run does, and compares them as `clipbench compare` does. Outcomes are kept below runs/rates, so that an
-interrupted run goes on; those of other code are left aside. The page is made of what is there.
+metrics of that as a run does, and compares them as `clipbench compare` does. Outcomes are kept below runs/rates, so
+that an interrupted run goes on; those of other code are left aside. The page is made of what is there.
 """
 
 import argparse

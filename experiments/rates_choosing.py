@@ -1,10 +1,11 @@
-"""Error rate and queries of a choice between models that is looked at after every query: tables of docs/appendix/coverage.md.
+"""Error rate and queries of a choice between models that is looked at after every query: tables of
+docs/appendix/coverage.md.
 
     python experiments/rates_choosing.py PAIRS.npy     # images and texts of true pairs (2, n, dim); some minutes
 
-Differences are of real queries: nDCG@10 of captions that look for their image, of models that keep half of the dimensions of
-the vectors each. Without a difference, the models of a query are exchanged at random; with one, the sign of a query's difference
-is drawn so that their mean is what is asked for.
+Differences are of real queries: nDCG@10 of captions that look for their image, of models that keep half of the
+dimensions of the vectors each. Without a difference, the models of a query are exchanged at random; with one, the sign
+of a query's difference is drawn so that their mean is what is asked for.
 """
 
 import argparse

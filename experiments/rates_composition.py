@@ -42,7 +42,9 @@ class Items(NamedTuple):
 
 @dataclass(frozen=True)
 class FourKinds:
-    """Items of SugarCrepe's form, Winoground's, SugarCrepe++'s and NLVR's, each kind a subset with groups of its own."""
+    """Items of SugarCrepe's form, Winoground's, SugarCrepe++'s and NLVR's, each kind a subset with groups of its
+    own.
+    """
 
     name: ClassVar[str] = "composition, four kinds of items"
     task: ClassVar[Task] = Composition()
@@ -135,7 +137,9 @@ N_SHUFFLES = 1 << 17
 
 
 class Texts:
-    """Vectors of known captions, and of shuffles of the first one of an item: that one's, with a noise for each text."""
+    """Vectors of known captions, and of shuffles of the first one of an item: that one's, with a noise for each
+    text.
+    """
 
     def __init__(self, known: Mapping[str, Vectors], noise: Vectors) -> None:
         self.known, self.noise = known, noise

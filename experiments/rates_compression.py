@@ -1,12 +1,14 @@
 """Rate of claims that a format loses less than a point where it does lose as much, and coverage of paired differences.
 
-    python experiments/rates_compression.py     # about half an hour on a quiet core; tables of docs/appendix/coverage.md
+    python experiments/rates_compression.py     # about half an hour on a quiet core; tables of
+    docs/appendix/coverage.md
 
-Answers: five kinds of five formats each, whose credits are lost and won with given chances, independently of each other, which
-makes most errors; one query an image, or five that are alike. Vectors: pairs of images and captions that share a part whose size falls with
-the dimension, stored in the formats of the task; the truth is the mean of all samples of a size. Classes: images around 50 class
-vectors of 256 dimensions, of which none varies most, stored as components that the task cross-fits; the truth is
-the change of 5,000 new images, by components of all images of a sample.
+Answers: five kinds of five formats each, whose credits are lost and won with given chances, independently of each
+    other, which
+makes most errors; one query an image, or five that are alike. Vectors: pairs of images and captions that share a part
+whose size falls with the dimension, stored in the formats of the task; the truth is the mean of all samples of a size.
+Classes: images around 50 class vectors of 256 dimensions, of which none varies most, stored as components that the task
+cross-fits; the truth is the change of 5,000 new images, by components of all images of a sample.
 """
 
 import argparse
@@ -33,7 +35,9 @@ ANSWERS: Mapping[str, Sequence[tuple[float, float]]] = {
 }
 """Formats of each kind, from the largest to the smallest, with their chances of losing and winning an answer."""
 VECTORS = {"none": 100.0, "small": 0.35, "large": 0.8}
-"""Noise of each vector, where the shared part has a length of about 1: pairs that share nothing, and easy and hard ones."""
+"""Noise of each vector, where the shared part has a length of about 1: pairs that share nothing, and easy and hard
+ones.
+"""
 DIM = 64
 N_CLASSES, CLASS_DIM = 50, 256
 N_NEW = 5_000
@@ -113,10 +117,13 @@ def of_classes(repeats: int) -> None:
                 chosen += len(passed) > 0
                 covered += [_covers(change, None, true[name]) for name, change in found.items()]
                 losses.append([[each[form.name].mean() for each in (on_known, found, on_new)] for form in forms[:2]])
-            rates = f"wrong {wrong / repeats:.3f} (not cross-fitted {wrong_fitted / repeats:.3f}), any {chosen / repeats:.3f}"
+            rates = (
+                f"wrong {wrong / repeats:.3f} (not cross-fitted {wrong_fitted / repeats:.3f}), any"
+                f" {chosen / repeats:.3f}"
+            )
             print(
-                f"classes, {effect}, n = {n}: {rates}, covered {np.mean(covered):.3f}; pca@128 and @64 on the fitted, cross-fitted, on new"
-                f" {np.mean(losses, axis=0).round(4).tolist()}",
+                f"classes, {effect}, n = {n}: {rates}, covered {np.mean(covered):.3f}; pca@128 and @64 on the fitted,"
+                f" cross-fitted, on new {np.mean(losses, axis=0).round(4).tolist()}",
                 flush=True,
             )
 

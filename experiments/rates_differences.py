@@ -4,8 +4,8 @@
     python experiments/rates_differences.py --simulations 100 --only recall
 
 Each simulation draws hits, or predictions, of two models on the same samples and compares them as ``clipbench compare``
-does. A line has the coverage, the share of intervals that exclude 0 (the false alarms, where nothing differs), the share
-that do so in the wrong direction, and the median width.
+does. A line has the coverage, the share of intervals that exclude 0 (the false alarms, where nothing differs), the
+share that do so in the wrong direction, and the median width.
 """
 
 import argparse
@@ -130,7 +130,9 @@ def calibration_errors() -> Iterator[Design]:
 
 
 def unlike_calibration_errors() -> Iterator[Design]:
-    """Yield differences of calibration errors of models that differ in accuracy, and in how far their confidences spread."""
+    """Yield differences of calibration errors of models that differ in accuracy, and in how far their confidences
+    spread.
+    """
     named = Estimator("expected_calibration_error", ("confidence", "hit"))
     errors = [(0.055, 0.055), (0.055, 0.047), (0.05, 0.15)]
     for accuracies, n, (first, second) in product([(0.38, 0.62), (0.5, 0.5)], (350, 2000), errors):

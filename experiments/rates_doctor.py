@@ -1,9 +1,10 @@
-"""Coverage of the distance of true pairs from shuffled ones, which a run looks at first: a line of docs/appendix/coverage.md.
+"""Coverage of the distance of true pairs from shuffled ones, which a run looks at first: a line of
+docs/appendix/coverage.md.
 
     python experiments/rates_doctor.py     # two minutes
 
-Vectors of a pair share a part; one image in ten is a hub, and the modalities lie apart. The truth is the mean of pairs of much
-larger data.
+Vectors of a pair share a part; one image in ten is a hub, and the modalities lie apart. The truth is the mean of pairs
+of much larger data.
 """
 
 import argparse

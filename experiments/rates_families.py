@@ -2,8 +2,8 @@
 
     python experiments/rates_families.py     # two minutes
 
-Each task has a headline and metrics of other kinds, all of them hits, tested by McNemar and judged as ``clipbench compare``
-does. The headline of one task falls; of all else as many hits are gained as lost.
+Each task has a headline and metrics of other kinds, all of them hits, tested by McNemar and judged as ``clipbench
+compare`` does. The headline of one task falls; of all else as many hits are gained as lost.
 """
 
 import argparse
@@ -59,7 +59,9 @@ def drawn(rng: np.random.Generator, n: int, loss: float, task: int) -> list[Diff
 
 
 def outcomes(differences: Sequence[Difference], *, falls: bool) -> tuple[bool, ...]:
-    """Return whether the first headline is shown worse: alone, in its family, and among all; and false alarms of both families."""
+    """Return whether the first headline is shown worse: alone, in its family, and among all; and false alarms of both
+    families.
+    """
     judged = _with_verdicts(differences, CompareOptions())
     p_values = [each.p_value for each in differences if each.p_value is not None]
     alarms = [each for each in judged[int(falls) :] if each.verdict != "no evidence"]

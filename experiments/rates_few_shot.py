@@ -1,10 +1,13 @@
-"""Coverage of the intervals of few-shot accuracies, and of the labels that zero-shot is worth; how often models that guess have such a number.
+"""Coverage of the intervals of few-shot accuracies, and of the labels that zero-shot is worth; how often models that
+guess have such a number.
 
-    python experiments/rates_few_shot.py            # about ten minutes on a quiet core; the tables of docs/appendix/coverage.md
+    python experiments/rates_few_shot.py            # about ten minutes on a quiet core; the tables of
+    docs/appendix/coverage.md
 
 A law has classes around fixed directions, and prompts that are these directions with an error. Of each set of training
-images, a bank of draws is trained once and tested on a population of images. A data set is then n images of the population and
-20 draws of the bank, exactly as the task takes them, and the truth is the mean of the whole bank on the whole population.
+images, a bank of draws is trained once and tested on a population of images. A data set is then n images of the
+population and 20 draws of the bank, exactly as the task takes them, and the truth is the mean of the whole bank on the
+whole population.
 """
 
 import argparse
@@ -65,7 +68,9 @@ def bank(rng: np.random.Generator, strength: float, error: float, *, is_known: b
 
 
 def data_set(rng: np.random.Generator, of: Bank, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return hits by number of shots and image, those of zero-shot, the draw of each image, and the rows of the images."""
+    """Return hits by number of shots and image, those of zero-shot, the draw of each image, and the rows of the
+    images.
+    """
     rows = rng.integers(POPULATION, size=n)
     rows = rows[np.argsort(of.labels[rows], kind="stable")]  # each draw has its part of every class
     n_draws = min(DRAWS, n)

@@ -25,7 +25,9 @@ LEAST = 0.2
 
 
 class Row(NamedTuple):
-    """The rates of a metric, or of all metrics of one name: coverage is the lowest of them, false alarms the highest."""
+    """The rates of a metric, or of all metrics of one name: coverage is the lowest of them, false alarms the
+    highest.
+    """
 
     metric: str
     coverage: tuple[float | None, ...]
@@ -88,7 +90,8 @@ def rows(outcomes: Outcomes, worlds: Sequence[str], ns: Sequence[int]) -> Iterat
 
 
 def row_name(name: str) -> str:
-    """Return the row that a metric, control or point of a curve is shown in: one for all subsets, their means and all k.
+    """Return the row that a metric, control or point of a curve is shown in: one for all subsets, their means and all
+    k.
 
     Example:
         >>> row_name("swap_obj/text_acc"), row_name("macro/text_acc"), row_name("control tie_rate")
@@ -104,7 +107,9 @@ def row_name(name: str) -> str:
 
 
 def family_wise(outcomes: Sequence[Sequence[Outcome]]) -> tuple[int, int]:
-    """Return in how many comparisons, each of one simulation of every world, any difference is significant; and how many."""
+    """Return in how many comparisons, each of one simulation of every world, any difference is significant; and how
+    many.
+    """
     n = min(map(len, outcomes))
     p_values = [[p for of_world in outcomes for p in of_world[index]["p"].values()] for index in range(n)]
     return sum(min(holm(each), default=1.0) <= ALPHA for each in p_values), n

@@ -1,10 +1,11 @@
 """Coverage of the intervals of mutual k-NN and CKA between two models.
 
-    python experiments/rates_representations.py     # about ten minutes on a quiet core; a table of docs/appendix/coverage.md
+    python experiments/rates_representations.py     # about ten minutes on a quiet core; a table of
+    docs/appendix/coverage.md
 
-Two models show a common part, 16 numbers a sample, by maps of their own, and noise of their own. Samples are alike, or of ten
-classes; directions of the noise have equal variances, or such that fall as 1 / k. The truth of mutual k-NN, which depends on n, is its mean
-over the simulations; that of CKA is of four populations of 3,000.
+Two models show a common part, 16 numbers a sample, by maps of their own, and noise of their own. Samples are alike, or
+of ten classes; directions of the noise have equal variances, or such that fall as 1 / k. The truth of mutual k-NN,
+which depends on n, is its mean over the simulations; that of CKA is of four populations of 3,000.
 """
 
 import argparse
@@ -107,7 +108,10 @@ def covered(estimates: list[Estimate], interval: object, truth: float) -> str:
     held = [low <= truth <= high for low, high, _ in bounds if low is not None]
     width = np.mean([high - low for low, high, _ in bounds if low is not None]) if held else np.nan
     spread = np.std([each.value for each in estimates])
-    return f"covered {np.mean(held) if held else np.nan:.3f} of {len(held)}, half width {width / 2:.4f}, spread {spread:.4f}"
+    return (
+        f"covered {np.mean(held) if held else np.nan:.3f} of {len(held)}, half width {width / 2:.4f}, spread"
+        f" {spread:.4f}"
+    )
 
 
 def naive(drawn: list[tuple[np.ndarray, np.ndarray]], truth: float) -> float:

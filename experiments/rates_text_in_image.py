@@ -15,7 +15,9 @@ from rates_worlds import Draw, Noise, SimulatedModel, Truth, Vectors, fixed_dire
 POPULATION = 200_000
 """Objects, and images to read, that stand for endless ones."""
 N_OBJECTS, N_WORDS, N_READ = 8, 4, 16
-"""Classes of objects, the last two with one vector; classes of written words; and words to read, the first two likewise."""
+"""Classes of objects, the last two with one vector; classes of written words; and words to read, the first two
+likewise.
+"""
 STYLES = ("", "height=0.1", "height=0.2", "mirrored")
 OF_STYLE = np.array([1.0, 0.5, 1.5, 0.5])
 """Strength of the written word in each style, in units of the world's."""

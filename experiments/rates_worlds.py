@@ -71,7 +71,9 @@ class World(Protocol):
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of n vectors: a part that all models share, since a blurred image is blurred for each, and a part of each."""
+    """Noise of n vectors: a part that all models share, since a blurred image is blurred for each, and a part of
+    each.
+    """
 
     shared: Vectors
     scale: Vectors

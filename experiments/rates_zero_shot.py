@@ -126,7 +126,9 @@ class SeveralLabels:
 
 @cache
 def _mean_average_precision(world: SeveralLabels, n: int, effect: str) -> float:
-    """Return the mean over fresh data sets: as recall depends on the gallery, precision depends on the number of images."""
+    """Return the mean over fresh data sets: as recall depends on the gallery, precision depends on the number of
+    images.
+    """
     rng = np.random.default_rng(0)
     values = []
     for _ in range(DATA_SETS):

@@ -1,12 +1,13 @@
-"""Kill, damage, fill and confuse clipbench in every way that docs/reliability.md promises it to survive. Run by `make torture`.
+"""Kill, damage, fill and confuse clipbench in every way that docs/reliability.md promises it to survive. Run by `make
+torture`.
 
-    OMP_NUM_THREADS=1 python experiments/torture.py    # ten minutes; a fork has none of the threads of torch, and waits for them
-    python experiments/torture.py --seconds 3600       # longer
-    python experiments/torture.py --only 'SIGKILL'     # the attacks whose names hold a text
-    python experiments/torture.py --tries 1            # each of them once
+    OMP_NUM_THREADS=1 python experiments/torture.py    # ten minutes; a fork has none of the threads of torch, and waits
+    for them python experiments/torture.py --seconds 3600       # longer python experiments/torture.py --only 'SIGKILL'
+    # the attacks whose names hold a text python experiments/torture.py --tries 1            # each of them once
 
-After each attack no number may be wrong and nothing that was committed lost, the command has said in a line what happened,
-and the next command succeeds. Prints a table of attacks, tries and defects; exits with 1 if there are defects. Linux.
+After each attack no number may be wrong and nothing that was committed lost, the command has said in a line what
+happened, and the next command succeeds. Prints a table of attacks, tries and defects; exits with 1 if there are
+defects. Linux.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""The attacks of `make torture`: each takes a fresh world, does one harm at a random moment, and returns what it found wrong."""
+"""The attacks of `make torture`: each takes a fresh world, does one harm at a random moment, and returns what it found
+wrong.
+"""
 
 import contextlib
 import os
@@ -152,7 +154,9 @@ def stopped(
     ready: Callable[[int], object] | None = None,
     **how: Any,
 ) -> tuple[Ended, list[str]]:
-    """Start a command, wait until it is ready, send it a signal, and return how it ended and what was wrong with that."""
+    """Start a command, wait until it is ready, send it a signal, and return how it ended and what was wrong with
+    that.
+    """
     child = world.start(arguments, **how)
     if ready is not None:
         ready(child)
@@ -411,7 +415,9 @@ def together(bench: Bench, rng: random.Random, *, models: Sequence[str], kills: 
 
 
 def shift_clock(seconds: int) -> None:
-    """Set this process's clock ahead, and have its files take long to be written, so that others meet them unfinished."""
+    """Set this process's clock ahead, and have its files take long to be written, so that others meet them
+    unfinished.
+    """
     real, real_ns, sync = time.time, time.time_ns, os.fsync
     time.time = lambda: real() + seconds
     time.time_ns = lambda: real_ns() + seconds * 10**9

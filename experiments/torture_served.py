@@ -1,4 +1,6 @@
-"""The attacks of `make torture` on what comes from servers, downloads and served models, and on the server of `view`."""
+"""The attacks of `make torture` on what comes from servers, downloads and served models, and on the server of
+`view`.
+"""
 
 import contextlib
 import http.client
@@ -61,7 +63,9 @@ def of_tests(name: str) -> Any:
 
 @contextlib.contextmanager
 def served(serve: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    """Serve in a process of its own, as one with threads must not be forked; yield the address, and kill it in the end."""
+    """Serve in a process of its own, as one with threads must not be forked; yield the address, and kill it in the
+    end.
+    """
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:

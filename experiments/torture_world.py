@@ -1,8 +1,8 @@
 """The world that `make torture` attacks: small data and models, and commands in processes forked from this one.
 
-What commands import is imported here once they have run undisturbed, so that an attack at a random moment falls into the
-work and not into imports, and a command costs a fraction of a second. The models' vectors do not depend on the batch, so that the numbers of
-an attacked run have to equal those of an undisturbed one in every bit.
+What commands import is imported here once they have run undisturbed, so that an attack at a random moment falls into
+the work and not into imports, and a command costs a fraction of a second. The models' vectors do not depend on the
+batch, so that the numbers of an attacked run have to equal those of an undisturbed one in every bit.
 """
 
 import contextlib

@@ -64,7 +64,9 @@ def _results_follow_their_schema() -> Iterator[None]:
 
 
 def modules_with_shapes() -> list[str]:
-    """Return the modules that say shapes of arrays; the others call each other a million times and have none to check."""
+    """Return the modules that say shapes of arrays; the others call each other a million times and have none to
+    check.
+    """
     found = []
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
@@ -83,7 +85,9 @@ def has_arrays(defined: Any) -> bool:
 
 
 def check_arrays(*, typechecker: Any) -> Callable[[Any], Any]:
-    """Return jaxtyping's decorator of all that an instrumented module defines: without arrays there is no shape to check."""
+    """Return jaxtyping's decorator of all that an instrumented module defines: without arrays there is no shape to
+    check.
+    """
     checked = _jaxtyped(typechecker=typechecker)
     return lambda defined: checked(defined) if has_arrays(defined) else defined
 
@@ -124,7 +128,9 @@ class TooMuchWork(BaseException):
 
 @pytest.fixture
 def little_work() -> Iterator[None]:
-    """End a test that makes five million calls, of Python or of C: work is counted, so that a busy machine is not judged."""
+    """End a test that makes five million calls, of Python or of C: work is counted, so that a busy machine is not
+    judged.
+    """
     n_calls = 0
 
     def count(frame: FrameType, event: str, argument: Any) -> None:

@@ -103,7 +103,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(state: State, port: int = 0) -> Iterator[str]:
-    """Yield the address of a server, such as ``http://127.0.0.1:4711/v1``, that ends with the block; port 0 takes a free one."""
+    """Yield the address of a server, such as ``http://127.0.0.1:4711/v1``, that ends with the block; port 0 takes a
+    free one.
+    """
     handler = type("OwnHandler", (Handler,), {"state": state})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True

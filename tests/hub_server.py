@@ -1,8 +1,8 @@
 """A small Hub on this machine: the few endpoints that huggingface_hub and datasets call, and faults on demand.
 
-Repositories, of data sets or models, are folders ``ROOT/ORG/NAME/COMMIT/...``; ``main`` is the commit that was added last.
-Those in ``Hub.gated`` are given to who shows ``LET_IN`` as a token. Everything
-below ``ROOT/files`` is served as it is, for archives outside the Hub.
+Repositories, of data sets or models, are folders ``ROOT/ORG/NAME/COMMIT/...``; ``main`` is the commit that was added
+last. Those in ``Hub.gated`` are given to who shows ``LET_IN`` as a token. Everything below ``ROOT/files`` is served as
+it is, for archives outside the Hub.
 """
 
 import hashlib

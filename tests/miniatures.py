@@ -1,7 +1,7 @@
 """Miniatures of the data sets of the catalogue, in the form in which each is published, for a Hub on this machine.
 
-``mirror`` puts them on a ``hub_server.Hub`` and returns a catalogue that differs from clipbench's in nothing but this: it
-knows neither sizes nor published prompts, and the files outside the Hub lie on the same server.
+``mirror`` puts them on a ``hub_server.Hub`` and returns a catalogue that differs from clipbench's in nothing but this:
+it knows neither sizes nor published prompts, and the files outside the Hub lie on the same server.
 """
 
 import csv

@@ -1,4 +1,5 @@
-"""Skipped tests are counted by reason, and in CI a skip that nobody expects is a failure: tests cannot get lost in silence.
+"""Skipped tests are counted by reason, and in CI a skip that nobody expects is a failure: tests cannot get lost in
+silence.
 
 `conftest.py` registers this plug-in.
 """

@@ -1,10 +1,12 @@
 """The documentation: its commands and blocks run as they stand, its links lead somewhere, and it names all there is.
 
-A command line (in a block ``console``, or indented) and a block of Python are run, unless the comment before it says why
-not: ``<!-- not run: needs a GPU -->``, or ``<!-- page not run: ... -->`` for all of a page. ``<!-- exit status 1: ... -->`` is a
-command that is meant to fail. What a page shows as printed is what is printed, apart from times. Everything runs in one folder
-with the files that the pages speak of (``make_world``), with 20 images where a command states no number; the slow tests run each
-page in full: ``pytest -m slow tests/test_docs.py -k tutorial``.
+A command line (in a block ``console``, or indented) and a block of Python are run, unless the comment before it says
+why
+not: ``<!-- not run: needs a GPU -->``, or ``<!-- page not run: ... -->`` for all of a page. ``<!-- exit status 1: ...
+    -->`` is a
+command that is meant to fail. What a page shows as printed is what is printed, apart from times. Everything runs in one
+folder with the files that the pages speak of (``make_world``), with 20 images where a command states no number; the
+slow tests run each page in full: ``pytest -m slow tests/test_docs.py -k tutorial``.
 """
 
 import ast
@@ -431,7 +433,9 @@ def addresses_of_headings(text: str) -> set[str]:
 
 
 def faults_of_links(page: str, text: str) -> list[str]:
-    """Return the links of a page that lead nowhere, on GitHub or on the site: what its strict build refuses, and more."""
+    """Return the links of a page that lead nowhere, on GitHub or on the site: what its strict build refuses, and
+    more.
+    """
     prose = without_code(text)
     is_on_site = page.startswith("docs/")
     faults = [f"{each}: expected [text](address), the one form here" for each in re.findall(r"\]\[[^]]*\]", prose)]

@@ -42,8 +42,9 @@ LINES = {
 SERVERS = ("judge",)
 """Commands that serve pages until they are interrupted."""
 STATUS = {"judge": (0, 130), "choose": (3,)}
-"""Exit statuses other than 0: a server is interrupted, which older versions of uvicorn end with 0, and nobody has judged
-the pool."""
+"""Exit statuses other than 0: a server is interrupted, which older versions of uvicorn end with 0, and nobody has
+judged the pool.
+"""
 
 
 def test_every_module_is_imported() -> None:

@@ -1,4 +1,6 @@
-"""Commands that read finished runs need docs/requirements-gate.txt alone: neither torch nor what else measuring needs."""
+"""Commands that read finished runs need docs/requirements-gate.txt alone: neither torch nor what else measuring
+needs.
+"""
 
 import json
 import os

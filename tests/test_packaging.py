@@ -1,4 +1,6 @@
-"""The installation: entry points as declared, exports as said, light commands light, and the wheel when it is tested."""
+"""The installation: entry points as declared, exports as said, light commands light, and the wheel when it is
+tested.
+"""
 
 import ast
 import subprocess

@@ -1,4 +1,6 @@
-"""Attacks of `make torture`: a kill here, all of them slowly, change no number, leave nothing behind, and are said in a line."""
+"""Attacks of `make torture`: a kill here, all of them slowly, change no number, leave nothing behind, and are said in a
+line.
+"""
 
 import importlib
 import re

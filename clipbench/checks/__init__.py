@@ -1,1 +1,3 @@
-"""Is the adapter right, and can its numbers be believed? Checks of a model and of data, each with what it saw and the fix."""
+"""Is the adapter right, and can its numbers be believed? Checks of a model and of data, each with what it saw and the
+fix.
+"""

@@ -1,6 +1,7 @@
 """Checks of what a model does: which vectors must not move, which must differ, and whether true pairs stand out.
 
-Each varies one thing (the batch, the padding, capitals, the pairing), measures how far vectors move, and holds it against a
+Each varies one thing (the batch, the padding, capitals, the pairing), measures how far vectors move, and holds it
+against a
 bound: that of rounding at the model's precision, or that of chance.
 """
 
@@ -39,8 +40,9 @@ N_SHIFTS = 8
 SERVED = "api"
 """Family of the models behind a server, which may need other messages than it was sent."""
 CROWDED = 0.7
-"""Mean cosine of images and texts that do not belong together above which messages are suspect: Qwen3-VL-Embedding has .78 to
-.93 with wrong ones and .28 to .44 with its own; CLIP and SigLIP lie below .3."""
+"""Mean cosine of images and texts that do not belong together above which messages are suspect: Qwen3-VL-Embedding has
+.78 to .93 with wrong ones and .28 to .44 with its own; CLIP and SigLIP lie below .3.
+"""
 FOUND_AGAIN = 4.0
 """Margin of a shifted pairing, in standard errors above 0, that names it."""
 
@@ -137,7 +139,8 @@ def batches(subject: Subject) -> CheckOutcome:
     moved = "; the vectors are there in another order" if is_moved else ""
     return fault(
         f"the vector of the same {kind} is {found[kind]:.2g} away in another batch{moved}",
-        "return one vector an item, in order; put batch normalisation in evaluation mode; take no statistics over a batch",
+        "return one vector an item, in order; put batch normalisation in evaluation mode; take no statistics over a"
+        " batch",
     )
 
 
@@ -228,7 +231,9 @@ def roles(subject: Subject) -> CheckOutcome:
 
 
 def true_pairs(subject: Subject) -> CheckOutcome:
-    """Tell how far true pairs lie above shuffled ones; a fault where the interval excludes that they do by a useful distance."""
+    """Tell how far true pairs lie above shuffled ones; a fault where the interval excludes that they do by a useful
+    distance.
+    """
     if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
         raise NotExamined("nothing was learned that could tell pairs (see weights)")
     found = subject.ranked_pairs

@@ -73,7 +73,8 @@ def duplicates(subject: Subject) -> CheckOutcome:
         counted(len(near), "near-duplicate") if near else "",
     ]
     return warning(
-        f"among {counted(len(found.rows), 'image')} {' and '.join(filter(None, counts))}: '{names[0]}' and '{names[1]}'",
+        f"among {counted(len(found.rows), 'image')} {' and '.join(filter(None, counts))}: '{names[0]}' and"
+        f" '{names[1]}'",
         "drop one of each: retrieval counts the other as a wrong answer, and test images may be among training's",
     )
 
@@ -104,7 +105,8 @@ def classes(subject: Subject) -> CheckOutcome:
         if empty:
             n_classes = counted(len(each.class_names), "class", "classes")
             return warning(
-                f"{_some(len(empty), n_classes + name, 'has', 'have')} no image, the first '{each.class_names[empty[0]]}'",
+                f"{_some(len(empty), n_classes + name, 'has', 'have')} no image, the first"
+                f" '{each.class_names[empty[0]]}'",
                 "add images or drop the class: recall by class is undefined there, and its prompts still draw answers",
             )
     return healthy("every class has images")

@@ -1,4 +1,6 @@
-"""Images and texts that belong together: how far true pairs stand out, and whether they would more with one switch flipped."""
+"""Images and texts that belong together: how far true pairs stand out, and whether they would more with one switch
+flipped.
+"""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +28,8 @@ N_GIVEN = 1_000
 MIN_PAIRS = 16
 """Fewer pairs, which a weak model may miss, tell nothing."""
 USEFUL = 0.4
-"""Mean margin with which the right one of 64 texts comes first in about one of 25 cases, two to three times as often as by
+"""Mean margin with which the right one of 64 texts comes first in about one of 25 cases, two to three times as often as
+by
 chance: a model below it finds hardly anything."""
 LEAST_GAIN = 0.1
 """Share by which the mean margin must grow: small gains on a few images are the images', not the setting's."""
@@ -79,10 +82,11 @@ class Pairs:
 
 
 def standing(pairs: Pairs) -> tuple[float, Interval]:
-    """Return how far true pairs lie above shuffled ones, with the 95 % interval, in standard deviations of shuffled pairs.
+    """Return how far true pairs lie above shuffled ones, with the 95 % interval, in standard deviations of shuffled
+    pairs.
 
-    Each cosine is taken less the mean of its image and that of its text, so that hubs and a gap count for nothing, and pairs
-    at random are at 0. Images with one text, such as the prompt of their class, are one cluster.
+    Each cosine is taken less the mean of its image and that of its text, so that hubs and a gap count for nothing, and
+    pairs at random are at 0. Images with one text, such as the prompt of their class, are one cluster.
     """
     cosines = pairs.cosines
     is_other = pairs.truth[:, None] != np.arange(cosines.shape[1])
@@ -102,7 +106,8 @@ def standing(pairs: Pairs) -> tuple[float, Interval]:
 
 
 def gain(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
-    """Return whether true pairs stand out more, by a large and certain difference, with one switch of the model flipped.
+    """Return whether true pairs stand out more, by a large and certain difference, with one switch of the model
+    flipped.
 
     The text gives both mean margins, for a message.
     """
@@ -139,7 +144,9 @@ def scene_pairs(model: Model) -> Pairs:
 
 
 def own_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
-    """Return a sample of the user's images with a caption, or with the prompt of their class; None where they have neither."""
+    """Return a sample of the user's images with a caption, or with the prompt of their class; None where they have
+    neither.
+    """
     order = generator(seed, "doctor", "sample").permutation(len(dataset)).tolist()
     rows, texts, truth = _texts(dataset, order)
     images: dict[int, Image.Image] = {}

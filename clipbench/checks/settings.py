@@ -1,4 +1,6 @@
-"""Checks of how a model is set up: tokenizer, preprocessing, activation, scale and weights against what the checkpoint says."""
+"""Checks of how a model is set up: tokenizer, preprocessing, activation, scale and weights against what the checkpoint
+says.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,9 +19,9 @@ from clipbench.models.facts.variants import SQUARES, activation_variants
 from clipbench.models.protocol import Preprocessing
 
 COMMON = (
-    "cat dog horse bird fish tree house river stone cloud red green blue black white small large old new round man woman"
-    " child king queen bread water wine apple orange car train ship plane road bridge door window table chair book letter"
-    " music dance run jump sleep eat drink write under above left right two seven"
+    "cat dog horse bird fish tree house river stone cloud red green blue black white small large old new round man"
+    " woman child king queen bread water wine apple orange car train ship plane road bridge door window table chair"
+    " book letter music dance run jump sleep eat drink write under above left right two seven"
 )
 """Words that a vocabulary knows."""
 MAX_COLLAPSED = 0.2
@@ -92,7 +94,9 @@ def start_of_text(subject: Subject) -> CheckOutcome:
 
 
 def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
-    """Return whether the first token of the padding marks the end, as in transformers' CLIP: it counts, the others do not."""
+    """Return whether the first token of the padding marks the end, as in transformers' CLIP: it counts, the others do
+    not.
+    """
     tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens
     if tokenize is None or encode is None or facts.pad is None:
         return False
@@ -233,8 +237,8 @@ def activation(subject: Subject) -> CheckOutcome:
     found = {tower: names for tower, names in modules.activations(subject.module).items() if names}
     if not found:
         raise NotExamined(
-            "no part of the module is called GELU or QuickGELU: one that is written by hand, as a function or in a forward"
-            " method, cannot be examined"
+            "no part of the module is called GELU or QuickGELU: one that is written by hand, as a function or in a"
+            " forward method, cannot be examined"
         )
     kinds = {name for names in found.values() for name in names}
     seen = " and ".join(f"{', '.join(names)} in the {tower}" for tower, names in found.items())

@@ -1,7 +1,7 @@
 """The log of judgements: a line each, appended and on the disk before anything else is shown, never changed.
 
-The last line of a judge on a photograph of a query is that judge's judgement. Of several judges the grade is the median,
-the lower one of two in the middle, as grades are whole. A judge who skips a query has no say in it.
+The last line of a judge on a photograph of a query is that judge's judgement. Of several judges the grade is the
+median, the lower one of two in the middle, as grades are whole. A judge who skips a query has no say in it.
 """
 
 import json

@@ -64,11 +64,11 @@ def make_pool(
 ) -> Pool:
     """Rank photographs by each model, and write a pool of the first ones.
 
-    A pool that is there already is kept, with its judgements; queries that are new come after its own, and prices replace
-    those before.
+    A pool that is there already is kept, with its judgements; queries that are new come after its own, and prices
+    replace those before.
 
-    Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with equal
-    content the first by name is kept.
+    Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with
+    equal content the first by name is kept.
 
     Args:
         models: their names, with what loads each; one at a time is loaded.
@@ -78,7 +78,8 @@ def make_pool(
         note: called with what a user should know.
 
     Raises:
-        ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something else.
+        ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something
+            else.
     """
     _check([name for name, _ in models], queries, folder)
     dataset, digests, order = _photographs(images), list[str](), np.arange(0)

@@ -1,10 +1,10 @@
 """A pool on disk: judged data whose judgements are made here, with the candidates of each query, blind to models.
 
 pool.json         the models with their fingerprints, the folder of photographs, k and the seed
-corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged`` reads it
-candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which they are judged
-rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows it
-log.jsonl         the judgements, a line each, only ever appended to (``choosing.log``)
+corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged``
+reads it candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which
+they are judged rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows
+it log.jsonl         the judgements, a line each, only ever appended to (``choosing.log``)
 """
 
 import os
@@ -55,13 +55,14 @@ class Facts:
         for name in self.models.keys() & there.models.keys():
             if self.models[name] != there.models[name]:
                 raise NotComparable(
-                    f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name]}, and was"
-                    f" {there.models[name]}; name another folder"
+                    f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name]}, and"
+                    f" was {there.models[name]}; name another folder"
                 )
         before = asdict(there) | {"prices": asdict(self)["prices"]}
         if changed := ", ".join(name for name, value in asdict(self).items() if value != before[name]):
             raise UsageError(
-                f"{folder} holds another pool ({changed} differ), and judgements are never overwritten: name another folder"
+                f"{folder} holds another pool ({changed} differ), and judgements are never overwritten: name another"
+                " folder"
             )
 
 
@@ -129,8 +130,8 @@ def read_pool(folder: Path) -> Pool:
     images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
     if facts.k < 1 or len(facts.models) < 2 or facts.n_images != len(images):
         raise DataError(
-            f"{folder / FACTS}: expected k above 0, two models or more, and as many images as {CORPUS} has; make the pool"
-            " again"
+            f"{folder / FACTS}: expected k above 0, two models or more, and as many images as {CORPUS} has; make the"
+            " pool again"
         )
     candidates, batches = dict[str, list[str]](), dict[str, int]()
     for place, line in lines(folder / CANDIDATES, _Candidates):
@@ -163,7 +164,8 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
             or named != set(pool.candidates.get(line.query, ()))
         ):
             raise DataError(
-                f"{place}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}; make the pool again"
+                f"{place}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}; make the pool"
+                " again"
             )
         found[line.query] = line
     if missing := [query for query in pool.queries if query not in found]:

@@ -1,4 +1,6 @@
-"""The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a sentence."""
+"""The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a
+sentence.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -157,14 +159,15 @@ class Choice:
         said = [f"{judged}. The intervals of differences are for {target} and hold whenever you look."]
         if self.n_open:
             said.append(
-                f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything possible."
+                f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything"
+                " possible."
             )
         ndcg, precision, success = (name.format(k=self.pool.facts.k) for name in METRICS)
         if self.n_queries:
             said.append(
                 f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So"
-                " values are never lower than with all photographs judged, and differences are usually larger. The margin"
-                f" of {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
+                " values are never lower than with all photographs judged, and differences are usually larger. The"
+                f" margin of {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
             )
         if self.n_without:
             without = counted(self.n_without, "query has", "queries have")
@@ -187,19 +190,20 @@ class Choice:
         if len(judges) > 1:
             alpha = self.judgements.agreement()
             said.append(
-                f"Agreement of the judges: Krippendorff's alpha {NONE if alpha is None else f'{alpha:.2f}'} (1 is full, 0 is"
-                f" chance); {counted(len(apart), 'photograph')} graded apart. The grade used is the median, the lower of two in"
-                " the middle."
+                f"Agreement of the judges: Krippendorff's alpha {NONE if alpha is None else f'{alpha:.2f}'} (1 is full,"
+                f" 0 is chance); {counted(len(apart), 'photograph')} graded apart. The grade used is the median, the"
+                " lower of two in the middle."
             )
         prices = self._prices()
         if prices is None:
             said.append(
-                f"What a query costs was not measured: the same {on_command_line('clipbench ')}pool with {option('price', True)} adds it."
+                f"What a query costs was not measured: the same {on_command_line('clipbench ')}pool with"
+                f" {option('price', True)} adds it."
             )
         elif front := self.front():
             said.append(
-                f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}. No"
-                " other model is better than these and no slower, or equal and faster, as far as is decided."
+                f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}."
+                " No other model is better than these and no slower, or equal and faster, as far as is decided."
             )
         return [*said, *(prices.warnings if prices else ()), *self.judgements.notes]
 
@@ -225,10 +229,10 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
     """Return which model is better, by the judgements of a pool.
 
     A model is chosen that is better than each other or equal to it: the interval of the difference excludes 0, or lies
-    within the margin. The intervals are confidence sequences by betting, corrected over all pairs of models (Bonferroni).
-    A query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its ideal ranking has
-    only photographs that were judged. Of one that is skipped, or judged in part, all values
-    are possible: the lower bound is that of the lowest ones, the upper bound that of the highest.
+    within the margin. The intervals are confidence sequences by betting, corrected over all pairs of models
+    (Bonferroni). A query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its
+    ideal ranking has only photographs that were judged. Of one that is skipped, or judged in part, all values are
+    possible: the lower bound is that of the lowest ones, the upper bound that of the highest.
 
     Args:
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
@@ -263,9 +267,9 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
     basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(found.n, 'judgement')}"
     return Choice(
         judgements=found,
-        sentence=_open(differences, pairs, terms, basis)
-        if leader is None
-        else _decided(leader, differences, margin, basis),
+        sentence=(
+            _open(differences, pairs, terms, basis) if leader is None else _decided(leader, differences, margin, basis)
+        ),
         is_decided=leader is not None,
         scores={model: {name: _score(each[row]) for name, each in values.items()} for row, model in enumerate(models)},
         differences=differences,
@@ -338,7 +342,9 @@ def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"
 
 
 def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[float, float]:
-    """Return bounds of a mean difference; for a list, from those of its batches, as it is not in random order as a whole."""
+    """Return bounds of a mean difference; for a list, from those of its batches, as it is not in random order as a
+    whole.
+    """
     if terms.sizes is None:
         return confidence_sequence(values, alpha=terms.alpha)
     level, n = terms.alpha / len(terms.sizes), sum(terms.sizes.values())

@@ -25,12 +25,26 @@ POOL = click.argument("folder", metavar="POOL", type=PATH)
     "--model", "models", multiple=True, required=True, metavar="REF", help="Model to choose from; repeatable."
 )
 @click.option("--images", required=True, metavar="FOLDER", type=PATH, help="Folder of photographs.")
-@click.option("--queries", required=True, metavar="FILE", type=PATH, help="Text file with a query in each line.")  # fmt: skip
-@click.option("--k", default=10, metavar="N", type=click.IntRange(1, 100), help="Photographs that each model brings to a query.")  # fmt: skip
-@click.option("--random", "n_random", default=5, metavar="N", type=click.IntRange(0, 100), help="Others drawn at random for each query: they show what no model found.")  # fmt: skip
+@click.option("--queries", required=True, metavar="FILE", type=PATH, help="Text file with a query in each line.")
+@click.option(
+    "--k", default=10, metavar="N", type=click.IntRange(1, 100), help="Photographs that each model brings to a query."
+)
+@click.option(
+    "--random",
+    "n_random",
+    default=5,
+    metavar="N",
+    type=click.IntRange(0, 100),
+    help="Others drawn at random for each query: they show what no model found.",
+)
 @click.option("--price", is_flag=True, help="Measure what one query costs each model, which choose shows.")
 @click.option("--out", required=True, metavar="POOL", type=PATH, help="New folder for the pool.")
-@click.option("--on-bad-image", default="error", type=click.Choice(["error", "skip"]), help="Unreadable images end the command, or are left out.")  # fmt: skip
+@click.option(
+    "--on-bad-image",
+    default="error",
+    type=click.Choice(["error", "skip"]),
+    help="Unreadable images end the command, or are left out.",
+)
 @options.MODEL_OPTION
 @options.TRUST_REMOTE_CODE
 @options.ARCH
@@ -48,7 +62,8 @@ def pool(**given: Any) -> None:
     clipbench judge pool
     clipbench choose pool
 
-    The first N photographs of all models are united for each query, with others drawn at random. docs/choose.md says more.
+    The first N photographs of all models are united for each query, with others drawn at random. docs/choose.md says
+    more.
     """
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
     from clipbench.models.encoding.embedder import load_embedder
@@ -75,8 +90,8 @@ def pool(**given: Any) -> None:
     )
     n = sum(map(len, made.candidates.values()))
     echo(
-        f"{counted(len(made.queries), 'query', 'queries')}, {counted(made.facts.n_images, 'photograph')}, {counted(n, 'candidate')}"
-        f" to judge in {made.folder}",
+        f"{counted(len(made.queries), 'query', 'queries')}, {counted(made.facts.n_images, 'photograph')},"
+        f" {counted(n, 'candidate')} to judge in {made.folder}",
         f"clipbench judge {made.folder}",
     )
 
@@ -120,7 +135,12 @@ def _user() -> str:
 
 @command()
 @POOL
-@click.option("--scope", default="future", type=click.Choice(["future", "list"]), help="Decide for future queries, of which the list is a sample, or for the list itself.")  # fmt: skip
+@click.option(
+    "--scope",
+    default="future",
+    type=click.Choice(["future", "list"]),
+    help="Decide for future queries, of which the list is a sample, or for the list itself.",
+)
 @click.option(
     "--margin",
     default=3.0,
@@ -128,7 +148,9 @@ def _user() -> str:
     type=float,
     help="Points of nDCG, relative to the pool: models that differ by less count as equal.",
 )
-@click.option("--alpha", default=0.05, metavar="A", type=float, help="Chance that any of the intervals ever misses the truth.")  # fmt: skip
+@click.option(
+    "--alpha", default=0.05, metavar="A", type=float, help="Chance that any of the intervals ever misses the truth."
+)
 @click.option("--report", metavar="FILE.html", type=PATH, help="Write the verdict as a page, too.")
 @options.TRACEBACK
 def choose(folder: Path, report: Path | None, **terms: Any) -> int:

@@ -29,14 +29,17 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
     metavar="0.5pp|1%",
     help="Largest drop allowed for any metric: percentage points, or percent of the base.",
 )
-@click.option("--gate", metavar="FILE.toml", type=PATH,
-              help="Gate file: allowed drops by metric, requirements, and acknowledged losses.")  # fmt: skip
+@click.option(
+    "--gate",
+    metavar="FILE.toml",
+    type=PATH,
+    help="Gate file: allowed drops by metric, requirements, and acknowledged losses.",
+)
 @click.option(
     "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
 )
 @click.option("--strict", is_flag=True, help="Fail on every drop beyond the limit, significant or not.")
-@click.option("--alpha", default=0.05, metavar="P", type=float,
-              help="Significance level.")  # fmt: skip
+@click.option("--alpha", default=0.05, metavar="P", type=float, help="Significance level.")
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
@@ -57,8 +60,8 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
 
     The last line is the verdict: better, worse, mixed, equal or undecided, with the reason.
 
-    Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable, or a drop
-    beyond the limit that cannot be tested.
+    Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable, or a
+    drop beyond the limit that cannot be tested.
     """
     if len(runs) < 2:
         raise click.UsageError(f"got {len(runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")

@@ -1,4 +1,6 @@
-"""``clipbench list`` and ``clipbench data``: what is known, and the data sets of the catalogue; answers without torch."""
+"""``clipbench list`` and ``clipbench data``: what is known, and the data sets of the catalogue; answers without
+torch.
+"""
 
 import os
 import signal
@@ -255,8 +257,12 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
     from clipbench.data.catalogue.download import readable_size
     from clipbench.data.catalogue.entries import place_of
 
-    counts = [("images", entry.n_images), ("captions", entry.n_captions), ("items", entry.n_items),
-              ("classes", entry.n_classes)]  # fmt: skip
+    counts = [
+        ("images", entry.n_images),
+        ("captions", entry.n_captions),
+        ("items", entry.n_items),
+        ("classes", entry.n_classes),
+    ]
     there = place_of(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
     facts = [
         ("present", str(there)),

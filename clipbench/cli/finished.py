@@ -1,4 +1,6 @@
-"""Commands on finished runs alone: the run in the terminal, a report, a site, a figure for a paper, files for other tools."""
+"""Commands on finished runs alone: the run in the terminal, a report, a site, a figure for a paper, files for other
+tools.
+"""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,10 +87,14 @@ def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str
 
 @command()
 @RUNS
-@click.option("-o", "--out", required=True, metavar="FILE.html", type=PATH,
-              help="Output file.")  # fmt: skip
-@click.option("--print", "printed", type=click.Choice(["short", "full"]), default="short",
-              help="Parts that are printed: those that stand open, or all that is folded too.")  # fmt: skip
+@click.option("-o", "--out", required=True, metavar="FILE.html", type=PATH, help="Output file.")
+@click.option(
+    "--print",
+    "printed",
+    type=click.Choice(["short", "full"]),
+    default="short",
+    help="Parts that are printed: those that stand open, or all that is folded too.",
+)
 @TRACEBACK
 def report(runs: tuple[Path, ...], out: Path, printed: str) -> None:
     """Write one HTML report of finished runs.
@@ -107,8 +113,13 @@ def report(runs: tuple[Path, ...], out: Path, printed: str) -> None:
 @click.argument("folder", metavar="[FOLDER]", default="runs", type=PATH)
 @PORT
 @NO_OPEN
-@click.option("--export", "out", metavar="SITE", type=PATH,
-              help="Write the list of runs and their reports into a new folder, for any host, and end.")  # fmt: skip
+@click.option(
+    "--export",
+    "out",
+    metavar="SITE",
+    type=PATH,
+    help="Write the list of runs and their reports into a new folder, for any host, and end.",
+)
 @TRACEBACK
 def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
     """Browse the runs below FOLDER, runs/ by default, in the browser.
@@ -118,8 +129,8 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
     clipbench view experiments --port 8000 --no-open
     clipbench view experiments --export site
 
-    It shows runs, comparisons, reports, samples and maps of vectors. Nothing is written; only this machine, and who knows
-    the address that is printed, can read it. Ctrl-C ends it. docs/view.md says more.
+    It shows runs, comparisons, reports, samples and maps of vectors. Nothing is written; only this machine, and who
+    knows the address that is printed, can read it. Ctrl-C ends it. docs/view.md says more.
     """
     from clipbench import plugins
 
@@ -139,17 +150,35 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
 @command(What=("lists", "data", "projection", "baseline", "x", "y"), Output=("out", "kind", "width", "style"))
 @click.argument("name", metavar="NAME", required=False)
 @click.argument("runs", nargs=-1, metavar="RUN...", type=PATH)
-@click.option("-o", "--out", metavar="FILE.{pdf,svg,png}", type=PATH,
-              help="Output file.  [default with --format: NAME.FORMAT]")  # fmt: skip
-@click.option("--format", "kind", type=click.Choice(["pdf", "svg", "png"]),
-              help="File type; png has 600 pixels per inch, twice those of -o FILE.png, for slides.")  # fmt: skip
-@click.option("--width", default="column", metavar="column|full|CM",
-              help="Width of the figure: column (8.25 cm), full (17.5 cm), or a number of cm.")  # fmt: skip
-@click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Projection of the plot gap.  [default: pca]")  # fmt: skip
-@click.option("--baseline", metavar="standard|open_clip",
-              help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models.  [default: standard]")  # fmt: skip
-@click.option("--x", metavar="METRIC",
-              help="Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1; or a number of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, the same of text.")  # fmt: skip
+@click.option(
+    "-o", "--out", metavar="FILE.{pdf,svg,png}", type=PATH, help="Output file.  [default with --format: NAME.FORMAT]"
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["pdf", "svg", "png"]),
+    help="File type; png has 600 pixels per inch, twice those of -o FILE.png, for slides.",
+)
+@click.option(
+    "--width",
+    default="column",
+    metavar="column|full|CM",
+    help="Width of the figure: column (8.25 cm), full (17.5 cm), or a number of cm.",
+)
+@click.option("--projection", metavar="pca|umap|gap-axis|svd", help="Projection of the plot gap.  [default: pca]")
+@click.option(
+    "--baseline",
+    metavar="standard|open_clip",
+    help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models. "
+    " [default: standard]",
+)
+@click.option(
+    "--x",
+    metavar="METRIC",
+    help="Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1; or a number of "
+    "the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, "
+    "the same of text.",
+)
 @click.option("--y", metavar="METRIC", help="Metric on the y axis of the plot across.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
 @click.option(
@@ -231,10 +260,10 @@ def _histories(paths: tuple[Path, ...]) -> list[Path]:
 
 @command()
 @RUNS
-@click.option("--to", required=True,
-              metavar="FORMAT", help="Output format, one of those above.")  # fmt: skip
-@click.option("-o", "--out", metavar="FILE", type=PATH,
-              help="Output file, replaced if it exists.  [default: standard output]")  # fmt: skip
+@click.option("--to", required=True, metavar="FORMAT", help="Output format, one of those above.")
+@click.option(
+    "-o", "--out", metavar="FILE", type=PATH, help="Output file, replaced if it exists.  [default: standard output]"
+)
 @TRACEBACK
 def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     """Write the metrics of runs as a table, or for other tools.

@@ -39,7 +39,9 @@ GROUPS = {
     "Publish": {"report": "finished", "view": "finished", "plot": "finished", "export": "finished"},
     "Train": {"train": "train"},
 }
-"""The commands as ``clipbench --help`` groups them, each with its module here, and its function if that has another name."""
+"""The commands as ``clipbench --help`` groups them, each with its module here, and its function if that has another
+name.
+"""
 COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
@@ -60,7 +62,9 @@ SETTINGS = {
 }
 """Flags take - and _ alike."""
 WITHOUT_VARIABLE = ("data",)
-"""Options without an environment variable: a data set for all tasks would contradict a command that names some itself."""
+"""Options without an environment variable: a data set for all tasks would contradict a command that names some
+itself.
+"""
 
 
 _RANGE = re.compile(r"; [^;\]]*\bx[<>][^\]]*(?=\])|\[[^\]:]*\bx[<>][^\]]*\]")
@@ -288,7 +292,9 @@ def _failed(error: BaseException, context: click.Context | None, given: list[str
 
 
 def _leave_unread_output() -> bool:
-    """Point standard output and error to the null device where nobody reads them any more; return whether one was so."""
+    """Point standard output and error to the null device where nobody reads them any more; return whether one was
+    so.
+    """
     is_unread = False
     for handle in (1, 2) if hasattr(select, "poll") else ():
         poll = select.poll()
@@ -323,7 +329,8 @@ def _naming_plug_ins_once() -> Iterator[None]:
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end a command with its cleaning up, unless others handle them already.
 
-    Amid an import they wait for its end, but not long: what a library makes of an exception there is another, or an abort.
+    Amid an import they wait for its end, but not long: what a library makes of an exception there is another, or an
+    abort.
     """
     usual = {signal.SIGINT: (signal.SIG_DFL, signal.default_int_handler), signal.SIGTERM: (signal.SIG_DFL,)}
     is_main = threading.current_thread() is threading.main_thread()

@@ -80,7 +80,9 @@ class Printer(Progress):
             echo(*lines, err=True)
 
     def missing(self, needs: Sequence[Need]) -> bool:
-        """Show what can be fetched, and ask for leave, once for all, where that was not given and someone can answer."""
+        """Show what can be fetched, and ask for leave, once for all, where that was not given and someone can
+        answer.
+        """
         self._missing = {need.entry.name for need in needs}
         offered = [need for need in needs if _is_on_offer(need)]
         if not offered or self.quiet or not (self.may_fetch or someone_answers()):

@@ -66,8 +66,8 @@ def sharing_work(given: dict[str, Any], command: list[str]) -> Iterator[None]:
 
 @contextmanager
 def launching(given: dict[str, Any], command: list[str]) -> "Iterator[Launched | None]":
-    """Start the processes of all devices but the first, and yield them; None where there are no more, or torchrun has started
-    this one.
+    """Start the processes of all devices but the first, and yield them; None where there are no more, or torchrun has
+    started this one.
 
     ``given["device"]`` becomes the device of this process.
 
@@ -100,5 +100,6 @@ def _refuse_elsewhere(references: list[str], who: str) -> None:
     prefixes = [reference.strip().partition(":")[0].casefold() for reference in references]
     if all(prefix in ELSEWHERE for prefix in prefixes):
         raise UsageError(
-            f"{who} not reach {references[0]}, which {ELSEWHERE[prefixes[0]]}: give one --device, and start it without torchrun"
+            f"{who} not reach {references[0]}, which {ELSEWHERE[prefixes[0]]}: give one --device, and start it without"
+            " torchrun"
         )

@@ -139,9 +139,9 @@ def run(**given: Any) -> int:
               --arch), also in FOLDER/checkpoints
     --tasks   all  zero-shot  zero-shot@hf:ORG/NAME  retrieval@captions.jsonl
 
-    With --watch each checkpoint gets a run folder in --out (default: runs/watch-FOLDER), and all of them a joint report.
-    A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is tried
-    again when it changes. After an interruption, the same command continues.
+    With --watch each checkpoint gets a run folder in --out (default: runs/watch-FOLDER), and all of them a joint
+    report. A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is
+    tried again when it changes. After an interruption, the same command continues.
 
     Exit status: 0 done, 2 bad usage, or a model or data of which nothing can be measured, 3 something could not be
     measured, 130 interrupted.

@@ -160,7 +160,9 @@ def average_lines(average: AverageRecord, width: int | None = None) -> list[str]
 
 
 def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> list[str]:
-    """Return an indented line for each metric, in columns; below them the undefined ones, those of one reason together."""
+    """Return an indented line for each metric, in columns; below them the undefined ones, those of one reason
+    together.
+    """
     rows: list[Row] = []
     for name, metric in metrics.items():
         if metric.value is not None:
@@ -175,7 +177,9 @@ def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> lis
 
 
 def slice_lines(record: EvaluationRecord, width: int | None = None) -> list[str]:
-    """Return an indented line for each headline metric by slice: its mean, the worst group, and how far groups differ."""
+    """Return an indented line for each headline metric by slice: its mean, the worst group, and how far groups
+    differ.
+    """
     lines = []
     for grouping, slices in record.slices.items():
         names = [name for name in headlines(record) if name in slices.mean]
@@ -202,7 +206,9 @@ def _with_interval(metric: Metric) -> str:
 
 
 def _how(name: str, slices: SlicesRecord) -> str:
-    """Return "worst" where tests tell the group with the worst value of a metric from each other one, else which value it is."""
+    """Return "worst" where tests tell the group with the worst value of a metric from each other one, else which value
+    it is.
+    """
     groups = {group: metrics[name] for group, metrics in slices.groups.items() if name in metrics}
     worst = slices.worst_group[name]
     is_lowest = groups[worst].higher_is_better is not False
@@ -216,14 +222,17 @@ def published_cell(metric: Metric) -> str:
     """Return what was published for the same model, data and protocol, and whether the interval contains it."""
     verdicts = {True: "agrees", False: "differs", None: "no interval"}
     parts = [
-        f"{quantity(each.value, metric.unit)} ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
+        f"{quantity(each.value, metric.unit)}"
+        f" ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
         for each in metric.published
     ]
     return f"published {', '.join(parts)}" if parts else ""
 
 
 def series_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
-    """Return a heading of two lines, then a line for each run: the name of its folder, and the metrics that stand for it."""
+    """Return a heading of two lines, then a line for each run: the name of its folder, and the metrics that stand for
+    it.
+    """
     chosen = _telling(runs, width)
     before = ["", *(each.evaluation for each in chosen)]
     headings = ["" if each.evaluation == last else each.evaluation for each, last in zip(chosen, before, strict=False)]

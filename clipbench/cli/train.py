@@ -26,25 +26,40 @@ if TYPE_CHECKING:
 @click.option(
     "--data", metavar="DATA", help="Images with captions: scenes, a folder, manifest or webdataset, or hf:ORG/NAME."
 )
-@click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=key_values,
-              help="Column name or split of the data; repeatable. [default: the train split, if the data have splits]")  # fmt: skip
+@click.option(
+    "--data-option",
+    "data_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
+    help="Column name or split of the data; repeatable. [default: the train split, if the data have splits]",
+)
 @DATA_ROOT
-@click.option("--out", required=True, metavar="DIR", type=PATH,
-              help="Output folder for log.jsonl and the checkpoints step-N.")  # fmt: skip
+@click.option(
+    "--out", required=True, metavar="DIR", type=PATH, help="Output folder for log.jsonl and the checkpoints step-N."
+)
 @click.option("--arch", default="tiny", metavar="NAME", help="Architecture: tiny, small, ViT-B-32, ViT-L-14, ...")
 @click.option("--loss", default="clip", type=click.Choice(LOSS_NAMES), help="Loss: CLIP's or SigLIP's.")
 @click.option("--steps", default=10_000, type=int, metavar="N", help="Optimizer steps.")
 @click.option("--batch-size", default=256, type=int, metavar="N", help="Pairs per step, over all processes.")
-@click.option("--micro-batch-size", type=int, metavar="N",
-              help="Pairs whose activations are held at a time: less memory, same gradients, a third more time.")  # fmt: skip
+@click.option(
+    "--micro-batch-size",
+    type=int,
+    metavar="N",
+    help="Pairs whose activations are held at a time: less memory, same gradients, a third more time.",
+)
 @click.option("--lr", default=5e-4, type=float, metavar="RATE", help="Peak learning rate.")
 @click.option("--warmup", type=int, metavar="STEPS", help="Warm-up steps. [default: a tenth of --steps, at most 2000]")
 @click.option("--weight-decay", default=0.2, type=float, metavar="NUMBER", help="Weight decay of AdamW.")
 @click.option("--temperature", type=float, metavar="NUMBER", help="Fixed temperature, such as 0.07. [default: learned]")
-@click.option("--precision", default="fp32", type=click.Choice(TRAINING_PRECISIONS),
-              help="Number format of the forward pass.")  # fmt: skip
-@click.option("--augment/--no-augment", default=None,
-              help="Random crops of 90 to 100 % of the image. [default: on, except for scenes]")  # fmt: skip
+@click.option(
+    "--precision", default="fp32", type=click.Choice(TRAINING_PRECISIONS), help="Number format of the forward pass."
+)
+@click.option(
+    "--augment/--no-augment",
+    default=None,
+    help="Random crops of 90 to 100 % of the image. [default: on, except for scenes]",
+)
 @click.option(
     "--save-every", type=int, metavar="STEPS", help="Steps between checkpoints. [default: a tenth of --steps]"
 )
@@ -52,8 +67,13 @@ if TYPE_CHECKING:
     "--eval-every", type=int, metavar="STEPS", help="Steps between measurements. [default: a twentieth of --steps]"
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out with the arguments it was started with.")
-@click.option("--seed", default=0, type=click.IntRange(max=2**63 - 1), metavar="N",
-              help="Seed of weights, order and augmentation.")  # fmt: skip
+@click.option(
+    "--seed",
+    default=0,
+    type=click.IntRange(max=2**63 - 1),
+    metavar="N",
+    help="Seed of weights, order and augmentation.",
+)
 @DEVICES
 @click.option("--workers", type=int, metavar="N", help="Processes that prepare images. [default: cores - 1, at most 8]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")

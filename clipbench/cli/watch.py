@@ -29,7 +29,8 @@ def watch(
         folder: where a training writes its checkpoints.
         out: parent of the run folders.
         interval: seconds between two looks; a checkpoint that has not changed for so long is whole.
-        idle: seconds without a new checkpoint after which to end; None for never. At 0 those are measured that are there.
+        idle: seconds without a new checkpoint after which to end; None for never. At 0 those are measured that are
+            there.
 
     Raises:
         UsageError: the folder is not there or is a checkpoint itself, or what is to be measured is wrong.

@@ -1,4 +1,6 @@
-"""One quantity against another over many models: does the modality gap predict retrieval, say, beyond the size of the model?"""
+"""One quantity against another over many models: does the modality gap predict retrieval, say, beyond the size of the
+model?
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -65,13 +67,17 @@ class Across:
     evaluations: Sequence[str]
     """The one or two evaluations that the quantities are of, as ``task@data``."""
     are_checkpoints: bool
-    """True where several models are checkpoints of one training, which are no independent models: no interval, no test."""
+    """True where several models are checkpoints of one training, which are no independent models: no interval, no
+    test.
+    """
     front: Sequence[str] | None = None
-    """The Pareto front of quality against cost, the cheapest model first; by the values, whatever their intervals. None unless
-    one metric is a cost and the other has a better direction."""
+    """The Pareto front of quality against cost, the cheapest model first; by the values, whatever their intervals. None
+    unless one metric is a cost and the other has a better direction.
+    """
     notes: Sequence[str] = ()
-    """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs; and on models
-    that several runs are of."""
+    """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs; and
+    on models that several runs are of.
+    """
 
     def frame(self) -> "pandas.DataFrame":
         """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``.
@@ -81,13 +87,16 @@ class Across:
         rows = [
             {
                 "model": each.label,
-                **{f"{axis}{end}": getattr(metric, name) for axis, metric in (("x", each.x), ("y", each.y))
-                   for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))},
+                **{
+                    f"{axis}{end}": getattr(metric, name)
+                    for axis, metric in (("x", each.x), ("y", each.y))
+                    for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))
+                },
                 "parameters": each.n_parameters,
                 **({} if self.front is None else {"on_front": each.label in self.front}),
             }
             for each in self.places
-        ]  # fmt: skip
+        ]
         return as_frame(rows)
 
 
@@ -96,10 +105,11 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
 
     Args:
         runs: runs of different models, or their folders, three or more.
-        x, y: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or what
-            the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
-            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; of a run with its price
-            ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``, ``"best_images_per_second"``, ``"query_memory"``; or ``"step"``.
+        x, y: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
+            what the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
+            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; of a run with its
+            price ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``, ``"best_images_per_second"``,
+            ``"query_memory"``; or ``"step"``.
         data: the data set, where runs have a task on several and the name of the metric leaves it open.
         seed: of resamples and permutations.
 
@@ -133,10 +143,13 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         found.append((run, first, second))
         places.append(
             Place(
-                label=label, x=first.metric, y=second.metric,
-                n_parameters=run.result.model.get("n_parameters"), training=training,
+                label=label,
+                x=first.metric,
+                y=second.metric,
+                n_parameters=run.result.model.get("n_parameters"),
+                training=training,
             )
-        )  # fmt: skip
+        )
     if not found:
         raise UsageError(_nowhere(made, (x, y), data))
     if found[0][1] == found[0][2]:
@@ -160,11 +173,17 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         reason = "checkpoints of one training are not independent models"
         correlation = correlation._replace(interval=Interval(None, None, reason), p=None)
     return Across(
-        x_title=found[0][1].title, y_title=found[0][2].title, places=places, correlation=correlation,
-        given_parameters=given, left_out=left_out, are_checkpoints=are_checkpoints,
+        x_title=found[0][1].title,
+        y_title=found[0][2].title,
+        places=places,
+        correlation=correlation,
+        given_parameters=given,
+        left_out=left_out,
+        are_checkpoints=are_checkpoints,
         evaluations=list(dict.fromkeys(each.record.name for each in found[0][1:] if each.record is not None)),
-        front=_front(places, (x, y)), notes=[*_notes(drawn, names=drawn_names, of=(x, y)), *_repeated(drawn, drawn_names)],
-    )  # fmt: skip
+        front=_front(places, (x, y)),
+        notes=[*_notes(drawn, names=drawn_names, of=(x, y)), *_repeated(drawn, drawn_names)],
+    )
 
 
 def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
@@ -205,7 +224,10 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str
     records = [record for run in runs for record in run.result.evaluations]
     on_data = [record for record in records if data in (None, record.dataset.id)]
     if data is not None and not on_data:
-        return f"no run is of the data set '{data}': {did_you_mean(data, dict.fromkeys(each.dataset.id for each in records))}"
+        return (
+            f"no run is of the data set '{data}':"
+            f" {did_you_mean(data, dict.fromkeys(each.dataset.id for each in records))}"
+        )
     known = list(MODEL_QUANTITIES) + [
         known
         for record in on_data
@@ -236,7 +258,8 @@ def _given_parameters(
 
 
 def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> list[int]:
-    """Return the places of those that no other beats by being better and no dearer, or equal and cheaper; the cheapest first.
+    """Return the places of those that no other beats by being better and no dearer, or equal and cheaper; the cheapest
+    first.
 
     Args:
         ahead: 1 where the first of two places is better, 0 where they are equal, else -1.

@@ -79,7 +79,9 @@ def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str
 
 
 def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFrame") -> None:
-    """Raise NotComparable where values are not those of their samples: one of the two is damaged, or changed by hand."""
+    """Raise NotComparable where values are not those of their samples: one of the two is damaged, or changed by
+    hand.
+    """
     for name, metric in metrics.items():
         statistic = Estimator.from_record(metric.statistic)
         first = metric.column or metric.influence
@@ -125,7 +127,8 @@ def contradiction(pair: EvaluationPair) -> str:
 def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
     """Yield the evaluations that one of the runs has finished and that cannot be compared.
 
-    The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate lacks them.
+    The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate
+    lacks them.
     """
     finished = {_key(each): each.name for run in (base, candidate) for each in _finished(run)}
     names = {each.name for each in candidate.result.evaluations}
@@ -155,7 +158,9 @@ def _key(evaluation: EvaluationRecord) -> tuple[str, object]:
 
 
 def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
-    """Yield a line for what only the candidate has, or neither run has measured, and for what else differs between them."""
+    """Yield a line for what only the candidate has, or neither run has measured, and for what else differs between
+    them.
+    """
     paired = {id(record) for pair in pairs for record in pair}
     for run, other, side in ((base, candidate, "base"), (candidate, base, "candidate")):
         names = {each.name for each in _finished(other)}
@@ -166,7 +171,10 @@ def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iter
                 if run is candidate:
                     yield f"{each.name} is not compared: only the candidate has it finished"
             elif id(each) not in paired:
-                yield f"{each.name} with the parameters {as_json(each.params)} is not compared: it is another of the {side}"
+                yield (
+                    f"{each.name} with the parameters {as_json(each.params)} is not compared: it is another of the"
+                    f" {side}"
+                )
     for pair in pairs:
         same = match(*pair)
         if same.is_same:

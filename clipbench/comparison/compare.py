@@ -35,10 +35,10 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     """Return the differences of all metrics that both have a value of, in the order of the base, with a verdict each.
 
     Samples are paired by id, whole clusters together (``paired_tests`` says which test is made). A difference is better
-    or worse when its p-value, after Holm's correction over its family, is at most alpha: the first headlines of all evaluations
-    are one family, all other metrics another, so that more metrics hide no loss of a headline. The interval belongs to the
-    p-value before that correction: it excludes 0 exactly where that is at most 5 %, and so it may where the verdict is
-    "no evidence". When either side is another tool's results, only values are compared, without a test.
+    or worse when its p-value, after Holm's correction over its family, is at most alpha: the first headlines of all
+    evaluations are one family, all other metrics another, so that more metrics hide no loss of a headline. The interval
+    belongs to the p-value before that correction: it excludes 0 exactly where that is at most 5 %, and so it may where
+    the verdict is "no evidence". When either side is another tool's results, only values are compared, without a test.
 
     Args:
         base, candidate: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder
@@ -131,7 +131,9 @@ def _labels_without_samples(base: Run, candidate: Run, pair: align.EvaluationPai
 def _slices_of(
     base: Run, candidate: Run, pair: align.EvaluationPair, alpha: float, refused: list[Refusal]
 ) -> Iterator[Difference]:
-    """Yield the differences of all slices that both runs have; groupings that cannot be compared are added to ``refused``."""
+    """Yield the differences of all slices that both runs have; groupings that cannot be compared are added to
+    ``refused``.
+    """
     for grouping in [grouping for grouping in pair.base.slices if grouping in pair.candidate.slices]:
         try:
             yield from list(_slice_differences(base, candidate, pair, grouping, alpha))
@@ -246,7 +248,8 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
     for label, here, there in zip(labels, (one, other), (other, one), strict=True):
         if rest := [name for name in here if name not in there]:
             notes.append(f"only {label} has {', '.join(rest)}")
-    # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a run.
+    # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a
+    # run.
     ours = {name: (name, metric) for name, metric in (other if isinstance(base, Values) else one).items()}
     subsets = {
         f"{record.name}/{subset}": title

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import pandas
 
 Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
-"""``different``: a significant difference of a metric of which neither direction is better; ``not tested``: the metric has
-no test (``Difference.test`` says why), which is less than no evidence."""
+"""``different``: a significant difference of a metric of which neither direction is better; ``not tested``: the metric
+has no test (``Difference.test`` says why), which is less than no evidence.
+"""
 
 
 Shift = Literal["loss", "gain", "none"]
@@ -91,8 +92,10 @@ class Difference:
     p_adjusted: float | None = None
     """After Holm's correction over its family; it decides the verdict."""
     is_headline: bool = False
-    """True of the first headline metric of each evaluation, as the task names it before data are seen: these are one family
-    of tests. All other metrics are a second family, explored: what is found there wants to be confirmed by another run."""
+    """True of the first headline metric of each evaluation, as the task names it before data are seen: these are one
+    family of tests. All other metrics are a second family, explored: what is found there wants to be confirmed by
+    another run.
+    """
     detectable: float | None = None
     """The smallest true difference that a test of this metric alone would have found at alpha with 80 % power, by the
     standard error of the paired difference; None where the samples cannot tell."""
@@ -102,7 +105,9 @@ class Difference:
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
     least_p: float = 0.0
-    """The smallest p-value that the test could have on so many samples or clusters, however different the models are."""
+    """The smallest p-value that the test could have on so many samples or clusters, however different the models
+    are.
+    """
 
     @property
     def title(self) -> str:
@@ -158,9 +163,10 @@ class Outcome:
     rule: str
     """The rule that applies, such as ``max drop 0.5pp`` or ``>= 0.63``."""
     status: Status
-    """``regression``: a significant loss beyond the limit; ``unmet``: a requirement is not met; ``acknowledged``: a known
-    regression; ``untested``: a loss beyond the limit that these data do not allow to test; ``missing``: a gated metric
-    that was not compared; ``not gated``: a pattern matches it, and its limit cannot apply to it."""
+    """``regression``: a significant loss beyond the limit; ``unmet``: a requirement is not met; ``acknowledged``: a
+    known regression; ``untested``: a loss beyond the limit that these data do not allow to test; ``missing``: a gated
+    metric that was not compared; ``not gated``: a pattern matches it, and its limit cannot apply to it.
+    """
     message: str
     """The numbers behind the status, in one line."""
     reason: str = ""
@@ -168,7 +174,9 @@ class Outcome:
     evaluation: str = ""
     """``task@data``, of a slice ``task@data{grouping=group}``; empty for a pattern that matches no metric."""
     allowed: float | None = None
-    """The largest loss that the limit allows, in the metric's unit; None for a requirement, and if nothing was compared."""
+    """The largest loss that the limit allows, in the metric's unit; None for a requirement, and if nothing was
+    compared.
+    """
     shift: Shift = "none"
     """The result of the test after its correction over the gated metrics."""
     is_within_limit: bool = False
@@ -215,7 +223,9 @@ class Comparison:
     differences: list[Difference]
     refused: list[Refusal] = field(default_factory=list)
     slices: list[Difference] = field(default_factory=list)
-    """Differences within the groups of the data, ``task@data{grouping=group}``; Holm's correction is over them alone, and they are explored."""
+    """Differences within the groups of the data, ``task@data{grouping=group}``; Holm's correction is over them alone,
+    and they are explored.
+    """
     representational_similarity: list[RepresentationalSimilarity] = field(default_factory=list)
     """Similarity on images, then on texts, where both runs kept the vectors of the same pairs."""
     notes: list[str] = field(default_factory=list)

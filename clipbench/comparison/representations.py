@@ -1,4 +1,6 @@
-"""Do two models see the same data alike? Mutual k-NN and CKA of the vectors that their runs kept, images and texts apart."""
+"""Do two models see the same data alike? Mutual k-NN and CKA of the vectors that their runs kept, images and texts
+apart.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,7 +33,9 @@ K = 10
 LEAST_PAIRS, MOST_PAIRS = K + 2, 1_000
 """Pairs that are needed, and a seeded sample of more: both measures cost n²."""
 MOST_CHANCE = 0.25
-"""Mutual k-NN of unrelated models from which on there is no interval: leaving one pair out hardly moves the value then."""
+"""Mutual k-NN of unrelated models from which on there is no interval: leaving one pair out hardly moves the value
+then.
+"""
 
 UNMOVED = "no sample moves the value"
 
@@ -224,7 +228,9 @@ def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
         unit="ratio",
         chance=0.0,
         title=f"CKA of {noun}",
-        description=f"Correlation of the models' centred dot products of {noun}: 1 is the same up to rotation and scale.",
+        description=(
+            f"Correlation of the models' centred dot products of {noun}: 1 is the same up to rotation and scale."
+        ),
         reason=f"all {noun} are equal in one of the models, or all but one or two",
     )
     return like if np.isnan(found.influence).any() else _with_value(like, found, cka_interval(*found))
@@ -237,7 +243,8 @@ def _with_value(like: Metric, found: Estimate, interval: Interval) -> Metric:
 
 
 def shared_neighbours_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
-    """Return the interval of a mutual k-NN: value ± t × jackknife standard error, which is too wide rather than too narrow.
+    """Return the interval of a mutual k-NN: value ± t × jackknife standard error, which is too wide rather than too
+    narrow.
 
     Samples share neighbours, so that the error of a mean of independent shares would be too small.
 

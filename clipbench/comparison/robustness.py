@@ -71,16 +71,16 @@ def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") 
     """Return how much higher models score on shifted data than their accuracy on ImageNet lets expect.
 
     Args:
-        runs: runs with zero-shot on ``imagenet`` and on one or more of ``imagenetv2``, ``imagenet-sketch``, ``imagenet-r``,
-            ``objectnet`` and ``imagenet-a``; or their folders.
-        baseline: the models that the expectation is of: ``"standard"``, trained on ImageNet alone (Taori et al. 2020; not for
-            ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, the CLIP models of its results table
-            but for one that was fine-tuned to captions of COCO.
+        runs: runs with zero-shot on ``imagenet`` and on one or more of ``imagenetv2``, ``imagenet-sketch``,
+            ``imagenet-r``, ``objectnet`` and ``imagenet-a``; or their folders.
+        baseline: the models that the expectation is of: ``"standard"``, trained on ImageNet alone (Taori et al. 2020;
+            not for ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, the CLIP models of
+            its results table but for one that was fine-tuned to captions of COCO.
 
     Returns:
-        A row a model and shift: ``original`` and ``shifted`` accuracy, what was ``expected``, ``value`` (effective robustness)
-        with ``low`` and ``high``, all fractions; the ``scatter`` of the ``n_models`` reference models, and ``is_within``,
-        False where the line is continued beyond them.
+        A row a model and shift: ``original`` and ``shifted`` accuracy, what was ``expected``, ``value`` (effective
+        robustness) with ``low`` and ``high``, all fractions; the ``scatter`` of the ``n_models`` reference models, and
+        ``is_within``, False where the line is continued beyond them.
 
     Raises:
         UsageError: no such baseline, or no runs.
@@ -90,10 +90,18 @@ def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") 
         >>> from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
         >>> def measured(data, acc):
         ...     metric = Metric(value=acc, low=acc - 0.005, high=acc + 0.005)
-        ...     return EvaluationRecord(task="zero-shot", task_version=1, params={}, dataset=DatasetRecord(id=data),
-        ...                             status="ok", metrics={"acc1": metric})
+        ...     return EvaluationRecord(
+        ...         task="zero-shot",
+        ...         task_version=1,
+        ...         params={},
+        ...         dataset=DatasetRecord(id=data),
+        ...         status="ok",
+        ...         metrics={"acc1": metric},
+        ...     )
         >>> both = [measured("imagenet", 0.6332), measured("imagenetv2", 0.5592)]  # OpenAI's ViT-B/32
-        >>> made = Result(clipbench_version="", created="", command=[], seed=0, environment={}, model={}, evaluations=both)
+        >>> made = Result(
+        ...     clipbench_version="", created="", command=[], seed=0, environment={}, model={}, evaluations=both
+        ... )
         >>> effective_robustness(Run(Path("."), made))[["data", "expected", "value"]].round(3).to_string(index=False)
         '      data  expected  value\\nimagenetv2     0.502  0.058'
     """
@@ -135,8 +143,9 @@ def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
     measured = [data for data in lines if original is not None and data in accuracies]
     if original is None or not measured:
         raise ClipbenchError(
-            f"run {run.label} has no effective robustness against the baseline {baseline}: measure zero-shot on {ORIGINAL} and on"
-            f" one of {', '.join(lines)} (it has acc1 with an interval on {', '.join(accuracies) or 'none of them'})"
+            f"run {run.label} has no effective robustness against the baseline {baseline}: measure zero-shot on"
+            f" {ORIGINAL} and on one of {', '.join(lines)} (it has acc1 with an interval on"
+            f" {', '.join(accuracies) or 'none of them'})"
         )
     found = []
     for data in measured:

@@ -59,7 +59,9 @@ class Dataset:
     Example:
         >>> from clipbench import FileImage
         >>> images = [FileImage(Path("cat.png")), FileImage(Path("dog.png"))]
-        >>> data = Dataset(id="pets", images=images, image_ids=["1", "2"], labels=np.array([0, 1]), class_names=("cat", "dog"))
+        >>> data = Dataset(
+        ...     id="pets", images=images, image_ids=["1", "2"], labels=np.array([0, 1]), class_names=("cat", "dog")
+        ... )
         >>> len(data), data.captions is None
         (2, True)
     """
@@ -97,17 +99,21 @@ class Dataset:
     attacks: Sequence[Attack] | None = None
     """Objects with and without written words on them; ``class_names`` holds objects and words."""
     modalities: Modalities | None = None
-    """Items of modalities beside images and captions, or in place of them, and their pairs; the items of image and text,
-    where it has them, are ``images`` and ``captions``."""
+    """Items of modalities beside images and captions, or in place of them, and their pairs; the items of image and
+    text, where it has them, are ``images`` and ``captions``.
+    """
     judgements: Judgements | None = None
-    """Queries, documents and how relevant a document is to a query; ``images`` holds those of both, and may be empty."""
+    """Queries, documents and how relevant a document is to a query; ``images`` holds those of both, and may be
+    empty.
+    """
     distractors: "Dataset | None" = None
     """Images without captions that captions search beside ``images``."""
     groups: Mapping[str, Groups] = field(default_factory=dict)
     """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
     label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
-    """Ways to slice the data by classes of their own, such as ImageNet's in several languages, by name: the classes of each
-    slice, which has only the images that belong to one of them; the label of all others is -1."""
+    """Ways to slice the data by classes of their own, such as ImageNet's in several languages, by name: the classes of
+    each slice, which has only the images that belong to one of them; the label of all others is -1.
+    """
     is_slice: bool = False
     """True for a slice of a larger data set: samples and measures are all that is used of its evaluation."""
     notes: tuple[str, ...] = field(default=())
@@ -207,7 +213,9 @@ class Dataset:
         return self
 
     def take_classes(self, label_set: LabelSet) -> "Dataset":
-        """Return the data set of the images that belong to a class of a slice, with the slice's classes and templates."""
+        """Return the data set of the images that belong to a class of a slice, with the slice's classes and
+        templates.
+        """
         return replace(
             self,
             labels=label_set.labels,
@@ -249,8 +257,8 @@ class Dataset:
         return hasher.hexdigest()
 
     def unordered_fingerprint(self, digests: Sequence[str]) -> str | None:
-        """Return a fingerprint that does not depend on the order of the samples; None where they have no ids, or several
-        modalities.
+        """Return a fingerprint that does not depend on the order of the samples; None where they have no ids, or
+        several modalities.
 
         Captions without ids are told by their image and their order there, which therefore counts.
         """
@@ -294,14 +302,17 @@ class DataOptions:
     data_root: Path | None = None
     """Folder that holds data sets by name."""
     form: str = "pairs"
-    """The form that a task asks for (``Task.data_form``): the generated scenes have each, and "attacks" and "training" are made of
-    any images of classes."""
+    """The form that a task asks for (``Task.data_form``): the generated scenes have each, and "attacks" and "training"
+    are made of any images of classes.
+    """
     allow_partial: bool = False
     """Leave out samples whose images are missing, and classes without samples, instead of refusing."""
     n_images: int | None = None
     """Images that will be used: a part of a data set that has as many is enough. None for all."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """``--data-option key=value`` pairs, such as column names and the split; a loader refuses those it does not know."""
+    """``--data-option key=value`` pairs, such as column names and the split; a loader refuses those it does not
+    know.
+    """
 
     def whole_number(self, name: str, expected: str = "a whole number", *, least: int = 0) -> int | None:
         """Return an option as a whole number, None where it is not given; raise UsageError where it is no whole number,
@@ -362,8 +373,8 @@ def _check_unicode(dataset: Dataset) -> None:
         for text in filter(LONE_SURROGATE.search, strings):
             escaped = text.encode(errors="backslashreplace").decode()
             raise DataError(
-                f"data set {dataset.id} has the {part} '{escaped}', which is not Unicode text: correct it, or rename its file"
-                " or folder"
+                f"data set {dataset.id} has the {part} '{escaped}', which is not Unicode text: correct it, or rename"
+                " its file or folder"
             )
 
 

@@ -1,4 +1,6 @@
-"""Distractors: unlabelled images that captions search beside the data's own, ``--data-option distractors=FOLDER|SHARDS``."""
+"""Distractors: unlabelled images that captions search beside the data's own, ``--data-option
+distractors=FOLDER|SHARDS``.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

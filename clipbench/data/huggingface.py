@@ -1,4 +1,6 @@
-"""Data sets of Hugging Face's datasets library, in folders and on the Hub: labels, captions, contrasts, attacks or judgements."""
+"""Data sets of Hugging Face's datasets library, in folders and on the Hub: labels, captions, contrasts, attacks or
+judgements.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -129,7 +131,9 @@ def _texts_of(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
 
 
 def _without_media(rows: "datasets.Dataset") -> "datasets.Dataset":
-    """Return rows that decode nothing: images stay encoded, and columns that hold sounds, films or images within lists go."""
+    """Return rows that decode nothing: images stay encoded, and columns that hold sounds, films or images within lists
+    go.
+    """
     from datasets import Image
 
     for name, feature in rows.features.items():

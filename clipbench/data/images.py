@@ -1,9 +1,9 @@
 """Images as references, and the one way in which encoded images become pixels; docs/images.md says it for users.
 
 An image is named, told apart by its content, and opened only when it is needed: RGB or grey (L) with 8 bits, as
-``Image.open(file).convert("RGB")`` of Pillow gives it, which is what CLIP_benchmark, torchvision and webdataset feed to a
-model. Two things differ from Pillow, which cuts such values off at 255: 16 bits (12 in some TIFF) are scaled to 8, and
-numbers of which no standard says which is white are refused.
+``Image.open(file).convert("RGB")`` of Pillow gives it, which is what CLIP_benchmark, torchvision and webdataset feed to
+a model. Two things differ from Pillow, which cuts such values off at 255: 16 bits (12 in some TIFF) are scaled to 8,
+and numbers of which no standard says which is white are refused.
 
 Only the formats of ``FORMATS`` are opened, whatever a file is called: some of Pillow's others start programs, such as
 Ghostscript for EPS, and none of those is a format of data sets.
@@ -35,7 +35,9 @@ NOTES: dict[Remark, str] = {
     "scaled": "with 16 bits a pixel: scaled to 8",
     "alpha": "with transparency: it is dropped, and the colours below it are seen",
     "first": "animated or of several pages: the first is read",
-    "turned": "with an EXIF orientation, which is not applied: turn the images first if the model is to see them upright",
+    "turned": (
+        "with an EXIF orientation, which is not applied: turn the images first if the model is to see them upright"
+    ),
     "colours": "in CMYK, YCbCr or Lab: made RGB without a colour profile",
 }
 """Notes for a user on images that are not plain RGB or grey."""
@@ -126,8 +128,10 @@ def reading_notes(remarks: Iterable[Remark]) -> tuple[str, ...]:
     """Return a note for each kind of remark, with the number of images that have it.
 
     Example:
-        >>> reading_notes(["alpha", "scaled", "alpha"])
-        ('1 image with 16 bits a pixel: scaled to 8', '2 images with transparency: it is dropped, and the colours below it are seen')
+        >>> for note in reading_notes(["alpha", "scaled", "alpha"]):
+        ...     print(note)
+        1 image with 16 bits a pixel: scaled to 8
+        2 images with transparency: it is dropped, and the colours below it are seen
     """
     found = Counter(remarks)
     counts = [(found[remark], note) for remark, note in NOTES.items() if found[remark]]
@@ -135,7 +139,9 @@ def reading_notes(remarks: Iterable[Remark]) -> tuple[str, ...]:
 
 
 def _opened(data: bytes) -> Image.Image:
-    """Open an image without decoding it; its size is checked by our limit, not by Pillow's, which only warns at first."""
+    """Open an image without decoding it; its size is checked by our limit, not by Pillow's, which only warns at
+    first.
+    """
     with _LOCK:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -306,7 +312,9 @@ def existing_files(
 
 
 def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allowed: bool, advice: str) -> str:
-    """Return a note that counts missing images, empty where there are none; raise Unavailable where none may be missing."""
+    """Return a note that counts missing images, empty where there are none; raise Unavailable where none may be
+    missing.
+    """
     if not missing:
         return ""
     count = f"{len(missing):,} of {n_images:,} images"
@@ -317,7 +325,9 @@ def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allo
 
 
 def outside_notes(files: Collection[Path], folders: Iterable[Path], data: str) -> tuple[str, ...]:
-    """Return a note on the images that lie in none of the folders: a stranger's table may name any image of this machine."""
+    """Return a note on the images that lie in none of the folders: a stranger's table may name any image of this
+    machine.
+    """
     inside = [os.path.abspath(folder) for folder in folders]
     n_outside = sum(not any(Path(os.path.abspath(file)).is_relative_to(each) for each in inside) for file in files)
     return (f"{n_outside:,} of {len(files):,} images lie outside of the folder of {data}",) if n_outside else ()

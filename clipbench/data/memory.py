@@ -1,4 +1,6 @@
-"""Data in memory: a pandas frame, a Hugging Face data set, (image, caption) pairs, or columns by the name of a modality."""
+"""Data in memory: a pandas frame, a Hugging Face data set, (image, caption) pairs, or columns by the name of a
+modality.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -80,12 +82,12 @@ class DecodedImage:
 def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     """Return data in memory as a data set.
 
-    A frame has a column of images (paths, PIL images, arrays or encoded bytes) and one of captions or labels, by their usual
-    names or as ``options`` says; rows with the same image give it several captions. Of a Hugging Face data set with several
-    splits, ``test`` or ``validation`` is taken unless ``options`` names another. A pair is an image and its caption,
-    or its list of captions. A dictionary has a list of items for each modality, by its name; so has a frame of which the
-    option ``modalities`` names the columns. Items of modalities other than ``image`` and ``text`` are handed to the encoder
-    as they are.
+    A frame has a column of images (paths, PIL images, arrays or encoded bytes) and one of captions or labels, by their
+    usual names or as ``options`` says; rows with the same image give it several captions. Of a Hugging Face data set
+    with several splits, ``test`` or ``validation`` is taken unless ``options`` names another. A pair is an image and
+    its caption, or its list of captions. A dictionary has a list of items for each modality, by its name; so has a
+    frame of which the option ``modalities`` names the columns. Items of modalities other than ``image`` and ``text``
+    are handed to the encoder as they are.
 
     Raises:
         UsageError: it is none of these, or it is not clear which column is what.
@@ -96,7 +98,9 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
         >>> pairs = [(red, "a red square"), (blue, ["a blue square", "a square"])]
         >>> dataset_in_memory(pairs, DataOptions()).caption_image
         array([0, 1, 1])
-        >>> dataset_in_memory({"audio": [b"x", b"y", b"z"], "text": ["dog", "cat"], "audio_to_text": [0, 0, 1]}, DataOptions())
+        >>> dataset_in_memory(
+        ...     {"audio": [b"x", b"y", b"z"], "text": ["dog", "cat"], "audio_to_text": [0, 0, 1]}, DataOptions()
+        ... )
         <data memory: 2 groups of audio and text>
     """
     if isinstance(data, Dataset):
@@ -177,7 +181,8 @@ def _image(cell: object, place: str) -> ImageRef:
         path = user_path(cell)
         if not is_file(path):
             raise DataError(
-                f"{place}: no image file {path}{why_not_there(path)}; expected a path from the current folder, or an absolute one"
+                f"{place}: no image file {path}{why_not_there(path)}; expected a path from the current folder, or an"
+                " absolute one"
             )
         return FileImage(path)
     if isinstance(cell, bytes):

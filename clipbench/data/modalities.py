@@ -49,7 +49,9 @@ class Item:
 
     @cached_property
     def content(self) -> str | None:
-        """A hash of the content: of the file that a path names, of an array, of bytes or of a text; None for all others."""
+        """A hash of the content: of the file that a path names, of an array, of bytes or of a text; None for all
+        others.
+        """
         data = _content(self.value)
         return None if data is None else content_digest(data)
 
@@ -169,8 +171,8 @@ def check_modalities(modalities: Modalities, data: str) -> None:
         n = len(modalities.items[target])
         if len(rows) != len(modalities.items[source]) or (len(rows) and not (rows.min() >= 0 and rows.max() < n)):
             raise DataError(
-                f"data set {data}: {source}{LINK}{target} has {len(rows)} rows from {rows.min()} to {rows.max()}: expected"
-                f" {len(modalities.items[source])}, from 0 to {n - 1}"
+                f"data set {data}: {source}{LINK}{target} has {len(rows)} rows from {rows.min()} to {rows.max()}:"
+                f" expected {len(modalities.items[source])}, from 0 to {n - 1}"
             )
 
 

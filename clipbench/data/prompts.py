@@ -35,7 +35,8 @@ class Prompts:
     by_class: Mapping[str, tuple[str, ...]] | None = None
 
     def render(self, class_names: Sequence[str]) -> list[list[str]]:
-        """Return the prompts of each class, in order; raise DataError unless prompts by class are of exactly these classes.
+        """Return the prompts of each class, in order; raise DataError unless prompts by class are of exactly these
+        classes.
 
         Example:
             >>> Prompts(templates=("a {c}.", "the {c}.")).render(["dog", "cat"])
@@ -102,7 +103,8 @@ def read_prompts(path: Path) -> Prompts:
     """
     if not is_file(path):
         raise UsageError(
-            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one template a line"
+            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one template a"
+            " line"
         )
     if path.suffix.lower() != ".json":
         return Prompts(templates=read_templates(path))
@@ -116,7 +118,9 @@ def read_prompts(path: Path) -> Prompts:
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """Return the templates in a text file, one a line, without blank lines; raise DataError where none is, or lacks ``{c}``."""
+    """Return the templates in a text file, one a line, without blank lines; raise DataError where none is, or lacks
+    ``{c}``.
+    """
     lines = [line.strip() for line in read_text(path, DataError, most=MOST_BYTES).splitlines()]
     return _checked([line for line in lines if line], path)
 
@@ -141,7 +145,9 @@ def _texts(value: object, place: str) -> list[str]:
 
 
 def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Return a list as it is, or the list ``NAME`` of open_clip for ``open_clip:NAME``, templates as text with ``{c}``."""
+    """Return a list as it is, or the list ``NAME`` of open_clip for ``open_clip:NAME``, templates as text with
+    ``{c}``.
+    """
     if not isinstance(value, str):
         return tuple(value)
     import open_clip
@@ -154,7 +160,9 @@ def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return the class names in a text file, one a line; the first line names class 0; raise DataError for an empty one."""
+    """Return the class names in a text file, one a line; the first line names class 0; raise DataError for an empty
+    one.
+    """
     text = read_text(path, DataError, name=f"class names from {path}")
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
@@ -180,7 +188,9 @@ def names_for_prompts(identifiers: Sequence[str]) -> tuple[tuple[str, ...], tupl
 
 
 def with_class_names(dataset: Dataset, names: Sequence[str], *, source: str) -> Dataset:
-    """Return the data set with other names for the same classes, in the same order; raise DataError as ``check_renaming``."""
+    """Return the data set with other names for the same classes, in the same order; raise DataError as
+    ``check_renaming``.
+    """
     if dataset.class_names is not None:
         check_renaming(dataset.class_names, names, source=source)
     return replace(dataset, class_names=tuple(names))

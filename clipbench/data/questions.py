@@ -1,5 +1,6 @@
-"""Questions about images: contrasts (a few images and captions, some of which match), attacks (an image with a misleading
-written word), and judged relevance (queries, documents, and the grade of a document for a query)."""
+"""Questions about images: contrasts (a few images and captions, some of which match), attacks (an image with a
+misleading written word), and judged relevance (queries, documents, and the grade of a document for a query).
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,7 +55,9 @@ class Attack(NamedTuple):
     condition: str = ""
     """Style of the label, such as ``height=0.1``, in data that vary it; "" for the data set's one style."""
     object: str | None = None
-    """Name of the object: attacks on one object are one cluster, not independent samples. None where each has its own."""
+    """Name of the object: attacks on one object are one cluster, not independent samples. None where each has its
+    own.
+    """
 
     @property
     def images(self) -> tuple[int, ...]:
@@ -131,7 +134,9 @@ class JudgedItems(NamedTuple):
     images: Int64[np.ndarray, " n"]
     """Rows of the data set's images, ``NO_IMAGE`` where an item has none."""
     languages: Sequence[str] = ()
-    """The language of each, of which metrics are given too; empty where the data do not say it. No part of the fingerprint."""
+    """The language of each, of which metrics are given too; empty where the data do not say it. No part of the
+    fingerprint.
+    """
 
     @property
     def has_text(self) -> Bool[np.ndarray, " n"]:

@@ -67,9 +67,9 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     as it is, then below the data root). A name of the catalogue always means its data set, below the data root (or
     without one in the current folder), with its published prompts and size; a folder of one's own with that name is
     ./NAME. For the form "attacks", words are written onto the images of a classification set; its option ``n`` is
-    the number of images, and ``train`` is a reference to images without words to train probes on, whose own options begin
-    with ``train.``. For the form "training", the option ``train`` names a split to train on. Of captioned data, the option
-    ``distractors`` names further images that captions search.
+    the number of images, and ``train`` is a reference to images without words to train probes on, whose own options
+    begin with ``train.``. For the form "training", the option ``train`` names a split to train on. Of captioned data,
+    the option ``distractors`` names further images that captions search.
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that only the user can make.
@@ -91,7 +91,8 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
 def in_form(dataset: Dataset, options: DataOptions) -> Dataset:
     """Return a data set in the form that is asked for: for "attacks", words are written onto images that have none.
 
-    Raises UsageError for the option ``n`` where the words are there already, and MissingPart where the images have no labels.
+    Raises UsageError for the option ``n`` where the words are there already, and MissingPart where the images have no
+    labels.
     """
     if options.form != attacks.FORM:
         return dataset

@@ -1,4 +1,6 @@
-"""Images to train on beside those that are tested: ``--data-option train=``, a split for few-shot, data for text-in-image."""
+"""Images to train on beside those that are tested: ``--data-option train=``, a split for few-shot, data for
+text-in-image.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -80,13 +82,15 @@ def joined(tested: Dataset, training: Dataset, split: str) -> Dataset:
 
 
 def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
-    """Return attacks together with labelled images to train on, which come last; those of classes that no attack has are left out.
+    """Return attacks together with labelled images to train on, which come last; those of classes that no attack has
+    are left out.
 
     Words to read are left out too. Classes are told by their names, whatever the case of their letters.
 
     Raises:
         UsageError: nothing is attacked in the tested data.
-        DataError: none of the images to train on is of a class of the attacks, or names of classes differ in case alone.
+        DataError: none of the images to train on is of a class of the attacks, or names of classes differ in case
+            alone.
         MissingPart: the images to train on have no labels.
     """
     given = data_option(train=name)

@@ -88,7 +88,8 @@ class Place:
         kind, _, number = given.partition(":")
         if self.device is None and (number or "," in given):
             raise UsageError(
-                f"--device {given} is told to {self.n} processes, which torchrun has started: give --device {kind.partition(',')[0]}"
+                f"--device {given} is told to {self.n} processes, which torchrun has started: give --device"
+                f" {kind.partition(',')[0]}"
             )
         kind = "cuda" if given == "all" or "," in given else kind
         own = self.device or f"cuda:{self.local_rank}"
@@ -103,7 +104,9 @@ class Place:
 
 
 def end_with_parent() -> None:
-    """End this process when what has started it is gone, from now on; call it first, before anything heavy is imported."""
+    """End this process when what has started it is gone, from now on; call it first, before anything heavy is
+    imported.
+    """
     parent = int(os.environ.get(PARENT, os.getppid()))
     threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
 
@@ -148,7 +151,9 @@ def connect(place: Place, listener: int | None = None) -> Store:
 
 
 def _n_gpus(n_processes: int) -> int:
-    """Return how many GPUs are here without touching any; without one, as many as there are processes: nothing is seen."""
+    """Return how many GPUs are here without touching any; without one, as many as there are processes: nothing is
+    seen.
+    """
     import torch
 
     n = torch.cuda.device_count()

@@ -1,7 +1,7 @@
 """Rounds: process 0 says what is to be done, every process does its share of it, and process 0 waits for all.
 
-What is said lies in a folder of the cache that is for this user alone; only numbers and names go over the network, through
-the store of torch.distributed. Nothing of it waits inside torch, so that Ctrl-C is heard at once.
+What is said lies in a folder of the cache that is for this user alone; only numbers and names go over the network,
+through the store of torch.distributed. Nothing of it waits inside torch, so that Ctrl-C is heard at once.
 """
 
 import os

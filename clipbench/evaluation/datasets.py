@@ -1,4 +1,6 @@
-"""The data of a session: what is missing is fetched, each data set is loaded once, and what went wrong with it is kept."""
+"""The data of a session: what is missing is fetched, each data set is loaded once, and what went wrong with it is
+kept.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +35,8 @@ class Datasets:
     """The data sets of a session, each loaded once.
 
     Args:
-        options: how data are found and read, to which a request adds its own, and the number of images to cut them down to.
+        options: how data are found and read, to which a request adds its own, and the number of images to cut them down
+            to.
         given: a data set in memory, which requests name by its id.
     """
 
@@ -135,8 +138,8 @@ class Datasets:
                 names = " ".join(need.entry.name for need in fetched)
                 raise Unavailable(
                     f"suite {suite} may fetch at most {readable_size(most_bytes)}, and the servers list"
-                    f" {readable_size(n_bytes)}: nothing was fetched; `clipbench data get {names}` fetches these data whole,"
-                    " whatever their size"
+                    f" {readable_size(n_bytes)}: nothing was fetched; `clipbench data get {names}` fetches these data"
+                    " whole, whatever their size"
                 )
         if not progress.missing(needs) and not may_fetch:
             return needs
@@ -159,8 +162,8 @@ class Datasets:
         """Load everything before any work.
 
         Raises:
-            UsageError: a reference or an option is wrong, which has to be corrected before any work is worth starting. Data
-                that are malformed or not there are reported later, by the evaluation that needs them.
+            UsageError: a reference or an option is wrong, which has to be corrected before any work is worth starting.
+                Data that are malformed or not there are reported later, by the evaluation that needs them.
         """
         for _, error in self.lacking(requests):
             if isinstance(error, UsageError):
@@ -185,8 +188,8 @@ class Datasets:
         if all(isinstance(each, Unavailable) for each in errors.values()) and errors:
             command = on_command_line("clipbench run --model tiny --suite scenes")
             raise Unavailable(
-                f"none of the {len(errors)} data sets is on this machine: name your own, TASK@DATA, or try generated ones:"
-                f" {command or option('suite', 'scenes')}"
+                f"none of the {len(errors)} data sets is on this machine: name your own, TASK@DATA, or try generated"
+                f" ones: {command or option('suite', 'scenes')}"
             )
         if errors:
             reasons = "; ".join(f"{name}: {error}" for name, error in errors.items())
@@ -205,7 +208,9 @@ class Datasets:
         return None
 
     def fitting(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
-        """Return the requests that the data fit, and why each optional one is left out; all where none would be left."""
+        """Return the requests that the data fit, and why each optional one is left out; all where none would be
+        left.
+        """
         unfit = [
             (request, str(error))
             for request, error in self.lacking(requests)
@@ -215,7 +220,9 @@ class Datasets:
         return (left, {request.name: reason for request, reason in unfit}) if left else ([*requests], {})
 
     def problems(self, requests: Sequence[Request], needs: Sequence[Need]) -> list[str]:
-        """Return a line for each data set that is malformed or not there, and not in ``needs``, with the tasks that ask for it."""
+        """Return a line for each data set that is malformed or not there, and not in ``needs``, with the tasks that ask
+        for it.
+        """
         known = {need.entry.name for need in needs}
         tasks: dict[str, list[str]] = {}
         for request, error in self.lacking([each for each in requests if (each.data or "").lower() not in known]):

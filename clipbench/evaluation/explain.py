@@ -129,8 +129,8 @@ class Inquiry:
         may_be_part: some of the data may have been left out, so that no published value is to be expected.
 
     Raises:
-        UsageError: the score is no number, the metric is unknown, nothing was published that is of these data, or no task
-            is named and the data allow neither zero-shot nor retrieval.
+        UsageError: the score is no number, the metric is unknown, nothing was published that is of these data, or no
+            task is named and the data allow neither zero-shot nor retrieval.
         ClipbenchError: the task cannot be done on the data.
     """
 
@@ -305,7 +305,9 @@ def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) ->
 
 
 def _check_published(metric: str | None, measured: Measured) -> None:
-    """Raise UsageError unless a value of the metric, or of any where none is named, was published for the measurement."""
+    """Raise UsageError unless a value of the metric, or of any where none is named, was published for the
+    measurement.
+    """
     known = published_names(measured)
     if known if metric is None else metric in known:
         return

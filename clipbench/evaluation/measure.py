@@ -1,4 +1,6 @@
-"""Measuring: one task on one data set with a model's vectors, recorded whether it goes well or not, and a suite's average."""
+"""Measuring: one task on one data set with a model's vectors, recorded whether it goes well or not, and a suite's
+average.
+"""
 
 import os
 import platform
@@ -245,8 +247,8 @@ def average_of(
 ) -> AverageRecord | None:
     """Return the average over the data sets of a suite, or None where it has none or none of them was asked for.
 
-    A data set whose score is the mean of several metrics, such as recall in both directions, counts once; their intervals
-    are averaged too, as they are of the same images. Data sets are taken to be independent.
+    A data set whose score is the mean of several metrics, such as recall in both directions, counts once; their
+    intervals are averaged too, as they are of the same images. Data sets are taken to be independent.
 
     Args:
         suite: its name, or its file.
@@ -283,7 +285,9 @@ def _score(request: Request, record: EvaluationRecord | None) -> list[Metric] | 
 
 
 def _is_as_published(request: Request, score: list[Metric] | str) -> bool:
-    """Return whether a score may enter an average that is compared: of all data, and beside the table's, where it has one."""
+    """Return whether a score may enter an average that is compared: of all data, and beside the table's, where it has
+    one.
+    """
     if isinstance(score, str) or request.limit is not None or request.params or request.data_options:
         return False
     is_alone = len(request.main) == 1 and not request.main[0].startswith("{")

@@ -164,10 +164,12 @@ def remove_copies(copies: Iterable[Path]) -> None:
 
 
 def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) -> list[int]:
-    """Return the rows of at most ``budget`` images for galleries: all of a small set, the worst failures of a large one.
+    """Return the rows of at most ``budget`` images for galleries: all of a small set, the worst failures of a large
+    one.
 
-    Each column whose name ends in ``margin`` is the order of one gallery, its least values the worst, NaN where a sample
-    is not in it. They take turns. A column ``margin`` stands for the whole table: it counts where there is no other.
+    Each column whose name ends in ``margin`` is the order of one gallery, its least values the worst, NaN where a
+    sample is not in it. They take turns. A column ``margin`` stands for the whole table: it counts where there is no
+    other.
 
     Args:
         samples: the table of an evaluation; rows of images are in ``image`` and in columns named ``..._image``, -1

@@ -253,11 +253,17 @@ def _on(data: str | None, requests: Sequence[Request]) -> list[Request]:
 
 
 def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
-    """Return the requests without optional ones about modalities that the data lack: images with captions or labels, or others.
+    """Return the requests without optional ones about modalities that the data lack: images with captions or labels, or
+    others.
 
     Example:
         >>> images = Dataset(id="pets", images=[], image_ids=[])
-        >>> [each.task for each in fitting_data([Request(task="retrieval"), Request(task="modalities", is_optional=True)], images)]
+        >>> [
+        ...     each.task
+        ...     for each in fitting_data(
+        ...         [Request(task="retrieval"), Request(task="modalities", is_optional=True)], images
+        ...     )
+        ... ]
         ['retrieval']
     """
     has_images = data.modalities is None or len(data.images) > 0

@@ -72,9 +72,9 @@ class Measured:
 def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str | None = None) -> dict[str, Metric]:
     """Return the metrics with the values that were published for the same model, data and protocol.
 
-    The data must be the catalogue's, and whole, with the published prompts, or those that its packagers laid beside them: a
-    folder of the same name that is read as a path has others. The task must have its own parameters; a model whose text
-    window was stretched is another model.
+    The data must be the catalogue's, and whole, with the published prompts, or those that its packagers laid beside
+    them: a folder of the same name that is read as a path has others. The task must have its own parameters; a model
+    whose text window was stretched is another model.
 
     Args:
         group: the slice that the metrics are of, such as ``{language=de}/``; None for that which stands for all data.
@@ -155,8 +155,9 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:
-    """Return an average with the one that was published for the same model, if that is over the same scores: open_clip's own,
-    or the mean of what mteb's results have for each data set, as its leaderboard makes it."""
+    """Return an average with the one that was published for the same model, if that is over the same scores:
+    open_clip's own, or the mean of what mteb's results have for each data set, as its leaderboard makes it.
+    """
     if metric.value is None:
         return metric
     model = _model(info)

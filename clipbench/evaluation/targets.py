@@ -165,8 +165,8 @@ def finished_run(
 ) -> Run | None:
     """Return the run in a folder if it is the one that is asked for, None where the folder holds no results.
 
-    Model fingerprint and seed have to be equal, the evaluations the same (``results.matching``), and all arrays there if
-    all are to be kept.
+    Model fingerprint and seed have to be equal, the evaluations the same (``results.matching``), and all arrays there
+    if all are to be kept.
 
     Args:
         note: called with each difference that does not matter, such as the data's revision where the samples are equal.

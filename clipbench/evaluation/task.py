@@ -45,8 +45,9 @@ class Evaluation:
     of their rows, or all of them with ``--keep-arrays``."""
     neighbours: Mapping[str, np.ndarray] = field(default_factory=dict)
     """A row for each of the few texts or images that were nearest to a listed failure: ``sample_id``, ``place`` from 1,
-    ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there are
-    several. Empty where a task has none."""
+    ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there
+    are several. Empty where a task has none.
+    """
     notes: tuple[str, ...] = ()
     question: str = ""
     """The question that was asked, where the data change the task's own; likewise ``scoring``."""
@@ -56,7 +57,9 @@ class Evaluation:
 
 
 class Task:
-    """Base class of tasks: a question put to a model. Subclasses are frozen dataclasses whose fields are the parameters."""
+    """Base class of tasks: a question put to a model. Subclasses are frozen dataclasses whose fields are the
+    parameters.
+    """
 
     name: ClassVar[str]
     """The name in ``--tasks``, such as ``zero-shot``."""
@@ -69,11 +72,14 @@ class Task:
     scoring: ClassVar[str] = ""
     """The rule by which an answer is scored, for the report."""
     data_form: ClassVar[str] = "pairs"
-    """The form of generated data that it is measured on: "classes", "training", "pairs", "paraphrases", "contrasts", "attacks" or
-    "long-captions". For "attacks" words are written onto any images of classes; "training" takes ``--data-option train=SPLIT``."""
+    """The form of generated data that it is measured on: "classes", "training", "pairs", "paraphrases", "contrasts",
+    "attacks" or "long-captions". For "attacks" words are written onto any images of classes; "training" takes
+    ``--data-option train=SPLIT``.
+    """
     needs_model: ClassVar[bool] = False
-    """True where the task encodes images or texts that no data set holds, such as shuffled captions: precomputed vectors
-    cannot answer it, and ``--tasks all`` leaves it out for them."""
+    """True where the task encodes images or texts that no data set holds, such as shuffled captions: precomputed
+    vectors cannot answer it, and ``--tasks all`` leaves it out for them.
+    """
     searches_distractors: ClassVar[bool] = False
     """True where captions search a data set's ``distractors`` too; of other tasks they are no part of the data."""
     needs_modalities: ClassVar[bool] = False
@@ -81,8 +87,9 @@ class Task:
     captions, whatever the suite says, and of no others."""
 
     takes_dot: ClassVar[bool] = False
-    """True where its scores are inner products of ``comparable`` vectors, so that it is defined for models whose vectors have
-    no length of 1; others are unavailable for these."""
+    """True where its scores are inner products of ``comparable`` vectors, so that it is defined for models whose
+    vectors have no length of 1; others are unavailable for these.
+    """
 
     def check(self, dataset: Dataset) -> None:
         """Raise DataError where the data set lacks what ``evaluate`` needs: it is asked before a model is loaded."""
@@ -92,7 +99,8 @@ class Task:
         raise NotImplementedError
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef] | None:
-        """Return the images that ``evaluate`` asks of the embedder first, in the same order; None where that is not known.
+        """Return the images that ``evaluate`` asks of the embedder first, in the same order; None where that is not
+        known.
 
         Several models of one command encode these on one decode.
         """
@@ -105,7 +113,8 @@ def suits(task: type[Task], embedder: Embedder) -> bool:
 
 
 def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-    """Return a task's answer; for a model that ranks by the inner product, measures in cosines or distances are undefined.
+    """Return a task's answer; for a model that ranks by the inner product, measures in cosines or distances are
+    undefined.
 
     Raises:
         Unavailable: the task is not defined for such a model.

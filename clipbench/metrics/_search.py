@@ -109,7 +109,9 @@ class Search:
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
         self.of: Int64[np.ndarray, " n_queries"] | None = None
-        """Row of the vector of each query, ascending, where several thresholds are of one; None where each has its own."""
+        """Row of the vector of each query, ascending, where several thresholds are of one; None where each has its
+        own.
+        """
         self.error = np.float32(error)
         self.low, self.high = (
             np.nextafter(best - self.error, np.float32(-np.inf)),

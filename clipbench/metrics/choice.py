@@ -7,8 +7,8 @@ One rule for all: whatever is true must score above whatever is false.
 - **group**: both.
 
 A contrast is right when all its images, or captions, are. With one image and two captions, text is SugarCrepe's
-accuracy; with one and five, ARO's order accuracy; with two true and one false, SugarCrepe++'s; with two and two, all three
-are Winoground's. An image (or caption) for which all is true, or all false, has no choice; without any choice the
+accuracy; with one and five, ARO's order accuracy; with two true and one false, SugarCrepe++'s; with two and two, all
+three are Winoground's. An image (or caption) for which all is true, or all false, has no choice; without any choice the
 credit is NaN.
 
 Ties are broken at random: the credit is the probability that all comparisons come out right when equal scores are put
@@ -61,7 +61,8 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Truth) -> C
     """Decide n contrasts of one shape.
 
     Args:
-        scores: of each image with each caption, from ``metrics.similarity.unit`` vectors, so that ties are real. Any sign.
+        scores: of each image with each caption, from ``metrics.similarity.unit`` vectors, so that ties are real. Any
+            sign.
         truth: True where a caption is true of an image, the same for all n.
 
     Raises:

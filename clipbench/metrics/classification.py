@@ -166,9 +166,9 @@ def macro_f1(predicted: Labels, labels: Labels) -> MacroF1:
 def macro_f1_changes(before: Labels, after: Labels, labels: Labels) -> Values:
     """Return each sample's part in a difference of ``macro_f1``, times its class's size and the number of classes.
 
-    So their mean over classes of the mean in each is the difference, as that of hits is of mean per-class recall. A class
-    with h hits, of which s samples and predictions are, changes by 2 (dh - h ds / s) s / (s of one x s of the other), with
-    the mean h and s of both models: exactly, and linear in the samples.
+    So their mean over classes of the mean in each is the difference, as that of hits is of mean per-class recall. A
+    class with h hits, of which s samples and predictions are, changes by 2 (dh - h ds / s) s / (s of one x s of the
+    other), with the mean h and s of both models: exactly, and linear in the samples.
 
     Args:
         before, after: predictions of both models.

@@ -1,8 +1,8 @@
 """Vectors stored smaller: the first dimensions, principal components, float16, int8 and signs.
 
-A format makes stored vectors and queries of them, whose dot products are its scores. What is stored is all that the format
-has room for: no length is kept beside it, and queries stay float32, as they are not stored; only signs are compared
-with signs. Scales are those of the vectors that are stored, and components are given.
+A format makes stored vectors and queries of them, whose dot products are its scores. What is stored is all that the
+format has room for: no length is kept beside it, and queries stay float32, as they are not stored; only signs are
+compared with signs. Scales are those of the vectors that are stored, and components are given.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -98,11 +98,13 @@ def compressed(
     """Return stored vectors and queries in a format; their dot products are its scores.
 
     - ``first``: the first dimensions, at length 1 again, of both.
-    - ``pca``: components of the stored vectors, less the mean. A query q scores q · mean + (its components) · (those stored), which
-      is its dot product with the vector that the components stand for: with all of them, its cosine. So centring moves no
-      score, and the mean takes no component.
+    - ``pca``: components of the stored vectors, less the mean. A query q scores q · mean + (its components) · (those
+    stored), which
+      is its dot product with the vector that the components stand for: with all of them, its cosine. So centring moves
+      no score, and the mean takes no component.
     - ``float16``: rounded to it.
-    - ``int8``: of the first dimensions, at length 1 again. Symmetric, a scale a dimension: the largest absolute value there
+    - ``int8``: of the first dimensions, at length 1 again. Symmetric, a scale a dimension: the largest absolute value
+    there
       is 127. ``pca_int8``: the same of components.
     - ``binary``: the signs of the first dimensions, 0 as below 0, of both. The dot product falls by the same with each
       sign that differs, so that it ranks as the Hamming distance does.

@@ -2,8 +2,8 @@
 
 Vectors have length 1; row i of both sides is a pair. Every measure here costs O(n d) and reads the vectors in blocks;
 besides them, only numbers per pair are in memory. ``pair_geometry`` gives all measures from the same few passes. A mean
-over pairs is returned as one number a pair, a smooth function of means as an ``Estimate`` with the influence of each pair
-on it. NaN means undefined: too few samples, or all alike.
+over pairs is returned as one number a pair, a smooth function of means as an ``Estimate`` with the influence of each
+pair on it. NaN means undefined: too few samples, or all alike.
 """
 
 from math import sqrt
@@ -62,7 +62,9 @@ class PairGeometry(NamedTuple):
     pair_cosine: Values
     """The result of the function of its name."""
     alignment: Values
-    """Squared distance of each pair, in [0, 4]; their mean is the alignment loss of Wang and Isola, 2020, section 4.1.2."""
+    """Squared distance of each pair, in [0, 4]; their mean is the alignment loss of Wang and Isola, 2020, section
+    4.1.2.
+    """
     l2i: Values
     """Distance of each pair, in [0, 2]; their mean is the L2I gap of Schrodi et al., 2025."""
     rmg: Estimate
@@ -146,9 +148,9 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
     With d = (1 - cosine) / 2, RMG = m / (m + (D_image + D_text) / 2), where m is the mean d of pairs and D the mean d
     of different items of a modality. Source: Schrodi et al., Two Effects, One Trigger, 2025, as their code computes it:
     m is over all texts, each with its image, D_image over images, D_text over all texts, those of one image among
-    them; an m of 0 counts as 0.001. It is 0.5, and the variant m / (m + D_image + D_text) a third, where pairs are as far
-    apart as items of one modality are. NaN for fewer than two images, or when all vectors are equal. Influences are those
-    of images, each with all its texts.
+    them; an m of 0 counts as 0.001. It is 0.5, and the variant m / (m + D_image + D_text) a third, where pairs are as
+    far apart as items of one modality are. NaN for fewer than two images, or when all vectors are equal. Influences are
+    those of images, each with all its texts.
 
     Args:
         text_image: row of each text's image; row i to row i where it is not given.
@@ -278,8 +280,8 @@ def _share(part: Estimate, rest: Estimate) -> Estimate:
 class GapNoise(NamedTuple):
     """Unbiased squared gap of the population, and the part of the gap that the choice of pairs makes by itself.
 
-    The squared distance of two means is larger than that of their populations by tr Σ / n on average, Σ the covariance of
-    the paired differences: 500 pairs of one distribution in 512 dimensions are 0.04 apart. NaN for too few pairs.
+    The squared distance of two means is larger than that of their populations by tr Σ / n on average, Σ the covariance
+    of the paired differences: 500 pairs of one distribution in 512 dimensions are 0.04 apart. NaN for too few pairs.
     """
 
     squared_gap: float
@@ -289,7 +291,8 @@ class GapNoise(NamedTuple):
     chance: float
     """sqrt(tr S / n), the gap expected of two modalities of one centroid. From two pairs on."""
     influence: Values
-    """n - 1 times the fall of ``squared_gap`` without each pair, less the mean of these (jackknife). From three pairs on.
+    """n - 1 times the fall of ``squared_gap`` without each pair, less the mean of these (jackknife). From three pairs
+    on.
 
     Where there is no gap, they make the variance twice as large as it is."""
 

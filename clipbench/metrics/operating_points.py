@@ -1,7 +1,8 @@
-"""Pairs of an image and a caption, and answers of a classifier, that a threshold on the cosine accepts rightly or wrongly.
+"""Pairs of an image and a caption, and answers of a classifier, that a threshold on the cosine accepts rightly or
+wrongly.
 
-A cosine of at least the threshold is accepted, so equal cosines are accepted together. They are counted for each image, so
-that a precision has an interval over images.
+A cosine of at least the threshold is accepted, so equal cosines are accepted together. They are counted for each image,
+so that a precision has an interval over images.
 """
 
 from typing import NamedTuple
@@ -44,8 +45,9 @@ class Accepted(NamedTuple):
     right: Float64[np.ndarray, "n_images n_thresholds"]
     """Share of what should be accepted that is; its mean over images is the recall."""
     wrong: Float64[np.ndarray, "n_images n_thresholds"]
-    """The same of what should not be; its mean is the rate of false alarms. Of pairs, an image has its own and those of its
-    captions with other images (Hoeffding's projection), and may be below 0."""
+    """The same of what should not be; its mean is the rate of false alarms. Of pairs, an image has its own and those of
+    its captions with other images (Hoeffding's projection), and may be below 0.
+    """
 
 
 def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, " n_texts"]) -> Judged:
@@ -74,8 +76,8 @@ def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, 
 def judged_answers(top: Values, without_own: Values, credit: Values) -> Judged:
     """Return the answers to images, each asked twice: with its class in the list, and without it.
 
-    Without it every answer is wrong, and "none of these" is right. An image that is asked with its class in the list counts
-    as right where its class scores highest and reaches the threshold.
+    Without it every answer is wrong, and "none of these" is right. An image that is asked with its class in the list
+    counts as right where its class scores highest and reaches the threshold.
 
     Args:
         top: highest cosine of each image with a class.
@@ -110,7 +112,8 @@ def _ordered(
 def accepted(judged: Judged, thresholds: Float64[np.ndarray, " n_thresholds"]) -> Accepted:
     """Return what thresholds accept of each image.
 
-    False pairs share images on both sides, and each of them is counted for two images. Their own noise would so be counted
+    False pairs share images on both sides, and each of them is counted for two images. Their own noise would so be
+    counted
     twice: an image's deviation from the mean is made smaller by as much.
 
     Args:
@@ -145,10 +148,11 @@ def _at_least(
 def precision_at_all(
     judged: Judged, prevalence: float
 ) -> tuple[Float64[np.ndarray, " n_cosines"], Float64[np.ndarray, " n_cosines"]]:
-    """Return all distinct cosines that were judged, ascending, and the precision at each: π TPR / (π TPR + (1 - π) FPR).
+    """Return all distinct cosines that were judged, ascending, and the precision at each: π TPR / (π TPR + (1 - π)
+    FPR).
 
-    At a prevalence π of 0.5 it is scikit-learn's precision where each true trial weighs 1 / (true trials) and each false one
-    1 / (false trials).
+    At a prevalence π of 0.5 it is scikit-learn's precision where each true trial weighs 1 / (true trials) and each
+    false one 1 / (false trials).
 
     Example:
         >>> x = np.eye(2, dtype=np.float32)
@@ -166,7 +170,9 @@ def precision_at_all(
 
 
 def even_thresholds(judged: Judged, n: int) -> Float64[np.ndarray, " n_thresholds"]:
-    """Return -1, n cosines of what is right, evenly spaced by rank, and n of what is wrong, closest where few are as high."""
+    """Return -1, n cosines of what is right, evenly spaced by rank, and n of what is wrong, closest where few are as
+    high.
+    """
     right, wrong = np.unique(judged.right.cosines), np.unique(judged.wrong.cosines)[::-1]
     even = np.linspace(0, len(right) - 1, min(len(right), n))
     by_size = np.geomspace(1, max(1, len(wrong)), min(len(wrong), n)) - 1

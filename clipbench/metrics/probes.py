@@ -1,4 +1,6 @@
-"""Classifiers that are trained on vectors: a regularised softmax, the vote of the nearest, and a line between two modalities."""
+"""Classifiers that are trained on vectors: a regularised softmax, the vote of the nearest, and a line between two
+modalities.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -14,9 +16,10 @@ from clipbench.metrics.similarity import Labels, Values, Vectors, first_chances,
 from clipbench.metrics.spectrum import round_numbers
 
 C = 10.0
-"""Inverse strength of the regularisation. Radford et al. 2021 found 0.316 for ViT-B/32's raw vectors, which are about 10 long;
-in vectors of length 1 that is 32. Accuracies from 1 to 16 labels a class hardly depend on it between 3 and 300, and it
-is fixed, so that no test label chooses it."""
+"""Inverse strength of the regularisation. Radford et al. 2021 found 0.316 for ViT-B/32's raw vectors, which are about
+10 long; in vectors of length 1 that is 32. Accuracies from 1 to 16 labels a class hardly depend on it between 3 and
+300, and it is fixed, so that no test label chooses it.
+"""
 TOLERANCE = 1e-5
 """Largest derivative of the mean loss at which a fit ends."""
 DECIMALS = 6
@@ -25,7 +28,9 @@ N_NEIGHBOURS, TEMPERATURE = 20, 0.07
 """Voters, and the temperature of their weights (Wu et al., CVPR 2018; Caron et al., ICCV 2021)."""
 _MOST_STEPS, _BLOCK = 1_000, 4_096
 DIMENSION_SAMPLE = 10_000
-"""Pairs, at most, on which the number of dimensions is determined; drawn at random from more: some fifteen classifiers are fitted."""
+"""Pairs, at most, on which the number of dimensions is determined; drawn at random from more: some fifteen classifiers
+are fitted.
+"""
 ENOUGH = 0.99
 """Share of the accuracy of all dimensions that is enough."""
 
@@ -53,8 +58,9 @@ def fit_probe(
     """Return the weights W, and the bias b, that minimise c Σ loss + ½ Σ (W − towards)².
 
     The loss of a vector is the cross-entropy of the softmax of its scores. Without ``towards``, that is scikit-learn's
-    LogisticRegression, whose bias is not regularised (of two classes, that with C = 2 c). With it, the fit begins there and has no bias: with c near 0 it is
-    the classifier of ``towards`` itself. The minimum is the only one, and is found by L-BFGS.
+    LogisticRegression, whose bias is not regularised (of two classes, that with C = 2 c). With it, the fit begins there
+    and has no bias: with c near 0 it is the classifier of ``towards`` itself. The minimum is the only one, and is found
+    by L-BFGS.
 
     Args:
         vectors: unit vectors to train on.
@@ -82,7 +88,8 @@ def fit_probe(
         )
     x = vectors.astype(np.float64)
     offsets = None if towards is None else x @ towards.T
-    # The minimum differs from ``towards`` within the span of the vectors only: fewer of them than dimensions need no more.
+    # The minimum differs from ``towards`` within the span of the vectors only: fewer of them than dimensions need no
+    # more.
     basis = None
     if len(x) < x.shape[1]:
         basis, upper = np.linalg.qr(x.T)
@@ -146,7 +153,8 @@ def neighbour_votes(
     k: int = N_NEIGHBOURS,
     is_balanced: bool = False,
 ) -> Float64[np.ndarray, "n n_classes"]:
-    """Return the share of the vote that each class gets from a query's k nearest vectors, rounded so that equal ones tie.
+    """Return the share of the vote that each class gets from a query's k nearest vectors, rounded so that equal ones
+    tie.
 
     A neighbour votes with the weight exp(cosine / 0.07). Those that tie for the last of the k places share them.
 
@@ -174,7 +182,9 @@ def neighbour_votes(
 
 
 def _class_weights(labels: Labels, n_classes: int, *, is_balanced: bool) -> Float64[np.ndarray, " n_classes"]:
-    """Return the weight of a vector of each class: 1, or what makes the classes equal and is 1 on average over the vectors."""
+    """Return the weight of a vector of each class: 1, or what makes the classes equal and is 1 on average over the
+    vectors.
+    """
     if not is_balanced:
         return np.ones(n_classes)
     sizes = np.bincount(labels, minlength=n_classes)

@@ -81,8 +81,8 @@ def cross_answers(
     Arguments and errors are those of ``cross_ranks``. Vectors may be memory-mapped: they are not copied.
 
     Args:
-        asked: rows of the images and of the texts that are queries, each over the whole of the other side, in the order of
-            their results; None for all.
+        asked: rows of the images and of the texts that are queries, each over the whole of the other side, in the order
+            of their results; None for all.
 
     Example:
         >>> images = np.array([[1, 0], [0, 1]], np.float32)
@@ -144,7 +144,8 @@ def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
 
 
 def answers_among_more(answers: Answers, queries: Queries, more: Items, start: int) -> tuple[Answers, Ranks]:
-    """Return the results of queries over a gallery with more items, none of them right, and the ranks among these alone.
+    """Return the results of queries over a gallery with more items, none of them right, and the ranks among these
+    alone.
 
     Args:
         answers: of the queries over the gallery without them.
@@ -279,9 +280,9 @@ def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
 def expected_recall_at_k(ranks: Ranks, more: Ranks, n_more: int, n: int, k: int) -> Float64[np.ndarray, " n_queries"]:
     """Return each query's hit credit, expected over all galleries that n of ``n_more`` further items make larger.
 
-    Of the further items, those that beat the one positive are drawn by the hypergeometric law. Ties stand in random order:
-    v of the t others of the gallery that tie, and u of the s further ones, are before the positive with probability
-    C(v + u, v) C(t - v + s - u, t - v) / C(t + s, t) / (t + s + 1).
+    Of the further items, those that beat the one positive are drawn by the hypergeometric law. Ties stand in random
+    order: v of the t others of the gallery that tie, and u of the s further ones, are before the positive with
+    probability C(v + u, v) C(t - v + s - u, t - v) / C(t + s, t) / (t + s + 1).
 
     Args:
         ranks: over the gallery without further items; each query has one positive.
@@ -311,7 +312,9 @@ def expected_recall_at_k(ranks: Ranks, more: Ranks, n_more: int, n: int, k: int)
 
 
 def _at_most(most: Counts, n_all: int, n_marked: Counts, n: int) -> Float64[np.ndarray, " n_draws"]:
-    """Return the probability that n of ``n_all`` items, drawn without replacement, have at most so many of the marked ones."""
+    """Return the probability that n of ``n_all`` items, drawn without replacement, have at most so many of the marked
+    ones.
+    """
     total = np.zeros(len(most))
     for a in range(int(most.max(initial=-1)) + 1):
         can_be = (a <= most) & (a <= np.minimum(n_marked, n)) & (n - a <= n_all - n_marked)

@@ -1,8 +1,9 @@
-"""Judged relevance: nDCG, mAP@R, R-Precision, reciprocal rank and recall of documents with grades, as trec_eval defines them.
+"""Judged relevance: nDCG, mAP@R, R-Precision, reciprocal rank and recall of documents with grades, as trec_eval defines
+them.
 
 Ties are never broken by position. Documents of one score stand in random order, and every value is its expectation, in
-closed form: a place in a group of documents that tie has the mean gain of the group, and the products of two places that
-average precision needs follow from drawing without replacement. Where nothing ties, the values are trec_eval's.
+closed form: a place in a group of documents that tie has the mean gain of the group, and the products of two places
+that average precision needs follow from drawing without replacement. Where nothing ties, the values are trec_eval's.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ PerQuery = Float64[np.ndarray, " n_queries"]
 
 
 class Relevant(NamedTuple):
-    """The documents that are relevant to each query: at least one to each, in the order of the queries and documents."""
+    """The documents that are relevant to each query: at least one to each, in the order of the queries and
+    documents.
+    """
 
     query: Int64[np.ndarray, " n_relevant"]
     document: Int64[np.ndarray, " n_relevant"]
@@ -118,8 +121,8 @@ def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
     """Return the normalised discounted cumulative gain of each query's first k documents, in [0, 1].
 
     DCG is the sum over places i up to k of grade / log2(i + 1), and the ideal is that of all relevant documents in the
-    order of their grades. The gain is the grade itself (linear), as in trec_eval; others take 2^grade - 1. Documents that
-    tie share their gain (McSherry and Najork, ECIR 2008).
+    order of their grades. The gain is the grade itself (linear), as in trec_eval; others take 2^grade - 1. Documents
+    that tie share their gain (McSherry and Najork, ECIR 2008).
 
     Example:
         >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([2, 1]))
@@ -195,7 +198,8 @@ def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery
 def r_precision(levels: Levels, relevant: Relevant) -> PerQuery:
     """Return the precision of each query's first R documents, with R the number of relevant ones, in [0, 1].
 
-    It is the recall of the first R too; trec_eval's ``Rprec``, and the R-Precision of ECCV Caption (Chun et al., ECCV 2022).
+    It is the recall of the first R too; trec_eval's ``Rprec``, and the R-Precision of ECCV Caption (Chun et al., ECCV
+    2022).
 
     Example:
         >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([1, 1]))
@@ -211,10 +215,11 @@ def r_precision(levels: Levels, relevant: Relevant) -> PerQuery:
 def average_precision_at_r(levels: Levels, relevant: Relevant) -> PerQuery:
     """Return the average precision of each query's first R documents, with R the number of relevant ones, in [0, 1].
 
-    The sum over places i up to R that hold a relevant document of the precision of the first i, over R. Source: Musgrave
-    et al., ECCV 2020; its mean over queries is the mAP@R of ECCV Caption (Chun et al., ECCV 2022). It is trec_eval's
-    ``map_cut`` at R. With N documents at a score, r of them relevant, after a others of which b are relevant, place i holds
-    a relevant one with probability r / N, and then b + 1 + (i - a - 1) (r - 1) / (N - 1) are relevant up to it on average.
+    The sum over places i up to R that hold a relevant document of the precision of the first i, over R. Source:
+    Musgrave et al., ECCV 2020; its mean over queries is the mAP@R of ECCV Caption (Chun et al., ECCV 2022). It is
+    trec_eval's ``map_cut`` at R. With N documents at a score, r of them relevant, after a others of which b are
+    relevant, place i holds a relevant one with probability r / N, and then b + 1 + (i - a - 1) (r - 1) / (N - 1) are
+    relevant up to it on average.
 
     Example:
         >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([1, 1]))

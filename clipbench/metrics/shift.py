@@ -27,7 +27,9 @@ _NO_DIRECTION = 1e-6
 _NO_SPREAD = 1e-7
 """A smaller standard deviation is rounding error."""
 _STEPS = 2.0**25
-"""Steps of a component of a collapsed vector, of length up to 2: dot products stay exact in float64, so ties are real."""
+"""Steps of a component of a collapsed vector, of length up to 2: dot products stay exact in float64, so ties are
+real.
+"""
 
 
 class Classes(NamedTuple):
@@ -109,7 +111,8 @@ def correction_maps(images: Images, texts: Texts, *, kind: str, strength: float 
     - "standardising": (x - strength × m) / s**strength, at unit length: z-scores at strength 1, unchanged at 0. A
       dimension that does not vary here is not divided.
     - "collapse": x - strength × m, of whatever length; scores are dot products. C3 (Zhang et al., ICLR 2024).
-    - "realign": images stay, and texts take the images' mean and spread. With T the trace of a modality's covariance, a text
+    - "realign": images stay, and texts take the images' mean and spread. With T the trace of a modality's covariance, a
+    text
       y goes to m_image + sqrt(T_image / T_text) (y - m_text), at unit length, and then by as much as the mean of
       these lies from m_image; scores are dot products. ReAlign (Yu et al., arXiv 2602.07026, as their repository
       states it). Each of the three steps is made to its ``strength``.

@@ -61,7 +61,8 @@ def unscaled(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     """Return the vectors as long as they are, in multiples of 2**-26 of the power of 2 above the length of each.
 
     So dot products are exact in float64, as those of ``unit`` are: all partial sums of two vectors are multiples of one
-    step, and less than 2**52 of them. A component changes by at most 2**-27 of that power; arguments and errors are those of ``unit``.
+    step, and less than 2**52 of them. A component changes by at most 2**-27 of that power; arguments and errors are
+    those of ``unit``.
 
     Example:
         >>> unscaled(np.array([[3, 4], [0.1, 0]], np.float32))
@@ -135,8 +136,8 @@ def product_error(queries: Queries, items: Items) -> float:
     """Return the most by which a product in float32 can differ from the score of its pair.
 
     A sum of d products in float32, in whatever order, is wrong by at most d u / (1 - d u) times the two lengths, with
-    u = 2**-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1). Sixteen u more are for
-    the rounding of the score, and of a threshold that the error is added to.
+    u = 2**-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1). Sixteen u more are
+    for the rounding of the score, and of a threshold that the error is added to.
     """
     u, dim = 2.0**-24, queries.shape[1]
     squares = [np.einsum("ij,ij->i", each, each, dtype=np.float64).max(initial=0) for each in (queries, items)]
@@ -175,7 +176,9 @@ def nearest(
         without: rows of the items that are left out for each query, such as itself.
 
     Example:
-        >>> rows, scores = nearest(np.array([[1, 0]], np.float32), np.array([[0, 1], [0.6, 0.8], [1, 0]], np.float32), 2)
+        >>> rows, scores = nearest(
+        ...     np.array([[1, 0]], np.float32), np.array([[0, 1], [0.6, 0.8], [1, 0]], np.float32), 2
+        ... )
         >>> rows.tolist(), scores.tolist()
         ([[2, 1]], [[1.0, 0.6000000238418579]])
     """

@@ -68,7 +68,8 @@ def round_numbers(below: int) -> list[int]:
 
 
 def ablations(images: Images, texts: Texts) -> dict[int, tuple[float, float, float]]:
-    """Return gap and recall@1 without the dimensions that carry most of the gap of these pairs, by how many are removed.
+    """Return gap and recall@1 without the dimensions that carry most of the gap of these pairs, by how many are
+    removed.
 
     The numbers are 0 and ``round_numbers``. The remaining components of each vector are scaled to unit length again; a
     number that leaves some vector zero is left out, as its cosines are undefined.

@@ -1,9 +1,9 @@
 """Spread of vectors over the sphere: counts of all cosines, uniformity, and the number of dimensions that they fill.
 
-Cosines and uniformity are over all pairs, in blocks: nothing of size n x n is in memory. Effective rank, participation ratio
-and IsoScore grow with n until it is many times the dimension, so values compare at equal n only, and no interval covers the
-population's value; with fewer vectors than dimensions they tell of n more than of the model. NaN means undefined: too few
-vectors, or all equal.
+Cosines and uniformity are over all pairs, in blocks: nothing of size n x n is in memory. Effective rank, participation
+ratio and IsoScore grow with n until it is many times the dimension, so values compare at equal n only, and no interval
+covers the population's value; with fewer vectors than dimensions they tell of n more than of the model. NaN means
+undefined: too few vectors, or all equal.
 """
 
 import numpy as np

@@ -1,4 +1,5 @@
-"""Neighbours and kernels: hubs that many queries retrieve, and the structure that two spaces give the same samples, whatever the gap.
+"""Neighbours and kernels: hubs that many queries retrieve, and the structure that two spaces give the same samples,
+whatever the gap.
 
 NaN means undefined.
 """
@@ -54,8 +55,8 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     """Return the mean share of a sample's k nearest that are the same in both spaces, in [0, 1]; chance is k / (n - 1).
 
     A sample's neighbours are of its own space: images near an image, and texts near its text. So a shift of one space
-    changes nothing. Source: mutual k-NN of Huh et al., The Platonic Representation Hypothesis, ICML 2024. Ties at place k
-    are broken at random in each space: equal vectors score chance. NaN for k samples or fewer.
+    changes nothing. Source: mutual k-NN of Huh et al., The Platonic Representation Hypothesis, ICML 2024. Ties at place
+    k are broken at random in each space: equal vectors score chance. NaN for k samples or fewer.
 
     Args:
         first, second: unit vectors, row by row of the same sample.
@@ -86,10 +87,10 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
 def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"], k: int = 10) -> Estimate:
     """Return the mutual k-NN of two models of the same samples, in [0, 1], with the jackknife influence of each sample.
 
-    As ``mutual_neighbours``, but that ties at place k go to the lower row in both spaces: what both models hold for equal is
-    alike, and a model shares all neighbours with itself. Where ties are many, rows should be in random order. The variance
-    from the influences is too large rather than too small (Efron and Stein, Annals of Statistics 9 (1981)). Takes n² bytes.
-    NaN for fewer than k + 2 samples, of which all are neighbours.
+    As ``mutual_neighbours``, but that ties at place k go to the lower row in both spaces: what both models hold for
+    equal is alike, and a model shares all neighbours with itself. Where ties are many, rows should be in random order.
+    The variance from the influences is too large rather than too small (Efron and Stein, Annals of Statistics 9
+    (1981)). Takes n² bytes. NaN for fewer than k + 2 samples, of which all are neighbours.
 
     Args:
         first, second: unit vectors of both models, row by row of the same sample.
@@ -110,7 +111,8 @@ def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     (in_first, next_first), (in_second, next_second) = _nearest(first, k), _nearest(second, k)
     in_both = in_first & in_second
     shared = in_both.sum(axis=1)
-    # A list that a left-out sample is in takes its next one, which may be in the other list, or the next of that list too.
+    # A list that a left-out sample is in takes its next one, which may be in the other list, or the next of that list
+    # too.
     rows = np.arange(n)
     found_in_second, found_in_first = (
         side[rows, following].astype(np.float64)
@@ -124,14 +126,17 @@ def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
 def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Estimate:
     """Return the linear centred kernel alignment of two spaces, at most 1: 1 for the same up to rotation and scale.
 
-    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) of the matrices K and L of dot products, each HSIC by its unbiased estimator: it is 0 on
-    average for independent spaces, and may be below, where the biased one is far above 0 for fewer samples than dimensions.
+    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) of the matrices K and L of dot products, each HSIC by its unbiased
+    estimator: it is 0 on average for independent spaces, and may be below, where the biased one is far above 0 for
+    fewer samples than dimensions.
     Sources: Kornblith et al., ICML 2019; Song et al., JMLR 13 (2012), equation 5. NaN for fewer than four samples, or
     vectors that are all equal, or all but one.
 
     Influences are those of the jackknife, each sample left out in turn; NaN for four samples, or vectors of which all
-    but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly sqrt(2 / (n (n - 3))), whatever the
-    vectors: the kernels, centred for the unbiased estimator, have rows that sum to 0, as in the bias-corrected distance correlation of
+    but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly sqrt(2 / (n (n -
+    3))), whatever the
+    vectors: the kernels, centred for the unbiased estimator, have rows that sum to 0, as in the bias-corrected distance
+        correlation of
     Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).
 
     Raises:
@@ -192,7 +197,9 @@ def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:
 
 
 def _rounding(kernel: Float64[np.ndarray, "n n"]) -> float:
-    """Return more than rounding leaves of the ``_hsic`` of a kernel and itself where it is 0: of vectors that are equal, or all but one."""
+    """Return more than rounding leaves of the ``_hsic`` of a kernel and itself where it is 0: of vectors that are
+    equal, or all but one.
+    """
     return max(1e-18, 1e-9 * float(np.einsum("ij,ij->", kernel, kernel)) / kernel.size)
 
 

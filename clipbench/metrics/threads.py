@@ -39,8 +39,8 @@ def limited_threads(n: int) -> Iterator[None]:
 def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Call ``work`` with each piece, in order but several at once, and return when all are done.
 
-    Each of ``n_threads()`` threads, or of as many as there are pieces, takes the next piece when it has done one, and products in a piece take one thread:
-    numpy's own threads would stand still while a piece is looked at.
+    Each of ``n_threads()`` threads, or of as many as there are pieces, takes the next piece when it has done one, and
+    products in a piece take one thread: numpy's own threads would stand still while a piece is looked at.
 
     Raises:
         Exception: what a failing piece raised, the first to be seen; none is begun once one has failed.

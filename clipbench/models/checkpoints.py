@@ -1,4 +1,6 @@
-"""Checkpoints by file name, by pattern (``runs/train/step-*``) and in the folders of training loops. Imports no torch."""
+"""Checkpoints by file name, by pattern (``runs/train/step-*``) and in the folders of training loops. Imports no
+torch.
+"""
 
 import ast
 import glob
@@ -41,13 +43,17 @@ CHECKPOINT_FORMS = (
 )
 
 SHARDS, PARAMS = ".metadata", "params.txt"
-"""The list of tensors in a folder of torch.distributed.checkpoint, and the settings that open_clip writes for a training."""
+"""The list of tensors in a folder of torch.distributed.checkpoint, and the settings that open_clip writes for a
+training.
+"""
 
 MOST_WILD_PARTS = 3
 """Parts of a pattern that may hold a ``*`` or ``?``: each lists every folder that the parts before it match."""
 
 LATEST = "epoch_latest"
-"""The checkpoint that open_clip's --save-most-recent rewrites each epoch: it belongs to no one step, so it is left out."""
+"""The checkpoint that open_clip's --save-most-recent rewrites each epoch: it belongs to no one step, so it is left
+out.
+"""
 
 Signature = tuple[tuple[str, int, int], ...]
 
@@ -78,7 +84,9 @@ def split_arch(reference: str) -> tuple[str | None, str]:
 
 
 def is_sharded(path: Path) -> bool:
-    """Return whether a path is a folder of torch.distributed.checkpoint, as open_clip's ``--fsdp-checkpoint sharded`` writes it."""
+    """Return whether a path is a folder of torch.distributed.checkpoint, as open_clip's ``--fsdp-checkpoint sharded``
+    writes it.
+    """
     return is_file(path / SHARDS)
 
 
@@ -88,7 +96,8 @@ def is_open_clip_checkpoint(path: Path) -> bool:
 
 
 def training_settings(checkpoint: Path) -> dict[str, object] | None:
-    """Return the settings by which open_clip trained a checkpoint, None where there is no ``params.txt`` of its training.
+    """Return the settings by which open_clip trained a checkpoint, None where there is no ``params.txt`` of its
+    training.
 
     Raises:
         ModelError: the file cannot be read, or names no model.
@@ -106,7 +115,9 @@ def training_settings(checkpoint: Path) -> dict[str, object] | None:
 
 
 def params_of(checkpoint: Path) -> Path | None:
-    """Return the ``params.txt`` of the training that a checkpoint in ``NAME/checkpoints`` belongs to; None where there is none."""
+    """Return the ``params.txt`` of the training that a checkpoint in ``NAME/checkpoints`` belongs to; None where there
+    is none.
+    """
     folder = checkpoint.absolute().parent
     return folder.parent / PARAMS if folder.name == "checkpoints" and is_file(folder.parent / PARAMS) else None
 
@@ -138,7 +149,10 @@ def is_pattern(reference: str) -> bool:
     """Return whether a model reference is a pattern of paths, and not the name of something that is there.
 
     Example:
-        >>> [is_pattern(each) for each in ("runs/train/step-*", "hf:out/checkpoint-?00", "ViT-B-32,openai", "python:a:b*")]
+        >>> [
+        ...     is_pattern(each)
+        ...     for each in ("runs/train/step-*", "hf:out/checkpoint-?00", "ViT-B-32,openai", "python:a:b*")
+        ... ]
         [True, True, False, False]
     """
     _, path = _split_prefix(reference)
@@ -152,8 +166,8 @@ def matching_checkpoints(pattern: str) -> list[SeriesMember]:
     wild_parts = [part for part in Path(path).parts if glob.has_magic(part)]
     if "**" in path or len(wild_parts) > MOST_WILD_PARTS:
         raise UsageError(
-            f"'{pattern}' would search whole trees of folders: expected at most {MOST_WILD_PARTS} folders or names with * or"
-            " ?, and no **"
+            f"'{pattern}' would search whole trees of folders: expected at most {MOST_WILD_PARTS} folders or names with"
+            " * or ?, and no **"
         )
     try:
         matches = sorted((match.rstrip("/") for match in glob.glob(path)), key=natural_order)

@@ -19,13 +19,16 @@ from clipbench.models.trust import say
 from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_folder, matching, open_file, read_json
 
 SHA256, SHA1 = r"[0-9a-f]{64}", r"[0-9a-f]{40}"
-"""Names of files by their content: large ones, and those that lie in git. Mirrors may give other names, which say nothing."""
+"""Names of files by their content: large ones, and those that lie in git. Mirrors may give other names, which say
+nothing.
+"""
 
 T = TypeVar("T")
 
 
 def from_hub(load: Callable[[], T], wanted: HubRequest) -> T:
-    """Return the result of ``load`` as ``cached_first`` does, with files that are whole: damaged ones are fetched again.
+    """Return the result of ``load`` as ``cached_first`` does, with files that are whole: damaged ones are fetched
+    again.
 
     Raises:
         Unavailable: as ``cached_first``, or they arrive damaged again.
@@ -43,14 +46,15 @@ def from_hub(load: Callable[[], T], wanted: HubRequest) -> T:
         if not damaged:
             return found
     raise Unavailable(
-        f"cannot get {wanted.what} from Hub repository {wanted.repository}: {', '.join(damaged)} arrived damaged twice: try"
-        f" another network or mirror; {wanted.remedy}"
+        f"cannot get {wanted.what} from Hub repository {wanted.repository}: {', '.join(damaged)} arrived damaged twice:"
+        f" try another network or mirror; {wanted.remedy}"
     )
 
 
 def check_fingerprint(reference: str, options: object, fingerprint: str, files: Iterable[Path]) -> None:
-    """Raise ModelError where a model has another fingerprint than when it was last loaded in the same way, and its files on
-    the disk are damaged; they are removed."""
+    """Raise ModelError where a model has another fingerprint than when it was last loaded in the same way, and its
+    files on the disk are damaged; they are removed.
+    """
     key = digest(reference, options)
     for folder in [each for each in files if is_folder(each / "blobs")]:
         if _remembered(folder).get(key, fingerprint) != fingerprint:
@@ -59,7 +63,9 @@ def check_fingerprint(reference: str, options: object, fingerprint: str, files: 
 
 
 def check_again(reference: str, files: Iterable[Path]) -> None:
-    """Raise ModelError where files of a model whose fingerprint has changed are damaged on the disk; they are removed."""
+    """Raise ModelError where files of a model whose fingerprint has changed are damaged on the disk; they are
+    removed.
+    """
     for folder in files:
         if damaged := remove_damaged(folder, is_trusting=False):
             raise ModelError(
@@ -69,7 +75,8 @@ def check_again(reference: str, files: Iterable[Path]) -> None:
 
 
 def remove_damaged(folder: Path, *, is_trusting: bool = True) -> list[str]:
-    """Remove the files of a repository in the Hub's cache whose content is not what their name says; return their names.
+    """Remove the files of a repository in the Hub's cache whose content is not what their name says; return their
+    names.
 
     Each is read once: that it is whole is remembered by its size and times.
 
@@ -96,7 +103,9 @@ def remove_damaged(folder: Path, *, is_trusting: bool = True) -> list[str]:
 
 
 def _remembered(folder: Path) -> dict[str, object]:
-    """Return what is remembered of a repository: size and time of files by their names, fingerprints by the way of loading."""
+    """Return what is remembered of a repository: size and time of files by their names, fingerprints by the way of
+    loading.
+    """
     with suppress(ClipbenchError):
         found = read_json(_memory(folder), ClipbenchError, most=MOST_BYTES_OF_SETTINGS)
         return found if isinstance(found, dict) else {}

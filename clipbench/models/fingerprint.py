@@ -1,5 +1,6 @@
-"""Hashes that are equal in every process and on every machine, and the probes: a few fixed images and texts, whose vectors
-are part of a model's fingerprint (design/fingerprint.md)."""
+"""Hashes that are equal in every process and on every machine, and the probes: a few fixed images and texts, whose
+vectors are part of a model's fingerprint (design/fingerprint.md).
+"""
 
 import hashlib
 from collections.abc import Callable

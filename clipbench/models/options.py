@@ -26,14 +26,17 @@ class LoadOptions:
     precision: str = "fp32"
     """``fp32``, ``bf16`` or ``fp16``: what the towers compute in. Vectors are float32 in any case."""
     batch_size: int | None = None
-    """Images or texts that go through the model at once; None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a CPU."""
+    """Images or texts that go through the model at once; None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a
+    CPU.
+    """
     arch: str | None = None
     """Architecture of a bare checkpoint file; an adapter gets one only for a reference that needs it."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--model-option key=value`` pairs, for the adapter to use up."""
     trust_remote_code: bool = False
-    """Run code that comes with a model, where the reference pins it to a commit of the Hub; adapters that run none of it
-    need not look at this."""
+    """Run code that comes with a model, where the reference pins it to a commit of the Hub; adapters that run none of
+    it need not look at this.
+    """
     towers: Collection[Tower] = ("images", "texts")
     """The modalities that will be encoded; one of the two where a model lends a single tower to ``pair:``."""
 

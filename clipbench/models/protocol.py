@@ -67,21 +67,28 @@ class ModelInfo:
     step: int | None = None
     """Training step or epoch of a checkpoint, as far as it or its name says."""
     roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Modalities whose vectors depend on the role: by role its prompt, or what else it changes. All others have one vector."""
+    """Modalities whose vectors depend on the role: by role its prompt, or what else it changes. All others have one
+    vector.
+    """
     is_joint: bool = False
     """True if it encodes an image with a text as one item."""
     similarity: str = "cosine"
-    """``cosine``; or ``dot``, for a model whose own ranking is by the inner product of raw vectors: none is brought to length 1."""
+    """``cosine``; or ``dot``, for a model whose own ranking is by the inner product of raw vectors: none is brought to
+    length 1.
+    """
 
     def __post_init__(self) -> None:
         if self.similarity not in SIMILARITIES:
             raise UsageError(
-                f"model {self.ref} says similarity = {self.similarity!r:.40}: expected {' or '.join(map(repr, SIMILARITIES))}"
+                f"model {self.ref} says similarity = {self.similarity!r:.40}: expected"
+                f" {' or '.join(map(repr, SIMILARITIES))}"
             )
 
 
 Role = Literal["query", "document"] | None
-"""The side of a search that an item is on, for models that encode the two sides differently; None where there are no sides."""
+"""The side of a search that an item is on, for models that encode the two sides differently; None where there are no
+sides.
+"""
 ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
 
 
@@ -99,7 +106,9 @@ def as_role(name: str) -> Role:
 
 
 Preprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
-"""From an image to the input of an image tower: float32 of shape (channels, height, width), or several arrays by name."""
+"""From an image to the input of an image tower: float32 of shape (channels, height, width), or several arrays by
+name.
+"""
 
 Vectors = Float32[np.ndarray, "n dim"]
 
@@ -117,7 +126,9 @@ Tokens = Mapping[str, np.ndarray]
 """Inputs of a text tower by name: integers of shape (n_texts, n_tokens)."""
 
 TOWERS = (("encode_image", "encode_text"), ("get_image_features", "get_text_features"))
-"""Names of a module's methods for its towers: in open_clip, OpenAI's code and the bundled model, and in transformers."""
+"""Names of a module's methods for its towers: in open_clip, OpenAI's code and the bundled model, and in
+transformers.
+"""
 
 Resize = Literal["crop", "squash", "pad"]
 """Ways to make an image square: its middle is cut out, its sides are scaled apart, or bars are added."""
@@ -192,8 +203,8 @@ class Model:
 
         Args:
             modality: one of ``modalities``.
-            inputs: texts; images, or what ``preprocess`` gives for them, stacked; items of other modalities as the data give
-                them. Any number of texts may be given at once.
+            inputs: texts; images, or what ``preprocess`` gives for them, stacked; items of other modalities as the data
+                give them. Any number of texts may be given at once.
             role: the side of a search that the items are on; always None for a modality that is not in ``info.roles``.
         """
         raise NotImplementedError
@@ -221,7 +232,9 @@ class Model:
         return self.encode(TEXT, list(texts))
 
     def combine(self, vectors: Vectors) -> Float32[np.ndarray, " dim"] | None:
-        """Return the raw vector of a class by the raw ones of its prompts; None for their mean, which all classes then have."""
+        """Return the raw vector of a class by the raw ones of its prompts; None for their mean, which all classes then
+        have.
+        """
         return None
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
@@ -232,7 +245,9 @@ class Model:
         )
 
     def costs(self) -> tuple[str, ...]:
-        """Return notes on what using the model has cost so far beside time on this machine, and on what was not as asked."""
+        """Return notes on what using the model has cost so far beside time on this machine, and on what was not as
+        asked.
+        """
         return ()
 
     def internals(self) -> Internals:
@@ -269,8 +284,9 @@ class Embedder:
     """Vectors of a few fixed inputs, where loading the model has encoded them."""
 
     peak_bytes: dict[str, int] | None = None
-    """The most memory of a CUDA device that tensors took while items of each modality were encoded; None where it is not
-    watched."""
+    """The most memory of a CUDA device that tensors took while items of each modality were encoded; None where it is
+    not watched.
+    """
 
     def watch_memory(self) -> None:
         """Note the memory of the device that encoding takes from now on, in a process without other models."""
@@ -303,7 +319,9 @@ class Embedder:
         return None
 
     def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
-        """Return the raw vector of each class by the raw ones of its prompts, where the model has a way of its own for it."""
+        """Return the raw vector of each class by the raw ones of its prompts, where the model has a way of its own for
+        it.
+        """
         return None
 
     def images(self, images: Sequence[ImageRef]) -> Vectors:

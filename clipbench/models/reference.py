@@ -42,7 +42,10 @@ FORMS = (
     ("hf:ORG/REPO, hf:FOLDER", "transformers model: CLIP, SigLIP, SigLIP 2 and what else has both towers"),
     (
         "FILE --arch ARCH, ARCH,FILE",
-        f"open_clip training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}, sharded folder); with its params.txt only FILE",
+        (
+            f"open_clip training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}, sharded folder); with its params.txt"
+            " only FILE"
+        ),
     ),
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
@@ -194,7 +197,9 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
 
 
 def _parsed(reference: str) -> tuple[str, str, str | None]:
-    """Return the adapter, the rest of a reference and the architecture that it names; raise UsageError if it has no form."""
+    """Return the adapter, the rest of a reference and the architecture that it names; raise UsageError if it has no
+    form.
+    """
     adapters = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
     prefix, colon, body = reference.partition(":")
     if colon and prefix.casefold() in adapters:

@@ -1,7 +1,7 @@
 """Limits on what a model may bring: files that ask for code or another file are refused, code runs from a pin alone.
 
-Two guards, as each may miss what a later version of a library does (design/security.md). ``check_model`` reads a model's
-JSON files before any library does, and refuses by name what would run code or leave the model's folder.
+Two guards, as each may miss what a later version of a library does (design/security.md). ``check_model`` reads a
+model's JSON files before any library does, and refuses by name what would run code or leave the model's folder.
 ``no_foreign_code`` holds while a library loads: it lets none of them run a model's Python files or unpickle objects,
 however it was asked to. Code that comes with a model is run only if the user allows it, from one commit of a Hub
 repository, shown before: a branch may hold other code tomorrow, and a folder is pinned by nothing.
@@ -67,9 +67,19 @@ NO_CODE = "clipbench never runs code that comes with a model"
 ADVICE = "drop the setting if the model does without it"
 
 TOKENIZER_ARGUMENTS = {
-    "clean", "strip_sep_token", "language", "use_fast", "legacy", "add_prefix_space", "add_bos_token", "add_eos_token",
-    "do_lower_case", "model_max_length", "padding_side", "truncation_side",
-}  # fmt: skip
+    "clean",
+    "strip_sep_token",
+    "language",
+    "use_fast",
+    "legacy",
+    "add_prefix_space",
+    "add_bos_token",
+    "add_eos_token",
+    "do_lower_case",
+    "model_max_length",
+    "padding_side",
+    "truncation_side",
+}
 """The arguments of open_clip's and transformers' tokenizers that change the tokens and do nothing else."""
 TIMM_SOURCES = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 """The arguments of timm.create_model by which it reads other files."""
@@ -98,8 +108,8 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
         refuse_special_files(Path(name), ModelError)
     if file_of(name, ADAPTER_CONFIG) is not None:
         raise ModelError(
-            f"{reference} has {ADAPTER_CONFIG}, which adds weights to a model of another place: merge them and save the whole"
-            " model"
+            f"{reference} has {ADAPTER_CONFIG}, which adds weights to a model of another place: merge them and save the"
+            " whole model"
         )
     named = []
     for config, sides in CONFIGS.items():
@@ -118,7 +128,8 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
 
 
 def check_settings(settings: object, source: str, reference: str, *, folder: Path, is_local: bool) -> None:
-    """Raise ModelError, which names the setting, where those of a JSON file ask for code, or for files of another place.
+    """Raise ModelError, which names the setting, where those of a JSON file ask for code, or for files of another
+    place.
 
     Args:
         source: name of the file in its ``folder``, for messages.
@@ -146,7 +157,9 @@ def check_sizes(config: object, source: object, sides: frozenset[str] = SIDES) -
 
 
 def check_weights(n_described: int, n_held: int, source: object) -> None:
-    """Raise ModelError where a configuration describes far more weights and constants than its checkpoint can hold at most."""
+    """Raise ModelError where a configuration describes far more weights and constants than its checkpoint can hold at
+    most.
+    """
     if n_described > n_held + SPARE_WEIGHTS:
         raise ModelError(
             f"{source} has weights for {n_held:,} numbers at most, and its configuration describes a model of"
@@ -209,7 +222,9 @@ def file_of(name: str, file: str) -> Path | None:
 
 
 def hub_file(name: str, file: str) -> Path | None:
-    """Return a file of a repository of the Hub; None where there is none, or none in the cache while no request is allowed."""
+    """Return a file of a repository of the Hub; None where there is none, or none in the cache while no request is
+    allowed.
+    """
     from huggingface_hub import hf_hub_download, is_offline_mode
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
@@ -365,7 +380,8 @@ def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
 
 
 def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
-    """Return the folder of a repository's files, without weights of other libraries; an incomplete one in the cache is none.
+    """Return the folder of a repository's files, without weights of other libraries; an incomplete one in the cache is
+    none.
 
     Args:
         forms: of weights, of which the first that is there is fetched.

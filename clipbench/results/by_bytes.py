@@ -16,7 +16,8 @@ def formats_of(metrics: Mapping[str, Metric], question: str) -> list[Format]:
 
 
 def by_bytes(metrics: Mapping[str, Metric], question: str) -> Table:
-    """Return a row for each format: the bytes of a vector, the metric, and its change from float32, which is the first row.
+    """Return a row for each format: the bytes of a vector, the metric, and its change from float32, which is the first
+    row.
 
     Example:
         >>> half, less = Metric(value=0.5), Metric(value=-0.25, unit="difference")

@@ -19,8 +19,9 @@ class Match:
     """The differences between records of evaluations, and what is worth a note."""
 
     differences: Mapping[str, Sequence[str]]
-    """Facts that forbid holding their numbers against each other, such as ``task version``, with their distinct values in
-    the order of the records; empty when the evaluations are the same."""
+    """Facts that forbid holding their numbers against each other, such as ``task version``, with their distinct values
+    in the order of the records; empty when the evaluations are the same.
+    """
     notes: Sequence[str]
     """Facts that differ while the samples are the same, and how the samples are paired."""
 
@@ -89,7 +90,9 @@ def match(*records: EvaluationRecord) -> Match:
 
 
 def check_same(records: Sequence[tuple[str, EvaluationRecord]], why: str) -> None:
-    """Raise ClipbenchError, which ends with a reason, unless records, each with the name of its run, are of the same evaluation."""
+    """Raise ClipbenchError, which ends with a reason, unless records, each with the name of its run, are of the same
+    evaluation.
+    """
     for name, record in records[1:]:
         same = match(records[0][1], record)
         if not same.is_same:
@@ -117,8 +120,8 @@ _STEP = re.compile(r"((?:step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?)\d+"
 def trainings(runs: Sequence[Run]) -> list[str | None]:
     """Return, for each run, the training that its model is a checkpoint of; None for a model whose step is not known.
 
-    Models are of one training where their names differ in the step alone, as ``logs/step-10.pt`` and ``logs/step-20.pt``
-    do, they are of one size, and no two have other weights at the same step.
+    Models are of one training where their names differ in the step alone, as ``logs/step-10.pt`` and
+    ``logs/step-20.pt`` do, they are of one size, and no two have other weights at the same step.
     """
     models = [run.result.model for run in runs]
     keys = [

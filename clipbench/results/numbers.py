@@ -2,9 +2,9 @@
 
 The unit decides the decimals, so that a value, both its bounds and the numbers above and below it in a column have the
 same. Fractions are written in percent with one decimal, their differences in percentage points (pp); ranks, tokens,
-labels and dimensions with one decimal; bytes with none; cosines, distances, nats and the rest with four, since the interval of a mean cosine over
-some thousand pairs is a few thousandths wide, and three decimals would hide its ends. A change between two models is
-about as small as its interval, so it has a decimal more, up to four.
+labels and dimensions with one decimal; bytes with none; cosines, distances, nats and the rest with four, since the
+interval of a mean cosine over some thousand pairs is a few thousandths wide, and three decimals would hide its ends. A
+change between two models is about as small as its interval, so it has a decimal more, up to four.
 
 Minus signs and dashes are those of print (``−``, ``–``). What is searched, parsed or typeset by other programs takes
 ``ascii_signs`` of the finished text; names hardly ever hold a typographic minus, while many hold a hyphen.
@@ -153,7 +153,12 @@ def abbreviated(value: Number, letters: str) -> str:
     """Return a large number in three digits with the letter of its thousands.
 
     Example:
-        >>> abbreviated(151277313, "kMB"), abbreviated(8_817_623_040, "kMGT"), abbreviated(999_999, "kM"), abbreviated(7, "kM")
+        >>> (
+        ...     abbreviated(151277313, "kMB"),
+        ...     abbreviated(8_817_623_040, "kMGT"),
+        ...     abbreviated(999_999, "kM"),
+        ...     abbreviated(7, "kM"),
+        ... )
         ('151 M', '8.82 G', '1.00 M', '7')
     """
     rounded = float(f"{value:.3g}")

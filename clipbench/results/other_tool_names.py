@@ -68,7 +68,9 @@ MIEB = {
     "AROCocoOrder": "composition@aro-coco-order",
     "AROFlickrOrder": "composition@aro-flickr-order",
 }
-"""Evaluations here of the same data as MIEB's tasks; those of other splits, as its EuroSAT's and Caltech101's, are none."""
+"""Evaluations here of the same data as MIEB's tasks; those of other splits, as its EuroSAT's and Caltech101's, are
+none.
+"""
 MIEB_METRICS: Mapping[str, Mapping[str, str]] = {
     "SugarCrepe": {"text_acc": "micro/text_acc"},
     "AROVisualRelation": {"text_acc": "vg_relation/text_acc"},
@@ -203,7 +205,12 @@ def unit_of(metric: str, value: float) -> str:
     """Return the unit of a metric by its name; ``value`` where neither name nor value says that it is a fraction.
 
     Example:
-        >>> unit_of("text_retrieval_median_rank", 1.0), unit_of("clip_val_loss", 0.9), unit_of("acc1", 0.5), unit_of("kappa", 0.5)
+        >>> (
+        ...     unit_of("text_retrieval_median_rank", 1.0),
+        ...     unit_of("clip_val_loss", 0.9),
+        ...     unit_of("acc1", 0.5),
+        ...     unit_of("kappa", 0.5),
+        ... )
         ('rank', 'nats', 'fraction', 'value')
     """
     if metric.endswith("_rank"):

@@ -13,8 +13,8 @@ from clipbench.results.table import Cell, Column, Table
 FEW = 1000
 """Items over which the time that it takes to start says little of the speed."""
 FACTS = (
-    "Parameters and floating-point operations of encoding one item; items per second as this run encoded them on its machine,"
-    " with decoding and preprocessing"
+    "Parameters and floating-point operations of encoding one item; items per second as this run encoded them on its"
+    " machine, with decoding and preprocessing"
 )
 
 
@@ -102,14 +102,21 @@ def cost_facts(result: Result) -> list[str]:
 
 
 def costs_apart(base: Result, candidate: Result) -> list[str]:
-    """Return a line on the sizes and the work of two models that differ in them, and one on their prices, where both are known.
+    """Return a line on the sizes and the work of two models that differ in them, and one on their prices, where both
+    are known.
 
     Example:
         >>> from types import SimpleNamespace
-        >>> small, large = (SimpleNamespace(model={"n_parameters": n}, towers={"image": TowerRecord(flops=n)}, price=None)
-        ...                 for n in (2_000_000, 8_000_000))
-        >>> costs_apart(small, large), costs_apart(small, small)
-        (['the base has 2.00 M parameters, 2.00 MFLOPs per image; the candidate has 8.00 M parameters, 8.00 MFLOPs per image'], [])
+        >>> small, large = (
+        ...     SimpleNamespace(model={"n_parameters": n}, towers={"image": TowerRecord(flops=n)}, price=None)
+        ...     for n in (2_000_000, 8_000_000)
+        ... )
+        >>> for cost in costs_apart(small, large)[0].split("; "):
+        ...     print(cost)
+        the base has 2.00 M parameters, 2.00 MFLOPs per image
+        the candidate has 8.00 M parameters, 8.00 MFLOPs per image
+        >>> costs_apart(small, small)
+        []
     """
     found = []
     ours, theirs = (", ".join(cost_facts(each)) for each in (base, candidate))
@@ -282,7 +289,9 @@ def origin(run: Run) -> str:
 
 
 def model_facts(run: Run) -> list[str]:
-    """Return short facts on the model: its full name, sizes, scale, and what it ran on; those that are not known are left out."""
+    """Return short facts on the model: its full name, sizes, scale, and what it ran on; those that are not known are
+    left out.
+    """
     model, environment = run.result.model, run.result.environment
     return [
         *_known("{}", model.get("family") if model.get("id") in (None, model.get("ref")) else model["id"]),

@@ -12,7 +12,9 @@ from typing import Any, Literal, Self
 from clipbench.untrusted.schema import MOST
 
 SCHEMA_VERSION = "1.0"
-"""A new field makes the second number larger; a field that goes, or means something else, the first (docs/schema.md)."""
+"""A new field makes the second number larger; a field that goes, or means something else, the first
+(docs/schema.md).
+"""
 
 GROUP_COLUMN = "group:"
 """Beginning of the sample columns that say which group of the data a sample is in."""
@@ -24,7 +26,9 @@ FindingStatus = Literal["ok", "warning", "fault", "not examined"]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckFinding:
-    """The answer of one check of a model or of data: ``clipbench doctor`` gives all, a run keeps warnings and faults."""
+    """The answer of one check of a model or of data: ``clipbench doctor`` gives all, a run keeps warnings and
+    faults.
+    """
 
     check: str
     """Name of the check, such as ``padding``."""
@@ -74,8 +78,9 @@ class Metric:
     """``fraction`` (in [0, 1]), ``difference`` (of two fractions), ``cosine``, ``distance``, ``rank``, ``nats``,
     ``dimensions``, ``bytes``, ..."""
     chance: float | None = None
-    """The score of a model that knows nothing, where that is defined; of ``gap``, what pairs of one centroid would show. Levels
-    of other errors, which a model that knows nothing need not show, are controls."""
+    """The score of a model that knows nothing, where that is defined; of ``gap``, what pairs of one centroid would
+    show. Levels of other errors, which a model that knows nothing need not show, are controls.
+    """
     higher_is_better: bool | None = None
     """None where neither direction is better."""
     title: str = ""
@@ -97,11 +102,13 @@ class Metric:
     influence: str | None = None
     """The column of each sample's influence on the value, for a smooth function of means."""
     squared_influence: str | None = None
-    """The column of each sample's influence on the unbiased square of a distance, value² - chance². Beside ``influence``,
-    which fails near 0, two models are tested by it."""
+    """The column of each sample's influence on the unbiased square of a distance, value² - chance². Beside
+    ``influence``, which fails near 0, two models are tested by it.
+    """
     statistic: StatisticRecord | None = None
-    """The estimator, such as a median, that gives the value from the sample table, where neither does; of a mean over classes,
-    or other parts, beside ``influence``: two models are compared by it."""
+    """The estimator, such as a median, that gives the value from the sample table, where neither does; of a mean over
+    classes, or other parts, beside ``influence``: two models are compared by it.
+    """
 
     @property
     def is_testable(self) -> bool:
@@ -136,13 +143,17 @@ class DatasetRecord:
     split: str | None = None
     n_samples: int = 0
     sample: str = field(default="image", compare=False)
-    """The unit that ``n_samples`` counts, in the singular: ``group`` for groups of items of several modalities, ``document`` where relevance was judged."""
+    """The unit that ``n_samples`` counts, in the singular: ``group`` for groups of items of several modalities,
+    ``document`` where relevance was judged.
+    """
     fingerprint: str | None = None
     """Hash of all that scores depend on, in order: equal fingerprints, equal samples."""
     unordered_fingerprint: str | None = None
     """The same whatever the order of the samples; None where they have no ids of their own."""
     has_ids: bool | None = None
-    """False where samples are numbered by their row, so that only the position pairs them; None where nothing was read."""
+    """False where samples are numbered by their row, so that only the position pairs them; None where nothing was
+    read.
+    """
     cite: str | None = field(default=None, compare=False)
     """The citation of the data, where that is known."""
 
@@ -156,8 +167,9 @@ class SlicesRecord:
     """The metrics of an evaluation by the groups of its data, such as languages."""
 
     of: Literal["images", "captions", "classes", "queries"]
-    """``images`` and ``queries``: each slice is searched or classified among all data; ``captions`` and ``classes``: each is data
-    of its own."""
+    """``images`` and ``queries``: each slice is searched or classified among all data; ``captions`` and ``classes``:
+    each is data of its own.
+    """
     groups: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     """Metrics of each group, by its name and theirs; undefined ones are left out."""
     mean: Mapping[str, Metric] = field(default_factory=dict)
@@ -176,7 +188,8 @@ class SlicesRecord:
 
 
 class MetricName(str):
-    """The full name of a metric, which knows its parts: data have slashes in their ids, and groups have braces in theirs.
+    """The full name of a metric, which knows its parts: data have slashes in their ids, and groups have braces in
+    theirs.
 
     Example:
         >>> name = MetricName("retrieval@hf:org/birds", "mrr", "language", "de")
@@ -223,8 +236,9 @@ class EvaluationRecord:
     """``load``, ``encode_images``, ``encode_texts``, ``score``; 0 for an encoding that the store already held. Another
     modality that was encoded, such as ``audio``, has its ``encode_audio``."""
     encoded: Mapping[str, int] = field(default_factory=dict)
-    """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``. Likewise of
-    another modality."""
+    """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``. Likewise
+    of another modality.
+    """
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Metric] = field(default_factory=dict)
@@ -284,8 +298,10 @@ class TowerRecord:
     n_parameters: int | None = None
     """Parameters that encoding one item uses; one that two towers share counts in each."""
     flops: int | None = None
-    """Floating-point operations of encoding one ``item``: products of matrices, convolutions and attention, a multiply-add as
-    two. Attention counts in full under a mask too; activations, normalisations and lookups do not count."""
+    """Floating-point operations of encoding one ``item``: products of matrices, convolutions and attention, a
+    multiply-add as two. Attention counts in full under a mask too; activations, normalisations and lookups do not
+    count.
+    """
     item: str | None = None
     """The item that was encoded to count them, such as ``an image of 224 x 224 pixels``."""
     n_encoded: int = 0
@@ -298,8 +314,9 @@ class TowerRecord:
     """Such items by the time from asking for their vectors to having them all in the store: decoding, preprocessing or
     tokenizing included; loading the model, and hashing the files, which reads them first, not."""
     peak_bytes: int | None = None
-    """The most memory of a CUDA device that tensors took at a time while this run encoded, weights of all towers included;
-    known where ``clipbench run`` measures one model."""
+    """The most memory of a CUDA device that tensors took at a time while this run encoded, weights of all towers
+    included; known where ``clipbench run`` measures one model.
+    """
     reasons: Mapping[str, str] = field(default_factory=dict)
     """The reasons why values are missing, by the names of their fields."""
 
@@ -321,7 +338,9 @@ class PriceRecord:
     batch_size: int | None = None
     """The size, of those that were tried, that encodes most images a second."""
     memory_bytes: int | None = None
-    """The most memory that loading the model and encoding one item at a time took: of tensors on a CUDA device, else of the process."""
+    """The most memory that loading the model and encoding one item at a time took: of tensors on a CUDA device, else of
+    the process.
+    """
     vector_bytes: int
     """The size of one vector in float32."""
     machine: Mapping[str, str] = field(default_factory=dict)
@@ -371,7 +390,9 @@ def strict_json(record: Any, *, indent: int | None = None) -> str:
 
 
 def finite(metric: Metric) -> Metric:
-    """Return a metric that can be written and read: what is NaN, infinite or too large is undefined, with the reason."""
+    """Return a metric that can be written and read: what is NaN, infinite or too large is undefined, with the
+    reason.
+    """
     why = "too large a number, or made from one"
     chance = metric.chance if _is_sound(metric.chance) else None
     if not _is_sound(metric.value):

@@ -29,7 +29,8 @@ def open_clip_results() -> Results:
 def standard_results() -> Results:
     """Return the accuracies of models that were trained on ImageNet alone, on ImageNet and on shifted data.
 
-    They are the testbed's models of standard training with an accuracy of 55 % or more, to which its authors fit their line.
+    They are the testbed's models of standard training with an accuracy of 55 % or more, to which its authors fit their
+    line.
     """
     return _read("standard_models.csv")
 

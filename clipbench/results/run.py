@@ -54,7 +54,9 @@ class Run:
         >>> from clipbench import run, vectors
         >>> x, noise = np.eye(4), np.roll(np.eye(4), 1, axis=0)
         >>> made = run(vectors(images=x, texts=noise, name="mine"), "retrieval")
-        >>> print(made.frame().query("metric == 'text_retrieval_recall@1'")[["task", "value", "n"]].to_string(index=False))
+        >>> print(
+        ...     made.frame().query("metric == 'text_retrieval_recall@1'")[["task", "value", "n"]].to_string(index=False)
+        ... )
              task  value  n
         retrieval    0.0  4
         >>> [*made.failures("retrieval", n=1).columns[:2]]
@@ -93,7 +95,8 @@ class Run:
     def frame(self) -> "pandas.DataFrame":
         """Return a tidy table, one row a metric: model, task, data, metric, value, low, high, chance, n, unit, ...
 
-        Values and bounds are in the metric's unit (``fraction`` is in [0, 1]); an undefined value is NaN, with a reason.
+        Values and bounds are in the metric's unit (``fraction`` is in [0, 1]); an undefined value is NaN, with a
+        reason.
         """
         return metrics_frame(self.result)
 
@@ -173,11 +176,12 @@ class Run:
         return self._table(evaluation, name)
 
     def failures(self, evaluation: EvaluationRecord | str, n: int = 20) -> "pandas.DataFrame":
-        """Return the samples that the model got wrong, the worst first, at most ``n``; ``samples`` has all their columns.
+        """Return the samples that the model got wrong, the worst first, at most ``n``; ``samples`` has all their
+        columns.
 
-        The second column says how far a sample is from success: ``cosine_margin``, the score of the right answer minus the
-        best wrong one, or of retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is no success. Where both are
-        among the samples, it is ``margin``, and ``unit`` follows.
+        The second column says how far a sample is from success: ``cosine_margin``, the score of the right answer minus
+        the best wrong one, or of retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is no success. Where
+        both are among the samples, it is ``margin``, and ``unit`` follows.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -297,8 +301,8 @@ class Run:
         path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
         if not is_inside(path, self.folder):
             raise ClipbenchError(
-                f"run {self.folder} names {path} for the {kind} of {evaluation.name}, which is outside its folder, and is"
-                " not read: the run is damaged, or not what it seems"
+                f"run {self.folder} names {path} for the {kind} of {evaluation.name}, which is outside its folder, and"
+                " is not read: the run is damaged, or not what it seems"
             )
         if not reading.is_file(path):
             all_arrays = f"run again with {option('keep_arrays', True)} to have all arrays"
@@ -331,7 +335,8 @@ def write_result(result: Result, folder: Path) -> None:
 
 
 def check_record(record: Result | EvaluationRecord, what: str) -> None:
-    """Raise ClipbenchError unless a record can be written and read again, as what a task or a model of others says may not.
+    """Raise ClipbenchError unless a record can be written and read again, as what a task or a model of others says may
+    not.
 
     Args:
         what: the record, for the message.
@@ -366,7 +371,8 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 
 def read_headlines(path: Path, most: int) -> Run:
-    """Return the run in a folder with the headline metrics of its evaluations and nothing else of them, for a list of many.
+    """Return the run in a folder with the headline metrics of its evaluations and nothing else of them, for a list of
+    many.
 
     Args:
         path: of the folder.
@@ -407,8 +413,9 @@ def _read(path: Path, most: int) -> tuple[Path, object]:
 def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: None) -> list[Path]:
     """Return the run folders that paths name: runs themselves, and the runs inside the folder of several.
 
-    Of several paths, as a pattern of the shell gives them, those that are there and hold no run are left out; a path alone,
-    or one that is not there, is returned as it is: reading it says what is wrong. A link out of the folder of several runs is left out too.
+    Of several paths, as a pattern of the shell gives them, those that are there and hold no run are left out; a path
+    alone, or one that is not there, is returned as it is: reading it says what is wrong. A link out of the folder of
+    several runs is left out too.
 
     Args:
         note: is called with a sentence on what is left out.
@@ -491,8 +498,8 @@ def _result(data: object, file: Path) -> Result:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, str) or not re.fullmatch(r"\d{1,4}\.\d{1,4}", version):
         raise ClipbenchError(
-            f"{file} has schema version {reading.shown(version)}: it is no clipbench result; expected a folder that `clipbench run`"
-            " finished"
+            f"{file} has schema version {reading.shown(version)}: it is no clipbench result; expected a folder that"
+            " `clipbench run` finished"
         )
     (major, minor), (own_major, own_minor) = (map(int, each.split(".")) for each in (version, SCHEMA_VERSION))
     if major > own_major:
@@ -513,8 +520,8 @@ def _result(data: object, file: Path) -> Result:
                 sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]
                 if len(set(sides)) > 1:
                     raise SchemaError(
-                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sides))} numbers, expected as many"
-                        " of each"
+                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sides))} numbers, expected as"
+                        " many of each"
                     )
         return found
     except SchemaError as error:

@@ -33,7 +33,8 @@ def evenly_spaced(n: int, at_most: int) -> list[int]:
 
 
 def margin_units(table: "pandas.DataFrame") -> list[str]:
-    """Return the unit of each sample's margin: ``rank`` where that was recorded, else ``cosine``, or nothing without any.
+    """Return the unit of each sample's margin: ``rank`` where that was recorded, else ``cosine``, or nothing without
+    any.
 
     Example:
         >>> import pandas

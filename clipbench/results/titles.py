@@ -30,7 +30,8 @@ def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
 
 
 def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
-    """Return the titles of the subsets that metric names begin with, where these are listed by name and say more than it.
+    """Return the titles of the subsets that metric names begin with, where these are listed by name and say more than
+    it.
 
     Example:
         >>> subset_legend(["acc1", "kind/acc1", "kind/ece"], {"kind": "Kind of object", "other": "Not listed"})

@@ -132,7 +132,8 @@ class Trackers:
 
 
 def run_scalars(run: Run) -> dict[str, float]:
-    """Return the metrics of a run by ``task@data/metric``, with the bounds of their intervals as ``..._low`` and ``..._high``.
+    """Return the metrics of a run by ``task@data/metric``, with the bounds of their intervals as ``..._low`` and
+    ``..._high``.
 
     Slices stay in the report and the result.
     """
@@ -149,7 +150,8 @@ def run_scalars(run: Run) -> dict[str, float]:
 
 
 def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "Iterator[tuple[str, Any]]":
-    """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of them.
+    """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of
+    them.
 
     Args:
         failed: told the name and the error of a plot that raises, which costs no other.
@@ -183,8 +185,8 @@ def run_config(run: Run) -> dict[str, str | int | float]:
     return {name: fact for name, fact in facts.items() if isinstance(fact, str | int | float)}
 
 
-# ----- One class for each library, all with the same four methods: log scalars, log PNG files by the names of figures, keep
-# files, which may be gone afterwards, and end the run, unless it was another's.
+# ----- One class for each library, all with the same four methods: log scalars, log PNG files by the names of figures,
+# keep files, which may be gone afterwards, and end the run, unless it was another's.
 
 
 class _Wandb:

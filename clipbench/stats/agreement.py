@@ -6,10 +6,11 @@ import numpy as np
 
 
 def ordinal_alpha(units: Sequence[Sequence[int]]) -> float | None:
-    """Return Krippendorff's alpha for ordinal grades: 1 where all agree, 0 as by chance, below 0 where judges differ more.
+    """Return Krippendorff's alpha for ordinal grades: 1 where all agree, 0 as by chance, below 0 where judges differ
+    more.
 
-    It is 1 - observed / expected disagreement. Two grades c < k differ by (n_c / 2 + n_(c+1) + ... + n_k / 2)^2, with n_g
-    the number of grades g that can be paired.
+    It is 1 - observed / expected disagreement. Two grades c < k differ by (n_c / 2 + n_(c+1) + ... + n_k / 2)^2, with
+    n_g the number of grades g that can be paired.
 
     Source: Krippendorff, Computing Krippendorff's Alpha-Reliability (2011).
 

@@ -1,12 +1,13 @@
 """A difference of two systems that one may look at after every query: a confidence sequence, by betting. All pure.
 
-Whoever judges until a difference is found, and tests it each time, finds one sooner or later. A confidence sequence holds at
-all times at once: with a chance of 95 % it contains the truth after every query, whenever one stops.
+Whoever judges until a difference is found, and tests it each time, finds one sooner or later. A confidence sequence
+holds at all times at once: with a chance of 95 % it contains the truth after every query, whenever one stops.
 
-For each mean that is possible, a gambler bets against it, with a share of the wealth on each next value. Were it the mean, the
-wealth would not grow; an average over several shares, on higher and on lower values, passes 1 / alpha at any time with a chance
-of alpha at most (Ville). The means against which it has not are the interval. Of a list whose queries are asked in random order,
-each once, the mean is that of those that are left, and when none is, the interval closes.
+For each mean that is possible, a gambler bets against it, with a share of the wealth on each next value. Were it the
+mean, the wealth would not grow; an average over several shares, on higher and on lower values, passes 1 / alpha at any
+time with a chance of alpha at most (Ville). The means against which it has not are the interval. Of a list whose
+queries are asked in random order, each once, the mean is that of those that are left, and when none is, the interval
+closes.
 
 Source: Waudby-Smith and Ramdas, JRSS B 86 (2024), 1-27: their hedged grid, with and without replacement.
 """
@@ -31,8 +32,8 @@ def confidence_sequence(differences: Values, *, total: int | None = None, alpha:
 
     Args:
         differences: in [-1, 1], in the order in which they were seen; before the first, all is possible.
-        total: length of the list of which they are drawn at random without replacement, and whose mean is meant; the mean of
-            endless queries of the same kind if None.
+        total: length of the list of which they are drawn at random without replacement, and whose mean is meant; the
+            mean of endless queries of the same kind if None.
 
     Example:
         >>> low, high = confidence_sequence(np.full(60, 0.2))
@@ -99,7 +100,8 @@ def _not_bet_away(differences: Values, total: int | None, low: float, high: floa
 
 
 def needed(differences: Values, difference: float, *, alpha: float = 0.05) -> int | None:
-    """Return about how many queries in all would show a mean difference, were the others as those seen but for their mean.
+    """Return about how many queries in all would show a mean difference, were the others as those seen but for their
+    mean.
 
     None where fewer than two values are known, or no bet grows.
 

@@ -1,13 +1,13 @@
 """The one rule of what a title, a sentence or a mark may claim: a difference, an order, a distance from chance.
 
 One rule: a statement implies comparisons; those of them may be claimed whose p-values, after Holm's correction over all
-that it implies, are at most ``ALPHA``, divided by the number of statements of the page that it stands on (Bonferroni). To
-name the largest of several values implies its comparison with each other one. Where nothing may be claimed, a statement
-gives values. docs/appendix/coverage.md has the rates of false claims.
+that it implies, are at most ``ALPHA``, divided by the number of statements of the page that it stands on (Bonferroni).
+To name the largest of several values implies its comparison with each other one. Where nothing may be claimed, a
+statement gives values. docs/appendix/coverage.md has the rates of false claims.
 
-p-values are those of a paired test where two models share samples. What else a result tells is bounded values, for which
-``p_against`` and ``p_between`` test what the bounds imply: a share as so many independent hits as its interval is worth,
-any other value by the normal law.
+p-values are those of a paired test where two models share samples. What else a result tells is bounded values, for
+which ``p_against`` and ``p_between`` test what the bounds imply: a share as so many independent hits as its interval is
+worth, any other value by the normal law.
 """
 
 import math
@@ -39,7 +39,8 @@ _page: ContextVar[_Page | None] = ContextVar("page", default=None)
 
 @contextmanager
 def one_page(say: Callable[[], object], *, n_more: int = 0) -> Iterator[None]:
-    """Correct the statements that are made meanwhile for their number, so that a page has one false claim in 5 % of cases.
+    """Correct the statements that are made meanwhile for their number, so that a page has one false claim in 5 % of
+    cases.
 
     Args:
         say: makes the statements once, to be counted.
@@ -143,10 +144,12 @@ def p_against(metric: Metric, level: float) -> float | None:
 
 
 def agreeing(metric: Metric) -> Metric:
-    """Return a metric whose interval holds chance where the test does not reject it, so that neither contradicts the other.
+    """Return a metric whose interval holds chance where the test does not reject it, so that neither contradicts the
+    other.
 
-    Intervals of shares are right on average, the test at every share: of 100 hits where chance is 50 %, 60 have an interval
-    from 50.2 % and a p-value of 0.057. Where the test rejects chance, the interval does so too, or nothing is claimed.
+    Intervals of shares are right on average, the test at every share: of 100 hits where chance is 50 %, 60 have an
+    interval from 50.2 % and a p-value of 0.057. Where the test rejects chance, the interval does so too, or nothing is
+    claimed.
     """
     p_value = _p_against_chance(metric)
     if p_value is None or p_value <= 1 - metric.confidence:
@@ -181,7 +184,8 @@ def p_between(one: Metric, other: Metric) -> float | None:
 def p_of_shares(hits: float, n: float, others: float, m: float) -> float:
     """Return the two-sided p-value of two shares of independent trials: the score test with Yates's correction.
 
-    Numbers need not be whole. The correction keeps the test at its level where hits are few, as Fisher's exact test does.
+    Numbers need not be whole. The correction keeps the test at its level where hits are few, as Fisher's exact test
+    does.
     """
     pooled = (hits + others) / (n + m)
     difference = abs(hits / n - others / m) - (1 / n + 1 / m) / 2
@@ -211,8 +215,9 @@ def _is_share(metric: Metric) -> bool:
 def _trials(metric: Metric) -> float | None:
     """Return the number of independent trials whose Wilson interval has the bound towards one half.
 
-    The other one may be moved as hits, or misses, are few (``wilson``). Of up to ``2 * FEW`` samples both may: the most whose
-    interval is as wide. At most n. None where the bound is no bound of such an interval: at 0, at 1, or at the value.
+    The other one may be moved as hits, or misses, are few (``wilson``). Of up to ``2 * FEW`` samples both may: the most
+    whose interval is as wide. At most n. None where the bound is no bound of such an interval: at 0, at 1, or at the
+    value.
     """
     assert metric.value is not None and metric.low is not None and metric.high is not None, metric
     if metric.n and metric.n <= 2 * FEW:
@@ -245,8 +250,8 @@ def _p_normal(z: float) -> float:
 def _p_binomial(hits: float, n: float, share: float) -> float:
     """Return the exact two-sided p-value of a number of hits; twice the smaller tail if a number is not whole.
 
-    It is the chance of all numbers that are no likelier than this one, as ``binomtest`` of SciPy and ``binom.test`` of R
-    have it.
+    It is the chance of all numbers that are no likelier than this one, as ``binomtest`` of SciPy and ``binom.test`` of
+    R have it.
     """
     from scipy.special import betainc, gammaln, xlog1py, xlogy
 

@@ -73,13 +73,15 @@ def sharing(rows: Int64[np.ndarray, " pairs"], things: Shaped[np.ndarray, " pair
 
 
 def alike(rows: Int64[np.ndarray, " pairs"], things: Int64[np.ndarray, " pairs"], n: int) -> Int64[np.ndarray, " n"]:
-    """Return, for each of n rows, the lowest row of those that share half of their things with it, directly or by others.
+    """Return, for each of n rows, the lowest row of those that share half of their things with it, directly or by
+    others.
 
-    Of two that share, it is half of each one's that they share: the captions of an image look for the same documents and
-    are found, or missed, together, while two queries that have a few of many documents in common are not.
+    Of two that share, it is half of each one's that they share: the captions of an image look for the same documents
+    and are found, or missed, together, while two queries that have a few of many documents in common are not.
 
     Args:
-        rows: row of each pair of a row and a thing, such as a query and a document that is relevant to it; each pair once.
+        rows: row of each pair of a row and a thing, such as a query and a document that is relevant to it; each pair
+            once.
         things: the other part of each pair.
     """
     from scipy.sparse import coo_array
@@ -100,7 +102,8 @@ def alike(rows: Int64[np.ndarray, " pairs"], things: Int64[np.ndarray, " pairs"]
 def n_equal_clusters(clusters: Shaped[np.ndarray, " n"]) -> float:
     """Return how many clusters of one size would know as much of a mean, each being all right or all wrong.
 
-    Source: Kish, Survey Sampling (1965): the square of the number of samples over the sum of the clusters' squared sizes.
+    Source: Kish, Survey Sampling (1965): the square of the number of samples over the sum of the clusters' squared
+        sizes.
 
     Example:
         >>> n_equal_clusters(np.array(["a", "a", "b", "b"])), round(n_equal_clusters(np.array(["a", "a", "a", "b"])), 4)
@@ -134,7 +137,7 @@ def standard_error(influence: Values, clusters: Clusters = None, *, times: float
     return times * float(np.linalg.norm(sums)) / len(influence) * sqrt(len(sums) / (len(sums) - 1))
 
 
-def student(probability: float, n_units: int | float) -> float:  # noqa: PYI041 (a checker of types at run time tells them apart)
+def student(probability: float, n_units: int | float) -> float:  # noqa: PYI041 (beartype checks int and float apart)
     """Return the quantile of Student's t with one degree of freedom less than there are samples, or clusters.
 
     Example:

@@ -15,7 +15,9 @@ class Walk(NamedTuple):
     """The formats that were tested, from the largest to the smallest of each kind."""
 
     most_lost: Mapping[str, float]
-    """Upper bound of what each loses, by its name; the last of a kind may be the first that is not shown to lose less."""
+    """Upper bound of what each loses, by its name; the last of a kind may be the first that is not shown to lose
+    less.
+    """
     passed: Sequence[str]
     """Names of those that are shown to lose less than the margin."""
 
@@ -23,10 +25,11 @@ class Walk(NamedTuple):
 def walk(changes: Sequence[Mapping[str, Values]], margin: float, *, clusters: Clusters = None) -> Walk:
     """Return which formats are shown to lose less than a margin.
 
-    Each kind is walked from the largest to the smallest, up to the first format whose upper bound of the loss is not below
-    the margin. So a format is said to lose less only where all larger ones of its kind are, and a kind has one chance of an
-    error, however many formats it has (fixed-sequence testing; Maurer, Hothorn and Lehmacher 1995). Of K kinds, each bound
-    is missed with a chance of 5 % / K (Bonferroni). Several questions, each with a walk of its own, have 5 % each.
+    Each kind is walked from the largest to the smallest, up to the first format whose upper bound of the loss is not
+    below the margin. So a format is said to lose less only where all larger ones of its kind are, and a kind has one
+    chance of an error, however many formats it has (fixed-sequence testing; Maurer, Hothorn and Lehmacher 1995). Of K
+    kinds, each bound is missed with a chance of 5 % / K (Bonferroni). Several questions, each with a walk of its own,
+    have 5 % each.
 
     Args:
         changes: of each kind, the formats from the largest to the smallest, with the change of each query's credit.

@@ -1,7 +1,7 @@
 """Uncertainty of a difference of two models: an interval and a p-value of one test, from the samples of both. All pure.
 
-The interval is of the differences that are not rejected, 0 by the test of the p-value, so that it excludes 0 exactly where
-p is at most 5 %. design/intervals.md has the test of each kind of metric.
+The interval is of the differences that are not rejected, 0 by the test of the p-value, so that it excludes 0 exactly
+where p is at most 5 %. design/intervals.md has the test of each kind of metric.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,7 +46,9 @@ class PairedTest:
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
     least_p: float = 0.0
-    """The smallest p-value that the test could have on so many samples or clusters, however different the models are."""
+    """The smallest p-value that the test could have on so many samples or clusters, however different the models
+    are.
+    """
 
     def detectable(self, alpha: float) -> float | None:
         """Return the smallest true difference that this test finds with 80 % power; None where the data cannot tell."""
@@ -131,11 +133,12 @@ def _of_means(before: Values, after: Values, clusters: Codes, within: Range, rng
 
 
 def _agreeing(interval: Interval, value: float, test: significance.NullTest, n: int) -> Interval:
-    """Return the interval of what is not rejected: 0 by the test, and other differences by an interval that covers them.
+    """Return the interval of what is not rejected: 0 by the test, and other differences by an interval that covers
+    them.
 
-    The test holds its level under the hypothesis of no difference alone, where nothing has to be estimated; inverted for
-    other differences it is too sure (design/intervals.md). Where only the interval holds 0, its end is as far from the
-    value as differences reach that the test does not reject.
+    The test holds its level under the hypothesis of no difference alone, where nothing has to be estimated; inverted
+    for other differences it is too sure (design/intervals.md). Where only the interval holds 0, its end is as far from
+    the value as differences reach that the test does not reject.
 
     Args:
         n: what sizes of the test are divided by to be differences.
@@ -174,7 +177,8 @@ def _of_influences(value: float, rows: Values, clusters: Codes, within: Range) -
 def _of_distances(
     values: tuple[float, float], squares: tuple[float, float], rows: Values, clusters: Codes
 ) -> PairedTest:
-    """Return the t-test of the unbiased squares: distances themselves differ by noise alone where vectors spread differently.
+    """Return the t-test of the unbiased squares: distances themselves differ by noise alone where vectors spread
+    differently.
 
     Where the distances differ the other way, the noise is as large as the difference, and nothing is claimed.
     """
@@ -204,8 +208,8 @@ def _of_parts(
 ) -> PairedTest:
     """Return the interval of a mean over parts, from its gains and losses, and the test that it is when inverted.
 
-    Student's t is too sure where few samples differ, and signs of samples that are flipped do not test that gains of one
-    part make up for losses of another.
+    Student's t is too sure where few samples differ, and signs of samples that are flipped do not test that gains of
+    one part make up for losses of another.
     """
     first, second = estimator.columns
     labels = samples[0][second].astype(np.int64)

@@ -1,4 +1,6 @@
-"""Statistics of the sample table that a result names, so that two models are compared by computing them from both tables."""
+"""Statistics of the sample table that a result names, so that two models are compared by computing them from both
+tables.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +93,8 @@ def first_length_reaching(recall: Curves, *, lengths: Sequence[int | float], sha
 
 
 def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | float]) -> Draws:
-    """Return the number of labels at which an accuracy first reaches a target, interpolated on the logarithm of the number.
+    """Return the number of labels at which an accuracy first reaches a target, interpolated on the logarithm of the
+    number.
 
     Args:
         accuracy: with each number of labels, one row for each draw of samples.
@@ -103,7 +106,7 @@ def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | f
 
     Example:
         >>> accuracy = np.array([[0.25, 0.5, 0.75]] * 3)
-        >>> labels_reaching(accuracy, np.array([0.625, 0.2, 0.9]), labels=[1, 4, 16]).round(6)  # half-way from 4 to 16 is 8
+        >>> labels_reaching(accuracy, np.array([0.625, 0.2, 0.9]), labels=[1, 4, 16]).round(6)  # half-way: 8
         array([ 8.,  1., 16.])
     """
     return np.exp(first_reaching(accuracy, target, np.log(np.array(labels, np.float64))))
@@ -230,5 +233,6 @@ CHANGES: Mapping[str, Callable[..., Values]] = {
     "mean_over_parts": lambda credit, parts: credit[1] - credit[0],
     "macro_f1": lambda named, labels: macro_f1_changes(named[0].astype(np.int64), named[1].astype(np.int64), labels),
 }
-"""The addition of each sample's change to its part's mean, from a column of both models and the part of each sample; by the
-names of ``MEANS``."""
+"""The addition of each sample's change to its part's mean, from a column of both models and the part of each sample; by
+the names of ``MEANS``.
+"""

@@ -1,8 +1,8 @@
 """Intervals: Wilson's of shares, Hall's of means, bootstrap (seeded), and the delta method from influences. All pure.
 
 Samples that share a cluster (five captions of one image) are not independent: where clusters are given, the cluster
-is what is resampled, or summed over. Student's t allows for few samples, or clusters: with fewer than about ten that are far
-from normal, intervals cover the truth somewhat less often.
+is what is resampled, or summed over. Student's t allows for few samples, or clusters: with fewer than about ten that
+are far from normal, intervals cover the truth somewhat less often.
 """
 
 import math
@@ -37,7 +37,9 @@ Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 FEW = 3
 """Hits, or misses, up to which Wilson's bound is too sure."""
 HEAVY = 4
-"""Kurtosis from which on a few differences make most of their spread, so that larger ones may not have been seen; the normal law has 3."""
+"""Kurtosis from which on a few differences make most of their spread, so that larger ones may not have been seen; the
+normal law has 3.
+"""
 _BLOCK_DRAWS = 1 << 15
 """Rows drawn at once: few enough for the processor's cache."""
 
@@ -67,7 +69,9 @@ def applicable(within: Range, values: Values | float) -> Range:
 
 
 class Interval(NamedTuple):
-    """Bounds at ``CONFIDENCE``, unless another was asked for, and how they were made; both are None where the data cannot tell."""
+    """Bounds at ``CONFIDENCE``, unless another was asked for, and how they were made; both are None where the data
+    cannot tell.
+    """
 
     low: float | None
     high: float | None
@@ -105,8 +109,8 @@ def wilson(
 ) -> Interval:
     """Return the score interval of a proportion, which is never empty: 0 of 10 may still be 28 %.
 
-    Of up to ``FEW`` hits, the lower bound is no higher than the exact one that is missed with a chance of 5 %; likewise of
-    misses. Without it, a share of 0.2 % is covered in 84 % of samples of 100, as a single hit excludes it.
+    Of up to ``FEW`` hits, the lower bound is no higher than the exact one that is missed with a chance of 5 %; likewise
+    of misses. Without it, a share of 0.2 % is covered in 84 % of samples of 100, as a single hit excludes it.
 
     Source: Wilson, JASA 22 (1927); with few hits Brown, Cai and DasGupta, Statistical Science 16 (2001), section 4.1.1.
 
@@ -135,7 +139,9 @@ def wilson(
 
 
 def _least_of_few(successes: float, n: float, confidence: float) -> float:
-    """Return the share of which as many successes or more have a chance of 1 - confidence; 1 for more than ``FEW``, 0 for none."""
+    """Return the share of which as many successes or more have a chance of 1 - confidence; 1 for more than ``FEW``, 0
+    for none.
+    """
     from scipy.special import betaincinv
 
     if successes <= 0:
@@ -162,15 +168,16 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float], 
 def mean_interval(
     values: Values, *, clusters: Clusters = None, within: Range = SHARES, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Return the interval of a mean: Wilson's of hits and credits, that of gains and losses of differences, else Hall's.
+    """Return the interval of a mean: Wilson's of hits and credits, that of gains and losses of differences, else
+    Hall's.
 
     Independent hits have Wilson's. Credits between 0 and 1 and hits in clusters have Wilson's with the effective number
-    of samples (``share_interval``), and differences that of their gains and losses (``_difference_interval``): a bootstrap
-    is too short where hardly a sample is wrong, or changes. Cosines and the like have ``unskewed``.
+    of samples (``share_interval``), and differences that of their gains and losses (``_difference_interval``): a
+    bootstrap is too short where hardly a sample is wrong, or changes. Cosines and the like have ``unskewed``.
 
-    Equal values have no spread: when all are 0, or all 1, the interval is Wilson's with n the number of clusters; another
-    constant of a known range has the bound of ``unchanged_interval``, and one without a range has no width, and the
-    method says so. One value (or cluster) that is neither hit nor miss has no interval.
+    Equal values have no spread: when all are 0, or all 1, the interval is Wilson's with n the number of clusters;
+    another constant of a known range has the bound of ``unchanged_interval``, and one without a range has no width, and
+    the method says so. One value (or cluster) that is neither hit nor miss has no interval.
 
     Args:
         within: the range of the values, beyond which no bound lies: ``SHARES``, of which 0 is a miss and 1 a hit,
@@ -209,7 +216,8 @@ def _trials(values: Values, codes: Codes) -> tuple[float, float]:
 
     The least know as little as clusters which are each all right or all wrong: no credits spread more (Bhatia and Davis
     2000). Hits have a most: that few clusters of them are less alike than chance would have it is luck. So have other
-    credits: as many as if one more sample, or cluster, were at the far end of the range. Of reciprocal ranks near 0 a few
+    credits: as many as if one more sample, or cluster, were at the far end of the range. Of reciprocal ranks near 0 a
+        few
     near 1 make most of the mean, and samples without one know nothing of their spread.
     """
     n = float(len(values))
@@ -271,10 +279,11 @@ def gains_and_losses(values: Values, codes: Codes, *, largest: float = 1.0, conf
 
 
 def _is_even(sums: Float64[np.ndarray, " n_units"]) -> bool:
-    """Return whether deviations from a mean have a kurtosis below ``HEAVY``, and more than four of them make the spread.
+    """Return whether deviations from a mean have a kurtosis below ``HEAVY``, and more than four of them make the
+    spread.
 
-    Their own spread is then enough. One more sample at the far end of the range, which ``_trials`` allows for, would make the
-    interval of 120 changes of at most .2 twice as wide, and that of 11 clusters of them three times.
+    Their own spread is then enough. One more sample at the far end of the range, which ``_trials`` allows for, would
+    make the interval of 120 changes of at most .2 twice as wide, and that of 11 clusters of them three times.
     """
     n_spreading = float((sums**2).sum() ** 2 / (sums**4).sum())
     return n_spreading > max(HEAVY, len(sums) / HEAVY)
@@ -308,8 +317,8 @@ def mean_of_independent(
     """Return the interval of the mean of independent values, each with the same weight, from theirs.
 
     The distances of the bounds from the values are added as standard errors are, so that a value without a miss still
-    has its doubt (MOVER; Zou and Donner, Statistics in Medicine 27 (2008)). The mean of many is less skewed than each of
-    them is, so that neither side is shorter than half the width.
+    has its doubt (MOVER; Zou and Donner, Statistics in Medicine 27 (2008)). The mean of many is less skewed than each
+    of them is, so that neither side is shorter than half the width.
 
     Args:
         times: a factor of the width, for values that are not quite independent.
@@ -437,10 +446,10 @@ def effective_n(
 ) -> float:
     """Return the number of independent hits whose share would be as uncertain.
 
-    Few samples, or clusters, know their own spread badly, for which the quantiles of Student's t and the normal law give
-    fewer (Korn and Graubard, Survey Methodology 24 (1998)). Of many clusters of which few have a hit (or a miss), only those
-    know it: with s the sum of each cluster, as many as 1.25 (sum of s²)² / (sum of s⁴); 1.25 was found by simulation
-    (docs/appendix/coverage.md). Where no cluster deviates, each counts as one hit.
+    Few samples, or clusters, know their own spread badly, for which the quantiles of Student's t and the normal law
+    give fewer (Korn and Graubard, Survey Methodology 24 (1998)). Of many clusters of which few have a hit (or a miss),
+    only those know it: with s the sum of each cluster, as many as 1.25 (sum of s²)² / (sum of s⁴); 1.25 was found by
+    simulation (docs/appendix/coverage.md). Where no cluster deviates, each counts as one hit.
 
     Args:
         share: in [0, 1].

@@ -81,7 +81,9 @@ class Estimated(Definition):
     higher_is_better: bool | None = True
 
     def _estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
-        """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is ``of``, does not."""
+        """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is
+        ``of``, does not.
+        """
         if math.isnan(value):
             return self._undefined("the value is undefined for these samples")
         limits = LIMITS.get(self.unit)
@@ -145,7 +147,9 @@ class Statistic(Estimated):
     """A function of the rows in which a column is not NaN.
 
     Example:
-        >>> spread = Statistic(function=lambda rows: float(rows["x"].max() - rows["x"].min()), columns=("x",), unit="rank")
+        >>> spread = Statistic(
+        ...     function=lambda rows: float(rows["x"].max() - rows["x"].min()), columns=("x",), unit="rank"
+        ... )
         >>> spread.metric({"x": np.array([1.0, 4.0, np.nan])}, np.random.default_rng(0)).value
         3.0
     """
@@ -182,7 +186,9 @@ class Smooth(Estimated):
 
     Example:
         >>> influence = np.array([-1.0, 0.5, 0.5])
-        >>> metric = Smooth(value=2.0, influence="i", unit="distance").metric({"i": influence}, np.random.default_rng(0))
+        >>> metric = Smooth(value=2.0, influence="i", unit="distance").metric(
+        ...     {"i": influence}, np.random.default_rng(0)
+        ... )
         >>> metric.value, metric.n, metric.influence
         (2.0, 3, 'i')
     """
@@ -287,8 +293,8 @@ class Within:
 def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> dict[str, Measure]:
     """Return measures with what a table says of their names.
 
-    What comes before a slash is a subset: ``swap_att/text_acc`` has the definition of ``text_acc``, its controls are read
-    against the metrics of the same subset, and it is no headline but by itself.
+    What comes before a slash is a subset: ``swap_att/text_acc`` has the definition of ``text_acc``, its controls are
+    read against the metrics of the same subset, and it is no headline but by itself.
 
     Example:
         >>> table = {"hit": Definition(title="Top-1 accuracy", is_headline=True)}

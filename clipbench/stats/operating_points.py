@@ -12,8 +12,9 @@ from clipbench.stats.clusters import NEGLIGIBLE
 from clipbench.stats.intervals import CONFIDENCE, Interval, share_interval
 
 SURE = 0.98
-"""Confidence of the bounds behind a threshold. It has a value only in samples that show the precision, which are lucky ones
-where few do: with bounds at 95 %, intervals held in .20 of the samples with a value where one in forty had one."""
+"""Confidence of the bounds behind a threshold. It has a value only in samples that show the precision, which are lucky
+ones where few do: with bounds at 95 %, intervals held in .20 of the samples with a value where one in forty had one.
+"""
 LOOKS = 9
 """Thresholds at which bounds are computed at once while a crossing is looked for."""
 
@@ -45,7 +46,8 @@ def precision_recall(found: Accepted, prevalence: float = 0.5, *, confidence: fl
     """Return precision and recall with Wilson's bounds over images, by the influence of each image (delta method).
 
     Where nothing wrong is accepted, no image shows how sure that is. The precision is then known as well as by as many
-    independent things, all of them right, as are accepted; or by the bound of what was wrongly accepted at the threshold below.
+    independent things, all of them right, as are accepted; or by the bound of what was wrongly accepted at the
+    threshold below.
 
     Args:
         prevalence: share of what is judged that should be accepted, in (0, 1).
@@ -84,10 +86,10 @@ def operating_point(
 ) -> OperatingPoint | None:
     """Return the lowest threshold at which precision is at least the wanted one; None where none is sure to have it.
 
-    Of all judged cosines, the threshold is exactly the lowest with the precision. Sure is one at which the lower bound of
-    precision is as high: of a few pairs that are right by luck, none is. The interval reaches from the lowest judged cosine at
-    which the upper bound is as high to the lowest from which on the lower bound is. That of the recall has the bounds of recall
-    at both of these ends.
+    Of all judged cosines, the threshold is exactly the lowest with the precision. Sure is one at which the lower bound
+    of precision is as high: of a few pairs that are right by luck, none is. The interval reaches from the lowest judged
+    cosine at which the upper bound is as high to the lowest from which on the lower bound is. That of the recall has
+    the bounds of recall at both of these ends.
 
     Args:
         coarse: what some thresholds accept, ascending from -1.
@@ -138,7 +140,8 @@ def _influence(
 ) -> Float64[np.ndarray, " n_images"]:
     """Return the influence of each image on the recall at the threshold where (1 - p) π right = p (1 - π) wrong.
 
-    An image moves the recall at a fixed threshold, and it moves the threshold, which moves the recall by the slopes of both.
+    An image moves the recall at a fixed threshold, and it moves the threshold, which moves the recall by the slopes of
+    both.
     """
     n, n_thresholds = coarse.right.shape
     k = min(n_thresholds - 1, int(np.searchsorted(coarse.thresholds, threshold)))

@@ -1,4 +1,6 @@
-"""Spearman's rank correlation of two quantities over models, with an interval, a test, and a third quantity held fixed."""
+"""Spearman's rank correlation of two quantities over models, with an interval, a test, and a third quantity held
+fixed.
+"""
 
 import math
 from itertools import permutations
@@ -10,8 +12,10 @@ from jaxtyping import Float64
 from clipbench.stats.intervals import CONFIDENCE, Interval
 
 LEAST, LEAST_GIVEN = 8, 20
-"""Points from which an interval covers, without and with a third quantity: of 5 points, it covers 70 to 97 % in simulations
-instead of 95, and of 12 points with a third quantity that correlates .95 with both, 78 % (docs/appendix/coverage.md)."""
+"""Points from which an interval covers, without and with a third quantity: of 5 points, it covers 70 to 97 % in
+simulations instead of 95, and of 12 points with a third quantity that correlates .95 with both, 78 %
+(docs/appendix/coverage.md).
+"""
 N_RESAMPLES = 10_000
 N_PERMUTATIONS = 20_000
 EXACT_POINTS = 7
@@ -39,8 +43,8 @@ def rank_correlation(x: Points, y: Points, rng: np.random.Generator, given: Poin
     """Return the rank correlation of two quantities, ties by their mean rank.
 
     The interval is a percentile bootstrap over points; the test counts permutations of ``y`` that give as large a
-    correlation, the observed one among them where they are drawn. With ``given``, it is the partial correlation of ranks:
-    what is left of the relation between points of equal ``given``.
+    correlation, the observed one among them where they are drawn. With ``given``, it is the partial correlation of
+    ranks: what is left of the relation between points of equal ``given``.
 
     Args:
         x, y: finite, a value a point, of three or more.

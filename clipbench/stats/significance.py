@@ -2,8 +2,8 @@
 
 Under the null hypothesis that the models are exchangeable, each sample's difference (with clusters, each cluster's) has
 either sign with equal probability. For independent zeros and ones that is McNemar's test; other means are tested by
-flipping signs; a statistic such as a median by its differences when the models' samples are exchanged. A smooth function
-of means is tested by Student's t.
+flipping signs; a statistic such as a median by its differences when the models' samples are exchanged. A smooth
+function of means is tested by Student's t.
 """
 
 import math
@@ -19,7 +19,9 @@ from clipbench.stats.intervals import Interval
 ALPHA = 0.05
 """Highest p-value at which a difference is significant."""
 N_DRAWS = 20_000
-"""Sign flips of a test: no p-value is below one in as many, which leaves room for Holm's correction of a few hundred metrics."""
+"""Sign flips of a test: no p-value is below one in as many, which leaves room for Holm's correction of a few hundred
+metrics.
+"""
 N_EXCHANGES = 5_000
 """Exchanges of the two models' rows of a statistic that may be significant: each computes the statistic twice."""
 N_FIRST_EXCHANGES = 500
@@ -43,7 +45,9 @@ _EIGHTS = 64
 PValue = TypeVar("PValue", float, float | None)
 Draws = Float64[np.ndarray, " draws"]
 OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Draws]
-"""The difference of a statistic, the candidate's less the base's, when the samples of these units are exchanged between them."""
+"""The difference of a statistic, the candidate's less the base's, when the samples of these units are exchanged between
+them.
+"""
 
 
 class NullTest(NamedTuple):
@@ -53,7 +57,9 @@ class NullTest(NamedTuple):
     largest: float
     """The largest size whose p-value is above ``ALPHA``; 0 where there is none."""
     standard_error: float = math.nan
-    """Spread of the difference under exchange; 0 where no exchange moves it, NaN where it is undefined, or of totals."""
+    """Spread of the difference under exchange; 0 where no exchange moves it, NaN where it is undefined, or of
+    totals.
+    """
 
 
 def mcnemar(gained: int, lost: int) -> NullTest:
@@ -69,7 +75,7 @@ def mcnemar(gained: int, lost: int) -> NullTest:
         lost: the reverse.
 
     Example:
-        >>> mcnemar(0, 5).p_value, mcnemar(3, 3).p_value, mcnemar(6, 0)  # 2 / 2^5; of six that differ, four may be one-sided
+        >>> mcnemar(0, 5).p_value, mcnemar(3, 3).p_value, mcnemar(6, 0)  # 2 / 2^5; 1; 2 / 2^6
         (0.0625, 1.0, NullTest(p_value=0.03125, largest=4.0, standard_error=nan))
     """
     from scipy.special import bdtr
@@ -96,7 +102,9 @@ def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator,
         >>> rng = np.random.default_rng(0)
         >>> flip_test(np.array([0.5, 1.0, 1.0, 0.0]), None, rng).p_value  # two of the eight flips: all plus, all minus
         0.25
-        >>> flip_test(np.array([0.5, 1.0, 1.0, 0.0]), np.array(["a", "a", "b", "b"]), rng).p_value  # 1.5 and 1: two of four
+        >>> flip_test(
+        ...     np.array([0.5, 1.0, 1.0, 0.0]), np.array(["a", "a", "b", "b"]), rng
+        ... ).p_value  # 1.5 and 1: two of four
         0.5
     """
     sums = cluster_sums(differences, clusters)
@@ -125,8 +133,8 @@ def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generato
 
     The p-value is (1 + exchanges with a difference as large) / (1 + exchanges), never 0 (Phipson and Smyth, Stat. Appl.
     Genet. Mol. Biol. 9 (2010)). No law is assumed: a median of ranks has few values, and Student's t assumes a
-    continuous statistic. Where a tenth of the first exchanges are as large, no more are drawn. Exchanges in which the statistic is
-    undefined are left out; where it is undefined for either model, the p-value is 1.
+    continuous statistic. Where a tenth of the first exchanges are as large, no more are drawn. Exchanges in which the
+    statistic is undefined are left out; where it is undefined for either model, the p-value is 1.
 
     Args:
         difference: of the statistic, whatever its bias.
@@ -238,7 +246,9 @@ def _flipped_totals(sums: Values, rng: np.random.Generator, n_draws: int) -> Ite
 
 
 def _sums_of_bits(table: Float64[np.ndarray, " sums"], rows: UInt8[np.ndarray, "draws n_bytes"]) -> Draws:
-    """Return the sum of the units whose bits are set in each row of bytes, from the 256 sums of each byte's eight units."""
+    """Return the sum of the units whose bits are set in each row of bytes, from the 256 sums of each byte's eight
+    units.
+    """
     sums, first = np.zeros(len(rows)), 256 * np.arange(_EIGHTS)[:, None]
     for start in range(0, rows.shape[1], _EIGHTS):
         part = rows[:, start : start + _EIGHTS].T  # byte after byte: the 256 sums of one are at hand for all rows

@@ -53,12 +53,13 @@ class Slice:
         return len(cluster_sums(self.influence, self.clusters))
 
     def bounds(self, tail: float) -> tuple[float, float]:
-        """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite where nothing is known.
+        """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite where nothing is
+        known.
 
         Hits have the exact bounds of Clopper and Pearson, with the effective number of samples where they are clustered
-        (Korn and Graubard 1998); other values those of Student's t, and where all are alike, the bound of what no sample
-        shows. Without a range, each bound is Student's or the one corrected for skewness, whichever lies farther out: few
-        values with wide tails look skewed by chance.
+        (Korn and Graubard 1998); other values those of Student's t, and where all are alike, the bound of what no
+        sample shows. Without a range, each bound is Student's or the one corrected for skewness, whichever lies farther
+        out: few values with wide tails look skewed by chance.
         """
         least, most = self.within or (-inf, inf)
         if self.are_hits:
@@ -76,7 +77,9 @@ class Slice:
         return intervals.unchanged_interval(self.value, self.n_units, self.within, tail=tail).bounds
 
     def interval(self) -> tuple[float, float]:
-        """Return the bounds of the slice by itself: Wilson's of hits, which are right on average where exact ones are too wide."""
+        """Return the bounds of the slice by itself: Wilson's of hits, which are right on average where exact ones are
+        too wide.
+        """
         if not self.are_hits:
             return self.bounds(TAIL)
         trials = self._trials(CONFIDENCE)
@@ -104,10 +107,10 @@ class Extreme(NamedTuple):
 def worst(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extreme:
     """Return the slice with the worst value, and an interval of the worst true value.
 
-    With L and U the bounds of K slices, the smallest true value lies between the smallest L, each missed with a chance of
-    2.5 %, and the smallest U, each missed with a chance of 2.5 % / K: that of the slice which truly is the worst bounds it
-    from below, and no U may fall below it. It holds at 95 % or more however the slices depend on each other (Bonferroni).
-    Of equal values the first is the worst.
+    With L and U the bounds of K slices, the smallest true value lies between the smallest L, each missed with a chance
+    of 2.5 %, and the smallest U, each missed with a chance of 2.5 % / K: that of the slice which truly is the worst
+    bounds it from below, and no U may fall below it. It holds at 95 % or more however the slices depend on each other
+    (Bonferroni). Of equal values the first is the worst.
     """
     sign = 1 if higher_is_better else -1
     name = min(slices, key=lambda each: sign * slices[each].value)
@@ -124,9 +127,9 @@ def worst(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extr
 def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     """Return the largest value less the smallest, and an interval of that distance between the true values.
 
-    It is at most the largest U less the smallest L, each missed with a chance of 1.25 %, and at least the largest L less
-    the smallest U, each missed with a chance of 1.25 % / K. A lower bound above 0 says that the slices differ: where they
-    do not, it is above 0 with a chance of 2.5 % or less.
+    It is at most the largest U less the smallest L, each missed with a chance of 1.25 %, and at least the largest L
+    less the smallest U, each missed with a chance of 1.25 % / K. A lower bound above 0 says that the slices differ:
+    where they do not, it is above 0 with a chance of 2.5 % or less.
     """
     values = [each.value for each in slices.values()]
     value = max(values) - min(values)
@@ -142,8 +145,8 @@ def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
 def mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     """Return the mean of the slices' values, each with the same weight, and its interval.
 
-    It is that of independent values (``intervals.mean_of_independent``). Where slices share clusters, such as captions of
-    one image in several languages, it is widened by as much as that widens the standard error.
+    It is that of independent values (``intervals.mean_of_independent``). Where slices share clusters, such as captions
+    of one image in several languages, it is widened by as much as that widens the standard error.
     """
     each = list(slices.values())
     values = [one.value for one in each]

@@ -1,7 +1,7 @@
 """The trend of accuracies on shifted data against accuracies on the original data, and how far a model lies above it.
 
-Accuracies of many models lie near a line once both axes are logits (Taori et al., NeurIPS 2020; Miller et al., ICML 2021,
-take probits, which differ little). A model's distance from the line, in accuracy, is its effective robustness.
+Accuracies of many models lie near a line once both axes are logits (Taori et al., NeurIPS 2020; Miller et al., ICML
+2021, take probits, which differ little). A model's distance from the line, in accuracy, is its effective robustness.
 """
 
 from math import hypot, log, sqrt, tanh
@@ -39,7 +39,9 @@ class Trend(NamedTuple):
 
     @classmethod
     def fit(cls, original: Float64[np.ndarray, " n"], shifted: Float64[np.ndarray, " n"]) -> "Trend":
-        """Return the line of three or more models' accuracies that differ; those without a logit, 0 or 1, and NaN are left out."""
+        """Return the line of three or more models' accuracies that differ; those without a logit, 0 or 1, and NaN are
+        left out.
+        """
         is_there = np.all([(share > 0) & (share < 1) for share in (original, shifted)], axis=0)
         x, y = (np.log(share[is_there] / (1 - share[is_there])) for share in (original, shifted))
         centre, spread = float(x.mean()), float(((x - x.mean()) ** 2).sum())

@@ -93,10 +93,11 @@ class Corpus(NamedTuple):
 
 
 def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Corpus:
-    """Return the pairs that a data reference names, those of the ``train`` split if there is one and no other is asked for.
+    """Return the pairs that a data reference names, those of the ``train`` split if there is one and no other is asked
+    for.
 
-    ``scenes`` takes the option ``primer``, the number of images of single objects that come first. They are never cropped:
-    a crop could cut off an object that the caption counts, or a letter of a word.
+    ``scenes`` takes the option ``primer``, the number of images of single objects that come first. They are never
+    cropped: a crop could cut off an object that the caption counts, or a letter of a word.
 
     Args:
         seed: decides which images are held out, and which scenes are drawn.

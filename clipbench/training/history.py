@@ -110,7 +110,8 @@ def _history_of_log(path: Path) -> History:
         events.append((step, values))
     if not events:
         raise ClipbenchError(
-            f"{path} has no evaluation event: expected the log of clipbench train or of a clipbench.training.monitor.Monitor"
+            f"{path} has no evaluation event: expected the log of clipbench train or of a"
+            " clipbench.training.monitor.Monitor"
         )
     label = path.parent.resolve().name if path.name == LOG_FILE else path.stem
     return _history(label, events)

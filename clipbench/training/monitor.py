@@ -71,9 +71,10 @@ class Limits:
     """Largest ``image_cone`` and ``text_cone``, mean cosine of different inputs. Seen: 0.05 to 0.53 trained, 0.47 to
     0.78 random. At 1 all vectors have one direction."""
     effective_rank: Number | None = 4.0
-    """Smallest ``image_effective_rank`` and ``text_effective_rank``, in dimensions. With few pairs it is a quarter of the
-    possible rank, the number of distinct images or texts less one. Seen: 30 and more trained, 15 and more random. A
-    tower that has collapsed onto a line has 1."""
+    """Smallest ``image_effective_rank`` and ``text_effective_rank``, in dimensions. With few pairs it is a quarter of
+    the possible rank, the number of distinct images or texts less one. Seen: 30 and more trained, 15 and more random. A
+    tower that has collapsed onto a line has 1.
+    """
     duplicates: Number | None = 0.05
     """Largest ``image_duplicates`` and ``text_duplicates``, share of different inputs with equal vectors. Seen: 0. Not
     0, since real data hold some images twice (resized, recompressed)."""
@@ -117,11 +118,14 @@ class Monitor:
     """Tokens of their captions, in the same order, or the mapping that a tokenizer of transformers returns."""
     limits: Limits = field(default_factory=Limits)
     on_alarm: Literal["warn", "raise"] | Callable[[Alarm], object] = "warn"
-    """``warn`` (a ``CollapseWarning``), ``raise`` (a ``CollapseError``), or a function that is called with each alarm."""
+    """``warn`` (a ``CollapseWarning``), ``raise`` (a ``CollapseError``), or a function that is called with each
+    alarm.
+    """
     log: str | Path | Sequence[str | Path] | None = None
     """File to which scalars and alarms are appended, a line of JSON each, as in the log of ``clipbench train``; or
-    ``"wandb"``, ``"tensorboard"``, ``"trackio"`` or ``"mlflow"``, which get the scalars as ``clipbench/NAME`` in the run that the
-    loop has open, or else in one of their own; or several of these."""
+    ``"wandb"``, ``"tensorboard"``, ``"trackio"`` or ``"mlflow"``, which get the scalars as ``clipbench/NAME`` in the
+    run that the loop has open, or else in one of their own; or several of these.
+    """
     batch_size: int = 64
     """Pairs encoded at a time."""
 

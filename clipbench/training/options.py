@@ -82,7 +82,9 @@ class TrainOptions:
         return {**asdict(self), "out": str(self.out), "data_options": dict(self.data_options)}
 
     def check_same(self, arguments: Mapping[str, object]) -> None:
-        """Raise UsageError unless these are the arguments that a training was started with, except for ``RESUMABLE`` ones."""
+        """Raise UsageError unless these are the arguments that a training was started with, except for ``RESUMABLE``
+        ones.
+        """
         for name, value in self.to_json().items():
             if name not in RESUMABLE and name in arguments and arguments[name] != value:
                 raise UsageError(
@@ -92,7 +94,8 @@ class TrainOptions:
 
 
 def arguments_of(run: Path) -> Mapping[str, object]:
-    """Return the arguments of a training: those in its newest checkpoint, or in its log if it was ended before the first.
+    """Return the arguments of a training: those in its newest checkpoint, or in its log if it was ended before the
+    first.
 
     Raises:
         UsageError: there are none.

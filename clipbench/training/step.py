@@ -1,9 +1,9 @@
 """One step of a training: losses, towers, gradients, and the optimizer of CLIP's recipe. Imports torch.
 
 The losses are written for a batch that may be spread over processes: each holds its own pairs, sees all others' vectors
-as negatives, and returns its share of the loss. Shares add up to the loss of the whole batch, and the gradients that the
-processes get, added up, are the gradients of that. Logits are made a block of rows at a time, and made again for the
-backward pass, so that a batch of N never needs N x N numbers.
+as negatives, and returns its share of the loss. Shares add up to the loss of the whole batch, and the gradients that
+the processes get, added up, are the gradients of that. Logits are made a block of rows at a time, and made again for
+the backward pass, so that a batch of N never needs N x N numbers.
 
 A contrastive loss couples all pairs of a batch, so it cannot be summed over small batches as other losses can. But it
 reaches the towers only through the vectors. So: encode everything, take the gradient of the loss with respect to the
@@ -118,7 +118,9 @@ LOSSES: dict[str, Loss] = {"clip": clip_loss, "siglip": siglip_loss}
 
 
 def gather(vectors: Float[Tensor, "n E"]) -> Float[Tensor, "N E"]:
-    """Return the vectors of all processes, in the order of their ranks; gradients flow back to the process they came from."""
+    """Return the vectors of all processes, in the order of their ranks; gradients flow back to the process they came
+    from.
+    """
     if n_processes() == 1:
         return vectors
     gathered: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]

@@ -212,8 +212,8 @@ class Training:
         self.log.write("stop", step - 1, {"reason": f"the {what} of step {step} is {value}"})
         raise ClipbenchError(
             f"the {what} is {value} at step {step}: stopped; the last good checkpoint is"
-            f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g}) or a longer"
-            f" --warmup ({self.options.warmup_steps})"
+            f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g})"
+            f" or a longer --warmup ({self.options.warmup_steps})"
         )
 
 

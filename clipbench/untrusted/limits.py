@@ -29,10 +29,19 @@ RATIO = 20
 """A compressed file may unpack to this many times its size, too: large data may be larger than ``MAX_UNPACKED``."""
 
 ARCHIVE_ERRORS = (
-    tarfile.TarError, BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError, OverflowError, ValueError,
+    tarfile.TarError,
+    BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OverflowError,
+    ValueError,
     RuntimeError,
-)  # fmt: skip
-"""Errors that the standard library raises for damaged and hostile archives; a file that cannot be read is an OSError beside."""
+)
+"""Errors that the standard library raises for damaged and hostile archives; a file that cannot be read is an OSError
+beside.
+"""
 
 NUMBER_BYTES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 """Bytes of a number by its type in parquet."""
@@ -70,8 +79,8 @@ def too_many_resized(width: int, height: int, side: int) -> str | None:
     if n_pixels <= most:
         return None
     return (
-        f"it has {width:,} x {height:,} pixels, and {n_pixels:,} with its shorter side resized to {side}, more than {most:,}:"
-        f" cut it, or set {MAX_PIXELS}={n_pixels} (4 bytes of memory a pixel)"
+        f"it has {width:,} x {height:,} pixels, and {n_pixels:,} with its shorter side resized to {side}, more than"
+        f" {most:,}: cut it, or set {MAX_PIXELS}={n_pixels} (4 bytes of memory a pixel)"
     )
 
 
@@ -79,8 +88,8 @@ def refuse_unpacked(unpacked: int, size: int) -> None:
     """Raise ValueError where a compressed file of ``size`` bytes would unpack to too many."""
     if unpacked > max_unpacked(size):
         raise ValueError(
-            f"its {size:,} bytes unpack to {unpacked:,} or more, and {max_unpacked(size):,} are the limit: write it without"
-            f" compression, or set {MAX_UNPACKED} to a larger number"
+            f"its {size:,} bytes unpack to {unpacked:,} or more, and {max_unpacked(size):,} are the limit: write it"
+            f" without compression, or set {MAX_UNPACKED} to a larger number"
         )
 
 
@@ -92,8 +101,8 @@ def check_zip(archive: ZipFile, file: IO[bytes]) -> None:
 def check_parquet(path: Path, names: Collection[str] | None = None) -> None:
     """Raise ValueError where a parquet file, or the columns of it that are read, would unpack to too much.
 
-    A column of a million times the same text takes some bytes in the file. Its size is found by the lengths of its distinct
-    texts, none of which is repeated; that of numbers is told by how many there are.
+    A column of a million times the same text takes some bytes in the file. Its size is found by the lengths of its
+    distinct texts, none of which is repeated; that of numbers is told by how many there are.
     """
     from pyarrow.parquet import ParquetFile
 

@@ -93,7 +93,9 @@ def entries(folder: Path, error: type[ClipbenchError]) -> list[Path]:
 
 
 def refuse_special_files(folder: Path, error: type[ClipbenchError]) -> None:
-    """Raise ``error`` where a folder, or one in it, holds a FIFO, device or socket: a library would open it, and wait."""
+    """Raise ``error`` where a folder, or one in it, holds a FIFO, device or socket: a library would open it, and
+    wait.
+    """
     pending = [os.fspath(folder)]
     for place in pending:
         with reading(place, error):
@@ -136,7 +138,9 @@ def reading(
 
 
 def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open a regular file; raise OSError for a folder, and for a FIFO, a device or a socket: those may wait for ever."""
+    """Open a regular file; raise OSError for a folder, and for a FIFO, a device or a socket: those may wait for
+    ever.
+    """
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:
@@ -193,7 +197,9 @@ def read_text(
 
 
 def array_header(file: BinaryIO) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]":
-    """Return shape, whether columns come first, and type of the ``.npy`` array that begins here; ValueError if none does."""
+    """Return shape, whether columns come first, and type of the ``.npy`` array that begins here; ValueError if none
+    does.
+    """
     import numpy as np
 
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -322,7 +328,8 @@ def check_text(value: object) -> None:
 
 
 def read_written_list(text: str) -> list[str] | None:
-    """Return the texts of a list in one cell of a table, as Python writes it; None where it is no such list, or an empty one.
+    """Return the texts of a list in one cell of a table, as Python writes it; None where it is no such list, or an
+    empty one.
 
     Only quoted texts are made into anything: what Python itself would make of a cell may be deep, large or slow.
 

@@ -1,12 +1,13 @@
 """Dataclasses from JSON, checked against the types of their fields: an error names the place of what does not fit.
 
-A whole number stands for the same float, and unknown keys are passed over, as later versions may add some: ``unknown_fields``
-names them.
+A whole number stands for the same float, and unknown keys are passed over, as later versions may add some:
+``unknown_fields`` names them.
 """
 
 # msgspec and pydantic were tried in place of this. msgspec names the place of a metric as ``metrics[...]``, without its
-# name, and lets NaN and numbers beyond 64 bits through. pydantic names it, but says nothing of numbers inside ``Any``, so
-# half of this module would remain beside the translation of its messages, and it takes longer to import than a run to read.
+# name, and lets NaN and numbers beyond 64 bits through. pydantic names it, but says nothing of numbers inside ``Any``,
+# so half of this module would remain beside the translation of its messages, and it takes longer to import than a run
+# to read.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -112,7 +113,8 @@ def _fitting_generic(origin: Any, parts: tuple[Any, ...], value: object, place: 
     if origin in (list, Sequence):
         return [fitting(parts[0], each, f"{place}[{at}]") for at, each in enumerate(_of(list, value, place))]
     if origin is tuple and parts[1:] == (Ellipsis,):
-        return tuple(fitting(list[parts[0]], list(value) if isinstance(value, tuple) else value, place))  # type: ignore[valid-type]
+        items = list(value) if isinstance(value, tuple) else value
+        return tuple(fitting(list[parts[0]], items, place))  # type: ignore[valid-type]
     if origin is Mapping:
         return {key: fitting(parts[1], each, f"{place}.{key}") for key, each in _of(dict, value, place).items()}
     return value

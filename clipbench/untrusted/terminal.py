@@ -1,7 +1,7 @@
 """Texts of others in a terminal or in the log of a CI job: they are shown, and steer neither.
 
-A caption, a class or a model may be called anything: ``\\x1b[2J`` clears a screen, U+202E turns a line around, a newline
-begins a line of its own, and a line that begins with ``::`` is a command to GitHub's runner.
+A caption, a class or a model may be called anything: ``\\x1b[2J`` clears a screen, U+202E turns a line around, a
+newline begins a line of its own, and a line that begins with ``::`` is a command to GitHub's runner.
 """
 
 import re

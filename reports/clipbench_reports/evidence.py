@@ -1,7 +1,7 @@
 """The evidence that one evaluation of one run left behind, for figures and tables to draw on.
 
-Of a task that is scored once for each of several label sets of the same images, what is recorded as ``kind/acc1`` is the
-``acc1`` of the set ``kind``; in others a name before a slash means something else.
+Of a task that is scored once for each of several label sets of the same images, what is recorded as ``kind/acc1`` is
+the ``acc1`` of the set ``kind``; in others a name before a slash means something else.
 """
 
 import math
@@ -301,7 +301,9 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
 
 
 def label_sets(evaluation: EvaluationRecord) -> list[str]:
-    """Return the label sets that an evaluation has results of, in their order; only ``PLAIN`` where it has no others."""
+    """Return the label sets that an evaluation has results of, in their order; only ``PLAIN`` where it has no
+    others.
+    """
     named = _named(evaluation)
     everything = (*evaluation.metrics, *evaluation.curves)
     is_plain = not named or any(_set_of(name) not in named for name in everything)

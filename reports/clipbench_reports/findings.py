@@ -10,9 +10,10 @@ from clipbench.stats.claims import Standing, against_chance, claimed, p_against
 from clipbench_reports.text import NO_REASON, isolated
 
 Mark = Literal["good", "weak", "level", "plain", "missing", "ahead", "gained", "lost"]
-"""``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no such
-claim is made; ``missing``: there is no number; ``ahead``: one of several models is; ``gained`` and ``lost``: a training
-made it better or worse."""
+"""``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no
+such claim is made; ``missing``: there is no number; ``ahead``: one of several models is; ``gained`` and ``lost``: a
+training made it better or worse.
+"""
 SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
 
 
@@ -45,7 +46,9 @@ class Finding(NamedTuple):
     is_expected: bool = False
     """True of what any model of the kind shows, or what holds by construction: it is never at the top of a report."""
     weakness: str = ""
-    """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states none."""
+    """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states
+    none.
+    """
     short: str = ""
     """A shorter sentence for the top of a report, if there is one."""
     ability: Ability | None = None
@@ -84,8 +87,8 @@ def claim(
     """Return a sentence on one metric; only a test against chance makes it a good or a bad one.
 
     Args:
-        sentence: without a full stop; ``{value}`` stands for the value and its interval, with its unit unless the sentence
-            names that, and ``{n}`` for the number of samples.
+        sentence: without a full stop; ``{value}`` stands for the value and its interval, with its unit unless the
+            sentence names that, and ``{n}`` for the number of samples.
         title: stands before it, with a colon; braces in it mean nothing.
         weakness: the one that it states unless the metric is better than chance.
         ability: the one that the metric measures; its degree is set here.
@@ -141,7 +144,9 @@ def interval_in_brackets(metric: Metric) -> str:
 
 
 def not_better(metrics: Mapping[str, Metric], say: Callable[[str], str] = isolated) -> dict[str, list[str]]:
-    """Return the names of the metrics of one sentence that do not beat chance, as they are said, by how they stand to it."""
+    """Return the names of the metrics of one sentence that do not beat chance, as they are said, by how they stand to
+    it.
+    """
     words: dict[Standing, str] = {"level": "inconclusive", "worse": "below chance"}
     standings = against_chance(*metrics.values())
     found: dict[str, list[str]] = {}

@@ -186,7 +186,8 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
     facts: Callable[[int], list[Fact]],
     images: Callable[[int], list[GalleryImage]],
 ) -> Gallery:
-    """Return the worst failures in the sample table, as many as fit the budget, with what was nearest where the run kept that.
+    """Return the worst failures in the sample table, as many as fit the budget, with what was nearest where the run
+    kept that.
 
     Args:
         note: the meaning of the margin.
@@ -303,12 +304,16 @@ def known(evidence: Evidence, name: str) -> list[str]:
 
 
 def around_difference(one: str, other: str) -> tuple[str, str]:
-    """Return two texts so that a reader sees where they part: of what long ones share before that, a few words are left.
+    """Return two texts so that a reader sees where they part: of what long ones share before that, a few words are
+    left.
 
     Example:
         >>> around_difference("a cat", "a dog")
         ('a cat', 'a dog')
-        >>> [text[-36:] for text in around_difference(50 * "It is a hut. " + "It is old.", 50 * "It is a hut. " + "It is new.")]
+        >>> [
+        ...     text[-36:]
+        ...     for text in around_difference(50 * "It is a hut. " + "It is old.", 50 * "It is a hut. " + "It is new.")
+        ... ]
         ['It is a hut. It is a hut. It is old.', 'It is a hut. It is a hut. It is new.']
     """
     shared = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))

@@ -24,7 +24,9 @@ class ItemVectors(NamedTuple):
     row: Mapping[str, int]
     """Row in ``texts`` of each text."""
     asking: Vectors
-    """Vectors of the texts as those that are compared with ``texts``: the same, but for inner products of a model with roles."""
+    """Vectors of the texts as those that are compared with ``texts``: the same, but for inner products of a model with
+    roles.
+    """
 
     def of(self, texts: Iterable[str]) -> Vectors:
         """Return the vectors of some texts."""
@@ -38,7 +40,8 @@ class ItemVectors(NamedTuple):
 def vectors_of(
     dataset: Dataset, texts: Iterable[str], embedder: Embedder, of: Sequence[Contrast] | None = None
 ) -> ItemVectors:
-    """Return the unit vectors of a data set's images, which ask, and of some texts, which answer, each encoded in one call.
+    """Return the unit vectors of a data set's images, which ask, and of some texts, which answer, each encoded in one
+    call.
 
     Args:
         of: contrasts whose images are asked for; None for all images.
@@ -64,9 +67,10 @@ def decide(
 ) -> tuple[Choices, Choices, Column, Table]:
     """Return the decisions of the model and of a constant one, the text score of the shorter caption, and what decided.
 
-    The table has the choice of each contrast that is nearest to failing, or failed by the most: an image's (``image``, its
-    lowest true ``caption`` and highest false one, ``preferred``, with their cosines), and a caption's (``asked_caption``,
-    ``right_image``, ``preferred_image``). Where there is no choice, texts are empty, rows -1 and cosines NaN.
+    The table has the choice of each contrast that is nearest to failing, or failed by the most: an image's (``image``,
+    its lowest true ``caption`` and highest false one, ``preferred``, with their cosines), and a caption's
+    (``asked_caption``, ``right_image``, ``preferred_image``). Where there is no choice, texts are empty, rows -1 and
+    cosines NaN.
 
     Args:
         length: of a caption, by which the shorter one is found.

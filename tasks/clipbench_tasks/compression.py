@@ -1,13 +1,15 @@
 """Compression: what a vector costs, and what is lost when it is stored in fewer bytes.
 
-Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``): as float16; the
-first k dimensions; k principal components; int8 of k dimensions, or of k components; and the signs of k dimensions. Each format
-answers the questions of retrieval (data with captions) and of zero-shot classification (data with labels), with their
-rules for ties, and each query's credit is compared with its credit by the whole float32 vectors.
+Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``): as
+float16; the first k dimensions; k principal components; int8 of k dimensions, or of k components; and the signs of k
+dimensions. Each format answers the questions of retrieval (data with captions) and of zero-shot classification (data
+with labels), with their rules for ties, and each query's credit is compared with its credit by the whole float32
+vectors.
 
-Stored are the images that captions search, the captions that images search, and the images that are classified; the other side
-are queries. What is fitted is fitted on what is stored alone, as in a store of vectors: no query, and no label. An image that is
-classified is itself what is tested, so that its components are fitted on other images (cross-fitting).
+Stored are the images that captions search, the captions that images search, and the images that are classified; the
+other side are queries. What is fitted is fitted on what is stored alone, as in a store of vectors: no query, and no
+label. An image that is classified is itself what is tested, so that its components are fitted on other images
+(cross-fitting).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +95,9 @@ class Smallest(Definition):
         return walk(changes, self.points / 100, clusters=self._changes(samples)[1])
 
     def chosen(self, samples: Samples, found: Walk) -> Format | None:
-        """Return the smallest of those; of equal ones, that with the lowest bound of its loss; None where nothing can be lost."""
+        """Return the smallest of those; of equal ones, that with the lowest bound of its loss; None where nothing can
+        be lost.
+        """
         passed = [form for chain in self.chains for form in chain if form.name in found.passed]
         if not self._can_lose(samples):
             return None
@@ -126,7 +130,9 @@ class Smallest(Definition):
         return low is not None and low - self.chance > self.points / 100
 
     def _sentence(self, samples: Samples, form: Format) -> str:
-        """Return what a format saves. The margin is given beside float32's score, since one point of 2 % is a large loss."""
+        """Return what a format saves. The margin is given beside float32's score, since one point of 2 % is a large
+        loss.
+        """
         saved = f"{counted(form.n_bytes, 'byte')} instead of {count(4 * self.dim)}"
         margin = f"{in_points(self.points)} of the {self._whole(samples)} of float32"
         return f"{words(form, self.dim)} lose less than {margin}: {saved}"
@@ -138,8 +144,9 @@ class Smallest(Definition):
         margin, n_kinds = self.points / 100, len(self.chains)
         if not found.passed and least_lost(n, n_kinds) >= margin:
             return (
-                f"at n = {count(n)} images no format is shown to lose less than {in_points(self.points)}: even one that changes no"
-                f" answer may lose {percent(least_lost(n, n_kinds))} points; {count(least_queries(margin, n_kinds))} images are needed"
+                f"at n = {count(n)} images no format is shown to lose less than {in_points(self.points)}: even one that"
+                f" changes no answer may lose {percent(least_lost(n, n_kinds))} points;"
+                f" {count(least_queries(margin, n_kinds))} images are needed"
             )
         if not self._can_lose(samples):
             return (
@@ -164,12 +171,15 @@ class Compression(Task):
 
     name = "compression"
     version = 1
-    summary = "recall@1 and accuracy of vectors in fewer bytes: fewer dimensions, PCA, float16, int8, signs; the smallest that will do"
+    summary = (
+        "recall@1 and accuracy of vectors in fewer bytes: fewer dimensions, PCA, float16, int8, signs; the smallest"
+        " that will do"
+    )
     question = "In how few bytes can a vector be stored before its answers get worse?"
     scoring = (
-        "Vectors are encoded once and stored in each format; a query's credit is compared with its credit by the whole float32 "
-        "vectors. Components are fitted on the stored vectors alone; those of an image to classify, on other images. A tie scores what a "
-        "coin flip would."
+        "Vectors are encoded once and stored in each format; a query's credit is compared with its credit by the whole"
+        " float32 vectors. Components are fitted on the stored vectors alone; those of an image to classify, on other"
+        " images. A tie scores what a coin flip would."
     )
 
     dims: tuple[int, ...] | None = None
@@ -373,8 +383,8 @@ def definitions(points: float) -> dict[str, Definition]:
     for name, (title, counted_things, stored) in QUESTIONS.items():
         found[f"{name}_smallest"] = Definition(
             f"{title}: bytes of the smallest vectors that lose less than {in_points(points)}",
-            f"Bytes of a stored vector in the smallest format that a test shows to lose less than {in_points(points)} of the share of "
-            f"{counted_things}.",
+            f"Bytes of a stored vector in the smallest format that a test shows to lose less than {in_points(points)}"
+            f" of the share of {counted_things}.",
             is_headline=True,
         )
         found[name] = Definition(title, f"Share of {counted_things}, where the {stored} are stored in the format.")

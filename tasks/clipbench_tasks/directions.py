@@ -1,6 +1,7 @@
 """The directions of retrieval: which queries search which gallery, and what they find.
 
-A gallery that is too large for all queries is searched by a random sample of them: each searches all of it, and its rank is exact.
+A gallery that is too large for all queries is searched by a random sample of them: each searches all of it, and its
+rank is exact.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,7 +68,9 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
 
 
 class Direction(NamedTuple):
-    """The queries of one direction, such as text queries over images, and their results; a sample of all queries, or all."""
+    """The queries of one direction, such as text queries over images, and their results; a sample of all queries, or
+    all.
+    """
 
     name: str
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
@@ -76,8 +79,9 @@ class Direction(NamedTuple):
     images: Rows
     """Row of the image that each query is or belongs to."""
     clusters: Shaped[np.ndarray, " n_queries"]
-    """Name of the cluster of each query: its image; of images that search among images, those that find each other; and of
-    captions that search among captions, the images that share one."""
+    """Name of the cluster of each query: its image; of images that search among images, those that find each other; and
+    of captions that search among captions, the images that share one.
+    """
     answers: Answers
     n_positives: Rows
     n_all: int
@@ -227,7 +231,9 @@ def _among_images(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
 
 
 def _group_answers(vectors: Sides, groups: Rows, ids: Sequence[str], draw: Draw) -> tuple[Rows, Answers, Rows, int]:
-    """Return the results of ``group_answers`` of the queries that are drawn, and the number that they are drawn from."""
+    """Return the results of ``group_answers`` of the queries that are drawn, and the number that they are drawn
+    from.
+    """
     having = np.flatnonzero(np.bincount(groups)[groups] > 1)
     queries = having[draw([ids[row] for row in having.tolist()])]
     asked = queries if len(queries) < len(having) else None

@@ -1,14 +1,13 @@
 """Few labels: how good do simple classifiers get with 1, 2, 4, 8, 16 labelled images of each class, and with all?
 
-Three classifiers are trained on unit image vectors: the vote of the nearest images; a linear probe; and a linear probe that
-starts at the class prompts, whose weights are drawn towards the logit scale times the prompts' vectors (``metrics.probes``
-has the objectives). Nothing is tuned: the strength of the regularisation is the same for all data.
+Three classifiers are trained on unit image vectors: the vote of the nearest images; a linear probe; and a linear probe
+that starts at the class prompts, whose weights are drawn towards the logit scale times the prompts' vectors
+(``metrics.probes`` has the objectives). Nothing is tuned: the strength of the regularisation is the same for all data.
 
-Half of the images of each class are trained on, the other half is tested, unless the data say which images may be trained
-on. A draw is a seeded choice of the training
-images; each test image is tested by one draw alone, and draws are the clusters of the intervals at k labels. So an accuracy at k labels is that of
-other images *and* of other draws from the same training images. With all labels there is one training set, and the accuracy is of
-that one.
+Half of the images of each class are trained on, the other half is tested, unless the data say which images may be
+trained on. A draw is a seeded choice of the training images; each test image is tested by one draw alone, and draws are
+the clusters of the intervals at k labels. So an accuracy at k labels is that of other images *and* of other draws from
+the same training images. With all labels there is one training set, and the accuracy is of that one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,11 +62,14 @@ class FewShot(Task):
     version = 1
     data_form = "training"
     summary = "k-NN, linear probe and prompt-initialised probe from 1 label a class to all, beside zero-shot"
-    question = "How many labelled images of each class does a classifier on the image vectors need to be as good as the prompts?"
+    question = (
+        "How many labelled images of each class does a classifier on the image vectors need to be as good as the"
+        " prompts?"
+    )
     scoring = (
-        "Half of the images of each class, or a training split, is trained on. Each other image is tested by one of several seeded draws "
-        "of labelled images, with the same number for each class. An image counts as right when its true class scores highest; a tie scores what a "
-        "coin flip would."
+        "Half of the images of each class, or a training split, is trained on. Each other image is tested by one of"
+        " several seeded draws of labelled images, with the same number for each class. An image counts as right when"
+        " its true class scores highest; a tie scores what a coin flip would."
     )
 
     shots: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -92,9 +94,10 @@ class FewShot(Task):
         lacking = np.setdiff1d(dataset.labels[test], trained)
         if len(trained) < 2 or len(test) < 2 or len(lacking):
             raise DataError(
-                f"data set {dataset.id} has {counted(len(training), 'image')} of {counted(len(trained), 'class', 'classes')} to"
-                f" train on, and {len(test)} to test{', some of other classes' if len(lacking) else ''}: few-shot needs two"
-                " classes, images of each to train on, and two images to test"
+                f"data set {dataset.id} has {counted(len(training), 'image')} of"
+                f" {counted(len(trained), 'class', 'classes')} to train on, and {len(test)} to"
+                f" test{', some of other classes' if len(lacking) else ''}: few-shot needs two classes, images of each"
+                " to train on, and two images to test"
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
@@ -212,9 +215,11 @@ def _cut(dataset: Dataset, rng: np.random.Generator) -> tuple[Rows, Rows]:
 
 
 def halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Return the rows to train on and those to test: each class cut at random into two halves, the larger one to train on.
+    """Return the rows to train on and those to test: each class cut at random into two halves, the larger one to train
+    on.
 
-    It depends on ids, not on the order of the images, and on no model: two models, and two orders, have the same halves.
+    It depends on ids, not on the order of the images, and on no model: two models, and two orders, have the same
+    halves.
 
     Example:
         >>> training, test = halves(np.array([0, 0, 0, 1]), ["a", "b", "c", "d"], np.random.default_rng(0))
@@ -230,9 +235,9 @@ def halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> tuple[
 class Draws:
     """Seeded draws from the training images, and the share of the test images that each draw is tested on.
 
-    A draw is an order of the training images: its first k of each class are its k shots, so that more shots hold the fewer.
-    Each test image is tested by one draw alone. So the draws' shares are independent, each with its own images and its own
-    training set, and an interval over them holds for other draws and other images.
+    A draw is an order of the training images: its first k of each class are its k shots, so that more shots hold the
+    fewer. Each test image is tested by one draw alone. So the draws' shares are independent, each with its own images
+    and its own training set, and an interval over them holds for other draws and other images.
     """
 
     def __init__(
@@ -324,7 +329,10 @@ def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class
     assert dataset.labels is not None
     n_untested = len(per_class) - len(np.unique(dataset.labels[test]))
     if n_untested:
-        yield f"{count(n_untested)} of {count(len(per_class))} classes {'has' if n_untested == 1 else 'have'} no image to test"
+        yield (
+            f"{count(n_untested)} of {count(len(per_class))} classes {'has' if n_untested == 1 else 'have'} no image to"
+            " test"
+        )
     yield f"{draws.n} draws of training images, each tested on its own share of the test images"
     yield f"regularisation of the probes fixed at C = {shortest(C)}"
 
@@ -343,7 +351,9 @@ class Worth(Definition):
     """Accuracy of guesses: a target that is not surely above it is worth no labels."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the number; None where the target is not surely above chance, or reached with the fewest labels or never."""
+        """Return the number; None where the target is not surely above chance, or reached with the fewest labels or
+        never.
+        """
         columns = (*self.columns, self.target)
         hits, clusters = zip(*(defined(samples, name) for name in columns), strict=True)
         means = [float(column.mean()) for column in hits]
@@ -379,12 +389,15 @@ class Worth(Definition):
             else f"not reached with up to {labels_a_class(self.labels[-1])}"
         )
         return (
-            f"{head}: the accuracy of the probe is {percent(accuracy[place])} %{'' if is_reached else ' at most'}, that of the prompts "
-            f"{percent(target)} %; difference {change(accuracy[place] - target, 'fraction')} {change_interval(low, high, 'fraction')}"
+            f"{head}: the accuracy of the probe is {percent(accuracy[place])} %{'' if is_reached else ' at most'}, that"
+            f" of the prompts {percent(target)} %; difference {change(accuracy[place] - target, 'fraction')}"
+            f" {change_interval(low, high, 'fraction')}"
         )
 
     def _interval(self, excess: np.ndarray, clusters: np.ndarray | None) -> Interval:
-        """Return the interval; where it ends at the fewest or the most labels, those beyond cannot be excluded either."""
+        """Return the interval; where it ends at the fewest or the most labels, those beyond cannot be excluded
+        either.
+        """
         places = np.log(self.labels).tolist()
         found = crossing_interval(excess, places, what="the probe's hits less those of the prompts", clusters=clusters)
         if found.low is None or found.high is None:

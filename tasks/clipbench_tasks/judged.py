@@ -1,12 +1,14 @@
 """Retrieval on data with judgements: where do the relevant documents of a query stand among all documents?
 
-Queries and documents are texts, images or both. The vector of one that is both is that of the model's joint encoder, or without
-one the mean of the two unit vectors, scaled to length 1. A document that was not judged counts as not relevant. Queries without a relevant document are left out and
-counted, and a document that is the query itself (the same id, text and image) is no answer. Nor is a query's own image, if the query is an
-image and a text that says what to change in it: that is CIRR's rule (Liu et al., ICCV 2021). Results on data where it leaves something
-out are of a higher version of the task, so that those made without the rule do not compare with them, while all others do.
+Queries and documents are texts, images or both. The vector of one that is both is that of the model's joint encoder, or
+without one the mean of the two unit vectors, scaled to length 1. A document that was not judged counts as not relevant.
+Queries without a relevant document are left out and counted, and a document that is the query itself (the same id, text
+and image) is no answer. Nor is a query's own image, if the query is an image and a text that says what to change in it:
+that is CIRR's rule (Liu et al., ICCV 2021). Results on data where it leaves something out are of a higher version of
+the task, so that those made without the rule do not compare with them, while all others do.
 
-Captions are judgements of grade 1: the caption of an image that is the only relevant document has MRR and nDCG of its rank.
+Captions are judgements of grade 1: the caption of an image that is the only relevant document has MRR and nDCG of its
+rank.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +59,8 @@ CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
 class Parts(NamedTuple):
-    """Unit vectors of queries or documents with a text, of those with an image, and by a joint encoder of those with both.
+    """Unit vectors of queries or documents with a text, of those with an image, and by a joint encoder of those with
+    both.
 
     With a joint encoder, those with both are in the last alone; without one, that is None.
     """
@@ -93,7 +96,9 @@ class Search(NamedTuple):
 
 
 def sampled(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
-    """Return the judgements of the queries that are drawn from those with a relevant document, and a note; or all, and none."""
+    """Return the judgements of the queries that are drawn from those with a relevant document, and a note; or all, and
+    none.
+    """
     _, asked = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
     rows = asked[draw([judgements.queries.ids[row] for row in asked.tolist()])]
     if len(rows) == len(asked):
@@ -111,7 +116,8 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> S
     """Return the queries that have a relevant document, what they search, and the vectors.
 
     Raises:
-        Unavailable: some are an image and a text, the model has no joint encoder, and a mean makes no sense of its scores.
+        Unavailable: some are an image and a text, the model has no joint encoder, and a mean makes no sense of its
+            scores.
     """
     relevant, asked = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
     queries, documents = judgements.queries.take(asked), judgements.documents
@@ -183,8 +189,9 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
 
 
 def item_vectors(items: JudgedItems, parts: Parts) -> Vectors:
-    """Return the unit vector of each query or document: of its text, its image, or both by the joint encoder, or without one of
-    the mean of both unit vectors."""
+    """Return the unit vector of each query or document: of its text, its image, or both by the joint encoder, or
+    without one of the mean of both unit vectors.
+    """
     has_text, has_image, has_both = items.has_text, items.images != NO_IMAGE, items.has_both
     if not has_text.any() and has_image.all():
         return parts.images
@@ -342,7 +349,8 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         )
     found["r_precision"] = Definition(
         "R-Precision",
-        "Share of relevant ones among the first R documents, R being the number of documents that are relevant to the query.",
+        "Share of relevant ones among the first R documents, R being the number of documents that are relevant to the"
+        " query.",
     )
     for k in ks:
         found[f"hit_rate@{k}"] = Definition(
@@ -382,7 +390,9 @@ def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Cur
 def _notes(
     queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
 ) -> Iterator[str]:
-    """Yield what was left out, and why intervals are wide where chains of queries with common documents leave few clusters."""
+    """Yield what was left out, and why intervals are wide where chains of queries with common documents leave few
+    clusters.
+    """
     is_itself = [  # a document of the query's image alone has no text, so another than the query's
         {documents.texts[row] == text for row in rows.tolist()}
         for text, rows in zip(queries.texts, left_out, strict=True)
@@ -397,6 +407,6 @@ def _notes(
     n, n_queries = n_equal_clusters(clusters), len(clusters)
     if n < FEW_CLUSTERS <= n_queries:
         yield (
-            f"intervals are wide: {n_queries:,} queries count as {counted(round(n), 'cluster')}, since those that share half of their"
-            " relevant documents, directly or through others, are one"
+            f"intervals are wide: {n_queries:,} queries count as {counted(round(n), 'cluster')}, since those that share"
+            " half of their relevant documents, directly or through others, are one"
         )

@@ -1,19 +1,20 @@
 """Long captions: does the model find their images, and how much of such a caption does it use?
 
-Retrieval on the captions as they are, cut by the model where needed; the captions that are longer than the window; recall@1 by
-the tokens kept, and the effective length; and the same fact stated early, in the middle, late or beyond the window
-(``probe``).
+Retrieval on the captions as they are, cut by the model where needed; the captions that are longer than the window;
+recall@1 by the tokens kept, and the effective length; and the same fact stated early, in the middle, late or beyond the
+window (``probe``).
 
 **recall@1 by the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
-tokens, start and end among them, for n = 5, 10, 15, ...; finally it is left whole, and the model cuts it to its context.
-In image-to-text retrieval, all captions of the gallery are cut alike.
+tokens, start and end among them, for n = 5, 10, 15, ...; finally it is left whole, and the model cuts it to its
+context. In image-to-text retrieval, all captions of the gallery are cut alike.
 
 **Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of that of
-the whole captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that one is the
-value. Only the query is cut in this direction, so a hit depends on the query's own beginning alone. Its interval holds the
-lengths at which recall cannot be told from that share of the end (``crossing_interval``): noise lets a curve come near early, and resamples more so. It is undefined where recall@1 of the whole captions cannot be told from chance.
-Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a plot as the length after which
-the gain is small.
+the whole captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that
+one is the value. Only the query is cut in this direction, so a hit depends on the query's own beginning alone. Its
+interval holds the lengths at which recall cannot be told from that share of the end (``crossing_interval``): noise lets
+a curve come near early, and resamples more so. It is undefined where recall@1 of the whole captions cannot be told from
+chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a plot as the length after
+which the gain is small.
 """
 
 import re
@@ -83,12 +84,14 @@ class LongCaption(Task):
     summary = "recall on long captions against the tokens kept, effective length, position of a fact"
     needs_model = True
     question = (
-        "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens; and one fact is stated "
-        "early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption counts?"
+        "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens; and one fact is"
+        " stated early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption"
+        " counts?"
     )
     scoring = (
-        "The effective length is the number of tokens with which R@1 reaches most of that of the whole captions, 95 % unless "
-        "another share was set. In the position probe the true one of two captions has to score higher; a tie scores what a coin flip would."
+        "The effective length is the number of tokens with which R@1 reaches most of that of the whole captions, 95 %"
+        " unless another share was set. In the position probe the true one of two captions has to score higher; a tie"
+        " scores what a coin flip would."
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
@@ -313,8 +316,8 @@ def probe(
 ) -> Evaluation:
     """Return a row an item, and accuracy by place, for all contrasts in which an image chooses among captions.
 
-    The captions of an item differ in a single statement, and its subset names the statement's place. That is measured in
-    the model's own tokens: the first token in which the captions differ, counted from 1. From the last place of the
+    The captions of an item differ in a single statement, and its subset names the statement's place. That is measured
+    in the model's own tokens: the first token in which the captions differ, counted from 1. From the last place of the
     window on, which the end-of-text token takes, the model cannot read it.
 
     Captions that agree as far as the model reads are the same text to it: they get one vector and tie, so that rounding

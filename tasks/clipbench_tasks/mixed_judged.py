@@ -1,9 +1,9 @@
 """Mixed retrieval on data with judgements, such as MixBench, whose documents are texts, images or both already.
 
-All that ``retrieval`` measures on such data, once more with each modality centred, and how often a text comes first where a
-text looks for images alone. The means are those of the images and of the texts of the documents; a document that is both is
-the mean of its two centred vectors. Where a joint encoder makes one vector of both, these are a modality of their own; one that
-no document is of has the mean of the queries.
+All that ``retrieval`` measures on such data, once more with each modality centred, and how often a text comes first
+where a text looks for images alone. The means are those of the images and of the texts of the documents; a document
+that is both is the mean of its two centred vectors. Where a joint encoder makes one vector of both, these are a
+modality of their own; one that no document is of has the mean of the queries.
 """
 
 from collections.abc import Iterator, Mapping
@@ -95,7 +95,9 @@ def _centred_parts(parts: judged.Parts, of_queries: judged.Parts, of_documents: 
 
 
 def _centred(vectors: Vectors, of_queries: Vectors, of_documents: Vectors) -> Vectors:
-    """Return vectors of one modality less the mean of the documents', or without any of the queries', at unit length."""
+    """Return vectors of one modality less the mean of the documents', or without any of the queries', at unit
+    length.
+    """
     if not len(vectors):
         return vectors
     fitted = of_documents if len(of_documents) else of_queries

@@ -1,12 +1,14 @@
 """Mixed retrieval: in a corpus of images and texts, does a caption find the right document, whichever of the two it is?
 
-Each image is a document: as the image itself, as its first caption, or as both: the vector of the model's joint encoder, or
-without one the mean of the two unit vectors, scaled to length 1. Its other captions are the queries, so that no query is a document. The share of documents that are texts
-goes from none to all; in one more corpus, a third each are texts, images and both, as in MixBench. Which are which is drawn
+Each image is a document: as the image itself, as its first caption, or as both: the vector of the model's joint
+encoder, or without one the mean of the two unit vectors, scaled to length 1. Its other captions are the queries, so
+that no query is a document. The share of documents that are texts goes from none to all; in one more corpus, a third
+each are texts, images and both, as in MixBench. Which are which is drawn
 once: a document that is a text at one share is one at all larger shares.
 
-All is measured twice: as it is, and with each modality centred. GR-CLIP subtracts its mean from each modality; the means here
-are those of the images and of the first captions of the data, which no query enters, and queries take that of captions.
+All is measured twice: as it is, and with each modality centred. GR-CLIP subtracts its mean from each modality; the
+means here are those of the images and of the first captions of the data, which no query enters, and queries take that
+of captions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,8 +104,8 @@ class MixedRetrieval(Task):
     summary = "nDCG in a corpus of images and texts by the share of texts, before and after centring"
     question = "In a corpus of images and texts, does a caption find the right document, whichever of the two that is?"
     scoring = (
-        "Each image is one document, as the image or as its first caption, and its other captions search for it; a tie scores"
-        " what a random order would."
+        "Each image is one document, as the image or as its first caption, and its other captions search for it; a tie"
+        " scores what a random order would."
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
@@ -144,8 +146,8 @@ class MixedRetrieval(Task):
         notes = []
         if n_without := len(documents.images) - len(np.unique(documents.right)):
             notes.append(
-                f"no caption searches for {counted(n_without, 'document')}: its image has no other caption, or none in other"
-                " words than the first"
+                f"no caption searches for {counted(n_without, 'document')}: its image has no other caption, or none in"
+                " other words than the first"
             )
         try:
             maps = correction_maps(images, texts, kind="centring")
@@ -238,7 +240,9 @@ def searched(
 
 
 def _found(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows, right: Rows) -> tuple[np.ndarray, ...]:
-    """Return how many score above and level with the right one, its score, the first, its score, and its kinds' shares."""
+    """Return how many score above and level with the right one, its score, the first, its score, and its kinds'
+    shares.
+    """
     rows = np.arange(len(scores))
     own, first = scores[rows, right], scores.argmax(axis=1)
     top = scores[rows, first]
@@ -272,7 +276,9 @@ def _values(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
 
 
 def _measures(found: Mapping[str, Found], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Measure]:
-    """Return nDCG in each corpus, and of that of half texts recall, the preference for texts and the gain from centring."""
+    """Return nDCG in each corpus, and of that of half texts recall, the preference for texts and the gain from
+    centring.
+    """
     n, last = len(corpora[0].kinds), f"ndcg@{max(ks)}"
     constant = Ranks(np.zeros(1, np.int64), np.full(1, n - 1), np.ones(1, np.int64))
     by_chance = {name: float(values[0]) for name, values in _values(constant, ks).items()}

@@ -4,9 +4,10 @@ A pair of modalities, such as audio and text, is measured as ``modality-gap`` me
 ``retrieval`` searches among them: each item of the one that the other points to with its first partner. Where nothing
 says which items of two modalities belong together, their pair is undefined, with the reason.
 
-Metrics are named by modality (``audio/cone``), by pair (``audio-text/gap``) and by direction (``audio-to-text/recall@1``: a
-recording looks for its text). Rows of the table of samples are items, for cones, and queries; numbers of a pair stand in
-the rows of the items that the other modality points to. What belongs together over all modalities is a cluster.
+Metrics are named by modality (``audio/cone``), by pair (``audio-text/gap``) and by direction
+(``audio-to-text/recall@1``: a recording looks for its text). Rows of the table of samples are items, for cones, and
+queries; numbers of a pair stand in the rows of the items that the other modality points to. What belongs together over
+all modalities is a cluster.
 """
 
 from collections.abc import Iterator, Mapping
@@ -117,8 +118,9 @@ class ModalitiesTask(Task):
     summary = "gap, cones, recall@1 and separability of every two of several modalities, such as audio and text"
     question = "Do the modalities share one space, and do items of each find their partners in each other one?"
     scoring = (
-        "R@1 is the share of items whose partner comes first; a tie scores what a coin flip would. The gap is the distance"
-        " between the mean vectors of two modalities, and separability how often a linear classifier tells the two apart."
+        "R@1 is the share of items whose partner comes first; a tie scores what a coin flip would. The gap is the"
+        " distance between the mean vectors of two modalities, and separability how often a linear classifier tells the"
+        " two apart."
     )
     needs_modalities = True
 
@@ -135,7 +137,8 @@ class ModalitiesTask(Task):
             raise MissingPart(
                 dataset.id,
                 "modalities",
-                ": images and texts alone are measured by modality-gap, others come as arrays of their names, such as audio",
+                ": images and texts alone are measured by modality-gap, others come as arrays of their names, such as"
+                " audio",
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:

@@ -1,12 +1,14 @@
-"""Operating points: where a threshold on the cosine accepts with the precision that is wanted, and what it misses there.
+"""Operating points: where a threshold on the cosine accepts with the precision that is wanted, and what it misses
+there.
 
-**Pairs** (data with captions): is this caption of this image? Accepted are pairs whose cosine reaches the threshold. All pairs of an
-image and a caption of the data are judged. With a share π of them true, the prevalence, precision = π TPR / (π TPR + (1 - π) FPR).
+**Pairs** (data with captions): is this caption of this image? Accepted are pairs whose cosine reaches the threshold.
+All pairs of an image and a caption of the data are judged. With a share π of them true, the prevalence, precision = π
+TPR / (π TPR + (1 - π) FPR).
 
-**Answers** (data with labels): which class is this, or none of these? The class with the highest cosine is named if that
-reaches the threshold. Each image is asked twice, with its class in the list and without it, where "none" is right; a share π of the
-images has its class in the list. Precision is the share of right ones among the classes that are named; recall is the share of images
-whose class is in the list, and is named.
+**Answers** (data with labels): which class is this, or none of these? The class with the highest cosine is named if
+that reaches the threshold. Each image is asked twice, with its class in the list and without it, where "none" is right;
+a share π of the images has its class in the list. Precision is the share of right ones among the classes that are
+named; recall is the share of images whose class is in the list, and is named.
 
 The threshold for a precision is the lowest judged cosine with at least that precision.
 """
@@ -76,18 +78,22 @@ class OperatingPoints(Task):
     name = "operating-points"
     version = 1
     summary = "cosine thresholds for a wanted precision, and recall there: true pairs, and “none of these”"
-    question = "How high must a cosine be to believe that a caption describes an image, or that an image is of any class in the list?"
+    question = (
+        "How high must a cosine be to believe that a caption describes an image, or that an image is of any class in"
+        " the list?"
+    )
     scoring = (
-        "A cosine of at least the threshold is accepted. True and false pairs are weighted to the prevalence; each image is "
-        "classified once with its class in the list and once without it, weighted likewise. The threshold for a precision is the "
-        "lowest with at least that precision."
+        "A cosine of at least the threshold is accepted. True and false pairs are weighted to the prevalence; each"
+        " image is classified once with its class in the list and once without it, weighted likewise. The threshold for"
+        " a precision is the lowest with at least that precision."
     )
 
     precisions: tuple[float, ...] = (0.9, 0.95, 0.99)
     """Precisions that are wanted, ascending."""
     prevalence: float = 0.5
-    """Share of the pairs that are true, and of the images whose class is in the list, in (0, 1). In a search it is far lower
-    than half, and the same precision takes a higher threshold."""
+    """Share of the pairs that are true, and of the images whose class is in the list, in (0, 1). In a search it is far
+    lower than half, and the same precision takes a higher threshold.
+    """
     prompts: Prompts | None = None
     """Prompts of the classes; None takes the data set's own templates, or else the default."""
 
@@ -214,7 +220,8 @@ def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[st
         share = f"{shortest(round(100 * wanted, 6))} %"
         found[f"threshold@{named(wanted)}"] = Definition(
             f"Cosine threshold for {share} precision",
-            f"Lowest threshold at which at least {share} of what is accepted is right, if {part} of all should be accepted.",
+            f"Lowest threshold at which at least {share} of what is accepted is right, if {part} of all should be"
+            " accepted.",
         )
         found[f"recall@{named(wanted)}"] = Definition(
             f"Recall at {share} precision",

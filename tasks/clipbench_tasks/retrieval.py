@@ -8,7 +8,8 @@ the same image, and images for images of the same label, the query itself left o
 Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine``, beside the
 ``right_cosine`` of its best right item. Of items that tie, the first in the order of the data is named.
 
-Data with judgements have queries and documents of their own, which are texts, images or both: ``judged`` measures those.
+Data with judgements have queries and documents of their own, which are texts, images or both: ``judged`` measures
+those.
 
 A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` among the controls is recall with a tie
 counted as a miss; published numbers take ties in whatever order a sort left them.
@@ -59,7 +60,10 @@ class Retrieval(Task):
     name = "retrieval"
     version = 1
     takes_dot = True
-    summary = "recall@k and median rank: text to image, image to text, image to image, text to text; nDCG and MRR on judged data"
+    summary = (
+        "recall@k and median rank: text to image, image to text, image to image, text to text; nDCG and MRR on judged"
+        " data"
+    )
     question = "Does a caption find its image among all images, and an image its captions among all captions?"
     scoring = "R@k is the share of queries with a right answer among the first k; a tie scores what a coin flip would."
 
@@ -103,9 +107,11 @@ class Retrieval(Task):
         found = joined([_evaluation(direction, self.ks) for direction in directions])
         return replace(
             found,
-            arrays={}
-            if texts is None
-            else {"similarity": _shown_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)},
+            arrays=(
+                {}
+                if texts is None
+                else {"similarity": _shown_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)}
+            ),
             notes=(
                 *sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
                 *found.notes,
@@ -134,7 +140,9 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
 
 
 def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ...]) -> dict[str, Curve]:
-    """Return recall@k by the number of images: those of the data and some distractors, the mean over all ways to choose so many."""
+    """Return recall@k by the number of images: those of the data and some distractors, the mean over all ways to choose
+    so many.
+    """
     n_own = direction.n_gallery - direction.n_more
     sizes = np.geomspace(n_own, direction.n_gallery, N_SIZES)
     added = sorted({*np.rint(sizes - n_own).astype(int).tolist(), 0, direction.n_more})

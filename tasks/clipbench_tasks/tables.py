@@ -1,4 +1,6 @@
-"""Tables of samples, the nearest items to the failures that a report lists, and the measures and curves that several tasks have."""
+"""Tables of samples, the nearest items to the failures that a report lists, and the measures and curves that several
+tasks have.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
@@ -80,7 +82,9 @@ def at_rows(values: np.ndarray, rows: np.ndarray, n: int) -> Column:
 
 
 def by_subset(subset: np.ndarray, columns: Mapping[str, Column]) -> Table:
-    """Return each column for each subset in which it is defined, named like its metric, with NaN for the other samples."""
+    """Return each column for each subset in which it is defined, named like its metric, with NaN for the other
+    samples.
+    """
     parts = {
         f"{name_of_subset}/{name}" if name_of_subset else name: np.where(subset == name_of_subset, column, np.nan)
         for name_of_subset in dict.fromkeys(subset.tolist())
@@ -120,7 +124,8 @@ IsRight = Callable[[Rows, Rows], Mask]
 def neighbours(
     asked: Asked, items: Items, *, margin: Column, is_failure: Mask, is_right: IsRight | None = None
 ) -> Table:
-    """Return ``Evaluation.neighbours`` of the worst failures: a row for each of the nearest items of each, the nearest first.
+    """Return ``Evaluation.neighbours`` of the worst failures: a row for each of the nearest items of each, the nearest
+    first.
 
     Example:
         >>> vectors, rows = np.eye(2, dtype=np.float32), np.arange(2)
@@ -194,7 +199,8 @@ def mean_over_parts(
     *,
     chance: Float64[np.ndarray, " n"] | None = None,
 ) -> tuple[Table, Smooth]:
-    """Return the mean over parts, such as classes, of their samples' mean credit, with the columns that it is made from.
+    """Return the mean over parts, such as classes, of their samples' mean credit, with the columns that it is made
+    from.
 
     A bootstrap leaves out whole parts where each has a sample or two: its intervals cover the truth too rarely.
 
@@ -204,7 +210,9 @@ def mean_over_parts(
         chance: score of a constant model on each sample.
 
     Example:
-        >>> _, recall = mean_over_parts("recall", np.array([1.0, 1.0, 0.0, 0.0]), np.array(["cat", "cat", "cat", "dog"]))
+        >>> _, recall = mean_over_parts(
+        ...     "recall", np.array([1.0, 1.0, 0.0, 0.0]), np.array(["cat", "cat", "cat", "dog"])
+        ... )
         >>> recall.value  # (2/3 + 0) / 2
         0.3333333333333333
     """

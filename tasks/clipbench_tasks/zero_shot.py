@@ -55,7 +55,8 @@ METRICS = {
     ),
     "macro_f1": Definition(
         "Macro F1",
-        "Harmonic mean of precision and recall, averaged over the classes that have images; of tied classes the first counts.",
+        "Harmonic mean of precision and recall, averaged over the classes that have images; of tied classes the first"
+        " counts.",
     ),
     "ece": Definition(
         "Expected calibration error",
@@ -149,8 +150,9 @@ def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder, role: Rol
 
 
 def class_vectors(by_prompt: Sequence[Vectors], embedder: Embedder, *, of_raw: bool = False) -> Vectors:
-    """Return each class's unit vector: the mean of its prompts' unit vectors, at unit length again; of a model that ranks by
-    the inner product their mean as they are, and of one with a way of its own (``Embedder.combine``) what that gives.
+    """Return each class's unit vector: the mean of its prompts' unit vectors, at unit length again; of a model that
+    ranks by the inner product their mean as they are, and of one with a way of its own (``Embedder.combine``) what that
+    gives.
 
     Source: Radford et al. 2021, and the notebook that came with it.
 

@@ -1,4 +1,6 @@
-"""The command line as a function; and what a training leaves: its folder, captioned images, small checkpoints, and an architecture of one's own."""
+"""The command line as a function; and what a training leaves: its folder, captioned images, small checkpoints, and an
+architecture of one's own.
+"""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,6 @@
-"""The average of a suite, from `run` to the page: named with the number of its data sets, or missing with the reason."""
+"""The average of a suite, from `run` to the page: named with the number of its data sets, or missing with the
+reason.
+"""
 
 import csv
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""``clipbench doctor``: what it prints, its exit status, and one line for everything that is wrong; and the quick form of ``run``."""
+"""``clipbench doctor``: what it prints, its exit status, and one line for everything that is wrong; and the quick form
+of ``run``.
+"""
 
 from pathlib import Path
 

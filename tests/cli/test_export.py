@@ -1,4 +1,6 @@
-"""`clipbench export` from the command line: where it writes, what it says, and one line for everything that is wrong."""
+"""`clipbench export` from the command line: where it writes, what it says, and one line for everything that is
+wrong.
+"""
 
 import csv
 import json

@@ -16,8 +16,9 @@ from tests.cli.conftest import Call
 
 ASKED = {"zero-shot": ["cifar-10"], "retrieval": ["flickr30k", "coco"], "modality-gap": ["coco"],
          "composition": ["sugarcrepe", "winoground"], "text-in-image": ["scam", "rta-100"], "long-caption": ["urban-1k"]}  # fmt: skip
-"""A webdataset of labels, two of captions, files outside the Hub, parquet behind a gate and without, an archive, and two
-that only a person can get."""
+"""A webdataset of labels, two of captions, files outside the Hub, parquet behind a gate and without, an archive, and
+two that only a person can get.
+"""
 FETCHED = ["cifar-10", "coco", "sugarcrepe", "scam", "urban-1k"]
 
 
@@ -96,9 +97,10 @@ def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, r
     assert lines[0] == "Not in data:"
     command = "clipbench data get cifar-10 coco sugarcrepe scam urban-1k --data-root data"
     assert f"to fetch: {command}" in " ".join(done.err.split())
-    assert lines[-1] == (
-        "clipbench: none of the 8 data sets is on this machine: name your own, TASK@DATA, or try generated ones: clipbench"
-        " run --model tiny --suite scenes"
+    assert (
+        lines[-1]
+        == "clipbench: none of the 8 data sets is on this machine: name your own, TASK@DATA, or try generated ones:"
+        " clipbench run --model tiny --suite scenes"
     )
     with pytest.raises(SystemExit) as end:
         main(command.split()[1:])

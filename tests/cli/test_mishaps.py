@@ -1,4 +1,6 @@
-"""`clipbench run` when something goes wrong around it: no result is lost, no failure looks like success, one line says it."""
+"""`clipbench run` when something goes wrong around it: no result is lost, no failure looks like success, one line says
+it.
+"""
 
 import os
 import shutil

@@ -1,4 +1,6 @@
-"""Runs with a sample of the queries: what they record and say, paired with each other, and refused beside those with other samples."""
+"""Runs with a sample of the queries: what they record and say, paired with each other, and refused beside those with
+other samples.
+"""
 
 from pathlib import Path
 

@@ -208,7 +208,10 @@ def test_a_checkpoint_that_is_taken_away_ends_nothing(
 @pytest.mark.slow
 def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, save: Save) -> None:
     save(world / "train/step-1", 1)
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom clipbench.cli import main\nmain()"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom clipbench.cli import"
+        " main\nmain()"
+    )
     arguments = [
         "run",
         "--watch",

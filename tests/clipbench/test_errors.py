@@ -71,7 +71,9 @@ FUNCTIONS = (
     PlotOptions,
 )
 OF_COMMANDS = ("cli/", "training/", "distributed/", "comparison/formats/", "models/reference.py")
-"""Code whose texts the command line alone shows; ``reference.py`` lists references as ``clipbench list models`` has them."""
+"""Code whose texts the command line alone shows; ``reference.py`` lists references as ``clipbench list models`` has
+them.
+"""
 
 
 def test_every_option_that_a_message_names_is_one_of_the_command_line_and_of_python() -> None:

@@ -1,4 +1,6 @@
-"""Commands played in a folder of their own, and what they say without what differs from machine to machine and day to day."""
+"""Commands played in a folder of their own, and what they say without what differs from machine to machine and day to
+day.
+"""
 
 import asyncio
 import difflib
@@ -110,7 +112,9 @@ def _move_to(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _end_world(world: Path) -> None:
-    """Make pools and pairs of runs, empty the cache, and let a day lie between two runs: lists of runs are in the order of their dates."""
+    """Make pools and pairs of runs, empty the cache, and let a day lie between two runs: lists of runs are in the order
+    of their dates.
+    """
     importlib.import_module("toy").write_pools(world)
     importlib.import_module("pairs").write_pairs(world)
     shutil.rmtree(world / "cache")
@@ -141,7 +145,9 @@ def _play(section: str, capture: Any) -> dict[str, str]:
 
 
 def _few_data_sets(said: str) -> str:
-    """Return a list of data sets without all but the first three of the catalogue, so that it does not change with each new one."""
+    """Return a list of data sets without all but the first three of the catalogue, so that it does not change with each
+    new one.
+    """
     lines = []
     for line in said.splitlines(keepends=True):
         place = list(catalogue()).index(name) if (name := line.split(" ")[0]) in catalogue() else None

@@ -56,7 +56,10 @@ def write_pairs(folder: Path) -> None:
     for name, pair in PAIRS.items():
         _write_run(folder / "pairs" / name, pair)
     for name, value in {"their-worse": 0.3, "their-better": 0.9}.items():
-        line = f'{{"key": "birds", "dataset": "birds", "metrics": {{"acc1": {value}}}, "task": "zeroshot_classification"}}\n'
+        line = (
+            f'{{"key": "birds", "dataset": "birds", "metrics": {{"acc1": {value}}}, "task":'
+            ' "zeroshot_classification"}\n'
+        )
         (folder / f"pairs/{name}.json").write_text(line, encoding="utf-8")
 
 

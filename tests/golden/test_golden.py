@@ -2,8 +2,8 @@
 
 ``commands.txt`` has the commands with their exit statuses, section by section. The golden file of a section is its
 transcript: each command, what it printed, the lines of standard error with ! before them, and its status in brackets. A
-command that ends in ``> FILE`` fills a golden file of its own. ``pytest tests/golden --update-golden`` writes what is said
-now.
+command that ends in ``> FILE`` fills a golden file of its own. ``pytest tests/golden --update-golden`` writes what is
+said now.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,6 @@
-"""Models and data for transcripts: their vectors are whole numbers, made of hashes, so that all that follows from them is
-the same on any machine."""
+"""Models and data for transcripts: their vectors are whole numbers, made of hashes, so that all that follows from them
+is the same on any machine.
+"""
 
 import json
 import re

@@ -1,7 +1,8 @@
 """Pages of models that only guess claim nothing: all their words are read, over simulations.
 
 The images of such a model have nothing to do with its texts. So every answer is at chance, and two such models are
-exchangeable: whatever a page claims of them is false. Claims are found by their words, without any knowledge of the rule
+exchangeable: whatever a page claims of them is false. Claims are found by their words, without any knowledge of the
+    rule
 (``clipbench.stats.claims``). docs/appendix/coverage.md has the rates of longer simulations.
 """
 
@@ -53,8 +54,10 @@ CONTEXT = 50
 
 
 KINDS = ("independent", "constant", "class", "hubs", "true texts", "spread")
-"""Vectors of a model that guesses: each by itself; one for all; one for all images that show the same; with a tenth near to
-all others; texts that have what they say in common, and images at random; lengths and dimensions of very unequal spread."""
+"""Vectors of a model that guesses: each by itself; one for all; one for all images that show the same; with a tenth
+near to all others; texts that have what they say in common, and images at random; lengths and dimensions of very
+unequal spread.
+"""
 
 
 class Guesser(GivenVectors):
@@ -230,7 +233,8 @@ def measured(model: Guesser, data: Mapping[str, Dataset], folder: Path, rng: np.
 
 CLAIM = re.compile(
     r"\b(best|worst|better|worse|ahead|above|below|beats?|(?:most|more|less) often|more|less|fewer|high(?:er|est)|"
-    r"low(?:er|est)|larg(?:er|est)|small(?:er|est)|rises?|falls?|increases?|decreases?|improves?|fooled|at (?:the )?most|"
+    r"low(?:er|est)|larg(?:er|est)|small(?:er|est)|rises?|falls?|increases?|decreases?|improves?|fooled|at (?:the"
+    r" )?most|"
     r"at (?:the )?least|regressions?|differs?|different|changed|rose|fell|sometimes|hardly)\b",
     re.IGNORECASE,
 )
@@ -240,7 +244,8 @@ UNTOLD = re.compile(
     r"Nothing here differs from guessing|"
     r"No test here shows .*|neither direction is better|neither more nor less of it is worse|too small to matter|"
     r"\b0 (?:better|worse|of \d+ values lie above chance)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
-    r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may lose .*|"
+    r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may"
+    r" lose .*|"
     r"no threshold reliably reaches a precision .*|all pairs differ alike|at least two pairs that are not all equal"
 )
 """Words that say that nothing can be told, or that a list goes on, and the way in which an item is asked."""
@@ -432,9 +437,10 @@ TRUE_OF_THE_DATA = {
     "hubs": {"mixed-retrieval"},
     "true texts": {"mixed-retrieval", "modalities"},
 }
-"""Tasks of which a kind of guessing model shows something true: of images that are alike in a class a probe does tell the
-classes, and the share that zero-shot names right holds for these classes; texts that are near to texts do come first, and what
-is read as a text is near to one of the same number."""
+"""Tasks of which a kind of guessing model shows something true: of images that are alike in a class a probe does tell
+the classes, and the share that zero-shot names right holds for these classes; texts that are near to texts do come
+first, and what is read as a text is near to one of the same number.
+"""
 
 
 def of_page(run: Run) -> Iterator[tuple[str, str]]:

@@ -120,8 +120,11 @@ def test_a_format_that_wins_answers_needs_fewer_images() -> None:
     n = 200
     won = np.repeat([1.0, 0.0], [10, n - 10])
     found = changed(np.repeat([0.0, 1.0], n // 2), won)
-    assert found.value == 1 and found.reason == (
-        "The signs of the first 8 dimensions lose less than 1 point of the 50.0 % [43.1, 56.9] of float32: 1 byte instead of 64"
+    assert (
+        found.value == 1
+        and found.reason
+        == "The signs of the first 8 dimensions lose less than 1 point of the 50.0 % [43.1, 56.9] of float32: 1 byte"
+        " instead of 64"
     )
     at_chance = changed(np.repeat([0.0, 1.0], [n - 2, 2]), won)
     assert at_chance.reason == "float32 has 1.0 % [0.2, 3.6], too close to chance to measure a loss of 1 point"
@@ -134,7 +137,10 @@ def test_the_smallest_that_will_do_is_named_with_its_bytes() -> None:
     smallest = metric(found, "acc1_smallest")
     assert (smallest.value, smallest.reason) == (
         4,
-        "The first 4 dimensions as int8 lose less than 5 points of the 82.8 % [79.6, 85.6] of float32: 4 bytes instead of 64",
+        (
+            "The first 4 dimensions as int8 lose less than 5 points of the 82.8 % [79.6, 85.6] of float32: 4 bytes"
+            " instead of 64"
+        ),
     )
     assert found.curves["acc1_smallest"].x == [4.0]
     assert set(found.curves["binary/acc1_most_lost"].x) <= {1.0, 2.0}

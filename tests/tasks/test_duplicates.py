@@ -1,4 +1,6 @@
-"""The highest R@1 where captions or images are equal: against every ranking that a model could give, and models that reach it."""
+"""The highest R@1 where captions or images are equal: against every ranking that a model could give, and models that
+reach it.
+"""
 
 from collections.abc import Sequence
 from itertools import product

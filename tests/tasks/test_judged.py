@@ -87,9 +87,10 @@ def test_values_worked_by_hand() -> None:
     assert metrics["r_precision"].value == metrics["hit_rate@1"].value == 1.0
     # of the first two of "a wood" the second was not judged: with grade 2 its nDCG would be that of the wrong order
     assert metrics["mrr"].n == 2 and len(found.notes) == 2
-    assert found.notes[0] == (
-        "25.0 % [2.5, 90.3] of the first 2 documents are not judged: nDCG@2 is 93.0 % if none of them is relevant, and 86.0 % if"
-        " all are, with the highest grade"
+    assert (
+        found.notes[0]
+        == "25.0 % [2.5, 90.3] of the first 2 documents are not judged: nDCG@2 is 93.0 % if none of them is relevant,"
+        " and 86.0 % if all are, with the highest grade"
     )
     assert found.notes[1].endswith(f"nDCG@2 is {200 * (metrics['ndcg@2'].value or 0) / 3:.1f} % where they count as 0")
     assert metrics["ndcg@2"].reason == "; ".join(found.notes) and metrics["ndcg@1"].reason is None

@@ -21,7 +21,9 @@ N = 60
 
 
 def world(noise: float, n: int = N) -> tuple[Dataset, FixedEmbedder]:
-    """Return images with a caption and one of three classes each; vectors have a part of the image, of its class, and noise."""
+    """Return images with a caption and one of three classes each; vectors have a part of the image, of its class, and
+    noise.
+    """
     rng = np.random.default_rng(3)
     labels, ids = np.arange(n) % 3, [f"p{row:03}" for row in range(n)]
     shown = rng.standard_normal((n, 16)) + 3 * np.eye(16)[labels]

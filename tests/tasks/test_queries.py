@@ -1,4 +1,6 @@
-"""retrieval with a sample of queries: each has its rank of the full run, the sample is fair, and intervals hold for all queries."""
+"""retrieval with a sample of queries: each has its rank of the full run, the sample is fair, and intervals hold for all
+queries.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace

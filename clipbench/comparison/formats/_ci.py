@@ -1,4 +1,6 @@
-"""A comparison for CI: a pull-request comment, JSON with all that is known, JUnit XML, and annotations of a GitHub workflow."""
+"""A comparison for CI: a pull-request comment, JSON with all that is known, JUnit XML, and annotations of a GitHub
+workflow.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -110,8 +112,9 @@ def _outcome_fields(outcome: Outcome) -> dict[str, object]:
 
 
 def junit(comparisons: Sequence[GatedComparison]) -> str:
-    """Return JUnit XML: a suite for each comparison with its verdict as a property, a test case for each gated metric, an
-    error for each refusal."""
+    """Return JUnit XML: a suite for each comparison with its verdict as a property, a test case for each gated metric,
+    an error for each refusal.
+    """
     root = ElementTree.Element("testsuites", name="clipbench compare")
     for gated in comparisons:
         comparison = gated.comparison

@@ -220,7 +220,9 @@ def worst_last(gated: Iterable[GatedComparison]) -> list[GatedComparison]:
 
 
 def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
-    """Return the verdict of a comparison in a line; of several candidates one for each, with its name, the worst last."""
+    """Return the verdict of a comparison in a line; of several candidates one for each, with its name, the worst
+    last.
+    """
     if len(gated) == 1:
         return [str(gated[0].verdict)]
     return [verdict_line(*comparison.verdict, comparison.comparison.candidate) for comparison in worst_last(gated)]

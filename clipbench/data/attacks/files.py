@@ -49,7 +49,9 @@ class Photograph(NamedTuple):
 
 
 def is_attack_table(columns: Iterable[str]) -> bool:
-    """Return whether a table with these columns lists attacks: ``object``, ``text`` and ``attack``, or those of SCAM."""
+    """Return whether a table with these columns lists attacks: ``object``, ``text`` and ``attack``, or those of
+    SCAM.
+    """
     return any(set(known) <= set(columns) for known in (OWN_COLUMNS, SCAM_COLUMNS))
 
 
@@ -151,8 +153,8 @@ def _own(row: Cells, place: str) -> dict[str, Any]:
 
 def _scam(rows: Sequence[Cells], place: Place) -> list[dict[str, Any]]:
     ids = [row.get("id", "") for row in rows]
-    # An id joins the three versions of a photograph in some copies, and numbers the rows in others. There it goes by object,
-    # word and occurrence: each type lists the photographs in the same order.
+    # An id joins the three versions of a photograph in some copies, and numbers the rows in others. There it goes by
+    # object, word and occurrence: each type lists the photographs in the same order.
     is_joining = len(set(ids)) < len(ids) == len({(row["type"], id) for row, id in zip(rows, ids, strict=True)})
     seen: Counter[tuple[str, str, str]] = Counter()
     facts = []

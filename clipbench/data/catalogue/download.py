@@ -221,8 +221,8 @@ def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") 
     needed = list(filter_repo_objects(files, allow_patterns=download.source.patterns, key=lambda file: file.path))
     if not needed:
         raise DataError(
-            f"{repository} at commit {commit[:7]} has no file that matches {' or '.join(download.source.patterns)}: its layout"
-            " has changed since the catalogue was written; name another source with --from"
+            f"{repository} at commit {commit[:7]} has no file that matches {' or '.join(download.source.patterns)}: its"
+            " layout has changed since the catalogue was written; name another source with --from"
         )
     needed.sort(key=lambda file: file.size)  # a shard is of no use without the small files that say how to read it
     remote = tuple(

@@ -33,8 +33,8 @@ FORMS = {
 }
 """The forms of a source, and the fields that each needs."""
 NEEDS = (
-    f"an entry needs title, kind ({', '.join(KINDS)}) and licence; a [[NAME.source]] needs form ({', '.join(FORMS)}), and hub,"
-    " urls or note"
+    f"an entry needs title, kind ({', '.join(KINDS)}) and licence; a [[NAME.source]] needs form ({', '.join(FORMS)}),"
+    " and hub, urls or note"
 )
 FETCHABLE_FORMS = ("webdataset", "parquet", "judged", "archive", "urls")
 """Forms that ``clipbench data get`` can fetch."""
@@ -106,7 +106,9 @@ class CatalogueEntry:
     """One of ``KINDS``."""
     licence: str
     places: tuple[str, ...]
-    """Folders below the data root that may hold it, tried in order, by default the one with its name, which ``data get`` creates."""
+    """Folders below the data root that may hold it, tried in order, by default the one with its name, which ``data
+    get`` creates.
+    """
     purpose: str = ""
     cite: str = ""
     """The paper that introduced it, and the one whose split it is."""
@@ -205,7 +207,9 @@ def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
 
 
 def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], place: str) -> None:
-    """Raise UsageError for a field that an entry, its sources or their files do not have: ``fitted`` passes over them."""
+    """Raise UsageError for a field that an entry, its sources or their files do not have: ``fitted`` passes over
+    them.
+    """
     parts: list[tuple[type[CatalogueEntry | Source | WebFile], Mapping[str, Any]]]
     parts = [(CatalogueEntry, table), *((Source, source) for source in sources)]
     urls = [source["urls"] for source in sources if isinstance(source.get("urls"), list)]
@@ -269,7 +273,9 @@ def with_origin(dataset: Dataset, place: Path) -> Dataset:
 
 
 def read_origin(place: Path) -> Mapping[str, Any]:
-    """Return the record of ``data get`` in a folder or the one above it; empty where there is none, or a damaged one."""
+    """Return the record of ``data get`` in a folder or the one above it; empty where there is none, or a damaged
+    one.
+    """
     return origin_in(place) or origin_in(place.parent)
 
 
@@ -340,7 +346,9 @@ def _remedy(entry: CatalogueEntry) -> str:
 
 _LAYOUTS = {
     "classification": "one folder a class, CLIP_benchmark's webdataset layout, or parquet files",
-    "retrieval": "a manifest.jsonl or .csv with image and caption, CLIP_benchmark's webdataset layout, or parquet files",
+    "retrieval": (
+        "a manifest.jsonl or .csv with image and caption, CLIP_benchmark's webdataset layout, or parquet files"
+    ),
     "contrasts": "its authors publish it",
     "attacks": "its authors publish it",
 }

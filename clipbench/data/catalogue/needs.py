@@ -131,7 +131,7 @@ def look_up_needs(needs: Sequence[Need]) -> list[Need]:
     cause = unreachable(PROBE_SECONDS)
     if cause is not None:
         return [replace(need, problem=cause) if need.can_be_fetched else need for need in needs]
-    get_session()  # made once: in older versions each thread that finds none makes one, and all but one are never closed
+    get_session()  # made once: in older versions each thread makes one, and all but one are never closed
     with ThreadPoolExecutor(N_LOOK_UPS) as pool:
         return list(pool.map(_looked_up, needs))
 

@@ -2,7 +2,8 @@
 
 Shards are taken in an order that is drawn once for each data set, until they hold as many images as are asked for. So a
 larger limit takes the same shards and some more, whatever the seed of the evaluation. Within a shard images lie in
-their authors' order: where that is by class, a part shows some of the classes only, and its numbers are not the whole's.
+their authors' order: where that is by class, a part shows some of the classes only, and its numbers are not the
+whole's.
 """
 
 from collections.abc import Sequence
@@ -70,7 +71,9 @@ def n_enough(entry: CatalogueEntry, n_images: int, sizes: Sequence[int], counts:
 
 
 def stated_shards(entry: CatalogueEntry, n_images: int | None) -> list[int]:
-    """Return the bytes of the shards that are enough for a number of images, as the catalogue says; none where it does not."""
+    """Return the bytes of the shards that are enough for a number of images, as the catalogue says; none where it does
+    not.
+    """
     if n_images is None or not entry.sources or not has_parts(entry, entry.sources[0]):
         return []
     sizes = [entry.shards[place] for place in _order(entry, len(entry.shards))]

@@ -53,7 +53,8 @@ _CREPE = re.compile(r"prod_vg_hard_negs_(?P<subset>[a-z]+)_complexity_(?P<group>
 _CREPE_SEEN = re.compile(r"syst_vg_hard_negs_(?P<split>seen|unseen)_compounds_in_(?P<trained_on>[a-z0-9]+)")
 _CHECKLIST = re.compile(
     r"(?:.*/)?(?:(?P<kind>Attribute|Relation)/(?:(?P<own>vg|vaw)/|(?P<action>hake|swig)_)(?P<part>[a-z]+)"
-    r"|Object/(?P<of>Location|Size)/(?P<objects>hake|swig|vg)_[a-z]+/(?:[a-z_]+/)?[a-z]+_[a-z]+_(?P<where>[a-z]+))\.json"
+    r"|Object/(?P<of>Location|Size)/(?P<objects>hake|swig|vg)_[a-z]+/(?:[a-z_]+/)?"
+    r"[a-z]+_[a-z]+_(?P<where>[a-z]+))\.json"
 )
 """Paths of VL-CheckList's files, which say what differs and which collection has the images."""
 _SPEC = ("image2text", "text2image")

@@ -1,4 +1,6 @@
-"""The fields in which each benchmark writes a contrast, by which schemas are told apart, and the data set of what was read."""
+"""The fields in which each benchmark writes a contrast, by which schemas are told apart, and the data set of what was
+read.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -161,8 +163,9 @@ class Schema(NamedTuple):
     n_rows: int = 1
     """Rows that make an item: of several, ``read`` gets the fields of the first with ``_0`` at their end, and so on."""
     columns: Mapping[str, str] = MappingProxyType({})
-    """Columns each of which makes an item of a row, in a subset of its own, by the end of the subset's name; ``read`` gets
-    it as ``hard_negs``."""
+    """Columns each of which makes an item of a row, in a subset of its own, by the end of the subset's name; ``read``
+    gets it as ``hard_negs``.
+    """
 
 
 def schema_of(fields: Iterable[str]) -> Schema | None:

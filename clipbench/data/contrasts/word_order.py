@@ -23,11 +23,13 @@ MAX_WORDS = 30
 MAX_DRAWS = 20
 """Draws before a caption counts as having no other order."""
 _PUNCTUATION = re.compile(r"""[.!"()*#:;~]""")
-_FUNCTION_WORDS = """a an the this that these those some any each every all both no another other his her its their my your our he she
-    it they we you i him them us who which what there and or but nor so yet as if while than because of in on at by to
-    from with without into onto over under above below between among through across along around behind beside near
-    next inside outside up down off out for about against during after before is are was were be been being am has
-    have had do does did can could will would may might must shall should not"""
+_FUNCTION_WORDS = """
+    a an the this that these those some any each every all both no another other his her its their my your our he
+    she it they we you i him them us who which what there and or but nor so yet as if while than because of in on at
+    by to from with without into onto over under above below between among through across along around behind beside
+    near next inside outside up down off out for about against during after before is are was were be been being am
+    has have had do does did can could will would may might must shall should not
+"""
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Words that count as neither noun, adjective nor verb."""
 

@@ -1,13 +1,14 @@
-"""ECCV Caption (Chun et al., ECCV 2022): which captions are right for an image of COCO's test split, and which images for a caption.
+"""ECCV Caption (Chun et al., ECCV 2022): which captions are right for an image of COCO's test split, and which images
+for a caption.
 
-    eccv_image_to_caption.json        {"373119": [560256, ...]}   images as queries, and captions that people found right, by COCO's ids
-    eccv_caption_to_image.json        {"552666": [445512, ...]}   captions as queries, and images
-    original_image_to_caption.json    the 5,000 images and 25,000 captions that are searched
-    captions_val2014.json             COCO's own captions and names of files, here or in annotations/
-    val2014/                          COCO's images
+    eccv_image_to_caption.json        {"373119": [560256, ...]}   images as queries, and captions that people found
+    right, by COCO's ids eccv_caption_to_image.json        {"552666": [445512, ...]}   captions as queries, and images
+    original_image_to_caption.json    the 5,000 images and 25,000 captions that are searched captions_val2014.json
+    COCO's own captions and names of files, here or in annotations/ val2014/                          COCO's images
 
-The first three come with the authors' repository, which may lie in the folder as it is. Its other judgements, cxc_... (CxC, Parekh et al.
-2021) and original_... (COCO's own captions), have the same form; a file of these is needed only where it is asked for.
+The first three come with the authors' repository, which may lie in the folder as it is. Its other judgements, cxc_...
+(CxC, Parekh et al. 2021) and original_... (COCO's own captions), have the same form; a file of these is needed only
+where it is asked for.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -43,8 +44,9 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the queries of one direction and all that they search, with the judgements.
 
-    The option ``direction`` is ``t2i`` or ``i2t``; ``judgements`` is ``eccv`` (the default), ``cxc`` or ``original``; and ``coco``
-    names the folder of COCO's captions and images, if they lie neither here, nor in ``coco`` here or below the data root.
+    The option ``direction`` is ``t2i`` or ``i2t``; ``judgements`` is ``eccv`` (the default), ``cxc`` or ``original``;
+    and ``coco`` names the folder of COCO's captions and images, if they lie neither here, nor in ``coco`` here or below
+    the data root.
     """
     options.refuse_unknown(("direction", "judgements", "coco"), id)
     direction = _chosen(options, "direction", tuple(DIRECTIONS), None)

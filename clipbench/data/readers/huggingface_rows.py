@@ -87,7 +87,8 @@ class RowImage(EncodedImage):
 def open_split(
     source: str, *, config: str | None, split: str | None, key: str, revision: str | None = None
 ) -> SplitRows:
-    """Return one split of the data set that ``load_dataset`` calls ``source``; only its files are fetched and converted.
+    """Return one split of the data set that ``load_dataset`` calls ``source``; only its files are fetched and
+    converted.
 
     Args:
         key: name in the cache for the converted rows.

@@ -5,8 +5,8 @@
     qrels/test.tsv   query-id  corpus-id  score         with tabs, after a line of names
     qrels/test.txt   q1 0 d1 2                          TREC: query, iteration, document, grade
 
-Documents and queries have a text, an image, or both: an empty field is none. A title stands before its text, as in BEIR.
-The tables may be .csv, .tsv or .json too, and a single file of judgements may lie beside them as qrels.tsv.
+Documents and queries have a text, an image, or both: an empty field is none. A title stands before its text, as in
+BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements may lie beside them as qrels.tsv.
 """
 
 import os
@@ -73,8 +73,8 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return all documents, and the queries that were judged in a split.
 
-    Paths of images are relative to the folder, or absolute. The option ``split`` names a file in the folder ``qrels``, by
-    default ``test`` where there are several; the option ``qrels`` names any other file of judgements.
+    Paths of images are relative to the folder, or absolute. The option ``split`` names a file in the folder ``qrels``,
+    by default ``test`` where there are several; the option ``qrels`` names any other file of judgements.
     """
     options.refuse_unknown(("split", "qrels"), id)
     qrels, split, split_notes = _qrels(path, options)
@@ -100,8 +100,8 @@ def _depth(file: Path) -> int | None:
 def asked(
     sides: tuple[Sequence[Item], Sequence[Item]], listed: Sequence[Judgement], qrels: str, options: DataOptions
 ) -> tuple[list[Item], list[Judgement], list[str]]:
-    """Return the queries that were judged, the judgements of what is there, and notes on all others; raise DataError where
-    judgements are of items that the data lack, and none may be.
+    """Return the queries that were judged, the judgements of what is there, and notes on all others; raise DataError
+    where judgements are of items that the data lack, and none may be.
 
     Args:
         sides: all queries and documents.
@@ -129,7 +129,9 @@ def asked(
 def with_files(
     sides: tuple[Sequence[Item], Sequence[Item]], folder: Path, options: DataOptions, id: str, *, advice: str
 ) -> tuple[tuple[list[Item], list[Item]], tuple[str, ...]]:
-    """Return the queries and documents without those whose files are missing, and notes; raise Unavailable where none may be."""
+    """Return the queries and documents without those whose files are missing, and notes; raise Unavailable where none
+    may be.
+    """
     files = [item.image.path for items in sides[::-1] for item in items if isinstance(item.image, FileImage)]
     existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
 
@@ -282,8 +284,8 @@ def _read_qrels(file: Path) -> list[Judgement]:
             place = f"{file}, line {number}"
             if len(fields) not in PLACES:
                 raise DataError(
-                    f"{place}: {len(fields)} fields, expected query, document and grade, or TREC's query, 0, document and"
-                    " grade"
+                    f"{place}: {len(fields)} fields, expected query, document and grade, or TREC's query, 0, document"
+                    " and grade"
                 )
             query, document, grade = (fields[at].strip() for at in PLACES[len(fields)])
             if not is_int64(grade):

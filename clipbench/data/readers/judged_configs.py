@@ -1,9 +1,10 @@
-"""Judged data as repositories of the Hub hold them: configurations of documents, queries and judgements, told by the card.
+"""Judged data as repositories of the Hub hold them: configurations of documents, queries and judgements, told by the
+card.
 
-mteb and BEIR call them ``corpus``, ``queries`` and ``default`` or ``qrels``; M-BEIR calls the second ``query``; where each
-language has its own, they are ``french-corpus``, ``french-queries`` and ``french-qrels``. A column ``language`` of the queries
-makes slices too. Each has files for a split, or for one split only, which then serves all. Images stay where they are, encoded
-in the parquet files, and are read one group of rows at a time.
+mteb and BEIR call them ``corpus``, ``queries`` and ``default`` or ``qrels``; M-BEIR calls the second ``query``; where
+each language has its own, they are ``french-corpus``, ``french-queries`` and ``french-qrels``. A column ``language`` of
+the queries makes slices too. Each has files for a split, or for one split only, which then serves all. Images stay
+where they are, encoded in the parquet files, and are read one group of rows at a time.
 """
 
 import re
@@ -77,7 +78,8 @@ def _patterns(data_files: object) -> Iterator[tuple[str, list[str]]]:
 
 
 def parts_of(configs: Configs, config: str | None) -> dict[str, Part]:
-    """Return the parts by language, or by "" for all data; empty where the repository has none, or ``config`` is another.
+    """Return the parts by language, or by "" for all data; empty where the repository has none, or ``config`` is
+    another.
 
     Example:
         >>> parts_of({"corpus": {}, "queries": {}, "default": {}}, None)
@@ -138,8 +140,8 @@ def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: 
     if not found or shards - {len(found)}:
         expected = f"{max(shards)} files" if shards else "files"
         raise Unavailable(
-            f"{id}, configuration {config}: expected {expected} such as {', '.join(patterns[:1])}, got {len(found) or 'none'}: fetch the"
-            " data again, which keeps what is there"
+            f"{id}, configuration {config}: expected {expected} such as {', '.join(patterns[:1])}, got"
+            f" {len(found) or 'none'}: fetch the data again, which keeps what is there"
         )
     return sorted(found)
 
@@ -255,7 +257,9 @@ def _holds_images(type: "pyarrow.DataType") -> bool:
 
 
 def _images(file: Path, column: str, opened: "pyarrow.parquet.ParquetFile") -> Iterator[ImageRef | None]:
-    """Yield the image of each row, without a look at any where the file's statistics say that all are there, or none."""
+    """Yield the image of each row, without a look at any where the file's statistics say that all are there, or
+    none.
+    """
     paths = [opened.schema.column(number).path for number in range(len(opened.schema))]
     leaf = paths.index(f"{column}.bytes")
     for group in range(opened.num_row_groups):
@@ -270,14 +274,17 @@ def _images(file: Path, column: str, opened: "pyarrow.parquet.ParquetFile") -> I
 
 
 def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
-    """Yield each pair that was judged, once; raise DataError where one has two grades, or a grade is no whole number."""
+    """Yield each pair that was judged, once; raise DataError where one has two grades, or a grade is no whole
+    number.
+    """
     grades: dict[tuple[str, str], int] = {}
     for file in files:
         table, _ = _read(file, folder)
         names = [next((name for name in ids if name in table.columns), None) for ids in (QUERY_IDS, DOCUMENT_IDS)]
         if None in names or "score" not in table.columns:
             raise DataError(
-                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}; expected query-id, corpus-id and score"
+                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}; expected query-id, corpus-id"
+                " and score"
             )
         columns = (table.columns[str(name)] for name in (*names, "score"))
         for row, (query, document, score) in enumerate(zip(*columns, strict=True)):
@@ -287,8 +294,8 @@ def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
             pair = str(query), str(document)
             if grades.setdefault(pair, int(text)) != int(text):
                 raise DataError(
-                    f"{table.place(row)}: document '{document}' has grade {text} for query '{query}', and {grades[pair]} before:"
-                    " expected one grade"
+                    f"{table.place(row)}: document '{document}' has grade {text} for query '{query}', and"
+                    f" {grades[pair]} before: expected one grade"
                 )
     for (query, document), grade in grades.items():
         yield Judgement(query, document, grade)

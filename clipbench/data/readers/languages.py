@@ -1,7 +1,8 @@
 """Captions in many languages, and class names in many languages, as their authors publish them.
 
-Each caption has its language as its group, so that metrics are given for each language and for their mean; the metrics of
-all data are of English alone. The option ``language`` (one, or several with commas) takes some, the first for all data.
+Each caption has its language as its group, so that metrics are given for each language and for their mean; the metrics
+of all data are of English alone. The option ``language`` (one, or several with commas) takes some, the first for all
+data.
 """
 
 import re
@@ -124,7 +125,8 @@ def _lines(file: Path) -> list[str]:
     return read_text(file, DataError).splitlines()
 
 
-# -- Babel-ImageNet (Geigle, Timofte and Glavaš 2023): names of ImageNet's classes in 298 languages, of as many classes as
+# -- Babel-ImageNet (Geigle, Timofte and Glavaš 2023): names of ImageNet's classes in 298 languages, of as many classes
+# as
 #    BabelNet names in each, and ImageNet's 80 templates in 89 of them, translated by a machine
 #
 #    babel_imagenet-298.json      {"DE": [[0, 1, ...], ["Schleie", ...]], ...}    numbers and names of classes
@@ -134,7 +136,8 @@ BABEL_NAMES, BABEL_PROMPTS = "babel_imagenet-298.json", "nllb_dist13b_prompts.js
 
 
 def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Dataset:
-    """Return ImageNet with its classes in other languages as slices: those that have templates, or those that are named.
+    """Return ImageNet with its classes in other languages as slices: those that have templates, or those that are
+    named.
 
     One that is named alone has no slices: the images are those of its classes, with its names and templates.
     """

@@ -150,7 +150,9 @@ DCI_ALL = "all"
 
 
 def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the images of a split with what the authors call the extended caption: the short one, then the extra one."""
+    """Return the images of a split with what the authors call the extended caption: the short one, then the extra
+    one.
+    """
     options.refuse_unknown(("split", "images"), id)
     split = options.options.get("split", DCI_SPLIT)
     folder = image_folder(options, [path / "photos"])
@@ -189,7 +191,8 @@ def _json_object(file: Path) -> Mapping[str, object]:
 
 # -- ShareGPT4V-1k: the first 1,000 captions of ShareGPT4V (Chen et al., ECCV 2024), which Long-CLIP does not train on
 #
-#    share-captioner_coco_lcs_sam_1246k_1107.json    [{"image", "conversations": [{"value": ...}, {"value": caption}]}, ...]
+#    share-captioner_coco_lcs_sam_1246k_1107.json
+#        [{"image", "conversations": [{"value": ...}, {"value": caption}]}, ...]
 #    sam/images/sa_1.jpg, ...                        images under the paths that the file names
 
 SHAREGPT4V_FILE = "share-captioner_coco_lcs_sam_1246k_1107.json"

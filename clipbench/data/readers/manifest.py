@@ -104,7 +104,9 @@ def only_table(folder: Path, *, has_captions: bool) -> Path | None:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """Return the tables in a folder, by name; hidden ones are left out, such as the record of ``clipbench data get``."""
+    """Return the tables in a folder, by name; hidden ones are left out, such as the record of ``clipbench data
+    get``.
+    """
     return [file for file in matching(folder, VISIBLE) if fits(file)]
 
 
@@ -114,7 +116,9 @@ def manifests_in(folder: Path) -> list[Path]:
 
 
 def read_head(path: Path) -> str:
-    """Return the beginning of a text file; nothing where it cannot be read: the layout that reads it then reports it."""
+    """Return the beginning of a text file; nothing where it cannot be read: the layout that reads it then reports
+    it.
+    """
     try:
         with open_text(path) as file:
             return file.read(HEAD_CHARACTERS)

@@ -1,4 +1,6 @@
-"""Tables as data sets: the columns by role (image, caption, label, id), and one image a key, with its label and captions."""
+"""Tables as data sets: the columns by role (image, caption, label, id), and one image a key, with its label and
+captions.
+"""
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence

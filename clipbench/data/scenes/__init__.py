@@ -1,8 +1,8 @@
 """A generated world of captioned images: seeded, endless, offline, and true by construction.
 
-Read in this order: world (names, and the content of an image), layout (sampling of scenes), drawing (their appearance), and
-facts (true statements about them); then captions (their wording), sampling (splits and their scenes); then the data sets of
-the tasks: questions (twins, and words in images), and dataset for the others.
+Read in this order: world (names, and the content of an image), layout (sampling of scenes), drawing (their appearance),
+and facts (true statements about them); then captions (their wording), sampling (splits and their scenes); then the data
+sets of the tasks: questions (twins, and words in images), and dataset for the others.
 
 Every scene follows from its index alone, on any platform and version of Python, so ``SCENES_VERSION`` names the data.
 """

@@ -1,4 +1,6 @@
-"""The generated world as data sets of the tasks: images with labels, with captions, and with paragraphs about one fact."""
+"""The generated world as data sets of the tasks: images with labels, with captions, and with paragraphs about one
+fact.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -41,7 +43,8 @@ def long_caption_item(index: int, *, split: str = "test") -> CaptionedScene:
 
 
 def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str, tuple[Phrase, Phrase]]]:
-    """Return one scene with a true and a false paragraph for each of ``PLACES``: the same sentences, the deciding one moved.
+    """Return one scene with a true and a false paragraph for each of ``PLACES``: the same sentences, the deciding one
+    moved.
 
     The deciding sentence names the object; its false version has another colour or another kind, or both in the
     held-out split. All others are asides that are true of any image.
@@ -96,9 +99,9 @@ def scenes_dataset(
 ) -> Dataset:
     """Return the data set of a form.
 
-    "classes" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and kind); "training" has
-    the same images, labelled by kind alone. "pairs" has one caption an image, true of no other; "paraphrases" has the same images, and says
-    each once more in other words, so that there are texts that match texts.
+    "classes" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and kind);
+    "training" has the same images, labelled by kind alone. "pairs" has one caption an image, true of no other;
+    "paraphrases" has the same images, and says each once more in other words, so that there are texts that match texts.
 
     Args:
         n: number of images or items; by default that of FORMS.
@@ -121,7 +124,8 @@ def scenes_dataset(
     drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
     note = f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
     if size is not None:
-        dataset = replace(dataset, images=[replace(image, size=size) for image in dataset.images])  # type: ignore[type-var]
+        images = [replace(image, size=size) for image in dataset.images]  # type: ignore[type-var]
+        dataset = replace(dataset, images=images)
     return check(replace(dataset, revision=str(SCENES_VERSION), notes=(note, *dataset.notes)))
 
 
@@ -195,7 +199,9 @@ def _pairs_said_twice(split: str, n: int) -> Dataset:
 
 @lru_cache(maxsize=4)
 def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, CaptionedScene], str]:
-    """Return the first n scenes of a split whose captions tell them apart, and a note on those that were passed over."""
+    """Return the first n scenes of a split whose captions tell them apart, and a note on those that were passed
+    over.
+    """
 
     def captioned(index: int) -> CaptionedScene:
         shown = scene(split, index, seed=seed)

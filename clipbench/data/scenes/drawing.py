@@ -1,4 +1,6 @@
-"""Scenes as images of a data set, drawn at any size when they are opened, with words in the fonts that matplotlib ships."""
+"""Scenes as images of a data set, drawn at any size when they are opened, with words in the fonts that matplotlib
+ships.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Plans, the contents of an image before anything has a place, and their layout as scenes.
 
 A plan can be edited where a scene cannot: with two looks exchanged, or one object more, its layout differs from the
-original in nothing else. Each arrangement leaves the margins that facts.py asks for, so that its relations are plain to see.
+original in nothing else. Each arrangement leaves the margins that facts.py asks for, so that its relations are plain to
+see.
 """
 
 from collections.abc import Callable, Mapping

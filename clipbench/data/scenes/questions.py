@@ -1,8 +1,8 @@
 """Questions about scenes: twins that differ only in how their parts are combined, and words in images.
 
-Each item of composition has two images and two captions; each caption is true of its own image and false of the other. With
-one image it is an item in the manner of SugarCrepe, with both in that of Winoground. Items with words test whether a model
-reads them, and whether a written name overrules the object.
+Each item of composition has two images and two captions; each caption is true of its own image and false of the other.
+With one image it is an item in the manner of SugarCrepe, with both in that of Winoground. Items with words test whether
+a model reads them, and whether a written name overrules the object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -186,8 +186,8 @@ def typographic_item(index: int, *, split: str = "test", label: Label = PLAIN_LA
 def reading_item(index: int, *, split: str = "test") -> tuple[Scene, list[str], int]:
     """Return a scene with a written word, candidates for the word, and which of them it is.
 
-    The word is alone, or with an object that it does not name. Candidates are distinct, in random order. In the held-out
-    split all are words that never occur in training; elsewhere none is.
+    The word is alone, or with an object that it does not name. Candidates are distinct, in random order. In the
+    held-out split all are words that never occur in training; elsewhere none is.
     """
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
     chance = Chance("reading", split, index, 0)

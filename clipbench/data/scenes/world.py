@@ -1,8 +1,8 @@
 """Contents of the generated world: names, colours and fonts, and the records of a scene that is made of them.
 
 A scene is solids back to front on a background, and perhaps a written word. Positions and lengths are in widths of the
-image, from its upper left corner: a scene has no resolution. Every name begins with a consonant, so "a" is its article in
-any prompt template and before any adjective.
+image, from its upper left corner: a scene has no resolution. Every name begins with a consonant, so "a" is its article
+in any prompt template and before any adjective.
 """
 
 from dataclasses import dataclass, replace

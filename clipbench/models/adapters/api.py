@@ -37,14 +37,16 @@ STYLES: Mapping[Tower, tuple[str, ...]] = {
     "images": ("input", "infinity", "objects", "messages"),
     "texts": ("input", "messages"),
 }
-"""Forms in which servers take images and texts: data URLs, or texts, in ``input``; the same with ``modality``, as Infinity takes
-them; objects with ``image``, as Jina and Voyage; a chat message for each, as vLLM."""
+"""Forms in which servers take images and texts: data URLs, or texts, in ``input``; the same with ``modality``, as
+Infinity takes them; objects with ``image``, as Jina and Voyage; a chat message for each, as vLLM.
+"""
 
 OPTIONS = ("model", "images", "texts", "template", "concurrency", "timeout", "key_env", "logit_scale", "logit_bias")
 
 BODY = "body."
-"""Prefix of options that are added to the body of each request, such as ``body.truncate=true``, or with ``query.`` or ``document.``
-after it to those of a role."""
+"""Prefix of options that are added to the body of each request, such as ``body.truncate=true``, or with ``query.`` or
+``document.`` after it to those of a role.
+"""
 
 SECONDS = 60.0
 """Default limit of an answer."""
@@ -62,8 +64,8 @@ PLACE = re.compile(r"\{(text|image)\}")
 """Where a text, or the data URL of an image, stands in a block."""
 
 TEMPLATES: Mapping[str, Block] = {
-    # As in vLLM's examples/pooling/embed/vision_embedding_online.py (dd30740): the vector is that of the last token, which is
-    # another one where a turn is closed, or the tokenizer adds none.
+    # As in vLLM's examples/pooling/embed/vision_embedding_online.py (dd30740): the vector is that of the last token,
+    # which is another one where a turn is closed, or the tokenizer adds none.
     "qwen3-vl": {
         "messages": [
             {"role": "system", "content": [{"type": "text", "text": "Represent the user's input."}]},
@@ -160,13 +162,14 @@ class ApiModel(Model):
         answer = np.concatenate([_ask(client, body, group) for group in groups])
         if answer.shape[1] != self.info.embed_dim:
             raise ModelError(
-                f"{self.info.id} gave vectors of dimension {answer.shape[1]}, and {self.info.embed_dim} when it was loaded"
+                f"{self.info.id} gave vectors of dimension {answer.shape[1]}, and {self.info.embed_dim} when it was"
+                " loaded"
             )
         change = _difference(answer[0], canary.vector)
         if not change <= canary.tolerance:
             raise ModelError(
-                f"the model behind {self.info.id} has changed while it was measured: the vector of one fixed"
-                f" {modality} differs by {change:.2g} of its length from that at the start (up to {canary.tolerance:.2g} is"
+                f"the model behind {self.info.id} has changed while it was measured: the vector of one fixed {modality}"
+                f" differs by {change:.2g} of its length from that at the start (up to {canary.tolerance:.2g} is"
                 " noise); what it gave since is not stored, and the same command measures it as it is now"
             )
         return answer[1:]
@@ -175,12 +178,13 @@ class ApiModel(Model):
 def load(body: str, options: LoadOptions) -> ApiModel:
     """Return the model behind an address such as ``https://api.openai.com/v1``, or its whole ``.../embeddings``.
 
-    Options: ``model``, its name on the server; ``images`` (``input``, ``infinity``, ``objects`` or ``messages``) and ``texts``
+    Options: ``model``, its name on the server; ``images`` (``input``, ``infinity``, ``objects`` or ``messages``) and
+        ``texts``
     (``input`` or ``messages``), the form of requests; ``concurrency`` (4); ``timeout`` in seconds (60);
     ``template``, the messages of each request, by name or from a file (``read_template``);
-    ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each request, such as ``body.dimensions=256``,
-    or ``body.ROLE.NAME=VALUE`` for those of a role, ``query`` or ``document``;
-    ``logit_scale`` and ``logit_bias``, which servers do not say.
+    ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each
+    request, such as ``body.dimensions=256``, or ``body.ROLE.NAME=VALUE`` for those of a role, ``query`` or
+    ``document``; ``logit_scale`` and ``logit_bias``, which servers do not say.
 
     Raises:
         UsageError: the address or an option is wrong.
@@ -220,8 +224,9 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     }
     if len({*dims.values()}) != 1:
         raise ModelError(
-            f"{reference} gives vectors of different dimensions ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}):"
-            " expected a model that gives one, which some servers take as body.dimensions=N"
+            f"{reference} gives vectors of different dimensions"
+            f" ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}): expected a model that gives one, which"
+            " some servers take as body.dimensions=N"
         )
     changing = ("model", *STYLES)
     given = sorted(options.options.items())
@@ -229,8 +234,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
     if (noise := max(each.noise for each in canaries.values())) > NOISE / NOISE_FACTOR:
         notes.append(
-            f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may not"
-            " find these vectors in the store again"
+            f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may"
+            " not find these vectors in the store again"
         )
     if client.key is not None and client.url.startswith("http:"):
         notes.append("the key travels unencrypted: the address begins with http:")
@@ -285,7 +290,8 @@ def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
     data = answer.get("data")
     if not isinstance(data, list) or not all(isinstance(each, dict) and "embedding" in each for each in data):
         raise ModelError(
-            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects with 'embedding'"
+            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects with"
+            " 'embedding'"
         )
     if len(data) != len(items):
         raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")
@@ -337,7 +343,9 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _are_apart(canaries: Mapping[Kind, Canary], modality: str, role: Role) -> bool:
-    """Return whether an input has another vector in a role than in none: a server may look at a field for texts alone."""
+    """Return whether an input has another vector in a role than in none: a server may look at a field for texts
+    alone.
+    """
     plain, own = (canaries.get((modality, each)) for each in (None, role))
     if plain is None or own is None:
         return False
@@ -440,14 +448,16 @@ def _address(body: str, reference: str) -> str:
 
 
 def read_template(given: str) -> dict[Role, Block]:
-    """Return the blocks of a template: that of every role under None, and those of the roles where they differ; then None has
-    the block of documents.
+    """Return the blocks of a template: that of every role under None, and those of the roles where they differ; then
+    None has the block of documents.
 
     Args:
-        given: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for ``document``.
+        given: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for
+            ``document``.
 
     Raises:
-        UsageError: there is no such name or file, or a block has no ``messages`` with a place for each of text and image.
+        UsageError: there is no such name or file, or a block has no ``messages`` with a place for each of text and
+            image.
     """
     option = f"model option template={given}"
     path = user_path(given)
@@ -475,7 +485,8 @@ def read_template(given: str) -> dict[Role, Block]:
 def filled(value: Any, content: Mapping[str, str]) -> Any:
     """Return a block with the content in its places.
 
-    A part of a list whose only places are for an image is left out without an image, and a text that is not there is empty.
+    A part of a list whose only places are for an image is left out without an image, and a text that is not there is
+    empty.
 
     Example:
         >>> filled([{"text": "a {text}"}, {"url": "{image}"}], {"text": "dog {image}"})

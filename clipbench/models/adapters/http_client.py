@@ -74,7 +74,9 @@ class Client:
     costs: Counter[str] = field(default_factory=Counter)
     """Requests, retries, bytes sent and received, and tokens by the server's count so far; written under the lock."""
     has_answered: bool = False
-    """True once the server has answered anything whole: before that, silence is a wrong address and not a busy moment."""
+    """True once the server has answered anything whole: before that, silence is a wrong address and not a busy
+    moment.
+    """
     failure: BaseException | None = None
     """The error that ended one of the requests: nothing more is sent."""
     _shown_until: float = 0.0
@@ -205,8 +207,8 @@ class Client:
                 raise _Again("the answer was cut short", "is a server running there?") from None
             raise ModelError(
                 f"{self.name} answered {'HTML' if begin == b'<' else 'no JSON'}"
-                f" ({self._safe(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings, such as"
-                " api:http://127.0.0.1:8000/v1"
+                f" ({self._safe(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings,"
+                " such as api:http://127.0.0.1:8000/v1"
             ) from None
         if not isinstance(answer, dict):
             raise ModelError(f"{self.name} answered a JSON {type(answer).__name__}: expected an object with 'data'")
@@ -254,7 +256,7 @@ def _words(error: urllib.error.HTTPError, end: float) -> str:
     """Return what a server says about a status, from the places where servers put it."""
     said = b""
     try:
-        while len(said) < MOST_BYTES_OF_ERROR and (piece := error.fp.read1(MOST_BYTES_OF_ERROR - len(said))):  # type: ignore[attr-defined]
+        while piece := error.fp.read1(MOST_BYTES_OF_ERROR - len(said)):  # type: ignore[attr-defined]
             said += piece
             if time.monotonic() > end:
                 return ""

@@ -93,8 +93,8 @@ def _packed(item: object, arrays: list[np.ndarray], reference: str) -> Any:
     array = np.asarray(item) if is_image else item
     if not isinstance(array, np.ndarray) or array.dtype.hasobject:
         raise ModelError(
-            f"{reference}: an item of type {type(item).__name__} cannot be handed to another interpreter: expected a text,"
-            " an image, an array of numbers or a path"
+            f"{reference}: an item of type {type(item).__name__} cannot be handed to another interpreter: expected a"
+            " text, an image, an array of numbers or a path"
         )
     arrays.append(array)
     return {"is_image": is_image}
@@ -119,7 +119,9 @@ class _Answers(io.RawIOBase):
 
 
 class _Process:
-    """The other interpreter, which waits for calls; nothing of it is left when this object, or this process, is gone."""
+    """The other interpreter, which waits for calls; nothing of it is left when this object, or this process, is
+    gone.
+    """
 
     def __init__(self, interpreter: str, reference: str, seconds: float) -> None:
         self.reference, self._seconds = reference, seconds

@@ -1,7 +1,8 @@
 """Runs an object of the user's own in another interpreter, and answers calls of its methods over pipes.
 
-The source is handed to that interpreter, which has numpy and Pillow and no clipbench: so nothing of clipbench is imported, and the
-syntax is that of Python 3.8. A message is a frame of JSON, then one with an ``.npy`` file for each array that goes with it.
+The source is handed to that interpreter, which has numpy and Pillow and no clipbench: so nothing of clipbench is
+imported, and the syntax is that of Python 3.8. A message is a frame of JSON, then one with an ``.npy`` file for each
+array that goes with it.
 """
 
 from __future__ import annotations
@@ -116,13 +117,17 @@ def takes_role(method: Callable[..., object]) -> bool:
 
 
 def similarity_of(made: object) -> Any:
-    """Return how an object's vectors are compared; a method of that name, as sentence-transformers has it, does not say so."""
+    """Return how an object's vectors are compared; a method of that name, as sentence-transformers has it, does not say
+    so.
+    """
     given = getattr(made, "similarity", "cosine")
     return "cosine" if callable(given) else given
 
 
 def as_floats(given: Any) -> np.ndarray:
-    """Return an array or a tensor, wherever and in whatever precision it is, as float32; raise TypeError for what is none."""
+    """Return an array or a tensor, wherever and in whatever precision it is, as float32; raise TypeError for what is
+    none.
+    """
     kind = f"{type(given).__name__} of {given.dtype}" if hasattr(given, "dtype") else type(given).__name__
     wrong = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
     if "complex" in kind or isinstance(given, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask

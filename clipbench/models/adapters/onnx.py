@@ -111,7 +111,8 @@ class OnnxModel(Model):
 def load(body: str, options: LoadOptions) -> OnnxModel:
     """Return the model of a folder with one graph a tower, as optimum, transformers.js and open_clip exports have it.
 
-    Options: ``variant`` (``quantized`` for ``text_model_quantized.onnx``); ``images`` and ``texts``, paths of the graphs
+    Options: ``variant`` (``quantized`` for ``text_model_quantized.onnx``); ``images`` and ``texts``, paths of the
+        graphs
     in the folder; ``image_output`` and ``text_output``, names of their vectors; ``provider`` of onnxruntime;
     ``logit_scale`` and ``logit_bias``, which graphs of single towers do not hold.
 
@@ -235,8 +236,8 @@ def _image_graph(session: Any, path: Path, output: str | None) -> Graph:
     inputs = session.get_inputs()
     if not (len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].type in PIXELS):
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected pixels alone, floats of shape (n, 3, height, width); a graph of"
-            " both towers has to be exported as one graph a tower"
+            f"{path} takes {_described(inputs)}: expected pixels alone, floats of shape (n, 3, height, width); a graph"
+            " of both towers has to be exported as one graph a tower"
         )
     return Graph(session, _output(session, path, output, "image_output"))
 
@@ -247,8 +248,8 @@ def _token_length(session: Any, path: Path) -> int | None:
     inputs = session.get_inputs()
     if not inputs or not all(len(each.shape) == 2 and each.type in TOKENS for each in inputs):
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected token ids, integers of shape (n, length); a graph of both towers"
-            " has to be exported as one graph a tower"
+            f"{path} takes {_described(inputs)}: expected token ids, integers of shape (n, length); a graph of both"
+            " towers has to be exported as one graph a tower"
         )
     return next((each.shape[1] for each in inputs if isinstance(each.shape[1], int)), None)
 
@@ -258,7 +259,8 @@ def _text_graph(session: Any, path: Path, texts: TextInputs, output: str | None)
     unknown = [each.name for each in inputs if each.name not in texts.names]
     if unknown and len(inputs) > 1:
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected nothing but what its tokenizer gives, {', '.join(texts.names)}"
+            f"{path} takes {_described(inputs)}: expected nothing but what its tokenizer gives,"
+            f" {', '.join(texts.names)}"
         )
     return Graph(session, _output(session, path, output, "text_output"))
 
@@ -295,8 +297,8 @@ def _tried(
             together, alone = (graphs[tower].vectors(arrays, step) for step in (len(TEXTS), 1))
         except Exception as error:  # onnxruntime has an error class for each status, all below Exception
             raise ModelError(
-                f"{paths[tower]} does not take what its processor and tokenizer files give ({first_line(error)}): do they"
-                " belong to it, and is it exported for any number of rows?"
+                f"{paths[tower]} does not take what its processor and tokenizer files give ({first_line(error)}): do"
+                " they belong to it, and is it exported for any number of rows?"
             ) from error
         if together.ndim != 2:
             raise ModelError(
@@ -308,13 +310,13 @@ def _tried(
         change = np.max(np.linalg.norm(together - alone, axis=1) / np.linalg.norm(alone, axis=1))
         if not change < BATCH_NOISE:
             notes.append(
-                f"the vector of one of the {tower} changes by up to {change:.1%} of its length with what else is in its batch,"
-                " as dynamic quantisation does: compare runs of one batch size"
+                f"the vector of one of the {tower} changes by up to {change:.1%} of its length with what else is in its"
+                " batch, as dynamic quantisation does: compare runs of one batch size"
             )
     if len(set(dims.values())) != 1:
         raise ModelError(
-            f"the towers give vectors of different dimensions ({', '.join(f'{tower} {dim}' for tower, dim in dims.items())}):"
-            " are these the projected ones? name"
+            "the towers give vectors of different dimensions"
+            f" ({', '.join(f'{tower} {dim}' for tower, dim in dims.items())}): are these the projected ones? name"
             f" others by {model_option(image_output='NAME')} or {model_option(text_output='NAME')}"
         )
     return next(iter(dims.values())), tuple(notes)

@@ -115,7 +115,8 @@ def load(body: str, options: LoadOptions) -> TorchModel:
     """Return ``ARCH/TAG`` with its pretrained weights, ``ARCH/random``, or a checkpoint: of ``options.arch``, or of the
     architecture that its training's ``params.txt`` names.
 
-    Options: ``context``; for a checkpoint ``weights`` (``ema`` or ``raw``), and ``tag``, whose preprocessing and activation it
+    Options: ``context``; for a checkpoint ``weights`` (``ema`` or ``raw``), and ``tag``, whose preprocessing and
+        activation it
     shares; for random weights ``seed``.
 
     Raises:
@@ -200,7 +201,9 @@ def _file_recipe(path: Path, arch: str, options: LoadOptions) -> Recipe:
 
 
 def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
-    """Return the recipe of a checkpoint as ``create_model_and_transforms`` built it for the training, by its params.txt."""
+    """Return the recipe of a checkpoint as ``create_model_and_transforms`` built it for the training, by its
+    params.txt.
+    """
     options.refuse_unknown(["tag", "context", "weights"], str(path))
     settings, params = training_settings(path), params_of(path)
     assert settings is not None
@@ -209,8 +212,8 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     if other is not None or "tag" in options.options:
         wrong = option("arch", other) if other is not None else model_option(tag=options.options["tag"])
         raise UsageError(
-            f"{wrong} contradicts {params}, by which {path.name} is a {name} with a preprocessing of its own: drop it, or"
-            f" move that {PARAMS} away"
+            f"{wrong} contradicts {params}, by which {path.name} is a {name} with a preprocessing of its own: drop it,"
+            f" or move that {PARAMS} away"
         )
     if settings.get("use_naflex") or settings.get("force_naflex_vision"):
         raise ModelError(f"{params} says that {path.name} was trained with NaFlex, which open_clip 3 cannot build")

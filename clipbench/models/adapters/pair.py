@@ -54,9 +54,10 @@ class PairModel(Model):
 def load(body: str, options: LoadOptions) -> PairModel:
     """Return ``IMAGE_REF+TEXT_REF``, two model references. An adapter that can lend one tower loads no more than that.
 
-    Options: those of the models behind ``image.`` and ``text.``, and there ``device`` and ``precision`` where the two differ in
-    them (``text.device=auto`` for a model that chooses its own); ``logit_scale`` and ``logit_bias``, which belong to towers that
-    were trained together, and so are not taken from either model.
+    Options: those of the models behind ``image.`` and ``text.``, and there ``device`` and ``precision`` where the two
+        differ in
+    them (``text.device=auto`` for a model that chooses its own); ``logit_scale`` and ``logit_bias``, which belong to
+    towers that were trained together, and so are not taken from either model.
 
     Raises:
         UsageError: not two references, or an option without its side.
@@ -84,8 +85,8 @@ def load(body: str, options: LoadOptions) -> PairModel:
         )
     if images.similarity != texts.similarity:
         raise ModelError(
-            f"{reference}: {images.id} compares vectors by {images.similarity}, {texts.id} by {texts.similarity}: expected one"
-            " similarity"
+            f"{reference}: {images.id} compares vectors by {images.similarity}, {texts.id} by {texts.similarity}:"
+            " expected one similarity"
         )
     notes = []
     if images.device != texts.device:

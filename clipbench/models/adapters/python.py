@@ -1,5 +1,6 @@
-"""Any object with ``encode_images`` and ``encode_texts``, or with encoders of other modalities, made by a function of the
-user's own."""
+"""Any object with ``encode_images`` and ``encode_texts``, or with encoders of other modalities, made by a function of
+the user's own.
+"""
 
 import inspect
 import operator
@@ -57,12 +58,13 @@ T = TypeVar("T")
 class Encoders(Protocol):
     """The user's object: it has encoders of two modalities, in general ``encode_images`` and ``encode_texts``.
 
-    ``encode_images(images: list[PIL.Image.Image])`` returns vectors of shape (n, d) for RGB images. A method of another name,
-    such as ``encode_audio(items)``, encodes a modality of that name. A method that takes ``role`` is told the side of a search,
-    ``query``, ``document`` or None; texts may have ``encode_queries`` and ``encode_documents`` instead, of which the second stands for
-    a missing ``encode_texts``. ``encode_joint(images, texts)`` encodes images with a text each. Optional are logit_scale, logit_bias, context_length, fingerprint,
-    embed_dim (needed of an object that encodes neither images nor texts), and ``count_tokens(texts: list[str])``, the number of tokens
-    that each text takes before any is cut off, start and end among them.
+    ``encode_images(images: list[PIL.Image.Image])`` returns vectors of shape (n, d) for RGB images. A method of another
+    name, such as ``encode_audio(items)``, encodes a modality of that name. A method that takes ``role`` is told the
+    side of a search, ``query``, ``document`` or None; texts may have ``encode_queries`` and ``encode_documents``
+    instead, of which the second stands for a missing ``encode_texts``. ``encode_joint(images, texts)`` encodes images
+    with a text each. Optional are logit_scale, logit_bias, context_length, fingerprint, embed_dim (needed of an object
+    that encodes neither images nor texts), and ``count_tokens(texts: list[str])``, the number of tokens that each text
+    takes before any is cut off, start and end among them.
     """
 
     def encode_texts(self, texts: list[str]) -> object:
@@ -108,7 +110,9 @@ class PythonModel(Model):
         ]
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the token counts of the user's ``count_tokens``; raise ModelError where it gives no whole number a text."""
+        """Return the token counts of the user's ``count_tokens``; raise ModelError where it gives no whole number a
+        text.
+        """
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
             raise NoTokenCounts(
@@ -127,8 +131,9 @@ class PythonModel(Model):
 def load(body: str, options: LoadOptions) -> PythonModel:
     """Return the object that ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` returns; a module may lie in the current folder.
 
-    The factory is called with all ``--model-option key=value`` pairs, the values as text; but ``interpreter``, the Python that
-    makes the object and runs its methods, and with it ``timeout``, the seconds that one answer may take (600), are for here.
+    The factory is called with all ``--model-option key=value`` pairs, the values as text; but ``interpreter``, the
+    Python that makes the object and runs its methods, and with it ``timeout``, the seconds that one answer may take
+    (600), are for here.
 
     Raises:
         UsageError: no such module or factory, an option that it does not take, or a setting that it must choose itself.
@@ -162,8 +167,8 @@ def load(body: str, options: LoadOptions) -> PythonModel:
         source = " and ".join(os.path.basename(path) for path in sources) or "the name"
         notes.insert(
             0,
-            f"fingerprint from {source}, the factory's options and the vectors of a few probes: where these differ from call"
-            " to call, give the object a 'fingerprint', or all is encoded again",
+            f"fingerprint from {source}, the factory's options and the vectors of a few probes: where these differ from"
+            " call to call, give the object a 'fingerprint', or all is encoded again",
         )
     if versions:
         fingerprint = digest("interpreter 1", fingerprint, sorted(versions.items()))
@@ -210,7 +215,8 @@ def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
     """Return an object in memory as a model. Without a ``fingerprint``, its vectors must not be kept for another run.
 
     Raises:
-        ModelError: it has no encoders of two modalities, one of them fails, or what it gives are no vectors of one dimension.
+        ModelError: it has no encoders of two modalities, one of them fails, or what it gives are no vectors of one
+            dimension.
     """
     encoders = _checked(made, "got")
     fingerprint = getattr(encoders, "fingerprint", None)
@@ -246,9 +252,10 @@ def embedder_of(
         found = [name for names in TOWERS for name in names if callable(getattr(model, name, None))]
         if found:
             raise ModelError(
-                f"got an object of type {type(model).__name__} with {' and '.join(found)}: expected encode_images, which takes a"
-                " list of PIL images, and encode_texts, which takes a list of strings; where its methods take tensors, wrap"
-                " it with its preprocessing and tokenizer, clipbench.torch_model(net, preprocess, tokenizer)"
+                f"got an object of type {type(model).__name__} with {' and '.join(found)}: expected encode_images,"
+                " which takes a list of PIL images, and encode_texts, which takes a list of strings; where its methods"
+                " take tensors, wrap it with its preprocessing and tokenizer, clipbench.torch_model(net, preprocess,"
+                " tokenizer)"
             )
         is_stored = getattr(model, "fingerprint", None) is not None
         name = getattr(model, "name", None)
@@ -262,8 +269,8 @@ def _checked(made: object, what: str) -> object:
     missing = next((method for name, method in USUAL.items() if encoder_of(made, name) is None), None)
     if missing is not None and len(modalities_of(made)) < 2:
         raise ModelError(
-            f"{what} an object of type {type(made).__name__} without {missing}(...): expected {' and '.join(METHODS)}, or"
-            " encoders of two modalities, such as encode_audio and encode_texts"
+            f"{what} an object of type {type(made).__name__} without {missing}(...): expected {' and '.join(METHODS)},"
+            " or encoders of two modalities, such as encode_audio and encode_texts"
         )
     return made
 
@@ -346,7 +353,9 @@ def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, 
 
 
 def _embed_dim(encoders: object, reference: str) -> int:
-    """Return the dimension of the vectors of a grey image and of a text; what the object says, where it encodes neither."""
+    """Return the dimension of the vectors of a grey image and of a text; what the object says, where it encodes
+    neither.
+    """
     inputs: dict[str, list[Any]] = {IMAGE: [Image.new("RGB", (64, 64), (128, 128, 128))], TEXT: ["a photo"]}
     embed_dim: int | None = None
     for modality, batch in inputs.items():
@@ -358,8 +367,8 @@ def _embed_dim(encoders: object, reference: str) -> int:
     given = getattr(encoders, "embed_dim", None)
     if not isinstance(given, int | np.integer) or given < 1:
         raise ModelError(
-            f"{reference}: embed_dim is {given!r:.60}: expected the dimension of the vectors, which an object without encode_images"
-            " and encode_texts has to say"
+            f"{reference}: embed_dim is {given!r:.60}: expected the dimension of the vectors, which an object without"
+            " encode_images and encode_texts has to say"
         )
     return int(given)
 

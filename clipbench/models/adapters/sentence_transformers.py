@@ -58,14 +58,22 @@ ACTIVATIONS = "torch.nn.modules."
 """Beginnings of the names of classes that a folder may ask for."""
 
 OPTIONS = (
-    "truncate_dim", "prompt", "prompt_name", "image_prompt", "image_prompt_name", "query_prompt", "document_prompt",
-    "logit_scale", "logit_bias",
-)  # fmt: skip
+    "truncate_dim",
+    "prompt",
+    "prompt_name",
+    "image_prompt",
+    "image_prompt_name",
+    "query_prompt",
+    "document_prompt",
+    "logit_scale",
+    "logit_bias",
+)
 ENCODERS: Mapping[Role, str] = {None: "encode", "query": "encode_query", "document": "encode_document"}
 """The library's methods, which choose the part of a model that is for a role."""
 OF_ROLES: Mapping[Role, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
-"""Names of the prompts of a role: the first that is not empty counts. The library takes the first that is there, and adds an empty
-``document`` to those of a model that calls it ``passage``."""
+"""Names of the prompts of a role: the first that is not empty counts. The library takes the first that is there, and
+adds an empty ``document`` to those of a model that calls it ``passage``.
+"""
 Prompt = Mapping[str, str]
 """Arguments of a method of the library: ``prompt`` or ``prompt_name``, or none for the model's own."""
 
@@ -109,8 +117,9 @@ class SentenceModel(Model):
         return found
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes with its longest prompt before any is cut off, start and end among them; raise
-        NoTokenCounts where the model has no tokenizer of transformers."""
+        """Return how many tokens each text takes with its longest prompt before any is cut off, start and end among
+        them; raise NoTokenCounts where the model has no tokenizer of transformers.
+        """
         tokenizer = getattr(self.module, "tokenizer", None)
         if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):
             raise NoTokenCounts(
@@ -131,12 +140,13 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     ``@COMMIT`` follows. Code that comes with it is run only from a commit, and with ``options.trust_remote_code``.
 
     Options: ``truncate_dim``, of Matryoshka vectors; ``prompt`` or ``prompt_name`` for texts, ``image_prompt`` or
-    ``image_prompt_name`` for images, whatever their role; ``query_prompt`` and ``document_prompt`` in place of the model's own
-    prompts of a role; ``logit_scale`` and ``logit_bias``.
+    ``image_prompt_name`` for images, whatever their role; ``query_prompt`` and ``document_prompt`` in place of the
+    model's own prompts of a role; ``logit_scale`` and ``logit_bias``.
 
     Raises:
         UsageError: neither a folder nor a valid Hub name, or an option that the model does not have.
-        ModelError: the package is missing, the model cannot be loaded, needs its own code, or takes no images or no texts.
+        ModelError: the package is missing, the model cannot be loaded, needs its own code, or takes no images or no
+            texts.
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"st:{body}"
@@ -236,7 +246,8 @@ def _from_library(
 
 
 def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None:
-    """Refuse a folder that names files of another place, or untrusted code, some of which the library leaves out unsaid.
+    """Refuse a folder that names files of another place, or untrusted code, some of which the library leaves out
+    unsaid.
 
     Raises:
         ModelError: the message names the file and the class.
@@ -245,16 +256,16 @@ def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None
     for path in sorted(folder.rglob("*.json")):
         if path.name == "config.json" and family_of(path.parent, reference) == JINA_V4:
             raise ModelError(
-                f"{reference} is jina-embeddings-v4, whose own code does not go with transformers 5: give hf: in place of st:,"
-                f" with {model_option(task='retrieval')}"
+                f"{reference} is jina-embeddings-v4, whose own code does not go with transformers 5: give hf: in place"
+                f" of st:, with {model_option(task='retrieval')}"
             )
         settings = read_json(path, ModelError)
         check_settings(settings, path.name, reference, folder=path.parent, is_local=True)
         name = next(_foreign_names(path.name, settings), None) if code is None else None
         if name is not None:
             raise ModelError(
-                f"{reference} needs {name}, which {path.relative_to(folder)} names and sentence-transformers does not have:"
-                " code that comes with a model is not run; wrap it yourself as python:MODULE:FACTORY"
+                f"{reference} needs {name}, which {path.relative_to(folder)} names and sentence-transformers does not"
+                " have: code that comes with a model is not run; wrap it yourself as python:MODULE:FACTORY"
             )
 
 
@@ -312,7 +323,9 @@ def _prompt(module: Any, before: str, options: LoadOptions) -> dict[str, str]:
 
 
 def _text_of(module: Any, given: Prompt, role: Role = None) -> str:
-    """Return the prompt itself; where none is given, the default of items without a role, as those of one have an empty one."""
+    """Return the prompt itself; where none is given, the default of items without a role, as those of one have an empty
+    one.
+    """
     if "prompt" in given:
         return given["prompt"]
     name: str | None = given.get("prompt_name") or (module.default_prompt_name if role is None else role)

@@ -102,14 +102,15 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
         preprocess: from an RGB image to the input of the image tower, (channels, height, width).
         tokenizer: from a list of n texts to the input of the text tower: a tensor, or a mapping of tensors that is
             passed by name, such as ``lambda texts: tok(texts, padding=True, truncation=True, return_tensors="pt")``.
-        logit_scale: factor from cosine to logit, exponentiated, above 0: ``net.logit_scale.exp()``, as it is now: wrap the
-            module again when it has changed. Without it calibration and losses are undefined; ranks do not depend on it.
+        logit_scale: factor from cosine to logit, exponentiated, above 0: ``net.logit_scale.exp()``, as it is now: wrap
+            the module again when it has changed. Without it calibration and losses are undefined; ranks do not depend
+            on it.
         logit_bias: added to the scaled cosine; 0 for CLIP.
         context_length: tokens that the text tower takes; None where it is not known.
         name: the model's name in results; None takes that of its class.
-        fingerprint: a name of these very weights, preprocessing and tokenizer. With it vectors are stored and found again
-            by a later run; without it nothing is stored, so that a module measured before and after a step of training
-            never shares a vector.
+        fingerprint: a name of these very weights, preprocessing and tokenizer. With it vectors are stored and found
+            again by a later run; without it nothing is stored, so that a module measured before and after a step of
+            training never shares a vector.
 
     Raises:
         ModelError: the module has no towers under these names, or ``logit_scale`` or ``logit_bias`` is no number.

@@ -121,7 +121,9 @@ class _Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class ArraysPreprocess:
-    """The library's own image processor of a model that takes several arrays an image, by the names of its tower's arguments."""
+    """The library's own image processor of a model that takes several arrays an image, by the names of its tower's
+    arguments.
+    """
 
     processor: Any
 
@@ -132,8 +134,8 @@ class ArraysPreprocess:
 
 def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``, at a commit if
-    ``@COMMIT`` follows. Options: ``context``; those of the model's family; ``code_commit``, for trusted code that lies in
-    another repository.
+    ``@COMMIT`` follows. Options: ``context``; those of the model's family; ``code_commit``, for trusted code that lies
+    in another repository.
 
     Code that comes with a repository is run only from a commit, and with ``options.trust_remote_code``.
 
@@ -344,10 +346,10 @@ def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...
 def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, ...]]:
     """Return the text tower, fed as its family was trained, and notes for the result.
 
-    SigLIP's attends to padding, pools the last token, and was trained on lower case. So every text is padded to the full
-    length, no attention mask is passed even if the tokenizer returns one, and texts are lower-cased where the tokenizer
-    does not do it. That happens with transformers 5 and SigLIP 2 checkpoints of fixed resolution, whose configuration says
-    ``siglip`` and whose tokenizer says ``GemmaTokenizer``.
+    SigLIP's attends to padding, pools the last token, and was trained on lower case. So every text is padded to the
+    full length, no attention mask is passed even if the tokenizer returns one, and texts are lower-cased where the
+    tokenizer does not do it. That happens with transformers 5 and SigLIP 2 checkpoints of fixed resolution, whose
+    configuration says ``siglip`` and whose tokenizer says ``GemmaTokenizer``.
 
     CLIP's is causal and pooled at the end of the text, so padding cannot reach the vector.
     """
@@ -388,8 +390,9 @@ def _lengths_of_clip(
 
     if int(lengths(tokenize(["a photo"]))[0]) < 3:
         raise ModelError(
-            f"{reference} takes a text's vector at token id {end}, which its tokenizer does not put at the end of a text"
-            f" (it puts {tokenizer.eos_token_id}): every text would get one vector; correct eos_token_id in config.json"
+            f"{reference} takes a text's vector at token id {end}, which its tokenizer does not put at the end of a"
+            f" text (it puts {tokenizer.eos_token_id}): every text would get one vector; correct eos_token_id in"
+            " config.json"
         )
     return lengths
 
@@ -407,8 +410,8 @@ def _scale_and_bias(module: Any, reference: str) -> tuple[float, float]:
     """Return the factor and the summand from cosine to logit, as the model's forward pass applies them."""
     if not hasattr(module, "logit_scale") and not hasattr(module, "temperature"):
         raise ModelError(
-            f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its cosines cannot be"
-            " made into probabilities"
+            f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its cosines cannot"
+            " be made into probabilities"
         )
     scale, bias = scale_and_bias(module, reference)
     if module.config.model_type == AIMV2:  # other families clamp in training only, if at all

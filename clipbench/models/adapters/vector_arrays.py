@@ -124,7 +124,8 @@ def _table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
 def read_arrays(path: Path) -> Arrays:
     """Return the arrays of an ``.npz``, or of a folder of ``.npy`` and ``.parquet``, checked.
 
-    A ``.npy`` is an array of the file's name, memory-mapped if it is float32; each column of a ``.parquet`` is an array.
+    A ``.npy`` is an array of the file's name, memory-mapped if it is float32; each column of a ``.parquet`` is an
+    array.
 
     Raises:
         DataError: no such file, not readable, an unknown array, or arrays that do not fit together.
@@ -146,8 +147,8 @@ def checked_arrays(found: Arrays, source: str) -> Arrays:
     _refuse_unknown(found, source)
     if len(modalities_of(found)) < 2 and not {_given("image", found), "class_texts"} <= set(found):
         raise DataError(
-            f"{source} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both; or"
-            " vectors of two modalities or more, each under its name"
+            f"{source} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both;"
+            " or vectors of two modalities or more, each under its name"
         )
     table = _table(found)
     arrays = {name: _cast(name, array, table.kinds[name], source) for name, array in found.items()}
@@ -215,8 +216,9 @@ def _read_npz(path: Path) -> Arrays:
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise DataError(
-                f"{path} holds one array, of shape {archive.shape}, and both images and texts are needed: write them to one file,"
-                " np.savez('vectors.npz', images=x, texts=y), or as images.npy and texts.npy into one folder, and name that"
+                f"{path} holds one array, of shape {archive.shape}, and both images and texts are needed: write them to"
+                " one file, np.savez('vectors.npz', images=x, texts=y), or as images.npy and texts.npy into one"
+                " folder, and name that"
             )
         check_zip(archive.zip, file)
         return dict(archive)
@@ -241,7 +243,9 @@ def read_parquet(path: Path) -> Arrays:
 
 
 def _column(column: "pyarrow.Array", name: str, size: int) -> np.ndarray:
-    """Return a column of a file of ``size`` bytes as an array, with two dimensions where its cells are lists of one length."""
+    """Return a column of a file of ``size`` bytes as an array, with two dimensions where its cells are lists of one
+    length.
+    """
     import pyarrow.compute
 
     if column.null_count:
@@ -287,8 +291,8 @@ def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> No
     first = images if images in arrays else next(each for each in arrays if table.kinds[each] is VECTORS)
     if table.kinds[name] is VECTORS and array.shape[1] != arrays[first].shape[1]:
         raise DataError(
-            f"{source}: '{first}' has dimension {arrays[first].shape[1]} and '{name}' {array.shape[1]}: expected the same"
-            " for both towers"
+            f"{source}: '{first}' has dimension {arrays[first].shape[1]} and '{name}' {array.shape[1]}: expected the"
+            " same for both towers"
         )
     if described is None:
         return

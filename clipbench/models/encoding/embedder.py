@@ -99,8 +99,8 @@ class StoreEmbedder(Embedder):
         batch_size: images (and texts) that go through the model at once.
         workers: processes that decode and preprocess ahead of the model; None chooses.
         show_progress: draw a bar on a terminal; never drawn elsewhere.
-        known: what is known of images, looked up and kept there: several models share it, so that each image is read for
-            its hash once.
+        known: what is known of images, looked up and kept there: several models share it, so that each image is read
+            for its hash once.
         load_cache: where what the model says of itself is kept; with one, token counts are stored too.
         load: loads a model that is known from its last loading alone.
     """
@@ -163,7 +163,8 @@ class StoreEmbedder(Embedder):
             if isinstance(loaded.model, Model):
                 check_again(str(self.info.ref), loaded.model.files)
             raise ModelError(
-                f"model {self.info.ref} is another one than at the beginning: its files were changed meanwhile; run it again"
+                f"model {self.info.ref} is another one than at the beginning: its files were changed meanwhile; run it"
+                " again"
             )
         self.probes = loaded.probes
         self._seconds_loading += time.monotonic() - start
@@ -205,7 +206,8 @@ class StoreEmbedder(Embedder):
         """A note for each reason why chunks of the store were not believed, and notes of what the model has cost."""
         rejected = sum((shelf.rejected for shelf in self._shelves.values()), Counter[str]())
         notes = [
-            f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: the vectors were encoded again"
+            f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: the vectors were"
+            " encoded again"
             for reason, n_chunks in rejected.items()
         ]
         return (*notes, *(self._model.costs() if isinstance(self._model, Model) else ()))
@@ -213,8 +215,10 @@ class StoreEmbedder(Embedder):
     # -- vectors
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the raw vector of each item, in order; raise BadImage as soon as an image cannot be decoded, ``Unavailable``
-        without an encoder of the modality, and VectorError where the model gave a NaN, infinite or zero vector."""
+        """Return the raw vector of each item, in order; raise BadImage as soon as an image cannot be decoded,
+        ``Unavailable`` without an encoder of the modality, and VectorError where the model gave a NaN, infinite or zero
+        vector.
+        """
         role = self._known_role(modality, role)
         if modality == IMAGE:
             self.digests(items)
@@ -245,8 +249,8 @@ class StoreEmbedder(Embedder):
         vectors = np.array(found, np.float32)
         if vectors.shape != (len(found), self.info.embed_dim) or not np.isfinite(vectors).all():
             raise ModelError(
-                f"model {self.info.ref} combined prompts to shape {vectors.shape[1:]}, or to what is not finite: expected a"
-                f" vector of {self.info.embed_dim} numbers"
+                f"model {self.info.ref} combined prompts to shape {vectors.shape[1:]}, or to what is not finite:"
+                f" expected a vector of {self.info.embed_dim} numbers"
             )
         return vectors
 
@@ -272,7 +276,9 @@ class StoreEmbedder(Embedder):
         return [item_of(modality, source, role) for source in sources]
 
     def _fill(self, modality: str, items: Sequence[Item], role: Role = None, *, is_strict: bool = True) -> None:
-        """Encode the items that the store has not; an image that cannot be read is an error when strict, else remembered."""
+        """Encode the items that the store has not; an image that cannot be read is an error when strict, else
+        remembered.
+        """
         wanted = {item.key: item for item in items}
         lacking = self.shelf(modality).missing(wanted)
         stored = wanted.keys() - lacking
@@ -338,8 +344,9 @@ class StoreEmbedder(Embedder):
         self._ahead.append(Call(IMAGE, encoded=frozenset(keys), seconds=seconds, is_ahead=True))
 
     def _examine(self, images: Sequence[ImageRef]) -> list[KnownImage | None]:
-        """Return what is known of images, None of one that cannot be read; those that are not known yet are hashed, several
-        at a time: reading releases the interpreter lock, and so does hashing."""
+        """Return what is known of images, None of one that cannot be read; those that are not known yet are hashed,
+        several at a time: reading releases the interpreter lock, and so does hashing.
+        """
         known = [*map(self._known.get, images)]
         unknown = list(dict.fromkeys(ref for ref, each in zip(images, known, strict=True) if each is None))
         if not unknown:
@@ -408,10 +415,11 @@ def default_workers() -> int:
 
 
 def encode_together(embedders: Sequence[Embedder], images: Sequence[ImageRef]) -> None:
-    """Put the vectors of images into the store that several models lack, on one decode for those that lack the same ones.
+    """Put the vectors of images into the store that several models lack, on one decode for those that lack the same
+    ones.
 
-    What cannot be read or encoded is left to the evaluation that needs it, as are models that preprocess images themselves.
-    Vectors that are given lack none.
+    What cannot be read or encoded is left to the evaluation that needs it, as are models that preprocess images
+    themselves. Vectors that are given lack none.
 
     Raises:
         MachineError: the store cannot be written to, or a process was lost.
@@ -523,8 +531,8 @@ class _Share:
             info = _held[repr(source)].info
             if info.fingerprint != fingerprint:
                 raise ModelError(
-                    f"{info.ref} is another model for one process than for the first: expected the same files and versions"
-                    " of packages on all machines"
+                    f"{info.ref} is another model for one process than for the first: expected the same files and"
+                    " versions of packages on all machines"
                 )
         return [_held[repr(source)] for source in self.sources]
 

@@ -1,8 +1,8 @@
 """The road of a vector: items that the store lacks are loaded, encoded, checked and committed.
 
 One road for images, texts and all else, and for one model or several. Several models share the loading: of a series of
-checkpoints each image is decoded once, and each model encodes the same batches, in the same order, as it would by itself, so
-that all vectors are the same to the last bit.
+checkpoints each image is decoded once, and each model encodes the same batches, in the same order, as it would by
+itself, so that all vectors are the same to the last bit.
 """
 
 import pickle
@@ -133,7 +133,8 @@ def encode(
     done: Done,
     tick: Callable[[int], object] = lambda n_items: None,
 ) -> None:
-    """Encode the items of some batches, and commit the vectors; what is in hand is committed even when an error ends the work.
+    """Encode the items of some batches, and commit the vectors; what is in hand is committed even when an error ends
+    the work.
 
     Args:
         encoders: models that share the loading, with what puts their vectors away.
@@ -294,7 +295,9 @@ def _bad(item: Item, error: BaseException) -> BadImage:
 
 
 def _in_full_size(loaded: Iterator[tuple[int, list[Any]]], ends: set[int]) -> Iterator[LoadedBatch]:
-    """Yield images that the model preprocesses itself; fewer in a batch where together they would have too many pixels."""
+    """Yield images that the model preprocesses itself; fewer in a batch where together they would have too many
+    pixels.
+    """
     most = max_batch_pixels()
     batch, n_pixels = LoadedBatch([], list[Image.Image](), {}), 0
     for row, (image,) in loaded:
@@ -320,7 +323,9 @@ def _alone(item: tuple[int, list[Any]]) -> tuple[int, list[Any]]:
 
 
 def _collate(loaded: Sequence[tuple[int, list[Any]]]) -> list[tuple[list[int], Any, dict[int, BadImage]]]:
-    """Return rows, stacked inputs and faults for each preprocessing; tensors travel in shared memory, not through a pipe."""
+    """Return rows, stacked inputs and faults for each preprocessing; tensors travel in shared memory, not through a
+    pipe.
+    """
     import torch
 
     several = []

@@ -33,12 +33,34 @@ MOST_FILES = 4_000
 SETTLED_SECONDS = 2.0
 """A file counts as unchanged since loading if it was changed so long before: clocks of file systems are coarse."""
 PACKAGES = (
-    "ftfy", "huggingface-hub", "numpy", "onnxruntime", "open-clip-torch", "pillow", "protobuf", "safetensors",
-    "sentence-transformers", "sentencepiece", "timm", "tokenizers", "torch", "torchvision", "transformers",
-)  # fmt: skip
+    "ftfy",
+    "huggingface-hub",
+    "numpy",
+    "onnxruntime",
+    "open-clip-torch",
+    "pillow",
+    "protobuf",
+    "safetensors",
+    "sentence-transformers",
+    "sentencepiece",
+    "timm",
+    "tokenizers",
+    "torch",
+    "torchvision",
+    "transformers",
+)
 VARIABLES = (
-    "CUDA", "HF_", "HIP", "HOME", "HUGGINGFACE", "PYTORCH", "SENTENCE_TRANSFORMERS", "TORCH", "TRANSFORMERS", "XDG_"
-)  # fmt: skip
+    "CUDA",
+    "HF_",
+    "HIP",
+    "HOME",
+    "HUGGINGFACE",
+    "PYTORCH",
+    "SENTENCE_TRANSFORMERS",
+    "TORCH",
+    "TRANSFORMERS",
+    "XDG_",
+)
 """Beginnings of the environment variables that libraries of models look at."""
 ACCELERATORS = ("/dev/nvidia0", "/dev/kfd", "/dev/accel")
 

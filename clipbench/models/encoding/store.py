@@ -1,10 +1,11 @@
 """The store: every vector that a model ever gave, on disk, by the content that it stands for.
 
 One folder a model fingerprint and modality, holding chunks. A chunk is one file, an ``.npy`` array of 16-byte keys
-followed by an ``.npy`` array of vectors and a digest of both, of the model's fingerprint and of the modality; it appears
-by an atomic rename, whole or not at all, and never changes. A chunk whose digest is another one, damaged or of another
-model, is removed before any of its vectors is used. So processes may share a store without locks, a kill loses only what
-was not yet committed, and the folder may be deleted at any time. design/store.md has the alternatives and their timings.
+followed by an ``.npy`` array of vectors and a digest of both, of the model's fingerprint and of the modality; it
+appears by an atomic rename, whole or not at all, and never changes. A chunk whose digest is another one, damaged or of
+another model, is removed before any of its vectors is used. So processes may share a store without locks, a kill loses
+only what was not yet committed, and the folder may be deleted at any time. design/store.md has the alternatives and
+their timings.
 """
 
 import hashlib
@@ -41,8 +42,8 @@ IN_MEMORY = 1 << 28
 def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None = None) -> Float32[np.ndarray, "n dim"]:
     """Return a new array, its content undefined: in memory if it is not too large, else in a temporary file.
 
-    The file has no name in the folder, and is gone with the array. Where it cannot be made, or the disk has no room for it,
-    the array is in memory. Up to ``in_memory`` bytes, ``IN_MEMORY`` unless given, an array is not too large.
+    The file has no name in the folder, and is gone with the array. Where it cannot be made, or the disk has no room for
+    it, the array is in memory. Up to ``in_memory`` bytes, ``IN_MEMORY`` unless given, an array is not too large.
     """
     n_bytes = 4 * shape[0] * shape[1]
     if n_bytes > (IN_MEMORY if in_memory is None else in_memory):
@@ -56,8 +57,8 @@ def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None =
 
 
 def comparable(vectors: Float32[np.ndarray, "n dim"], embedder: Embedder) -> Float32[np.ndarray, "n dim"]:
-    """Return vectors whose inner products are the model's scores: at length 1 (``metrics.similarity.unit``), or of a model with
-    ``similarity = "dot"`` as long as they are (``metrics.similarity.unscaled``).
+    """Return vectors whose inner products are the model's scores: at length 1 (``metrics.similarity.unit``), or of a
+    model with ``similarity = "dot"`` as long as they are (``metrics.similarity.unscaled``).
 
     Args:
         embedder: the one that gave the vectors, of any number: a large array lies beside its store.
@@ -70,7 +71,9 @@ def comparable(vectors: Float32[np.ndarray, "n dim"], embedder: Embedder) -> Flo
 
 
 class Sides(NamedTuple):
-    """Vectors of items that can be compared, as queries and as documents; one array for both where the model has no roles for them."""
+    """Vectors of items that can be compared, as queries and as documents; one array for both where the model has no
+    roles for them.
+    """
 
     query: Float32[np.ndarray, "n dim"]
     document: Float32[np.ndarray, "n dim"]
@@ -100,7 +103,9 @@ def comparable_sides(modality: str, items: Sequence[Any], embedder: Embedder) ->
 
 
 def memory_bytes() -> int:
-    """Return the memory of this machine, or of the container that the process is in; IN_MEMORY where nothing tells it."""
+    """Return the memory of this machine, or of the container that the process is in; IN_MEMORY where nothing tells
+    it.
+    """
     found = []
     if hasattr(os, "sysconf"):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -369,7 +374,9 @@ def _read_chunk(path: Path) -> _Chunk:
 
 
 def _layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
-    """Return where keys and vectors of an open chunk begin, and the vectors' shape; ValueError where it is no whole chunk."""
+    """Return where keys and vectors of an open chunk begin, and the vectors' shape; ValueError where it is no whole
+    chunk.
+    """
     n_bytes = os.fstat(file.fileno()).st_size
     n_keys, _, kind = array_header(file)
     keys_start = file.tell()
@@ -394,7 +401,9 @@ class StoredModel:
 
     folder: Path
     names: tuple[str, ...]
-    """The reference that the model was first asked for by, and its full name; none where the file with them is damaged."""
+    """The reference that the model was first asked for by, and its full name; none where the file with them is
+    damaged.
+    """
     n_vectors: int
     n_bytes: int
     n_damaged: int

@@ -1,4 +1,6 @@
-"""Worker processes that decode images: they end with their parent, and the loss of one is said as what it is. Imports torch."""
+"""Worker processes that decode images: they end with their parent, and the loss of one is said as what it is. Imports
+torch.
+"""
 
 import multiprocessing
 import os

@@ -71,10 +71,11 @@ def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) 
 
 
 def tower_sizes(model: Model) -> dict[str, TowerRecord]:
-    """Return parameters and operations of each tower, by its modality; what cannot be counted is absent, with the reason.
+    """Return parameters and operations of each tower, by its modality; what cannot be counted is absent, with the
+    reason.
 
-    It takes a forward pass of one image and of one text. Nothing is run of a model that does not show its torch module or
-    the parts behind its methods: to encode may cost money there, and would show no operation.
+    It takes a forward pass of one image and of one text. Nothing is run of a model that does not show its torch module
+    or the parts behind its methods: to encode may cost money there, and would show no operation.
     """
     passes = {IMAGE: _image_pass, TEXT: _text_pass}
     return {name: _size(passes.get(name, lambda tower: None), tower) for name, tower in model.towers().items()}

@@ -91,7 +91,9 @@ def activations(module: "nn.Module") -> dict[str, list[str]]:
 
 
 def _activation(part: "nn.Module") -> str | None:
-    """Return the activation that a part is, by the name of its class; an approximation of GELU is as good as GELU itself."""
+    """Return the activation that a part is, by the name of its class; an approximation of GELU is as good as GELU
+    itself.
+    """
     name = type(part).__name__
     return QUICK_GELU if name.startswith("QuickGELU") else GELU if "GELU" in name else None
 
@@ -156,7 +158,9 @@ def vocabulary_size(module: "nn.Module") -> int | None:
 def library_logits(
     module: Any, pixels: Float32[np.ndarray, "n_images channels height width"], tokens: Tokens
 ) -> Float32[np.ndarray, "n_images n_texts"] | None:
-    """Return the logits that the library's own code makes of inputs; None where it is neither open_clip nor transformers."""
+    """Return the logits that the library's own code makes of inputs; None where it is neither open_clip nor
+    transformers.
+    """
     import torch
 
     weight = next(module.parameters())
@@ -174,10 +178,11 @@ def library_logits(
 
 
 def declared_preprocessing(module: Any) -> tuple[Preprocessing, str] | None:
-    """Return the preprocessing that the files beside the weights, or the library's module, state, and which of them does.
+    """Return the preprocessing that the files beside the weights, or the library's module, state, and which of them
+    does.
 
-    open_clip leaves it on the image tower, the bundled CLIP in its configuration, and of a transformers model the file of
-    its processor is read, in its folder or in the Hub's cache.
+    open_clip leaves it on the image tower, the bundled CLIP in its configuration, and of a transformers model the file
+    of its processor is read, in its folder or in the Hub's cache.
     """
     visual: Any = getattr(module, "visual", None)
     if hasattr(visual, "preprocess_cfg"):

@@ -17,15 +17,20 @@ OTHER_ATTENTION = (
     "_scaled_dot_product_fused_attention_overrideable",
     "_scaled_dot_product_attention_math_for_mps",
 )
-"""Kernels of attention that torch's register of operations lacks; those of the CPU are the ones that are used here most."""
+"""Kernels of attention that torch's register of operations lacks; those of the CPU are the ones that are used here
+most.
+"""
 FORMULAS = {
     **flop_registry,
     **{getattr(torch.ops.aten, name): ATTENTION for name in OTHER_ATTENTION if hasattr(torch.ops.aten, name)},
 }
-"""Operations by packet, each with the function from its arguments to floating-point operations, a multiply-add as two."""
+"""Operations by packet, each with the function from its arguments to floating-point operations, a multiply-add as
+two.
+"""
 OWN = ("aten", "prim", "prims", "profiler")
-"""Namespaces of torch's plain operations, and of marks for its profiler. Others, such as ``quantized``, hold weights that are no parameters, and kernels that
-do a layer's work in one."""
+"""Namespaces of torch's plain operations, and of marks for its profiler. Others, such as ``quantized``, hold weights
+that are no parameters, and kernels that do a layer's work in one.
+"""
 PRODUCTS = re.compile(r"(^|_|b|add)(mm|mv|dot)($|_)|linear|attention|convolution|conv\d|lstm|gru|rnn|transformer|fft")
 """Names of operations that multiply: one without a formula makes the count too small."""
 PLAIN = re.compile(r"upsample|backward")
@@ -73,7 +78,9 @@ class Operations(TorchDispatchMode):
 
 @contextmanager
 def counting() -> Iterator[Operations]:
-    """Count what torch computes in the block, as the modules state it: uncompiled, and attention not fused with its layer."""
+    """Count what torch computes in the block, as the modules state it: uncompiled, and attention not fused with its
+    layer.
+    """
     # What compiles is imported by those that compile; importing it takes seconds.
     uncompiled = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     was_fused = torch.backends.mha.get_fastpath_enabled()

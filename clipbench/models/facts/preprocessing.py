@@ -23,7 +23,9 @@ MAX_RESIDUAL = 2.5 / 255
 LONG = 64
 """Images that are more times as long as wide are looked at before they are resized."""
 LARGE = 50_000_000
-"""Images of more pixels are resized here if that makes the same of them, as processors of transformers copy them thrice."""
+"""Images of more pixels are resized here if that makes the same of them, as processors of transformers copy them
+thrice.
+"""
 MARGIN = 4
 """Pixels that an interpolation reads beside its place, or one more, where it does not make images smaller."""
 UNKNOWN_SIDE = 512
@@ -95,8 +97,8 @@ def square(image: Image.Image, side: int, resize: Resize, interpolation: str) ->
 def within_limits(
     image: Image.Image, preprocess: Callable[[Image.Image], Any] | None, side: int | None, name: str
 ) -> Image.Image:
-    """Return an image as its preprocessing can take it: a large one resized, and of a long and narrow one, whose shorter side
-    would be enlarged, the middle, if no more is seen of it.
+    """Return an image as its preprocessing can take it: a large one resized, and of a long and narrow one, whose
+    shorter side would be enlarged, the middle, if no more is seen of it.
 
     Args:
         preprocess: None where a model takes images as they are.
@@ -133,8 +135,8 @@ def within_limits(
 
 
 def middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
-    """Return the middle of an image, its shorter side resized to ``side`` pixels: a preprocessing that resizes so and crops
-    the middle makes the same of it as of the whole image.
+    """Return the middle of an image, its shorter side resized to ``side`` pixels: a preprocessing that resizes so and
+    crops the middle makes the same of it as of the whole image.
 
     Example:
         >>> middle(Image.new("L", (70, 10)), 4, "bicubic").size

@@ -1,4 +1,6 @@
-"""The price of one query: time to load a model and to encode one item, its best speed, and its memory. ``clipbench run --price``."""
+"""The price of one query: time to load a model and to encode one item, its best speed, and its memory. ``clipbench run
+--price``.
+"""
 
 import platform
 import signal
@@ -37,7 +39,8 @@ TEXTS = ("a photo of a cat", "two people in red coats wait for a bus in the rain
 
 
 def price_alone(reference: str, options: LoadOptions) -> PriceRecord:
-    """Return the price of a model in a process of its own, where memory and time do not depend on what was loaded before.
+    """Return the price of a model in a process of its own, where memory and time do not depend on what was loaded
+    before.
 
     Raises:
         MachineError: the process was killed.

@@ -1,5 +1,6 @@
-"""Checkpoint files: read without running code, stretched to more tokens as Long-CLIP does it, and fitted to an architecture
-or refused. Imported only with torch."""
+"""Checkpoint files: read without running code, stretched to more tokens as Long-CLIP does it, and fitted to an
+architecture or refused. Imported only with torch.
+"""
 
 import io
 import math
@@ -63,7 +64,8 @@ def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
     """Return the content of a checkpoint: a state dict, a training checkpoint of open_clip, or a folder of its shards.
 
     Args:
-        weights: ``ema`` or ``raw``; None takes the EMA weights, which open_clip evaluates, where the checkpoint has them.
+        weights: ``ema`` or ``raw``; None takes the EMA weights, which open_clip evaluates, where the checkpoint has
+            them.
 
     Raises:
         ModelError: no such file, not a checkpoint, damaged, or one that would run code.
@@ -99,15 +101,16 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise ModelError(
-                f"checkpoint {path} holds '{name}' of type {type(value).__name__}: expected names with their tensors, or"
-                " a training checkpoint with them under 'state_dict'"
+                f"checkpoint {path} holds '{name}' of type {type(value).__name__}: expected names with their tensors,"
+                " or a training checkpoint with them under 'state_dict'"
             )
     return Checkpoint(state=_unwrapped(dict(content)), step=step, source=source, notes=notes)
 
 
 def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
-    """Load weights into a module, all of them and nothing else; raise ModelError, with an advice, where names are missing
-    or left over, or shapes differ."""
+    """Load weights into a module, all of them and nothing else; raise ModelError, with an advice, where names are
+    missing or left over, or shapes differ.
+    """
     if faults := misfits(module.state_dict(), state):
         raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {advice or _advice(state)}")
     module.load_state_dict(state)
@@ -199,7 +202,9 @@ OF_SHARDS = {
     **{(module, "PosixPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
     **{(module, "WindowsPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
 }
-"""Classes and functions that the list of tensors of torch.distributed.checkpoint is made of; none of them opens or runs anything."""
+"""Classes and functions that the list of tensors of torch.distributed.checkpoint is made of; none of them opens or runs
+anything.
+"""
 
 
 class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about attributes
@@ -225,8 +230,9 @@ class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about
 
 
 def _read_sharded(folder: Path) -> Checkpoint:
-    """Return the weights in a folder of torch.distributed.checkpoint, without the optimizer's state: chunk by chunk, so that
-    no more than the weights and one chunk is in memory."""
+    """Return the weights in a folder of torch.distributed.checkpoint, without the optimizer's state: chunk by chunk, so
+    that no more than the weights and one chunk is in memory.
+    """
     listed, prefix = _shards_of(folder), "model."
     state = {
         name.removeprefix(prefix): _joined(folder, name, each, listed.storage_data)
@@ -291,13 +297,13 @@ def _joined(folder: Path, name: str, described: dcp.TensorStorageMetadata, place
             whole[tuple(slice(start, start + size) for start, size in ends)] = part
     except FileNotFoundError as error:
         raise ModelError(
-            f"sharded checkpoint {folder} lacks file {error}, or its end, with a part of '{name}': copy the files of all"
-            " processes into it"
+            f"sharded checkpoint {folder} lacks file {error}, or its end, with a part of '{name}': copy the files of"
+            " all processes into it"
         ) from error
     except Exception as error:  # a list may say anything
         raise ModelError(
-            f"sharded checkpoint {folder}: '{name}' cannot be read ({type(error).__name__}: {first_line(error)}): copy the"
-            " folder again"
+            f"sharded checkpoint {folder}: '{name}' cannot be read ({type(error).__name__}: {first_line(error)}): copy"
+            " the folder again"
         ) from error
     return whole
 
@@ -308,8 +314,8 @@ def _joined(folder: Path, name: str, described: dcp.TensorStorageMetadata, place
 def with_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, ...]]:
     """Return weights with that many text positions, and notes for the result.
 
-    The two tables of a Long-CLIP checkpoint, the frozen and the trained one, are joined. The table of an ordinary one is
-    stretched by the rule from which Long-CLIP starts its training (Zhang et al., ECCV 2024, arXiv 2403.15378).
+    The two tables of a Long-CLIP checkpoint, the frozen and the trained one, are joined. The table of an ordinary one
+    is stretched by the rule from which Long-CLIP starts its training (Zhang et al., ECCV 2024, arXiv 2403.15378).
 
     Raises:
         UsageError: the checkpoint has neither that many positions nor a number that stretches to it.

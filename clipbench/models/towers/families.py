@@ -1,7 +1,7 @@
 """Families of transformers that need more than the class their files name, and those refused by name. Imports torch.
 
-FG-CLIP 2 runs on the library's SigLIP 2, from which it differs in the texts' positions and heads, and jina-embeddings-v4 on its
-Qwen2.5-VL, with the weights of one task added: their own code does not run.
+FG-CLIP 2 runs on the library's SigLIP 2, from which it differs in the texts' positions and heads, and
+jina-embeddings-v4 on its Qwen2.5-VL, with the weights of one task added: their own code does not run.
 """
 
 import math
@@ -38,10 +38,14 @@ OPTIONS: Mapping[str, Sequence[str]] = {
 """Options of ``hf:`` that a family has, by its model type."""
 
 WITHOUT_THEIR_CODE = (FGCLIP2, JINA_V4)
-"""Families whose repositories bring code that is not run, even if it is trusted: classes of the library hold their weights."""
+"""Families whose repositories bring code that is not run, even if it is trusted: classes of the library hold their
+weights.
+"""
 
 WALK_TYPES = ("short", "long")
-"""FG-CLIP 2's names of its positions and head for captions of up to 64 and up to 196 tokens; its third are for regions."""
+"""FG-CLIP 2's names of its positions and head for captions of up to 64 and up to 196 tokens; its third are for
+regions.
+"""
 
 MOST_PATCHES = 16_384
 """Patches of an image; FG-CLIP 2's authors use as many for their densest features."""
@@ -60,8 +64,8 @@ REFUSED: Mapping[str, str] = {
         " vidore-benchmark"
     ),
     r"jina_?clip.*": (
-        "runs code of three repositories that does not go with transformers 5, so that nothing could be compared: wrap its"
-        f" encode_image and encode_text {_ELSEWHERE}"
+        "runs code of three repositories that does not go with transformers 5, so that nothing could be compared: wrap"
+        f" its encode_image and encode_text {_ELSEWHERE}"
     ),
     r"fgclip(model|config)?": (
         "squashes images and has positions of its own for long texts, which was not compared (FG-CLIP 2 is): wrap it"
@@ -72,8 +76,8 @@ REFUSED: Mapping[str, str] = {
 
 
 def family_of(folder: Path, reference: str) -> str:
-    """Return the model type that a folder's configuration states, empty where it states none; that of jina-embeddings-v4 is
-    of its base, and its class tells.
+    """Return the model type that a folder's configuration states, empty where it states none; that of
+    jina-embeddings-v4 is of its base, and its class tells.
 
     Raises:
         ModelError: of a family that is refused; the message names it and says why.
@@ -117,7 +121,9 @@ def own_budget(size: tuple[int, int]) -> int:
 
 
 def walk_type(options: LoadOptions) -> str:
-    """Return the option ``walk_type``, ``short`` where it is not given; raise UsageError where it is neither of the two."""
+    """Return the option ``walk_type``, ``short`` where it is not given; raise UsageError where it is neither of the
+    two.
+    """
     name = options.options.get("walk_type", WALK_TYPES[0])
     if name not in WALK_TYPES:
         raise UsageError(f"{model_option(walk_type=name)}: expected {' or '.join(WALK_TYPES)}")
@@ -145,8 +151,9 @@ class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
         self.longtext_head = torch.nn.Linear(text.hidden_size, text.hidden_size)
 
     def keep(self, walk_type: str) -> None:
-        """Keep the positions and the head of ``short`` or of ``long`` texts alone; a long text's first positions were kept
-        fixed while the rest was trained, in a table beside."""
+        """Keep the positions and the head of ``short`` or of ``long`` texts alone; a long text's first positions were
+        kept fixed while the rest was trained, in a table beside.
+        """
         text, places = self.config.text_config, self.text_model.embeddings
         kept = getattr(text, "keep_len", KEPT)
         first, rest = places.position_embedding_ori.weight.data, places.position_embedding_res.weight.data
@@ -160,8 +167,9 @@ class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class PatchesPreprocess:
-    """The image processor of SigLIP 2 with as many patches as FG-CLIP 2's authors give an image of its size, padded to the
-    most that any has; picklable, without weights."""
+    """The image processor of SigLIP 2 with as many patches as FG-CLIP 2's authors give an image of its size, padded to
+    the most that any has; picklable, without weights.
+    """
 
     processor: Any
 
@@ -265,8 +273,8 @@ def load_jina_v4(
     )
     if found["missing_keys"]:
         raise ModelError(
-            f"{reference} lacks {len(found['missing_keys'])} weights ({', '.join(sorted(found['missing_keys'])[:3])}, ...):"
-            " they would be random, so it is not loaded"
+            f"{reference} lacks {len(found['missing_keys'])} weights ({', '.join(sorted(found['missing_keys'])[:3])},"
+            " ...): they would be random, so it is not loaded"
         )
     module = whole.model
     _add(module, folder / "adapters", task, reference)
@@ -293,9 +301,11 @@ def load_jina_v4(
         device=str(place.device),
         precision=options.precision,
         notes=(*notes, f"weights of the task {task}"),
-        roles={}
-        if task == "text-matching"
-        else {TEXT: {str(role): JINA_PREFIXES[role] for role in JINA_PREFIXES if role}},
+        roles=(
+            {}
+            if task == "text-matching"
+            else {TEXT: {str(role): JINA_PREFIXES[role] for role in JINA_PREFIXES if role}}
+        ),
     )
     freeze(module, place)
     return JinaV4(
@@ -320,11 +330,15 @@ def _dimension(options: LoadOptions, settings: Mapping[str, Any], reference: str
 
 
 def _add(module: Any, folder: Path, task: str, reference: str) -> None:
-    """Add what the adapters of a task hold to the weights of the language model; raise ModelError where some are missing."""
+    """Add what the adapters of a task hold to the weights of the language model; raise ModelError where some are
+    missing.
+    """
     settings = read_json(folder / "adapter_config.json", ModelError)
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)) or settings.get("use_dora"):
-        raise ModelError(f"{reference}: adapter_config.json has r = {shown(rank)}, lora_alpha = {shown(alpha)}: expected plain LoRA")  # fmt: skip
+        raise ModelError(
+            f"{reference}: adapter_config.json has r = {shown(rank)}, lora_alpha = {shown(alpha)}: expected plain LoRA"
+        )
     scale = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
     pattern = re.compile(ADDED.format(parts=PARTS, task=re.escape(task)))
     added: dict[str, dict[str, torch.Tensor]] = {}

@@ -1,4 +1,6 @@
-"""Text towers fed in batches of similar length, cut to the longest text where padding is ignored. Imported with torch."""
+"""Text towers fed in batches of similar length, cut to the longest text where padding is ignored. Imported with
+torch.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ PROBE_TEXTS = (
     "",
     " ".join(["one two three four five six seven eight"] * 40),
 )
-"""Texts whose token ids differ between tokenizers: case, punctuation, blanks, rare characters, the empty, the too long."""
+"""Texts whose token ids differ between tokenizers: case, punctuation, blanks, rare characters, the empty, the too
+long.
+"""
 
 
 LOWERED = "texts are lower-cased: the model was trained on lower case, and its tokenizer keeps capitals"
@@ -76,7 +80,8 @@ def context_of(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
     stated = [limit for limit in limits if limit is not None and limit <= MOST_TOKENS]
     if not stated:
         raise ModelError(
-            f"{model} does not say how many tokens its text tower takes: put model_max_length into tokenizer_config.json"
+            f"{model} does not say how many tokens its text tower takes: put model_max_length into"
+            " tokenizer_config.json"
         )
     if tokenizer.pad_token is None:
         raise ModelError(f"the tokenizer of {model} names no padding: put pad_token into tokenizer_config.json")
@@ -90,18 +95,20 @@ def token_counts(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_
 
 
 def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
-    """Raise ModelError when different words get the same tokens: transformers 5 builds an empty tokenizer without files."""
+    """Raise ModelError when different words get the same tokens: transformers 5 builds an empty tokenizer without
+    files.
+    """
     try:
         cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
     except Exception as error:  # a tokenizer may have come with the model, and raise anything
         raise ModelError(
-            f"the tokenizer of {model} gives no tokens ({type(error).__name__}: {' '.join(str(error).split())[:200]}): are"
-            " its files whole, and its context length a number of tokens?"
+            f"the tokenizer of {model} gives no tokens ({type(error).__name__}: {' '.join(str(error).split())[:200]}):"
+            " are its files whole, and its context length a number of tokens?"
         ) from error
     if all(torch.equal(torch.as_tensor(cat[name]), torch.as_tensor(dog[name])) for name in cat):
         raise ModelError(
-            f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary is"
-            " missing (tokenizer.json, vocab.json, spiece.model, ...); put its files in place"
+            f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary"
+            " is missing (tokenizer.json, vocab.json, spiece.model, ...); put its files in place"
         )
 
 

@@ -169,7 +169,9 @@ class TorchModel(Model):
 
 @dataclass(frozen=True)
 class OpenClipPreprocess:
-    """A transform of torchvision, as open_clip has it, from an image in its own mode to an array; picklable, without weights."""
+    """A transform of torchvision, as open_clip has it, from an image in its own mode to an array; picklable, without
+    weights.
+    """
 
     transform: Callable[[Image.Image], torch.Tensor]
 
@@ -339,7 +341,8 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
         scale = math.nan
     if not (0 < scale < math.inf and math.isfinite(bias)):
         raise ModelError(
-            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, or the weights are damaged"
+            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, or the weights are"
+            " damaged"
         )
     return scale, bias
 

@@ -1,4 +1,6 @@
-"""Two files of a model's repository on the Hugging Face Hub: the ``model-index`` of its card, and its ``.eval_results/``."""
+"""Two files of a model's repository on the Hugging Face Hub: the ``model-index`` of its card, and its
+``.eval_results/``.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

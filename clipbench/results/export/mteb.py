@@ -1,7 +1,7 @@
 """``mteb``: the results of mteb's image tasks (MIEB), a JSON for each task, as ``mteb.TaskResult`` reads it.
 
-A recall@k of ours is mteb's ``hit_rate_at_k``. Its intervals and n are under ``clipbench`` beside the scores, which mteb
-passes over. The values are ours: a tie gets half a point here, and a full one or none there.
+A recall@k of ours is mteb's ``hit_rate_at_k``. Its intervals and n are under ``clipbench`` beside the scores, which
+mteb passes over. The values are ours: a tie gets half a point here, and a full one or none there.
 """
 
 import json
@@ -89,7 +89,9 @@ def _result(task: str, metrics: Mapping[str, Metric], record: EvaluationRecord, 
 
 
 def _name(task: str, ours: str) -> str | None:
-    """Return mteb's name of a metric of ours, the inverse of ``other_tool_names.mieb_metric``; None where it has none."""
+    """Return mteb's name of a metric of ours, the inverse of ``other_tool_names.mieb_metric``; None where it has
+    none.
+    """
     names = ("accuracy", "text_acc", "image_acc", f"hit_rate_at_{ours.rpartition('@')[2]}")
     return next((theirs for theirs in names if mieb_metric(task, theirs) == ours), None)
 

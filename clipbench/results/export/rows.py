@@ -30,8 +30,10 @@ COLUMNS: Mapping[str, type] = {
         for name, each in MODEL_QUANTITIES.items()
     },
 }
-"""Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or ``average``,
-of a suite; the last are what the model costs; ``params``, ``published``, ``environment``, ``notes`` and ``control_of`` are JSON."""
+"""Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or
+``average``, of a suite; the last are what the model costs; ``params``, ``published``, ``environment``, ``notes`` and
+``control_of`` are JSON.
+"""
 
 
 def as_csv(runs: Sequence[Run]) -> RenderedExport:

@@ -113,7 +113,8 @@ _LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 
 
 def n_columns(text: str) -> int:
-    """Return the columns that a text takes in a terminal: Chinese, Japanese and Korean signs take two, marks on others none.
+    """Return the columns that a text takes in a terminal: Chinese, Japanese and Korean signs take two, marks on others
+    none.
 
     Example:
         >>> n_columns("犬 dog"), n_columns("e\\u0301"), n_columns("สวัสดี")

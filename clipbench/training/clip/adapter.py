@@ -23,7 +23,8 @@ SHIPPED = {"tiny": Path(__file__).parent / "checkpoints" / "tiny"}
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel":
-    """Return the model of a checkpoint, or of the newest one of a training, which a note then names. Option: ``context``.
+    """Return the model of a checkpoint, or of the newest one of a training, which a note then names. Option:
+    ``context``.
 
     Args:
         body: a folder, or a name in ``SHIPPED``; a folder of such a name is written ``./NAME``.

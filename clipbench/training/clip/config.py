@@ -73,7 +73,9 @@ class ClipConfig:
         return image_tower + text_tower + blocks + (1 if self.init_logit_bias is None else 2)
 
     def for_siglip(self) -> "ClipConfig":
-        """Return the configuration with SigLIP's initial temperature and bias: t' = ln 10, b = -10 (Zhai et al., 2023)."""
+        """Return the configuration with SigLIP's initial temperature and bias: t' = ln 10, b = -10 (Zhai et al.,
+        2023).
+        """
         return replace(self, init_logit_scale=math.log(10), init_logit_bias=-10.0)
 
     def to_json(self) -> dict[str, object]:

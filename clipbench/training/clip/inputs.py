@@ -1,9 +1,9 @@
 """The inputs of the towers: pixels of an image of any size and mode, and tokens of a text.
 
-Tokens are CLIP's byte-pair encoding, with the paper's vocabulary or a small one learned from captions. A text is cleaned,
-lower-cased and split into words, digits and punctuation; the bytes of each are merged, most frequent pairs first. Ids are
-in OpenAI's order: the 256 bytes, the bytes that end a word, the merges, start of text, end of text. End of text is the
-largest id, by which the text tower finds it.
+Tokens are CLIP's byte-pair encoding, with the paper's vocabulary or a small one learned from captions. A text is
+cleaned, lower-cased and split into words, digits and punctuation; the bytes of each are merged, most frequent pairs
+first. Ids are in OpenAI's order: the 256 bytes, the bytes that end a word, the merges, start of text, end of text. End
+of text is the largest id, by which the text tower finds it.
 
 Source: https://github.com/openai/CLIP, simple_tokenizer.py; the ids equal open_clip's.
 """
@@ -109,7 +109,8 @@ class ClipTokenizer:
         self._start, self._end = self.vocab_size - 2, self.vocab_size - 1
 
     def encode(self, texts: Sequence[str]) -> Int64[np.ndarray, "n_texts context"]:
-        """Return the ids of each text between start and end tokens, padded with 0; long texts are cut before the end token.
+        """Return the ids of each text between start and end tokens, padded with 0; long texts are cut before the end
+        token.
 
         Example:
             >>> train_tokenizer(["a cat"], vocab_size=514, context_length=6).encode(["a", "a cat, a cat"])

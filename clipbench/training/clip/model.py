@@ -1,4 +1,5 @@
-"""CLIP, written to be read: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021.
+"""CLIP, written to be read: Radford et al., Learning Transferable Visual Models From Natural Language Supervision,
+2021.
 
 Two towers turn images and texts into vectors of one space, and a learned temperature turns their cosines into logits:
 

@@ -32,8 +32,8 @@ def lay_out(figure: Chart, *, at_most: int = 99) -> Layout:
     """Return the rows of a figure.
 
     One legend over all serves where no panel has entries that the fullest lacks, or where models share the panels; else
-    each panel has its own. Where panels of several quantities stand beside each other, each quantity is written over its
-    panel, where it has room, and not turned; where each row is of one, it stands at the first of the row.
+    each panel has its own. Where panels of several quantities stand beside each other, each quantity is written over
+    its panel, where it has room, and not turned; where each row is of one, it stands at the first of the row.
 
     Args:
         at_most: panels beside each other that there is room for.
@@ -91,7 +91,9 @@ def _rows(panels: Sequence[Panel], n_columns: int) -> list[list[Panel]]:
 
 
 def _beside(place: Place, first: Place, *, is_grid: bool) -> Place:
-    """Return a panel without what stands at the first of its row: the label, and in a grid the marks of the same axis."""
+    """Return a panel without what stands at the first of its row: the label, and in a grid the marks of the same
+    axis.
+    """
     y = place.panel.y
     is_written = is_grid and y == first.panel.y
     return replace(

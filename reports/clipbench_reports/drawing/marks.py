@@ -25,7 +25,9 @@ MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
 MAX_BREADTH = 1.15
 """Breadth up to which a drawing stands in a column of a page."""
 MAX_DOT, MIN_DOT = 1.6, 0.25
-"""Radius of the dot of the most samples, where 1 is that of an equal dot; and the least that is seen, where 1 is that of the most."""
+"""Radius of the dot of the most samples, where 1 is that of an equal dot; and the least that is seen, where 1 is that
+of the most.
+"""
 FRACTION_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -81,7 +83,9 @@ class Line(Mark):
     is_dashed: bool = False
     has_dots: bool = False
     weights: Sequence[Number] = ()
-    """Samples behind each point, to which the areas of its dots are in proportion; dots are equal where there are none."""
+    """Samples behind each point, to which the areas of its dots are in proportion; dots are equal where there are
+    none.
+    """
     is_reference: bool = False
     """True of a line that others are read against and that is no measurement; chance always is."""
 
@@ -240,11 +244,15 @@ class Chart:
     n_columns: int = 1
     """Panels beside each other."""
     is_grid: bool = False
-    """True where panels beside each other are of one quantity, on one axis: it is written once, at the left of the row."""
+    """True where panels beside each other are of one quantity, on one axis: it is written once, at the left of the
+    row.
+    """
     keys: Sequence[str] = ()
     """Names of marks that need no entry in the legend, being written in the drawing."""
     breadth: float = 1.0
-    """Width that a drawing of one column needs on a screen, where 1 is that of others; print has the width it is given."""
+    """Width that a drawing of one column needs on a screen, where 1 is that of others; print has the width it is
+    given.
+    """
     missing: Mapping[ModelKey, MissingEvidence] = field(default_factory=dict)
     """The reason why some of the models are not in it."""
 

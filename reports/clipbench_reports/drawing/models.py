@@ -18,14 +18,17 @@ from clipbench_reports.text import isolated, keeps_names, quoted
 MAX_LABEL = 28
 """Letters of a model's name in a figure."""
 MAX_VALUES = 280
-"""Letters of the values of all models in a title; longer ones are only in the words for those who cannot see the drawing."""
+"""Letters of the values of all models in a title; longer ones are only in the words for those who cannot see the
+drawing.
+"""
 MAX_BESIDE = 4
 """Models beside each other."""
 MAX_BANDS = 2
 """Models up to which the bands of lines are drawn: more of them would be one grey."""
 SPREAD, MAX_STEP, NEAR = 0.7, 0.05, 0.02
-"""Share of the distance of two categories that the models of one are spread over; the largest distance of two models, as a
-share of the axis; and the same where the places of the categories are values themselves."""
+"""Share of the distance of two categories that the models of one are spread over; the largest distance of two models,
+as a share of the axis; and the same where the places of the categories are values themselves.
+"""
 
 
 class Panels(NamedTuple):
@@ -50,7 +53,9 @@ class Statement(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One model's part of a plane that all models share: its marks as they are where it is alone, and the words on it."""
+    """One model's part of a plane that all models share: its marks as they are where it is alone, and the words on
+    it.
+    """
 
     marks: Sequence[Mark]
     statement: Statement
@@ -146,8 +151,8 @@ def beside(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) -> Pan
 def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str] = ()) -> Panels:
     """Return one panel with all marks of one model; of several models, a panel for each name, with all models in it.
 
-    What the others are read against, such as chance, is drawn once where it is equal for all models, and else broken, in
-    the colours of the models.
+    What the others are read against, such as chance, is drawn once where it is equal for all models, and else broken,
+    in the colours of the models.
 
     Args:
         plane: the axes, which hold the values of all models.

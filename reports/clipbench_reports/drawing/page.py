@@ -25,7 +25,9 @@ screen, where letters are largest, in pixels."""
 LINE = 16
 """Distance of two lines of text."""
 EDGE, LABEL, TITLE, UNDER = 12, 20, 24, 8
-"""Free space around a plane, and what the label of an axis and the title of a panel take; that over titles under a plane."""
+"""Free space around a plane, and what the label of an axis and the title of a panel take; that over titles under a
+plane.
+"""
 MAX_NAME = 20
 """Letters of a line of a name beside a plane, on a narrow screen."""
 
@@ -242,7 +244,9 @@ def _lines_of(axis: Axis) -> int:
 
 
 def _widest(axis: Axis) -> int:
-    """Return the letters of the longest line at the marks of an axis; a sign that is no Latin letter may be as broad as two."""
+    """Return the letters of the longest line at the marks of an axis; a sign that is no Latin letter may be as broad as
+    two.
+    """
     lines = (line for words in axis.words for line in words.split("\n"))
     return max((sum(1 if letter < "\u2000" else 2 for letter in line) for line in lines), default=0)
 

@@ -37,7 +37,9 @@ class Plane:
         return self.left + self.x.share(x) * self.width, self.top + (1 - self.y.share(y)) * self.height
 
     def in_words(self) -> str:
-        """Return place, size and axes for the script of a page: left, top, width, height; low, high and 1 of a logarithmic axis."""
+        """Return place, size and axes for the script of a page: left, top, width, height; low, high and 1 of a
+        logarithmic axis.
+        """
         place = (self.left, self.top, self.width, self.height)
         ends = (part for axis in (self.x, self.y) for part in (axis.low, axis.high, int(axis.is_log)))
         return " ".join([*(f"{each:.1f}" for each in place), *(f"{each:.7g}" for each in ends)])
@@ -247,8 +249,8 @@ class Box(NamedTuple):
 def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mark]) -> list[marks.Words] | None:
     """Return the names of a legend as words at what they are of; None where one of them has no room.
 
-    A name stands beside its line, inside the plane and on nothing, and not where it could be that of another line of its
-    colour.
+    A name stands beside its line, inside the plane and on nothing, and not where it could be that of another line of
+    its colour.
 
     Args:
         plane: the place of the panel.
@@ -326,7 +328,9 @@ def _(mark: marks.Threads, plane: Plane) -> Iterator[marks.Words]:
 
 @_candidates.register
 def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
-    """Yield places at the left of a cloud and at its right, the highest first; none for dots that are told by their shape."""
+    """Yield places at the left of a cloud and at its right, the highest first; none for dots that are told by their
+    shape.
+    """
     if mark.is_dense:
         xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
         near = abs(plane.y.high - plane.y.low) * HEIGHT / plane.height

@@ -58,7 +58,9 @@ WIDTHS = {"column": 8.25, "full": 17.5}
 """Widths of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
 CM = 1 / 2.54
 NARROWEST, BESIDE, TICK, LABEL = 1.0, 0.5, 0.1, 0.17
-"""Width of a panel beside others; what numbers with a label, a mark without its words, and a label take of it, in inches."""
+"""Width of a panel beside others; what numbers with a label, a mark without its words, and a label take of it, in
+inches.
+"""
 LEAST_PLANE, OUTSIDE = 0.5, 0.04
 """Width of a plane in inches, in less of which nothing is seen; how far what is drawn may reach beyond the file."""
 LETTER, SAMPLE = 0.46, 3.4
@@ -68,7 +70,9 @@ DPI = 300
 SLIDE_DPI = 2 * DPI
 """Resolution of a PNG for slides: one as wide as a column has the pixels of a whole Full HD slide."""
 GAP, BETWEEN, NEAR = 0.12, 12.0, 3.0
-"""Between rows of planes, in inches; between two words of one line, and how far two lines may reach into each other, in pixels."""
+"""Between rows of planes, in inches; between two words of one line, and how far two lines may reach into each other, in
+pixels.
+"""
 NAMES_SHARE = 0.45
 """The most of the width of a panel that names of rows take, unless a word is longer."""
 UPRIGHT = 1.2
@@ -290,7 +294,9 @@ def _names_fit(figure: Figure, layout: Layout) -> bool:
 
 
 def _thin(labels: Sequence[Text], apart: float, *, is_even: bool) -> None:
-    """Hide the labels of an axis that would stand nearer than so many pixels: every second, or each such where steps differ."""
+    """Hide the labels of an axis that would stand nearer than so many pixels: every second, or each such where steps
+    differ.
+    """
     boxes = [label.get_window_extent().padded(apart / 2) for label in labels]
     step = 1
     while is_even and any(a.overlaps(b) for a, b in pairwise(boxes[::step])):

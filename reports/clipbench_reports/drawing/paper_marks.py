@@ -214,7 +214,9 @@ def _is_seen(mark: marks.Line | marks.Ranges) -> bool:
 
 
 def _is_hollow(mark: marks.Mark) -> bool:
-    """Return whether dots are outlines: in a dense cloud, they are too small to be told by their shape without colour."""
+    """Return whether dots are outlines: in a dense cloud, they are too small to be told by their shape without
+    colour.
+    """
     return isinstance(mark, marks.Dots) and mark.is_dense and mark.role == "text"
 
 

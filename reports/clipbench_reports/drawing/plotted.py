@@ -1,4 +1,6 @@
-"""The numbers that a figure shows: a table in long form, so that anyone may draw it anew, and JSON for the script of a page."""
+"""The numbers that a figure shows: a table in long form, so that anyone may draw it anew, and JSON for the script of a
+page.
+"""
 
 import csv
 import io
@@ -13,8 +15,9 @@ from clipbench.untrusted.terminal import harmless_cell
 from clipbench_reports.drawing import marks
 
 COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
-"""``x`` and ``y`` are places on the axes; ``low`` and ``high`` the bounds of an interval; ``value`` that of a cell, or what the
-height of a distribution stands for."""
+"""``x`` and ``y`` are places on the axes; ``low`` and ``high`` the bounds of an interval; ``value`` that of a cell, or
+what the height of a distribution stands for.
+"""
 
 Row = dict[str, str | Number]
 
@@ -46,7 +49,9 @@ def named(panel: marks.Panel) -> Iterator[tuple[str, marks.Mark]]:
 
 
 def names(panels: Sequence[marks.Panel]) -> list[str]:
-    """Return a name of its own for each panel: its title and what is on its axis, and its number where that is not enough."""
+    """Return a name of its own for each panel: its title and what is on its axis, and its number where that is not
+    enough.
+    """
     titles = [": ".join(filter(None, (panel.title, panel.y.label))) for panel in panels]
     return [
         f"{number} {title}".strip() if not title or titles.count(title) > 1 else title
@@ -135,7 +140,8 @@ Json = dict[str, object]
 
 
 def told(figure: marks.Chart) -> str:
-    """Return the panels of a figure with their axes and series as JSON; a series has a list for each column of its table.
+    """Return the panels of a figure with their axes and series as JSON; a series has a list for each column of its
+    table.
 
     What the table has no column for stands beside them: how a mark lies where it is drawn.
     """
@@ -147,7 +153,9 @@ def told(figure: marks.Chart) -> str:
 
 
 def _all_series(panel: marks.Panel) -> list[Json]:
-    """Return the series of a panel; one whose rows have the names of an earlier one has the place of that for ``id``."""
+    """Return the series of a panel; one whose rows have the names of an earlier one has the place of that for
+    ``id``.
+    """
     made = [each for series, mark in named(panel) if (each := _series(series, mark))]
     names = [each.get("id") for each in made]
     firsts = [names.index(each) for each in names]
@@ -203,7 +211,9 @@ def _lie(mark: marks.Mark) -> Json:
 
 
 def _short(values: Iterable[str | Number]) -> list[str | Number | None]:
-    """Return names as they are, and numbers with no more digits than can be read off a figure; those not finite are null."""
+    """Return names as they are, and numbers with no more digits than can be read off a figure; those not finite are
+    null.
+    """
     return [value if isinstance(value, str) else _plain(float(f"{value:.{DIGITS}g}")) for value in values]
 
 

@@ -69,8 +69,10 @@ def slices(grouping: str) -> Callable[[Models], Chart]:
         return chart(
             [_panel(title, shown, by_model) for title in titles],
             by_model.map(lambda each: each.statement),
-            reading=f"Each row is a group of the data by {quoted(grouping)}, those with the smallest first values on top; bars are"
-            f" 95 % intervals of the group by itself, the line is the mean of the groups.{left_out}",
+            reading=(
+                f"Each row is a group of the data by {quoted(grouping)}, those with the smallest first values on top;"
+                f" bars are 95 % intervals of the group by itself, the line is the mean of the groups.{left_out}"
+            ),
             n_columns=min(2, len(titles)),
         )
 

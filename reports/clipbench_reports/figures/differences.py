@@ -38,7 +38,10 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
         else ""
     )
     return Chart(
-        title=f"{labels[1]} against {labels[0]}: {verdicts['better']} better, {verdicts['worse']} worse, {n_others} neither.",
+        title=(
+            f"{labels[1]} against {labels[0]}: {verdicts['better']} better, {verdicts['worse']} worse, {n_others}"
+            " neither."
+        ),
         panels=[
             difference_panel(
                 rows,
@@ -49,14 +52,18 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
             )
             for name, rows in by_evaluation.items()
         ],
-        reading="Differences in percentage points, to the right where the second model has the larger value, with 95 % "
-        "intervals paired by sample; a value without a bar has no paired interval. ↓: less is better. Better and worse "
-        f"are the verdicts of paired tests, corrected for their number (Holm).{left_out}",
+        reading=(
+            "Differences in percentage points, to the right where the second model has the larger value, with 95 %"
+            " intervals paired by sample; a value without a bar has no paired interval. ↓: less is better. Better and"
+            f" worse are the verdicts of paired tests, corrected for their number (Holm).{left_out}"
+        ),
     )
 
 
 def most_telling(differences: Sequence[Difference], most: int) -> list[Difference]:
-    """Return at most so many differences, in their order: headline metrics, then those with a verdict, the surest first."""
+    """Return at most so many differences, in their order: headline metrics, then those with a verdict, the surest
+    first.
+    """
 
     def rank(each: Difference) -> tuple[bool, bool, float]:
         is_told = each.verdict in ("better", "worse", "different")

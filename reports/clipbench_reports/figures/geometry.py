@@ -1,4 +1,6 @@
-"""The modalities' geometry: distributions of cosines, the dimensions that carry the gap, and what a cosine says of a match."""
+"""The modalities' geometry: distributions of cosines, the dimensions that carry the gap, and what a cosine says of a
+match.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -42,9 +44,11 @@ def cones(models: Models) -> marks.Chart:
     return ridges(
         read_each(models, lambda evidence: distributions(evidence, COSINES, "cosines")),
         _state,
-        reading="Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
-        "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
-        "modality gap.",
+        reading=(
+            "Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
+            "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
+            "modality gap."
+        ),
     )
 
 
@@ -172,9 +176,11 @@ def conformity(models: Models) -> marks.Chart:
     return ridges(
         read_each(models, lambda evidence: distributions(evidence, CONFORMITY, "conformity")),
         _state_conformity,
-        reading="Conformity is an item’s mean cosine with all others of its modality: common items lie to the right, unusual "
-        "ones to the left. Each distribution is scaled to the same height; the upright stroke is its mean, the width of "
-        "the cone.",
+        reading=(
+            "Conformity is an item’s mean cosine with all others of its modality: common items lie to the right,"
+            " unusual ones to the left. Each distribution is scaled to the same height; the upright stroke is its mean,"
+            " the width of the cone."
+        ),
     )
 
 
@@ -200,15 +206,19 @@ REMOVED: dict[str, tuple[marks.Role, str]] = {
 
 
 def spectrum(models: Models) -> marks.Chart:
-    """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are removed."""
+    """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are
+    removed.
+    """
     by_model = read_each(models, _read_spectrum)
     return chart(
         [_concentration(by_model), _ablation(by_model)],
         by_model.map(_state_spectrum),
-        reading="Above: the cumulative share of the squared distance of the two centroids, by dimensions in the order of "
-        "their shares; and the accuracy of a linear classifier of the modality on so many dimensions, on held-out pairs. "
-        "Below: the gap and recall@1 when the dimensions that carry most of the gap are removed from all vectors, which "
-        "are then normalized again; on the left edge, nothing is removed.",
+        reading=(
+            "Above: the cumulative share of the squared distance of the two centroids, by dimensions in the order of"
+            " their shares; and the accuracy of a linear classifier of the modality on so many dimensions, on held-out"
+            " pairs. Below: the gap and recall@1 when the dimensions that carry most of the gap are removed from all"
+            " vectors, which are then normalized again; on the left edge, nothing is removed."
+        ),
     )
 
 
@@ -289,8 +299,10 @@ def similarity_calibration(models: Models) -> marks.Chart:
     return facet_chart(
         plane,
         by_model,
-        reading="The probability that two items belong together, by their cosine, for one match drawn for each non-match. "
-        "Where the lines lie apart, one threshold on the cosine cannot serve searches within a modality and across.",
+        reading=(
+            "The probability that two items belong together, by their cosine, for one match drawn for each non-match. "
+            "Where the lines lie apart, one threshold on the cosine cannot serve searches within a modality and across."
+        ),
     )
 
 

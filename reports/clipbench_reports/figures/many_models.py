@@ -162,16 +162,16 @@ def _reading(found: Across, names: Sequence[str]) -> list[str]:
     if found.front is not None:
         of_label = dict(zip((each.label for each in found.places), names, strict=True))
         said.append(
-            "On the Pareto front of cost and quality, where no other model is at least as cheap and at least as good, and ahead in"
-            f" one of the two: {fmt.listed([of_label[each] for each in found.front])}. By the values: where intervals overlap, a model"
-            " beside it may belong to it."
+            "On the Pareto front of cost and quality, where no other model is at least as cheap and at least as good,"
+            f" and ahead in one of the two: {fmt.listed([of_label[each] for each in found.front])}. By the values:"
+            " where intervals overlap, a model beside it may belong to it."
         )
     said += found.notes
     method = found.correlation.interval.method
     if found.are_checkpoints:
         said.append(
-            "Checkpoints of one training are joined; they are not independent models, so the correlation has no interval and"
-            " no test."
+            "Checkpoints of one training are joined; they are not independent models, so the correlation has no"
+            " interval and no test."
         )
     elif found.correlation.interval.low is None:
         said.append(f"The rank correlation is Spearman's, without an interval: {method}.")
@@ -230,13 +230,17 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
     beyond = sorted({name for name, of_model in zip(names, found, strict=True) if not of_model[0].is_within})
     outside = f" The line is continued to {', '.join(beyond)}, beyond the reference models." if beyond else ""
     return marks.Chart(
-        title=f"{names[0]} lies {fmt.percent(abs(first.value))} percentage points {'above' if first.value >= 0 else 'below'} the line on {TITLES[first.data]}"
-        f" ({_range(first)}).",
+        title=(
+            f"{names[0]} lies {fmt.percent(abs(first.value))} percentage points"
+            f" {'above' if first.value >= 0 else 'below'} the line on {TITLES[first.data]} ({_range(first)})."
+        ),
         panels=panels,
         n_columns=min(2, len(panels)),
-        reading="Top-1 accuracy on shifted data against that on ImageNet, with 95 % intervals; effective robustness is the "
-        f"distance to the line of models {NAMES[baseline]}, fitted to the logits of both (Taori et al., 2020), with the band "
-        f"of its own doubt.{outside}",
+        reading=(
+            "Top-1 accuracy on shifted data against that on ImageNet, with 95 % intervals; effective robustness is the"
+            f" distance to the line of models {NAMES[baseline]}, fitted to the logits of both (Taori et al., 2020),"
+            f" with the band of its own doubt.{outside}"
+        ),
         detail=" ".join(
             f"{name} on {TITLES[each.data]}: {fmt.percent(each.value)} percentage points ({_range(each)})."
             for name, of_model in zip(names, found, strict=True)
@@ -264,7 +268,7 @@ def _shift_panel(
             role="chance",
             name="their line",
         ),
-    ]  # fmt: skip
+    ]
     for role, name in zip(marks.MODELS, names, strict=False):
         if name in found:
             each = found[name]

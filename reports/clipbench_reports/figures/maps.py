@@ -92,7 +92,10 @@ def _map(clouds: ByModel[_Cloud], state: Callable[[_Cloud], Statement]) -> Chart
 
 def _state(cloud: _Cloud) -> Statement:
     n_joined = len(evenly_spaced(len(cloud.ids), MAX_LINES))
-    drawn = f"{fmt.count(len(cloud.ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of them."
+    drawn = (
+        f"{fmt.count(len(cloud.ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of"
+        " them."
+    )
     return cloud.flat.statement._replace(
         detail="Scatter of image and text vectors with lines between pairs.",
         reading=" ".join(filter(None, [cloud.flat.statement.reading, drawn])),

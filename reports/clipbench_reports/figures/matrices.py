@@ -26,8 +26,10 @@ def similarity(models: Models) -> Chart:
         [beside(by_model.map(lambda each: _panels(*each)), keys=TITLES)],
         by_model.map(lambda each: _state(*each)),
         n_columns=3,
-        reading="A row is an image, a column a text. Cosines: blank from their median off the diagonal downwards, black at "
-        "the highest. By row and by column: softmax at the model’s own logit scale, blank 0, black 1.",
+        reading=(
+            "A row is an image, a column a text. Cosines: blank from their median off the diagonal downwards, black at "
+            "the highest. By row and by column: softmax at the model’s own logit scale, blank 0, black 1."
+        ),
     )
 
 
@@ -83,9 +85,12 @@ def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
         value=f"{lit} of {n}",
         detail=f"Mean cosine on the diagonal {fmt.number(diagonal, 'cosine')}, off it {fmt.number(rest, 'cosine')}.",
-        reading=f"{n} pairs; median {fmt.number(_median_of_others(matrix), 'cosine')}, highest {fmt.number(float(matrix.max()), 'cosine')}, "
-        f"logit scale {fmt.significant(scale)}. The mean cosine of the pairs is {fmt.number(diagonal, 'cosine')}, of all "
-        f"others {fmt.number(rest, 'cosine')}; the mean softmax of the true pair is {by_row} % by row and {by_column} % by column.",
+        reading=(
+            f"{n} pairs; median {fmt.number(_median_of_others(matrix), 'cosine')}, highest"
+            f" {fmt.number(float(matrix.max()), 'cosine')}, logit scale {fmt.significant(scale)}. The mean cosine of"
+            f" the pairs is {fmt.number(diagonal, 'cosine')}, of all others {fmt.number(rest, 'cosine')}; the mean"
+            f" softmax of the true pair is {by_row} % by row and {by_column} % by column."
+        ),
     )
 
 
@@ -119,9 +124,12 @@ def modality_matrices(models: Models) -> Chart:
         [beside(by_model.map(lambda each: matrix_panels(_spaced(modalities(each)), _matrices(each))), keys=_TITLES)],
         by_model.map(_state_modalities),
         n_columns=2,
-        reading="Gap: the distance between the mean vectors of two modalities. Cosines: of matched pairs, and on the "
-        "diagonal of two different items of the modality. R@1: the share of the row’s items whose partner in the column "
-        "comes first. Separability: how often a linear classifier tells the two apart, 50 % by chance." + bounded,
+        reading=(
+            "Gap: the distance between the mean vectors of two modalities. Cosines: of matched pairs, and on the"
+            " diagonal of two different items of the modality. R@1: the share of the row’s items whose partner in the"
+            " column comes first. Separability: how often a linear classifier tells the two apart, 50 % by chance."
+        )
+        + bounded,
     )
 
 
@@ -305,8 +313,14 @@ def _reading(found: SimilarityMatrix) -> list[str]:
     chance = K / (found.n - 1)
     said = [
         f"Each cell compares two models on the same {fmt.counted(found.n, 'pair')} of {found.evaluation}.",
-        f"Mutual k-NN: mean share of an item’s {K} nearest that are the same in both, {fmt.percent(chance)} % by chance.",
-        "CKA (debiased): correlation of all centred dot products, 0 by chance, 1 for the same up to rotation and scale.",
+        (
+            f"Mutual k-NN: mean share of an item’s {K} nearest that are the same in both, {fmt.percent(chance)} % by"
+            " chance."
+        ),
+        (
+            "CKA (debiased): correlation of all centred dot products, 0 by chance, 1 for the same up to rotation and"
+            " scale."
+        ),
         "Alike is not better.",
     ]
     said += ["Brackets, where they fit, hold 95 % intervals."] if len(found.labels) <= MAX_BOUNDED else []

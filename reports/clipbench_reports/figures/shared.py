@@ -59,7 +59,9 @@ def curve_line(curve: PlottedCurve, role: Role = "ink", name: str = "", *, is_da
 
 
 def points_in_words(label: str, curve: PlottedCurve, at: Sequence[Number] | None = None) -> str:
-    """Return the points of a curve of fractions over counts; the last one and those at some counts, where these are given."""
+    """Return the points of a curve of fractions over counts; the last one and those at some counts, where these are
+    given.
+    """
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if at is None or x in (*at, curve.x[-1])]
     return f"{label}: {', '.join(f'{fmt.percent(y)} % at {fmt.count(x)}' for x, y in points)}."
 

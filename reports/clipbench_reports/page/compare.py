@@ -217,8 +217,8 @@ def difference_rows(
 ) -> tuple[list[dict[str, object]], str]:
     """Return a row for the headline of each evaluation, with a line for each candidate that has it.
 
-    A fraction lies on an axis that all rows share, from 0 to 1, whose middle is no difference; what it reaches to on both
-    sides is returned besides, in words.
+    A fraction lies on an axis that all rows share, from 0 to 1, whose middle is no difference; what it reaches to on
+    both sides is returned besides, in words.
     """
     heads: dict[str, dict[int, Difference]] = {}
     for place, comparison in enumerate(comparisons):

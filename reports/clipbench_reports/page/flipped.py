@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import pandas
 
 N_SHOWN, N_SEARCHED = 12, 48
-"""Samples of one way that are shown, with ids of more below; and those among which the ones with an image come first."""
+"""Samples of one way that are shown, with ids of more below; and those among which the ones with an image come
+first.
+"""
 MAX_IDS = 1000
 """Ids of one way that stand below, so that pages of large data sets stay small."""
 MAX_BESIDE = 140
@@ -34,8 +36,8 @@ MAX_PLAIN = 4
 def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudget) -> Iterator[dict[str, Any]]:
     """Yield the metrics of which samples changed: those of significant differences first, and headlines before others.
 
-    Each has the evaluation, the metric's title, the verdict, and the ways in which samples changed: a gallery of the first of
-    them, all ids with the largest changes first, those that are listed, and the number of those that are not.
+    Each has the evaluation, the metric's title, the verdict, and the ways in which samples changed: a gallery of the
+    first of them, all ids with the largest changes first, those that are listed, and the number of those that are not.
     """
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}
@@ -63,7 +65,10 @@ def _gallery(title: str, difference: Difference, ids: Sequence[str], pair: "_Tab
     if not any(image.address for sample in samples for image in sample.images):
         samples = [replace(sample, images=[]) for sample in samples]
     n_samples = fmt.counted(len(ids), "sample")
-    note = f"{n_samples} of {within_sentence(difference.title)}; those that changed most come first, if their image was kept."
+    note = (
+        f"{n_samples} of {within_sentence(difference.title)}; those that changed most come first, if their image was"
+        " kept."
+    )
     return Gallery(title=title, note=note, failures=samples)
 
 
@@ -140,7 +145,9 @@ class _Tables:
 
 
 def _from_to(before: str, now: str) -> str:
-    """Return what was and what is, neither of which can turn the direction of the other; a dash where it is not known."""
+    """Return what was and what is, neither of which can turn the direction of the other; a dash where it is not
+    known.
+    """
     return " → ".join(isolated(text) if text else fmt.NONE for text in (before, now))
 
 

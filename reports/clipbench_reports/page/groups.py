@@ -80,7 +80,9 @@ class Group:
 
     @cached_property
     def same(self) -> Match:
-        """The facts that are not the same for all models, so that their numbers must not be compared, and notes on others."""
+        """The facts that are not the same for all models, so that their numbers must not be compared, and notes on
+        others.
+        """
         return match(*(entry.evaluation for entry in self.measured))
 
 

@@ -55,7 +55,9 @@ def report_html(runs: Sequence[Run], *, prints_all: bool = False) -> str:
 
 
 def _context(runs: Sequence[Run]) -> dict[str, object]:
-    """Return all that the page says, in which no statement claims more than a test supports that is corrected over the page."""
+    """Return all that the page says, in which no statement claims more than a test supports that is corrected over the
+    page.
+    """
     groups = group(runs)
     measured = [(each.section, entry.evaluation) for each in groups for entry in each.measured]
     n_figures = sum(

@@ -27,7 +27,9 @@ class MetricValue:
     note: int | None
     """Number of the footnote that says why there is no interval."""
     published: list[tuple[float, str, int]]
-    """Values that were published for the same model, data and protocol; each with a verdict, and the number of its footnote."""
+    """Values that were published for the same model, data and protocol; each with a verdict, and the number of its
+    footnote.
+    """
     controls: list[Control]
     """Controls that the value is read against."""
 
@@ -67,7 +69,9 @@ class TaskMetrics:
     data: str = ""
     metrics: list[MetricLines]
     asides: Sequence[tuple[str, int, list[Control]]] = ()
-    """Controls that belong to no single metric, by label and place of the model; without a label for all models at once."""
+    """Controls that belong to no single metric, by label and place of the model; without a label for all models at
+    once.
+    """
     missing: Sequence[Gap] = ()
 
 

@@ -108,7 +108,9 @@ class TaskResults:
     advice: Mapping[str, str]
     """Remedies that people use, by the weakness."""
     joint: list[SetResults]
-    """The figures of several models together, for each label set; empty where there is one, or they are not comparable."""
+    """The figures of several models together, for each label set; empty where there is one, or they are not
+    comparable.
+    """
     parts: list[ModelResults]
     metrics: list[MetricLines]
     controls: list[MetricLines]

@@ -181,20 +181,26 @@ def _all_sources(runs: Sequence[Run], evaluations: Sequence[str] | None = None) 
 OF_RUNS: Mapping[str, RunsPlot] = {
     "track": RunsPlot(
         summary="gap, cones and recall through a training",
-        definition="The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022).",
+        definition=(
+            "The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022)."
+        ),
         draw=_track,
     ),
     "scorecard": RunsPlot(summary="all metrics that are fractions, with interval and chance", draw=_scorecard),
     "robustness": RunsPlot(
         summary="accuracy on shifted data against that on ImageNet, beside other models",
-        definition="Effective robustness is the accuracy on shifted data less that of a line fitted to other models (Taori et "
-        "al., 2020).",
+        definition=(
+            "Effective robustness is the accuracy on shifted data less that of a line fitted to other models (Taori et "
+            "al., 2020)."
+        ),
         draw=_robustness,
     ),
     "across": RunsPlot(summary="one metric against another, a point a model, with the rank correlation", draw=_across),
     "representational-similarity": RunsPlot(
         summary="how alike every two models see the same images and texts: mutual k-NN and CKA",
-        definition="Mutual k-NN: Huh et al., 2024. CKA: Kornblith et al., 2019, with the unbiased HSIC of Song et al., 2012.",
+        definition=(
+            "Mutual k-NN: Huh et al., 2024. CKA: Kornblith et al., 2019, with the unbiased HSIC of Song et al., 2012."
+        ),
         draw=_representational_similarity,
     ),
     "compare": RunsPlot(summary="the differences of two runs, paired by sample", draw=_compare),

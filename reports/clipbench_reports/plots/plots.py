@@ -1,7 +1,7 @@
 """Figures for papers: which there are, what each draws on, and the files that come with each.
 
-With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``, a draft of its caption. Most are of the
-evaluations of one task, whose section brings them; a few are of whole runs (``of_runs``).
+With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``, a draft of its caption. Most are of
+the evaluations of one task, whose section brings them; a few are of whole runs (``of_runs``).
 """
 
 import warnings
@@ -107,7 +107,9 @@ def _plots_of_tasks() -> dict[str, _OfTask]:
 
 
 def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> tuple[Chart, list[str]]:
-    """Return a plot, and the paragraphs of its caption: what is shown, how to read it, its definition, and its sources."""
+    """Return a plot, and the paragraphs of its caption: what is shown, how to read it, its definition, and its
+    sources.
+    """
     of_tasks = _plots_of_tasks()
     if name not in of_tasks and name not in OF_RUNS:
         raise UsageError(f"unknown plot '{name}': {did_you_mean(name, [*of_tasks, *OF_RUNS])} (clipbench plot --list)")
@@ -204,8 +206,8 @@ def _evidence(run: Run, name: str, task: str, data: str | None) -> Evidence:
         raise UsageError(f"run {run.label} has {task} on {', '.join(names)}: choose with {option('data')}")
     if len(evaluations) > 1:
         raise UsageError(
-            f"run {run.label} has {', '.join(dict.fromkeys(each.name for each in evaluations))} more than once, with different "
-            f"parameters, and {name} draws one: make a run with one of them"
+            f"run {run.label} has {', '.join(dict.fromkeys(each.name for each in evaluations))} more than once, with"
+            f" different parameters, and {name} draws one: make a run with one of them"
         )
     if evaluations:
         return Evidence(run, evaluations[0])
@@ -220,7 +222,8 @@ def _evidence(run: Run, name: str, task: str, data: str | None) -> Evidence:
 def _joined(made: Sequence[Chart]) -> Chart:
     """Return several figures as panels of one.
 
-    Where one has panels beside each other, those that are alone have the whole width; else, of more than two, the first.
+    Where one has panels beside each other, those that are alone have the whole width; else, of more than two, the
+    first.
     """
     panels, n_columns = [panel for each in made for panel in each.panels], max(each.n_columns for each in made)
     alone = [len(each.panels) == 1 for each in made for _ in each.panels]

@@ -33,7 +33,9 @@ FORMATS: dict[str, tuple[Role, str]] = {
     "pca_int8": ("m3", "int8 of components"),
     "binary": ("pair", "signs"),
 }
-"""Kinds of formats, with the role and the name of each; all dimensions as float32 and as float16 are one series of two points."""
+"""Kinds of formats, with the role and the name of each; all dimensions as float32 and as float16 are one series of two
+points.
+"""
 
 
 def compression(question: str) -> Callable[[Models], Chart]:
@@ -49,8 +51,11 @@ def compression(question: str) -> Callable[[Models], Chart]:
                 y=percent_axis(ends, f"{STORED_QUESTIONS[question][0]}, %"),
             ),
             by_model,
-            reading="Each point is a format in which the same vectors are stored: fewer dimensions, and fewer bytes for each. Bars: 95 % "
-            "intervals; a change from float32, over the same queries, is known better than they show.",
+            reading=(
+                "Each point is a format in which the same vectors are stored: fewer dimensions, and fewer bytes for"
+                " each. Bars: 95 % intervals; a change from float32, over the same queries, is known better than they"
+                " show."
+            ),
         )
 
     return draw
@@ -113,7 +118,9 @@ def _state(title: str, margin: str, metric: Metric | None, curves: dict[str, Plo
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return, for each question, the smallest vectors that lose little, or why none are known to; then what a search reads."""
+    """Return, for each question, the smallest vectors that lose little, or why none are known to; then what a search
+    reads.
+    """
     smallest = {
         question: metric
         for question in STORED_QUESTIONS
@@ -127,7 +134,10 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     whole = [curve.x[0] for name, curve in evaluation.curves.items() if name.startswith("float32/") and curve.x]
     if len(sizes) == len(smallest) > 0 and whole:
         few, many = (fmt.count(round(each)) for each in (max(sizes), whole[0]))
-        text = f"In {few} bytes each, a search through a million vectors reads {few} MB instead of {many} MB; its time was not measured."
+        text = (
+            f"In {few} bytes each, a search through a million vectors reads {few} MB instead of {many} MB; its time was"
+            " not measured."
+        )
         sentences.append(Finding("plain", text, is_expected=True))
     return sentences
 
@@ -149,9 +159,12 @@ def formats(question: str) -> MakeTable:
         return replace(
             made,
             title=f"{title} by format",
-            facts=f"Stored: first dimensions, principal components (PCA) or signs. Bytes: of a vector, or MB of a million. Change: from float32, with 95 % "
-            f"intervals. Loses at most: a bound that allows for several tests. The smallest that loses less than {margin} is chosen. Formats of a kind are "
-            f"tested from the largest to the first not shown to lose less; smaller ones have no bound (–).",
+            facts=(
+                "Stored: first dimensions, principal components (PCA) or signs. Bytes: of a vector, or MB of a"
+                " million. Change: from float32, with 95 % intervals. Loses at most: a bound that allows for several"
+                f" tests. The smallest that loses less than {margin} is chosen. Formats of a kind are tested from the"
+                " largest to the first not shown to lose less; smaller ones have no bound (–)."
+            ),
             columns=[*made.columns, *columns(numbers=["Loses at most, pp"])],
             rows=[[*row, bound] for row, bound in zip(made.rows, lost, strict=True)],
         )
@@ -160,7 +173,9 @@ def formats(question: str) -> MakeTable:
 
 
 def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:
-    """Return what each tested format loses at most, by its name: the largest of a kind are tested; two may have as many bytes."""
+    """Return what each tested format loses at most, by its name: the largest of a kind are tested; two may have as many
+    bytes.
+    """
     found: dict[str, str] = {}
     for kind in {form.kind for form in forms}:
         largest_first = sorted((form for form in forms if form.kind == kind), key=lambda form: -form.dim)

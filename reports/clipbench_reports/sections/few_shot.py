@@ -1,4 +1,6 @@
-"""Few labels: accuracy by the number of labels, the labels that the prompts are worth, and images named wrongly with all."""
+"""Few labels: accuracy by the number of labels, the labels that the prompts are worth, and images named wrongly with
+all.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +22,9 @@ BY_LABELS: dict[str, tuple[Role, str]] = {
     "linear_probe_acc1_by_labels": ("ink", "linear probe"),
     "prompt_probe_acc1_by_labels": ("pair", "prompt-initialised probe"),
 }
-"""The curves, with the role and the name of each: one of images alone, and one of images and texts, have their colours."""
+"""The curves, with the role and the name of each: one of images alone, and one of images and texts, have their
+colours.
+"""
 PROBE_CURVE = "linear_probe_acc1_by_labels"
 
 
@@ -30,8 +34,11 @@ def few_shot(models: Models) -> Chart:
     return facet_chart(
         Panel(x=_axis(xs_of(by_model)), y=fraction_axis("Top-1 accuracy, %")),
         by_model,
-        reading="Each classifier is trained on so many labelled images of each class, the last point on all training images. "
-        "Bands: 95 % intervals, over draws of training images and test images. Dashed: the prompts, on the same test images.",
+        reading=(
+            "Each classifier is trained on so many labelled images of each class, the last point on all training"
+            " images. Bands: 95 % intervals, over draws of training images and test images. Dashed: the prompts, on the"
+            " same test images."
+        ),
     )
 
 
@@ -111,8 +118,8 @@ def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
         return Finding("plain", f"The accuracy of the prompts is {fmt.shown(zero_shot)} %; {text}.")
     prompts = f", {fmt.bounded(zero_shot)}"
     text = (
-        f"The prompts are worth {fmt.number(worth.value, worth.unit)} labels a class{interval_in_brackets(worth)}: with so "
-        f"many, a linear probe reaches their accuracy{prompts}."
+        f"The prompts are worth {fmt.number(worth.value, worth.unit)} labels a class{interval_in_brackets(worth)}: with"
+        f" so many, a linear probe reaches their accuracy{prompts}."
     )
     is_few = worth.high is not None and worth.high <= FEW
     return Finding("plain", text, weakness=FEW_LABELS_ENOUGH if is_few else "")
@@ -128,8 +135,10 @@ def by_labels(evidence: Evidence) -> Table:
     zero_shot = metrics.get("zero_shot_acc1")
     return Table(
         title="Accuracy by the number of labels",
-        facts="Top-1 accuracy in percent, with 95 % intervals. The prompts, which need no labels, have "
-        f"{fmt.shown(zero_shot)} on the same images.",
+        facts=(
+            "Top-1 accuracy in percent, with 95 % intervals. The prompts, which need no labels, have "
+            f"{fmt.shown(zero_shot)} on the same images."
+        ),
         columns=columns("Labels a class", numbers=list(METHODS.values())),
         rows=rows,
     )
@@ -164,10 +173,12 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 SECTION = Section(
     advice={
-        FEW_LABELS_ENOUGH: "The vectors tell the classes apart better than the prompts name them: better names "
-        "and several prompts come first. With labels, a probe that starts at the prompts is safer than a plain "
-        "one while they are few (Silva-Rodríguez et al. 2024, arXiv:2312.12730); averaging its weights with the "
-        "prompts keeps robustness (Wortsman et al. 2022, arXiv:2109.01903).",
+        FEW_LABELS_ENOUGH: (
+            "The vectors tell the classes apart better than the prompts name them: better names "
+            "and several prompts come first. With labels, a probe that starts at the prompts is safer than a plain "
+            "one while they are few (Silva-Rodríguez et al. 2024, arXiv:2312.12730); averaging its weights with the "
+            "prompts keeps robustness (Wortsman et al. 2022, arXiv:2109.01903)."
+        ),
     },
     title="Few labels",
     figures=(few_shot,),
@@ -177,8 +188,11 @@ SECTION = Section(
     plots={
         "few-shot": Plot(
             summary="accuracy by the number of labels of each class, beside zero-shot",
-            definition="k-NN: the 20 nearest vote with weights exp(cosine / 0.07) (Wu et al., 2018). Linear probe: logistic regression on "
-            "unit vectors, C = 10; the prompt-initialised one is regularised towards the logit scale times the prompts' vectors.",
+            definition=(
+                "k-NN: the 20 nearest vote with weights exp(cosine / 0.07) (Wu et al., 2018). Linear probe: logistic"
+                " regression on unit vectors, C = 10; the prompt-initialised one is regularised towards the logit scale"
+                " times the prompts' vectors."
+            ),
             draws=(few_shot,),
         )
     },

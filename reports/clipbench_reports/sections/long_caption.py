@@ -1,4 +1,6 @@
-"""Long captions: recall by the tokens kept, the effective length, and a fact stated at places further and further in."""
+"""Long captions: recall by the tokens kept, the effective length, and a fact stated at places further and further
+in.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -59,8 +61,10 @@ def token_lengths(models: Models) -> Chart:
     return facet_chart(
         plane,
         by_model,
-        reading="Lengths by the model's own tokenizer before anything is cut off, start and end of text among them. "
-        "What stands to the right of the window is never read.",
+        reading=(
+            "Lengths by the model's own tokenizer before anything is cut off, start and end of text among them. "
+            "What stands to the right of the window is never read."
+        ),
         keys=["captions"],
     )
 
@@ -102,9 +106,12 @@ def tokens_kept(models: Models) -> Chart:
     return facet_chart(
         Panel(x=nice_axis(ends, "Tokens kept"), y=fraction_axis("Recall@1, %")),
         by_model,
-        reading="Each caption is cut to its first whole words that fit into so many tokens, start and end of text among "
-        "them; the last point is the whole caption. Bands: 95 % intervals. The effective length is the number of tokens at "
-        f"which captions reach {share_of_recall(models[0].evidence.evaluation)} % of their last point; its interval is shaded.",
+        reading=(
+            "Each caption is cut to its first whole words that fit into so many tokens, start and end of text among"
+            " them; the last point is the whole caption. Bands: 95 % intervals. The effective length is the number of"
+            f" tokens at which captions reach {share_of_recall(models[0].evidence.evaluation)} % of their last point;"
+            " its interval is shaded."
+        ),
     )
 
 
@@ -181,9 +188,11 @@ def positions(models: Models) -> Chart:
     return facet_chart(
         Panel(x=x, y=fraction_axis("True caption chosen, %")),
         ByModel(layers, places.missing),
-        reading="One sentence decides whether the caption is true of the image; all others fit any image. Each dot has "
-        "the same sentences in another order, bars are 95 % intervals. From the last token of the window on, the model "
-        "cannot read the deciding words, and can only guess.",
+        reading=(
+            "One sentence decides whether the caption is true of the image; all others fit any image. Each dot has the"
+            " same sentences in another order, bars are 95 % intervals. From the last token of the window on, the model"
+            " cannot read the deciding words, and can only guess."
+        ),
         keys=["true caption chosen"],
     )
 
@@ -222,7 +231,9 @@ def _state(places: Sequence[_Place]) -> Statement:
     shares = {place.name: f"{fmt.percent(place.metric.value)} %" for place in places}
     first, last = places[0], places[-1]
     return Statement(
-        title=f"Accuracy by where the fact is stated: {', '.join(f'{name} {share}' for name, share in shares.items())}.",
+        title=(
+            f"Accuracy by where the fact is stated: {', '.join(f'{name} {share}' for name, share in shares.items())}."
+        ),
         subject=f"Accuracy for a fact stated {first.name} and {last.name}",
         value=f"{fmt.percent(first.metric.value)} and {shares[last.name]}",
         detail=" ".join(f"{place.name}: token {fmt.significant(place.token)}." for place in places),
@@ -266,7 +277,9 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
 
 
 def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often a true statement beats a false one, by where it stands, and where no test tells it from guessing."""
+    """Return how often a true statement beats a false one, by where it stands, and where no test tells it from
+    guessing.
+    """
     keys = {
         within_sentence(subset_title(place, evaluation.subsets)): place
         for name, metric in evaluation.metrics.items()
@@ -330,8 +343,10 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         evidence,
         budget,
         title="Facts that were judged wrong",
-        note="Margin: the cosine of the true caption less that of the false one, which says one thing otherwise. "
-        "Ties, as of a fact beyond the window, are left out.",
+        note=(
+            "Margin: the cosine of the true caption less that of the false one, which says one thing otherwise. "
+            "Ties, as of a fact beyond the window, are left out."
+        ),
         wrong=margin < 0,
         margin=margin,
         facts=facts,
@@ -341,10 +356,12 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 SECTION = Section(
     advice={
-        UNREAD_END: "Text beyond the context is cut off; of what fits, often only the first tokens count, because"
-        " web captions are short. Longer position tables with fine-tuning on long captions help (Zhang et al. "
-        "2024, arXiv:2403.15378, Long-CLIP). Without training: split the caption into sentences, and average "
-        "their vectors or scores.",
+        UNREAD_END: (
+            "Text beyond the context is cut off; of what fits, often only the first tokens count, because"
+            " web captions are short. Longer position tables with fine-tuning on long captions help (Zhang et al. "
+            "2024, arXiv:2403.15378, Long-CLIP). Without training: split the caption into sentences, and average "
+            "their vectors or scores."
+        ),
     },
     title="Long captions",
     figures=(tokens_kept, positions, token_lengths, matrices.similarity, recall),

@@ -29,9 +29,11 @@ def mixed(models: Models) -> Chart:
         [_panels(by_model, NDCG, of_ndcg), _panels(by_model, PREFERENCE, "Text before the right image")],
         by_model.map(_state),
         n_columns=2,
-        reading="Each image is one document, as the image or as its first caption, and its other captions look for it. "
-        "Text before the right image: share of captions with a text as nearest document, among those whose right document is an image. "
-        "Bands: 95 % intervals.",
+        reading=(
+            "Each image is one document, as the image or as its first caption, and its other captions look for it. Text"
+            " before the right image: share of captions with a text as nearest document, among those whose right"
+            " document is an image. Bands: 95 % intervals."
+        ),
     )
 
 
@@ -93,8 +95,9 @@ ONE = {"queries": "query", "captions": "caption"}
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return nDCG, what the first ten results hold and the preference for texts where half of the documents are texts, and
-    the gain from centring."""
+    """Return nDCG, what the first ten results hold and the preference for texts where half of the documents are texts,
+    and the gain from centring.
+    """
     metrics = evaluation.metrics
     is_judged = "mrr" in metrics
     subset = "" if is_judged else f"{HALF}/"
@@ -108,8 +111,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         claim(f"{where}{ndcg.title} is {{value}} over {{n}} {asked}", ndcg),
         *([claim("The first ten results hold the right document for {value} of {n} captions", seen)] if seen else []),
         claim(
-            f"For {{value}} of {{n}} {asked if preference.n != 1 else ONE[asked]} whose right document is an image, the nearest"
-            " document is a text",
+            f"For {{value}} of {{n}} {asked if preference.n != 1 else ONE[asked]} whose right document is an image, the"
+            " nearest document is a text",
             preference,
             weakness=TEXTS_FIRST,
         ),
@@ -144,11 +147,13 @@ def by_share(evidence: Evidence) -> Table:
 
 SECTION = Section(
     advice={
-        TEXTS_FIRST: "Vectors of one modality lie nearer to each other than to the other's, so that any text "
-        "beats the right image. Subtract the mean of each modality, of documents and queries alike, and scale to "
-        "length 1 again (GR-CLIP, Li et al. 2025, arXiv:2507.19054): it takes no training, and the figure shows "
-        "what it does here. Where that is not enough, rank images and texts apart and merge the two lists by "
-        "rank.",
+        TEXTS_FIRST: (
+            "Vectors of one modality lie nearer to each other than to the other's, so that any text "
+            "beats the right image. Subtract the mean of each modality, of documents and queries alike, and scale to "
+            "length 1 again (GR-CLIP, Li et al. 2025, arXiv:2507.19054): it takes no training, and the figure shows "
+            "what it does here. Where that is not enough, rank images and texts apart and merge the two lists by "
+            "rank."
+        ),
     },
     title="Mixed retrieval",
     figures=(mixed, relevance),

@@ -1,4 +1,6 @@
-"""Several modalities: how far apart every two lie, and how often items of each find their partners in each other one."""
+"""Several modalities: how far apart every two lie, and how often items of each find their partners in each other
+one.
+"""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -51,8 +53,10 @@ def pairs_table(evidence: Evidence) -> Table:
     rows: list[Row] = [[" and ".join(map(_words, pair)), *_cells(metrics, *pair)] for pair in combinations(names, 2)]
     return Table(
         title="Every two modalities",
-        facts="With 95 % intervals, each by itself. R@1 →: items of the first look for their partners in the second; ←: the "
-        "reverse. Separability is 50 % by chance.",
+        facts=(
+            "With 95 % intervals, each by itself. R@1 →: items of the first look for their partners in the second; ←:"
+            " the reverse. Separability is 50 % by chance."
+        ),
         columns=columns("Modalities", numbers=[*KINDS.values(), "R@1 →, %", "R@1 ←, %", "Pairs"]),
         rows=rows,
     )
@@ -81,10 +85,12 @@ DEFINITION = (
 )
 SECTION = Section(
     advice={
-        UNFOUND: "Two modalities that were never trained with each other, and meet only through a third, find "
-        "each other worst (Girdhar et al. 2023, arXiv:2305.05665). If many items of a modality are alike, such as"
-        " short recordings of one sound, the search among them is harder than the reverse. If unmatched pairs "
-        "have as high a mean cosine as matched ones, partners are on average no nearer than others.",
+        UNFOUND: (
+            "Two modalities that were never trained with each other, and meet only through a third, find "
+            "each other worst (Girdhar et al. 2023, arXiv:2305.05665). If many items of a modality are alike, such as"
+            " short recordings of one sound, the search among them is harder than the reverse. If unmatched pairs "
+            "have as high a mean cosine as matched ones, partners are on average no nearer than others."
+        ),
     },
     title="Modalities",
     figures=(matrices.modality_matrices, maps.modality_map),

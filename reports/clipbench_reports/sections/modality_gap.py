@@ -35,8 +35,8 @@ CORRECTIONS: Ways = {
 
 
 BAND = (
-    "Bands: 95 % intervals of each share by itself, drawn for the first of several lines in a plane; lines are of the same "
-    "pairs, and may differ by less."
+    "Bands: 95 % intervals of each share by itself, drawn for the first of several lines in a plane; lines are of the"
+    " same pairs, and may differ by less."
 )
 
 
@@ -69,9 +69,11 @@ def shift(models: Models) -> Chart:
         _panels(by_model, SHIFTS, "Distance moved", marks_gap=True),
         by_model.map(lambda each: each.claim),
         n_columns=2,
-        reading="Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, "
-        "and normalized again; all is then scored anew, the loss over all pairs shown at the model’s own "
-        f"temperature. {BAND}",
+        reading=(
+            "Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, "
+            "and normalized again; all is then scored anew, the loss over all pairs shown at the model’s own "
+            f"temperature. {BAND}"
+        ),
     )
 
 
@@ -82,11 +84,13 @@ def corrections(models: Models) -> Chart:
         _panels(by_model, CORRECTIONS, "Strength of the correction"),
         by_model.map(lambda each: each.claim),
         n_columns=2,
-        reading="The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one "
-        "half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. "
-        "Centred and standardised vectors are normalized again; where the length is kept, scores are dot "
-        "products. ReAlign moves texts alone, to the mean and the spread of images. Chance: the gap that so many pairs would show if none remained. "
-        f"{BAND}",
+        reading=(
+            "The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one"
+            " half of the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew."
+            " Centred and standardised vectors are normalized again; where the length is kept, scores are dot"
+            " products. ReAlign moves texts alone, to the mean and the spread of images. Chance: the gap that so many"
+            f" pairs would show if none remained. {BAND}"
+        ),
     )
 
 
@@ -139,7 +143,9 @@ def _panels(by_model: ByModel[_Moved], ways: Ways, label: str, *, marks_gap: boo
 
 
 def _lines(moved: _Moved, name: str, ways: Ways) -> list[Line]:
-    """Return a quantity by each way to move the vectors, under it the level that would show by chance, where that is known."""
+    """Return a quantity by each way to move the vectors, under it the level that would show by chance, where that is
+    known.
+    """
     chances, own = list[Line](), list[Line]()
     for way, (words, role, is_dashed) in ways.items():
         if chance := moved.curves.get(f"{CHANCES.get(name)}_by_{way}"):
@@ -190,8 +196,10 @@ def _centring(evidence: Evidence) -> Statement:
     before, after = fmt.percent(recall.y[0]), fmt.percent(recall.y[-1])
     return Statement(
         # Values, and no change: a curve has no paired interval that could tell one.
-        title=f"Text-to-image R@1 among one half of the pairs is {before} % as it is, and {after} % with each modality"
-        " centred.",
+        title=(
+            f"Text-to-image R@1 among one half of the pairs is {before} % as it is, and {after} % with each modality"
+            " centred."
+        ),
         subject="Text-to-image R@1 before and after centring each modality",
         value=f"{before} and {after} %",
         reading=_not_drawn(evidence),
@@ -234,11 +242,13 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 DEFINITION = "The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022)."
 SECTION = Section(
     advice={
-        APART: "A gap is there in nearly every CLIP from the first step on, and the loss keeps it (Liang et al. "
-        "2022, arXiv:2203.02053). It matters where cosines of different kinds are compared or mixed, such as "
-        "image with image beside image with text. Subtracting the mean of each modality is the usual remedy. "
-        "Closing the gap alone improves recall little or not at all (Liang et al. 2022; Schrodi et al. 2025, "
-        "arXiv:2404.07983): the corrections above show what it does here.",
+        APART: (
+            "A gap is there in nearly every CLIP from the first step on, and the loss keeps it (Liang et al. "
+            "2022, arXiv:2203.02053). It matters where cosines of different kinds are compared or mixed, such as "
+            "image with image beside image with text. Subtracting the mean of each modality is the usual remedy. "
+            "Closing the gap alone improves recall little or not at all (Liang et al. 2022; Schrodi et al. 2025, "
+            "arXiv:2404.07983): the corrections above show what it does here."
+        ),
     },
     title="Modality gap",
     figures=(
@@ -260,7 +270,9 @@ SECTION = Section(
         ),
         "cones": Plot(
             summary="distributions of cosines within and across the modalities",
-            definition="A cone is the mean cosine of different vectors of one modality (Ethayarajh, 2019; Liang et al., 2022).",
+            definition=(
+                "A cone is the mean cosine of different vectors of one modality (Ethayarajh, 2019; Liang et al., 2022)."
+            ),
             draws=(geometry.cones,),
         ),
         "spectrum": Plot(
@@ -275,8 +287,11 @@ SECTION = Section(
         ),
         "corrections": Plot(
             summary="gap, loss, recall and accuracy under corrections made afterwards",
-            definition="Centring: I0T and GR-CLIP; standardising: centring, and dividing by the standard deviation of each "
-            "dimension; centring with the length kept: the collapse of C3; ReAlign: texts at the mean and the spread of images.",
+            definition=(
+                "Centring: I0T and GR-CLIP; standardising: centring, and dividing by the standard deviation of each"
+                " dimension; centring with the length kept: the collapse of C3; ReAlign: texts at the mean and the"
+                " spread of images."
+            ),
             draws=(corrections,),
         ),
         "similarity-calibration": Plot(

@@ -36,15 +36,20 @@ def operating_points(part: str) -> Callable[[Models], Chart]:
         return facet_chart(
             Panel(x=x, y=fraction_axis("Precision and recall, %")),
             by_model,
-            reading=f"A cosine of at least the threshold is accepted. {READINGS[part]} By weight, {_share(models[0].evidence.evaluation)} "
-            "of all should be accepted. Bands: 95 % intervals over images.",
+            reading=(
+                f"A cosine of at least the threshold is accepted. {READINGS[part]} By weight,"
+                f" {_share(models[0].evidence.evaluation)} of all should be accepted. Bands: 95 % intervals over"
+                " images."
+            ),
         )
 
     return draw
 
 
 def without_end(curve: PlottedCurve) -> PlottedCurve:
-    """Return a curve without its first point, the threshold of -1, which accepts everything, unless there is no other."""
+    """Return a curve without its first point, the threshold of -1, which accepts everything, unless there is no
+    other.
+    """
     if len(curve.x) < 2 or curve.x[0] > -1:
         return curve
     return curve.take(range(1, len(curve.x)))
@@ -72,7 +77,10 @@ def _state(part: str, threshold: Metric | None, recall: Metric | None) -> Statem
         return Statement(title=title, subject=f"Cosine from which on 95 % of the {what} are right", value="none")
     at, share = fmt.number(threshold.value, "cosine"), fmt.percent(recall.value)
     return Statement(
-        title=f"From a cosine of {at} on, 95 % of the {what} are right; that accepts {share} % of what should be accepted.",
+        title=(
+            f"From a cosine of {at} on, 95 % of the {what} are right; that accepts {share} % of what should be"
+            " accepted."
+        ),
         subject=f"Cosine from which on 95 % of the {what} are right, and recall there",
         value=f"{at} and {share} %",
     )
@@ -81,9 +89,14 @@ def _state(part: str, threshold: Metric | None, recall: Metric | None) -> Statem
 THRESHOLD, RECALL, WANTED_AT = "threshold@", "recall@", "threshold@p"
 PARTS = {"pairs": "Pairs", "answers": "Answers"}
 MEANINGS = {
-    "pairs": "of the image-caption pairs with a cosine of at least {at} are true, and {recall} of the true pairs are accepted",
-    "answers": "of the classes named at a cosine of at least {at} are right, and {recall} of the images whose class is in the list get "
-    "its name",
+    "pairs": (
+        "of the image-caption pairs with a cosine of at least {at} are true, and {recall} of the true pairs are"
+        " accepted"
+    ),
+    "answers": (
+        "of the classes named at a cosine of at least {at} are right, and {recall} of the images whose class is in the"
+        " list get its name"
+    ),
 }
 PREVALENCE = {
     "pairs": "of the pairs are true",
@@ -146,8 +159,11 @@ def points(evidence: Evidence) -> Table:
         raise MissingEvidence("the run has no thresholds")
     return Table(
         title="Thresholds for a precision",
-        facts=f"The lowest cosine with at least this precision, if {_share(evidence.evaluation)} of all should be accepted, and the recall "
-        "there; with 95 % intervals. If none is given, no threshold surely has this precision: there may be too few images.",
+        facts=(
+            f"The lowest cosine with at least this precision, if {_share(evidence.evaluation)} of all should be"
+            " accepted, and the recall there; with 95 % intervals. If none is given, no threshold surely has this"
+            " precision: there may be too few images."
+        ),
         columns=columns("Question", numbers=["Precision, %", "Cosine", "Recall, %"]),
         rows=rows,
     )
@@ -171,8 +187,10 @@ def carried_over(evidence: Evidence) -> Table:
         raise NotAsked("thresholds of other data")
     return Table(
         title="Thresholds of other data on these",
-        facts="The threshold for the wanted precision on other data of this run, and its precision and recall here, with 95 % intervals "
-        "over the images here.",
+        facts=(
+            "The threshold for the wanted precision on other data of this run, and its precision and recall here, with"
+            " 95 % intervals over the images here."
+        ),
         columns=columns(
             "Question", "Threshold of", numbers=["Wanted, %", "Cosine", "Precision here, %", "Recall here, %"]
         ),
@@ -181,7 +199,9 @@ def carried_over(evidence: Evidence) -> Table:
 
 
 def _at(evidence: Evidence, name: str, cosine: float) -> str:
-    """Return the value of a curve at a threshold, with its bounds; between two of its points, on the line that joins them."""
+    """Return the value of a curve at a threshold, with its bounds; between two of its points, on the line that joins
+    them.
+    """
     curve = evidence.curve(name)
     if cosine > curve.x[-1]:
         return "nothing accepted"
@@ -192,10 +212,12 @@ def _at(evidence: Evidence, name: str, cosine: float) -> str:
 
 SECTION = Section(
     advice={
-        LITTLE_ACCEPTED: "One cosine does not mean the same for all images and texts: some images are near to "
-        "every text. Scores normalised over a bank of other texts or images (Bogolin et al. 2022, "
-        "arXiv:2112.12777) have one threshold for more of them. A threshold holds for the data, the prompts and "
-        "the share of true pairs that it was measured with: measure it on data like yours.",
+        LITTLE_ACCEPTED: (
+            "One cosine does not mean the same for all images and texts: some images are near to "
+            "every text. Scores normalised over a bank of other texts or images (Bogolin et al. 2022, "
+            "arXiv:2112.12777) have one threshold for more of them. A threshold holds for the data, the prompts and "
+            "the share of true pairs that it was measured with: measure it on data like yours."
+        ),
     },
     title="Operating points",
     figures=tuple(map(operating_points, QUESTIONS)),

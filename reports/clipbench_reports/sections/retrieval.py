@@ -67,10 +67,14 @@ def recall_within(models: Models) -> Chart:
     return _draw(
         models,
         WITHIN,
-        reading="Recall@k: the share of images with another of their label, and of captions with another of their image, "
-        "among the k nearest.",
-        reason="image-to-image retrieval, which takes labels, and text-to-text retrieval, which takes several captions of "
-        "an image",
+        reading=(
+            "Recall@k: the share of images with another of their label, and of captions with another of their image, "
+            "among the k nearest."
+        ),
+        reason=(
+            "image-to-image retrieval, which takes labels, and text-to-text retrieval, which takes several captions of "
+            "an image"
+        ),
     )
 
 
@@ -133,8 +137,10 @@ def by_gallery(models: Models) -> Chart:
         models,
         _read_by_gallery,
         x="images searched",
-        reading="Text-to-image recall@k against the number of images: those of the data, and ever more distractors beside them, "
-        "each point the mean over all ways to choose so many. Bands: 95 % intervals over queries.",
+        reading=(
+            "Text-to-image recall@k against the number of images: those of the data, and ever more distractors beside"
+            " them, each point the mean over all ways to choose so many. Bands: 95 % intervals over queries."
+        ),
     )
 
 
@@ -165,9 +171,11 @@ def relevance(models: Models) -> Chart:
         models,
         _read,
         y="nDCG@k and recall@k, %",
-        reading="nDCG@k: the grades of the first k documents, each divided by the logarithm of its rank + 1, as a share of "
-        "what the best order would have. Recall@k: the share of a query's relevant documents among the first k. Bands: 95 % "
-        "intervals.",
+        reading=(
+            "nDCG@k: the grades of the first k documents, each divided by the logarithm of its rank + 1, as a share of"
+            " what the best order would have. Recall@k: the share of a query's relevant documents among the first k."
+            " Bands: 95 % intervals."
+        ),
     )
 
 
@@ -357,7 +365,9 @@ SAMPLE_IMAGES = (
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often each side finds the other first; of data with judgements, the headlines over all queries that search."""
+    """Return how often each side finds the other first; of data with judgements, the headlines over all queries that
+    search.
+    """
     metrics, most = evaluation.metrics, evaluation.params.get("queries")
 
     def drawn(metric: Metric) -> str:
@@ -375,9 +385,11 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 SECTION = Section(
     advice={
-        UNFOUND: "Look at the failures first: a caption that fits several images makes any model look bad. Where "
-        "the same few images come first for many captions, scores normalised over a bank of other queries help "
-        "(Bogolin et al. 2022, arXiv:2112.12777). Fine-tuning on pairs from the same source helps most.",
+        UNFOUND: (
+            "Look at the failures first: a caption that fits several images makes any model look bad. Where "
+            "the same few images come first for many captions, scores normalised over a bank of other queries help "
+            "(Bogolin et al. 2022, arXiv:2112.12777). Fine-tuning on pairs from the same source helps most."
+        ),
     },
     title="Retrieval",
     figures=(recall, by_gallery, matrices.similarity, recall_within, relevance),

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     import pandas
 
 Draw = Callable[[Models], Chart | Sequence[Chart]]
-"""Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of the
-models lack is in ``Chart.missing``; where nothing can be drawn, it raises ``MissingEvidence``."""
+"""Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of
+the models lack is in ``Chart.missing``; where nothing can be drawn, it raises ``MissingEvidence``.
+"""
 MakeTable = Callable[[Evidence], Table]
 
 
@@ -99,11 +100,13 @@ class Section:
     plots: Mapping[str, Plot] = field(default_factory=dict)
     """Figures for print, by the name that ``clipbench plot`` takes."""
     findings: Callable[[EvaluationRecord], list[Finding]] = headline_findings
-    """One to three sentences at the head of the section, the best of which also stand at the top of the report; where it
-    gives none, there is one on each headline metric."""
+    """One to three sentences at the head of the section, the best of which also stand at the top of the report; where
+    it gives none, there is one on each headline metric.
+    """
     drawn_curves: Collection[str] = ()
-    """Names of the curves that one of the figures shows, or regular expressions of them; each other curve gets a plain figure
-    of its own."""
+    """Names of the curves that one of the figures shows, or regular expressions of them; each other curve gets a plain
+    figure of its own.
+    """
     has_cloud: bool = False
     """True where the points of a figure are samples, whose images are shown to who points at them."""
     describe_label_set: Callable[[Evidence], str] | None = None
@@ -116,8 +119,9 @@ class Section:
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
     advice: Mapping[str, str] = field(default_factory=dict)
-    """Weaknesses on the task, each with what it usually means and what people do about it. A finding names the one that it
-    states; those of clipbench are headings of docs/advice.md."""
+    """Weaknesses on the task, each with what it usually means and what people do about it. A finding names the one that
+    it states; those of clipbench are headings of docs/advice.md.
+    """
 
     def __post_init__(self) -> None:
         if isinstance(self.drawn_curves, str) or not all(map(re.compile, self.drawn_curves)):
@@ -137,8 +141,8 @@ def by_name(
 ) -> "pandas.DataFrame":
     """Return a row for each name that was asked for, in the alphabet's order.
 
-    Its columns are the mean scores, the number of samples ``n``, and the commonest wrong answer ``taken_for``: the first in
-    the alphabet among equals, a dash without any.
+    Its columns are the mean scores, the number of samples ``n``, and the commonest wrong answer ``taken_for``: the
+    first in the alphabet among equals, a dash without any.
     """
     import pandas
 

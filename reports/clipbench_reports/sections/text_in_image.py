@@ -66,8 +66,10 @@ def hijacking(models: Models) -> Chart:
     return facet_chart(
         Panel(x=columns_axis(names), y=fraction_axis("Predicted class, %")),
         by_model.map(lambda each: Layer(_marks(each, kinds), _state(each))),
-        reading="The share of images that are classified as the object, and as the attacking word, whether or not it is "
-        f"written, among all classes. Bars: {bars}s.",
+        reading=(
+            "The share of images that are classified as the object, and as the attacking word, whether or not it is "
+            f"written, among all classes. Bars: {bars}s."
+        ),
     )
 
 
@@ -112,7 +114,9 @@ def _state(named: _Named) -> Statement:
 
 
 def response(name: str) -> Callable[[Models], Chart]:
-    """Return the function that draws what one of ``SETTINGS`` does; it raises MissingEvidence where it was not varied."""
+    """Return the function that draws what one of ``SETTINGS`` does; it raises MissingEvidence where it was not
+    varied.
+    """
 
     def read(evidence: Evidence) -> Layer:
         curves = evidence.curves(f"{curve}_by_{name}" for curve in ("attacked_acc", "attack_success"))
@@ -134,14 +138,18 @@ def response(name: str) -> Callable[[Models], Chart]:
         return facet_chart(
             Panel(x=x, y=fraction_axis("Predicted class, %")),
             by_model,
-            reading=f"Across: {x_label}. The share of images that are classified as the object, and as the attacking word.",
+            reading=(
+                f"Across: {x_label}. The share of images that are classified as the object, and as the attacking word."
+            ),
         )
 
     return draw
 
 
 def _state_response(name: str, curve: PlottedCurve) -> Statement:
-    """Return the values at both ends; a peak between them would be the largest of several, which a curve has no test of."""
+    """Return the values at both ends; a peak between them would be the largest of several, which a curve has no test
+    of.
+    """
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
     first, last = (f"{fmt.percent(y)} % at {fmt.shortest(x)}" for x, y in (points[0], points[-1]))
     return Statement(
@@ -171,9 +179,11 @@ def probe_attacks(models: Models) -> Chart:
     return facet_chart(
         Panel(x=columns_axis(list(CLASSIFIERS.values())), y=fraction_axis("Predicted class, %")),
         read_each(models, _read_probes),
-        reading="The same attacks, among the same classes. The linear probe and k-NN are trained on vectors of images without "
-        "a word: cross-fitted ones saw no image of the attacked object, those with images of their own none that an attack "
-        "shows. Bars: 95 % intervals, of these probes: other training images give others.",
+        reading=(
+            "The same attacks, among the same classes. The linear probe and k-NN are trained on vectors of images"
+            " without a word: cross-fitted ones saw no image of the attacked object, those with images of their own"
+            " none that an attack shows. Bars: 95 % intervals, of these probes: other training images give others."
+        ),
     )
 
 
@@ -334,7 +344,9 @@ def _probe_fooled(evaluation: EvaluationRecord, probe: Metric) -> Finding:
 
 
 def attacked_objects(evidence: Evidence) -> Table:
-    """Return each object with how often it is still named under attack, and what it is taken for, in descending order."""
+    """Return each object with how often it is still named under attack, and what it is taken for, in descending
+    order.
+    """
     fooled = evidence.numbers("attack_success")
     is_attacked = ~np.isnan(fooled)
     if not is_attacked.any():
@@ -349,9 +361,14 @@ def attacked_objects(evidence: Evidence) -> Table:
     ]
     rest = len(things) - len(rows)
     return Table(
-        title=f"Each object under attack ({fmt.percent(things.success.min())} to {fmt.percent(things.success.max())} % taken for the word)",
-        facts="The word: the attacking word's class comes first. Right: the object's own class does. Taken for: the wrong "
-        "answer with the largest count in these images."
+        title=(
+            f"Each object under attack ({fmt.percent(things.success.min())} to {fmt.percent(things.success.max())} %"
+            " taken for the word)"
+        ),
+        facts=(
+            "The word: the attacking word's class comes first. Right: the object's own class does. Taken for: the wrong"
+            " answer with the largest count in these images."
+        )
         + (f" {fmt.count(rest)} more are in the sample table." if rest else ""),
         columns=columns("Object", "Taken for", numbers=["The word, %", "Right, %", "n"]),
         rows=rows,
@@ -447,12 +464,16 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 SECTION = Section(
     advice={
-        UNREAD: "Higher resolution, and captions that quote what is written. Data from which images with much "
-        "text were removed teach less of it (Maini et al. 2024, arXiv:2307.03132).",
-        OBEYED: "Models that read well tend to obey labels (Goh et al. 2021, "
-        "distill.pub/2021/multimodal-neurons); learned prefixes of prompts (Azuma and Matsui 2023, "
-        "arXiv:2304.04512) or a projection without the directions of spelling (Materzyńska et al. 2022, "
-        "arXiv:2206.07835) lower that. Few successful attacks on a model that cannot read are no strength.",
+        UNREAD: (
+            "Higher resolution, and captions that quote what is written. Data from which images with much "
+            "text were removed teach less of it (Maini et al. 2024, arXiv:2307.03132)."
+        ),
+        OBEYED: (
+            "Models that read well tend to obey labels (Goh et al. 2021, "
+            "distill.pub/2021/multimodal-neurons); learned prefixes of prompts (Azuma and Matsui 2023, "
+            "arXiv:2304.04512) or a projection without the directions of spelling (Materzyńska et al. 2022, "
+            "arXiv:2206.07835) lower that. Few successful attacks on a model that cannot read are no strength."
+        ),
     },
     title="Text in images",
     figures=(hijacking, probe_attacks, *map(response, SETTINGS), reading),

@@ -68,8 +68,10 @@ def templates(models: Models) -> marks.Chart:
     return facet_chart(
         plane,
         layers,
-        reading=f"In descending order of {'accuracy' if has_one_order else f'the accuracy of {first.label}'}. The ensemble "
-        "is the mean vector of all templates, which the metrics are computed with; its 95 % interval is shaded.",
+        reading=(
+            f"In descending order of {'accuracy' if has_one_order else f'the accuracy of {first.label}'}. The ensemble "
+            "is the mean vector of all templates, which the metrics are computed with; its 95 % interval is shaded."
+        ),
     )
 
 
@@ -149,18 +151,23 @@ def confusion(models: Models) -> marks.Chart:
     names = sorted({name for pair in answers.values.values() for column in pair for name in column}, key=_natural)
     if len(names) > MAX_CLASSES:
         raise MissingEvidence(
-            f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs has the most frequent mistakes"
+            f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs has the most"
+            " frequent mistakes"
         )
     by_model = answers.map(lambda pair: _counts(names, *pair))
     is_map = len(names) > MAX_NAMED
     return chart(
         [beside(by_model.map(lambda counts: [_panel(names, _shares_of(counts))]))],
         by_model.map(lambda counts: _state_confusion(names, counts)),
-        reading=f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
-        "answers lie on the diagonal. Shades grow with the square root of the share of the row."
-        if is_map
-        else "A row is the true class, a column the answer; a row adds up to 100 %. Shades grow with the square root of "
-        "the share, so that rare mistakes can be seen.",
+        reading=(
+            f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
+            "answers lie on the diagonal. Shades grow with the square root of the share of the row."
+            if is_map
+            else (
+                "A row is the true class, a column the answer; a row adds up to 100 %. Shades grow with the square root"
+                " of the share, so that rare mistakes can be seen."
+            )
+        ),
         breadth=1.0 if is_map else _breadth(names),
     )
 
@@ -238,7 +245,9 @@ def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
 
 
 def _most_frequent(counts: Counts) -> tuple[int, int] | None:
-    """Return true class and answer of the mistake with the largest share of its class, if it differs from each other."""
+    """Return true class and answer of the mistake with the largest share of its class, if it differs from each
+    other.
+    """
     n = len(counts)
     totals, wrong = counts.sum(axis=1), ~np.eye(n, dtype=bool)
     shares = np.where(wrong, _shares_of(counts), -1.0)
@@ -292,8 +301,11 @@ def reliability(models: Models) -> marks.Chart:
     return facet_chart(
         plane,
         read_each(models, _read_confidence),
-        reading="Each dot is a bin of samples of similar confidence, as large as they are many. Below the dashed line the model is overconfident, above "
-        "it underconfident. The bars are the distribution of confidence, in percent of all samples.",
+        reading=(
+            "Each dot is a bin of samples of similar confidence, as large as they are many. Below the dashed line the"
+            " model is overconfident, above it underconfident. The bars are the distribution of confidence, in percent"
+            " of all samples."
+        ),
     )
 
 
@@ -356,7 +368,9 @@ def describe_classes(evidence: Evidence) -> str:
 
 
 def class_recall(evidence: Evidence) -> Table:
-    """Return the share of each class's samples that are right, in ascending order, with the most common wrong answer."""
+    """Return the share of each class's samples that are right, in ascending order, with the most common wrong
+    answer.
+    """
     words_of = [evidence.words(name) for name in ("label", "predicted")]
     classes = by_name(*words_of, recall=evidence.numbers("acc1")).sort_values("recall", kind="stable")
     rows = [
@@ -366,8 +380,10 @@ def class_recall(evidence: Evidence) -> Table:
     rest = len(classes) - len(rows)
     return Table(
         title=f"Recall of each class ({fmt.percent(classes.recall.min())} to {fmt.percent(classes.recall.max())} %)",
-        facts="The share of a class's images whose true class scores highest, in ascending order. Taken for: the wrong "
-        "answer with the largest count in these images."
+        facts=(
+            "The share of a class's images whose true class scores highest, in ascending order. Taken for: the wrong "
+            "answer with the largest count in these images."
+        )
         + (f" {fmt.count(rest)} classes with more are not shown; they are in the sample table." if rest else ""),
         columns=columns("Class", "Taken for", numbers=["Recall, %", "n"]),
         rows=rows,
@@ -435,13 +451,17 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
 
 SECTION = Section(
     advice={
-        WRONG_CLASS: "Classes that take each other's place are often a matter of names: a better name, and "
-        "several prompts for each class (Radford et al. 2021, arXiv:2103.00020; Pratt et al. 2023, "
-        "arXiv:2209.03320), are the cheapest remedy. Fine-tuning helps where a class is truly unknown; averaging "
-        "the old and the new weights keeps robustness (Wortsman et al. 2022, arXiv:2109.01903).",
-        "Confidence is not accuracy": "A confidence that is not the accuracy comes from the logit scale: one "
-        "temperature, fitted on held-out images, fixes most of it and changes no answer (Guo et al. 2017, "
-        "arXiv:1706.04599).",
+        WRONG_CLASS: (
+            "Classes that take each other's place are often a matter of names: a better name, and "
+            "several prompts for each class (Radford et al. 2021, arXiv:2103.00020; Pratt et al. 2023, "
+            "arXiv:2209.03320), are the cheapest remedy. Fine-tuning helps where a class is truly unknown; averaging "
+            "the old and the new weights keeps robustness (Wortsman et al. 2022, arXiv:2109.01903)."
+        ),
+        "Confidence is not accuracy": (
+            "A confidence that is not the accuracy comes from the logit scale: one "
+            "temperature, fitted on held-out images, fixes most of it and changes no answer (Guo et al. 2017, "
+            "arXiv:1706.04599)."
+        ),
     },
     title="Zero-shot",
     figures=(confusion, reliability, templates),

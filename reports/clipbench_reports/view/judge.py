@@ -90,8 +90,9 @@ class Judging(Answers):
     def write(self, request: Request, content: bytes) -> Response:
         """Append to the log, and return what is to be seen next: it is on the disk by then.
 
-        ``{"query": 3, "grades": {"0": 2}}`` grades photographs by their places, with ``"next"`` all others as not relevant,
-        and goes on; ``{"query": 3, "skip": true}`` skips the query; ``{"undo": true}`` takes the last of these back.
+        ``{"query": 3, "grades": {"0": 2}}`` grades photographs by their places, with ``"next"`` all others as not
+        relevant, and goes on; ``{"query": 3, "skip": true}`` skips the query; ``{"undo": true}`` takes the last of
+        these back.
         """
         try:
             asked = decode_json(content.decode())

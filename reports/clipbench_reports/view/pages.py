@@ -256,7 +256,10 @@ class Pages(Answers):
 
     def late(self, request: Request) -> str:
         """Return the sentence for a page that takes too long, which names the runs."""
-        return f"{self._runs.places(_names(request))}: this page takes long. It is still being made: ask for it again later."
+        return (
+            f"{self._runs.places(_names(request))}: this page takes long. It is still being made: ask for it again"
+            " later."
+        )
 
     def refusal(self, reason: str, status: int) -> Response:
         """Return a page that says in a line why there is no other."""

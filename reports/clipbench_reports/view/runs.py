@@ -1,6 +1,7 @@
 """The runs below a folder, looked for at each question; each is read once, as long as its result does not change.
 
-Ten thousand results take minutes to read. They are read in the background, the newest first, and the list has what is known.
+Ten thousand results take minutes to read. They are read in the background, the newest first, and the list has what is
+known.
 """
 
 import hashlib

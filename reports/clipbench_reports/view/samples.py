@@ -81,7 +81,9 @@ class Samples:
         return FILTERS if len(self.runs) == 1 else PAIRED_FILTERS
 
     def rows(self, asked: SampleChoice) -> Int64[np.ndarray, " n"]:
-        """Return the rows that pass filter and search, in the order that is asked for; without a margin they are last."""
+        """Return the rows that pass filter and search, in the order that is asked for; without a margin they are
+        last.
+        """
         margins = self.margin(asked.by)
         kept = self.passing(asked.by).get(asked.show, np.ones(len(self), bool))
         for word in asked.words.casefold().split():
@@ -131,7 +133,9 @@ class Samples:
         return [(title, values) for title, values in cells if any(values)]
 
     def images(self, row: int, *, is_small: bool = False) -> list[tuple[str, str]]:
-        """Return the images of a sample, each once, with its part in it; a ``data:`` address, or nothing where none was kept."""
+        """Return the images of a sample, each once, with its part in it; a ``data:`` address, or nothing where none was
+        kept.
+        """
         asked = self._loaded.section.sample_images
         own = [] if any(each.name == "image" for each in asked) else [SampleImage(name="image")]
         parts: dict[str, list[str]] = {}
@@ -150,7 +154,9 @@ class Samples:
         ]
 
     def nearest(self, row: int) -> list[tuple[str, list[Near]]]:
-        """Return what was nearest to a sample, by label set, where the first run kept it: that of its worst failures."""
+        """Return what was nearest to a sample, by label set, where the first run kept it: that of its worst
+        failures.
+        """
         whole, name = Evidence(self.runs[0], self.records[0]), self.text("sample_id", row)
         sets = {"": whole, **{each: whole.of(each) for each in self._label_sets}}
         found = {subset_title(each, self.records[0].subsets): nearest(of)(name) for each, of in sets.items()}
@@ -184,7 +190,9 @@ class Samples:
         return texts
 
     def _words(self, row: int, label_set: str) -> list[tuple[str, str]]:
-        """Return what the task's section shows of a sample, or the first texts: of a label set, or of all where it is none."""
+        """Return what the task's section shows of a sample, or the first texts: of a label set, or of all where it is
+        none.
+        """
         found: dict[str, str] = {}
         for column in self._loaded.section.sample_columns or self._plain_columns:
             for subset in [label_set] if label_set else ["", *self._label_sets]:

@@ -1,4 +1,6 @@
-"""The sites: what belongs to each address, the guard before every page, and the server, which nobody but this machine reaches."""
+"""The sites: what belongs to each address, the guard before every page, and the server, which nobody but this machine
+reaches.
+"""
 
 import asyncio
 import os
@@ -203,10 +205,10 @@ ENTRY = """<!doctype html>
 class Guard:
     """An application that answers only those who know the token, and only questions, but for some addresses.
 
-    Any page of the web may send requests to this machine, and a name of its own may lead here (DNS rebinding). So the host
-    must be this one by its number or as localhost, and the browser must have shown the token once: it then has it as a
-    cookie that it sends with requests from here alone. What writes needs the token in a header as well, which a browser lets
-    only the pages of this site send, and must not come from another origin.
+    Any page of the web may send requests to this machine, and a name of its own may lead here (DNS rebinding). So the
+    host must be this one by its number or as localhost, and the browser must have shown the token once: it then has it
+    as a cookie that it sends with requests from here alone. What writes needs the token in a header as well, which a
+    browser lets only the pages of this site send, and must not come from another origin.
     """
 
     def __init__(self, app: ASGIApp, token: str, port: int, *, command: str, writes: Collection[str] = ()) -> None:

@@ -55,8 +55,8 @@ class Vectors:
     def neighbours(self, pair: int) -> Iterator[tuple[str, str, list[tuple[int, str, bool]]]]:
         """Yield the texts nearest to a pair's image, and the images nearest to its text.
 
-        Each has a title, the place of the pair's own among all, and the nearest: the row among the samples of the vectors,
-        the cosine, and True for the pair's own.
+        Each has a title, the place of the pair's own among all, and the nearest: the row among the samples of the
+        vectors, the cosine, and True for the pair's own.
         """
         for title, query, others in (
             ("Texts nearest to this image", self.images[pair], self.texts),

@@ -1,4 +1,6 @@
-"""Rows of composition: who won each contrast, how alike its captions are, what a blind rule chooses, and means over subsets."""
+"""Rows of composition: who won each contrast, how alike its captions are, what a blind rule chooses, and means over
+subsets.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -95,13 +97,15 @@ def _twins(contrast: Contrast) -> list[tuple[str, str]]:
 def other_cosine(
     contrasts: Sequence[Contrast], vectors: ItemVectors, rng: np.random.Generator
 ) -> tuple[Column, Column]:
-    """Return the cosine of each contrast's first caption with that of a random other one, and the influence of each on the mean.
+    """Return the cosine of each contrast's first caption with that of a random other one, and the influence of each on
+    the mean.
 
     Each caption is drawn once; the cosine of two equal texts is NaN.
 
     Each caption has two cosines, so that neighbours in the draw are alike: their covariance is at most half of the
-    variance (Hoeffding, Ann. Math. Statist. 19 (1948), of a symmetric function of two). The influence of a caption is the
-    sum of its two cosines' distances from the mean, times sqrt(2 / 3), which is right for the most alike and never too small.
+    variance (Hoeffding, Ann. Math. Statist. 19 (1948), of a symmetric function of two). The influence of a caption is
+    the sum of its two cosines' distances from the mean, times sqrt(2 / 3), which is right for the most alike and never
+    too small.
     """
     captions = [contrast.captions[0] for contrast in contrasts]
     order = rng.permutation(len(captions))
@@ -142,7 +146,9 @@ def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Col
 
 
 def shuffles_of(contrasts: Sequence[Contrast], rng: np.random.Generator) -> list[tuple[int, int, str, str]]:
-    """Return the row of each contrast that can be shuffled, with its image, a true caption and a shuffle of its words."""
+    """Return the row of each contrast that can be shuffled, with its image, a true caption and a shuffle of its
+    words.
+    """
     found = []
     for row in sampled(np.arange(len(contrasts)), MAX_SHUFFLED, rng).tolist():
         image, caption = np.argwhere(contrasts[row].truth)[0]
@@ -153,7 +159,9 @@ def shuffles_of(contrasts: Sequence[Contrast], rng: np.random.Generator) -> list
 
 
 def word_order(shuffles: Sequence[tuple[int, int, str, str]], vectors: ItemVectors, n: int) -> tuple[Column, Column]:
-    """Return, for each contrast, the cosine of a caption with its shuffle, and the credit for preferring the caption."""
+    """Return, for each contrast, the cosine of a caption with its shuffle, and the credit for preferring the
+    caption.
+    """
     cosine, credit = np.full((2, n), np.nan)
     if shuffles:
         rows, images, captions, others = map(list, zip(*shuffles, strict=True))
@@ -315,7 +323,8 @@ def _enters(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
 
 def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[str, ...]:
     notes = [
-        f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published; the text score is over all samples"
+        f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published; the text score is over all"
+        " samples"
         for subset, rule in (
             ("vg_relation", f"relations, without {len(symmetric_relations())} that hold both ways"),
             ("vg_attribution", f"pairs of attributes with {FEWEST_CASES} cases or more"),

@@ -218,8 +218,8 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
     if not contrasts:
         raise MissingPart(dataset.id, "captions whose words have another order")
     note = (
-        "the data have only captions, so each must beat word-shuffled copies of itself, as in ARO; the shuffles use a list "
-        "of function words in place of a tagger, so that numbers are near ARO's published ones but not comparable"
+        "the data have only captions, so each must beat word-shuffled copies of itself, as in ARO; the shuffles use a"
+        " list of function words in place of a tagger, so that numbers are near ARO's published ones but not comparable"
     )
     return contrasts, (note,)
 
@@ -241,8 +241,9 @@ def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) 
 
 
 def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
-    """Return whether any image (or caption) has more than one pair of a true and a false caption (or image), or, for the
-    Jaccard index, any caption more than one true image."""
+    """Return whether any image (or caption) has more than one pair of a true and a false caption (or image), or, for
+    the Jaccard index, any caption more than one true image.
+    """
     axis = 1 if name == "text_pair_acc" else 0
     truths = [contrasts[rows[0]].truth for rows in truth_groups([contrast.truth for contrast in contrasts])]
     if name == "image_jaccard":

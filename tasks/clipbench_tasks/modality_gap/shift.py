@@ -122,8 +122,8 @@ def correction_curves(
     """Return every score by the strength of each post-hoc correction, 0 (none) to 1 (full), on held-out pairs.
 
     Curves are named ``gap_by_centring``, ``loss_by_realign``, ``kind/acc1_by_collapse``;
-    ``gap_chance_by_centring`` is the gap expected where none remains, of the noise of both halves. A strength at which a
-    vector becomes zero is left out of its curves. Empty with fewer than two pairs: there are no halves.
+    ``gap_chance_by_centring`` is the gap expected where none remains, of the noise of both halves. A strength at which
+    a vector becomes zero is left out of its curves. Empty with fewer than two pairs: there are no halves.
 
     Args:
         images: unit vectors.

@@ -1,4 +1,5 @@
-"""Neighbours, lengths and clusters: hubs, lengths of raw vectors, and what a gap leaves alone or breaks within each modality.
+"""Neighbours, lengths and clusters: hubs, lengths of raw vectors, and what a gap leaves alone or breaks within each
+modality.
 
 None of these has an interval; each says why.
 """
@@ -44,7 +45,8 @@ METRICS = {
     ),
     "modality_ari": Definition(
         "Two clusters against modalities (ARI)",
-        "Agreement of two k-means clusters of all vectors with images and texts: 1 where a cluster is a modality, 0 by chance.",
+        "Agreement of two k-means clusters of all vectors with images and texts: 1 where a cluster is a modality, 0 by"
+        " chance.",
     ),
     "clustering_v_measure": Definition(
         "Joint clustering (V-measure)",
@@ -60,7 +62,8 @@ METRICS = {
     **{
         f"{kind}_calibration_error": Definition(
             f"Cosine calibration error, {kind.replace('_', '–')}",
-            f"How far the match probability of {kind.replace('_', '–')} pairs lies from that of all pairs of one cosine.",
+            f"How far the match probability of {kind.replace('_', '–')} pairs lies from that of all pairs of one"
+            " cosine.",
         )
         for kind in KINDS
     },
@@ -170,7 +173,8 @@ def _cluster_measures(
 def k_means(vectors: Vectors, k: int, rng: np.random.Generator) -> Rows:
     """Return the cluster of each vector: the best of ten starts, or of one for more than ten clusters.
 
-    It takes one thread: with several, sums are rounded in another order, and a vector between two centres may change sides.
+    It takes one thread: with several, sums are rounded in another order, and a vector between two centres may change
+    sides.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning

@@ -43,7 +43,8 @@ METRICS = {
     ),
     "gap_if_none": Definition(
         "Gap of one common centroid",
-        "Distance of the mean vectors that as many pairs would show if the modalities had one centroid, by noise alone.",
+        "Distance of the mean vectors that as many pairs would show if the modalities had one centroid, by noise"
+        " alone.",
         "gap",
     ),
     "image_cone": Definition("Mean image–image cosine", "Mean cosine of two different images."),
@@ -73,7 +74,8 @@ METRICS = {
     ),
     "separability_dimensions": Definition(
         "Dimensions needed to separate the modalities",
-        "Fewest dimensions, those with the most of the gap first, on which a linear classifier separates the modalities.",
+        "Fewest dimensions, those with the most of the gap first, on which a linear classifier separates the"
+        " modalities.",
     ),
     "image_uniformity": Definition(
         "Uniformity of image vectors", "Logarithm of the mean Gaussian potential of two images."
@@ -129,7 +131,9 @@ class PairVectors(NamedTuple):
 
 @dataclass(frozen=True)
 class ModalityGap(Task):
-    """Gap, cones, distances, spectrum, uniformity, rank, separability, hubness, calibration, clusters; shifts, corrections."""
+    """Gap, cones, distances, spectrum, uniformity, rank, separability, hubness, calibration, clusters; shifts,
+    corrections.
+    """
 
     name = "modality-gap"
     version = 1
@@ -289,7 +293,9 @@ def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Ta
 
 
 def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
-    """Return a measure of the spectrum without an interval: it is biased by more than its spread (docs/appendix/coverage.md)."""
+    """Return a measure of the spectrum without an interval: it is biased by more than its spread
+    (docs/appendix/coverage.md).
+    """
     n, dim = shape
     if n < dim:
         reason = f"{n:,} pairs in {dim:,} dimensions: their covariance has rank {n - 1:,} at most"
@@ -338,7 +344,9 @@ def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> l
 
 
 def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> dict[str, Curve]:
-    """Return the share of cosines in each bin: of two images, two texts, an image and another's text, and of all pairs."""
+    """Return the share of cosines in each bin: of two images, two texts, an image and another's text, and of all
+    pairs.
+    """
     counts = spread.cosine_counts(images, texts) | {"pair": spread.cosine_histogram(geometry.pair_cosine)}
     return {
         name: curve for kind, each in counts.items() for name, curve in _distribution(f"cosines_{kind}", each).items()

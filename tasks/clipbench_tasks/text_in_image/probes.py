@@ -1,13 +1,14 @@
 """Attacks on classifiers that read no prompt: are a linear probe and k-NN fooled by a word where the prompts are?
 
-Both are trained on unit vectors of images without a word, as in few-shot but with the same weight for each class, so that no
-word wins by the number of its class's images: on images of their own where the data have them (``is_training``), without those that
-an attack shows, else on the objects of the attacks, cross-fitted. Then an attack is tested by classifiers that saw no image of its
+Both are trained on unit vectors of images without a word, as in few-shot but with the same weight for each class, so
+that no word wins by the number of its class's images: on images of their own where the data have them
+(``is_training``), without those that an attack shows, else on the objects of the attacks, cross-fitted. Then an attack
+is tested by classifiers that saw no image of its
 object: objects that share an image are one, and each class's objects are dealt to five folds in the order of their ids.
 Images of equal content are one image.
 
-Zero-shot, k-NN and the probe are asked of the same attacks, among the same classes: those that can be trained. An attack whose
-object or word is none of them is left out.
+Zero-shot, k-NN and the probe are asked of the same attacks, among the same classes: those that can be trained. An
+attack whose object or word is none of them is left out.
 """
 
 from collections import defaultdict
@@ -86,7 +87,8 @@ def _definitions() -> dict[str, Definition]:
         by = CLASSIFIERS[key][1]
         found[f"{ZERO_SHOT}_minus_{key}"] = Definition(
             f"Attack success rate, zero-shot minus {by.removeprefix('the trained ')}",
-            f"Attack success rate by the prompts less that by {by}, of the same attacks among the same classes.{OF_THESE}",
+            f"Attack success rate by the prompts less that by {by}, of the same attacks among the same"
+            f" classes.{OF_THESE}",
         )
     return found
 
@@ -110,7 +112,9 @@ class Training(NamedTuple):
 
     @property
     def classes(self) -> Rows:
-        """The classes that are trained whatever the fold: those of images in two folds, or of such as are in all sets."""
+        """The classes that are trained whatever the fold: those of images in two folds, or of such as are in all
+        sets.
+        """
         in_folds = defaultdict(set)
         for label, fold in zip(self.labels.tolist(), self.folds.tolist(), strict=True):
             in_folds[label].add(fold)
@@ -183,7 +187,8 @@ def training_of(dataset: Dataset, attacks: Sequence[Attack], digests: Sequence[s
 
 
 def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown: Sequence[Rows]) -> Training:
-    """Return the images of the objects without a word, those of each class dealt to folds in the order of their first ids.
+    """Return the images of the objects without a word, those of each class dealt to folds in the order of their first
+    ids.
 
     Args:
         shown: the images of each attack, copies under one number.
@@ -228,7 +233,8 @@ def _credits_of_prompts(images: Vectors, classes: Vectors, of_both: Sequence[Row
 def _by_folds(
     training: Training, vectors: Vectors, of_asked: Sequence[Vectors], folds: Rows, n_classes: int
 ) -> dict[str, list[Float64[np.ndarray, "n_asked n_classes"]]]:
-    """Return the scores of the attacked images, and of those without a word, by classifiers that saw none of their fold.
+    """Return the scores of the attacked images, and of those without a word, by classifiers that saw none of their
+    fold.
 
     Args:
         vectors: of the images to train on.
@@ -251,7 +257,8 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, ask
 
     Args:
         plain: row of each object's image without a word, -1 where there is none.
-        credits: by classifier, of the attacked image and of the one without a word: that of the object's class, and of the word's.
+        credits: by classifier, of the attacked image and of the one without a word: that of the object's class, and of
+            the word's.
         n: number of all attacks.
     """
     has_plain = np.where(plain >= 0, 1.0, np.nan)

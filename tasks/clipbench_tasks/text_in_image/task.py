@@ -46,15 +46,17 @@ class TextInImage(Task):
     needs_model = True
     question = "Can the model read a written word, and does a word written on an object decide its class?"
     scoring = (
-        "A word counts as read when the caption that quotes it is the nearest; an attack succeeds when the class of the "
-        "written word scores highest. The accuracy drop compares each object with itself; in two-way choices only the "
-        "object and the word are compared. A tie scores what a coin flip would."
+        "A word counts as read when the caption that quotes it is the nearest; an attack succeeds when the class of the"
+        " written word scores highest. The accuracy drop compares each object with itself; in two-way choices only the"
+        " object and the word are compared. A tie scores what a coin flip would."
     )
 
     prompts: Prompts | None = None
     """Prompts of the classes; None takes the data set's own templates, or else the default."""
     probes: bool = False
-    """Attack a linear probe and k-NN too, trained on the objects without a word; so are data with images to train on."""
+    """Attack a linear probe and k-NN too, trained on the objects without a word; so are data with images to train
+    on.
+    """
 
     def check(self, dataset: Dataset) -> None:
         """Raise unless there are attacks with class names, or contrasts of one image each."""
@@ -65,8 +67,8 @@ class TextInImage(Task):
         for contrast in dataset.contrasts or ():
             if len(contrast.images) != 1:
                 raise DataError(
-                    f"data set {dataset.id}: item '{contrast.id}' has {len(contrast.images)} images: expected one image and"
-                    " several captions, to read a word"
+                    f"data set {dataset.id}: item '{contrast.id}' has {len(contrast.images)} images: expected one image"
+                    " and several captions, to read a word"
                 )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
@@ -292,7 +294,9 @@ def _verdict(
 
 
 def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names: Sequence[str]) -> Table:
-    """Return the table: ``right`` and ``fooled`` of all attacks, and for each metric a column that is NaN for others."""
+    """Return the table: ``right`` and ``fooled`` of all attacks, and for each metric a column that is NaN for
+    others.
+    """
     conditions = np.array([attack.condition for attack in attacks], object)
     under = verdicts["attacked"]
     samples = {
@@ -332,9 +336,11 @@ def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names:
 def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
     """Return the cluster of each attack: those of one object are one; without a name, those that share an image."""
     things = [
-        [f"image {row}" for row in (each.clean, each.blank, each.benign, each.attacked) if row is not None]
-        if each.object is None
-        else [f"object {each.object}"]
+        (
+            [f"image {row}" for row in (each.clean, each.blank, each.benign, each.attacked) if row is not None]
+            if each.object is None
+            else [f"object {each.object}"]
+        )
         for each in attacks
     ]
     rows = np.repeat(np.arange(len(attacks)), [len(each) for each in things])
@@ -366,7 +372,8 @@ def _measures(
     drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
     no_drop = Fixed(value=None, reason=reason, unit="difference", higher_is_better=False)
     measures: dict[str, Measure] = {
-        # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how many.
+        # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how
+        # many.
         "attack_success": Mean(column="attack_success", higher_is_better=False),
         "clean_acc": Fixed(value=None, reason=reason, higher_is_better=True),
         **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance, image=f"{kind}_image") for kind in present},

@@ -1,4 +1,6 @@
-"""A score that misses what was expected, by a cause that was planted: its switch is named first, by how much it moves it."""
+"""A score that misses what was expected, by a cause that was planted: its switch is named first, by how much it moves
+it.
+"""
 
 from dataclasses import replace
 from pathlib import Path

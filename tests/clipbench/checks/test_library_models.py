@@ -1,7 +1,8 @@
 """Eight healthy models of the libraries, of which no check says anything, and fifteen that are broken in one way each.
 
-Their weights are random, but for the last layer of the text tower: it is fitted to the pairs that the checks look at, so
-that true pairs stand out. Another activation costs such a model nothing, which test_model_checks.py plants where it does.
+Their weights are random, but for the last layer of the text tower: it is fitted to the pairs that the checks look at,
+so that true pairs stand out. Another activation costs such a model nothing, which test_model_checks.py plants where it
+does.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,6 @@
-"""Models that are broken in one way each, which the check of that name says, and healthy ones of which none says anything."""
+"""Models that are broken in one way each, which the check of that name says, and healthy ones of which none says
+anything.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

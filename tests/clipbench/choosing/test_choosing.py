@@ -1,4 +1,6 @@
-"""Pools, logs and verdicts: against trec_eval, against grades by hand, with several judges, and with processes that are killed."""
+"""Pools, logs and verdicts: against trec_eval, against grades by hand, with several judges, and with processes that are
+killed.
+"""
 
 import json
 import os

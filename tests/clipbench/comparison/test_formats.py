@@ -94,8 +94,8 @@ def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: GatedC
     assert "note: only runs/old has long-caption@birds" in lines
     marks = [line.split("  ")[0] for line in lines[-9:]]
     assert marks[:5] == ["REGRESSION", "NOT MET", "MISSING", "UNTESTED", "known"]
-    assert lines[-3] == (
-        "gate: 1 regression, 1 requirement not met, 1 gated metric missing, 1 untested loss, "
+    assert (
+        lines[-3] == "gate: 1 regression, 1 requirement not met, 1 gated metric missing, 1 untested loss, "
         "1 known regression, 1 passed"
     )
     assert lines[-2] == "not gated: 1 metric (no direction)"
@@ -195,7 +195,7 @@ def test_junit_is_xml_whatever_the_names_hold(judged: GatedComparison) -> None:
 
 
 def test_no_text_of_an_annotation_is_a_command(judged: GatedComparison) -> None:
-    (_, line) = github([empty(outcomes=[outcome("regression", f"a@b/{HOSTILE}", HOSTILE)])]).splitlines()
+    _, line = github([empty(outcomes=[outcome("regression", f"a@b/{HOSTILE}", HOSTILE)])]).splitlines()
     title, message = line.removeprefix("::error title=").split("::", 1)
     assert "%3A 1%2C2%0A%3A%3Aerror" in title
     assert message.endswith("50%25: 1,2%0A::error::no")

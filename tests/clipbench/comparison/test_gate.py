@@ -125,7 +125,8 @@ def test_a_known_regression_passes_to_the_last_day_of_its_acknowledgement(
 ) -> None:
     gate = gate_of(
         tmp_path,
-        '"*" = {max_drop = "1pp"}\n[[acknowledge]]\nmetric = "zero-shot/*"\nreason = "new crop"\nexpires = 2026-06-01\n',
+        '"*" = {max_drop = "1pp"}\n[[acknowledge]]\nmetric = "zero-shot/*"\nreason = "new crop"\nexpires ='
+        " 2026-06-01\n",
     )
     found = comparison(difference(ACC1, 0.6, 0.5, 0.001))
     known = only(judge(found, gate, today=DAY))

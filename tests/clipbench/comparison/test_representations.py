@@ -87,9 +87,11 @@ def test_pairs_are_found_by_id_and_those_that_one_run_lacks_are_left_out(runs: l
     few = cb.compare(runs[0], write(tmp_path / "few", vectors(2), mixed[:11]))
     assert few.representational_similarity == [] and few.differences
     (note,) = few.notes
-    assert note == (
-        "modality-gap@coco: mutual k-NN and CKA of the two models are not computed: the runs kept 60, 11 pairs, 11 of them"
-        " the same: expected at least 12; runs of one seed keep the same pairs, and keep_arrays=True keeps all"
+    assert (
+        note
+        == "modality-gap@coco: mutual k-NN and CKA of the two models are not computed: the runs kept 60, 11 pairs, 11"
+        " of them the same: expected at least 12; runs of one seed keep the same pairs, and keep_arrays=True"
+        " keeps all"
     )
 
 

@@ -73,7 +73,8 @@ def test_what_is_missing_is_said() -> None:
     with pytest.raises(
         ClipbenchError,
         match=r"^run runs/vit has no effective robustness against the baseline standard: measure zero-shot on"
-        r" imagenet and on one of imagenetv2, imagenet-sketch, imagenet-r, objectnet \(it has acc1 with an interval on imagenet, imagenet-a\)$",
+        r" imagenet and on one of imagenetv2, imagenet-sketch, imagenet-r, objectnet \(it has acc1 with an interval on"
+        r" imagenet, imagenet-a\)$",
     ):
         cb.effective_robustness(run_of({"imagenet": 0.6, "imagenet-a": 0.3}))
     with pytest.raises(UsageError, match=r"unknown baseline 'openclip': did you mean 'open_clip'"):

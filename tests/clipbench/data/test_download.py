@@ -100,7 +100,10 @@ def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
     assert (found.labels.tolist(), found.revision) == ([1, 0], "a" * 40)
 
 
-GATED = r"^cannot get data set pets .*: gated: accept the licence at https://huggingface.co/datasets/me/wds_pets, then `hf auth login`$"
+GATED = (
+    r"^cannot get data set pets .*: gated: accept the licence at https://huggingface.co/datasets/me/wds_pets, then `hf"
+    r" auth login`$"
+)
 FAULTS = {
     "a gate without a login": ("resolve", 401, {"X-Error-Code": "GatedRepo"}, GATED),
     "a gate that is closed to one": ("resolve", 403, {"X-Error-Code": "GatedRepo"}, GATED),

@@ -1,4 +1,6 @@
-"""ECCV Caption: both directions as the authors' files have them, their metrics, and what is said of files that are not there."""
+"""ECCV Caption: both directions as the authors' files have them, their metrics, and what is said of files that are not
+there.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,6 @@
-"""Judged data of the Hub in each layout, from a Hub on this machine, against a naive reading with the datasets library."""
+"""Judged data of the Hub in each layout, from a Hub on this machine, against a naive reading with the datasets
+library.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

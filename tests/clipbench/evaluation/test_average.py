@@ -115,9 +115,11 @@ def test_why_a_data_set_has_no_score_is_said() -> None:
     of_y, of_z = (record_of(replace(each, main=("acc1",)), 0.5) for each in requests[1:])
     of_z = replace(of_z, metrics={"acc1": Metric(value=None, reason="one class")})
     found = average_of("mine", requests, {"a@y": of_y, "a@z": of_z}, published_for=None)
-    assert found is not None and found.metric.reason == (
-        "0 of 3 data sets have a score, so there is no average: a@y has no metric acc_1: did you mean 'acc1'?; a@z: one class;"
-        " a@x was not measured"
+    assert (
+        found is not None
+        and found.metric.reason
+        == "0 of 3 data sets have a score, so there is no average: a@y has no metric acc_1: did you mean 'acc1'?; a@z:"
+        " one class; a@x was not measured"
     )
 
 

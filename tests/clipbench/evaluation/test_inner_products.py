@@ -1,5 +1,6 @@
-"""Models that rank by the inner product: ranks of raw vectors, the Lorentz distance by the recipe of the docs, and a reason in place
-of each number that is of unit vectors."""
+"""Models that rank by the inner product: ranks of raw vectors, the Lorentz distance by the recipe of the docs, and a
+reason in place of each number that is of unit vectors.
+"""
 
 import json
 import re
@@ -54,7 +55,9 @@ def recipe() -> Any:
 
 
 def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Geodesic distances of points given by their tangent vectors: Desai et al., MERU, ICML 2023, equations 1, 2, 4 and 5."""
+    """Geodesic distances of points given by their tangent vectors: Desai et al., MERU, ICML 2023, equations 1, 2, 4 and
+    5.
+    """
     lifted = []
     for v in (x, y):
         length = np.sqrt(CURVATURE) * np.linalg.norm(v, axis=1)[:, None]

@@ -24,7 +24,9 @@ N = 120
 
 
 def classified(rate: dict[str, float], seed: int = 0) -> tuple[cb.Dataset, FixedEmbedder, np.ndarray]:
-    """Return images of two classes in regions, a share of which, that of their region, is classified as it should be."""
+    """Return images of two classes in regions, a share of which, that of their region, is classified as it should
+    be.
+    """
     rng = np.random.default_rng(seed)
     labels, regions = rng.integers(2, size=N), np.array(sorted(rate))[np.arange(N) % len(rate)]
     is_right = rng.random(N) < np.array([rate[region] for region in regions])

@@ -11,7 +11,9 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 
 def population(dim: int, shift: float, n: int = 4_000) -> Pairs:
-    """Unit vectors of a falling spectrum; without a shift texts are the images in another order, so that the gap is 0."""
+    """Unit vectors of a falling spectrum; without a shift texts are the images in another order, so that the gap is
+    0.
+    """
     rng = np.random.default_rng(dim)
     images = rng.standard_normal((n, dim)) / np.arange(1, dim + 1) ** 0.25 + 0.3
     texts = images[rng.permutation(n)].copy()

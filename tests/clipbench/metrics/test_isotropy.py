@@ -21,7 +21,9 @@ def real_vectors(name: str, modality: int) -> np.ndarray:
 
 
 def naive_isoscore(vectors: np.ndarray) -> float:
-    """The paper's steps: principal components, their variances, at the length of isotropic ones, and how far from them."""
+    """The paper's steps: principal components, their variances, at the length of isotropic ones, and how far from
+    them.
+    """
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, _, axes = np.linalg.svd(centred, full_matrices=True)
     variances = (centred @ axes.T).var(axis=0, ddof=1)

@@ -1,4 +1,6 @@
-"""Probes: equal to scikit-learn where it has the same objective, the minimum of their own where it has none, and fair votes."""
+"""Probes: equal to scikit-learn where it has the same objective, the minimum of their own where it has none, and fair
+votes.
+"""
 
 import numpy as np
 import pytest

@@ -310,7 +310,9 @@ def test_a_positive_does_not_beat_itself_where_two_sums_differ_in_the_last_bit(m
 def test_scores_closer_than_the_error_of_a_product_are_told_apart(
     by: float, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Copies of the right texts, and texts that differ from them by less than float32 products can tell, among others."""
+    """Copies of the right texts, and texts that differ from them by less than float32 products can tell, among
+    others.
+    """
     tiles.use(monkeypatch)
     images = smooth(12, 64, 0)
     noise = np.random.default_rng(1).standard_normal((60, 64)).astype(np.float32)
@@ -329,7 +331,9 @@ def test_scores_closer_than_the_error_of_a_product_are_told_apart(
 
 
 def test_one_caption_a_thousand_times_is_no_more_work_than_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every pair with it ties for the first place: scored one by one they would take as much memory as all vectors of all pairs."""
+    """Every pair with it ties for the first place: scored one by one they would take as much memory as all vectors of
+    all pairs.
+    """
     scored = []
 
     def counted(left: np.ndarray, right: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

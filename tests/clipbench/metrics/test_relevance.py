@@ -1,4 +1,6 @@
-"""Judged relevance against trec_eval, against every order that ties could stand in, and against values worked by hand."""
+"""Judged relevance against trec_eval, against every order that ties could stand in, and against values worked by
+hand.
+"""
 
 from collections.abc import Mapping
 from itertools import permutations

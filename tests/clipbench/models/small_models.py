@@ -177,7 +177,9 @@ def clip_tokenizer(folder: Path) -> Path:
 
 
 def letters_tokenizer(folder: Path) -> Path:
-    """Write transformers' CLIP tokenizer with a vocabulary of single bytes, 514 ids: it loads a hundred times as fast."""
+    """Write transformers' CLIP tokenizer with a vocabulary of single bytes, 514 ids: it loads a hundred times as
+    fast.
+    """
     symbols = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     words = [*symbols, *(f"{symbol}</w>" for symbol in symbols), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: row for row, word in enumerate(words)}
@@ -230,7 +232,9 @@ def randomize(model: torch.nn.Module) -> None:
 
 
 def transformers_clip(folder: Path, **text: Any) -> Path:
-    """Write a small CLIP of transformers whose words are single bytes, with seeded weights; its tokenizer loads at once."""
+    """Write a small CLIP of transformers whose words are single bytes, with seeded weights; its tokenizer loads at
+    once.
+    """
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     vision = {**shape, "image_size": 32, "patch_size": 8}
     config = transformers.CLIPConfig(text_config={**shape, **LETTERS, **text}, vision_config=vision, projection_dim=24)

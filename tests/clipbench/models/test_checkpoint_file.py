@@ -1,5 +1,6 @@
-"""Checkpoint files: one clear line for each way in which one is no good, no code that is run, and tables of positions that are
-stretched as Long-CLIP does it, checked by hand and against its own loop."""
+"""Checkpoint files: one clear line for each way in which one is no good, no code that is run, and tables of positions
+that are stretched as Long-CLIP does it, checked by hand and against its own loop.
+"""
 
 import json
 import os
@@ -107,7 +108,8 @@ def test_weights_that_do_not_fit_are_told_apart_and_counted() -> None:
     with pytest.raises(
         ModelError,
         match=r"checkpoint x.pt does not fit ViT: 4 of 6 weights missing \(1.weight, 1.bias, 2.weight, ...\),"
-        r" 1 left over \(head.weight\), 1 of another shape \(0.weight \(2, 5\) where \(2, 3\) is expected\); is it another",
+        r" 1 left over \(head.weight\), 1 of another shape \(0.weight \(2, 5\) where \(2, 3\) is expected\); is it"
+        r" another",
     ):
         fit(module, state, source="x.pt", arch="ViT")
 

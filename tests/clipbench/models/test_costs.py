@@ -1,4 +1,6 @@
-"""Parameters and operations of the towers, against formulas worked by hand and published profiles; speed and memory of a run."""
+"""Parameters and operations of the towers, against formulas worked by hand and published profiles; speed and memory of
+a run.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,9 @@ from clipbench.training.clip.config import CONFIGS, ClipConfig, Tower
 
 
 def blocks_flops(tower: Tower, n: int) -> int:
-    """Operations of transformer blocks on n tokens: query, key, value and output, two products of attention, and the perceptron."""
+    """Operations of transformer blocks on n tokens: query, key, value and output, two products of attention, and the
+    perceptron.
+    """
     width = tower.width
     projections, perceptron = 2 * n * width * 4 * width, 2 * n * width * 8 * width
     return tower.layers * (projections + 2 * 2 * n * n * width + perceptron)
@@ -207,7 +211,9 @@ def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path, monkeypat
 
 
 class Slow(ToyModel):
-    """A model that takes a known time by its own clock: 10 ms a text, every tenth 90 ms; 20 ms a batch and 5 ms an image."""
+    """A model that takes a known time by its own clock: 10 ms a text, every tenth 90 ms; 20 ms a batch and 5 ms an
+    image.
+    """
 
     now, n_texts, most = 0.0, 0, 0
 

@@ -1,4 +1,6 @@
-"""Files of models from the Hub: damaged ones are fetched again, and what fails is told by its cause. A Hub on this machine."""
+"""Files of models from the Hub: damaged ones are fetched again, and what fails is told by its cause. A Hub on this
+machine.
+"""
 
 import os
 from collections.abc import Callable

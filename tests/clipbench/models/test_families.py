@@ -1,4 +1,6 @@
-"""Families with a way of their own by ``hf:``: vectors as their authors' READMEs and code compute them; others are refused."""
+"""Families with a way of their own by ``hf:``: vectors as their authors' READMEs and code compute them; others are
+refused.
+"""
 
 import json
 from pathlib import Path
@@ -24,7 +26,9 @@ from tests.clipbench.models.small_models import same
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 TEXT = {**SMALL, "vocab_size": 300, "pad_token_id": 0, "eos_token_id": 1}
 SIZES = ((640, 480), (448, 448), (336, 320), (160, 320), (64, 48))
-"""Images of which FG-CLIP 2's authors take 1,024, 784, 576, 256 and 128 patches (``determine_max_value`` in its README)."""
+"""Images of which FG-CLIP 2's authors take 1,024, 784, 576, 256 and 128 patches (``determine_max_value`` in its
+README).
+"""
 BUDGETS = (1024, 784, 576, 256, 128)
 
 
@@ -175,8 +179,9 @@ def jina(tmp_path: Path) -> Path:
 
 
 def jina_vectors(folder: Path, task: str, texts: list[str], images: list[Image.Image]) -> np.ndarray:
-    """Return what the authors' ``encode_text`` or ``encode_image`` computes: one item at a time, each matrix with its task's
-    low-rank matrices beside it."""
+    """Return what the authors' ``encode_text`` or ``encode_image`` computes: one item at a time, each matrix with its
+    task's low-rank matrices beside it.
+    """
     module, added = qwen().model, load_file(folder / "adapters/adapter_model.safetensors")
     for name, part in module.language_model.named_modules():
         if name.endswith("_proj"):

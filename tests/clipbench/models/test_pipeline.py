@@ -1,4 +1,6 @@
-"""The one road of all items: several models on one decode, sides of a search, an image with a text, what has no encoder."""
+"""The one road of all items: several models on one decode, sides of a search, an image with a text, what has no
+encoder.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -141,7 +143,9 @@ def test_what_goes_wrong_is_left_to_the_model_that_it_is_of(
 
 
 class Searching(Model):
-    """A model that encodes the sides of a search, images, and images with texts differently; it keeps what it is given."""
+    """A model that encodes the sides of a search, images, and images with texts differently; it keeps what it is
+    given.
+    """
 
     modalities: Sequence[str] = (IMAGE, TEXT)
 

@@ -344,7 +344,10 @@ def test_a_parent_that_is_killed_leaves_no_child(far: Callable[..., PythonModel]
     os.mkfifo(here / "held")
     fault = "[file := open('held', 'w'), file.write('asleep'), file.flush(), time.sleep(60), file.write('awake')]"
     options = {"interpreter": sys.executable, "fault": fault, "at": "3"}
-    code = f"from tests.clipbench.models.test_python import *; load('far.py:build', LoadOptions(options={options})).encode_texts(['a'])"
+    code = (
+        "from tests.clipbench.models.test_python import *; load('far.py:build',"
+        f" LoadOptions(options={options})).encode_texts(['a'])"
+    )
     root = Path(__file__).parents[3]
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=here, env={**os.environ, "PYTHONPATH": path})

@@ -1,4 +1,6 @@
-"""A model whose roles matter, through each adapter that has them: right in both directions, and each item encoded as seldom as can be."""
+"""A model whose roles matter, through each adapter that has them: right in both directions, and each item encoded as
+seldom as can be.
+"""
 
 import json
 import re
@@ -25,7 +27,9 @@ from tests import embeddings_server
 
 N = 6
 PLACES = {("text", "query"): 0, ("image", "document"): 0, ("image", "query"): 1, ("text", "document"): 1}
-"""A caption finds its image in the first block of dimensions, an image its caption in the second; without a role, all is alike."""
+"""A caption finds its image in the first block of dimensions, an image its caption in the second; without a role, all
+is alike.
+"""
 
 
 def sided(modality: str, names: list[int], role: str | None) -> np.ndarray:

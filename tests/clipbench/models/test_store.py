@@ -1,4 +1,6 @@
-"""The store: vectors come back as they were put, across processes, kills and damage, also those too large for memory."""
+"""The store: vectors come back as they were put, across processes, kills and damage, also those too large for
+memory.
+"""
 
 import os
 import resource

@@ -88,7 +88,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
                 },
             )
         ),
-        "is not supported, because a model of type 'clap' embeds sounds: wrap it as python:MODULE:FACTORY with encode_audio",
+        (
+            "is not supported, because a model of type 'clap' embeds sounds: wrap it as python:MODULE:FACTORY with"
+            " encode_audio"
+        ),
     ),
     "blip-2": (
         lambda: pair("Blip2", OPT, qformer_config={**TEXT, "encoder_hidden_size": 32}),

@@ -1,4 +1,6 @@
-"""Worker processes: what their death and Ctrl-C do to the process that they work for. `make torture` kills the parents."""
+"""Worker processes: what their death and Ctrl-C do to the process that they work for. `make torture` kills the
+parents.
+"""
 
 import multiprocessing
 import os

@@ -1,4 +1,6 @@
-"""A run that another has made reads nothing outside its own folder, whatever its result names and wherever its links lead."""
+"""A run that another has made reads nothing outside its own folder, whatever its result names and wherever its links
+lead.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Experiment trackers: what each library is handed, what a failure costs, and what the libraries read back of their files."""
+"""Experiment trackers: what each library is handed, what a failure costs, and what the libraries read back of their
+files.
+"""
 
 import io
 import sys

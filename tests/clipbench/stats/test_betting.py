@@ -1,4 +1,6 @@
-"""The confidence sequence: against a naive game, against all means one by one, and by simulation of who stops when it suits."""
+"""The confidence sequence: against a naive game, against all means one by one, and by simulation of who stops when it
+suits.
+"""
 
 from itertools import pairwise
 

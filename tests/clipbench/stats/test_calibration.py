@@ -131,7 +131,8 @@ ERRORS = {"no": (0.055, 0.055), "small": (0.055, 0.047), "large": (0.05, 0.15)}
 def compared_rates(
     accuracies: tuple[float, float], errors: tuple[float, float], n: int, n_trials: int
 ) -> dict[str, float]:
-    """Return how often the interval of a difference holds the true one, and how often it excludes 0 in either direction.
+    """Return how often the interval of a difference holds the true one, and how often it excludes 0 in either
+    direction.
 
     Confidences are even around the accuracy plus the error. Those of the second model spread less, so that its bins are
     less noisy. Most outcomes are shared.

@@ -66,7 +66,9 @@ def test_fewer_samples_are_behind_a_wider_interval() -> None:
 
 @pytest.mark.parametrize(("hits", "n"), [(1, 3), (2, 5), (6, 6), (3, 40), (37, 40), (20, 60)])
 def test_a_share_is_worth_as_many_trials_as_its_interval_says(hits: int, n: int) -> None:
-    """The p-value is the binomial's of the trials that are read off the interval; of clusters these are fewer than n."""
+    """The p-value is the binomial's of the trials that are read off the interval; of clusters these are fewer than
+    n.
+    """
     low, high, _ = wilson(hits, n)
     chance = 0.999 if hits / n < 0.9 else 0.001
     expected = scipy.stats.binomtest(hits, n, chance).pvalue
@@ -99,7 +101,9 @@ def test_an_interval_that_contains_chance_claims_nothing_whatever_the_test_says(
 def test_the_interval_of_a_share_excludes_chance_exactly_where_the_binomial_test_rejects_it(
     n: int, chance: float
 ) -> None:
-    """Summed over all numbers of hits; the bounds of Wilson alone exclude a chance of 1 % in 6.8 % of samples of 400."""
+    """Summed over all numbers of hits; the bounds of Wilson alone exclude a chance of 1 % in 6.8 % of samples of
+    400.
+    """
     metrics = [claims.agreeing(share(hits, n, chance=chance)) for hits in range(n + 1)]
     excluded = np.array([not metric.low <= chance <= metric.high for metric in metrics])  # type: ignore[operator]
     assert scipy.stats.binom(n, chance).pmf(range(n + 1))[excluded].sum() <= 0.05

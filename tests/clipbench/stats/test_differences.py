@@ -1,4 +1,6 @@
-"""Interval and p-value of a difference agree, for every kind of metric: 0 is excluded exactly where p is at most 5 %."""
+"""Interval and p-value of a difference agree, for every kind of metric: 0 is excluded exactly where p is at most 5
+%.
+"""
 
 from collections.abc import Callable
 from functools import partial

@@ -348,7 +348,9 @@ def rare_hits(n_clusters: int, size: int, chance: float, likeness: float) -> Cal
 
 @pytest.mark.parametrize(("n", "n_documents"), [(25, 1000), (100, 1000), (100, 20_000)])
 def test_reciprocal_ranks_that_are_nearly_all_small_are_covered(n: int, n_documents: int) -> None:
-    """Before, in 0.52 to 0.72: a few near 1 make most of the mean, and samples without one know nothing of their spread."""
+    """Before, in 0.52 to 0.72: a few near 1 make most of the mean, and samples without one know nothing of their
+    spread.
+    """
     ranks = np.random.default_rng(n).integers(1, n_documents + 1, (300, n))
     truth = float((1 / np.arange(1, n_documents + 1)).mean())
     found = [intervals.mean_interval(1 / each) for each in ranks]

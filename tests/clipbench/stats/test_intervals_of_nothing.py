@@ -1,4 +1,6 @@
-"""Value, interval and n can be true together, for every kind of measure, whatever the table; and rates at rare events."""
+"""Value, interval and n can be true together, for every kind of measure, whatever the table; and rates at rare
+events.
+"""
 
 from collections.abc import Callable, Iterator
 

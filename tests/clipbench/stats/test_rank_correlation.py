@@ -69,7 +69,9 @@ ALL = [
 def test_the_interval_covers_and_raises_no_false_alarm(
     laws: list[tuple[int, float, float]], n_simulations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of normal laws, whose correlation of ranks is known; the third quantity, if it correlates with both, is held fixed."""
+    """Of normal laws, whose correlation of ranks is known; the third quantity, if it correlates with both, is held
+    fixed.
+    """
     monkeypatch.setattr(module, "N_RESAMPLES", 1000)
     monkeypatch.setattr(module, "N_PERMUTATIONS", 1000)
     rng = np.random.default_rng(5)
@@ -87,7 +89,8 @@ def test_the_interval_covers_and_raises_no_false_alarm(
             n_covered += low <= truth <= high
             n_alarms += not low <= 0 <= high if found.p is None else found.p <= 0.05
         print(
-            f"n {n}, correlation {rho}, {third} with a third: covered {n_covered / n_simulations:.3f}, excludes 0 {n_alarms / n_simulations:.3f}"
+            f"n {n}, correlation {rho}, {third} with a third: covered {n_covered / n_simulations:.3f}, excludes 0"
+            f" {n_alarms / n_simulations:.3f}"
         )
         margin = 3 * (0.95 * 0.05 / n_simulations) ** 0.5
         assert n_covered / n_simulations > 0.93 - margin

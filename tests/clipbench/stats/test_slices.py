@@ -144,7 +144,9 @@ SPREADS = {"no": 0.0, "small": 0.05, "large": 0.25}
 
 
 def rates(draw: Draw, n_slices: int, n: int, spread: float, *, n_tables: int, base: float = 0.7) -> dict[str, float]:
-    """Return how often the intervals hold the true worst value, distance and mean, and how often slices are told apart."""
+    """Return how often the intervals hold the true worst value, distance and mean, and how often slices are told
+    apart.
+    """
     rng = np.random.default_rng(n_slices * n)
     truths = base + spread * np.linspace(-1, 1, n_slices)
     targets = {"worst": truths.min(), "distance": np.ptp(truths), "mean": truths.mean()}

@@ -1,4 +1,6 @@
-"""The line of accuracies on shifted data: against scipy's regression, and how often intervals of residuals hold the truth."""
+"""The line of accuracies on shifted data: against scipy's regression, and how often intervals of residuals hold the
+truth.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Write both losses and their gradients of a fixed batch, of which this process has its share: share_a_batch.py FILE."""
+"""Write both losses and their gradients of a fixed batch, of which this process has its share: share_a_batch.py
+FILE.
+"""
 
 import sys
 

@@ -22,7 +22,9 @@ print(*[token.removesuffix("</w>") for token in sorted(ids, key=ids.__getitem__)
 
 
 def test_processes_that_hash_differently_merge_equally_frequent_pairs_in_the_order_of_the_alphabet() -> None:
-    """The trainer of the ``tokenizers`` library takes them in the order of a hash table that differs between processes."""
+    """The trainer of the ``tokenizers`` library takes them in the order of a hash table that differs between
+    processes.
+    """
     for seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", VOCABULARY, *reversed(WORDS)]

@@ -1,4 +1,6 @@
-"""A program for a test: trains on some data and prints hashes of the vocabulary, the weights and the state of the optimiser."""
+"""A program for a test: trains on some data and prints hashes of the vocabulary, the weights and the state of the
+optimiser.
+"""
 
 import hashlib
 import sys

@@ -20,8 +20,12 @@ HOMES = {
     "clipbench/results/run.py": "tables and arrays of a run: no objects, bounded",
     "clipbench/data/catalogue/web_files.py": "archives of the catalogue: bounded, nothing gets out of the folder",
     "clipbench/data/readers/webdataset.py": "shards: read member by member, never unpacked",
-    "clipbench/data/readers/judged_configs.py": "judged data: columns of text bounded, each different image of a few rows once",
-    "clipbench/models/adapters/interpreter_child.py": "what a command hands a process of its own: arrays of numbers alone",
+    "clipbench/data/readers/judged_configs.py": (
+        "judged data: columns of text bounded, each different image of a few rows once"
+    ),
+    "clipbench/models/adapters/interpreter_child.py": (
+        "what a command hands a process of its own: arrays of numbers alone"
+    ),
     "clipbench/distributed/rounds.py": "what processes of one command hand each other in a folder of the user alone",
     "clipbench/data/catalogue/entries.py": "the package's own file",
     "clipbench/data/prompts.py": "the package's own file",

@@ -25,7 +25,9 @@ def words(text: str) -> np.ndarray:
 
 
 def evaluations(n_right: int, text: str = "owl") -> dict[str, dict[str, Any]]:
-    """Return a zero-shot and a retrieval evaluation with so many right, in which every word that data give is a text."""
+    """Return a zero-shot and a retrieval evaluation with so many right, in which every word that data give is a
+    text.
+    """
     right, ids = hits(n_right), np.array([f"{text} {k}" for k in range(N)], object)
     shared = {"sample_id": ids, "image": np.array([f"{k:032x}" for k in range(N)], object)}
     names = [f"set{k}" for k in range(12)]
@@ -75,8 +77,7 @@ def test_axe_finds_no_fault(
 @pytest.mark.parametrize("width", [360, 800, 1280])
 def test_no_cell_of_the_gate_is_cut_or_covered(pages: SimpleNamespace, visit: Visit, width: int) -> None:
     page = visit(pages.one, width=width)
-    faults = page.evaluate(
-        """() => {
+    faults = page.evaluate("""() => {
             const boxes = [...document.querySelectorAll("table.gate td, table.gate tbody th")]
                 .filter((cell) => cell.checkVisibility())
                 .map((cell) => {
@@ -90,8 +91,7 @@ def test_no_cell_of_the_gate_is_cut_or_covered(pages: SimpleNamespace, visit: Vi
                 ...(box.left < 0 || box.right > document.documentElement.clientWidth ? [`${text} is outside`] : []),
                 ...boxes.slice(index + 1).filter(([, other]) => overlaps(box, other)).map(([other]) => `${text} covers ${other}`),
             ]);
-        }"""
-    )
+        }""")
     assert page.locator("table.gate").first.is_visible()
     assert faults == []
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -1,4 +1,6 @@
-"""Figures tell their values and are saved, failures open large and are searched: in a browser, by pointer and by keys."""
+"""Figures tell their values and are saved, failures open large and are searched: in a browser, by pointer and by
+keys.
+"""
 
 import io
 import re

@@ -228,7 +228,9 @@ def rows_of(card: Any) -> list[tuple[str, str, str]]:
 
 
 def matching(rows: list[tuple[str, str, str]], typed: str, model: str = "") -> list[tuple[str, str, str]]:
-    """Return the rows that hold a word, or stand under a heading that does, with their headings; one model's, if asked."""
+    """Return the rows that hold a word, or stand under a heading that does, with their headings; one model's, if
+    asked.
+    """
     kept: list[int] = []
     above: dict[str, int] = {}
     for place, (kind, of, text) in enumerate(rows):

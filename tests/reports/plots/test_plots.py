@@ -321,7 +321,9 @@ def test_representational_similarity_is_a_matrix_of_every_two_models_for_each_me
 
 
 def numbers(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
-    """Return what was measured: values on the axes of values, and bounds; places among categories are the figure's own."""
+    """Return what was measured: values on the axes of values, and bounds; places among categories are the figure's
+    own.
+    """
     found: list[tuple[str, ...]] = []
     for row in rows:
         is_reference = row["series"].split(", ")[-1] in REFERENCES

@@ -47,7 +47,10 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
         ("level", "Not shown to prefer the right image in “swap_att” (21.0 % [16.0, 26.0]; chance is 25.0 %)."),
         (
             "plain",
-            "A caption and its false twin have cosine 0.9800 [0.9700, 0.9900] on average; a caption and an unrelated one 0.2000 (no interval).",
+            (
+                "A caption and its false twin have cosine 0.9800 [0.9700, 0.9900] on average; a caption and an"
+                " unrelated one 0.2000 (no interval)."
+            ),
         ),
     ]
 
@@ -57,8 +60,8 @@ def test_subsets_below_chance_are_said_to_be_below_it() -> None:
     said = [found.text for found in findings(record_of("composition", metrics=below))]
     assert (
         "Prefers the wrong caption more often than by guessing in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %);"
-        " not shown to prefer the right caption in “count” (27.0 % [22.0, 32.0]; chance is 25.0 %)."
-    ) in said
+        " not shown to prefer the right caption in “count” (27.0 % [22.0, 32.0]; chance is 25.0 %)." in said
+    )
     short = next(found.short for found in findings(record_of("composition", metrics=below)) if found.short)
     assert short.endswith("guessing in “swap_att” (5.0 % [0.0, 10.0]; chance is 25.0 %).")
     del below["count/text_acc"]

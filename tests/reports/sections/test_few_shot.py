@@ -40,9 +40,10 @@ def evaluation(make_run: MakeRun, **parts: Any) -> EvaluationRecord:
 
 def test_the_worth_is_said_with_its_interval(make_run: MakeRun) -> None:
     worth, probe = SECTION.findings(evaluation(make_run))
-    assert worth.text == (
-        "The prompts are worth 8.0 labels a class (95 % interval [5.0, 12.5]): with so many, a linear probe reaches their "
-        "accuracy, 60.0 % [55.0, 65.0]."
+    assert (
+        worth.text
+        == "The prompts are worth 8.0 labels a class (95 % interval [5.0, 12.5]): with so many, a linear probe reaches"
+        " their accuracy, 60.0 % [55.0, 65.0]."
     )
     assert (worth.mark, worth.weakness, probe.mark) == ("plain", "", "good")
     assert probe.text.startswith(

@@ -51,9 +51,11 @@ def tokens(value: float, low: float, high: float) -> Metric:
 def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Make, parts: SimpleNamespace) -> None:
     recall, used, told = findings(evidence(**recorded(parts.fraction)).evaluation)
     assert recall.text.startswith("A long caption finds its image first in 60.0 % [")
-    assert used.text == (
-        "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole;"
-        " 81.0 % [77.2, 84.8] of the captions are longer than the model's context and lose 65.8 [60.0, 70.0] tokens on average."
+    assert (
+        used.text
+        == "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole; 81.0"
+        " % [77.2, 84.8] of the captions are longer than the model's context and lose 65.8 [60.0, 70.0] tokens on"
+        " average."
     )
     assert (
         "give 90 % of the recall"

@@ -36,17 +36,19 @@ def evidence(run: Run, place: int = 0) -> Evidence:
 
 def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
     (found,) = SECTION.findings(evidence(make_run({"operating-points@a": part("pairs", 0.25, 0.8)})).evaluation)
-    assert found.text == (
-        "If half of the pairs are true, 95 % of the image-caption pairs with a cosine of at least 0.2500 (95 % interval "
-        "[0.2400, 0.2600]) are true, "
-        "and 80.0 % (95 % interval [70.0, 90.0]) of the true pairs are accepted."
+    assert (
+        found.text
+        == "If half of the pairs are true, 95 % of the image-caption pairs with a cosine of at least 0.2500 (95 %"
+        " interval [0.2400, 0.2600]) are true, and 80.0 % (95 % interval [70.0, 90.0]) of the true pairs are"
+        " accepted."
     )
     assert (found.mark, found.weakness) == ("plain", "")
     (answers,) = SECTION.findings(
         evidence(make_run({"operating-points@a": part("answers", 0.25, 0.3)}, name="b")).evaluation
     )
     assert answers.text.startswith(
-        "If half of the images belong to a class in the list, 95 % of the classes named at a cosine of at least 0.2500 ("
+        "If half of the images belong to a class in the list, 95 % of the classes named at a cosine of at least"
+        " 0.2500 ("
     )
     assert answers.weakness == LITTLE_ACCEPTED
 

@@ -1,4 +1,6 @@
-"""Written words in the report: the figures, tables and sentences say what the run holds, and nothing where it holds none."""
+"""Written words in the report: the figures, tables and sentences say what the run holds, and nothing where it holds
+none.
+"""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -49,10 +51,11 @@ def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict
         "Reads the written word right in 50.0 % [44.3, 55.7] of 300"
     )
     assert fooled.mark == "weak"
-    assert fooled.text == (
-        "Fooled by a written label in 74.0 % [69.0, 79.0] of 300 attacks; without the label its word is named in"
-        " 1.0 % [0.0, 2.1]; names the object in 95.0 % [92.5, 97.5] without a label, 90.0 % [86.6, 93.4] with a blank one,"
-        " 20.0 % [15.5, 24.5] under attack; chance is 10.0 %."
+    assert (
+        fooled.text
+        == "Fooled by a written label in 74.0 % [69.0, 79.0] of 300 attacks; without the label its word is named in 1.0"
+        " % [0.0, 2.1]; names the object in 95.0 % [92.5, 97.5] without a label, 90.0 % [86.6, 93.4] with a blank"
+        " one, 20.0 % [15.5, 24.5] under attack; chance is 10.0 %."
     )
 
 

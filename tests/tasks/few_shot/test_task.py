@@ -176,8 +176,8 @@ def test_a_worth_beyond_the_labels_is_said_in_words() -> None:
     never = worth({"1": hits(0.2), "16": hits(0.5), "prompts": hits(0.9)})
     assert never.value is None and never.low is None
     assert str(never.reason).startswith(
-        "not reached with up to 16 labels a class: the accuracy of the probe is 50.0 % at most, that of the prompts 90.0 %;"
-        " difference −40.00 pp [−"
+        "not reached with up to 16 labels a class: the accuracy of the probe is 50.0 % at most, that of the prompts"
+        " 90.0 %; difference −40.00 pp [−"
     )
     already = worth({"1": hits(0.6), "16": hits(0.9), "prompts": hits(0.3)})
     assert str(already.reason).startswith(

@@ -1,4 +1,6 @@
-"""Curves of shifts and corrections: their names and points, class prompts that move as texts do, and what is left out."""
+"""Curves of shifts and corrections: their names and points, class prompts that move as texts do, and what is left
+out.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Lengths, shared structure, clusters and conformity in the task, with what each is when nothing is there to measure."""
+"""Lengths, shared structure, clusters and conformity in the task, with what each is when nothing is there to
+measure.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""text-in-image: each metric worked out by hand, models that see only the object or only the word, and published scores."""
+"""text-in-image: each metric worked out by hand, models that see only the object or only the word, and published
+scores.
+"""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,6 @@
-"""Runs that hold all that a format may trip over: undefined values, no intervals, what was not measured, hostile names."""
+"""Runs that hold all that a format may trip over: undefined values, no intervals, what was not measured, hostile
+names.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

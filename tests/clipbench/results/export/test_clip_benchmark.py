@@ -74,8 +74,9 @@ def test_what_is_read_back_has_the_names_and_values_that_the_run_had(
 def test_a_name_that_is_not_read_back_is_told(make_run: MakeRun, record: Record) -> None:
     run = make_run(evaluations=[record("zero-shot", "hf:clip-benchmark/wds_vtab-cifar10", fractions(acc1=0.5))])
     (note,) = render([run]).notes
-    assert note == (
-        "zero-shot@hf:clip-benchmark/wds_vtab-cifar10 is named vtab/cifar10 in CLIP_benchmark and read back as zero-shot@cifar-10"
+    assert (
+        note == "zero-shot@hf:clip-benchmark/wds_vtab-cifar10 is named vtab/cifar10 in CLIP_benchmark and read back as"
+        " zero-shot@cifar-10"
     )
 
 

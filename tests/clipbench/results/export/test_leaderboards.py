@@ -1,4 +1,6 @@
-"""eval-results, every-eval-ever and mteb: each is read by its own library or schema, with every value that it has a place for."""
+"""eval-results, every-eval-ever and mteb: each is read by its own library or schema, with every value that it has a
+place for.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -132,7 +134,9 @@ def mieb_run(make_run: MakeRun, record: Record) -> Run:
 def test_a_file_of_mteb_has_the_fields_that_its_reader_asks_for(
     make_run: MakeRun, record: Record, tmp_path: Path
 ) -> None:
-    """The fields of ``mteb.TaskResult`` 2.26.24, which is too large to install for this; below it reads the files itself."""
+    """The fields of ``mteb.TaskResult`` 2.26.24, which is too large to install for this; below it reads the files
+    itself.
+    """
     run = mieb_run(make_run, record)
     done = export([run.folder], "mteb", tmp_path / "theirs")
     fields = {"dataset_revision", "task_name", "mteb_version", "scores", "evaluation_time", "kg_co2_emissions", "date"}
