@@ -45,9 +45,9 @@ class OperatingPoint(NamedTuple):
 def precision_recall(found: Accepted, prevalence: float = 0.5, *, confidence: float = CONFIDENCE) -> PrecisionRecall:
     """Return precision and recall with Wilson's bounds over images, by the influence of each image (delta method).
 
-    Where nothing wrong is accepted, no image shows how sure that is. The precision is then known as well as by as many
-    independent things, all of them right, as are accepted; or by the bound of what was wrongly accepted at the
-    threshold below.
+    Where nothing wrong is accepted, no image shows how sure that is. In an even stream, the precision is then at least
+    the bound of as many independent trials as are accepted, all of them right. At another prevalence, the odds of this
+    bound are weighted. The bound of wrong trials at the threshold below holds as well: the higher one is used.
 
     Args:
         prevalence: share of what is judged that should be accepted, in (0, 1).
@@ -72,8 +72,10 @@ def precision_recall(found: Accepted, prevalence: float = 0.5, *, confidence: fl
         assert low is not None
         if at_most is None:
             most_wrong = right[k] * (1 - low) / low if low > 0 else np.inf
-        else:  # a higher threshold accepts no more that is wrong
-            low = max(low, float(right[k] / (right[k] + most_wrong)))
+        else:  # the accepted trials bound an even stream: the prevalence changes the odds
+            odds = (1 - low) / low * (1 - prevalence) / prevalence
+            # a higher threshold accepts no more that is wrong
+            low = max(1 / (1 + odds), float(right[k] / (right[k] + most_wrong)))
         of_recall = share_interval(
             float(recall[k]), found.right[:, k] - recall[k], None, at_most=float(n), confidence=confidence
         )

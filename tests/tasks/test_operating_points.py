@@ -117,6 +117,17 @@ def test_intervals_of_answers_cover() -> None:
     assert len(covered) > 40 and np.mean(covered) >= 0.85
 
 
+def test_few_answers_show_no_threshold_for_a_rare_class() -> None:
+    """With one true answer in a hundred, 90 % precision allows one false answer in a thousand: 200 images cannot show it."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        own, other = 0.6 + 0.1 * rng.standard_normal(200), 0.1 * rng.standard_normal(200)
+        judged = judged_answers(np.maximum(own, other), other, (own > other).astype(np.float64))
+        coarse = accepted(judged, even_thresholds(judged, 50))
+        bounds = precision_recall(coarse, 0.01, confidence=SURE)
+        assert operating_point(judged, coarse, bounds, 0.9, 0.01) is None
+
+
 @pytest.mark.parametrize(
     ("prevalence", "n", "n_draws"),
     [
