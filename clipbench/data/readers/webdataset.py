@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet, check
+from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import EncodedImage
+from clipbench.data.labels import Groups, LabelSet
 from clipbench.data.prompts import CLASS_NAMES_FILE, PLACEHOLDER, read_class_names, read_templates
 from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError, data_option
 from clipbench.untrusted.limits import ARCHIVE_ERRORS
