@@ -6,7 +6,7 @@ from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
 from clipbench.data.labels import Groups, LabelSet
 from clipbench.data.prompts import Prompts, prompts_of, read_prompts
 from clipbench.data.questions import Attack, Contrast
-from clipbench.data.reference import depends_on_form, in_form, load_data
+from clipbench.data.reference import adapt_to_form, depends_on_form, load_data
 from clipbench.data.subset import random_subset
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "ImageRef",
     "LabelSet",
     "Prompts",
-    "in_form",
+    "adapt_to_form",
     "depends_on_form",
     "load_data",
     "prompts_of",
