@@ -10,8 +10,9 @@ from jaxtyping import Int16
 from PIL import Image
 
 from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, fault, healthy, warning
-from clipbench.data.dataset import Dataset, LabelSet
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, opened
+from clipbench.data.labels import LabelSet
 from clipbench.errors import BadImage, option
 from clipbench.results.numbers import count, counted
 from clipbench.seeding import generator

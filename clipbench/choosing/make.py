@@ -14,7 +14,7 @@ from clipbench.data.images import content_digest
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.readers.image_folder import scan
 from clipbench.errors import DataError, UsageError, option
-from clipbench.files import alone_in, write_atomic
+from clipbench.files import folder_lock, write_atomic
 from clipbench.metrics.similarity import score_blocks
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
@@ -112,7 +112,7 @@ def make_pool(
         n_random=options.n_random,
         seed=options.seed,
     )
-    with alone_in(folder):
+    with folder_lock(folder):
         n_asked, there = 0, read_pool(folder) if is_file(folder / FACTS) else None
         if there is not None:
             facts.check_same(there.facts, folder)

@@ -29,8 +29,6 @@ from clipbench.results.record import MetricName
 from clipbench.untrusted.reading import read_toml, shown
 
 WILDCARDS = "*?["
-MOST_PATTERN = 1_000
-"""Characters of a pattern: the time to make sense of one with many ``[`` grows with their square."""
 LEAST_ALPHA, MOST_ALPHA = 1e-6, 0.5
 """Range of significance levels: below it no loss would ever be shown, above it chance would be."""
 
@@ -179,11 +177,6 @@ class Gate:
     acknowledged: Sequence[Acknowledgement] = ()
     is_strict: bool = False
     """True when a loss beyond the tolerance counts though it is not significant."""
-
-    def __post_init__(self) -> None:
-        longest = max(map(len, self.patterns), default=0)
-        if longest > MOST_PATTERN:
-            raise UsageError(f"a gate has a pattern of {longest:,} characters, expected at most {MOST_PATTERN:,}")
 
     @classmethod
     def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":

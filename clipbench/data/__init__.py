@@ -1,11 +1,12 @@
 """Data sets: images as references, with labels, captions or both, from folders, tables, archives and the Hub."""
 
 from clipbench.data.catalogue.entries import CatalogueEntry
-from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import DrawnImage, EncodedImage, FileImage, ImageRef
+from clipbench.data.labels import Groups, LabelSet
 from clipbench.data.prompts import Prompts, prompts_of, read_prompts
 from clipbench.data.questions import Attack, Contrast
-from clipbench.data.reference import depends_on_form, in_form, load_data
+from clipbench.data.reference import adapt_to_form, depends_on_form, load_data
 from clipbench.data.subset import random_subset
 
 __all__ = [
@@ -21,8 +22,8 @@ __all__ = [
     "ImageRef",
     "LabelSet",
     "Prompts",
+    "adapt_to_form",
     "depends_on_form",
-    "in_form",
     "load_data",
     "prompts_of",
     "random_subset",

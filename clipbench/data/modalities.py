@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids, content_digest
+from clipbench.data.part import Fields, Kept, Part
 from clipbench.errors import DataError
 from clipbench.untrusted.reading import is_file, read_bytes
 
@@ -116,6 +117,18 @@ class Modalities:
         parts = np.split(group.astype(np.int64), [*starts.values()][1:])
         return dict(zip(self.items, parts, strict=True))
 
+    def rows_of_groups(
+        self, rows: Int64[np.ndarray, " n_kept"]
+    ) -> tuple[Int64[np.ndarray, " n_kept_images"], Bool[np.ndarray, " n_groups"]]:
+        """Return all images of the groups of some images, or of some groups if there are no images, and a mask of these
+        groups.
+        """
+        group_of_image = self.groups.get(IMAGE)
+        is_kept = np.zeros(self.n_groups, bool)
+        is_kept[rows if group_of_image is None else group_of_image[rows]] = True
+        images = np.zeros(0, np.int64) if group_of_image is None else np.flatnonzero(is_kept[group_of_image])
+        return images, is_kept
+
     def take(self, is_kept: Bool[np.ndarray, " n_groups"]) -> "Modalities":
         """Return the items of some groups, in their order."""
         rows = {name: np.flatnonzero(is_kept[group]) for name, group in self.groups.items()}
@@ -174,6 +187,29 @@ def check_modalities(modalities: Modalities, data: str) -> None:
                 f"data set {data}: {source}{LINK}{target} has {len(rows)} rows from {rows.min()} to {rows.max()}:"
                 f" expected {len(modalities.items[source])}, from 0 to {n - 1}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityPart(Part):
+    """Items of further modalities."""
+
+    modalities: Modalities | None = None
+    """Items of modalities beside images and captions, or in place of them, and their pairs; the items of image and
+    text, where it has them, are ``images`` and ``captions``.
+    """
+
+    def _take(self, kept: Kept) -> Fields:
+        """Return the items of the groups that are kept."""
+        if self.modalities is None or kept.groups is None:
+            return {}
+        return {"modalities": self.modalities.take(kept.groups)}
+
+    def _content(self) -> Iterable[bytes]:
+        return () if self.modalities is None else (repr(self.modalities.parts()).encode(),)
+
+    def _check(self) -> None:
+        if self.modalities is not None:
+            check_modalities(self.modalities, self.id)
 
 
 def _content(value: object) -> bytes | None:

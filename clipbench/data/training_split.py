@@ -20,11 +20,11 @@ def is_named(options: DataOptions) -> bool:
     return options.form == FORM and OPTION in options.options
 
 
-def of_training(options: DataOptions) -> DataOptions:
+def training_options(options: DataOptions) -> DataOptions:
     """Return the options with which images to train on beside attacks are loaded: ``train.split=NAME`` is their split.
 
     Example:
-        >>> of_training(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
+        >>> training_options(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
         {'split': 'val'}
     """
     prefix = f"{OPTION}."
@@ -32,7 +32,7 @@ def of_training(options: DataOptions) -> DataOptions:
     return replace(options, form=DataOptions().form, options=own, n_images=None, allow_partial=True)
 
 
-def of_tested(options: DataOptions) -> DataOptions:
+def tested_options(options: DataOptions) -> DataOptions:
     """Return the options without those of the images to train on; raise UsageError where there are some of images that
     are not named."""
     own_option = next((key for key in options.options if key.startswith(f"{OPTION}.")), None)
@@ -45,7 +45,7 @@ def of_tested(options: DataOptions) -> DataOptions:
     return replace(options, options=own)
 
 
-def load(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
+def load_splits(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
     """Return the images to test together with those of the split that is named, marked as images to train on."""
     name = options.options[OPTION]
     others = {key: value for key, value in options.options.items() if key != OPTION}
@@ -55,10 +55,10 @@ def load(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> 
         advice = f"name another with {data_option(split='NAME')}"
         raise UsageError(f"{data_option(train=name)}: the images to test are {of_what}: {advice}")
     of_training = replace(options, options={**others, "split": name}, n_images=None, allow_partial=True)
-    return joined(tested, load_split(of_training), name)
+    return join_splits(tested, load_split(of_training), name)
 
 
-def joined(tested: Dataset, training: Dataset, split: str) -> Dataset:
+def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
     """Return the images of two splits as one data set, those to train on last."""
     for dataset in (tested, training):
         dataset.require("labels", "class_names")
@@ -81,7 +81,7 @@ def joined(tested: Dataset, training: Dataset, split: str) -> Dataset:
     return _with_training(replace(plain, groups=groups), training, labels, split, notes)
 
 
-def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
+def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     """Return attacks together with labelled images to train on, which come last; those of classes that no attack has
     are left out.
 

@@ -35,7 +35,7 @@ from clipbench.evaluation.targets import (
     slug,
 )
 from clipbench.evaluation.task import OF_UNIT_VECTORS, suits
-from clipbench.files import alone_in, check_writable
+from clipbench.files import check_writable, folder_lock
 from clipbench.models.encoding.embedder import encode_together, load_embedder
 from clipbench.models.encoding.pipeline import KnownImage
 from clipbench.models.encoding.store import memory_bytes
@@ -209,7 +209,7 @@ class Session:
                 self.n_done += 1
                 self.progress.reused(target.name, run)
                 return run
-        with alone_in(target.folder):
+        with folder_lock(target.folder):
             check_folder(target.folder)  # another process may have finished while this one loaded
             clear_leftovers(target.folder)
             result = self._measured(empty, embedder, requests, target.folder)

@@ -16,7 +16,7 @@ from clipbench.files import default_root, write_atomic
 from clipbench.hub import HubRequest, cached_first, files_of
 from clipbench.models.fingerprint import digest
 from clipbench.models.trust import say
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_folder, matching, open_file, read_json
+from clipbench.untrusted.reading import is_folder, matching, open_file, read_json
 
 SHA256, SHA1 = r"[0-9a-f]{64}", r"[0-9a-f]{40}"
 """Names of files by their content: large ones, and those that lie in git. Mirrors may give other names, which say
@@ -107,7 +107,7 @@ def _remembered(folder: Path) -> dict[str, object]:
     loading.
     """
     with suppress(ClipbenchError):
-        found = read_json(_memory(folder), ClipbenchError, most=MOST_BYTES_OF_SETTINGS)
+        found = read_json(_memory(folder), ClipbenchError)
         return found if isinstance(found, dict) else {}
     return {}
 

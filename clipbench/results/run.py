@@ -30,7 +30,6 @@ from clipbench.results.record import (
 from clipbench.results.shown_samples import margin_units
 from clipbench.results.table import as_html, as_text
 from clipbench.untrusted import reading
-from clipbench.untrusted.limits import check_parquet, check_zip
 from clipbench.untrusted.schema import SchemaError, fitted, unknown_fields
 
 if TYPE_CHECKING:
@@ -278,7 +277,6 @@ class Run:
         path = self._file(evaluation, "arrays")
         try:
             with reading.open_file(path) as file, np.load(file, allow_pickle=False) as archive:
-                check_zip(archive.zip, file)
                 return dict(archive)
         except Exception as error:  # numpy and zipfile raise many kinds of error for a damaged or encrypted file
             raise self._damaged(evaluation, "arrays", error) from error
@@ -288,7 +286,6 @@ class Run:
 
         path = self._file(evaluation, name)
         try:
-            check_parquet(path)
             table = pandas.read_parquet(path)
             if "sample_id" in table and not table["sample_id"].map(pandas.api.types.is_hashable).all():
                 raise ValueError("a sample_id is a list or the like, expected texts")
@@ -366,22 +363,21 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         ...     read_run(f"{folder}/mine")
         <run of vectors: retrieval@embeddings>
     """
-    file, data = _read(Path(path), reading.MOST_BYTES)
+    file, data = _read(Path(path))
     return Run(file.parent, _result(data, file))
 
 
-def read_headlines(path: Path, most: int) -> Run:
+def read_headlines(path: Path) -> Run:
     """Return the run in a folder with the headline metrics of its evaluations and nothing else of them, for a list of
     many.
 
     Args:
         path: of the folder.
-        most: bytes of a result that is read.
 
     Raises:
         ClipbenchError: as ``read_run``.
     """
-    file, data = _read(path, most)
+    file, data = _read(path)
     if isinstance(data, dict) and isinstance(data.get("evaluations"), list):
         data["evaluations"] = [_light(each) if isinstance(each, dict) else each for each in data["evaluations"]]
     return Run(file.parent, _result(data, file))
@@ -396,7 +392,7 @@ def _light(record: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _read(path: Path, most: int) -> tuple[Path, object]:
+def _read(path: Path) -> tuple[Path, object]:
     file = path / "result.json" if reading.is_folder(path) else path
     if not reading.is_there(file):
         raise ClipbenchError(
@@ -404,7 +400,7 @@ def _read(path: Path, most: int) -> tuple[Path, object]:
         )
     if not is_inside(file, file.parent):
         raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
-    text = reading.read_text(file, ClipbenchError, most=most)
+    text = reading.read_text(file, ClipbenchError)
     return file, reading.parse_json(
         text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False
     )

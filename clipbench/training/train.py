@@ -22,7 +22,7 @@ from clipbench.data import DataOptions
 from clipbench.distributed.group import n_processes, process_group, rank, sum_over_processes, wait_for_all
 from clipbench.distributed.place import Launched
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.files import alone_in, check_writable
+from clipbench.files import check_writable, folder_lock
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
 from clipbench.models.towers.torch_model import placement
 from clipbench.training.batches import (
@@ -97,7 +97,7 @@ def train(
     busy = f"another clipbench trains in {options.out}: wait for its end, or name another --out"
     with (
         process_group(place.device, launched) as device,
-        alone_in(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
+        folder_lock(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
     ):
         training = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
         is_shown = show_progress and rank() == 0

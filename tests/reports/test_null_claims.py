@@ -27,8 +27,9 @@ from clipbench.comparison import formats
 from clipbench.comparison.compare import compare
 from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
-from clipbench.data.dataset import Dataset, LabelSet
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
+from clipbench.data.labels import LabelSet
 from clipbench.data.modalities import Modalities
 from clipbench.data.questions import Attack, Contrast
 from clipbench.evaluation.datasets import Datasets

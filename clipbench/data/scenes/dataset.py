@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from clipbench.data.dataset import Dataset, LabelSet, check
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.labels import LabelSet
 from clipbench.data.questions import Contrast
 from clipbench.data.scenes.captions import (
     ASIDES,

@@ -18,7 +18,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse, InvalidURL
 from typing import IO, Any
 
 from clipbench.errors import FOREIGN, ModelError, model_option, option
-from clipbench.untrusted.reading import MOST_BYTES, decode_json, shortened
+from clipbench.untrusted.reading import decode_json, shortened
 
 _logger = logging.getLogger(__name__)
 
@@ -177,10 +177,6 @@ class Client:
             content += piece
             if time.monotonic() > end:  # nobody waits for it any more
                 raise TimeoutError
-            if len(content) > MOST_BYTES:
-                raise ModelError(
-                    f"{self.name} answered more than {MOST_BYTES:,} bytes: is it the address of embeddings?"
-                )
         if expected is not None and len(content) < expected:
             raise ConnectionError("the answer was cut short")
         return bytes(content)

@@ -5,11 +5,9 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +21,7 @@ from PIL import Image
 from clipbench.data.images import rgb
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only, files_of, model_request
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
+from clipbench.models.checkpoints import step_in_name
 from clipbench.models.downloads import from_hub
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
@@ -62,7 +60,6 @@ from clipbench.models.towers.torch_model import (
     first_line,
     freeze,
     library_errors,
-    n_described,
     n_parameters,
     placement,
     probe,
@@ -74,7 +71,6 @@ from clipbench.models.trust import (
     TrustedCode,
     asks_for_code,
     check_model,
-    check_weights,
     no_foreign_code,
     only_shown,
     pinned,
@@ -82,7 +78,7 @@ from clipbench.models.trust import (
     show_code,
     snapshot,
 )
-from clipbench.untrusted.reading import is_folder, matching, shown
+from clipbench.untrusted.reading import is_folder, shown
 
 ADAPTER = "transformers adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
@@ -258,9 +254,6 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     if code is None:
         described = Fgclip2Model if family == FGCLIP2 else transformers.MODEL_MAPPING.get(type(config), None)
         _check_is_dual_encoder(described, config, reference)
-        # Of one byte or more each; none on the Hub, or where there are none, which the library says better.
-        if files := [file for suffix in CHECKPOINT_SUFFIXES for file in matching(Path(name), f"*{suffix}")]:
-            check_weights(n_described(partial(described, config)), sum(map(os.path.getsize, files)), reference)
     processor = _image_processor(name, reference, trust)
     patches = most_patches(options)
     if patches is not None:

@@ -25,7 +25,7 @@ from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import CheckFinding, TowerRecord
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, decode_json, read_bytes
+from clipbench.untrusted.reading import decode_json, read_bytes
 from clipbench.untrusted.schema import SchemaError, fitted
 
 MOST_FILES = 4_000
@@ -100,7 +100,7 @@ class LoadCache:
         """Return what the model said, None where something may have changed since."""
         for path in self._paths():
             with suppress(OSError, ValueError, SchemaError):
-                total, _, text = read_bytes(path, MOST_BYTES_OF_SETTINGS).partition(b"\n")
+                total, _, text = read_bytes(path).partition(b"\n")
                 if total + b"\n" == _sum(text):
                     content = fitted(Recalled, decode_json(text.decode(), is_text=False))
                     if _state(content.roots) == content.state:

@@ -29,7 +29,7 @@ import xxhash
 from jaxtyping import Float32, Int64, Shaped
 
 from clipbench.errors import ClipbenchError, MachineError
-from clipbench.files import HALF, atomic_file, check_writable, remove_abandoned, write_atomic
+from clipbench.files import TEMPORARY_SUFFIX, atomic_file, check_writable, remove_abandoned, write_atomic
 from clipbench.metrics.similarity import unit, unscaled
 from clipbench.metrics.threads import in_threads
 from clipbench.models.protocol import COSINE, Embedder
@@ -471,7 +471,9 @@ def _stored_model(folder: Path) -> StoredModel | None:
 def _files(folder: Path) -> list[Path]:
     """Return the store's own files of a model; links, and files of others, are none."""
     vectors = [
-        file for file in folder.glob("*/*") if file.name.endswith((SUFFIX, HALF)) and not file.parent.is_symlink()
+        file
+        for file in folder.glob("*/*")
+        if file.name.endswith((SUFFIX, TEMPORARY_SUFFIX)) and not file.parent.is_symlink()
     ]
     own = [*vectors, *folder.glob(f"{MEMORY_PREFIX}*{MEMORY_SUFFIX}"), folder / MODEL_FILE]
     return [file for file in own if file.is_file() and not file.is_symlink()]

@@ -191,8 +191,6 @@ def _is_torchscript(path: Path) -> bool:
 
 # -- shards
 
-MOST_BYTES_OF_SHARDS = 1 << 28
-"""Bytes of the list of tensors: it grows with the weights' names times the processes of the training."""
 OF_SHARDS = {
     **{("torch.distributed.checkpoint.metadata", name): getattr(dcp, name) for name in dcp.__all__},
     ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING"): dcp._MEM_FORMAT_ENCODING,
@@ -255,7 +253,7 @@ def _shards_of(folder: Path) -> dcp.Metadata:
     path = folder / SHARDS
     try:
         with reading(path, ModelError):
-            listed = _ShardsUnpickler(io.BytesIO(read_bytes(path, MOST_BYTES_OF_SHARDS))).load()
+            listed = _ShardsUnpickler(io.BytesIO(read_bytes(path))).load()
         is_whole = isinstance(listed.state_dict_metadata, dict) and isinstance(listed.storage_data, dict)
     except ModelError:
         raise

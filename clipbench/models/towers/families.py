@@ -26,7 +26,7 @@ from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
 from clipbench.models.towers.checkpoint_file import read_weights
 from clipbench.models.towers.text_tower import check_vocabulary, token_counts, tokenizer_identity
 from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, placement, weights_digest
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
+from clipbench.untrusted.reading import is_file, read_json, shown
 
 SIGLIP2, FGCLIP2, JINA_V4 = "siglip2", "fgclip2", "jina_embeddings_v4"
 
@@ -83,7 +83,7 @@ def family_of(folder: Path, reference: str) -> str:
         ModelError: of a family that is refused; the message names it and says why.
     """
     path = folder / "config.json"
-    settings = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS) if is_file(path) else {}
+    settings = read_json(path, ModelError) if is_file(path) else {}
     settings = settings if isinstance(settings, Mapping) else {}
     names = _names(settings)
     for name in names:

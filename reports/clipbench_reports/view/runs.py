@@ -23,8 +23,6 @@ from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, model_name, read_headlines, read_run
 from clipbench.results.titles import first_headline, full_title
 
-MOST_BYTES = 1 << 24
-"""Bytes of a result that is read: one of all tasks has 200 KB, and JSON takes up to thirty times as much memory."""
 MOST_LETTERS = 1 << 17
 """Characters of all names of a run together."""
 PATIENCE = 0.5
@@ -146,8 +144,6 @@ class Runs:
         if not is_inside(row.folder, self.folder):
             raise ClipbenchError(f"{row.place} leads out of {self.folder}, and is not read")
         stamp = _stamp(row.folder)
-        if stamp[1] > MOST_BYTES:
-            raise ClipbenchError(f"{row.place} has a result of {stamp[1]:,} bytes, and {MOST_BYTES:,} are the most")
         return Opened(name, stamp, self._read(row.folder, stamp))
 
     def look(self) -> None:
@@ -194,7 +190,7 @@ class Runs:
 
 def _with_content(row: Row) -> Row:
     try:
-        run = read_headlines(row.folder, MOST_BYTES)
+        run = read_headlines(row.folder)
     except FOREIGN as error:  # whatever is wrong with a run costs its row
         fault = str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or the run")
         return replace(row, fault=fault)

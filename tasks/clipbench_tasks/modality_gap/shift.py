@@ -12,7 +12,8 @@ from math import sqrt
 
 import numpy as np
 
-from clipbench.data.dataset import Dataset, LabelSet
+from clipbench.data.dataset import Dataset
+from clipbench.data.labels import LabelSet
 from clipbench.errors import VectorError
 from clipbench.metrics.geometry import gap_noise, modality_gap
 from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, rescored, shift_maps

@@ -394,12 +394,6 @@ def test_a_wrong_address_is_said_at_once(url: str, monkeypatch: pytest.MonkeyPat
     assert not waits, "what will not fix itself is not tried again"
 
 
-def test_an_endless_answer_is_refused(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http_client, "MOST_BYTES", 100)
-    with pytest.raises(ModelError, match="answered more than 100 bytes: is it the address of embeddings"):
-        served(url)
-
-
 def test_after_a_failure_nothing_more_is_asked(url: str, state: Any) -> None:
     model = served(url, batch_size=8, concurrency="4")
     start, asked_to_wait = len(state.bodies), threading.Event()

