@@ -20,7 +20,7 @@ from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_re
 from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
 from clipbench.results.provenance import priced_table
 from clipbench.results.table import Cell, Column, Table, as_html, as_text
-from clipbench.stats.betting import confidence_sequence, needed
+from clipbench.stats.betting import confidence_sequence, queries_needed
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.intervals import TAIL, effective_n
 from clipbench.stats.slices import exact_bounds
@@ -386,7 +386,7 @@ def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Term
         if each.verdict != "open":
             continue
         least = max(terms.margin, abs(each.value))
-        n = needed(values[~np.isnan(values)], min(1.0, least), alpha=terms.alpha)
+        n = queries_needed(values[~np.isnan(values)], min(1.0, least), alpha=terms.alpha)
         if n is not None and n > len(values):
             n_more = n - len(values) if terms.sizes is None else min(n - len(values), terms.n_left)
             hints.append((n_more, least))

@@ -156,8 +156,8 @@ def _credit(true: Float32[np.ndarray, "n true"], false: Float32[np.ndarray, "n f
     low, high = true.min(axis=1, keepdims=True), false.max(axis=1, keepdims=True)
     a, b = (true == low).sum(axis=1), (false == high).sum(axis=1)
     on_top = np.ones(len(true))
-    for place in range(int(b.max(initial=0))):
-        on_top *= np.where(place < b, (b - place) / np.maximum(a + b - place, 1), 1.0)
+    for position in range(int(b.max(initial=0))):
+        on_top *= np.where(position < b, (b - position) / np.maximum(a + b - position, 1), 1.0)
     return np.where(low > high, 1.0, np.where(low < high, 0.0, on_top[:, None]))[:, 0]
 
 
@@ -166,24 +166,25 @@ def _jaccard(scores: OptionScores, truth: OptionTruth) -> Values:
     choosing = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
     total = np.zeros(len(scores))
     for row in choosing:
-        own, true = scores[:, row], truth[row]
+        row_scores, true = scores[:, row], truth[row]
         n_chosen = int(true.sum())
-        lowest = np.partition(own, -n_chosen, axis=1)[:, -n_chosen, None]
-        above, level = own > lowest, own == lowest
+        lowest = np.partition(row_scores, -n_chosen, axis=1)[:, -n_chosen, None]
+        above, level = row_scores > lowest, row_scores == lowest
         hits, tied_hits = (above & true).sum(axis=1), (level & true).sum(axis=1)
         cases = np.stack([hits, tied_hits, level.sum(axis=1), n_chosen - above.sum(axis=1)], axis=1)
-        distinct, place = np.unique(cases, axis=0, return_inverse=True)
+        distinct, case_of_sample = np.unique(cases, axis=0, return_inverse=True)
         values = np.array([_mean_jaccard(*case, n_chosen=n_chosen) for case in distinct.tolist()])
-        total += values[place.ravel()]
+        total += values[case_of_sample.ravel()]
     return total / len(choosing) if len(choosing) else np.full(len(scores), np.nan)
 
 
 def _mean_jaccard(hits: int, tied_hits: int, n_tied: int, n_open: int, *, n_chosen: int) -> float:
-    """Return the mean Jaccard index where the open places are drawn from those tied for them (hypergeometric)."""
+    """Return the mean Jaccard index if the open positions are drawn from the tied options (hypergeometric)."""
     ways = (
-        comb(tied_hits, more) * comb(n_tied - tied_hits, n_open - more) for more in range(min(tied_hits, n_open) + 1)
+        comb(tied_hits, n_added) * comb(n_tied - tied_hits, n_open - n_added)
+        for n_added in range(min(tied_hits, n_open) + 1)
     )
-    total = sum(Fraction(way * (hits + more), 2 * n_chosen - hits - more) for more, way in enumerate(ways))
+    total = sum(Fraction(way * (hits + n_added), 2 * n_chosen - hits - n_added) for n_added, way in enumerate(ways))
     return float(total / comb(n_tied, n_open))  # whole numbers until here: they are larger than any float
 
 
@@ -226,12 +227,12 @@ def _order_probability(below: tuple[int, ...]) -> float:
     """
     ways, present = {0: 1}, {0: 0}
     for chosen in range(1 << len(below)):
-        placed = chosen.bit_count() + present[chosen].bit_count()
+        n_present = chosen.bit_count() + present[chosen].bit_count()
         for number, lower in enumerate(below):
             if not chosen >> number & 1:
-                more = chosen | 1 << number
+                with_number = chosen | 1 << number
                 m = (lower & ~present[chosen]).bit_count()
-                present[more] = present[chosen] | lower
-                ways[more] = ways.get(more, 0) + ways[chosen] * perm(placed + m, m)
+                present[with_number] = present[chosen] | lower
+                ways[with_number] = ways.get(with_number, 0) + ways[chosen] * perm(n_present + m, m)
     last = (1 << len(below)) - 1
     return ways[last] / factorial(len(below) + present[last].bit_count())

@@ -35,8 +35,8 @@ class Format(NamedTuple):
     @property
     def label(self) -> str:
         """Its name in a column of a table, such as ``64 PCA, int8``."""
-        what = {"pca": "PCA", "pca_int8": "PCA, int8", "binary": "signs"}.get(self.kind, self.number)
-        return f"{self.dim:,} {what}"
+        storage = {"pca": "PCA", "pca_int8": "PCA, int8", "binary": "signs"}.get(self.kind, self.number)
+        return f"{self.dim:,} {storage}"
 
     @property
     def is_fitted(self) -> bool:
@@ -59,11 +59,11 @@ class Format(NamedTuple):
         return -(-self.dim * {"float32": 32, "float16": 16, "int8": 8, "binary": 1}[self.number] // 8)
 
     @classmethod
-    def named(cls, name: str) -> "Format | None":
+    def from_name(cls, name: str) -> "Format | None":
         """Return the format of a name; None where it is no format's.
 
         Example:
-            >>> Format.named("int8@128"), Format.named("kind")
+            >>> Format.from_name("int8@128"), Format.from_name("kind")
             (Format(kind='int8', dim=128), None)
         """
         kind, _, dim = name.partition("@")
@@ -92,7 +92,7 @@ def principal_components(stored: Vectors) -> Components:
     return Components(mean, axes[:, ::-1])
 
 
-def compressed(
+def compress(
     form: Format, stored: Float32[np.ndarray, "n_stored dim"], queries: Queries, components: Components | None = None
 ) -> tuple[Float32[np.ndarray, "n_stored n_numbers"], Float32[np.ndarray, "n_queries n_numbers"]]:
     """Return stored vectors and queries in a format; their dot products are its scores.
@@ -115,29 +115,29 @@ def compressed(
 
     Example:
         >>> stored, queries = np.array([[0.6, 0.64, 0.48]], np.float32), np.array([[0.6, -0.8, 0]], np.float32)
-        >>> x, q = compressed(Format("first", 2), stored, queries)
+        >>> x, q = compress(Format("first", 2), stored, queries)
         >>> x.round(2), q.round(2)
         (array([[0.68, 0.73]], dtype=float32), array([[ 0.6, -0.8]], dtype=float32))
-        >>> x, q = compressed(Format("binary", 2), stored, queries)
+        >>> x, q = compress(Format("binary", 2), stored, queries)
         >>> (x @ q.T).round(6).tolist()  # one sign of two differs
         [[0.0]]
     """
     if form.is_fitted:
         assert components is not None, form
         axes = components.axes[:, : form.dim]
-        kept, asked = (stored - components.mean) @ axes, queries @ axes
-        kept = _decoded(kept) if form.number == "int8" else kept
-        return _on_steps(np.column_stack([kept, np.ones(len(kept))])), _on_steps(
-            np.column_stack([asked, queries @ components.mean])
+        coordinates, compressed_queries = (stored - components.mean) @ axes, queries @ axes
+        coordinates = _decoded(coordinates) if form.number == "int8" else coordinates
+        return _on_steps(np.column_stack([coordinates, np.ones(len(coordinates))])), _on_steps(
+            np.column_stack([compressed_queries, queries @ components.mean])
         )
     if form.kind == "float16":
         return stored.astype(np.float16).astype(np.float32), queries
-    first, asked = (_at_length_1(each[:, : form.dim]) for each in (stored, queries))
+    first, compressed_queries = (_at_length_1(vectors[:, : form.dim]) for vectors in (stored, queries))
     if form.kind == "int8":
-        return _on_steps(_decoded(first)), asked
+        return _on_steps(_decoded(first)), compressed_queries
     if form.kind == "binary":
-        return _signs(first), _signs(asked)
-    return first, asked
+        return _signs(first), _signs(compressed_queries)
+    return first, compressed_queries
 
 
 def _decoded(vectors: Vectors | Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:

@@ -93,8 +93,8 @@ def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
     return PairGeometry(
         gap,
         Estimate(length, image_side.products[:, 2] - text_side.products[:, 2]),
-        _cone(image_side, means[0], own=0),
-        _cone(text_side, means[1], own=1),
+        _cone(image_side, means[0], mean_column=0),
+        _cone(text_side, means[1], mean_column=1),
         _cross_cosine(image_side.products[:, 1] + text_side.products[:, 0], cosines, float(means[0] @ means[1])),
         cosines,
         squared_distances,
@@ -139,7 +139,7 @@ def cone(vectors: Vectors) -> Estimate:
         0.4667
     """
     mean = _mean(vectors)
-    return _cone(_side(vectors, mean, mean[:, None]), mean, own=0)
+    return _cone(_side(vectors, mean, mean[:, None]), mean, mean_column=0)
 
 
 def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> tuple[Estimate, Estimate]:
@@ -220,12 +220,12 @@ def _pair_squared_distances(images: Images, texts: Texts, text_image: Owners | N
     return out
 
 
-def _cone(side: _Side, mean: Float64[np.ndarray, " dim"], *, own: int) -> Estimate:
-    """Return the cone from products of the centred vectors with directions of which ``own`` is their mean."""
+def _cone(side: _Side, mean: Float64[np.ndarray, " dim"], *, mean_column: int) -> Estimate:
+    """Return the cone from products of centred vectors with directions; the direction ``mean_column`` is their mean."""
     n = len(side.squared_lengths)
     if n < 2:
         return undefined(n)
-    with_all = n * (side.products[:, own] + mean @ mean)
+    with_all = n * (side.products[:, mean_column] + mean @ mean)
     with_others = (with_all - side.squared_lengths) / (n - 1)
     value = float(with_others.mean())
     return Estimate(value, 2 * (with_others - value))
@@ -270,11 +270,11 @@ def _mean_by_image(
 
 def _share(part: Estimate, rest: Estimate) -> Estimate:
     """Return part / (part + rest)."""
-    whole = part.value + rest.value
-    if whole == 0:
+    total = part.value + rest.value
+    if total == 0:
         return undefined(len(part.influence))
-    influence = (rest.value * part.influence - part.value * rest.influence) / whole**2
-    return Estimate(part.value / whole, influence)
+    influence = (rest.value * part.influence - part.value * rest.influence) / total**2
+    return Estimate(part.value / total, influence)
 
 
 class GapNoise(NamedTuple):

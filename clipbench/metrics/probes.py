@@ -1,6 +1,4 @@
-"""Classifiers that are trained on vectors: a regularised softmax, the vote of the nearest, and a line between two
-modalities.
-"""
+"""Classifiers trained on vectors: a regularised softmax, nearest neighbours, and a line between two modalities."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -125,23 +123,23 @@ def _minimum(
         for rows in blocks:  # never all scores at once
             scores = x[rows] @ weights.T + (bias if offsets is None else offsets[rows])
             scores -= scores.max(axis=1, keepdims=True)
-            own = np.arange(len(scores)), labels[rows]
+            true_entries = np.arange(len(scores)), labels[rows]
             weight = of_class[labels[rows]]
             shares = np.exp(scores)
             totals = shares.sum(axis=1)
-            loss += float(((np.log(totals) - scores[own]) * weight).sum()) / n
+            loss += float(((np.log(totals) - scores[true_entries]) * weight).sum()) / n
             shares /= totals[:, None]
-            shares[own] -= 1
+            shares[true_entries] -= 1
             shares *= weight[:, None]
             slope += shares.T @ x[rows] / n
             bias_slope += shares.sum(axis=0) / n
         return loss, slope.ravel() if offsets is not None else np.concatenate([slope.ravel(), bias_slope])
 
     start = np.zeros(size if offsets is not None else size + n_classes)
-    found = minimize(
+    solution = minimize(
         objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS, "gtol": TOLERANCE, "ftol": 0.0}
     ).x
-    return found[:size].reshape(n_classes, -1), np.zeros(n_classes) if offsets is not None else found[size:]
+    return solution[:size].reshape(n_classes, -1), np.zeros(n_classes) if offsets is not None else solution[size:]
 
 
 def neighbour_votes(
@@ -153,8 +151,7 @@ def neighbour_votes(
     k: int = N_NEIGHBOURS,
     is_balanced: bool = False,
 ) -> Float64[np.ndarray, "n n_classes"]:
-    """Return the share of the vote that each class gets from a query's k nearest vectors, rounded so that equal ones
-    tie.
+    """Return each class's share of the votes of a query's k nearest vectors, rounded so that equal shares tie.
 
     A neighbour votes with the weight exp(cosine / 0.07). Those that tie for the last of the k places share them.
 
@@ -173,18 +170,16 @@ def neighbour_votes(
     votes, k = np.zeros((len(queries), n_classes)), min(k, len(vectors))
     of_class = _class_weights(labels, n_classes, is_balanced=is_balanced)
     for rows, scores in score_blocks(queries, vectors):
-        places = first_chances(scores, k)
-        query, voter = np.nonzero(places)
+        chances = first_chances(scores, k)
+        query, voter = np.nonzero(chances)
         nearness = scores[query, voter].astype(np.float64) - scores.max(axis=1)[query]
-        np.add.at(votes[rows], (query, labels[voter]), places[query, voter] * np.exp(nearness / TEMPERATURE))
+        np.add.at(votes[rows], (query, labels[voter]), chances[query, voter] * np.exp(nearness / TEMPERATURE))
     votes *= of_class
     return np.round(votes / votes.sum(axis=1, keepdims=True), DECIMALS)
 
 
 def _class_weights(labels: Labels, n_classes: int, *, is_balanced: bool) -> Float64[np.ndarray, " n_classes"]:
-    """Return the weight of a vector of each class: 1, or what makes the classes equal and is 1 on average over the
-    vectors.
-    """
+    """Return the weight of a vector of each class: 1, or inverse to the class size and 1 on average over vectors."""
     if not is_balanced:
         return np.ones(n_classes)
     sizes = np.bincount(labels, minlength=n_classes)
@@ -192,7 +187,7 @@ def _class_weights(labels: Labels, n_classes: int, *, is_balanced: bool) -> Floa
 
 
 def first_credit(scores: Float64[np.ndarray, "n n_classes"], classes: Labels) -> Values:
-    """Return 1 where a class scores highest, 0 where another does, and for a tie what a coin flip would give.
+    """Return 1 if a class scores highest, 0 if another does, and the expectation of a random choice for a tie.
 
     Args:
         scores: of each vector for each class.
@@ -202,8 +197,8 @@ def first_credit(scores: Float64[np.ndarray, "n n_classes"], classes: Labels) ->
         >>> first_credit(np.array([[0.7, 0.2, 0.1], [0.4, 0.4, 0.2]]), np.array([1, 1]))
         array([0. , 0.5])
     """
-    own = scores[np.arange(len(scores)), classes][:, None]
-    return top_k_credit((scores > own).sum(axis=1), (scores == own).sum(axis=1) - 1)
+    class_scores = scores[np.arange(len(scores)), classes][:, None]
+    return top_k_credit((scores > class_scores).sum(axis=1), (scores == class_scores).sum(axis=1) - 1)
 
 
 def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> Values:
@@ -291,8 +286,8 @@ def _held_out_credit(
 
 
 def _fewest(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) -> int:
-    place = next(place for place, k in enumerate(ks) if accuracy(k) >= enough)
-    low, high = (ks[place - 1] if place else 0), ks[place]
+    position = next(position for position, k in enumerate(ks) if accuracy(k) >= enough)
+    low, high = (ks[position - 1] if position else 0), ks[position]
     while high - low > 1:  # low does not reach it, high does
         middle = (low + high) // 2
         low, high = (low, middle) if accuracy(middle) >= enough else (middle, high)

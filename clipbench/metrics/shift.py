@@ -27,9 +27,7 @@ _NO_DIRECTION = 1e-6
 _NO_SPREAD = 1e-7
 """A smaller standard deviation is rounding error."""
 _STEPS = 2.0**25
-"""Steps of a component of a collapsed vector, of length up to 2: dot products stay exact in float64, so ties are
-real.
-"""
+"""Steps of a component of a collapsed vector, of length up to 2: float64 dot products are exact, so ties are real."""
 
 
 class Classes(NamedTuple):
@@ -76,7 +74,7 @@ class Maps(NamedTuple):
     """Movement of captions and of class prompts."""
 
 
-def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str = "both") -> Maps:
+def shift_maps(images: Vectors, texts: Vectors, *, distance: float, shift: str = "both") -> Maps:
     """Return the maps that move modalities towards each other along the unit gap vector g.
 
     With "both", images move to image - distance/2 × g and texts to text + distance/2 × g; otherwise the one modality
@@ -86,7 +84,7 @@ def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str =
     Args:
         images, texts: unit vectors, which define g.
         distance: length of the move along g.
-        which: one of ``SHIFTS``.
+        shift: one of ``SHIFTS``.
 
     Raises:
         VectorError: the gap is zero, so that there is no direction to move along (unless the distance is 0 too).
@@ -96,7 +94,7 @@ def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str =
     if distance and length < _NO_DIRECTION:
         raise VectorError("the gap is zero: there is no direction to shift along")
     step = distance / length * gap if distance else np.zeros_like(gap)
-    by_image, by_text = SHIFTS[which]
+    by_image, by_text = SHIFTS[shift]
     ones = np.ones_like(gap)
     return Maps(AffineMap(by_image * step, ones), AffineMap(-by_text * step, ones))
 
@@ -153,13 +151,13 @@ def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> 
     n = len(images)
     if not n:
         return float("nan")
-    own, by_image, by_text = np.empty(n), np.empty(n), np.full(n, -np.inf)
+    pair_logits, by_image, by_text = np.empty(n), np.empty(n), np.full(n, -np.inf)
     for rows, dots in dot_blocks(images, texts):
         logits = logit_scale * dots
-        own[rows] = np.diagonal(logits, rows.start)
+        pair_logits[rows] = np.diagonal(logits, rows.start)
         by_image[rows] = _log_sum_exp(logits, 1)
         by_text = np.logaddexp(by_text, _log_sum_exp(logits, 0))
-    return float(((by_image + by_text) / 2 - own).mean())
+    return float(((by_image + by_text) / 2 - pair_logits).mean())
 
 
 def sigmoid_loss(images: Vectors, texts: Vectors, *, logit_scale: float, logit_bias: float) -> float:

@@ -140,7 +140,7 @@ def product_error(queries: Queries, items: Items) -> float:
     for the rounding of the score, and of a threshold that the error is added to.
     """
     u, dim = 2.0**-24, queries.shape[1]
-    squares = [np.einsum("ij,ij->i", each, each, dtype=np.float64).max(initial=0) for each in (queries, items)]
+    squares = [np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64).max(initial=0) for vectors in (queries, items)]
     return float((dim * u / (1 - dim * u) + 16 * u) * np.sqrt(squares[0] * squares[1]))
 
 
@@ -186,17 +186,17 @@ def nearest(
     rows = np.zeros((len(queries), max(k, 0)), np.int64)
     scores = np.zeros(rows.shape, np.float32)
     error = np.float32(product_error(queries, items))
-    for place in range(len(queries) if k > 0 else 0):
-        if place % FEW_QUERIES == 0:
-            block = queries[place : place + FEW_QUERIES] @ items.T
-        products = block[place % FEW_QUERIES]
+    for query_row in range(len(queries) if k > 0 else 0):
+        if query_row % FEW_QUERIES == 0:
+            block = queries[query_row : query_row + FEW_QUERIES] @ items.T
+        products = block[query_row % FEW_QUERIES]
         if without is not None:
-            products[without[place]] = -np.inf
-        least = np.partition(products, -k)[-k] - 2 * error
-        open_items = np.flatnonzero(products >= least)
-        exact = scores_of(queries, items, (np.full(len(open_items), place), open_items))
+            products[without[query_row]] = -np.inf
+        threshold = np.partition(products, -k)[-k] - 2 * error
+        open_items = np.flatnonzero(products >= threshold)
+        exact = scores_of(queries, items, (np.full(len(open_items), query_row), open_items))
         order = np.argsort(-exact, kind="stable")[:k]
-        rows[place], scores[place] = open_items[order], exact[order]
+        rows[query_row], scores[query_row] = open_items[order], exact[order]
     return rows, scores
 
 

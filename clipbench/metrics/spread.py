@@ -48,8 +48,8 @@ def cosine_counts(images: Images, texts: Texts, n_bins: int = N_BINS) -> dict[st
     counts = {name: np.zeros(n_bins, np.int64) for name in sides}
     for name, (x, y) in sides.items():
         for rows, dots in dot_blocks(x, y):
-            own = dots[np.arange(len(dots)), np.arange(rows.start, rows.stop)]
-            counts[name] += cosine_histogram(dots.ravel(), n_bins) - cosine_histogram(own, n_bins)
+            pair_cosines = dots[np.arange(len(dots)), np.arange(rows.start, rows.stop)]
+            counts[name] += cosine_histogram(dots.ravel(), n_bins) - cosine_histogram(pair_cosines, n_bins)
     return counts
 
 
@@ -60,9 +60,9 @@ def cosine_histogram(cosines: Values, n_bins: int = N_BINS) -> Int64[np.ndarray,
         >>> cosine_histogram(np.array([-1.0, 0.0, 0.49, 0.5, 1.0]), n_bins=4)
         array([1, 0, 2, 2])
     """
-    places = np.floor((cosines + 1) * (n_bins / 2))
-    np.clip(places, 0, n_bins - 1, out=places)
-    return np.bincount(places.astype(np.intp), minlength=n_bins).astype(np.int64)
+    positions = np.floor((cosines + 1) * (n_bins / 2))
+    np.clip(positions, 0, n_bins - 1, out=positions)
+    return np.bincount(positions.astype(np.intp), minlength=n_bins).astype(np.int64)
 
 
 def uniformity(vectors: Vectors, t: float = 2.0) -> Estimate:

@@ -1,5 +1,4 @@
-"""Neighbours and kernels: hubs that many queries retrieve, and the structure that two spaces give the same samples,
-whatever the gap.
+"""Neighbours and kernels: hubs that many queries retrieve, and the shared structure of two spaces, whatever the gap.
 
 NaN means undefined.
 """
@@ -75,11 +74,13 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     if n <= k:
         return math.nan
     total = 0.0
-    for (rows, scores), (_, others) in zip(score_blocks(first, first), score_blocks(second, second), strict=True):
-        places = np.arange(rows.start, rows.start + len(scores))
-        for each in (scores, others):
-            each[np.arange(len(places)), places] = -np.inf  # a sample is not its own neighbour
-        shares = [first_chances(each, k) for each in (scores, others)]
+    for (rows, scores), (_, second_scores) in zip(
+        score_blocks(first, first), score_blocks(second, second), strict=True
+    ):
+        columns = np.arange(rows.start, rows.start + len(scores))
+        for space_scores in (scores, second_scores):
+            space_scores[np.arange(len(columns)), columns] = -np.inf  # a sample is not its own neighbour
+        shares = [first_chances(space_scores, k) for space_scores in (scores, second_scores)]
         total += float((shares[0] * shares[1]).sum())
     return total / (k * n)
 
@@ -153,16 +154,16 @@ def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Es
     if n < 4:
         return undefined(n)
     one, other = (_kernel(vectors) for vectors in (first, second))
-    own, least = (_hsic(one, one), _hsic(other, other)), (_rounding(one), _rounding(other))
-    if own[0] <= least[0] or own[1] <= least[1]:
+    self_hsics, tolerances = (_hsic(one, one), _hsic(other, other)), (_rounding(one), _rounding(other))
+    if self_hsics[0] <= tolerances[0] or self_hsics[1] <= tolerances[1]:
         return undefined(n)
-    value = _hsic(one, other) / math.sqrt(own[0] * own[1])
+    value = _hsic(one, other) / math.sqrt(self_hsics[0] * self_hsics[1])
     if n < 5:
         return undefined(n)._replace(value=value)
-    own_without = _hsics_without_each(one, one), _hsics_without_each(other, other)
-    if own_without[0].min() <= least[0] or own_without[1].min() <= least[1]:
+    self_hsics_without_each = _hsics_without_each(one, one), _hsics_without_each(other, other)
+    if self_hsics_without_each[0].min() <= tolerances[0] or self_hsics_without_each[1].min() <= tolerances[1]:
         return undefined(n)._replace(value=value)
-    without_each = _hsics_without_each(one, other) / np.sqrt(own_without[0] * own_without[1])
+    without_each = _hsics_without_each(one, other) / np.sqrt(self_hsics_without_each[0] * self_hsics_without_each[1])
     return Estimate(value, (n - 1) * (without_each.mean() - without_each))
 
 
@@ -178,8 +179,8 @@ def _nearest(vectors: Vectors, k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[n
     n = len(vectors)
     is_near, following = np.zeros((n, n), np.bool_), np.empty(n, np.int64)
     for rows, scores in score_blocks(vectors, vectors):
-        places = np.arange(len(scores))
-        scores[places, rows.start + places] = -np.inf  # a sample is not its own neighbour
+        block_rows = np.arange(len(scores))
+        scores[block_rows, rows.start + block_rows] = -np.inf  # a sample is not its own neighbour
         bits = (np.float32(0) - scores).view(np.int32)  # from 0, so that no zero has a sign
         in_order = bits ^ (bits >> 31 & 0x7FFFFFFF)  # integers in the order of the floats
         nearest = np.argpartition(in_order * np.int64(n) + np.arange(n), k, axis=1)[:, : k + 1]
@@ -197,9 +198,7 @@ def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:
 
 
 def _rounding(kernel: Float64[np.ndarray, "n n"]) -> float:
-    """Return more than rounding leaves of the ``_hsic`` of a kernel and itself where it is 0: of vectors that are
-    equal, or all but one.
-    """
+    """Return a bound of the rounding error of a kernel's ``_hsic`` with itself where its true value is 0."""
     return max(1e-18, 1e-9 * float(np.einsum("ij,ij->", kernel, kernel)) / kernel.size)
 
 
@@ -216,8 +215,8 @@ def _hsics_without_each(
     """Return ``_hsic`` without each sample in turn: all of them in the time of a few."""
     n = len(first) - 1
     rows = first.sum(axis=1), second.sum(axis=1)
-    own = np.einsum("ij,ij->i", first, second)
-    sums = own.sum() - 2 * own
+    products = np.einsum("ij,ij->i", first, second)
+    sums = products.sum() - 2 * products
     totals = (rows[0].sum() - 2 * rows[0]) * (rows[1].sum() - 2 * rows[1])
-    dots = rows[0] @ rows[1] - rows[0] * rows[1] - first @ rows[1] - second @ rows[0] + own
+    dots = rows[0] @ rows[1] - rows[0] * rows[1] - first @ rows[1] - second @ rows[0] + products
     return np.asarray((sums + totals / ((n - 1) * (n - 2)) - 2 * dots / (n - 2)) / (n * (n - 3)))

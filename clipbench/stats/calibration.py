@@ -62,16 +62,16 @@ class CalibrationEstimate(NamedTuple):
         from scipy.special import ndtr
 
         shape = self.misses / self.value if self.value > NEGLIGIBLE else np.ones(len(self.misses))
-        errors, (below, above) = np.maximum(self.errors, NEGLIGIBLE), _reaches(self.spread, self.n_units, z)
+        errors, (below, above) = np.maximum(self.errors, NEGLIGIBLE), _distances_to_bounds(self.spread, self.n_units, z)
         true = min(1.0, self.value + above) * np.linspace(0, 1, N_ERRORS) ** 2
         ratios = true[:, None] * shape / errors
         normal = sqrt(2 / pi) * np.exp(-(ratios**2) / 2)
-        shown = (errors * (ratios * (2 * ndtr(ratios) - 1) + normal)) @ self.shares
-        shown -= max(0.0, shown[0] - self.value)  # less than a calibrated model shows is no evidence against it
-        return np.interp(self.value - deviates / z * np.where(deviates > 0, below, above), shown, true)
+        mean_values = (errors * (ratios * (2 * ndtr(ratios) - 1) + normal)) @ self.shares
+        mean_values -= max(0.0, mean_values[0] - self.value)  # a value below a calibrated model's is no evidence
+        return np.interp(self.value - deviates / z * np.where(deviates > 0, below, above), mean_values, true)
 
 
-def _reaches(spread: float, n_units: int, z: float) -> tuple[float, float]:
+def _distances_to_bounds(spread: float, n_units: int, z: float) -> tuple[float, float]:
     """Return how far a value may lie above and below its mean; below, with Wilson's bound for none in n."""
     return z * spread, sqrt((z * spread) ** 2 + (z**2 / (n_units + z**2)) ** 2)
 
@@ -99,16 +99,16 @@ def calibration_estimate(
     counts = np.bincount(bins)
     miss = np.bincount(bins, credit - confidence) / counts
     squares, n_units = _squares(bins, units, credit - confidence - miss[bins])
-    seen = squares / counts**2 * n_units / np.maximum(n_units - 1, 1)
+    observed = squares / counts**2 * n_units / np.maximum(n_units - 1, 1)
     # Few samples that are all right have no spread; their confidences say what spread a calibrated model would have.
     expected = _squares(bins, units, np.sqrt(confidence * (1 - confidence)))[0] / counts**2
-    squared_errors = np.where(n_units > 1, np.maximum(seen, expected / 2), expected)
+    squared_errors = np.where(n_units > 1, np.maximum(observed, expected / 2), expected)
     share = counts / n
     value = expected_calibration_error(confidence, credit, n_bins)
     noise = sqrt(2 / pi) * float(share @ np.sqrt(squared_errors))
-    of_shares = np.bincount(units, np.abs(miss)[bins] - value)
-    spread = sqrt(float(share**2 @ squared_errors) + float(of_shares @ of_shares) / n**2)
-    below, above = _reaches(spread, len(of_shares), Z)
+    unit_deviations = np.bincount(units, np.abs(miss)[bins] - value)
+    spread = sqrt(float(share**2 @ squared_errors) + float(unit_deviations @ unit_deviations) / n**2)
+    below, above = _distances_to_bounds(spread, len(unit_deviations), Z)
     return CalibrationEstimate(
         value=value,
         noise=noise,
@@ -116,7 +116,7 @@ def calibration_estimate(
         high=min(1.0, value + above),
         influence=np.sign(miss)[bins] * (credit - confidence) - value,
         spread=spread,
-        n_units=len(of_shares),
+        n_units=len(unit_deviations),
         shares=share,
         misses=np.abs(miss),
         errors=np.sqrt(squared_errors),
@@ -167,8 +167,8 @@ class CalibrationError(Estimated):
         if not len(confidence):
             return self._undefined(f"no sample has a value for '{self.confidence}'")
         credit = samples[self.credit][~np.isnan(samples[self.confidence])].astype(np.float64)
-        found, codes = calibration_estimate(confidence, credit, clusters=clusters), cluster_codes(clusters)
+        estimate, codes = calibration_estimate(confidence, credit, clusters=clusters), cluster_codes(clusters)
         is_bounded = len(cluster_sums(confidence, codes)) > 1
-        interval = Interval(found.low, found.high, METHOD) if is_bounded else too_few(codes)
+        interval = Interval(estimate.low, estimate.high, METHOD) if is_bounded else too_few(codes)
         statistic = Estimator("expected_calibration_error", (self.confidence, self.credit)).record()
-        return replace(self._estimated(found.value, len(confidence), interval), statistic=statistic)
+        return replace(self._estimated(estimate.value, len(confidence), interval), statistic=statistic)

@@ -15,9 +15,7 @@ class Walk(NamedTuple):
     """The formats that were tested, from the largest to the smallest of each kind."""
 
     most_lost: Mapping[str, float]
-    """Upper bound of what each loses, by its name; the last of a kind may be the first that is not shown to lose
-    less.
-    """
+    """Upper bound of each format's loss, by its name, up to the first of each kind that is not below the margin."""
     passed: Sequence[str]
     """Names of those that are shown to lose less than the margin."""
 

@@ -81,9 +81,7 @@ class Estimated(Definition):
     higher_is_better: bool | None = True
 
     def _estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
-        """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is
-        ``of``, does not.
-        """
+        """Return a metric, its interval clipped to the limits of its unit if its value and samples respect them."""
         if math.isnan(value):
             return self._undefined("the value is undefined for these samples")
         limits = LIMITS.get(self.unit)
@@ -103,7 +101,7 @@ class Estimated(Definition):
             method=interval.method if is_bounded else None,
             reason=None if is_bounded else f"no interval: {interval.method}",
         )
-        return self.define(claims.agreeing(metric))
+        return self.define(claims.align_with_test(metric))
 
     def _undefined(self, reason: str) -> Metric:
         """Return a metric without a value."""
@@ -172,11 +170,11 @@ class Statistic(Estimated):
             return self.function({name: column[index] for name, column in rows.items()})
 
         value = self.function(rows)
-        named = self.function if isinstance(self.function, Estimator) else None
-        of_counts = intervals.of_rows(at) if named is None else named.of(rows)
+        estimator = self.function if isinstance(self.function, Estimator) else None
+        of_counts = intervals.of_rows(at) if estimator is None else estimator.over_draws(rows)
         interval = self.interval or intervals.bootstrap_interval(of_counts, len(first), rng, clusters=clusters)
         return replace(
-            self._estimated(value, len(first), interval), statistic=None if named is None else named.record()
+            self._estimated(value, len(first), interval), statistic=None if estimator is None else estimator.record()
         )
 
 
@@ -208,7 +206,7 @@ class Smooth(Estimated):
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = defined(samples, self.influence)
-        within = intervals.applicable(RANGES.get(self.unit), self.value)
+        within = intervals.applicable_range(RANGES.get(self.unit), self.value)
         interval = self.interval or self._interval(influence, clusters, within)
         return replace(
             self._estimated(self.value, len(influence), interval),
@@ -269,32 +267,32 @@ class Within:
     measure: Measure
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        own = {
+        subset = {
             name.removeprefix(self.prefix): column for name, column in samples.items() if name.startswith(self.prefix)
         }
-        metric = self.measure.metric({**samples, **own}, rng)
+        metric = self.measure.metric({**samples, **subset}, rng)
 
-        def placed(name: str | None) -> str | None:
-            return f"{self.prefix}{name}" if name in own else name
+        def prefixed(name: str | None) -> str | None:
+            return f"{self.prefix}{name}" if name in subset else name
 
         statistic = metric.statistic
         if statistic is not None:
-            statistic = replace(statistic, columns=[str(placed(name)) for name in statistic.columns])
+            statistic = replace(statistic, columns=[str(prefixed(name)) for name in statistic.columns])
         return replace(
             metric,
-            column=placed(metric.column),
-            influence=placed(metric.influence),
-            squared_influence=placed(metric.squared_influence),
+            column=prefixed(metric.column),
+            influence=prefixed(metric.influence),
+            squared_influence=prefixed(metric.squared_influence),
             statistic=statistic,
             control_of=[f"{self.prefix}{name}" for name in metric.control_of],
         )
 
 
 def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> dict[str, Measure]:
-    """Return measures with what a table says of their names.
+    """Return measures with the definitions that a table has for their names.
 
-    What comes before a slash is a subset: ``swap_att/text_acc`` has the definition of ``text_acc``, its controls are
-    read against the metrics of the same subset, and it is no headline but by itself.
+    The part before a slash is a subset. For example, ``swap_att/text_acc`` has the definition of ``text_acc``, its
+    controls are read against the metrics of the same subset, and it is a headline only if its measure says so.
 
     Example:
         >>> table = {"hit": Definition(title="Top-1 accuracy", is_headline=True)}
@@ -305,10 +303,10 @@ def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition
 
 
 def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definition]) -> Measure:
-    subset, slash, own = name.rpartition("/")
-    if own not in definitions or not isinstance(measure, Definition):
+    subset, slash, base_name = name.rpartition("/")
+    if base_name not in definitions or not isinstance(measure, Definition):
         return measure
-    definition = definitions[own]
+    definition = definitions[base_name]
     return replace(
         measure,
         title=definition.title,

@@ -25,7 +25,7 @@ from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
+from clipbench.metrics.compression import Components, Format, Kind, compress, principal_components
 from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable_sides
@@ -358,7 +358,7 @@ def _credit(question: Question, form: Format, fits: list[tuple[Components | None
     credit = np.empty(len(question.ids))
     for components, rows in fits if form.is_fitted else [(None, ALL)]:
         # Those of a fold are stored among all: an int8 scale is that of all stored vectors.
-        stored, queries = compressed(form, question.stored, question.queries, components)
+        stored, queries = compress(form, question.stored, question.queries, components)
         credit[rows] = question.credit(stored, queries, rows)
     return credit
 

@@ -399,7 +399,9 @@ class Worth(Definition):
         either.
         """
         places = np.log(self.labels).tolist()
-        found = crossing_interval(excess, places, what="the probe's hits less those of the prompts", clusters=clusters)
+        found = crossing_interval(
+            excess, places, excess_name="the probe's hits less those of the prompts", clusters=clusters
+        )
         if found.low is None or found.high is None:
             return found
         beyond = [f"{significant(self.labels[0])} or fewer"] * (found.low <= places[0])

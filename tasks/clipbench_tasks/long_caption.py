@@ -248,7 +248,10 @@ class EffectiveLength(Definition):
         hits, clusters = zip(*(defined(samples, name) for name in self.columns), strict=True)
         recall = np.column_stack(hits)
         interval = crossing_interval(
-            recall - self.share * recall[:, -1:], self.lengths, what="recall less its share", clusters=clusters[0]
+            recall - self.share * recall[:, -1:],
+            self.lengths,
+            excess_name="recall less its share",
+            clusters=clusters[0],
         )
         statistic = Statistic(
             function=length, columns=self.columns, unit=TOKENS, higher_is_better=None, interval=interval

@@ -106,7 +106,7 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
     def scores(which: str, distance: float) -> Scores:
         if distance == 0 and which != "both":  # no way of moving moves anything
             return scores("both", distance)
-        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, which=which))
+        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, shift=which))
 
     distances = sorted({*DISTANCES, modality_gap(images, texts)})
     curves: dict[str, Curve] = {}

@@ -361,7 +361,7 @@ TABLE = {
 }
 NOT_METRICS = {
     "class_scores",
-    "answers_among_more",
+    "answers_with_distractors",
     "cross_answers",
     "cross_ranks",
     "expected_recall_at_k",

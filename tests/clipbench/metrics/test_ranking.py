@@ -14,7 +14,7 @@ from clipbench.metrics import _search, ranking, threads
 from clipbench.metrics.ranking import (
     Answers,
     Ranks,
-    answers_among_more,
+    answers_with_distractors,
     chance_recall_at_k,
     cross_answers,
     cross_ranks,
@@ -207,7 +207,7 @@ def test_more_items_change_answers_as_if_they_had_been_there(
     tiles.use(monkeypatch)
     images, texts, more, owner = make(20, 4, 0), make(40, 4, 1), make(70, 4, 2), pairing(20, 40, 3)
     _, alone = cross_answers(images, texts, owner)
-    whole, among = answers_among_more(alone, texts, more, 20)
+    whole, among = answers_with_distractors(alone, texts, more, 20)
     _, expected = cross_answers(
         np.concatenate([images, more]), np.concatenate([texts, more]), np.r_[owner, 20 + np.arange(70)]
     )
@@ -222,7 +222,7 @@ def test_recall_over_drawn_items_is_the_mean_over_all_subsets(
 ) -> None:
     images, texts, more, rows = make(10, 2, 0), make(10, 2, 1), make(9, 2, 2), np.arange(10)
     _, alone = cross_answers(images, texts, rows)
-    _, among = answers_among_more(alone, texts, more, 10)
+    _, among = answers_with_distractors(alone, texts, more, 10)
     assert (among.tied > 0).any() == (make is coarse)
     own, added = texts @ images.T, texts @ more.T
     right = own[rows, rows][:, None]
@@ -232,7 +232,7 @@ def test_recall_over_drawn_items_is_the_mean_over_all_subsets(
             scores = np.concatenate([own, added[:, subset]], axis=1)
             counts = (scores > right).sum(axis=1), (scores == right).sum(axis=1) - 1
             drawn.append(recall_at_k(Ranks(*counts, np.ones(10, int)), k))
-        found = expected_recall_at_k(alone.ranks, among, n_more=9, n=n, k=k)
+        found = expected_recall_at_k(alone.ranks, among, n_distractors=9, n=n, k=k)
         np.testing.assert_allclose(found, np.mean(drawn, axis=0), atol=1e-12)
 
 

@@ -19,7 +19,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 
 def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, which: str = "both") -> Pairs:
-    maps = shift_maps(images, texts, distance=distance, which=which)
+    maps = shift_maps(images, texts, distance=distance, shift=which)
     return maps.image(images), maps.text(texts)
 
 
