@@ -20,8 +20,8 @@ from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.compression import Components, Format, Kind, compress, principal_components
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
-from clipbench.stats.compression import walk
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
+from clipbench.stats.noninferiority import walk
 from clipbench_tasks.compression import ALL, N_FOLDS, Compression, Question, Some, _credit, _fits, _least_stored
 
 SIZES = (25, 100, 1_000, 5_000)

@@ -24,7 +24,7 @@ from clipbench.metrics.operating_points import (
     judged_answers,
     judged_pairs,
 )
-from clipbench.stats.operating_points import SURE, OperatingPoint, operating_point, precision_recall
+from clipbench.stats.threshold_intervals import SURE, OperatingPoint, operating_point, precision_recall
 
 DIM, POPULATION, POPULATIONS = 16, 4_000, 8
 WANTED = (0.9, 0.95, 0.99)

@@ -4,7 +4,7 @@ pool.json         the models with their fingerprints, the folder of photographs,
 corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged``
 reads it candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which
 they are judged rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows
-it log.jsonl         the judgements, a line each, only ever appended to (``choosing.log``)
+it log.jsonl         the judgements, a line each, only ever appended to (``choosing.judgement_log``)
 """
 
 import os

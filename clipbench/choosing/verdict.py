@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from clipbench.choosing.log import PoolJudgements
+from clipbench.choosing.judgement_log import PoolJudgements
 from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.comparison.across import pareto_front
 from clipbench.errors import UsageError, on_command_line, option

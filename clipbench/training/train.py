@@ -35,7 +35,7 @@ from clipbench.training.batches import (
     load_corpus,
 )
 from clipbench.training.clip.checkpoint import (
-    TrainingCheckpoint,
+    CheckpointContent,
     TrainingProgress,
     load_checkpoint,
     load_optimizer,
@@ -124,7 +124,7 @@ class TrainingLoop:
     """A training that is ready to take its next step; it logs, measures and saves between the steps."""
 
     options: TrainOptions
-    checkpoint: TrainingCheckpoint
+    checkpoint: CheckpointContent
     """Model, tokenizer and progress; the steps change them in place."""
     towers: Towers
     optimizer: torch.optim.AdamW
@@ -272,7 +272,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
     progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
     training = _assemble(
-        options, TrainingCheckpoint(model, tokenizer, progress), corpus, order, device=device, dtype=dtype
+        options, CheckpointContent(model, tokenizer, progress), corpus, order, device=device, dtype=dtype
     )
     training.log.write("start", 0, {"arguments": options.to_json(), "data": progress.data, "notes": list(corpus.notes)})
     return training
@@ -313,7 +313,7 @@ def _data(options: TrainOptions) -> tuple[TrainingCorpus, SampleOrder]:
 
 def _assemble(
     options: TrainOptions,
-    checkpoint: TrainingCheckpoint,
+    checkpoint: CheckpointContent,
     corpus: TrainingCorpus,
     order: SampleOrder,
     *,

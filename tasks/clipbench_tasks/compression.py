@@ -33,10 +33,10 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import bounded, count, counted, percent, shortest
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.clusters import cluster_codes
-from clipbench.stats.compression import Walk, least_lost, least_queries, walk
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
+from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
 from clipbench_tasks.tables import Column, Rows, Vectors, curve_of_means, joined, sampled
 from clipbench_tasks.zero_shot import prompted_classes
 

@@ -39,7 +39,7 @@ from clipbench.results.record import Curve, Metric
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
 from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
-from clipbench.stats.operating_points import SURE, PrecisionRecall, operating_point, precision_recall
+from clipbench.stats.threshold_intervals import SURE, PrecisionRecall, operating_point, precision_recall
 from clipbench_tasks.tables import Rows, joined, sampled
 from clipbench_tasks.zero_shot import prompted_classes
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import clipbench as cb
-from clipbench.choosing.log import append, grade_lines, read_log, write_qrels
+from clipbench.choosing.judgement_log import append, grade_lines, read_log, write_qrels
 from clipbench.choosing.make import PoolOptions, make_pool
 from clipbench.data import Dataset, load_data
 from clipbench.data.dataset import DataOptions

@@ -11,7 +11,7 @@ from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.operating_points import acceptance_rates, even_thresholds, judged_answers, judged_pairs
 from clipbench.metrics.similarity import unit
-from clipbench.stats.operating_points import SURE, operating_point, precision_recall
+from clipbench.stats.threshold_intervals import SURE, operating_point, precision_recall
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.operating_points import OperatingPoints
 from tests.made import data_of, metrics_of

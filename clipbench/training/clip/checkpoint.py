@@ -50,7 +50,7 @@ class TrainingProgress:
     seconds: float = 0.0
 
 
-class TrainingCheckpoint(NamedTuple):
+class CheckpointContent(NamedTuple):
     """The content of a checkpoint, without the optimizer's state."""
 
     model: CLIP
@@ -58,7 +58,7 @@ class TrainingCheckpoint(NamedTuple):
     progress: TrainingProgress
 
 
-def save_checkpoint(out: Path, checkpoint: TrainingCheckpoint, optimizer: torch.optim.Optimizer) -> Path:
+def save_checkpoint(out: Path, checkpoint: CheckpointContent, optimizer: torch.optim.Optimizer) -> Path:
     """Write ``step-N`` into a training's folder and return it; older checkpoints lose the optimizer's state.
 
     Raises:
@@ -117,7 +117,7 @@ def write_progress(folder: Path, progress: TrainingProgress) -> None:
     _write_json(folder / TRAIN, content)
 
 
-def load_checkpoint(folder: Path) -> TrainingCheckpoint:
+def load_checkpoint(folder: Path) -> CheckpointContent:
     """Return model, tokenizer and progress of a checkpoint.
 
     Raises:
@@ -133,7 +133,7 @@ def load_checkpoint(folder: Path) -> TrainingCheckpoint:
     except (SchemaError, ValueError) as error:
         raise ModelError(f"{path} is not what clipbench train wrote ({error})") from error
     model, tokenizer = load_model(folder)
-    return TrainingCheckpoint(model, tokenizer, progress)
+    return CheckpointContent(model, tokenizer, progress)
 
 
 def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:

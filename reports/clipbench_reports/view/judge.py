@@ -12,7 +12,15 @@ from PIL import ImageOps
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from clipbench.choosing.log import PoolJudgements, append, grade_lines, read_log, skip_lines, undo_lines, write_qrels
+from clipbench.choosing.judgement_log import (
+    PoolJudgements,
+    append,
+    grade_lines,
+    read_log,
+    skip_lines,
+    undo_lines,
+    write_qrels,
+)
 from clipbench.choosing.pool import GRADES, MOST_GRADE, Pool, read_pool
 from clipbench.choosing.verdict import choose_model
 from clipbench.data.images import FileImage, rgb

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.choosing.log import append, grade_lines, read_log, skip_lines, undo_lines, write_qrels
+from clipbench.choosing.judgement_log import append, grade_lines, read_log, skip_lines, undo_lines, write_qrels
 from clipbench.choosing.make import PoolOptions, make_pool
 from clipbench.choosing.pool import LOG, Facts, Pool, Ranking, read_pool, read_rankings
 from clipbench.choosing.verdict import _unseen, choose_model
@@ -302,7 +302,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from typing import Any
-from clipbench.choosing.log import append, grade_lines
+from clipbench.choosing.judgement_log import append, grade_lines
 from clipbench.choosing.pool import read_pool
 pool = read_pool(Path(sys.argv[1]))
 for query, images in pool.candidates.items():

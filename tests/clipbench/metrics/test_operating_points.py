@@ -13,7 +13,7 @@ from clipbench.metrics.operating_points import (
     precision_at_all,
 )
 from clipbench.metrics.similarity import unit
-from clipbench.stats.operating_points import SURE, operating_point, precision_recall
+from clipbench.stats.threshold_intervals import SURE, operating_point, precision_recall
 
 
 def world(n: int, each: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
