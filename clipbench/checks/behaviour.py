@@ -1,8 +1,7 @@
-"""Checks of what a model does: which vectors must not move, which must differ, and whether true pairs stand out.
+"""Checks of a model's behaviour: vectors that must not move, vectors that must differ, and the margin of true pairs.
 
-Each varies one thing (the batch, the padding, capitals, the pairing), measures how far vectors move, and holds it
-against a
-bound: that of rounding at the model's precision, or that of chance.
+Each check varies one condition (the batch, the padding, capitals, the pairing), measures how far vectors move, and
+compares it with a bound: rounding at the model's precision, or chance.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,8 +39,9 @@ N_SHIFTS = 8
 SERVED = "api"
 """Family of the models behind a server, which may need other messages than it was sent."""
 CROWDED = 0.7
-"""Mean cosine of images and texts that do not belong together above which messages are suspect: Qwen3-VL-Embedding has
-.78 to .93 with wrong ones and .28 to .44 with its own; CLIP and SigLIP lie below .3.
+"""Mean cosine of images and unrelated texts above which messages are suspect.
+
+Qwen3-VL-Embedding has .78 to .93 with wrong messages and .28 to .44 with its own; CLIP and SigLIP are below .3.
 """
 FOUND_AGAIN = 4.0
 """Margin of a shifted pairing, in standard errors above 0, that names it."""
@@ -131,8 +131,9 @@ def batches(subject: Subject) -> CheckOutcome:
         texts = _backwards(model.encode_texts, pairs.texts[:N_TURNED])
         words = [" ".join(order) for order in islice(permutations(WORDS), N_TURNED)]
         distances["image"] = max(distances["image"], largest_distance(pairs.image_vectors[: len(images)], images))
-        turned = largest_distance(model.encode_texts(words), _backwards(model.encode_texts, words))
-        distances["text"] = max(distances["text"], turned)
+        distances["text"] = max(
+            distances["text"], largest_distance(model.encode_texts(words), _backwards(model.encode_texts, words))
+        )
         is_moved |= _is_other_order(images, pairs.image_vectors) or _is_other_order(texts, pairs.text_vectors)
     kind = max(distances, key=distances.__getitem__)
     if distances[kind] <= subject.limit and not is_moved:

@@ -1,4 +1,4 @@
-"""Checks of data: images that cannot be read or are there twice, captions and classes that cannot be told apart."""
+"""Checks of data: images that cannot be read or are duplicates, captions and classes that are ambiguous."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Decoded(NamedTuple):
 
 def images(subject: Subject) -> CheckOutcome:
     """Decode a sample of the images."""
-    decoded, n_all = _decoded(subject), len(_dataset(subject))
+    decoded, n_all = _decoded_sample(subject), len(_dataset(subject))
     if decoded.causes:
         name, cause = next(iter(decoded.causes.items()))
         return fault(
@@ -55,7 +55,7 @@ def images(subject: Subject) -> CheckOutcome:
 
 def duplicates(subject: Subject) -> CheckOutcome:
     """Compare the content and small copies of a sample of the images."""
-    dataset, decoded = _dataset(subject), _decoded(subject)
+    dataset, decoded = _dataset(subject), _decoded_sample(subject)
     first: dict[str, int] = {}
     same = [(first[digest], k) for k, digest in enumerate(decoded.digests) if first.setdefault(digest, k) != k]
     near = []
@@ -148,7 +148,7 @@ def caption_length(subject: Subject) -> CheckOutcome:
     )
 
 
-def _decoded(subject: Subject) -> Decoded:
+def _decoded_sample(subject: Subject) -> Decoded:
     if isinstance(subject.sample, Decoded):
         return subject.sample
     dataset = _dataset(subject)

@@ -24,7 +24,7 @@ N_PAIRS = 64
 N_VECTOR_PAIRS = 1_000
 """Images of given vectors that are looked at, from the first on: only neighbours show that rows are shifted."""
 MIN_PAIRS = 16
-"""Fewer pairs, which a weak model may miss, tell nothing."""
+"""Fewer pairs, which a weak model may miss, show nothing."""
 USEFUL = 0.4
 """Mean margin below which a model finds hardly anything: the right one of 64 texts is first in about 1 of 25 cases."""
 LEAST_GAIN = 0.1
@@ -50,7 +50,7 @@ class Pairs:
 
     @property
     def cosines(self) -> Float64[np.ndarray, "n_images n_texts"]:
-        """Those of all images with all texts."""
+        """Cosines of all images with all texts."""
         return unit(self.image_vectors).astype(np.float64) @ unit(self.text_vectors).astype(np.float64).T
 
     def unrelated_cosine(self) -> float:

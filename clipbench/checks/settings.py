@@ -1,6 +1,4 @@
-"""Checks of how a model is set up: tokenizer, preprocessing, activation, scale and weights against what the checkpoint
-says.
-"""
+"""Checks of a model's settings against its checkpoint: tokenizer, preprocessing, activation, scale and weights."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +31,7 @@ COLOUR_TOLERANCE = 0.01
 UNSCALED = 0.02
 """A smaller standard deviation means pixels in [0, 255]."""
 CLIP_END = 49407
-"""Id of the end-of-text token in CLIP's vocabulary, the last; that of the start-of-text token is the one before."""
+"""Id of the end-of-text token in CLIP's vocabulary, the last one; the start-of-text token is the one before."""
 SCALES = (5.0, 1_000.0)
 """Factors from cosine to logit that training reaches: SigLIP begins at 10, CLIP at 14 and ends at 100."""
 LOGIT_TOLERANCE = 1e-2
@@ -169,7 +167,7 @@ def _context_by_behaviour(subject: Subject) -> CheckOutcome:
 
 
 def preprocessing(subject: Subject) -> CheckOutcome:
-    """Measure size, mean, standard deviation, crop and interpolation, and compare them with what is stated."""
+    """Measure size, mean, standard deviation, crop and interpolation, and compare them with the stated ones."""
     measured = subject.measured
     if measured.fault is not None:
         return fault(measured.fault, "give the image tower RGB images, in channels first, as in training")

@@ -182,7 +182,7 @@ class Subject:
 
     @cached_property
     def pairs(self) -> Pairs:
-        """Images and their texts: of the vectors that are given, of the user's data, or else generated."""
+        """Images and their texts, from the vector file, from the user's data, or generated."""
         if self.encodes:
             user_sample = None if self.dataset is None else user_pairs(self.dataset, self.model, self.seed)
             return scene_pairs(self.model) if user_sample is None else user_sample
@@ -200,7 +200,7 @@ class Subject:
 
 
 class WatchedModel(Model):
-    """A model whose own errors are ModelErrors: they are faults of what is examined."""
+    """A model whose own errors are ModelErrors: they are faults of the examined model."""
 
     def __init__(self, model: Model) -> None:
         self.info, self.modalities, self.preprocess = model.info, model.modalities, model.preprocess

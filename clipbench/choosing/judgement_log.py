@@ -1,7 +1,7 @@
 """The log of judgements: a line each, appended and on the disk before anything else is shown, never changed.
 
-The last line of a judge on a photograph of a query is that judge's judgement. Of several judges the grade is the
-median, the lower one of two in the middle, as grades are whole. A judge who skips a query has no say in it.
+The last line of a judge on a photograph of a query is that judge's judgement. The grade of several judges is the
+median, the lower one of two in the middle, as grades are integers. A judge who skips a query does not count in it.
 """
 
 import json
@@ -171,7 +171,7 @@ _FIELDS = {False: ("query", "image", "grade", "judge", "time"), True: ("query", 
 
 
 def _write(handle: int, data: bytes) -> None:
-    """Write lines behind the last whole one: what a killed process left of one is cut off, as it was never answered."""
+    """Write lines behind the last whole one. An incomplete line of a killed process is cut off: it was unanswered."""
     size = os.fstat(handle).st_size
     os.lseek(handle, max(0, size - (1 << 16)), os.SEEK_SET)
     tail = os.read(handle, 1 << 16)

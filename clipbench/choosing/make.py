@@ -29,7 +29,7 @@ class PoolOptions:
     """The options of a pool."""
 
     k: int = 10
-    """Photographs that each model brings to a query."""
+    """Photographs of each model per query."""
     n_random: int = 5
     """Others that are drawn at random for each query."""
     seed: int = 0
@@ -67,15 +67,15 @@ def make_pool(
     A pool that is there already is kept, with its judgements; queries that are new come after its own, and prices
     replace those before.
 
-    Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with
-    equal content the first by name is kept.
+    Ties of scores are broken by one random order of the photographs, the same for all models. Photographs with equal
+    content are kept once, the first by name.
 
     Args:
-        models: their names, with what loads each; one at a time is loaded.
+        models: names and functions that load them; one model at a time is loaded.
         images: a folder of photographs, at any depth.
         queries: distinct texts.
         folder: of the pool, new or empty.
-        note: called with what a user should know.
+        note: called with facts for the user.
 
     Raises:
         ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something
@@ -94,8 +94,9 @@ def make_pool(
         if not fingerprints:
             dataset, digests = _distinct(dataset, embedder, options, note)
             order = generator(options.seed, "ties").permutation(len(dataset))
-        identical = (model for model, fingerprint in fingerprints.items() if fingerprint == embedder.info.fingerprint)
-        if same := next(identical, None):
+        if same := next(
+            (model for model, fingerprint in fingerprints.items() if fingerprint == embedder.info.fingerprint), None
+        ):
             raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
         query_vectors = comparable(embedder.encode(TEXT, queries, "query"), embedder)

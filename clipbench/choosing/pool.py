@@ -75,9 +75,9 @@ class Pool:
     queries: Mapping[str, str]
     """Texts by id, in the order in which they are judged."""
     candidates: Mapping[str, list[str]]
-    """Ids of photographs by that of the query."""
+    """Ids of photographs by the query's id."""
     batches: Mapping[str, int]
-    """By query, the number of queries that were there before it was added: those of one batch are in random order."""
+    """By query, the number of queries before it was added; queries of one batch are in random order."""
     images: Mapping[str, Path]
 
     def name(self, image: str) -> str:

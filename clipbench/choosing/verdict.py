@@ -29,7 +29,7 @@ METRICS = ("nDCG@{k}", "precision@{k}", "success@{k}")
 MOST_DISAGREEMENTS = 20
 
 _AHEAD = {"better": (1, -1), "equal": (0, 0), "worse": (-1, 1), "open": (-1, -1)}
-"""For the model and for the other: 1 if it is surely ahead, 0 if they are equal, else -1."""
+"""For the model and for the other: 1 if it is surely ahead, 0 if they are equal, otherwise -1."""
 
 Values = Float64[np.ndarray, "n_models n_queries"]
 
@@ -228,11 +228,11 @@ def choose_model(
 ) -> Choice:
     """Return the verdict on the models of a pool from its judgements.
 
-    A model is chosen that is better than each other or equal to it: the interval of the difference excludes 0, or lies
-    within the margin. The intervals are confidence sequences by betting, corrected over all pairs of models
-    (Bonferroni). A query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its
-    ideal ranking has only photographs that were judged. Of one that is skipped, or judged in part, all values are
-    possible: the lower bound is that of the lowest ones, the upper bound that of the highest.
+    The chosen model is better than or equal to each other one: the interval of the difference excludes 0, or is within
+    the margin. The intervals are confidence sequences by betting, corrected over all pairs of models (Bonferroni). A
+    query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its ideal ranking has
+    only photographs that were judged. A query that is skipped, or judged in part, may have any value: the lower bound
+    follows from the lowest values, the upper bound from the highest.
 
     Args:
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
@@ -261,7 +261,7 @@ def choose_model(
         margin=margin / 100,
         n_left=len(pool.queries) - len(begun),
     )
-    pairs = [_ordered(models, primary, *pair) for pair in combinations(range(len(models)), 2)] if grades else []
+    pairs = [_ordered_pair(models, primary, *pair) for pair in combinations(range(len(models)), 2)] if grades else []
     differences = [_difference(*pair, terms) for pair in pairs]
     leader = _leader(models, differences)
     basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(judgements.n, 'judgement')}"
@@ -334,7 +334,7 @@ def _score(values: Float64[np.ndarray, " n_queries"]) -> Score:
     return Score(float(np.nanmean(values)), *(float(np.nan_to_num(values, nan=bound).mean()) for bound in (0.0, 1.0)))
 
 
-def _ordered(models: Sequence[str], primary: Values, one: int, other: int) -> Pair:
+def _ordered_pair(models: Sequence[str], primary: Values, one: int, other: int) -> Pair:
     """Return two models, the one with the higher mean first, and their differences."""
     if np.nanmean(primary[one]) < np.nanmean(primary[other]):
         one, other = other, one

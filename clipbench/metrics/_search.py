@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from clipbench.metrics.similarity import Items, Pairs, scores_of
+from clipbench.metrics.similarity import Items, Pairs, scores_of_pairs
 
 TILE = 512
 """Rows of each side of a tile: its 1 MiB of float32 stays in the cache of a core while it is looked at."""
 ROW_TILES = 16
-"""Tiles whose rows stay while all columns pass by: a file larger than memory is read once for so many."""
+"""Tiles whose rows stay while all columns pass by: a file larger than memory is read once per 16 tiles of rows."""
 FEW = 32
 """If more than one pair in 32 of a tile may be above a threshold, or needs an exact score, all are counted exactly."""
 
@@ -94,7 +94,7 @@ class TiledSearch:
         best: threshold of each query, the score of its best positive.
         right: row of the item that is first until one is ahead of it: the best positive.
         error: most by which a product differs from a score (``similarity.product_error``).
-        groups: of the queries and of the items; ``level_mates`` then counts those of the query's own group.
+        groups: of the queries and of the items; ``level_mates`` then counts level items of the query's own group.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class TiledSearch:
         return np.maximum(self.first_score[query_slice], highest - self.error) - self.error
 
     def add_tile(self, open_pairs: _OpenPairs, query_slice: slice, item_slice: slice) -> None:
-        """Add a tile of products by what ``process_tile`` has returned."""
+        """Add the open pairs of a tile of products, from ``process_tile``."""
         row, item = open_pairs.undecided
         queries, items = row + query_slice.start, item + item_slice.start
         scores, best = self._scores(queries, items), self.best[queries]
@@ -187,7 +187,7 @@ class TiledSearch:
         )
 
     def _scores(self, queries: OfPairs, items: OfPairs) -> PairScores:
-        return scores_of(
+        return scores_of_pairs(
             self.queries, self.items, (queries if self.row_index is None else self.row_index[queries], items)
         )
 

@@ -33,7 +33,7 @@ class ClassScores(NamedTuple):
     true_score: Float32[np.ndarray, " n_images"]
     """Score of the true class."""
     top: Float32[np.ndarray, " n_images"]
-    """The highest score, that of ``predicted``."""
+    """The highest score, the score of ``predicted``."""
 
 
 def class_scores(
@@ -43,7 +43,7 @@ def class_scores(
 
     Args:
         images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
-        classes: unit vectors, one a class.
+        classes: unit vectors, one per class.
         labels: row of each image's true class.
         logit_scale: the model's own, above 0; None where it has none.
 
@@ -112,8 +112,8 @@ def recall_influence(credit: Values, labels: Labels) -> Values:
 
     The influence is the derivative by the sample's weight, times n: its distance from its class's recall, weighted by
     the class's share of the mean. In a class of k samples that distance is too small by sqrt((k - 1) / k), for which
-    it is corrected (HC2 of MacKinnon and White, Journal of Econometrics 29 (1985)); a sample alone in its class has no
-    distance, and is compared with the mean of the other classes instead.
+    it is corrected (HC2 of MacKinnon and White, Journal of Econometrics 29 (1985)). The only sample of a class has no
+    distance, and is compared with the mean of the other classes.
 
     Example:
         >>> recall_influence(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 2, 2])).round(4)  # (1/2 + 1) / 2
@@ -166,7 +166,7 @@ def macro_f1(predicted: Labels, labels: Labels) -> MacroF1:
 def macro_f1_changes(before: Labels, after: Labels, labels: Labels) -> Values:
     """Return each sample's part in a difference of ``macro_f1``, times its class's size and the number of classes.
 
-    So their mean over classes of the mean in each is the difference, as that of hits is of mean per-class recall. A
+    So the mean over classes of their means is the difference, as it is for hits and mean per-class recall. A
     class with h hits, of which s samples and predictions are, changes by 2 (dh - h ds / s) s / (s of one x s of the
     other), with the mean h and s of both models: exactly, and linear in the samples.
 
@@ -243,10 +243,10 @@ def expected_calibration_error(confidence: Values, credit: Values, n_bins: int =
 
 
 def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
-    """Return the mean over positives of the precision at their place, in expectation over the order of ties.
+    """Return the mean over positives of the precision at their position, in expectation over the order of ties.
 
     In a block of g equal scores, r of them positive, after a others with b positives, the item at place j of the block
-    is positive with probability r/g, and then (j - 1)(r - 1)/(g - 1) positives of the block stand before it on
+    is positive with probability r/g, and then (j - 1)(r - 1)/(g - 1) positives of the block are before it on
     average. scikit-learn's value where nothing is tied. NaN without positives.
 
     Example:
@@ -285,7 +285,7 @@ class MeanAveragePrecision(NamedTuple):
     by_class: Float64[np.ndarray, " n_scored"]
     """Average precision of each class that has positives."""
     spreads: Float64[np.ndarray, " n_scored"]
-    """Variance of the precisions of which that of a class is the mean."""
+    """Variance of each class's precisions, whose mean is its average precision."""
     n_positives: Int64[np.ndarray, " n_scored"]
 
 
@@ -326,7 +326,7 @@ def mean_average_precision(
 
 
 def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
-    """Return the variance over positives of the precision at their place; ties are taken in order.
+    """Return the variance over positives of the precision at their position; ties are taken in order.
 
     Example:
         >>> round(precision_spread(np.array([3, 2, 1], np.float32), np.array([True, False, True])), 4)  # of 1 and 2/3

@@ -1,8 +1,8 @@
 """Vectors stored smaller: the first dimensions, principal components, float16, int8 and signs.
 
-A format makes stored vectors and queries of them, whose dot products are its scores. What is stored is all that the
-format has room for: no length is kept beside it, and queries stay float32, as they are not stored; only signs are
-compared with signs. Scales are those of the vectors that are stored, and components are given.
+A format turns vectors into stored vectors and queries, whose dot products are its scores. It stores no length next to
+them. Queries stay float32, as they are not stored; only signs are compared with signs. Scales follow from the stored
+vectors, and components are an argument.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -17,7 +17,7 @@ Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 LARGEST_CODE = 127
 """Largest int8 code; the smallest is its negative, so that 0 is stored as 0."""
 STEPS = 2.0**26
-"""Components are multiples of 1 / STEPS, as those of ``similarity.unit``, so that equal vectors have equal scores."""
+"""Components are multiples of 1 / STEPS, as in ``similarity.unit``, so that equal vectors have equal scores."""
 
 
 class Format(NamedTuple):
@@ -60,7 +60,7 @@ class Format(NamedTuple):
 
     @classmethod
     def from_name(cls, name: str) -> "Format | None":
-        """Return the format of a name; None where it is no format's.
+        """Return the format of a name; None if no format has it.
 
         Example:
             >>> Format.from_name("int8@128"), Format.from_name("kind")
@@ -75,7 +75,7 @@ class Components(NamedTuple):
 
     mean: Float64[np.ndarray, " dim"]
     axes: Float64[np.ndarray, "dim dim"]
-    """A column each, that of the largest variance first."""
+    """One column per component, the largest variance first."""
 
 
 def principal_components(stored: Vectors) -> Components:
@@ -98,16 +98,14 @@ def compress(
     """Return stored vectors and queries in a format; their dot products are its scores.
 
     - ``first``: the first dimensions, at length 1 again, of both.
-    - ``pca``: components of the stored vectors, less the mean. A query q scores q · mean + (its components) · (those
-    stored), which
-      is its dot product with the vector that the components stand for: with all of them, its cosine. So centring moves
-      no score, and the mean takes no component.
+    - ``pca``: components of the stored vectors, minus the mean. A query q scores q · mean + (its components) · (stored
+      components), which is its dot product with the reconstructed vector: with all components, its cosine. So centring
+      moves no score, and the mean takes no component.
     - ``float16``: rounded to it.
-    - ``int8``: of the first dimensions, at length 1 again. Symmetric, a scale a dimension: the largest absolute value
-    there
-      is 127. ``pca_int8``: the same of components.
-    - ``binary``: the signs of the first dimensions, 0 as below 0, of both. The dot product falls by the same with each
-      sign that differs, so that it ranks as the Hamming distance does.
+    - ``int8``: codes of the first dimensions, at length 1 again. Symmetric, with one scale per dimension: the largest
+      absolute value there is 127. ``pca_int8``: the same for components.
+    - ``binary``: the signs of the first dimensions, 0 as below 0, of both. The dot product falls by the same amount
+      with each sign that differs, so that it ranks as the Hamming distance does.
 
     Args:
         stored, queries: unit vectors.
@@ -126,21 +124,21 @@ def compress(
         assert components is not None, form
         axes = components.axes[:, : form.dim]
         coordinates, compressed_queries = (stored - components.mean) @ axes, queries @ axes
-        coordinates = _decoded(coordinates) if form.number == "int8" else coordinates
-        return _on_steps(np.column_stack([coordinates, np.ones(len(coordinates))])), _on_steps(
+        coordinates = _through_int8(coordinates) if form.number == "int8" else coordinates
+        return _round_to_steps(np.column_stack([coordinates, np.ones(len(coordinates))])), _round_to_steps(
             np.column_stack([compressed_queries, queries @ components.mean])
         )
     if form.kind == "float16":
         return stored.astype(np.float16).astype(np.float32), queries
     first, compressed_queries = (_at_length_1(vectors[:, : form.dim]) for vectors in (stored, queries))
     if form.kind == "int8":
-        return _on_steps(_decoded(first)), compressed_queries
+        return _round_to_steps(_through_int8(first)), compressed_queries
     if form.kind == "binary":
         return _signs(first), _signs(compressed_queries)
     return first, compressed_queries
 
 
-def _decoded(vectors: Vectors | Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
+def _through_int8(vectors: Vectors | Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
     """Return vectors as they are read from int8 codes, with a scale for each dimension."""
     largest = np.abs(vectors).max(axis=0).astype(np.float64)
     scales = np.where(largest > 0, largest, 1.0) / LARGEST_CODE
@@ -152,11 +150,11 @@ def _signs(vectors: Vectors) -> Vectors:
 
 
 def _at_length_1(vectors: Vectors) -> Vectors:
-    """Return vectors at length 1; those of length 0, which are alike to all queries, stay."""
+    """Return vectors at length 1; vectors of length 0, equally similar to all queries, stay."""
     out, is_long = np.zeros(vectors.shape, np.float32), vectors.any(axis=1)
     out[is_long] = unit(vectors[is_long])
     return out
 
 
-def _on_steps(vectors: Float64[np.ndarray, "n dim"]) -> Vectors:
+def _round_to_steps(vectors: Float64[np.ndarray, "n dim"]) -> Vectors:
     return (np.rint(vectors * STEPS) / STEPS).astype(np.float32)

@@ -42,7 +42,7 @@ class AcceptanceRates(NamedTuple):
     thresholds: Float64[np.ndarray, " n_thresholds"]
     """Cosines, ascending."""
     right: Float64[np.ndarray, "n_images n_thresholds"]
-    """Share of what should be accepted that is; its mean over images is the recall."""
+    """Share of the trials to accept that is accepted; its mean over images is the recall."""
     wrong: Float64[np.ndarray, "n_images n_thresholds"]
     """Share of the trials to reject that is accepted; its mean is the rate of false alarms.
 
@@ -50,7 +50,7 @@ class AcceptanceRates(NamedTuple):
 
 
 def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, " n_texts"]) -> JudgedTrials:
-    """Return all pairs of an image and a text of the data, of which those of a text and its own image are true.
+    """Return all pairs of an image and a text; the pairs of a text and its own image are true.
 
     Args:
         images, texts: unit vectors, of at least two images.
@@ -69,7 +69,7 @@ def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, 
     owners, columns = np.broadcast_to(text_to_image[:, None], scores.shape), np.arange(n_images)
     false = scores[is_false], np.broadcast_to(columns, scores.shape)[is_false], owners[is_false]
     true = pair_scores(images[text_to_image], texts)
-    return JudgedTrials(n_images, _ordered(true, text_to_image), _ordered(*false), n_texts, len(false[0]))
+    return JudgedTrials(n_images, _sorted_trials(true, text_to_image), _sorted_trials(*false), n_texts, len(false[0]))
 
 
 def judged_answers(top: Values, without_own: Values, credit: Values) -> JudgedTrials:
@@ -91,16 +91,16 @@ def judged_answers(top: Values, without_own: Values, credit: Values) -> JudgedTr
     """
     n = len(top)
     rows = np.arange(n)
-    right = _ordered(top[credit > 0], rows[credit > 0], weights=credit[credit > 0])
+    right = _sorted_trials(top[credit > 0], rows[credit > 0], weights=credit[credit > 0])
     misses = np.concatenate([1 - credit, np.ones(n)])
     is_some = misses > 0
-    wrong = _ordered(
+    wrong = _sorted_trials(
         np.concatenate([top, without_own])[is_some], np.concatenate([rows, rows])[is_some], weights=misses[is_some]
     )
     return JudgedTrials(n, right, wrong, n, n)
 
 
-def _ordered(
+def _sorted_trials(
     cosines: Float[np.ndarray, " n"], images: Labels, owners: Labels | None = None, weights: Values | None = None
 ) -> Trials:
     order = np.argsort(-cosines, kind="stable")
@@ -118,18 +118,20 @@ def acceptance_rates(judged: JudgedTrials, thresholds: Float64[np.ndarray, " n_t
         thresholds: ascending.
     """
     n = judged.n_images
-    right = _at_least(judged.right, judged.right.images, thresholds, n) * (n / judged.n_right)
-    wrong = _at_least(judged.wrong, judged.wrong.images, thresholds, n) * (n / judged.n_wrong)
+    right = _counts_above(judged.right, judged.right.images, thresholds, n) * (n / judged.n_right)
+    wrong = _counts_above(judged.wrong, judged.wrong.images, thresholds, n) * (n / judged.n_wrong)
     if judged.wrong.owners is None:
         return AcceptanceRates(thresholds, right, wrong)
     rates = wrong.mean(axis=0)
-    deviations = wrong + _at_least(judged.wrong, judged.wrong.owners, thresholds, n) * (n / judged.n_wrong) - 2 * rates
+    deviations = (
+        wrong + _counts_above(judged.wrong, judged.wrong.owners, thresholds, n) * (n / judged.n_wrong) - 2 * rates
+    )
     of_images, of_pairs = (deviations**2).sum(axis=0) / n**2, rates * (1 - rates) / judged.n_wrong
     scale = 1 - np.divide(of_pairs, of_images, out=np.zeros_like(rates), where=of_images > 0)
     return AcceptanceRates(thresholds, right, rates + deviations * np.sqrt(np.maximum(scale, 0.5)))
 
 
-def _at_least(
+def _counts_above(
     trials: Trials, images: Int32[np.ndarray, " n_trials"], thresholds: Float64[np.ndarray, " n_thresholds"], n: int
 ) -> Float64[np.ndarray, "n_images n_thresholds"]:
     """Return the number of trials of each image that reach each threshold."""

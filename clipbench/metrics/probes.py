@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from clipbench.errors import DataError
 from clipbench.metrics.classification import top_k_credit
 from clipbench.metrics.geometry import gap_vector
-from clipbench.metrics.similarity import Labels, Values, Vectors, first_chances, score_blocks
+from clipbench.metrics.similarity import Labels, Values, Vectors, score_blocks, top_k_probabilities
 from clipbench.metrics.spectrum import round_numbers
 
 C = 10.0
@@ -93,19 +93,19 @@ def fit_probe(
         basis, upper = np.linalg.qr(x.T)
         x = upper.T
     of_class = _class_weights(labels, n_classes, is_balanced=is_balanced)
-    weights, bias = _minimum(x, offsets, labels, of_class, c)
+    weights, bias = _minimise(x, offsets, labels, of_class, c)
     weights = weights if basis is None else weights @ basis.T
     return Probe(weights if towards is None else towards + weights, bias)
 
 
-def _minimum(
+def _minimise(
     x: Float64[np.ndarray, "n dim"],
     offsets: Float64[np.ndarray, "n n_classes"] | None,
     labels: Labels,
     of_class: Float64[np.ndarray, " n_classes"],
     c: float,
 ) -> tuple[Float64[np.ndarray, "n_classes dim"], Float64[np.ndarray, " n_classes"]]:
-    """Return weights and bias of the least loss; scores have the offsets in place of a bias, where there are any.
+    """Return weights and bias of the least loss; scores have the offsets, if any, instead of a bias.
 
     Args:
         of_class: weight of the loss of each class's vectors.
@@ -170,7 +170,7 @@ def neighbour_votes(
     votes, k = np.zeros((len(queries), n_classes)), min(k, len(vectors))
     of_class = _class_weights(labels, n_classes, is_balanced=is_balanced)
     for rows, scores in score_blocks(queries, vectors):
-        chances = first_chances(scores, k)
+        chances = top_k_probabilities(scores, k)
         query, voter = np.nonzero(chances)
         nearness = scores[query, voter].astype(np.float64) - scores.max(axis=1)[query]
         np.add.at(votes[rows], (query, labels[voter]), chances[query, voter] * np.exp(nearness / TEMPERATURE))
@@ -205,7 +205,7 @@ def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> V
     """Return, for each held-out pair, the share of its two vectors whose modality a linear classifier predicts.
 
     A logistic regression (L2 penalty with C = 1, as scikit-learn fits it) is trained on a random half of the pairs; the
-    pairs trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a
+    pairs trained on are NaN, and so is a single pair. The mean of the others is the accuracy: 0.5 by chance, 1 when a
     hyperplane separates images from texts. A vector on the boundary counts half. Source: Fahim et al., It's Not a
     Modality Gap, 2024 (who hold out 20 %).
 
@@ -214,7 +214,7 @@ def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> V
         rng: draws the half.
     """
     credit = np.full(len(images), np.nan)
-    is_trained_on = _half(len(images), rng)
+    is_trained_on = _training_half(len(images), rng)
     if not is_trained_on.any():
         return credit
     credit[~is_trained_on] = _held_out_credit(images, texts, is_trained_on)
@@ -254,7 +254,7 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
     if len(images) > DIMENSION_SAMPLE:
         chosen = np.sort(rng.choice(len(images), DIMENSION_SAMPLE, replace=False))
         images, texts = images[chosen], texts[chosen]
-    is_trained_on = _half(len(images), rng)
+    is_trained_on = _training_half(len(images), rng)
     if not is_trained_on.any():
         return SeparabilityByDimensions(np.empty(0, np.int64), np.empty(0), None)
     difference = gap_vector(images[is_trained_on], texts[is_trained_on])
@@ -267,10 +267,12 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
 
     ks = [*round_numbers(images.shape[1]), images.shape[1]]
     accuracies = [accuracy(k) for k in ks]
-    return SeparabilityByDimensions(np.array(ks), np.array(accuracies), _fewest(ks, accuracy, ENOUGH * accuracies[-1]))
+    return SeparabilityByDimensions(
+        np.array(ks), np.array(accuracies), _bisect_dimensions(ks, accuracy, ENOUGH * accuracies[-1])
+    )
 
 
-def _half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
+def _training_half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
     """Return a mask of the pairs to train on: half of them, drawn at random; of one pair, none."""
     return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
 
@@ -285,7 +287,7 @@ def _held_out_credit(
     return (np.heaviside(image_side, 0.5) + np.heaviside(-text_side, 0.5)) / 2
 
 
-def _fewest(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) -> int:
+def _bisect_dimensions(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) -> int:
     position = next(position for position, k in enumerate(ks) if accuracy(k) >= enough)
     low, high = (ks[position - 1] if position else 0), ks[position]
     while high - low > 1:  # low does not reach it, high does
@@ -295,10 +297,10 @@ def _fewest(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) 
 
 
 def _fit_classifier(images: Vectors, texts: Vectors) -> tuple[Float64[np.ndarray, " dim"], float]:
-    """Return the normal and the offset of the hyperplane of a logistic regression: images lie on the positive side.
+    """Return the normal and the offset of the hyperplane of a logistic regression: images are on the positive side.
 
-    The objective, the solver and its tolerances are those of scikit-learn's ``LogisticRegression``, which takes longer
-    to import than a run takes to fit.
+    Objective, solver and tolerances are the same as in scikit-learn's ``LogisticRegression``, whose import takes longer
+    than the fits of a run.
     """
     from scipy.optimize import minimize
 

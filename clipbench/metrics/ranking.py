@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from clipbench.metrics._search import Tile, TiledSearch, scan, tiles
 from clipbench.metrics.geometry import check_owners
-from clipbench.metrics.similarity import Images, Items, Pairs, Queries, Texts, Vectors, product_error, scores_of
+from clipbench.metrics.similarity import Images, Items, Pairs, Queries, Texts, Vectors, product_error, scores_of_pairs
 from clipbench.metrics.threads import in_threads
 
 OfQueries = Int64[np.ndarray, " n_queries"]
@@ -33,7 +33,7 @@ class Ranks(NamedTuple):
 class Answers(NamedTuple):
     """Result of each query: rank and row of its best positive, and the first item of the whole gallery.
 
-    Of items with one score, the first in the order of the data is named.
+    Among items with equal scores, the first in the order of the data is named.
     """
 
     ranks: Ranks
@@ -78,7 +78,7 @@ def cross_answers(
 ) -> tuple[Answers, Answers]:
     """Return the results of image queries over all texts, and of text queries over all images, in one pass.
 
-    Arguments and errors are those of ``cross_ranks``. Vectors may be memory-mapped: they are not copied.
+    Arguments and errors are the same as in ``cross_ranks``. Vectors may be memory-mapped: they are not copied.
 
     Args:
         query_rows: rows of the images and of the texts that are queries, each over the whole other side, in the order
@@ -112,8 +112,8 @@ def cross_answers(
     images, texts = np.asarray(images), np.asarray(texts)  # a slice of a memmap costs more than one of an array
     order = np.argsort(text_image, kind="stable")  # the texts of an image become one slice
     starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
-    own_scores = scores_of(images, texts, (text_image, np.arange(len(texts))))
-    best, best_positions, n_best = _best(own_scores[order], starts)
+    own_scores = scores_of_pairs(images, texts, (text_image, np.arange(len(texts))))
+    best, best_positions, n_best = _best_positives(own_scores[order], starts)
     error = product_error(images, texts)
     by_image, by_text = (
         TiledSearch(images, texts, best, order[best_positions], error),
@@ -126,7 +126,7 @@ def cross_answers(
         scan(by_image, by_text, tile, (text_image[positives] - tile.rows.start, positives - tile.columns.start))
 
     in_threads(scan_tile, tiles(len(images), len(texts)))
-    return _answered(by_image, n_best), _answered(by_text, np.ones(len(texts), np.int64))
+    return _answers_of_search(by_image, n_best), _answers_of_search(by_text, np.ones(len(texts), np.int64))
 
 
 def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
@@ -137,10 +137,10 @@ def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
     """
     items, (query, item) = np.asarray(items), positives
     starts = np.searchsorted(query, np.arange(len(queries) + 1))
-    best, best_positions, n_best = _best(scores_of(queries, items, positives), starts)
+    best, best_positions, n_best = _best_positives(scores_of_pairs(queries, items, positives), starts)
     search = TiledSearch(queries, items, best, item[best_positions], product_error(queries, items))
     in_threads(lambda tile: scan(search, None, tile, tile.of_pairs(query, item)), tiles(len(queries), len(items)))
-    return _answered(search, n_best)
+    return _answers_of_search(search, n_best)
 
 
 def answers_with_distractors(
@@ -174,12 +174,12 @@ def answers_with_distractors(
     return enlarged, ranks._replace(better=search.above, tied=search.level)
 
 
-def _answered(search: TiledSearch, n_best: OfQueries) -> Answers:
+def _answers_of_search(search: TiledSearch, n_best: OfQueries) -> Answers:
     ranks = Ranks(search.above, search.level, n_best)
     return Answers(ranks, search.right, search.best, search.first, search.first_score)
 
 
-def _best(
+def _best_positives(
     scores: Float32[np.ndarray, " n_positives"], starts: Int64[np.ndarray, " n_queries_and_1"]
 ) -> tuple[Float32[np.ndarray, " n_queries"], OfQueries, OfQueries]:
     """Return the best score of each query's positives, the first position with it, and the number that have it."""
@@ -204,7 +204,7 @@ def group_answers(
         vectors: unit vectors (``metrics.similarity.unit``); may be memory-mapped: they are not copied.
         groups: any numbers, equal for items of a group.
         query_rows: rows of the items that are queries, ascending, each over all others; None for all.
-        query_vectors: their vectors where they ask, if those differ from ``vectors``, among which they search.
+        query_vectors: vectors of the items as queries, if they differ from ``vectors``, the gallery.
 
     Returns:
         The rows of the queries, ascending, their results, and how many others are in the group of each.
@@ -224,7 +224,7 @@ def group_answers(
     queries = all_query_vectors if query_rows is None else all_query_vectors[query_rows]
     codes, n_positives = codes.astype(np.int32), sizes[codes[rows]] - 1
     error = product_error(all_query_vectors, vectors)
-    # Where all are asked, of two mirrored tiles one.
+    # If all items are queries, one of two mirrored tiles is enough.
     is_mirrored = query_rows is None and query_vectors is None
     pairs = partial(tiles, len(rows), len(vectors), is_upper=is_mirrored)
     # The best positive is what comes first within the group; one that is no query looks for what is above infinity.
@@ -233,7 +233,7 @@ def group_answers(
 
     def scan_mates(tile: Tile) -> None:
         is_hidden = codes[rows[tile.rows], None] != codes[tile.columns]
-        is_hidden[_itself(rows, tile)] = True
+        is_hidden[_self_pairs(rows, tile)] = True
         if not is_hidden.all():
             scan(mates, mates if is_mirrored and not tile.is_diagonal else None, tile, is_hidden)
 
@@ -241,7 +241,7 @@ def group_answers(
     search = TiledSearch(queries, vectors, mates.first_score, mates.first, error, (codes[rows], codes))
 
     def scan_all(tile: Tile) -> None:
-        scan(search, search if is_mirrored and not tile.is_diagonal else None, tile, _itself(rows, tile))
+        scan(search, search if is_mirrored and not tile.is_diagonal else None, tile, _self_pairs(rows, tile))
 
     in_threads(scan_all, pairs())
     answerable = np.flatnonzero(n_positives)
@@ -252,7 +252,7 @@ def group_answers(
     return rows[answerable], Answers(ranks, *columns), n_positives[answerable]
 
 
-def _itself(rows: OfQueries, tile: Tile) -> Pairs:
+def _self_pairs(rows: OfQueries, tile: Tile) -> Pairs:
     """Return the pairs of a tile in which an item is compared with itself."""
     columns = rows[tile.rows] - tile.columns.start
     row = np.flatnonzero((columns >= 0) & (columns < tile.columns.stop - tile.columns.start))
@@ -307,19 +307,19 @@ def expected_recall_at_k(
     plain = level == 0
     for v in range(min(k, int(tied[plain].max(initial=0)) + 1)):
         tied_rows = np.flatnonzero(plain & (v <= tied))
-        credit[tied_rows] += _at_most(k - 1 - better[tied_rows] - v, n_distractors, above[tied_rows], n) / (
+        credit[tied_rows] += _hypergeometric_cdf(k - 1 - better[tied_rows] - v, n_distractors, above[tied_rows], n) / (
             tied[tied_rows] + 1
         )
     for row in np.flatnonzero(~plain & (better < k)).tolist():
         t, s, u = int(tied[row]), int(level[row]), np.arange(level[row] + 1)
         for v in range(min(k - int(better[row]), t + 1)):
             orders = _log_choose(v + u, v) + _log_choose(t - v + s - u, t - v) - _log_choose(t + s, t)
-            hits = _at_most(np.full(s + 1, k - 1 - better[row] - v), n_distractors, above[row] + u, n)
+            hits = _hypergeometric_cdf(np.full(s + 1, k - 1 - better[row] - v), n_distractors, above[row] + u, n)
             credit[row] += np.exp(orders) @ hits / (t + s + 1)
     return credit[rows.reshape(-1)]
 
 
-def _at_most(most: Counts, n_all: int, n_marked: Counts, n: int) -> Float64[np.ndarray, " n_draws"]:
+def _hypergeometric_cdf(most: Counts, n_all: int, n_marked: Counts, n: int) -> Float64[np.ndarray, " n_draws"]:
     """Return the probability that n of ``n_all`` items, drawn without replacement, have at most ``most`` marked."""
     total = np.zeros(len(most))
     for a in range(int(most.max(initial=-1)) + 1):

@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 
 from clipbench.metrics._search import TiledSearch, scan, tiles
 from clipbench.metrics.ranking import Answers, Ranks
-from clipbench.metrics.similarity import Items, Queries, product_error, scores_of
+from clipbench.metrics.similarity import Items, Queries, product_error, scores_of_pairs
 from clipbench.metrics.threads import in_threads
 
 OfJudged = Int64[np.ndarray, " n_judged"]
@@ -84,7 +84,7 @@ def judged_answers(
         (array([1]), array([0]))
     """
     documents = np.asarray(documents)
-    scores = scores_of(queries, documents, (relevant.query, relevant.document))
+    scores = scores_of_pairs(queries, documents, (relevant.query, relevant.document))
     order = np.lexsort((relevant.document, -scores, relevant.query))
     query, score = relevant.query[order], scores[order]
     starts = np.flatnonzero(np.diff(query, prepend=-1) | (score != np.roll(score, 1)))
@@ -120,7 +120,7 @@ def chance_levels(relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries
 def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
     """Return the normalised discounted cumulative gain of each query's first k documents, in [0, 1].
 
-    DCG is the sum over places i up to k of grade / log2(i + 1), and the ideal is that of all relevant documents in the
+    DCG is the sum over positions i up to k of grade / log2(i + 1). The ideal DCG has all relevant documents in the
     order of their grades. The gain is the grade itself (linear), as in trec_eval; others take 2^grade - 1. Documents
     that tie share their gain (McSherry and Najork, ECIR 2008).
 

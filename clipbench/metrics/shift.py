@@ -53,12 +53,12 @@ class AffineMap:
             VectorError: a vector becomes zero, so that it has no direction.
         """
         if self.drift is not None and self.drift.any():
-            return _in_steps(replace(self, drift=None)(vectors) + self.drift)
+            return _round_to_steps(replace(self, drift=None)(vectors) + self.drift)
         if not self.offset.any() and (self.divisor == 1).all():
             return vectors
         moved = (vectors - self.offset) / self.divisor
         if not self.is_renormalised:
-            return _in_steps(moved)
+            return _round_to_steps(moved)
         lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
         zero = np.flatnonzero(lengths < _NO_DIRECTION)
         if len(zero):
@@ -115,7 +115,7 @@ def correction_maps(images: Images, texts: Texts, *, kind: str, strength: float 
       these lies from m_image; scores are dot products. ReAlign (Yu et al., arXiv 2602.07026, as their repository
       states it). Each of the three steps is made to its ``strength``.
 
-    The text mean is that of captions; class prompts, which are corrected with it, may have another.
+    The text mean is the mean of captions; class prompts, which are corrected with it, may have another mean.
 
     Args:
         images, texts: unit vectors to fit on, at least one.
@@ -161,7 +161,7 @@ def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> 
 
 
 def sigmoid_loss(images: Vectors, texts: Vectors, *, logit_scale: float, logit_bias: float) -> float:
-    """Return the cross-entropy of telling pairs from non-pairs, summed over n × n and divided by n, in nats.
+    """Return the cross-entropy of classifying n × n combinations as pairs or non-pairs, divided by n, in nats.
 
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, algorithm 1. NaN without pairs.
 
@@ -182,7 +182,7 @@ def sigmoid_loss(images: Vectors, texts: Vectors, *, logit_scale: float, logit_b
     return float(total / n)
 
 
-def rescored(
+def scores_after_move(
     images: Vectors,
     texts: Vectors,
     *,
@@ -234,7 +234,7 @@ def _realign(images: Images, texts: Texts, strength: float) -> Maps:
     return Maps(nothing, replace(first, drift=strength * drift))
 
 
-def _in_steps(moved: Float64[np.ndarray, "n dim"]) -> Vectors:
+def _round_to_steps(moved: Float64[np.ndarray, "n dim"]) -> Vectors:
     """Return vectors of any length, rounded so that their dot products are exact."""
     return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
 

@@ -120,7 +120,7 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
     nonzero_mass = np.where(mass > 0, mass, np.nan)
     cosine = np.add.reduceat((p + q) / 2 * middles, starts, axis=1) / nonzero_mass
     probability = p_bin / 2 / nonzero_mass
-    pooled = _never_falling(p_bin.sum(axis=0) / 2 / mass.sum(axis=0), mass.sum(axis=0))
+    pooled = _isotonic_regression(p_bin.sum(axis=0) / 2 / mass.sum(axis=0), mass.sum(axis=0))
     errors = np.nansum(mass * np.abs(probability - pooled), axis=1)
     return MatchProbabilities(
         cosine=dict(zip(kinds, cosine, strict=True)),
@@ -133,9 +133,9 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
 def expected_noise(n_matches: Mapping[str, int]) -> dict[str, float]:
     """Return the mean error of each kind if all kinds had the same P.
 
-    The pool is the mean of K kinds: from it, a kind is off by (1 - 1/K) of its own noise and 1/K of each other's, so
-    that a kind of many matches has the noise of those of few. Simulations in the tests hold it to a fifth, for 15 bins
-    and many more others than matches.
+    The pool is the mean of K kinds: a kind differs from it by (1 - 1/K) of its own noise and 1/K of each other's, so
+    that kinds with few matches add noise to kinds with many. Simulations in the tests confirm it to a fifth, for 15
+    bins and many more non-matches than matches.
 
     Args:
         n_matches: independent matches of each kind, at least 1; of matches that share images or labels there are fewer
@@ -163,7 +163,7 @@ def _equal_mass_starts(mass: Float64[np.ndarray, " n_fine"], n_bins: int) -> Int
     return nonempty[first]
 
 
-def _never_falling(
+def _isotonic_regression(
     values: Float64[np.ndarray, " n_bins"], weights: Float64[np.ndarray, " n_bins"]
 ) -> Float64[np.ndarray, " n_bins"]:
     """Return the isotonic regression: at i, the largest over a <= i of the least over b >= i of the mean of a to b."""

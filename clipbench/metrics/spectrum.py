@@ -80,7 +80,7 @@ def ablations(images: Images, texts: Texts) -> dict[int, tuple[float, float, flo
         The gap, recall@1 of texts over images and recall@1 of images over texts, with ties broken at random.
 
     Raises:
-        DataError: there are not as many texts as images.
+        DataError: the numbers of texts and images differ.
     """
     check_paired(images, texts)
     order = gap_spectrum(gap_vector(images, texts)).dimensions

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from clipbench.metrics.geometry import Estimate, check_paired, undefined
-from clipbench.metrics.similarity import Queries, Vectors, first_chances, score_blocks
+from clipbench.metrics.geometry import Estimate, check_paired, undefined_estimate
+from clipbench.metrics.similarity import Queries, Vectors, score_blocks, top_k_probabilities
 
 
 class Hubness(NamedTuple):
@@ -44,7 +44,7 @@ def hubness(queries: Queries, gallery: Float32[np.ndarray, "n_gallery dim"], k: 
         return Hubness(float("nan"), float("nan"), float("nan"))
     counts, missed = np.zeros(len(gallery)), np.ones(len(gallery))
     for _, scores in score_blocks(queries, gallery):
-        chances = first_chances(scores, k)
+        chances = top_k_probabilities(scores, k)
         counts += chances.sum(axis=0)
         missed *= (1 - chances).prod(axis=0)
     return Hubness(_skewness(counts), float(counts.max() / len(queries)), float(missed.mean()))
@@ -62,7 +62,7 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
         k: neighbours.
 
     Raises:
-        DataError: there are not as many vectors of both.
+        DataError: the numbers of vectors differ.
 
     Example:
         >>> line = np.array([[1, 0], [0.8, 0.6], [0, 1], [-0.6, 0.8]], np.float32)
@@ -80,7 +80,7 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
         columns = np.arange(rows.start, rows.start + len(scores))
         for space_scores in (scores, second_scores):
             space_scores[np.arange(len(columns)), columns] = -np.inf  # a sample is not its own neighbour
-        shares = [first_chances(space_scores, k) for space_scores in (scores, second_scores)]
+        shares = [top_k_probabilities(space_scores, k) for space_scores in (scores, second_scores)]
         total += float((shares[0] * shares[1]).sum())
     return total / (k * n)
 
@@ -88,8 +88,8 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
 def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"], k: int = 10) -> Estimate:
     """Return the mutual k-NN of two models of the same samples, in [0, 1], with the jackknife influence of each sample.
 
-    As ``mutual_neighbours``, but that ties at place k go to the lower row in both spaces: what both models hold for
-    equal is alike, and a model shares all neighbours with itself. Where ties are many, rows should be in random order.
+    As ``mutual_neighbours``, except that ties at position k go to the lower row in both spaces, so that a model shares
+    all neighbours with itself. If there are many ties, rows should be in random order.
     The variance from the influences is too large rather than too small (Efron and Stein, Annals of Statistics 9
     (1981)). Takes n² bytes. NaN for fewer than k + 2 samples, of which all are neighbours.
 
@@ -98,7 +98,7 @@ def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
         k: neighbours.
 
     Raises:
-        DataError: there are not as many vectors of both.
+        DataError: the numbers of vectors differ.
 
     Example:
         >>> line = np.array([[1, 0], [0.8, 0.6], [0, 1], [-0.6, 0.8]], np.float32)
@@ -108,7 +108,7 @@ def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     check_paired(first, second)
     n = len(first)
     if n < k + 2:
-        return undefined(n)
+        return undefined_estimate(n)
     (in_first, next_first), (in_second, next_second) = _nearest(first, k), _nearest(second, k)
     in_both = in_first & in_second
     shared = in_both.sum(axis=1)
@@ -133,15 +133,13 @@ def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Es
     Sources: Kornblith et al., ICML 2019; Song et al., JMLR 13 (2012), equation 5. NaN for fewer than four samples, or
     vectors that are all equal, or all but one.
 
-    Influences are those of the jackknife, each sample left out in turn; NaN for four samples, or vectors of which all
-    but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly sqrt(2 / (n (n -
-    3))), whatever the
-    vectors: the kernels, centred for the unbiased estimator, have rows that sum to 0, as in the bias-corrected distance
-        correlation of
-    Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).
+    Influences are the jackknife's, which leaves each sample out in turn; NaN for four samples, or vectors of which all
+    but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly
+    sqrt(2 / (n (n - 3))), whatever the vectors: the kernels, centred for the unbiased estimator, have rows that sum to
+    0, as in the bias-corrected distance correlation of Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).
 
     Raises:
-        DataError: there are not as many vectors of both.
+        DataError: the numbers of vectors differ.
 
     Example:
         >>> x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -152,17 +150,17 @@ def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Es
     check_paired(first, second)
     n = len(first)
     if n < 4:
-        return undefined(n)
+        return undefined_estimate(n)
     one, other = (_kernel(vectors) for vectors in (first, second))
-    self_hsics, tolerances = (_hsic(one, one), _hsic(other, other)), (_rounding(one), _rounding(other))
+    self_hsics, tolerances = (_hsic(one, one), _hsic(other, other)), (_rounding_bound(one), _rounding_bound(other))
     if self_hsics[0] <= tolerances[0] or self_hsics[1] <= tolerances[1]:
-        return undefined(n)
+        return undefined_estimate(n)
     value = _hsic(one, other) / math.sqrt(self_hsics[0] * self_hsics[1])
     if n < 5:
-        return undefined(n)._replace(value=value)
+        return undefined_estimate(n)._replace(value=value)
     self_hsics_without_each = _hsics_without_each(one, one), _hsics_without_each(other, other)
     if self_hsics_without_each[0].min() <= tolerances[0] or self_hsics_without_each[1].min() <= tolerances[1]:
-        return undefined(n)._replace(value=value)
+        return undefined_estimate(n)._replace(value=value)
     without_each = _hsics_without_each(one, other) / np.sqrt(self_hsics_without_each[0] * self_hsics_without_each[1])
     return Estimate(value, (n - 1) * (without_each.mean() - without_each))
 
@@ -197,7 +195,7 @@ def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:
     return kernel
 
 
-def _rounding(kernel: Float64[np.ndarray, "n n"]) -> float:
+def _rounding_bound(kernel: Float64[np.ndarray, "n n"]) -> float:
     """Return a bound of the rounding error of a kernel's ``_hsic`` with itself where its true value is 0."""
     return max(1e-18, 1e-9 * float(np.einsum("ij,ij->", kernel, kernel)) / kernel.size)
 

@@ -39,11 +39,11 @@ def limited_threads(n: int) -> Iterator[None]:
 def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Call ``work`` with each piece, in order but several at once, and return when all are done.
 
-    Each of ``n_threads()`` threads, or of as many as there are pieces, takes the next piece when it has done one, and
-    products in a piece take one thread: numpy's own threads would stand still while a piece is looked at.
+    At most ``n_threads()`` threads each take the next piece when they have done one, and products in a piece take one
+    thread: numpy's own threads would idle between the products of a piece.
 
     Raises:
-        Exception: what a failing piece raised, the first to be seen; none is begun once one has failed.
+        Exception: the first error of a piece; no piece is begun after an error.
     """
     left = iter(pieces)
     begun = list(islice(left, n_threads()))

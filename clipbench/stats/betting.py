@@ -5,9 +5,9 @@ holds at all times at once: with a chance of 95 % it contains the truth after ev
 
 For each mean that is possible, a gambler bets against it, with a share of the wealth on each next value. Were it the
 mean, the wealth would not grow; an average over several shares, on higher and on lower values, passes 1 / alpha at any
-time with a chance of alpha at most (Ville). The means against which it has not are the interval. Of a list whose
-queries are asked in random order, each once, the mean is that of those that are left, and when none is, the interval
-closes.
+time with a chance of alpha at most (Ville). The means against which it has not are the interval. For a list whose
+queries are asked in random order, each once, the bets are on the mean of the queries that are left, and the interval
+closes when none is left.
 
 Source: Waudby-Smith and Ramdas, JRSS B 86 (2024), 1-27: their hedged grid, with and without replacement.
 """

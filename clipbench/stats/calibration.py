@@ -1,4 +1,4 @@
-"""The calibration error with an interval of the true one, and the level that noise alone would show.
+"""The calibration error with an interval of the true one, and its expected value for a calibrated model.
 
 The plain binned value is biased upwards: where a bin holds few samples, accuracy misses confidence by chance, and every
 miss adds to it. It is kept as papers print it. The interval is of the binned error that endless samples would give.
@@ -17,7 +17,7 @@ from clipbench.results.record import Metric
 from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Codes, Values, cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval, Z, too_few
-from clipbench.stats.measures import Estimated, defined
+from clipbench.stats.measures import Estimated, defined_values
 
 Bins = Float64[np.ndarray, " n_bins"]
 Deviates = Float64[np.ndarray, " n_deviates"]
@@ -33,7 +33,7 @@ class CalibrationEstimate(NamedTuple):
     value: float
     """``expected_calibration_error``."""
     noise: float
-    """The value that a calibrated model would show on average, on as many samples."""
+    """The mean value of a calibrated model on samples of this size."""
     low: float
     high: float
     influence: Values
@@ -49,7 +49,7 @@ class CalibrationEstimate(NamedTuple):
     """Standard error of each bin's miss."""
 
     def true_errors(self, deviates: Deviates, z: float) -> Deviates:
-        """Return the true errors of which the value lies so many standard errors above its mean, without its bias.
+        """Return the true errors for which the value is ``deviates`` standard errors above its mean, without its bias.
 
         Bins as noisy as these show more than the true error: a miss shows the mean of a folded normal law. The misses
         keep their proportions.
@@ -72,7 +72,7 @@ class CalibrationEstimate(NamedTuple):
 
 
 def _distances_to_bounds(spread: float, n_units: int, z: float) -> tuple[float, float]:
-    """Return how far a value may lie above and below its mean; below, with Wilson's bound for none in n."""
+    """Return the distances from a value to the bounds of its mean, with Wilson's bound for 0 of n for the lower one."""
     return z * spread, sqrt((z * spread) ** 2 + (z**2 / (n_units + z**2)) ** 2)
 
 
@@ -98,10 +98,10 @@ def calibration_estimate(
     _, bins = np.unique(confidence_bins(confidence, n_bins), return_inverse=True)
     counts = np.bincount(bins)
     miss = np.bincount(bins, credit - confidence) / counts
-    squares, n_units = _squares(bins, units, credit - confidence - miss[bins])
+    squares, n_units = _squared_sums(bins, units, credit - confidence - miss[bins])
     observed = squares / counts**2 * n_units / np.maximum(n_units - 1, 1)
     # Few samples that are all right have no spread; their confidences say what spread a calibrated model would have.
-    expected = _squares(bins, units, np.sqrt(confidence * (1 - confidence)))[0] / counts**2
+    expected = _squared_sums(bins, units, np.sqrt(confidence * (1 - confidence)))[0] / counts**2
     squared_errors = np.where(n_units > 1, np.maximum(observed, expected / 2), expected)
     share = counts / n
     value = expected_calibration_error(confidence, credit, n_bins)
@@ -144,7 +144,7 @@ def calibration_difference_interval(
     return Interval(min(value, float(low.min())), max(value, float(high.max())), method)
 
 
-def _squares(
+def _squared_sums(
     bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Values
 ) -> tuple[Float64[np.ndarray, " n_bins"], Int64[np.ndarray, " n_bins"]]:
     """Return, for each bin, the sum over its samples or clusters of their squared sums, and how many they are."""
@@ -163,7 +163,7 @@ class CalibrationError(Estimated):
     higher_is_better: bool | None = False
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        confidence, clusters = defined(samples, self.confidence)
+        confidence, clusters = defined_values(samples, self.confidence)
         if not len(confidence):
             return self._undefined(f"no sample has a value for '{self.confidence}'")
         credit = samples[self.credit][~np.isnan(samples[self.confidence])].astype(np.float64)

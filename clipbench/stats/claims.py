@@ -1,13 +1,13 @@
-"""The one rule of what a title, a sentence or a mark may claim: a difference, an order, a distance from chance.
+"""The one rule for the claims of a title, a sentence or a mark: a difference, an order, a distance from chance.
 
-One rule: a statement implies comparisons; those of them may be claimed whose p-values, after Holm's correction over all
-that it implies, are at most ``ALPHA``, divided by the number of statements of the page that it stands on (Bonferroni).
-To name the largest of several values implies its comparison with each other one. Where nothing may be claimed, a
+A statement implies comparisons. A comparison may be claimed if its p-value, after Holm's correction over all
+comparisons of the statement, is at most ``ALPHA`` divided by the number of statements on the page (Bonferroni). For
+example, to name the largest of several values implies its comparison with each other one. If nothing may be claimed, a
 statement gives values. docs/appendix/coverage.md has the rates of false claims.
 
-p-values are those of a paired test where two models share samples. What else a result tells is bounded values, for
-which ``p_against`` and ``p_between`` test what the bounds imply: a share as so many independent hits as its interval is
-worth, any other value by the normal law.
+Two models that share samples have the p-values of a paired test. For other values with bounds, ``p_against`` and
+``p_between`` test the values that the bounds imply: a share as a number of independent hits with an interval of this
+width, any other value by the normal law.
 """
 
 import math
@@ -64,8 +64,8 @@ def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> lis
     """Return which of the comparisons that one statement implies may be claimed.
 
     Args:
-        p_values: of all of them; None for one that cannot be tested, which is never claimed.
-        alpha: that of the page, if None.
+        p_values: one per comparison; None for one that cannot be tested, which is never claimed.
+        alpha: level of the statement; the page's by default.
     """
     page = _page.get() or _Page()
     page.n_statements += any(p is not None for p in p_values)
@@ -80,7 +80,7 @@ def against_chance(*metrics: Metric) -> list[Standing | None]:
 
 
 def above_chance(*metrics: Metric) -> list[bool]:
-    """Return which of the metrics that one statement names lie above chance, whatever direction is better."""
+    """Return which metrics of one statement are above chance, whatever direction is better."""
     may_claim = claimed([_p_against_chance(metric) for metric in metrics])
     return [
         is_claimed and metric.value > metric.chance  # type: ignore[operator]
@@ -94,10 +94,10 @@ def may_differ(one: Metric, other: Metric) -> bool:
 
 
 class Order(NamedTuple):
-    """The names that a statement on several values may use; None where tests do not tell."""
+    """The names that a statement on several values may use; None if the tests show no difference."""
 
     highest: str | None
-    """The one whose value is above that of each other."""
+    """Name of the value that is above all others."""
     lowest: str | None
     ends: tuple[str, str] | None
     """The ones with the lowest and the highest value, which differ from each other."""
@@ -245,8 +245,8 @@ def _p_normal(z: float) -> float:
 def _p_binomial(hits: float, n: float, share: float) -> float:
     """Return the exact two-sided p-value of a number of hits; twice the smaller tail if a number is not whole.
 
-    It is the chance of all numbers that are no likelier than this one, as ``binomtest`` of SciPy and ``binom.test`` of
-    R have it.
+    It is the chance of all numbers that are at most as likely as this one, as in SciPy's ``binomtest`` and R's
+    ``binom.test``.
     """
     from scipy.special import betainc, gammaln, xlog1py, xlogy
 

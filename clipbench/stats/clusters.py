@@ -133,7 +133,7 @@ def standard_error(influence: Values, clusters: Clusters = None, *, times: float
         times: a factor of the result, such as the quantile that makes it half an interval.
 
     Returns:
-        None for fewer than two clusters, or when no sample deviates: the data cannot tell.
+        None for fewer than two clusters, or if no sample deviates.
     """
     sums = cluster_sums(influence, clusters)
     if len(sums) < 2 or np.abs(sums).max() < NEGLIGIBLE:

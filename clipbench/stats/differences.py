@@ -36,9 +36,9 @@ class PairedTest:
     test: str
     """Name of the test behind the p-value, or the reason why there is none."""
     p_value: float | None = None
-    """P-value of this test alone: the interval excludes 0 exactly where it is at most 5 %."""
+    """P-value of this test, uncorrected: the interval excludes 0 exactly if it is at most 5 %."""
     standard_error: float | None = None
-    """Standard error of the difference; None where the data cannot tell."""
+    """Standard error of the difference; None if the data do not show it."""
     n_units: int = 0
     """Samples, or clusters, behind the standard error."""
     margin: float = 0.0
@@ -49,7 +49,7 @@ class PairedTest:
     """The smallest p-value that the test can have with this number of samples or clusters."""
 
     def detectable(self, alpha: float) -> float | None:
-        """Return the smallest true difference that this test finds with 80 % power; None where the data cannot tell."""
+        """Return the smallest true difference that this test finds with 80 % power; None if it has no test."""
         if self.p_value is None or self.standard_error is None:
             return None
         return significance.detectable(self.standard_error, self.n_units, alpha=alpha) + self.margin
@@ -68,7 +68,7 @@ def paired_difference(
     Args:
         base, candidate: with a value, and the names of their columns.
         before: the columns of the base, by name, without samples that have no value.
-        after: those of the candidate, sample by sample the same.
+        after: the columns of the candidate, for the same samples.
     """
     paired = _paired_test(base, candidate, before, after, clusters, rng)
     if candidate.value != base.value or any((before[name] != after[name]).any() for name in before):
@@ -141,7 +141,7 @@ def _with_zero_by_test(interval: Interval, value: float, test: significance.Null
     largest distance from the value that the test does not reject.
 
     Args:
-        n: what sizes of the test are divided by to be differences.
+        n: divisor that turns sizes of the test into differences.
     """
     low, high, method = interval
     if low is None or high is None or (test.p_value <= ALPHA) == (not low <= 0 <= high):
@@ -295,7 +295,7 @@ def _test_statistic(
     """Return the test by exchanging the two models' samples, and the interval of a paired bootstrap.
 
     Raises:
-        LookupError, TypeError, ValueError: the columns are not those of the statistic.
+        LookupError, TypeError, ValueError: the columns do not fit the statistic.
     """
     n = len(samples[0][estimator.columns[0]])
     units = np.arange(n) if clusters is None else clusters

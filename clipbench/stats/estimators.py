@@ -143,13 +143,13 @@ class _Sums(NamedTuple):
         return difference_of
 
 
-def _length(*hits: Values, lengths: Sequence[int | float], share: float) -> _Sums:
+def _length_reaching(*hits: Values, lengths: Sequence[int | float], share: float) -> _Sums:
     """Return ``first_length_reaching`` of hits, one column for each length, one row for each query."""
     return _Sums(np.column_stack(hits), lambda sums, n: first_length_reaching(sums / n, lengths=lengths, share=share))
 
 
-def _labels(*hits: Values, labels: Sequence[int | float]) -> _Sums:
-    """Return ``labels_reaching`` of hits, one column for each number of labels, and at last those of the target."""
+def _labels_reaching(*hits: Values, labels: Sequence[int | float]) -> _Sums:
+    """Return ``labels_reaching`` of hits, one column per number of labels; the last column is the target's hits."""
     return _Sums(
         np.column_stack(hits), lambda sums, n: labels_reaching((sums / n)[:, :-1], (sums / n)[:, -1], labels=labels)
     )
@@ -168,7 +168,7 @@ class _Median:
         self.values, self.order = values, np.argsort(values)
 
     def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
-        return _middle(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
+        return _medians(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
 
     def difference(self, candidate: "_Median", units: Int64[np.ndarray, " n"]) -> OfExchanges:
         n, n_units = len(units), int(units.max()) + 1
@@ -182,7 +182,7 @@ class _Median:
         def at(
             is_exchanged: Bool[np.ndarray, "draws n_units"], low: int, high: int
         ) -> tuple[Draws, Bool[np.ndarray, " draws"]]:
-            """Return the difference of the medians, and whether both lie at these places among the values of both."""
+            """Return the difference of the medians, and whether both are between these positions among all values."""
             size = np.full(len(is_exchanged), n)
             below = is_base[:low].sum() + is_exchanged @ np.bincount(owner[:low], to_base[:low], n_units).astype(float)
             moves = is_exchanged.take(owner[low:high], axis=1) * to_base[low:high]
@@ -190,7 +190,7 @@ class _Median:
             of_candidate = np.arange(low + 1, high + 1) - reached
             sides = ((below, reached), (low - below, of_candidate))  # both middles of n rows lie among these places
             is_near = np.all([(before < (n + 1) // 2) & (up_to[:, -1] > n // 2) for before, up_to in sides], axis=0)
-            return _middle(both[low:high], of_candidate, size) - _middle(both[low:high], reached, size), is_near
+            return _medians(both[low:high], of_candidate, size) - _medians(both[low:high], reached, size), is_near
 
         def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
             value, is_near = at(is_exchanged, max(0, n - reach), min(2 * n, n + reach))
@@ -201,10 +201,10 @@ class _Median:
         return of
 
 
-def _middle(
+def _medians(
     values: Float64[np.ndarray, " places"], reached: Shaped[np.ndarray, "draws places"], n: Shaped[np.ndarray, " draws"]
 ) -> Draws:
-    """Return the mean of the values at both middles of n rows, from how many rows lie up to each place."""
+    """Return the median of n rows in each draw, from the number of rows up to each value."""
     first, second = (reached >= (n[:, None] + 1) // 2).argmax(axis=1), (reached > n[:, None] // 2).argmax(axis=1)
     return values[np.array([first, second])].mean(axis=0)
 
@@ -212,8 +212,8 @@ def _middle(
 ESTIMATORS: Mapping[str, Callable[..., Any]] = {
     "median": _Median,
     "expected_calibration_error": _calibration_error,
-    "first_length_reaching": _length,
-    "labels_reaching": _labels,
+    "first_length_reaching": _length_reaching,
+    "labels_reaching": _labels_reaching,
 }
 """By the name in results."""
 

@@ -3,7 +3,7 @@
 A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
 
 - ``Mean`` of a column: Wilson's of hits and credits, with the effective number of samples, of differences
-  by gains and losses, else Student's t, corrected for skewness;
+  by gains and losses, otherwise Student's t, corrected for skewness;
 - ``Statistic`` of rows, such as a median: a (cluster) bootstrap;
 - ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method; of a
   fraction, Wilson's with the effective number of samples);
@@ -26,9 +26,9 @@ from clipbench.stats.clusters import Values, cluster_codes
 from clipbench.stats.estimators import Estimator, Samples
 
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
-"""Smallest and largest value of the units whose samples lie at these ends, so that intervals count them."""
+"""Smallest and largest value of the units whose samples are at these ends, so that intervals count them."""
 LIMITS: Mapping[str, intervals.Range] = {**RANGES, "cosine": (-1.0, 1.0), "distance": (0.0, math.inf)}
-"""Beyond these no value lies."""
+"""Limits of the values by unit."""
 _ROUNDING = 1e-6
 """A cosine of float32 vectors of length 1 may be so much more than 1."""
 
@@ -121,12 +121,12 @@ class Mean(Estimated):
 
     column: str
     image: str | None = None
-    """Column of what is counted as n where several samples share one, such as the image that was scored."""
+    """Column of the units that n counts if samples share one, such as the image that was scored."""
     limit: str = ""
     """The limits of the value, such as documents that were not judged: a footnote to a value with an interval."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        values, clusters = defined(samples, self.column)
+        values, clusters = defined_values(samples, self.column)
         if not len(values):
             return self._undefined(f"no sample has a value for '{self.column}'")
         n = len(values)
@@ -160,7 +160,7 @@ class Statistic(Estimated):
     """Takes the place of the bootstrap's where that fails, such as for a statistic that resampling biases."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        first, clusters = defined(samples, self.columns[0])
+        first, clusters = defined_values(samples, self.columns[0])
         if not len(first):
             return self._undefined(f"no sample has a value for '{self.columns[0]}'")
         is_defined = ~np.isnan(samples[self.columns[0]].astype(np.float64))
@@ -205,7 +205,7 @@ class Smooth(Estimated):
     """The most independent hits that it may count as (``trials_of_means``); of means of means of credits only."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        influence, clusters = defined(samples, self.influence)
+        influence, clusters = defined_values(samples, self.influence)
         within = intervals.applicable_range(RANGES.get(self.unit), self.value)
         interval = self.interval or self._interval(influence, clusters, within)
         return replace(
@@ -299,10 +299,10 @@ def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition
         >>> define({"hit": Mean(column="hit")}, table)["hit"].title
         'Top-1 accuracy'
     """
-    return {name: _defined_as(name, measure, definitions) for name, measure in measures.items()}
+    return {name: _with_definition(name, measure, definitions) for name, measure in measures.items()}
 
 
-def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definition]) -> Measure:
+def _with_definition(name: str, measure: Measure, definitions: Mapping[str, Definition]) -> Measure:
     subset, slash, base_name = name.rpartition("/")
     if base_name not in definitions or not isinstance(measure, Definition):
         return measure
@@ -316,7 +316,7 @@ def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definitio
     )
 
 
-def defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
+def defined_values(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the defined values of a column, as float64, and the clusters of their samples."""
     values = samples[column].astype(np.float64)
     is_defined = ~np.isnan(values)

@@ -48,7 +48,7 @@ def walk(changes: Sequence[Mapping[str, Values]], margin: float, *, clusters: Cl
 
 
 def least_lost(n: int, n_kinds: int) -> float:
-    """Return the upper bound of what a format loses that changes no answer of n queries, or clusters of them."""
+    """Return the upper bound of the loss of a format that changes no answer of n queries, or clusters of them."""
     low = unchanged_interval(0.0, n, DIFFERENCES, tail=ERROR_RATE / n_kinds).low
     assert low is not None
     return -low

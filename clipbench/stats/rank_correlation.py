@@ -34,7 +34,7 @@ class RankCorrelation(NamedTuple):
     interval: Interval
     """Over points; without bounds, its method is the reason."""
     p: float | None
-    """Two-sided, of independence; None where a third quantity is held fixed, or there is no value."""
+    """Two-sided p-value of independence; None if a third quantity is held fixed, or the value is NaN."""
 
 
 def rank_correlation(x: Points, y: Points, rng: np.random.Generator, control: Points | None = None) -> RankCorrelation:

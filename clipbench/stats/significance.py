@@ -62,7 +62,7 @@ def mcnemar(gained: int, lost: int) -> NullTest:
     The binomial is symmetric, so the p-value is twice the smaller tail, at most 1. The test is discrete, hence
     conservative: with fewer than six samples that differ, p never falls below 0.05.
 
-    Source: McNemar, Psychometrika 12 (1947), with the binomial in place of its normal approximation.
+    Source: McNemar, Psychometrika 12 (1947), with the binomial instead of its normal approximation.
 
     Args:
         gained: samples that the base has wrong and the candidate right.
@@ -84,8 +84,8 @@ def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator,
     """Return the test of a mean difference by its total: the p-value is the share of sign flips that reach its size.
 
     The signs of whole clusters are flipped together. Clusters without a difference have none to flip; with at most
-    ``EXACT_UNITS`` others, all flips are counted, else ``n_draws`` are drawn, and the observed difference counts as
-    one of them, so that the p-value is never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010)).
+    ``EXACT_UNITS`` others, all flips are counted. Otherwise ``n_draws`` are drawn, and the observed difference counts
+    as one of them, so that the p-value is never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010)).
 
     Args:
         differences: one for each sample.

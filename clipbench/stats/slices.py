@@ -28,7 +28,7 @@ from clipbench.stats.intervals import CONFIDENCE, SHARES, TAIL, Interval, Range
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """The samples of one slice: those of which a metric is the mean, or their influences on a value."""
+    """The samples of one slice: the values of which a metric is the mean, or their influences on a value."""
 
     value: float
     influence: Values
@@ -55,10 +55,10 @@ class Slice:
     def bounds(self, tail: float) -> tuple[float, float]:
         """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite without evidence.
 
-        Hits have the exact bounds of Clopper and Pearson, with the effective number of samples where they are clustered
-        (Korn and Graubard 1998); other values those of Student's t, and where all are alike, the bound of what no
-        sample shows. Without a range, each bound is Student's or the one corrected for skewness, whichever lies farther
-        out: few values with wide tails look skewed by chance.
+        Hits have the exact bounds of Clopper and Pearson, with the effective number of samples if they are clustered
+        (Korn and Graubard 1998). Other values have the bounds of Student's t, and equal values the bound of unseen
+        ones. Without a range, each bound is the wider of Student's and the one corrected for skewness: few values with
+        wide tails look skewed by chance.
         """
         minimum, maximum = self.within or (-inf, inf)
         if self.are_hits:
@@ -101,13 +101,13 @@ class Extreme(NamedTuple):
     interval: Interval
 
 
-def worst(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extreme:
+def worst_slice(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extreme:
     """Return the slice with the worst value, and an interval of the worst true value.
 
-    With L and U the bounds of K slices, the smallest true value lies between the smallest L, each missed with a chance
-    of 2.5 %, and the smallest U, each missed with a chance of 2.5 % / K: that of the slice which truly is the worst
-    bounds it from below, and no U may fall below it. It holds at 95 % or more however the slices depend on each other
-    (Bonferroni). Of equal values the first is the worst.
+    With L and U the bounds of K slices, the smallest true value is between the smallest L, each missed with a chance of
+    2.5 %, and the smallest U, each missed with a chance of 2.5 % / K: the L of the truly worst slice bounds it from
+    below, and no U may fall below it. This holds at 95 % or more however the slices depend on each other (Bonferroni).
+    The first of equal values is the worst.
     """
     sign = 1 if higher_is_better else -1
     name = min(slices, key=lambda slice_name: sign * slices[slice_name].value)
@@ -121,7 +121,7 @@ def worst(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extr
     return Extreme(name, value, _interval(min(low, value), max(high, value), method))
 
 
-def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
+def slice_range(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     """Return the largest value less the smallest, and an interval of that distance between the true values.
 
     It is at most the largest U less the smallest L, each missed with a chance of 1.25 %, and at least the largest L
@@ -139,11 +139,11 @@ def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     return value, _interval(min(low, value), max(high, value), method)
 
 
-def mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
+def slice_mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     """Return the mean of the slices' values, each with the same weight, and its interval.
 
-    It is that of independent values (``intervals.mean_of_independent``). Where slices share clusters, such as captions
-    of one image in several languages, it is widened by as much as that widens the standard error.
+    The interval is for independent values (``intervals.mean_of_independent``). If slices share clusters, such as
+    captions of one image in several languages, it is widened in proportion to the standard error.
     """
     subsets = list(slices.values())
     values = [subset.value for subset in subsets]

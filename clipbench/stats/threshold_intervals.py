@@ -47,12 +47,12 @@ def precision_recall(
 ) -> PrecisionRecall:
     """Return precision and recall with Wilson's bounds over images, by the influence of each image (delta method).
 
-    Where nothing wrong is accepted, no image shows how sure that is. The precision is then known as well as by as many
-    independent things, all of them right, as are accepted; or by the bound of what was wrongly accepted at the
-    threshold below.
+    If nothing wrong is accepted, no image shows the uncertainty. The bounds are then the ones of independent trials,
+    all right, as many as are accepted; or they follow from the bound of wrong acceptances at the threshold below.
 
     Args:
-        prevalence: share of what is judged that should be accepted, in (0, 1).
+        acceptance: shares that the thresholds accept.
+        prevalence: share of the trials that should be accepted, in (0, 1).
         confidence: of the bounds.
 
     Example:
@@ -89,13 +89,13 @@ def operating_point(
 ) -> OperatingPoint | None:
     """Return the lowest threshold at which precision reaches a target; None if no threshold is sure to reach it.
 
-    Of all judged cosines, the threshold is exactly the lowest with the precision. Sure is one at which the lower bound
-    of precision is as high: of a few pairs that are right by luck, none is. The interval reaches from the lowest judged
-    cosine at which the upper bound is as high to the lowest from which on the lower bound is. That of the recall has
-    the bounds of recall at both of these ends.
+    The threshold is the lowest judged cosine with the precision. It is sure if the lower bound of precision is as high,
+    which a few pairs that are right by luck do not reach. The interval is from the lowest judged cosine at which the
+    upper bound is as high to the lowest one from which the lower bound stays as high. The recall has its bounds at
+    these two ends.
 
     Args:
-        coarse: what some thresholds accept, ascending from -1.
+        coarse: shares that some thresholds accept, ascending from -1.
         bounds: ``precision_recall`` of these thresholds at the prevalence, with the confidence ``SURE``.
         target: in (0, 1).
     """

@@ -1,6 +1,6 @@
-"""The trend of accuracies on shifted data against accuracies on the original data, and how far a model lies above it.
+"""The trend of accuracies on shifted data against accuracies on the original data, and a model's distance above it.
 
-Accuracies of many models lie near a line once both axes are logits (Taori et al., NeurIPS 2020; Miller et al., ICML
+Accuracies of many models are near a line once both axes are logits (Taori et al., NeurIPS 2020; Miller et al., ICML
 2021, take probits, which differ little). A model's distance from the line, in accuracy, is its effective robustness.
 """
 
@@ -67,8 +67,8 @@ class Trend(NamedTuple):
         """Return how much higher a model's accuracy is than the line's, and its interval.
 
         The doubts of both accuracies and of the line are taken to be independent, and added as standard errors are
-        (MOVER): the line's is that of its mean at this place, not of a further model, as it is the line that a model is
-        compared with.
+        (MOVER). The uncertainty of the line is the uncertainty of its mean here, not of a further model, as a model is
+        compared with the line.
 
         Raises:
             DataError: an accuracy on the original data is 0 or 1, which has no logit.

@@ -1,4 +1,4 @@
-"""Images with captions to train on, and batches of them, in an order that depends on the seed and the step alone.
+"""Images with captions to train on, and batches of them, in an order that depends only on the seed and the step.
 
 So a training can be interrupted and resumed without storing anything of the order. Imports torch.
 """

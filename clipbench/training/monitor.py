@@ -59,7 +59,7 @@ class Alarm(NamedTuple):
 class Limits:
     """Limits beyond which scalars raise alarms; None for no alarm.
 
-    The defaults lie outside the range seen in healthy models at 128 to 256 pairs: trained ones (OpenAI's ViT-B/32 on
+    The defaults are outside the range seen in healthy models at 128 to 256 pairs: trained ones (OpenAI's ViT-B/32 on
     COCO; the bundled model from step 250 on) and transformers with random weights. A ResNet with random weights has an
     image cone of 0.997: its alarm at step 0 ends with training.
 
@@ -121,7 +121,7 @@ class Monitor:
     log: str | Path | Sequence[str | Path] | None = None
     """File to which scalars and alarms are appended, a line of JSON each, as in the log of ``clipbench train``; or
     ``"wandb"``, ``"tensorboard"``, ``"trackio"`` or ``"mlflow"``, which get the scalars as ``clipbench/NAME`` in the
-    run that the loop has open, or else in one of their own; or several of these.
+    run that the loop has open, otherwise in a new one; or several of these.
     """
     batch_size: int = 64
     """Pairs encoded at a time."""
@@ -154,7 +154,7 @@ class Monitor:
                 raise UsageError(f"cannot write the log {file}: {error.strerror or error}") from error
 
     def __call__(self, model: "torch.nn.Module", step: Number) -> Scalars:
-        """Return the scalars of a model: those of ``pair_scalars``, and its temperature and bias if it has them.
+        """Return the scalars of a model: the scalars of ``pair_scalars``, and its temperature and bias if it has them.
 
         The model has ``encode_image`` and ``encode_text`` (open_clip, OpenAI, bundled) or ``get_image_features`` and
         ``get_text_features`` (transformers), bare or wrapped by DistributedDataParallel or torch.compile. It is run

@@ -82,7 +82,7 @@ class TrainOptions:
         return {**asdict(self), "out": str(self.out), "data_options": dict(self.data_options)}
 
     def check_same(self, arguments: Mapping[str, object]) -> None:
-        """Raise UsageError unless the arguments equal those of the training's start, except ``RESUMABLE`` ones."""
+        """Raise UsageError unless the training was started with these arguments, except ``RESUMABLE`` ones."""
         for name, value in self.to_json().items():
             if name not in RESUMABLE and name in arguments and arguments[name] != value:
                 raise UsageError(

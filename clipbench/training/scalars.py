@@ -43,18 +43,18 @@ def pair_scalars(
 ) -> Scalars:
     """Return gap, cones, mean cosine of pairs, recall@1 both ways, effective ranks, and shares of duplicate vectors.
 
-    Names and definitions are those of the tasks ``modality-gap`` and ``retrieval``; equal captions have equal vectors,
-    and a tie scores what a random choice would. ``image_duplicates`` and ``text_duplicates`` are the shares of
-    different inputs whose vector has a cosine of ``SAME`` or more with that of another one; ``n_distinct_images`` and
-    ``n_distinct_texts`` count different inputs, and ranks are below that; ``non_finite`` is the share of vectors that
-    are not finite or zero, and if there is one, all else is None but ``n_pairs``.
+    Names and definitions are the same as in the tasks ``modality-gap`` and ``retrieval``. Equal captions have equal
+    vectors, and a tie scores like a random choice. ``image_duplicates`` and ``text_duplicates`` are the shares of
+    different inputs whose vector has a cosine of ``SAME`` or more with another one. ``n_distinct_images`` and
+    ``n_distinct_texts`` count different inputs, and ranks are below these. ``non_finite`` is the share of vectors that
+    are not finite or zero. If there is one, all other scalars except ``n_pairs`` are None.
 
     Args:
         images: raw vectors, of any length.
         texts: raw vectors of the same pairs, row by row.
         same_images: a number for each input, equal for equal inputs, whose vectors cannot differ. None if the inputs
             are unknown: then all count as different, and ``n_distinct_images`` counts different vectors.
-        same_texts: likewise, of texts.
+        same_texts: the same for texts.
 
     Example:
         >>> x, y = np.eye(2, dtype=np.float32)

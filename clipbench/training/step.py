@@ -83,7 +83,7 @@ def siglip_loss(
     logit_scale: Float[Tensor, ""],
     logit_bias: Float[Tensor, ""] | None,
 ) -> Float[Tensor, ""]:
-    """Return the binary cross-entropy of telling pairs from non-pairs, summed over N x N, divided by N.
+    """Return the binary cross-entropy of classifying N x N combinations as pairs or non-pairs, divided by N.
 
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, algorithm 1.
 
@@ -159,7 +159,7 @@ LARGEST_LOGIT_SCALE = 100.0
 MEASURED_AT_ONCE = 64
 """Pairs that are encoded at a time when a model is measured."""
 CACHE_SIZED = 64
-"""Pairs that a processor core encodes at once: their activations fit its cache, those of a whole batch do not."""
+"""Pairs that a processor core encodes at once: their activations fit its cache, a whole batch's do not."""
 
 
 @dataclass(frozen=True, kw_only=True)

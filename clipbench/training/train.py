@@ -1,6 +1,6 @@
 """The training loop: one batch after another, with a log, checkpoints and measurements. Imports torch.
 
-The resulting weights depend on the options alone: an interrupted and resumed training ends with those of an
+The resulting weights depend only on the options: an interrupted and resumed training ends with the same weights as an
 uninterrupted one, bit for bit on one thread of a CPU.
 """
 
@@ -204,7 +204,7 @@ class TrainingLoop:
             save_checkpoint(self.options.out, self.checkpoint, self.optimizer)
 
     def _check_finite(self, loss: float, norm: float) -> None:
-        """Raise ClipbenchError unless the step can be taken; the weights are still those of the step before."""
+        """Raise ClipbenchError unless the step can be taken; the weights have not changed yet."""
         quantity, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
         if math.isfinite(value):
             return

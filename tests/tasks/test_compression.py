@@ -224,7 +224,7 @@ def test_what_is_fitted_knows_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
         kept.append(stored)
         return stored, queries
 
-    monkeypatch.setattr("clipbench_tasks.compression.compressed", recorded)
+    monkeypatch.setattr("clipbench_tasks.compression.compress", recorded)
     data, embedder = world()
     assert data.captions is not None
     captions = [f"another {each}" for each in data.captions]

@@ -19,7 +19,7 @@ ADAPTER = "bundled adapter 1"
 """Part of the fingerprint: the number goes up when the same weights give different vectors."""
 
 SHIPPED = {"tiny": Path(__file__).parent / "checkpoints" / "tiny"}
-"""Checkpoints that come with clipbench, by name; each has a model card (README.md) beside its weights."""
+"""Checkpoints that come with clipbench, by name; each has a model card (README.md) next to its weights."""
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel":

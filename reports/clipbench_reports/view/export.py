@@ -22,7 +22,7 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     The list is written last: a folder without ``index.html`` is not whole. Runs that cannot be read are left out.
 
     Args:
-        note: told each run that is left out, with the reason, and each report before it is made.
+        note: called with each run that is left out, with the reason, and with each report before it is made.
 
     Raises:
         UsageError: ``out`` holds something, or no run can be read.

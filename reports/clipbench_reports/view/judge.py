@@ -115,8 +115,11 @@ class Judging(SiteAnswers):
             query = self._query(str(body.get("query", "")))
             is_skip, is_next = (body.get(name) is True for name in ("skip", "next"))
             query_index, goes_on = self._queries.index(query), is_skip or is_next
-            grades = {} if is_skip else self._grades(query, body)
-            log_lines = skip_lines(query, self._judge) if is_skip else grade_lines(query, grades, self._judge)
+            log_lines = (
+                skip_lines(query, self._judge)
+                if is_skip
+                else grade_lines(query, self._grades(query, body), self._judge)
+            )
         if log_lines:
             append(self._pool, log_lines)
         if log_lines and is_undo:

@@ -110,7 +110,7 @@ class Runs:
 
     @property
     def state(self) -> str:
-        """A text that changes with the list, and with what is known of it."""
+        """A text that changes with the list of runs and with the progress of reading it."""
         return f"{self.version}-{self.n_unread}-{self.has_looked}"
 
     def rows(self) -> list[Row]:

@@ -206,7 +206,7 @@ class Samples:
         return texts
 
     def title(self, name: str, title: str = "") -> str:
-        """Return the title that the report has of a column, with that of its label set."""
+        """Return the report's title of a column, with the title of its label set."""
         record, (subset, _, end) = self.records[0], name.rpartition("/")
         if name in record.metrics:
             return full_title(name, record.metrics[name], record.subsets)

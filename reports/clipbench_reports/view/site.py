@@ -33,7 +33,7 @@ TYPES = {".js": "text/javascript", ".css": "text/css"}
 SECONDS_TO_END = 1
 """Pages that are being made when the server ends are waited for so long."""
 SECONDS_OF_PAGE = 180
-"""A page that takes longer is told to be asked for again."""
+"""A page that takes longer is answered with a request to try again later."""
 SECONDS_OF_SILENCE = 30
 """A connection is closed that brings no whole request for so long, or up to twice as long."""
 MOST_BYTES = 1 << 16
@@ -106,7 +106,7 @@ def guarded(answers: SiteAnswers, token: str, port: int, command: str) -> ASGIAp
 
 
 class Impatient(H11Protocol):
-    """A connection that is closed where it brings no whole request."""
+    """A connection that is closed if no complete request arrives."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

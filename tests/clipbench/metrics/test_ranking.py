@@ -23,7 +23,7 @@ from clipbench.metrics.ranking import (
     group_answers,
     recall_at_k,
 )
-from clipbench.metrics.similarity import scores_of, unit
+from clipbench.metrics.similarity import scores_of_pairs, unit
 from tests.made import published_vectors
 
 
@@ -296,10 +296,10 @@ def test_a_positive_does_not_beat_itself_where_two_sums_differ_in_the_last_bit(m
     """As they may for vectors that are not from ``unit``."""
 
     def a_bit_lower(left: np.ndarray, right: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        return np.nextafter(scores_of(left, right, pairs), np.float32(-2))
+        return np.nextafter(scores_of_pairs(left, right, pairs), np.float32(-2))
 
-    monkeypatch.setattr(ranking, "scores_of", a_bit_lower)
-    monkeypatch.setattr(_search, "scores_of", a_bit_lower)
+    monkeypatch.setattr(ranking, "scores_of_pairs", a_bit_lower)
+    monkeypatch.setattr(_search, "scores_of_pairs", a_bit_lower)
     axes = np.eye(4, dtype=np.float32)
     for found in cross_ranks(axes, axes, np.arange(4)):
         assert_same(found, Ranks(np.zeros(4, np.int64), np.zeros(4, np.int64), np.ones(4, np.int64)))
@@ -338,10 +338,10 @@ def test_one_caption_a_thousand_times_is_no_more_work_than_it_must_be(monkeypatc
 
     def counted(left: np.ndarray, right: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         scored.append(len(pairs[0]))
-        return scores_of(left, right, pairs)
+        return scores_of_pairs(left, right, pairs)
 
-    monkeypatch.setattr(ranking, "scores_of", counted)
-    monkeypatch.setattr(_search, "scores_of", counted)
+    monkeypatch.setattr(ranking, "scores_of_pairs", counted)
+    monkeypatch.setattr(_search, "scores_of_pairs", counted)
     images = unit(smooth(50, 16, 0) + np.float32(1))
     texts = np.concatenate([unit(np.ones((1, 16), np.float32)).repeat(1000, axis=0), smooth(50, 16, 1)])
     by_image, _ = cross_ranks(images, texts, np.concatenate([np.arange(1000) % 50, np.arange(50)]))
